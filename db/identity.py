@@ -1,0 +1,58 @@
+"""Identity by content: short hashes of questions, texts, sampling sets, prompts and slots.
+
+A hash is the first 128 bits of a SHA-256 over length-prefixed parts, as 32 hexadecimal digits:
+equal content has an equal hash, and different lists of parts do not collide by concatenation.
+"""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+
+def short_hash(*parts: str | bytes) -> str:
+    """Return 32 hexadecimal digits that stand for ``parts``, their order and their borders."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()[:32]
+
+
+def json_hash(value: Mapping[str, Any]) -> str:
+    """Return the hash of ``value`` as canonical JSON: sorted keys, no spaces."""
+    return short_hash(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def text_hash(text: str) -> str:
+    """Return the hash of ``text`` in Unicode's composed form, outer white space left out."""
+    return short_hash(unicodedata.normalize("NFC", text).strip())
+
+
+def question_hash(text: str, context: str = "", role: str = "assistant") -> str:
+    """Return what identifies a question; importing an equal one again adds nothing."""
+    return short_hash(text_hash(text), text_hash(context), role)
+
+
+def slot_key(
+    *,
+    question: str,
+    prompt: str,
+    model: str,
+    sampling: str,
+    replicate: int,
+    variant_id: int | None = None,
+) -> str:
+    """Return the key of a slot: a hash of all that changes its result.
+
+    Args:
+        question: ``content_hash`` of the question (equal prompts of two questions stay two slots).
+        prompt: ``content_hash`` of the rendered prompt.
+        model: Digest of the model version, or its name where it is only declared.
+        sampling: ``content_hash`` of the sampling set, stop strings and an asked-for seed included.
+        replicate: i < k for a reasoning slot, j < n for an answer slot.
+        variant_id: The variant that an answer slot belongs to.
+    """
+    return short_hash(question, prompt, model, sampling, str(replicate), str(variant_id or ""))

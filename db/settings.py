@@ -1,0 +1,104 @@
+"""All that a user may set: environment ``Q2Q_*`` over ``q2q.toml`` over the defaults here."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class ExternalServer(BaseModel):
+    """A model server that somebody else runs, reached by URL."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")
+    """How sweeps and pages call it."""
+    url: HttpUrl
+    """Root of the OpenAI-compatible API, e.g. ``http://10.0.0.5:8000/v1``."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds its key; the key itself is never stored."""
+    tokenizer: str | None = None
+    """Folder with the tokenizer of its model, where prompts are to be sent as token ids."""
+
+
+class Settings(BaseSettings):
+    """Settings of one workbench. ``q2q doctor`` shows where each value comes from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="Q2Q_", env_nested_delimiter="__", extra="ignore", frozen=True
+    )
+
+    home: Path = Path("~/.q2q")
+    """Folder of the database, models, runs and logs."""
+    cache: Path = Path("~/.cache/q2q")
+    """Folder of what can be made again, such as the embedded model."""
+    database_url: str | None = None
+    """SQLAlchemy URL; default is ``q2q.sqlite`` in ``home``. PostgreSQL: ``postgresql+psycopg://…``."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model server runs; ``auto`` looks for an NVIDIA driver."""
+    model: str | None = None
+    """Folder, hub id or name of a model; default: embedded on CPU, Phi-3-medium on CUDA."""
+    app_port: int = Field(default=8501, ge=1, le=65535)
+    """Port of the page; always on 127.0.0.1."""
+    server_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the model server; 0 takes a free one."""
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    """Sequences the server decodes together; default 64 on CPU, vLLM's own on CUDA."""
+    max_model_len: int | None = Field(default=None, ge=256)
+    """Context length of the server in tokens; default: the model's, at most 4096 on CPU."""
+    kv_cache_gib: int = Field(default=2, ge=1)
+    """Memory for the key/value cache on CPU, in GiB."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of GPU memory that vLLM may take."""
+    server_start_timeout_s: float = Field(default=900, gt=0)
+    """How long a starting server may show no sign of life (no new log line) before it is ended."""
+    vllm_args: tuple[str, ...] = ()
+    """More arguments for the vLLM server, as on its command line."""
+    request_timeout_s: float = Field(default=600, gt=0)
+    """Deadline of one completion request."""
+    servers: tuple[ExternalServer, ...] = ()
+    """Model servers that run elsewhere."""
+    formats_file: Path | None = None
+    """YAML file with more prompt formats and roles; default ``formats.yaml`` in ``home``."""
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.database_url or f"sqlite:///{self.home_dir / 'q2q.sqlite'}"
+
+    @property
+    def home_dir(self) -> Path:
+        """``home`` as an absolute path."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def cache_dir(self) -> Path:
+        """``cache`` as an absolute path."""
+        return self.cache.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over the file over the defaults; the file lies in ``Q2Q_HOME``."""
+        home = Path(env_settings().get("home", "~/.q2q")).expanduser()
+        toml = TomlConfigSettingsSource(settings_cls, home / "q2q.toml")
+        return init_settings, env_settings, toml
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process; read once. Tests call ``settings.cache_clear()``."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Prompt formats, checks of generated text, the model server, the completion client, sweeps."""

@@ -1,0 +1,190 @@
+"""The completion client: sends requests, retries what retrying can cure, returns typed choices.
+
+It shares the machine's cores with the server, so it does little: one POST, one JSON parse.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from serving.engines.errors import EngineError, EngineUnavailable, RequestFailed
+from serving.engines.messages import (
+    CompletionRequest,
+    CompletionResult,
+    Endpoint,
+    EngineLoad,
+    ServedModel,
+)
+from serving.engines.responses import (
+    parse_choices,
+    parse_load,
+    parse_models,
+    parse_object,
+    parse_software,
+)
+from serving.engines.transport import Busy, Stalled, Transport
+
+QUICK_TIMEOUT_S = 15.0
+"""Deadline of health, metrics and the list of models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often, and how long apart, a request is sent again."""
+
+    attempts: int = 4
+    """Attempts in all."""
+    stalls: int = 2
+    """Attempts that may run into the deadline: each costs the whole of it."""
+    first_pause_s: float = 0.5
+    """Doubles with every attempt; a random part of up to a half is taken off."""
+    longest_pause_s: float = 30.0
+    """Also the most that a server's ``Retry-After`` is followed."""
+
+    def pause_s(self, attempt: int, error: EngineError) -> float:
+        """Return how long to wait after ``attempt`` (from 1) failed with ``error``."""
+        if isinstance(error, Busy) and error.retry_after_s is not None:
+            return min(error.retry_after_s, self.longest_pause_s)
+        pause = min(self.first_pause_s * 2.0 ** (attempt - 1), self.longest_pause_s)
+        return pause * random.uniform(0.5, 1.0)
+
+
+class CompletionClient:
+    """Talks to one server; safe for any number of concurrent requests in one event loop.
+
+    Cancelling a call closes its connection, which makes the server drop the request.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, timeout_s: float = 600.0, retry: RetryPolicy | None = None
+    ) -> None:
+        self.endpoint = endpoint
+        self._transport = Transport(endpoint)
+        self._timeout_s = timeout_s
+        self._retry = retry or RetryPolicy()
+
+    async def complete(self, request: CompletionRequest) -> CompletionResult:
+        """Return the completions of ``request``, each attempt within the deadline.
+
+        Raises:
+            EngineUnavailable: nothing answers at the address; the request is not to blame.
+            RequestRefused: the server declines it (4xx).
+            RequestFailed: stall, 5xx, broken connection or garbage after all retries.
+        """
+        payload = request_payload(request, self.endpoint)
+        attempt = stalls = 0
+        while True:
+            attempt += 1
+            if request.request_id is not None:
+                suffix = "" if attempt == 1 else f"-{attempt}"
+                payload["request_id"] = request.request_id + suffix
+            try:
+                return await self._attempt(request, payload, attempt)
+            except (RequestFailed, EngineUnavailable) as error:
+                stalls += isinstance(error, Stalled)
+                if attempt >= self._retry.attempts or stalls >= self._retry.stalls:
+                    raise _after(attempt, error) from error
+                await asyncio.sleep(self._retry.pause_s(attempt, error))
+
+    async def models(self) -> tuple[ServedModel, ...]:
+        """Return the models that the server offers."""
+        body = await self._transport.get(self.endpoint.api + "/models", timeout_s=QUICK_TIMEOUT_S)
+        return parse_models(parse_object(body))
+
+    async def health(self, *, timeout_s: float = QUICK_TIMEOUT_S) -> bool:
+        """Return whether the server says that it is well; False also if it says nothing."""
+        try:
+            await self._transport.get(self.endpoint.root + "/health", timeout_s=timeout_s)
+        except EngineError:
+            return False
+        return True
+
+    async def metrics(self) -> EngineLoad | None:
+        """Return how busy the server is; None where it does not tell."""
+        url = self.endpoint.root + "/metrics"
+        try:
+            body = await self._transport.get(url, timeout_s=QUICK_TIMEOUT_S)
+        except EngineError:
+            return None
+        return parse_load(body.decode("utf-8", errors="replace"))
+
+    async def version(self) -> str | None:
+        """Return the version that ``/version`` reports; None where there is none."""
+        url = self.endpoint.root + "/version"
+        try:
+            answer = parse_object(await self._transport.get(url, timeout_s=QUICK_TIMEOUT_S))
+        except EngineError:
+            return None
+        version = answer.get("version")
+        return version if isinstance(version, str) else None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _attempt(
+        self, request: CompletionRequest, payload: dict[str, Any], attempt: int
+    ) -> CompletionResult:
+        started = time.perf_counter()
+        body = await self._transport.post("/completions", payload, timeout_s=self._timeout_s)
+        latency_ms = (time.perf_counter() - started) * 1000
+        answer = parse_object(body)
+        choices, missing = parse_choices(answer, request)
+        return CompletionResult(
+            choices=choices,
+            missing=missing,
+            latency_ms=latency_ms,
+            server_version=parse_software(answer) or self.endpoint.software,
+            request_id=payload.get("request_id"),
+            attempts=attempt,
+        )
+
+
+def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str, Any]:
+    """Return the JSON body of ``request``: every sampling parameter, nothing left to defaults.
+
+    A single prompt is sent bare, since not every server takes lists. The ids of each completion
+    are asked for only in grouped requests, where the summed usage does not tell their lengths.
+    """
+    can = endpoint.capabilities
+    prompts = [prompt if isinstance(prompt, str) else list(prompt) for prompt in request.prompts]
+    payload: dict[str, Any] = {
+        "model": request.model,
+        "prompt": prompts[0] if len(prompts) == 1 else prompts,
+        "n": request.n,
+        **request.sampling.resolved(),
+        "stop": list(request.stop),
+        "stop_token_ids": list(request.stop_token_ids),
+        "stream": False,
+    }
+    seed = request.seed if request.seed is not None else request.sampling.seed
+    if seed is None:
+        del payload["seed"]
+    else:
+        payload["seed"] = seed
+    if request.n_choices > 1 and can.return_token_ids:
+        payload["return_token_ids"] = True
+    if request.priority and can.priority:
+        payload["priority"] = request.priority
+    return payload
+
+
+def _after(attempts: int, error: RequestFailed | EngineUnavailable) -> EngineError:
+    if attempts == 1:
+        return error
+    kind = EngineUnavailable if isinstance(error, EngineUnavailable) else RequestFailed
+    return kind(f"{error} Tried {attempts} times.")

@@ -1,0 +1,135 @@
+"""What is said to and heard from a model server, free of any transport."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from serving.engines.sampling import SamplingParameters
+
+Prompt = Sequence[int] | str
+"""Token ids, or text where a server takes no ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a server was seen to do; see ``serving.engines.probe``."""
+
+    token_ids: bool = True
+    """Takes prompts as token ids."""
+    n: bool = True
+    """Gives several completions of one prompt in one request."""
+    prompt_list: bool = True
+    """Takes several prompts in one request."""
+    seed: bool = True
+    prompt_logprobs: bool = True
+    priority: bool = True
+    """Serves requests with a lower ``priority`` number first."""
+    return_token_ids: bool = True
+    """Tells the token ids, and so the length, of each completion of a grouped request."""
+    metrics: bool = True
+    """Reports its load under ``/metrics``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a server answers, and what it can do."""
+
+    url: str
+    """Root of the OpenAI-compatible API, e.g. ``http://127.0.0.1:8000/v1``."""
+    api_key: str | None = field(default=None, repr=False)
+    software: str | None = None
+    """Name and version, e.g. ``vllm 0.32.0``."""
+    capabilities: Capabilities = Capabilities()
+
+    @property
+    def api(self) -> str:
+        """``url`` without a slash at its end."""
+        return self.url.rstrip("/")
+
+    @property
+    def root(self) -> str:
+        """Root of the server, where ``/health`` and ``/metrics`` are."""
+        return self.api.removesuffix("/v1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """One request: ``n`` completions of each prompt."""
+
+    model: str
+    """The name the server knows the model by."""
+    prompts: Sequence[Prompt]
+    sampling: SamplingParameters
+    n: int = 1
+    stop: Sequence[str] = ()
+    stop_token_ids: Sequence[int] = ()
+    priority: int = 0
+    """Lower is served first; only with servers that can."""
+    request_id: str | None = None
+    seed: int | None = None
+    """Seed of this request; default is that of ``sampling``."""
+
+    @property
+    def n_choices(self) -> int:
+        """Completions that a whole answer holds."""
+        return len(self.prompts) * self.n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One completion."""
+
+    prompt_index: int
+    choice_index: int
+    """Place among the completions of its prompt, from 0."""
+    text: str
+    finish_reason: str | None
+    """``stop`` or ``length``."""
+    stop_reason: str | int | None
+    """The stop string or stop token id that ended it; None for the model's own end token."""
+    completion_tokens: int | None
+    """None where the server does not tell."""
+    prompt_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingChoice:
+    """A completion that was asked for and did not come; the others of its request did."""
+
+    prompt_index: int
+    choice_index: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionResult:
+    """The answer to one request. ``choices`` and ``missing`` together are ``prompts × n``."""
+
+    choices: tuple[Choice, ...]
+    """Ordered by prompt, then by place."""
+    missing: tuple[MissingChoice, ...]
+    latency_ms: float
+    """From sending the attempt that succeeded to its answer."""
+    server_version: str | None
+    request_id: str | None
+    """As sent: an attempt after the first has a suffix."""
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """How busy a server is."""
+
+    running: int
+    waiting: int
+    kv_cache_usage: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model that a server offers."""
+
+    name: str
+    context_length: int | None
+    base: str | None = None
+    """Name of the base model, for an adapter."""

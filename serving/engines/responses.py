@@ -1,0 +1,156 @@
+"""Answers of a server into choices. Trusts nothing: any JSON may come back."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from serving.engines.errors import RequestFailed
+from serving.engines.messages import (
+    Choice,
+    CompletionRequest,
+    EngineLoad,
+    MissingChoice,
+    ServedModel,
+)
+
+_FINGERPRINT = re.compile(r"^vllm-(\d+\.\d+\.\d+[^-]*)")
+_GAUGE = re.compile(r"^vllm:(\w+?)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
+_UNUSABLE_ENDS = frozenset({"abort", "error"})
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``body``.
+
+    Raises:
+        RequestFailed: it holds anything else.
+    """
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise RequestFailed("The model server's answer is no JSON object.")
+    return parsed
+
+
+def parse_choices(
+    answer: Mapping[str, Any], request: CompletionRequest
+) -> tuple[tuple[Choice, ...], tuple[MissingChoice, ...]]:
+    """Return the choices in order, and the places that the server left empty.
+
+    Raises:
+        RequestFailed: there is no usable choice at all.
+    """
+    listed = answer.get("choices")
+    if not isinstance(listed, list):
+        raise RequestFailed("The model server's answer has no list of choices.")
+    usage = answer.get("usage")
+    found: dict[int, Choice] = {}
+    problems: dict[int, str] = {}
+    for position, raw in enumerate(listed):
+        if not isinstance(raw, dict):
+            continue
+        index = raw.get("index", position)
+        if not isinstance(index, int) or not 0 <= index < request.n_choices or index in found:
+            continue
+        if not isinstance(raw.get("text"), str):
+            problems[index] = "The model server gave a choice without text."
+        elif raw.get("finish_reason") in _UNUSABLE_ENDS:
+            problems[index] = f"The model server ended it early ({raw['finish_reason']})."
+        else:
+            found[index] = _choice(index, raw, request, usage if isinstance(usage, dict) else {})
+    if not found:
+        raise RequestFailed(
+            next(iter(problems.values()), "The model server's answer has no choices.")
+        )
+    absent = f"The model server gave {len(listed)} of {request.n_choices} choices."
+    missing = tuple(
+        MissingChoice(
+            prompt_index=index // request.n,
+            choice_index=index % request.n,
+            error=problems.get(index, absent),
+        )
+        for index in range(request.n_choices)
+        if index not in found
+    )
+    return tuple(found[index] for index in sorted(found)), missing
+
+
+def _choice(
+    index: int, raw: Mapping[str, Any], request: CompletionRequest, usage: Mapping[str, Any]
+) -> Choice:
+    prompt_index, choice_index = divmod(index, request.n)
+    prompt = request.prompts[prompt_index]
+    token_ids = raw.get("token_ids")
+    prompt_ids = raw.get("prompt_token_ids")
+    completion_tokens: object = None
+    prompt_tokens: object = None
+    if isinstance(token_ids, list):
+        completion_tokens = len(token_ids)
+    elif request.n_choices == 1:
+        completion_tokens = usage.get("completion_tokens")
+    if not isinstance(prompt, str):
+        prompt_tokens = len(prompt)
+    elif isinstance(prompt_ids, list):
+        prompt_tokens = len(prompt_ids)
+    elif len(request.prompts) == 1:
+        prompt_tokens = usage.get("prompt_tokens")
+    finish_reason = raw.get("finish_reason")
+    stop_reason = raw.get("stop_reason")
+    return Choice(
+        prompt_index=prompt_index,
+        choice_index=choice_index,
+        text=raw["text"],
+        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        stop_reason=stop_reason if isinstance(stop_reason, str | int) else None,
+        completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,
+        prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
+    )
+
+
+def parse_software(answer: Mapping[str, Any]) -> str | None:
+    """Return e.g. ``vllm 0.32.0`` from the fingerprint of a completion, if it tells."""
+    fingerprint = answer.get("system_fingerprint")
+    match = _FINGERPRINT.match(fingerprint) if isinstance(fingerprint, str) else None
+    return f"vllm {match.group(1)}" if match else None
+
+
+def parse_models(answer: Mapping[str, Any]) -> tuple[ServedModel, ...]:
+    """Return the models of a ``/v1/models`` answer; what is not readable is left out."""
+    listed = answer.get("data")
+    models = []
+    for raw in listed if isinstance(listed, list) else ():
+        if isinstance(raw, dict) and isinstance(raw.get("id"), str):
+            length = raw.get("max_model_len")
+            base = raw.get("parent")
+            models.append(
+                ServedModel(
+                    name=raw["id"],
+                    context_length=length if isinstance(length, int) else None,
+                    base=base if isinstance(base, str) else None,
+                )
+            )
+    return tuple(models)
+
+
+def parse_load(text: str) -> EngineLoad | None:
+    """Return the load from a Prometheus page of vLLM; None if it is not one.
+
+    Several engines behind one address add up; of their caches, the fullest counts.
+    """
+    gauges: dict[str, list[float]] = {}
+    for name, value in _GAUGE.findall(text):
+        try:
+            gauges.setdefault(name, []).append(float(value))
+        except ValueError:
+            return None
+    running, waiting = gauges.get("num_requests_running"), gauges.get("num_requests_waiting")
+    if running is None or waiting is None:
+        return None
+    return EngineLoad(
+        running=int(sum(running)),
+        waiting=int(sum(waiting)),
+        kv_cache_usage=max(gauges.get("kv_cache_usage_perc", [0.0])),
+    )

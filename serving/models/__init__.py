@@ -1,0 +1,1 @@
+"""Model folders: the embedded default, digests, what a model says of itself, registration."""

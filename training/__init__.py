@@ -1,0 +1,1 @@
+"""Datasets by rules, QLoRA, merge and proof. Room kept for training rounds."""

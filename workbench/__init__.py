@@ -1,0 +1,1 @@
+"""What people touch: the app, the worker that runs jobs, and the command line."""
