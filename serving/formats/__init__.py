@@ -1,0 +1,1 @@
+"""Prompt formats and roles: definitions, rendering to token ids, parsing of completions."""

@@ -1,0 +1,163 @@
+"""All roles and prompt formats at hand: the built-in ones and those of a user's YAML file."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from db.errors import UsageError
+from serving.formats.definitions import DefinitionFile, FormatDefinition, RoleDefinition
+
+DefinitionT = TypeVar("DefinitionT", RoleDefinition, FormatDefinition)
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Roles and formats by full name (``name@version``)."""
+
+    roles: Mapping[str, RoleDefinition]
+    formats: Mapping[str, FormatDefinition]
+
+    def role(self, name: str) -> RoleDefinition:
+        """Return the role called ``name`` or ``name@version``; a bare name is the newest."""
+        return self.roles[full_name("role", name, self.roles)]
+
+    def format(self, name: str) -> FormatDefinition:
+        """Return the format called ``name`` or ``name@version``; a bare name is the newest."""
+        return self.formats[full_name("prompt format", name, self.formats)]
+
+
+def full_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the member of ``known`` that ``name`` stands for; a bare name is its newest version.
+
+    Raises:
+        UsageError: There is none; the sentence lists what there is.
+    """
+    references = sorted(known)
+    if name in references:
+        return name
+    versions = [ref for ref in references if ref.rpartition("@")[0] == name]
+    if versions:
+        return max(versions, key=lambda ref: int(ref.rpartition("@")[2]))
+    close = get_close_matches(name, references, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UsageError(f"There is no {kind} {name!r}: {hint}known are {', '.join(references)}.")
+
+
+def load_definitions(user_file: Path | None = None) -> Definitions:
+    """Return the built-in definitions and those that ``user_file`` adds.
+
+    Raises:
+        UsageError: The file cannot be read or breaks a rule; every problem is named, with its line.
+    """
+    builtin = _builtin()
+    if user_file is None:
+        return _joined(builtin)
+    return _joined(builtin, (user_file, *_read(user_file)))
+
+
+@lru_cache(maxsize=1)
+def _builtin() -> DefinitionFile:
+    text = files("serving.formats").joinpath("builtin.yaml").read_text("utf-8")
+    return DefinitionFile.model_validate(yaml.safe_load(text))
+
+
+def _read(path: Path) -> tuple[DefinitionFile, yaml.Node | None]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: is not valid YAML: {' '.join(str(error).split())}.") from error
+    try:
+        return DefinitionFile.model_validate({} if content is None else content), root
+    except ValidationError as error:
+        problems = [
+            f"{_place(root, issue['loc'])}: {_message(issue['msg'])}" for issue in error.errors()
+        ]
+        raise _refused(path, problems) from error
+
+
+def _joined(
+    builtin: DefinitionFile, user: tuple[Path, DefinitionFile, yaml.Node | None] | None = None
+) -> Definitions:
+    roles = {role.reference: role for role in builtin.roles}
+    formats = {form.reference: form for form in builtin.formats}
+    if user is not None:
+        path, file, root = user
+        problems = _add(roles, file.roles, root, "roles")
+        problems += _add(formats, file.formats, root, "formats")
+        if problems:
+            raise _refused(path, problems)
+    return Definitions(roles=roles, formats=formats)
+
+
+def _add(
+    known: dict[str, DefinitionT],
+    added: tuple[DefinitionT, ...],
+    root: yaml.Node | None,
+    key: str,
+) -> list[str]:
+    """Add definitions to ``known``; return a problem for each that says something else."""
+    problems = []
+    for index, definition in enumerate(added):
+        earlier = known.setdefault(definition.reference, definition)
+        if earlier.definition_hash != definition.definition_hash:
+            problems.append(
+                f"{_place(root, (key, index))}: {definition.reference} is already defined "
+                f"differently; give it a new version, such as {_next_version(definition, known)}"
+            )
+    return problems
+
+
+def _next_version(definition: DefinitionT, known: Mapping[str, DefinitionT]) -> int:
+    return 1 + max(other.version for other in known.values() if other.name == definition.name)
+
+
+def _refused(path: Path, problems: list[str]) -> UsageError:
+    if len(problems) == 1:
+        return UsageError(f"{path}, {problems[0]}.")
+    lines = "".join(f"\n  {problem}." for problem in problems)
+    return UsageError(f"{path} has {len(problems)} problems:{lines}")
+
+
+def _message(message: str) -> str:
+    return message.removeprefix("Value error, ").rstrip(".")
+
+
+def _place(root: yaml.Node | None, location: Location) -> str:
+    """Return the line and the key that ``location`` names, e.g. ``line 7, formats[0].kind``."""
+    node, line = root, 1 if root is None else root.start_mark.line + 1
+    for part in location:
+        node = _child(node, part)
+        if node is None:
+            break
+        line = node.start_mark.line + 1
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return f"line {line}, {path.lstrip('.') or 'top level'}"
+
+
+def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        child: yaml.Node = node.value[part]
+        return child
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                found: yaml.Node = value
+                return found
+    return None

@@ -1,0 +1,108 @@
+"""Splits what a model wrote into reasoning and response, and says where it cannot."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from serving.formats.definitions import FormatDefinition
+from serving.formats.neutral import COMMON_CONTROL, structure_pattern
+from serving.formats.tasks import WRITTEN, Task
+
+_PARTIAL_TAG_CHARS = 3
+"""An unfinished tag at the end of a cut text is left out from this length on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedCompletion:
+    """The parts of a completion; None where a part is not there or is empty."""
+
+    reasoning: str | None
+    response: str | None
+    problem: str | None
+    """What is wrong, in words; None where nothing is. The text itself is kept elsewhere."""
+
+
+def parse_completion(
+    form: FormatDefinition, task: Task, text: str, finish_reason: str | None
+) -> ParsedCompletion:
+    """Return the parts that ``text``, written for ``task``, holds.
+
+    Args:
+        form: The format of the prompt.
+        task: What was asked for.
+        text: The completion as the engine gave it.
+        finish_reason: ``length`` where the engine cut it.
+    """
+    cut = finish_reason == "length"
+    if "reasoning" not in WRITTEN[task]:
+        return _parse_response(form, text, cut)
+    before, tag, after = _body(form, text).partition(form.response_tag)
+    reasoning, extra_before = _part(form, before, cut and not tag)
+    response, extra_after = _part(form, after, cut)
+    problem = None
+    if reasoning is None:
+        problem = "empty reasoning"
+    elif task == "whole" and not tag:
+        problem = "cut off before the response tag" if cut else "no response tag"
+    elif task == "whole" and response is None:
+        problem = "empty response"
+    elif extra := extra_before or extra_after:
+        problem = f"tag repeated: {extra}"
+    return ParsedCompletion(reasoning, response, problem)
+
+
+def _parse_response(form: FormatDefinition, text: str, cut: bool) -> ParsedCompletion:
+    body = _body(form, text).removeprefix(form.response_tag)
+    response, extra = _part(form, body, cut)
+    problem = "empty response" if response is None else None
+    if problem is None and extra is not None:
+        problem = f"tag repeated: {extra}"
+    return ParsedCompletion(None, response, problem)
+
+
+def _body(form: FormatDefinition, text: str) -> str:
+    """Return ``text`` without control text around it, nor the tag that its prompt ended with."""
+    body = _strip_control(form, text)
+    for tag in form.tags:
+        if tag != form.response_tag and body.startswith(tag):
+            body = _strip_control(form, body.removeprefix(tag))
+    return body
+
+
+def _part(form: FormatDefinition, text: str, cut: bool) -> tuple[str | None, str | None]:
+    """Return one part up to the next tag, and that tag where more text follows it."""
+    found = _tags(form.tags).search(text)
+    part = text[: found.start()] if found else text
+    if cut and found is None:
+        part = _without_partial_tag(form, part)
+    repeated = found.group() if found and text[found.end() :].strip() else None
+    return _strip_control(form, part) or None, repeated
+
+
+def _without_partial_tag(form: FormatDefinition, text: str) -> str:
+    for tag in form.tags:
+        for length in range(len(tag) - 1, _PARTIAL_TAG_CHARS - 1, -1):
+            if text.endswith(tag[:length]):
+                return text[:-length]
+    return text
+
+
+def _strip_control(form: FormatDefinition, text: str) -> str:
+    """Strip white space and control tokens that an engine left around ``text``."""
+    at_start, at_end = _control(form.tags)
+    text = text.strip()
+    while found := at_start.match(text) or at_end.search(text):
+        text = f"{text[: found.start()]}{text[found.end() :]}".strip()
+    return text
+
+
+@lru_cache(maxsize=64)
+def _tags(tags: tuple[str, ...]) -> re.Pattern[str]:
+    return structure_pattern(tags)
+
+
+@lru_cache(maxsize=64)
+def _control(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what finds a control token at the start and at the end; a tag is not one."""
+    control = f"(?!{_tags(tags).pattern})(?:{'|'.join(COMMON_CONTROL)})"
+    return re.compile(control), re.compile(rf"{control}\Z")

@@ -1,0 +1,97 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.formats.library import load_definitions
+from serving.formats.parse import ParsedCompletion, parse_completion
+from serving.formats.tasks import Task
+
+TAGGED = load_definitions().format("tagged")
+CHAT = load_definitions().format("chat")
+
+
+def parse(task: Task, text: str, finish_reason: str = "stop") -> ParsedCompletion:
+    return parse_completion(TAGGED, task, text, finish_reason)
+
+
+def test_a_reasoning_that_the_stop_string_ended_is_the_whole_completion() -> None:
+    assert parse("reasoning", " You should look.\n") == ParsedCompletion(
+        "You should look.", None, None
+    )
+
+
+@pytest.mark.parametrize("task", ["reasoning", "rationalise", "ensemble", "whole"])
+def test_a_response_after_its_tag_is_split_off(task: Task) -> None:
+    parsed = parse(task, "You should look.\n<|response|>Fuji\n")
+    assert parsed == ParsedCompletion("You should look.", "Fuji", None)
+
+
+@pytest.mark.parametrize("task", ["answer", "vanilla"])
+def test_an_answer_is_the_response(task: Task) -> None:
+    assert parse(task, "\nFuji <|endoftext|>") == ParsedCompletion(None, "Fuji", None)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "finish_reason", "problem"),
+    [
+        ("reasoning", " \n", "stop", "empty reasoning"),
+        ("reasoning", "<|response|>Fuji", "stop", "empty reasoning"),
+        ("whole", "You should look.", "stop", "no response tag"),
+        ("whole", "You should look.", "length", "cut off before the response tag"),
+        ("whole", "You should look.<|response|> ", "stop", "empty response"),
+        ("answer", "", "stop", "empty response"),
+        ("answer", "</s>", "stop", "empty response"),
+        ("answer", "Fuji<|context|>x", "stop", "tag repeated: <|context|>"),
+        ("whole", "Look<|response|>Fuji<|response|>F", "stop", "tag repeated: <|response|>"),
+        ("whole", "Look<|reasoning|>x<|response|>F", "stop", "tag repeated: <|reasoning|>"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(
+    task: Task, text: str, finish_reason: str, problem: str
+) -> None:
+    assert parse(task, text, finish_reason).problem == problem
+
+
+def test_a_part_ends_where_a_repeated_tag_begins() -> None:
+    parsed = parse("whole", "Look<|response|>Fuji\n<|instruction|>And then?")
+    assert (parsed.reasoning, parsed.response) == ("Look", "Fuji")
+
+
+def test_the_tag_that_the_prompt_ended_with_may_be_written_again() -> None:
+    assert parse("reasoning", "<|reasoning|>You should look.").reasoning == "You should look."
+    assert parse("answer", "<|response|> Fuji") == ParsedCompletion(None, "Fuji", None)
+
+
+def test_a_tag_that_the_length_cut_in_two_is_left_out() -> None:
+    assert parse("reasoning", "You should look.\n<|resp", "length").reasoning == "You should look."
+    assert parse("reasoning", "You should look.\n<|resp").reasoning == "You should look.\n<|resp"
+
+
+def test_control_text_around_a_part_is_stripped_but_not_the_words_between() -> None:
+    text = "<|assistant|>\n You should ask what </s> means. <|im_end|>\n<|endoftext|> "
+    assert parse("reasoning", text).reasoning == "You should ask what </s> means."
+
+
+def test_a_chat_completion_is_split_at_its_heading() -> None:
+    parsed = parse_completion(CHAT, "whole", "You should look.\n### Answer\nFuji", "stop")
+    assert parsed == ParsedCompletion("You should look.", "Fuji", None)
+    parsed = parse_completion(CHAT, "reasoning", "<reasoning>\nLook.\n</reasoning>", "stop")
+    assert parsed == ParsedCompletion("Look.", None, None)
+
+
+@given(
+    text=st.lists(
+        st.one_of(
+            st.sampled_from([*TAGGED.tags, *CHAT.tags, "</s>", "<|im_end|>", "\n"]), st.text()
+        )
+    ).map("".join),
+    finish_reason=st.sampled_from(["stop", "length", None]),
+)
+def test_any_text_is_parsed_and_no_part_holds_a_tag(text: str, finish_reason: str | None) -> None:
+    for form in (TAGGED, CHAT):
+        for task in form.tasks.given():
+            parsed = parse_completion(form, task, text, finish_reason)
+            for part in (parsed.reasoning, parsed.response):
+                assert part is None or part == part.strip() != ""
+                assert part is None or not any(tag in part for tag in form.tags)
+            assert parsed.problem or parsed.reasoning or parsed.response
