@@ -86,7 +86,7 @@ def ensure_embedded_model(
 
 def _make(folder: Path, report: Callable[[str], None]) -> None:
     gguf, licence = _package_files()
-    report(f"Converting the embedded model into {folder} (once, about half a minute) ...")
+    report(f"Converting the embedded model into {folder} (once, about a minute) ...")
     for leftover in folder.parent.glob(f".{EMBEDDED_NAME}-*"):
         shutil.rmtree(leftover)
     scratch = Path(tempfile.mkdtemp(prefix=f".{EMBEDDED_NAME}-", dir=folder.parent))

@@ -1,0 +1,126 @@
+"""The machine: device, memory, disk and ports."""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from db.settings import Settings
+from serving.device import Device
+from serving.engines.process import is_free
+from serving.engines.server_file import is_alive, read_record
+from workbench.doctor.check import Check, fail, ok, warn
+from workbench.worker.lock import read_owner
+
+GIB = 1024**3
+NVIDIA_SMI = (
+    "nvidia-smi",
+    "--query-gpu=name,memory.total,driver_version",
+    "--format=csv,noheader",
+)
+CPU_SERVER_GIB = 3
+"""What the model server takes on a CPU besides the key/value cache, with the embedded model."""
+LEAST_DISK_GB = 1
+ROOMY_DISK_GB = 5
+
+
+def check_device(device: Device) -> Check:
+    """Say what models run on: the GPUs, or the processor and whether vLLM can use it."""
+    return _check_gpu() if device == "cuda" else check_processor()
+
+
+def _check_gpu() -> Check:
+    remedy = (
+        "Install or restart the NVIDIA driver until `nvidia-smi` lists the GPU, "
+        "or set Q2Q_DEVICE=cpu and run `make setup`."
+    )
+    try:
+        asked = subprocess.run(NVIDIA_SMI, capture_output=True, text=True, timeout=5, check=True)
+    except FileNotFoundError:
+        return fail("Device", "nvidia-smi, which comes with the NVIDIA driver, is missing.", remedy)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        return fail("Device", f"The NVIDIA driver does not answer: {error}.", remedy)
+    gpus = [line.strip() for line in asked.stdout.splitlines() if line.strip()]
+    if not gpus:
+        return fail("Device", "The NVIDIA driver runs but sees no GPU.", remedy)
+    return ok("Device", "GPU: " + "; ".join(gpus))
+
+
+def check_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Check:
+    """Say how many cores there are and whether vLLM has kernels for them."""
+    shown = f"CPU with {os.cpu_count()} cores"
+    if platform.machine() == "x86_64":
+        flags = set(cpuinfo.read_text("utf-8").split())
+        if "avx2" not in flags:
+            return fail(
+                "Device",
+                f"{shown}, without AVX2, which vLLM needs.",
+                "Use a machine with AVX2 or an NVIDIA GPU, or name a model server elsewhere "
+                "under `servers` in q2q.toml.",
+            )
+        shown += ", AVX-512" if "avx512f" in flags else ", AVX2"
+    return ok("Device", shown)
+
+
+def check_memory(settings: Settings, device: Device) -> Check:
+    """Compare free memory with what the model server will take on this device."""
+    memory = psutil.virtual_memory()
+    shown = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB are available"
+    needed = CPU_SERVER_GIB + (settings.kv_cache_gib if device == "cpu" else 0)
+    if memory.available >= needed * GIB or _server_runs(settings):
+        return ok("Memory", shown)
+    return warn(
+        "Memory",
+        f"{shown}; the model server takes about {needed} GiB.",
+        "End other programs, or lower Q2Q_KV_CACHE_GIB.",
+    )
+
+
+def check_disk(settings: Settings) -> Check:
+    """Look for room under the home and under the cache."""
+    rooms = {folder: _free_gb(folder) for folder in (settings.home_dir, settings.cache_dir)}
+    folder, free_gb = min(rooms.items(), key=lambda room: room[1])
+    shown = f"{free_gb:.0f} GB are free for {folder}"
+    if free_gb >= ROOMY_DISK_GB:
+        return ok("Disk", shown)
+    remedy = "Free some space, or put the folder elsewhere with Q2Q_HOME or Q2Q_CACHE."
+    return (warn if free_gb >= LEAST_DISK_GB else fail)("Disk", f"Only {shown}.", remedy)
+
+
+def _free_gb(folder: Path) -> float:
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return shutil.disk_usage(there).free / 1e9
+
+
+def check_ports(settings: Settings) -> Check:
+    """See that the page and the model server can listen, or already do."""
+    port = settings.app_port
+    owner = read_owner(settings.home_dir, "up")
+    if owner is not None and owner.url:
+        return ok("Ports", f"The page is at {owner.url}")
+    if not is_free(port):
+        return fail(
+            "Ports",
+            f"Another program listens on port {port}, the page's.",
+            f"End it, or choose another: Q2Q_APP_PORT={_next_free(port)} or "
+            f"`q2q up --port {_next_free(port)}`.",
+        )
+    if settings.server_port and not is_free(settings.server_port) and not _server_runs(settings):
+        return fail(
+            "Ports",
+            f"Another program listens on port {settings.server_port}, the model server's.",
+            "End it, or set Q2Q_SERVER_PORT=0 to take a free one each time.",
+        )
+    return ok("Ports", f"Port {port} is free for the page")
+
+
+def _next_free(port: int) -> int:
+    return next((each for each in range(port + 1, port + 100) if is_free(each)), port + 100)
+
+
+def _server_runs(settings: Settings) -> bool:
+    record = read_record(settings.home_dir)
+    return record is not None and is_alive(record)

@@ -1,0 +1,133 @@
+"""What the workbench works on: the model to serve and the store."""
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.database import Database, open_database
+from db.errors import Q2QError
+from db.models import list_models
+from db.schema import status
+from db.settings import Settings
+from serving.device import Device
+from serving.models.embedded import embedded_model_folder, is_made
+from workbench.doctor.check import Check, fail, ok, warn
+
+READ_S = 1.0
+"""How long the store's file is read in search of damage."""
+
+
+def check_model(settings: Settings, device: Device) -> Check:
+    """Look for the weights of the model that is to be served."""
+    wanted = settings.model
+    if wanted is None and device == "cpu":
+        folder = embedded_model_folder(settings.cache_dir)
+        if is_made(folder):
+            return ok("Model", f"The embedded model is in {folder}")
+        return fail("Model", f"The embedded model is not in {folder}.", "Run `make setup`.")
+    if wanted is None:
+        return ok("Model", "The default for a GPU; it is fetched from the hub where it is missing")
+    folder = Path(wanted).expanduser()
+    if (folder / "config.json").is_file():
+        return ok("Model", f"{folder}")
+    if folder.is_dir() or folder.is_absolute():
+        return fail(
+            "Model",
+            f"{folder} is no model folder: it has no config.json.",
+            "Set Q2Q_MODEL (or `model` in q2q.toml) to a folder with weights, a hub id or a name "
+            "from `q2q model list`.",
+        )
+    if wanted in _model_names(settings):
+        return ok("Model", f"{wanted}, from `q2q model list`")
+    return warn(
+        "Model",
+        f"{wanted} is no folder and no name in the store, so it is taken for a hub id.",
+        f"Fetch and register it once: `q2q model add {wanted}`.",
+    )
+
+
+def _model_names(settings: Settings) -> set[str]:
+    if not _is_made(settings):
+        return set()
+    try:
+        with closing(open_database(settings.database)) as database, database.read() as session:
+            return {model.name for model in list_models(session)}
+    except (Q2QError, SQLAlchemyError):
+        return set()  # check_database says what is wrong with the store
+
+
+def check_database(settings: Settings) -> Check:
+    """Open the store, compare its version with the program's and read it in search of damage."""
+    if not _is_made(settings):
+        return ok("Database", f"None yet; the next command makes {_file(settings)}")
+    try:
+        with closing(open_database(settings.database)) as database:
+            return _check_version(database) or _check_pages(database)
+    except (Q2QError, SQLAlchemyError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return fail(
+            "Database",
+            f"The store cannot be opened: {reason}.",
+            "Start its server or correct Q2Q_DATABASE_URL."
+            if settings.database_url
+            else "Bring a backup back with `q2q restore FILE`; they are in Q2Q_HOME/backups.",
+        )
+
+
+def _is_made(settings: Settings) -> bool:
+    """Tell whether there is something to open; opening would make an SQLite file."""
+    return settings.database_url is not None or _file(settings).exists()
+
+
+def _file(settings: Settings) -> Path:
+    return settings.home_dir / "q2q.sqlite"
+
+
+def _check_version(database: Database) -> Check | None:
+    state = status(database)
+    if not state.is_known:
+        return fail(
+            "Database",
+            f"{database.label} was made by a newer version or another program.",
+            "Update the workbench, or choose another Q2Q_HOME or Q2Q_DATABASE_URL.",
+        )
+    if not state.is_current and not state.is_empty:
+        return fail(
+            "Database",
+            f"{database.label} has schema {state.current}; this program needs {state.head}.",
+            "Run `q2q up`, which backs it up and upgrades it.",
+        )
+    return None
+
+
+def _check_pages(database: Database) -> Check:
+    if database.path is None:
+        return ok("Database", f"{database.label} is up to date")
+    damage = find_damage(database.path)
+    if damage:
+        return fail(
+            "Database",
+            f"{database.path} is damaged: {damage}.",
+            "Bring a backup back with `q2q restore FILE`; they are in Q2Q_HOME/backups.",
+        )
+    size_mb = database.path.stat().st_size / 1e6
+    return ok("Database", f"{database.path} ({size_mb:.1f} MB) is up to date and sound")
+
+
+def find_damage(path: Path, read_s: float = READ_S) -> str | None:
+    """Return the first damage found in an SQLite file within ``read_s`` seconds, if any."""
+    deadline = time.monotonic() + read_s
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if "interrupted" in str(error):
+                return None
+            return str(error)
+        except sqlite3.DatabaseError as error:
+            return str(error)
+    return None if found == "ok" else str(found)
