@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -21,6 +21,10 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(q2q_write=True)
+        self._reader = engine
+        if not self.is_sqlite:
+            # What SQLite gives by itself: all reads of one session see one moment.
+            self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @property
     def is_sqlite(self) -> bool:
@@ -33,10 +37,15 @@ class Database:
         name = self.engine.url.database
         return Path(name) if self.is_sqlite and name else None
 
+    @property
+    def label(self) -> str:
+        """The file, or the URL without its password; for sentences that people read."""
+        return str(self.path) if self.path else self.engine.url.render_as_string()
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session that sees one consistent state and never waits for a writer."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -59,9 +68,15 @@ def open_database(url: str) -> Database:
     Raises:
         Q2QError: The file or server cannot be opened.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return Database(create_engine(parsed, pool_pre_ping=True))
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return Database(create_engine(parsed, pool_pre_ping=True))
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise Q2QError(
+            "The database URL cannot be used; give sqlite:////folder/q2q.sqlite or"
+            " postgresql+psycopg://user:password@host/name in Q2Q_DATABASE_URL."
+        ) from error
     if parsed.database:
         try:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

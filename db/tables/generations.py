@@ -163,7 +163,7 @@ class ReasoningVariant(Base):
     __tablename__ = "reasoning_variant"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    question_id: Mapped[int] = mapped_column(ForeignKey("question.id"), index=True)
+    question_id: Mapped[int] = mapped_column(ForeignKey("question.id"))
     text: Mapped[str]
     source: Mapped[str]
     generation_id: Mapped[int | None] = mapped_column(ForeignKey("generation.id"), unique=True)
@@ -175,6 +175,7 @@ class ReasoningVariant(Base):
 
     __table_args__ = (
         Index("ix_reasoning_variant_content", "question_id", "content_hash"),
+        Index("ix_reasoning_variant_newest", "created_at", "id"),
         CheckConstraint(f"source IN {VARIANT_SOURCES}", name="source"),
         CheckConstraint(
             "(source = 'model') = (generation_id IS NOT NULL)", name="model_generation"
@@ -202,7 +203,7 @@ class Answer(Base):
     __tablename__ = "answer"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    question_id: Mapped[int] = mapped_column(ForeignKey("question.id"), index=True)
+    question_id: Mapped[int] = mapped_column(ForeignKey("question.id"))
     variant_id: Mapped[int | None] = mapped_column(ForeignKey("reasoning_variant.id"), index=True)
     text: Mapped[str]
     source: Mapped[str]
@@ -215,6 +216,7 @@ class Answer(Base):
 
     __table_args__ = (
         Index("ix_answer_content", "question_id", "content_hash"),
+        Index("ix_answer_newest", "created_at", "id"),
         CheckConstraint(f"source IN {ANSWER_SOURCES}", name="source"),
         CheckConstraint(
             "(source = 'model') = (generation_id IS NOT NULL)", name="model_generation"
@@ -229,11 +231,9 @@ class CheckFlag(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     variant_id: Mapped[int | None] = mapped_column(
-        ForeignKey("reasoning_variant.id", ondelete="CASCADE"), index=True
+        ForeignKey("reasoning_variant.id", ondelete="CASCADE")
     )
-    answer_id: Mapped[int | None] = mapped_column(
-        ForeignKey("answer.id", ondelete="CASCADE"), index=True
-    )
+    answer_id: Mapped[int | None] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(index=True)
     """Which check, e.g. ``answer_leak``; see ``serving.checks``."""
     detail: Mapped[str | None]

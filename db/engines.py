@@ -1,0 +1,207 @@
+"""Model servers as the store knows them: state and progress for pages, written by the worker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.tables import Engine, EngineModel, ModelVersion, utc_now
+
+LOCAL = "local"
+"""Name of the workbench's own server."""
+
+EngineState = Literal["stopped", "starting", "ready", "unhealthy", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedModel:
+    """A model version that an engine offers now."""
+
+    model_version_id: int
+    name: str
+    served_name: str
+    """How requests call it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRow:
+    """One engine; safe to use after the session is closed."""
+
+    id: int
+    name: str
+    kind: str
+    url: str | None
+    api_key_env: str | None
+    tokenizer_path: str | None
+    state: str
+    wanted: bool
+    progress: float | None
+    message: str | None
+    software: str | None
+    capabilities: dict[str, Any]
+    probed_at: datetime | None
+    updated_at: datetime
+    models: tuple[OfferedModel, ...]
+
+
+def list_engines(session: Session) -> list[EngineRow]:
+    """Return the engines, the workbench's own first; external ones that were removed are left out.
+
+    A removed engine keeps its row for the sake of what it wrote.
+    """
+    query = (
+        select(Engine)
+        .where(or_(Engine.kind == "child", Engine.wanted))
+        .order_by(Engine.kind, Engine.id)
+    )
+    return [_row(session, engine) for engine in session.scalars(query)]
+
+
+def engine_by_name(session: Session, name: str) -> EngineRow | None:
+    """Return the engine called ``name``, also a removed one; None if there never was one."""
+    engine = session.scalar(select(Engine).where(Engine.name == name))
+    return _row(session, engine) if engine is not None else None
+
+
+def ensure_local(session: Session) -> EngineRow:
+    """Return the workbench's own engine, writing its row the first time."""
+    engine = session.scalar(select(Engine).where(Engine.name == LOCAL))
+    if engine is None:
+        engine = Engine(name=LOCAL, kind="child")
+        session.add(engine)
+        session.flush()
+    return _row(session, engine)
+
+
+def save_external(
+    session: Session,
+    name: str,
+    url: str,
+    *,
+    api_key_env: str | None = None,
+    tokenizer_path: str | None = None,
+) -> int:
+    """Write what the settings say of an external engine, new or changed, and return its id.
+
+    Raises:
+        UsageError: The name is that of the workbench's own engine.
+    """
+    if name == LOCAL:
+        raise UsageError(
+            f"The name {LOCAL!r} belongs to the workbench's own server; choose another."
+        )
+    engine = session.scalar(select(Engine).where(Engine.name == name))
+    if engine is None:
+        engine = Engine(name=name, kind="external", url=url)
+        session.add(engine)
+    elif engine.url != url:
+        engine.state, engine.message, engine.probed_at = "stopped", None, None
+    engine.url, engine.api_key_env, engine.tokenizer_path = url, api_key_env, tokenizer_path
+    engine.wanted = True
+    session.flush()
+    return engine.id
+
+
+def add_external(
+    session: Session,
+    name: str,
+    url: str,
+    *,
+    api_key_env: str | None = None,
+    tokenizer_path: str | None = None,
+) -> int:
+    """Add an external engine by URL and return its id; the worker probes it next.
+
+    Raises:
+        UsageError: The name is taken, or the URL is no URL.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{url!r} is no URL of a model server; give one such as http://10.0.0.5:8000/v1."
+        )
+    known = session.scalar(select(Engine).where(Engine.name == name, Engine.wanted))
+    if known is not None:
+        raise UsageError(f"There is a model server {name!r} already; choose another name.")
+    return save_external(session, name, url, api_key_env=api_key_env, tokenizer_path=tokenizer_path)
+
+
+def remove_external(session: Session, name: str) -> None:
+    """Take an external engine out of use. What it wrote stays.
+
+    Raises:
+        UsageError: There is none with this name.
+    """
+    engine = session.scalar(select(Engine).where(Engine.name == name, Engine.kind == "external"))
+    if engine is None or not engine.wanted:
+        raise UsageError(f"There is no external model server {name!r}.")
+    engine.wanted, engine.state, engine.message = False, "stopped", None
+    session.execute(delete(EngineModel).where(EngineModel.engine_id == engine.id))
+
+
+def save_engine_state(
+    session: Session,
+    engine_id: int,
+    state: EngineState,
+    *,
+    progress: float | None = None,
+    message: str | None = None,
+) -> None:
+    """Write what an engine does now. An engine that isn't ready offers no models."""
+    engine = session.get_one(Engine, engine_id)
+    engine.state, engine.progress, engine.message = state, progress, message
+    engine.updated_at = utc_now()
+    if state != "ready":
+        session.execute(delete(EngineModel).where(EngineModel.engine_id == engine_id))
+
+
+def save_offer(
+    session: Session,
+    engine_id: int,
+    models: Mapping[str, int],
+    *,
+    software: str | None,
+    capabilities: Mapping[str, Any],
+) -> None:
+    """Write what a probe found: the engine is ready.
+
+    Args:
+        session: One that writes.
+        engine_id: The engine that was probed.
+        models: Name in requests → id of the model version.
+        software: Name and version that it reports.
+        capabilities: What it was seen to do.
+    """
+    save_engine_state(session, engine_id, "ready", progress=1.0)
+    engine = session.get_one(Engine, engine_id)
+    engine.software, engine.capabilities = software, dict(capabilities)
+    engine.probed_at = utc_now()
+    session.execute(delete(EngineModel).where(EngineModel.engine_id == engine_id))
+    session.add_all(
+        EngineModel(engine_id=engine_id, model_version_id=model_id, served_name=name)
+        for name, model_id in models.items()
+    )
+    session.flush()
+
+
+def set_wanted(session: Session, engine_id: int, wanted: bool) -> None:
+    """Write whether people want the engine to run; a worker leaves an unwanted one alone."""
+    session.get_one(Engine, engine_id).wanted = wanted
+
+
+def _row(session: Session, engine: Engine) -> EngineRow:
+    offered = session.execute(
+        select(EngineModel.model_version_id, ModelVersion.name, EngineModel.served_name)
+        .join(ModelVersion, ModelVersion.id == EngineModel.model_version_id)
+        .where(EngineModel.engine_id == engine.id)
+        .order_by(EngineModel.id)
+    )
+    models = tuple(
+        OfferedModel(model_version_id=version_id, name=name, served_name=served_name)
+        for version_id, name, served_name in offered
+    )
+    names = [name for name in EngineRow.__slots__ if name != "models"]
+    return EngineRow(models=models, **{name: getattr(engine, name) for name in names})

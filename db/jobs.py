@@ -1,0 +1,295 @@
+"""The job table: long work that is written by any process and run by the one worker.
+
+A job is claimed in one transaction, so that two claimants never run it twice. The claim expires
+when its heartbeat stops: then the worker died, and another one picks the job up.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.sweeps import set_state
+from db.tables import Job, utc_now
+
+Lane = Literal["server", "device"]
+FinalState = Literal["done", "failed", "cancelled"]
+
+LANES: tuple[Lane, ...] = ("server", "device")
+ACTIVE_STATES = ("queued", "running")
+MAX_STARTS = 5
+STALE_AFTER_S = 30.0
+INTERACTIVE_PRIORITY = -10
+"""Priority of work that a person waits for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job as it was when read; safe to use after the session is closed."""
+
+    id: int
+    kind: str
+    lane: str
+    priority: int
+    payload: dict[str, Any]
+    sweep_id: int | None
+    state: str
+    done: int
+    total: int | None
+    message: str | None
+    error: str | None
+    result: dict[str, Any] | None
+    owner: str | None
+    heartbeat_at: datetime | None
+    cancel_requested_at: datetime | None
+    starts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_active(self) -> bool:
+        """Queued or running."""
+        return self.state in ACTIVE_STATES
+
+
+def enqueue(
+    session: Session,
+    kind: str,
+    *,
+    lane: Lane = "server",
+    payload: Mapping[str, Any] | None = None,
+    sweep_id: int | None = None,
+    priority: int = 0,
+) -> int:
+    """Write a job for the worker and return its id."""
+    job = Job(
+        kind=kind, lane=lane, payload=dict(payload or {}), sweep_id=sweep_id, priority=priority
+    )
+    session.add(job)
+    session.flush()
+    return job.id
+
+
+def enqueue_sweep(
+    session: Session, sweep_id: int, *, retry_failed: bool = False, priority: int = 0
+) -> int:
+    """Queue what is missing of a sweep and return the job's id; one that is active is kept."""
+    for job in active_jobs(session, sweep_id=sweep_id):
+        return job.id
+    set_state(session, sweep_id, "queued")
+    payload = {"retry_failed": True} if retry_failed else {}
+    return enqueue(session, "sweep", payload=payload, sweep_id=sweep_id, priority=priority)
+
+
+def cancel_sweep(session: Session, sweep_id: int) -> bool:
+    """Ask for the end of a sweep's run; False if it neither waits nor runs."""
+    jobs = active_jobs(session, sweep_id=sweep_id)
+    for job in jobs:
+        request_cancel(session, job.id)
+    return bool(jobs)
+
+
+def claim(
+    session: Session,
+    owner: str,
+    *,
+    stale_after_s: float = STALE_AFTER_S,
+    lanes: Collection[Lane] = LANES,
+    below_priority: int | None = None,
+) -> JobRow | None:
+    """Make ``owner`` the holder of the next job and return it; None where nothing waits.
+
+    The lowest priority number goes first, then the oldest. A running job without heartbeat for
+    ``stale_after_s`` is taken over; after ``MAX_STARTS`` starts it fails instead, since it seems to
+    end every worker that runs it.
+
+    Args:
+        session: One that writes (``Database.write``): SQLite serialises these, PostgreSQL locks
+            the row, so two claimants never get the same job.
+        owner: The worker that claims.
+        stale_after_s: Seconds without heartbeat after which a worker counts as dead.
+        lanes: Only jobs of these lanes.
+        below_priority: Only jobs whose priority number is lower.
+    """
+    now = utc_now()
+    candidates = (
+        select(Job)
+        .where(_claimable(now - timedelta(seconds=stale_after_s)), Job.lane.in_(lanes))
+        .order_by(Job.priority, Job.id)
+        .with_for_update(skip_locked=True)
+        .limit(1)
+    )
+    if below_priority is not None:
+        candidates = candidates.where(Job.priority < below_priority)
+    while (job := session.scalar(candidates)) is not None:
+        if job.cancel_requested_at is not None:
+            _end(session, job, "cancelled")
+        elif job.starts >= MAX_STARTS:
+            _end(
+                session,
+                job,
+                "failed",
+                f"The worker ended {job.starts} times while it ran this job; see the newest file"
+                " in the folder logs of Q2Q_HOME, then start it again.",
+            )
+        else:
+            job.state, job.owner, job.heartbeat_at = "running", owner, now
+            job.started_at = job.started_at or now
+            job.starts += 1
+            session.flush()
+            return _row(job)
+        session.flush()
+    return None
+
+
+def has_claimable(session: Session, *, stale_after_s: float = STALE_AFTER_S) -> bool:
+    """Tell, without taking any lock, whether ``claim`` might find something."""
+    stale_before = utc_now() - timedelta(seconds=stale_after_s)
+    return session.scalar(select(Job.id).where(_claimable(stale_before)).limit(1)) is not None
+
+
+def heartbeat(
+    session: Session,
+    job_id: int,
+    owner: str,
+    *,
+    done: int | None = None,
+    total: int | None = None,
+    message: str | None = None,
+) -> bool:
+    """Say that ``owner`` is alive and how far it is; return True if it has to stop the job.
+
+    That is so when somebody asked to cancel it, or when another worker has taken it over. What is
+    None stays as it was.
+    """
+    job = _held(session, job_id, owner)
+    if job is None:
+        return True
+    job.heartbeat_at = utc_now()
+    job.done = job.done if done is None else done
+    job.total = job.total if total is None else total
+    job.message = job.message if message is None else message
+    return job.cancel_requested_at is not None
+
+
+def finish(
+    session: Session,
+    job_id: int,
+    owner: str,
+    state: FinalState,
+    *,
+    error: str | None = None,
+    result: Mapping[str, Any] | None = None,
+) -> bool:
+    """End a job of ``owner``; return False, and change nothing, if it is no longer its holder."""
+    job = _held(session, job_id, owner)
+    if job is None:
+        return False
+    _end(session, job, state, error)
+    job.result = dict(result) if result is not None else None
+    return True
+
+
+def release(session: Session, job_id: int, owner: str) -> bool:
+    """Put a job of ``owner`` back into the queue: the worker stops, and the next one goes on.
+
+    A clean stop is no failed start. A job that somebody wanted to cancel ends as cancelled.
+    """
+    job = _held(session, job_id, owner)
+    if job is None:
+        return False
+    if job.cancel_requested_at is not None:
+        _end(session, job, "cancelled")
+    else:
+        job.state, job.owner, job.heartbeat_at = "queued", None, None
+        job.message = "Waiting for a worker."
+        job.starts -= 1
+    return True
+
+
+def release_dead(session: Session, is_dead: Callable[[str], bool]) -> list[int]:
+    """Put running jobs back whose owner ``is_dead``, without waiting for the heartbeat.
+
+    Returns their ids. The start counts: the worker died.
+    """
+    running = session.scalars(select(Job).where(Job.state == "running")).all()
+    orphans = [job for job in running if job.owner is not None and is_dead(job.owner)]
+    for job in orphans:
+        job.state, job.owner, job.heartbeat_at = "queued", None, None
+    return [job.id for job in orphans]
+
+
+def request_cancel(session: Session, job_id: int) -> bool:
+    """Ask for the end of a job; a queued one ends at once. False if it has ended already."""
+    job = session.get(Job, job_id, with_for_update=True)
+    if job is None:
+        raise UsageError(f"There is no job {job_id}.")
+    if job.state not in ACTIVE_STATES:
+        return False
+    job.cancel_requested_at = job.cancel_requested_at or utc_now()
+    if job.state == "queued":
+        _end(session, job, "cancelled")
+    return True
+
+
+def get_job(session: Session, job_id: int) -> JobRow:
+    """Return one job.
+
+    Raises:
+        UsageError: There is none with this id.
+    """
+    job = session.get(Job, job_id, populate_existing=True)
+    if job is None:
+        raise UsageError(f"There is no job {job_id}.")
+    return _row(job)
+
+
+def active_jobs(
+    session: Session, *, sweep_id: int | None = None, kind: str | None = None
+) -> list[JobRow]:
+    """Return queued and running jobs in the order in which they run."""
+    query = select(Job).where(Job.state.in_(ACTIVE_STATES)).order_by(Job.priority, Job.id)
+    if sweep_id is not None:
+        query = query.where(Job.sweep_id == sweep_id)
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    return [_row(job) for job in session.scalars(query)]
+
+
+def recent_jobs(session: Session, limit: int = 20) -> list[JobRow]:
+    """Return the last jobs, active or ended, newest first."""
+    return [_row(job) for job in session.scalars(select(Job).order_by(Job.id.desc()).limit(limit))]
+
+
+def _claimable(stale_before: datetime) -> ColumnElement[bool]:
+    return or_(
+        Job.state == "queued",
+        and_(
+            Job.state == "running",
+            or_(Job.heartbeat_at.is_(None), Job.heartbeat_at < stale_before),
+        ),
+    )
+
+
+def _held(session: Session, job_id: int, owner: str) -> Job | None:
+    return session.scalar(
+        select(Job)
+        .where(Job.id == job_id, Job.owner == owner, Job.state == "running")
+        .with_for_update()
+    )
+
+
+def _end(session: Session, job: Job, state: FinalState, error: str | None = None) -> None:
+    job.state, job.error, job.finished_at = state, error, utc_now()
+    job.owner = job.heartbeat_at = None
+    if job.sweep_id is not None and state != "done":
+        set_state(session, job.sweep_id, state, error=error)
+
+
+def _row(job: Job) -> JobRow:
+    return JobRow(**{name: getattr(job, name) for name in JobRow.__slots__})

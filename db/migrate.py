@@ -1,0 +1,162 @@
+"""Opening the store of a home: a new one is completed, an older one upgraded on demand.
+
+``python -m db.migrate`` upgrades the store of the settings, after a backup and under the lock
+of the home; ``python -m db.migrate revision "what changed"`` writes the next migration.
+"""
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.backup import backup, backup_name, dump_command
+from db.database import Database, open_database
+from db.errors import Q2QError, UsageError
+from db.lock import WORKER_LOCK, try_lock
+from db.schema import MigrationStatus, status, upgrade, write_revision
+from db.settings import Settings, settings
+
+__all__ = ["MigrationStatus", "open_store", "status", "upgrade", "upgrade_store"]
+
+log = logging.getLogger(__name__)
+
+
+def open_store(settings: Settings) -> Database:
+    """Open the store of ``settings``; an empty one is completed at once.
+
+    Raises:
+        Q2QError: It cannot be opened, is no store of ours, or is older or newer than the program.
+    """
+    database = open_database(settings.database)
+    try:
+        state = _status(database)
+        if state.is_empty:
+            upgrade(database)
+        elif not state.is_current:
+            raise Q2QError(
+                f"The store {database.label} is of an older version (schema {state.current}, this"
+                f" program needs {state.head}); run `q2q up` or `make setup`, which back it up and"
+                " upgrade it."
+            )
+    except SQLAlchemyError as error:
+        database.close()
+        raise _unusable(database, error) from error
+    except Q2QError:
+        database.close()
+        raise
+    return database
+
+
+def upgrade_store(settings: Settings) -> Path | None:
+    """Upgrade the store of ``settings`` under the lock of its home, after a backup.
+
+    Returns:
+        The backup; None where nothing was there to lose (and on PostgreSQL).
+
+    Raises:
+        Q2QError: A worker is running, or a step failed; the store is then as it was.
+    """
+    database = open_database(settings.database)
+    try:
+        state = _status(database)
+        if state.is_current:
+            return None
+        if state.is_empty:
+            upgrade(database)
+            return None
+        return _upgrade_used(database, settings.home_dir, state)
+    except SQLAlchemyError as error:
+        raise _unusable(database, error) from error
+    finally:
+        database.close()
+
+
+def _upgrade_used(database: Database, home: Path, state: MigrationStatus) -> Path | None:
+    lock = try_lock(home / WORKER_LOCK)
+    if lock is None:
+        raise Q2QError(
+            f"The store {database.label} needs an upgrade, but a worker is running on {home};"
+            " stop it (Ctrl-C in the terminal of `q2q up`) and try again."
+        )
+    with lock:
+        copy: Path | None = None
+        if database.is_sqlite:
+            copy = backup(database, home / "backups" / backup_name(f"before-{state.head}")).path
+        else:
+            log.warning("No backup is made of a server; to make one: %s", dump_command(database))
+        try:
+            upgrade(database)
+        except SQLAlchemyError as error:
+            raise Q2QError(
+                f"The upgrade of {database.label} from schema {state.current} to {state.head}"
+                f" failed and changed nothing ({_reason(error)})."
+            ) from error
+        return copy
+
+
+def _status(database: Database) -> MigrationStatus:
+    state = status(database)
+    if state.is_known:
+        return state
+    if state.current is None:
+        raise Q2QError(
+            f"The database {database.label} holds tables of another program; set Q2Q_DATABASE_URL"
+            " to an empty one."
+        )
+    raise Q2QError(
+        f"The store {database.label} was made by a newer version (schema {state.current}, this"
+        f" program knows up to {state.head}); update the program."
+    )
+
+
+def _unusable(database: Database, error: SQLAlchemyError) -> Q2QError:
+    return Q2QError(
+        f"The store {database.label} cannot be used ({_reason(error)}); `q2q doctor` checks it and"
+        " `q2q restore` brings a backup back."
+    )
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """Return what the database said, in one line."""
+    cause = str(getattr(error, "orig", None) or error)
+    return cause.strip().splitlines()[0]
+
+
+def write_next_revision(message: str) -> Path:
+    """Write a migration from what the models have and a store at head has not."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = open_database(f"sqlite:///{folder}/q2q.sqlite")
+        try:
+            upgrade(database)
+            return write_revision(database, message)
+        finally:
+            database.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m db.migrate", description=__doc__)
+    parser.add_argument("command", nargs="?", choices=("upgrade", "revision"), default="upgrade")
+    parser.add_argument("message", nargs="?", help="what a new revision changes")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "upgrade":
+            copy = upgrade_store(settings())
+            line = f"Upgraded; the backup is {copy}." if copy else "The store is up to date."
+        elif given.message:
+            line = f"Wrote {write_next_revision(given.message)}; read and complete it."
+        else:
+            raise UsageError('Say what changes: make migration m="add a column".')
+    except Q2QError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.write(f"{line}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""How a text came to be: everything the store knows of what wrote it."""
+
+import struct
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.questions import QuestionRow, get_question
+from db.refs import Ref, parse_ref
+from db.tables import (
+    Answer,
+    CheckFlag,
+    Engine,
+    Generation,
+    ModelVersion,
+    Prompt,
+    PromptFormat,
+    Rater,
+    ReasoningVariant,
+    Role,
+    Sampling,
+    Sweep,
+    SweepGeneration,
+    VariantParent,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOrigin:
+    """The weights that wrote a text."""
+
+    id: int
+    name: str
+    kind: str
+    digest: str | None
+    """None for a declared model, whose weights nobody has seen."""
+    path: str | None
+    hub_id: str | None
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationOrigin:
+    """One choice of one request: what was sent, to whom, and what came back."""
+
+    id: int
+    kind: str
+    mode: str
+    ok: bool
+    slot_key: str
+    attempt: int
+    replicate: int
+    model: ModelOrigin
+    lineage: tuple[ModelOrigin, ...]
+    """What the model was made from, the nearest first."""
+    prompt_format: str
+    role: str
+    system: str
+    """The role's system text in the version that was sent."""
+    prompt_text: str | None
+    prompt_token_ids: tuple[int, ...] | None
+    """None where the engine takes no token ids."""
+    prompt_hash: str | None
+    sampling: dict[str, Any]
+    seed: int | None
+    request_id: str | None
+    choice_index: int | None
+    engine: str | None
+    engine_version: str | None
+    completion: str | None
+    """The text as the engine gave it."""
+    error: str | None
+    finish_reason: str | None
+    stop_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    latency_ms: float | None
+    created_at: datetime
+    sweeps: tuple[tuple[int, str], ...]
+    """Sweeps that show it, as (id, name), the one that made it first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Everything the store knows of one reasoning, answer or generation."""
+
+    ref: Ref
+    question: QuestionRow
+    text: str | None
+    """None for a generation that failed."""
+    source: str | None
+    """None for a generation."""
+    author: str | None
+    note: str | None
+    created_at: datetime
+    parents: tuple[Ref, ...]
+    """What it was made from: merged, edited, or the reasoning that it stands under."""
+    checks: tuple[tuple[str, str | None], ...]
+    """What the checks found, as (name, detail)."""
+    generation: GenerationOrigin | None
+    """None where no engine wrote it."""
+
+
+def provenance(session: Session, ref: Ref | str) -> Provenance:
+    """Return how the text ``ref`` (``v12``, ``a12`` or ``g12``) came to be.
+
+    Raises:
+        UsageError: There is none with this id, or its kind has no text of an engine.
+    """
+    ref = parse_ref(ref) if isinstance(ref, str) else ref
+    if ref.kind == "variant":
+        return _of_variant(session, ref)
+    if ref.kind == "answer":
+        return _of_answer(session, ref)
+    if ref.kind == "generation":
+        return _of_generation(session, ref)
+    raise UsageError(f"{ref} is a {ref.kind}; give a reasoning (v12), an answer (a12) or a g12.")
+
+
+def _of_variant(session: Session, ref: Ref) -> Provenance:
+    variant = _found(session.get(ReasoningVariant, ref.id), ref)
+    parents = session.scalars(
+        select(VariantParent.parent_id)
+        .where(VariantParent.variant_id == ref.id)
+        .order_by(VariantParent.position)
+    )
+    return Provenance(
+        ref=ref,
+        question=get_question(session, variant.question_id),
+        text=variant.text,
+        source=variant.source,
+        author=_author(session, variant.author_id),
+        note=variant.note,
+        created_at=variant.created_at,
+        parents=tuple(Ref("variant", parent_id) for parent_id in parents),
+        checks=_checks(session, ref),
+        generation=_origin(session, variant.generation_id),
+    )
+
+
+def _of_answer(session: Session, ref: Ref) -> Provenance:
+    answer = _found(session.get(Answer, ref.id), ref)
+    parents = [Ref("variant", answer.variant_id)] if answer.variant_id else []
+    parents += [Ref("answer", answer.parent_id)] if answer.parent_id else []
+    return Provenance(
+        ref=ref,
+        question=get_question(session, answer.question_id),
+        text=answer.text,
+        source=answer.source,
+        author=_author(session, answer.author_id),
+        note=None,
+        created_at=answer.created_at,
+        parents=tuple(parents),
+        checks=_checks(session, ref),
+        generation=_origin(session, answer.generation_id),
+    )
+
+
+def _of_generation(session: Session, ref: Ref) -> Provenance:
+    generation = _found(session.get(Generation, ref.id), ref)
+    parents = [Ref("variant", generation.variant_id)] if generation.variant_id else []
+    return Provenance(
+        ref=ref,
+        question=get_question(session, generation.question_id),
+        text=generation.text,
+        source=None,
+        author=None,
+        note=None,
+        created_at=generation.created_at,
+        parents=tuple(parents),
+        checks=(),
+        generation=_origin(session, generation.id),
+    )
+
+
+def _origin(session: Session, generation_id: int | None) -> GenerationOrigin | None:
+    if generation_id is None:
+        return None
+    generation, prompt_format, role, sampling, engine = session.execute(
+        select(Generation, PromptFormat, Role, Sampling, Engine.name)
+        .join(PromptFormat, PromptFormat.id == Generation.prompt_format_id)
+        .join(Role, Role.id == Generation.role_id)
+        .join(Sampling, Sampling.id == Generation.sampling_id)
+        .outerjoin(Engine, Engine.id == Generation.engine_id)
+        .where(Generation.id == generation_id)
+    ).one()
+    prompt = session.get(Prompt, generation.prompt_id) if generation.prompt_id else None
+    model, *lineage = _models(session, generation.model_version_id)
+    own = {name: getattr(generation, name) for name in _OWN}
+    return GenerationOrigin(
+        **own,
+        completion=generation.text,
+        model=model,
+        lineage=tuple(lineage),
+        prompt_format=f"{prompt_format.name}@{prompt_format.version}",
+        role=f"{role.name}@{role.version}",
+        system=role.system,
+        prompt_text=prompt.text if prompt is not None else None,
+        prompt_token_ids=_token_ids(prompt),
+        prompt_hash=prompt.content_hash if prompt is not None else None,
+        sampling=dict(sampling.parameters),
+        engine=engine,
+        sweeps=_sweeps(session, generation_id),
+    )
+
+
+_OWN = (
+    "id", "kind", "mode", "ok", "slot_key", "attempt", "replicate", "seed", "request_id",
+    "choice_index", "engine_version", "error", "finish_reason", "stop_reason", "prompt_tokens",
+    "completion_tokens", "latency_ms", "created_at",
+)  # fmt: skip
+"""What a generation tells of itself, under the same name."""
+
+
+def _models(session: Session, model_id: int) -> list[ModelOrigin]:
+    """Return a model version and what it was made from."""
+    chain: list[ModelOrigin] = []
+    following: int | None = model_id
+    while following is not None:
+        model = session.get_one(ModelVersion, following)
+        chain.append(ModelOrigin(**{name: getattr(model, name) for name in ModelOrigin.__slots__}))
+        following = model.base_id
+    return chain
+
+
+def _sweeps(session: Session, generation_id: int) -> tuple[tuple[int, str], ...]:
+    return tuple(
+        (sweep_id, name)
+        for sweep_id, name in session.execute(
+            select(Sweep.id, Sweep.name)
+            .join(SweepGeneration)
+            .where(SweepGeneration.generation_id == generation_id)
+            .order_by(SweepGeneration.made_here.desc(), Sweep.id)
+        )
+    )
+
+
+def _checks(session: Session, ref: Ref) -> tuple[tuple[str, str | None], ...]:
+    target = CheckFlag.variant_id if ref.kind == "variant" else CheckFlag.answer_id
+    return tuple(
+        (name, detail)
+        for name, detail in session.execute(
+            select(CheckFlag.name, CheckFlag.detail)
+            .where(target == ref.id)
+            .order_by(CheckFlag.name)
+        )
+    )
+
+
+def _author(session: Session, rater_id: int | None) -> str | None:
+    return session.get_one(Rater, rater_id).name if rater_id is not None else None
+
+
+def _token_ids(prompt: Prompt | None) -> tuple[int, ...] | None:
+    if prompt is None or prompt.token_ids is None:
+        return None
+    return struct.unpack(f"<{len(prompt.token_ids) // 4}I", prompt.token_ids)
+
+
+def _found(row: T | None, ref: Ref) -> T:
+    if row is None:
+        raise UsageError(f"There is no {ref.kind} {ref}.")
+    return row

@@ -1,0 +1,302 @@
+"""Questions by meaning: found, counted, added, and edited by making a child."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, false, func, insert, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.errors import UsageError
+from db.identity import question_hash
+from db.pages import Page, page_of_keys
+from db.search import index_texts, matching
+from db.tables import Answer, Question, QuestionTag, ReasoningVariant, Tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionRow:
+    """One question; safe to use after the session is closed."""
+
+    id: int
+    text: str
+    context: str
+    reference_answer: str | None
+    role: str
+    category: str | None
+    language: str | None
+    source: str
+    external_id: str | None
+    parent_id: int | None
+    root_id: int | None
+    move: str | None
+    held_out: bool | None
+    created_at: datetime
+    tags: tuple[str, ...]
+    n_variants: int
+    n_answers: int
+
+    @property
+    def ref(self) -> str:
+        """Its short name, e.g. ``q12``."""
+        return f"q{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionFilter:
+    """Which questions; an empty field asks for nothing, the values of one are alternatives."""
+
+    search: str = ""
+    ids: tuple[int, ...] | None = None
+    """Only these; an empty tuple means none, None any."""
+    tags: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    has_answers: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionFacets:
+    """What there is to filter by, each value with its number of questions."""
+
+    total: int
+    tags: dict[str, int]
+    roles: dict[str, int]
+    categories: dict[str, int]
+    languages: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewQuestion:
+    """A question to be stored."""
+
+    text: str
+    context: str = ""
+    role: str = "assistant"
+    reference_answer: str | None = None
+    category: str | None = None
+    language: str | None = None
+    source: str = "human"
+    tags: tuple[str, ...] = field(default=())
+
+
+def list_questions(
+    session: Session, filter: QuestionFilter, page: int = 1, page_size: int = 25
+) -> Page[QuestionRow]:
+    """Return one page of the questions that fit ``filter``, newest first."""
+    newest = _matching(session, filter).order_by(Question.created_at.desc(), Question.id.desc())
+    found, total, page = page_of_keys(session, newest, page, page_size)
+    rows = _rows(session, [row.id for row in found])
+    return Page(rows=tuple(rows), total=total, page=page, page_size=page_size)
+
+
+def question_ids(session: Session, filter: QuestionFilter) -> list[int]:
+    """Return the ids of all questions that fit ``filter``, oldest first."""
+    return list(session.scalars(_matching(session, filter).order_by(Question.id)))
+
+
+def get_question(session: Session, question_id: int) -> QuestionRow:
+    """Return one question.
+
+    Raises:
+        UsageError: There is none with this id.
+    """
+    rows = _rows(session, [question_id])
+    if not rows:
+        raise UsageError(
+            f"There is no question q{question_id}; `q2q question list` shows them all."
+        )
+    return rows[0]
+
+
+def question_facets(session: Session) -> QuestionFacets:
+    """Return the values that questions have, each with its count, the most frequent first."""
+    return QuestionFacets(
+        total=session.scalar(select(func.count()).select_from(Question)) or 0,
+        tags=_counted(session, Tag.name),
+        roles=_counted(session, Question.role),
+        categories=_counted(session, Question.category),
+        languages=_counted(session, Question.language),
+    )
+
+
+def add_question(session: Session, new: NewQuestion) -> tuple[int, bool]:
+    """Store a question and make it findable; one that is there already stays as it is.
+
+    Returns:
+        Its id, and whether it is new.
+
+    Raises:
+        UsageError: The text is empty.
+    """
+    return _add(session, new)
+
+
+def edit_question(session: Session, question_id: int, new: NewQuestion) -> tuple[int, bool]:
+    """Store the edited form of a question as its child; the question itself never changes.
+
+    Whether it is held out is inherited. An edit that changes neither text, context nor role
+    changes the details of the question itself (see ``change_details``).
+
+    Returns:
+        The id of the question that now has this text, and whether it is new.
+
+    Raises:
+        UsageError: There is no such question, or the text is empty.
+    """
+    parent = session.get(Question, question_id)
+    if parent is None:
+        raise UsageError(f"There is no question q{question_id}.")
+    if question_hash(new.text, new.context, new.role) == parent.content_hash:
+        change_details(session, question_id, new)
+        return question_id, False
+    return _add(session, new, parent)
+
+
+def change_details(session: Session, question_id: int, new: NewQuestion) -> None:
+    """Set what does not belong to a question's identity: reference, category, language, tags."""
+    question = session.get_one(Question, question_id)
+    question.reference_answer = new.reference_answer or None
+    question.category = new.category or None
+    question.language = new.language or None
+    session.flush()
+    session.execute(delete(QuestionTag).where(QuestionTag.question_id == question_id))
+    tag_questions(session, [question_id], new.tags)
+
+
+def tag_questions(session: Session, question_ids: Sequence[int], tags: Iterable[str]) -> None:
+    """Put ``tags`` on questions; a tag that a question has already stays."""
+    names = list(dict.fromkeys(name.strip() for name in tags if name.strip()))
+    if not names or not question_ids:
+        return
+    known = dict(session.execute(select(Tag.name, Tag.id).where(Tag.name.in_(names))).all())
+    for name in names:
+        if name not in known:
+            tag = Tag(name=name)
+            session.add(tag)
+            session.flush()
+            known[name] = tag.id
+    there = {
+        (question_id, tag_id)
+        for question_id, tag_id in session.execute(
+            select(QuestionTag.question_id, QuestionTag.tag_id).where(
+                QuestionTag.question_id.in_(question_ids), QuestionTag.tag_id.in_(known.values())
+            )
+        )
+    }
+    missing = [
+        {"question_id": question_id, "tag_id": tag_id}
+        for question_id in question_ids
+        for tag_id in known.values()
+        if (question_id, tag_id) not in there
+    ]
+    if missing:
+        session.execute(insert(QuestionTag), missing)
+
+
+def _add(session: Session, new: NewQuestion, parent: Question | None = None) -> tuple[int, bool]:
+    if not new.text.strip():
+        raise UsageError("A question needs a text.")
+    content_hash = question_hash(new.text, new.context, new.role)
+    known = session.scalar(select(Question.id).where(Question.content_hash == content_hash))
+    if known is not None:
+        return known, False
+    question = Question(
+        content_hash=content_hash,
+        text=new.text.strip(),
+        context=new.context.strip(),
+        role=new.role,
+        reference_answer=new.reference_answer or None,
+        category=new.category or None,
+        language=new.language or None,
+        source=new.source,
+    )
+    if parent is not None:
+        question.parent_id = parent.id
+        question.root_id = parent.root_id or parent.id
+        question.move = "edit"
+        question.held_out = parent.held_out
+    session.add(question)
+    session.flush()
+    tag_questions(session, [question.id], new.tags)
+    index_texts(session, "question", [(question.id, f"{question.text}\n{question.context}")])
+    return question.id, True
+
+
+def _matching(session: Session, filter: QuestionFilter) -> Select[int]:
+    query = select(Question.id)
+    if filter.search.strip():
+        found = matching(session, "question", filter.search)
+        query = query.where(Question.id.in_(found) if found is not None else false())
+    if filter.ids is not None:
+        query = query.where(Question.id.in_(filter.ids))
+    if filter.tags:
+        tagged = select(QuestionTag.question_id).join(Tag).where(Tag.name.in_(filter.tags))
+        query = query.where(Question.id.in_(tagged))
+    for column, values in (
+        (Question.role, filter.roles),
+        (Question.category, filter.categories),
+        (Question.language, filter.languages),
+        (Question.source, filter.sources),
+    ):
+        if values:
+            query = query.where(column.in_(values))
+    if filter.has_answers is not None:
+        answered = select(Answer.id).where(Answer.question_id == Question.id).exists()
+        query = query.where(answered if filter.has_answers else ~answered)
+    return query
+
+
+def _rows(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
+    """Return the questions of ``ids`` in their order, in a fixed number of queries."""
+    if not ids:
+        return []
+    own = [name for name in QuestionRow.__slots__ if name not in _COUNTED]
+    found = {
+        row.id: row._asdict()
+        for row in session.execute(
+            select(*(getattr(Question, name) for name in own)).where(Question.id.in_(ids))
+        )
+    }
+    tags: defaultdict[int, list[str]] = defaultdict(list)
+    for question_id, name in session.execute(
+        select(QuestionTag.question_id, Tag.name)
+        .join(Tag)
+        .where(QuestionTag.question_id.in_(ids))
+        .order_by(Tag.name)
+    ):
+        tags[question_id].append(name)
+    variants = _counts(session, ReasoningVariant.question_id, ids)
+    answers = _counts(session, Answer.question_id, ids)
+    return [
+        QuestionRow(
+            **found[question_id],
+            tags=tuple(tags[question_id]),
+            n_variants=variants.get(question_id, 0),
+            n_answers=answers.get(question_id, 0),
+        )
+        for question_id in ids
+        if question_id in found
+    ]
+
+
+_COUNTED = ("tags", "n_variants", "n_answers")
+
+
+def _counts(
+    session: Session, column: InstrumentedAttribute[int], ids: Sequence[int]
+) -> dict[int, int]:
+    counted = select(column, func.count()).where(column.in_(ids)).group_by(column)
+    return dict(session.execute(counted).all())
+
+
+def _counted(session: Session, column: InstrumentedAttribute[Any]) -> dict[str, int]:
+    """Return the values of ``column`` with their counts; rows of a tag are its questions."""
+    counted = select(column, func.count()).where(column.is_not(None)).group_by(column)
+    if column.class_ is Tag:
+        counted = counted.join(QuestionTag)
+    return dict(session.execute(counted.order_by(func.count().desc(), column)).all())

@@ -1,0 +1,140 @@
+"""Reasonings and answers as plain rows, read in bulk: a fixed number of queries a list."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Select, literal, select
+from sqlalchemy.orm import Session
+
+from db.tables import (
+    Answer,
+    CheckFlag,
+    Generation,
+    ModelVersion,
+    PromptFormat,
+    Question,
+    Rater,
+    ReasoningVariant,
+    Role,
+    Sampling,
+)
+
+ListedKind = Literal["variant", "answer"]
+Text = type[ReasoningVariant] | type[Answer]
+TABLES: dict[ListedKind, Text] = {"variant": ReasoningVariant, "answer": Answer}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRow:
+    """One reasoning or answer, and what wrote it; safe to use after the session is closed."""
+
+    kind: ListedKind
+    id: int
+    question_id: int
+    question: str
+    language: str | None
+    """Of the question."""
+    variant_id: int | None
+    """The reasoning that an answer stands under; None for a reasoning."""
+    text: str
+    source: str
+    author: str | None
+    created_at: datetime
+    flags: tuple[str, ...]
+    """Names of what the checks found."""
+    role: str
+    generation_id: int | None
+    """None where no engine wrote it; all that follows is then None as well."""
+    mode: str | None
+    prompt_format: str | None
+    """Name and version, e.g. ``tagged@1``."""
+    model: str | None
+    sampling: dict[str, Any] | None
+    replicate: int | None
+    seed: int | None
+    finish_reason: str | None
+    completion_tokens: int | None
+    latency_ms: float | None
+
+    @property
+    def ref(self) -> str:
+        """Its short name, e.g. ``v12``."""
+        return f"{self.kind[0]}{self.id}"
+
+
+def read_texts(session: Session, kind: ListedKind, ids: Sequence[int]) -> dict[int, TextRow]:
+    """Return the texts of ``kind`` with these ids, by id."""
+    if not ids:
+        return {}
+    flags = _flags(session, kind, ids)
+    rows: dict[int, TextRow] = {}
+    for row in session.execute(_details(kind).where(TABLES[kind].id.in_(ids))).mappings():
+        values = dict(row)
+        name, version = values.pop("format_name"), values.pop("format_version")
+        values["prompt_format"] = f"{name}@{version}" if name else None
+        values["role"] = values.pop("sent_role") or values["role"]
+        rows[row["id"]] = TextRow(kind=kind, flags=tuple(flags[row["id"]]), **values)
+    return rows
+
+
+def read_mixed(session: Session, keys: Iterable[tuple[ListedKind, int]]) -> tuple[TextRow, ...]:
+    """Return texts of both kinds in the order of ``keys``."""
+    keys = list(keys)
+    found = {
+        kind: read_texts(session, kind, [text_id for own, text_id in keys if own == kind])
+        for kind in TABLES
+    }
+    return tuple(found[kind][text_id] for kind, text_id in keys)
+
+
+def _details(kind: ListedKind) -> Select[*tuple[Any, ...]]:
+    table = TABLES[kind]
+    given = Answer.variant_id if kind == "answer" else literal(None).label("variant_id")
+    return (
+        select(
+            table.id,
+            table.question_id,
+            Question.text.label("question"),
+            Question.language,
+            given,
+            table.text,
+            table.source,
+            Rater.name.label("author"),
+            table.created_at,
+            Question.role,
+            Role.name.label("sent_role"),
+            table.generation_id,
+            Generation.mode,
+            PromptFormat.name.label("format_name"),
+            PromptFormat.version.label("format_version"),
+            ModelVersion.name.label("model"),
+            Sampling.parameters.label("sampling"),
+            Generation.replicate,
+            Generation.seed,
+            Generation.finish_reason,
+            Generation.completion_tokens,
+            Generation.latency_ms,
+        )
+        .join(Question, Question.id == table.question_id)
+        .outerjoin(Rater, Rater.id == table.author_id)
+        .outerjoin(Generation, Generation.id == table.generation_id)
+        .outerjoin(PromptFormat, PromptFormat.id == Generation.prompt_format_id)
+        .outerjoin(Role, Role.id == Generation.role_id)
+        .outerjoin(ModelVersion, ModelVersion.id == Generation.model_version_id)
+        .outerjoin(Sampling, Sampling.id == Generation.sampling_id)
+    )
+
+
+def _flags(
+    session: Session, kind: ListedKind, ids: Sequence[int]
+) -> defaultdict[int | None, list[str]]:
+    target = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
+    flags: defaultdict[int | None, list[str]] = defaultdict(list)
+    for text_id, name in session.execute(
+        select(target, CheckFlag.name).where(target.in_(ids)).order_by(CheckFlag.name)
+    ):
+        flags[text_id].append(name)
+    return flags

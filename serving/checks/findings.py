@@ -1,0 +1,99 @@
+"""What a check finds, what it needs to know, and the one table of all checks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["reasoning", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a check noticed in one text; a text has at most one of each name."""
+
+    name: str
+    """A key of ``CHECKS``."""
+    detail: str
+    """What was found, e.g. the words or the count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckContext:
+    """What the checks may know about a text besides its words."""
+
+    question: str
+    context: str = ""
+    reference_answer: str | None = None
+    role: str = "assistant"
+    language: str | None = None
+    """ISO 639-1 code of the question; told from its text where None."""
+    finish_reason: str | None = None
+    """As the engine gave it; ``length`` means that the token limit cut the text."""
+    unparsed: str | None = None
+    """Why the parser could not split the completion; None where it could."""
+    answer: str | None = None
+    """The answer written under a reasoning, where it is known already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckInfo:
+    """How a check is called and what it looks for."""
+
+    label_en: str
+    label_ja: str
+    what: str
+    applies_to: frozenset[Kind]
+
+
+_BOTH: frozenset[Kind] = frozenset({"reasoning", "answer"})
+_REASONING: frozenset[Kind] = frozenset({"reasoning"})
+_ANSWER: frozenset[Kind] = frozenset({"answer"})
+
+CHECKS: dict[str, CheckInfo] = {
+    "empty": CheckInfo("empty", "空", "Holds no word at all.", _BOTH),
+    "unparsed": CheckInfo(
+        "unparsed",
+        "解析できず",
+        "The completion could not be split into reasoning and response.",
+        _BOTH,
+    ),
+    "cut_off": CheckInfo(
+        "cut off", "途中で終了", "The token limit ended the text before it was done.", _BOTH
+    ),
+    "length": CheckInfo(
+        "too long",
+        "長すぎる",
+        "More than five sentences or 120 words (240 Japanese or Chinese characters).",
+        _REASONING,
+    ),
+    "form": CheckInfo(
+        "form",
+        "形式",
+        "A reasoning that is not made of “You should …” sentences; in any text, leftovers such as "
+        "“the assistant”, “As an AI”, tags and chat markers.",
+        _BOTH,
+    ),
+    "language": CheckInfo(
+        "language",
+        "言語",
+        "A reasoning that is not in English; an answer that is not in the question's language.",
+        _BOTH,
+    ),
+    "boilerplate": CheckInfo(
+        "boilerplate",
+        "決まり文句",
+        "One of its sentences stands under five or more different questions.",
+        _BOTH,
+    ),
+    "repetition": CheckInfo("repetition", "繰り返し", "Words or lines go round in a loop.", _BOTH),
+    "answer_leak": CheckInfo(
+        "answer leak",
+        "答えの漏れ",
+        "The reasoning holds the answer or the reference answer: a name, a number or a long run of "
+        "words that the question does not have.",
+        _BOTH,
+    ),
+    "dont_know": CheckInfo(
+        "don't know", "わからない", "The answer says that it does not know.", _ANSWER
+    ),
+}
+"""Every check by its stable name, in the order in which pages show them."""

@@ -1,0 +1,147 @@
+"""Which language a text is in: by its scripts, and for Latin script by its small words.
+
+Made for precision: where it cannot tell, it says None and no check fires.
+"""
+
+import re
+from functools import lru_cache
+
+from serving.checks.findings import CheckContext
+from serving.checks.sentences import HAN, KANA
+from serving.checks.vocabulary import SMALL_WORDS
+
+_SCRIPTS = {
+    "ko": re.compile("[\uac00-\ud7af]"),
+    "ru": re.compile("[\u0400-\u04ff]"),
+    "ar": re.compile("[\u0600-\u06ff]"),
+    "el": re.compile("[\u0370-\u03ff]"),
+    "he": re.compile("[\u0590-\u05ff]"),
+    "th": re.compile("[\u0e00-\u0e7f]"),
+    "hi": re.compile("[\u0900-\u097f]"),
+}
+_HAN = re.compile(f"[{HAN}]")
+_KANA = re.compile(f"[{KANA}]")
+_CJK_RUN = re.compile(f"[{HAN}{KANA}]+")
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
+_LATIN_WORD = re.compile("[a-z\u00e0-\u024f]+")
+_NOT_PROSE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+", re.DOTALL)
+
+_CJK_WEIGHT = 2.5
+"""A Han character or kana says as much as about two and a half Latin letters."""
+_KANA_SHARE_OF_JAPANESE = 0.08
+_FOREIGN_SHARE = 0.3
+_LONGEST_LOOK = 4_000
+
+# Characters that Chinese sentences hold and Japanese ones do not.
+_CHINESE = re.compile(
+    "[们这说么吗呢吧你她它很让还对为请谁个时间东车书长门问题关从实现发开过应该给們嗎麼這]"
+)
+_CHINESE_SMALL = re.compile("[的是了在我不和有也都就]")
+
+KNOWN = frozenset(SMALL_WORDS) | frozenset(_SCRIPTS) | {"ja", "zh"}
+"""ISO 639-1 codes that ``detect_language`` can return."""
+
+_NAMES = {
+    "en": r"\bEnglish\b|英語|英文|英訳|英语|英語",
+    "ja": r"\bJapanese\b|日本語|和訳|日语|日語|日文",
+    "zh": r"\b(?:Chinese|Mandarin)\b|中国語|中文|汉语|漢語|普通话",
+    "fr": r"\bFrench\b|フランス語|法语|法文",
+    "de": r"\bGerman\b|ドイツ語|德语|德文",
+    "es": r"\bSpanish\b|スペイン語|西班牙",
+    "it": r"\bItalian\b|イタリア語|意大利语",
+    "pt": r"\bPortuguese\b|ポルトガル語|葡萄牙语",
+    "nl": r"\bDutch\b|オランダ語|荷兰语",
+    "ko": r"\bKorean\b|韓国語|ハングル|韩语|韩文",
+    "ru": r"\bRussian\b|ロシア語|俄语",
+    "ar": r"\bArabic\b|アラビア語|阿拉伯语",
+    "": r"\b(?:Latin|Greek|Hebrew|Hindi|Thai|Vietnamese|Turkish|Polish|Swedish|Esperanto)\b"
+    r"|(?i:\btranslat)|翻訳|訳して|外国語|翻译|翻譯|外语",
+}
+_NAME = {code: re.compile(pattern) for code, pattern in _NAMES.items()}
+
+
+def detect_language(text: str) -> str | None:
+    """Return the ISO 639-1 code of the language that most of ``text`` is in; None if unclear."""
+    prose = text[:_LONGEST_LOOK]
+    if "`" in prose or "http" in prose:
+        prose = _NOT_PROSE.sub(" ", prose)
+    if prose.isascii():
+        return _latin_language(prose)
+    n_kana, n_han = len(_KANA.findall(prose)), len(_HAN.findall(prose))
+    weights = {code: 2.0 * len(script.findall(prose)) for code, script in _SCRIPTS.items()}
+    weights["cjk"] = _CJK_WEIGHT * (n_kana + n_han)
+    weights["latin"] = float(len(_LATIN.findall(prose)))
+    most = max(weights, key=weights.__getitem__)
+    if weights[most] * 2 <= sum(weights.values()):
+        return None
+    if most == "latin":
+        return _latin_language(prose)
+    if most == "cjk":
+        return _cjk_language(prose, n_kana, n_han)
+    return most if weights[most] >= 6 else None
+
+
+def _latin_language(prose: str) -> str | None:
+    words = set(_LATIN_WORD.findall(prose.lower()))
+    hits = {code: len(words & small) for code, small in SMALL_WORDS.items()}
+    best = max(hits, key=hits.__getitem__)
+    runner_up = max(n for code, n in hits.items() if code != best)
+    if hits[best] < 2 or hits[best] == runner_up or hits[best] * 12 < len(words):
+        return None
+    return best
+
+
+def _cjk_language(prose: str, n_kana: int, n_han: int) -> str | None:
+    if n_kana >= 2 and n_kana >= _KANA_SHARE_OF_JAPANESE * (n_kana + n_han):
+        return "ja"
+    if n_han < 4 or n_kana > 2:
+        return None
+    small = _CHINESE_SMALL.findall(prose)
+    if _CHINESE.search(prose) or (len(set(small)) >= 2 and len(small) * 12 >= n_han):
+        return "zh"
+    return None
+
+
+def reasoning_language_problem(text: str, ctx: CheckContext) -> str | None:
+    """Say what is not English in a reasoning; words quoted from the question do not count."""
+    prose = text
+    if not text.isascii():
+        given = ctx.question + "\n" + ctx.context
+        runs = [run for run in _CJK_RUN.findall(text) if run not in given]
+        n_foreign = sum(map(len, runs))
+        n_latin = len(_LATIN.findall(text))
+        weight = _CJK_WEIGHT * n_foreign
+        if n_foreign >= 4 and weight >= _FOREIGN_SHARE * (weight + n_latin):
+            return "Japanese or Chinese characters: " + "".join(runs)[:40]
+        if n_latin:
+            prose = _CJK_RUN.sub(" ", text)
+    language = detect_language(prose)
+    return None if language in (None, "en") else f"looks like {language!r}, not English"
+
+
+def answer_language_problem(text: str, ctx: CheckContext) -> str | None:
+    """Say that an answer is in another language than its question, unless that was asked for."""
+    if ctx.role == "translator":
+        return None
+    expected = _primary(ctx.language) or _question_language(ctx.question)
+    if expected not in KNOWN:
+        return None
+    found = detect_language(text)
+    if found is None or found == expected or _asks_for_other(ctx, expected):
+        return None
+    return f"looks like {found!r}; the question is in {expected!r}"
+
+
+@lru_cache(maxsize=1024)
+def _question_language(question: str) -> str | None:
+    """Return the language of a question, which has many answers in a row."""
+    return detect_language(question)
+
+
+def _primary(language: str | None) -> str | None:
+    return re.split("[-_]", language.strip().lower())[0] if language else None
+
+
+def _asks_for_other(ctx: CheckContext, expected: str) -> bool:
+    given = ctx.question + "\n" + ctx.context
+    return any(code != expected and name.search(given) for code, name in _NAME.items())

@@ -1,0 +1,215 @@
+"""Whether a reasoning gives the answer away: by a name, a number, a phrase or a long run of words.
+
+What the question and its context say is known and never a leak. A leak in another language than the
+answer ("Mount Fuji" for 富士山) is not looked for here.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+from serving.checks.ignorance import ignorance
+from serving.checks.sentences import CJK_CHAR, HAN, KANA, count_words, split_sentences
+from serving.checks.vocabulary import MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH
+
+_CJK = f"{HAN}{KANA}"
+_TOKEN = re.compile(f"\\d+(?:\\.\\d+)?|[{_CJK}]+|[^\\W\\d_{_CJK}]+")
+_DIGIT = re.compile(r"\d")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_APOSTROPHE_S = re.compile(r"['’]s\b")
+_LIST_NUMBER = re.compile(r"^[ \t]*\(?\d{1,3}[.)、．]", re.MULTILINE)
+_NAME = re.compile(
+    r"(?:(?<=[a-z,;:] )|(?<=[a-z,;:] [\"“'‘(]))"  # not at the start of a sentence
+    r"[A-Z][\w’'-]*(?: (?:(?:of|the|de|la|von) )?[A-Z][\w’'-]*)*"
+)
+_CJK_NAME = re.compile(f"[{HAN}]{{2,}}|[ァ-ヺー]{{2,}}")
+_CJK_RUN = re.compile(f"[{_CJK}]{{2,}}")
+_POLITE_END = re.compile("(?:です|だ|である|でしょう|になります|ですね)$")
+_ARTICLE = re.compile(r"^(?:the|an?|it is|it's|they are|is) ")
+_ALTERNATIVE = re.compile(r"[()（）;；|]|\s/\s|\sor\s|または|或")
+
+_BARE_WORDS = 6
+_BARE_ANSWER_WORDS = 4
+_SHORT_ANSWER_WORDS = 30
+_LONGEST_LOOK = 20_000
+_GRAM_WORDS = 8
+_GRAM_NEW_WORDS = 4
+_GRAM_CJK = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A text as the leak check compares it."""
+
+    plain: str
+    """NFKC, as written."""
+    tokens: tuple[str, ...]
+    """Words, numbers and runs of Japanese or Chinese characters, in lower case."""
+    joined: str
+    """The tokens between single spaces, with one at each end."""
+    known: frozenset[str]
+    """The distinct tokens."""
+    numbers: frozenset[str]
+    """The distinct tokens that are numbers."""
+    cjk: str
+    """The Japanese and Chinese characters alone, runs divided by a space."""
+
+
+@lru_cache(maxsize=256)
+def _words(text: str) -> _Words:
+    """Return ``text`` made ready; questions, references and reasonings come many times in a row."""
+    plain = text[:_LONGEST_LOOK]
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKC", plain)
+    folded = plain.casefold()
+    if "’" in folded or "'" in folded:
+        folded = _APOSTROPHE_S.sub("", folded)
+    if "," in folded:
+        folded = _THOUSANDS.sub("", folded)
+    tokens = tuple(_TOKEN.findall(folded))
+    cjk = "" if plain.isascii() else " ".join(_CJK_RUN.findall(folded))
+    known = frozenset(tokens)
+    numbers = frozenset(filter(_is_number, known)) if _DIGIT.search(folded) else frozenset()
+    return _Words(plain, tokens, f" {' '.join(tokens)} ", known, numbers, cjk)
+
+
+@lru_cache(maxsize=8192)
+def find_leak(
+    reasoning: str, target: str, question: str, context: str, *, exact: bool
+) -> str | None:
+    """Return what ``reasoning`` gives away of ``target`` and the question does not say.
+
+    ``exact``: the target is a reference answer, so that even a phrase of some words is looked for
+    as a whole. Otherwise only a bare answer of very few words is. A pair of reasoning and answer is
+    looked at from both sides, hence the cache.
+    """
+    if ignorance(target, split_sentences(target[:400])):
+        return None
+    given = _words(question + "\n" + context)
+    inside, wanted = _words(reasoning), _words(target)
+    if count_words(target) <= (_BARE_WORDS if exact else _BARE_ANSWER_WORDS):
+        phrase = _bare_leak(inside, target, given)
+        if phrase:
+            return phrase
+    return (
+        _name_leak(inside, wanted, given)
+        or _number_leak(inside, wanted, given)
+        or _cjk_leak(inside, wanted, given)
+        or _long_run(inside, wanted, given)
+    )
+
+
+def _bare_leak(inside: _Words, target: str, given: _Words) -> str | None:
+    """Find a short answer such as 42, Paris or 富士山 as a whole."""
+    for part in (target, *_ALTERNATIVE.split(target)):
+        words = _words(part)
+        phrase = _POLITE_END.sub("", _ARTICLE.sub("", words.joined.strip()))
+        if not phrase or phrase in NO_ANSWER or set(phrase.split()) <= SMALL_ENGLISH:
+            continue
+        if CJK_CHAR.search(phrase):
+            is_inside = len(phrase) > 1 and phrase in inside.cjk and phrase not in given.cjk
+            is_inside = is_inside or (phrase in inside.known and phrase not in given.cjk)
+        elif phrase in inside.known and _is_number(phrase):
+            is_inside = phrase in _numbers(inside) and phrase not in given.known
+        else:
+            is_inside = f" {phrase} " in inside.joined and f" {phrase} " not in given.joined
+        if is_inside:
+            return phrase
+    return None
+
+
+def _name_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
+    """Find a capitalised name of the answer: one where it is short, else in front or two."""
+    shared = []
+    for match in _NAME.finditer(inside.plain):
+        name = match.group()
+        after = inside.plain[match.end() :].split(maxsplit=1)
+        if after and after[0].strip(".,;:").lower() in METHODS:
+            continue
+        own = [
+            word
+            for word in _TOKEN.findall(_APOSTROPHE_S.sub("", name.casefold()))
+            if word not in given.known and word not in NO_NAME and word not in SMALL_ENGLISH
+        ]
+        if own and len(own[0]) > 1 and wanted.known.issuperset(own) and name not in shared:
+            shared.append(name)
+    return _telling(shared, wanted)
+
+
+def _number_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
+    """Find a number of the answer; small ones ("three examples", list marks) say nothing."""
+    if inside.numbers.isdisjoint(wanted.numbers - given.known):
+        return None
+    answer_numbers = _numbers(_words(_LIST_NUMBER.sub(" ", wanted.plain)))
+    shared = [
+        number
+        for number in dict.fromkeys(_numbers(inside))
+        if number in answer_numbers
+        and number not in given.known
+        and (len(number) >= 3 or len(wanted.tokens) <= 8)
+    ]
+    return _telling(shared, wanted)
+
+
+def _telling(shared: list[str], wanted: _Words) -> str | None:
+    """Return the shared names or numbers if they are enough to give the answer away."""
+    if not shared:
+        return None
+    if len(wanted.tokens) > _SHORT_ANSWER_WORDS and len(shared) < 2:
+        start = f" {' '.join(wanted.tokens[:_SHORT_ANSWER_WORDS])} "
+        if _words(shared[0]).joined not in start:
+            return None
+    return ", ".join(shared[:5])
+
+
+def _cjk_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
+    """Find Japanese or Chinese names and long runs of the answer."""
+    if not inside.cjk or not wanted.cjk:
+        return None
+    n_cjk = len(inside.cjk)
+    mostly_latin = n_cjk * 4 < len(inside.plain)
+    if mostly_latin or len(wanted.cjk) <= _SHORT_ANSWER_WORDS:
+        least = 2 if mostly_latin else 3
+        for name in _CJK_NAME.findall(inside.cjk):
+            if len(name) >= least and name in wanted.cjk and name not in given.cjk:
+                return str(name)
+    answer_grams = {wanted.cjk[i : i + _GRAM_CJK] for i in range(len(wanted.cjk) - _GRAM_CJK + 1)}
+    for i in range(n_cjk - _GRAM_CJK + 1):
+        gram = inside.cjk[i : i + _GRAM_CJK]
+        if gram in answer_grams and gram[2:-2] not in given.cjk:
+            return gram
+    return None
+
+
+def _long_run(inside: _Words, wanted: _Words, given: _Words) -> str | None:
+    """Find eight words in a row that reasoning and answer share, four of them new and telling."""
+    answer_grams = set(_grams(wanted.tokens))
+    if not answer_grams:
+        return None
+    for gram in _grams(inside.tokens):
+        if gram in answer_grams:
+            new = [word for word in gram if word not in given.known and word not in SMALL_ENGLISH]
+            if len(set(new)) >= _GRAM_NEW_WORDS:
+                return " ".join(gram)
+    return None
+
+
+def _grams(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return zip(*(islice(tokens, start, None) for start in range(_GRAM_WORDS)), strict=False)
+
+
+def _is_number(token: str) -> bool:
+    return token[0].isdigit()
+
+
+def _numbers(words: _Words) -> list[str]:
+    """Return the numbers that do not count sentences, steps or examples."""
+    following = (*words.tokens[1:], "")
+    return [
+        token
+        for token, after in zip(words.tokens, following, strict=True)
+        if _is_number(token) and after not in MEASURES
+    ]

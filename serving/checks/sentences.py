@@ -1,0 +1,79 @@
+"""Sentences and words of English, Japanese and Chinese text: splitting, counting, hashing."""
+
+import re
+import unicodedata
+from hashlib import blake2b
+
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff々〆"
+KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+CJK_CHAR = re.compile(f"[{HAN}{KANA}]")
+
+_TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Dr. ", "Prof. ", "St. ", "Mt. ", "Fig. ", "No. ", "vs. ")
+_TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St|Mt|Fig|No|vs)\.(?= )")
+_LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•・])[ \t]+", re.MULTILINE)
+_BOUNDARY = re.compile(
+    r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\sa-z])"  # the next word is not in lower case
+    r"|(?<=[.!?])\s+(?=you\b)"
+    r"|(?<=[a-z]{4}[.!?])\s+"  # after a long word even where it is: "e.g. this" stays whole
+    r"|(?<=[。！？])(?![」』）”])"
+    r"|\n+"
+)
+_WORDLESS = re.compile(r"[\W_]+")
+_ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
+_SHORTEST_WORDS = 4
+_SHORTEST_CJK = 8
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of ``text`` in order, without list marks and empty pieces."""
+    plain = _TITLE.sub(r"\1", text) if any(map(text.__contains__, _TITLES)) else text
+    if "\n" in plain or not plain[:1].isalpha():
+        plain = _LIST_MARK.sub("", plain)
+    return [piece for part in _BOUNDARY.split(plain) if (piece := part.strip())]
+
+
+def count_words(text: str) -> int:
+    """Return the number of words; two Japanese or Chinese characters count as one."""
+    if text.isascii():
+        return len(text.split())
+    n_cjk = len(CJK_CHAR.findall(text))
+    if not n_cjk:
+        return len(text.split())
+    others = CJK_CHAR.sub(" ", text).split()
+    return (n_cjk + 1) // 2 + sum(1 for word in others if any(map(str.isalnum, word)))
+
+
+def normalise(text: str) -> str:
+    """Return ``text`` in NFKC, case-folded, with everything but letters and digits as one space."""
+    if text.isascii():
+        return " ".join(text.translate(_ASCII).split())
+    return _WORDLESS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def sentences_of(text: str) -> list[int]:
+    """Return the signed 64-bit hashes of the distinct sentences that can be boilerplate."""
+    return list(hashed_sentences(text))
+
+
+def hashed_sentences(text: str) -> dict[int, str]:
+    """Return hash → sentence, in order; without very short ones and advice to admit ignorance.
+
+    The prompt formats ask for "say that you don't know", so that sentence is no boilerplate.
+    """
+    hashes: dict[int, str] = {}
+    for sentence in split_sentences(text):
+        plain = normalise(sentence)
+        if _is_long_enough(plain) and not any(map(plain.__contains__, _ADMITS)):
+            digest = blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            hashes.setdefault(int.from_bytes(digest, "big", signed=True), sentence)
+    return hashes
+
+
+_ADMITS = ("don t know", "do not know", "unsure", "not sure", "not certain")
+
+
+def _is_long_enough(plain: str) -> bool:
+    if plain.isascii():
+        return plain.count(" ") + 1 >= _SHORTEST_WORDS
+    n_cjk = len(CJK_CHAR.findall(plain))
+    return n_cjk >= _SHORTEST_CJK or (n_cjk == 0 and plain.count(" ") + 1 >= _SHORTEST_WORDS)

@@ -1,0 +1,138 @@
+"""Reasonings from a file, each with the question it is for; for sweeps that are given reasonings.
+
+Any kind of file that can be imported, with a column ``reasoning`` and, in each row, one of
+
+* ``question_id``: the question's number in the store, ``12`` or ``q12``;
+* the question itself (``instruction`` with its ``input`` and ``flag``);
+* ``id``, ``external_id`` or ``custom_id``: the id that the question was imported with.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.errors import UsageError
+from db.identity import question_hash
+from db.tables import Question
+from db.tables.library import ROLES
+from serving.imports.changes import chunks
+from serving.imports.readers import read_records
+from serving.imports.rows import ALIASES, ImportRefused, ImportRow, RowMaker
+
+_ID = re.compile(r"q?(\d+)")
+_NOTHING_DONE = "Nothing was read: correct the file and try again."
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRef:
+    """How a file names a question: exactly one of the three is given."""
+
+    question_id: int | None = None
+    content_hash: str | None = None
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SuppliedReasoning:
+    """A reasoning of a file and the question that it is for."""
+
+    line: int
+    question: QuestionRef
+    text: str
+
+
+def read_reasonings(
+    source: Path | bytes, *, name: str | None = None, roles: Collection[str] = ROLES
+) -> list[SuppliedReasoning]:
+    """Return the reasonings of a file in its order.
+
+    Raises:
+        UsageError: The file cannot be read, or a row has no reasoning or names no question.
+    """
+    found, records, columns = read_records(source, name=name)
+    numbers = [column for column in columns if column.strip().casefold() == "question_id"]
+    maker = RowMaker(found, columns, roles)
+    if not maker.columns["reasoning"]:
+        raise UsageError(
+            f"{found.name}: has no column 'reasoning'; found {', '.join(columns) or 'none'}."
+        )
+    reasonings = []
+    for record in records:
+        row = maker.row(record, needs_text=False)
+        number = str(record.values.get(numbers[0]) or "").strip() if numbers else ""
+        if row is None:
+            continue
+        if row.reasoning is None:
+            found.refuse(record.line, "reasoning", "is empty; fill it in or remove the row.")
+        elif number and not _ID.fullmatch(number):
+            found.refuse(record.line, numbers[0], f"{number[:40]!r} is no id; write 12 or q12.")
+        elif not (number or row.text or row.external_id):
+            found.refuse(
+                record.line,
+                None,
+                f"names no question; fill in question_id, {ALIASES['text'][0]} or id.",
+            )
+        else:
+            reasonings.append(SuppliedReasoning(record.line, _ref(number, row), row.reasoning))
+    if found.problems:
+        raise ImportRefused(found.problems, _NOTHING_DONE)
+    return reasonings
+
+
+def _ref(number: str, row: ImportRow) -> QuestionRef:
+    if number:
+        return QuestionRef(question_id=int(number.removeprefix("q")))
+    if row.text:
+        return QuestionRef(content_hash=question_hash(row.text, row.context, row.role))
+    return QuestionRef(external_id=row.external_id)
+
+
+def resolve_reasonings(
+    session: Session, reasonings: Sequence[SuppliedReasoning]
+) -> list[tuple[int, str]]:
+    """Return (question id, reasoning) for each of ``reasonings``.
+
+    Raises:
+        UsageError: Some of their questions are not in the store.
+    """
+    refs = [reasoning.question for reasoning in reasonings]
+    by_id = _find(session, Question.id, {ref.question_id for ref in refs})
+    by_hash = _find(session, Question.content_hash, {ref.content_hash for ref in refs})
+    by_external = _find(session, Question.external_id, {ref.external_id for ref in refs})
+    resolved, missing = [], []
+    for reasoning in reasonings:
+        ref = reasoning.question
+        question_id = (
+            by_id.get(ref.question_id)
+            or by_hash.get(ref.content_hash)
+            or by_external.get(ref.external_id)
+        )
+        if question_id is None:
+            missing.append(reasoning.line)
+        else:
+            resolved.append((question_id, reasoning.text))
+    if missing:
+        lines = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+        raise UsageError(
+            f"The questions of {len(missing)} reasonings are not in the store (lines {lines}); "
+            "import the questions first."
+        )
+    return resolved
+
+
+def _find(
+    session: Session, column: InstrumentedAttribute[Any], wanted: Collection[int | str | None]
+) -> dict[int | str | None, int]:
+    """Return the ids of questions by the value of ``column``, the oldest where several match."""
+    found: dict[int | str | None, int] = {}
+    for chunk in chunks(value for value in wanted if value is not None):
+        rows = session.execute(
+            select(column, Question.id).where(column.in_(chunk)).order_by(Question.id.desc())
+        )
+        found |= dict(rows.all())
+    return found

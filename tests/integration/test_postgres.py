@@ -1,0 +1,209 @@
+"""The same store on a real PostgreSQL server: migrations, search, lists, rules, jobs, views."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, make_url, select, text
+from sqlalchemy.exc import IntegrityError
+
+from db import schema
+from db.database import Database, open_database
+from db.errors import Q2QError
+from db.generations import find_slots
+from db.jobs import claim, enqueue
+from db.migrate import open_store, status, upgrade, upgrade_store
+from db.questions import (
+    NewQuestion,
+    QuestionFilter,
+    add_question,
+    edit_question,
+    list_questions,
+    question_facets,
+)
+from db.search import index_texts, search_ids
+from db.settings import Settings
+from db.sweeps import list_sweeps, sweep_progress
+from db.tables import Tag
+from db.texts import TextFilter, list_texts, provenance, question_card
+from db.views import VIEWS
+from serving.imports.questions import import_questions
+from serving.imports.readers import read_rows
+from tests.migration.test_migrations import differences
+from tests.store_rows import make_generation, make_library, make_question
+from tests.unit import test_search, test_texts
+
+pytestmark = pytest.mark.postgres
+
+NUMBERS = count(1)
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres_url: str) -> str:
+    """Return the name of a store without rows, to be copied."""
+    return new_store(postgres_url, "template0")
+
+
+def new_store(postgres_url: str, template: str) -> str:
+    name = f"store_{next(NUMBERS)}"
+    server = open_database(postgres_url)
+    with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    server.close()
+    if template == "template0":
+        database = open_database(url_of(postgres_url, name))
+        upgrade(database)
+        database.close()
+    return name
+
+
+def url_of(postgres_url: str, name: str) -> str:
+    return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def store(postgres_url: str, migrated: str) -> Iterator[Database]:
+    database = open_database(url_of(postgres_url, new_store(postgres_url, migrated)))
+    yield database
+    database.close()
+
+
+def test_a_migrated_store_is_what_the_models_say(store: Database) -> None:
+    assert status(store).is_current
+    assert differences(store) == []
+
+
+def test_a_store_is_opened_and_upgraded_by_its_url(store: Database, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url=store.engine.url.render_as_string())
+    assert upgrade_store(settings) is None
+    opened = open_store(settings)
+    assert opened.path is None
+    opened.close()
+
+
+def test_two_upgrades_at_once_wait_for_each_other(store: Database) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: upgrade(store), range(2)))
+    assert status(store).is_current
+
+
+def test_a_failing_upgrade_changes_nothing(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("in the last step")
+
+    monkeypatch.setattr(schema, "create_views", fail)
+    with pytest.raises(RuntimeError):
+        upgrade(store)
+    with store.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM v_variant")) == 0
+
+
+def test_search_finds_what_it_finds_in_a_file(store: Database) -> None:
+    with store.write() as session:
+        index_texts(session, "question", test_search.TEXTS.items())
+        index_texts(session, "answer", [(1, "富士 answer")])
+        index_texts(session, "question", test_search.TEXTS.items())
+    with store.read() as session:
+        for query, found in test_search.FOUND:
+            assert search_ids(session, "question", query) == found, query
+        for signs in test_search.SIGNS:
+            search_ids(session, "question", f"{signs}富{signs} {signs}")
+
+
+def test_a_very_long_text_is_indexed_in_part(store: Database) -> None:
+    words = " ".join(f"word{number}" + "é" * 24 for number in range(50_000))
+    with store.write() as session:
+        index_texts(session, "answer", [(1, words), (2, "富士山" * 500_000)])
+    with store.read() as session:
+        assert search_ids(session, "answer", "word77é") == [1]
+        assert search_ids(session, "answer", "士山富") == [2]
+
+
+def test_texts_are_listed_as_from_a_file(store: Database) -> None:
+    test_texts.fill(store)
+    with store.read() as session:
+        for wanted, found in test_texts.FOUND:
+            page = list_texts(session, TextFilter(**wanted))
+            assert " ".join(row.ref for row in page.rows) == found, wanted
+        card = question_card(session, 1, sweep_id=1)
+        told = provenance(session, "v2")
+    assert [[row.ref for row in one.answers] for one in card.variants] == [["a1", "a2"], []]
+    assert card.n_failed == 1
+    assert told.checks == (("boilerplate", "found"), ("length", "found"))
+
+
+def test_every_view_can_be_read(store: Database) -> None:
+    test_texts.fill(store)
+    with store.read() as session:
+        rows = {
+            view: session.execute(text(f"SELECT * FROM {view}")).mappings().all() for view in VIEWS
+        }
+    assert {view: len(found) for view, found in rows.items()} == {
+        "v_question": 2, "v_variant": 4, "v_answer": 5, "v_generation": 8, "v_rating": 0,
+        "v_sweep": 2, "v_sweep_text": 6,
+    }  # fmt: skip
+    by_model = next(row for row in rows["v_variant"] if row["variant_id"] == 2)
+    assert (by_model["flags"], by_model["temperature"]) == ("boilerplate, length", 0.8)
+
+
+def test_questions_are_imported_searched_edited_and_counted(store: Database) -> None:
+    file = "question,language,tags\n富士山の高さは？,ja,mountain\nWhat is water?,en,\n".encode()
+    with store.write() as session:
+        result = read_rows(file, name="questions.csv")
+        assert import_questions(session, result).added == 2
+        assert import_questions(session, result).skipped == 2
+        edit_question(session, 1, NewQuestion(text="富士山の形は？", tags=("mountain",)))
+        assert add_question(session, NewQuestion(text="What is water?"))[1] is False
+    with store.read() as session:
+        found = list_questions(session, QuestionFilter(search="富士", tags=("mountain",)))
+        facets = question_facets(session)
+    assert [row.parent_id for row in found.rows] == [1, None]
+    assert (facets.total, facets.tags) == (3, {"mountain": 2})
+
+
+def test_a_slot_has_at_most_one_good_attempt(store: Database) -> None:
+    with store.write() as session:
+        make_library(session)
+        question = make_question(session)
+        make_generation(session, question, slot_key="k", error="Nothing came.")
+        make_generation(session, question, slot_key="k", attempt=2)
+    with pytest.raises(IntegrityError), store.write() as session:
+        make_generation(session, question, slot_key="k", attempt=3)
+    with store.read() as session:
+        assert find_slots(session, 1, ["k"])["k"].ok_generation_id == 2
+
+
+def test_a_job_is_claimed_by_one_of_two_connections(store: Database) -> None:
+    with store.write() as session:
+        first, second = enqueue(session, "sweep"), enqueue(session, "sweep")
+    with store.write() as one, store.write() as other:
+        claimed = [claim(one, "worker one"), claim(other, "worker two")]
+        assert [job.id for job in claimed if job is not None] == [first, second]
+    with store.write() as session:
+        assert claim(session, "worker three") is None
+
+
+def test_sweeps_are_listed_with_their_progress(store: Database) -> None:
+    test_texts.fill(store)
+    with store.read() as session:
+        assert [sweep.name for sweep in list_sweeps(session, 10)] == ["empty", "first"]
+        assert sweep_progress(session, 1).answers == 3
+
+
+def test_a_reader_sees_one_moment_while_others_write(store: Database) -> None:
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Tag)) == 0
+        with store.write() as writer:
+            writer.add(Tag(name="new"))
+        assert session.scalar(select(func.count()).select_from(Tag)) == 0
+
+
+def test_a_server_that_is_not_there_gives_a_sentence(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://me:secret@/q2q?host={tmp_path}"
+    with pytest.raises(Q2QError, match="cannot be used") as caught:
+        open_store(Settings(home=tmp_path, database_url=url))
+    assert "secret" not in str(caught.value)
