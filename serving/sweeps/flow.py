@@ -1,0 +1,177 @@
+"""How many sequences a server is given at a time: neither starved nor flooded.
+
+One ``Flow`` for each client object, shared by the sweeps that use it. It follows the server's own
+queue where the server tells it, and its throughput where not.
+"""
+
+import asyncio
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from serving.engines.messages import EngineLoad
+from serving.sweeps.engines import Completer, ServedModel
+
+FEWEST, MOST = 2.0, 8_192.0
+"""Bounds of the target, in sequences."""
+UNKNOWN_START = 16.0
+"""First target where the server's batch size is not known."""
+LOOK_EVERY_S = 0.5
+QUEUE_SHARE = 0.15
+"""A good waiting queue, as a share of what runs: a freed place is filled at once."""
+GROUPS = 64
+"""Requests that a full target is split into; 32 to 128 were best over HTTP on a GPU."""
+LARGEST_GROUP = 32
+INTERACTIVE_MOST = 64
+"""Sequences that an interactive sweep may add on top of the target."""
+
+_flows: "WeakKeyDictionary[Completer, Flow]" = WeakKeyDictionary()
+
+
+def flow_of(model: ServedModel) -> "Flow":
+    """Return the flow of the server that serves ``model``."""
+    flow = _flows.get(model.client)
+    if flow is None:
+        flow = _flows[model.client] = Flow(model)
+    return flow
+
+
+@dataclass(eq=False)
+class Lane:
+    """One sweep's part of a flow."""
+
+    is_interactive: bool = False
+    in_flight: int = 0
+    is_hungry: bool = False
+    """Has something to send and found no room."""
+
+
+@dataclass
+class _Climb:
+    """Hill-climbing on throughput, for servers that do not tell their load."""
+
+    since: float = field(default_factory=time.monotonic)
+    tokens: int = 0
+    best_rate: float = 0.0
+    is_settled_until: float = 0.0
+
+    def next_target(self, target: float, *, is_full: bool) -> float:
+        """Return the target for the next stretch: twice as much while that pays."""
+        now = time.monotonic()
+        seconds = now - self.since
+        if seconds < 2.0 or not self.tokens:
+            return target
+        rate, self.tokens, self.since = self.tokens / seconds, 0, now
+        if not is_full or now < self.is_settled_until:
+            return target
+        if rate > 1.1 * self.best_rate:
+            self.best_rate = rate
+            return target * 2
+        self.best_rate = rate
+        self.is_settled_until = now + 20.0
+        return target / 2
+
+
+class Flow:
+    """The room that a server has, and who may use it."""
+
+    def __init__(self, model: ServedModel) -> None:
+        seats = model.max_num_seqs
+        self.target = UNKNOWN_START if seats is None else seats * (1 + QUEUE_SHARE) + 2
+        self._client = model.client
+        self._reads_metrics = model.capabilities.metrics
+        self._lanes: set[Lane] = set()
+        self._room = asyncio.Event()
+        self._climb = _Climb()
+        self._watch: asyncio.Task[None] | None = None
+        self._last_back_off = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Sequences sent and not yet answered, of all lanes but interactive ones."""
+        return sum(lane.in_flight for lane in self._lanes if not lane.is_interactive)
+
+    @property
+    def group_size(self) -> int:
+        """Sequences that one request should carry: one where few fit, more where many do."""
+        return max(1, min(LARGEST_GROUP, int(self.target / GROUPS)))
+
+    def open_lane(self, *, interactive: bool = False) -> Lane:
+        """Return a lane of its own for a sweep; the first one starts watching the server."""
+        lane = Lane(is_interactive=interactive)
+        self._lanes.add(lane)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._keep_watching(), name="flow")
+        return lane
+
+    async def close_lane(self, lane: Lane) -> None:
+        """Give the lane's share back; with the last one, watching ends."""
+        self._lanes.discard(lane)
+        self._room.set()
+        if not self._lanes and self._watch is not None:
+            watch, self._watch = self._watch, None
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    def room(self, lane: Lane) -> int:
+        """Return how many sequences ``lane`` may send now.
+
+        Lanes that wait share the target evenly; what others leave, one lane may take.
+        """
+        if lane.is_interactive:
+            return INTERACTIVE_MOST - lane.in_flight
+        hungry = sum(other.is_hungry and not other.is_interactive for other in self._lanes - {lane})
+        share = math.ceil(self.target / (hungry + 1)) - lane.in_flight
+        return min(share, math.ceil(self.target) - self.in_flight)
+
+    async def wait_for_room(self, lane: Lane) -> None:
+        """Return when ``lane`` may send something."""
+        while self.room(lane) <= 0:
+            lane.is_hungry = True
+            self._room.clear()
+            await self._room.wait()
+        lane.is_hungry = False
+
+    def sent(self, lane: Lane, n_sequences: int) -> None:
+        """Note what ``lane`` has sent."""
+        lane.in_flight += n_sequences
+
+    def returned(self, lane: Lane, n_sequences: int, completion_tokens: int = 0) -> None:
+        """Note that a request of ``lane`` has come back, with or without texts."""
+        lane.in_flight -= n_sequences
+        self._climb.tokens += completion_tokens
+        self._room.set()
+
+    def back_off(self) -> None:
+        """Halve the target: the server was too busy, or missed a deadline."""
+        now = time.monotonic()
+        if now - self._last_back_off >= 1.0:
+            self._last_back_off = now
+            self.target = max(FEWEST, self.target / 2)
+
+    def follow(self, load: EngineLoad) -> None:
+        """Move the target so that a small queue waits at the server."""
+        good = max(2.0, load.running * QUEUE_SHARE)
+        if load.waiting > 2 * good:
+            self.target -= (load.waiting - good) / 2
+        elif load.waiting < good / 2 and self._is_full():
+            self.target += max(2.0, self.target * 0.1)
+        self.target = min(MOST, max(FEWEST, self.target))
+
+    def _is_full(self) -> bool:
+        """Tell whether the target is what holds sending back."""
+        return self.in_flight >= 0.9 * self.target
+
+    async def _keep_watching(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            load = await self._client.metrics() if self._reads_metrics else None
+            if load is not None:
+                self.follow(load)
+            else:
+                climbed = self._climb.next_target(self.target, is_full=self._is_full())
+                self.target = min(MOST, max(FEWEST, climbed))
+            self._room.set()

@@ -1,0 +1,312 @@
+"""What a spec comes to: which slots, how many requests, how long, before anything runs.
+
+Slots are counted, never listed: a plan of a million slots takes about a second.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.generations import chunks
+from db.identity import text_hash
+from db.models import ModelRow
+from db.search import index_texts
+from db.sweeps import create_sweep
+from db.tables import Question, ReasoningVariant
+from serving.formats.layout import task_templates
+from serving.formats.registry import Registry
+from serving.sweeps.history import count_done, history_of
+from serving.sweeps.selection import (
+    ChosenReasonings,
+    select_models,
+    select_questions,
+    select_reasonings,
+)
+from serving.sweeps.slots import (
+    TASK_OF_MODE,
+    WRITING,
+    Kind,
+    ResolvedPlan,
+    SlotCounts,
+    answering_levels,
+    count_slots,
+)
+from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE, Mode, SweepSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPlan:
+    """A spec, what its names stand for, and what it will take."""
+
+    spec: SweepSpec
+    resolved: ResolvedPlan
+    new_reasonings: Mapping[int, Sequence[str]]
+    """Question → reasonings of a file, stored with the sweep."""
+    n_questions: int
+    n_reasoning_slots: int
+    n_answer_slots: int
+    requests: int
+    """Prompts to be sent, where a request carries all completions of one prompt."""
+    expected_tokens: int
+    is_upper_bound: bool
+    """True where some model has no past to tell how long its texts are."""
+    expected_s: float | None
+    """None where some model has no past to tell its speed."""
+    already_done: int | None
+    """Slots that past sweeps have sampled; None where counting them would take long."""
+    warnings: tuple[str, ...]
+    """What is left out, and why."""
+
+    @property
+    def cells(self) -> int:
+        """All slots."""
+        return self.n_reasoning_slots + self.n_answer_slots
+
+    def as_json(self) -> dict[str, object]:
+        """Return the figures as JSON values."""
+        return {
+            "name": self.spec.name,
+            "questions": self.n_questions,
+            "cells": self.cells,
+            "reasoning_slots": self.n_reasoning_slots,
+            "answer_slots": self.n_answer_slots,
+            "requests": self.requests,
+            "expected_tokens": self.expected_tokens,
+            "expected_tokens_is_upper_bound": self.is_upper_bound,
+            "expected_seconds": self.expected_s,
+            "already_done": self.already_done,
+            "warnings": list(self.warnings),
+        }
+
+
+def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPlan:
+    """Return what ``spec`` comes to in this store; writes nothing.
+
+    Raises:
+        UsageError: The spec names something that is not there, or there is nothing to do.
+    """
+    roles = {reference.rpartition("@")[0] for reference in registry.roles}
+    question_ids = select_questions(session, spec.questions, roles)
+    if not question_ids:
+        raise UsageError("No question fits the conditions under questions; loosen them.")
+    models = select_models(session, spec.models, "models")
+    answer_models = None
+    if spec.answer_models is not None:
+        answer_models = select_models(session, spec.answer_models, "answer_models")
+    chosen = ChosenReasonings()
+    if spec.reasonings is not None:
+        chosen = select_reasonings(session, spec.reasonings, question_ids, roles)
+    facts = _question_facts(session, question_ids)
+    resolved = _resolve(spec, registry, question_ids, facts, (models, answer_models), chosen)
+    counts = count_slots(resolved)
+    warnings = _warnings(spec, facts, chosen)
+    if counts.cells == 0:
+        raise UsageError(f"There is nothing to run. {' '.join(warnings)}")
+    expected = _expect(session, resolved, counts)
+    return SweepPlan(
+        spec=spec,
+        resolved=resolved,
+        new_reasonings=chosen.new,
+        n_questions=len(question_ids),
+        n_reasoning_slots=counts.reasoning_slots,
+        n_answer_slots=counts.answer_slots,
+        requests=counts.reasoning_prompts + counts.answer_prompts,
+        expected_tokens=expected.tokens,
+        is_upper_bound=expected.is_upper_bound,
+        expected_s=expected.seconds,
+        already_done=count_done(session, resolved),
+        warnings=tuple(warnings),
+    )
+
+
+def save_sweep(session: Session, plan: SweepPlan, *, purpose: str = "sweep") -> int:
+    """Write a planned sweep, with the reasonings of its file, and return its id."""
+    stored = _store_reasonings(session, plan.new_reasonings)
+    chosen = {
+        question_id: (
+            *plan.resolved.chosen.get(question_id, ()),
+            *stored.get(question_id, ()),
+        )
+        for question_id in {**plan.resolved.chosen, **stored}
+    }
+    resolved = plan.resolved.model_copy(update={"chosen": chosen})
+    return create_sweep(
+        session,
+        name=plan.spec.name,
+        spec=plan.spec.model_dump(mode="json"),
+        plan=resolved.model_dump(mode="json"),
+        n_reasoning_slots=plan.n_reasoning_slots,
+        n_answer_slots=plan.n_answer_slots,
+        purpose=purpose,
+    )
+
+
+def _store_reasonings(
+    session: Session, reasonings: Mapping[int, Sequence[str]]
+) -> dict[int, list[int]]:
+    variants = [
+        ReasoningVariant(
+            question_id=question_id, text=text, source="imported", content_hash=text_hash(text)
+        )
+        for question_id, texts in reasonings.items()
+        for text in texts
+    ]
+    session.add_all(variants)
+    session.flush()
+    index_texts(session, "variant", [(variant.id, variant.text) for variant in variants])
+    stored: dict[int, list[int]] = {}
+    for variant in variants:
+        stored.setdefault(variant.question_id, []).append(variant.id)
+    return stored
+
+
+@dataclass(frozen=True, slots=True)
+class _QuestionFact:
+    role: str
+    has_reference: bool
+
+
+def _question_facts(session: Session, question_ids: Sequence[int]) -> dict[int, _QuestionFact]:
+    facts: dict[int, _QuestionFact] = {}
+    for part in chunks(question_ids):
+        rows = session.execute(
+            select(Question.id, Question.role, Question.reference_answer.is_not(None)).where(
+                Question.id.in_(part)
+            )
+        )
+        facts.update((row[0], _QuestionFact(row[1], bool(row[2]))) for row in rows)
+    return facts
+
+
+def _resolve(
+    spec: SweepSpec,
+    registry: Registry,
+    question_ids: Sequence[int],
+    facts: Mapping[int, _QuestionFact],
+    models: tuple[list[ModelRow], list[ModelRow] | None],
+    chosen: ChosenReasonings,
+) -> ResolvedPlan:
+    writers, answerers = models
+    by_role = Counter(fact.role for fact in facts.values())
+    return ResolvedPlan(
+        question_ids=tuple(question_ids),
+        formats={mode: _formats(spec, registry, mode) for mode in spec.modes},
+        roles={role: _roles(spec, registry, role) for role in by_role},
+        questions_by_role=dict(by_role),
+        answerable_by_role=dict(
+            Counter(fact.role for fact in facts.values() if fact.has_reference)
+        ),
+        unanswerable_ids=tuple(
+            one
+            for one in question_ids
+            if "rationalise" in spec.modes and not facts[one].has_reference
+        ),
+        model_ids=tuple(model.id for model in writers),
+        answer_model_ids=None if answerers is None else tuple(model.id for model in answerers),
+        reasoning_sampling=_seeded(spec, "reasoning_sampling"),
+        answer_sampling=_seeded(spec, "answer_sampling"),
+        variants=spec.variants,
+        answers=spec.answers,
+        chosen={question_id: tuple(ids) for question_id, ids in chosen.stored.items()},
+        chosen_by_role=_chosen_by_role(question_ids, facts, chosen),
+    )
+
+
+def _formats(spec: SweepSpec, registry: Registry, mode: Mode) -> tuple[int, ...]:
+    """Return the formats of ``mode``; each must have the tasks that the mode needs."""
+    formats = [registry.format(name) for name in spec.formats]
+    if len({stored.id for stored in formats}) < len(formats):
+        raise UsageError(f"formats names one format twice: {', '.join(spec.formats)}.")
+    tasks = {TASK_OF_MODE[mode]}
+    if mode in WRITING and spec.answers:
+        tasks.add("answer")
+    for stored in formats:
+        for task in tasks:
+            task_templates(stored.definition, task)
+    return tuple(stored.id for stored in formats)
+
+
+def _roles(spec: SweepSpec, registry: Registry, question_role: str) -> tuple[int, ...]:
+    """Return the roles to try with questions of ``question_role``, each once."""
+    names = [question_role if name == OWN_ROLE else name for name in spec.roles]
+    return tuple(dict.fromkeys(registry.role(name).id for name in names))
+
+
+def _seeded(spec: SweepSpec, key: str) -> object:
+    return tuple(level.model_copy(update={"seed": spec.seed}) for level in getattr(spec, key))
+
+
+def _chosen_by_role(
+    question_ids: Sequence[int], facts: Mapping[int, _QuestionFact], chosen: ChosenReasonings
+) -> dict[str, tuple[int, int]]:
+    counts: dict[str, tuple[int, int]] = {}
+    for question_id in question_ids:
+        if n := chosen.count(question_id):
+            variants, pairs = counts.get(facts[question_id].role, (0, 0))
+            counts[facts[question_id].role] = (variants + n, pairs + n * (n - 1) // 2)
+    return counts
+
+
+def _warnings(
+    spec: SweepSpec, facts: Mapping[int, _QuestionFact], chosen: ChosenReasonings
+) -> list[str]:
+    warnings = []
+    if "rationalise" in spec.modes:
+        missing = sum(not fact.has_reference for fact in facts.values())
+        if missing:
+            warnings.append(
+                f"rationalise leaves out {missing:,} of {len(facts):,} questions: they have no"
+                " reference answer."
+            )
+    for mode in spec.modes:
+        if mode in FROM_EXISTING:
+            least = 2 if mode == "ensemble" else 1
+            missing = sum(chosen.count(question_id) < least for question_id in facts)
+            if missing:
+                what = "no two" if least == 2 else "none"
+                warnings.append(
+                    f"{mode} leaves out {missing:,} of {len(facts):,} questions: they have {what}"
+                    " of the reasonings asked for."
+                )
+    return warnings
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    tokens: int
+    is_upper_bound: bool
+    seconds: float | None
+
+
+def _expect(session: Session, plan: ResolvedPlan, counts: SlotCounts) -> _Expected:
+    """Add up tokens and time; slots spread evenly over models and sampling levels."""
+    tokens, seconds, is_bound, is_timed = 0.0, 0.0, False, True
+    parts: list[tuple[Kind, int, list[tuple[int, int]]]] = [
+        (
+            "reasoning",
+            counts.reasoning_slots,
+            [(m, s.max_tokens) for m in plan.model_ids for s in plan.reasoning_sampling],
+        ),
+        (
+            "answer",
+            counts.answer_slots,
+            [(a.model_id, a.sampling.max_tokens) for a in answering_levels(plan, None)],
+        ),
+    ]
+    histories = {model: history_of(session, model) for _, _, ls in parts for model, _ in ls}
+    for kind, n_slots, levels in parts:
+        for model_id, max_tokens in levels if n_slots else ():
+            history = histories[model_id]
+            each, is_upper = history.expect(kind, max_tokens)
+            expected = each * n_slots / len(levels)
+            tokens += expected
+            is_bound |= is_upper
+            if history.tokens_per_second is None:
+                is_timed = False
+            else:
+                seconds += expected / history.tokens_per_second
+    return _Expected(round(tokens), is_bound, seconds if is_timed else None)

@@ -1,0 +1,253 @@
+"""From the conditions of a spec to ids of the store: questions, existing reasonings, models."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from db.errors import UsageError
+from db.generations import chunks
+from db.identity import question_hash, text_hash
+from db.models import ModelRow, find_model, list_models
+from db.questions import QuestionFilter, question_ids
+from db.search import search_ids
+from db.settings import settings
+from db.tables import (
+    CheckFlag,
+    Question,
+    Rater,
+    Rating,
+    ReasoningVariant,
+    SweepGeneration,
+)
+from serving.checks import CHECKS
+from serving.imports.readers import read_rows
+from serving.imports.reasonings import read_reasonings, resolve_reasonings
+from serving.models.embedded import EMBEDDED_NAME
+from serving.sweeps.spec import QuestionSelection, ReasoningSelection
+
+DEFAULT_MODEL = "default"
+MOST_HITS = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class ChosenReasonings:
+    """Existing reasonings of questions, and those of a file that are not stored yet."""
+
+    stored: dict[int, list[int]] = field(default_factory=dict)
+    """Question → ids of its variants."""
+    new: dict[int, list[str]] = field(default_factory=dict)
+    """Question → texts to be stored with the sweep."""
+
+    def count(self, question_id: int) -> int:
+        """Return how many reasonings a question has."""
+        return len(self.stored.get(question_id, ())) + len(self.new.get(question_id, ()))
+
+
+def select_questions(
+    session: Session, selection: QuestionSelection, roles: Collection[str]
+) -> list[int]:
+    """Return the ids of the questions that are meant, oldest first.
+
+    Raises:
+        UsageError: A question that is named is not in the store.
+    """
+    wanted = set(_existing(session, selection.ids)) if selection.ids else None
+    if selection.file is not None:
+        listed = _questions_of_file(session, selection.file, roles)
+        wanted = listed if wanted is None else wanted & listed
+    found = question_ids(
+        session,
+        QuestionFilter(
+            search=selection.search or "",
+            tags=selection.tags,
+            languages=selection.languages,
+            roles=selection.roles,
+        ),
+    )
+    if wanted is not None:
+        found = [one for one in found if one in wanted]
+    return found[: selection.limit]
+
+
+def _existing(session: Session, ids: Sequence[int]) -> list[int]:
+    found: set[int] = set()
+    for part in chunks(ids):
+        found.update(session.scalars(select(Question.id).where(Question.id.in_(part))))
+    missing = [f"q{one}" for one in ids if one not in found]
+    if missing:
+        raise UsageError(
+            f"questions.ids: there is no {', '.join(missing[:5])}; `q2q question list` shows all."
+        )
+    return list(ids)
+
+
+def _questions_of_file(session: Session, path: Path, roles: Collection[str]) -> set[int]:
+    rows = read_rows(path, roles=roles).rows
+    hashes = {question_hash(row.text, row.context, row.role) for row in rows}
+    found: dict[str, int] = {}
+    for part in chunks(list(hashes)):
+        query = select(Question.content_hash, Question.id).where(Question.content_hash.in_(part))
+        found.update((row[0], row[1]) for row in session.execute(query))
+    if len(found) < len(hashes):
+        raise UsageError(
+            f"questions.file: {len(hashes) - len(found)} of the {len(hashes)} questions of {path}"
+            f" are not in the store; import them first: `q2q question import {path}`."
+        )
+    return set(found.values())
+
+
+def select_reasonings(
+    session: Session,
+    selection: ReasoningSelection,
+    question_ids: Sequence[int],
+    roles: Collection[str],
+) -> ChosenReasonings:
+    """Return the reasonings that are meant, of the questions of the sweep only.
+
+    Raises:
+        UsageError: A condition names something that does not exist.
+    """
+    _check_names(selection)
+    if selection.file is not None:
+        return _reasonings_of_file(session, selection.file, set(question_ids), roles)
+    query = select(ReasoningVariant.question_id, ReasoningVariant.id)
+    if selection.sweep is not None:
+        query = query.join(
+            SweepGeneration, SweepGeneration.generation_id == ReasoningVariant.generation_id
+        ).where(SweepGeneration.sweep_id == selection.sweep)
+    if selection.checks_absent:
+        query = query.where(
+            ~select(CheckFlag.id)
+            .where(
+                CheckFlag.variant_id == ReasoningVariant.id,
+                CheckFlag.name.in_(selection.checks_absent),
+            )
+            .exists()
+        )
+    allowed = _allowed(session, selection)
+    chosen = ChosenReasonings()
+    for part in chunks(question_ids):
+        rows = session.execute(
+            query.where(ReasoningVariant.question_id.in_(part)).order_by(ReasoningVariant.id)
+        )
+        for question_id, variant_id in rows:
+            if allowed is None or variant_id in allowed:
+                chosen.stored.setdefault(question_id, []).append(variant_id)
+    return chosen
+
+
+def _check_names(selection: ReasoningSelection) -> None:
+    unknown = [name for name in selection.checks_absent if name not in CHECKS]
+    if unknown:
+        raise UsageError(
+            f"reasonings.checks_absent: there is no check {unknown[0]!r};"
+            f" known are {', '.join(CHECKS)}."
+        )
+    others = selection.model_dump(exclude={"file"}, exclude_defaults=True)
+    if selection.file is not None and others:
+        raise UsageError("reasonings.file cannot be combined with other conditions.")
+
+
+def _allowed(session: Session, selection: ReasoningSelection) -> set[int] | None:
+    """Return the variants that ids, search and rating leave; None where none of them is given."""
+    limits: list[set[int]] = []
+    if selection.ids:
+        limits.append(set(selection.ids))
+    if selection.search:
+        limits.append(set(search_ids(session, "variant", selection.search, MOST_HITS)))
+    if selection.min_rating is not None:
+        limits.append(_rated(session, selection.min_rating))
+    return set.intersection(*limits) if limits else None
+
+
+def _rated(session: Session, least: float) -> set[int]:
+    """Return variants that people rate at least so high on average; undone ratings don't count."""
+    undoing = aliased(Rating)
+    undone = select(undoing.id).where(undoing.undoes_id == Rating.id).exists()
+    query = (
+        select(Rating.variant_id)
+        .join(Rater, Rater.id == Rating.rater_id)
+        .where(
+            Rating.scope == "reasoning",
+            Rating.value.is_not(None),
+            Rating.axis.not_in(("ok", "preference")),
+            Rater.kind == "person",
+            ~undone,
+        )
+        .group_by(Rating.variant_id)
+        .having(func.avg(Rating.value) >= least)
+    )
+    return {variant_id for variant_id in session.scalars(query) if variant_id is not None}
+
+
+def _reasonings_of_file(
+    session: Session, path: Path, question_ids: set[int], roles: Collection[str]
+) -> ChosenReasonings:
+    resolved = resolve_reasonings(session, read_reasonings(path, roles=roles))
+    known: dict[tuple[int, str], int] = {}
+    for part in chunks(sorted({question_id for question_id, _ in resolved})):
+        rows = session.execute(
+            select(
+                ReasoningVariant.question_id, ReasoningVariant.content_hash, ReasoningVariant.id
+            ).where(ReasoningVariant.question_id.in_(part))
+        )
+        for question_id, content_hash, variant_id in rows:
+            known.setdefault((question_id, content_hash), variant_id)
+    chosen = ChosenReasonings()
+    for question_id, text in resolved:
+        if question_id not in question_ids:
+            continue
+        known_id = known.get((question_id, text_hash(text)))
+        if known_id is None:
+            texts = chosen.new.setdefault(question_id, [])
+            if text not in texts:
+                texts.append(text)
+        elif known_id not in (ids := chosen.stored.setdefault(question_id, [])):
+            ids.append(known_id)
+    return chosen
+
+
+def select_models(session: Session, names: Sequence[str], key: str) -> list[ModelRow]:
+    """Return the models called ``names``; ``default`` is the model of the settings.
+
+    Raises:
+        UsageError: A model is not known, not usable, or named twice.
+    """
+    found = [
+        default_model(session) if name == DEFAULT_MODEL else find_model(session, name)
+        for name in names
+    ]
+    unusable = [model for model in found if model.state != "ready"]
+    if unusable:
+        raise UsageError(
+            f"{key}: the model {unusable[0].name} is {unusable[0].state}; choose another one"
+            " (`q2q model list`)."
+        )
+    if len({model.id for model in found}) < len(found):
+        raise UsageError(f"{key} names one model twice: {', '.join(names)}.")
+    return found
+
+
+def default_model(session: Session) -> ModelRow:
+    """Return the model of the settings; without one, the embedded one, or the only one there is.
+
+    Raises:
+        UsageError: There is no such model in the store.
+    """
+    wanted = settings().model
+    models = [model for model in list_models(session) if model.state == "ready"]
+    if wanted is not None:
+        by_path: Mapping[str | None, ModelRow] = {model.path: model for model in models}
+        return by_path.get(wanted) or find_model(session, wanted)
+    for model in models:
+        if model.name == EMBEDDED_NAME:
+            return model
+    if len(models) == 1:
+        return models[0]
+    raise UsageError(
+        "There is no default model: set Q2Q_MODEL to one of `q2q model list`, or name the models"
+        " in the spec."
+    )

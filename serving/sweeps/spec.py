@@ -1,0 +1,203 @@
+"""What a person asks for in a sweep: a YAML file or a form, checked as a whole.
+
+Knows nothing of the store: names stay names here; ``serving.sweeps.plan`` resolves them.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from db.errors import UsageError
+from serving.engines.sampling import MAX_SEED, SamplingParameters
+
+Mode = Literal["reasoning", "supplied", "vanilla", "rationalise", "ensemble"]
+FROM_EXISTING: frozenset[Mode] = frozenset({"supplied", "ensemble"})
+"""Modes that start from reasonings that exist already."""
+OWN_ROLE = "question"
+"""Stands for the role that each question has."""
+
+
+def _strip_kind_letter(value: object) -> object:
+    if isinstance(value, str) and value[:1] in "qvgs" and value[1:].isdigit():
+        return int(value[1:])
+    return value
+
+
+Id = Annotated[int, Field(ge=1), BeforeValidator(_strip_kind_letter)]
+"""A number of the store, with or without its kind letter: ``12`` or ``q12``."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class QuestionSelection(_Part):
+    """Which questions; all conditions that are given must hold."""
+
+    tags: tuple[str, ...] = ()
+    """Has at least one of these tags."""
+    ids: tuple[Id, ...] = ()
+    """Is one of these."""
+    file: Path | None = None
+    """Is in this file of questions, which has been imported; a path beside the spec's own."""
+    search: str | None = None
+    """Holds these words."""
+    languages: tuple[str, ...] = ()
+    """Is in one of these languages (ISO 639-1)."""
+    roles: tuple[str, ...] = ()
+    """Has one of these roles."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most so many, the oldest first."""
+
+
+class ReasoningSelection(_Part):
+    """Which existing reasonings; all conditions that are given must hold."""
+
+    ids: tuple[Id, ...] = ()
+    """Is one of these."""
+    search: str | None = None
+    """Holds these words."""
+    min_rating: float | None = None
+    """People rated it so high on average, on the axes of reasonings."""
+    file: Path | None = None
+    """Is in this file, which has been imported; a path beside the spec's own."""
+    sweep: Id | None = None
+    """Was written in this sweep."""
+    checks_absent: tuple[str, ...] = ()
+    """Has none of these findings."""
+
+
+class SweepSpec(_Part):
+    """A designed experiment. Every key has a default but ``name``; docs/sweeps.md explains them."""
+
+    name: str = Field(min_length=1, max_length=200)
+    """How lists call it."""
+    questions: QuestionSelection = QuestionSelection()
+    """Which questions; none of its conditions given: all of them."""
+    formats: tuple[str, ...] = Field(default=("chat@1",), min_length=1)
+    """Prompt formats, ``name`` (the newest version) or ``name@version``."""
+    roles: tuple[str, ...] = Field(default=(OWN_ROLE,), min_length=1)
+    """Roles to try; ``question`` is the question's own."""
+    modes: tuple[Mode, ...] = Field(default=("reasoning",), min_length=1)
+    """How the answer comes about."""
+    models: tuple[str, ...] = Field(default=("default",), min_length=1)
+    """Writers of the reasonings; ``default`` is the model of the settings."""
+    answer_models: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Writers of the answers, each under every reasoning; None: each writer answers itself."""
+    reasoning_sampling: tuple[SamplingParameters, ...] = Field(
+        default=(SamplingParameters(),), min_length=1
+    )
+    """Sampling levels of the reasonings."""
+    answer_sampling: tuple[SamplingParameters, ...] = Field(
+        default=(SamplingParameters(),), min_length=1
+    )
+    """Sampling levels of the answers."""
+    variants: int = Field(default=4, ge=1, le=10_000)
+    """k: reasonings per question and level."""
+    answers: int = Field(default=2, ge=0, le=10_000)
+    """n: answers per reasoning and level; 0 writes reasonings only."""
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED - 10_000)
+    """Replicate j is drawn with seed + j; None (faster) lets the server draw."""
+    reasonings: ReasoningSelection | None = None
+    """The existing reasonings that ``supplied`` and ``ensemble`` start from."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = [
+            f"{key} names {value!r} twice"
+            for key in ("formats", "roles", "modes", "models", "answer_models")
+            for value in _repeated(getattr(self, key) or ())
+        ]
+        for key in ("reasoning_sampling", "answer_sampling"):
+            levels: Sequence[SamplingParameters] = getattr(self, key)
+            problems += [f"{key} holds one level twice" for _ in _repeated(levels)[:1]]
+            if any(level.seed is not None for level in levels):
+                problems.append(f"{key} cannot hold a seed: give the sweep's own key seed")
+        from_existing = [mode for mode in self.modes if mode in FROM_EXISTING]
+        if from_existing and self.reasonings is None:
+            problems.append(
+                f"mode {from_existing[0]} needs the key reasonings: which existing ones to start"
+                " from"
+            )
+        if self.reasonings is not None and not from_existing:
+            problems.append("reasonings is only for the modes supplied and ensemble")
+        if self.answers == 0 and {"supplied", "vanilla"} & set(self.modes):
+            problems.append("answers: 0 leaves nothing to do for the modes supplied and vanilla")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def parse_spec(mapping: Mapping[str, Any], *, where: str = "The sweep spec") -> SweepSpec:
+    """Return the spec in ``mapping``.
+
+    Raises:
+        UsageError: It is wrong; one sentence for each mistake, all of them at once.
+    """
+    try:
+        return SweepSpec.model_validate(dict(mapping))
+    except ValidationError as error:
+        problems = "; ".join(_sentence(details) for details in error.errors())
+        raise UsageError(f"{where} is wrong: {problems}.") from None
+
+
+def load_spec(path: Path) -> SweepSpec:
+    """Return the spec in the YAML file at ``path``; files that it names lie relative to it.
+
+    Raises:
+        UsageError: The file cannot be read, is no YAML, or its spec is wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not in UTF-8; save it in that encoding.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise UsageError(f"{path}{line} is no YAML; check indentation and colons.") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} must hold keys and values, such as `name: first`.")
+    spec = parse_spec({str(key): value for key, value in content.items()}, where=str(path))
+    return _with_files_beside(spec, path.parent)
+
+
+def _with_files_beside(spec: SweepSpec, folder: Path) -> SweepSpec:
+    changes: dict[str, object] = {}
+    for key in ("questions", "reasonings"):
+        selection = getattr(spec, key)
+        if selection is not None and selection.file is not None:
+            file = (folder / selection.file.expanduser()).resolve()
+            changes[key] = selection.model_copy(update={"file": file})
+    return spec.model_copy(update=changes)
+
+
+def _repeated(values: Sequence[Any]) -> list[Any]:
+    return [value for i, value in enumerate(values) if value in values[:i]]
+
+
+_KEYS: dict[str, type[BaseModel]] = {
+    "questions": QuestionSelection,
+    "reasonings": ReasoningSelection,
+    "reasoning_sampling": SamplingParameters,
+    "answer_sampling": SamplingParameters,
+}
+
+
+def _sentence(details: ErrorDetails) -> str:
+    location = details["loc"]
+    key = ".".join(str(part) for part in location)
+    if details["type"] == "extra_forbidden":
+        model = _KEYS.get(str(location[0]), SweepSpec) if len(location) > 1 else SweepSpec
+        allowed = [name for name in model.model_fields if name != "seed" or model is SweepSpec]
+        close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+        meant = f", did you mean {close[0]}?" if close else ""
+        return f"{key} is not a key{meant} (allowed: {', '.join(allowed)})"
+    message = details["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

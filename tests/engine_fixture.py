@@ -1,0 +1,71 @@
+"""The one real vLLM server that all tests of a session share, with the embedded model.
+
+Take the fixture ``vllm_server`` and mark the test ``engine``. It starts with the first test that
+asks for it (a minute or two on two cores) and ends with the session. Leave it as you found it:
+a test that kills its server starts one of its own.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from db.settings import Settings
+from serving.engines.messages import Endpoint
+from serving.engines.process import ServerSpec
+from serving.engines.supervisor import EngineState, EngineSupervisor
+from serving.models.embedded import ensure_embedded_model
+from serving.models.inspect import inspect_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VllmServer:
+    """A real server that is ready."""
+
+    endpoint: Endpoint
+    model: str
+    """The name it serves the model by."""
+    folder: Path
+    """Weights and tokenizer of the model."""
+    context_length: int
+    """Of the server, which is less than the model's own."""
+    home: Path
+    """Its ``Q2Q_HOME``, with ``server.json`` and the log."""
+    told: tuple[EngineState, ...]
+    """The states it went through while starting."""
+
+
+def embedded_spec() -> ServerSpec:
+    """Return how to serve the embedded model, made first if need be."""
+    folder = ensure_embedded_model()
+    context_length = inspect_folder(folder).context_length
+    assert context_length is not None
+    return ServerSpec(
+        model=folder, served_name="smollm2-135m-instruct", context_length=context_length
+    )
+
+
+@pytest.fixture(scope="session")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    """The shared server."""
+    settings = Settings(
+        home=tmp_path_factory.mktemp("vllm"), kv_cache_gib=1, max_model_len=1024, max_num_seqs=32
+    )
+    spec = embedded_spec()
+    told: list[EngineState] = []
+    starter = EngineSupervisor(settings, told.append)
+    endpoint = asyncio.run(starter.ensure(spec))
+    starter.detach()
+    try:
+        yield VllmServer(
+            endpoint=endpoint,
+            model=spec.served_name,
+            folder=spec.model,
+            context_length=spec.max_model_len(settings),
+            home=settings.home_dir,
+            told=tuple(told),
+        )
+    finally:
+        asyncio.run(EngineSupervisor(settings, told.append).stop())

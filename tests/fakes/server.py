@@ -1,0 +1,361 @@
+"""A fake OpenAI-compatible model server: real HTTP on 127.0.0.1, scripted behaviour, no model.
+
+In a test, take the fixture (from ``tests.fakes.fixtures``)::
+
+    async def test_a_stall_is_a_failure(fake_server: FakeServer) -> None:
+        fake_server.script("stall", "ok")         # next two requests; then ``fake_server.default``
+        ...fake_server.endpoint...                # an ``Endpoint`` for the client
+        fake_server.requests[-1]["prompt"]        # bodies that came in, oldest first
+        fake_server.peak                          # most requests in flight at one time
+
+As a process of its own (killable, and with a core of its own in benchmarks)::
+
+    python -m tests.fakes.server --port 0 --latency-ms 5 --faults stall:0.001,error_500:0.01
+
+It prints ``listening on PORT``. Behaviours (``Behaviour``):
+
+``ok`` deterministic text · ``slow`` the same after ``slow_s`` · ``stall`` no answer, ever ·
+``drop`` half a body, then the connection closes · ``reset`` closes before any byte ·
+``error_500`` · ``busy_429`` with ``Retry-After: retry_after`` · ``garbage`` no JSON ·
+``not_an_object`` JSON, but a list · ``no_choices`` · ``few_choices`` one less than asked for ·
+``bad_choice`` one choice without text · ``aborted`` a choice with finish_reason ``abort`` ·
+``too_long`` 400 as for a prompt past the context length
+
+``ok`` text depends on prompt, choice index and seed only; each word counts as one token; it ends
+with ``stop`` unless ``max_tokens`` cuts it (``length``). As with vLLM, a prompt that fills
+``context_length`` gets a 400, and completions are cut short, silently, to what is left of it.
+"""
+
+import argparse
+import asyncio
+import random
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+import orjson
+from aiohttp import web
+
+from serving.engines.messages import Endpoint
+
+Behaviour = Literal[
+    "ok",
+    "slow",
+    "stall",
+    "drop",
+    "reset",
+    "error_500",
+    "busy_429",
+    "garbage",
+    "not_an_object",
+    "no_choices",
+    "few_choices",
+    "bad_choice",
+    "aborted",
+    "too_long",
+]
+VERSION = "0.0.1-fake"
+_VOCABULARY = """
+    compare name recall weigh order count describe question separate trace measure explain
+    river paper winter method source reader number island border garden letter signal market
+    before after because although first slowly clearly again together never often almost
+"""
+_WORDS = _VOCABULARY.split()
+
+
+def fake_text(prompt: str, choice_index: int, seed: int | None) -> str:
+    """Return the text the server writes: two short sentences, the same for the same arguments."""
+    drawn = random.Random(zlib.crc32(f"{prompt}|{choice_index}|{seed}".encode()))
+    words = drawn.choices(_WORDS, k=drawn.randint(8, 20))
+    half = len(words) // 2
+    return f"You should {' '.join(words[:half])}. You should {' '.join(words[half:])}."
+
+
+class FakeServer:
+    """The server and its script. ``start``/``stop`` run it in a thread of this process."""
+
+    def __init__(
+        self,
+        *,
+        models: tuple[str, ...] = ("fake",),
+        api_key: str | None = None,
+        context_length: int = 4096,
+        latency_s: float = 0.0,
+        faults: Mapping[Behaviour, float] | None = None,
+        text: Callable[[str, int, int | None], str] = fake_text,
+        keep_requests: int = 10_000,
+    ) -> None:
+        self.models = models
+        self.api_key = api_key
+        self.context_length = context_length
+        self.latency_s = latency_s
+        self.slow_s = 0.3
+        self.retry_after = "0.05"
+        self.healthy = True
+        self.default: Behaviour = "ok"
+        self.faults = dict(faults or {})
+        """Behaviour → share of the requests that it befalls at random."""
+        self.text = text
+        self.requests: deque[dict[str, Any]] = deque(maxlen=keep_requests)
+        self.count = 0
+        self.in_flight = 0
+        self.peak = 0
+        self.cancelled = 0
+        """Requests that the client gave up."""
+        self.port = 0
+        self._script: deque[Behaviour] = deque()
+        self._drawn = random.Random(7)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(url=self.url, api_key=self.api_key, software=f"vllm {VERSION}")
+
+    def script(self, *behaviours: Behaviour) -> None:
+        """Queue behaviours for the requests to come."""
+        self._script.extend(behaviours)
+
+    def start(self, port: int = 0) -> None:
+        """Serve from a thread of this process; ``port`` is set on return."""
+        started = threading.Event()
+
+        def serve() -> None:
+            loop = asyncio.new_event_loop()
+            self._loop = loop
+            loop.run_until_complete(self.open(port))
+            started.set()
+            loop.run_forever()
+            loop.run_until_complete(self.close())
+            loop.close()
+
+        self._thread = threading.Thread(target=serve, name="fake-server", daemon=True)
+        self._thread.start()
+        if not started.wait(10):
+            raise RuntimeError("the fake server did not start")
+
+    def stop(self) -> None:
+        """End the thread and all connections."""
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+            self._loop = self._thread = None
+
+    async def open(self, port: int = 0) -> None:
+        """Serve in the running event loop."""
+        app = web.Application(client_max_size=2**30)
+        app.router.add_post("/v1/completions", self._completions)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port, backlog=4096)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        """Close the server opened by ``open``."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        if self._unauthorised(request):
+            return _error(401, "Unauthorized")
+        body: dict[str, Any] = orjson.loads(await request.read())
+        self.requests.append(body)
+        self.count += 1
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            if self.latency_s:
+                await asyncio.sleep(self.latency_s)
+            return await self._behave(self._next_behaviour(), request, body)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.in_flight -= 1
+
+    def _next_behaviour(self) -> Behaviour:
+        if self._script:
+            return self._script.popleft()
+        if self.faults:
+            point = self._drawn.random()
+            for behaviour, share in self.faults.items():
+                if point < share:
+                    return behaviour
+                point -= share
+        return self.default
+
+    async def _behave(
+        self, behaviour: Behaviour, request: web.Request, body: dict[str, Any]
+    ) -> web.StreamResponse:
+        if behaviour == "stall":
+            await asyncio.Event().wait()
+        if behaviour == "slow":
+            await asyncio.sleep(self.slow_s)
+        if behaviour in ("drop", "reset"):
+            return await _break_off(request, with_body=behaviour == "drop")
+        if behaviour == "error_500":
+            return _error(500, "EngineCore encountered an issue")
+        if behaviour == "busy_429":
+            response = _error(429, "too many requests")
+            response.headers["Retry-After"] = self.retry_after
+            return response
+        if behaviour == "garbage":
+            return web.Response(body=b"<html>bad gateway</html>", content_type="text/html")
+        if behaviour == "not_an_object":
+            return web.Response(body=b"[1, 2]", content_type="application/json")
+        if body.get("model") not in self.models:
+            return _error(404, f"The model `{body.get('model')}` does not exist.")
+        prompts = _prompts(body["prompt"])
+        longest = max(map(_n_tokens, prompts))
+        if behaviour == "too_long" or longest >= self.context_length:
+            return _error(
+                400,
+                f"This model's maximum context length is {self.context_length} tokens. "
+                f"However, the prompt has {longest}.",
+            )
+        answer = self._answer(body, prompts)
+        _spoil(behaviour, answer["choices"])
+        return web.Response(body=orjson.dumps(answer), content_type="application/json")
+
+    def _answer(self, body: dict[str, Any], prompts: list[list[int] | str]) -> dict[str, Any]:
+        n = int(body.get("n") or 1)
+        limit = int(body.get("max_tokens") or 16)
+        seed = body.get("seed")
+        choices: list[dict[str, Any]] = []
+        total = 0
+        for prompt in prompts:
+            for choice_index in range(n):
+                words = self.text(str(prompt), choice_index, seed).split(" ")
+                used = words[: min(limit, self.context_length - _n_tokens(prompt))]
+                total += len(used)
+                choice: dict[str, Any] = {
+                    "index": len(choices),
+                    "text": " ".join(used),
+                    "finish_reason": "length" if len(words) > len(used) else "stop",
+                    "stop_reason": None,
+                }
+                if body.get("return_token_ids"):
+                    choice["token_ids"] = list(range(len(used)))
+                    choice["prompt_token_ids"] = list(range(_n_tokens(prompt)))
+                if body.get("prompt_logprobs") is not None:
+                    choice["prompt_logprobs"] = [None] * _n_tokens(prompt)
+                choices.append(choice)
+        prompt_tokens = sum(map(_n_tokens, prompts))
+        return {
+            "id": f"cmpl-{body.get('request_id', self.count)}",
+            "object": "text_completion",
+            "model": body["model"],
+            "choices": choices,
+            "system_fingerprint": f"vllm-{VERSION}",
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": total,
+                "total_tokens": prompt_tokens + total,
+            },
+        }
+
+    async def _models(self, request: web.Request) -> web.Response:
+        if self._unauthorised(request):
+            return _error(401, "Unauthorized")
+        data = [{"id": name, "max_model_len": self.context_length} for name in self.models]
+        return web.json_response({"object": "list", "data": data})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if self.healthy else 503)
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return web.json_response({"version": VERSION})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        label = f'{{engine="0",model_name="{self.models[0]}"}}'
+        return web.Response(
+            text=f"vllm:num_requests_running{label} {float(self.in_flight)}\n"
+            f"vllm:num_requests_waiting{label} 0.0\nvllm:kv_cache_usage_perc{label} 0.25\n"
+        )
+
+    def _unauthorised(self, request: web.Request) -> bool:
+        wanted = f"Bearer {self.api_key}"
+        return self.api_key is not None and request.headers.get("Authorization") != wanted
+
+
+async def _break_off(request: web.Request, *, with_body: bool) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    if with_body:
+        await response.prepare(request)
+        await response.write(b'{"choices": [{"ind')
+    if request.transport is not None:
+        request.transport.abort()
+    return response
+
+
+def _spoil(behaviour: Behaviour, choices: list[dict[str, Any]]) -> None:
+    if behaviour == "no_choices":
+        choices.clear()
+    elif behaviour == "few_choices":
+        choices.pop()
+    elif behaviour == "bad_choice":
+        choices[-1]["text"] = None
+    elif behaviour == "aborted":
+        choices[-1]["finish_reason"] = "abort"
+
+
+def _prompts(prompt: object) -> list[list[int] | str]:
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], list | str):
+        return prompt
+    return [prompt]  # type: ignore[list-item]
+
+
+def _n_tokens(prompt: list[int] | str) -> int:
+    return len(prompt.split()) if isinstance(prompt, str) else len(prompt)
+
+
+def _error(status: int, message: str) -> web.Response:
+    body = {"error": {"message": message, "type": "error", "code": status}}
+    return web.json_response(body, status=status)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until ended by a signal."""
+    parser = argparse.ArgumentParser(description="A fake OpenAI-compatible model server.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--model", action="append", help="served name; default: fake")
+    parser.add_argument("--api-key")
+    parser.add_argument("--latency-ms", type=float, default=0.0)
+    parser.add_argument("--default", choices=get_args(Behaviour), default="ok")
+    parser.add_argument("--faults", default="", help="BEHAVIOUR:SHARE,… befalling at random")
+    options = parser.parse_args(argv)
+    faults = dict(item.split(":") for item in options.faults.split(",") if item)
+    server = FakeServer(
+        models=tuple(options.model or ("fake",)),
+        api_key=options.api_key,
+        latency_s=options.latency_ms / 1000,
+        faults={name: float(share) for name, share in faults.items()},
+        keep_requests=0,
+    )
+    server.default = options.default
+
+    async def serve() -> None:
+        await server.open(options.port)
+        print(f"listening on {server.port}", flush=True)  # noqa: T201 - how the caller learns it
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""A real sweep: SmolLM2 on the shared vLLM server, every text with its whole past."""
+
+import asyncio
+import time
+
+import pytest
+
+from db.database import Database
+from serving.engines.client import CompletionClient
+from serving.formats.tokenizer import PromptTokenizer
+from serving.sweeps.engines import FixedEngines
+from serving.sweeps.progress import Progress
+from serving.sweeps.runner import run_sweep
+from tests.engine_fixture import VllmServer
+from tests.unit import sweep_lab as lab
+
+pytestmark = pytest.mark.engine
+
+SHORT = [{"temperature": 0.8, "max_tokens": 24}]
+
+
+async def sweep(
+    database: Database, server: VllmServer, sweep_id: int, **options: object
+) -> lab.SweepOutcome:
+    async with CompletionClient(server.endpoint, timeout_s=120) as client:
+        model = lab.served(
+            client,
+            name=server.model,
+            tokenizer=PromptTokenizer.load(server.folder),
+            context_length=server.context_length,
+            max_num_seqs=32,
+        )
+        running = run_sweep(database, sweep_id, FixedEngines([model]), **options)  # type: ignore[arg-type]
+        return await asyncio.wait_for(running, 300)
+
+
+async def test_reasonings_and_answers_of_a_real_model_fill_every_slot(
+    database: Database, vllm_server: VllmServer
+) -> None:
+    lab.fill(database, 3)
+    sweep_id = lab.save(
+        database,
+        formats=["chat@1", "tagged@1"],
+        modes=["reasoning", "vanilla", "rationalise"],
+        variants=2,
+        answers=2,
+        reasoning_sampling=SHORT,
+        answer_sampling=SHORT,
+    )
+    outcome = await sweep(database, vllm_server, sweep_id)
+    assert (outcome.state, outcome.done, outcome.error) == ("done", outcome.cells, None)
+    lab.assert_every_slot_once(database, sweep_id, outcome.cells)
+    assert lab.scalar(database, "SELECT count(DISTINCT text) FROM reasoning_variant") > 4
+    unknown = (
+        "SELECT count(*) FROM generation g JOIN prompt p ON p.id = g.prompt_id"
+        " WHERE p.token_ids IS NULL OR g.prompt_tokens <> p.n_tokens"
+        " OR g.completion_tokens IS NULL OR g.engine_version IS NULL OR g.finish_reason IS NULL"
+    )
+    assert lab.scalar(database, unknown) == 0
+    assert lab.scalar(database, "SELECT max(completion_tokens) FROM generation") <= 24
+
+
+async def test_with_a_seed_replicates_differ_and_count_up(
+    database: Database, vllm_server: VllmServer
+) -> None:
+    lab.fill(database, 1)
+    sweep_id = lab.save(
+        database,
+        formats=["chat@1"],
+        variants=3,
+        answers=0,
+        seed=11,
+        reasoning_sampling=SHORT,
+    )
+    await sweep(database, vllm_server, sweep_id)
+    seeds = lab.rows(database, "SELECT seed, text FROM generation ORDER BY replicate")
+    assert [seed for seed, _ in seeds] == [11, 12, 13]
+    assert len({text for _, text in seeds}) == 3
+
+
+async def test_a_cancelled_sweep_frees_the_server_and_resumes(
+    database: Database, vllm_server: VllmServer
+) -> None:
+    lab.fill(database, 12)
+    sweep_id = lab.save(
+        database,
+        formats=["chat@1"],
+        variants=2,
+        answers=1,
+        reasoning_sampling=SHORT,
+        answer_sampling=SHORT,
+    )
+    cancelled = asyncio.Event()
+
+    def cancel_soon(progress: Progress) -> None:
+        if progress.done:
+            cancelled.set()
+
+    outcome = await sweep(
+        database, vllm_server, sweep_id, cancelled=cancelled, on_progress=cancel_soon
+    )
+    assert outcome.state == "cancelled"
+    async with CompletionClient(vllm_server.endpoint) as client:
+        deadline = time.monotonic() + 30
+        while (load := await client.metrics()) is not None and load.running + load.waiting:
+            assert time.monotonic() < deadline, "the server still works for a cancelled sweep"
+            await asyncio.sleep(0.1)
+    resumed = await sweep(database, vllm_server, sweep_id)
+    assert (resumed.state, resumed.done) == ("done", resumed.cells)
+    lab.assert_every_slot_once(database, sweep_id, resumed.cells)

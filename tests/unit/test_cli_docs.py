@@ -1,0 +1,40 @@
+"""docs/cli.md and the commands agree: neither names something that the other lacks."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from workbench.cli.main import app
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCUMENTED = re.findall(r"^\| `q2q ([a-z ]+)` \|", DOCS.read_text("utf-8"), re.MULTILINE)
+
+
+def _commands(group: object, prefix: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_command_is_documented() -> None:
+    assert sorted(_commands(typer.main.get_command(app))) == sorted(DOCUMENTED)
+
+
+@pytest.mark.parametrize("command", DOCUMENTED)
+def test_every_documented_command_has_help_with_an_example(command: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert shown.exit_code == 0
+    assert re.search(rf"^ +q2q {command}", shown.output, re.MULTILINE), shown.output
+    assert "--json" in shown.output or command in ("up", "setup")
+
+
+def test_unknown_commands_and_options_are_wrong_usage() -> None:
+    assert CliRunner().invoke(app, ["dance"]).exit_code == 2
+    assert CliRunner().invoke(app, ["sweep", "run"]).exit_code == 2
+    assert CliRunner().invoke(app, ["up", "--port", "0"]).exit_code == 2

@@ -1,0 +1,403 @@
+"""The vLLM command line, what its log tells, and the record of a running server."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from db.settings import Settings
+from serving.engines.errors import EngineUnavailable
+from serving.engines.failure import explain_exit
+from serving.engines.process import (
+    HOME_VARIABLE,
+    KEPT_LOGS,
+    Adapter,
+    Command,
+    ServerSpec,
+    command,
+    fingerprint,
+    free_port,
+    is_free,
+    new_command,
+    new_log,
+    spawn,
+)
+from serving.engines.progress import LoadReader, LogTail
+from serving.engines.server_file import (
+    ServerRecord,
+    end_group,
+    end_strays,
+    is_alive,
+    members,
+    read_record,
+    remove_record,
+    start_time,
+    write_record,
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+def spec(**changes: Any) -> ServerSpec:
+    wanted: dict[str, Any] = {
+        "model": Path("/models/small"),
+        "served_name": "small",
+        "context_length": 8192,
+        **changes,
+    }
+    return ServerSpec(**wanted)
+
+
+def made(server: ServerSpec, settings: Settings, **changes: Any) -> Command:
+    given: dict[str, Any] = {"port": 1234, "api_key": "k3y", "environ": {"PATH": "/bin"}, **changes}
+    return command(server, settings, **given)
+
+
+def value(argv: tuple[str, ...], flag: str) -> str:
+    return argv[argv.index(flag) + 1]
+
+
+def test_the_server_listens_locally_and_its_key_is_not_on_the_command_line(
+    settings: Settings,
+) -> None:
+    start = made(spec(), settings)
+    assert value(start.argv, "--host") == "127.0.0.1"
+    assert "k3y" not in " ".join(start.argv)
+    assert start.env["VLLM_API_KEY"] == "k3y"
+    assert "k3y" not in repr(start)
+    assert start.env["PATH"] == "/bin"
+
+
+def test_sampling_defaults_priorities_and_prefixes_are_set_as_sweeps_need_them(
+    settings: Settings,
+) -> None:
+    argv = made(spec(), settings).argv
+    assert value(argv, "--generation-config") == "vllm"
+    assert value(argv, "--scheduling-policy") == "priority"
+    assert "--enable-prefix-caching" in argv
+    assert "--trust-remote-code" not in argv
+
+
+def test_nothing_is_sent_home(settings: Settings) -> None:
+    env = made(spec(), settings).env
+    for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_OFFLINE"):
+        assert env[name] == "1"
+
+
+def test_on_cpu_the_server_is_small_and_starts_fast(settings: Settings) -> None:
+    start = made(spec(), settings)
+    assert value(start.argv, "--max-model-len") == "4096"
+    assert value(start.argv, "--max-num-seqs") == "64"
+    assert "--enforce-eager" in start.argv
+    assert start.env["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert "LD_PRELOAD" not in start.env
+
+
+def test_on_cuda_the_model_keeps_its_context_and_may_compile(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, gpu_memory_utilization=0.8)
+    start = made(spec(device="cuda"), settings)
+    assert value(start.argv, "--max-model-len") == "8192"
+    assert value(start.argv, "--gpu-memory-utilization") == "0.8"
+    assert "--enforce-eager" not in start.argv
+    assert "VLLM_CPU_KVCACHE_SPACE" not in start.env
+
+
+def test_settings_limit_the_server_but_never_past_the_model(tmp_path: Path) -> None:
+    settings = Settings(
+        home=tmp_path, max_model_len=6000, max_num_seqs=7, vllm_args=("--swap-space", "0")
+    )
+    argv = made(spec(), settings).argv
+    assert value(argv, "--max-model-len") == "6000"
+    assert value(argv, "--max-num-seqs") == "7"
+    assert argv[-2:] == ("--swap-space", "0")
+    assert value(made(spec(context_length=2048), settings).argv, "--max-model-len") == "2048"
+
+
+def test_adapters_are_served_beside_their_base(settings: Settings) -> None:
+    adapters = (
+        Adapter(name="round1", path=Path("/runs/1"), rank=4),
+        Adapter(name="round2", path=Path("/runs/2"), rank=24),
+    )
+    argv = made(spec(adapters=adapters), settings).argv
+    assert value(argv, "--max-lora-rank") == "32"
+    assert value(argv, "--max-loras") == "2"
+    at = argv.index("--lora-modules")
+    assert argv[at + 1 : at + 3] == ("round1=/runs/1", "round2=/runs/2")
+    assert "--enable-lora" not in made(spec(), settings).argv
+
+
+def test_two_served_models_cannot_share_a_name() -> None:
+    with pytest.raises(ValidationError, match="share a name"):
+        spec(adapters=(Adapter(name="small", path=Path("/runs/1"), rank=8),))
+
+
+def test_openmp_is_preloaded_unless_one_is(settings: Settings) -> None:
+    library = Path("/lib/libiomp5.so")
+    environ = {"LD_PRELOAD": "/x/libjemalloc.so"}
+    env = made(spec(), settings, environ=environ, openmp=library).env
+    assert env["LD_PRELOAD"] == "/lib/libiomp5.so:/x/libjemalloc.so"
+    environ = {"LD_PRELOAD": "/x/libgomp.so"}
+    assert made(spec(), settings, environ=environ, openmp=library).env["LD_PRELOAD"] == (
+        "/x/libgomp.so"
+    )
+
+
+def test_the_fingerprint_changes_with_all_that_shapes_the_server(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    wanted = fingerprint(spec(), settings)
+    assert wanted == fingerprint(spec(), Settings(home=tmp_path, server_port=9))
+    assert wanted != fingerprint(spec(served_name="other"), settings)
+    assert wanted != fingerprint(spec(), Settings(home=tmp_path, kv_cache_gib=3))
+    assert wanted != fingerprint(spec(), Settings(home=tmp_path, max_model_len=512))
+
+
+def test_every_start_has_a_key_of_its_own_and_a_taken_port_is_named(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    keys = {new_command(spec(), settings)[2] for _ in range(3)}
+    assert len(keys) == 3
+    assert min(map(len, keys)) > 30
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert not is_free(port)
+        with pytest.raises(EngineUnavailable, match=f"Port {port} .* is taken"):
+            new_command(spec(), Settings(home=tmp_path, server_port=port))
+
+
+def test_only_the_last_logs_are_kept(tmp_path: Path) -> None:
+    logs = []
+    for _ in range(KEPT_LOGS + 3):
+        logs.append(new_log(tmp_path))
+        logs[-1].parent.mkdir(exist_ok=True)
+        logs[-1].touch()
+    assert sorted((tmp_path / "logs").iterdir()) == logs[-KEPT_LOGS:]
+
+
+# --- what the log tells; the lines are captured from vLLM 0.32 ---
+
+CPU_LOG = """\
+(APIServer pid=7) INFO 11-23 08:45:20 [api_utils.py:286] non-default args: {'host': '127.0.0.1'}
+(APIServer pid=7) INFO 11-23 08:45:45 [model.py:733] Resolved architecture: LlamaForCausalLM
+(APIServer pid=7) INFO 11-23 08:45:45 [model.py:2152] Using max model len 4096
+(EngineCore pid=8) INFO 11-23 08:46:12 [core.py:133] Initializing a V1 LLM engine (v0.32.0) with
+(Worker pid=9) INFO 11-23 08:46:43 [cpu_model_runner.py:68] Starting to load model /models/small...
+Loading safetensors checkpoint shards:   0% Completed | 0/1 [00:00<?, ?it/s]
+Loading safetensors checkpoint shards: 100% Completed | 1/1 [00:00<00:00,  1.58it/s]
+(Worker pid=9) INFO 11-23 08:46:44 [default_loader.py:501] Loading weights took 0.65 seconds
+(EngineCore pid=8) INFO 11-23 08:46:45 [kv_cache_utils.py:2327] CPU KV cache size: 93,184 tokens, M
+(EngineCore pid=8) INFO 11-23 08:46:54 [core.py:402] init engine (profile, create kv cache) took 8 s
+(APIServer pid=7) INFO 11-23 08:46:56 [entry.py:140] Starting vLLM server on http://127.0.0.1:57535
+INFO:     Application startup complete.
+"""
+GPU_LOG = """\
+INFO 11-23 08:46:43 [gpu_model_runner.py:5040] Starting to load model /models/large...
+Loading safetensors checkpoint shards:  50% Completed | 3/6 [00:04<00:04,  1.4s/it]
+INFO 11-23 08:46:59 [gpu_model_runner.py:5150] Model loading took 26.04 GiB memory and 7.1 seconds
+INFO 11-23 08:47:10 [backends.py:1166] Dynamo bytecode transform time: 5.84 s
+INFO 11-23 08:47:30 [backends.py:398] Compiling a graph for compile range (1, 8192) takes 18.20 s
+INFO 11-23 08:47:40 [monitor.py:91] Initial profiling/warmup run took 0.40 s
+INFO 11-23 08:47:41 [kv_cache_utils.py:2327] GPU KV cache size: 510,192 tokens, Maximum concurrency
+Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):   0%|          | 0/51 [00:00<?, ?it/s]\r\
+Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  49%|#####     | 25/51 [00:01<00:01]\r\
+Capturing CUDA graphs (decode, FULL):  50%|#####     | 26/51 [00:01<00:01, 18.2it/s]
+INFO 11-23 08:47:50 [gpu_model_runner.py:6582] Graph capturing finished in 6 secs, took 0.61 GiB
+"""
+
+
+@pytest.mark.parametrize("log", [CPU_LOG, GPU_LOG], ids=["cpu", "gpu"])
+def test_loading_only_ever_moves_forward(log: str, tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    path.write_text(log)
+    reader = LoadReader()
+    told = [progress for line in LogTail(path).new_lines() if (progress := reader.feed(line))]
+    shares = [progress.share for progress in told]
+    assert len(shares) >= 8
+    assert shares == sorted(set(shares))
+    assert 0 < shares[0] < shares[-1] < 1
+    assert all(progress.message.endswith(".") for progress in told)
+
+
+def test_weights_and_graphs_tell_their_percentage() -> None:
+    reader = LoadReader()
+    messages = [p.message for line in GPU_LOG.splitlines() if (p := reader.feed(line))]
+    assert "Loading the weights: 50 %." in messages
+    assert "Capturing CUDA graphs: 49 %." in messages
+    assert "Capturing the last CUDA graphs: 50 %." in messages
+
+
+def test_an_unknown_or_repeated_line_tells_nothing() -> None:
+    reader = LoadReader()
+    assert reader.feed("something else entirely") is None
+    assert reader.feed("Starting to load model x") is not None
+    assert reader.feed("Starting to load model x") is None
+    assert reader.feed("Resolved architecture: Late") is None
+
+
+def test_a_tail_yields_only_whole_new_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    tail = LogTail(path)
+    assert list(tail.new_lines()) == []
+    path.write_bytes(b"one\nhal")
+    assert list(tail.new_lines()) == ["one"]
+    with path.open("ab") as file:
+        file.write(b"f\r  5% done\r\n\n")
+    assert list(tail.new_lines()) == ["half", "  5% done"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried", "lower gpu_memory_utilization"),
+        ("OSError: [Errno 98] Address already in use", "port is taken"),
+        ("ValueError: Model architectures ['X'] are not supported for now.", "architecture"),
+        ("api_server.py: error: unrecognized arguments: --nonsense 1", "--nonsense 1"),
+        ("which is larger than the available KV cache memory (1 GiB)", "Lower max_model_len"),
+        ("ModuleNotFoundError: No module named 'vllm'", "make setup"),
+    ],
+)
+def test_a_crash_is_explained_with_its_remedy(tmp_path: Path, line: str, sentence: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"INFO starting\n{line}\nRuntimeError: See root cause above.\n")
+    assert sentence in explain_exit(1, log)
+
+
+def test_an_unknown_crash_shows_its_last_error_and_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("ValueError: the moon is full\nRuntimeError: See root cause above.\n")
+    sentence = explain_exit(3, log)
+    assert "exit code 3: the moon is full" in sentence
+    assert str(log) in sentence
+    assert "killed from outside" in explain_exit(-signal.SIGKILL, tmp_path / "none")
+
+
+# --- the record and the process group ---
+
+Start = Callable[..., tuple[subprocess.Popen[bytes], ServerRecord]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a leader with a child that, like vLLM's, outlives it."""
+    children = []
+
+    def start_group(script: str = "sleep 100 & exec sleep 100") -> Any:
+        made = Command(argv=("sh", "-c", script), env=dict(os.environ))
+        child = spawn(made, tmp_path / "log")
+        children.append(child)
+        record = ServerRecord(
+            pid=child.pid,
+            started=start_time(child.pid) or 0,
+            port=1,
+            api_key="k3y",
+            fingerprint="f",
+            spec=spec(),
+            log=tmp_path / "log",
+        )
+        deadline = time.monotonic() + 5
+        while len(members(record)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return child, record
+
+    yield start_group
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def test_the_record_is_private_whole_and_comes_back(tmp_path: Path, start: Start) -> None:
+    _, record = start()
+    assert read_record(tmp_path) is None
+    write_record(tmp_path, record)
+    path = tmp_path / "server.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_record(tmp_path) == record
+    assert "k3y" not in repr(record)
+    assert [p.name for p in tmp_path.glob(".server*")] == []
+    path.write_text('{"pid": 1')
+    assert read_record(tmp_path) is None
+    remove_record(tmp_path)
+    remove_record(tmp_path)
+    assert not path.exists()
+
+
+def test_the_whole_group_ends_when_asked(start: Start) -> None:
+    child, record = start()
+    assert is_alive(record)
+    assert len(members(record)) == 2
+    end_group(record, grace_s=5)
+    assert members(record) == []
+    assert not is_alive(record)
+    assert child.wait() == -signal.SIGTERM
+
+
+def test_who_ignores_the_request_is_killed(start: Start) -> None:
+    child, record = start("trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & wait; wait")
+    end_group(record, grace_s=0.2)
+    assert members(record) == []
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_children_that_outlive_a_killed_leader_are_found_and_ended(start: Start) -> None:
+    child, record = start()
+    child.kill()
+    child.wait()
+    assert not is_alive(record)
+    (orphan,) = members(record)
+    end_group(record, grace_s=1)
+    assert start_time(orphan) is None
+
+
+def test_another_process_with_the_old_pid_is_left_alone(start: Start) -> None:
+    child, record = start()
+    stale = record.model_copy(update={"started": record.started - 1000})
+    assert not is_alive(stale)
+    assert members(stale) == []
+    end_group(stale, grace_s=0.1)
+    assert child.poll() is None
+
+
+def test_a_server_that_no_record_knows_is_found_by_its_environment(tmp_path: Path) -> None:
+    environ = {**os.environ, HOME_VARIABLE: str(tmp_path)}
+    stray = spawn(Command(argv=("sleep", "100"), env=environ), tmp_path / "log")
+    other = {**os.environ, HOME_VARIABLE: str(tmp_path / "elsewhere")}
+    neighbour = spawn(Command(argv=("sleep", "100"), env=other), tmp_path / "log")
+    try:
+        deadline = time.monotonic() + 5
+        while end_strays(tmp_path) != [stray.pid] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert stray.wait(5) == -signal.SIGKILL
+        assert neighbour.poll() is None
+    finally:
+        for child in (stray, neighbour):
+            child.kill()
+            child.wait()
+
+
+def test_a_program_that_cannot_run_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="could not be started"):
+        spawn(Command(argv=("/no/such/program",), env={}), tmp_path / "log")
+
+
+def test_the_engine_side_imports_no_torch() -> None:
+    script = (
+        "import sys, serving.engines.supervisor\n"
+        "print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "[]"
