@@ -1,0 +1,48 @@
+"""What every command starts from: the settings and the open store."""
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from db.errors import UsageError
+
+if TYPE_CHECKING:
+    from db.database import Database
+    from db.settings import Settings
+
+
+def load_settings() -> "Settings":
+    """Return the settings of this process.
+
+    Raises:
+        UsageError: A value is wrong; the sentence names all that are.
+    """
+    from pydantic import ValidationError
+
+    from db.settings import settings
+
+    try:
+        return settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise UsageError(
+            f"The settings are wrong: {problems}. Correct the variable Q2Q_… or q2q.toml."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"q2q.toml in Q2Q_HOME is no TOML: {error}.") from None
+
+
+@contextmanager
+def open_home() -> Iterator[tuple["Settings", "Database"]]:
+    """Yield the settings and the store; an empty home is completed first."""
+    from db.migrate import open_store
+
+    settings = load_settings()
+    database = open_store(settings)
+    try:
+        yield settings, database
+    finally:
+        database.close()

@@ -1,0 +1,89 @@
+"""Bringing files of questions into the store, one or a whole folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy.orm import Session
+
+from db.database import Database
+from db.errors import UsageError
+from db.questions import question_facets
+from serving.imports.questions import ImportSummary, import_questions
+from serving.imports.readers import SUFFIXES, read_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import of one or more files did."""
+
+    added: int
+    updated: int
+    skipped: int
+    errors: int
+    variants: int
+    answers: int
+    files: tuple[str, ...]
+    problems: tuple[str, ...]
+    """One sentence for each row that was left out."""
+    notes: tuple[str, ...]
+
+
+def has_questions(database: Database) -> bool:
+    """Tell whether the store holds any question."""
+    with database.read() as session:
+        return question_facets(session).total > 0
+
+
+def import_path(
+    database: Database,
+    path: Path,
+    *,
+    source: Literal["imported", "example"] = "imported",
+    extra_tags: tuple[str, ...] = (),
+    skip_errors: bool = False,
+) -> Imported:
+    """Import a file, or all files of a folder, in one transaction.
+
+    Raises:
+        UsageError: Something is wrong with a file; then nothing at all was imported.
+    """
+    files = _files(path)
+    with database.write() as session:
+        summaries = [_import(session, file, source, extra_tags, skip_errors) for file in files]
+    return Imported(
+        added=sum(summary.added for summary in summaries),
+        updated=sum(summary.updated for summary in summaries),
+        skipped=sum(summary.skipped for summary in summaries),
+        errors=sum(summary.errors for summary in summaries),
+        variants=sum(summary.variants for summary in summaries),
+        answers=sum(summary.answers for summary in summaries),
+        files=tuple(map(str, files)),
+        problems=tuple(one.sentence for summary in summaries for one in summary.problems),
+        notes=tuple(note for summary in summaries for note in summary.notes),
+    )
+
+
+def _import(
+    session: Session,
+    file: Path,
+    source: Literal["imported", "example"],
+    extra_tags: tuple[str, ...],
+    skip_errors: bool,
+) -> ImportSummary:
+    return import_questions(
+        session,
+        read_rows(file),
+        source=source,
+        extra_tags=extra_tags,
+        skip_errors=skip_errors,
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UsageError(f"{path} holds no file of questions; these are read: {SUFFIXES}.")
+    return files

@@ -1,0 +1,231 @@
+"""``q2q question``: questions in, questions out, and the exact prompt of one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.errors import UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from db.questions import QuestionFilter
+
+app = CommandGroup("Import, list, show and export questions.")
+
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="With this tag; repeatable.")]
+Roles = Annotated[list[str] | None, typer.Option("--role", help="With this role; repeatable.")]
+Languages = Annotated[
+    list[str] | None, typer.Option("--language", help="In this language, e.g. ja; repeatable.")
+]
+Search = Annotated[str, typer.Option(help="Words that the question holds.")]
+
+
+@app.as_command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A file, or a folder of them.")],
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Put this tag on every question; repeatable.")
+    ] = None,
+    skip_errors: Annotated[
+        bool, typer.Option("--skip-errors", help="Import the good rows of a file with bad ones.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Import questions, with reasonings and answers where the file has them.
+
+    Reads CSV, TSV, JSONL, JSON, XLSX, Parquet and OpenAI batch JSONL. Either everything is imported
+    or nothing; the same file again adds nothing.
+
+    Example:
+      q2q question import examples/questions
+      q2q question import mine.csv --tag pilot
+    """
+    from workbench.cli.importing import import_path
+
+    with open_home() as (_, database):
+        done = import_path(database, path, extra_tags=tuple(tag or ()), skip_errors=skip_errors)
+    for line in (*done.notes, *done.problems):
+        say(line)
+    if as_json:
+        show_json(done)
+        return
+    show(
+        f"{done.added} added, {done.updated} updated, {done.skipped} known already,"
+        f" {done.errors} left out; {done.variants} reasonings and {done.answers} answers."
+    )
+
+
+@app.as_command("list")
+def list_(
+    tag: Tags = None,
+    role: Roles = None,
+    language: Languages = None,
+    search: Search = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List questions, the newest first.
+
+    Example:
+      q2q question list --tag example --language ja
+    """
+    from db.questions import list_questions
+
+    with open_home() as (_, database), database.read() as session:
+        found = list_questions(session, _filter(tag, role, language, search), page_size=limit)
+    if as_json:
+        show_json(found.rows)
+        return
+    rows = [
+        {
+            "id": row.ref,
+            "role": row.role,
+            "language": row.language,
+            "reasonings": row.n_variants,
+            "answers": row.n_answers,
+            "question": _shortened(row.text),
+        }
+        for row in found.rows
+    ]
+    show_table(rows, ("id", "role", "language", "reasonings", "answers", "question"))
+
+
+@app.as_command("show")
+def show_(
+    question: Annotated[str, typer.Argument(help="Id of a question, e.g. q12.")],
+    rendered: Annotated[
+        bool, typer.Option("--rendered", help="The exact text and token ids that are sent.")
+    ] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="Prompt format, for --rendered.")
+    ] = "chat@1",
+    role: Annotated[
+        str | None, typer.Option(help="Role, for --rendered [default: the question's own].")
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(help="reasoning, supplied, vanilla, rationalise or ensemble."),
+    ] = "reasoning",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="Reasoning to start from, e.g. v3; twice for ensemble."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Whose token ids [default: the model of the settings].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a question, or with --rendered exactly what a model would be sent.
+
+    Example:
+      q2q question show q12
+      q2q question show q12 --rendered --format tagged@1 --mode supplied --variant v3
+    """
+    from db.questions import get_question
+
+    question_id = _id_of(question, "question")
+    with open_home() as (settings, database):
+        with database.read() as session:
+            row = get_question(session, question_id)
+        if not rendered:
+            if as_json:
+                show_json(row)
+            else:
+                fields = {name: getattr(row, name) for name in row.__slots__}
+                show_fields({"id": row.ref, **{k: v for k, v in fields.items() if k != "id"}})
+            return
+        from workbench.cli.rendering import rendered_prompt
+
+        prompt = rendered_prompt(
+            settings,
+            database,
+            question_id,
+            form=form,
+            role=role,
+            mode=mode,
+            variant_ids=[_id_of(one, "variant") for one in variant or ()],
+            model=model,
+        )
+    if as_json:
+        show_json(prompt)
+        return
+    show(prompt.text)
+    say(f"{len(prompt.token_ids)} token ids: {' '.join(map(str, prompt.token_ids))}")
+    say(f"Stop strings: {list(prompt.stop)}; stop token ids: {list(prompt.stop_token_ids)}")
+
+
+@app.as_command()
+def export(
+    target: Annotated[Path | None, typer.Argument(help="File to write [default: stdout].")] = None,
+    tag: Tags = None,
+    role: Roles = None,
+    language: Languages = None,
+    search: Search = "",
+    as_json: Json = False,
+) -> None:
+    """Write questions as JSONL, in the form that `q2q question import` reads.
+
+    Example:
+      q2q question export japanese.jsonl --language ja
+    """
+    from workbench.cli.exporting import question_lines
+
+    with open_home() as (_, database):
+        lines = question_lines(database, _filter(tag, role, language, search))
+        if target is None:
+            for line in lines:
+                show(line)
+            return
+        n_written = _write_new(target, lines)
+    if as_json:
+        show_json({"file": target, "questions": n_written})
+    else:
+        show(f"{n_written} questions in {target}.")
+
+
+def _write_new(target: Path, lines: "Iterable[str]") -> int:
+    n_written = 0
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            for line in lines:
+                file.write(f"{line}\n")
+                n_written += 1
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}); give another file."
+        ) from error
+    return n_written
+
+
+def _filter(
+    tag: list[str] | None, role: list[str] | None, language: list[str] | None, search: str
+) -> "QuestionFilter":
+    from db.questions import QuestionFilter
+
+    return QuestionFilter(
+        search=search,
+        tags=tuple(tag or ()),
+        roles=tuple(role or ()),
+        languages=tuple(language or ()),
+    )
+
+
+def _id_of(reference: str, kind: str) -> int:
+    from db.refs import parse_ref
+
+    if reference.isdigit():
+        return int(reference)
+    found = parse_ref(reference)
+    if found.kind != kind:
+        raise UsageError(f"{reference} is a {found.kind}; give the id of a {kind}.")
+    return found.id
+
+
+def _shortened(text: str, width: int = 70) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"

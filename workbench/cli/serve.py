@@ -1,0 +1,144 @@
+"""``q2q serve``: the model servers."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from db.database import Database
+
+app = CommandGroup("Start, stop and see the model servers.")
+
+
+@app.as_command()
+def start(
+    model: Annotated[
+        str | None, typer.Argument(help="Name of a model [default: that of the settings].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Load a model into the workbench's own server, which then stays for later commands.
+
+    Example:
+      q2q serve start smollm2-135m-instruct
+    """
+    _run("serve_start", {"model": model}, as_json, keep_server=True)
+
+
+@app.as_command()
+def stop(as_json: Json = False) -> None:
+    """End the workbench's own server and everything it started.
+
+    Example:
+      q2q serve stop
+    """
+    _run("serve_stop", {}, as_json)
+
+
+@app.as_command()
+def status(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask every server again what it can do.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the model servers, what they serve and what they can do.
+
+    Example:
+      q2q serve status --probe
+    """
+    if probe:
+        _run("probe_engine", {}, as_json)
+    else:
+        with open_home() as (_, database):
+            _show(database, as_json)
+
+
+@app.as_command()
+def add(
+    name: Annotated[str, typer.Argument(help="How sweeps and pages call it.")],
+    url: Annotated[str, typer.Argument(help="Root of its API, e.g. http://10.0.0.5:8000/v1.")],
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Name of the environment variable that holds its key.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder with its tokenizer, to send token ids.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Add a model server that runs elsewhere, and ask it what it can do.
+
+    Example:
+      q2q serve add teacher http://10.0.0.5:8000/v1
+    """
+    from db.engines import add_external
+
+    with open_home() as (_, database), database.write() as session:
+        add_external(session, name, url, api_key_env=api_key_env, tokenizer_path=tokenizer)
+    if api_key_env and api_key_env not in os.environ:
+        say(f"The variable {api_key_env} is not set here; set it where the worker runs.")
+    _run("probe_engine", {"engine": name}, as_json)
+
+
+@app.as_command()
+def remove(
+    name: Annotated[str, typer.Argument(help="Name of an added server.")], as_json: Json = False
+) -> None:
+    """Take a server that runs elsewhere out of use; what it wrote stays.
+
+    Example:
+      q2q serve remove teacher
+    """
+    from db.engines import remove_external
+
+    with open_home() as (_, database):
+        with database.write() as session:
+            remove_external(session, name)
+        _show(database, as_json)
+
+
+def _run(
+    kind: str, payload: dict[str, str | None], as_json: bool, *, keep_server: bool = False
+) -> None:
+    from db.errors import Q2QError
+    from db.jobs import INTERACTIVE_PRIORITY, enqueue
+    from workbench.cli.progress import open_progress
+    from workbench.worker.follow import run_job
+
+    with open_home() as (settings, database):
+        with database.write() as session:
+            job_id = enqueue(session, kind, payload=payload, priority=INTERACTIVE_PRIORITY)
+        with open_progress() as progress:
+            job = run_job(
+                settings, database, job_id, progress.update, command=kind, keep_server=keep_server
+            )
+        if job.state != "done":
+            raise Q2QError(job.error or "It was cancelled.")
+        _show(database, as_json)
+
+
+def _show(database: "Database", as_json: bool) -> None:
+    from db.engines import list_engines
+
+    with database.read() as session:
+        engines = list_engines(session)
+    if as_json:
+        show_json(engines)
+        return
+    rows = [
+        {
+            "name": engine.name,
+            "state": engine.state,
+            "models": [model.name for model in engine.models],
+            "software": engine.software,
+            "url": engine.url,
+            "message": engine.message,
+        }
+        for engine in engines
+    ]
+    show_table(rows, ("name", "state", "models", "software", "url", "message"))

@@ -1,0 +1,128 @@
+"""``q2q up``, ``doctor``, ``setup``, ``backup`` and ``restore``: the workbench as a whole."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.context import load_settings, open_home
+from workbench.cli.output import Json, say, show, show_json
+from workbench.cli.typer_app import CommandGroup
+
+EXAMPLES = Path("examples") / "questions"
+
+
+def register(app: CommandGroup) -> None:
+    """Add the commands to ``app``."""
+    app.as_command()(up)
+    app.as_command()(doctor)
+    app.as_command(hidden=True)(setup)
+    app.as_command()(backup)
+    app.as_command()(restore)
+
+
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the page [settings: 8501].")
+    ] = None,
+    no_engine: Annotated[
+        bool, typer.Option("--no-engine", help="Only the page, for reading and rating.")
+    ] = False,
+) -> None:
+    """Start the page and the worker; Ctrl-C ends both.
+
+    Example:
+      q2q up
+      q2q up --port 8600 --no-engine
+    """
+    from workbench.up import run_up
+
+    settings = load_settings()
+    raise typer.Exit(
+        run_up(settings, port=port or settings.app_port, with_engine=not no_engine, say=say)
+    )
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check this machine and say for each failure what to do.
+
+    Example:
+      q2q doctor
+    """
+    from workbench.doctor import run_checks
+
+    checks = run_checks(load_settings())
+    if as_json:
+        show_json(checks)
+    else:
+        for check in checks:
+            show(f"{check.state.upper():5}  {check.name}: {check.message}")
+            if check.remedy:
+                show(f"       {check.remedy}")
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def setup() -> None:
+    """Bring the store up to date; put the example questions into an empty one.
+
+    Example:
+      q2q setup
+    """
+    from db.migrate import upgrade_store
+    from workbench.up import ROOT
+
+    copy = upgrade_store(load_settings())
+    if copy is not None:
+        say(f"The store was upgraded; the copy made before is {copy}.")
+    with open_home() as (_, database):
+        from workbench.cli.importing import has_questions, import_path
+
+        folder = ROOT / EXAMPLES
+        if has_questions(database) or not folder.is_dir():
+            return
+        report = import_path(database, folder, source="example")
+    say(f"{report.added} example questions are in the store.")
+
+
+def backup(
+    target: Annotated[
+        Path | None,
+        typer.Argument(help="A new file, or a folder [default: Q2Q_HOME/backups]."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a consistent copy of the store, also while everything runs.
+
+    Example:
+      q2q backup ~/q2q-friday.sqlite
+    """
+    from db.backup import backup as make_backup
+    from db.backup import backup_name
+
+    with open_home() as (settings, database):
+        made = make_backup(database, target or settings.home_dir / "backups" / backup_name())
+    if as_json:
+        show_json(made)
+    else:
+        show(f"{made.path} ({made.size_bytes / 1e6:.1f} MB)")
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="A file made by `q2q backup`.")],
+    as_json: Json = False,
+) -> None:
+    """Put a backup in the place of the store; the store that was there is kept beside it.
+
+    Example:
+      q2q restore ~/.q2q/backups/q2q-20261101T120000000000Z.sqlite
+    """
+    from db.backup import restore as put_back
+
+    done = put_back(load_settings(), source)
+    if as_json:
+        show_json(done)
+        return
+    show(f"Restored {done.path}.")
+    if done.replaced is not None:
+        show(f"The store that was there is {done.replaced}.")

@@ -1,0 +1,294 @@
+"""``q2q sweep``: designed experiments, planned, run, resumed, listed and exported."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.errors import Q2QError, UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from db.database import Database
+    from db.settings import Settings
+    from db.sweeps import SweepRow
+    from serving.sweeps.plan import SweepPlan
+
+app = CommandGroup("Plan, run and see sweeps.")
+
+Spec = Annotated[Path, typer.Argument(help="YAML file of a sweep; see docs/sweeps.md.")]
+SweepId = Annotated[str, typer.Argument(help="Number of a sweep; see `q2q sweep list`.")]
+COUNTS = ("cells", "done", "failed", "blocked")
+
+
+@app.as_command()
+def plan(spec: Spec, as_json: Json = False) -> None:
+    """Count what a sweep will take, before anything runs.
+
+    Example:
+      q2q sweep plan examples/sweeps/first.yaml
+    """
+    from workbench.cli.planning import plan_file
+
+    with open_home() as (settings, database):
+        planned = plan_file(settings, database, spec, say)
+    for warning in planned.warnings:
+        say(warning)
+    if as_json:
+        show_json(planned.as_json())
+    else:
+        _show_plan(planned)
+
+
+@app.as_command()
+def run(spec: Spec, as_json: Json = False) -> None:
+    """Run a sweep; the same command again continues it, or says that nothing is missing.
+
+    Exit code 0 also where some slots failed: they are counted, and `q2q sweep retry` tries them
+    again. Exit code 1 where none was done, or the sweep did not come to its end.
+
+    Example:
+      q2q sweep run examples/sweeps/first.yaml
+    """
+    from db.jobs import enqueue_sweep
+    from workbench.cli.planning import plan_file, save_or_find
+
+    with open_home() as (settings, database):
+        planned = plan_file(settings, database, spec, say)
+        for warning in planned.warnings:
+            say(warning)
+        with database.write() as session:
+            found = save_or_find(session, planned)
+            sweep = found.sweep
+            job_id = enqueue_sweep(session, sweep.sweep_id) if sweep.progress.pending else None
+        if job_id is None:
+            _say_complete(sweep)
+            _show_result(sweep, {}, as_json)
+            return
+        begins = "begins" if found.is_new else "continues"
+        say(f"Sweep {sweep.sweep_id} ({sweep.name}) {begins}: {sweep.cells:,} slots.")
+        _follow(settings, database, sweep.sweep_id, job_id, as_json)
+
+
+@app.as_command()
+def resume(sweep: SweepId, as_json: Json = False) -> None:
+    """Run what is missing of a sweep that was cancelled, killed or failed.
+
+    Example:
+      q2q sweep resume 3
+    """
+    _run_again(sweep, as_json, retry_failed=False)
+
+
+@app.as_command()
+def retry(sweep: SweepId, as_json: Json = False) -> None:
+    """Give the failed slots of a sweep another attempt, and run what is missing.
+
+    Example:
+      q2q sweep retry 3
+    """
+    _run_again(sweep, as_json, retry_failed=True)
+
+
+@app.as_command()
+def cancel(sweep: SweepId, as_json: Json = False) -> None:
+    """Stop a sweep that waits or runs; what it wrote stays, and it can be resumed.
+
+    Example:
+      q2q sweep cancel 3
+    """
+    from db.jobs import cancel_sweep
+    from db.sweeps import get_sweep
+
+    sweep_id = _number(sweep)
+    with open_home() as (_, database), database.write() as session:
+        get_sweep(session, sweep_id)
+        was_active = cancel_sweep(session, sweep_id)
+    if as_json:
+        show_json({"sweep_id": sweep_id, "cancelled": was_active})
+    elif was_active:
+        show(f"Sweep {sweep_id} stops. To go on: q2q sweep resume {sweep_id}")
+    else:
+        show(f"Sweep {sweep_id} neither waits nor runs.")
+
+
+@app.as_command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List sweeps, the newest first.
+
+    Example:
+      q2q sweep list
+    """
+    from db.sweeps import list_sweeps
+
+    with open_home() as (_, database), database.read() as session:
+        sweeps = list_sweeps(session, limit)
+    rows = [_row(sweep) for sweep in sweeps]
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(rows, ("sweep_id", "name", "state", *COUNTS))
+
+
+@app.as_command("show")
+def show_(sweep: SweepId, as_json: Json = False) -> None:
+    """Show how far a sweep is and what was asked for.
+
+    Example:
+      q2q sweep show 3
+    """
+    import json
+
+    from db.sweeps import get_sweep
+
+    with open_home() as (_, database), database.read() as session:
+        found = get_sweep(session, _number(sweep))
+    fields = {
+        **_row(found),
+        "variants": found.progress.variants,
+        "answers": found.progress.answers,
+        "completion_tokens": found.progress.completion_tokens,
+        "seconds": found.active_s,
+        "error": found.error,
+        "created_at": found.created_at,
+        "finished_at": found.finished_at,
+    }
+    if as_json:
+        show_json({**fields, "spec": found.spec})
+        return
+    show_fields(fields)
+    show(json.dumps(found.spec, ensure_ascii=False, indent=2))
+
+
+@app.as_command()
+def export(
+    sweep: SweepId,
+    format_: Annotated[str, typer.Option("--format", help="jsonl, csv or parquet.")] = "jsonl",
+    target: Annotated[
+        Path | None, typer.Option("--to", help="File to write [default: stdout].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the reasonings and answers of a sweep, one row each, with all their factors.
+
+    Example:
+      q2q sweep export 3 --format csv --to first.csv
+    """
+    from db.sweeps import get_sweep
+    from workbench.cli.exporting import export_sweep
+
+    sweep_id = _number(sweep)
+    with open_home() as (_, database):
+        with database.read() as session:
+            get_sweep(session, sweep_id)
+        n_rows = export_sweep(database, sweep_id, format_, target)
+    if target is None:
+        return
+    if as_json:
+        show_json({"file": target, "rows": n_rows})
+    else:
+        show(f"{n_rows} rows in {target}.")
+
+
+def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
+    from db.jobs import enqueue_sweep
+    from db.sweeps import get_sweep
+
+    sweep_id = _number(sweep)
+    with open_home() as (settings, database):
+        with database.write() as session:
+            found = get_sweep(session, sweep_id)
+            left = found.progress.pending
+            if retry_failed:
+                left += found.failed + found.blocked
+            job_id = enqueue_sweep(session, sweep_id, retry_failed=retry_failed) if left else None
+        if job_id is None:
+            _say_complete(found)
+            _show_result(found, {}, as_json)
+            return
+        _follow(settings, database, sweep_id, job_id, as_json)
+
+
+def _follow(
+    settings: "Settings", database: "Database", sweep_id: int, job_id: int, as_json: bool
+) -> None:
+    from db.jobs import get_job
+    from db.sweeps import get_sweep
+    from workbench.cli.progress import open_progress
+    from workbench.worker.follow import run_job
+
+    try:
+        with open_progress() as progress:
+            job = run_job(settings, database, job_id, progress.update, command="sweep run")
+    except KeyboardInterrupt:
+        with database.read() as session:
+            goes_on = get_job(session, job_id).is_active
+        say(
+            f"Sweep {sweep_id} goes on in the worker. To stop it: q2q sweep cancel {sweep_id}"
+            if goes_on
+            else f"Stopped; nothing is lost. To go on: q2q sweep resume {sweep_id}"
+        )
+        raise
+    if job.state != "done":
+        why = job.error or f"Sweep {sweep_id} was cancelled."
+        raise Q2QError(f"{why} To go on: q2q sweep resume {sweep_id}")
+    with database.read() as session:
+        sweep = get_sweep(session, sweep_id)
+    _show_result(sweep, job.result or {}, as_json)
+    if sweep.done == 0:
+        raise Q2QError(f"No slot of sweep {sweep_id} was done: see q2q sweep show {sweep_id}")
+
+
+def _show_result(sweep: "SweepRow", outcome: dict[str, object], as_json: bool) -> None:
+    progress = sweep.progress
+    result = {
+        "seconds": 0.0,
+        "tokens_per_second": 0.0,
+        **outcome,
+        **_row(sweep),
+        "variants": progress.variants,
+        "answers": progress.answers,
+        "completion_tokens": progress.completion_tokens,
+    }
+    if as_json:
+        show_json(result)
+    else:
+        show_fields(result)
+    if sweep.failed:
+        say(f"{sweep.failed:,} slots failed. Another attempt: q2q sweep retry {sweep.sweep_id}")
+
+
+def _say_complete(sweep: "SweepRow") -> None:
+    say(f"Nothing is missing: sweep {sweep.sweep_id} ({sweep.name}) is complete.")
+
+
+def _show_plan(planned: "SweepPlan") -> None:
+    figures = planned.as_json()
+    figures.pop("warnings")
+    seconds = planned.expected_s
+    figures["expected_seconds"] = "not known yet" if seconds is None else f"{seconds:,.0f}"
+    show_fields(figures)
+
+
+def _row(sweep: "SweepRow") -> dict[str, object]:
+    return {
+        "sweep_id": sweep.sweep_id,
+        "name": sweep.name,
+        "state": sweep.state,
+        "cells": sweep.cells,
+        "done": sweep.done,
+        "failed": sweep.failed,
+        "blocked": sweep.blocked,
+    }
+
+
+def _number(sweep: str) -> int:
+    digits = sweep.removeprefix("s")
+    if not digits.isdigit():
+        raise UsageError(f"{sweep!r} is no number of a sweep; `q2q sweep list` shows them all.")
+    return int(digits)

@@ -1,0 +1,238 @@
+"""``q2q up``: starts the app and the worker, watches them, restarts one that crashed, ends both."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import workbench
+from db.errors import Q2QError
+from db.migrate import upgrade_store
+from db.settings import Settings
+from serving.engines.process import is_free
+from workbench.worker.lock import HomeLock, read_owner
+
+ROOT = Path(workbench.__file__).parents[1]
+POLL_S = 0.2
+STEADY_S = 60.0
+"""A child that ran this long has not crashed at its start: the next pause is short again."""
+LONGEST_PAUSE_S = 30.0
+STOP_WORKER_S = 40.0
+STOP_APP_S = 5.0
+_PR_SET_PDEATHSIG = 1
+
+Say = Callable[[str], None]
+SignalHandler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+
+
+@dataclass(kw_only=True)
+class Child:
+    """A process that is to run as long as ``q2q up`` does."""
+
+    name: str
+    argv: tuple[str, ...]
+    stop_s: float
+    """How long it may take to end before it is killed."""
+    log: Path | None = None
+    """Where its output goes; None leaves it on the terminal."""
+    process: subprocess.Popen[bytes] | None = None
+    crashes: int = 0
+    started_at: float = 0.0
+    due_at: float = field(default=0.0)
+    """When it is started (again), by the monotonic clock."""
+
+    def start(self) -> None:
+        """Start it in a session of its own, so that Ctrl-C reaches only ``q2q up``."""
+        self.started_at = time.monotonic()
+        if self.log is None:
+            self.process = self._popen(None)
+            return
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self.process = self._popen(output.fileno())
+
+    def check(self, say: Say) -> None:
+        """Start it if it is due; if it has ended, say so and plan the next start."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.due_at:
+                self.start()
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        self.process = None
+        self.crashes = 0 if now - self.started_at > STEADY_S else self.crashes + 1
+        pause = min(2.0 ** (self.crashes - 1), LONGEST_PAUSE_S) if self.crashes else 0.0
+        self.due_at = now + pause
+        where = f" See {self.log}." if self.log else ""
+        say(f"The {self.name} ended with code {code}; it starts again in {pause:.0f} s.{where}")
+
+    def end(self, signal_number: signal.Signals) -> None:
+        """Send a signal, if it runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal_number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end; False if it still runs afterwards."""
+        if self.process is None:
+            return True
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _popen(self, output: int | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.argv,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+
+def run_up(
+    settings: Settings,
+    *,
+    port: int,
+    with_engine: bool,
+    say: Say,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Run the workbench until Ctrl-C or SIGTERM; return the exit code.
+
+    Args:
+        settings: The workbench to run.
+        port: Port of the page, on 127.0.0.1.
+        with_engine: False runs the page only, for reading and rating.
+        say: Receives lines for people.
+        environ: Environment that tells whether this is a remote machine.
+
+    Raises:
+        Q2QError: The port is taken, or the store cannot be brought up to date.
+    """
+    url = f"http://127.0.0.1:{port}"
+    home = settings.home_dir
+    with HomeLock(home, "up", command="q2q up", url=url) as lock:
+        if not lock.try_acquire():
+            owner = read_owner(home, "up")
+            where = f": {owner.url}, started by {owner}" if owner else ""
+            say(f"Q2Q Workbench runs already{where}.")
+            return 0
+        if not is_free(port):
+            raise Q2QError(
+                f"Port {port} is taken by another program. End it, or choose another port:"
+                f" `q2q up --port {port + 1}`."
+            )
+        _migrate(settings, say)
+        stop = threading.Event()
+        previous = _on_signals(stop)
+        try:
+            _watch(_children(home, port, with_engine), stop, _announcer(url, environ, say), say)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        say("Q2Q Workbench has ended.")
+    return 0
+
+
+def ssh_line(port: int, environ: Mapping[str, str]) -> str | None:
+    """Return the command that brings the page to the user's own machine; None where it is local."""
+    parts = environ.get("SSH_CONNECTION", "").split()
+    if len(parts) != 4:
+        return None
+    _, _, server, ssh_port = parts
+    option = "" if ssh_port == "22" else f" -p {ssh_port}"
+    user = environ.get("USER") or environ.get("LOGNAME") or "USER"
+    return f"ssh -N -L {port}:127.0.0.1:{port}{option} {user}@{server}"
+
+
+def _migrate(settings: Settings, say: Say) -> None:
+    copy = upgrade_store(settings)
+    if copy is not None:
+        say(f"The store was upgraded; the copy made before is {copy}.")
+
+
+def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
+    app = Child(
+        name="page",
+        argv=(
+            sys.executable,
+            *("-m", "streamlit", "run", str(ROOT / "workbench" / "app.py")),
+            *("--server.address", "127.0.0.1", "--server.port", str(port)),
+            *("--server.headless", "true", "--server.fileWatcherType", "none"),
+            *("--browser.gatherUsageStats", "false"),
+        ),
+        stop_s=STOP_APP_S,
+        log=home / "logs" / "app.log",
+    )
+    worker = Child(
+        name="worker", argv=(sys.executable, "-m", "workbench.worker"), stop_s=STOP_WORKER_S
+    )
+    return [app, worker] if with_engine else [app]
+
+
+def _watch(
+    children: list[Child], stop: threading.Event, announce: Callable[[], bool], say: Say
+) -> None:
+    announced = False
+    try:
+        while not stop.is_set():
+            for child in children:
+                child.check(say)
+            announced = announced or announce()
+            stop.wait(POLL_S)
+        say("Stopping: unfinished work is kept and goes on at the next start.")
+    finally:
+        _end_all(children)
+
+
+def _end_all(children: list[Child]) -> None:
+    for child in children:
+        child.end(signal.SIGTERM)
+    for child in children:
+        if not child.wait(child.stop_s):
+            child.end(signal.SIGKILL)
+            child.wait(STOP_APP_S)
+
+
+def _announcer(url: str, environ: Mapping[str, str], say: Say) -> Callable[[], bool]:
+    """Return a function that tells, once the page answers, where it is."""
+
+    def announce() -> bool:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):
+                pass
+        except (urllib.error.URLError, OSError):
+            return False
+        say(f"Q2Q Workbench: {url}  (Ctrl-C ends it)")
+        line = ssh_line(int(url.rpartition(":")[2]), environ)
+        if line is not None:
+            say(f"From your own machine, run:  {line}\nand then open {url} there.")
+        return True
+
+    return announce
+
+
+def _on_signals(stop: threading.Event) -> dict[signal.Signals, SignalHandler]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this child if ``q2q up`` is killed; runs between fork and exec."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

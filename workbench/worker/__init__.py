@@ -1,0 +1,1 @@
+"""The one process that runs jobs and owns the model server."""

@@ -1,0 +1,219 @@
+"""The model servers of one worker: its own child, and those reached by URL.
+
+One local server at a time (one device): a job leases the family of models that it needs, a base
+with its adapters; the server is switched to another family when no other job uses the present one.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from db.database import Database
+from db.engines import LOCAL
+from db.errors import Q2QError
+from db.models import ModelRow, get_model
+from db.settings import Settings
+from serving.models.register import ensure_default_model
+from serving.sweeps.engines import ServedModel
+from workbench.worker.external import ExternalServers
+from workbench.worker.local import LocalServer
+
+if TYPE_CHECKING:
+    from workbench.worker.run import AtEnd
+
+log = logging.getLogger(__name__)
+
+
+class JobEngines:
+    """The servers as one job sees them; implements ``serving.sweeps.engines.Engines``."""
+
+    def __init__(self, pool: "EnginePool") -> None:
+        self._pool = pool
+
+    def groups(self, model_version_ids: Collection[int]) -> Sequence[frozenset[int]]:
+        """Return one set for each local family, the loaded one first, remote models with it."""
+        return self._pool.groups(model_version_ids)
+
+    async def serve(self, group: frozenset[int]) -> Mapping[int, ServedModel]:
+        """Return the models of ``group`` once they are served.
+
+        Raises:
+            EngineUnavailable: A model cannot be served.
+        """
+        return await self._pool.serve(self, group)
+
+
+class EnginePool:
+    """All servers of one worker. Use it in an ``async with`` block."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._external = ExternalServers(settings, database)
+        self._local = LocalServer(settings, database)
+        self._leases: dict[JobEngines, int] = {}
+        """Job → id of the base that it needs."""
+        self._changed = asyncio.Condition()
+        self._switching = asyncio.Lock()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._local.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._end_background()
+        await self._external.close()
+        await self._local.close()
+
+    async def start(self, *, load_default: bool) -> None:
+        """Look for the servers in the background; load the default model if people want one."""
+        self._in_background(self._external.start())
+        if load_default and self._local.is_wanted:
+            self._in_background(self._load_default())
+
+    async def end_server(self, at_end: "AtEnd") -> None:
+        """Stop, leave or hand over the local server when the worker ends."""
+        await self._end_background()
+        if at_end == "stop" or (at_end == "as_found" and not self._local.was_adopted):
+            await self._local.stop()
+        else:
+            await self._local.hand_over()
+
+    @contextmanager
+    def for_job(self) -> Iterator[JobEngines]:
+        """Yield the servers as one job sees them; what it leased is free afterwards."""
+        engines = JobEngines(self)
+        try:
+            yield engines
+        finally:
+            if self._leases.pop(engines, None) is not None:
+                self._in_background(self._tell())
+
+    def groups(self, model_version_ids: Collection[int]) -> list[frozenset[int]]:
+        """Return one set for each local family, the loaded one first, remote models with it."""
+        models = self._models(model_version_ids)
+        remote = {model.id for model in models if model.kind == "declared"}
+        families: dict[int, set[int]] = {}
+        for model in models:
+            if model.kind != "declared":
+                families.setdefault(model.family_id, set()).add(model.id)
+        ordered = sorted(families, key=lambda family: family != self._local.family_id)
+        groups = [families[family] for family in ordered] or [set()]
+        groups[0] |= remote
+        return [frozenset(group) for group in groups if group]
+
+    async def serve(self, user: JobEngines, group: frozenset[int]) -> dict[int, ServedModel]:
+        """Return the models of ``group`` for ``user`` once they are served."""
+        models = self._models(group)
+        served = await self._external.serve([model for model in models if model.kind == "declared"])
+        own = [model for model in models if model.kind != "declared"]
+        if own:
+            await self._lease(user, own[0].family_id)
+            async with self._switching:
+                served |= await self._local.serve(own)
+        return served
+
+    async def load(self, model: ModelRow) -> None:
+        """Load a model because a person asked for it.
+
+        Raises:
+            EngineUnavailable: It cannot be served.
+            Q2QError: Jobs are using another one.
+        """
+        if model.kind == "declared":
+            raise Q2QError(f"{model.name} is on a remote server; it needs no loading here.")
+        others = [family for family in self._leases.values() if family != model.family_id]
+        if others:
+            raise Q2QError("A job uses another model now; cancel it, or wait for its end.")
+        self._local.set_wanted(True)
+        async with self._switching:
+            await self._local.serve([model])
+
+    async def stop_local(self) -> None:
+        """End the local server because a person asked for it; workers then leave it alone.
+
+        Raises:
+            Q2QError: Jobs are using it.
+        """
+        if self._leases:
+            raise Q2QError("A job uses the model server now; cancel it first, or wait for its end.")
+        await self._end_background()
+        self._local.set_wanted(False)
+        async with self._switching:
+            await self._local.stop()
+
+    async def probe(self, name: str | None) -> None:
+        """Ask one server, or all, what they can do."""
+        if name != LOCAL:
+            await self._external.probe(name)
+
+    async def default_model(self) -> ModelRow:
+        """Return the model of the settings, made and registered if need be."""
+        return await asyncio.to_thread(ensure_default_model, self._database, self._settings)
+
+    @asynccontextmanager
+    async def device(self) -> AsyncIterator[None]:
+        """Free the device for the block, and bring the model that was loaded back afterwards."""
+        await self._end_background()
+        async with self._switching:
+            before = self._local.loaded
+            await self._local.stop()
+            try:
+                yield
+            finally:
+                if before:
+                    self._in_background(self._bring_back(before))
+
+    async def _bring_back(self, models: Sequence[ModelRow]) -> None:
+        async with self._switching:
+            await self._local.serve(models)
+
+    async def _load_default(self) -> None:
+        model = await self.default_model()
+        async with self._switching:
+            await self._local.serve([model])
+
+    async def _lease(self, user: JobEngines, family_id: int) -> None:
+        async with self._changed:
+            self._leases.pop(user, None)
+            self._changed.notify_all()
+            await self._changed.wait_for(
+                lambda: all(family == family_id for family in self._leases.values())
+            )
+            self._leases[user] = family_id
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _models(self, model_version_ids: Collection[int]) -> list[ModelRow]:
+        with self._database.read() as session:
+            return [get_model(session, model_id) for model_id in model_version_ids]
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._say_failure(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _say_failure(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Q2QError as error:
+            log.warning("%s", error)
+
+    async def _end_background(self) -> None:
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)

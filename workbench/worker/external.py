@@ -1,0 +1,229 @@
+"""Model servers that somebody else runs: probed for what they can do, reached by URL."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from db.database import Database
+from db.engines import (
+    EngineRow,
+    list_engines,
+    save_engine_state,
+    save_external,
+    save_offer,
+)
+from db.errors import UsageError
+from db.models import ModelRow, declare_model
+from db.settings import Settings
+from serving.engines.client import CompletionClient
+from serving.engines.errors import EngineError, EngineUnavailable
+from serving.engines.messages import Capabilities, Endpoint
+from serving.engines.probe import ProbeResult, probe
+from serving.formats.tokenizer import PromptTokenizer
+from serving.sweeps.engines import ServedModel
+
+log = logging.getLogger(__name__)
+
+BACK_WITHIN_S = 60.0
+"""How long a job waits for a server that is away."""
+ASK_AGAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Server:
+    """A server that answered its probe."""
+
+    engine_id: int
+    client: CompletionClient
+    models: Mapping[int, ServedModel]
+
+
+class ExternalServers:
+    """All servers reached by URL. Call ``close`` at the end."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._servers: dict[int, _Server] = {}
+        """By engine id; those that answered their last probe."""
+        self._probing = asyncio.Lock()
+        self._said: dict[int, str] = {}
+
+    async def start(self) -> None:
+        """Write the servers of the settings to the store, and probe all that are known."""
+        with self._database.write() as session:
+            for server in self._settings.servers:
+                save_external(
+                    session,
+                    server.name,
+                    str(server.url),
+                    api_key_env=server.api_key_env,
+                    tokenizer_path=server.tokenizer,
+                )
+        await self.probe(None)
+
+    async def probe(self, name: str | None) -> None:
+        """Ask one server, or all, what they can do, and store it; one that is away says so.
+
+        Raises:
+            UsageError: There is no server called ``name``.
+        """
+        engines = [engine for engine in self._engines() if name in (None, engine.name)]
+        if name is not None and not engines:
+            raise UsageError(f"There is no external model server {name!r}.")
+        async with self._probing:
+            await asyncio.gather(*(self._probe(engine) for engine in engines))
+
+    async def serve(self, models: Sequence[ModelRow]) -> dict[int, ServedModel]:
+        """Return the models as the servers offer them; waits a while for one that is away.
+
+        Raises:
+            EngineUnavailable: No server offers one of them.
+        """
+        return {model.id: await self._serve(model) for model in models}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for server in self._servers.values():
+            await server.client.close()
+        self._servers.clear()
+
+    async def _serve(self, model: ModelRow) -> ServedModel:
+        deadline = asyncio.get_running_loop().time() + BACK_WITHIN_S
+        while True:
+            async with self._probing:  # a probe under way may bring it
+                pass
+            for server in self._servers.values():
+                if model.id in server.models and await _answers(server.client):
+                    return server.models[model.id]
+            await self.probe(None)
+            if any(model.id in server.models for server in self._servers.values()):
+                continue
+            if asyncio.get_running_loop().time() > deadline:
+                raise EngineUnavailable(
+                    f"No model server offers {model.name} now; start its server, or see"
+                    " `q2q serve status --probe`."
+                )
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    async def _probe(self, engine: EngineRow) -> None:
+        with self._database.write() as session:
+            save_engine_state(session, engine.id, "starting", message="Being probed.")
+        try:
+            endpoint = _endpoint(engine)
+            result = await probe(endpoint)
+            tokenizer = _tokenizer(engine, result)
+        except (EngineError, UsageError) as error:
+            await self._forget(engine.id)
+            with self._database.write() as session:
+                save_engine_state(session, engine.id, "unhealthy", message=str(error))
+            self._say(engine, logging.WARNING, str(error))
+            return
+        models = self._store(engine, result, tokenizer)
+        await self._remember(engine, result.endpoint(endpoint), models, tokenizer)
+        self._say(engine, logging.INFO, f"It offers {', '.join(models)}.")
+
+    def _say(self, engine: EngineRow, level: int, message: str) -> None:
+        """Log what a probe found, unless the one before found the same."""
+        if self._said.get(engine.id) != message:
+            self._said[engine.id] = message
+            log.log(level, "Model server %s: %s", engine.name, message)
+
+    def _store(
+        self, engine: EngineRow, result: ProbeResult, tokenizer: PromptTokenizer | None
+    ) -> dict[str, ModelRow]:
+        with self._database.write() as session:
+            models = {
+                served.name: declare_model(
+                    session,
+                    served.name,
+                    engine.name,
+                    context_length=served.context_length,
+                    tokenizer_hash=tokenizer.content_hash if tokenizer else None,
+                )
+                for served in result.models
+            }
+            save_offer(
+                session,
+                engine.id,
+                {name: model.id for name, model in models.items()},
+                software=result.software,
+                capabilities=offered_capabilities(result.capabilities, result.reasons),
+            )
+        return models
+
+    async def _remember(
+        self,
+        engine: EngineRow,
+        endpoint: Endpoint,
+        models: Mapping[str, ModelRow],
+        tokenizer: PromptTokenizer | None,
+    ) -> None:
+        known = self._servers.get(engine.id)
+        if known is not None and known.client.endpoint == endpoint:
+            client = known.client
+        else:
+            await self._forget(engine.id)
+            client = CompletionClient(endpoint, timeout_s=self._settings.request_timeout_s)
+        self._servers[engine.id] = _Server(
+            engine_id=engine.id,
+            client=client,
+            models={
+                model.id: ServedModel(
+                    model_version_id=model.id,
+                    engine_id=engine.id,
+                    client=client,
+                    served_name=name,
+                    tokenizer=tokenizer,
+                    context_length=model.context_length,
+                    capabilities=endpoint.capabilities,
+                    max_num_seqs=None,
+                    engine_version=endpoint.software,
+                )
+                for name, model in models.items()
+            },
+        )
+
+    async def _forget(self, engine_id: int) -> None:
+        server = self._servers.pop(engine_id, None)
+        if server is not None:
+            await server.client.close()
+
+    def _engines(self) -> list[EngineRow]:
+        with self._database.read() as session:
+            return [engine for engine in list_engines(session) if engine.kind == "external"]
+
+
+def offered_capabilities(capabilities: Capabilities, reasons: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is stored of a probe: each capability, and why some are missing."""
+    return {**asdict(capabilities), "reasons": dict(reasons)}
+
+
+def _endpoint(engine: EngineRow) -> Endpoint:
+    key = os.environ.get(engine.api_key_env) if engine.api_key_env else None
+    if engine.api_key_env and not key:
+        raise UsageError(
+            f"The environment variable {engine.api_key_env} with the key of {engine.name} is not"
+            " set where the worker runs."
+        )
+    assert engine.url is not None
+    return Endpoint(url=engine.url, api_key=key)
+
+
+def _tokenizer(engine: EngineRow, result: ProbeResult) -> PromptTokenizer | None:
+    """Return its tokenizer where prompts can be sent as ids; otherwise they go as text."""
+    if engine.tokenizer_path is None or not result.capabilities.token_ids:
+        return None
+    return PromptTokenizer.load(Path(engine.tokenizer_path).expanduser())
+
+
+async def _answers(client: CompletionClient) -> bool:
+    try:
+        await client.models()
+    except EngineError:
+        return False
+    return True

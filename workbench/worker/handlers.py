@@ -1,0 +1,92 @@
+"""What each kind of job does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from db.errors import Q2QError
+from db.models import find_model
+from db.sweeps import set_state
+from serving.sweeps.progress import Progress
+from serving.sweeps.runner import run_sweep
+from workbench.worker.worker import Handler, Interrupted, JobContext
+
+
+async def sweep(context: JobContext) -> dict[str, Any]:
+    """Run what is missing of a sweep. Payload: ``retry_failed``."""
+    sweep_id = context.job.sweep_id
+    assert sweep_id is not None
+
+    def on_progress(progress: Progress) -> None:
+        ended = progress.done + progress.failed + progress.blocked
+        context.report(ended, progress.total, describe(progress))
+
+    with context.pool.for_job() as engines:
+        outcome = await run_sweep(
+            context.database,
+            sweep_id,
+            engines,
+            on_progress=on_progress,
+            cancelled=context.cancelled,
+            priority=context.job.priority,
+            retry_failed=bool(context.job.payload.get("retry_failed")),
+        )
+    if outcome.state == "cancelled":
+        if not context.by_request:
+            with context.database.write() as session:
+                set_state(session, sweep_id, "queued")
+        raise Interrupted
+    if outcome.error is not None:
+        raise Q2QError(outcome.error)
+    return outcome.as_json()
+
+
+async def serve_start(context: JobContext) -> dict[str, Any]:
+    """Load a model. Payload: ``model``, a name; None is the model of the settings."""
+    name = context.job.payload.get("model")
+    if name is None:
+        model = await context.pool.default_model()
+    else:
+        with context.database.read() as session:
+            model = find_model(session, name)
+    context.report(0, None, f"Loading {model.name}.")
+    await context.pool.load(model)
+    return {"model": model.name}
+
+
+async def serve_stop(context: JobContext) -> None:
+    """End the local server."""
+    await context.pool.stop_local()
+
+
+async def probe_engine(context: JobContext) -> None:
+    """Ask servers what they can do. Payload: ``engine``, a name; None is all of them."""
+    await context.pool.probe(context.job.payload.get("engine"))
+
+
+def describe(progress: Progress) -> str:
+    """Return how a sweep goes in one line, e.g. ``running, 210 tokens/s, 3 min left``."""
+    parts = [progress.message]
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    if progress.tokens_per_second:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.eta_s is not None and progress.done < progress.total:
+        parts.append(f"{duration(progress.eta_s)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: ``45 s``, ``3 min``, ``2.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "sweep": sweep,
+    "serve_start": serve_start,
+    "serve_stop": serve_stop,
+    "probe_engine": probe_engine,
+}

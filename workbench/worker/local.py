@@ -1,0 +1,223 @@
+"""The workbench's own model server as the store and its jobs see it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from db.database import Database
+from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
+from db.models import ModelRow, get_model, list_models
+from db.settings import Settings
+from serving.device import resolve_device
+from serving.engines.client import CompletionClient
+from serving.engines.errors import EngineUnavailable
+from serving.engines.messages import Endpoint
+from serving.engines.process import CPU_MAX_NUM_SEQS, ServerSpec
+from serving.engines.server_file import is_alive, read_record
+from serving.engines.supervisor import EngineState, EngineSupervisor
+from serving.formats.tokenizer import PromptTokenizer
+from serving.models.serve import server_spec
+from serving.sweeps.engines import ServedModel
+from workbench.worker.external import offered_capabilities
+
+log = logging.getLogger(__name__)
+
+WRITE_EVERY_S = 0.5
+"""Progress is written to the store at most so often."""
+
+
+class LocalServer:
+    """One vLLM child at a time: ``open``, serve, ``stop`` or ``hand_over``, ``close``."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._supervisor = EngineSupervisor(settings, self._on_state)
+        self._engine_id = 0
+        self._models: dict[str, ModelRow] = {}
+        """Name in requests → version, of what is loaded or loading."""
+        self._client: CompletionClient | None = None
+        self._tokenizers: dict[str, PromptTokenizer] = {}
+        self._found_pid: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._states: list[EngineState] = []
+        self._has_state = asyncio.Event()
+        self._said = ""
+
+    async def open(self) -> None:
+        """Begin to watch the server and to write its state."""
+        record = read_record(self._settings.home_dir)
+        if record is not None and is_alive(record):
+            self._found_pid = record.pid
+        with self._database.write() as session:
+            self._engine_id = ensure_local(session).id
+            if self._found_pid is None:
+                save_engine_state(session, self._engine_id, "stopped")
+        self._tasks = [
+            asyncio.create_task(self._supervisor.watch(), name="engine watch"),
+            asyncio.create_task(self._write_states(), name="engine states"),
+        ]
+
+    async def close(self) -> None:
+        """End the watching; what was not written yet is written."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._write_state()
+        if self._client is not None:
+            await self._client.close()
+
+    @property
+    def loaded(self) -> tuple[ModelRow, ...]:
+        """What is loaded or loading; empty where nothing is."""
+        return tuple(self._models.values())
+
+    @property
+    def family_id(self) -> int | None:
+        """The base that is loaded or loading."""
+        return next((model.family_id for model in self._models.values()), None)
+
+    @property
+    def is_wanted(self) -> bool:
+        """False once a person stopped it."""
+        return self._row().wanted
+
+    @property
+    def was_adopted(self) -> bool:
+        """The server that runs now ran before this worker."""
+        record = read_record(self._settings.home_dir)
+        return record is not None and record.pid == self._found_pid
+
+    def set_wanted(self, wanted: bool) -> None:
+        """Remember what people want of it."""
+        with self._database.write() as session:
+            set_wanted(session, self._engine_id, wanted)
+
+    async def serve(self, models: Sequence[ModelRow]) -> dict[int, ServedModel]:
+        """Return ``models``, all of one family, once they are loaded.
+
+        A caller that is cancelled leaves the loading go on.
+
+        Raises:
+            EngineUnavailable: They cannot be served; the sentence says why and what to do.
+        """
+        spec = self._spec(models)
+        loading = asyncio.ensure_future(self._supervisor.ensure(spec))
+        loading.add_done_callback(_retrieve)
+        endpoint = await asyncio.shield(loading)
+        client = await self._client_of(endpoint)
+        return {
+            model.id: ServedModel(
+                model_version_id=model.id,
+                engine_id=self._engine_id,
+                client=client,
+                served_name=model.name,
+                tokenizer=self._tokenizer(spec.model),
+                context_length=spec.max_model_len(self._settings),
+                capabilities=endpoint.capabilities,
+                max_num_seqs=self._max_num_seqs,
+                engine_version=endpoint.software,
+            )
+            for model in models
+        }
+
+    async def stop(self) -> None:
+        """End the server, also one that is starting or that an earlier worker left."""
+        self._models = {}
+        await self._supervisor.stop()
+
+    async def hand_over(self) -> None:
+        """Leave the server running for the next worker."""
+        self._supervisor.detach()
+
+    @property
+    def _max_num_seqs(self) -> int | None:
+        is_cpu = resolve_device(self._settings.device) == "cpu"
+        return self._settings.max_num_seqs or (CPU_MAX_NUM_SEQS if is_cpu else None)
+
+    def _row(self) -> EngineRow:
+        with self._database.write() as session:
+            return ensure_local(session)
+
+    def _spec(self, models: Sequence[ModelRow]) -> ServerSpec:
+        """Return the server for a family: its base and every adapter of it that is ready."""
+        with self._database.read() as session:
+            base = get_model(session, models[0].family_id)
+            adapters = [
+                model
+                for model in list_models(session)
+                if model.kind == "adapter" and model.base_id == base.id and _is_usable(model)
+            ]
+        unusable = [model for model in models if not _is_usable(model)]
+        if unusable:
+            raise EngineUnavailable(
+                f"The model {unusable[0].name} is {unusable[0].state}, or its folder is gone; add"
+                " it again: `q2q model add`."
+            )
+        self._models = {model.name: model for model in (base, *adapters)}
+        return server_spec(base, self._settings, adapters)
+
+    def _tokenizer(self, folder: Path) -> PromptTokenizer:
+        key = str(folder)
+        if key not in self._tokenizers:
+            self._tokenizers[key] = PromptTokenizer.load(folder)
+        return self._tokenizers[key]
+
+    async def _client_of(self, endpoint: Endpoint) -> CompletionClient:
+        if self._client is None or self._client.endpoint != endpoint:
+            if self._client is not None:
+                await self._client.close()
+            self._client = CompletionClient(endpoint, timeout_s=self._settings.request_timeout_s)
+        return self._client
+
+    def _on_state(self, state: EngineState) -> None:
+        self._states.append(state)
+        self._has_state.set()
+        if state.message != self._said:
+            self._said = state.message
+            log.info("%s", state.message)
+
+    async def _write_states(self) -> None:
+        while True:
+            await self._has_state.wait()
+            self._write_state()
+            await asyncio.sleep(WRITE_EVERY_S)
+
+    def _write_state(self) -> None:
+        """Write the newest state; those before it are of no interest any more."""
+        self._has_state.clear()
+        if not self._states:
+            return
+        state = self._states[-1]
+        self._states.clear()
+        with self._database.write() as session:
+            if state.state == "ready" and state.probe is not None:
+                save_offer(
+                    session,
+                    self._engine_id,
+                    {name: model.id for name, model in self._models.items()},
+                    software=state.probe.software,
+                    capabilities=offered_capabilities(
+                        state.probe.capabilities, state.probe.reasons
+                    ),
+                )
+            else:
+                save_engine_state(
+                    session,
+                    self._engine_id,
+                    state.state,
+                    progress=state.progress,
+                    message=state.message,
+                )
+
+
+def _is_usable(model: ModelRow) -> bool:
+    return model.state == "ready" and model.path is not None and Path(model.path).is_dir()
+
+
+def _retrieve(loading: asyncio.Future[Endpoint]) -> None:
+    """Take note of how loading ended, also where nobody waits for it any more."""
+    with contextlib.suppress(asyncio.CancelledError):
+        loading.exception()
