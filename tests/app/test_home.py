@@ -1,0 +1,76 @@
+from db.database import Database
+from db.jobs import active_jobs
+from db.questions import NewQuestion, add_question
+from db.tables import Engine
+from tests.app.conftest import OpenApp, words_of
+from tests.app.seed import Seeded, seed_engine, seed_running_job
+
+
+def test_an_empty_store_offers_the_examples_first(open_app: OpenApp) -> None:
+    app = open_app()
+    assert "Import the examples" in words_of(app)
+    assert "No model server yet" in words_of(app)
+
+
+def test_the_first_sweep_waits_until_a_model_is_known(store: Database, open_app: OpenApp) -> None:
+    with store.write() as session:
+        add_question(session, NewQuestion(text="What is tea?"))
+    assert open_app().button(key="next_first_sweep").disabled
+    with store.write() as session:
+        seed_engine(session, state="starting", progress=0.1)
+    assert not open_app().button(key="next_first_sweep").disabled
+
+
+def test_a_loading_model_shows_how_far_it_is(store: Database, open_app: OpenApp) -> None:
+    with store.write() as session:
+        seed_engine(session, state="starting", progress=0.4, message="Reading the weights.")
+    app = open_app()
+    assert "starting" in words_of(app)
+    assert "Reading the weights" in app.get("progress")[0].proto.text
+
+
+def test_the_embedded_model_is_said_to_prove_the_machine_not_quality(
+    filled: Seeded, open_app: OpenApp
+) -> None:
+    assert "says nothing about quality" in words_of(open_app())
+
+
+def test_a_failed_engine_says_why_and_can_be_started(store: Database, open_app: OpenApp) -> None:
+    with store.write() as session:
+        session.add(Engine(name="local", kind="child", state="failed", message="No memory left."))
+    app = open_app()
+    assert "No memory left" in words_of(app)
+    next(button for button in app.button if button.label == "Start").click().run()
+    with store.read() as session:
+        assert [job.kind for job in active_jobs(session)] == ["serve_start"]
+
+
+def test_results_are_what_comes_next_after_a_sweep(filled: Seeded, open_app: OpenApp) -> None:
+    read = words_of(open_app())
+    assert "See the results" in read
+    assert "Questions 8" in read
+    assert "Answers 48" in read
+
+
+def test_a_running_job_can_be_cancelled(store: Database, filled: Seeded, open_app: OpenApp) -> None:
+    job_id = seed_running_job(store, filled.sweep_id)
+    app = open_app()
+    assert "48 of 150" in app.get("progress")[0].proto.text
+    app.button(key=f"cancel_{job_id}").click().run()
+    with store.read() as session:
+        assert active_jobs(session)[0].cancel_requested_at is not None
+
+
+def test_the_page_speaks_japanese_where_the_address_says_so(open_app: OpenApp) -> None:
+    assert "例題を取り込む" in words_of(open_app(lang="ja"))
+
+
+def test_a_server_that_has_no_address_is_refused_with_a_sentence(
+    store: Database, open_app: OpenApp
+) -> None:
+    app = open_app()
+    fields = {field.label: field for field in app.text_input}
+    fields["Name"].set_value("teacher")
+    fields["Address"].set_value("teacher.example")
+    next(button for button in app.button if button.label == "Add").click().run()
+    assert "is no URL of a model server" in words_of(app)

@@ -1,0 +1,91 @@
+import json
+
+from db.database import Database
+from db.questions import NewQuestion, add_question, edit_question
+from tests.app.conftest import OpenApp, words_of
+from tests.app.seed import Seeded
+from workbench.ui.question_view import as_jsonl, tags_of
+
+HOSTILE = "<script>document.title='x'</script> ![p](http://example.com/p.png) \u202etxet"
+
+
+def test_an_empty_store_says_how_to_bring_questions_in(open_app: OpenApp) -> None:
+    read = words_of(open_app("questions"))
+    assert "No questions yet" in read
+    assert "Import the bundled examples" in read
+
+
+def test_search_finds_two_japanese_characters(filled: Seeded, open_app: OpenApp) -> None:
+    read = words_of(open_app("questions", find="電話"))
+    assert "電車の中で電話をかける" in read
+    assert "lighthouse" not in read
+
+
+def test_filters_of_the_address_narrow_the_list(filled: Seeded, open_app: OpenApp) -> None:
+    read = words_of(open_app("questions", role="creator", language="ja"))
+    assert "静かな駅" in read
+    assert "1 questions" in read
+
+
+def test_conditions_that_nothing_meets_can_be_cleared(filled: Seeded, open_app: OpenApp) -> None:
+    app = open_app("questions", find="zebra crossing")
+    assert "Nothing fits" in words_of(app)
+    next(button for button in app.button if button.label == "Clear filters").click().run()
+    assert "8 questions" in words_of(app)
+
+
+def test_a_question_shows_its_texts_findings_and_exact_prompt(
+    filled: Seeded, open_app: OpenApp
+) -> None:
+    app = open_app("questions", question=str(filled.question_ids[0]))
+    read = words_of(app)
+    assert "Why does bread go stale" in read
+    assert "Starch retrogradation is fastest just above freezing." in read
+    assert "answer leak" in read
+    assert any("Why does bread go stale" in code.value for code in app.code)
+
+
+def test_an_unknown_question_is_said_to_be_unknown(filled: Seeded, open_app: OpenApp) -> None:
+    assert "There is no question 99" in words_of(open_app("questions", question="99"))
+
+
+def test_an_edit_and_its_origin_lead_to_each_other(store: Database, open_app: OpenApp) -> None:
+    with store.write() as session:
+        first, _ = add_question(session, NewQuestion(text="What is tea?"))
+        second, _ = edit_question(session, first, NewQuestion(text="What is green tea?"))
+    assert f"became question {second}" in words_of(open_app("questions", question=str(first)))
+    assert f"edited from question {first}" in words_of(open_app("questions", question=str(second)))
+
+
+def test_hostile_text_is_shown_letter_by_letter(store: Database, open_app: OpenApp) -> None:
+    with store.write() as session:
+        question_id, _ = add_question(session, NewQuestion(text=HOSTILE, category="![x](http://y)"))
+    app = open_app("questions", question=str(question_id))
+    assert HOSTILE in [text.value for text in app.text]
+    assert not any("<script>" in str(element.value) for element in app.markdown)
+    assert not any("![x](http" in str(element.value) for element in app.markdown)
+
+
+def test_a_text_of_200000_characters_is_cut_with_a_note(store: Database, open_app: OpenApp) -> None:
+    with store.write() as session:
+        question_id, _ = add_question(session, NewQuestion(text="長い文。" * 50_000))
+    app = open_app("questions", question=str(question_id))
+    assert "The first 20,000 of 200,000 characters are shown" in words_of(app)
+    assert max(len(text.value) for text in app.text) == 20_000
+
+
+def test_an_export_can_be_imported_again(store: Database, filled: Seeded) -> None:
+    from db.questions import QuestionFilter, list_questions
+    from serving.imports import import_questions, read_rows
+
+    with store.read() as session:
+        rows = list_questions(session, QuestionFilter(), 1, 100).rows
+    data = as_jsonl(rows)
+    assert len([json.loads(line) for line in data.decode().splitlines()]) == 8
+    with store.write() as session:
+        summary = import_questions(session, read_rows(data, name="questions.jsonl"))
+    assert (summary.added, summary.skipped) == (0, 8)
+
+
+def test_tags_are_read_with_commas_of_any_script() -> None:
+    assert tags_of(" tea, 茶、green，tea ,") == ("tea", "茶", "green")

@@ -1,0 +1,110 @@
+"""Judgement of the pages, without Streamlit."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from db.engines import EngineRow
+from db.errors import UsageError
+from db.jobs import JobRow
+from serving.sweeps.spec import SweepSpec
+from workbench.ui.home_view import (
+    StoreCounts,
+    can_start,
+    can_stop,
+    is_moving,
+    next_step,
+    rate_per_s,
+    seconds_left,
+)
+from workbench.ui.spec_draft import (
+    check,
+    compact,
+    from_yaml,
+    new_draft,
+    sampling_levels,
+    sampling_rows,
+    to_yaml,
+)
+from workbench.ui.sweep_reads import LengthBin, median_bin
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def job(**values: Any) -> JobRow:
+    given = dict.fromkeys(JobRow.__slots__)
+    return JobRow(**given | {"kind": "sweep", "state": "running", "done": 0} | values)
+
+
+def engine(**values: Any) -> EngineRow:
+    given = dict.fromkeys(EngineRow.__slots__)
+    return EngineRow(**given | {"name": "local", "wanted": True, "state": "ready"} | values)
+
+
+def counts(**values: int) -> StoreCounts:
+    return StoreCounts(**{"questions": 0, "variants": 0, "answers": 0, "sweeps": 0} | values)
+
+
+@pytest.mark.parametrize(
+    ("store", "jobs", "step"),
+    [
+        (counts(), [], "import"),
+        (counts(questions=3), [], "first_sweep"),
+        (counts(questions=3, sweeps=1), [job()], "watch"),
+        (counts(questions=3, sweeps=1, variants=2), [], "look"),
+        (counts(questions=3, sweeps=1), [], "open"),
+    ],
+)
+def test_the_next_step_follows_from_what_is_there(
+    store: StoreCounts, jobs: list[JobRow], step: str
+) -> None:
+    assert next_step(store, jobs) == step
+
+
+def test_rate_and_time_left_come_from_what_is_done() -> None:
+    row = job(done=50, total=150, started_at=NOW, heartbeat_at=NOW + timedelta(seconds=25))
+    assert rate_per_s(row) == 2
+    assert seconds_left(row) == 50
+
+
+def test_nothing_is_claimed_before_anything_is_done() -> None:
+    assert rate_per_s(job(total=10, started_at=NOW, heartbeat_at=NOW)) is None
+
+
+def test_a_page_looks_again_only_while_something_moves() -> None:
+    assert not is_moving([engine()], [])
+    assert is_moving([engine(state="starting")], [])
+    assert is_moving([engine()], [job()])
+    assert is_moving([], [])
+
+
+def test_only_the_workbenchs_own_server_is_started_and_stopped_here() -> None:
+    assert can_stop(engine())
+    assert can_start(engine(wanted=False, state="stopped"))
+    assert not can_stop(engine(name="teacher"))
+
+
+def test_a_new_draft_is_a_valid_spec_and_survives_yaml() -> None:
+    draft = new_draft("Colours")
+    assert check(from_yaml(to_yaml(draft)), "draft") == check(draft, "draft")
+
+
+def test_broken_yaml_names_its_line() -> None:
+    with pytest.raises(UsageError, match="Line 2"):
+        from_yaml("name: x\n  bad: [")
+
+
+def test_sampling_rows_go_back_to_the_levels_that_they_came_from() -> None:
+    levels = [{"temperature": 0.2, "top_p": 0.9, "max_tokens": 64, "min_p": 0.1}]
+    assert sampling_levels(sampling_rows(levels)) == levels
+
+
+def test_a_compact_spec_leaves_defaults_out() -> None:
+    assert compact(SweepSpec(name="x", variants=7)) == {"name": "x", "variants": 7}
+
+
+def test_the_middle_of_the_lengths_is_found_in_their_steps() -> None:
+    bins = [LengthBin("answer", 0, 1), LengthBin("answer", 10, 5), LengthBin("answer", 50, 2)]
+    assert median_bin(bins, "answer") == 20
+    assert median_bin(bins, "reasoning") is None

@@ -1,0 +1,94 @@
+"""One catalogue: both languages, equal placeholders, and no words of its own in any page."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.tables import MODES
+from serving.checks import CHECKS
+from workbench.ui.i18n import LANGUAGES, catalogue, placeholders
+from workbench.ui.text import escaped, one_line
+
+WORKBENCH = Path(__file__).resolve().parents[2] / "workbench"
+SOURCES = sorted(
+    [WORKBENCH / "app.py", *WORKBENCH.glob("app_pages/*.py"), *WORKBENCH.glob("ui/*.py")]
+)
+DRAWN = {
+    "title", "header", "subheader", "markdown", "caption", "text", "button", "badge", "metric",
+    "info", "error", "warning", "success", "toast", "selectbox", "multiselect", "text_input",
+    "text_area", "number_input", "checkbox", "expander", "popover", "download_button", "pills",
+    "file_uploader", "form_submit_button", "heading", "section", "dialog",
+}  # fmt: skip
+"""Calls whose first argument people read."""
+NAME = "Q2Q Workbench"
+
+
+@pytest.mark.parametrize("key", sorted(catalogue()))
+def test_every_text_is_there_in_both_languages_with_the_same_values(key: str) -> None:
+    entry = catalogue()[key]
+    assert entry.keys() == LANGUAGES.keys()
+    assert all(text.strip() for text in entry.values())
+    assert placeholders(entry["en"]) == placeholders(entry["ja"])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_page_holds_words_of_its_own(path: Path) -> None:
+    literals = [text for text in _drawn_literals(ast.parse(path.read_text())) if _is_prose(text)]
+    assert literals == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_key_that_a_page_names_is_in_the_catalogue(path: Path) -> None:
+    keys = re.findall(r"""\bt\(\s*"([a-z_.]+)"[,)]""", path.read_text())
+    assert [key for key in keys if key not in catalogue()] == []
+
+
+def test_every_check_and_mode_is_explained() -> None:
+    assert [name for name in CHECKS if f"check_help.{name}" not in catalogue()] == []
+    assert [name for name in MODES if f"mode_help.{name}" not in catalogue()] == []
+
+
+def _drawn_literals(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else None
+        name = node.func.id if isinstance(node.func, ast.Name) else name
+        words = [*node.args[:1], *(k.value for k in node.keywords if k.arg in ("help", "label"))]
+        if name in DRAWN:
+            yield from (
+                part.value
+                for word in words
+                for part in (word.values if isinstance(word, ast.JoinedStr) else [word])
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            )
+
+
+def _is_prose(text: str) -> bool:
+    bare = re.sub(r":material/\w+:|:\w+\[|&nbsp;", "", text)
+    return re.search(r"[^\W\d_]{2,}", bare) is not None and text != NAME
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["![x](http://e.com/x.png)", "<b>hi</b>", "[a](javascript:b)", ":red[x]", "`code`", "$x$"],
+)
+def test_labels_escape_every_sign_that_markdown_reads(text: str) -> None:
+    assert re.search(r"(?<!\\)[\[\]()<>`!:$]", escaped(text)) is None
+
+
+def test_a_line_holds_no_mark_that_turns_the_direction_of_writing() -> None:
+    assert one_line("a\u202eb\u2066c\nd\x00e") == "a b c d e"
+
+
+def test_a_long_line_ends_with_an_ellipsis() -> None:
+    line = one_line("word " * 100_000, 40)
+    assert len(line) <= 40
+    assert line.endswith("…")
+
+
+def test_a_short_line_stays_as_it_is() -> None:
+    assert one_line("電車の中で") == "電車の中で"

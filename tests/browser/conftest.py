@@ -1,0 +1,77 @@
+"""A real server and a real browser, each started once for these tests."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from db.database import Database, open_database
+from db.migrate import upgrade
+from tests.app.seed import seed_engine, seed_store
+from tests.browser.chromium import chromium
+from tests.browser.server import app_server
+
+expect.set_options(timeout=30_000)
+
+
+@dataclass
+class Site:
+    """A running app and its store."""
+
+    url: str
+    database: Database
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh visitor at a desk."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:
+    """A fresh visitor with a narrow screen."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-US")
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def fresh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A store that knows the model, and nothing else."""
+    home = tmp_path_factory.mktemp("fresh")
+    database = _new_store(home)
+    with database.write() as session:
+        seed_engine(session, state="starting", progress=0.3, message="Reading the weights.")
+    yield from _served(home, database)
+
+
+@pytest.fixture(scope="module")
+def filled_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A store with questions and a finished sweep."""
+    home = tmp_path_factory.mktemp("filled")
+    database = _new_store(home)
+    seed_store(database)
+    yield from _served(home, database)
+
+
+def _new_store(home: Path) -> Database:
+    database = open_database(f"sqlite:///{home / 'q2q.sqlite'}")
+    upgrade(database)
+    return database
+
+
+def _served(home: Path, database: Database) -> Iterator[Site]:
+    with app_server(home) as url:
+        yield Site(url, database)
+    database.close()

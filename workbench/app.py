@@ -1,0 +1,43 @@
+"""The app: theme, language, navigation. It reads the store, writes jobs, and never generates."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from workbench.ui.i18n import t
+from workbench.ui.parts import STYLE
+from workbench.ui.shell import language_switch, require_store, shortcuts_help
+
+HERE = Path(__file__).parent
+
+st.set_page_config(
+    page_title="Q2Q Workbench",
+    page_icon=str(HERE / "ui" / "icon.svg"),
+    layout="wide",
+    initial_sidebar_state="auto",
+)
+st.html(STYLE)
+st.logo(str(HERE / "ui" / "mark.svg"), icon_image=str(HERE / "ui" / "icon.svg"), size="large")
+
+page = st.navigation(
+    [
+        st.Page("app_pages/home.py", title=t("nav.home"), icon=":material/home:", default=True),
+        st.Page(
+            "app_pages/questions.py",
+            title=t("nav.questions"),
+            icon=":material/help_center:",
+            url_path="questions",
+        ),
+        st.Page(
+            "app_pages/sweeps.py",
+            title=t("nav.sweeps"),
+            icon=":material/grid_view:",
+            url_path="sweeps",
+        ),
+    ]
+)
+with st.sidebar:
+    language_switch()
+    shortcuts_help()
+require_store()
+page.run()

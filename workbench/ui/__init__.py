@@ -1,0 +1,1 @@
+"""What the pages share: words in two languages, links, texts, cards, presenters."""

@@ -1,0 +1,62 @@
+"""Running jobs: what they do, how far they are, how long they still take, cancel."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from db.database import Database
+from db.jobs import JobRow, request_cancel
+from workbench.ui.figures import duration
+from workbench.ui.home_view import job_share, rate_per_s, seconds_left
+from workbench.ui.i18n import t, word
+from workbench.ui.parts import card, state_badge
+from workbench.ui.text import escaped, one_line
+
+
+def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[int, str]) -> None:
+    """Draw a card for each job that waits or runs."""
+    for job in jobs:
+        with card(f"job_{job.id}"):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                name = sweep_names.get(job.sweep_id or 0)
+                title = word("job.kind", job.kind) + (f" · {escaped(name)}" if name else "")
+                st.markdown(f"**{title}**", width="content")
+                state_badge(job.state)
+                st.space("stretch")
+                if job.sweep_id is not None:
+                    st.page_link(
+                        "app_pages/sweeps.py",
+                        label=t("job.open"),
+                        icon=":material/open_in_new:",
+                        query_params={"sweep": str(job.sweep_id)},
+                    )
+                draw_cancel(database, job)
+            draw_progress(job)
+
+
+def draw_progress(job: JobRow) -> None:
+    """Draw the bar of ``job`` with its rate and the time left, and what it does now."""
+    share = job_share(job)
+    if share is not None:
+        text = t("job.progress", done=job.done, total=job.total)
+        rate, left = rate_per_s(job), seconds_left(job)
+        if rate is not None:
+            text += f" · {t('job.rate', rate=rate, left=duration(left))}"
+        st.progress(share, text=text)
+    if job.message:
+        st.caption(escaped(one_line(job.message, 200)))
+
+
+def draw_cancel(database: Database, job: JobRow) -> None:
+    """Draw the button that asks for the end of ``job``."""
+    asked = job.cancel_requested_at is not None
+    if st.button(
+        t("job.cancelling") if asked else t("job.cancel"),
+        key=f"cancel_{job.id}",
+        icon=":material/cancel:",
+        type="tertiary",
+        disabled=asked,
+    ):
+        with database.write() as session:
+            request_cancel(session, job.id)
+        st.rerun()

@@ -1,0 +1,110 @@
+"""Small parts that all pages draw alike: headings, empty states, badges, bars, confirmations."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import streamlit as st
+
+from workbench.ui.figures import count
+from workbench.ui.i18n import t, word
+from workbench.ui.text import escaped
+
+Colour = Literal["red", "orange", "yellow", "blue", "green", "violet", "gray"]
+
+STATE_LOOKS: Final[dict[str, tuple[Colour, str]]] = {
+    "ready": ("green", ":material/check_circle:"),
+    "done": ("green", ":material/check_circle:"),
+    "running": ("blue", ":material/play_circle:"),
+    "starting": ("blue", ":material/hourglass_top:"),
+    "queued": ("gray", ":material/schedule:"),
+    "planned": ("gray", ":material/edit_note:"),
+    "stopped": ("gray", ":material/stop_circle:"),
+    "cancelled": ("gray", ":material/cancel:"),
+    "unhealthy": ("orange", ":material/warning:"),
+    "failed": ("red", ":material/error:"),
+}
+"""Colour and icon of every state that a job, sweep or engine can be in."""
+
+STYLE: Final = Path(__file__).parent / "style.css"
+
+
+def heading(title: str, lead: str | None = None) -> None:
+    """Draw the title of a page and one line that says what the page is for."""
+    st.title(title, anchor=False)
+    if lead:
+        st.markdown(f":gray[{lead}]")
+
+
+def section(title: str, help: str | None = None) -> None:
+    """Draw the title of a part of a page."""
+    st.subheader(title, anchor=False, help=help)
+
+
+def state_badge(state: str) -> None:
+    """Draw the state of a job, sweep or engine."""
+    colour, icon = STATE_LOOKS.get(state, ("gray", ":material/help:"))
+    st.badge(word("state", state), icon=icon, color=colour)
+
+
+def empty_state(key: str, icon: str, title: str, text: str) -> "st.delta_generator.DeltaGenerator":
+    """Draw a calm box that says why nothing is here; return it, for the button that helps."""
+    box = st.container(border=True, key=f"empty_{key}", horizontal_alignment="center")
+    with box:
+        st.markdown(f":primary[{icon}]")
+        st.markdown(f"**{title}**", text_alignment="center")
+        st.caption(text, text_alignment="center")
+    return box
+
+
+def card(key: str) -> "st.delta_generator.DeltaGenerator":
+    """Return a card: a bordered box on its own ground."""
+    return st.container(border=True, key=f"card_{key}")
+
+
+def figures(key: str, pairs: Sequence[tuple[str, int | str, str]]) -> None:
+    """Draw a row of figures, each with its name and what it means."""
+    with st.container(horizontal=True, gap="small", key=f"figures_{key}"):
+        for name, value, meaning in pairs:
+            shown = count(value) if isinstance(value, int) else value
+            st.metric(name, shown, help=meaning, border=True)
+
+
+def back_link(label: str, on_click: Callable[[], None]) -> None:
+    """Draw the way back to the list; Esc is its key."""
+    st.button(
+        label, icon=":material/arrow_back:", type="tertiary", on_click=on_click, shortcut="Esc"
+    )
+
+
+def check_badges(flags: Sequence[tuple[str, str | None]]) -> None:
+    """Draw what the checks found on a text, each with its meaning and what was found.
+
+    Args:
+        flags: Name and detail of each finding; none draws one quiet badge.
+    """
+    with st.container(horizontal=True, gap="xsmall"):
+        if not flags:
+            st.badge(
+                t("check.none"), icon=":material/check:", color="green", help=t("check.none_help")
+            )
+        for name, detail in flags:
+            colour, icon = CHECK_LOOKS.get(name, ("orange", ":material/flag:"))
+            meaning = word("check_help", name) if name else ""
+            found = f"\n\n{t('check.found')} {escaped(detail)}" if detail else ""
+            st.badge(word("check", name), icon=icon, color=colour, help=f"{meaning}{found}")
+
+
+CHECK_LOOKS: Final[dict[str, tuple[Colour, str]]] = {
+    "empty": ("red", ":material/remove:"),
+    "unparsed": ("red", ":material/broken_image:"),
+    "cut_off": ("orange", ":material/content_cut:"),
+    "length": ("orange", ":material/straighten:"),
+    "form": ("yellow", ":material/rule:"),
+    "language": ("yellow", ":material/translate:"),
+    "boilerplate": ("yellow", ":material/content_copy:"),
+    "repetition": ("orange", ":material/repeat:"),
+    "answer_leak": ("red", ":material/key:"),
+    "dont_know": ("blue", ":material/psychology_alt:"),
+}
+"""Colour and icon of every check."""

@@ -1,0 +1,94 @@
+"""Writing a question: a new one, or an edit, which becomes a child of the one it changes."""
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.questions import NewQuestion, QuestionRow, add_question, edit_question
+from db.tables import ROLES
+from workbench.ui import url
+from workbench.ui.i18n import t, word
+from workbench.ui.question_view import tags_of
+from workbench.ui.store import database
+
+LANGUAGE_CODES = (None, "en", "ja", "zh")
+
+
+def add_dialog() -> None:
+    """Open the form for a new question."""
+    st.dialog(t("question.add_title"), width="medium", icon=":material/add:")(_draw_form)(None)
+
+
+def edit_dialog(row: QuestionRow) -> None:
+    """Open the form that makes a child of ``row``."""
+    st.dialog(t("question.edit"), width="medium", icon=":material/edit:")(_draw_form)(row)
+
+
+def _draw_form(row: QuestionRow | None) -> None:
+    if row is not None:
+        st.caption(t("question.edit_lead"))
+    with st.form("question", border=False):
+        text = st.text_area(t("question.text"), row.text if row else "", height=140)
+        context = st.text_area(
+            t("question.context"), row.context if row else "", help=t("question.context_help")
+        )
+        reference = st.text_area(
+            t("question.reference"),
+            (row.reference_answer or "") if row else "",
+            help=t("question.reference_help"),
+        )
+        left, right = st.columns(2)
+        with left:
+            roles = tuple(dict.fromkeys([*ROLES, *([row.role] if row else [])]))
+            role = st.selectbox(
+                t("question.role"),
+                roles,
+                roles.index(row.role) if row else 0,
+                format_func=lambda name: word("role", name),
+            )
+            category = st.text_input(t("question.category"), (row.category or "") if row else "")
+        with right:
+            codes = tuple(dict.fromkeys([*LANGUAGE_CODES, *([row.language] if row else [])]))
+            language = st.selectbox(
+                t("question.language"),
+                codes,
+                codes.index(row.language) if row else 0,
+                format_func=lambda code: (
+                    word("language", code) if code else t("question.language_unknown")
+                ),
+            )
+            tags = st.text_input(
+                t("question.tags"), ", ".join(row.tags) if row else "", help=t("question.tags_help")
+            )
+        label = t("question.save_edit") if row else t("question.save")
+        if st.form_submit_button(label, type="primary"):
+            _save(
+                row,
+                NewQuestion(
+                    text=text or "",
+                    context=context or "",
+                    role=role,
+                    reference_answer=(reference or "").strip() or None,
+                    category=(category or "").strip() or None,
+                    language=language,
+                    tags=tags_of(tags or ""),
+                ),
+            )
+
+
+def _save(row: QuestionRow | None, new: NewQuestion) -> None:
+    if not new.text.strip():
+        st.error(t("question.needs_text"))
+        return
+    try:
+        with database().write() as session:
+            if row is None:
+                question_id, is_new = add_question(session, new)
+            else:
+                question_id, is_new = edit_question(session, row.id, new)
+    except Q2QError as error:
+        st.error(str(error))
+        return
+    done = is_new or (row is not None and question_id == row.id)
+    st.toast(t("question.saved" if done else "question.known", id=question_id))
+    url.put("question", str(question_id))
+    st.rerun()

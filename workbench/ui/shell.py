@@ -1,0 +1,51 @@
+"""What stands around every page: the language switch, the keys, a store that can be read."""
+
+import streamlit as st
+
+from db.errors import Q2QError
+from workbench.ui import url
+from workbench.ui.i18n import LANGUAGES, Language, current_language, t
+from workbench.ui.store import database
+
+
+def language_switch() -> None:
+    """Draw the switch of languages; the choice stays for the visit and stands in the URL."""
+    language = current_language()
+    chosen_before = st.session_state.get("language") or url.parameter("lang")
+    if chosen_before and url.parameter("lang") != language:
+        url.put("lang", language)
+    st.session_state["language_widget"] = language
+    st.segmented_control(
+        t("shell.language"),
+        list(LANGUAGES),
+        format_func=_name_of,
+        key="language_widget",
+        required=True,
+        on_change=_choose_language,
+        label_visibility="collapsed",
+        width="stretch",
+    )
+
+
+def _name_of(language: Language) -> str:
+    return LANGUAGES[language]
+
+
+def _choose_language() -> None:
+    st.session_state["language"] = st.session_state["language_widget"]
+    url.put("lang", st.session_state["language"])
+
+
+def shortcuts_help() -> None:
+    """Draw the list of keys, folded."""
+    with st.popover(t("shell.keys"), icon=":material/keyboard:", type="tertiary"):
+        st.markdown(t("shell.keys_text"))
+
+
+def require_store() -> None:
+    """End the page with one clear sentence where the store cannot be used."""
+    try:
+        database()
+    except Q2QError as error:
+        st.error(str(error), icon=":material/database_off:")
+        st.stop()

@@ -1,0 +1,33 @@
+"""The store of this process, opened once; pages take short sessions from it."""
+
+import streamlit as st
+
+from db.database import Database
+from db.migrate import open_store
+from db.settings import settings
+from serving.formats.library import load_definitions
+from serving.formats.registry import Registry, sync_definitions
+
+
+@st.cache_resource(show_spinner=False)
+def database() -> Database:
+    """Return the store of the settings. Visits share it; it holds no rows.
+
+    Raises:
+        Q2QError: It cannot be opened, or is of another version; the sentence says what to do.
+    """
+    return open_store(settings())
+
+
+@st.cache_resource(show_spinner=False, ttl=60)
+def registry() -> Registry:
+    """Return the prompt formats and roles; a changed file of them counts within a minute.
+
+    Raises:
+        UsageError: The user's file of them is wrong; the sentence names the place.
+    """
+    in_home = settings().home_dir / "formats.yaml"
+    user_file = settings().formats_file or (in_home if in_home.exists() else None)
+    definitions = load_definitions(user_file)
+    with database().write() as session:
+        return sync_definitions(session, definitions)

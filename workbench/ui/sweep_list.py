@@ -1,0 +1,71 @@
+"""The list of sweeps: newest first, with state and progress."""
+
+import streamlit as st
+
+from db.jobs import active_jobs
+from db.sweeps import SweepRow, list_sweeps
+from workbench.ui import url
+from workbench.ui.figures import ago
+from workbench.ui.i18n import t
+from workbench.ui.parts import card, empty_state, heading, state_badge
+from workbench.ui.store import database
+from workbench.ui.sweep_view import share, shown_state
+from workbench.ui.text import escaped
+
+MOST = 50
+
+
+def draw_list() -> None:
+    """Draw the sweeps, or how to start the first one."""
+    with database().read() as session:
+        sweeps = list_sweeps(session, MOST)
+        jobs = active_jobs(session, kind="sweep")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width="stretch", gap="xsmall"):
+            heading(t("sweeps.title"), t("sweeps.lead"))
+        if sweeps:
+            _new_button()
+    if not sweeps:
+        with empty_state(
+            "sweeps", ":material/grid_view:", t("sweeps.none.title"), t("sweeps.none.text")
+        ):
+            _new_button()
+            st.page_link("app_pages/home.py", label=t("nav.home"), icon=":material/home:")
+        return
+    for sweep in sweeps:
+        _draw(sweep, shown_state(sweep, [job for job in jobs if job.sweep_id == sweep.sweep_id]))
+
+
+def _new_button() -> None:
+    st.button(
+        t("sweeps.new"),
+        type="primary",
+        icon=":material/add:",
+        shortcut="N",
+        on_click=url.put,
+        args=("new", "1"),
+    )
+
+
+def _draw(sweep: SweepRow, state: str) -> None:
+    progress = sweep.progress
+    with card(f"sweep_{sweep.sweep_id}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{escaped(sweep.name)}**", width="content")
+            state_badge(state)
+            st.space("stretch")
+            st.button(
+                t("sweeps.open"),
+                key=f"open_{sweep.sweep_id}",
+                icon=":material/arrow_forward:",
+                icon_position="right",
+                on_click=url.put,
+                args=("sweep", str(sweep.sweep_id)),
+            )
+        facts = [t("sweeps.counts", variants=progress.variants, answers=progress.answers)]
+        if sweep.failed:
+            facts.append(f":red[{t('sweeps.failed', n=sweep.failed)}]")
+        if progress.pending:
+            facts.append(t("sweeps.pending", n=progress.pending))
+        st.progress(share(sweep), text=" · ".join(facts))
+        st.caption(t("sweeps.made", ago=ago(sweep.created_at), cells=sweep.cells))

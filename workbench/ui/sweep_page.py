@@ -1,0 +1,183 @@
+"""One sweep: progress while it runs, what can be done with it, and its results in four views."""
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.jobs import JobRow, active_jobs
+from db.sweeps import SweepRow, get_sweep
+from workbench.ui import url
+from workbench.ui.actions import resume_sweep
+from workbench.ui.figures import count, duration, percent
+from workbench.ui.i18n import t
+from workbench.ui.jobs_panel import draw_cancel, draw_progress
+from workbench.ui.parts import back_link, card, empty_state, figures, heading, state_badge
+from workbench.ui.result_cards import draw_cards
+from workbench.ui.result_figures import draw_figures
+from workbench.ui.result_table import draw_table
+from workbench.ui.spec_draft import to_yaml
+from workbench.ui.store import database
+from workbench.ui.sweep_view import actions, share, shown_state, tokens_per_s
+from workbench.ui.text import escaped
+
+VIEWS = {"cards": draw_cards, "table": draw_table, "figures": draw_figures}
+POLL_S = 2.0
+OWN_PARAMETERS = (
+    "sweep",
+    "view",
+    "at",
+    "page",
+    "find",
+    "kind",
+    "model",
+    "role",
+    "format",
+    "check",
+    "finish",
+)
+
+
+def draw_sweep(sweep_id: int) -> None:
+    """Draw the sweep, or say that there is none."""
+    back_link(t("sweeps.back"), _leave)
+    try:
+        sweep, jobs = _read(sweep_id)
+    except Q2QError:
+        st.error(t("sweeps.missing", id=sweep_id))
+        return
+    poll = POLL_S if jobs else None
+    st.fragment(run_every=poll)(_draw_head)(sweep_id, [(sweep, jobs)], moving=bool(jobs))
+    if not sweep.done and not sweep.failed:
+        empty_state(
+            "texts", ":material/hourglass_empty:", t("results.none.title"), t("results.none.text")
+        )
+        _draw_spec(sweep)
+        return
+    view = url.segments("view", t("nav.sweeps"), (*VIEWS, "spec"), lambda v: t(f"results.view.{v}"))
+    if view in VIEWS:
+        VIEWS[view](sweep_id)
+    else:
+        _draw_spec(sweep)
+
+
+def _leave() -> None:
+    url.clear(*OWN_PARAMETERS)
+
+
+def _read(sweep_id: int) -> tuple[SweepRow, list[JobRow]]:
+    with database().read() as session:
+        return get_sweep(session, sweep_id), active_jobs(session, sweep_id=sweep_id)
+
+
+def _draw_head(
+    sweep_id: int, just_read: list[tuple[SweepRow, list[JobRow]]], *, moving: bool
+) -> None:
+    """Draw what changes while the sweep runs; the whole page again when it ends.
+
+    Args:
+        sweep_id: The sweep.
+        just_read: What the page has read already, for the first time; later runs read anew.
+        moving: Whether it ran when the page was drawn.
+    """
+    sweep, jobs = just_read.pop() if just_read else _read(sweep_id)
+    if moving and not jobs:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(width="content"):
+            heading(escaped(sweep.name))
+        state_badge(shown_state(sweep, jobs))
+        st.space("stretch")
+        _draw_buttons(sweep, jobs)
+    if jobs:
+        with card("progress"):
+            draw_progress(jobs[0])
+    elif sweep.error:
+        st.error(escaped(sweep.error))
+    _draw_figures(sweep)
+
+
+def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
+    can = actions(sweep, jobs)
+    if can.cancel:
+        draw_cancel(database(), jobs[0])
+    if can.resume and st.button(
+        t("sweeps.resume"),
+        type="primary",
+        icon=":material/play_arrow:",
+        help=t("sweeps.resume_help"),
+    ):
+        _queue(sweep.sweep_id, retry_failed=False)
+    if can.retry and st.button(
+        t("sweeps.retry"), icon=":material/replay:", help=t("sweeps.failed_help")
+    ):
+        _queue(sweep.sweep_id, retry_failed=True)
+    st.button(
+        t("sweeps.copy"),
+        icon=":material/content_copy:",
+        type="tertiary",
+        on_click=_use_as_template,
+        args=(sweep.sweep_id,),
+    )
+
+
+def _queue(sweep_id: int, *, retry_failed: bool) -> None:
+    try:
+        resume_sweep(database(), sweep_id, retry_failed=retry_failed)
+    except Q2QError as error:
+        st.error(str(error))
+        return
+    st.toast(t("sweeps.queued"), icon=":material/check:")
+    st.rerun()
+
+
+def _use_as_template(sweep_id: int) -> None:
+    _leave()
+    url.put("new", "1")
+    url.put("from", str(sweep_id))
+
+
+def _draw_figures(sweep: SweepRow) -> None:
+    progress = sweep.progress
+    speed = tokens_per_s(sweep)
+    settled = f"{count(sweep.done)} / {count(sweep.cells)}"
+    figures(
+        "sweep",
+        [
+            (t("figures.done"), settled, f"{t('figures.done_help')} {percent(share(sweep), 1)}"),
+            (t("count.variants"), progress.variants, t("count.variants_help")),
+            (t("count.answers"), progress.answers, t("count.answers_help")),
+            (t("figures.tokens"), progress.completion_tokens, t("figures.tokens_help")),
+            (
+                t("figures.speed"),
+                "–" if speed is None else f"{speed:,.0f}",
+                t("figures.speed_help"),
+            ),
+            (t("figures.time"), duration(sweep.active_s), t("figures.time_help")),
+        ],
+    )
+    with st.container(horizontal=True, gap="xsmall"):
+        if progress.failed:
+            st.badge(
+                t("sweeps.failed", n=progress.failed),
+                icon=":material/error:",
+                color="red",
+                help=t("sweeps.failed_help"),
+            )
+        if progress.blocked:
+            st.badge(
+                t("sweeps.blocked", n=progress.blocked),
+                icon=":material/block:",
+                color="orange",
+                help=t("sweeps.blocked_help"),
+            )
+
+
+def _draw_spec(sweep: SweepRow) -> None:
+    text = to_yaml(sweep.spec)
+    st.code(text, language="yaml", wrap_lines=True)
+    st.download_button(
+        t("new.download"),
+        text,
+        f"sweep-{sweep.sweep_id}.yaml",
+        icon=":material/download:",
+        on_click="ignore",
+    )

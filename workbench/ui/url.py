@@ -1,0 +1,156 @@
+"""Where a visitor is lives in the URL: filters, pages of lists, the item that is open.
+
+The URL is the truth. Widgets are filled from it and write back to it as codes that do not change
+with the language, so that reload, back and a shared link come to the same place.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+
+def parameter(name: str) -> str | None:
+    """Return the value of ``name`` in the URL; None where absent or empty."""
+    return st.query_params.get(name) or None
+
+
+def number(name: str) -> int | None:
+    """Return ``name`` as a whole number; None where it is none."""
+    value = parameter(name)
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 16 else None
+
+
+def values(name: str) -> list[str]:
+    """Return all values of ``name``."""
+    return [value for value in st.query_params.get_all(name) if value]
+
+
+def put(name: str, value: str | Sequence[str] | None) -> None:
+    """Write ``name`` into the URL; None or empty removes it."""
+    if value:
+        st.query_params[name] = value if isinstance(value, str) else list(value)
+    elif name in st.query_params:
+        del st.query_params[name]
+
+
+def clear(*names: str) -> None:
+    """Remove ``names`` from the URL."""
+    for name in names:
+        put(name, None)
+
+
+def _write_back(name: str, resets: Sequence[str]) -> None:
+    value: Any = st.session_state[_key(name)]
+    put(name, [str(v) for v in value] if isinstance(value, list) else str(value or ""))
+    clear(*resets)
+
+
+def _write_page(name: str, own: str) -> None:
+    put(name, str(st.session_state[_key(own)]))
+
+
+def _key(name: str) -> str:
+    return f"url_{name}"
+
+
+def choose(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    show: Callable[[str], str],
+    *,
+    any_label: str,
+    resets: Sequence[str] = (),
+    help: str | None = None,
+) -> str | None:
+    """Draw a select box whose choice is ``?name=``; empty stands for any."""
+    current = parameter(name)
+    st.session_state[_key(name)] = current if current in options else None
+    chosen: str | None = st.selectbox(
+        label,
+        options,
+        None,
+        format_func=show,
+        placeholder=any_label,
+        key=_key(name),
+        on_change=_write_back,
+        args=(name, resets),
+        help=help,
+    )
+    return chosen
+
+
+def choose_many(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    show: Callable[[str], str],
+    *,
+    placeholder: str,
+    resets: Sequence[str] = (),
+) -> list[str]:
+    """Draw a multiple choice whose values are ``?name=…&name=…``."""
+    st.session_state[_key(name)] = [value for value in values(name) if value in options]
+    chosen: list[str] = st.multiselect(
+        label,
+        options,
+        format_func=show,
+        key=_key(name),
+        on_change=_write_back,
+        args=(name, resets),
+        placeholder=placeholder,
+    )
+    return chosen
+
+
+def segments(name: str, label: str, options: Sequence[str], show: Callable[[str], str]) -> str:
+    """Draw a switch between a few views; the first one is the default and not in the URL."""
+    current = parameter(name)
+    st.session_state[_key(name)] = current if current in options else options[0]
+    chosen = st.segmented_control(
+        label,
+        options,
+        format_func=show,
+        key=_key(name),
+        required=True,
+        on_change=_write_back,
+        args=(name, ()),
+        label_visibility="collapsed",
+    )
+    return chosen or options[0]
+
+
+def search_box(name: str, label: str, placeholder: str, *, resets: Sequence[str] = ()) -> str:
+    """Draw a search field whose text is ``?name=``."""
+    st.session_state[_key(name)] = parameter(name) or ""
+    text: str | None = st.text_input(
+        label,
+        key=_key(name),
+        type="search",
+        icon=":material/search:",
+        placeholder=placeholder,
+        on_change=_write_back,
+        args=(name, resets),
+        max_chars=200,
+        label_visibility="collapsed",
+    )
+    return (text or "").strip()
+
+
+def pages(name: str, total: int, page_size: int) -> int:
+    """Draw page numbers for ``total`` rows; return the page that is shown, from 1."""
+    n_pages = max(1, -(-total // page_size))
+    current = min(max(1, number(name) or 1), n_pages)
+    if n_pages == 1:
+        return 1
+    # A key for each page: a widget of one key would keep its first default.
+    own = f"{name}_{current}"
+    return st.pagination(
+        n_pages, default=current, key=_key(own), on_change=_write_page, args=(name, own)
+    )
+
+
+def page_of(name: str, total: int, page_size: int) -> int:
+    """Return the page in the URL, kept within the pages that exist."""
+    return min(max(1, number(name) or 1), max(1, -(-total // page_size)))
