@@ -24,8 +24,9 @@ class Site:
     database: Database
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One browser a module; while it is open, no other event loop can run in this thread."""
     with chromium() as running:
         yield running
 
