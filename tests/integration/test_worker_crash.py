@@ -179,6 +179,9 @@ def test_a_sweep_whose_server_was_killed_waits_for_the_new_one(bench: Workbench)
     assert (result["done"], result["failed"]) == (CELLS, 0)
     bench.assert_complete(2, before)
     assert members(record) == [], "the children of the killed server are gone"
+    again = read_record(bench.home)
+    assert again is not None
+    assert members(again), "a server that ran before the command runs after it"
     assert bench.rows("SELECT state, starts FROM job WHERE sweep_id = 2") == [("done", 1)]
 
 

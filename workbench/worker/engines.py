@@ -84,7 +84,7 @@ class EnginePool:
     async def end_server(self, at_end: "AtEnd") -> None:
         """Stop, leave or hand over the local server when the worker ends."""
         await self._end_background()
-        if at_end == "stop" or (at_end == "as_found" and not self._local.was_adopted):
+        if at_end == "stop" or (at_end == "as_found" and not self._local.was_running):
             await self._local.stop()
         else:
             await self._local.hand_over()

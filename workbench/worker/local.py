@@ -40,7 +40,8 @@ class LocalServer:
         """Name in requests → version, of what is loaded or loading."""
         self._client: CompletionClient | None = None
         self._tokenizers: dict[str, PromptTokenizer] = {}
-        self._found_pid: int | None = None
+        self.was_running = False
+        """A server ran when this worker came, whether or not it is still the same one."""
         self._tasks: list[asyncio.Task[None]] = []
         self._states: list[EngineState] = []
         self._has_state = asyncio.Event()
@@ -49,11 +50,10 @@ class LocalServer:
     async def open(self) -> None:
         """Begin to watch the server and to write its state."""
         record = read_record(self._settings.home_dir)
-        if record is not None and is_alive(record):
-            self._found_pid = record.pid
+        self.was_running = record is not None and is_alive(record)
         with self._database.write() as session:
             self._engine_id = ensure_local(session).id
-            if self._found_pid is None:
+            if not self.was_running:
                 save_engine_state(session, self._engine_id, "stopped")
         self._tasks = [
             asyncio.create_task(self._supervisor.watch(), name="engine watch"),
@@ -83,12 +83,6 @@ class LocalServer:
     def is_wanted(self) -> bool:
         """False once a person stopped it."""
         return self._row().wanted
-
-    @property
-    def was_adopted(self) -> bool:
-        """The server that runs now ran before this worker."""
-        record = read_record(self._settings.home_dir)
-        return record is not None and record.pid == self._found_pid
 
     def set_wanted(self, wanted: bool) -> None:
         """Remember what people want of it."""
