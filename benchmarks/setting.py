@@ -1,5 +1,6 @@
 """What all benchmarks share: synthetic questions, fresh stores, and what they ran on."""
 
+import json
 import os
 import platform
 import shutil
@@ -69,6 +70,21 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def write_result(out: Path, result: dict[str, Any]) -> None:
+    """Write figures with the command, versions and hardware that made them."""
+    command = ["python", "-m", *sys.argv]
+    command[2] = f"benchmarks.{Path(sys.argv[0]).stem}"
+    shown = [Path(part).name if part.startswith("/") else part for part in command]
+    whole = {
+        "command": " ".join(shown),
+        "hardware": hardware(),
+        "versions": versions(),
+        **result,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 
 def note(text: str) -> None:

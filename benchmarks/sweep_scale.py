@@ -1,6 +1,6 @@
 """Size, not speed of a model: planning 1,000,000 slots, and running 100,000 against a fake server.
 
-    python -m benchmarks.sweep_scale OUT.json [--slots 100000]
+    python -m benchmarks.sweep_scale [OUT.json] [--slots 100000]
 
 The fake server answers at once from a process of its own, so that what is measured is ours:
 rendering, slots, requests, checks, search index, commits. Peak memory is that of this process; a
@@ -9,7 +9,6 @@ run with a tenth of the slots stands beside it: a window's worth does not grow.
 
 import argparse
 import asyncio
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 import psutil
 from sqlalchemy import func, insert, select
 
-from benchmarks.setting import hardware, new_store, note, question, versions
+from benchmarks.setting import new_store, note, question, write_result
 from db.database import Database
 from db.identity import question_hash
 from db.tables import Generation, ModelVersion, Question
@@ -34,6 +33,8 @@ from serving.sweeps.engines import FixedEngines, ServedModel
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.runner import run_sweep
 from serving.sweeps.spec import parse_spec
+
+OUT = Path(__file__).parent / "results" / "sweep_scale_cpu.json"
 
 
 def fill(database: Database, n_questions: int) -> None:
@@ -116,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?", default=OUT)
     parser.add_argument("--slots", type=int, default=100_000)
     options = parser.parse_args()
     server = subprocess.Popen(
@@ -129,9 +130,6 @@ def main() -> None:
         port = int(server.stdout.readline().split()[-1])
         with tempfile.TemporaryDirectory() as folder:
             result = {
-                "command": f"python -m benchmarks.sweep_scale {options.out.name}",
-                "hardware": hardware(),
-                "versions": versions(),
                 "plan": plan_seconds(Path(folder)),
                 "runs": [
                     asyncio.run(run(Path(folder), port, n))
@@ -141,7 +139,7 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait()
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(options.out, result)
 
 
 if __name__ == "__main__":

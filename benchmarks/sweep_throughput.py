@@ -7,30 +7,38 @@ All ways write the same: ``answers`` completions of the same prompts with the sa
 server, in one run, taking turns: (a) a sweep with its commits, (b) bare HTTP requests in several
 shapes, of which the best counts, (d) one prompt at a time; then, with the server gone, (c) vLLM in
 process. (a) and (b) are measured without and with seeds. While one more sweep runs, an edited
-reasoning is re-answered in the interactive lane. Ratios are of runs side by side.
+reasoning is re-answered in the interactive lane. A sweep of two steps (reasonings, then answers)
+stands beside its own prompts sent bare. Ratios are of runs side by side.
 """
 
 import argparse
 import asyncio
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
+from benchmarks.in_process import in_process
 from benchmarks.raw_load import Load, Shape, bodies, run_load
-from benchmarks.setting import hardware, new_store, note, question, versions
+from benchmarks.setting import new_store, note, question, write_result
 from db.database import Database
 from db.identity import question_hash, text_hash
 from db.settings import Settings
-from db.tables import Answer, Generation, Prompt, Question, ReasoningVariant, SweepGeneration
+from db.tables import (
+    Answer,
+    Generation,
+    Prompt,
+    Question,
+    ReasoningVariant,
+    Sampling,
+    SweepGeneration,
+)
 from serving.engines.client import CompletionClient
 from serving.engines.messages import Endpoint
 from serving.engines.probe import probe
@@ -97,7 +105,6 @@ async def sweep(
         sweep_id,
         engines,
         on_progress=lambda _: None,
-        cancelled=asyncio.Event(),
         priority=priority,
     )
     seconds = time.perf_counter() - started
@@ -105,21 +112,20 @@ async def sweep(
     return load, sweep_id
 
 
-def sent_prompts(database: Database, sweep_id: int) -> list[list[int]]:
-    """Return the token ids that the sweep sent, one list a question."""
+def sent(
+    database: Database, sweep_id: int, kind: str = "answer"
+) -> tuple[list[list[int]], dict[str, Any]]:
+    """Return the token ids of the prompts that the sweep sent, and its resolved sampling."""
     with database.read() as session:
-        blobs = session.scalars(
-            select(Prompt.token_ids)
+        rows = session.execute(
+            select(Prompt.token_ids, Sampling.parameters)
             .join(Generation, Generation.prompt_id == Prompt.id)
+            .join(Sampling, Sampling.id == Generation.sampling_id)
             .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
-            .where(SweepGeneration.sweep_id == sweep_id)
-            .distinct()
-        )
-        return [
-            [int.from_bytes(blob[i : i + 4], "little") for i in range(0, len(blob), 4)]
-            for blob in blobs
-            if blob is not None
-        ]
+            .where(SweepGeneration.sweep_id == sweep_id, Generation.kind == kind)
+            .group_by(Prompt.id)
+        ).all()
+    return [array("I", row.token_ids).tolist() for row in rows], rows[0].parameters
 
 
 async def edit_latency(
@@ -137,7 +143,6 @@ async def edit_latency(
         variant_id, question_id = variant.id, first.id
     background = asyncio.create_task(sweep(database, engines, spec_of(options, seed=None)))
     await asyncio.sleep(options.settle_s)
-    assert not background.done(), "the background sweep is over too soon; ask for more work"
     edit = {
         "name": "edit",
         "questions": {"ids": [question_id]},
@@ -168,57 +173,6 @@ async def edit_latency(
     return {"first_answer_s": first_s, "all_answers_s": all_s, "sweep_still_ran": was_running}
 
 
-IN_PROCESS = """
-import json, sys, time
-from vllm import LLM, SamplingParams
-job = json.load(open(sys.argv[1]))
-llm = LLM(model=job["model"], generation_config="vllm", **job["llm"])
-prompts = [{"prompt_token_ids": ids} for ids in job["prompts"]]
-results = []
-for n in (1, job["n"]):
-    many = prompts * (job["n"] // n)
-    params = SamplingParams(n=n, **job["sampling"])
-    llm.generate(many[:8], SamplingParams(max_tokens=8), use_tqdm=False)
-    for _ in range(job["repeats"]):
-        started = time.perf_counter()
-        outputs = llm.generate(many, params, use_tqdm=False)
-        seconds = time.perf_counter() - started
-        tokens = sum(len(o.token_ids) for request in outputs for o in request.outputs)
-        results.append({"n": n, "tokens_per_second": tokens / seconds, "tokens": tokens})
-json.dump(results, open(sys.argv[2], "w"))
-"""
-
-
-def in_process(
-    options: argparse.Namespace, prompts: Sequence[Sequence[int]], folder: Path
-) -> list[dict[str, float]]:
-    """Return the tokens per second of vLLM in a process of its own, without a server."""
-    llm: dict[str, Any] = {"max_model_len": options.max_model_len}
-    if options.device == "cpu":
-        llm |= {"enforce_eager": True, "max_num_seqs": options.max_num_seqs, "dtype": "bfloat16"}
-    else:
-        llm |= {"gpu_memory_utilization": 0.9}
-    job = {
-        "model": str(options.model),
-        "prompts": prompts,
-        "n": options.answers,
-        "sampling": {**sampling(options)},
-        "repeats": options.repeats,
-        "llm": llm,
-    }
-    (folder / "job.json").write_text(json.dumps(job))
-    (folder / "in_process.py").write_text(IN_PROCESS)
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
-    subprocess.run(
-        [sys.executable, folder / "in_process.py", folder / "job.json", folder / "out.json"],
-        check=True,
-        env=environment,
-        stdout=sys.stderr,
-    )
-    results: list[dict[str, float]] = json.loads((folder / "out.json").read_text())
-    return results
-
-
 async def served(
     endpoint: Endpoint, client: CompletionClient, options: argparse.Namespace
 ) -> ServedModel:
@@ -238,9 +192,9 @@ async def served(
     )
 
 
-def common(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
-    """Return what all raw requests share."""
-    return {"model": NAME, **sampling(options), "stream": False, "seed": seed}
+def common(parameters: dict[str, Any], seed: int | None) -> dict[str, Any]:
+    """Return what all raw requests share: exactly the sampling of the sweep."""
+    return {"model": NAME, **parameters, "stream": False, "seed": seed}
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -282,7 +236,7 @@ async def take_turns(
     key = at.api_key or ""
     warm = new_store(template, folder)
     load, sweep_id = await sweep(warm, engines, spec_of(options, seed=None))
-    prompts = sent_prompts(warm, sweep_id)
+    prompts, parameters = sent(warm, sweep_id)
     note(f"warm-up: {load.tokens_per_second:,.0f} tokens/s")
     rows: list[dict[str, Any]] = []
     for repeat in range(options.repeats):
@@ -292,12 +246,12 @@ async def take_turns(
             store.close()
             rows.append(row("sweep", load, repeat, seed))
             for shape in SHAPES if seed is None else SHAPES[1:2]:
-                requests = bodies(prompts, options.answers, shape, common(options, seed))
+                requests = bodies(prompts, options.answers, shape, common(parameters, seed))
                 load = await run_load(at.api, key, requests, in_flight=shape.in_flight)
                 rows.append(row(shape.name, load, repeat, seed))
     few = prompts[: options.one_by_one]
     requests = bodies(
-        few, 1, Shape(name="", prompts_per_request=1, n=1, in_flight=1), common(options, None)
+        few, 1, Shape(name="", prompts_per_request=1, n=1, in_flight=1), common(parameters, None)
     )
     one_by_one = await run_load(at.api, key, requests, in_flight=1)
     rows.append(row("one prompt at a time", one_by_one, 0, None))
@@ -306,7 +260,49 @@ async def take_turns(
         store = new_store(template, folder)
         edits.append(await edit_latency(store, engines, options))
         store.close()
-    return {"rows": rows, "summary": summary(rows), "edits": edits, "prompts": prompts}
+    return {
+        "rows": rows,
+        "two_steps": await two_steps(options, folder, template, engines, at),
+        "summary": summary(rows),
+        "edits": edits,
+        "prompts": prompts,
+        "parameters": parameters,
+    }
+
+
+async def two_steps(
+    options: argparse.Namespace, folder: Path, template: Path, engines: FixedEngines, at: Endpoint
+) -> dict[str, Any]:
+    """Measure a sweep with reasonings, then one answer under each, against its prompts sent bare.
+
+    The raw load knows all prompts beforehand; it sends the reasonings, then the answers.
+    """
+    store = new_store(template, folder)
+    ids = list(range(1, max(1, options.questions // 2) + 1))
+    spec = spec_of(options, seed=None) | {
+        "modes": ["reasoning"],
+        "variants": options.answers,
+        "answers": 1,
+        "reasoning_sampling": [sampling(options)],
+        "questions": {"ids": ids},
+    }
+    load, sweep_id = await sweep(store, engines, spec)
+    raw = []
+    for kind, n, shape in (("reasoning", options.answers, SHAPES[1]), ("answer", 1, SHAPES[0])):
+        prompts, parameters = sent(store, sweep_id, kind)
+        requests = bodies(prompts, n, shape, common(parameters, None))
+        raw.append(await run_load(at.api, at.api_key or "", requests, in_flight=shape.in_flight))
+    store.close()
+    bare = Load(
+        completion_tokens=sum(part.completion_tokens for part in raw),
+        seconds=sum(part.seconds for part in raw),
+        failed=sum(part.failed for part in raw),
+    )
+    return {
+        "sweep": row("sweep of two steps", load, 0, None),
+        "raw": row("its prompts sent bare", bare, 0, None),
+        "sweep_over_raw": round(load.tokens_per_second / bare.tokens_per_second, 3),
+    }
 
 
 def row(way: str, load: Load, repeat: int, seed: int | None) -> dict[str, Any]:
@@ -350,6 +346,25 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def job(
+    options: argparse.Namespace, prompts: list[list[int]], parameters: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the same work for vLLM without a server."""
+    llm: dict[str, Any] = {"max_model_len": options.max_model_len}
+    if options.device == "cpu":
+        llm |= {"enforce_eager": True, "max_num_seqs": options.max_num_seqs, "dtype": "bfloat16"}
+    else:
+        llm |= {"gpu_memory_utilization": 0.9}
+    return {
+        "model": str(options.model),
+        "prompts": prompts,
+        "n": options.answers,
+        "sampling": parameters,
+        "repeats": options.repeats,
+        "llm": llm,
+    }
+
+
 def main() -> None:
     """Run the benchmark and write one JSON file."""
     parser = argparse.ArgumentParser(
@@ -373,26 +388,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         result = asyncio.run(measure(options, folder))
-        prompts = result.pop("prompts")
-        write(options, result)
+        prompts, parameters = result.pop("prompts"), result.pop("parameters")
+        result = {"model": options.model.name, **result}
+        write_result(options.out, result)
         if options.in_process:
-            result["in_process"] = in_process(options, prompts, folder)
-            write(options, result)
+            result["in_process"] = in_process(job(options, prompts, parameters), folder)
+            write_result(options.out, result)
     note(json.dumps(result["summary"], indent=2))
-
-
-def write(options: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Write the results with the command, versions and hardware that made them."""
-    command = ["python", "-m", "benchmarks.sweep_throughput", *sys.argv[1:]]
-    shown = [Path(part).name if part.startswith("/") else part for part in command]
-    whole = {
-        "command": " ".join(shown),
-        "model": options.model.name,
-        "hardware": hardware(),
-        "versions": versions(),
-        **result,
-    }
-    options.out.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

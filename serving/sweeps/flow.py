@@ -17,7 +17,9 @@ from serving.sweeps.engines import Completer, ServedModel
 FEWEST, MOST = 2.0, 8_192.0
 """Bounds of the target, in sequences."""
 UNKNOWN_START = 16.0
-"""First target where the server's batch size is not known."""
+"""First target where neither the server's batch size nor its queue is known."""
+VISIBLE_START = 128.0
+"""First target where the batch size is not known, but the queue is: doubled until one is seen."""
 LOOK_EVERY_S = 0.5
 QUEUE_SHARE = 0.15
 """A good waiting queue, as a share of what runs: a freed place is filled at once."""
@@ -79,9 +81,11 @@ class Flow:
 
     def __init__(self, model: ServedModel) -> None:
         seats = model.max_num_seqs
-        self.target = UNKNOWN_START if seats is None else seats * (1 + QUEUE_SHARE) + 2
         self._client = model.client
         self._reads_metrics = model.capabilities.metrics
+        unknown = VISIBLE_START if self._reads_metrics else UNKNOWN_START
+        self.target = unknown if seats is None else seats * (1 + QUEUE_SHARE) + 2
+        self._seeks_queue = seats is None
         self._lanes: set[Lane] = set()
         self._room = asyncio.Event()
         self._climb = _Climb()
@@ -156,9 +160,10 @@ class Flow:
         """Move the target so that a small queue waits at the server."""
         good = max(2.0, load.running * QUEUE_SHARE)
         if load.waiting > 2 * good:
+            self._seeks_queue = False
             self.target -= (load.waiting - good) / 2
         elif load.waiting < good / 2 and self._is_full():
-            self.target += max(2.0, self.target * 0.1)
+            self.target += self.target if self._seeks_queue else max(2.0, self.target * 0.1)
         self.target = min(MOST, max(FEWEST, self.target))
 
     def _is_full(self) -> bool:
