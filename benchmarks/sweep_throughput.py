@@ -174,7 +174,7 @@ async def edit_latency(
 
 
 async def served(
-    endpoint: Endpoint, client: CompletionClient, options: argparse.Namespace
+    endpoint: Endpoint, client: CompletionClient, options: argparse.Namespace, max_num_seqs: int
 ) -> ServedModel:
     """Return the model under test as the sweep runner wants it."""
     found = await probe(endpoint)
@@ -187,7 +187,7 @@ async def served(
         tokenizer=PromptTokenizer.load(options.model),
         context_length=options.max_model_len,
         capabilities=found.capabilities,
-        max_num_seqs=options.max_num_seqs,
+        max_num_seqs=max_num_seqs,
         engine_version=found.software,
     )
 
@@ -211,18 +211,19 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     )
     supervisor = EngineSupervisor(settings, lambda state: note(state.message))
     started = time.perf_counter()
-    endpoint = await supervisor.ensure(
-        ServerSpec(
-            model=options.model,
-            served_name=NAME,
-            context_length=options.max_model_len,
-            device=options.device,
-        )
+    spec = ServerSpec(
+        model=options.model,
+        served_name=NAME,
+        context_length=options.max_model_len,
+        device=options.device,
     )
+    endpoint = await supervisor.ensure(spec)
     result["server_start_s"] = time.perf_counter() - started
     try:
         async with CompletionClient(endpoint) as client:
-            engines = FixedEngines([await served(endpoint, client, options)])
+            engines = FixedEngines(
+                [await served(endpoint, client, options, spec.max_num_seqs(settings))]
+            )
             result |= await take_turns(options, folder, path, engines, endpoint)
     finally:
         await supervisor.stop()
@@ -306,7 +307,7 @@ async def two_steps(
 
 
 def row(way: str, load: Load, repeat: int, seed: int | None) -> dict[str, Any]:
-    """Return one line of the results, and show it."""
+    """Return one line of the results, shown as it comes."""
     note(f"{way}{' (seeds)' if seed else ''}: {load.tokens_per_second:,.0f} tokens/s")
     return {
         "way": way,
@@ -360,7 +361,7 @@ def job(
         "prompts": prompts,
         "n": options.answers,
         "sampling": parameters,
-        "repeats": options.repeats,
+        "repeats": 1,
         "llm": llm,
     }
 

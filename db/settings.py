@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     server_port: int = Field(default=0, ge=0, le=65535)
     """Port of the model server; 0 takes a free one."""
     max_num_seqs: int | None = Field(default=None, ge=1)
-    """Sequences the server decodes together; default 64 on CPU, vLLM's own on CUDA."""
+    """Sequences the server decodes together; default 64 on CPU, 256 or 1024 by memory on CUDA."""
     max_model_len: int | None = Field(default=None, ge=256)
     """Context length of the server in tokens; default: the model's, at most 4096 on CPU."""
     kv_cache_gib: int = Field(default=2, ge=1)

@@ -5,6 +5,8 @@ Standard library only: the set-up script uses it before anything is installed.
 
 import ctypes
 import os
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -42,3 +44,14 @@ def has_nvidia_driver() -> bool:
     except OSError:
         return False
     return True
+
+
+@cache
+def gpu_memory_gib() -> float:
+    """Return the memory of the smallest visible GPU in GiB; 0 where ``nvidia-smi`` tells none."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        return min(float(line) for line in told.splitlines()) / 1024
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0.0

@@ -19,13 +19,16 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from db.settings import Settings
-from serving.device import Device
+from serving.device import Device, gpu_memory_gib
 from serving.engines.errors import EngineUnavailable
 
 HOME_VARIABLE = "Q2Q_SERVER_HOME"
 """In the environment of a server: the workbench it belongs to, so that a lost one is found."""
 CPU_MAX_MODEL_LEN = 4096
 CPU_MAX_NUM_SEQS = 64
+LARGE_GPU_MAX_NUM_SEQS, GPU_MAX_NUM_SEQS = 1024, 256
+"""vLLM's own defaults for GPUs of 70 GiB and more, and for others; told, so that we know them."""
+LARGE_GPU_GIB = 70
 MAX_LORAS_IN_BATCH = 4
 KEPT_LOGS = 5
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -70,6 +73,15 @@ class ServerSpec(BaseModel):
             CPU_MAX_MODEL_LEN if self.device == "cpu" else self.context_length
         )
         return min(limit, self.context_length)
+
+    def max_num_seqs(self, settings: Settings) -> int:
+        """Return how many sequences the server decodes together."""
+        if settings.max_num_seqs is not None:
+            return settings.max_num_seqs
+        if self.device == "cpu":
+            return CPU_MAX_NUM_SEQS
+        is_large = gpu_memory_gib() >= LARGE_GPU_GIB
+        return LARGE_GPU_MAX_NUM_SEQS if is_large else GPU_MAX_NUM_SEQS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,13 +177,10 @@ def _model_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
 
 
 def _device_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
+    batch = ["--max-num-seqs", str(spec.max_num_seqs(settings))]
     if spec.device == "cpu":
-        max_num_seqs = settings.max_num_seqs or CPU_MAX_NUM_SEQS
-        return ["--dtype", "bfloat16", "--enforce-eager", "--max-num-seqs", str(max_num_seqs)]
-    arguments = ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
-    if settings.max_num_seqs is not None:
-        arguments += ["--max-num-seqs", str(settings.max_num_seqs)]
-    return arguments
+        return ["--dtype", "bfloat16", "--enforce-eager", *batch]
+    return ["--gpu-memory-utilization", str(settings.gpu_memory_utilization), *batch]
 
 
 def _environment(

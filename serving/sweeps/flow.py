@@ -20,7 +20,7 @@ UNKNOWN_START = 16.0
 """First target where neither the server's batch size nor its queue is known."""
 VISIBLE_START = 128.0
 """First target where the batch size is not known, but the queue is: doubled until one is seen."""
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S, LOOK_SOON_S = 0.5, 0.1
 QUEUE_SHARE = 0.15
 """A good waiting queue, as a share of what runs: a freed place is filled at once."""
 GROUPS = 64
@@ -85,7 +85,7 @@ class Flow:
         self._reads_metrics = model.capabilities.metrics
         unknown = VISIBLE_START if self._reads_metrics else UNKNOWN_START
         self.target = unknown if seats is None else seats * (1 + QUEUE_SHARE) + 2
-        self._seeks_queue = seats is None
+        self._seeks_queue = seats is None and self._reads_metrics
         self._lanes: set[Lane] = set()
         self._room = asyncio.Event()
         self._climb = _Climb()
@@ -172,7 +172,7 @@ class Flow:
 
     async def _keep_watching(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(LOOK_SOON_S if self._seeks_queue else LOOK_EVERY_S)
             load = await self._client.metrics() if self._reads_metrics else None
             if load is not None:
                 self.follow(load)

@@ -105,6 +105,14 @@ def test_on_cpu_the_server_is_small_and_starts_fast(settings: Settings) -> None:
     assert "LD_PRELOAD" not in start.env
 
 
+@pytest.mark.parametrize(("gib", "expected"), [(0.0, 256), (24.0, 256), (140.0, 1024)])
+def test_a_large_gpu_decodes_more_together(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, gib: float, expected: int
+) -> None:
+    monkeypatch.setattr("serving.engines.process.gpu_memory_gib", lambda: gib)
+    assert value(made(spec(device="cuda"), settings).argv, "--max-num-seqs") == str(expected)
+
+
 def test_on_cuda_the_model_keeps_its_context_and_may_compile(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, gpu_memory_utilization=0.8)
     start = made(spec(device="cuda"), settings)

@@ -10,11 +10,10 @@ from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
 from db.models import ModelRow, get_model, list_models
 from db.settings import Settings
-from serving.device import resolve_device
 from serving.engines.client import CompletionClient
 from serving.engines.errors import EngineUnavailable
 from serving.engines.messages import Endpoint
-from serving.engines.process import CPU_MAX_NUM_SEQS, ServerSpec
+from serving.engines.process import ServerSpec
 from serving.engines.server_file import is_alive, read_record
 from serving.engines.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
@@ -111,7 +110,7 @@ class LocalServer:
                 tokenizer=self._tokenizer(spec.model),
                 context_length=spec.max_model_len(self._settings),
                 capabilities=endpoint.capabilities,
-                max_num_seqs=self._max_num_seqs,
+                max_num_seqs=spec.max_num_seqs(self._settings),
                 engine_version=endpoint.software,
             )
             for model in models
@@ -125,11 +124,6 @@ class LocalServer:
     async def hand_over(self) -> None:
         """Leave the server running for the next worker."""
         self._supervisor.detach()
-
-    @property
-    def _max_num_seqs(self) -> int | None:
-        is_cpu = resolve_device(self._settings.device) == "cpu"
-        return self._settings.max_num_seqs or (CPU_MAX_NUM_SEQS if is_cpu else None)
 
     def _row(self) -> EngineRow:
         with self._database.write() as session:
