@@ -7,6 +7,7 @@ queue where the server tells it, and its throughput where not.
 import asyncio
 import math
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
@@ -20,7 +21,10 @@ UNKNOWN_START = 16.0
 """First target where neither the server's batch size nor its queue is known."""
 VISIBLE_START = 128.0
 """First target where the batch size is not known, but the queue is: doubled until one is seen."""
-LOOK_EVERY_S, LOOK_SOON_S = 0.5, 0.1
+LOOK_EVERY_S, LOOK_SOON_S = 0.5, 0.25
+STANDING_LOOKS = 4
+"""A queue counts as long only if it was so at all of the last looks: a burst that has just arrived
+is no flood. (The least delay over an interval, as in CoDel: Nichols and Jacobson, 2012.)"""
 QUEUE_SHARE = 0.15
 """A good waiting queue, as a share of what runs: a freed place is filled at once."""
 GROUPS = 64
@@ -86,6 +90,7 @@ class Flow:
         unknown = VISIBLE_START if self._reads_metrics else UNKNOWN_START
         self.target = unknown if seats is None else seats * (1 + QUEUE_SHARE) + 2
         self._seeks_queue = seats is None and self._reads_metrics
+        self._queues: deque[int] = deque(maxlen=STANDING_LOOKS)
         self._lanes: set[Lane] = set()
         self._room = asyncio.Event()
         self._climb = _Climb()
@@ -159,9 +164,12 @@ class Flow:
     def follow(self, load: EngineLoad) -> None:
         """Move the target so that a small queue waits at the server."""
         good = max(2.0, load.running * QUEUE_SHARE)
-        if load.waiting > 2 * good:
+        self._queues.append(load.waiting)
+        standing = min(self._queues) if len(self._queues) == STANDING_LOOKS else 0
+        if standing > 2 * good:
+            self._queues.clear()
             self._seeks_queue = False
-            self.target -= (load.waiting - good) / 2
+            self.target -= (standing - good) / 2
         elif load.waiting < good / 2 and self._is_full():
             self.target += self.target if self._seeks_queue else max(2.0, self.target * 0.1)
         self.target = min(MOST, max(FEWEST, self.target))

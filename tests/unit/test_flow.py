@@ -7,7 +7,13 @@ import pytest
 from serving.engines.client import CompletionClient
 from serving.engines.messages import Capabilities, Endpoint, EngineLoad
 from serving.sweeps.engines import ServedModel
-from serving.sweeps.flow import INTERACTIVE_MOST, UNKNOWN_START, VISIBLE_START, Flow
+from serving.sweeps.flow import (
+    INTERACTIVE_MOST,
+    STANDING_LOOKS,
+    UNKNOWN_START,
+    VISIBLE_START,
+    Flow,
+)
 from tests.unit import sweep_lab as lab
 
 SEATS = 64
@@ -41,10 +47,20 @@ async def test_an_unknown_server_that_tells_its_queue_is_filled_within_few_looks
     assert flow.target == VISIBLE_START
     targets = [follow_full(flow, IDLE) for _ in range(3)]
     assert targets == [2 * VISIBLE_START, 4 * VISIBLE_START, 8 * VISIBLE_START]
-    with_queue = follow_full(flow, EngineLoad(running=512, waiting=500, kv_cache_usage=1))
+    queue = EngineLoad(running=512, waiting=500, kv_cache_usage=1)
+    with_queue = [follow_full(flow, queue) for _ in range(STANDING_LOOKS)][-1]
     assert with_queue < targets[-1]
     after = follow_full(flow, EngineLoad(running=512, waiting=0, kv_cache_usage=1))
     assert with_queue < after < 1.2 * with_queue, "once a queue was seen, small steps"
+
+
+async def test_a_burst_is_no_flood_but_a_standing_queue_is(model: ServedModel) -> None:
+    flow = Flow(model)
+    before = flow.target
+    burst = EngineLoad(running=8, waiting=200, kv_cache_usage=0.1)
+    for _ in range(STANDING_LOOKS - 1):
+        assert follow_full(flow, burst) == before
+    assert follow_full(flow, burst) < before
 
 
 async def test_a_server_that_tells_nothing_begins_low(model: ServedModel) -> None:
