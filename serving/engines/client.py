@@ -89,6 +89,13 @@ class CompletionClient:
                     raise _after(attempt, error) from error
                 await asyncio.sleep(self._retry.pause_s(attempt, error))
 
+    def give_up_on(self, sent_before: float) -> int:
+        """Count requests sent before ``sent_before`` (loop time) as stalled now; return how many.
+
+        For a server that works on nothing: it has lost them. They are retried like any stall.
+        """
+        return self._transport.expire(sent_before)
+
     async def models(self) -> tuple[ServedModel, ...]:
         """Return the models that the server offers."""
         body = await self._transport.get(self.endpoint.api + "/models", timeout_s=QUICK_TIMEOUT_S)

@@ -40,6 +40,8 @@ class Transport:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines: dict[asyncio.Timeout, float] = {}
+        """Of the posts in the air: when each was sent, in the loop's time."""
 
     async def post(self, path: str, payload: dict[str, Any], *, timeout_s: float) -> bytes:
         """Return the body of a 200 answer to ``payload`` sent to the API's ``path``.
@@ -56,6 +58,14 @@ class Transport:
     async def get(self, url: str, *, timeout_s: float) -> bytes:
         """Return the body of a 200 answer; raises like ``post``."""
         return await self._exchange("GET", url, timeout_s, None)
+
+    def expire(self, sent_before: float) -> int:
+        """Let posts sent before ``sent_before`` (loop time) meet their deadline now; count them."""
+        old = [deadline for deadline, sent in self._deadlines.items() if sent < sent_before]
+        for deadline in old:
+            del self._deadlines[deadline]
+            deadline.reschedule(asyncio.get_running_loop().time())
+        return len(old)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -76,25 +86,32 @@ class Transport:
 
     async def _exchange(self, method: str, url: str, timeout_s: float, body: bytes | None) -> bytes:
         where = self.endpoint.root
+        sent = asyncio.get_running_loop().time()
+        deadline = asyncio.timeout(timeout_s)
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._open().request(method, url, data=body, allow_redirects=False) as response,
-            ):
-                answer = await response.read()
+            async with deadline:
+                if method == "POST":
+                    self._deadlines[deadline] = sent
+                async with self._open().request(
+                    method, url, data=body, allow_redirects=False
+                ) as response:
+                    answer = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
             raise Unreachable(
                 f"Nothing answers at {where} ({_brief(error)}). "
                 "Check that the model server runs and that its URL is right."
             ) from error
         except TimeoutError:
+            waited = asyncio.get_running_loop().time() - sent
             raise Stalled(
-                f"The model server at {where} gave no answer in {timeout_s:g} s."
+                f"The model server at {where} gave no answer in {waited:.1f} s."
             ) from None
         except aiohttp.ClientError as error:
             raise RequestFailed(
                 f"The connection to the model server at {where} broke ({_brief(error)})."
             ) from error
+        finally:
+            self._deadlines.pop(deadline, None)
         if response.status != 200:
             raise _http_error(where, response, answer)
         return answer

@@ -24,6 +24,10 @@ class Completer(Protocol):
         """Return the completions of ``request``; raises an ``EngineError`` where there are none."""
         ...
 
+    def give_up_on(self, sent_before: float) -> int:
+        """Count requests sent before ``sent_before`` (loop time) as stalled; return how many."""
+        ...
+
     async def metrics(self) -> EngineLoad | None:
         """Return how busy the server is; None where it does not tell."""
         ...

@@ -30,6 +30,9 @@ QUEUE_SHARE = 0.15
 GROUPS = 64
 """Requests that a full target is split into; 32 to 128 were best over HTTP on a GPU."""
 LARGEST_GROUP = 32
+LOST_AFTER_S = 60.0
+"""A server that says for so long that it works on nothing has lost what it was sent before. Longer
+than any step of an engine, since it tells its load between steps only."""
 INTERACTIVE_MOST = 64
 """Sequences that an interactive sweep may add on top of the target."""
 
@@ -91,6 +94,7 @@ class Flow:
         self.target = unknown if seats is None else seats * (1 + QUEUE_SHARE) + 2
         self._seeks_queue = seats is None and self._reads_metrics
         self._queues: deque[int] = deque(maxlen=STANDING_LOOKS)
+        self._idle_since: float | None = None
         self._lanes: set[Lane] = set()
         self._room = asyncio.Event()
         self._climb = _Climb()
@@ -174,6 +178,17 @@ class Flow:
             self.target += self.target if self._seeks_queue else max(2.0, self.target * 0.1)
         self.target = min(MOST, max(FEWEST, self.target))
 
+    def find_lost(self, load: EngineLoad) -> None:
+        """Give up on requests that the server has lost, as 1 or 2 of 1,000 are on a GPU server."""
+        now = asyncio.get_running_loop().time()
+        if load.running or load.waiting:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since >= LOST_AFTER_S:
+            self._client.give_up_on(self._idle_since)
+            self._idle_since = now
+
     def _is_full(self) -> bool:
         """Tell whether the target is what holds sending back."""
         return self.in_flight >= 0.9 * self.target
@@ -184,6 +199,7 @@ class Flow:
             load = await self._client.metrics() if self._reads_metrics else None
             if load is not None:
                 self.follow(load)
+                self.find_lost(load)
             else:
                 climbed = self._climb.next_target(self.target, is_full=self._is_full())
                 self.target = min(MOST, max(FEWEST, climbed))

@@ -15,6 +15,7 @@ As a process of its own (killable, and with a core of its own in benchmarks)::
 It prints ``listening on PORT``. Behaviours (``Behaviour``):
 
 ``ok`` deterministic text · ``slow`` the same after ``slow_s`` · ``stall`` no answer, ever ·
+``lost`` neither an answer nor a sign of it in the load that the server tells ·
 ``drop`` half a body, then the connection closes · ``reset`` closes before any byte ·
 ``error_500`` · ``busy_429`` with ``Retry-After: retry_after`` · ``garbage`` no JSON ·
 ``not_an_object`` JSON, but a list · ``no_choices`` · ``few_choices`` one less than asked for ·
@@ -44,6 +45,7 @@ Behaviour = Literal[
     "ok",
     "slow",
     "stall",
+    "lost",
     "drop",
     "reset",
     "error_500",
@@ -101,6 +103,8 @@ class FakeServer:
         self.requests: deque[dict[str, Any]] = deque(maxlen=keep_requests)
         self.count = 0
         self.in_flight = 0
+        self.lost = 0
+        """Requests that it forgot."""
         self.peak = 0
         self.cancelled = 0
         """Requests that the client gave up."""
@@ -181,7 +185,9 @@ class FakeServer:
         try:
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
-            return await self._behave(self._next_behaviour(), request, body)
+            if (behaviour := self._next_behaviour()) == "lost":
+                await self._forget()
+            return await self._behave(behaviour, request, body)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -198,6 +204,14 @@ class FakeServer:
                     return behaviour
                 point -= share
         return self.default
+
+    async def _forget(self) -> None:
+        self.lost += 1
+        self.in_flight -= 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.in_flight += 1
 
     async def _behave(
         self, behaviour: Behaviour, request: web.Request, body: dict[str, Any]

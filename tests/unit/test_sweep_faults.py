@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from db.database import Database, open_database
-from serving.engines.client import CompletionClient
+from serving.engines.client import CompletionClient, RetryPolicy
 from serving.engines.errors import EngineUnavailable
 from serving.engines.messages import Capabilities, Endpoint
 from serving.sweeps import recorder
@@ -94,6 +94,21 @@ async def test_one_bad_prompt_does_not_stop_those_it_was_sent_with(
     assert (outcome.done, outcome.failed) == (59, 1)
     failed = "SELECT q.text FROM generation g JOIN question q ON q.id = g.question_id WHERE NOT ok"
     assert lab.scalar(database, failed) == "What is the colour of thing number 7?"
+
+
+async def test_a_request_that_the_server_lost_is_sent_again_long_before_its_deadline(
+    database: Database, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.sweeps.flow.LOST_AFTER_S", 0.6)
+    fake_server.script("ok", "lost", "ok")
+    lab.fill(database, 6)
+    sweep_id = lab.save(database, variants=2, answers=1)
+    policy = RetryPolicy(attempts=3, stalls=2, first_pause_s=0.01)
+    async with CompletionClient(fake_server.endpoint, timeout_s=600, retry=policy) as client:
+        engines = FixedEngines([lab.served(client)])
+        outcome = await asyncio.wait_for(run_sweep(database, sweep_id, engines), 60)
+    assert fake_server.lost == 1
+    assert (outcome.done, outcome.failed) == (outcome.cells, 0)
 
 
 async def test_a_swarm_of_faults_never_hangs_and_loses_nothing(
