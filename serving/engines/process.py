@@ -26,6 +26,7 @@ HOME_VARIABLE = "Q2Q_SERVER_HOME"
 """In the environment of a server: the workbench it belongs to, so that a lost one is found."""
 CPU_MAX_MODEL_LEN = 4096
 CPU_MAX_NUM_SEQS = 64
+CPU_BATCHED_TOKENS = 4096
 LARGE_GPU_MAX_NUM_SEQS, GPU_MAX_NUM_SEQS = 1024, 256
 """vLLM's own defaults for GPUs of 70 GiB and more, and for others; told, so that we know them."""
 LARGE_GPU_GIB = 70
@@ -179,7 +180,11 @@ def _model_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
 def _device_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
     batch = ["--max-num-seqs", str(spec.max_num_seqs(settings))]
     if spec.device == "cpu":
-        return ["--dtype", "bfloat16", "--enforce-eager", *batch]
+        # A prompt cut into chunks ends the engine on CPU where its request has a seed
+        # (vllm 0.32: "CPU Generator does not use offset").
+        whole = ["--no-enable-chunked-prefill", "--max-num-batched-tokens"]
+        n_tokens = max(CPU_BATCHED_TOKENS, spec.max_model_len(settings))
+        return ["--dtype", "bfloat16", "--enforce-eager", *batch, *whole, str(n_tokens)]
     return ["--gpu-memory-utilization", str(settings.gpu_memory_utilization), *batch]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from db.database import Database
 from serving.engines.client import CompletionClient
+from serving.engines.messages import CompletionRequest
+from serving.engines.sampling import SamplingParameters
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.engines import FixedEngines
 from serving.sweeps.progress import Progress
@@ -76,6 +78,20 @@ async def test_with_a_seed_replicates_differ_and_count_up(
     seeds = lab.rows(database, "SELECT seed, text FROM generation ORDER BY replicate")
     assert [seed for seed, _ in seeds] == [11, 12, 13]
     assert len({text for _, text in seeds}) == 3
+
+
+async def test_seeded_prompts_that_do_not_fit_one_step_leave_the_server_well(
+    vllm_server: VllmServer,
+) -> None:
+    prompts = [[504 + i] * 900 for i in range(6)]
+    sampling = SamplingParameters(temperature=0.8, max_tokens=4)
+    async with CompletionClient(vllm_server.endpoint, timeout_s=120) as client:
+        request = CompletionRequest(
+            model=vllm_server.model, prompts=prompts, sampling=sampling, seed=3
+        )
+        result = await client.complete(request)
+        assert (len(result.choices), result.missing) == (6, ())
+        assert await client.health()
 
 
 async def test_a_cancelled_sweep_frees_the_server_and_resumes(

@@ -101,6 +101,8 @@ def test_on_cpu_the_server_is_small_and_starts_fast(settings: Settings) -> None:
     assert value(start.argv, "--max-model-len") == "4096"
     assert value(start.argv, "--max-num-seqs") == "64"
     assert "--enforce-eager" in start.argv
+    assert "--no-enable-chunked-prefill" in start.argv
+    assert int(value(start.argv, "--max-num-batched-tokens")) >= 4096
     assert start.env["VLLM_CPU_KVCACHE_SPACE"] == "2"
     assert "LD_PRELOAD" not in start.env
 
