@@ -80,4 +80,6 @@ async def run_load(
     ) as session:
         started = time.perf_counter()
         await asyncio.gather(*(lane(session) for _ in range(in_flight)))
-        return Load(completion_tokens=tokens, seconds=time.perf_counter() - started, failed=failed)
+        seconds = time.perf_counter() - started
+    assert failed < len(requests), f"no request to {url} came back"
+    return Load(completion_tokens=tokens, seconds=seconds, failed=failed)

@@ -17,160 +17,30 @@ import json
 import statistics
 import tempfile
 import time
-from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
-
 from benchmarks.in_process import in_process
 from benchmarks.raw_load import Load, Shape, bodies, run_load
-from benchmarks.setting import new_store, note, question, write_result
-from db.database import Database
-from db.identity import question_hash, text_hash
+from benchmarks.setting import new_store, note, write_result
+from benchmarks.timed_sweep import NAME, edit_latency, fill, sampling, sent, spec_of, sweep
 from db.settings import Settings
-from db.tables import (
-    Answer,
-    Generation,
-    Prompt,
-    Question,
-    ReasoningVariant,
-    Sampling,
-    SweepGeneration,
-)
 from serving.engines.client import CompletionClient
 from serving.engines.messages import Endpoint
 from serving.engines.probe import probe
 from serving.engines.process import ServerSpec
 from serving.engines.supervisor import EngineSupervisor
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
-from serving.models.register import add_model
 from serving.sweeps.engines import FixedEngines, ServedModel
-from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.runner import run_sweep
-from serving.sweeps.spec import parse_spec
 
-NAME = "model-under-test"
 OUT = Path(__file__).parent / "results" / "sweep_throughput_cpu.json"
 SHAPES = (
     Shape(name="one completion a request", prompts_per_request=1, n=1, in_flight=1024),
     Shape(name="n completions a request", prompts_per_request=1, n=8, in_flight=128),
     Shape(name="32 prompts a request", prompts_per_request=32, n=1, in_flight=32),
 )
-
-
-def fill(database: Database, n_questions: int, model: Path) -> float:
-    """Put questions and the model into the store; return the seconds that its digest took."""
-    with database.write() as session:
-        for i in range(n_questions):
-            text = question(i)
-            session.add(Question(text=text, content_hash=question_hash(text), language="en"))
-    started = time.perf_counter()
-    add_model(database, str(model), name=NAME)
-    return time.perf_counter() - started
-
-
-def spec_of(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
-    """Return the sweep that (a) runs: ``answers`` answers to each question, no reasoning."""
-    return {
-        "name": "throughput",
-        "formats": ["tagged@1"],
-        "modes": ["vanilla"],
-        "models": [NAME],
-        "answers": options.answers,
-        "answer_sampling": [sampling(options)],
-        "seed": seed,
-    }
-
-
-def sampling(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the sampling of all ways."""
-    return {"temperature": 0.8, "top_p": 0.95, "max_tokens": options.max_tokens}
-
-
-async def sweep(
-    database: Database, engines: FixedEngines, spec: dict[str, Any], *, priority: int = 0
-) -> tuple[Load, int]:
-    """Run ``spec`` to its end; return what was measured and the sweep's id."""
-    with database.write() as session:
-        registry = sync_definitions(session, load_definitions())
-        sweep_id = save_sweep(session, plan_sweep(session, parse_spec(spec), registry))
-    started = time.perf_counter()
-    outcome = await run_sweep(
-        database,
-        sweep_id,
-        engines,
-        on_progress=lambda _: None,
-        priority=priority,
-    )
-    seconds = time.perf_counter() - started
-    load = Load(completion_tokens=outcome.completion_tokens, seconds=seconds, failed=outcome.failed)
-    return load, sweep_id
-
-
-def sent(
-    database: Database, sweep_id: int, kind: str = "answer"
-) -> tuple[list[list[int]], dict[str, Any]]:
-    """Return the token ids of the prompts that the sweep sent, and its resolved sampling."""
-    with database.read() as session:
-        rows = session.execute(
-            select(Prompt.token_ids, Sampling.parameters)
-            .join(Generation, Generation.prompt_id == Prompt.id)
-            .join(Sampling, Sampling.id == Generation.sampling_id)
-            .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
-            .where(SweepGeneration.sweep_id == sweep_id, Generation.kind == kind)
-            .group_by(Prompt.id)
-        ).all()
-    return [array("I", row.token_ids).tolist() for row in rows], rows[0].parameters
-
-
-async def edit_latency(
-    database: Database, engines: FixedEngines, options: argparse.Namespace
-) -> dict[str, float]:
-    """Return the seconds from an edit to its first stored answer while a sweep runs."""
-    with database.write() as session:
-        first = session.scalars(select(Question).limit(1)).one()
-        text = "You should name what changes first, and then what stays the same."
-        variant = ReasoningVariant(
-            question_id=first.id, text=text, source="human", content_hash=text_hash(text)
-        )
-        session.add(variant)
-        session.flush()
-        variant_id, question_id = variant.id, first.id
-    background = asyncio.create_task(sweep(database, engines, spec_of(options, seed=None)))
-    await asyncio.sleep(options.settle_s)
-    edit = {
-        "name": "edit",
-        "questions": {"ids": [question_id]},
-        "formats": ["tagged@1"],
-        "modes": ["supplied"],
-        "models": [NAME],
-        "answers": 4,
-        "answer_sampling": [sampling(options)],
-        "reasonings": {"ids": [variant_id]},
-    }
-    started = time.perf_counter()
-    answering = asyncio.create_task(sweep(database, engines, edit, priority=-10))
-    first_s = 0.0
-    while not first_s:
-        await asyncio.sleep(0.02)
-        with database.read() as session:
-            found = session.scalar(
-                select(func.count()).select_from(Answer).where(Answer.variant_id == variant_id)
-            )
-        if found:
-            first_s = time.perf_counter() - started
-        elif answering.done():
-            await answering
-    await answering
-    all_s = time.perf_counter() - started
-    was_running = not background.done()
-    await background
-    return {"first_answer_s": first_s, "all_answers_s": all_s, "sweep_still_ran": was_running}
 
 
 async def served(
@@ -197,17 +67,29 @@ def common(parameters: dict[str, Any], seed: int | None) -> dict[str, Any]:
     return {"model": NAME, **parameters, "stream": False, "seed": seed}
 
 
-async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Measure every way on one server; returns the figures."""
+Save = Callable[[str, Any], None]
+
+
+async def measure(
+    options: argparse.Namespace, folder: Path, save: Save
+) -> tuple[list[list[int]], dict[str, Any]]:
+    """Measure every way on one server, saving figures as they come.
+
+    Returns:
+        Token ids of the prompts, and the resolved sampling.
+    """
     template = new_store(None, folder)
-    result: dict[str, Any] = {"digest_s": fill(template, options.questions, options.model)}
+    fill(template, options)
     with template.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     path = template.path
     template.close()
     assert path is not None
     settings = Settings(
-        home=folder / "home", max_num_seqs=options.max_num_seqs, max_model_len=options.max_model_len
+        home=folder / "home",
+        max_num_seqs=options.max_num_seqs,
+        max_model_len=options.max_model_len,
+        vllm_args=("--load-format", options.load_format),
     )
     supervisor = EngineSupervisor(settings, lambda state: note(state.message))
     started = time.perf_counter()
@@ -218,21 +100,25 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         device=options.device,
     )
     endpoint = await supervisor.ensure(spec)
-    result["server_start_s"] = time.perf_counter() - started
+    save("server_start_s", round(time.perf_counter() - started, 1))
     try:
         async with CompletionClient(endpoint) as client:
             engines = FixedEngines(
                 [await served(endpoint, client, options, spec.max_num_seqs(settings))]
             )
-            result |= await take_turns(options, folder, path, engines, endpoint)
+            return await take_turns(options, folder, path, engines, endpoint, save)
     finally:
         await supervisor.stop()
-    return result
 
 
 async def take_turns(
-    options: argparse.Namespace, folder: Path, template: Path, engines: FixedEngines, at: Endpoint
-) -> dict[str, Any]:
+    options: argparse.Namespace,
+    folder: Path,
+    template: Path,
+    engines: FixedEngines,
+    at: Endpoint,
+    save: Save,
+) -> tuple[list[list[int]], dict[str, Any]]:
     """Measure sweep and raw loads in turns, then one by one, then an edit during a sweep."""
     key = at.api_key or ""
     warm = new_store(template, folder)
@@ -241,7 +127,7 @@ async def take_turns(
     note(f"warm-up: {load.tokens_per_second:,.0f} tokens/s")
     rows: list[dict[str, Any]] = []
     for repeat in range(options.repeats):
-        for seed in (None, 7):
+        for seed in (None, 7) if repeat < options.seeded_repeats else (None,):
             store = new_store(template, folder)
             load, _ = await sweep(store, engines, spec_of(options, seed))
             store.close()
@@ -250,25 +136,25 @@ async def take_turns(
                 requests = bodies(prompts, options.answers, shape, common(parameters, seed))
                 load = await run_load(at.api, key, requests, in_flight=shape.in_flight)
                 rows.append(row(shape.name, load, repeat, seed))
+        save("summary", summary(rows))
+        save("rows", rows)
     few = prompts[: options.one_by_one]
     requests = bodies(
         few, 1, Shape(name="", prompts_per_request=1, n=1, in_flight=1), common(parameters, None)
     )
     one_by_one = await run_load(at.api, key, requests, in_flight=1)
     rows.append(row("one prompt at a time", one_by_one, 0, None))
+    save("summary", summary(rows))
+    save("rows", rows)
     edits = []
     for _ in range(options.edits):
         store = new_store(template, folder)
         edits.append(await edit_latency(store, engines, options))
         store.close()
-    return {
-        "rows": rows,
-        "two_steps": await two_steps(options, folder, template, engines, at),
-        "summary": summary(rows),
-        "edits": edits,
-        "prompts": prompts,
-        "parameters": parameters,
-    }
+        note(f"an edit during a sweep: {edits[-1]}")
+    save("edits", edits)
+    save("two_steps", await two_steps(options, folder, template, engines, at))
+    return prompts, parameters
 
 
 async def two_steps(
@@ -351,7 +237,10 @@ def job(
     options: argparse.Namespace, prompts: list[list[int]], parameters: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the same work for vLLM without a server."""
-    llm: dict[str, Any] = {"max_model_len": options.max_model_len}
+    llm: dict[str, Any] = {
+        "max_model_len": options.max_model_len,
+        "load_format": options.load_format,
+    }
     if options.device == "cpu":
         llm |= {"enforce_eager": True, "max_num_seqs": options.max_num_seqs, "dtype": "bfloat16"}
     else:
@@ -384,17 +273,21 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=2)
     parser.add_argument("--settle-s", type=float, default=4.0)
     parser.add_argument("--in-process", action="store_true")
+    parser.add_argument("--load-format", default="auto", help="dummy: the shape without weights")
+    parser.add_argument("--seeded-repeats", type=int, default=1)
     options = parser.parse_args()
     options.model = options.model or ensure_embedded_model()
+    result: dict[str, Any] = {"model": options.model.name}
+
+    def save(name: str, figures: Any) -> None:
+        result[name] = figures
+        write_result(options.out, result)
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        result = asyncio.run(measure(options, folder))
-        prompts, parameters = result.pop("prompts"), result.pop("parameters")
-        result = {"model": options.model.name, **result}
-        write_result(options.out, result)
+        prompts, parameters = asyncio.run(measure(options, folder, save))
         if options.in_process:
-            result["in_process"] = in_process(job(options, prompts, parameters), folder)
-            write_result(options.out, result)
+            save("in_process", in_process(job(options, prompts, parameters), folder))
     note(json.dumps(result["summary"], indent=2))
 
 

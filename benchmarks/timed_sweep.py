@@ -1,0 +1,145 @@
+"""A sweep as it is timed: its store, its spec, its run, and what it sent."""
+
+import argparse
+import asyncio
+import time
+from array import array
+from typing import Any
+
+from sqlalchemy import func, select
+
+from benchmarks.raw_load import Load
+from benchmarks.setting import question
+from db.database import Database
+from db.identity import question_hash, text_hash
+from db.tables import (
+    Answer,
+    Generation,
+    ModelVersion,
+    Prompt,
+    Question,
+    ReasoningVariant,
+    Sampling,
+    SweepGeneration,
+)
+from serving.formats.library import load_definitions
+from serving.formats.registry import sync_definitions
+from serving.models.register import add_model
+from serving.sweeps.engines import FixedEngines
+from serving.sweeps.plan import plan_sweep, save_sweep
+from serving.sweeps.runner import run_sweep
+from serving.sweeps.spec import parse_spec
+
+NAME = "model-under-test"
+
+
+def fill(database: Database, options: argparse.Namespace) -> None:
+    """Put questions and the model into the store."""
+    with database.write() as session:
+        for i in range(options.questions):
+            text = question(i)
+            session.add(Question(text=text, content_hash=question_hash(text), language="en"))
+        if options.load_format == "dummy":  # no tensors to digest
+            length = options.max_model_len
+            session.add(ModelVersion(name=NAME, kind="declared", context_length=length))
+    if options.load_format != "dummy":
+        add_model(database, str(options.model), name=NAME)
+
+
+def spec_of(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
+    """Return the sweep that (a) runs: ``answers`` answers to each question, no reasoning."""
+    return {
+        "name": "throughput",
+        "formats": ["tagged@1"],
+        "modes": ["vanilla"],
+        "models": [NAME],
+        "answers": options.answers,
+        "answer_sampling": [sampling(options)],
+        "seed": seed,
+    }
+
+
+def sampling(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the sampling of all ways."""
+    return {"temperature": 0.8, "top_p": 0.95, "max_tokens": options.max_tokens}
+
+
+async def sweep(
+    database: Database, engines: FixedEngines, spec: dict[str, Any], *, priority: int = 0
+) -> tuple[Load, int]:
+    """Run ``spec`` to its end; return what was measured and the sweep's id."""
+    with database.write() as session:
+        registry = sync_definitions(session, load_definitions())
+        sweep_id = save_sweep(session, plan_sweep(session, parse_spec(spec), registry))
+    started = time.perf_counter()
+    outcome = await run_sweep(
+        database,
+        sweep_id,
+        engines,
+        on_progress=lambda _: None,
+        priority=priority,
+    )
+    seconds = time.perf_counter() - started
+    load = Load(completion_tokens=outcome.completion_tokens, seconds=seconds, failed=outcome.failed)
+    return load, sweep_id
+
+
+def sent(
+    database: Database, sweep_id: int, kind: str = "answer"
+) -> tuple[list[list[int]], dict[str, Any]]:
+    """Return the token ids of the prompts that the sweep sent, and its resolved sampling."""
+    with database.read() as session:
+        rows = session.execute(
+            select(Prompt.token_ids, Sampling.parameters)
+            .join(Generation, Generation.prompt_id == Prompt.id)
+            .join(Sampling, Sampling.id == Generation.sampling_id)
+            .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
+            .where(SweepGeneration.sweep_id == sweep_id, Generation.kind == kind)
+            .group_by(Prompt.id)
+        ).all()
+    return [array("I", row.token_ids).tolist() for row in rows], rows[0].parameters
+
+
+async def edit_latency(
+    database: Database, engines: FixedEngines, options: argparse.Namespace
+) -> dict[str, float]:
+    """Return the seconds from an edit to its first stored answer while a sweep runs."""
+    with database.write() as session:
+        first = session.scalars(select(Question).limit(1)).one()
+        text = "You should name what changes first, and then what stays the same."
+        variant = ReasoningVariant(
+            question_id=first.id, text=text, source="human", content_hash=text_hash(text)
+        )
+        session.add(variant)
+        session.flush()
+        variant_id, question_id = variant.id, first.id
+    background = asyncio.create_task(sweep(database, engines, spec_of(options, seed=None)))
+    await asyncio.sleep(options.settle_s)
+    edit = {
+        "name": "edit",
+        "questions": {"ids": [question_id]},
+        "formats": ["tagged@1"],
+        "modes": ["supplied"],
+        "models": [NAME],
+        "answers": 4,
+        "answer_sampling": [sampling(options)],
+        "reasonings": {"ids": [variant_id]},
+    }
+    started = time.perf_counter()
+    answering = asyncio.create_task(sweep(database, engines, edit, priority=-10))
+    first_s = 0.0
+    while not first_s:
+        await asyncio.sleep(0.02)
+        with database.read() as session:
+            found = session.scalar(
+                select(func.count()).select_from(Answer).where(Answer.variant_id == variant_id)
+            )
+        if found:
+            first_s = time.perf_counter() - started
+        elif answering.done():
+            await answering
+    await answering
+    all_s = time.perf_counter() - started
+    was_running = not background.done()
+    await background
+    return {"first_answer_s": first_s, "all_answers_s": all_s, "sweep_still_ran": was_running}
