@@ -141,5 +141,6 @@ async def edit_latency(
     await answering
     all_s = time.perf_counter() - started
     was_running = not background.done()
-    await background
+    background.cancel()
+    await asyncio.wait([background])
     return {"first_answer_s": first_s, "all_answers_s": all_s, "sweep_still_ran": was_running}

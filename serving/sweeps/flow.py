@@ -8,6 +8,7 @@ import asyncio
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
@@ -33,6 +34,11 @@ LARGEST_GROUP = 32
 LOST_AFTER_S = 60.0
 """A server that says for so long that it works on nothing has lost what it was sent before. Longer
 than any step of an engine, since it tells its load between steps only."""
+GUEST_SHARE = 1 / 8
+"""What sweeps keep of the target while a person waits for texts: a step of the engine, and with it
+every token, takes several times longer in a full batch than in a small one."""
+GUEST_LINGER_S = 20.0
+"""So long after a person's last text the next edit is still expected."""
 INTERACTIVE_MOST = 64
 """Sequences that an interactive sweep may add on top of the target."""
 
@@ -55,6 +61,8 @@ class Lane:
     in_flight: int = 0
     is_hungry: bool = False
     """Has something to send and found no room."""
+    shed: Callable[[int], None] | None = None
+    """Takes back the youngest requests that are worth so many sequences, to be sent again later."""
 
 
 @dataclass
@@ -95,6 +103,7 @@ class Flow:
         self._seeks_queue = seats is None and self._reads_metrics
         self._queues: deque[int] = deque(maxlen=STANDING_LOOKS)
         self._idle_since: float | None = None
+        self._guests_until = 0.0
         self._lanes: set[Lane] = set()
         self._room = asyncio.Event()
         self._climb = _Climb()
@@ -111,17 +120,43 @@ class Flow:
         """Sequences that one request should carry: one where few fit, more where many do."""
         return max(1, min(LARGEST_GROUP, int(self.target / GROUPS)))
 
-    def open_lane(self, *, interactive: bool = False) -> Lane:
-        """Return a lane of its own for a sweep; the first one starts watching the server."""
-        lane = Lane(is_interactive=interactive)
+    @property
+    def has_guests(self) -> bool:
+        """Whether a person waits for texts, or did a moment ago."""
+        now = time.monotonic()
+        return now < self._guests_until or any(lane.is_interactive for lane in self._lanes)
+
+    @property
+    def limit(self) -> float:
+        """Sequences that sweeps may have in the air now."""
+        return max(FEWEST, self.target * GUEST_SHARE) if self.has_guests else self.target
+
+    def open_lane(
+        self, *, interactive: bool = False, shed: Callable[[int], None] | None = None
+    ) -> Lane:
+        """Return a lane of its own for a sweep; the first one starts watching the server.
+
+        An interactive lane makes the others take back what is more than the limit for guests.
+        """
+        lane = Lane(is_interactive=interactive, shed=shed)
         self._lanes.add(lane)
         if self._watch is None:
             self._watch = asyncio.create_task(self._keep_watching(), name="flow")
+        if interactive:
+            self._make_way()
         return lane
+
+    def _make_way(self) -> None:
+        keep = self.limit / max(1, self.in_flight)
+        for lane in self._lanes:
+            if lane.shed is not None and keep < 1:
+                lane.shed(int(lane.in_flight * (1 - keep)))
 
     async def close_lane(self, lane: Lane) -> None:
         """Give the lane's share back; with the last one, watching ends."""
         self._lanes.discard(lane)
+        if lane.is_interactive:
+            self._guests_until = time.monotonic() + GUEST_LINGER_S
         self._room.set()
         if not self._lanes and self._watch is not None:
             watch, self._watch = self._watch, None
@@ -132,13 +167,13 @@ class Flow:
     def room(self, lane: Lane) -> int:
         """Return how many sequences ``lane`` may send now.
 
-        Lanes that wait share the target evenly; what others leave, one lane may take.
+        Lanes that wait share the limit evenly; what others leave, one lane may take.
         """
         if lane.is_interactive:
             return INTERACTIVE_MOST - lane.in_flight
         hungry = sum(other.is_hungry and not other.is_interactive for other in self._lanes - {lane})
-        share = math.ceil(self.target / (hungry + 1)) - lane.in_flight
-        return min(share, math.ceil(self.target) - self.in_flight)
+        share = math.ceil(self.limit / (hungry + 1)) - lane.in_flight
+        return min(share, math.ceil(self.limit) - self.in_flight)
 
     async def wait_for_room(self, lane: Lane) -> None:
         """Return when ``lane`` may send something."""
@@ -191,7 +226,7 @@ class Flow:
 
     def _is_full(self) -> bool:
         """Tell whether the target is what holds sending back."""
-        return self.in_flight >= 0.9 * self.target
+        return not self.has_guests and self.in_flight >= 0.9 * self.target
 
     async def _keep_watching(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 from serving.engines.errors import EngineUnavailable, RequestFailed, RequestRefused
@@ -50,10 +50,16 @@ class Sender:
         self._answers = ShotQueue()
         self._reasonings = ShotQueue()
         self._flow = flow_of(model)
-        self._lane = self._flow.open_lane(interactive=priority < 0)
+        is_interactive = priority < 0
+        self._lane = self._flow.open_lane(
+            interactive=is_interactive, shed=None if is_interactive else self._shed
+        )
         self._has_work = asyncio.Event()
         self._landing = asyncio.Event()
         self._in_air: set[Shot] = set()
+        self._exchanges: dict[asyncio.Task[None], Sequence[Shot]] = {}
+        """Requests in the air, the oldest first."""
+        self._taken_back: set[asyncio.Task[None]] = set()
         self._tells_health = True
         self._run_id = uuid.uuid4().hex[:12]
         self._numbers = count(1)
@@ -78,11 +84,10 @@ class Sender:
                 [Outcome(work=work, replicate=i, error=error) for i in work.replicates]
             )
             return
-        queue = self._answers if work.kind == "answer" else self._reasonings
-        for shot in shots_of(work, can_n=self._can.n, seeds_count_up=self._seeds_count_up):
+        shots = list(shots_of(work, can_n=self._can.n, seeds_count_up=self._seeds_count_up))
+        for shot in shots:
             shot.is_alone = losses >= SUSPECT_AFTER
-            queue.put(shot)
-        self._has_work.set()
+        self._queue(shots)
 
     async def run(self, tasks: asyncio.TaskGroup, models: Mapping[int, ServedModel]) -> None:
         """Send what is queued, as the flow allows; ends by being cancelled.
@@ -119,6 +124,15 @@ class Sender:
         """Remember which prompts were in the air when the server was lost."""
         self._losses.update({_prompt_hash(shot.work) for shot in self._in_air})
 
+    def _shed(self, n_sequences: int) -> None:
+        """Take back the youngest requests, in which the least work is lost."""
+        for exchange, shots in reversed(list(self._exchanges.items())):
+            if n_sequences <= 0:
+                return
+            n_sequences -= _size(shots)
+            self._taken_back.add(exchange)
+            exchange.cancel()
+
     async def _all_landed(self) -> None:
         while self._in_air:
             self._landing.clear()
@@ -126,6 +140,9 @@ class Sender:
 
     async def _exchange(self, shots: Sequence[Shot], model: ServedModel) -> None:
         """Send one request and hand what comes of it on; shots stay in the air if it is lost."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._exchanges[task] = shots
         tokens = 0
         try:
             request = self._request(shots, model)
@@ -133,7 +150,13 @@ class Sender:
             if result is not None:
                 tokens = sum(choice.completion_tokens or 0 for choice in result.choices)
                 self._recorder.put(_outcomes(shots, result, model))
+        except asyncio.CancelledError:
+            if task not in self._taken_back:
+                raise
+            self._queue(shots)
         finally:
+            del self._exchanges[task]
+            self._taken_back.discard(task)
             self._flow.returned(self._lane, _size(shots), tokens)
         self._in_air.difference_update(shots)
         self._landing.set()
@@ -183,6 +206,10 @@ class Sender:
             return
         for shot in shots:
             shot.is_alone = True
+        self._queue(shots)
+
+    def _queue(self, shots: Iterable[Shot]) -> None:
+        for shot in shots:
             queue = self._answers if shot.work.kind == "answer" else self._reasonings
             queue.put(shot)
         self._has_work.set()

@@ -1,5 +1,6 @@
 """How many sequences a server is given: its queue stays short, and nobody starves."""
 
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,6 +9,7 @@ from serving.engines.client import CompletionClient
 from serving.engines.messages import Capabilities, Endpoint, EngineLoad
 from serving.sweeps.engines import ServedModel
 from serving.sweeps.flow import (
+    GUEST_SHARE,
     INTERACTIVE_MOST,
     STANDING_LOOKS,
     UNKNOWN_START,
@@ -85,6 +87,23 @@ async def test_waiting_lanes_share_and_an_interactive_one_never_waits(model: Ser
     assert flow.room(person) == INTERACTIVE_MOST
     for lane in (first, second, person):
         await flow.close_lane(lane)
+
+
+async def test_while_a_person_waits_sweeps_keep_a_small_share(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.sweeps.flow.GUEST_LINGER_S", 0.0)
+    flow = Flow(model)
+    taken_back: list[int] = []
+    sweep = flow.open_lane(shed=taken_back.append)
+    flow.sent(sweep, SEATS)
+    person = flow.open_lane(interactive=True)
+    assert flow.limit == pytest.approx(flow.target * GUEST_SHARE)
+    assert taken_back == [SEATS - math.ceil(flow.limit)]
+    assert flow.room(sweep) < 0 < flow.room(person)
+    await flow.close_lane(person)
+    assert flow.limit == flow.target
+    await flow.close_lane(sweep)
 
 
 async def test_a_busy_server_is_given_half_as_much_at_most_once_a_second(

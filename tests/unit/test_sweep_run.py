@@ -311,6 +311,30 @@ async def test_an_interactive_sweep_is_sent_first_and_does_not_wait(
         assert get_sweep(session, long_one).state == "cancelled"
 
 
+async def test_a_running_sweep_makes_way_for_a_person_and_takes_its_room_back(
+    database: Database, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.sweeps.flow.GUEST_LINGER_S", 0.2)
+    fake_server.latency_s = 0.4
+    lab.fill(database, 61)
+    long_one = lab.save(database, variants=4, answers=1, questions={"limit": 60})
+    quick_one = lab.save(database, variants=1, answers=1, questions={"ids": ["q61"]})
+    async with lab.fixed_engines(fake_server.endpoint, max_num_seqs=64) as engines:
+        background = asyncio.create_task(run_sweep(database, long_one, engines))
+        while fake_server.in_flight < 16:
+            await asyncio.sleep(0.01)
+        before = fake_server.in_flight
+        person = asyncio.create_task(run_sweep(database, quick_one, engines, priority=-10))
+        while not fake_server.cancelled:
+            await asyncio.sleep(0.01)
+        assert fake_server.in_flight < before / 2
+        assert (await person).done == 2
+        outcome = await background
+    assert (outcome.state, outcome.done, outcome.failed) == ("done", outcome.cells, 0)
+    lab.assert_every_slot_once(database, long_one, outcome.cells)
+    assert fake_server.peak >= before
+
+
 async def test_requests_carry_several_prompts_where_the_server_takes_many(
     database: Database, fake_server: FakeServer
 ) -> None:
