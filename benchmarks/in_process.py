@@ -5,6 +5,7 @@ Run as a module it is that process: ``python -m benchmarks.in_process JOB.json O
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -32,8 +33,10 @@ def main() -> None:
 
     job = json.loads(Path(sys.argv[1]).read_text())
     llm = LLM(model=job["model"], generation_config="vllm", **job["llm"])
-    prompts = [{"prompt_token_ids": ids} for ids in job["prompts"]]
-    parameters = SamplingParams(n=job["n"], **job["sampling"])
+    asked = [(ids, level["parameters"]) for level in job["asked"] for ids in level["prompts"]]
+    random.Random(0).shuffle(asked)
+    prompts = [{"prompt_token_ids": ids} for ids, _ in asked]
+    parameters = [SamplingParams(n=job["n"], **sampling) for _, sampling in asked]
     llm.generate(prompts[:8], SamplingParams(max_tokens=8), use_tqdm=False)
     results = []
     for _ in range(job["repeats"]):

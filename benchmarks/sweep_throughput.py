@@ -1,9 +1,9 @@
 """Completion tokens per second of our sweep, the best raw load, vLLM in process, and one by one.
 
     python -m benchmarks.sweep_throughput [OUT.json] [--model FOLDER] [--device cuda]
-        [--questions 128] [--answers 8] [--max-tokens 256] [--repeats 3] [--in-process]
+        [--questions 64] [--answers 8] [--max-tokens 256] [--repeats 3] [--in-process]
 
-All ways write the same: ``answers`` completions of the same prompts with the same sampling. On one
+All ways write the same: ``answers`` completions of each prompt at four lengths. On one
 server, in one run, taking turns: (a) a sweep with its commits, (b) bare HTTP requests in several
 shapes, of which the best counts, (d) one prompt at a time; then, with the server gone, (c) vLLM in
 process. (a) and (b) are measured without and with seeds. While one more sweep runs, an edited
@@ -13,7 +13,9 @@ stands beside its own prompts sent bare. Ratios are of runs side by side.
 
 import argparse
 import asyncio
+import dataclasses
 import json
+import random
 import statistics
 import tempfile
 import time
@@ -24,7 +26,7 @@ from typing import Any
 from benchmarks.in_process import in_process
 from benchmarks.raw_load import Load, Shape, bodies, run_load
 from benchmarks.setting import new_store, note, write_result
-from benchmarks.timed_sweep import NAME, edit_latency, fill, sampling, sent, spec_of, sweep
+from benchmarks.timed_sweep import NAME, Asked, edit_latency, fill, sampling, sent, spec_of, sweep
 from db.settings import Settings
 from serving.engines.client import CompletionClient
 from serving.engines.messages import Endpoint
@@ -41,6 +43,7 @@ SHAPES = (
     Shape(name="n completions a request", prompts_per_request=1, n=8, in_flight=128),
     Shape(name="32 prompts a request", prompts_per_request=32, n=1, in_flight=32),
 )
+ONE = Shape(name="one prompt at a time", prompts_per_request=1, n=1, in_flight=1)
 
 
 async def served(
@@ -62,22 +65,32 @@ async def served(
     )
 
 
-def common(parameters: dict[str, Any], seed: int | None) -> dict[str, Any]:
-    """Return what all raw requests share: exactly the sampling of the sweep."""
-    return {"model": NAME, **parameters, "stream": False, "seed": seed}
+def requests_of(
+    asked: Sequence[Asked],
+    n: int,
+    shape: Shape,
+    seed: int | None = None,
+    cache_salt: str | None = None,
+) -> list[bytes]:
+    """Return bare requests for what a sweep asked, with exactly its sampling, well mixed.
+
+    With a salt they share prefixes among themselves only, not with what ran before.
+    """
+    common = {"model": NAME, "seed": seed, "cache_salt": cache_salt}
+    requests = [
+        body
+        for level in asked
+        for body in bodies(level.prompts, n, shape, level.parameters | common)
+    ]
+    random.Random(0).shuffle(requests)
+    return requests
 
 
 Save = Callable[[str, Any], None]
 
 
-async def measure(
-    options: argparse.Namespace, folder: Path, save: Save
-) -> tuple[list[list[int]], dict[str, Any]]:
-    """Measure every way on one server, saving figures as they come.
-
-    Returns:
-        Token ids of the prompts, and the resolved sampling.
-    """
+async def measure(options: argparse.Namespace, folder: Path, save: Save) -> list[Asked]:
+    """Measure every way on one server, saving figures as they come; return what was asked."""
     template = new_store(None, folder)
     fill(template, options)
     with template.engine.connect() as connection:
@@ -118,12 +131,12 @@ async def take_turns(
     engines: FixedEngines,
     at: Endpoint,
     save: Save,
-) -> tuple[list[list[int]], dict[str, Any]]:
+) -> list[Asked]:
     """Measure sweep and raw loads in turns, then one by one, then an edit during a sweep."""
     key = at.api_key or ""
     warm = new_store(template, folder)
     load, sweep_id = await sweep(warm, engines, spec_of(options, seed=None))
-    prompts, parameters = sent(warm, sweep_id)
+    asked = sent(warm, sweep_id)
     note(f"warm-up: {load.tokens_per_second:,.0f} tokens/s")
     rows: list[dict[str, Any]] = []
     for repeat in range(options.repeats):
@@ -133,19 +146,17 @@ async def take_turns(
             store.close()
             rows.append(row("sweep", load, repeat, seed))
             for shape in SHAPES if seed is None else SHAPES[1:2]:
-                requests = bodies(prompts, options.answers, shape, common(parameters, seed))
+                requests = requests_of(asked, options.answers, shape, seed)
                 load = await run_load(at.api, key, requests, in_flight=shape.in_flight)
                 rows.append(row(shape.name, load, repeat, seed))
         save("summary", summary(rows))
         save("rows", rows)
-    few = prompts[: options.one_by_one]
-    requests = bodies(
-        few, 1, Shape(name="", prompts_per_request=1, n=1, in_flight=1), common(parameters, None)
-    )
+    requests = requests_of(asked, 1, ONE)[: options.one_by_one]
     one_by_one = await run_load(at.api, key, requests, in_flight=1)
-    rows.append(row("one prompt at a time", one_by_one, 0, None))
+    rows.append(row(ONE.name, one_by_one, 0, None))
     save("summary", summary(rows))
     save("rows", rows)
+    save("two_steps", await two_steps(options, folder, template, engines, at))
     edits = []
     for _ in range(options.edits):
         store = new_store(template, folder)
@@ -153,8 +164,7 @@ async def take_turns(
         store.close()
         note(f"an edit during a sweep: {edits[-1]}")
     save("edits", edits)
-    save("two_steps", await two_steps(options, folder, template, engines, at))
-    return prompts, parameters
+    return asked
 
 
 async def two_steps(
@@ -162,22 +172,21 @@ async def two_steps(
 ) -> dict[str, Any]:
     """Measure a sweep with reasonings, then one answer under each, against its prompts sent bare.
 
-    The raw load knows all prompts beforehand; it sends the reasonings, then the answers.
+    The raw load knows all prompts beforehand; it sends the reasonings, then the answers. What the
+    sweep left in the engine's cache does not help it.
     """
     store = new_store(template, folder)
-    ids = list(range(1, max(1, options.questions // 2) + 1))
     spec = spec_of(options, seed=None) | {
         "modes": ["reasoning"],
         "variants": options.answers,
         "answers": 1,
         "reasoning_sampling": [sampling(options)],
-        "questions": {"ids": ids},
+        "answer_sampling": [sampling(options)],
     }
     load, sweep_id = await sweep(store, engines, spec)
     raw = []
     for kind, n, shape in (("reasoning", options.answers, SHAPES[1]), ("answer", 1, SHAPES[0])):
-        prompts, parameters = sent(store, sweep_id, kind)
-        requests = bodies(prompts, n, shape, common(parameters, None))
+        requests = requests_of(sent(store, sweep_id, kind), n, shape, cache_salt="bare")
         raw.append(await run_load(at.api, at.api_key or "", requests, in_flight=shape.in_flight))
     store.close()
     bare = Load(
@@ -233,9 +242,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def job(
-    options: argparse.Namespace, prompts: list[list[int]], parameters: dict[str, Any]
-) -> dict[str, Any]:
+def job(options: argparse.Namespace, asked: Sequence[Asked]) -> dict[str, Any]:
     """Return the same work for vLLM without a server."""
     llm: dict[str, Any] = {
         "max_model_len": options.max_model_len,
@@ -247,9 +254,8 @@ def job(
         llm |= {"gpu_memory_utilization": 0.9}
     return {
         "model": str(options.model),
-        "prompts": prompts,
+        "asked": [dataclasses.asdict(level) for level in asked],
         "n": options.answers,
-        "sampling": parameters,
         "repeats": 1,
         "llm": llm,
     }
@@ -263,7 +269,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=OUT)
     parser.add_argument("--model", type=Path, help="default: the embedded model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--questions", type=int, default=128)
+    parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--answers", type=int, default=8, help="a multiple of 8")
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--max-model-len", type=int, default=4096)
@@ -285,9 +291,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        prompts, parameters = asyncio.run(measure(options, folder, save))
+        asked = asyncio.run(measure(options, folder, save))
         if options.in_process:
-            save("in_process", in_process(job(options, prompts, parameters), folder))
+            save("in_process", in_process(job(options, asked), folder))
     note(json.dumps(result["summary"], indent=2))
 
 

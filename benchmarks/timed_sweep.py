@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import time
 from array import array
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -31,6 +32,15 @@ from serving.sweeps.runner import run_sweep
 from serving.sweeps.spec import parse_spec
 
 NAME = "model-under-test"
+SHARES = (0.5, 0.75, 1.25, 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Prompts, as token ids, that were sent with the same sampling."""
+
+    prompts: list[list[int]]
+    parameters: dict[str, Any]
 
 
 def fill(database: Database, options: argparse.Namespace) -> None:
@@ -54,14 +64,22 @@ def spec_of(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
         "modes": ["vanilla"],
         "models": [NAME],
         "answers": options.answers,
-        "answer_sampling": [sampling(options)],
+        "answer_sampling": levels(options),
         "seed": seed,
     }
 
 
-def sampling(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the sampling of all ways."""
-    return {"temperature": 0.8, "top_p": 0.95, "max_tokens": options.max_tokens}
+def sampling(options: argparse.Namespace, share: float = 1.0) -> dict[str, Any]:
+    """Return a sampling level whose texts have at most a share of ``max_tokens``."""
+    return {"temperature": 0.8, "top_p": 0.95, "max_tokens": int(options.max_tokens * share)}
+
+
+def levels(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the levels of all ways: texts of several lengths, as real ones are.
+
+    Random weights never end a text by themselves; without this all would end at one moment.
+    """
+    return [sampling(options, share) for share in SHARES]
 
 
 async def sweep(
@@ -84,20 +102,22 @@ async def sweep(
     return load, sweep_id
 
 
-def sent(
-    database: Database, sweep_id: int, kind: str = "answer"
-) -> tuple[list[list[int]], dict[str, Any]]:
-    """Return the token ids of the prompts that the sweep sent, and its resolved sampling."""
+def sent(database: Database, sweep_id: int, kind: str = "answer") -> list[Asked]:
+    """Return what the sweep sent: for each sampling, the token ids of its prompts."""
     with database.read() as session:
         rows = session.execute(
-            select(Prompt.token_ids, Sampling.parameters)
-            .join(Generation, Generation.prompt_id == Prompt.id)
-            .join(Sampling, Sampling.id == Generation.sampling_id)
+            select(Sampling.id, Sampling.parameters, Prompt.token_ids)
+            .join(Generation, Generation.sampling_id == Sampling.id)
+            .join(Prompt, Prompt.id == Generation.prompt_id)
             .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
             .where(SweepGeneration.sweep_id == sweep_id, Generation.kind == kind)
-            .group_by(Prompt.id)
+            .group_by(Sampling.id, Prompt.id)
         ).all()
-    return [array("I", row.token_ids).tolist() for row in rows], rows[0].parameters
+    asked: dict[int, Asked] = {}
+    for sampling_id, parameters, token_ids in rows:
+        level = asked.setdefault(sampling_id, Asked([], parameters))
+        level.prompts.append(array("I", token_ids).tolist())
+    return list(asked.values())
 
 
 async def edit_latency(
