@@ -1,0 +1,53 @@
+"""The first thing people do: ``q2q sweep run examples/sweeps/first.yaml``, with the real model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from db.database import Database
+from db.provenance import provenance
+from db.settings import settings
+from serving.engines.server_file import read_record
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
+COMMAND = ["sweep", "run", "examples/sweeps/first.yaml", "--json"]
+
+
+def test_the_first_sweep_fills_an_empty_home_and_every_text_tells_its_origin(
+    embedded_model: Path, database: Database, home: Path
+) -> None:
+    environ = os.environ | {"Q2Q_DEVICE": "cpu", "Q2Q_KV_CACHE_GIB": "1"}
+    imported = subprocess.run(
+        [sys.executable, "-m", "workbench.cli.main", "setup"],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert imported.returncode == 0, imported.stderr
+    ended = subprocess.run(
+        [sys.executable, "-m", "workbench.cli.main", *COMMAND],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    assert (result["cells"], result["done"], result["failed"]) == (32, 32, 0)
+    assert read_record(settings().home_dir) is None, "the server ends with the command"
+    with database.read() as session:
+        origin = provenance(session, "a1")
+    assert origin.generation is not None
+    assert origin.generation.model.digest
+    assert origin.generation.prompt_text
+    assert origin.generation.finish_reason in ("stop", "length")

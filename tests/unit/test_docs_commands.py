@@ -1,0 +1,132 @@
+"""Whatever README and docs show can be typed: every command, spec, file and setting in them."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from db.database import Database
+from db.settings import Settings
+from serving.formats.library import load_definitions
+from serving.imports.readers import read_rows
+from serving.imports.reasonings import read_reasonings
+from serving.sweeps.spec import parse_spec
+from workbench.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
+RUN_HERE = {
+    "q2q doctor",
+    "q2q question import my_questions.csv",
+    "q2q question list --search 富士",
+    "q2q sweep plan examples/sweeps/first.yaml",
+}
+RUN_ELSEWHERE = {
+    "q2q sweep run examples/sweeps/first.yaml": "integration/test_first_sweep.py",
+    "q2q up": "unit/test_cli_up.py",
+}
+"""Command → the test that runs it."""
+
+
+def blocks(page: Path, *languages: str) -> Iterator[str]:
+    """Yield the fenced blocks of a page that are in one of ``languages``."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    yield from (body for language, body in found if language in languages)
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Yield the commands in the shell blocks of a page, without their comments."""
+    for block in blocks(page, "sh", "bash", "console"):
+        for line in block.splitlines():
+            if words := shlex.split(line.removeprefix("$ "), comments=True):
+                yield " ".join(words)
+
+
+SHOWN = sorted({command for page in PAGES for command in commands(page)})
+INLINE = sorted(
+    {c for page in PAGES for c in re.findall(r"`(q2q [^`]+)`", page.read_text("utf-8"))}
+)
+
+
+def test_the_documents_show_commands_at_all() -> None:
+    assert {"make up", "make test"} | RUN_HERE | {*RUN_ELSEWHERE} - {"q2q up"} <= set(SHOWN)
+
+
+@pytest.mark.parametrize("command", [c for c in SHOWN if c.startswith("make")])
+def test_a_target_that_is_shown_is_there(command: str) -> None:
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert command.split()[1] in {line.split()[0] for line in listed.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("command", [c for c in SHOWN if not c.startswith("make")])
+def test_a_command_that_is_shown_runs(
+    command: str, database: Database, tmp_path: Path, embedded_model: Path
+) -> None:
+    if command in RUN_ELSEWHERE:
+        test = (ROOT / "tests" / RUN_ELSEWHERE[command]).read_text("utf-8")
+        assert command.removeprefix("q2q ").split()[-1].split("/")[-1] in test
+        return
+    assert command in RUN_HERE, "add it to RUN_HERE, or name the test that runs it"
+    (tmp_path / "my_questions.csv").write_text("instruction\n富士山の高さは？\n", "utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    main = [sys.executable, "-m", "workbench.cli.main"]
+    subprocess.run([*main, "setup"], capture_output=True, check=True)
+    program = [*main, *shlex.split(command)[1:]]
+    ended = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode in ({0, 1} if command == "q2q doctor" else {0}), ended.stderr
+    assert ended.stdout.strip()
+    assert "Traceback" not in ended.stderr
+
+
+def _parsed(words: list[str]) -> tuple[Any, list[str]]:
+    command: Any = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words[0]]
+        words = words[1:]
+    return command, words
+
+
+@pytest.mark.parametrize("command", INLINE)
+def test_a_command_in_the_text_has_its_name_and_options(command: str) -> None:
+    found, rest = _parsed(command.split()[1:])
+    is_whole = not hasattr(found, "commands") or not rest or rest[0].startswith("-")
+    assert is_whole, f"{command}: there is no {rest[0]!r}"
+    known = {name for option in found.params for name in (*option.opts, *option.secondary_opts)}
+    known |= {"--help", "--version"}
+    assert {word.split("=")[0] for word in rest if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_yaml_json_toml_and_python_of_a_page_are_taken(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for block in blocks(page, "yaml"):
+        if "formats:\n" in block and "prompt:" in block:
+            (tmp_path / "formats.yaml").write_text(block, "utf-8")
+            load_definitions(tmp_path / "formats.yaml")
+        else:
+            parse_spec(yaml.safe_load(block))
+    for block in blocks(page, "json"):
+        lines = block.splitlines()
+        if all(line.startswith("{") for line in lines):
+            path = tmp_path / "rows.jsonl"
+            path.write_text(block, "utf-8")
+            rows = read_reasonings(path) if "question_id" in block else read_rows(path).rows
+            assert len(rows) == len(lines)
+        else:
+            json.loads(block)
+    for block in blocks(page, "toml"):
+        monkeypatch.setenv("Q2Q_HOME", str(tmp_path))
+        Settings(**tomllib.loads(block))
+    for block in blocks(page, "python"):
+        if "q2q.sqlite" not in block:  # that one is run by test_store_docs.py
+            exec(compile(block, page.name, "exec"), {})
