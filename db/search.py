@@ -35,6 +35,8 @@ _UNSPACED = (
 _MARKS = "\u0300-\u036f\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
 _TERM = re.compile(f"([{_UNSPACED}]+)|((?:[^\\W_{_UNSPACED}]|[{_MARKS}])+)")
 
+_ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
+
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
@@ -46,6 +48,8 @@ class _Phrase:
 
 def terms(value: str) -> list[str]:
     """Return the search terms of a text in their order."""
+    if value.isascii():  # several times faster; most texts
+        return [word[:MAX_WORD] for word in value.translate(_ASCII).split()][:MAX_TERMS]
     found: list[str] = []
     for match in _TERM.finditer(_folded(value)):
         run, word = match.groups()

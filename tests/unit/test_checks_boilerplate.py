@@ -1,10 +1,9 @@
 """Boilerplate across questions: the same flags however the texts are split into commits."""
 
-import time
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from db.database import Database
 from db.identity import question_hash, text_hash
@@ -133,26 +132,3 @@ def test_hashes_fit_a_signed_64_bit_column_and_do_not_change() -> None:
     (key,) = sentences_of(STOCK)
     assert -(2**63) <= key < 2**63
     assert sentences_of(f"{STOCK} {STOCK}") == [key]
-
-
-def test_a_commit_stays_quick_with_a_crowded_table(database: Database) -> None:
-    """30,000 uses of one sentence under four questions, and then one more question."""
-    texts = add_variants(database, [(number, STOCK) for number in range(1, 6)])
-    (key,) = sentences_of(STOCK)
-    with database.write() as session:
-        session.execute(
-            insert(SentenceUse),
-            [
-                {"sentence_hash": key, "question_id": 1 + n % 4, "variant_id": 1 + n % 4}
-                for n in range(30_000)
-            ],
-        )
-    other = "You should look at something that nobody else has looked at."
-    with database.write() as session:
-        start = time.perf_counter()
-        for text in texts[:4] * 5:
-            note_sentences(
-                session,
-                [NewText(question_id=1, text=f"{text.text} {other}", variant_id=text.variant_id)],
-            )
-        assert (time.perf_counter() - start) / 20 < 0.05

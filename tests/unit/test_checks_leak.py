@@ -1,7 +1,5 @@
 """The leak check: names, numbers, phrases and long runs of the answer inside the reasoning."""
 
-import time
-
 import pytest
 
 from serving.checks import CheckContext, check_answer, check_reasoning
@@ -187,19 +185,3 @@ def test_the_context_of_a_question_is_known_too() -> None:
     )
     reasoning = "You should look for the place in the sentence about Nara."
     assert check_reasoning(reasoning, ctx) == []
-
-
-def test_thousands_of_texts_are_checked_in_a_second() -> None:
-    reasoning = (
-        "You should first recall how light travels through air. You should then compare short and "
-        "long waves, and you should say which of them are scattered more. You should close with "
-        "what an observer on the ground sees, and say that you don't know where you are unsure."
-    )
-    answer = "空が青いのは、空気の分子が青い光を赤い光よりも強く散らすためです。" * 2
-    ctx = CheckContext(question="空が青いのはなぜですか。", reference_answer="レイリー散乱")
-    n_texts = 1000
-    start = time.process_time()
-    for n in range(n_texts // 2):
-        check_reasoning(f"{reasoning} {n}", ctx)
-        check_answer(f"{answer}{n}", ctx, reasoning)
-    assert n_texts / (time.process_time() - start) > 1_000

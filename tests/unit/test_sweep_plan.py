@@ -1,7 +1,6 @@
 """Plans: slots are counted, never listed, and a run makes exactly as many rows."""
 
 import itertools
-import time
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def test_a_role_given_twice_by_way_of_the_question_counts_once(database: Databas
     assert counted.cells == 2 + 2
 
 
-def test_a_million_slots_are_counted_in_under_two_seconds(database: Database) -> None:
+def test_a_million_slots_are_counted_without_being_made(database: Database) -> None:
     lab.fill(database, 0)
     with database.write() as session:
         session.execute(
@@ -92,10 +91,9 @@ def test_a_million_slots_are_counted_in_under_two_seconds(database: Database) ->
                 for i in range(50_000)
             ],
         )
-    started = time.process_time()
     counted = plan(database, variants=4, answers=4)
     assert counted.cells == 1_000_000
-    assert time.process_time() - started < 2
+    assert lab.scalar(database, "SELECT count(*) FROM generation") == 0
 
 
 def test_without_history_the_upper_bound_is_said(database: Database) -> None:
