@@ -134,7 +134,9 @@ def _conditions(
     wanted: list[ColumnElement[bool]] = []
     if filter.search.strip():
         found = matching(session, kind, filter.search)
-        wanted.append(table.id.in_(found) if found is not None else false())
+        # The texts of a sweep are read in order; SQLite would go through all hits for each of them.
+        own = table.id if filter.sweep_id is None else _scanned(table.id)
+        wanted.append(own.in_(found) if found is not None else false())
     if filter.question_ids is not None:
         wanted.append(table.question_id.in_(filter.question_ids))
     if filter.languages:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from db.database import Database
@@ -251,10 +251,14 @@ class _Writer:
         }
 
 
-def seed_running_job(database: Database, sweep_id: int, *, done: int = 48, total: int = 150) -> int:
-    """Write a sweep job in mid-run."""
+def seed_running_job(database: Database, sweep_id: int, *, total: int = 150) -> int:
+    """Write a job that has done what the sweep holds, of ``total`` texts."""
     with database.write() as session:
         now = utc_now()
+        sweep = session.get_one(Sweep, sweep_id)
+        sweep.state, sweep.finished_at = "running", None
+        sweep.n_answer_slots = total - sweep.n_reasoning_slots
+        done = session.scalar(select(func.count()).where(SweepGeneration.sweep_id == sweep_id)) or 0
         job = Job(
             kind="sweep",
             lane="server",
@@ -262,7 +266,7 @@ def seed_running_job(database: Database, sweep_id: int, *, done: int = 48, total
             state="running",
             done=done,
             total=total,
-            message="Writing answers.",
+            message="running, 24 tokens/s, 2 min left",
             owner="test",
             heartbeat_at=now,
             started_at=now - timedelta(seconds=95),
@@ -355,3 +359,4 @@ def seed_bulk(database: Database, seeded: Seeded, n: int) -> None:
             insert(CheckFlag),
             [{"answer_id": i, "name": "cut_off", "detail": None} for i in ids if i % 9 == 0],
         )
+        index_texts(session, "answer", [(i, f"Answer number {i}.") for i in ids])

@@ -55,7 +55,7 @@ def test_results_are_what_comes_next_after_a_sweep(filled: Seeded, open_app: Ope
 def test_a_running_job_can_be_cancelled(store: Database, filled: Seeded, open_app: OpenApp) -> None:
     job_id = seed_running_job(store, filled.sweep_id)
     app = open_app()
-    assert "48 of 150" in app.get("progress")[0].proto.text
+    assert "72 of 150 texts" in app.get("progress")[0].proto.text
     app.button(key=f"cancel_{job_id}").click().run()
     with store.read() as session:
         assert active_jobs(session)[0].cancel_requested_at is not None

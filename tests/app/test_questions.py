@@ -24,7 +24,7 @@ def test_search_finds_two_japanese_characters(filled: Seeded, open_app: OpenApp)
 def test_filters_of_the_address_narrow_the_list(filled: Seeded, open_app: OpenApp) -> None:
     read = words_of(open_app("questions", role="creator", language="ja"))
     assert "静かな駅" in read
-    assert "1 questions" in read
+    assert "1 question" in read
 
 
 def test_conditions_that_nothing_meets_can_be_cleared(filled: Seeded, open_app: OpenApp) -> None:

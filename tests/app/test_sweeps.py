@@ -85,7 +85,7 @@ def test_a_running_sweep_shows_rate_and_time_left(
 ) -> None:
     seed_running_job(store, filled.sweep_id)
     app = open_app("sweeps", sweep=str(filled.sweep_id))
-    assert "per second" in app.get("progress")[0].proto.text
+    assert "24 tokens/s · 2 min left" in app.get("progress")[0].proto.text
     assert not [button for button in app.button if button.label == "Resume"]
 
 

@@ -1,6 +1,5 @@
 """Judgement of the pages, without Streamlit."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +14,6 @@ from workbench.ui.home_view import (
     can_stop,
     is_moving,
     next_step,
-    rate_per_s,
-    seconds_left,
 )
 from workbench.ui.spec_draft import (
     check,
@@ -28,8 +25,6 @@ from workbench.ui.spec_draft import (
     to_yaml,
 )
 from workbench.ui.sweep_reads import LengthBin, median_bin
-
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def job(**values: Any) -> JobRow:
@@ -60,16 +55,6 @@ def test_the_next_step_follows_from_what_is_there(
     store: StoreCounts, jobs: list[JobRow], step: str
 ) -> None:
     assert next_step(store, jobs) == step
-
-
-def test_rate_and_time_left_come_from_what_is_done() -> None:
-    row = job(done=50, total=150, started_at=NOW, heartbeat_at=NOW + timedelta(seconds=25))
-    assert rate_per_s(row) == 2
-    assert seconds_left(row) == 50
-
-
-def test_nothing_is_claimed_before_anything_is_done() -> None:
-    assert rate_per_s(job(total=10, started_at=NOW, heartbeat_at=NOW)) is None
 
 
 def test_a_page_looks_again_only_while_something_moves() -> None:

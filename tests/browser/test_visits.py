@@ -28,10 +28,10 @@ def test_japanese_words_are_found_and_stay_in_the_address(page: Page, filled_sit
     box = page.get_by_placeholder("Search in questions and contexts, in any language")
     box.fill("電話")
     box.press("Enter")
-    expect(page.get_by_text("1 questions")).to_be_visible()
+    expect(page.get_by_text("1 question", exact=True)).to_be_visible()
     expect(page.get_by_text("電車の中で電話をかける")).to_be_visible()
     page.reload()
-    expect(page.get_by_text("1 questions")).to_be_visible()
+    expect(page.get_by_text("1 question", exact=True)).to_be_visible()
     expect(box).to_have_value("電話")
 
 

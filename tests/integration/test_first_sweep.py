@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from db.database import Database
 from db.provenance import provenance
 from db.settings import settings
+from db.tables import Answer
 from serving.engines.server_file import read_record
 
 pytestmark = pytest.mark.engine
@@ -46,7 +48,8 @@ def test_the_first_sweep_fills_an_empty_home_and_every_text_tells_its_origin(
     assert (result["cells"], result["done"], result["failed"]) == (32, 32, 0)
     assert read_record(settings().home_dir) is None, "the server ends with the command"
     with database.read() as session:
-        origin = provenance(session, "a1")
+        query = select(func.max(Answer.id)).where(Answer.generation_id.is_not(None))
+        origin = provenance(session, f"a{session.scalar(query)}")
     assert origin.generation is not None
     assert origin.generation.model.digest
     assert origin.generation.prompt_text

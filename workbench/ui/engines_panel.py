@@ -13,6 +13,7 @@ from workbench.ui.figures import count, parameters, size
 from workbench.ui.home_view import can_start, can_stop
 from workbench.ui.i18n import has, t
 from workbench.ui.parts import card, state_badge
+from workbench.ui.sentences import said
 from workbench.ui.text import escaped, one_line
 
 
@@ -25,10 +26,11 @@ def draw_engines(
             _head(database, engine)
             if engine.state == "starting":
                 st.progress(
-                    engine.progress or 0.0, text=one_line(engine.message or t("engine.loading"))
+                    engine.progress or 0.0,
+                    text=one_line(said(engine.message or "") or t("engine.loading"), 200),
                 )
             elif engine.message:
-                st.caption(escaped(engine.message))
+                st.caption(escaped(said(engine.message)))
             for offered in engine.models:
                 _model(models[offered.model_version_id])
 

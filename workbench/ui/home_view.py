@@ -57,17 +57,3 @@ def can_stop(engine: EngineRow) -> bool:
 def job_share(job: JobRow) -> float | None:
     """Return how much of ``job`` is done, 0 to 1; None where its total is unknown."""
     return min(1.0, job.done / job.total) if job.total else None
-
-
-def rate_per_s(job: JobRow) -> float | None:
-    """Return units done per second since the job started; None before anything is done."""
-    if not (job.done and job.started_at and job.heartbeat_at):
-        return None
-    seconds = (job.heartbeat_at - job.started_at).total_seconds()
-    return job.done / seconds if seconds > 0 else None
-
-
-def seconds_left(job: JobRow) -> float | None:
-    """Return how long the rest of ``job`` takes at the rate so far; None where unknown."""
-    rate = rate_per_s(job)
-    return (job.total - job.done) / rate if rate and job.total else None

@@ -16,6 +16,8 @@ from workbench.ui.question_view import numbered_ids
 from workbench.ui.store import database
 from workbench.ui.text import show_text
 
+OPEN = "panel_open"
+CLOSED = "panels_closed"
 SHOWN_DIGITS = 23
 """Of a fingerprint; the download has all."""
 
@@ -34,7 +36,30 @@ def how_button(ref: str) -> None:
 
 def open_how(ref: str) -> None:
     """Open the panel of the text ``ref``."""
-    st.dialog(t("how.title"), width="large", icon=":material/info:")(_draw)(ref)
+    st.session_state[OPEN] = True
+    panel = st.dialog(t("how.title"), width="large", icon=":material/info:", on_dismiss=_close)
+    panel(_draw)(ref)
+
+
+def _close() -> None:
+    forget_panel()
+    st.session_state[CLOSED] = panels_closed() + 1
+
+
+def forget_panel() -> None:
+    """Note that no panel is open, as at the begin of each run of a page."""
+    st.session_state.pop(OPEN, None)
+
+
+def is_panel_open() -> bool:
+    """Tell whether a panel is open; to draw the page again would close it."""
+    return OPEN in st.session_state
+
+
+def panels_closed() -> int:
+    """Return how many panels this visit has closed."""
+    closed: int = st.session_state.get(CLOSED, 0)
+    return closed
 
 
 def _draw(ref: str) -> None:

@@ -61,6 +61,19 @@ def t(key: str, **values: object) -> str:
     return translate(key, current_language(), **values)
 
 
+def counted(name: str, n: int, *, is_capped: bool = False) -> str:
+    """Return ``n`` with the noun ``name`` of the catalogue, singular where it is one.
+
+    Args:
+        name: The noun, e.g. ``answers``.
+        n: How many there are.
+        is_capped: Whether there may be more than were counted.
+    """
+    if is_capped:
+        return t("n.or_more", counted=t(f"n.{name}.other", n=n))
+    return t(f"n.{name}.one" if n == 1 else f"n.{name}.other", n=n)
+
+
 def word(prefix: str, name: str) -> str:
     """Return the text of ``prefix.name``, or ``name`` itself where people made it up."""
     key = f"{prefix}.{name}"

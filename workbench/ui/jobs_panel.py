@@ -6,10 +6,10 @@ import streamlit as st
 
 from db.database import Database
 from db.jobs import JobRow, request_cancel
-from workbench.ui.figures import duration
-from workbench.ui.home_view import job_share, rate_per_s, seconds_left
+from workbench.ui.home_view import job_share
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import card, state_badge
+from workbench.ui.sentences import said
 from workbench.ui.text import escaped, one_line
 
 
@@ -35,16 +35,14 @@ def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[i
 
 
 def draw_progress(job: JobRow) -> None:
-    """Draw the bar of ``job`` with its rate and the time left, and what it does now."""
+    """Draw the bar of ``job`` and what its worker says: what it does, how fast, how long still."""
     share = job_share(job)
+    message = escaped(one_line(said(job.message or ""), 200))
     if share is not None:
-        text = t("job.progress", done=job.done, total=job.total)
-        rate, left = rate_per_s(job), seconds_left(job)
-        if rate is not None:
-            text += f" · {t('job.rate', rate=rate, left=duration(left))}"
-        st.progress(share, text=text)
-    if job.message:
-        st.caption(escaped(one_line(job.message, 200)))
+        done = t("job.progress", done=job.done, total=job.total)
+        st.progress(share, text=f"{done} · {message}" if message else done)
+    elif message:
+        st.caption(message)
 
 
 def draw_cancel(database: Database, job: JobRow) -> None:

@@ -36,6 +36,11 @@ def heading(title: str, lead: str | None = None) -> None:
         st.markdown(f":gray[{lead}]")
 
 
+def head_row(key: str) -> "st.delta_generator.DeltaGenerator":
+    """Return the row of a page's title and its buttons; they wrap where it is narrow."""
+    return st.container(horizontal=True, vertical_alignment="center", key=f"head_{key}")
+
+
 def section(title: str, help: str | None = None) -> None:
     """Draw the title of a part of a page."""
     st.subheader(title, anchor=False, help=help)
@@ -57,14 +62,17 @@ def empty_state(key: str, icon: str, title: str, text: str) -> "st.delta_generat
     return box
 
 
-def card(key: str) -> "st.delta_generator.DeltaGenerator":
+def card(
+    key: str, gap: Literal["xsmall", "small"] = "small"
+) -> "st.delta_generator.DeltaGenerator":
     """Return a card: a bordered box on its own ground."""
-    return st.container(border=True, key=f"card_{key}")
+    return st.container(border=True, key=f"card_{key}", gap=gap)
 
 
 def figures(key: str, pairs: Sequence[tuple[str, int | str, str]]) -> None:
-    """Draw a row of figures, each with its name and what it means."""
-    with st.container(horizontal=True, gap="small", key=f"figures_{key}"):
+    """Draw rows of figures, each with its name and what it means; six break in the middle."""
+    shape = "six" if len(pairs) == 6 else "few"
+    with st.container(horizontal=True, gap="small", key=f"figures_{shape}_{key}"):
         for name, value, meaning in pairs:
             shown = count(value) if isinstance(value, int) else value
             st.metric(name, shown, help=meaning, border=True)

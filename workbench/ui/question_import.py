@@ -8,12 +8,24 @@ from db.errors import Q2QError
 from serving.imports import ImportPreview, Problem, import_questions, preview, read_rows
 from serving.imports.readers import SUFFIXES
 from workbench.ui import url
-from workbench.ui.i18n import t, word
+from workbench.ui.actions import EXAMPLE_QUESTIONS
+from workbench.ui.i18n import counted, t, word
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database
 from workbench.ui.text import one_line
 
 MOST_PROBLEMS = 200
+EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
+COLUMNS = {
+    "question": ("instruction", "question"),
+    "context": ("input", "context"),
+    "reasoning": ("reasoning",),
+    "answer": ("output", "answer"),
+    "reference": ("reference_answer",),
+    "role": ("flag", "role"),
+    "category": ("category", "language", "tags"),
+}
+"""The columns that most files have; docs/import.md names all of them."""
 
 
 def draw_import() -> None:
@@ -22,6 +34,7 @@ def draw_import() -> None:
     heading(t("import.title"), t("import.lead"))
     upload = st.file_uploader(t("import.file"), type=[suffix[1:] for suffix in SUFFIXES])
     if upload is None:
+        _draw_columns()
         return
     try:
         result = read_rows(upload.getvalue(), name=upload.name)
@@ -36,7 +49,7 @@ def draw_import() -> None:
     if not to_write and not found.problems:
         st.info(t("import.nothing"), icon=":material/check:")
     if st.button(
-        t("import.confirm", n=to_write),
+        t("import.confirm", rows=counted("rows", to_write)),
         type="primary",
         icon=":material/download:",
         disabled=not to_write or (bool(found.problems) and not skip_errors),
@@ -59,6 +72,31 @@ def draw_import() -> None:
         )
         _leave()
         st.rerun()
+
+
+def _draw_columns() -> None:
+    """Draw which columns a file may have, and an example to start from."""
+    with card("columns"):
+        section(t("import.columns"))
+        st.table(
+            [
+                {
+                    t("import.columns.name"): " · ".join(f"`{name}`" for name in names),
+                    t("import.columns.meaning"): t(f"import.columns.{key}"),
+                }
+                for key, names in COLUMNS.items()
+            ],
+            border="horizontal",
+            hide_index=True,
+        )
+        st.download_button(
+            t("import.columns.example"),
+            EXAMPLE.read_bytes(),
+            EXAMPLE.name,
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+        )
 
 
 def _leave() -> None:

@@ -14,9 +14,9 @@ from db.questions import (
 )
 from workbench.ui import url
 from workbench.ui.figures import count
-from workbench.ui.i18n import t, word
+from workbench.ui.i18n import counted, t, word
 from workbench.ui.next_step_panel import examples_button
-from workbench.ui.parts import card, empty_state, heading
+from workbench.ui.parts import card, empty_state, head_row, heading
 from workbench.ui.question_forms import add_dialog
 from workbench.ui.question_view import as_jsonl
 from workbench.ui.store import database
@@ -33,7 +33,7 @@ def draw_list() -> None:
     """Draw the questions that the filters in the URL let through."""
     with database().read() as session:
         facets = question_facets(session)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with head_row("questions"):
         with st.container(width="stretch", gap="xsmall"):
             heading(t("questions.title"), t("questions.lead"))
         if facets.total:
@@ -45,7 +45,7 @@ def draw_list() -> None:
     with database().read() as session:
         page = list_questions(session, wanted, url.number("page") or 1, PAGE_SIZE)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(t("questions.found", n=page.total), width="content")
+        st.caption(counted("questions", page.total, is_capped=page.is_capped), width="content")
         st.space("stretch")
         if page.total:
             st.download_button(
@@ -173,5 +173,8 @@ def draw_facts(row: QuestionRow) -> None:
         for tag in row.tags[:4]:
             st.badge(escaped(tag), icon=":material/sell:", color="gray")
         if row.n_variants or row.n_answers:
-            counts = t("sweeps.counts", variants=row.n_variants, answers=row.n_answers)
-            st.badge(counts, icon=":material/forum:", color="green")
+            st.badge(
+                f"{counted('reasonings', row.n_variants)} · {counted('answers', row.n_answers)}",
+                icon=":material/forum:",
+                color="green",
+            )

@@ -7,7 +7,7 @@ from db.questions import QuestionRow
 from db.texts import question_card
 from workbench.ui import url
 from workbench.ui.i18n import t, word
-from workbench.ui.parts import back_link, card, empty_state, heading, section
+from workbench.ui.parts import back_link, card, empty_state, head_row, heading, section
 from workbench.ui.prompt_panel import draw_prompt
 from workbench.ui.question_forms import edit_dialog
 from workbench.ui.question_list import draw_facts
@@ -29,7 +29,7 @@ def draw_question(question_id: int) -> None:
         st.error(t("questions.missing", id=question_id))
         return
     row = found.question
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with head_row("question"):
         with st.container(width="stretch"):
             heading(t("question.heading", id=row.id))
         st.download_button(

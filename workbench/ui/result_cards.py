@@ -1,6 +1,7 @@
 """The results of a sweep question by question; arrow keys turn the pages."""
 
 import streamlit as st
+from sqlalchemy.orm import Session
 
 from db.sweeps import sweep_plan
 from db.texts import question_card
@@ -13,13 +14,19 @@ from workbench.ui.text import show_text
 from workbench.ui.text_cards import draw_texts
 
 
+def shown_question(session: Session, sweep_id: int) -> tuple[int, int, int]:
+    """Return the question that ``?at=`` names: its id, its place from 1, and how many there are."""
+    ids = list(sweep_plan(session, sweep_id)["question_ids"])
+    at = url.page_of("at", len(ids), 1)
+    return ids[at - 1], at, len(ids)
+
+
 def draw_cards(sweep_id: int) -> None:
     """Draw the question that ``?at=`` names, with what this sweep wrote for it."""
     with database().read() as session:
-        ids = list(sweep_plan(session, sweep_id)["question_ids"])
-        at = url.page_of("at", len(ids), 1)
-        found = question_card(session, ids[at - 1], sweep_id)
-    _draw_pager(at, len(ids))
+        question_id, at, n = shown_question(session, sweep_id)
+        found = question_card(session, question_id, sweep_id)
+    _draw_pager(at, n, question_id)
     with card("asked"):
         show_text(found.question.text)
         if found.question.context:
@@ -38,7 +45,7 @@ def draw_cards(sweep_id: int) -> None:
     draw_texts(found)
 
 
-def _draw_pager(at: int, n: int) -> None:
+def _draw_pager(at: int, n: int, question_id: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="pager"):
         st.button(
             t("results.previous"),
@@ -57,4 +64,11 @@ def _draw_pager(at: int, n: int) -> None:
             disabled=at >= n,
             on_click=url.put,
             args=("at", str(at + 1)),
+        )
+        st.space("stretch")
+        st.page_link(
+            "app_pages/questions.py",
+            label=t("results.full_question"),
+            icon=":material/open_in_new:",
+            query_params={"question": str(question_id)},
         )

@@ -1,6 +1,6 @@
 """A few plots of one sweep, each with one sentence that says what it shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import altair as alt
 import streamlit as st
@@ -13,52 +13,68 @@ from workbench.ui.sweep_reads import (
     CheckCount,
     EndCount,
     LengthBin,
+    ends,
+    lengths,
     median_bin,
-    read_ends,
     read_findings,
-    read_lengths,
+    read_outcomes,
+    steps,
 )
 
-LEGEND = alt.Legend(orient="top", labelLimit=420)
+HEIGHT = 260
+LEGEND = alt.Legend(orient="top", labelLimit=420, offset=6)
+WHOLE = alt.Axis(tickMinStep=1, format="d")
+"""Counts of texts have no fractions."""
+NAMES = alt.Axis(labelLimit=160, labelFontSize=12)
+TOLD = {
+    "kind": "figures.axis.kind",
+    "range": "figures.axis.tokens",
+    "texts": "figures.axis.texts",
+    "end": "table.finish",
+    "finding": "table.check",
+    "level": "figures.axis.level",
+}
+"""What a tooltip calls a column."""
 KIND_WORDS = {"reasoning": "table.kind.variant", "answer": "table.kind.answer"}
 
 
 def draw_figures(sweep_id: int) -> None:
     """Draw lengths, findings and endings of what the sweep wrote."""
     with database().read() as session:
-        lengths = read_lengths(session, sweep_id)
-        findings = read_findings(session, sweep_id)
-        ends = read_ends(session, sweep_id)
+        outcomes = read_outcomes(session, sweep_id)
+        findings = read_findings(session, sweep_id, outcomes)
     left, right = st.columns(2)
     with left, card("lengths"):
         section(t("figures.lengths"))
-        _lengths(lengths)
+        _lengths(lengths(outcomes))
     with right, card("ends"):
         section(t("figures.finish"))
-        _ends(ends)
+        _ends(ends(outcomes))
     with card("checks"):
         section(t("figures.checks"))
         _findings(findings)
 
 
 def _lengths(bins: Sequence[LengthBin]) -> None:
+    drawn, width = steps(bins)
     frame = _rows(
         {
-            "tokens": [b.tokens for b in bins],
-            "texts": [b.n for b in bins],
-            "kind": [_kind(b.kind) for b in bins],
+            "tokens": [b.tokens for b in drawn],
+            "texts": [b.n for b in drawn],
+            "kind": [_kind(b.kind) for b in drawn],
+            "range": [f"{b.tokens}–{b.tokens + width - 1}" for b in drawn],
         }
     )
     chart = (
         alt.Chart(frame)
-        .mark_area(opacity=0.55, interpolate="monotone", line=True)
+        .mark_area(opacity=0.35, interpolate="step-after", line={"strokeWidth": 1.5})
         .encode(
-            x=alt.X("tokens:Q", title=t("figures.axis.tokens")),
-            y=alt.Y("texts:Q", title=t("figures.axis.texts"), stack=None),
-            color=alt.Color("kind:N", title=None, legend=LEGEND),
-            tooltip=["kind:N", "tokens:Q", "texts:Q"],
+            x=alt.X("tokens:Q", title=t("figures.axis.tokens"), axis=alt.Axis(grid=False)),
+            y=alt.Y("texts:Q", title=t("figures.axis.texts"), stack=None, axis=WHOLE),
+            color=_colour(b.kind for b in bins),
+            tooltip=_told(("kind", "range", "texts")),
         )
-        .properties(height=240, background="transparent")
+        .properties(height=HEIGHT, background="transparent")
     )
     st.altair_chart(chart)
     st.caption(
@@ -70,28 +86,30 @@ def _lengths(bins: Sequence[LengthBin]) -> None:
     )
 
 
-def _ends(ends: Sequence[EndCount]) -> None:
-    total = sum(end.n for end in ends)
+def _ends(found: Sequence[EndCount]) -> None:
+    total = sum(end.n for end in found)
     frame = _rows(
         {
-            "end": [word("finish", end.reason) for end in ends],
-            "texts": [end.n for end in ends],
-            "kind": [_kind(end.kind) for end in ends],
+            "end": [word("finish", end.reason) for end in found],
+            "texts": [end.n for end in found],
+            "kind": [_kind(end.kind) for end in found],
+            "place": [_place(end.kind) for end in found],
         }
     )
     chart = (
         alt.Chart(frame)
         .mark_bar(cornerRadiusEnd=4, height={"band": 0.6})
         .encode(
-            x=alt.X("texts:Q", title=t("figures.axis.texts")),
-            y=alt.Y("end:N", title=None, sort="-x"),
-            color=alt.Color("kind:N", title=None, legend=LEGEND),
-            tooltip=["end:N", "kind:N", "texts:Q"],
+            x=alt.X("texts:Q", title=t("figures.axis.texts"), axis=WHOLE),
+            y=alt.Y("end:N", title=None, sort="-x", axis=NAMES),
+            color=_colour(end.kind for end in found),
+            order="place:Q",
+            tooltip=_told(("end", "kind", "texts")),
         )
-        .properties(height=240, background="transparent")
+        .properties(height=HEIGHT, background="transparent")
     )
     st.altair_chart(chart)
-    by_itself = sum(end.n for end in ends if end.reason == "stop")
+    by_itself = sum(end.n for end in found if end.reason == "stop")
     st.caption(t("figures.finish_says", share=percent(by_itself, total)))
 
 
@@ -115,12 +133,15 @@ def _findings(found: tuple[Sequence[CheckCount], int, int]) -> None:
             x=alt.X(
                 "share:Q", title=t("figures.axis.share"), axis=alt.Axis(format=".1~%", tickCount=5)
             ),
-            y=alt.Y("finding:N", title=None, sort="-x"),
+            y=alt.Y("finding:N", title=None, sort="-x", axis=NAMES),
             yOffset=alt.YOffset("level:N"),
-            color=alt.Color("level:N", title=None, legend=LEGEND),
-            tooltip=["finding:N", "level:N", "texts:Q", alt.Tooltip("share:Q", format=".1%")],
+            color=alt.Color("level:N", title=t("figures.axis.level"), legend=LEGEND),
+            tooltip=[
+                *_told(("finding", "level", "texts")),
+                alt.Tooltip("share:Q", format=".1%", title=t("figures.axis.share")),
+            ],
         )
-        .properties(height=80 + 34 * len(rows), background="transparent")
+        .properties(height=110 + 30 * len(rows), background="transparent")
     )
     st.altair_chart(chart)
     st.caption(t("figures.checks_says", share=percent(clean, total)))
@@ -128,6 +149,24 @@ def _findings(found: tuple[Sequence[CheckCount], int, int]) -> None:
 
 def _kind(kind: str) -> str:
     return t(KIND_WORDS[kind]) if kind in KIND_WORDS else kind
+
+
+def _place(kind: str) -> int:
+    return list(KIND_WORDS).index(kind) if kind in KIND_WORDS else len(KIND_WORDS)
+
+
+def _colour(kinds: Iterable[str]) -> alt.Color:
+    """Return the colour of each kind, the same in every plot: reasonings come before answers."""
+    ordered = sorted(set(kinds), key=_place)
+    scale = alt.Scale(domain=[_kind(kind) for kind in ordered])
+    return alt.Color("kind:N", title=None, legend=LEGEND, scale=scale)
+
+
+def _told(names: Sequence[str]) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip(f"{name}:{'Q' if name == 'texts' else 'N'}", title=t(TOLD[name]))
+        for name in names
+    ]
 
 
 def _rows(columns: Mapping[str, Sequence[object]]) -> alt.InlineData:

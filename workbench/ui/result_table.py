@@ -8,8 +8,8 @@ from db.models import list_models
 from db.texts import TextFilter, TextRow, list_texts
 from serving.checks import CHECKS
 from workbench.ui import url
-from workbench.ui.how_panel import open_how
-from workbench.ui.i18n import t, word
+from workbench.ui.how_panel import open_how, panels_closed
+from workbench.ui.i18n import counted, t, word
 from workbench.ui.store import database, registry
 from workbench.ui.text import one_line
 
@@ -26,29 +26,25 @@ def draw_table(sweep_id: int) -> None:
     if not page.rows:
         st.info(t("table.nothing"), icon=":material/filter_alt_off:")
         return
-    st.caption(f"{t('table.found', n=page.total)} · {t('table.select_hint')}")
+    found = counted("texts", page.total, is_capped=page.is_capped)
+    st.caption(f"{found} · {t('table.select_hint')}")
     selected = st.dataframe(
         table_rows(page.rows),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"table_{sweep_id}_{page.page}",
+        # A key for each page, and a new one once a panel is closed: its row can be chosen again.
+        key=f"table_{sweep_id}_{page.page}_{panels_closed()}",
         column_config={
-            t("table.column.text"): st.column_config.TextColumn(width="large"),
-            t("table.column.question"): st.column_config.TextColumn(width="medium"),
+            t("table.column.text"): st.column_config.TextColumn(width=420),
+            t("table.column.question"): st.column_config.TextColumn(width=220),
+            t("table.column.checks"): st.column_config.ListColumn(width=170),
         },
     )
     url.pages("page", page.total, PAGE_SIZE)
     rows: list[int] = selected["selection"]["rows"]
     if rows and rows[0] < len(page.rows):
-        _open_once(page.rows[rows[0]].ref)
-
-
-def _open_once(ref: str) -> None:
-    """Open the panel when the selection changes, not on every later run of the page."""
-    if st.session_state.get("table_opened") != ref:
-        st.session_state["table_opened"] = ref
-        open_how(ref)
+        open_how(page.rows[rows[0]].ref)
 
 
 def _draw_filters(sweep_id: int) -> TextFilter:
@@ -95,14 +91,14 @@ def table_rows(rows: Sequence[TextRow]) -> list[dict[str, object]]:
         {
             t("table.column.ref"): row.ref,
             t("table.column.kind"): t(f"table.kind.{row.kind}"),
-            t("table.column.question"): one_line(row.question, 80),
             t("table.column.text"): one_line(row.text, 240),
             t("table.column.checks"): [word("check", name) for name in row.flags],
-            t("table.column.model"): one_line(row.model or word("source", row.source), 40),
+            t("table.column.question"): one_line(row.question, 80),
             t("table.column.tokens"): row.completion_tokens,
             t("table.column.finish"): word("finish", row.finish_reason)
             if row.finish_reason
             else "",
+            t("table.column.model"): one_line(row.model or word("source", row.source), 40),
         }
         for row in rows
     ]

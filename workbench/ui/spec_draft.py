@@ -19,16 +19,16 @@ STARTING_DRAFT: Mapping[str, Any] = {
 }
 """What a new draft holds besides its name; everything else is the spec's own default."""
 
-SAMPLING_COLUMNS = (
-    "temperature",
-    "top_p",
-    "max_tokens",
+FIRST_SAMPLING = ("temperature", "top_p", "max_tokens")
+"""What people look for first; a spec always says them."""
+MORE_SAMPLING = (
     "top_k",
     "min_p",
     "presence_penalty",
     "frequency_penalty",
     "repetition_penalty",
 )
+SAMPLING_COLUMNS = FIRST_SAMPLING + MORE_SAMPLING
 
 
 def new_draft(name: str) -> Draft:
@@ -84,17 +84,16 @@ def sampling_rows(levels: Sequence[Mapping[str, Any]] | None) -> list[dict[str, 
 def sampling_levels(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of the form's table as sampling levels; cells left empty take the default.
 
-    The columns that people look for first are always written, so that a spec shows what it does.
+    The first columns are always written, so that a spec shows what it does.
     """
     defaults = SamplingParameters().resolved()
     levels = []
     for row in rows:
         given = {name: row[name] for name in SAMPLING_COLUMNS if row.get(name) is not None}
-        kept = ("temperature", "top_p", "max_tokens")
         level = {
             name: _number(value, defaults[name])
             for name, value in given.items()
-            if name in kept or value != defaults[name]
+            if name in FIRST_SAMPLING or value != defaults[name]
         }
         levels.append(level)
     return levels

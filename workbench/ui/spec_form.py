@@ -11,6 +11,9 @@ from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import card
 from workbench.ui.spec_draft import (
+    FIRST_SAMPLING,
+    MORE_SAMPLING,
+    SAMPLING_COLUMNS,
     Draft,
     numbers,
     question_selection,
@@ -111,10 +114,10 @@ def _how(draft: Mapping[str, Any], choices: Choices, key: str) -> Draft:
         default=[mode for mode in draft.get("modes", ("reasoning",)) if mode in MODES],
         format_func=lambda mode: word("mode", mode),
         key=f"{key}_modes",
-        help=t("spec.modes_help"),
+        help="\n\n".join([t("spec.modes_help"), *(_mode_line(mode) for mode in MODES)]),
     )
     for mode in modes:
-        st.caption(f"**{word('mode', mode)}** — {t(f'mode_help.{mode}')}")
+        st.caption(_mode_line(mode))
     left, right = st.columns(2)
     with left:
         variants = st.number_input(
@@ -147,6 +150,10 @@ def _how(draft: Mapping[str, Any], choices: Choices, key: str) -> Draft:
     }
 
 
+def _mode_line(mode: str) -> str:
+    return f"**{word('mode', mode)}** — {t(f'mode_help.{mode}')}"
+
+
 def _models(draft: Mapping[str, Any], choices: Choices, key: str) -> Draft:
     left, right = st.columns(2)
     with left:
@@ -162,25 +169,20 @@ def _models(draft: Mapping[str, Any], choices: Choices, key: str) -> Draft:
 
 def _sampling(draft: Mapping[str, Any], key: str) -> Draft:
     st.markdown(f"**{t('spec.sampling')}**", help=t("spec.sampling_help"))
+    st.caption(t("spec.sampling_lead"))
+    chosen = [*(draft.get("reasoning_sampling") or ()), *(draft.get("answer_sampling") or ())]
+    uses_more = any(name in level for level in chosen for name in MORE_SAMPLING)
+    shows_more = st.toggle(t("spec.sampling_more"), uses_more, key=f"{key}_more_sampling")
     levels = {}
     for name in ("reasoning_sampling", "answer_sampling"):
-        st.caption(t(f"spec.{name}"))
+        st.markdown(t(f"spec.{name}"))
         rows = st.data_editor(
             sampling_rows(draft.get(name)),
             num_rows="dynamic",
             hide_index=True,
             key=f"{key}_{name}",
-            column_config={
-                "temperature": st.column_config.NumberColumn(
-                    t("sampling.temperature"), help=t("sampling.temperature_help"), min_value=0.0
-                ),
-                "top_p": st.column_config.NumberColumn(
-                    t("sampling.top_p"), help=t("sampling.top_p_help")
-                ),
-                "max_tokens": st.column_config.NumberColumn(
-                    t("sampling.max_tokens"), help=t("sampling.max_tokens_help"), min_value=1
-                ),
-            },
+            column_order=SAMPLING_COLUMNS if shows_more else FIRST_SAMPLING,
+            column_config={name: _sampling_column(name) for name in SAMPLING_COLUMNS},
         )
         levels[name] = sampling_levels(cast(list[dict[str, Any]], rows))
     seed = st.number_input(
@@ -192,6 +194,10 @@ def _sampling(draft: Mapping[str, Any], key: str) -> Draft:
         help=t("spec.seed_help"),
     )
     return {**levels, "seed": seed}
+
+
+def _sampling_column(name: str) -> Any:
+    return st.column_config.NumberColumn(t(f"sampling.{name}"), help=t(f"sampling.{name}_help"))
 
 
 def _reasonings(selection: Mapping[str, Any], choices: Choices, key: str) -> Draft:

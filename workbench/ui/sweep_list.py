@@ -2,25 +2,24 @@
 
 import streamlit as st
 
-from db.jobs import active_jobs
+from db.jobs import JobRow, active_jobs
 from db.sweeps import SweepRow, list_sweeps
 from workbench.ui import url
 from workbench.ui.figures import ago
-from workbench.ui.i18n import t
-from workbench.ui.parts import card, empty_state, heading, state_badge
+from workbench.ui.i18n import counted, t
+from workbench.ui.parts import card, empty_state, head_row, heading, state_badge
 from workbench.ui.store import database
 from workbench.ui.sweep_view import share, shown_state
 from workbench.ui.text import escaped
 
 MOST = 50
+POLL_S = 2.0
 
 
 def draw_list() -> None:
     """Draw the sweeps, or how to start the first one."""
-    with database().read() as session:
-        sweeps = list_sweeps(session, MOST)
-        jobs = active_jobs(session, kind="sweep")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    sweeps, jobs = _read()
+    with head_row("sweeps"):
         with st.container(width="stretch", gap="xsmall"):
             heading(t("sweeps.title"), t("sweeps.lead"))
         if sweeps:
@@ -32,6 +31,20 @@ def draw_list() -> None:
             _new_button()
             st.page_link("app_pages/home.py", label=t("nav.home"), icon=":material/home:")
         return
+    draw = st.fragment(run_every=POLL_S if jobs else None)(_draw_all)
+    draw([(sweeps, jobs)], moving=bool(jobs))
+
+
+def _read() -> tuple[list[SweepRow], list[JobRow]]:
+    with database().read() as session:
+        return list_sweeps(session, MOST), active_jobs(session, kind="sweep")
+
+
+def _draw_all(just_read: list[tuple[list[SweepRow], list[JobRow]]], *, moving: bool) -> None:
+    """Draw all sweeps as they are now; the whole page again once all are still."""
+    sweeps, jobs = just_read.pop() if just_read else _read()
+    if moving and not jobs:
+        st.rerun()
     for sweep in sweeps:
         _draw(sweep, shown_state(sweep, [job for job in jobs if job.sweep_id == sweep.sweep_id]))
 
@@ -54,15 +67,16 @@ def _draw(sweep: SweepRow, state: str) -> None:
             st.markdown(f"**{escaped(sweep.name)}**", width="content")
             state_badge(state)
             st.space("stretch")
-            st.button(
+            if st.button(
                 t("sweeps.open"),
                 key=f"open_{sweep.sweep_id}",
                 icon=":material/arrow_forward:",
                 icon_position="right",
-                on_click=url.put,
-                args=("sweep", str(sweep.sweep_id)),
-            )
-        facts = [t("sweeps.counts", variants=progress.variants, answers=progress.answers)]
+                type="tertiary",
+            ):
+                url.put("sweep", str(sweep.sweep_id))
+                st.rerun()
+        facts = [counted("reasonings", progress.variants), counted("answers", progress.answers)]
         if sweep.failed:
             facts.append(f":red[{t('sweeps.failed', n=sweep.failed)}]")
         if progress.pending:

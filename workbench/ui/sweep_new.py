@@ -15,7 +15,7 @@ from serving.sweeps.spec import SweepSpec
 from workbench.ui import url
 from workbench.ui.actions import queue_sweep
 from workbench.ui.figures import count, duration
-from workbench.ui.i18n import t
+from workbench.ui.i18n import counted, t
 from workbench.ui.parts import back_link, card, heading
 from workbench.ui.spec_draft import Draft, check, from_yaml, new_draft, to_yaml
 from workbench.ui.spec_form import Choices, draw_form
@@ -142,14 +142,15 @@ def _draw_numbers(plan: SweepPlan) -> None:
         ("cells", count(plan.cells)),
         ("requests", count(plan.requests)),
         ("tokens", t("plan.at_most", n=tokens) if plan.is_upper_bound else tokens),
-        ("time", duration(plan.expected_s)),
+        ("time", t("plan.unknown") if plan.expected_s is None else duration(plan.expected_s)),
     ):
         help_text = t(f"plan.{name}_help") if name != "questions" else None
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":gray[{t(f'plan.{name}')}]", help=help_text, width="content")
             st.space("stretch")
             st.markdown(f"**{value}**", width="content")
-    st.caption(t("plan.split", reasonings=plan.n_reasoning_slots, answers=plan.n_answer_slots))
+    reasonings = counted("reasonings", plan.n_reasoning_slots)
+    st.caption(f"{reasonings} + {counted('answers', plan.n_answer_slots)}")
     if plan.already_done:
         st.caption(t("plan.done", n=plan.already_done))
     for warning in plan.warnings:

@@ -8,14 +8,24 @@ from db.sweeps import SweepRow, get_sweep
 from workbench.ui import url
 from workbench.ui.actions import resume_sweep
 from workbench.ui.figures import count, duration, percent
+from workbench.ui.how_panel import forget_panel, is_panel_open
 from workbench.ui.i18n import t
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
-from workbench.ui.parts import back_link, card, empty_state, figures, heading, state_badge
-from workbench.ui.result_cards import draw_cards
+from workbench.ui.parts import (
+    back_link,
+    card,
+    empty_state,
+    figures,
+    head_row,
+    heading,
+    state_badge,
+)
+from workbench.ui.result_cards import draw_cards, shown_question
 from workbench.ui.result_figures import draw_figures
 from workbench.ui.result_table import draw_table
 from workbench.ui.spec_draft import to_yaml
 from workbench.ui.store import database
+from workbench.ui.sweep_reads import count_outcomes
 from workbench.ui.sweep_view import actions, share, shown_state, tokens_per_s
 from workbench.ui.text import escaped
 
@@ -44,8 +54,10 @@ def draw_sweep(sweep_id: int) -> None:
     except Q2QError:
         st.error(t("sweeps.missing", id=sweep_id))
         return
+    forget_panel()
     poll = POLL_S if jobs else None
-    st.fragment(run_every=poll)(_draw_head)(sweep_id, [(sweep, jobs)], moving=bool(jobs))
+    drawn = _outcomes_in_view(sweep_id, sweep) if jobs else 0
+    st.fragment(run_every=poll)(_draw_head)(sweep_id, [(sweep, jobs)], drawn, moving=bool(jobs))
     if not sweep.done and not sweep.failed:
         empty_state(
             "texts", ":material/hourglass_empty:", t("results.none.title"), t("results.none.text")
@@ -68,20 +80,37 @@ def _read(sweep_id: int) -> tuple[SweepRow, list[JobRow]]:
         return get_sweep(session, sweep_id), active_jobs(session, sweep_id=sweep_id)
 
 
+def _outcomes_in_view(sweep_id: int, sweep: SweepRow) -> int:
+    """Return how many outcomes the view can show now: when it grows, the view is old.
+
+    The texts of one question come within seconds. A table or a plot would never stand still: it is
+    drawn anew when the visitor turns to it.
+    """
+    if not sweep.done and not sweep.failed:
+        return 0
+    if (url.parameter("view") or "cards") != "cards":
+        return 1
+    with database().read() as session:
+        return count_outcomes(session, sweep_id, shown_question(session, sweep_id)[0])
+
+
 def _draw_head(
-    sweep_id: int, just_read: list[tuple[SweepRow, list[JobRow]]], *, moving: bool
+    sweep_id: int, just_read: list[tuple[SweepRow, list[JobRow]]], drawn: int, *, moving: bool
 ) -> None:
-    """Draw what changes while the sweep runs; the whole page again when it ends.
+    """Draw what changes while the sweep runs; the whole page where the view is old or it ends.
 
     Args:
         sweep_id: The sweep.
         just_read: What the page has read already, for the first time; later runs read anew.
+        drawn: Outcomes that the view showed when the page was drawn.
         moving: Whether it ran when the page was drawn.
     """
+    is_first = bool(just_read)
     sweep, jobs = just_read.pop() if just_read else _read(sweep_id)
-    if moving and not jobs:
+    is_old = moving and not is_first and (not jobs or _outcomes_in_view(sweep_id, sweep) > drawn)
+    if is_old and not is_panel_open():
         st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with head_row("sweep"):
         with st.container(width="content"):
             heading(escaped(sweep.name))
         state_badge(shown_state(sweep, jobs))
@@ -110,13 +139,8 @@ def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
         t("sweeps.retry"), icon=":material/replay:", help=t("sweeps.failed_help")
     ):
         _queue(sweep.sweep_id, retry_failed=True)
-    st.button(
-        t("sweeps.copy"),
-        icon=":material/content_copy:",
-        type="tertiary",
-        on_click=_use_as_template,
-        args=(sweep.sweep_id,),
-    )
+    if st.button(t("sweeps.copy"), icon=":material/content_copy:", type="tertiary"):
+        _use_as_template(sweep.sweep_id)
 
 
 def _queue(sweep_id: int, *, retry_failed: bool) -> None:
@@ -133,6 +157,7 @@ def _use_as_template(sweep_id: int) -> None:
     _leave()
     url.put("new", "1")
     url.put("from", str(sweep_id))
+    st.rerun()
 
 
 def _draw_figures(sweep: SweepRow) -> None:

@@ -1,11 +1,11 @@
 """The counts behind the plots of one sweep, summed up by the store."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.tables import (
@@ -19,6 +19,23 @@ from db.tables import (
 )
 
 BIN_TOKENS = 10
+MOST_STEPS = 40
+"""Bars of a histogram; wider steps are taken where there would be more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many generations of one kind, model and sampling came out alike."""
+
+    kind: str
+    ok: bool
+    finish_reason: str
+    """``none`` where the engine gave nothing."""
+    model_version_id: int
+    sampling_id: int
+    tokens: int | None
+    """Lower border of the step of ``BIN_TOKENS`` that their length falls into."""
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +68,52 @@ class CheckCount:
     """Texts of the level."""
 
 
-def read_lengths(session: Session, sweep_id: int) -> list[LengthBin]:
-    """Return the lengths of the sweep's texts, by kind."""
-    step = (Generation.completion_tokens // BIN_TOKENS) * BIN_TOKENS
-    query = _of_sweep(sweep_id, Generation.kind, step, func.count()).where(
-        Generation.ok, Generation.completion_tokens.is_not(None)
+def read_outcomes(session: Session, sweep_id: int) -> list[Outcome]:
+    """Return how the sweep's generations came out, counted in one pass over them."""
+    columns = (
+        Generation.kind,
+        Generation.ok,
+        func.coalesce(Generation.finish_reason, "none"),
+        Generation.model_version_id,
+        Generation.sampling_id,
+        (Generation.completion_tokens // BIN_TOKENS) * BIN_TOKENS,
     )
-    rows = session.execute(query.group_by(Generation.kind, step).order_by(Generation.kind, step))
-    return [LengthBin(*row) for row in rows]
+    query = _of_sweep(sweep_id, *columns, func.count()).group_by(*columns)
+    return [Outcome(*row) for row in session.execute(query)]
+
+
+def lengths(outcomes: Iterable[Outcome]) -> list[LengthBin]:
+    """Return the lengths of the good texts by kind, in order."""
+    found: Counter[tuple[str, int]] = Counter()
+    for one in outcomes:
+        if one.ok and one.tokens is not None:
+            found[one.kind, one.tokens] += one.n
+    return [LengthBin(kind, tokens, n) for (kind, tokens), n in sorted(found.items())]
+
+
+def steps(bins: Sequence[LengthBin]) -> tuple[list[LengthBin], int]:
+    """Return the bins of a histogram, empty ones and the end of the last one included.
+
+    Returns:
+        The bins, at most ``MOST_STEPS`` of each kind, and how many tokens wide they are.
+    """
+    if not bins:
+        return [], BIN_TOKENS
+    longest = max(b.tokens for b in bins) + BIN_TOKENS
+    width = next(w for w in _widths() if longest <= w * MOST_STEPS)
+    found: Counter[tuple[str, int]] = Counter()
+    for one in bins:
+        found[one.kind, one.tokens // width * width] += one.n
+    borders = range(0, -(-longest // width) * width + width, width)
+    kinds = sorted({b.kind for b in bins})
+    return [LengthBin(kind, at, found[kind, at]) for kind in kinds for at in borders], width
+
+
+def _widths() -> Iterator[int]:
+    width = BIN_TOKENS
+    while True:
+        yield from (width, width * 2, width * 5)
+        width *= 10
 
 
 def median_bin(bins: Sequence[LengthBin], kind: str) -> int | None:
@@ -73,14 +128,17 @@ def median_bin(bins: Sequence[LengthBin], kind: str) -> int | None:
     return None
 
 
-def read_ends(session: Session, sweep_id: int) -> list[EndCount]:
+def ends(outcomes: Iterable[Outcome]) -> list[EndCount]:
     """Return how the sweep's texts ended, by kind."""
-    reason = func.coalesce(Generation.finish_reason, "none")
-    query = _of_sweep(sweep_id, Generation.kind, reason, func.count())
-    return [EndCount(*row) for row in session.execute(query.group_by(Generation.kind, reason))]
+    found: Counter[tuple[str, str]] = Counter()
+    for one in outcomes:
+        found[one.kind, one.finish_reason] += one.n
+    return [EndCount(kind, reason, n) for (kind, reason), n in sorted(found.items())]
 
 
-def read_findings(session: Session, sweep_id: int) -> tuple[list[CheckCount], int, int]:
+def read_findings(
+    session: Session, sweep_id: int, outcomes: Iterable[Outcome]
+) -> tuple[list[CheckCount], int, int]:
     """Return findings by check and level (model and temperature), texts without any, all texts."""
     names = {
         row.id: row.name for row in session.execute(select(ModelVersion.id, ModelVersion.name))
@@ -93,12 +151,9 @@ def read_findings(session: Session, sweep_id: int) -> tuple[list[CheckCount], in
         return f"{names[model_id]} · {samplings[sampling_id].get('temperature', 0):g}"
 
     totals: Counter[str] = Counter()
-    query = _of_sweep(
-        sweep_id, Generation.model_version_id, Generation.sampling_id, func.count()
-    ).where(Generation.ok)
-    grouped = query.group_by(Generation.model_version_id, Generation.sampling_id)
-    for model_id, sampling_id, n in session.execute(grouped):
-        totals[level(model_id, sampling_id)] += n
+    for one in outcomes:
+        if one.ok:
+            totals[level(one.model_version_id, one.sampling_id)] += one.n
     found: Counter[tuple[str, str]] = Counter()
     n_flagged = 0
     for table, target in _TARGETS:
@@ -111,6 +166,15 @@ def read_findings(session: Session, sweep_id: int) -> tuple[list[CheckCount], in
     total = sum(totals.values())
     rows = [CheckCount(name, at, n, max(n, totals[at])) for (name, at), n in found.most_common()]
     return rows, total - n_flagged, total
+
+
+def count_outcomes(session: Session, sweep_id: int, question_id: int) -> int:
+    """Return how many generations of one question the sweep shows, good or failed."""
+    shown = exists().where(
+        SweepGeneration.sweep_id == sweep_id, SweepGeneration.generation_id == Generation.id
+    )
+    query = select(func.count()).where(Generation.question_id == question_id, shown)
+    return session.scalar(query) or 0
 
 
 _TARGETS: tuple[

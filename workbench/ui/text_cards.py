@@ -36,7 +36,7 @@ def draw_texts(found: QuestionCard) -> None:
 
 def _draw_variant(number: int, variant: VariantCard) -> None:
     row = variant.variant
-    with card(f"variant_{row.id}"):
+    with card(f"variant_{row.id}", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.markdown(f"**{t('results.reasoning', i=number)}**", width="content")
             st.space("stretch")

@@ -1,0 +1,86 @@
+"""What the worker says is told in the language of the visit."""
+
+import re
+from typing import Any
+
+import pytest
+
+from serving.engines.failure import explain_exit
+from serving.engines.progress import _STAGES, LoadReader
+from serving.sweeps.progress import Progress
+from workbench.ui.sentences import in_language
+from workbench.worker.handlers import describe
+
+JAPANESE = re.compile("[ぁ-んァ-ン]")
+
+
+def progress(**values: Any) -> Progress:
+    given = {
+        "done": 5, "failed": 0, "blocked": 0, "total": 9, "tokens_per_second": 0.0,
+        "in_flight": 1, "eta_s": None, "message": "running",
+    }  # fmt: skip
+    return Progress(**(given | values))
+
+
+@pytest.mark.parametrize("message", sorted({stage.message for stage in _STAGES}))
+def test_every_step_of_a_loading_model_is_told_in_japanese(message: str) -> None:
+    said = in_language(message.format(percent="40"), "ja")
+    assert JAPANESE.search(said)
+    assert ("40" in said) == ("{" in message)
+
+
+def test_a_model_that_begins_to_load_is_told_in_japanese() -> None:
+    assert JAPANESE.search(in_language(LoadReader().progress.message, "ja"))
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (progress(), "生成中"),
+        (
+            progress(failed=1234, tokens_per_second=5678.0, eta_s=200.0),
+            "生成中 · 失敗 1,234 · 毎秒 5,678 トークン · 残り 3 分",
+        ),
+        (
+            progress(message="waiting for the model", eta_s=30.0),
+            "モデルを待っています · 残り 30 秒",
+        ),
+    ],
+)
+def test_the_progress_of_a_sweep_is_told_in_japanese(run: Progress, said: str) -> None:
+    assert in_language(describe(run), "ja") == said
+
+
+def test_the_progress_of_a_sweep_reads_as_one_line_in_english() -> None:
+    line = in_language(describe(progress(tokens_per_second=210.0, eta_s=200.0)), "en")
+    assert line == "running · 210 tokens/s · 3 min left"
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "OSError: [Errno 98] address already in use",
+        "torch.OutOfMemoryError: CUDA out of memory",
+        "ValueError: No available memory for the cache blocks",
+        "RuntimeError: Cannot allocate memory",
+        "ModuleNotFoundError: No module named 'vllm'",
+        "RuntimeError: Failed to infer device type",
+        "ValueError: Model architectures ['X'] are not supported for now",
+        "SafetensorError: Error while deserializing header",
+        "OSError: x does not appear to have a file named config.json",
+        "ValueError: something new",
+    ],
+)
+def test_why_a_server_ended_is_told_in_japanese_within_a_restart(log: str, tmp_path: Any) -> None:
+    path = tmp_path / "server.log"
+    path.write_text(log)
+    said = in_language(f"{explain_exit(1, path)} Restart 2 of 5 follows.", "ja")
+    assert said.startswith("モデルサーバーが")
+    assert said.endswith("再起動します（2 / 5 回目）。")
+    assert not re.search(r"\b(the|its|Restart)\b", said)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("message", ["", "All is well, or so it seems.", "{not} a template"])
+def test_a_sentence_that_nobody_translated_stays(message: str, language: Any) -> None:
+    assert in_language(message, language) == message
