@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from db.database import Database, open_database
 from db.migrate import upgrade
@@ -64,6 +64,18 @@ def filled_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     database = _new_store(home)
     seed_store(database)
     yield from _served(home, database)
+
+
+def ready(page: Page, target: Locator) -> Locator:
+    """Return ``target`` once it is shown and the page has come to rest.
+
+    A button that is drawn anew between the press and the release of a machine as fast as this one
+    would lose the click.
+    """
+    expect(target).to_be_visible()
+    expect(page.locator('[data-test-script-state="notRunning"]')).to_have_count(1)
+    page.evaluate("() => new Promise(done => setTimeout(done, 200))")
+    return target
 
 
 def _new_store(home: Path) -> Database:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db.jobs import active_jobs
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, ready
 
 pytestmark = pytest.mark.browser
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.browser
 def test_a_first_visit_leads_from_nothing_to_a_queued_sweep(page: Page, fresh_site: Site) -> None:
     page.goto(fresh_site.url)
     expect(page.get_by_text("Reading the weights.")).to_be_visible()
-    page.get_by_role("button", name="Import the examples").click()
-    page.get_by_role("button", name="Start the first sweep").click()
+    ready(page, page.get_by_role("button", name="Import the examples")).click()
+    ready(page, page.get_by_role("button", name="Start the first sweep")).click()
     expect(page.get_by_text("No texts yet")).to_be_visible()
     with fresh_site.database.read() as session:
         (job,) = active_jobs(session)
@@ -26,7 +26,7 @@ def test_a_first_visit_leads_from_nothing_to_a_queued_sweep(page: Page, fresh_si
 def test_japanese_words_are_found_and_stay_in_the_address(page: Page, filled_site: Site) -> None:
     page.goto(f"{filled_site.url}/questions")
     box = page.get_by_placeholder("Search in questions and contexts, in any language")
-    box.fill("電話")
+    ready(page, box).fill("電話")
     box.press("Enter")
     expect(page.get_by_text("1 question", exact=True)).to_be_visible()
     expect(page.get_by_text("電車の中で電話をかける")).to_be_visible()
@@ -37,9 +37,9 @@ def test_japanese_words_are_found_and_stay_in_the_address(page: Page, filled_sit
 
 def test_the_language_switch_holds_over_pages_and_reloads(page: Page, filled_site: Site) -> None:
     page.goto(filled_site.url)
-    page.get_by_text("日本語", exact=True).click()
+    ready(page, page.get_by_text("日本語", exact=True)).click()
     expect(page.get_by_text("結果を見る")).to_be_visible()
-    page.get_by_role("link", name="質問").click()
+    ready(page, page.get_by_role("link", name="質問")).click()
     expect(page.get_by_role("heading", name="質問")).to_be_visible()
     expect(page).to_have_url(re.compile("lang=ja"))
     page.reload()
@@ -51,6 +51,7 @@ def test_arrow_keys_turn_the_pages_and_a_reload_keeps_the_place(
 ) -> None:
     page.goto(f"{filled_site.url}/sweeps?sweep=1")
     expect(page.get_by_text("Question 1 of 8")).to_be_visible()
+    ready(page, page.get_by_role("button", name="Next"))
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text("Question 2 of 8")).to_be_visible()
     page.reload()
@@ -60,7 +61,7 @@ def test_arrow_keys_turn_the_pages_and_a_reload_keeps_the_place(
 
 def test_a_text_opens_the_panel_of_its_origin(page: Page, filled_site: Site) -> None:
     page.goto(f"{filled_site.url}/sweeps?sweep=1")
-    page.get_by_role("button", name="Origin").first.click()
+    ready(page, page.get_by_role("button", name="Origin").first).click()
     expect(page.get_by_role("dialog").get_by_text("sha256:5f2c9be0a4d1")).to_be_visible()
 
 
