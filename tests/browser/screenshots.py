@@ -1,6 +1,7 @@
 """Pictures of every page, wide and narrow, light and dark, in both languages.
 
-Run: ``python -m tests.browser.screenshots FOLDER`` (``--guide``: only those of the guide).
+Run: ``python -m tests.browser.screenshots FOLDER``. The pictures of the guide show real texts:
+``--guide HOME`` takes them of the store in HOME, after its first sweep.
 """
 
 import argparse
@@ -27,7 +28,14 @@ PAGES = {
     "figures": "sweeps?sweep=1&view=figures",
     "new": "sweeps?new=1",
 }
-GUIDE = ("home", "questions", "cards", "figures", "new")
+GUIDE = {
+    "home": "",
+    "questions": "questions",
+    "sweep-new": "sweeps?new=1",
+    "sweep-cards": "sweeps?sweep=1&at=5",
+    "sweep-figures": "sweeps?sweep=1&view=figures",
+    "origin": "sweeps?sweep=1&at=5",
+}
 WIDTHS = (1440, 390)
 
 
@@ -35,21 +43,20 @@ def main() -> None:
     """Seed a store, start the app, take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--guide", action="store_true")
+    parser.add_argument("--guide", type=Path, metavar="HOME")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
+    if given.guide:
+        with app_server(given.guide) as url, chromium() as browser:
+            for name, path in GUIDE.items():
+                _take(browser, f"{url}/{path}", given.folder / f"{name}.png", panel=name)
+        return
     with tempfile.TemporaryDirectory() as home:
         os.environ["Q2Q_HOME"] = home
         store = open_store(settings())
-        seeded = seed_store(store)
-        if not given.guide:
-            seed_running_job(store, seeded.sweep_id)
+        seed_running_job(store, seed_store(store).sweep_id)
         with app_server(Path(home)) as url, chromium() as browser:
-            if given.guide:
-                for name in GUIDE:
-                    _take(browser, f"{url}/{PAGES[name]}", given.folder / f"{name}.png")
-            else:
-                _take_all(browser, url, given.folder)
+            _take_all(browser, url, given.folder)
         store.close()
 
 
@@ -63,7 +70,12 @@ def _take_all(browser: Browser, url: str, folder: Path) -> None:
 
 
 def _take(
-    browser: Browser, address: str, target: Path, width: int = 1280, scheme: str = "light"
+    browser: Browser,
+    address: str,
+    target: Path,
+    width: int = 1280,
+    scheme: str = "light",
+    panel: str = "",
 ) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 900},
@@ -74,6 +86,9 @@ def _take(
     page.goto(address)
     page.locator("h1").first.wait_for()
     _wait_until_still(page)
+    if panel == "origin":
+        page.get_by_role("button", name="Origin").first.click()
+        page.get_by_role("dialog").wait_for()
     height: int = page.get_by_test_id("stMain").evaluate("element => element.scrollHeight")
     page.set_viewport_size({"width": width, "height": min(max(height, 600), 3_000)})
     _wait_until_still(page)
