@@ -62,7 +62,6 @@ PAGES = (
     "sweeps?sweep=1&view=figures",
     "sweeps?sweep=1&view=spec",
     "sweeps?new=1",
-    "rating",
 )
 
 
