@@ -1,5 +1,6 @@
 """Lists of reasonings and answers: filtered and paged in SQL, quick with 100,000 of them."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from db.provenance import Provenance, provenance
 from db.refs import Ref, parse_ref
 from db.search import matching
 from db.tables import (
+    Answer,
     CheckFlag,
     Generation,
     PromptFormat,
@@ -26,12 +28,14 @@ __all__ = [
     "QuestionCard",
     "Ref",
     "TextFilter",
+    "TextKey",
     "TextRow",
     "VariantCard",
     "list_texts",
     "parse_ref",
     "provenance",
     "question_card",
+    "text_keys",
 ]
 
 
@@ -57,6 +61,52 @@ class TextFilter:
     """Texts on which none of these checks found anything."""
     has_flags: bool | None = None
     search: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextKey:
+    """A text without its words: what it belongs to and what was found on it."""
+
+    kind: ListedKind
+    id: int
+    question_id: int
+    variant_id: int | None
+    """The reasoning that an answer stands under; None for a reasoning."""
+    content_hash: str
+    source: str
+    flags: frozenset[str]
+
+
+def text_keys(session: Session, filter: TextFilter) -> list[TextKey]:
+    """Return all texts of one kind that fit ``filter``, oldest first; ``filter.kind`` is needed."""
+    kind = filter.kind
+    assert kind is not None
+    table = TABLES[kind]
+    wanted = _matching(session, filter, kind).order_by(None).subquery()
+    flagged = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
+    flags: defaultdict[int, set[str]] = defaultdict(set)
+    named = select(flagged, CheckFlag.name).join(wanted, wanted.c.id == flagged)
+    for flagged_id, name in session.execute(named):
+        assert flagged_id is not None
+        flags[flagged_id].add(name)
+    variant_id = Answer.variant_id if kind == "answer" else literal(None)
+    rows = session.execute(
+        select(table.id, table.question_id, variant_id, table.content_hash, table.source)
+        .join(wanted, wanted.c.id == table.id)
+        .order_by(table.id)
+    )
+    return [
+        TextKey(
+            kind=kind,
+            id=text_id,
+            question_id=question_id,
+            variant_id=given,
+            content_hash=content_hash,
+            source=source,
+            flags=frozenset(flags[text_id]),
+        )
+        for text_id, question_id, given, content_hash, source in rows
+    ]
 
 
 def list_texts(

@@ -1,0 +1,224 @@
+"""Dealing: one item of a queue at a time is laid before a rater, as a card.
+
+A card is dealt by writing its rater's state as ``draft`` with the card's id and the order in which
+it is shown, so that a reload shows the same card, and a press that names another card is stale.
+"""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from db.queues import ItemRow, NewItem, QueueRow, item_row, item_values
+from db.tables import QueueItem, QueueItemState, ReasoningVariant, utc_now
+
+ItemState = Literal["submitted", "skipped", "discarded"]
+
+ABANDONED_AFTER = timedelta(minutes=30)
+"""A card that lay open for longer no longer keeps other raters from its item."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """An item as it lies before one rater."""
+
+    id: str
+    """Unique; a press must name it."""
+    item: ItemRow
+    swapped: bool
+    """The other target stands on the left."""
+    sampler: str
+    dealt_at: datetime
+    draft: dict[str, Any]
+    """What the rater has entered so far."""
+
+
+def open_card(session: Session, queue_id: int, rater_id: int) -> Card | None:
+    """Return the card that lies before ``rater_id``; None where none is dealt."""
+    row = session.execute(
+        select(QueueItem, QueueItemState)
+        .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
+        .where(
+            QueueItem.queue_id == queue_id,
+            QueueItemState.rater_id == rater_id,
+            QueueItemState.state == "draft",
+        )
+        .order_by(QueueItemState.updated_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return _card(row.QueueItem, row.QueueItemState) if row else None
+
+
+def deal(
+    session: Session, item: ItemRow, rater_id: int, *, card_id: str, swapped: bool, sampler: str
+) -> Card:
+    """Lay ``item`` before ``rater_id`` and return it as a card; the caller's write makes it so."""
+    now = utc_now()
+    state = session.get(QueueItemState, (item.id, rater_id))
+    if state is None:
+        state = QueueItemState(item_id=item.id, rater_id=rater_id)
+        session.add(state)
+    state.state, state.updated_at = "draft", now
+    state.draft = {
+        "card": card_id,
+        "swapped": swapped,
+        "sampler": sampler,
+        "dealt_at": now.isoformat(),
+        "entered": {},
+    }
+    session.flush()
+    return Card(id=card_id, item=item, swapped=swapped, sampler=sampler, dealt_at=now, draft={})
+
+
+def keep_draft(session: Session, card: Card, rater_id: int, entered: dict[str, Any]) -> None:
+    """Keep what a rater has entered on a card, so that a reload brings it back."""
+    state = session.get_one(QueueItemState, (card.item.id, rater_id))
+    if state.state == "draft" and state.draft and state.draft["card"] == card.id:
+        state.draft = {**state.draft, "entered": entered}
+
+
+def close_card(session: Session, card: Card, rater_id: int, state: ItemState) -> None:
+    """Take a card off the table: rated, skipped, or put aside for good."""
+    row = session.get_one(QueueItemState, (card.item.id, rater_id))
+    row.state, row.draft, row.updated_at = state, None, utc_now()
+    session.flush()
+
+
+def last_closed(session: Session, queue_id: int, rater_id: int) -> ItemRow | None:
+    """Return the item whose card ``rater_id`` closed last; None where there is none."""
+    item = session.scalar(
+        select(QueueItem)
+        .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
+        .where(
+            QueueItem.queue_id == queue_id,
+            QueueItemState.rater_id == rater_id,
+            QueueItemState.state != "draft",
+            QueueItemState.state != "pending",
+        )
+        .order_by(QueueItemState.updated_at.desc())
+        .limit(1)
+    )
+    return item_row(item) if item else None
+
+
+def put_back(session: Session, item_id: int, rater_id: int) -> None:
+    """Make an item as good as never dealt to ``rater_id``."""
+    session.delete(session.get_one(QueueItemState, (item_id, rater_id)))
+    session.flush()
+
+
+def candidates(session: Session, queue: QueueRow, rater_id: int, limit: int) -> list[ItemRow]:
+    """Return up to ``limit`` items that may be dealt to ``rater_id`` next, from a random place on.
+
+    Left out are items that this rater has met, that enough raters have or had before them, and
+    those with a text of the rater's own hand: who wrote a text does not rate it blind.
+    """
+    start = random.randrange(max(1, queue.n_items))
+    query = _dealable(queue, rater_id).order_by(QueueItem.position).limit(limit)
+    found = list(session.scalars(query.where(QueueItem.position >= start)))
+    if len(found) < limit:
+        before = query.where(QueueItem.position < start).limit(limit - len(found))
+        found += session.scalars(before)
+    return [item_row(item) for item in found]
+
+
+def add_repeat(session: Session, original: ItemRow) -> ItemRow:
+    """Add a hidden repeat of ``original`` to its queue and return it."""
+    position = session.scalar(
+        select(func.max(QueueItem.position)).where(QueueItem.queue_id == original.queue_id)
+    )
+    values = item_values(
+        original.queue_id,
+        (position or 0) + 1,
+        NewItem(target=original.target, other=original.other),
+    )
+    item = QueueItem(**values, repeat_of_id=original.id)
+    session.add(item)
+    session.flush()
+    return item_row(item)
+
+
+def repeatable(
+    session: Session, queue_id: int, rater_id: int, *, after: int, limit: int
+) -> list[ItemRow]:
+    """Return items that ``rater_id`` rated at least ``after`` cards ago and has met only once."""
+    repeat = aliased(QueueItem)
+    met_again = exists().where(
+        repeat.repeat_of_id == QueueItem.id,
+        QueueItemState.item_id == repeat.id,
+        QueueItemState.rater_id == rater_id,
+    )
+    query = (
+        select(QueueItem)
+        .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
+        .where(
+            QueueItem.queue_id == queue_id,
+            QueueItem.repeat_of_id.is_(None),
+            QueueItemState.rater_id == rater_id,
+            QueueItemState.state == "submitted",
+            ~met_again.correlate(QueueItem),
+        )
+        .order_by(QueueItemState.updated_at.desc())
+        .offset(after)
+        .limit(limit)
+    )
+    return [item_row(item) for item in session.scalars(query)]
+
+
+def count_dealt(session: Session, queue_id: int, rater_id: int) -> tuple[int, int]:
+    """Return how many originals and how many hidden repeats ``rater_id`` has rated."""
+    row = session.execute(
+        select(
+            func.count().filter(QueueItem.repeat_of_id.is_(None)),
+            func.count().filter(QueueItem.repeat_of_id.is_not(None)),
+        )
+        .select_from(QueueItemState)
+        .join(QueueItem, QueueItem.id == QueueItemState.item_id)
+        .where(
+            QueueItem.queue_id == queue_id,
+            QueueItemState.rater_id == rater_id,
+            QueueItemState.state == "submitted",
+        )
+    ).one()
+    return row[0], row[1]
+
+
+def _dealable(queue: QueueRow, rater_id: int) -> Select[QueueItem]:
+    own, others = aliased(QueueItemState), aliased(QueueItemState)
+    taken = (
+        select(func.count())
+        .where(
+            others.item_id == QueueItem.id,
+            or_(
+                others.state == "submitted",
+                (others.state == "draft") & (others.updated_at > utc_now() - ABANDONED_AFTER),
+            ),
+        )
+        .scalar_subquery()
+    )
+    own_hand = exists().where(
+        ReasoningVariant.id.in_((QueueItem.variant_id, QueueItem.other_variant_id)),
+        ReasoningVariant.author_id == rater_id,
+    )
+    return select(QueueItem).where(
+        QueueItem.queue_id == queue.id,
+        QueueItem.repeat_of_id.is_(None),
+        ~exists().where(own.item_id == QueueItem.id, own.rater_id == rater_id),
+        taken < queue.overlap,
+        ~own_hand,
+    )
+
+
+def _card(item: QueueItem, state: QueueItemState) -> Card:
+    draft = state.draft or {}
+    return Card(
+        id=draft["card"],
+        item=item_row(item),
+        swapped=draft["swapped"],
+        sampler=draft["sampler"],
+        dealt_at=datetime.fromisoformat(draft["dealt_at"]),
+        draft=draft.get("entered", {}),
+    )

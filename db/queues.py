@@ -1,0 +1,190 @@
+"""Queues of things to rate: made once, listed, and how far each rater is."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.ratings import Scope, Target
+from db.tables import QueueItem, QueueItemState, RatingQueue
+
+Way = Literal["pair", "single", "table"]
+N_ITEMS = "items"
+"""Key of a queue's spec: how many items it was made with; hidden repeats come on top."""
+_INSERT_CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """One thing to rate, or two to compare."""
+
+    target: Target
+    other: Target | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """One queue."""
+
+    id: int
+    name: str
+    way: Way
+    scope: Scope
+    spec: dict[str, Any]
+    overlap: int
+    n_items: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRow:
+    """One item of a queue."""
+
+    id: int
+    queue_id: int
+    target: Target
+    other: Target | None
+    repeat_of_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueProgress:
+    """How far one rater is in a queue."""
+
+    submitted: int
+    skipped: int
+    discarded: int
+    total: int
+    """Items of the queue, hidden repeats not counted."""
+
+
+def create_queue(
+    session: Session,
+    *,
+    name: str,
+    way: Way,
+    scope: Scope,
+    spec: dict[str, Any],
+    items: Iterable[NewItem],
+    overlap: int = 1,
+) -> int:
+    """Store a queue with its items in a random order; return its id.
+
+    Raises:
+        UsageError: There is nothing to rate, or no rater for an item.
+    """
+    items = list(items)
+    if not items:
+        raise UsageError("Nothing to rate is left; choose other texts or fewer exclusions.")
+    if overlap < 1:
+        raise UsageError(f"overlap is {overlap}; an item needs at least one rater.")
+    random.SystemRandom().shuffle(items)
+    spec = {**spec, N_ITEMS: len(items)}
+    queue = RatingQueue(name=name, way=way, scope=scope, spec=spec, overlap=overlap)
+    session.add(queue)
+    session.flush()
+    rows = [item_values(queue.id, position, item) for position, item in enumerate(items)]
+    for start in range(0, len(rows), _INSERT_CHUNK):
+        session.execute(insert(QueueItem), rows[start : start + _INSERT_CHUNK])
+    return queue.id
+
+
+def list_queues(session: Session) -> list[QueueRow]:
+    """Return all queues, newest first."""
+    return [
+        _queue_row(row)
+        for row in session.scalars(select(RatingQueue).order_by(RatingQueue.id.desc()))
+    ]
+
+
+def get_queue(session: Session, queue_id: int) -> QueueRow:
+    """Return one queue.
+
+    Raises:
+        UsageError: There is none with this id.
+    """
+    row = session.get(RatingQueue, queue_id)
+    if row is None:
+        raise UsageError(f"There is no queue {queue_id}; `q2q rate queue` lists them all.")
+    return _queue_row(row)
+
+
+def queue_progress(session: Session, queue_id: int, rater_id: int) -> QueueProgress:
+    """Return how far ``rater_id`` is; hidden repeats are not counted."""
+    counts = {
+        state: n
+        for state, n in session.execute(
+            select(QueueItemState.state, func.count())
+            .join(QueueItem, QueueItem.id == QueueItemState.item_id)
+            .where(
+                QueueItem.queue_id == queue_id,
+                QueueItem.repeat_of_id.is_(None),
+                QueueItemState.rater_id == rater_id,
+            )
+            .group_by(QueueItemState.state)
+        )
+    }
+    return QueueProgress(
+        submitted=counts.get("submitted", 0),
+        skipped=counts.get("skipped", 0),
+        discarded=counts.get("discarded", 0),
+        total=get_queue(session, queue_id).n_items,
+    )
+
+
+def get_items(session: Session, item_ids: Sequence[int]) -> list[ItemRow]:
+    """Return items by id."""
+    rows = session.scalars(select(QueueItem).where(QueueItem.id.in_(item_ids)))
+    return [item_row(row) for row in rows]
+
+
+def _queue_row(queue: RatingQueue) -> QueueRow:
+    return QueueRow(
+        id=queue.id,
+        name=queue.name,
+        way=queue.way,  # type: ignore[arg-type]
+        scope=queue.scope,  # type: ignore[arg-type]
+        spec=queue.spec,
+        overlap=queue.overlap,
+        n_items=queue.spec[N_ITEMS],
+        created_at=queue.created_at,
+    )
+
+
+def item_values(queue_id: int, position: int, item: NewItem) -> dict[str, Any]:
+    """Return the columns of a new item."""
+    other = item.other
+    return {
+        "queue_id": queue_id,
+        "position": position,
+        "question_id": item.target.question_id,
+        "variant_id": item.target.variant_id,
+        "answer_id": item.target.answer_id,
+        "other_variant_id": other.variant_id if other else None,
+        "other_answer_id": other.answer_id if other else None,
+    }
+
+
+def item_row(item: QueueItem) -> ItemRow:
+    """Return an item as a row."""
+    other = None
+    if item.other_variant_id is not None or item.other_answer_id is not None:
+        other = Target(
+            question_id=item.question_id,
+            variant_id=item.other_variant_id,
+            answer_id=item.other_answer_id,
+        )
+    return ItemRow(
+        id=item.id,
+        queue_id=item.queue_id,
+        target=Target(
+            question_id=item.question_id, variant_id=item.variant_id, answer_id=item.answer_id
+        ),
+        other=other,
+        repeat_of_id=item.repeat_of_id,
+    )

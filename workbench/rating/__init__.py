@@ -1,0 +1,1 @@
+"""Rating: queues are built, cards are dealt, presses become facts. No drawing."""

@@ -1,0 +1,96 @@
+"""The axes of a rating, built in or a user's own; the store keeps how each was worded."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.ratings import FLAG, OK, PREFERENCE, TAG, Scope
+from db.tables import RatingAxis
+
+BUILT_IN = Path(__file__).with_name("axes.yaml")
+LOWEST, HIGHEST = 1, 5
+RESERVED = (PREFERENCE, OK, TAG, FLAG)
+
+Worded = dict[Annotated[str, Field(pattern="^(en|ja)$")], Annotated[str, Field(max_length=80)]]
+
+
+class Axis(BaseModel):
+    """A scale from ``LOWEST`` to ``HIGHEST`` with a name for people and one for each end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]{0,39}$")
+    label: Worded = Field(min_length=1)
+    low: Worded = Field(default_factory=dict)
+    high: Worded = Field(default_factory=dict)
+
+    def said(self, what: Worded, language: str) -> str:
+        """Return ``what`` in ``language``, or in the first language that it has."""
+        return what.get(language) or next(iter(what.values()), "")
+
+
+Axes = dict[Scope, list[Axis]]
+_FILE: TypeAdapter[Axes] = TypeAdapter(Axes)
+
+
+def load_axes(home: Path) -> Axes:
+    """Return the axes of every scope: the built-in ones, then those of ``home/axes.yaml``.
+
+    A whole is rated on the axes of an answer where it has none of its own.
+
+    Raises:
+        UsageError: The file is not what it should be; the sentence names the place.
+    """
+    axes: dict[Scope, dict[str, Axis]] = {
+        scope: {axis.name: axis for axis in given} for scope, given in _built_in().items()
+    }
+    own = home / "axes.yaml"
+    if own.exists():
+        for scope, given in _read(own).items():
+            axes.setdefault(scope, {}).update({axis.name: axis for axis in given})
+    axes.setdefault("whole", axes["answer"])
+    return {scope: list(named.values()) for scope, named in axes.items()}
+
+
+def store_axes(session: Session, scope: Scope, axes: Sequence[Axis]) -> None:
+    """Keep how the axes of ``scope`` are worded, beside the ratings that use them."""
+    known = {
+        row.name: row
+        for row in session.scalars(select(RatingAxis).where(RatingAxis.scope == scope))
+    }
+    for position, axis in enumerate(axes):
+        definition = axis.model_dump(exclude={"name"})
+        if axis.name not in known:
+            session.add(
+                RatingAxis(scope=scope, name=axis.name, definition=definition, position=position)
+            )
+        elif known[axis.name].definition != definition:
+            known[axis.name].definition = definition
+
+
+@cache
+def _built_in() -> Axes:
+    return _read(BUILT_IN)
+
+
+def _read(path: Path) -> Axes:
+    try:
+        axes = _FILE.validate_python(yaml.safe_load(path.read_text("utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not readable YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(str(step) for step in wrong["loc"])
+        raise UsageError(f"{path}, {place}: {wrong['msg']}.") from None
+    for scope, given in axes.items():
+        for axis in given:
+            if axis.name in RESERVED:
+                raise UsageError(f"{path}, {scope}: {axis.name!r} is reserved; rename the axis.")
+    return axes

@@ -1,0 +1,206 @@
+"""What a rater does with the card on the desk: say, skip, put aside, take back.
+
+Every press names its card. A press that names another card than the one that lies there came from
+an older page or came twice, and changes nothing. A press and the next card are one transaction.
+"""
+
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from db.database import Database
+from db.dealing import (
+    Card,
+    ItemState,
+    add_repeat,
+    close_card,
+    count_dealt,
+    deal,
+    last_closed,
+    open_card,
+    put_back,
+    repeatable,
+)
+from db.queues import ItemRow, QueueRow
+from db.ratings import (
+    FLAG,
+    PREFERENCE,
+    TAG,
+    NewRating,
+    Outcome,
+    add_ratings,
+    item_ratings,
+    standing,
+    undo_ratings,
+)
+from db.tables import Rating, utc_now
+from workbench.rating.sampling import SAMPLERS, Sampler, choose
+
+REPEAT_SHARE = 0.1
+"""Hidden repeats for each original: how a rater agrees with oneself."""
+REPEAT_AFTER = 6
+"""Cards between an original and its repeat at least."""
+GLANCE_S = 0.15
+"""A press sooner after the card was dealt was meant for the card before."""
+MAX_SECONDS = 600.0
+"""Longer than this on one card was a break."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a rater says about a card."""
+
+    outcome: Outcome | None = None
+    """Of a comparison: the target, the other one, a tie, or both bad, whatever stood left."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Axis → value; ``ok`` → 1 or 0."""
+    tags: tuple[str, ...] = ()
+    flag: str | None = None
+    note: str | None = None
+    answer_seen: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was said."""
+        return not (self.outcome or self.values or self.tags or self.flag)
+
+
+def look(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
+    """Return the card that lies before a rater, dealing one if none does; None: all is rated."""
+    with database.read() as session:
+        if card := open_card(session, queue.id, rater_id):
+            return card
+    with database.write() as session:
+        return open_card(session, queue.id, rater_id) or _deal_next(session, queue, rater_id)
+
+
+def say(
+    database: Database, queue: QueueRow, rater_id: int, card_id: str, verdict: Verdict
+) -> Card | None:
+    """Store a verdict on the card called ``card_id``; return the card that lies there now."""
+    return _close(database, queue, rater_id, card_id, "submitted", verdict)
+
+
+def pass_over(
+    database: Database, queue: QueueRow, rater_id: int, card_id: str, *, for_good: bool = False
+) -> Card | None:
+    """Skip the card called ``card_id``, or put it aside for good; return the next one."""
+    return _close(database, queue, rater_id, card_id, "discarded" if for_good else "skipped", None)
+
+
+def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
+    """Take back what the rater did last in this queue and lay that card down again.
+
+    Works again and again, back to the first card, also after a reload. None: nothing to take back.
+    """
+    with database.write() as session:
+        last = last_closed(session, queue.id, rater_id)
+        if last is None:
+            return None
+        if open_now := open_card(session, queue.id, rater_id):
+            put_back(session, open_now.item.id, rater_id)
+        said = item_ratings(session, rater_id, last.id)
+        first = session.get_one(Rating, said[0]) if said else None
+        undo_ratings(session, said)
+        sampler = (first.sampler if first else None) or queue.spec.get("sampler", SAMPLERS[0])
+        return _lay(session, last, rater_id, sampler, first.swapped if first else None)
+
+
+def _close(
+    database: Database,
+    queue: QueueRow,
+    rater_id: int,
+    card_id: str,
+    state: ItemState,
+    verdict: Verdict | None,
+) -> Card | None:
+    with database.write() as session:
+        card = open_card(session, queue.id, rater_id)
+        if card is None:
+            return _deal_next(session, queue, rater_id)
+        seconds = (utc_now() - card.dealt_at).total_seconds()
+        if card.id != card_id or seconds < GLANCE_S:
+            return card
+        if verdict is not None:
+            if verdict.is_empty:
+                return card
+            add_ratings(session, _facts(queue, rater_id, card, verdict, seconds))
+        close_card(session, card, rater_id, state)
+        return _deal_next(session, queue, rater_id)
+
+
+def _facts(
+    queue: QueueRow, rater_id: int, card: Card, verdict: Verdict, seconds: float
+) -> list[NewRating]:
+    """Return a row for each thing said; the first carries the card's own id."""
+
+    def fact(axis: str, number: int, **said: object) -> NewRating:
+        return NewRating(
+            rater_id=rater_id,
+            scope=queue.scope,
+            target=card.item.target,
+            axis=axis,
+            blind=True,
+            swapped=card.swapped if card.item.other else None,
+            answer_seen=verdict.answer_seen or queue.scope != "reasoning",
+            sampler=card.sampler,
+            seconds=round(min(seconds, MAX_SECONDS), 3),
+            queue_item_id=card.item.id,
+            card_id=card.id if number == 0 else f"{card.id}/{number}",
+            note=verdict.note,
+            **said,  # type: ignore[arg-type]
+        )
+
+    said: list[tuple[str, dict[str, object]]] = []
+    if verdict.outcome:
+        said.append((PREFERENCE, {"outcome": verdict.outcome, "other": card.item.other}))
+    said += [(axis, {"value": float(value)}) for axis, value in verdict.values.items()]
+    said += [(TAG, {"label": tag}) for tag in verdict.tags]
+    if verdict.flag:
+        said.append((FLAG, {"label": verdict.flag}))
+    return [fact(axis, number, **words) for number, (axis, words) in enumerate(said)]
+
+
+def _deal_next(session: Session, queue: QueueRow, rater_id: int) -> Card | None:
+    if original := _due_repeat(session, queue, rater_id):
+        shown = session.scalar(
+            standing()
+            .where(Rating.rater_id == rater_id, Rating.queue_item_id == original.id)
+            .with_only_columns(Rating.swapped)
+            .limit(1)
+        )
+        return _lay(session, add_repeat(session, original), rater_id, "repeat", not shown)
+    sampler: Sampler = queue.spec.get("sampler", SAMPLERS[0])
+    item = choose(session, queue, rater_id, sampler)
+    return _lay(session, item, rater_id, sampler) if item else None
+
+
+def _lay(
+    session: Session, item: ItemRow, rater_id: int, sampler: str, swapped: bool | None = None
+) -> Card:
+    if swapped is None:
+        swapped = random.random() < 0.5
+    return deal(
+        session,
+        item,
+        rater_id,
+        card_id=uuid.uuid4().hex,
+        swapped=swapped and item.other is not None,
+        sampler=sampler,
+    )
+
+
+def _due_repeat(session: Session, queue: QueueRow, rater_id: int) -> ItemRow | None:
+    """Return the item that is shown again now, if one is due."""
+    share = float(queue.spec.get("repeat_share", REPEAT_SHARE))
+    if queue.way != "pair" or share <= 0:
+        return None
+    originals, repeats = count_dealt(session, queue.id, rater_id)
+    # Due at a random moment around the share, so that nobody can count the cards.
+    if repeats + 1 > share * originals or random.random() < 0.5:
+        return None
+    found = repeatable(session, queue.id, rater_id, after=REPEAT_AFTER, limit=20)
+    return random.choice(found) if found else None
