@@ -116,19 +116,17 @@ def get_queue(session: Session, queue_id: int) -> QueueRow:
 
 def queue_progress(session: Session, queue_id: int, rater_id: int) -> QueueProgress:
     """Return how far ``rater_id`` is; hidden repeats are not counted."""
-    counts = {
-        state: n
-        for state, n in session.execute(
-            select(QueueItemState.state, func.count())
-            .join(QueueItem, QueueItem.id == QueueItemState.item_id)
-            .where(
-                QueueItem.queue_id == queue_id,
-                QueueItem.repeat_of_id.is_(None),
-                QueueItemState.rater_id == rater_id,
-            )
-            .group_by(QueueItemState.state)
+    by_state = (
+        select(QueueItemState.state, func.count())
+        .join(QueueItem, QueueItem.id == QueueItemState.item_id)
+        .where(
+            QueueItem.queue_id == queue_id,
+            QueueItem.repeat_of_id.is_(None),
+            QueueItemState.rater_id == rater_id,
         )
-    }
+        .group_by(QueueItemState.state)
+    )
+    counts = dict(session.execute(by_state).all())
     return QueueProgress(
         submitted=counts.get("submitted", 0),
         skipped=counts.get("skipped", 0),

@@ -34,6 +34,12 @@ page = st.navigation(
             icon=":material/grid_view:",
             url_path="sweeps",
         ),
+        st.Page(
+            "app_pages/rating.py",
+            title=t("nav.rating"),
+            icon=":material/star:",
+            url_path="rating",
+        ),
     ]
 )
 with st.sidebar:

@@ -84,11 +84,15 @@ def say(
     return _close(database, queue, rater_id, card_id, "submitted", verdict)
 
 
-def pass_over(
-    database: Database, queue: QueueRow, rater_id: int, card_id: str, *, for_good: bool = False
-) -> Card | None:
-    """Skip the card called ``card_id``, or put it aside for good; return the next one."""
-    return _close(database, queue, rater_id, card_id, "discarded" if for_good else "skipped", None)
+def pass_over(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
+    """Skip the card called ``card_id``; return the next one."""
+    return _close(database, queue, rater_id, card_id, "skipped", None)
+
+
+def flag(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
+    """Put the card called ``card_id`` aside because something is wrong with it; return the next."""
+    verdict = Verdict(flag="problem")
+    return _close(database, queue, rater_id, card_id, "discarded", verdict)
 
 
 def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:

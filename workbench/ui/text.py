@@ -39,6 +39,14 @@ def escaped(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", one_line(text, 400))
 
 
+def escaped_lines(text: str) -> str:
+    """Return all of ``text`` so that Markdown shows it letter by letter, its lines kept."""
+    kept = "".join(
+        c if c == "\n" or unicodedata.category(c) not in _INVISIBLE else " " for c in text
+    )
+    return _MARKDOWN.sub(r"\\\1", kept)
+
+
 def show_text(text: str, *, scroll: bool = True, most: int = MOST_CHARACTERS) -> None:
     """Draw ``text`` plainly, its lines kept; a long one scrolls in a box of its own."""
     if not text.strip():

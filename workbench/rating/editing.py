@@ -1,0 +1,213 @@
+"""A person changes a reasoning, and the model answers anew from it.
+
+An edit never touches the text that it began from: it is a reasoning of its own with an author and a
+parent. New answers are a small sweep in the interactive lane, sampled like the answers that stand
+under the parent, so that what differs is the reasoning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.database import Database
+from db.errors import UsageError
+from db.identity import text_hash
+from db.jobs import INTERACTIVE_PRIORITY, JobRow, enqueue, recent_jobs
+from db.questions import get_question
+from db.search import index_texts
+from db.sweeps import set_state
+from db.tables import Answer, ReasoningVariant, VariantParent
+from db.text_rows import TextRow, read_texts
+from serving.checks import CheckContext, check_reasoning
+from serving.checks.boilerplate import NewText, note_sentences
+from serving.checks.store import TextFinding, store_findings
+from serving.engines.sampling import SamplingParameters
+from serving.formats.registry import Registry
+from serving.sweeps.plan import plan_sweep, save_sweep
+from serving.sweeps.spec import SweepSpec, parse_spec
+
+MAX_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How a text was written, and how the next ones like it are."""
+
+    model: str
+    prompt_format: str
+    role: str
+    sampling: SamplingParameters
+
+
+def save_reasoning(
+    session: Session,
+    question_id: int,
+    text: str,
+    rater_id: int,
+    *,
+    parent_ids: Sequence[int] = (),
+    note: str | None = None,
+) -> int:
+    """Store a reasoning that a person wrote, or made from ``parent_ids``; return its id.
+
+    The same words by the same person from the same parents are stored once.
+
+    Raises:
+        UsageError: It has no words, is far too long, or changes nothing.
+    """
+    text = text.replace("\r\n", "\n").strip()
+    if not text:
+        raise UsageError("The reasoning is empty; write at least one word.")
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"The reasoning has {len(text):,} characters; {MAX_CHARACTERS:,} fit.")
+    content_hash = text_hash(text)
+    parents = list(parent_ids)
+    rows = session.scalars(select(ReasoningVariant).where(ReasoningVariant.id.in_(parents))).all()
+    if len(rows) < len(parents) or any(row.question_id != question_id for row in rows):
+        raise UsageError("A reasoning is made from reasonings of the same question.")
+    if any(row.content_hash == content_hash for row in rows):
+        raise UsageError("Nothing was changed; change at least one word.")
+    for known in session.scalars(
+        select(ReasoningVariant).where(
+            ReasoningVariant.question_id == question_id,
+            ReasoningVariant.content_hash == content_hash,
+            ReasoningVariant.author_id == rater_id,
+        )
+    ):
+        if _parents(session, known.id) == parents:
+            return known.id
+    variant = ReasoningVariant(
+        question_id=question_id,
+        text=text,
+        source="edited" if parents else "human",
+        content_hash=content_hash,
+        author_id=rater_id,
+        note=note,
+    )
+    session.add(variant)
+    session.flush()
+    session.add_all(
+        VariantParent(variant_id=variant.id, parent_id=parent_id, position=position)
+        for position, parent_id in enumerate(parents)
+    )
+    _check(session, variant)
+    return variant.id
+
+
+def answer_again(database: Database, registry: Registry, variant_id: int, n: int) -> int:
+    """Queue ``n`` more answers from a reasoning, before all other work; return the sweep's id.
+
+    Raises:
+        UsageError: There is no such reasoning, or no model to ask.
+    """
+    with database.write() as session:
+        spec = answer_spec(session, variant_id, n)
+        sweep_id = save_sweep(session, plan_sweep(session, spec, registry))
+        set_state(session, sweep_id, "queued")
+        enqueue(
+            session,
+            "sweep",
+            sweep_id=sweep_id,
+            priority=INTERACTIVE_PRIORITY,
+            payload={"variant_id": variant_id},
+        )
+    return sweep_id
+
+
+def answer_jobs(session: Session, variant_id: int) -> list[JobRow]:
+    """Return the latest jobs that ``answer_again`` queued for a reasoning, newest first."""
+    jobs = recent_jobs(session)
+    return [job for job in jobs if job.payload.get("variant_id") == variant_id]
+
+
+def answer_spec(session: Session, variant_id: int, n: int) -> SweepSpec:
+    """Return the sweep of ``n`` more answers from a reasoning."""
+    variant = session.get(ReasoningVariant, variant_id)
+    if variant is None:
+        raise UsageError(f"There is no reasoning v{variant_id}.")
+    setting = setting_of(session, variant_id)
+    n_own = 0
+    if setting is not None:
+        ids = session.scalars(select(Answer.id).where(Answer.variant_id == variant_id)).all()
+        own = read_texts(session, "answer", ids).values()
+        n_own = sum(_setting(row) == setting for row in own if row.model)
+    mapping: dict[str, object] = {
+        "name": f"v{variant_id}",
+        "questions": {"ids": [variant.question_id]},
+        "modes": ["supplied"],
+        "reasonings": {"ids": [variant_id]},
+        "answers": n_own + n,
+    }
+    if setting is not None:
+        mapping |= {
+            "models": [setting.model],
+            "formats": [setting.prompt_format],
+            "answer_sampling": [setting.sampling.model_dump()],
+        }
+        if setting.role != get_question(session, variant.question_id).role:
+            mapping["roles"] = [setting.role]
+    return parse_spec(mapping)
+
+
+def setting_of(session: Session, variant_id: int) -> Setting | None:
+    """Return how a reasoning's answers are written: as its own, else as those of its parents.
+
+    None where neither has an answer of a model.
+    """
+    line = [variant_id]
+    for one in line:
+        ids = session.scalars(
+            select(Answer.id)
+            .where(Answer.variant_id == one, Answer.generation_id.is_not(None))
+            .order_by(Answer.id.desc())
+            .limit(1)
+        ).all()
+        for row in read_texts(session, "answer", ids).values():
+            return _setting(row)
+        line += [parent for parent in _parents(session, one) if parent not in line]
+    return None
+
+
+def _setting(row: TextRow) -> Setting:
+    assert row.model is not None
+    assert row.prompt_format is not None
+    known = {
+        key: value
+        for key, value in (row.sampling or {}).items()
+        if key in SamplingParameters.model_fields and key != "seed"
+    }
+    return Setting(
+        model=row.model,
+        prompt_format=row.prompt_format,
+        role=row.role,
+        sampling=SamplingParameters.model_validate(known),
+    )
+
+
+def _parents(session: Session, variant_id: int) -> list[int]:
+    return list(
+        session.scalars(
+            select(VariantParent.parent_id)
+            .where(VariantParent.variant_id == variant_id)
+            .order_by(VariantParent.position)
+        )
+    )
+
+
+def _check(session: Session, variant: ReasoningVariant) -> None:
+    """Make the text findable and run the checks on it, as on every reasoning."""
+    question = get_question(session, variant.question_id)
+    context = CheckContext(
+        question=question.text,
+        context=question.context,
+        reference_answer=question.reference_answer,
+        role=question.role,
+        language=question.language,
+    )
+    index_texts(session, "variant", [(variant.id, variant.text)])
+    findings = check_reasoning(variant.text, context)
+    store_findings(session, [TextFinding(variant_id=variant.id, finding=f) for f in findings])
+    text = NewText(question_id=variant.question_id, text=variant.text, variant_id=variant.id)
+    store_findings(session, note_sentences(session, [text]))
