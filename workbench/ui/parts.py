@@ -78,6 +78,26 @@ def figures(key: str, pairs: Sequence[tuple[str, int | str, str]]) -> None:
             st.metric(name, shown, help=meaning, border=True)
 
 
+def focus(key: str) -> None:
+    """Put the cursor at the end of the text area called ``key``, so that one can type at once."""
+    assert key.isidentifier()
+    # The script may run before the field is drawn: it looks again for two seconds.
+    st.html(
+        f"""<script>
+        (function seek(tries) {{
+            const field = document.querySelector(".st-key-{key} textarea");
+            if (field) {{
+                field.focus();
+                field.setSelectionRange(field.value.length, field.value.length);
+            }} else if (tries) {{
+                setTimeout(seek, 50, tries - 1);
+            }}
+        }})(40);
+        </script>""",
+        unsafe_allow_javascript=True,
+    )
+
+
 def back_link(label: str, on_click: Callable[[], None]) -> None:
     """Draw the way back to the list; Esc is its key."""
     st.button(

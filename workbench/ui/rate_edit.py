@@ -13,13 +13,14 @@ from workbench.rating.desk import look
 from workbench.rating.editing import answer_again, answer_jobs, save_reasoning
 from workbench.ui import url
 from workbench.ui.i18n import t
-from workbench.ui.parts import back_link, card, check_badges, empty_state, heading
+from workbench.ui.parts import back_link, card, check_badges, empty_state, focus, heading
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, show_text
 from workbench.ui.word_diff import show_diff
 
 NOTHING = "new"
 """Value of ``?edit=`` for a reasoning written from nothing."""
+FIELD = "edited_text"
 POLL_S = 0.7
 N_ANSWERS = 3
 MOST_ANSWERS = 8
@@ -94,12 +95,14 @@ def _draw_form(before: list[VariantCard], rater_id: int, question_id: int) -> No
             height=260,
             placeholder=t("rate.write_placeholder"),
             help=t("rate.after_help"),
+            key=FIELD,
         )
         note = st.text_input(t("rate.note"), placeholder=t("rate.note_placeholder"))
         n = st.number_input(t("rate.n_answers"), 0, MOST_ANSWERS, N_ANSWERS)
         pressed = st.form_submit_button(
             t("rate.save"), type="primary", icon=":material/send:", width="stretch"
         )
+    focus(FIELD)
     if pressed:
         _save(text or "", note or "", int(n), before, rater_id, question_id)
 
