@@ -1,21 +1,14 @@
 """Rows of the store as lines and tables for other programs."""
 
-import csv
-import io
 import json
-import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from sqlalchemy import text
 
 from db.database import Database
-from db.errors import UsageError
 from db.questions import QuestionFilter, QuestionRow, get_question, question_ids
-
-Row = dict[str, Any]
+from workbench.cli.writing import Columns, Row, write_rows
 
 
 def question_lines(database: Database, wanted: QuestionFilter) -> Iterator[str]:
@@ -46,20 +39,7 @@ def export_sweep(database: Database, sweep_id: int, kind: str, target: Path | No
     Raises:
         UsageError: There is no such kind of file, or the target cannot be written.
     """
-    writers = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}
-    if kind not in writers:
-        raise UsageError(f"There is no export as {kind!r}; choose one of {', '.join(writers)}.")
-    if target is None:
-        if kind == "parquet":
-            raise UsageError("Parquet needs a file: add --to texts.parquet.")
-        return writers[kind](sys.stdout.buffer, _sweep_rows(database, sweep_id))
-    try:
-        with target.open("xb") as file:
-            return writers[kind](file, _sweep_rows(database, sweep_id))
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written ({error.strerror}); give another file."
-        ) from error
+    return write_rows(_sweep_rows(database, sweep_id), COLUMNS, kind, target)
 
 
 def _sweep_rows(database: Database, sweep_id: int) -> Iterator[Row]:
@@ -73,59 +53,6 @@ def _sweep_rows(database: Database, sweep_id: int) -> Iterator[Row]:
                 yield dict(row)
 
 
-def _write_jsonl(file: BinaryIO, rows: Iterator[Row]) -> int:
-    n_rows = 0
-    for row in rows:
-        file.write(json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n")
-        n_rows += 1
-    return n_rows
-
-
-def _write_csv(file: BinaryIO, rows: Iterator[Row]) -> int:
-    lines = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.DictWriter(lines, COLUMNS)
-    writer.writeheader()
-    n_rows = 0
-    for row in rows:
-        writer.writerow(row)
-        n_rows += 1
-    lines.detach()
-    return n_rows
-
-
-def _write_parquet(file: BinaryIO, rows: Iterator[Row]) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    numbers = {"latency_ms", "temperature", "top_p", "min_p", *_PENALTIES}
-    whole = {
-        "question_id",
-        "variant_id",
-        "answer_id",
-        "replicate",
-        "seed",
-        "top_k",
-        "max_tokens",
-        "prompt_tokens",
-        "completion_tokens",
-    }
-    schema = pa.schema(
-        [
-            (
-                name,
-                pa.float64() if name in numbers else pa.int64() if name in whole else pa.string(),
-            )
-            for name in COLUMNS
-        ]
-    )
-    n_rows = 0
-    with pq.ParquetWriter(file, schema) as writer:
-        while batch := list(islice(rows, 1000)):
-            writer.write_table(pa.Table.from_pylist(batch, schema))
-            n_rows += len(batch)
-    return n_rows
-
-
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _FACTORS = (
     *("role", "language", "mode", "prompt_format", "model", "model_digest", "replicate", "seed"),
@@ -133,11 +60,19 @@ _FACTORS = (
     *("finish_reason", "prompt_tokens", "completion_tokens", "latency_ms", "engine_version"),
     "flags",
 )
-COLUMNS = (
-    *("kind", "question_id", "variant_id", "answer_id"),
-    *("question", "context", "reasoning", "answer"),
-    *_FACTORS,
-)
+_NUMBERS = {"latency_ms", "temperature", "top_p", "min_p", *_PENALTIES}
+_WHOLE = {
+    *("question_id", "variant_id", "answer_id", "replicate", "seed", "top_k", "max_tokens"),
+    *("prompt_tokens", "completion_tokens"),
+}
+COLUMNS: Columns = {
+    name: "number" if name in _NUMBERS else "integer" if name in _WHOLE else "text"
+    for name in (
+        *("kind", "question_id", "variant_id", "answer_id"),
+        *("question", "context", "reasoning", "answer"),
+        *_FACTORS,
+    )
+}
 """Columns of an exported sweep, in this order."""
 _SHARED = ", ".join(f"t.{name}" for name in _FACTORS)
 _REASONINGS = f"""

@@ -168,7 +168,9 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
 @app.as_command()
 def export(
     sweep: SweepId,
-    format_: Annotated[str, typer.Option("--format", help="jsonl, csv or parquet.")] = "jsonl",
+    format_: Annotated[
+        str, typer.Option("--format", help="jsonl, csv, xlsx or parquet.")
+    ] = "jsonl",
     target: Annotated[
         Path | None, typer.Option("--to", help="File to write [default: stdout].")
     ] = None,
