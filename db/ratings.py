@@ -3,13 +3,15 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Select, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
-from db.tables import Rater, Rating
+from db.generations import chunks
+from db.tables import Rater, Rating, utc_now
 
 Scope = Literal["reasoning", "answer", "whole", "question"]
 Outcome = Literal["a", "b", "tie", "both_bad"]
@@ -57,6 +59,8 @@ class NewRating:
     card_id: str
     """Unique in the store: a second press on the same card adds nothing."""
     note: str | None = None
+    created_at: datetime | None = None
+    """None: now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +100,9 @@ def list_raters(session: Session) -> list[RaterRow]:
 def add_ratings(session: Session, ratings: Iterable[NewRating]) -> list[int]:
     """Store judgements whose cards have none yet; return the ids of those that are new."""
     ratings = list(ratings)
-    cards = [rating.card_id for rating in ratings]
-    known = set(session.scalars(select(Rating.card_id).where(Rating.card_id.in_(cards))))
+    known: set[str] = set()
+    for cards in chunks([rating.card_id for rating in ratings]):
+        known.update(session.scalars(select(Rating.card_id).where(Rating.card_id.in_(cards))))
     new = {rating.card_id: rating for rating in ratings if rating.card_id not in known}
     if not new:
         return []
@@ -172,4 +177,5 @@ def _row(rating: NewRating) -> dict[str, object]:
         "queue_item_id": rating.queue_item_id,
         "card_id": rating.card_id,
         "note": rating.note,
+        "created_at": rating.created_at or utc_now(),
     }

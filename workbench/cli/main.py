@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from db.errors import Q2QError
-from workbench.cli import lineage, model, question, serve, store, sweep
+from workbench.cli import lineage, model, question, rate, serve, store, sweep
 from workbench.cli.output import say
 from workbench.cli.typer_app import CommandGroup
 
@@ -18,6 +18,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(serve.app, name="serve")
 app.add_typer(question.app, name="question")
 app.add_typer(sweep.app, name="sweep")
+app.add_typer(rate.app, name="rate")
 lineage.register(app)
 
 

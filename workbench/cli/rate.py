@@ -1,0 +1,160 @@
+"""``q2q rate``: queues of things to rate, ratings in and out. Rating itself is done in the app."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from db.errors import UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from workbench.rating.building import QueueSpec
+
+app = CommandGroup("Make queues to rate; import and export ratings.")
+
+
+@app.as_command()
+def queue(
+    name: Annotated[
+        str, typer.Option(help="Make a queue of this name; without it, list them.")
+    ] = "",
+    sweep: Annotated[int | None, typer.Option(help="Only texts of this sweep.")] = None,
+    search: Annotated[str, typer.Option(help="Only texts that hold these words.")] = "",
+    way: Annotated[str, typer.Option(help="pair or single.")] = "pair",
+    scope: Annotated[str, typer.Option(help="reasoning, answer or whole.")] = "reasoning",
+    minutes: Annotated[float | None, typer.Option(help="As many cards as fit.", min=1)] = None,
+    overlap: Annotated[int, typer.Option(help="Raters per card.", min=1)] = 1,
+    sampler: Annotated[str, typer.Option(help="informative or random.")] = "informative",
+    keep_flagged: Annotated[
+        bool, typer.Option("--keep-flagged", help="Rate texts with findings too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the rating queues, or make one.
+
+    Example:
+      q2q rate queue
+      q2q rate queue --name pilot --sweep 3 --minutes 20
+    """
+    if not name:
+        _list(as_json)
+        return
+    given: dict[str, Any] = {
+        "name": name,
+        "sweep": sweep,
+        "search": search,
+        "way": way,
+        "scope": scope,
+        "overlap": overlap,
+        "sampler": sampler,
+    }
+    if keep_flagged:
+        given["leave_out"] = ()
+    _make(_spec(given), minutes, as_json)
+
+
+def _list(as_json: bool) -> None:
+    from db.queues import list_queues
+
+    with open_home() as (_, database), database.read() as session:
+        queues = list_queues(session)
+    if as_json:
+        show_json(queues)
+        return
+    show_table(
+        [asdict(queue) for queue in queues], ("id", "name", "way", "scope", "n_items", "overlap")
+    )
+
+
+def _spec(given: dict[str, Any]) -> "QueueSpec":
+    from pydantic import ValidationError
+
+    from workbench.rating.building import QueueSpec
+
+    try:
+        return QueueSpec.model_validate(given)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"--{'-'.join(map(str, one['loc'])) or 'way'}: {one['msg']}" for one in error.errors()
+        )
+        raise UsageError(f"{wrong}.") from None
+
+
+def _make(spec: "QueueSpec", minutes: float | None, as_json: bool) -> None:
+    from workbench.rating.building import build_queue, save_queue, seconds_per_card
+
+    with open_home() as (_, database), database.write() as session:
+        if minutes is not None:
+            seconds = seconds_per_card(session, spec.way, spec.scope)
+            spec = spec.model_copy(update={"limit": max(1, round(minutes * 60 / seconds))})
+        built = build_queue(session, spec)
+        queue_id = save_queue(session, built)
+    if as_json:
+        show_json({"queue_id": queue_id, "cards": len(built.items), "left_out": built.left_out})
+        return
+    show(f"Queue {queue_id}: {len(built.items)} cards of {built.n_questions} questions.")
+    for reason, n in built.left_out.items():
+        show(f"{n} texts left out: {reason}")
+
+
+@app.as_command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL, JSON, XLSX or Parquet.")],
+    as_json: Json = False,
+) -> None:
+    """Import ratings: all of a file, or nothing where a row is wrong.
+
+    Texts are found by their words, or by id. The same file again adds nothing.
+
+    Example:
+      q2q rate import ratings.jsonl
+    """
+    from workbench.rating.exchange import import_ratings
+
+    with open_home() as (_, database):
+        done = import_ratings(database, path)
+    for problem in done.problems:
+        say(problem)
+    if as_json:
+        show_json(done)
+    elif not done.errors:
+        show(f"{done.added} added, {done.skipped} known already.")
+    if done.errors:
+        raise UsageError(f"Nothing was imported: {done.errors} rows are wrong.")
+
+
+@app.as_command()
+def export(
+    queue_id: Annotated[int | None, typer.Option("--queue", help="Only of this queue.")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="jsonl, csv, xlsx or parquet.")
+    ] = "jsonl",
+    target: Annotated[
+        Path | None, typer.Option("--to", help="File to write [default: stdout].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write all ratings that hold, each with its texts, their origin, and how it was shown.
+
+    Example:
+      q2q rate export --format csv --to ratings.csv
+    """
+    from db.queues import get_queue
+    from workbench.cli.writing import write_rows
+    from workbench.rating.exchange import COLUMNS, rating_rows
+
+    with open_home() as (_, database):
+        if queue_id is not None:
+            with database.read() as session:
+                get_queue(session, queue_id)
+        n_rows = write_rows(rating_rows(database, queue_id), COLUMNS, format_, target)
+    if target is None:
+        return
+    if as_json:
+        show_json({"file": target, "rows": n_rows})
+    else:
+        show(f"{n_rows} rows in {target}.")
