@@ -21,6 +21,7 @@ from serving.imports.readers import read_rows
 from serving.imports.reasonings import read_reasonings
 from serving.sweeps.spec import parse_spec
 from workbench.cli.main import app
+from workbench.rating.axes import load_axes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -31,6 +32,9 @@ RUN_HERE = {
     "q2q sweep plan examples/sweeps/first.yaml",
 }
 RUN_ELSEWHERE = {
+    "q2q rate queue --name pilot --minutes 20": "unit/test_rating_exchange.py",
+    "q2q rate export --format csv --to ratings.csv": "unit/test_rating_exchange.py",
+    "q2q rate import ratings.csv": "unit/test_rating_exchange.py",
     "q2q sweep run examples/sweeps/first.yaml": "integration/test_first_sweep.py",
     "q2q up": "unit/test_cli_up.py",
 }
@@ -119,6 +123,9 @@ def test_yaml_json_toml_and_python_of_a_page_are_taken(
         if "formats:\n" in block and "prompt:" in block:
             (tmp_path / "formats.yaml").write_text(block, "utf-8")
             load_definitions(tmp_path / "formats.yaml")
+        elif "label:" in block:
+            (tmp_path / "axes.yaml").write_text(block, "utf-8")
+            assert load_axes(tmp_path)
         else:
             parse_spec(yaml.safe_load(block))
     for block in blocks(page, "json"):

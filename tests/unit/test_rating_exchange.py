@@ -130,8 +130,9 @@ def test_texts_stay_texts_in_spreadsheets(rated: Database, tmp_path: Path) -> No
     assert (cell.value, cell.data_type) == ("=1+1", "s")
     q2q("rate", "export", "--format", "parquet", "--to", tmp_path / "r.parquet")
     assert pq.read_table(tmp_path / "r.parquet").num_rows == 19
-    q2q("rate", "export", "--format", "csv", "--to", tmp_path / "r.csv")
-    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as lines:
+    q2q("rate", "export", "--format", "csv", "--to", tmp_path / "ratings.csv")
+    assert "0 added, 19 known already" in q2q("rate", "import", tmp_path / "ratings.csv").stdout
+    with (tmp_path / "ratings.csv").open(encoding="utf-8", newline="") as lines:
         assert len(list(csv.DictReader(lines))) == 19
 
 
@@ -194,7 +195,7 @@ def test_ratings_made_elsewhere_need_no_card_and_count_once(
 
 
 def test_queues_are_made_and_listed_on_the_command_line(rated: Database) -> None:
-    made = q2q("rate", "queue", "--name", "pilot", "--minutes", 2, "--json")
+    made = q2q("rate", "queue", "--name", "pilot", "--minutes", 20, "--json")
     assert made.exit_code == 0, made.output
     result = json.loads(made.stdout)
     assert 1 <= result["cards"] <= 24
