@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.database import Database, open_database
+from db.database import Database, open_database, sqlite_url
 from db.errors import Q2QError, UsageError
 from db.lock import WORKER_LOCK, try_lock
 from db.schema import status, upgrade
@@ -129,7 +129,7 @@ def _check_backup(source: Path) -> str:
 
 def _upgrade_copy(part: Path, source: Path) -> bool:
     """Bring the copy of ``source`` up to date; tell whether there was anything to do."""
-    database = open_database(f"sqlite:///{part}")
+    database = open_database(sqlite_url(part))
     try:
         state = status(database)
         if not state.is_known:

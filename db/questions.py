@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.errors import UsageError
 from db.identity import question_hash
-from db.pages import Page, page_of_keys
+from db.pages import COUNT_LIMIT, Page, page_of_keys
+from db.plain_text import plain, problem_of
 from db.search import index_texts, matching
 from db.tables import Answer, Question, QuestionTag, ReasoningVariant, Tag
 
@@ -88,9 +89,12 @@ def list_questions(
     session: Session, filter: QuestionFilter, page: int = 1, page_size: int = 25
 ) -> Page[QuestionRow]:
     """Return one page of the questions that fit ``filter``, newest first."""
-    newest = _matching(session, filter).order_by(Question.created_at.desc(), Question.id.desc())
+    # Where search alone narrows the list, no page shows more hits than are counted.
+    is_search_alone = filter == QuestionFilter(search=filter.search)
+    fitting = _matching(session, filter, COUNT_LIMIT if is_search_alone else None)
+    newest = fitting.order_by(Question.created_at.desc(), Question.id.desc())
     found, total, page = page_of_keys(session, newest, page, page_size)
-    rows = _rows(session, [row.id for row in found])
+    rows = get_questions(session, [row.id for row in found])
     return Page(rows=tuple(rows), total=total, page=page, page_size=page_size)
 
 
@@ -105,7 +109,7 @@ def get_question(session: Session, question_id: int) -> QuestionRow:
     Raises:
         UsageError: There is none with this id.
     """
-    rows = _rows(session, [question_id])
+    rows = get_questions(session, [question_id])
     if not rows:
         raise UsageError(
             f"There is no question q{question_id}; `q2q question list` shows them all."
@@ -125,29 +129,34 @@ def question_facets(session: Session) -> QuestionFacets:
 
 
 def add_question(session: Session, new: NewQuestion) -> tuple[int, bool]:
-    """Store a question and make it findable; one that is there already stays as it is.
+    """Store a question and make it findable; one that is there already gains what it lacks.
+
+    Tags come together; a reference answer, category or language that it has stays as it is.
 
     Returns:
         Its id, and whether it is new.
 
     Raises:
-        UsageError: The text is empty.
+        UsageError: The text is empty, or a text cannot be stored.
     """
-    return _add(session, new)
+    return _add(session, _plain(new))
 
 
 def edit_question(session: Session, question_id: int, new: NewQuestion) -> tuple[int, bool]:
     """Store the edited form of a question as its child; the question itself never changes.
 
     Whether it is held out is inherited. An edit that changes neither text, context nor role
-    changes the details of the question itself (see ``change_details``).
+    changes the details of the question itself (see ``change_details``). One that leads to another
+    question of the store gives that question what it lacks (see ``add_question``); it keeps its
+    own origin.
 
     Returns:
         The id of the question that now has this text, and whether it is new.
 
     Raises:
-        UsageError: There is no such question, or the text is empty.
+        UsageError: There is no such question, the text is empty, or a text cannot be stored.
     """
+    new = _plain(new)
     parent = session.get(Question, question_id)
     if parent is None:
         raise UsageError(f"There is no question q{question_id}.")
@@ -198,17 +207,42 @@ def tag_questions(session: Session, question_ids: Sequence[int], tags: Iterable[
         session.execute(insert(QuestionTag), missing)
 
 
+def _plain(new: NewQuestion) -> NewQuestion:
+    """Return ``new`` with its texts as a file with them would bring them in."""
+
+    def clean(name: str, text: str) -> str:
+        problem = problem_of(text)
+        if problem:
+            raise UsageError(f"The {name} {problem}")
+        return plain(text)[0]
+
+    return replace(
+        new,
+        text=clean("question", new.text),
+        context=clean("context", new.context),
+        reference_answer=clean("reference answer", new.reference_answer or "") or None,
+        category=clean("category", new.category or "") or None,
+        language=clean("language", new.language or "") or None,
+        tags=tuple(clean("tag", tag) for tag in new.tags),
+    )
+
+
 def _add(session: Session, new: NewQuestion, parent: Question | None = None) -> tuple[int, bool]:
     if not new.text.strip():
         raise UsageError("A question needs a text.")
     content_hash = question_hash(new.text, new.context, new.role)
-    known = session.scalar(select(Question.id).where(Question.content_hash == content_hash))
+    known = session.scalar(select(Question).where(Question.content_hash == content_hash))
     if known is not None:
-        return known, False
+        known.reference_answer = known.reference_answer or new.reference_answer or None
+        known.category = known.category or new.category or None
+        known.language = known.language or new.language or None
+        session.flush()
+        tag_questions(session, [known.id], new.tags)
+        return known.id, False
     question = Question(
         content_hash=content_hash,
-        text=new.text.strip(),
-        context=new.context.strip(),
+        text=new.text,
+        context=new.context,
         role=new.role,
         reference_answer=new.reference_answer or None,
         category=new.category or None,
@@ -227,10 +261,12 @@ def _add(session: Session, new: NewQuestion, parent: Question | None = None) -> 
     return question.id, True
 
 
-def _matching(session: Session, filter: QuestionFilter) -> Select[int]:
+def _matching(
+    session: Session, filter: QuestionFilter, most_hits: int | None = None
+) -> Select[int]:
     query = select(Question.id)
     if filter.search.strip():
-        found = matching(session, "question", filter.search)
+        found = matching(session, "question", filter.search, most_hits)
         query = query.where(Question.id.in_(found) if found is not None else false())
     if filter.ids is not None:
         query = query.where(Question.id.in_(filter.ids))
@@ -251,7 +287,7 @@ def _matching(session: Session, filter: QuestionFilter) -> Select[int]:
     return query
 
 
-def _rows(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
+def get_questions(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
     """Return the questions of ``ids`` in their order, in a fixed number of queries."""
     if not ids:
         return []

@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Integer, TextClause, bindparam, text
+from sqlalchemy import Integer, bindparam, text
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TextualSelect
 
 TextKind = Literal["question", "variant", "answer"]
 
-SEARCH_LIMIT = 5_000
-"""Most hits that a list of results looks at, the newest ones."""
+EVERY_HIT = 2**31 - 1
+"""No store holds more texts."""
 MAX_TERMS = 10_000
 """Terms kept of one text; PostgreSQL holds at most 1 MiB of them."""
 MAX_WORD = 24
@@ -33,6 +33,13 @@ _UNSPACED = (
 )
 # Vowel signs and accents that belong to the word they stand in, though they are no letters.
 _MARKS = "\u0300-\u036f\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+# What Unicode calls default ignorable: variation selectors, joiners, soft hyphens, direction marks.
+# They are not seen and must not part a word; who types the word does not type them.
+UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
 _TERM = re.compile(f"([{_UNSPACED}]+)|((?:[^\\W_{_UNSPACED}]|[{_MARKS}])+)")
 
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
@@ -69,9 +76,7 @@ def index_texts(session: Session, kind: TextKind, rows: Iterable[tuple[int, str]
         session.execute(_INDEX, values)
 
 
-def search_ids(
-    session: Session, kind: TextKind, query: str, limit: int = SEARCH_LIMIT
-) -> list[int]:
+def search_ids(session: Session, kind: TextKind, query: str, limit: int = EVERY_HIT) -> list[int]:
     """Return ids of the texts of ``kind`` that hold all of ``query``, newest first.
 
     Anything may be typed: signs are ignored, and what holds no word finds nothing.
@@ -81,28 +86,41 @@ def search_ids(
 
 
 def matching(
-    session: Session, kind: TextKind, query: str, limit: int = SEARCH_LIMIT
+    session: Session, kind: TextKind, query: str, limit: int | None = None
 ) -> TextualSelect | None:
-    """Return the select of the ids that ``search_ids`` returns; None if it can find nothing."""
+    """Return the select of the ids of such texts, in any order; None if it can find nothing.
+
+    Args:
+        session: Of the store to be searched.
+        kind: Which texts.
+        query: What was typed.
+        limit: Only so many, the newest, in this order. It saves time where nothing else narrows
+            the list; other conditions must see every hit, or they lose those beyond it.
+    """
     phrases = _phrases(query)
     if not phrases:
         return None
     if session.get_bind().dialect.name == "sqlite":
         sought = f"kind : {kind} AND terms : ({_fts5(phrases)})"
-        values: dict[str, str | int] = {"sought": sought, "limit": limit}
-        clause = _FTS5
+        values: dict[str, str | int] = {"sought": sought}
+        clause, newest = _FTS5, "f.rowid"
     else:
-        values = {"kind": kind, "sought": _tsquery(phrases), "limit": limit}
-        clause = _TSQUERY
+        values = {"kind": kind, "sought": _tsquery(phrases)}
+        clause, newest = _TSQUERY, "id"
+    if limit is not None:
+        values["limit"] = limit
+        clause += f" ORDER BY {newest} DESC LIMIT :limit"
     # Unique names: one statement may search for two kinds.
-    return clause.bindparams(
-        *[bindparam(name, values[name], unique=True) for name in values]
-    ).columns(text_id=Integer)
+    return (
+        text(clause)
+        .bindparams(*[bindparam(name, values[name], unique=True) for name in values])
+        .columns(text_id=Integer)
+    )
 
 
 def _folded(value: str) -> str:
-    """Return ``value`` with full-width, half-width and capital forms made one."""
-    return unicodedata.normalize("NFKC", value).casefold()
+    """Return ``value`` with full-width, half-width and capital forms made one, nothing unseen."""
+    return unicodedata.normalize("NFKC", UNSEEN.sub("", value)).casefold()
 
 
 def _pairs(run: str) -> list[str]:
@@ -150,12 +168,12 @@ _INDEX = text(
     " WHERE search_text.terms <> excluded.terms"
 )
 
-_FTS5: TextClause = text(
+_FTS5 = (
     "SELECT s.text_id FROM search_index f JOIN search_text s ON s.id = f.rowid"
-    " WHERE search_index MATCH :sought ORDER BY f.rowid DESC LIMIT :limit"
+    " WHERE search_index MATCH :sought"
 )
 
-_TSQUERY: TextClause = text(
+_TSQUERY = (
     "SELECT text_id FROM search_text WHERE kind = :kind"
-    " AND search_vector @@ to_tsquery('simple', :sought) ORDER BY id DESC LIMIT :limit"
+    " AND search_vector @@ to_tsquery('simple', :sought)"
 )

@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the store."""
-        return self.database_url or f"sqlite:///{self.home_dir / 'q2q.sqlite'}"
+        from db.database import sqlite_url  # SQLAlchemy takes a while to load
+
+        return self.database_url or sqlite_url(self.home_dir / "q2q.sqlite")
 
     @property
     def home_dir(self) -> Path:

@@ -1,26 +1,19 @@
 """Lists of reasonings and answers: filtered and paged in SQL, quick with 100,000 of them."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select, union_all
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, false, literal, select, union_all
+from sqlalchemy.orm import Session
 
 from db.cards import QuestionCard, VariantCard, question_card
 from db.pages import COUNT_LIMIT, Page, page_of_keys
 from db.provenance import Provenance, provenance
 from db.refs import Ref, parse_ref
 from db.search import matching
-from db.tables import (
-    Answer,
-    CheckFlag,
-    Generation,
-    PromptFormat,
-    Question,
-    Role,
-    SweepGeneration,
-)
+from db.tables import Answer, CheckFlag, Generation, Question, SweepGeneration
+from db.text_filter import TextFilter, generation_conditions, own_conditions, scanned
 from db.text_rows import TABLES, ListedKind, Text, TextRow, read_mixed
 
 __all__ = [
@@ -37,30 +30,6 @@ __all__ = [
     "question_card",
     "text_keys",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextFilter:
-    """Which texts; an empty field asks for nothing, the values of one are alternatives."""
-
-    kind: ListedKind | None = None
-    sweep_id: int | None = None
-    """Those that the sweep wrote or found written."""
-    question_ids: tuple[int, ...] | None = None
-    model_version_ids: tuple[int, ...] = ()
-    formats: tuple[str, ...] = ()
-    """Names with version, e.g. ``tagged@1``."""
-    roles: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-    finish_reasons: tuple[str, ...] = ()
-    with_flags: tuple[str, ...] = ()
-    """Texts on which one of these checks found something."""
-    without_flags: tuple[str, ...] = ()
-    """Texts on which none of these checks found anything."""
-    has_flags: bool | None = None
-    search: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +92,19 @@ def _newest(
     session: Session, filter: TextFilter, kinds: list[ListedKind]
 ) -> Select[*tuple[Any, ...]]:
     """Return the select of kind and id, newest first; each kind by an index of its own."""
-    each = [_matching(session, filter, kind) for kind in kinds]
+    # Where search alone narrows the list, no page shows more hits than are counted.
+    is_search_alone = replace(filter, search="", kind=None) == TextFilter()
+    most_hits = COUNT_LIMIT if is_search_alone else None
+    each = [_matching(session, filter, kind, most_hits) for kind in kinds]
     if len(each) == 1:
         return each[0]
     both = union_all(*(select(one.limit(COUNT_LIMIT).subquery()) for one in each)).subquery()
     return select(both.c.kind, both.c.id).order_by(both.c.newest.desc(), both.c.id.desc())
 
 
-def _matching(session: Session, filter: TextFilter, kind: ListedKind) -> Select[*tuple[Any, ...]]:
+def _matching(
+    session: Session, filter: TextFilter, kind: ListedKind, most_hits: int | None = None
+) -> Select[*tuple[Any, ...]]:
     table = TABLES[kind]
     newest: Any = table.created_at
     if filter.sweep_id is not None:
@@ -142,83 +116,24 @@ def _matching(session: Session, filter: TextFilter, kind: ListedKind) -> Select[
         query = query.join(
             SweepGeneration, SweepGeneration.generation_id == table.generation_id
         ).where(SweepGeneration.sweep_id == filter.sweep_id)
-    if told := _generation_conditions(filter, table):
+    if told := generation_conditions(filter, table):
         query = query.outerjoin(Generation, Generation.id == table.generation_id).where(*told)
-    query = query.where(*_conditions(session, filter, kind, table))
+    query = query.where(*_conditions(session, filter, kind, table, most_hits))
     return query.order_by(newest.desc(), table.id.desc())
 
 
-def _generation_conditions(filter: TextFilter, table: Text) -> list[ColumnElement[bool]]:
-    """Return what only the generation of a text can tell; texts of people have a role alone."""
-    wanted: list[ColumnElement[bool]] = []
-    if filter.model_version_ids:
-        wanted.append(_scanned(Generation.model_version_id).in_(filter.model_version_ids))
-    if filter.modes:
-        wanted.append(Generation.mode.in_(filter.modes))
-    if filter.finish_reasons:
-        wanted.append(Generation.finish_reason.in_(filter.finish_reasons))
-    if filter.formats:
-        pairs = [name.partition("@") for name in filter.formats]
-        formats = select(PromptFormat.id).where(
-            or_(
-                *(
-                    and_(PromptFormat.name == name, PromptFormat.version == int(version))
-                    for name, _, version in pairs
-                    if version.isdigit()
-                ),
-                false(),
-            )
-        )
-        wanted.append(Generation.prompt_format_id.in_(formats))
-    if filter.roles:
-        sent = select(Role.id).where(Role.name.in_(filter.roles))
-        asked = select(Question.id).where(Question.role.in_(filter.roles))
-        by_a_person = table.generation_id.is_(None) & _scanned(table.question_id).in_(asked)
-        wanted.append(or_(Generation.role_id.in_(sent), by_a_person))
-    return wanted
-
-
 def _conditions(
-    session: Session, filter: TextFilter, kind: ListedKind, table: Text
+    session: Session, filter: TextFilter, kind: ListedKind, table: Text, most_hits: int | None
 ) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if filter.search.strip():
-        found = matching(session, kind, filter.search)
+        found = matching(session, kind, filter.search, most_hits)
         # The texts of a sweep are read in order; SQLite would go through all hits for each of them.
-        own = table.id if filter.sweep_id is None else _scanned(table.id)
+        own = table.id if filter.sweep_id is None else scanned(table.id)
         wanted.append(own.in_(found) if found is not None else false())
     if filter.question_ids is not None:
         wanted.append(table.question_id.in_(filter.question_ids))
     if filter.languages:
         spoken = select(Question.id).where(Question.language.in_(filter.languages))
-        wanted.append(_scanned(table.question_id).in_(spoken))
-    if filter.sources:
-        wanted.append(table.source.in_(filter.sources))
-    return wanted + _flag_conditions(filter, kind, table)
-
-
-def _scanned(column: InstrumentedAttribute[int]) -> ColumnElement[int]:
-    """Return ``column`` such that no index of its own is used.
-
-    Without statistics SQLite would read and sort all rows that fit, instead of reading the newest
-    rows in order until there are enough.
-    """
-    return column + 0
-
-
-def _flag_conditions(
-    filter: TextFilter, kind: ListedKind, table: Text
-) -> list[ColumnElement[bool]]:
-    target = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
-    names = select(target).where(target.is_not(None))
-    wanted: list[ColumnElement[bool]] = []
-    if filter.with_flags:
-        having = names.where(CheckFlag.name.in_(filter.with_flags))
-        wanted.append(_scanned(table.id).in_(having))
-    if filter.without_flags:
-        having = names.where(CheckFlag.name.in_(filter.without_flags))
-        wanted.append(_scanned(table.id).not_in(having))
-    if filter.has_flags is not None:
-        flagged = select(CheckFlag.id).where(target == table.id).exists()
-        wanted.append(flagged if filter.has_flags else ~flagged)
-    return wanted
+        wanted.append(scanned(table.question_id).in_(spoken))
+    return wanted + own_conditions(filter, kind)

@@ -18,13 +18,27 @@ UNSENDABLE = re.compile("[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 """Control characters and lone surrogates: some vocabularies drop them, which would join what they
 part. Each is shown as U+FFFD."""
 
-COMMON_CONTROL = (
-    r"<\|[^<>|\s]{1,40}\|>",
+TURN_CONTROL = (
+    r"<[|\uff5c][^<>|\uff5c\s]{1,40}[|\uff5c]>",  # the bars of DeepSeek are full-width
+    r"\[\|[^\[\]|\s]{1,40}\|\]",  # EXAONE
     r"</?(?:s|unk|pad|bos|eos|think|start_of_turn|end_of_turn)>",
-    r"\[/?INST\]",
+    r"<(?:eoh|eoa|eosys|sop|eop)>",  # InternLM, ChatGLM
+    r"\[/?(?:INST|THINK)\]",
+    r"\[(?:BOS|EOS|gMASK)\]",
     r"<</?SYS>>",
 )
-"""What control tokens look like in common models, for engines whose tokenizer is not at hand."""
+"""What the control tokens look like that common models put around texts and turns."""
+
+COMMON_CONTROL = (
+    *TURN_CONTROL,
+    r"</?tool_(?:call|response)>",
+    r"\[/?(?:AVAILABLE_TOOLS|TOOL_RESULTS|SYSTEM_PROMPT|MODEL_SETTINGS)\]",
+    r"\[(?:TOOL_CALLS|TOOL_CONTENT|CALL_ID|ARGS|IMG|IMG_BREAK|IMG_END)\]",
+)
+"""What control tokens look like in common models, for engines whose tokenizer is not at hand.
+
+Each is written as a tokenizer reads it: with a space inside, all of them take it for plain text.
+"""
 
 NOTHING = "(?!)"
 _MAX_ROUNDS = 16

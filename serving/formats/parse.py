@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from serving.formats.definitions import FormatDefinition
-from serving.formats.neutral import COMMON_CONTROL, structure_pattern
+from serving.formats.neutral import TURN_CONTROL, structure_pattern
 from serving.formats.tasks import WRITTEN, Task
 
+_PAIRED = {
+    "<s>": "</s>",
+    "<think>": "</think>",
+    "[INST]": "[/INST]",
+    "[THINK]": "[/THINK]",
+    "<<SYS>>": "<</SYS>>",
+}
+_ALONE_ON_LINE = ("</s>", "<think>", "</think>")
+"""At the start of a text, with other words on its line, such a token is one of the words."""
 _PARTIAL_TAG_CHARS = 3
 """An unfinished tag at the end of a cut text is left out from this length on."""
 
@@ -88,12 +97,55 @@ def _without_partial_tag(form: FormatDefinition, text: str) -> str:
 
 
 def _strip_control(form: FormatDefinition, text: str) -> str:
-    """Strip white space and control tokens that an engine left around ``text``."""
+    """Strip white space and control tokens that an engine left around ``text``.
+
+    A text may itself speak of such a token or hold one as HTML (``use <s>old</s>``); that stays.
+    """
     at_start, at_end = _control(form.tags)
     text = text.strip()
-    while found := at_start.match(text) or at_end.search(text):
-        text = f"{text[: found.start()]}{text[found.end() :]}".strip()
-    return text
+    while True:
+        if (found := at_start.match(text)) and _is_left_at_start(text, found.group()):
+            text = text[found.end() :].strip()
+        elif (found := at_end.search(text)) and _is_left_at_end(text, found.group(), at_end):
+            text = text[: found.start()].strip()
+        else:
+            return text
+
+
+def _is_left_at_start(text: str, token: str) -> bool:
+    """Tell whether ``token``, which begins ``text``, was left there and is no word of the text."""
+    end = next((end for start, end in _pairs(text, token) if start == 0), None)
+    if end is not None:
+        return end == len(text)
+    rest = text[len(token) :]
+    return token not in _ALONE_ON_LINE or not rest or rest.startswith("\n")
+
+
+def _is_left_at_end(text: str, token: str, at_end: re.Pattern[str]) -> bool:
+    """Tell whether ``token``, which ends ``text``, was left there and is no word of the text."""
+    start = next((start for start, end in _pairs(text, token) if end == len(text)), None)
+    if start is not None:
+        return start == 0
+    before = text[: -len(token)]
+    if token in _PAIRED:  # it opens a text; at an end it is the next one's, after another token
+        return at_end.search(before.rstrip()) is not None
+    return token != "</think>" or not before.endswith(" ")
+
+
+def _pairs(text: str, token: str) -> list[tuple[int, int]]:
+    """Return start and end of each stretch of ``text`` between ``token`` and its counterpart."""
+    opening = token.replace("/", "", 1)
+    closing = _PAIRED.get(opening)
+    if closing is None:
+        return []
+    opened: list[int] = []
+    pairs: list[tuple[int, int]] = []
+    for found in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
+        if found.group() == opening:
+            opened.append(found.start())
+        elif opened:
+            pairs.append((opened.pop(), found.end()))
+    return pairs
 
 
 @lru_cache(maxsize=64)
@@ -104,5 +156,5 @@ def _tags(tags: tuple[str, ...]) -> re.Pattern[str]:
 @lru_cache(maxsize=64)
 def _control(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Return what finds a control token at the start and at the end; a tag is not one."""
-    control = f"(?!{_tags(tags).pattern})(?:{'|'.join(COMMON_CONTROL)})"
+    control = f"(?!{_tags(tags).pattern})(?:{'|'.join(TURN_CONTROL)})"
     return re.compile(control), re.compile(rf"{control}\Z")

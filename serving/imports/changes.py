@@ -108,7 +108,7 @@ def _conflict(change: QuestionChange, row: ImportRow) -> tuple[str, str] | None:
             f"the question is known with the reference answer {known[:60]!r}; make the two equal "
             "or leave this one empty."
         )
-    if row.held_out is not None and row.held_out != change.held_out:
+    if row.held_out is not None and row.held_out != bool(change.held_out):
         return "held_out", (
             "the question is known, and whether it is held out was fixed when it came in; leave "
             "this value empty."

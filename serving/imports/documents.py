@@ -51,7 +51,9 @@ def json_records(source: Source, text: str) -> list[Record]:
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"no valid JSON ({error.msg}, column {error.colno})"
-    return "no valid JSON (nested too deeply)" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return "no valid JSON (nested too deeply)"
+    return "holds a number of thousands of digits, which must be a text in quotes"
 
 
 def _record(source: Source, number: int, value: Any) -> Record | None:

@@ -9,6 +9,7 @@ from serving.imports.documents import json_records, jsonl_records
 from serving.imports.encoding import decode
 from serving.imports.rows import (
     ALIASES,
+    COLUMN_NAMES,
     ReadResult,
     Record,
     RowMaker,
@@ -34,7 +35,7 @@ def read_rows(
     Raises:
         UsageError: The file as a whole cannot be read; the sentence says what to do.
     """
-    found, records, columns = read_records(source, name=name)
+    found, records, columns = read_records(source, name=name, used=COLUMN_NAMES)
     if records and not used_columns(columns)["text"]:
         raise UsageError(
             f"{found.name}: no column can be the question; found {_listed(columns)}. Name it "
@@ -57,9 +58,15 @@ def read_rows(
 
 
 def read_records(
-    source: Path | bytes, *, name: str | None = None
+    source: Path | bytes, *, name: str | None = None, used: Collection[str] | None = None
 ) -> tuple[Source, list[Record], list[str]]:
     """Return a file's records and column names before any field is understood.
+
+    Args:
+        source: The file, or its bytes.
+        name: What an uploaded file is called.
+        used: Names of the columns that matter, in lower case; None: all do. Where two columns have
+            one such name, that is a problem of the file.
 
     Raises:
         UsageError: The file as a whole cannot be read, or it is empty.
@@ -71,6 +78,9 @@ def read_records(
             f"{found.name}: files of this kind are not read; give one of {_listed(SUFFIXES)}."
         )
     records = _records(found, suffix, _bytes_of(source, found.name))
+    for column in found.repeated:
+        if used is None or column.strip().casefold() in used:
+            found.refuse(None, column, "two columns have this name; rename one.")
     if not records and not found.problems:
         raise UsageError(f"{found.name}: holds no rows; give a file with at least one question.")
     return found, records, columns_of(records)

@@ -22,9 +22,18 @@ from db.tables import Question
 from db.tables.library import ROLES
 from serving.imports.changes import chunks
 from serving.imports.readers import read_records
-from serving.imports.rows import ALIASES, ImportRefused, ImportRow, RowMaker
+from serving.imports.rows import (
+    ALIASES,
+    COLUMN_NAMES,
+    ImportRefused,
+    ImportRow,
+    RowMaker,
+    is_blank,
+    written,
+)
 
-_ID = re.compile(r"q?(\d+)")
+_ID = re.compile(r"[qQ]?([0-9]{1,18})(?:\.0+)?")
+"""``12``, ``q12``, and ``12.0`` as tables of numbers have it; no store counts further."""
 _NOTHING_DONE = "Nothing was read: correct the file and try again."
 
 
@@ -54,7 +63,7 @@ def read_reasonings(
     Raises:
         UsageError: The file cannot be read, or a row has no reasoning or names no question.
     """
-    found, records, columns = read_records(source, name=name)
+    found, records, columns = read_records(source, name=name, used={*COLUMN_NAMES, "question_id"})
     numbers = [column for column in columns if column.strip().casefold() == "question_id"]
     maker = RowMaker(found, columns, roles)
     if not maker.columns["reasoning"]:
@@ -64,7 +73,8 @@ def read_reasonings(
     reasonings = []
     for record in records:
         row = maker.row(record, needs_text=False)
-        number = str(record.values.get(numbers[0]) or "").strip() if numbers else ""
+        value = record.values.get(numbers[0]) if numbers else None
+        number = "" if is_blank(value) else written(value).strip()
         if row is None:
             continue
         if row.reasoning is None:
@@ -85,8 +95,8 @@ def read_reasonings(
 
 
 def _ref(number: str, row: ImportRow) -> QuestionRef:
-    if number:
-        return QuestionRef(question_id=int(number.removeprefix("q")))
+    if told := _ID.fullmatch(number):
+        return QuestionRef(question_id=int(told[1]))
     if row.text:
         return QuestionRef(content_hash=question_hash(row.text, row.context, row.role))
     return QuestionRef(external_id=row.external_id)

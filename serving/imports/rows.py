@@ -9,9 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from db.errors import UsageError
-
-MAX_TEXT_CHARS = 200_000
-"""Longest text of one field; longer ones are refused, not cut."""
+from db.plain_text import plain, problem_of
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "text": ("instruction", "question", "prompt", "text"),
@@ -27,10 +25,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "held_out": ("held_out",),
 }
 """Field → names that its column may have, the first that a file has wins; case does not matter."""
+COLUMN_NAMES = frozenset(name for names in ALIASES.values() for name in names)
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_LANGUAGE = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 _TAG_BORDER = re.compile("[;；\n]")
 _YES = frozenset({"true", "1", "yes"})
 _NO = frozenset({"false", "0", "no"})
@@ -91,6 +88,8 @@ class Source:
     encoding: str = "utf-8"
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    """Names of columns that an earlier one has as well; only the last one's values are kept."""
 
     def refuse(self, line: int | None, column: str | None, what: str) -> None:
         """Add a problem; ``what`` says what is wrong and what to do."""
@@ -191,42 +190,34 @@ class RowMaker:
     def _column(self, record: Record, name: str) -> str | None:
         """Return the column that fills a field in this record; lines of one file may differ."""
         present = [column for column in self.columns[name] if column in record.values]
-        filled = [column for column in present if not _is_blank(record.values[column])]
+        filled = [column for column in present if not is_blank(record.values[column])]
         return next(iter(filled or present), None)
 
     def _text(self, record: Record, name: str) -> str | None:
         column = self._column(record, name)
         value = record.values[column] if column else None
-        if _is_blank(value):
+        if is_blank(value):
             return None
         if isinstance(value, (dict, list, tuple, set)):
             kind = "an object" if isinstance(value, dict) else "a list"
             self.source.refuse(record.line, column, f"holds {kind}; give a text.")
             return None
-        return self._clean(record, column, _written(value))
+        return self._clean(record, column, value)
 
-    def _clean(self, record: Record, column: str | None, text: str) -> str | None:
-        if len(text) > MAX_TEXT_CHARS:
+    def _clean(self, record: Record, column: str | None, value: Any) -> str | None:
+        if isinstance(value, float) and math.isinf(value):
             self.source.refuse(
-                record.line,
-                column,
-                f"has {len(text):,} characters; at most {MAX_TEXT_CHARS:,} are taken. "
-                "Shorten it or split it into several rows.",
+                record.line, column, "holds a number without end; write it as a text in quotes."
             )
             return None
-        if not text.isascii():
-            half = _SURROGATE.search(text)
-            if half:
-                self.source.refuse(
-                    record.line,
-                    column,
-                    f"holds half a character (\\u{ord(half.group()):04x}); write it in full or "
-                    "remove it.",
-                )
-                return None
-        clean, n_removed = _CONTROL.subn("", text.replace("\r\n", "\n").replace("\r", "\n"))
+        text = written(value)
+        problem = problem_of(text)
+        if problem:
+            self.source.refuse(record.line, column, problem)
+            return None
+        clean, n_removed = plain(text)
         self.n_cleaned += bool(n_removed)
-        return clean.strip() or None
+        return clean or None
 
     def _role(self, record: Record, value: str | None) -> str:
         role = (value or "assistant").lower()
@@ -241,26 +232,30 @@ class RowMaker:
     def _language(self, record: Record, value: str | None) -> str | None:
         if value is None:
             return None
-        if not _LANGUAGE.fullmatch(value):
+        found = _LANGUAGE.fullmatch(value)
+        if found is None:
             self.source.refuse(
                 record.line,
                 self._column(record, "language"),
                 f"{value[:40]!r} is no language code; write a code such as en, ja or zh.",
             )
-        return value
+            return None
+        return found[1].lower() + found[2]
 
     def _tags(self, record: Record) -> tuple[str, ...]:
         column = self._column(record, "tags")
         value = record.values[column] if column else None
-        if _is_blank(value):
+        if is_blank(value):
             return ()
-        parts = value if isinstance(value, (list, tuple)) else _TAG_BORDER.split(_written(value))
+        parts: Sequence[Any] = value if isinstance(value, (list, tuple)) else [value]
+        if isinstance(value, str):
+            parts = _TAG_BORDER.split(value)
         tags: dict[str, None] = {}
         for part in parts:
             if isinstance(part, (dict, list, tuple)):
                 self.source.refuse(record.line, column, "holds a list in a list; give words.")
                 return ()
-            tag = None if _is_blank(part) else self._clean(record, column, _written(part))
+            tag = None if is_blank(part) else self._clean(record, column, part)
             if tag:
                 tags[tag] = None
         return tuple(tags)
@@ -268,16 +263,17 @@ class RowMaker:
     def _held_out(self, record: Record) -> bool | None:
         column = self._column(record, "held_out")
         value = record.values[column] if column else None
-        if _is_blank(value):
+        if is_blank(value):
             return None
-        word = _written(value).strip().casefold()
+        word = written(value).strip().casefold()
         if word not in _YES | _NO:
             self.source.refuse(record.line, column, f"{word[:40]!r} is not true or false.")
             return None
         return word in _YES
 
 
-def _is_blank(value: Any) -> bool:
+def is_blank(value: Any) -> bool:
+    """Tell whether a cell holds nothing: no value, no number, or white space."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     if isinstance(value, (list, dict, tuple)):
@@ -285,7 +281,7 @@ def _is_blank(value: Any) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """Return a cell as a person would write it: 42.0 as 42, dates as in ISO 8601."""
     if isinstance(value, str):
         return value

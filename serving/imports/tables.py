@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,19 +17,24 @@ MAX_UNPACKED_BYTES = 1 << 30
 _MAX_COLUMNS = 256
 _MAX_EMPTY_ROWS = 1_000
 _DELIMITERS = ",;\t"
+_SEPARATOR = re.compile(r"\"?sep=([^\w\"'\r\n])\"?(?=[\r\n])", re.IGNORECASE)
+"""What some spreadsheets write before the header of a CSV file."""
 _FIELD_LIMIT = 1 << 30
 
 
 def csv_records(source: Source, text: str, delimiter: str | None = None) -> list[Record]:
     """Return the records of a CSV or TSV text; its first line names the columns."""
     csv.field_size_limit(_FIELD_LIMIT)  # long texts are refused later, with a sentence
+    if told := _SEPARATOR.match(text):
+        delimiter, text = told[1], text[told.end() :]  # its line break stays, and so do the numbers
     stream = io.StringIO(text, newline="")
     reader = csv.reader(stream, delimiter=delimiter or _delimiter(text), strict=True)
     rows = _csv_rows(source, reader)
     header = next(((line, row) for line, row in rows if any(cell.strip() for cell in row)), None)
     if header is None:
         return []
-    columns = _header(source, header[1])
+    columns = _header(header[1])
+    source.repeated = _repeated(columns)
     records = []
     for line, row in rows:
         if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
@@ -69,14 +75,19 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=first.count)
 
 
-def _header(source: Source, cells: Sequence[Any]) -> list[str]:
-    columns = ["" if cell is None else str(cell).strip().lstrip("\ufeff") for cell in cells]
+def _header(cells: Sequence[Any]) -> list[str]:
+    return ["" if cell is None else str(cell).strip().lstrip("\ufeff") for cell in cells]
+
+
+def _repeated(columns: Sequence[str]) -> list[str]:
+    """Return the names that an earlier column has as well; case does not matter."""
     seen: set[str] = set()
+    repeated = []
     for column in filter(None, columns):
         if column.casefold() in seen:
-            source.refuse(None, column, "two columns have this name; rename one.")
+            repeated.append(column)
         seen.add(column.casefold())
-    return columns
+    return repeated
 
 
 def xlsx_records(source: Source, data: bytes) -> list[Record]:
@@ -88,22 +99,24 @@ def xlsx_records(source: Source, data: bytes) -> list[Record]:
         warnings.simplefilter("ignore")  # openpyxl warns of styles that do not matter here
         try:
             book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-            sheets = [(sheet.title, _sheet_records(source, sheet)) for sheet in book.worksheets]
+            sheets = [(sheet.title, *_sheet_records(sheet)) for sheet in book.worksheets]
             book.close()
         except (KeyError, ValueError, TypeError, OSError, SyntaxError, zipfile.BadZipFile) as error:
             raise _unreadable(source, "XLSX workbook") from error
-    sheets = [(title, records) for title, records in sheets if records]
-    chosen = next((s for s in sheets if used_columns(list(s[1][0].values))["text"]), None)
-    title, records = chosen or (sheets[0] if sheets else ("", []))
-    others = [other for other, _ in sheets if other != title]
+    sheets = [sheet for sheet in sheets if sheet[2]]
+    chosen = next((sheet for sheet in sheets if used_columns(sheet[1])["text"]), None)
+    title, columns, records = chosen or (sheets[0] if sheets else ("", [], []))
+    source.repeated = _repeated(columns)
+    others = [other for other, _, _ in sheets if other != title]
     if others:
         source.notes.append(f"Read sheet {title!r}; not read: {', '.join(others)}.")
     return records
 
 
-def _sheet_records(source: Source, sheet: Any) -> list[Record]:
+def _sheet_records(sheet: Any) -> tuple[list[str], list[Record]]:
+    """Return the names of a sheet's columns, and its rows."""
     sheet.reset_dimensions()  # what a sheet says of its size may be wrong by millions
-    columns: list[str] | None = None
+    columns: list[str] = []
     records: list[Record] = []
     n_empty = 0
     for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=_MAX_COLUMNS), start=1):
@@ -113,12 +126,12 @@ def _sheet_records(source: Source, sheet: Any) -> list[Record]:
                 break
             continue
         n_empty = 0
-        if columns is None:
-            columns = _header(source, cells)
+        if not columns:
+            columns = _header(cells)
             continue
         values = {column: cell for column, cell in zip(columns, cells, strict=False) if column}
         records.append(Record(line, values))
-    return records
+    return columns, records
 
 
 def _refuse_bombs(source: Source, data: bytes) -> None:
@@ -142,6 +155,7 @@ def parquet_records(source: Source, data: bytes) -> list[Record]:
         n_bytes = sum(file.metadata.row_group(group).total_byte_size for group in groups)
         if n_bytes > MAX_UNPACKED_BYTES:
             raise _too_large(source, n_bytes)
+        source.repeated = _repeated(file.schema_arrow.names)
         rows = [row for batch in file.iter_batches() for row in batch.to_pylist()]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(source, "Parquet file") from error

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.search import index_texts
@@ -79,16 +79,8 @@ def _insert_variants(session: Session, variants: Sequence[_Variant]) -> None:
         change = variant.change
         variant_id = ids[_question_id(change), variant.content_hash]
         change.variants[variant.content_hash] = variant_id
-        answer = next(
-            (
-                text
-                for (under, _), text in change.new_answers.items()
-                if under == variant.content_hash
-            ),
-            None,
-        )
         indexed.append((variant_id, variant.text))
-        for finding in check_reasoning(variant.text, _context(change, answer)):
+        for finding in check_reasoning(variant.text, _context(change)):
             findings.append(TextFinding(variant_id=variant_id, finding=finding))
         texts.append(
             NewText(question_id=_question_id(change), text=variant.text, variant_id=variant_id)
@@ -120,20 +112,29 @@ def _insert_answers(session: Session, answers: Sequence[_Answer]) -> None:
         (question_id, variant_id, content_hash): new_id
         for new_id, question_id, variant_id, content_hash in inserted
     }
+    reasonings = _reasonings(session, answers)
     findings, texts, indexed = [], [], []
     for answer in answers:
-        change = answer.change
-        answer_id = ids[_question_id(change), _variant_id(answer), answer.content_hash]
-        reasoning = change.new_variants.get(answer.variant_hash or "")
+        change, variant_id = answer.change, _variant_id(answer)
+        answer_id = ids[_question_id(change), variant_id, answer.content_hash]
         indexed.append((answer_id, answer.text))
-        for finding in check_answer(answer.text, _context(change), reasoning):
+        for finding in check_answer(answer.text, _context(change), reasonings.get(variant_id)):
             findings.append(TextFinding(answer_id=answer_id, finding=finding))
+            if finding.name == "answer_leak":  # what one gives away, the other holds
+                findings.append(TextFinding(variant_id=variant_id, finding=finding))
         texts.append(
             NewText(question_id=_question_id(change), text=answer.text, answer_id=answer_id)
         )
     index_texts(session, "answer", indexed)
     store_findings(session, findings)
     store_findings(session, note_sentences(session, texts))
+
+
+def _reasonings(session: Session, answers: Sequence[_Answer]) -> dict[int | None, str]:
+    """Return the reasonings that ``answers`` stand under, by id, whether new or stored before."""
+    ids = {variant_id for answer in answers if (variant_id := _variant_id(answer)) is not None}
+    found = select(ReasoningVariant.id, ReasoningVariant.text).where(ReasoningVariant.id.in_(ids))
+    return dict(session.execute(found).all())
 
 
 def _question_id(change: QuestionChange) -> int:
@@ -148,12 +149,11 @@ def _variant_id(answer: _Answer) -> int | None:
     return answer.change.variants[answer.variant_hash]
 
 
-def _context(change: QuestionChange, answer: str | None = None) -> CheckContext:
+def _context(change: QuestionChange) -> CheckContext:
     return CheckContext(
         question=change.row.text,
         context=change.row.context,
         reference_answer=change.reference_answer,
         role=change.row.role,
         language=change.language,
-        answer=answer,
     )

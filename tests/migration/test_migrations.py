@@ -17,6 +17,7 @@ from db.database import Database, open_database
 from db.errors import Q2QError
 from db.identity import short_hash
 from db.migrate import main, open_store, status, upgrade, upgrade_store, write_next_revision
+from db.search import search_ids
 from db.settings import settings
 from db.tables import Base
 from db.views import VIEWS
@@ -248,7 +249,7 @@ def test_a_revision_without_a_subject_is_refused(capsys: pytest.CaptureFixture[s
     assert "make migration" in capsys.readouterr().err
 
 
-VIEWS_OF_HEAD = ("0006", "96ca411567edcfa1a0fd0e2f7d9a79e4")
+VIEWS_OF_HEAD = ("0007", "96ca411567edcfa1a0fd0e2f7d9a79e4")
 """The head revision and a hash of the views; change both together (an empty migration will do)."""
 
 
@@ -258,6 +259,27 @@ def test_views_change_only_with_a_new_revision(database: Database) -> None:
             text("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name")
         ).all()
     assert (REVISIONS[-1], short_hash(*definitions)) == VIEWS_OF_HEAD
+
+
+def test_words_that_unseen_signs_parted_are_found_after_the_upgrade(empty: Database) -> None:
+    upgrade(empty, "0006")
+    with empty.engine.begin() as connection:
+        fill(connection)
+        connection.execute(
+            text("UPDATE question SET text = :text"), {"text": "The well\u00adknown 葛\U000e0100城"}
+        )
+        connection.execute(
+            text(
+                "INSERT INTO search_text (kind, text_id, terms)"
+                " VALUES ('question', 1, 'the well known 葛 城')"
+            )
+        )
+    upgrade(empty)
+    with empty.read() as session:
+        assert search_ids(session, "question", "wellknown") == [1]
+        assert search_ids(session, "question", "葛城") == [1]
+        assert search_ids(session, "question", "known") == []
+        assert search_ids(session, "variant", "ask") == [1]
 
 
 def test_an_empty_home_is_completed_by_whatever_opens_it() -> None:

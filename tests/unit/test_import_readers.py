@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import UsageError
+from db.plain_text import MAX_TEXT_CHARS
 from serving.imports import ReadResult, read_rows
-from serving.imports.rows import MAX_TEXT_CHARS
 from serving.imports.tables import MAX_UNPACKED_BYTES
 
 JAPANESE = "日本一高い山はどこですか。"

@@ -72,6 +72,54 @@ def test_control_text_around_a_part_is_stripped_but_not_the_words_between() -> N
     assert parse("reasoning", text).reasoning == "You should ask what </s> means."
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "use <s>old</s>",
+        "<s>old</s> is struck through",
+        "<s>old</s> and <s>older</s>",
+        "<think> is a tag that some models write first",
+        "Some models write <think>",
+        "They think between <think>these</think>",
+        "<think>these</think> stand around thoughts",
+        "What ends a thought is </think>",
+        "</s> ends a text",
+        "[INST] a turn [/INST] and more",
+    ],
+)
+def test_markup_that_a_text_speaks_of_stays(text: str) -> None:
+    assert parse("answer", text) == ParsedCompletion(None, text, None)
+    assert parse("answer", f"{text}<|im_end|>").response == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<s> Fuji</s>",
+        "Fuji</s>",
+        "Fuji </s><s>",
+        "<think>\nFuji",
+        "</think>\n\nFuji",
+        "<think>Fuji</think>",
+        "Fuji\n</think>",
+        "Fuji<eos>",
+        "Fuji<end_of_turn>\n<eos>",
+        "Fuji<eoh>",
+        "<\uff5cAssistant\uff5c>Fuji<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "[|assistant|]Fuji[|endofturn|]",
+        "[/INST] Fuji</s>",
+    ],
+)
+def test_what_an_engine_leaves_around_a_text_goes(text: str) -> None:
+    assert parse("answer", text) == ParsedCompletion(None, "Fuji", None)
+
+
+def test_markup_of_a_text_stays_among_what_an_engine_left() -> None:
+    assert parse("answer", "<s>use <s>old</s></s>").response == "use <s>old</s>"
+    assert parse("answer", "<s>use <s>old</s>").response == "use <s>old</s>"
+    assert parse("answer", "use <s>old</s></s>").response == "use <s>old</s>"
+
+
 def test_a_chat_completion_is_split_at_its_heading() -> None:
     parsed = parse_completion(CHAT, "whole", "You should look.\n### Answer\nFuji", "stop")
     assert parsed == ParsedCompletion("You should look.", "Fuji", None)

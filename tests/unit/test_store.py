@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from db.backup import backup, restore
 from db.database import Database, open_database
 from db.errors import Q2QError
 from db.lock import is_locked, try_lock
@@ -177,6 +178,22 @@ def test_a_folder_that_cannot_be_made_gives_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Q2QError, match="set Q2Q_HOME"):
         open_database(f"sqlite:///{tmp_path}/file/home/q2q.sqlite")
+
+
+@pytest.mark.parametrize("name", ["what?", "50%20off", "a#b&c=d", "日本 語"])
+def test_a_home_may_have_any_name(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / name
+    monkeypatch.setenv("Q2Q_HOME", str(folder))
+    settings.cache_clear()
+    database = open_store(settings())
+    assert database.path == folder / "q2q.sqlite"
+    copy = backup(database, folder / "copy?.sqlite").path
+    database.close()
+    restored = restore(settings(), copy)
+    assert restored.path == folder / "q2q.sqlite"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle+nodriver://x", "mysql+pymysql://u@h/d"])

@@ -1,36 +1,22 @@
 """Rows of the store as lines and tables for other programs."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import text
 
 from db.database import Database
-from db.questions import QuestionFilter, QuestionRow, get_question, question_ids
+from db.generations import chunks
+from db.questions import QuestionFilter, get_questions, question_ids
+from serving.imports.records import question_line
 from workbench.cli.writing import Columns, Row, write_rows
 
 
 def question_lines(database: Database, wanted: QuestionFilter) -> Iterator[str]:
     """Yield one JSON object for each question, oldest first, with the keys that import reads."""
     with database.read() as session:
-        for question_id in question_ids(session, wanted):
-            yield json.dumps(_importable(get_question(session, question_id)), ensure_ascii=False)
-
-
-def _importable(row: QuestionRow) -> dict[str, object]:
-    keys: dict[str, object] = {
-        "id": row.external_id or row.ref,
-        "instruction": row.text,
-        "input": row.context,
-        "flag": row.role,
-        "reference_answer": row.reference_answer,
-        "category": row.category,
-        "language": row.language,
-        "tags": list(row.tags),
-        "held_out": row.held_out,
-    }
-    return {key: value for key, value in keys.items() if value not in (None, "", [])}
+        for ids in chunks(question_ids(session, wanted)):
+            yield from map(question_line, get_questions(session, ids))
 
 
 def export_sweep(database: Database, sweep_id: int, kind: str, target: Path | None) -> int:

@@ -1,29 +1,14 @@
 """What the question pages say and write, apart from drawing."""
 
-import json
 from collections.abc import Iterable
 
 from db.questions import QuestionRow
+from serving.imports.records import question_line
 
 
 def as_jsonl(rows: Iterable[QuestionRow]) -> bytes:
     """Return questions as JSON lines in the keys that the import reads."""
-    lines = [json.dumps(_record(row), ensure_ascii=False) for row in rows]
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _record(row: QuestionRow) -> dict[str, object]:
-    record: dict[str, object] = {
-        "instruction": row.text,
-        "input": row.context,
-        "flag": row.role,
-        "reference_answer": row.reference_answer,
-        "category": row.category,
-        "language": row.language,
-        "tags": list(row.tags),
-        "external_id": row.external_id,
-    }
-    return {key: value for key, value in record.items() if value not in (None, "", [])}
+    return "".join(f"{question_line(row)}\n" for row in rows).encode()
 
 
 def tags_of(typed: str) -> tuple[str, ...]:
