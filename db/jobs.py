@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
 from db.sweeps import set_state
@@ -78,8 +78,20 @@ def enqueue(
 def enqueue_sweep(
     session: Session, sweep_id: int, *, retry_failed: bool = False, priority: int = 0
 ) -> int:
-    """Queue what is missing of a sweep and return the job's id; one that is active is kept."""
+    """Queue what is missing of a sweep and return the job's id.
+
+    One that is active is kept, unless somebody asked for its end: the new one follows it.
+
+    Raises:
+        UsageError: Failed slots are to be tried again, and the sweep runs without.
+    """
     for job in active_jobs(session, sweep_id=sweep_id):
+        if job.cancel_requested_at is not None:
+            continue
+        if retry_failed and not job.payload.get("retry_failed"):
+            raise UsageError(
+                f"Sweep {sweep_id} is running or about to; retry its failures when it has ended."
+            )
         return job.id
     set_state(session, sweep_id, "queued")
     payload = {"retry_failed": True} if retry_failed else {}
@@ -267,8 +279,12 @@ def recent_jobs(session: Session, limit: int = 20) -> list[JobRow]:
 
 
 def _claimable(stale_before: datetime) -> ColumnElement[bool]:
+    other = aliased(Job)
+    runs_already = exists().where(
+        other.sweep_id == Job.sweep_id, other.id != Job.id, other.state == "running"
+    )
     return or_(
-        Job.state == "queued",
+        and_(Job.state == "queued", ~runs_already),
         and_(
             Job.state == "running",
             or_(Job.heartbeat_at.is_(None), Job.heartbeat_at < stale_before),

@@ -1,5 +1,6 @@
 """Model versions by meaning: which there are, what one is, and what a remote server declares."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,7 +74,7 @@ def find_model(session: Session, reference: str) -> ModelRow:
         UsageError: Nothing fits.
     """
     found = model_by_name(session, reference)
-    if found is None and reference[:1] == "m" and reference[1:].isdigit():
+    if found is None and re.fullmatch("m[0-9]{1,18}", reference):
         return get_model(session, int(reference[1:]))
     if found is None:
         by_hub = session.scalars(

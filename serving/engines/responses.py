@@ -1,5 +1,6 @@
 """Answers of a server into choices. Trusts nothing: any JSON may come back."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from serving.engines.messages import (
 _FINGERPRINT = re.compile(r"^vllm-(\d+\.\d+\.\d+[^-]*)")
 _GAUGE = re.compile(r"^vllm:(\w+?)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
 _UNUSABLE_ENDS = frozenset({"abort", "error"})
+_MOST_TOKENS = 2**31 - 1
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -105,9 +107,15 @@ def _choice(
         text=raw["text"],
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,
         stop_reason=stop_reason if isinstance(stop_reason, str | int) else None,
-        completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,
-        prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
+        completion_tokens=_count(completion_tokens),
+        prompt_tokens=_count(prompt_tokens),
     )
+
+
+def _count(value: object) -> int | None:
+    """Return a number of tokens that a store can hold; None for anything else a server says."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if is_count else None  # type: ignore[return-value]
 
 
 def parse_software(answer: Mapping[str, Any]) -> str | None:
@@ -123,12 +131,12 @@ def parse_models(answer: Mapping[str, Any]) -> tuple[ServedModel, ...]:
     models = []
     for raw in listed if isinstance(listed, list) else ():
         if isinstance(raw, dict) and isinstance(raw.get("id"), str):
-            length = raw.get("max_model_len")
+            length = _count(raw.get("max_model_len"))
             base = raw.get("parent")
             models.append(
                 ServedModel(
                     name=raw["id"],
-                    context_length=length if isinstance(length, int) else None,
+                    context_length=length or None,
                     base=base if isinstance(base, str) else None,
                 )
             )
@@ -143,9 +151,12 @@ def parse_load(text: str) -> EngineLoad | None:
     gauges: dict[str, list[float]] = {}
     for name, value in _GAUGE.findall(text):
         try:
-            gauges.setdefault(name, []).append(float(value))
+            number = float(value)
         except ValueError:
             return None
+        if not math.isfinite(number):
+            return None
+        gauges.setdefault(name, []).append(number)
     running, waiting = gauges.get("num_requests_running"), gauges.get("num_requests_waiting")
     if running is None or waiting is None:
         return None

@@ -6,6 +6,8 @@ Servers take what a request leaves out from the model's own files, so nothing is
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SEED = 2**63 - 1
+MAX_TOKENS = 1_000_000
+"""More than any model's context, and than any vocabulary (for ``top_k``)."""
 
 
 class SamplingParameters(BaseModel):
@@ -17,11 +19,11 @@ class SamplingParameters(BaseModel):
     """0 always takes the likeliest token; 1 is the model's own distribution."""
     top_p: float = Field(default=0.95, gt=0, le=1)
     """Draw from the likeliest tokens that together hold this probability."""
-    top_k: int = Field(default=0, ge=0)
+    top_k: int = Field(default=0, ge=0, le=MAX_TOKENS)
     """Draw from this many likeliest tokens; 0 is no limit."""
     min_p: float = Field(default=0.0, ge=0, le=1)
     """Leave out tokens less likely than this share of the likeliest one's probability."""
-    max_tokens: int = Field(default=512, ge=1)
+    max_tokens: int = Field(default=512, ge=1, le=MAX_TOKENS)
     """Most tokens of one completion."""
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     """Subtracted from the score of every token that the completion holds already."""

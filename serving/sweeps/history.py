@@ -1,6 +1,6 @@
 """What a plan may expect of a model, from its own past generations: lengths, speed, done slots."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -88,10 +88,9 @@ def count_done(session: Session, plan: ResolvedPlan) -> int | None:
     newest = session.scalar(select(func.max(Generation.id))) or 0
     if newest > COUNT_DONE_UP_TO:
         return None
-    reasoning_ids = _sampling_ids(session, plan.reasoning_sampling)
     answer_ids = _sampling_ids(session, plan.answer_sampling)
     questions = set(plan.question_ids)
-    made = _reasonings(session, plan, reasoning_ids, questions)
+    made = written_before(session, plan)
     under = made | {
         one for ids in plan.chosen.values() for one in ids if "supplied" in plan.formats
     }
@@ -103,6 +102,7 @@ def count_done(session: Session, plan: ResolvedPlan) -> int | None:
             Generation.model_version_id.in_(plan.answer_model_ids or plan.model_ids),
             Generation.replicate < plan.answers,
             Generation.prompt_format_id.in_(_all_formats(plan)),
+            Generation.role_id.in_(_all_roles(plan)),
         )
     )
     n_answers = sum(
@@ -113,9 +113,10 @@ def count_done(session: Session, plan: ResolvedPlan) -> int | None:
     return len(made) + n_answers
 
 
-def _reasonings(
-    session: Session, plan: ResolvedPlan, sampling_ids: Collection[int], questions: set[int]
-) -> set[int]:
+def written_before(session: Session, plan: ResolvedPlan) -> set[int]:
+    """Return the variants that past sweeps wrote at the writing levels of ``plan``."""
+    sampling_ids = _sampling_ids(session, plan.reasoning_sampling)
+    questions = set(plan.question_ids)
     source = aliased(Generation)
     rows = session.execute(
         select(ReasoningVariant.question_id, ReasoningVariant.id)
@@ -125,6 +126,7 @@ def _reasonings(
             source.model_version_id.in_(plan.model_ids),
             source.mode.in_([mode for mode in WRITING if mode in plan.formats]),
             source.prompt_format_id.in_(_all_formats(plan)),
+            source.role_id.in_(_all_roles(plan)),
             source.replicate < plan.variants,
         )
     )
@@ -133,6 +135,10 @@ def _reasonings(
 
 def _all_formats(plan: ResolvedPlan) -> set[int]:
     return {format_id for ids in plan.formats.values() for format_id in ids}
+
+
+def _all_roles(plan: ResolvedPlan) -> set[int]:
+    return {role_id for ids in plan.roles.values() for role_id in ids}
 
 
 def _sampling_ids(session: Session, levels: Sequence[SamplingParameters]) -> list[int]:

@@ -19,7 +19,7 @@ from db.sweeps import create_sweep
 from db.tables import Question, ReasoningVariant
 from serving.formats.layout import task_templates
 from serving.formats.registry import Registry
-from serving.sweeps.history import count_done, history_of
+from serving.sweeps.history import count_done, history_of, written_before
 from serving.sweeps.selection import (
     ChosenReasonings,
     select_models,
@@ -102,6 +102,7 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
         chosen = select_reasonings(session, spec.reasonings, question_ids, roles)
     facts = _question_facts(session, question_ids)
     resolved = _resolve(spec, registry, question_ids, facts, (models, answer_models), chosen)
+    _check_no_slot_twice(session, resolved)
     counts = count_slots(resolved)
     warnings = _warnings(spec, facts, chosen)
     if counts.cells == 0:
@@ -121,6 +122,19 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
         already_done=count_done(session, resolved),
         warnings=tuple(warnings),
     )
+
+
+def _check_no_slot_twice(session: Session, plan: ResolvedPlan) -> None:
+    """Refuse to supply a reasoning that the sweep also writes: one slot would count twice."""
+    if "supplied" not in plan.formats or not set(WRITING) & plan.formats.keys():
+        return
+    supplied = {one for ids in plan.chosen.values() for one in ids}
+    doubled = supplied & written_before(session, plan)
+    if doubled:
+        raise UsageError(
+            f"{len(doubled):,} of the reasonings asked for, such as v{min(doubled)}, are written by"
+            " this sweep itself; run mode supplied as a sweep of its own, or choose other ones."
+        )
 
 
 def save_sweep(session: Session, plan: SweepPlan, *, purpose: str = "sweep") -> int:

@@ -152,7 +152,10 @@ class _Run:
         finally:
             reports.cancel()
             await asyncio.wait([reports])
-            outcome = await self._finish(state, error)
+            try:
+                outcome = await self._finish(state, error)
+            except Q2QError as unwritten:  # the disk is full: what ended the run says more
+                raise Q2QError(error or str(unwritten)) from None
         self._report()
         return outcome
 

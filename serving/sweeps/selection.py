@@ -127,6 +127,7 @@ def select_reasonings(
             )
             .exists()
         )
+    _check_ids(session, selection.ids)
     allowed = _allowed(session, selection)
     chosen = ChosenReasonings()
     for part in chunks(question_ids):
@@ -149,6 +150,18 @@ def _check_names(selection: ReasoningSelection) -> None:
     others = selection.model_dump(exclude={"file"}, exclude_defaults=True)
     if selection.file is not None and others:
         raise UsageError("reasonings.file cannot be combined with other conditions.")
+
+
+def _check_ids(session: Session, wanted: Sequence[int]) -> None:
+    known: set[int] = set()
+    for part in chunks(wanted):
+        known.update(
+            session.scalars(select(ReasoningVariant.id).where(ReasoningVariant.id.in_(part)))
+        )
+    missing = [one for one in wanted if one not in known]
+    if missing:
+        listed = ", ".join(f"v{one}" for one in missing[:5])
+        raise UsageError(f"reasonings.ids: there is no reasoning {listed}; check the ids.")
 
 
 def _allowed(session: Session, selection: ReasoningSelection) -> set[int] | None:
@@ -207,6 +220,8 @@ def _reasonings_of_file(
                 texts.append(text)
         elif known_id not in (ids := chosen.stored.setdefault(question_id, [])):
             ids.append(known_id)
+    for ids in chosen.stored.values():
+        ids.sort()  # the order of lines in a file makes no other sweep
     return chosen
 
 

@@ -4,6 +4,7 @@ Knows nothing of the store: names stay names here; ``serving.sweeps.plan`` resol
 """
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,12 +24,12 @@ OWN_ROLE = "question"
 
 
 def _strip_kind_letter(value: object) -> object:
-    if isinstance(value, str) and value[:1] in "qvgs" and value[1:].isdigit():
+    if isinstance(value, str) and re.fullmatch("[qvgs][0-9]{1,19}", value):
         return int(value[1:])
     return value
 
 
-Id = Annotated[int, Field(ge=1), BeforeValidator(_strip_kind_letter)]
+Id = Annotated[int, Field(ge=1, le=2**63 - 1), BeforeValidator(_strip_kind_letter)]
 """A number of the store, with or without its kind letter: ``12`` or ``q12``."""
 
 
@@ -142,7 +143,19 @@ def parse_spec(mapping: Mapping[str, Any], *, where: str = "The sweep spec") -> 
     try:
         return SweepSpec.model_validate(dict(mapping))
     except ValidationError as error:
-        problems = "; ".join(_sentence(details) for details in error.errors())
+        mistakes = error.errors()
+        # A list with a wrong level is also "too short", since only sound ones were counted.
+        inner = {
+            location[:n]
+            for n in range(1, 9)
+            for location in (m["loc"] for m in mistakes)
+            if len(location) > n
+        }
+        problems = "; ".join(
+            _sentence(details)
+            for details in mistakes
+            if not (details["type"] == "too_short" and details["loc"] in inner)
+        )
         raise UsageError(f"{where} is wrong: {problems}.") from None
 
 
@@ -158,6 +171,10 @@ def load_spec(path: Path) -> SweepSpec:
         raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not in UTF-8; save it in that encoding.") from None
+    except (ValueError, RecursionError):  # e.g. a date that no calendar has, or 10,000 brackets
+        raise UsageError(
+            f"{path} holds a value that YAML cannot read; check dates and brackets."
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -173,7 +190,10 @@ def _with_files_beside(spec: SweepSpec, folder: Path) -> SweepSpec:
     for key in ("questions", "reasonings"):
         selection = getattr(spec, key)
         if selection is not None and selection.file is not None:
-            file = (folder / selection.file.expanduser()).resolve()
+            try:
+                file = (folder / selection.file.expanduser()).resolve()
+            except (ValueError, RuntimeError):
+                raise UsageError(f"{key}.file: {str(selection.file)!r} is no path.") from None
             changes[key] = selection.model_copy(update={"file": file})
     return spec.model_copy(update=changes)
 

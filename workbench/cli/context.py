@@ -33,6 +33,12 @@ def load_settings() -> "Settings":
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"q2q.toml in Q2Q_HOME is no TOML: {error}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(
+            "q2q.toml in Q2Q_HOME is not in UTF-8; save it in that encoding."
+        ) from None
+    except OSError as error:
+        raise UsageError(f"q2q.toml in Q2Q_HOME cannot be read ({error.strerror}).") from None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """``q2q question``: questions in, questions out, and the exact prompt of one."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -218,7 +219,7 @@ def _filter(
 def _id_of(reference: str, kind: str) -> int:
     from db.refs import parse_ref
 
-    if reference.isdigit():
+    if re.fullmatch("[0-9]{1,18}", reference):
         return int(reference)
     found = parse_ref(reference)
     if found.kind != kind:

@@ -1,5 +1,6 @@
 """``q2q sweep``: designed experiments, planned, run, resumed, listed and exported."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -291,6 +292,6 @@ def _row(sweep: "SweepRow") -> dict[str, object]:
 
 def _number(sweep: str) -> int:
     digits = sweep.removeprefix("s")
-    if not digits.isdigit():
+    if not re.fullmatch("[0-9]{1,18}", digits):
         raise UsageError(f"{sweep!r} is no number of a sweep; `q2q sweep list` shows them all.")
     return int(digits)

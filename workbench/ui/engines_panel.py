@@ -119,7 +119,7 @@ def draw_add_server(database: Database) -> None:
                     priority=INTERACTIVE_PRIORITY,
                 )
         except Q2QError as error:
-            st.error(str(error))
+            st.error(escaped(str(error)))
             return
         st.toast(t("server.added", name=escaped(name or "")), icon=":material/check:")
         st.rerun()

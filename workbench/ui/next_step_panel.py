@@ -8,6 +8,7 @@ from workbench.ui.actions import import_examples, start_first_sweep
 from workbench.ui.home_view import Step
 from workbench.ui.i18n import t
 from workbench.ui.store import registry
+from workbench.ui.text import escaped
 
 ICONS: dict[Step, str] = {
     "import": ":material/download:",
@@ -63,7 +64,7 @@ def _do(database: Database, step: Step, newest_sweep: int | None) -> None:
             newest_sweep = start_first_sweep(database, registry())
             st.toast(t("home.sweep_queued"), icon=":material/check:")
     except Q2QError as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
         return
     if newest_sweep is not None:
         st.switch_page("app_pages/sweeps.py", query_params={"sweep": str(newest_sweep)})

@@ -18,7 +18,7 @@ from workbench.ui.i18n import t, word
 from workbench.ui.parts import card, section
 from workbench.ui.question_view import numbered_ids
 from workbench.ui.store import database, registry
-from workbench.ui.text import one_line
+from workbench.ui.text import escaped, one_line
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -106,7 +106,7 @@ def _draw(
             reasonings=reasonings,
         )
     except Q2QError as error:
-        st.warning(str(error))
+        st.warning(escaped(str(error)))
         return
     st.caption(t("question.prompt_text"))
     st.code(prompt.text, language=None, wrap_lines=True)

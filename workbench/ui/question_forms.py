@@ -9,6 +9,7 @@ from workbench.ui import url
 from workbench.ui.i18n import t, word
 from workbench.ui.question_view import tags_of
 from workbench.ui.store import database
+from workbench.ui.text import escaped
 
 LANGUAGE_CODES = (None, "en", "ja", "zh")
 
@@ -86,7 +87,7 @@ def _save(row: QuestionRow | None, new: NewQuestion) -> None:
             else:
                 question_id, is_new = edit_question(session, row.id, new)
     except Q2QError as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
         return
     done = is_new or (row is not None and question_id == row.id)
     st.toast(t("question.saved" if done else "question.known", id=question_id))

@@ -12,7 +12,7 @@ from workbench.ui.actions import EXAMPLE_QUESTIONS
 from workbench.ui.i18n import counted, t, word
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database
-from workbench.ui.text import one_line
+from workbench.ui.text import escaped, one_line
 
 MOST_PROBLEMS = 200
 EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
@@ -41,7 +41,7 @@ def draw_import() -> None:
         with database().read() as session:
             found = preview(session, result)
     except Q2QError as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
         return
     _show(found)
     skip_errors = bool(found.errors) and st.checkbox(t("import.skip_errors"))
@@ -58,7 +58,7 @@ def draw_import() -> None:
             with database().write() as session:
                 done = import_questions(session, result, skip_errors=skip_errors)
         except Q2QError as error:
-            st.error(str(error))
+            st.error(escaped(str(error)))
             return
         st.toast(
             t(
@@ -113,7 +113,7 @@ def _show(found: ImportPreview) -> None:
         ],
     )
     for note in found.notes:
-        st.caption(one_line(note, 300))
+        st.caption(escaped(one_line(note, 300)))
     if found.problems:
         _problems(found.problems)
     if found.sample:

@@ -124,7 +124,7 @@ def _save(
         if n:
             answer_again(database(), registry(), variant_id, n)
     except Q2QError as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
         return
     st.rerun()
 
@@ -154,7 +154,7 @@ def _draw_after(
                 try:
                     answer_again(database(), registry(), variant.variant.id, N_ANSWERS)
                 except Q2QError as error:
-                    st.error(str(error))
+                    st.error(escaped(str(error)))
                 else:
                     st.rerun()
             if st.button(t("rate.edit_on"), icon=":material/edit:", shortcut="E", type="tertiary"):

@@ -64,7 +64,7 @@ def _ask() -> None:
                 with database().write() as session:
                     ensure_rater(session, name or "")
             except UsageError as error:
-                st.error(str(error))
+                st.error(escaped(str(error)))
                 return
             st.session_state[NAME] = (name or "").strip()
             st.rerun()

@@ -6,6 +6,7 @@ from db.errors import Q2QError
 from workbench.ui import url
 from workbench.ui.i18n import LANGUAGES, Language, current_language, t
 from workbench.ui.store import database
+from workbench.ui.text import escaped
 
 
 def language_switch() -> None:
@@ -47,5 +48,5 @@ def require_store() -> None:
     try:
         database()
     except Q2QError as error:
-        st.error(str(error), icon=":material/database_off:")
+        st.error(escaped(str(error)), icon=":material/database_off:")
         st.stop()

@@ -166,7 +166,7 @@ def _start(spec: SweepSpec) -> None:
     try:
         sweep_id = queue_sweep(database(), spec, registry())
     except Q2QError as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
         return
     for key in (DRAFT, TEXT):
         st.session_state.pop(key, None)

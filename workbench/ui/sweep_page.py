@@ -147,7 +147,7 @@ def _queue(sweep_id: int, *, retry_failed: bool) -> None:
     try:
         resume_sweep(database(), sweep_id, retry_failed=retry_failed)
     except Q2QError as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
         return
     st.toast(t("sweeps.queued"), icon=":material/check:")
     st.rerun()

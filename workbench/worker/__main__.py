@@ -7,7 +7,8 @@ import sys
 from db.database import Database
 from db.errors import Q2QError
 from db.migrate import open_store
-from db.settings import Settings, settings
+from db.settings import Settings
+from workbench.cli.context import load_settings
 from workbench.worker.lock import HomeLock, read_owner
 from workbench.worker.run import be_worker, stop_on_signals, worker_log
 
@@ -39,7 +40,11 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
 
 def main() -> int:
     """Run the worker and return the exit code."""
-    chosen = settings()
+    try:
+        chosen = load_settings()
+    except Q2QError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
     with worker_log(chosen.home_dir, also_stderr=True):
         try:
             database = open_store(chosen)

@@ -204,11 +204,16 @@ def offered_capabilities(capabilities: Capabilities, reasons: Mapping[str, str])
 
 
 def _endpoint(engine: EngineRow) -> Endpoint:
-    key = os.environ.get(engine.api_key_env) if engine.api_key_env else None
+    key = os.environ.get(engine.api_key_env, "").strip() if engine.api_key_env else None
     if engine.api_key_env and not key:
         raise UsageError(
             f"The environment variable {engine.api_key_env} with the key of {engine.name} is not"
             " set where the worker runs."
+        )
+    if key and not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"The environment variable {engine.api_key_env} holds no key that can be sent: letters,"
+            " digits and signs of ASCII on one line."
         )
     assert engine.url is not None
     return Endpoint(url=engine.url, api_key=key)
