@@ -46,6 +46,19 @@ PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "results searched": ("sweeps", {"sweep": "1", "view": "table", "find": "starch"}),
     "figures": ("sweeps", {"sweep": "1", "view": "figures"}),
     "new sweep": ("sweeps", {"new": "1"}),
+    "explore": ("explore", {}),
+    "explore, last page": ("explore", {"page": "4"}),
+    "explore, one finding": ("explore", {"check": "cut_off"}),
+    "explore, many filters": (
+        "explore",
+        {"sweep": "1", "model": "1", "role": "assistant", "finish": "length", "rating": "unrated"},
+    ),
+    "explore, found nothing": ("explore", {"rating": "liked", "tag": "kitchen"}),
+    "explore, a question": ("explore", {"id": "q1"}),
+    "explore, a reasoning": ("explore", {"id": "v1"}),
+    "explore, an answer": ("explore", {"id": "a1"}),
+    "explore, a model": ("explore", {"id": "m1"}),
+    "explore, side by side": ("explore", {"id": "v1", "with": "v2"}),
 }
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from db.errors import UsageError
 from db.questions import QuestionRow, get_question
@@ -107,24 +107,31 @@ class Provenance:
     """None where no engine wrote it."""
 
 
-def provenance(session: Session, ref: Ref | str) -> Provenance:
+def provenance(session: Session, ref: Ref | str, *, most: int | None = None) -> Provenance:
     """Return how the text ``ref`` (``v12``, ``a12`` or ``g12``) came to be.
+
+    Args:
+        session: Of the store.
+        ref: Its short name.
+        most: Characters read of the text, the prompt and the completion each, and token ids of the
+            prompt; None: all.
 
     Raises:
         UsageError: There is none with this id, or its kind has no text of an engine.
     """
     ref = parse_ref(ref) if isinstance(ref, str) else ref
     if ref.kind == "variant":
-        return _of_variant(session, ref)
+        return _of_variant(session, ref, most)
     if ref.kind == "answer":
-        return _of_answer(session, ref)
+        return _of_answer(session, ref, most)
     if ref.kind == "generation":
-        return _of_generation(session, ref)
+        return _of_generation(session, ref, most)
     raise UsageError(f"{ref} is a {ref.kind}; give a reasoning (v12), an answer (a12) or a g12.")
 
 
-def _of_variant(session: Session, ref: Ref) -> Provenance:
-    variant = _found(session.get(ReasoningVariant, ref.id), ref)
+def _of_variant(session: Session, ref: Ref, most: int | None) -> Provenance:
+    text = ReasoningVariant.text
+    variant = _found(session.get(ReasoningVariant, ref.id, options=[defer(text)]), ref)
     parents = session.scalars(
         select(VariantParent.parent_id)
         .where(VariantParent.variant_id == ref.id)
@@ -133,53 +140,55 @@ def _of_variant(session: Session, ref: Ref) -> Provenance:
     return Provenance(
         ref=ref,
         question=get_question(session, variant.question_id),
-        text=variant.text,
+        text=_cut(session, ReasoningVariant.text, ReasoningVariant.id == ref.id, most),
         source=variant.source,
         author=_author(session, variant.author_id),
         note=variant.note,
         created_at=variant.created_at,
         parents=tuple(Ref("variant", parent_id) for parent_id in parents),
         checks=_checks(session, ref),
-        generation=_origin(session, variant.generation_id),
+        generation=_origin(session, variant.generation_id, most),
     )
 
 
-def _of_answer(session: Session, ref: Ref) -> Provenance:
-    answer = _found(session.get(Answer, ref.id), ref)
+def _of_answer(session: Session, ref: Ref, most: int | None) -> Provenance:
+    answer = _found(session.get(Answer, ref.id, options=[defer(Answer.text)]), ref)
     parents = [Ref("variant", answer.variant_id)] if answer.variant_id else []
     parents += [Ref("answer", answer.parent_id)] if answer.parent_id else []
     return Provenance(
         ref=ref,
         question=get_question(session, answer.question_id),
-        text=answer.text,
+        text=_cut(session, Answer.text, Answer.id == ref.id, most),
         source=answer.source,
         author=_author(session, answer.author_id),
         note=None,
         created_at=answer.created_at,
         parents=tuple(parents),
         checks=_checks(session, ref),
-        generation=_origin(session, answer.generation_id),
+        generation=_origin(session, answer.generation_id, most),
     )
 
 
-def _of_generation(session: Session, ref: Ref) -> Provenance:
-    generation = _found(session.get(Generation, ref.id), ref)
+def _of_generation(session: Session, ref: Ref, most: int | None) -> Provenance:
+    generation = _found(session.get(Generation, ref.id, options=[defer(Generation.text)]), ref)
     parents = [Ref("variant", generation.variant_id)] if generation.variant_id else []
     return Provenance(
         ref=ref,
         question=get_question(session, generation.question_id),
-        text=generation.text,
+        text=_cut(session, Generation.text, Generation.id == ref.id, most),
         source=None,
         author=None,
         note=None,
         created_at=generation.created_at,
         parents=tuple(parents),
         checks=(),
-        generation=_origin(session, generation.id),
+        generation=_origin(session, generation.id, most),
     )
 
 
-def _origin(session: Session, generation_id: int | None) -> GenerationOrigin | None:
+def _origin(
+    session: Session, generation_id: int | None, most: int | None
+) -> GenerationOrigin | None:
     if generation_id is None:
         return None
     generation, prompt_format, role, sampling, engine = session.execute(
@@ -189,20 +198,21 @@ def _origin(session: Session, generation_id: int | None) -> GenerationOrigin | N
         .join(Sampling, Sampling.id == Generation.sampling_id)
         .outerjoin(Engine, Engine.id == Generation.engine_id)
         .where(Generation.id == generation_id)
+        .options(defer(Generation.text))
     ).one()
-    prompt = session.get(Prompt, generation.prompt_id) if generation.prompt_id else None
+    prompt = _prompt(session, generation.prompt_id, most)
     model, *lineage = _models(session, generation.model_version_id)
     own = {name: getattr(generation, name) for name in _OWN}
     return GenerationOrigin(
         **own,
-        completion=generation.text,
+        completion=_cut(session, Generation.text, Generation.id == generation_id, most),
         model=model,
         lineage=tuple(lineage),
         prompt_format=f"{prompt_format.name}@{prompt_format.version}",
         role=f"{role.name}@{role.version}",
         system=role.system,
         prompt_text=prompt.text if prompt is not None else None,
-        prompt_token_ids=_token_ids(prompt),
+        prompt_token_ids=_token_ids(prompt.token_ids if prompt is not None else None),
         prompt_hash=prompt.content_hash if prompt is not None else None,
         sampling=dict(sampling.parameters),
         engine=engine,
@@ -257,10 +267,29 @@ def _author(session: Session, rater_id: int | None) -> str | None:
     return session.get_one(Rater, rater_id).name if rater_id is not None else None
 
 
-def _token_ids(prompt: Prompt | None) -> tuple[int, ...] | None:
-    if prompt is None or prompt.token_ids is None:
-        return None
-    return struct.unpack(f"<{len(prompt.token_ids) // 4}I", prompt.token_ids)
+def _prompt(session: Session, prompt_id: int | None, most: int | None) -> Any:
+    """Return ``text``, ``token_ids`` and ``content_hash`` of a prompt; None where there is none."""
+    text: ColumnElement[str] = Prompt.text.expression
+    token_ids: ColumnElement[bytes | None] = Prompt.token_ids.expression
+    if most is not None:
+        text, token_ids = func.substr(text, 1, most), func.substr(token_ids, 1, 4 * most)
+    found = select(text.label("text"), token_ids.label("token_ids"), Prompt.content_hash)
+    return session.execute(found.where(Prompt.id == prompt_id)).one_or_none()
+
+
+def _token_ids(packed: bytes | None) -> tuple[int, ...] | None:
+    return struct.unpack(f"<{len(packed) // 4}I", packed) if packed is not None else None
+
+
+def _cut(
+    session: Session,
+    column: InstrumentedAttribute[T],
+    own: ColumnElement[bool],
+    most: int | None,
+) -> T | None:
+    """Return a text, or its first characters, cut by the store."""
+    wanted = column if most is None else func.substr(column, 1, most)
+    return session.scalar(select(wanted).where(own))
 
 
 def _found(row: T | None, ref: Ref) -> T:

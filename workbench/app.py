@@ -35,10 +35,22 @@ page = st.navigation(
             url_path="sweeps",
         ),
         st.Page(
+            "app_pages/explore.py",
+            title=t("nav.explore"),
+            icon=":material/travel_explore:",
+            url_path="explore",
+        ),
+        st.Page(
             "app_pages/rating.py",
             title=t("nav.rating"),
             icon=":material/star:",
             url_path="rating",
+        ),
+        st.Page(
+            "app_pages/insights.py",
+            title=t("nav.insights"),
+            icon=":material/insights:",
+            url_path="insights",
         ),
     ]
 )

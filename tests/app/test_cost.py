@@ -62,6 +62,16 @@ PAGES = (
     "sweeps?sweep=1&view=figures",
     "sweeps?sweep=1&view=spec",
     "sweeps?new=1",
+    "insights",
+    "explore",
+    "explore?check=cut_off",
+    "explore?sweep=1&finish=length&rating=unrated",
+    "explore?rating=liked",
+    "explore?id=q1",
+    "explore?id=v1",
+    "explore?id=a1",
+    "explore?id=m1",
+    "explore?id=v1&with=v2",
 )
 
 

@@ -26,6 +26,9 @@ PAGES = {
     "cards": "sweeps?sweep=1",
     "table": "sweeps?sweep=1&view=table",
     "figures": "sweeps?sweep=1&view=figures",
+    "explore": "explore",
+    "item": "explore?id=v1",
+    "compare": "explore?id=v1&with=v2",
     "new": "sweeps?new=1",
 }
 GUIDE = {

@@ -13,7 +13,11 @@ from db import schema
 from db.database import Database, open_database
 from db.errors import Q2QError
 from db.generations import find_slots
+from db.item_texts import comparable
 from db.jobs import claim, enqueue
+from db.lineage import lineage
+from db.matrix import MatrixFilter
+from db.matrix_cells import cells_of
 from db.migrate import open_store, status, upgrade, upgrade_store
 from db.questions import (
     NewQuestion,
@@ -23,17 +27,23 @@ from db.questions import (
     list_questions,
     question_facets,
 )
+from db.rating_columns import RatingFilter, high_water
+from db.refs import Ref
 from db.search import index_texts, search_ids
 from db.settings import Settings
 from db.sweeps import list_sweeps, sweep_progress
 from db.tables import Tag
+from db.text_facets import text_facets
 from db.texts import TextFilter, list_texts, provenance, question_card
 from db.views import VIEWS
 from serving.imports.questions import import_questions
 from serving.imports.readers import read_rows
+from tests.app.seed import seed_store
+from tests.app.seed_ratings import seed_ratings
 from tests.migration.test_migrations import differences
 from tests.store_rows import make_generation, make_library, make_question
-from tests.unit import test_search, test_texts
+from tests.unit import test_lineage, test_matrix, test_search, test_texts
+from workbench.analysis.insights import read_insights
 
 pytestmark = pytest.mark.postgres
 
@@ -136,6 +146,31 @@ def test_texts_are_listed_as_from_a_file(store: Database) -> None:
     assert told.checks == (("boilerplate", "found"), ("length", "found"))
 
 
+def test_the_matrix_finds_what_brute_force_finds(store: Database) -> None:
+    test_matrix.fill(store)
+    with store.read() as session:
+        brute = test_matrix.Brute(session)
+        facets = text_facets(session)
+    for wanted in test_matrix.SINGLE + test_matrix.TOGETHER[::7]:
+        filter = MatrixFilter(**wanted)
+        assert test_matrix.found_by(store, filter) == brute.cells(filter), wanted
+    assert sum(facets.roles.values()) == len(brute.generations)
+
+
+def test_lineage_is_told_both_ways_as_from_a_file(store: Database) -> None:
+    test_lineage.fill(store)
+    with store.read() as session:
+        for name, (up, down) in test_lineage.BOTH_WAYS.items():
+            found = lineage(session, name)
+            assert (test_lineage.told(found.up), test_lineage.told(found.down)) == (up, down)
+        assert cells_of(session, 1).total == 3
+        assert [str(one.ref) for one in comparable(session, Ref("answer", 2))][:2] == ["a1", "v1"]
+        cut = provenance(session, "v1", most=3)
+    assert cut.text == "Thi"
+    assert cut.generation is not None
+    assert cut.generation.prompt_text == "<|i"
+
+
 def test_every_view_can_be_read(store: Database) -> None:
     test_texts.fill(store)
     with store.read() as session:
@@ -207,3 +242,13 @@ def test_a_server_that_is_not_there_gives_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Q2QError, match="cannot be used") as caught:
         open_store(Settings(home=tmp_path, database_url=url))
     assert "secret" not in str(caught.value)
+
+
+def test_insights_are_computed_on_it(store: Database) -> None:
+    rated = seed_ratings(store, seed_store(store))
+    with store.read() as session:
+        found = read_insights(session, RatingFilter(queue_id=rated.queue_id, sweep_id=1))
+        assert high_water(session).endswith("/1")
+    assert found.counts.comparisons == 58
+    assert found.rankings[0].places[0].name == "temperature 0.2"
+    assert sum(cards for _, _, cards in found.days) == 58

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
 RUN_HERE = {
     "q2q doctor",
+    "q2q rate insights",
     "q2q question import my_questions.csv",
     "q2q question list --search 富士",
     "q2q sweep plan examples/sweeps/first.yaml",

@@ -1,5 +1,7 @@
-"""``q2q lineage``: how one text came to be."""
+"""``q2q lineage``: what a text, a question or a model came from, and what came of it."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +11,14 @@ from workbench.cli.output import Json, show, show_fields, show_json
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from db.kin import KinGroup
     from db.provenance import Provenance
+    from db.refs import Ref
+
+LABEL = 70
+"""Characters of a related text on its line; ``--json`` has more."""
 
 
 def register(app: CommandGroup) -> None:
@@ -19,45 +28,78 @@ def register(app: CommandGroup) -> None:
 
 def lineage(
     id_: Annotated[
-        str, typer.Argument(metavar="ID", help="v12 (reasoning), a7 (answer), g9 or m3.")
+        str,
+        typer.Argument(metavar="ID", help="q12 (question), v12 (reasoning), a7 (answer), g9, m3."),
     ],
     as_json: Json = False,
 ) -> None:
-    """Show how a text or a model came to be: weights, exact prompt, sampling, parents.
+    """Show what a text or a model came from, and what came of it: both ways, with ids to go on.
 
     Example:
       q2q lineage a7
     """
-    from db.models import get_model
-    from db.provenance import provenance
-    from db.questions import get_question
+    from db.lineage import lineage as lineage_of
     from db.refs import parse_ref
 
     ref = parse_ref(id_)
     with open_home() as (_, database), database.read() as session:
-        if ref.kind == "model":
-            chain = [get_model(session, ref.id)]
-            while (base_id := chain[-1].base_id) is not None:
-                chain.append(get_model(session, base_id))
-            found: Any = chain
-        elif ref.kind == "question":
-            family = [get_question(session, ref.id)]
-            while (parent_id := family[-1].parent_id) is not None:
-                family.append(get_question(session, parent_id))
-            found = family
-        else:
-            found = provenance(session, ref)
+        item = _item(session, ref)
+        both = lineage_of(session, ref)
     if as_json:
-        show_json(found)
-    elif isinstance(found, list):
-        for step in found:
-            show_fields({name: getattr(step, name) for name in step.__slots__})
-            show("")
+        groups = {"up": _plain(both.up), "down": _plain(both.down)}
+        show_json({**asdict(item), "ref": str(ref), **groups})
+        return
+    if ref.kind in ("question", "model"):
+        show_fields({name: getattr(item, name) for name in item.__slots__})
     else:
-        _show(found)
+        _show_text(item)
+    _show_groups("comes from", both.up)
+    _show_groups("led to", both.down)
 
 
-def _show(found: "Provenance") -> None:
+def _item(session: "Session", ref: "Ref") -> Any:
+    """Return all that is known of the thing itself."""
+    from db.models import get_model
+    from db.provenance import provenance
+    from db.questions import get_question
+
+    if ref.kind == "model":
+        return get_model(session, ref.id)
+    if ref.kind == "question":
+        return get_question(session, ref.id)
+    return provenance(session, ref)
+
+
+def _plain(groups: "Sequence[KinGroup]") -> list[dict[str, Any]]:
+    return [
+        {
+            "relation": group.relation,
+            "total": group.total,
+            "items": [{"ref": kin.ref, **asdict(kin)} for kin in group.kin],
+        }
+        for group in groups
+    ]
+
+
+def _show_groups(title: str, groups: "Sequence[KinGroup]") -> None:
+    show("")
+    if not groups:
+        show(f"{title}: nothing")
+        return
+    show(f"{title}:")
+    for group in groups:
+        show(f"  {group.relation.replace('_', ' ')} ({group.total:,})")
+        for kin in group.kin:
+            name = kin.ref or f"{kin.kind.replace('_', ' ')} {kin.id}"
+            label = " ".join(kin.label.split())
+            label = label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
+            detail = f"  [{kin.detail}]" if kin.detail else ""
+            show(f"    {name}  {label}{detail}")
+        if group.total > len(group.kin):
+            show(f"    … and {group.total - len(group.kin):,} more")
+
+
+def _show_text(found: "Provenance") -> None:
     show_fields(
         {
             "id": found.ref,

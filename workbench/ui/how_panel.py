@@ -14,7 +14,7 @@ from workbench.ui.i18n import t, word
 from workbench.ui.parts import check_badges
 from workbench.ui.question_view import numbered_ids
 from workbench.ui.store import database
-from workbench.ui.text import show_text
+from workbench.ui.text import escaped, show_text
 
 OPEN = "panel_open"
 CLOSED = "panels_closed"
@@ -22,10 +22,10 @@ SHOWN_DIGITS = 23
 """Of a fingerprint; the download has all."""
 
 
-def how_button(ref: str) -> None:
+def how_button(ref: str, label: str | None = None) -> None:
     """Draw the button that opens the panel of the text ``ref``."""
     if st.button(
-        t("results.how_short"),
+        label or t("results.how_short"),
         key=f"how_{ref}",
         icon=":material/info:",
         type="tertiary",
@@ -67,14 +67,11 @@ def _draw(ref: str) -> None:
         with database().read() as session:
             found = provenance(session, ref)
     except Q2QError as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
         return
     show_text(found.text or "")
     check_badges(found.checks)
-    for name, value in facts(found):
-        left, right = st.columns([1, 2], gap="small")
-        left.markdown(f":gray[{name}]")
-        right.text(value, width="stretch")
+    draw_lines(facts(found))
     made = found.generation
     if made is None:
         st.caption(t("how.imported" if found.source == "imported" else "how.by_person"))
@@ -97,6 +94,14 @@ def _draw(ref: str) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+def draw_lines(lines: Sequence[tuple[str, str]]) -> None:
+    """Draw names and values, each pair on a line."""
+    for name, value in lines:
+        left, right = st.columns([1, 2], gap="small")
+        left.markdown(f":gray[{name}]")
+        right.text(value, width="stretch")
 
 
 def facts(found: Provenance) -> Sequence[tuple[str, str]]:

@@ -1,0 +1,231 @@
+"""Questions against their reasonings: one page of rows, each with its first cells.
+
+A cell is a reasoning with the answers under it, or all answers of a question that stand under none.
+It is shown where its reasoning or one of its answers meets every condition on texts. Texts are cut
+by the store, so that a page costs the same however long they are.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from db.matrix_cells import WORDS, Cell, CellKey, read_cells
+from db.pages import Page, page_of_keys
+from db.rating_scores import Liking
+from db.search import matching
+from db.tables import (
+    Answer,
+    Generation,
+    Question,
+    QuestionTag,
+    ReasoningVariant,
+    SweepGeneration,
+    Tag,
+)
+from db.text_filter import TextFilter, generation_conditions, own_conditions, scanned
+from db.text_rows import TABLES, ListedKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixFilter:
+    """Which questions and cells; an empty field asks for nothing, values are alternatives."""
+
+    search: str = ""
+    """Words of the question."""
+    tags: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    kind: ListedKind | None = None
+    """What must meet the conditions below: the reasoning, an answer, or either."""
+    sweep_id: int | None = None
+    model_version_ids: tuple[int, ...] = ()
+    formats: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    finish_reasons: tuple[str, ...] = ()
+    with_flags: tuple[str, ...] = ()
+    has_flags: bool | None = None
+    liking: Liking | None = None
+
+    @property
+    def kinds(self) -> tuple[ListedKind, ...]:
+        """The kinds of texts that may meet the conditions."""
+        return (self.kind,) if self.kind else ("variant", "answer")
+
+    @property
+    def of_texts(self) -> TextFilter:
+        """The conditions on texts but for the sweep, which each question is asked for."""
+        return TextFilter(
+            model_version_ids=self.model_version_ids,
+            formats=self.formats,
+            roles=self.roles,
+            finish_reasons=self.finish_reasons,
+            with_flags=self.with_flags,
+            has_flags=self.has_flags,
+            liking=self.liking,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixRow:
+    """A question and its first cells."""
+
+    question_id: int
+    words: str
+    role: str
+    language: str | None
+    cells: tuple[Cell, ...]
+    n_cells: int
+    """All that fit; ``cells`` holds the first of them."""
+
+
+def matrix(
+    session: Session,
+    filter: MatrixFilter,
+    page: int = 1,
+    *,
+    page_size: int = 20,
+    most_cells: int = 4,
+) -> Page[MatrixRow]:
+    """Return one page of the questions that have a cell to show, newest first."""
+    keys = select(Question.id).where(*_of_question(session, filter))
+    keys = keys.where(or_(*(_has_text(filter, kind) for kind in filter.kinds)))
+    found, total, page = page_of_keys(session, keys.order_by(Question.id.desc()), page, page_size)
+    ids = [row.id for row in found]
+    return Page(
+        rows=_rows(session, filter, ids, most_cells) if ids else (),
+        total=total,
+        page=page,
+        page_size=page_size,
+    )
+
+
+def _of_question(session: Session, filter: MatrixFilter) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if filter.search.strip():
+        found = matching(session, "question", filter.search)
+        wanted.append(scanned(Question.id).in_(found) if found is not None else false())
+    if filter.tags:
+        tagged = select(QuestionTag.question_id).join(Tag).where(Tag.name.in_(filter.tags))
+        wanted.append(scanned(Question.id).in_(tagged))
+    if filter.languages:
+        # Written so that the index of languages is not read and sorted, but the newest in order.
+        wanted.append(func.coalesce(Question.language, "").in_(filter.languages))
+    return wanted
+
+
+def _has_text(filter: MatrixFilter, kind: ListedKind) -> ColumnElement[bool]:
+    return _fitting(filter, kind).where(TABLES[kind].question_id == Question.id).exists()
+
+
+def _fitting(filter: MatrixFilter, kind: ListedKind) -> Select[*tuple[Any, ...]]:
+    """Return the select of the ids of the texts of ``kind`` that meet the conditions on texts.
+
+    Whoever uses it asks for the texts of a question or of a reasoning, by their index.
+    """
+    table = TABLES[kind]
+    made_by = Generation.id == table.generation_id
+    return select(table.id).outerjoin(Generation, made_by).where(_meets(filter, kind))
+
+
+def _meets(filter: MatrixFilter, kind: ListedKind) -> ColumnElement[bool]:
+    """Return the conditions on texts; the statement must join ``Generation`` to the text."""
+    table = TABLES[kind]
+    wanted = generation_conditions(filter.of_texts, table) + own_conditions(filter.of_texts, kind)
+    if filter.sweep_id is not None:
+        wanted.append(
+            exists().where(
+                SweepGeneration.sweep_id == filter.sweep_id,
+                SweepGeneration.generation_id == table.generation_id,
+            )
+        )
+    return and_(true(), *wanted)
+
+
+def _rows(
+    session: Session, filter: MatrixFilter, ids: Sequence[int], most_cells: int
+) -> tuple[MatrixRow, ...]:
+    plain = _plain_answers(session, filter, ids)
+    variants, totals = _variants(session, filter, ids, most_cells)
+    shown = [variant_id for own in variants.values() for variant_id in own]
+    cells = read_cells(session, shown, plain.values())
+    asked = session.execute(
+        select(
+            Question.id,
+            func.substr(Question.text, 1, WORDS).label("words"),
+            Question.role,
+            Question.language,
+        ).where(Question.id.in_(ids))
+    )
+    questions = {row.id: row for row in asked}
+    rows = []
+    for question_id in ids:
+        own: list[CellKey] = []
+        if question_id in plain:
+            own.append(("answer", plain[question_id]))
+        own += [("variant", variant_id) for variant_id in variants[question_id]]
+        row = questions[question_id]
+        rows.append(
+            MatrixRow(
+                question_id=question_id,
+                words=row.words,
+                role=row.role,
+                language=row.language,
+                cells=tuple(cells[key] for key in own[:most_cells]),
+                n_cells=totals[question_id] + (question_id in plain),
+            )
+        )
+    return tuple(rows)
+
+
+def _variants(
+    session: Session, filter: MatrixFilter, question_ids: Sequence[int], most: int
+) -> tuple[defaultdict[int, list[int]], defaultdict[int, int]]:
+    """Return the first reasonings of each question that have something to show, and how many."""
+    fits: list[ColumnElement[bool]] = []
+    if "variant" in filter.kinds:
+        fits.append(_meets(filter, "variant"))
+    if "answer" in filter.kinds:
+        under = Answer.variant_id == ReasoningVariant.id
+        fits.append(_fitting(filter, "answer").where(under).exists())
+    place = func.row_number().over(
+        partition_by=ReasoningVariant.question_id, order_by=ReasoningVariant.id
+    )
+    counted = func.count().over(partition_by=ReasoningVariant.question_id)
+    placed = (
+        select(
+            ReasoningVariant.id,
+            ReasoningVariant.question_id,
+            place.label("place"),
+            counted.label("total"),
+        )
+        .outerjoin(Generation, Generation.id == ReasoningVariant.generation_id)
+        .where(ReasoningVariant.question_id.in_(question_ids), or_(*fits))
+        .subquery()
+    )
+    first: defaultdict[int, list[int]] = defaultdict(list)
+    totals: defaultdict[int, int] = defaultdict(int)
+    rows = session.execute(
+        select(placed).where(placed.c.place <= most).order_by(placed.c.question_id, placed.c.place)
+    )
+    for row in rows:
+        first[row.question_id].append(row.id)
+        totals[row.question_id] = row.total
+    return first, totals
+
+
+def _plain_answers(
+    session: Session, filter: MatrixFilter, question_ids: Sequence[int]
+) -> dict[int, int]:
+    """Return the first answer under no reasoning that fits, by question."""
+    if "answer" not in filter.kinds:
+        return {}
+    query = (
+        _fitting(filter, "answer")
+        .where(Answer.question_id.in_(question_ids), scanned(Answer.variant_id).is_(None))
+        .with_only_columns(Answer.question_id, func.min(Answer.id))
+        .group_by(Answer.question_id)
+    )
+    return dict(session.execute(query).all())

@@ -1,0 +1,184 @@
+"""Ratings in bulk for statistics: columns of what holds, and where the judged texts come from.
+
+Columns have equal lengths and stand under their names, ready for a data frame. Hidden repeats are
+in them, marked, since agreement and bias need them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Row, Select, String, cast, func, select, union
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.generations import chunks
+from db.ratings import Scope, standing
+from db.tables import (
+    Answer,
+    Generation,
+    ModelVersion,
+    PromptFormat,
+    QueueItem,
+    Rater,
+    Rating,
+    RatingQueue,
+    ReasoningVariant,
+    Role,
+    Sampling,
+    Sweep,
+    SweepGeneration,
+)
+
+RaterKind = Literal["person", "model"]
+Columns = dict[str, list[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingFilter:
+    """Which ratings; those of people and of models are never read together."""
+
+    scope: Scope = "reasoning"
+    raters: RaterKind = "person"
+    queue_id: int | None = None
+    sweep_id: int | None = None
+    """Only of texts that this sweep wrote or found written."""
+    question_id: int | None = None
+
+
+def high_water(session: Session) -> str:
+    """Return a mark that changes with every rating, undo and queue."""
+    rating = session.scalar(select(func.max(Rating.id))) or 0
+    queue = session.scalar(select(func.max(RatingQueue.id))) or 0
+    return f"{rating}/{queue}"
+
+
+def read_ratings(session: Session, filter: RatingFilter) -> Columns:
+    """Return what holds, oldest first: who judged which text (or two), how, and how it was shown.
+
+    ``text_id`` and ``other_id`` are reasonings where the scope is ``reasoning``, else answers;
+    ``variant_id`` is the reasoning that an answer stands under; ``repeat_of_id`` is the item that a
+    hidden repeat repeats.
+    """
+    text, other = _sides(filter.scope)
+    columns = (
+        Rating.rater_id,
+        Rating.question_id,
+        Rating.variant_id,
+        text.label("text_id"),
+        other.label("other_id"),
+        Rating.axis,
+        Rating.value,
+        Rating.outcome,
+        Rating.blind,
+        Rating.swapped,
+        Rating.answer_seen,
+        Rating.sampler,
+        Rating.seconds,
+        Rating.queue_item_id.label("item_id"),
+        QueueItem.repeat_of_id,
+    )
+    query = _judged(filter).with_only_columns(*columns).order_by(Rating.id)
+    return _columns([column.key for column in columns], session.execute(query).all())
+
+
+def read_origins(session: Session, filter: RatingFilter) -> Columns:
+    """Return where each judged text comes from, and how long it is.
+
+    What a person wrote or imported has no format, role, model, mode and sampling: None.
+    """
+    table = ReasoningVariant if filter.scope == "reasoning" else Answer
+    judged = _judged(filter)
+    wanted = union(*(judged.with_only_columns(side) for side in _sides(filter.scope))).subquery()
+    columns = (
+        table.id.label("text_id"),
+        table.source,
+        func.length(table.text).label("n_characters"),
+        Generation.mode,
+        (PromptFormat.name + "@" + cast(PromptFormat.version, String)).label("format"),
+        Role.name.label("role"),
+        ModelVersion.name.label("model"),
+        Generation.sampling_id,
+    )
+    query = (
+        select(*columns)
+        .select_from(table)
+        .join(wanted, wanted.c[0] == table.id)
+        .outerjoin(Generation, Generation.id == table.generation_id)
+        .outerjoin(PromptFormat, PromptFormat.id == Generation.prompt_format_id)
+        .outerjoin(Role, Role.id == Generation.role_id)
+        .outerjoin(ModelVersion, ModelVersion.id == Generation.model_version_id)
+    )
+    return _columns([column.key for column in columns], session.execute(query).all())
+
+
+def read_samplings(session: Session) -> dict[int, dict[str, Any]]:
+    """Return every set of sampling parameters by its id."""
+    rows = session.execute(select(Sampling.id, Sampling.parameters))
+    return {row.id: row.parameters for row in rows}
+
+
+def sweep_names(session: Session, limit: int) -> dict[int, str]:
+    """Return the names of the newest sweeps that people started, newest first."""
+    newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep")
+    rows = session.execute(newest.order_by(Sweep.id.desc()).limit(limit))
+    return {row.id: row.name for row in rows}
+
+
+def read_words(session: Session, scope: Scope, text_ids: Sequence[int]) -> dict[int, str]:
+    """Return the words of reasonings, or of answers, by id."""
+    table = ReasoningVariant if scope == "reasoning" else Answer
+    words: dict[int, str] = {}
+    for some in chunks(list(text_ids)):
+        for row in session.execute(select(table.id, table.text).where(table.id.in_(some))):
+            words[row.id] = row.text
+    return words
+
+
+def read_days(session: Session, filter: RatingFilter) -> Columns:
+    """Return how many cards each rater rated on each day (UTC), hidden repeats included."""
+    day = func.date(Rating.created_at)
+    cards = func.count(func.coalesce(Rating.queue_item_id, -Rating.id).distinct())
+    query = (
+        _judged(filter)
+        .with_only_columns(day, Rating.rater_id, cards)
+        .group_by(day, Rating.rater_id)
+        .order_by(day)
+    )
+    rows = [(str(on), rater_id, n) for on, rater_id, n in session.execute(query)]
+    return _columns(["day", "rater_id", "cards"], rows)
+
+
+def _judged(filter: RatingFilter) -> Select[Any]:
+    """Return the select of the ratings of ``filter`` that hold; columns are to come."""
+    raters = select(Rater.id).where(Rater.kind == filter.raters)
+    query: Select[Any] = (
+        standing()
+        .outerjoin(QueueItem, QueueItem.id == Rating.queue_item_id)
+        .where(Rating.scope == filter.scope, Rating.rater_id.in_(raters))
+    )
+    if filter.question_id is not None:
+        query = query.where(Rating.question_id == filter.question_id)
+    if filter.queue_id is not None:
+        query = query.where(QueueItem.queue_id == filter.queue_id)
+    if filter.sweep_id is not None:
+        table = ReasoningVariant if filter.scope == "reasoning" else Answer
+        of_sweep = (
+            select(table.id)
+            .join(SweepGeneration, SweepGeneration.generation_id == table.generation_id)
+            .where(SweepGeneration.sweep_id == filter.sweep_id)
+        )
+        text, other = _sides(filter.scope)
+        query = query.where(text.in_(of_sweep), other.is_(None) | other.in_(of_sweep))
+    return query
+
+
+def _sides(scope: Scope) -> tuple[InstrumentedAttribute[int | None], ...]:
+    """Return the columns of a judged text and of the one it was compared with."""
+    if scope == "reasoning":
+        return Rating.variant_id, Rating.other_variant_id
+    return Rating.answer_id, Rating.other_answer_id
+
+
+def _columns(names: Sequence[str], rows: Sequence[Row[Any] | tuple[Any, ...]]) -> Columns:
+    each = list(zip(*rows, strict=True)) or [()] * len(names)
+    return {name: list(values) for name, values in zip(names, each, strict=True)}

@@ -1,0 +1,162 @@
+"""What people's ratings say of a text on the whole: a mean, wins and losses, one score.
+
+A score puts all ways of rating on one scale from 0 to 1: a value from 1 to 5 by its place between
+them, OK as 1 and not OK as 0, a comparison as 1 where it was won, 0.5 where it was a tie, else 0.
+Models that rate are left out: people and models are never mixed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Select, Subquery, case, func, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.ratings import FLAG, OK, TAG, standing
+from db.tables import Answer, Rater, Rating
+from db.text_rows import ListedKind
+
+Liking = Literal["rated", "liked", "mixed", "disliked", "unrated"]
+
+LOWEST, HIGHEST = 1, 5
+"""Values of every axis."""
+LIKED, DISLIKED = 2 / 3, 1 / 3
+"""Scores from which a text is liked, and up to which it is disliked."""
+
+_Key = ColumnElement[Any] | InstrumentedAttribute[Any]
+
+_WON = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.0}
+"""Points of the first target of a comparison."""
+_WON_BY_OTHER = _WON | {"a": 0.0, "b": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingSummary:
+    """What people said of one text, or of several together."""
+
+    score: float
+    """0 to 1."""
+    mean: float | None
+    """Of the values from 1 to 5, over all axes; None where nobody gave one."""
+    n_values: int
+    n_ok: int
+    n_not_ok: int
+    won: int
+    tied: int
+    """Ties, also those of two bad texts."""
+    lost: int
+
+    @property
+    def liking(self) -> Liking:
+        """The same, in a word."""
+        if self.score >= LIKED:
+            return "liked"
+        return "disliked" if self.score <= DISLIKED else "mixed"
+
+
+def liked_as(kind: ListedKind, text_id: ColumnElement[int], liking: Liking) -> ColumnElement[bool]:
+    """Return the condition that people's ratings of a text come to ``liking``."""
+    said = _judgements(kind)
+    score = func.avg(said.c.point)
+    rated = select(said.c.text_id).group_by(said.c.text_id)
+    if liking == "liked":
+        rated = rated.having(score >= LIKED)
+    elif liking == "disliked":
+        rated = rated.having(score <= DISLIKED)
+    elif liking == "mixed":
+        rated = rated.having(score < LIKED, score > DISLIKED)
+    return text_id.not_in(rated) if liking == "unrated" else text_id.in_(rated)
+
+
+def rating_summaries(
+    session: Session, kind: ListedKind, ids: Sequence[int]
+) -> dict[int, RatingSummary]:
+    """Return what people said of each of these texts; texts without ratings are left out."""
+    said = _judgements(kind)
+    return _summed(
+        session, said.c.text_id, _sums(said, said.c.text_id).where(said.c.text_id.in_(ids))
+    )
+
+
+def answer_summaries(session: Session, variant_ids: Sequence[int]) -> dict[int, RatingSummary]:
+    """Return what people said of the answers under each of these reasonings together."""
+    said = _judgements("answer")
+    under = Answer.variant_id
+    query = _sums(said, under).join(Answer, Answer.id == said.c.text_id)
+    return _summed(session, under, query.where((under + 0).in_(variant_ids)))
+
+
+def _summed(
+    session: Session, key: _Key, query: Select[*tuple[Any, ...]]
+) -> dict[int, RatingSummary]:
+    found = session.execute(query.group_by(key))
+    return {row.key: RatingSummary(**_counts(row._asdict())) for row in found}
+
+
+def _counts(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "key"}
+
+
+def _sums(said: Subquery, key: _Key) -> Select[*tuple[Any, ...]]:
+    def times(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+    return select(
+        key.label("key"),
+        func.avg(said.c.point).label("score"),
+        func.avg(said.c.value).label("mean"),
+        func.count(said.c.value).label("n_values"),
+        times(said.c.ok == 1).label("n_ok"),
+        times(said.c.ok == 0).label("n_not_ok"),
+        times(said.c.result == "won").label("won"),
+        times(said.c.result == "tied").label("tied"),
+        times(said.c.result == "lost").label("lost"),
+    ).select_from(said)
+
+
+def _judgements(kind: ListedKind) -> Subquery:
+    """Return each judgement of a text once for each side that it speaks of, seen from there."""
+    if kind == "variant":
+        sides = [
+            _side(Rating.variant_id, _WON).where(Rating.answer_id.is_(None)),
+            _side(Rating.other_variant_id, _WON_BY_OTHER).where(Rating.other_answer_id.is_(None)),
+        ]
+    else:
+        sides = [
+            _side(Rating.answer_id, _WON),
+            _side(Rating.other_answer_id, _WON_BY_OTHER),
+        ]
+    # Values and OK speak of the target alone, never of the other side.
+    sides[1] = sides[1].where(Rating.outcome.is_not(None))
+    return union_all(*sides).subquery()
+
+
+def _side(
+    target: InstrumentedAttribute[int | None], points: dict[str, float]
+) -> Select[*tuple[Any, ...]]:
+    value = case((Rating.axis != OK, Rating.value))
+    ok = case((Rating.axis == OK, Rating.value))
+    won = case(points, value=Rating.outcome)
+    result = case(
+        (Rating.outcome.in_(("tie", "both_bad")), "tied"),
+        (won == 1.0, "won"),
+        (won == 0.0, "lost"),
+    )
+    placed = (value - LOWEST) / float(HIGHEST - LOWEST)
+    return (
+        standing()
+        .join(Rater, Rater.id == Rating.rater_id)
+        .where(
+            Rater.kind == "person",
+            target.is_not(None),
+            Rating.axis.not_in((TAG, FLAG)),
+            Rating.value.is_not(None) | Rating.outcome.is_not(None),
+        )
+        .with_only_columns(
+            target.label("text_id"),
+            value.label("value"),
+            ok.label("ok"),
+            result.label("result"),
+            func.coalesce(won, ok, placed).label("point"),
+        )
+    )

@@ -1,0 +1,101 @@
+"""What there is to filter texts by: each value with the number of texts that have it."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.tables import (
+    CheckFlag,
+    Generation,
+    ModelVersion,
+    PromptFormat,
+    Role,
+    Sweep,
+    SweepGeneration,
+)
+
+MOST_SWEEPS = 200
+"""The newest ones; nobody looks through a longer list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFacets:
+    """Values with their numbers of texts; the most frequent first, sweeps the newest first."""
+
+    sweeps: dict[int, tuple[str, int]]
+    """Id → name and texts, of the sweeps that people started."""
+    models: dict[int, tuple[str, int]]
+    """Id → name and texts."""
+    formats: dict[str, int]
+    roles: dict[str, int]
+    """By what was sent to the model."""
+    finish_reasons: dict[str, int]
+    checks: dict[str, int]
+    """Texts on which each check found something."""
+
+
+def facets_version(session: Session) -> tuple[int, ...]:
+    """Return numbers that change whenever the facets may: texts and findings are only added."""
+    tables = (Generation, CheckFlag, Sweep)
+    return tuple(session.scalar(select(func.max(table.id))) or 0 for table in tables)
+
+
+def text_facets(session: Session) -> TextFacets:
+    """Return what there is to filter by; reads all generations once."""
+    models = {
+        row.id: row.name for row in session.execute(select(ModelVersion.id, ModelVersion.name))
+    }
+    formats = {
+        row.id: f"{row.name}@{row.version}"
+        for row in session.execute(select(PromptFormat.id, PromptFormat.name, PromptFormat.version))
+    }
+    roles = {row.id: row.name for row in session.execute(select(Role.id, Role.name))}
+    by_model: Counter[int] = Counter()
+    by_format: Counter[str] = Counter()
+    by_role: Counter[str] = Counter()
+    by_finish: Counter[str] = Counter()
+    columns = (
+        Generation.model_version_id,
+        Generation.prompt_format_id,
+        Generation.role_id,
+        Generation.finish_reason,
+    )
+    counted = select(*columns, func.count()).where(Generation.ok).group_by(*columns)
+    for model_id, format_id, role_id, reason, n in session.execute(counted):
+        by_model[model_id] += n
+        by_format[formats[format_id]] += n
+        by_role[roles[role_id]] += n
+        if reason:
+            by_finish[reason] += n
+    return TextFacets(
+        sweeps=_sweeps(session),
+        models={model_id: (models[model_id], n) for model_id, n in by_model.most_common()},
+        formats=dict(by_format.most_common()),
+        roles=dict(by_role.most_common()),
+        finish_reasons=dict(by_finish.most_common()),
+        checks=_checks(session),
+    )
+
+
+def _sweeps(session: Session) -> dict[int, tuple[str, int]]:
+    newest = (
+        select(Sweep.id)
+        .where(Sweep.purpose == "sweep")
+        .order_by(Sweep.id.desc())
+        .limit(MOST_SWEEPS)
+    ).subquery()
+    counted = (
+        select(Sweep.id, Sweep.name, func.count(SweepGeneration.generation_id))
+        .join(newest, newest.c.id == Sweep.id)
+        .outerjoin(SweepGeneration, SweepGeneration.sweep_id == Sweep.id)
+        .group_by(Sweep.id, Sweep.name)
+        .order_by(Sweep.id.desc())
+    )
+    return {sweep_id: (name, n) for sweep_id, name, n in session.execute(counted)}
+
+
+def _checks(session: Session) -> dict[str, int]:
+    counted = select(CheckFlag.name, func.count()).group_by(CheckFlag.name)
+    return dict(session.execute(counted.order_by(func.count().desc(), CheckFlag.name)).all())

@@ -1,0 +1,157 @@
+"""Krippendorff's alpha against its author's worked example; position, length and time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.analysis import bias
+from workbench.analysis.agreement import (
+    Distance,
+    agreement,
+    alphas,
+    between_raters,
+    coincidences,
+    with_oneself,
+)
+
+# Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C: four observers,
+# twelve units, any number of values missing. A dot is a missing value.
+OBSERVERS = ["12332141 2...", "12332241 25.3", ".3332342 251.", "12332441 251."]
+PUBLISHED = {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}
+
+
+def krippendorff() -> pd.DataFrame:
+    rows = [line.replace(" ", "") for line in OBSERVERS]
+    return pd.DataFrame(
+        [
+            {"observer": observer, "unit": unit, "question_id": unit, "value": int(value)}
+            for observer, line in enumerate(rows)
+            for unit, value in enumerate(line)
+            if value != "."
+        ]
+    )
+
+
+@pytest.mark.parametrize(("distance", "published"), PUBLISHED.items())
+def test_alpha_is_that_of_krippendorffs_example(distance: Distance, published: float) -> None:
+    found = agreement(krippendorff(), "any", distance)
+    assert found is not None
+    assert found.alpha is not None
+    assert found.alpha.value == pytest.approx(published, abs=0.0006)
+    assert found.n_units == 11
+    assert found.alpha.low is not None
+    assert found.alpha.high is not None
+    assert found.alpha.low < published < found.alpha.high <= 1
+
+
+@pytest.mark.parametrize(("distance", "published"), PUBLISHED.items())
+def test_the_draws_compute_alpha_as_the_library_does(distance: Distance, published: float) -> None:
+    units = krippendorff()
+    units = units[units["unit"] != 11]
+    coded, levels = pd.factorize(units["value"], sort=True)
+    unit = units["unit"].to_numpy()
+    by_question = coincidences(unit, unit, coded, len(levels))
+    found = alphas(by_question.sum(axis=0)[None], np.asarray(levels, float), distance)
+    assert found == pytest.approx([published], abs=0.0006)
+
+
+def comparisons(rows: list[tuple[int, int, str]], **columns: object) -> pd.DataFrame:
+    """Return comparisons: rater, item, outcome; each item is a question of its own."""
+    table = pd.DataFrame(rows, columns=["rater_id", "item_id", "outcome"])
+    given: dict[str, object] = {"question_id": table["item_id"], "is_repeat": False, "ranks": True}
+    given |= {"repeat_of_id": np.nan, "a": table["item_id"] * 10, "b": table["item_id"] * 10 + 1}
+    points = table["outcome"].map({"a": 1.0, "tie": 0.5, "b": 0.0})
+    return table.assign(**given, points=points).assign(**columns)
+
+
+def test_raters_who_agree_have_alpha_one_and_those_who_guess_about_zero() -> None:
+    random = np.random.default_rng(3)
+    said = random.choice(["a", "b"], 400)
+    agreeing = between_raters(
+        comparisons([(rater, i, said[i]) for rater in (1, 2) for i in range(400)])
+    )
+    guessing = between_raters(
+        comparisons([(rater, i, random.choice(["a", "b"])) for rater in (1, 2) for i in range(400)])
+    )
+    assert agreeing is not None
+    assert agreeing.alpha is not None
+    assert agreeing.alpha.value == 1
+    assert guessing is not None
+    assert guessing.alpha is not None
+    assert abs(guessing.alpha.value) < 0.12
+    assert guessing.same.value == pytest.approx(0.5, abs=0.07)
+
+
+def test_raters_who_always_prefer_the_older_text_agree_and_alpha_says_so() -> None:
+    found = between_raters(
+        comparisons(
+            [
+                (rater, i, "b" if (rater == 2 and i < 10) else "a")
+                for rater in (1, 2)
+                for i in range(100)
+            ]
+        )
+    )
+    assert found is not None
+    assert found.alpha is not None
+    assert found.same.value == pytest.approx(0.9)
+    assert found.alpha.value == pytest.approx(0.8, abs=0.03)
+
+
+def test_nothing_rated_twice_gives_no_alpha() -> None:
+    assert between_raters(comparisons([(1, 1, "a"), (2, 2, "b")])) is None
+    assert with_oneself(comparisons([(1, 1, "a"), (2, 1, "b")])) is None
+
+
+def test_hidden_repeats_tell_how_far_one_agrees_with_oneself_and_nothing_else() -> None:
+    originals = comparisons([(1, i, "a" if i % 2 else "b") for i in range(40)])
+    repeats = originals.assign(
+        item_id=originals["item_id"] + 1000,
+        repeat_of_id=originals["item_id"],
+        is_repeat=True,
+        outcome=["b" if i < 8 else said for i, said in enumerate(originals["outcome"])],
+    )
+    # The other rater's original of the same card is not the first rating of rater 1.
+    other = comparisons([(2, i, "b") for i in range(40)])
+    found = with_oneself(pd.concat([originals, repeats, other], ignore_index=True))
+    assert found is not None
+    assert found.n_units == 40
+    assert found.same.value == pytest.approx(36 / 40)
+    assert between_raters(pd.concat([originals, repeats], ignore_index=True)) is None
+
+
+def test_position_bias_is_the_share_of_the_left_text() -> None:
+    rows = [(1, i, "a" if i % 2 else "b") for i in range(100)] + [(2, 200, "tie")]
+    left = [1.0 if i % 2 else 0.0 for i in range(100)] + [1.0]
+    found = bias.position(comparisons(rows, a_left=left))
+    assert [(one.name, one.n, one.share.value) for one in found] == [
+        ("all", 100, 1.0),
+        ("1", 100, 1.0),
+    ]
+    fair = bias.position(comparisons(rows, a_left=1.0))[0]
+    assert fair.share.value == 0.5
+    assert fair.share.low is not None
+    assert 0.38 < fair.share.low < 0.45
+
+
+def test_length_bias_is_told_by_how_many_times_longer_the_longer_text_is() -> None:
+    rows = [(1, i, "a") for i in range(10)] + [(1, i, "b") for i in range(10, 20)] + [(1, 99, "a")]
+    table = comparisons(
+        rows,
+        characters_a=[300] * 10 + [105] * 10 + [100],
+        characters_b=[100] * 20 + [100],
+    )
+    found = {one.name: (one.n, one.share.value) for one in bias.length(table)}
+    assert found == {"all": (20, 0.5), "1": (10, 0.0), "2": (10, 1.0)}
+
+
+def test_the_time_of_a_card_counts_once_however_many_facts_it_has() -> None:
+    table = pd.DataFrame(
+        {
+            "rater_id": [1, 1, 1, 1, 2],
+            "item_id": [1.0, 1.0, 2.0, 3.0, np.nan],
+            "seconds": [100.0, 100.0, 10.0, 20.0, 5.0],
+        }
+    )
+    (found,) = bias.times(table)
+    assert (found.rater_id, found.n, found.median) == (1, 3, 20.0)

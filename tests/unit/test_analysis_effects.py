@@ -1,0 +1,143 @@
+"""Main effects, sampling names, diversity: what they must find, and what they must not claim."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from workbench.analysis.comparisons import FACTORS, comparison_table, origins_table, sampling_names
+from workbench.analysis.diversity import best_set, likeness, mean_difference, number_of_different
+from workbench.analysis.effects import Effects, comparison_effects, value_effects
+
+FORMAT, MODEL = {"chat": 0.0, "tagged": 0.8}, {"large": 1.0, "small": 0.0}
+
+
+def crossed(random: np.random.Generator, n_questions: int, *, is_tangled: bool) -> pd.DataFrame:
+    """Return comparisons of all texts of a crossed design, left side preferred a little."""
+    levels = [pair for pair in product(FORMAT, MODEL) if not is_tangled or _same(pair)]
+    rows = []
+    for question in range(n_questions):
+        for (fa, ma), (fb, mb) in product(levels, levels):
+            a_left = float(random.random() < 0.5)
+            lead = FORMAT[fa] + MODEL[ma] - FORMAT[fb] - MODEL[mb] + 0.5 * (2 * a_left - 1)
+            won = float(random.random() < expit(lead))
+            rows.append((question, fa, fb, ma, mb, a_left, won))
+    names = ["question_id", "format_a", "format_b", "model_a", "model_b", "a_left", "points"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _same(pair: tuple[str, str]) -> bool:
+    return pair in (("chat", "large"), ("tagged", "small"))
+
+
+def changes(found: Effects | None) -> dict[str, float]:
+    assert found is not None
+    return {one.level: one.change.value for one in found.effects}
+
+
+def test_effects_of_crossed_factors_are_told_apart() -> None:
+    pairs = crossed(np.random.default_rng(0), 300, is_tangled=False)
+    found = comparison_effects(pairs, ["format", "model"])
+    # Two levels 0.8 apart lie 0.4 from their mean.
+    assert changes(found)["tagged"] == pytest.approx(expit(0.4) - 0.5, abs=0.02)
+    assert changes(found)["large"] == pytest.approx(expit(0.5) - 0.5, abs=0.02)
+    assert changes(found)["chat"] == pytest.approx(-changes(found)["tagged"])
+    assert found is not None
+    tagged = next(one.change for one in found.effects if one.level == "tagged")
+    assert tagged.low is not None
+    assert tagged.high is not None
+    assert tagged.low < expit(0.4) - 0.5 < tagged.high
+    assert 0.02 < tagged.high - tagged.low < 0.1
+
+
+def test_factors_that_changed_together_are_not_told_apart() -> None:
+    pairs = crossed(np.random.default_rng(0), 40, is_tangled=True)
+    assert comparison_effects(pairs, ["format", "model"]) is None
+    pairs = pairs.assign(role_a="creator", role_b="logician")
+    found = comparison_effects(pairs, ["format", "model", "role"])
+    assert found is not None
+    assert found.entangled == ("format", "model")
+    assert {one.factor for one in found.effects} == {"role"}
+
+
+def test_a_single_level_has_no_effect() -> None:
+    pairs = crossed(np.random.default_rng(0), 3, is_tangled=False)
+    assert comparison_effects(pairs.assign(format_a="x", format_b="x"), ["format"]) is None
+
+
+def test_effects_on_an_axis_do_not_fall_for_hard_questions_or_strict_raters() -> None:
+    random = np.random.default_rng(1)
+    rows = []
+    for question in range(80):
+        hard = random.normal(0, 2)
+        for level, add in (("chat", 0.0), ("tagged", 1.0)):
+            # The strict rater 2 mostly meets the better level.
+            rater = 2 if random.random() < (0.8 if level == "tagged" else 0.2) else 1
+            value = 3 + hard + add - (2 if rater == 2 else 0) + random.normal(0, 0.3)
+            rows.append((question, rater, level, value))
+    values = pd.DataFrame(rows, columns=["question_id", "rater_id", "format", "value"])
+    found = changes(value_effects(values, "clear", ["format"]))
+    assert found["tagged"] == pytest.approx(0.5, abs=0.1)
+    naive = values.groupby("format")["value"].mean()
+    assert naive["tagged"] - naive["chat"] < 0.5
+
+
+def test_sampling_levels_are_named_by_what_differs() -> None:
+    base = {"temperature": 0.8, "top_p": 0.95, "seed": None}
+    assert sampling_names({1: base, 2: {**base, "temperature": 0.2}}) == {
+        1: "temperature 0.8",
+        2: "temperature 0.2",
+    }
+    assert sampling_names({1: base}) == {1: "temperature 0.8"}
+    assert sampling_names({1: base, 2: {**base, "seed": 7}})[1] == "seed –"
+
+
+def test_a_comparison_is_turned_so_that_the_smaller_id_comes_first() -> None:
+    judged = pd.DataFrame(
+        {
+            "rater_id": [1, 1, 1],
+            "question_id": [1, 1, 1],
+            "variant_id": [1, 2, 1],
+            "text_id": [1, 2, 1],
+            "other_id": [2, 1, 2],
+            "axis": ["preference"] * 3,
+            "value": [None] * 3,
+            "outcome": ["a", "a", "both_bad"],
+            "blind": [True, True, False],
+            "swapped": [False, False, True],
+            "answer_seen": [False, True, False],
+            "sampler": [None] * 3,
+            "seconds": [None] * 3,
+            "item_id": [1, 2, 3],
+            "repeat_of_id": [None] * 3,
+        }
+    )
+    told = {factor: ["x", None] for factor in FACTORS if factor != "sampling"}
+    origins = {"text_id": [1, 2], "n_characters": [5, 9], "sampling_id": [1, None], **told}
+    table = comparison_table(judged, origins_table(origins, {1: {"temperature": 1}}), "reasoning")
+    assert table["points"].tolist()[:2] == [1.0, 0.0]
+    assert np.isnan(table["points"].iloc[2])
+    assert table["a_left"].tolist() == [1.0, 0.0, 0.0]
+    assert table["ranks"].tolist() == [True, False, False]
+    assert table["format_a"].tolist() == ["x"] * 3
+    assert table["format_b"].isna().all()
+
+
+def test_the_number_of_different_texts_is_one_for_copies_and_n_for_strangers() -> None:
+    copies = ["Think of water.", "THINK  of water.", "Ｔhink of water."]
+    assert number_of_different(likeness(copies)) == pytest.approx(1)
+    strangers = ["abcdef", "uvwxyz", "水の循環を考える"]
+    assert number_of_different(likeness(strangers)) == pytest.approx(3)
+    assert 1.5 < number_of_different(likeness([*copies, strangers[1]])) < 2
+    assert mean_difference(likeness(strangers)) == pytest.approx(1)
+    assert np.isnan(mean_difference(likeness(["one"])))
+    assert likeness(["", ""]).tolist() == [[1, 0], [0, 1]]
+
+
+def test_the_best_set_is_not_the_best_ones() -> None:
+    texts = ["Start from the sun.", "Start from the sun!", "Ask who pays, and when."]
+    chosen = best_set(np.array([0.9, 0.85, 0.5]), likeness(texts), size=2)
+    assert chosen == [0, 2]
+    assert best_set(np.array([0.9, 0.85, 0.5]), likeness(texts), size=9) == [0, 2, 1]

@@ -1,0 +1,93 @@
+"""Comparisons as a table: who was better, on which side, and which factor levels met.
+
+A row is one rater's judgement of two texts under the same question. The columns:
+
+    question_id, variant_id     where the two stand (the reasoning: of answers only)
+    a, b                        ids of the texts, the smaller one first
+    rater_id, item_id, repeat_of_id, seconds, sampler
+    outcome                     a, b, tie, both_bad
+    points                      what ``a`` gets: 1, 0.5, 0; NaN where both are bad
+    a_left                      1 where ``a`` stood on the left, 0 on the right, NaN unknown
+    is_repeat                   a hidden repeat
+    ranks                       it may take part in rankings
+    <factor>_a, <factor>_b      the level of each text; None where it has none
+    characters_a, characters_b
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from db.rating_columns import Columns
+from db.ratings import PREFERENCE, Scope
+
+FACTORS = ("format", "role", "model", "sampling", "mode", "source")
+"""What two texts can differ in by design."""
+POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0, "both_bad": np.nan}
+_TURNED = {"a": "b", "b": "a"}
+
+
+def origins_table(origins: Columns, samplings: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a row for each judged text: its level of every factor, and its length."""
+    table = pd.DataFrame(origins).set_index("text_id")
+    names = sampling_names({id: samplings[id] for id in table["sampling_id"].dropna().unique()})
+    table["sampling"] = table["sampling_id"].map(names)
+    text = {factor: table[factor].astype(object) for factor in FACTORS}
+    return table.assign(
+        **{name: levels.where(levels.notna(), None) for name, levels in text.items()}
+    )
+
+
+def sampling_names(samplings: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+    """Name each set of sampling parameters by those in which the sets differ."""
+    keys = sorted({key for parameters in samplings.values() for key in parameters})
+    differing = [
+        key for key in keys if len({repr(one.get(key)) for one in samplings.values()}) > 1
+    ] or ["temperature"]
+    return {
+        id: " · ".join(f"{key} {_said(parameters.get(key))}" for key in differing)
+        for id, parameters in samplings.items()
+    }
+
+
+def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Scope) -> pd.DataFrame:
+    """Return all comparisons among ``judgements`` as described above.
+
+    In rankings take part: blind ones that are no hidden repeats, and of reasonings those that were
+    given before an answer was seen.
+    """
+    found = judgements[judgements["axis"] == PREFERENCE]
+    found = found[found["other_id"].notna()].reset_index(drop=True)
+    turned = (found["text_id"] > found["other_id"]).to_numpy(dtype=bool)
+    first, other = found["text_id"].to_numpy(dtype=int), found["other_id"].to_numpy(dtype=int)
+    outcome = found["outcome"].where(~turned, found["outcome"].replace(_TURNED))
+    swapped = found["swapped"].astype(float).to_numpy()
+    table = found[
+        ["question_id", "variant_id", "rater_id", "item_id", "repeat_of_id", "seconds", "sampler"]
+    ].assign(
+        a=np.where(turned, other, first),
+        b=np.where(turned, first, other),
+        outcome=outcome,
+        points=outcome.map(POINTS).astype(float),
+        a_left=np.where(turned, swapped, 1.0 - swapped),
+        is_repeat=found["repeat_of_id"].notna(),
+    )
+    table["ranks"] = ~table["is_repeat"] & found["blind"].astype(bool)
+    if scope == "reasoning":
+        table["ranks"] &= ~found["answer_seen"].astype(bool)
+    for side in ("a", "b"):
+        for name in (*FACTORS, "n_characters"):
+            kept = "characters" if name == "n_characters" else name
+            table[f"{kept}_{side}"] = table[side].map(origins[name])
+    return table
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons that rankings rest on; "both bad" says nothing about an order."""
+    return table[table["ranks"] & table["points"].notna()]
+
+
+def _said(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else "–" if value is None else str(value)

@@ -1,0 +1,205 @@
+"""All that the ratings of one scope say, for the page and for the command line alike."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+from sqlalchemy.orm import Session
+
+from db.queues import list_queues
+from db.rating_columns import (
+    RatingFilter,
+    read_days,
+    read_origins,
+    read_ratings,
+    read_samplings,
+    read_words,
+)
+from db.ratings import list_raters
+from workbench.analysis import agreement, bias
+from workbench.analysis.comparisons import FACTORS, comparison_table, origins_table, ranked
+from workbench.analysis.effects import Effects, comparison_effects, value_effects
+from workbench.analysis.ranking import Ranking, rank_levels
+from workbench.analysis.resampling import Estimate, share
+from workbench.analysis.spread import Group, Spread, asked_questions, groups, spread, text_quality
+
+MOST_LISTED = 50
+"""Questions offered for a look at their own ranking: those with the most judgements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What there is, and what of it takes part in rankings."""
+
+    judgements: int = 0
+    comparisons: int = 0
+    ranked: int = 0
+    both_bad: int = 0
+    repeats: int = 0
+    not_blind: int = 0
+    """Not blind, or of a reasoning whose answer had been seen; left out of rankings and effects."""
+    chosen_by_gain: int = 0
+    """Ranked comparisons that the informative sampler chose."""
+    questions: int = 0
+    cards_planned: int = 0
+    """Cards of the queue (of all queues of the scope), times raters per card."""
+    cards_rated: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insights:
+    """Everything that is drawn or printed; what cannot be said is None or empty."""
+
+    counts: Counts
+    raters: dict[int, str] = field(default_factory=dict)
+    rankings: tuple[Ranking, ...] = ()
+    both_bad: Estimate | None = None
+    """Share of comparisons in which neither was good."""
+    effects: tuple[Effects, ...] = ()
+    between_raters: tuple[agreement.Agreement, ...] = ()
+    with_oneself: agreement.Agreement | None = None
+    position: tuple[bias.Share, ...] = ()
+    length: tuple[bias.Share, ...] = ()
+    times: tuple[bias.Times, ...] = ()
+    days: tuple[tuple[str, int, int], ...] = ()
+    """Day (UTC), rater, cards."""
+    spread: Spread | None = None
+    questions: tuple[tuple[int, int], ...] = ()
+    """Question and its number of judgements, the most first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionInsight:
+    """The rated texts of one question, and their words by id."""
+
+    groups: tuple[Group, ...]
+    words: dict[int, str]
+
+
+def read_insights(session: Session, filter: RatingFilter) -> Insights:
+    """Compute everything from the store; seconds where there are hundreds of thousands of ratings.
+
+    Use a session of one moment (``Database.read``); nothing is written.
+    """
+    judgements, pairs, origins = _tables(session, filter)
+    if judgements.empty:
+        return Insights(counts=Counts(cards_planned=_planned(session, filter)))
+    order = ranked(pairs)
+    raters = {row.id: row.name for row in list_raters(session)}
+    present = judgements["rater_id"].unique()
+    values = _values(judgements, origins, filter)
+    rankings = [rank_levels(order, factor) for factor in FACTORS]
+    listed = judgements["question_id"].value_counts().head(MOST_LISTED)
+    days = read_days(session, filter)
+    return Insights(
+        counts=_counts(session, filter, judgements, pairs),
+        raters={int(id): raters[int(id)] for id in present},
+        rankings=tuple(ranking for ranking in rankings if ranking),
+        both_bad=_both_bad(pairs[pairs["ranks"]]),
+        effects=_effects(order, values),
+        between_raters=_agreements(pairs, values),
+        with_oneself=agreement.with_oneself(pairs) if len(pairs) else None,
+        position=bias.position(pairs),
+        length=bias.length(pairs),
+        times=bias.times(judgements),
+        days=tuple(zip(days["day"], days["rater_id"], days["cards"], strict=True)),
+        spread=_spread(session, filter, judgements, order, origins),
+        questions=tuple((int(id), int(n)) for id, n in listed.items()),
+    )
+
+
+def read_question(session: Session, filter: RatingFilter) -> QuestionInsight:
+    """Compute the ranking, the diversity and the best set of ``filter.question_id``."""
+    assert filter.question_id is not None
+    judgements, pairs, origins = _tables(session, filter)
+    if judgements.empty:
+        return QuestionInsight(groups=(), words={})
+    words = read_words(session, filter.scope, [int(id) for id in origins.index])
+    found = groups(judgements, ranked(pairs), filter.scope, words)
+    return QuestionInsight(groups=tuple(found), words=words)
+
+
+def _tables(
+    session: Session, filter: RatingFilter
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    judgements = pd.DataFrame(read_ratings(session, filter))
+    if judgements.empty:
+        return judgements, judgements, judgements
+    origins = origins_table(read_origins(session, filter), read_samplings(session))
+    return judgements, comparison_table(judgements, origins, filter.scope), origins
+
+
+def _values(judgements: pd.DataFrame, origins: pd.DataFrame, filter: RatingFilter) -> pd.DataFrame:
+    """Return the blind values on axes, each with the levels of its text."""
+    values = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
+    if filter.scope == "reasoning":
+        values = values[~values["answer_seen"].astype(bool)]
+    return values.join(origins[list(FACTORS)], on="text_id")
+
+
+def _effects(order: pd.DataFrame, values: pd.DataFrame) -> tuple[Effects, ...]:
+    found = [comparison_effects(order, FACTORS)] if len(order) else []
+    found += [value_effects(own, str(axis), FACTORS) for axis, own in values.groupby("axis")]
+    return tuple(one for one in found if one)
+
+
+def _agreements(pairs: pd.DataFrame, values: pd.DataFrame) -> tuple[agreement.Agreement, ...]:
+    found = [agreement.between_raters(pairs)] if len(pairs) else []
+    found += [agreement.on_axis(values, str(axis)) for axis in sorted(values["axis"].unique())]
+    return tuple(one for one in found if one)
+
+
+def _both_bad(pairs: pd.DataFrame) -> Estimate | None:
+    if pairs.empty:
+        return None
+    by_question = pairs["points"].isna().groupby(pairs["question_id"]).agg(["sum", "size"])
+    return share(by_question["sum"].to_numpy(float), by_question["size"].to_numpy(float))
+
+
+def _spread(
+    session: Session,
+    filter: RatingFilter,
+    judgements: pd.DataFrame,
+    order: pd.DataFrame,
+    origins: pd.DataFrame,
+) -> Spread | None:
+    asked = asked_questions(judgements)
+    judged = judgements[judgements["question_id"].isin(asked)]
+    order = order[order["question_id"].isin(asked)]
+    quality = text_quality(judged, order, filter.scope)
+    sides = [
+        judged[["question_id", column]].rename(columns={column: "text_id"}).dropna()
+        for column in ("text_id", "other_id")
+    ]
+    texts = pd.concat(sides).drop_duplicates("text_id").astype(int).set_index("text_id")
+    texts = texts.join(origins[list(FACTORS)]).assign(quality=quality.reindex(texts.index))
+    return spread(texts, read_words(session, filter.scope, [int(id) for id in texts.index]))
+
+
+def _counts(
+    session: Session, filter: RatingFilter, judgements: pd.DataFrame, pairs: pd.DataFrame
+) -> Counts:
+    order = ranked(pairs)
+    originals = judgements[judgements["repeat_of_id"].isna()]
+    cards = originals[originals["item_id"].notna()].drop_duplicates(["rater_id", "item_id"])
+    fresh = pairs[~pairs["is_repeat"]]
+    return Counts(
+        judgements=len(judgements),
+        comparisons=len(pairs),
+        ranked=len(order),
+        both_bad=int(pairs["points"].isna().sum()),
+        repeats=int(pairs["is_repeat"].sum()),
+        not_blind=int((~fresh["ranks"]).sum()),
+        chosen_by_gain=int((order["sampler"] == "informative").sum()),
+        questions=int(judgements["question_id"].nunique()),
+        cards_planned=_planned(session, filter),
+        cards_rated=len(cards),
+    )
+
+
+def _planned(session: Session, filter: RatingFilter) -> int:
+    queues = [
+        queue
+        for queue in list_queues(session)
+        if queue.scope == filter.scope and filter.queue_id in (None, queue.id)
+    ]
+    return sum(queue.n_items * queue.overlap for queue in queues)

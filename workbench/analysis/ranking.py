@@ -1,0 +1,204 @@
+"""Rankings by Bradley-Terry: of the texts of one question, and of factor levels over questions.
+
+Text (or level) i is better than j with probability ``1 / (1 + exp(-(s_i - s_j)))``; the strengths s
+are those under which the comparisons are most likely (evalica's implementation of Newman, 2023). A
+tie counts as half a win for either. Nothing is ranked across questions but levels, and levels only
+by comparisons of two texts under the same question.
+"""
+
+from dataclasses import dataclass
+from itertools import chain
+
+import evalica
+import numpy as np
+import pandas as pd
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
+
+from workbench.analysis.resampling import (
+    N_DRAWS,
+    Array,
+    Estimate,
+    draw_weights,
+    estimate,
+    intervals,
+)
+
+IMAGINED = 1.0
+"""Ties that each side is imagined to have with an average one: without them, who won everything
+would be infinitely strong. Beside dozens of real comparisons they weigh nothing."""
+TOLERANCE = 1e-8
+MOST_STEPS = 10_000
+Z = 1.959964
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What is ranked, with its share of points against an average one of the same ranking."""
+
+    name: str
+    share: Estimate
+    """0.5 is average; the interval that of resampled questions, or of one question's curvature."""
+    strength: float
+    """The same on the scale of log odds; 0 is average."""
+    n_comparisons: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """Levels of one factor, the strongest first."""
+
+    factor: str
+    places: tuple[Place, ...]
+    n_comparisons: int
+    n_questions: int
+    apart: tuple[str, ...]
+    """Levels that no chain of comparisons connects with those ranked; nothing is said of them."""
+
+
+def strengths(points: Array, imagined: float = IMAGINED) -> Array:
+    """Return the strength of each side on the scale of log odds, their mean 0.
+
+    Args:
+        points: Shape (n, n); row i, column j: the points that i took from j.
+        imagined: Imagined ties of each side with an average one.
+    """
+    n = len(points)
+    if imagined:
+        points = np.pad(points, (0, 1))
+        points[n, :n] = points[:n, n] = imagined / 2
+    won, lost = np.nonzero(points)
+    fitted = evalica.bradley_terry(
+        won.tolist(),
+        lost.tolist(),
+        [evalica.Winner.X] * len(won),
+        index=pd.RangeIndex(len(points)),
+        weights=points[won, lost].tolist(),
+        tolerance=TOLERANCE,
+        limit=MOST_STEPS,
+    )
+    found = np.log(fitted.scores.sort_index().to_numpy(dtype=float))[:n]
+    return np.asarray(found - found.mean(), dtype=float)
+
+
+def rank_levels(pairs: pd.DataFrame, factor: str, n_draws: int = N_DRAWS) -> Ranking | None:
+    """Rank the levels of ``factor`` over questions; None where no two of them ever met.
+
+    Args:
+        pairs: Comparisons that rank; see ``workbench.analysis.comparisons``.
+        factor: One of its factors.
+        n_draws: How often questions are resampled.
+    """
+    met = pairs[
+        pairs[f"{factor}_a"].notna()
+        & pairs[f"{factor}_b"].notna()
+        & (pairs[f"{factor}_a"] != pairs[f"{factor}_b"])
+    ]
+    if met.empty:
+        return None
+    names, by_question = level_points(met, factor)
+    kept, apart = _connected(by_question.sum(axis=0))
+    by_question = by_question[:, kept][:, :, kept]
+    told = by_question.sum(axis=(1, 2)) > 0
+    by_question = by_question[told]
+    n_questions = len(by_question)
+    total = by_question.sum(axis=0)
+    values = strengths(total)
+    drawn = np.tensordot(draw_weights(n_questions, n_draws), by_question, axes=1)
+    draws = np.array([_drawn_strengths(points) for points in drawn])
+    low, high = intervals(values, draws, n_questions, _errors(total, values))
+    places = [
+        Place(
+            name=names[level],
+            share=estimate(expit(values[i]), expit(low[i]), expit(high[i])),
+            strength=float(values[i]),
+            n_comparisons=round(total[i].sum() + total[:, i].sum()),
+        )
+        for i, level in enumerate(kept)
+    ]
+    return Ranking(
+        factor=factor,
+        places=tuple(sorted(places, key=lambda place: -place.strength)),
+        n_comparisons=round(total.sum()),
+        n_questions=n_questions,
+        apart=tuple(names[level] for level in apart),
+    )
+
+
+def level_points(met: pd.DataFrame, factor: str) -> tuple[list[str], Array]:
+    """Return the levels, and the points that each took from each other one by question.
+
+    The points have the shape (questions, levels, levels).
+    """
+    codes, names = pd.factorize(
+        np.concatenate([met[f"{factor}_a"].to_numpy(), met[f"{factor}_b"].to_numpy()]), sort=True
+    )
+    a, b = codes[: len(met)], codes[len(met) :]
+    question, questions = pd.factorize(met["question_id"], sort=True)
+    points = met["points"].to_numpy(dtype=float)
+    by_question = np.zeros((len(questions), len(names), len(names)))
+    np.add.at(by_question, (question, a, b), points)
+    np.add.at(by_question, (question, b, a), 1.0 - points)
+    return [str(name) for name in names], by_question
+
+
+def rank_texts(pairs: pd.DataFrame) -> tuple[Place, ...]:
+    """Rank the texts of one question (of answers: under one reasoning), the strongest first.
+
+    The interval is that of the likelihood's curvature: within one question there are no questions
+    to resample. ``name`` is the id of the text.
+    """
+    ids = sorted({*pairs["a"], *pairs["b"]})
+    place = {text: i for i, text in enumerate(ids)}
+    points = np.zeros((len(ids), len(ids)))
+    a, b = pairs["a"].map(place).to_numpy(), pairs["b"].map(place).to_numpy()
+    won = pairs["points"].to_numpy(dtype=float)
+    np.add.at(points, (a, b), won)
+    np.add.at(points, (b, a), 1.0 - won)
+    values = strengths(points)
+    errors = _errors(points, values)
+    met = points + points.T
+    places = [
+        Place(
+            name=str(text),
+            share=estimate(expit(value), expit(value - Z * error), expit(value + Z * error)),
+            strength=float(value),
+            n_comparisons=round(met[i].sum()),
+        )
+        for i, (text, value, error) in enumerate(zip(ids, values, errors, strict=True))
+    ]
+    return tuple(sorted(places, key=lambda one: -one.strength))
+
+
+def text_groups(pairs: pd.DataFrame, scope: str) -> list[str]:
+    """Return the columns within which texts may be ranked."""
+    return ["question_id", "variant_id"] if scope == "answer" else ["question_id"]
+
+
+def _errors(points: Array, values: Array) -> Array:
+    """Return the standard errors of strengths against their mean, by the curvature."""
+    n = len(values)
+    chance = expit(values[:, None] - values[None, :])
+    information = (points + points.T) * chance * (1 - chance)
+    own = expit(values)
+    curvature = np.diag(information.sum(axis=1) + IMAGINED * own * (1 - own)) - information
+    centre = np.eye(n) - 1.0 / n
+    return np.sqrt(np.diag(centre @ np.linalg.inv(curvature) @ centre.T))
+
+
+def _drawn_strengths(points: Array) -> Array:
+    """Return strengths; NaN for levels that a draw of questions left without a comparison."""
+    there = (points.sum(axis=0) + points.sum(axis=1)) > 0
+    found = np.full(len(points), np.nan)
+    if there.sum() > 1:
+        found[there] = strengths(points[np.ix_(there, there)])
+    return found
+
+
+def _connected(total: Array) -> tuple[list[int], list[int]]:
+    """Return the levels of the largest connected part, by comparisons, and all others."""
+    _, part = connected_components(total + total.T, directed=False)
+    sizes = [total[part == one].sum() for one in range(part.max() + 1)]
+    largest = int(np.argmax(sizes))
+    kept = [i for i in range(len(total)) if part[i] == largest]
+    return kept, sorted(set(chain(range(len(total)))) - set(kept))

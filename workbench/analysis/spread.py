@@ -1,0 +1,158 @@
+"""Diversity beside quality: of factor levels over questions, and of one question's texts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from db.ratings import FLAG, OK, PREFERENCE, TAG, Scope
+from workbench.analysis.comparisons import FACTORS
+from workbench.analysis.diversity import best_set, likeness, mean_difference, number_of_different
+from workbench.analysis.ranking import Place, rank_texts, text_groups
+from workbench.analysis.resampling import Estimate, mean
+from workbench.rating.axes import HIGHEST, LOWEST
+
+MOST_QUESTIONS = 200
+"""Questions whose words are read; drawn by lot where there are more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelSpread:
+    """How good the texts of a level are, and how different from one another."""
+
+    factor: str
+    level: str
+    quality: Estimate
+    """Mean over questions of the quality of its texts, 0 to 1; 0.5 is average in comparisons."""
+    difference: Estimate
+    """Mean over questions of the difference of two of its texts, 0 to 1."""
+    n_questions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Diversity over questions."""
+
+    levels: tuple[LevelSpread, ...]
+    texts: Estimate
+    """Texts that were rated for a question, on average."""
+    different: Estimate
+    """How many of them are really different."""
+    n_questions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The rated texts of one question, or of one reasoning under it."""
+
+    variant_id: int | None
+    places: tuple[Place, ...]
+    """The best one first; empty where nothing was compared."""
+    n_texts: int
+    n_different: float
+    best: tuple[int, ...]
+    """Ids of the best set."""
+
+
+def text_quality(judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope) -> pd.Series:
+    """Return the quality of each text, 0 to 1: its share of points, or else its mean on the axes.
+
+    Args:
+        judgements: All judgements.
+        pairs: Comparisons that rank.
+        scope: What is judged.
+    """
+    quality: dict[int, float] = {}
+    own = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
+    own = own[~own["axis"].isin((PREFERENCE, OK, TAG, FLAG))]
+    scaled = (own["value"].astype(float) - LOWEST) / (HIGHEST - LOWEST)
+    quality.update(scaled.clip(0, 1).groupby(own["text_id"]).mean().to_dict())
+    for _, group in pairs.groupby(text_groups(pairs, scope), dropna=False):
+        quality.update({int(place.name): place.share.value for place in rank_texts(group)})
+    return pd.Series(quality, dtype=float)
+
+
+def asked_questions(judgements: pd.DataFrame) -> list[int]:
+    """Return the questions whose texts are looked at: all, or ``MOST_QUESTIONS`` drawn by lot."""
+    questions = np.sort(judgements["question_id"].unique())
+    if len(questions) > MOST_QUESTIONS:
+        questions = np.random.default_rng(0).choice(questions, MOST_QUESTIONS, replace=False)
+    return [int(question) for question in questions]
+
+
+def spread(texts: pd.DataFrame, words: Mapping[int, str]) -> Spread | None:
+    """Return diversity beside quality over questions; None where no question has two texts.
+
+    Args:
+        texts: Index: text id; columns ``question_id``, ``quality``, and the factors.
+        words: The words of each text.
+    """
+    rows: list[tuple[str, str, int, float, float]] = []
+    sizes, different = [], []
+    for question, own in texts.groupby("question_id"):
+        if len(own) < 2:
+            continue
+        alike = likeness([words[int(text)] for text in own.index])
+        sizes.append(float(len(own)))
+        different.append(number_of_different(alike))
+        for factor in FACTORS:
+            levels = own.groupby(factor).indices
+            # Quality is told within a question: it compares only levels that met in one.
+            for level, places in levels.items() if len(levels) > 1 else ():
+                if len(places) > 1:
+                    among = mean_difference(alike[np.ix_(places, places)])
+                    quality = float(own["quality"].iloc[places].mean())
+                    rows.append((factor, str(level), int(question), quality, among))
+    if not sizes:
+        return None
+    table = pd.DataFrame(rows, columns=["factor", "level", "question", "quality", "difference"])
+    levels = [
+        LevelSpread(
+            factor=factor,
+            level=level,
+            quality=mean(own["quality"].to_numpy(float), 0.0, 1.0),
+            difference=mean(own["difference"].to_numpy(float), 0.0, 1.0),
+            n_questions=len(own),
+        )
+        for (factor, level), own in table.dropna().groupby(["factor", "level"])
+        if table.loc[table["factor"] == factor, "level"].nunique() > 1
+    ]
+    return Spread(
+        levels=tuple(levels),
+        texts=mean(np.array(sizes), 1.0),
+        different=mean(np.array(different), 1.0),
+        n_questions=len(sizes),
+    )
+
+
+def groups(
+    judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope, words: Mapping[int, str]
+) -> list[Group]:
+    """Return the rated texts of one question, ranked, with how many differ and the best set."""
+    quality = text_quality(judgements, pairs, scope)
+    sides = [
+        judgements[["variant_id", column]]
+        .rename(columns={column: "text_id"})
+        .dropna(subset="text_id")
+        for column in ("text_id", "other_id")
+    ]
+    texts = pd.concat(sides).drop_duplicates("text_id")
+    if scope != "answer":
+        texts = texts.assign(variant_id=None)
+    found = []
+    for variant, own in texts.groupby("variant_id", dropna=False):
+        ids = [int(text) for text in own["text_id"]]
+        compared = pairs[pairs["a"].isin(ids)]
+        alike = likeness([words[text] for text in ids])
+        worth = quality.reindex(ids).fillna(0.0).to_numpy(dtype=float)
+        found.append(
+            Group(
+                variant_id=None if pd.isna(variant) else int(variant),
+                places=rank_texts(compared) if len(compared) else (),
+                n_texts=len(ids),
+                n_different=number_of_different(alike),
+                best=tuple(ids[place] for place in best_set(worth, alike)),
+            )
+        )
+    return sorted(found, key=lambda group: -group.n_texts)

@@ -1,0 +1,177 @@
+"""``q2q rate insights``: what the ratings say, the numbers of the app's page."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from db.errors import UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, show, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from db.rating_columns import RaterKind
+    from db.ratings import Scope
+    from workbench.analysis.insights import Insights
+    from workbench.analysis.resampling import Estimate
+
+SCOPES = ("reasoning", "answer", "whole")
+RATERS = {"people": "person", "models": "model"}
+INTERVAL = "Intervals hold the truth in 95 of 100 cases; they resample questions."
+
+
+def register(app: CommandGroup) -> None:
+    """Add the command to the group ``rate``."""
+    app.as_command("insights")(insights)
+
+
+def insights(
+    queue_id: Annotated[int | None, typer.Option("--queue", help="Only of this queue.")] = None,
+    sweep_id: Annotated[
+        int | None, typer.Option("--sweep", help="Only of texts of this sweep.")
+    ] = None,
+    scope: Annotated[str, typer.Option(help="reasoning, answer or whole.")] = "reasoning",
+    raters: Annotated[str, typer.Option(help="people or models; never both.")] = "people",
+    as_json: Json = False,
+) -> None:
+    """Show what the ratings say: rankings, effects, agreement, bias, diversity.
+
+    Example:
+      q2q rate insights
+      q2q rate insights --queue 1 --json
+    """
+    if scope not in SCOPES or raters not in RATERS:
+        raise UsageError(
+            f"--scope is one of {', '.join(SCOPES)} and --raters one of {', '.join(RATERS)}."
+        )
+    from db.rating_columns import RatingFilter
+    from workbench.analysis.insights import read_insights
+
+    with open_home() as (_, database), database.read() as session:
+        _require(session, queue_id, sweep_id)
+        wanted = RatingFilter(
+            scope=cast("Scope", scope),
+            raters=cast("RaterKind", RATERS[raters]),
+            queue_id=queue_id,
+            sweep_id=sweep_id,
+        )
+        found = read_insights(session, wanted)
+    if as_json:
+        show_json(found)
+    elif not found.counts.judgements:
+        show(
+            "No ratings here yet; make a queue with `q2q rate queue --name …` and rate in the app."
+        )
+    else:
+        _show(found)
+
+
+def _require(session: "Session", queue_id: int | None, sweep_id: int | None) -> None:
+    """Refuse a queue or a sweep that is not there, rather than call it unrated."""
+    from db.queues import get_queue
+    from db.sweeps import get_sweep
+
+    if queue_id is not None:
+        get_queue(session, queue_id)
+    if sweep_id is not None:
+        get_sweep(session, sweep_id)
+
+
+def _show(found: "Insights") -> None:
+    counts = found.counts
+    show(
+        f"{counts.comparisons} comparisons, {counts.ranked} of them in rankings,"
+        f" {counts.judgements} ratings of {counts.questions} questions."
+    )
+    if found.both_bad:
+        show(f"Both bad: {_share(found.both_bad)}")
+    show(INTERVAL)
+    for ranking in found.rankings:
+        rows = [
+            {"level": place.name, "share": _share(place.share), "comparisons": place.n_comparisons}
+            for place in ranking.places
+        ]
+        _table(f"Preferred {ranking.factor}, against an average one:", rows)
+    for effects in found.effects:
+        rows = [
+            {
+                "factor": one.factor,
+                "level": one.level,
+                "change": _span(one.change, "+.2f"),
+            }
+            for one in effects.effects
+        ]
+        _table(f"Main effects on {effects.axis}:", rows)
+        if effects.entangled:
+            show(f"Not told apart from others: {', '.join(effects.entangled)}")
+    _show_trust(found)
+    if found.spread:
+        show("")
+        show(
+            f"Of {found.spread.texts.value:.1f} texts a question"
+            f" {found.spread.different.value:.1f} are really different (by wording)."
+        )
+
+
+def _show_trust(found: "Insights") -> None:
+    told = [(one.axis, one) for one in found.between_raters]
+    if found.with_oneself:
+        told.append(("oneself, comparisons", found.with_oneself))
+    _table(
+        "Agreement (1 is full, 0 is chance):",
+        [
+            {
+                "on": name,
+                "alpha": _span(one.alpha, ".2f") if one.alpha else None,
+                "same": _share(one.same),
+                "judged twice": one.n_units,
+            }
+            for name, one in told
+        ],
+    )
+    _table(
+        "The left text won (half is fair):",
+        [
+            {
+                "rater": "all" if one.name == "all" else found.raters[int(one.name)],
+                "share": _share(one.share),
+                "comparisons": one.n,
+            }
+            for one in found.position
+        ],
+    )
+    _table(
+        "The longer text won, by how many times longer it is:",
+        [
+            {"times": one.name, "share": _share(one.share), "comparisons": one.n}
+            for one in found.length
+        ],
+    )
+    _table(
+        "Seconds a card:",
+        [
+            {"rater": found.raters[one.rater_id], "median": one.median, "cards": one.n}
+            for one in found.times
+        ],
+    )
+
+
+def _table(title: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    rows = list(rows)
+    if rows:
+        show("")
+        show(title)
+        show_table(rows, tuple(rows[0]))
+
+
+def _share(found: "Estimate") -> str:
+    return _span(found, ".0%")
+
+
+def _span(found: "Estimate", form: str) -> str:
+    if found.low is None or found.high is None:
+        return f"{found.value:{form}}"
+    return f"{found.value:{form}} ({found.low:{form}} to {found.high:{form}})"

@@ -1,0 +1,130 @@
+"""The plots of Insights: estimates with their intervals, one thing over another, cards by day."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import streamlit as st
+
+from workbench.analysis.resampling import Estimate
+from workbench.ui.i18n import t
+from workbench.ui.text import one_line
+
+NAMES = alt.Axis(labelLimit=240, labelFontSize=12, ticks=False, domain=False)
+ROW_PX = 34
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One estimate in a plot."""
+
+    name: str
+    found: Estimate
+    n: int
+    """How much it rests on."""
+
+
+def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: str = ".0%") -> None:
+    """Draw estimates as dots with their intervals; what has no interval is a dot alone.
+
+    Args:
+        dots: In their order from above.
+        title: What the axis shows.
+        neutral: Where the line of "no difference" stands; None: no line.
+        form: How numbers are written, in the format of d3.
+    """
+    rows = [
+        {"name": one_line(dot.name, 60), "value": dot.found.value, "n": dot.n, **_ends(dot.found)}
+        for dot in dots
+    ]
+    order = [one_line(dot.name, 60) for dot in dots]
+    y = alt.Y("name:N", title=None, sort=order, axis=NAMES)
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(zero=False, nice=True),
+        axis=alt.Axis(format=form, tickCount=6),
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title=" "),
+        alt.Tooltip("value:Q", format=form, title=title),
+        alt.Tooltip("low:Q", format=form, title=t("insights.low")),
+        alt.Tooltip("high:Q", format=form, title=t("insights.high")),
+        alt.Tooltip("n:Q", format=",", title=t("insights.n")),
+    ]
+    dotted = alt.Chart(alt.InlineData(values=rows)).encode(y=y, tooltip=tooltip)
+    ranged = alt.Chart(alt.InlineData(values=[row for row in rows if "low" in row]))
+    layers = [
+        ranged.mark_rule(strokeWidth=3, opacity=0.45).encode(
+            y=y, x=alt.X("low:Q", title=title), x2="high:Q"
+        ),
+        dotted.mark_circle(size=110, opacity=1).encode(x=x),
+    ]
+    if neutral is not None:
+        line = alt.Chart(alt.InlineData(values=[{"at": neutral}]))
+        layers.insert(0, line.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x="at:Q"))
+    st.altair_chart(
+        alt.layer(*layers).properties(height=46 + ROW_PX * len(rows), background="transparent")
+    )
+
+
+def draw_scatter(
+    points: Sequence[tuple[str, Estimate, Estimate]], x_title: str, y_title: str
+) -> None:
+    """Draw named points with the intervals of both of their values."""
+    rows = []
+    for name, x, y in points:
+        row: dict[str, object] = {"name": one_line(name, 60), "x": x.value, "y": y.value}
+        row |= {f"x_{end}": at for end, at in _ends(x).items()}
+        row |= {f"y_{end}": at for end, at in _ends(y).items()}
+        rows.append(row)
+    data = alt.Chart(alt.InlineData(values=rows))
+    axis = alt.Axis(format=".0%", tickCount=5)
+    scale = alt.Scale(zero=False, nice=True)
+    x_axis = alt.X("x:Q", title=x_title, axis=axis, scale=scale)
+    y_axis = alt.Y("y:Q", title=y_title, axis=axis, scale=scale)
+    colour = alt.Color("name:N", title=None, legend=alt.Legend(orient="top", labelLimit=300))
+    tooltip = [
+        alt.Tooltip("name:N", title=" "),
+        alt.Tooltip("x:Q", format=".0%", title=x_title),
+        alt.Tooltip("y:Q", format=".0%", title=y_title),
+    ]
+    st.altair_chart(
+        alt.layer(
+            data.mark_rule(strokeWidth=2, opacity=0.4).encode(
+                x=alt.X("x_low:Q", title=x_title), x2="x_high:Q", y=y_axis, color=colour
+            ),
+            data.mark_rule(strokeWidth=2, opacity=0.4).encode(
+                y=alt.Y("y_low:Q", title=y_title), y2="y_high:Q", x=x_axis, color=colour
+            ),
+            data.mark_circle(size=140, opacity=1).encode(
+                x=x_axis, y=y_axis, color=colour, tooltip=tooltip
+            ),
+        ).properties(height=320, background="transparent")
+    )
+
+
+def draw_days(days: Sequence[tuple[str, str, int]], title: str) -> None:
+    """Draw cards by day, stacked by rater; given are day, rater's name, cards."""
+    rows = [{"day": day, "rater": one_line(rater, 40), "cards": n} for day, rater, n in days]
+    st.altair_chart(
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_bar(cornerRadiusEnd=3)
+        .encode(
+            x=alt.X("day:O", title=None, axis=alt.Axis(labelAngle=-40, labelOverlap=True)),
+            y=alt.Y("cards:Q", title=title, axis=alt.Axis(tickMinStep=1, format="d")),
+            color=alt.Color("rater:N", title=None, legend=alt.Legend(orient="top", labelLimit=200)),
+            tooltip=[
+                alt.Tooltip("day:O", title=" "),
+                alt.Tooltip("rater:N", title=t("insights.rater")),
+                alt.Tooltip("cards:Q", format=",", title=title),
+            ],
+        )
+        .properties(height=260, background="transparent")
+    )
+
+
+def _ends(found: Estimate) -> dict[str, float]:
+    if found.low is None or found.high is None:
+        return {}
+    return {"low": found.low, "high": found.high}

@@ -1,0 +1,205 @@
+"""The figures of Insights, each with one sentence: what it shows, and when not to trust it."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from workbench.analysis.effects import Effects
+from workbench.analysis.insights import Insights
+from workbench.analysis.ranking import Ranking
+from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
+from workbench.analysis.spread import LevelSpread
+from workbench.ui import url
+from workbench.ui.figures import percent
+from workbench.ui.i18n import t, word
+from workbench.ui.insights_charts import Dot, draw_days, draw_dots, draw_scatter
+from workbench.ui.parts import card, section
+from workbench.ui.text import escaped
+
+LEVEL_WORDS = ("mode", "source")
+"""Factors whose levels have words of their own in the catalogue."""
+
+
+def draw_rankings(found: Insights) -> None:
+    """Draw the ranking of the levels of each factor."""
+    with card("insights_rankings"):
+        section(t("insights.rankings"))
+        if not found.rankings:
+            st.caption(t("insights.rankings_none"))
+            return
+        for ranking in found.rankings:
+            _ranking(ranking, found.counts.chosen_by_gain > 0)
+
+
+def _ranking(ranking: Ranking, is_adaptive: bool) -> None:
+    st.markdown(f"**{t(f'insights.factor.{ranking.factor}')}**")
+    dots = [
+        Dot(_level(ranking.factor, place.name), place.share, place.n_comparisons)
+        for place in ranking.places
+    ]
+    draw_dots(dots, t("insights.axis.share"), neutral=0.5)
+    st.caption(
+        t(
+            "insights.rankings_says_adaptive" if is_adaptive else "insights.rankings_says",
+            n=ranking.n_comparisons,
+            questions=ranking.n_questions,
+        )
+    )
+    _warn_few(ranking.n_questions)
+    if ranking.apart:
+        names = ", ".join(escaped(_level(ranking.factor, name)) for name in ranking.apart)
+        st.caption(t("insights.apart", names=names))
+
+
+def draw_effects(found: Insights) -> None:
+    """Draw the main effects on comparisons, or on the axis that is chosen."""
+    with card("insights_effects"):
+        section(t("insights.effects"))
+        if not found.effects:
+            st.caption(t("insights.effects_none"))
+            return
+        shown = _one_axis(found.effects)
+        by_choice = shown.axis == "preference"
+        dots = [
+            Dot(
+                f"{t(f'insights.factor.{one.factor}')}: {_level(one.factor, one.level)}",
+                one.change,
+                shown.n,
+            )
+            for one in shown.effects
+        ]
+        title = t("insights.axis.change" if by_choice else "insights.axis.points")
+        draw_dots(dots, title, neutral=0.0, form="+.0%" if by_choice else "+.2f")
+        st.caption(t("insights.effects_says", n=shown.n, questions=shown.n_questions))
+        _warn_few(shown.n_questions)
+        if shown.entangled:
+            names = ", ".join(t(f"insights.factor.{name}") for name in shown.entangled)
+            st.caption(t("insights.entangled", names=names))
+
+
+def _one_axis(effects: Sequence[Effects]) -> Effects:
+    by_axis = {one.axis: one for one in effects}
+    if len(by_axis) == 1:
+        return effects[0]
+    axis = url.segments("axis", t("insights.effects"), list(by_axis), _axis)
+    return by_axis[axis]
+
+
+def draw_agreement(found: Insights) -> None:
+    """Draw how far raters agree with each other and with themselves."""
+    with card("insights_agreement"):
+        section(t("insights.agreement"))
+        told = [(_axis(one.axis), one) for one in found.between_raters]
+        if found.with_oneself:
+            told.append((t("insights.oneself"), found.with_oneself))
+        if not told:
+            st.caption(t("insights.agreement_none"))
+            return
+        dots = [Dot(name, one.alpha, one.n_units) for name, one in told if one.alpha]
+        if dots:
+            draw_dots(dots, t("insights.axis.alpha"), neutral=0.0, form=".2f")
+        same = [t("insights.same", name=escaped(name), same=_span(one.same)) for name, one in told]
+        st.caption(" ".join([t("insights.agreement_says"), *same]))
+        _warn_few(min(one.n_questions for _, one in told))
+
+
+def draw_bias(found: Insights) -> None:
+    """Draw how often the left text and the longer text won."""
+    left, right = st.columns(2)
+    with left, card("insights_position"):
+        section(t("insights.position"))
+        if found.position:
+            dots = [Dot(_rater(found, one.name), one.share, one.n) for one in found.position]
+            draw_dots(dots, t("insights.axis.left"), neutral=0.5)
+            st.caption(t("insights.position_says"))
+        else:
+            st.caption(t("insights.no_comparisons"))
+    with right, card("insights_length"):
+        section(t("insights.length"))
+        if found.length:
+            dots = [Dot(_times_longer(one.name), one.share, one.n) for one in found.length]
+            draw_dots(dots, t("insights.axis.longer"), neutral=0.5)
+            st.caption(t("insights.length_says"))
+        else:
+            st.caption(t("insights.no_comparisons"))
+
+
+def draw_work(found: Insights) -> None:
+    """Draw the time that a card takes each rater, and the cards rated by day."""
+    left, right = st.columns(2)
+    with left, card("insights_times"):
+        section(t("insights.times"))
+        if found.times:
+            dots = [
+                Dot(
+                    found.raters[one.rater_id],
+                    Estimate(one.median, one.quarter, one.three_quarters),
+                    one.n,
+                )
+                for one in found.times
+            ]
+            draw_dots(dots, t("insights.axis.seconds"), neutral=None, form=".1f")
+            st.caption(t("insights.times_says"))
+        else:
+            st.caption(t("insights.times_none"))
+    with right, card("insights_days"):
+        section(t("insights.days"))
+        days = [(day, found.raters[rater], n) for day, rater, n in found.days]
+        draw_days(days, t("insights.axis.cards"))
+        counts = found.counts
+        st.caption(t("insights.days_says", done=counts.cards_rated, planned=counts.cards_planned))
+
+
+def draw_spread(found: Insights) -> None:
+    """Draw how different the texts of each level are, beside how good they are."""
+    with card("insights_spread"):
+        section(t("insights.spread"))
+        if found.spread is None:
+            st.caption(t("insights.spread_none"))
+            return
+        st.markdown(
+            t(
+                "insights.different",
+                texts=f"{found.spread.texts.value:.1f}",
+                different=f"{found.spread.different.value:.1f}",
+                n=found.spread.n_questions,
+            )
+        )
+        by_factor: dict[str, list[LevelSpread]] = {}
+        for level in found.spread.levels:
+            by_factor.setdefault(level.factor, []).append(level)
+        for factor, levels in by_factor.items():
+            st.markdown(f"**{t(f'insights.factor.{factor}')}**")
+            draw_scatter(
+                [(_level(factor, one.level), one.difference, one.quality) for one in levels],
+                t("insights.axis.difference"),
+                t("insights.axis.quality"),
+            )
+        st.caption(t("insights.spread_says" if by_factor else "insights.spread_says_texts"))
+
+
+def _warn_few(n_questions: int) -> None:
+    if n_questions < FEW_QUESTIONS:
+        st.caption(f":material/warning: {t('insights.few', n=n_questions)}")
+
+
+def _level(factor: str, level: str) -> str:
+    return word(factor, level) if factor in LEVEL_WORDS else level
+
+
+def _axis(axis: str) -> str:
+    return word("insights.on", axis)
+
+
+def _rater(found: Insights, name: str) -> str:
+    return t("insights.all_raters") if name == "all" else found.raters[int(name)]
+
+
+def _times_longer(name: str) -> str:
+    return t("insights.all_lengths") if name == "all" else t("insights.times_longer", n=name)
+
+
+def _span(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return percent(found.value, 1)
+    return f"{percent(found.value, 1)} ({percent(found.low, 1)} – {percent(found.high, 1)})"
