@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # a pattern is read best on one line
 """Sentences that say "I don't know" in English: tables of phrases, put together into a few patterns.
 
 Every pattern is for a sentence in lower case with straight apostrophes.
