@@ -19,7 +19,7 @@ up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501
 	@exec $(BIN)/q2q up
 
 test: check  ## Set up what is missing, check the code and run the tests
-	$(BIN)/pytest --durations=10
+	$(BIN)/pytest -n 2 --dist loadgroup --durations=10
 
 soak: dev  ## Run the long repetitions
 	$(BIN)/pytest -m soak
