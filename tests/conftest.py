@@ -81,6 +81,7 @@ def database(migrated_file: Path, home: Path) -> Iterator[Database]:
     database.close()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests stay together where several processes share the work.
 
