@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 SOURCES := db serving training workbench
+# Tests that start servers follow each other; the others run two at a time.
+ALONE := engine or browser or postgres
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev up test soak test-gpu bench lint fix types check migration clean
@@ -19,7 +21,8 @@ up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501
 	@exec $(BIN)/q2q up
 
 test: check  ## Set up what is missing, check the code and run the tests
-	$(BIN)/pytest -n 2 --dist loadgroup --durations=10
+	$(BIN)/pytest -n 2 -m "not ($(ALONE) or gpu or soak)"
+	$(BIN)/pytest -m "($(ALONE)) and not (gpu or soak)" --durations=10
 
 soak: dev  ## Run the long repetitions
 	$(BIN)/pytest -m soak

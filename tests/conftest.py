@@ -81,28 +81,6 @@ def database(migrated_file: Path, home: Path) -> Iterator[Database]:
     database.close()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together where several processes share the work.
-
-    The model server that tests share runs once, in one process; tests that start servers of their
-    own follow each other in another, so that no more than two run at a time.
-    """
-    for item in items:
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
-def _group(item: pytest.Item) -> str | None:
-    fixtures = getattr(item, "fixturenames", ())
-    if "postgres_url" in fixtures:
-        return "postgres"
-    if item.get_closest_marker("engine"):
-        shared = "vllm_server" in fixtures or "subject" in fixtures
-        return "shared server" if shared else "own servers"
-    return "browser" if item.get_closest_marker("browser") else None
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]

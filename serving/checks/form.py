@@ -26,10 +26,12 @@ _AS_AN_AI = re.compile(
     re.IGNORECASE,
 )
 _THE_ASSISTANT = re.compile(
-    r"\bthe (?:AI )?assistant(?:'s|’s)?\b"
+    r"\bthe (AI )?assistant(?:'s|’s)?\b"
     r"(?!\s+(?:manager|professor|coach|director|editor|teacher))",
     re.IGNORECASE,
 )
+_AN_ASSISTANT = re.compile(r"\bassistants?\b|アシスタント|助手|助理", re.IGNORECASE)
+_AN_AI_ASSISTANT = re.compile(r"\bAI\b.{0,20}(?:assistant|アシスタント|助手|助理)", re.IGNORECASE)
 
 
 def length_problem(text: str, sentences: list[str]) -> str | None:
@@ -46,8 +48,10 @@ def reasoning_form_problem(text: str, sentences: list[str], ctx: CheckContext) -
     if leftover:
         return leftover
     assistant = _THE_ASSISTANT.search(text) if "ssistant" in text else None
-    if assistant and not _THE_ASSISTANT.search(ctx.question + "\n" + ctx.context):
-        return f"leftover: {assistant.group()}"
+    if assistant:
+        topic = _AN_AI_ASSISTANT if assistant[1] else _AN_ASSISTANT
+        if not topic.search(ctx.question + "\n" + ctx.context):
+            return f"leftover: {assistant.group()}"
     if not _YOU_SHOULD.search(sentences[0]):
         return "does not begin with “You should …”"
     n_matching = sum(1 for sentence in sentences if _YOU_SHOULD.search(sentence))

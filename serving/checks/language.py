@@ -37,6 +37,13 @@ _CHINESE = re.compile(
     "[们这说么吗呢吧你她它很让还对为请谁个时间东车书长门问题关从实现发开过应该给們嗎麼這]"
 )
 _CHINESE_SMALL = re.compile("[的是了在我不和有也都就]")
+# A name or a term of Japanese is often kanji alone (量子力学的不確定性), a whole sentence never.
+_CJK_SENTENCE = re.compile("[。，！？；]")
+
+_CODE_SIGN = re.compile(r"[(){}\[\];=<>*/\\^_$#|&+]")
+_CODE_SHARE = 0.06
+"""A line with this share of signs is code or a formula."""
+_WORD = re.compile(r"[^\W\d_][\w’'-]*")
 
 KNOWN = frozenset(SMALL_WORDS) | frozenset(_SCRIPTS) | {"ja", "zh"}
 """ISO 639-1 codes that ``detect_language`` can return."""
@@ -65,6 +72,8 @@ def detect_language(text: str) -> str | None:
     prose = text[:_LONGEST_LOOK]
     if "`" in prose or "http" in prose:
         prose = _NOT_PROSE.sub(" ", prose)
+    if _CODE_SIGN.search(prose):
+        prose = "\n".join(line for line in prose.splitlines() if not _is_code(line))
     if prose.isascii():
         return _latin_language(prose)
     n_kana, n_han = len(_KANA.findall(prose)), len(_HAN.findall(prose))
@@ -81,7 +90,13 @@ def detect_language(text: str) -> str | None:
     return most if weights[most] >= 6 else None
 
 
+def _is_code(line: str) -> bool:
+    return len(_CODE_SIGN.findall(line)) > _CODE_SHARE * len(line)
+
+
 def _latin_language(prose: str) -> str | None:
+    if _is_title(prose):
+        return None
     words = set(_LATIN_WORD.findall(prose.lower()))
     hits = {code: len(words & small) for code, small in SMALL_WORDS.items()}
     best = max(hits, key=hits.__getitem__)
@@ -91,15 +106,22 @@ def _latin_language(prose: str) -> str | None:
     return best
 
 
+def _is_title(prose: str) -> bool:
+    """Whether ``prose`` is names alone ("The Lord of the Rings"), which every language uses."""
+    words = _WORD.findall(prose)
+    small = {word for words in SMALL_WORDS.values() for word in words}
+    return all(word[0].isupper() or word in small for word in words[1:]) and len(words) <= 12
+
+
 def _cjk_language(prose: str, n_kana: int, n_han: int) -> str | None:
     if n_kana >= 2 and n_kana >= _KANA_SHARE_OF_JAPANESE * (n_kana + n_han):
         return "ja"
     if n_han < 4 or n_kana > 2:
         return None
-    small = _CHINESE_SMALL.findall(prose)
-    if _CHINESE.search(prose) or (len(set(small)) >= 2 and len(small) * 12 >= n_han):
+    if _CHINESE.search(prose):
         return "zh"
-    return None
+    small = _CHINESE_SMALL.findall(prose) if _CJK_SENTENCE.search(prose) else []
+    return "zh" if len(set(small)) >= 2 and len(small) * 12 >= n_han else None
 
 
 def reasoning_language_problem(text: str, ctx: CheckContext) -> str | None:

@@ -16,14 +16,23 @@ from serving.checks.sentences import CJK_CHAR, HAN, KANA, count_words, split_sen
 from serving.checks.vocabulary import MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH
 
 _CJK = f"{HAN}{KANA}"
-_TOKEN = re.compile(f"\\d+(?:\\.\\d+)?|[{_CJK}]+|[^\\W\\d_{_CJK}]+")
+_TOKEN = re.compile(
+    r"[a-z]{1,2}(?:\+\+|#)(?![\w+#])"  # C++, F#
+    r"|(?:(?<![^\s(\[=,:（、，])-)?\d+(?:\.\d+)?%?"  # -5 but not the second half of 3-5
+    f"|[{_CJK}]+|[^\\W\\d_{_CJK}]+"
+)
 _DIGIT = re.compile(r"\d")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_SPACED_THOUSANDS = re.compile(r"(?<![\d.,-])\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)")
+_PERCENT = re.compile(r"(?<=\d) ?(?:%|percent\b|per cent\b|パーセント)")
 _APOSTROPHE_S = re.compile(r"['’]s\b")
 _LIST_NUMBER = re.compile(r"^[ \t]*\(?\d{1,3}[.)、．]", re.MULTILINE)
 _NAME = re.compile(
     r"(?:(?<=[a-z,;:] )|(?<=[a-z,;:] [\"“'‘(]))"  # not at the start of a sentence
     r"[A-Z][\w’'-]*(?: (?:(?:of|the|de|la|von) )?[A-Z][\w’'-]*)*"
+)
+_FIRST_NAME = re.compile(
+    r"(?:^|[.!?:][\"”'’)]*\s+)[\"“'‘(]?([A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*)", re.MULTILINE
 )
 _CJK_NAME = re.compile(f"[{HAN}]{{2,}}|[ァ-ヺー]{{2,}}")
 _CJK_RUN = re.compile(f"[{_CJK}]{{2,}}")
@@ -67,8 +76,10 @@ def _words(text: str) -> _Words:
     folded = plain.casefold()
     if "’" in folded or "'" in folded:
         folded = _APOSTROPHE_S.sub("", folded)
-    if "," in folded:
-        folded = _THOUSANDS.sub("", folded)
+    if _DIGIT.search(folded):
+        folded = _THOUSANDS.sub("", folded.replace("\u2212", "-"))
+        folded = _SPACED_THOUSANDS.sub(lambda found: re.sub(r"\s", "", found[0]), folded)
+        folded = _PERCENT.sub("%", folded)
     tokens = tuple(_TOKEN.findall(folded))
     cjk = "" if plain.isascii() else " ".join(_CJK_RUN.findall(folded))
     known = frozenset(tokens)
@@ -123,10 +134,9 @@ def _bare_leak(inside: _Words, target: str, given: _Words) -> str | None:
 
 def _name_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
     """Find a capitalised name of the answer: one where it is short, else in front or two."""
-    shared = []
-    for match in _NAME.finditer(inside.plain):
-        name = match.group()
-        after = inside.plain[match.end() :].split(maxsplit=1)
+    shared: list[str] = []
+    for name, end in _names(inside, wanted):
+        after = inside.plain[end:].split(maxsplit=1)
         if after and after[0].strip(".,;:").lower() in METHODS:
             continue
         own = [
@@ -137,6 +147,20 @@ def _name_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
         if own and len(own[0]) > 1 and wanted.known.issuperset(own) and name not in shared:
             shared.append(name)
     return _telling(shared, wanted)
+
+
+def _names(inside: _Words, wanted: _Words) -> Iterator[tuple[str, int]]:
+    """Yield the names in a reasoning and where each ends.
+
+    Every word has a capital at the start of a sentence; there it is a name where the answer writes
+    it so in the middle of one.
+    """
+    for match in _NAME.finditer(inside.plain):
+        yield match.group(), match.end()
+    sure = {word for name in _NAME.findall(wanted.plain) for word in name.split()}
+    for match in _FIRST_NAME.finditer(inside.plain) if sure else ():
+        if sure.issuperset(_APOSTROPHE_S.sub("", match[1]).split()):
+            yield match[1], match.end()
 
 
 def _number_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
@@ -202,7 +226,7 @@ def _grams(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _is_number(token: str) -> bool:
-    return token[0].isdigit()
+    return token.lstrip("-")[0].isdigit()
 
 
 def _numbers(words: _Words) -> list[str]:
