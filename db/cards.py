@@ -89,7 +89,9 @@ def _answer_ids(session: Session, question_id: int, sweep_id: int | None) -> lis
 def _variant_ids(
     session: Session, question_id: int, sweep_id: int | None, given: set[int]
 ) -> list[int]:
-    query = select(ReasoningVariant.id).where(ReasoningVariant.question_id == question_id)
+    query = select(ReasoningVariant.id).where(
+        ReasoningVariant.question_id == question_id, ReasoningVariant.source != "control"
+    )
     if sweep_id is not None:
         query = query.where(_is_shown(sweep_id, ReasoningVariant.generation_id))
     return sorted(set(session.scalars(query)) | given)

@@ -152,7 +152,7 @@ def sampling_id(session: Session, parameters: Mapping[str, Any]) -> int:
     """Return the id of a resolved sampling set, writing it on first sight."""
     content_hash = json_hash(parameters)
     row = {"content_hash": content_hash, "parameters": dict(parameters)}
-    _insert_missing(session, _table(Sampling), [row])
+    insert_missing(session, _table(Sampling), [row])
     return session.execute(
         select(Sampling.id).where(Sampling.content_hash == content_hash)
     ).scalar_one()
@@ -165,7 +165,7 @@ def link_generations(session: Session, sweep_id: int, generation_ids: Iterable[i
         for generation_id in generation_ids
     ]
     if rows:
-        _insert_missing(session, _table(SweepGeneration), rows)
+        insert_missing(session, _table(SweepGeneration), rows)
 
 
 def record_generations(
@@ -230,10 +230,15 @@ def _taken(session: Session, items: Sequence[NewGeneration]) -> dict[str, Record
 def _store_prompts(
     session: Session, items: Sequence[NewGeneration], prompt_ids: dict[str, int]
 ) -> None:
+    store_prompts(session, [item.prompt for item in items if item.prompt is not None], prompt_ids)
+
+
+def store_prompts(
+    session: Session, given: Sequence[PromptText], prompt_ids: dict[str, int]
+) -> None:
+    """Write the prompts that are not stored yet, and add the ids of all to ``prompt_ids``."""
     prompts = {
-        item.prompt.content_hash: item.prompt
-        for item in items
-        if item.prompt is not None and item.prompt.content_hash not in prompt_ids
+        prompt.content_hash: prompt for prompt in given if prompt.content_hash not in prompt_ids
     }
     if not prompts:
         return
@@ -246,7 +251,7 @@ def _store_prompts(
         }
         for prompt in prompts.values()
     ]
-    _insert_missing(session, _table(Prompt), rows)
+    insert_missing(session, _table(Prompt), rows)
     for part in chunks(list(prompts)):
         query = select(Prompt.content_hash, Prompt.id).where(Prompt.content_hash.in_(part))
         prompt_ids.update((row[0], row[1]) for row in session.execute(query))
@@ -339,7 +344,8 @@ def _reserve_ids(session: Session, table: Table, count: int) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-def _insert_missing(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
+def insert_missing(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose unique keys are not taken yet."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":
         connection.execute(sqlite_insert(table).on_conflict_do_nothing(), rows)

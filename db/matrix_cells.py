@@ -92,7 +92,7 @@ def cells_of(session: Session, question_id: int, page: int = 1, page_size: int =
     )
     first = select(literal(0).label("rank"), plain.scalar_subquery().label("id"))
     others = select(literal(1).label("rank"), ReasoningVariant.id).where(
-        ReasoningVariant.question_id == question_id
+        ReasoningVariant.question_id == question_id, ReasoningVariant.source != "control"
     )
     keys = union_all(first, others).subquery()
     found, total, page = page_of_keys(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, false, func, insert, select
+from sqlalchemy import ColumnElement, Select, delete, false, func, insert, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.errors import UsageError
@@ -306,7 +306,9 @@ def get_questions(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
         .order_by(Tag.name)
     ):
         tags[question_id].append(name)
-    variants = _counts(session, ReasoningVariant.question_id, ids)
+    variants = _counts(
+        session, ReasoningVariant.question_id, ids, ReasoningVariant.source != "control"
+    )
     answers = _counts(session, Answer.question_id, ids)
     return [
         QuestionRow(
@@ -324,9 +326,12 @@ _COUNTED = ("tags", "n_variants", "n_answers")
 
 
 def _counts(
-    session: Session, column: InstrumentedAttribute[int], ids: Sequence[int]
+    session: Session,
+    column: InstrumentedAttribute[int],
+    ids: Sequence[int],
+    *conditions: ColumnElement[bool],
 ) -> dict[int, int]:
-    counted = select(column, func.count()).where(column.in_(ids)).group_by(column)
+    counted = select(column, func.count()).where(column.in_(ids), *conditions).group_by(column)
     return dict(session.execute(counted).all())
 
 

@@ -89,6 +89,8 @@ def own_conditions(filter: TextFilter, kind: ListedKind) -> list[ColumnElement[b
     wanted: list[ColumnElement[bool]] = []
     if filter.sources:
         wanted.append(table.source.in_(filter.sources))
+    elif kind == "variant":
+        wanted.append(table.source != "control")  # made for measuring, not for reading
     if filter.with_flags:
         having = names.where(CheckFlag.name.in_(filter.with_flags))
         wanted.append(scanned(table.id).in_(having))

@@ -275,12 +275,46 @@ class AnswerScore(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     answer_id: Mapped[int] = mapped_column(ForeignKey("answer.id"), index=True)
     variant_id: Mapped[int | None] = mapped_column(ForeignKey("reasoning_variant.id"), index=True)
+    """The reasoning it was scored under, not always its own; None: under none."""
+    prompt_format_id: Mapped[int] = mapped_column(ForeignKey("prompt_format.id"))
+    role_id: Mapped[int] = mapped_column(ForeignKey("role.id"))
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
-    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompt.id"))
+    """The model that scored it."""
+    prompt_id: Mapped[int | None] = mapped_column(ForeignKey("prompt.id"))
+    """The prompt, without the answer; None where none could be made."""
     question_withheld: Mapped[bool] = mapped_column(default=False)
-    log_prob: Mapped[float]
-    """Sum of natural-log probabilities over the answer's tokens."""
-    n_tokens: Mapped[int]
+    log_prob: Mapped[float | None]
+    """Sum of natural-log probabilities over the answer's tokens; None where it has no score."""
+    n_tokens: Mapped[int | None]
+    error: Mapped[str | None]
+    """Why it has no score, in one sentence, e.g. that it is too long."""
     created_at: Mapped[Created]
 
-    __table_args__ = (UniqueConstraint("answer_id", "prompt_id", "model_version_id"),)
+    __table_args__ = (
+        Index(
+            "uq_answer_score_under",
+            "answer_id",
+            "variant_id",
+            "prompt_format_id",
+            "role_id",
+            "model_version_id",
+            "question_withheld",
+            unique=True,
+        ),
+        Index(
+            "uq_answer_score_without",
+            "answer_id",
+            "prompt_format_id",
+            "role_id",
+            "model_version_id",
+            "question_withheld",
+            unique=True,
+            sqlite_where=sql("variant_id IS NULL"),
+            postgresql_where=sql("variant_id IS NULL"),
+        ),
+        CheckConstraint("(error IS NULL) = (log_prob IS NOT NULL)", name="score_or_error"),
+        CheckConstraint("(log_prob IS NULL) = (n_tokens IS NULL)", name="tokens_if_scored"),
+        # A failure that gives way to a score never leaves its id behind: the newest id tells a
+        # reader whether anything changed.
+        {"sqlite_autoincrement": True},
+    )

@@ -185,6 +185,8 @@ def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str,
         payload["seed"] = seed
     if request.n_choices > 1 and can.return_token_ids:
         payload["return_token_ids"] = True
+    if request.scores_prompt:
+        payload["prompt_logprobs"] = 0  # those of the prompt's own tokens, no others beside them
     if request.priority and can.priority:
         payload["priority"] = request.priority
     return payload

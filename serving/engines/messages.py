@@ -67,6 +67,8 @@ class CompletionRequest:
     request_id: str | None = None
     seed: int | None = None
     """Seed of this request; default is that of ``sampling``."""
+    scores_prompt: bool = False
+    """Also ask how likely each token of the prompt is; only with servers that can, and with ids."""
 
     @property
     def n_choices(self) -> int:
@@ -89,6 +91,9 @@ class Choice:
     completion_tokens: int | None
     """None where the server does not tell."""
     prompt_tokens: int | None
+    prompt_log_probs: tuple[float | None, ...] | None = None
+    """Natural logarithms, one for each token of the prompt given those before it; None for the
+    first one, and for all where they were not asked for or are not usable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

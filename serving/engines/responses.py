@@ -13,6 +13,7 @@ from serving.engines.messages import (
     CompletionRequest,
     EngineLoad,
     MissingChoice,
+    Prompt,
     ServedModel,
 )
 
@@ -20,6 +21,8 @@ _FINGERPRINT = re.compile(r"^vllm-(\d+\.\d+\.\d+[^-]*)")
 _GAUGE = re.compile(r"^vllm:(\w+?)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
 _UNUSABLE_ENDS = frozenset({"abort", "error"})
 _MOST_TOKENS = 2**31 - 1
+_ROUNDING = 1e-3
+"""A logarithm of a probability may be so much above 0 by rounding."""
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -109,7 +112,29 @@ def _choice(
         stop_reason=stop_reason if isinstance(stop_reason, str | int) else None,
         completion_tokens=_count(completion_tokens),
         prompt_tokens=_count(prompt_tokens),
+        prompt_log_probs=_log_probs(raw.get("prompt_logprobs"), prompt),
     )
+
+
+def _log_probs(told: object, prompt: Prompt) -> tuple[float | None, ...] | None:
+    """Return the logarithm of each of the prompt's own tokens; None unless all can be read."""
+    if isinstance(prompt, str) or not isinstance(told, list) or len(told) != len(prompt):
+        return None
+    found: list[float | None] = []
+    for place, (token_id, entry) in enumerate(zip(prompt, told, strict=True)):
+        own = entry.get(str(token_id)) if isinstance(entry, dict) else None
+        value = _log_prob(own.get("logprob")) if isinstance(own, dict) else None
+        if value is None and place:
+            return None
+        found.append(value)
+    return tuple(found)
+
+
+def _log_prob(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value > _ROUNDING:  # type: ignore[arg-type, operator]
+        return None
+    return min(0.0, float(value))  # type: ignore[arg-type]
 
 
 def _count(value: object) -> int | None:

@@ -24,7 +24,7 @@ from serving.sweeps.pass_run import PassRun, SweepContext
 from serving.sweeps.passes import Pass, models_of, passes_over
 from serving.sweeps.progress import Board, ChunkSource, Progress
 from serving.sweeps.prompts import load_book
-from serving.sweeps.sending import EngineLost
+from serving.sweeps.sending import EngineLost, first_cause
 from serving.sweeps.slots import ResolvedPlan, count_slots, slots_per_question
 
 ResultT = TypeVar("ResultT")
@@ -192,7 +192,7 @@ class _Run:
         try:
             await pass_run.run()
         except BaseExceptionGroup as group:
-            cause = _first_cause(group)
+            cause = first_cause(group)
             if not isinstance(cause, EngineLost):
                 raise cause from None
             if cause.died:
@@ -281,11 +281,3 @@ class _Run:
             tokens_per_second=self._context.board.completion_tokens / max(seconds, 1e-9),
             error=error,
         )
-
-
-def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what broke a group of tasks: an error that is no lost server, if there is one."""
-    causes: list[BaseException] = []
-    for error in group.exceptions:
-        causes.append(_first_cause(error) if isinstance(error, BaseExceptionGroup) else error)
-    return next((cause for cause in causes if not isinstance(cause, EngineLost)), causes[0])

@@ -113,7 +113,9 @@ def select_reasonings(
     _check_names(selection)
     if selection.file is not None:
         return _reasonings_of_file(session, selection.file, set(question_ids), roles)
-    query = select(ReasoningVariant.question_id, ReasoningVariant.id)
+    query = select(ReasoningVariant.question_id, ReasoningVariant.id).where(
+        ReasoningVariant.source != "control"
+    )
     if selection.sweep is not None:
         query = query.join(
             SweepGeneration, SweepGeneration.generation_id == ReasoningVariant.generation_id

@@ -28,6 +28,14 @@ class EngineLost(Exception):
         """It was well when the pass began, so that a prompt may have killed it."""
 
 
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what broke a group of tasks: an error that is no lost server, if there is one."""
+    causes: list[BaseException] = []
+    for error in group.exceptions:
+        causes.append(first_cause(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((cause for cause in causes if not isinstance(cause, EngineLost)), causes[0])
+
+
 class Sender:
     """Sends the work of one sweep to one server; answers go before new reasonings."""
 

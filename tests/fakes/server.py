@@ -33,7 +33,7 @@ import random
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import orjson
@@ -75,6 +75,12 @@ def fake_text(prompt: str, choice_index: int, seed: int | None) -> str:
     return f"You should {' '.join(words[:half])}. You should {' '.join(words[half:])}."
 
 
+def fake_log_prob(prompt: Sequence[int], place: int) -> float:
+    """Return how likely the token at ``place`` is: the same for the same words before it."""
+    drawn = random.Random(zlib.crc32(str(list(prompt[: place + 1])).encode()))
+    return -6.0 * drawn.random()
+
+
 class FakeServer:
     """The server and its script. ``start``/``stop`` run it in a thread of this process."""
 
@@ -87,6 +93,7 @@ class FakeServer:
         latency_s: float = 0.0,
         faults: Mapping[Behaviour, float] | None = None,
         text: Callable[[str, int, int | None], str] = fake_text,
+        log_prob: Callable[[Sequence[int], int], float] = fake_log_prob,
         keep_requests: int = 10_000,
     ) -> None:
         self.models = models
@@ -100,6 +107,8 @@ class FakeServer:
         self.faults = dict(faults or {})
         """Behaviour → share of the requests that it befalls at random."""
         self.text = text
+        self.log_prob = log_prob
+        """Of the token at a place of a prompt; its natural logarithm."""
         self.requests: deque[dict[str, Any]] = deque(maxlen=keep_requests)
         self.count = 0
         self.in_flight = 0
@@ -267,7 +276,7 @@ class FakeServer:
                     choice["token_ids"] = list(range(len(used)))
                     choice["prompt_token_ids"] = list(range(_n_tokens(prompt)))
                 if body.get("prompt_logprobs") is not None:
-                    choice["prompt_logprobs"] = [None] * _n_tokens(prompt)
+                    choice["prompt_logprobs"] = _told(prompt, self.log_prob)
                 choices.append(choice)
         prompt_tokens = sum(map(_n_tokens, prompts))
         return {
@@ -336,6 +345,18 @@ def _prompts(prompt: object) -> list[list[int] | str]:
 
 def _n_tokens(prompt: list[int] | str) -> int:
     return len(prompt.split()) if isinstance(prompt, str) else len(prompt)
+
+
+def _told(
+    prompt: list[int] | str, log_prob: Callable[[Sequence[int], int], float]
+) -> list[dict[str, dict[str, float]] | None]:
+    """Return the prompt's own tokens with their logarithms, as vLLM tells them."""
+    if isinstance(prompt, str):
+        return [None] * _n_tokens(prompt)
+    return [
+        {str(token_id): {"logprob": log_prob(prompt, place)}} if place else None
+        for place, token_id in enumerate(prompt)
+    ]
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -36,6 +36,8 @@ RUN_ELSEWHERE = {
     "q2q rate queue --name pilot --minutes 20": "unit/test_rating_exchange.py",
     "q2q rate export --format csv --to ratings.csv": "unit/test_rating_exchange.py",
     "q2q rate import ratings.csv": "unit/test_rating_exchange.py",
+    "q2q score run --sweep 1": "unit/test_cli_score.py",
+    "q2q score show --sweep 1": "unit/test_cli_score.py",
     "q2q sweep run examples/sweeps/first.yaml": "integration/test_first_sweep.py",
     "q2q up": "unit/test_cli_up.py",
 }

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from db.errors import Q2QError
-from workbench.cli import insights, lineage, model, question, rate, serve, store, sweep
+from workbench.cli import insights, lineage, model, question, rate, score, serve, store, sweep
 from workbench.cli.output import say
 from workbench.cli.typer_app import CommandGroup
 
@@ -19,6 +19,7 @@ app.add_typer(serve.app, name="serve")
 app.add_typer(question.app, name="question")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(rate.app, name="rate")
+app.add_typer(score.app, name="score")
 insights.register(rate.app)
 lineage.register(app)
 

@@ -20,6 +20,7 @@ from workbench.ui.insights_figures import (
     draw_work,
 )
 from workbench.ui.insights_question import draw_question
+from workbench.ui.insights_reasoning import choose_sweep, draw_reasoning
 from workbench.ui.parts import empty_state, figures, heading
 from workbench.ui.store import database
 
@@ -35,6 +36,7 @@ def draw_insights() -> None:
         mark = high_water(session)
     if mark.startswith("0/"):
         _draw_nothing()
+        draw_reasoning(choose_sweep())
         return
     wanted = _filters()
     with st.spinner(t("insights.computing"), show_time=True):
@@ -46,6 +48,7 @@ def draw_insights() -> None:
             t("insights.no_match.title"),
             t("insights.no_match.text"),
         )
+        draw_reasoning(wanted.sweep_id)
         return
     _draw_counts(found)
     draw_rankings(found)
@@ -55,6 +58,7 @@ def draw_insights() -> None:
     draw_work(found)
     draw_spread(found)
     draw_question(found, wanted, mark)
+    draw_reasoning(wanted.sweep_id)
 
 
 @st.cache_data(show_spinner=False, max_entries=24)

@@ -6,6 +6,8 @@ from typing import Any
 from db.errors import Q2QError
 from db.models import find_model
 from db.sweeps import set_state
+from serving.scoring.runner import run_scoring
+from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
 from workbench.worker.worker import Handler, Interrupted, JobContext
@@ -37,6 +39,23 @@ async def sweep(context: JobContext) -> dict[str, Any]:
         raise Interrupted
     if outcome.error is not None:
         raise Q2QError(outcome.error)
+    return outcome.as_json()
+
+
+async def score(context: JobContext) -> dict[str, Any]:
+    """Score answers under reasonings. Payload: a ``ScoreSpec``."""
+    spec = parse_score_spec(context.job.payload)
+    with context.pool.for_job() as engines:
+        outcome = await run_scoring(
+            context.database,
+            spec,
+            engines,
+            on_progress=context.report,
+            cancelled=context.cancelled,
+            priority=context.job.priority,
+        )
+    if outcome.cancelled:
+        raise Interrupted
     return outcome.as_json()
 
 
@@ -86,6 +105,7 @@ def duration(seconds: float) -> str:
 
 HANDLERS: Mapping[str, Handler] = {
     "sweep": sweep,
+    "score": score,
     "serve_start": serve_start,
     "serve_stop": serve_stop,
     "probe_engine": probe_engine,

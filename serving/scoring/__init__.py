@@ -1,0 +1,1 @@
+"""Scoring answers under reasonings they were and were not written under."""

@@ -1,0 +1,292 @@
+"""What is scored together: the answers and the reasonings of one question at one level."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.generations import chunks
+from db.models import find_model
+from db.scores import (
+    CONTROL_KINDS,
+    AnswerText,
+    ControlKind,
+    NewControl,
+    Score,
+    ScoreKey,
+    ScoreScope,
+    add_controls,
+    find_foreign,
+    find_format,
+    find_scores,
+    newest_roles,
+    read_answers,
+    read_controls,
+)
+from db.sweeps import QuestionText, get_sweep, question_texts
+from serving.scoring.controls import pair_foreign, shuffled, truncated
+from serving.scoring.spec import ScoreSpec
+from serving.sweeps.work import Reasoning
+
+FOREIGN_POOL = 200
+"""Reasonings of other questions to choose from where the scope itself has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellAnswer:
+    """An answer to be scored."""
+
+    answer_id: int
+    text: str
+    own: int
+    """Place of the reasoning that it was written under among those of its cell."""
+    is_ended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One question with a format, a role and a model that scores."""
+
+    question: QuestionText
+    format_id: int
+    role_id: int
+    model_id: int
+    reasonings: tuple[Reasoning, ...]
+    """Different ones; equal texts count once."""
+    answers: tuple[CellAnswer, ...]
+    controls: Mapping[ControlKind, tuple[Reasoning | None, ...]]
+    """One for each reasoning, in their order; None where there is none yet."""
+
+    def key(self, answer: CellAnswer, under: Reasoning | None, *, withheld: bool) -> ScoreKey:
+        """Return what the score of ``answer`` under ``under`` is stored by."""
+        return ScoreKey(
+            answer.answer_id,
+            under.variant_id if under else None,
+            self.format_id,
+            self.role_id,
+            self.model_id,
+            withheld,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One score that is wanted."""
+
+    cell: Cell
+    answer: CellAnswer
+    under: Reasoning | None
+    withheld: bool
+
+    @property
+    def key(self) -> ScoreKey:
+        """What it is stored by."""
+        return self.cell.key(self.answer, self.under, withheld=self.withheld)
+
+
+def read_cells(session: Session, spec: ScoreSpec) -> list[Cell]:
+    """Return what ``spec`` means, with the controls that there are already.
+
+    Raises:
+        UsageError: It names a sweep, model, role or format that is not there.
+    """
+    scope, level = _resolved(session, spec)
+    answers = read_answers(session, scope)
+    ids = list(dict.fromkeys(answer.question_id for answer in answers))[: spec.most_questions]
+    questions = {one.id: one for part in chunks(ids) for one in question_texts(session, part)}
+    grouped: defaultdict[tuple[int, int, int, int], list[AnswerText]] = defaultdict(list)
+    for answer in answers:
+        if answer.question_id not in questions:
+            continue
+        at = level.of(answer, questions[answer.question_id])
+        grouped[(answer.question_id, *at)].append(answer)
+    cells = []
+    for (question_id, format_id, role_id, model_id), own in grouped.items():
+        reasonings, chosen = _chosen(own, spec)
+        cells.append(
+            Cell(
+                question=questions[question_id],
+                format_id=format_id,
+                role_id=role_id,
+                model_id=model_id,
+                reasonings=reasonings,
+                answers=chosen,
+                controls={},
+            )
+        )
+    return with_controls(session, cells)
+
+
+def with_controls(session: Session, cells: Sequence[Cell]) -> list[Cell]:
+    """Return ``cells`` with the controls that are stored now."""
+    ids = [one.variant_id for cell in cells for one in cell.reasonings]
+    stored = read_controls(session, ids)
+
+    def control(variant_id: int, kind: ControlKind) -> Reasoning | None:
+        found = stored.get((variant_id, kind))
+        return Reasoning(*found) if found else None
+
+    return [
+        Cell(
+            question=cell.question,
+            format_id=cell.format_id,
+            role_id=cell.role_id,
+            model_id=cell.model_id,
+            reasonings=cell.reasonings,
+            answers=cell.answers,
+            controls={
+                kind: tuple(control(one.variant_id, kind) for one in cell.reasonings)
+                for kind in CONTROL_KINDS
+            },
+        )
+        for cell in cells
+    ]
+
+
+def make_controls(session: Session, cells: Sequence[Cell]) -> None:
+    """Write the controls that the reasonings of ``cells`` still lack."""
+    lacking = {
+        (one.variant_id, kind): (cell, one)
+        for cell in cells
+        for kind in CONTROL_KINDS
+        for one, has in zip(cell.reasonings, cell.controls[kind], strict=True)
+        if has is None
+    }
+    foreign = _foreign_for(
+        session, cells, [found for key, found in lacking.items() if key[1] == "foreign"]
+    )
+    new = []
+    for (variant_id, kind), (cell, one) in lacking.items():
+        copied_from = None
+        if kind == "foreign":
+            if variant_id not in foreign:
+                continue
+            copied_from, text = foreign[variant_id]
+        else:
+            text = shuffled(one.text) if kind == "shuffled" else truncated(one.text)
+        new.append(
+            NewControl(
+                question_id=cell.question.id,
+                kind=kind,
+                text=text,
+                stands_for=variant_id,
+                copied_from=copied_from,
+            )
+        )
+    add_controls(session, new)
+
+
+def _foreign_for(
+    session: Session, cells: Sequence[Cell], wanting: Sequence[tuple[Cell, Reasoning]]
+) -> dict[int, tuple[int, str]]:
+    """Return id and text of a foreign reasoning for each that wants one, if there are any."""
+    if not wanting:
+        return {}
+    by_question: defaultdict[int, list[int]] = defaultdict(list)
+    for cell, one in wanting:
+        by_question[cell.question.id].append(one.variant_id)
+    pool = {
+        one.variant_id: (cell.question.id, one.variant_id, one.text)
+        for cell in cells
+        for one in cell.reasonings
+    }
+    questions = {cell.question.id for cell in cells}
+    if len(questions) == 1:
+        pool |= {row[1]: row for row in find_foreign(session, list(questions), FOREIGN_POOL)}
+    return pair_foreign(by_question, list(pool.values()))
+
+
+def pairs_of(cell: Cell, spec: ScoreSpec) -> Iterator[Pair]:
+    """Yield all scores that ``spec`` wants of ``cell``."""
+    under: list[Reasoning] = list(cell.reasonings) if len(cell.reasonings) > 1 else []
+    if spec.controls and under:
+        under += [one for kind in CONTROL_KINDS for one in cell.controls[kind] if one]
+    for answer in cell.answers:
+        yield from (Pair(cell, answer, one, withheld=False) for one in under)
+        if spec.leak:
+            yield Pair(cell, answer, None, withheld=True)
+            yield Pair(cell, answer, cell.reasonings[answer.own], withheld=True)
+            foreign = cell.controls["foreign"][answer.own]
+            if foreign:
+                yield Pair(cell, answer, foreign, withheld=True)
+
+
+def count_unmade(cells: Sequence[Cell], spec: ScoreSpec) -> int:
+    """Return how many more pairs there will be once the controls of ``cells`` are made."""
+    has_foreign = len({cell.question.id for cell in cells}) > 1
+    count = 0
+    for cell in cells:
+        for kind in CONTROL_KINDS if has_foreign else ("shuffled", "truncated"):
+            lacking = {place for place, one in enumerate(cell.controls[kind]) if one is None}
+            if spec.controls and len(cell.reasonings) > 1:
+                count += len(lacking) * len(cell.answers)
+            if spec.leak and kind == "foreign":
+                count += sum(answer.own in lacking for answer in cell.answers)
+    return count
+
+
+def scores_of(session: Session, cells: Sequence[Cell]) -> dict[ScoreKey, Score]:
+    """Return all scores of the answers of ``cells``."""
+    return find_scores(
+        session, list({answer.answer_id for cell in cells for answer in cell.answers})
+    )
+
+
+def _chosen(
+    answers: Sequence[AnswerText], spec: ScoreSpec
+) -> tuple[tuple[Reasoning, ...], tuple[CellAnswer, ...]]:
+    """Return the first reasonings, each text once, and the first answers under each."""
+    places: dict[str, int] = {}
+    reasonings: list[Reasoning] = []
+    chosen: defaultdict[int, list[CellAnswer]] = defaultdict(list)
+    for answer in answers:
+        place = places.get(answer.variant_hash)
+        if place is None:
+            if len(reasonings) == spec.most_reasonings:
+                continue
+            place = places[answer.variant_hash] = len(reasonings)
+            reasonings.append(Reasoning(answer.variant_id, answer.variant_text))
+        if len(chosen[place]) < spec.most_answers:
+            chosen[place].append(CellAnswer(answer.answer_id, answer.text, place, answer.is_ended))
+    return tuple(reasonings), tuple(one for place in chosen.values() for one in place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """The format, role and model at which an answer is scored."""
+
+    roles: Mapping[str, int]
+    """Name → newest version."""
+    format_id: int | None
+    """For answers of people; None: what models wrote is scored as it was asked for."""
+    model_id: int | None
+
+    def of(self, answer: AnswerText, question: QuestionText) -> tuple[int, int, int]:
+        """Return format, role and model."""
+        if self.format_id is not None and self.model_id is not None:
+            return self.format_id, self.roles[question.role], self.model_id
+        assert answer.prompt_format_id is not None
+        assert answer.role_id is not None
+        assert answer.model_version_id is not None
+        return answer.prompt_format_id, answer.role_id, answer.model_version_id
+
+
+def _resolved(session: Session, spec: ScoreSpec) -> tuple[ScoreScope, _Level]:
+    if spec.sweep is not None:
+        get_sweep(session, spec.sweep)
+    roles = newest_roles(session)
+    if spec.role is not None and spec.role not in roles:
+        raise UsageError(f"There is no role {spec.role!r}; there are {', '.join(sorted(roles))}.")
+    by_people = spec.answers == "people"
+    model_id = find_model(session, spec.model).id if spec.model else None
+    scope = ScoreScope(
+        sweep_id=spec.sweep,
+        question_ids=spec.questions,
+        role=spec.role,
+        model_version_id=None if by_people else model_id,
+        by_people=by_people,
+    )
+    format_id = find_format(session, spec.format) if by_people else None
+    return scope, _Level(roles, format_id, model_id)

@@ -1,0 +1,89 @@
+"""From a pair to the token ids that an engine scores: the prompt as served, then the answer."""
+
+from dataclasses import dataclass, replace
+
+from db.errors import UsageError
+from db.generations import PromptText
+from serving.formats.definitions import FormatDefinition
+from serving.formats.layout import task_templates
+from serving.formats.render import IGNORED_LABEL, render, render_example
+from serving.formats.tasks import Completion, PromptError, PromptFields, Task
+from serving.formats.tokenizer import PromptTokenizer
+from serving.scoring.cells import Pair
+from serving.sweeps.engines import ServedModel
+from serving.sweeps.prompts import PromptBook, prompt_fields
+
+WITHHELD = "…"
+"""Stands in the question's place where it is withheld; no word of any language. The context is
+left out as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A pair as it is sent, or why it cannot be."""
+
+    pair: Pair
+    token_ids: tuple[int, ...] = ()
+    n_answer: int = 0
+    """Tokens at the end that belong to the answer, its end token included where it has one."""
+    prompt: PromptText | None = None
+    problem: str | None = None
+
+
+def withheld(fields: PromptFields) -> PromptFields:
+    """Return ``fields`` without the question and its context."""
+    return replace(fields, question=WITHHELD, context="")
+
+
+def sequence_of(pair: Pair, book: PromptBook, model: ServedModel) -> Sequence:
+    """Return what is sent to score ``pair``; ``model`` must have a tokenizer."""
+    assert model.tokenizer is not None
+    form, task = book.formats[pair.cell.format_id], _task(pair)
+    given = [pair.under.text] if pair.under else []
+    fields = prompt_fields(pair.cell.question, book.systems[pair.cell.role_id], task, given)
+    if pair.withheld:
+        fields = withheld(fields)
+    try:
+        sequence = _encoded(pair, form, task, fields, model.tokenizer)
+    except (PromptError, UsageError) as error:
+        return Sequence(pair, problem=str(error))
+    limit = model.context_length
+    # The server always writes one token more.
+    if limit is not None and len(sequence.token_ids) + 1 > limit:
+        return replace(
+            sequence,
+            problem=f"Too long: prompt and answer have {len(sequence.token_ids):,} tokens, and"
+            f" {model.served_name} takes {limit:,} with one more that it writes.",
+        )
+    return sequence
+
+
+def _task(pair: Pair) -> Task:
+    return "answer" if pair.under else "vanilla"
+
+
+def _encoded(
+    pair: Pair,
+    form: FormatDefinition,
+    task: Task,
+    fields: PromptFields,
+    tokenizer: PromptTokenizer,
+) -> Sequence:
+    prompt = render(form, task, fields, tokenizer)
+    answer = Completion(response=pair.answer.text)
+    example = render_example(form, task, fields, answer, tokenizer)
+    ids = example.token_ids
+    if task_templates(form, task).ends_with_stop_token and not pair.answer.is_ended:
+        ids = ids[:-1]
+    n_prompt = example.labels.count(IGNORED_LABEL)
+    return Sequence(
+        pair,
+        token_ids=ids,
+        n_answer=len(ids) - n_prompt,
+        prompt=PromptText(
+            content_hash=prompt.content_hash,
+            text=prompt.text,
+            token_ids=prompt.id_bytes,
+            n_tokens=len(prompt.token_ids),
+        ),
+    )

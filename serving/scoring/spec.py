@@ -1,0 +1,62 @@
+"""What is to be scored, as a job carries it."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from db.errors import UsageError
+
+
+class ScoreSpec(BaseModel):
+    """Which answers are scored, and how many of them. The same spec reads the scores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sweep: int | None = Field(default=None, ge=1)
+    """Only answers that this sweep shows."""
+    questions: tuple[int, ...] = ()
+    """Only answers to these questions."""
+    role: str | None = None
+    model: str | None = None
+    """The model that scores; by default each model scores what it wrote. With ``answers: model``
+    only what this model wrote is scored."""
+    answers: Literal["model", "people"] = "model"
+    """Answers that models sampled, or those that people wrote or imported (not in sweeps)."""
+    format: str = "chat@1"
+    """Prompt format for the answers of people; a model's have one already."""
+    most_questions: int = Field(default=200, ge=1)
+    """Questions, the oldest first."""
+    most_reasonings: int = Field(default=8, ge=1, le=64)
+    """Reasonings of one question, the oldest first."""
+    most_answers: int = Field(default=4, ge=1, le=64)
+    """Answers under one reasoning, the oldest first."""
+    controls: bool = True
+    """Also score under shuffled, truncated and foreign reasonings."""
+    leak: bool = True
+    """Also score with the question withheld."""
+    retry: bool = False
+    """Score once more what could not be scored, e.g. because it was too long."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.answers == "people" and self.model is None:
+            raise ValueError("answers of people need a model that scores them: name one")
+        if self.answers == "people" and self.sweep is not None:
+            raise ValueError("answers of people stand in no sweep: leave out one of the two")
+        return self
+
+
+def parse_score_spec(values: dict[str, object]) -> ScoreSpec:
+    """Return the spec in ``values``.
+
+    Raises:
+        UsageError: A key or a value is wrong.
+    """
+    try:
+        return ScoreSpec.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
+            for one in error.errors()
+        )
+        raise UsageError(f"This cannot be scored: {problems}.") from None

@@ -1,0 +1,220 @@
+"""Does the reasoning move the answer? All that the scores of a spec say, level by level."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.scores import CONTROL_KINDS, Score, ScoreKey
+from db.tables import ModelVersion, PromptFormat, Role
+from serving.scoring.cells import Cell, count_unmade, pairs_of, read_cells, scores_of
+from serving.scoring.spec import ScoreSpec
+from serving.sweeps.work import Reasoning
+from workbench.analysis.reasoning_distance import BetweenWithin, between_within, distances
+from workbench.analysis.reasoning_leak import LeakOfAnswer, Leaks, leaks
+from workbench.analysis.reasoning_score import Bits, Scored, Verdict, margin, summary, verdict
+from workbench.analysis.resampling import Estimate
+
+OWN = "own"
+MOST_DISTANCES = 200
+"""Questions whose answers are compared by their words: the first ones."""
+
+Known = Mapping[ScoreKey, Score]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelReport:
+    """One model, role and prompt format over its questions."""
+
+    model: str
+    role: str
+    format: str
+    n_questions: int
+    """With at least two different reasonings that have answers."""
+    n_scored: int
+    """Of these, all of whose answers have a score under every reasoning."""
+    n_reasonings: int
+    n_answers: int
+    limit: float
+    """The most bits that there can be: the mean of log2(k) over the scored questions."""
+    scores: dict[str, Bits] = field(default_factory=dict)
+    """By ``own``, ``shuffled``, ``truncated`` and ``foreign``; what is not scored is missing."""
+    margins: dict[str, Estimate] = field(default_factory=dict)
+    """By how many bits ``own`` exceeds each control."""
+    question_ids: tuple[int, ...] = ()
+    """Questions of ``scores["own"].by_question``, in that order."""
+    verdict: Verdict = "unclear"
+    leak: Leaks | None = None
+    distance: BetweenWithin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningReport:
+    """What is known of the scope of one spec."""
+
+    levels: tuple[LevelReport, ...]
+    pairs: int
+    """Scores that the spec wants, also under controls that are still to be made."""
+    scored: int
+    failed: int
+    """Pairs that could not be scored."""
+    errors: tuple[tuple[str, int], ...] = ()
+    """Why, and how often, the most frequent first."""
+
+    @property
+    def missing(self) -> int:
+        """Pairs that another run would score."""
+        return self.pairs - self.scored - self.failed
+
+
+def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
+    """Compute everything from the store; nothing is written.
+
+    Raises:
+        UsageError: ``spec`` names something that is not there.
+    """
+    cells = read_cells(session, spec)
+    known = scores_of(session, cells)
+    wanted = {pair.key for cell in cells for pair in pairs_of(cell, spec)}
+    states = [known[key] for key in wanted if key in known]
+    errors: defaultdict[str, int] = defaultdict(int)
+    for state in states:
+        if state.error is not None:
+            errors[state.error] += 1
+    by_level: defaultdict[tuple[int, int, int], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        by_level[cell.model_id, cell.role_id, cell.format_id].append(cell)
+    names = _Names(session)
+    return ReasoningReport(
+        levels=tuple(
+            _level(own, known, names.of(*level)) for level, own in sorted(by_level.items())
+        ),
+        pairs=len(wanted) + count_unmade(cells, spec),
+        scored=len(states) - sum(errors.values()),
+        failed=sum(errors.values()),
+        errors=tuple(sorted(errors.items(), key=lambda one: -one[1])),
+    )
+
+
+def _level(cells: Sequence[Cell], known: Known, names: tuple[str, str, str]) -> LevelReport:
+    several = [cell for cell in cells if len(cell.reasonings) > 1]
+    by_kind: dict[str, dict[int, Scored]] = {
+        OWN: _scored(several, known, {id(cell): cell.reasonings for cell in several})
+    }
+    for kind in CONTROL_KINDS:
+        by_kind[kind] = _scored(several, known, {id(cell): cell.controls[kind] for cell in several})
+    scores = {kind: summary(list(own.values())) for kind, own in by_kind.items() if own}
+    limits = [one.limit for one in by_kind[OWN].values()]
+    limit = float(np.mean(limits)) if limits else 0.0
+    bits = {
+        kind: dict(zip(by_kind[kind], found.by_question, strict=True))
+        for kind, found in scores.items()
+    }
+    margins: dict[str, Estimate] = {
+        kind: found
+        for kind in CONTROL_KINDS
+        if kind in bits and OWN in bits and (found := margin(bits[OWN], bits[kind]))
+    }
+    model, role, format_ = names
+    return LevelReport(
+        model=model,
+        role=role,
+        format=format_,
+        n_questions=len(several),
+        n_scored=len(by_kind[OWN]),
+        n_reasonings=sum(len(cell.reasonings) for cell in several),
+        n_answers=sum(len(cell.answers) for cell in several),
+        limit=limit,
+        scores=scores,
+        margins=margins,
+        question_ids=tuple(by_kind[OWN]),
+        verdict=verdict(scores[OWN], margins, limit) if OWN in scores else "unclear",
+        leak=leaks(_leaks(cells, known)),
+        distance=_distance(several),
+    )
+
+
+def _scored(
+    cells: Sequence[Cell], known: Known, columns: Mapping[int, Sequence[Reasoning | None]]
+) -> dict[int, Scored]:
+    """Return the answers of each question that have a score under all ``columns`` of its cell."""
+    found = {}
+    for cell in cells:
+        under = columns[id(cell)]
+        rows = [
+            (answer, [known.get(cell.key(answer, one, withheld=False)) for one in under])
+            for answer in cell.answers
+            if None not in under
+        ]
+        whole = [
+            (answer, [one.log_prob for one in row if one], row[0])
+            for answer, row in rows
+            if all(one is not None and one.log_prob is not None for one in row)
+        ]
+        # An answer without a score would leave its reasoning without weight.
+        if whole and {answer.own for answer, _, _ in whole} == set(range(len(under))):
+            found[cell.question.id] = Scored(
+                np.array([log_probs for _, log_probs, _ in whole], dtype=float),
+                np.array([answer.own for answer, _, _ in whole]),
+                np.array([first.n_tokens if first else 0 for _, _, first in whole]),
+            )
+    return found
+
+
+def _leaks(cells: Sequence[Cell], known: Known) -> list[LeakOfAnswer]:
+    found = []
+    for cell in cells:
+        for answer in cell.answers:
+            own, foreign = cell.reasonings[answer.own], cell.controls["foreign"][answer.own]
+            if foreign is None:
+                continue
+            under = [
+                known.get(cell.key(answer, one, withheld=True)) for one in (own, foreign, None)
+            ]
+            rates = [_rate(one) for one in under]
+            if rates[0] is not None and rates[1] is not None and rates[2] is not None:
+                found.append(
+                    LeakOfAnswer(
+                        cell.question.id,
+                        own.variant_id,
+                        answer.answer_id,
+                        own=rates[0] - rates[2],
+                        foreign=rates[1] - rates[2],
+                    )
+                )
+    return found
+
+
+def _rate(score: Score | None) -> float | None:
+    """Return log2 of the probability for each token."""
+    if score is None or score.log_prob is None or not score.n_tokens:
+        return None
+    return float(score.log_prob / np.log(2) / score.n_tokens)
+
+
+def _distance(cells: Sequence[Cell]) -> BetweenWithin | None:
+    found = [
+        distances([one.text for one in cell.answers], [one.own for one in cell.answers])
+        for cell in cells[:MOST_DISTANCES]
+    ]
+    known = [one for one in found if one is not None]
+    return between_within(known) if known else None
+
+
+class _Names:
+    """What people call models, roles and formats."""
+
+    def __init__(self, session: Session) -> None:
+        models = session.execute(select(ModelVersion.id, ModelVersion.name))
+        self._models = {row[0]: row[1] for row in models}
+        roles = session.execute(select(Role.id, Role.name))
+        self._roles = {row[0]: row[1] for row in roles}
+        formats = session.execute(select(PromptFormat.id, PromptFormat.name, PromptFormat.version))
+        self._formats = {row[0]: f"{row[1]}@{row[2]}" for row in formats}
+
+    def of(self, model_id: int, role_id: int, format_id: int) -> tuple[str, str, str]:
+        """Return the names of a model, a role and a format."""
+        return self._models[model_id], self._roles[role_id], self._formats[format_id]

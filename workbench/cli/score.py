@@ -1,0 +1,284 @@
+"""``q2q score``: does the reasoning move the answer, and does it give the answer away?"""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.errors import Q2QError, UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from serving.scoring.spec import ScoreSpec
+    from workbench.analysis.reasoning_report import LevelReport, ReasoningReport
+    from workbench.analysis.resampling import Estimate
+
+app = CommandGroup("Ask whether reasonings move their answers.")
+
+SweepId = Annotated[str | None, typer.Option("--sweep", help="Only answers of this sweep.")]
+Questions = Annotated[
+    list[str] | None,
+    typer.Option("--question", help="Only of this question, e.g. q12; repeatable."),
+]
+Role = Annotated[str | None, typer.Option(help="Only answers of this role.")]
+Model = Annotated[
+    str | None, typer.Option(help="Only answers of this model; with --people, who scores.")
+]
+People = Annotated[
+    bool, typer.Option("--people", help="Answers that people wrote or imported; needs --model.")
+]
+Format = Annotated[str, typer.Option("--format", help="With --people: the prompt format.")]
+MostQuestions = Annotated[int, typer.Option(min=1, help="At most so many, the oldest.")]
+MostReasonings = Annotated[int, typer.Option(min=1, max=64, help="Of one question.")]
+MostAnswers = Annotated[int, typer.Option(min=1, max=64, help="Under one reasoning.")]
+
+VERDICTS = {
+    "input": "The reasoning is an input: it tells more of the answer than every control.",
+    "words": "The reasoning is an input by its words: shuffled or cut in half it does as much.",
+    "output": "The reasoning is only an output: the answer does not depend on it.",
+    "unclear": "It cannot be told yet: more questions, or answers under more reasonings, may.",
+}
+KINDS = ("own", "shuffled", "truncated", "foreign")
+MOST_FLAGGED = 10
+
+
+@app.as_command()
+def run(
+    sweep: SweepId = None,
+    questions: Questions = None,
+    role: Role = None,
+    model: Model = None,
+    people: People = False,
+    format_: Format = "chat@1",
+    most_questions: MostQuestions = 200,
+    most_reasonings: MostReasonings = 8,
+    most_answers: MostAnswers = 4,
+    controls: Annotated[
+        bool, typer.Option("--controls/--no-controls", help="Also under control reasonings.")
+    ] = True,
+    leak: Annotated[
+        bool, typer.Option("--leak/--no-leak", help="Also with the question withheld.")
+    ] = True,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Also what could not be scored before.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score every answer under every reasoning of its question, and under controls.
+
+    What has a score keeps it: the same command again goes on, or says that nothing is missing.
+
+    Example:
+      q2q score run --sweep 1
+      q2q score run --question q12 --question q13 --no-leak
+    """
+    spec = _spec(
+        sweep=sweep,
+        questions=questions,
+        role=role,
+        model=model,
+        people=people,
+        format=format_,
+        most_questions=most_questions,
+        most_reasonings=most_reasonings,
+        most_answers=most_answers,
+        controls=controls,
+        leak=leak,
+        retry=retry,
+    )
+    from db.jobs import enqueue, get_job
+    from workbench.analysis.reasoning_report import read_reasoning_report
+    from workbench.cli.progress import open_progress
+    from workbench.worker.follow import run_job
+
+    with open_home() as (settings, database):
+        with database.read() as session:
+            before = read_reasoning_report(session, spec)
+        if not before.pairs:
+            raise UsageError(NOTHING)
+        with database.write() as session:
+            job_id = enqueue(session, "score", payload=spec.model_dump(mode="json"))
+        try:
+            with open_progress() as progress:
+                job = run_job(settings, database, job_id, progress.update, command="score run")
+        except KeyboardInterrupt:
+            with database.read() as session:
+                goes_on = get_job(session, job_id).is_active
+            say(
+                f"Job {job_id} goes on in the worker. To stop it: q2q score cancel {job_id}"
+                if goes_on
+                else "Stopped; nothing is lost. To go on: the same command again."
+            )
+            raise
+        if job.state != "done":
+            raise Q2QError(f"{job.error or 'It was cancelled.'} To go on: the same command again.")
+        result = job.result or {}
+    if as_json:
+        show_json(result)
+        return
+    show_fields({name: value for name, value in result.items() if name not in HIDDEN})
+    for reason in result.get("unable", ()):
+        say(reason)
+    if result.get("failed"):
+        say("Why pairs could not be scored: q2q score show. Once more: q2q score run --retry")
+
+
+HIDDEN = ("unable", "cancelled")
+NOTHING = (
+    "There is nothing to score: no answer here stands under a reasoning. Run a sweep first; its"
+    " answers are scored with `q2q score run --sweep …`."
+)
+
+
+@app.as_command("show")
+def show_(
+    sweep: SweepId = None,
+    questions: Questions = None,
+    role: Role = None,
+    model: Model = None,
+    people: People = False,
+    format_: Format = "chat@1",
+    most_questions: MostQuestions = 200,
+    most_reasonings: MostReasonings = 8,
+    most_answers: MostAnswers = 4,
+    as_json: Json = False,
+) -> None:
+    """Show how much answers tell of their reasonings, and which reasonings give them away.
+
+    Example:
+      q2q score show --sweep 1
+      q2q score show --json
+    """
+    spec = _spec(
+        sweep=sweep,
+        questions=questions,
+        role=role,
+        model=model,
+        people=people,
+        format=format_,
+        most_questions=most_questions,
+        most_reasonings=most_reasonings,
+        most_answers=most_answers,
+    )
+    from workbench.analysis.reasoning_report import read_reasoning_report
+
+    with open_home() as (_, database), database.read() as session:
+        found = read_reasoning_report(session, spec)
+    if as_json:
+        show_json(found)
+    elif not found.pairs:
+        show(NOTHING)
+    else:
+        _show(found)
+
+
+@app.as_command()
+def cancel(
+    job: Annotated[int, typer.Argument(help="Number of the job, as `q2q score run` told.")],
+    as_json: Json = False,
+) -> None:
+    """Stop a scoring job that waits or runs; what it scored stays.
+
+    Example:
+      q2q score cancel 7
+    """
+    from db.jobs import get_job, request_cancel
+
+    with open_home() as (_, database), database.write() as session:
+        if get_job(session, job).kind != "score":
+            raise UsageError(f"Job {job} scores nothing; cancel a sweep with `q2q sweep cancel`.")
+        was_active = request_cancel(session, job)
+    if as_json:
+        show_json({"job_id": job, "cancelled": was_active})
+    else:
+        show(f"Job {job} stops." if was_active else f"Job {job} neither waits nor runs.")
+
+
+def _spec(
+    *, sweep: str | None, questions: list[str] | None, people: bool, **values: object
+) -> "ScoreSpec":
+    from serving.scoring.spec import parse_score_spec
+
+    return parse_score_spec(
+        {
+            "sweep": _number(sweep, "s", "sweep") if sweep else None,
+            "questions": tuple(_number(one, "q", "question") for one in questions or ()),
+            "answers": "people" if people else "model",
+            **values,
+        }
+    )
+
+
+def _number(given: str, letter: str, what: str) -> int:
+    digits = given.removeprefix(letter)
+    if not re.fullmatch("[0-9]{1,18}", digits):
+        raise UsageError(f"{given!r} is no number of a {what}; `q2q {what} list` shows them all.")
+    return int(digits)
+
+
+def _show(found: "ReasoningReport") -> None:
+    show(f"{found.scored:,} of {found.pairs:,} pairs of answer and reasoning are scored.")
+    if found.missing:
+        say("To score what is missing: q2q score run, with the same options.")
+    for reason, n in found.errors[:3]:
+        say(f"{n:,} could not be scored: {reason}")
+    for level in found.levels:
+        show("")
+        show(f"{level.model}, {level.role}, {level.format}")
+        _show_bits(level)
+        _show_leak(level)
+        if level.distance is not None:
+            apart = level.distance
+            show(
+                "By their words, answers under different reasonings are"
+                f" {_span(apart.between)} apart, under the same {_span(apart.within)}"
+                f" ({apart.n_questions} questions, p = {apart.p:.3f})."
+            )
+
+
+def _show_bits(level: "LevelReport") -> None:
+    own = level.scores.get("own")
+    if own is None:
+        show(f"No score yet: {level.n_questions} questions have two or more reasonings.")
+        return
+    show(VERDICTS[level.verdict])
+    show(
+        f"Bits of {level.limit:.2f} possible, over {level.n_scored} questions;"
+        " intervals hold the truth in 95 of 100 cases."
+    )
+    show_table(
+        [
+            {
+                "reasonings": kind,
+                "bits": _span(one.bits),
+                "per token": f"{one.per_token:.3f}",
+                "p": f"{one.p:.3f}",
+                "own exceeds it by": _span(level.margins[kind]) if kind in level.margins else None,
+            }
+            for kind in KINDS
+            if (one := level.scores.get(kind))
+        ],
+        ("reasonings", "bits", "per token", "p", "own exceeds it by"),
+    )
+
+
+def _show_leak(level: "LevelReport") -> None:
+    if level.leak is None:
+        return
+    show(
+        f"Leak, bits a token with the question withheld: {_span(level.leak.own)},"
+        f" foreign reasonings {_span(level.leak.foreign)}."
+    )
+    flagged = level.leak.flagged
+    if flagged:
+        named = ", ".join(f"v{one.variant_id} ({one.above:+.1f})" for one in flagged[:MOST_FLAGGED])
+        more = "" if len(flagged) <= MOST_FLAGGED else f" and {len(flagged) - MOST_FLAGGED} more"
+        show(f"Reasonings that seem to hold the answer: {named}{more}.")
+
+
+def _span(found: "Estimate") -> str:
+    if found.low is None or found.high is None:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"

@@ -1,0 +1,222 @@
+"""Does the reasoning move the answer? The scores of engines, level by level, in Insights."""
+
+import altair as alt
+import streamlit as st
+
+from db.jobs import JobRow, active_jobs, enqueue, recent_jobs
+from db.rating_columns import sweep_names
+from db.scores import score_mark
+from serving.scoring.spec import ScoreSpec
+from workbench.analysis.reasoning_leak import LEAK_BITS, Leaks
+from workbench.analysis.reasoning_report import (
+    OWN,
+    LevelReport,
+    ReasoningReport,
+    read_reasoning_report,
+)
+from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
+from workbench.ui import url
+from workbench.ui.i18n import t
+from workbench.ui.insights_charts import NAMES, ROW_PX
+from workbench.ui.jobs_panel import draw_cancel, draw_progress
+from workbench.ui.parts import card, section
+from workbench.ui.store import database
+from workbench.ui.text import escaped, one_line
+
+KINDS = (OWN, "shuffled", "truncated", "foreign")
+POLL_S = 2.0
+MOST_CHOICES = 100
+MOST_FLAGGED = 12
+MOST_POINTS = 500
+"""Questions drawn as points, the first ones; means are over all."""
+
+
+def draw_reasoning(sweep_id: int | None) -> None:
+    """Draw what the scores of a sweep's answers say (of all sweeps: None), and the button."""
+    spec = ScoreSpec(sweep=sweep_id)
+    with card("insights_reasoning"):
+        section(t("moves.title"))
+        st.caption(t("moves.lead"))
+        with database().read() as session:
+            mark = score_mark(session)
+            jobs = active_jobs(session, kind="score")
+        if mark.endswith("/0"):
+            st.caption(t("moves.no_answers"))
+            return
+        with st.spinner(t("moves.computing"), show_time=True):
+            found = _computed(database().label, mark, spec.model_dump_json())
+        for level in found.levels:
+            _draw_level(level)
+        _draw_state(found)
+        st.fragment(run_every=POLL_S if jobs else None)(_draw_job)(spec, found.missing, bool(jobs))
+
+
+def choose_sweep() -> int | None:
+    """Draw the choice of a sweep, for a page without the filters of ratings; return its id."""
+    with database().read() as session:
+        sweeps = {str(id): name for id, name in sweep_names(session, MOST_CHOICES).items()}
+    chosen = url.choose(
+        "sweep",
+        t("insights.sweep"),
+        list(sweeps),
+        lambda id: f"{sweeps[id]} ({id})",
+        any_label=t("insights.sweep_any"),
+    )
+    return int(chosen) if chosen else None
+
+
+@st.cache_data(show_spinner=False, max_entries=24)
+def _computed(store: str, mark: str, spec: str) -> ReasoningReport:
+    """Return the report of one store as of ``mark``; the first two are for the cache."""
+    with database().read() as session:
+        return read_reasoning_report(session, ScoreSpec.model_validate_json(spec))
+
+
+def _draw_level(level: LevelReport) -> None:
+    if OWN not in level.scores and level.distance is None and level.leak is None:
+        return
+    name = t("moves.level", model=level.model, role=level.role, format=level.format)
+    st.text(one_line(name, 200))
+    if OWN in level.scores:
+        _draw_bits(level)
+    if level.leak is not None:
+        _draw_leak(level.leak)
+    if level.distance is not None:
+        apart = level.distance
+        st.caption(
+            t(
+                "moves.distance",
+                between=_span(apart.between),
+                within=_span(apart.within),
+                p=f"{apart.p:.3f}",
+                questions=apart.n_questions,
+            )
+        )
+
+
+def _draw_bits(level: LevelReport) -> None:
+    own = level.scores[OWN]
+    st.markdown(t(f"moves.verdict.{level.verdict}"))
+    _plot(level)
+    margins = [
+        t("moves.margin", kind=t(f"moves.kind.{kind}"), bits=_span(found))
+        for kind, found in level.margins.items()
+    ]
+    st.caption(
+        t(
+            "moves.says",
+            bits=_span(own.bits),
+            limit=f"{level.limit:.2f}",
+            per_token=f"{own.per_token:.3f}",
+            p=f"{own.p:.3f}",
+            questions=level.n_scored,
+        )
+    )
+    if margins:
+        st.caption(t("moves.margins", list=" · ".join(margins)))
+    st.caption(t("moves.doubt"))
+    if level.n_scored < FEW_QUESTIONS:
+        st.caption(f":material/warning: {t('insights.few', n=level.n_scored)}")
+
+
+def _plot(level: LevelReport) -> None:
+    """Draw bits by kind: a point a question, the mean with its interval, and a bar at log2(k)."""
+    names = {kind: t(f"moves.kind.{kind}") for kind in KINDS if kind in level.scores}
+    points = [
+        {"name": names[kind], "bits": value}
+        for kind in names
+        for value in level.scores[kind].by_question[:MOST_POINTS]
+    ]
+    means = []
+    for kind, name in names.items():
+        found = level.scores[kind].bits
+        low, high = (found.value if end is None else end for end in (found.low, found.high))
+        means.append({"name": name, "bits": found.value, "low": low, "high": high})
+    y = alt.Y("name:N", title=None, sort=list(names.values()), axis=NAMES)
+    x = alt.X("bits:Q", title=t("moves.axis"), axis=alt.Axis(format=".2f", tickCount=6))
+    told = alt.Chart(alt.InlineData(values=means))
+    tooltip = [
+        alt.Tooltip("name:N", title=" "),
+        alt.Tooltip("bits:Q", format=".3f", title=t("moves.axis")),
+        alt.Tooltip("low:Q", format=".3f", title=t("insights.low")),
+        alt.Tooltip("high:Q", format=".3f", title=t("insights.high")),
+    ]
+    limit = alt.Chart(alt.InlineData(values=[{"bits": level.limit, "name": t("moves.limit")}]))
+    zero = alt.Chart(alt.InlineData(values=[{"bits": 0.0}]))
+    st.altair_chart(
+        alt.layer(
+            zero.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x=x),
+            limit.mark_rule(strokeWidth=4, opacity=0.8).encode(
+                x=x, tooltip=[alt.Tooltip("name:N", title=" "), alt.Tooltip("bits:Q", format=".2f")]
+            ),
+            alt.Chart(alt.InlineData(values=points))
+            .mark_tick(thickness=1.5, size=14, opacity=0.35)
+            .encode(x=x, y=y),
+            told.mark_rule(strokeWidth=3, opacity=0.55).encode(
+                y=y, x=alt.X("low:Q", title=t("moves.axis")), x2="high:Q"
+            ),
+            told.mark_circle(size=110, opacity=1).encode(x=x, y=y, tooltip=tooltip),
+        ).properties(height=46 + ROW_PX * len(names), background="transparent")
+    )
+
+
+def _draw_leak(leak: Leaks) -> None:
+    st.caption(
+        t(
+            "moves.leak",
+            own=_span(leak.own),
+            foreign=_span(leak.foreign),
+            least=f"{LEAK_BITS:g}",
+            n=len(leak.flagged),
+            all=len(leak.reasonings),
+        )
+    )
+    shown = leak.flagged[:MOST_FLAGGED]
+    if not shown:
+        return
+    with st.container(horizontal=True):
+        for one in shown:
+            st.badge(f"v{one.variant_id} · {one.above:+.1f}", color="orange")
+
+
+def _draw_state(found: ReasoningReport) -> None:
+    st.caption(t("moves.scored", scored=found.scored, pairs=found.pairs))
+    for reason, n in found.errors[:2]:
+        st.caption(t("moves.failed", n=n, reason=escaped(one_line(reason, 200))))
+
+
+def _draw_job(spec: ScoreSpec, missing: int, was_active: bool) -> None:
+    with database().read() as session:
+        jobs = active_jobs(session, kind="score")
+        ended = [job for job in recent_jobs(session, 10) if job.kind == "score"]
+    if was_active and not jobs:
+        st.rerun()
+    for job in jobs:
+        draw_progress(job)
+        draw_cancel(database(), job)
+    if not jobs:
+        _say_end(ended[0] if ended else None)
+    if st.button(
+        t("moves.run", n=missing),
+        key="score_run",
+        icon=":material/balance:",
+        disabled=bool(jobs) or not missing,
+    ):
+        with database().write() as session:
+            enqueue(session, "score", payload=spec.model_dump(mode="json"))
+        st.rerun()
+
+
+def _say_end(job: JobRow | None) -> None:
+    """Say why the last job did not score everything."""
+    if job is None:
+        return
+    reasons = [job.error] if job.error else list((job.result or {}).get("unable", ()))
+    for reason in reasons:
+        st.caption(f":material/warning: {escaped(one_line(str(reason), 300))}")
+
+
+def _span(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} – {found.high:.2f})"
