@@ -44,6 +44,10 @@ _CODE_SIGN = re.compile(r"[(){}\[\];=<>*/\\^_$#|&+]")
 _CODE_SHARE = 0.06
 """A line with this share of signs is code or a formula."""
 _WORD = re.compile(r"[^\W\d_][\w’'-]*")
+_ALL_SMALL_WORDS = frozenset[str]().union(*SMALL_WORDS.values())
+_MOST_WORDS_OF_TITLE = 12
+_LONGEST_TITLE = 200
+"""Characters that are looked at; a title is over by then."""
 
 KNOWN = frozenset(SMALL_WORDS) | frozenset(_SCRIPTS) | {"ja", "zh"}
 """ISO 639-1 codes that ``detect_language`` can return."""
@@ -108,9 +112,10 @@ def _latin_language(prose: str) -> str | None:
 
 def _is_title(prose: str) -> bool:
     """Whether ``prose`` is names alone ("The Lord of the Rings"), which every language uses."""
-    words = _WORD.findall(prose)
-    small = {word for words in SMALL_WORDS.values() for word in words}
-    return all(word[0].isupper() or word in small for word in words[1:]) and len(words) <= 12
+    words = _WORD.findall(prose[:_LONGEST_TITLE])
+    if len(words) > _MOST_WORDS_OF_TITLE:
+        return False
+    return all(word[0].isupper() or word in _ALL_SMALL_WORDS for word in words[1:])
 
 
 def _cjk_language(prose: str, n_kana: int, n_han: int) -> str | None:
