@@ -14,7 +14,7 @@ from db.identity import question_hash
 from db.pages import COUNT_LIMIT, Page, page_of_keys
 from db.plain_text import plain, problem_of
 from db.search import index_texts, matching
-from db.tables import Answer, Question, QuestionTag, ReasoningVariant, Tag
+from db.tables import ROLES, Answer, Question, QuestionTag, ReasoningVariant, Role, Tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +126,12 @@ def question_facets(session: Session) -> QuestionFacets:
         categories=_counted(session, Question.category),
         languages=_counted(session, Question.language),
     )
+
+
+def role_names(session: Session) -> tuple[str, ...]:
+    """Return the roles that a question can have: the built-in ones, then those of the user."""
+    own = session.scalars(select(Role.name).distinct().order_by(Role.name))
+    return tuple(dict.fromkeys([*ROLES, *own]))
 
 
 def add_question(session: Session, new: NewQuestion) -> tuple[int, bool]:

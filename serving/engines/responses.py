@@ -107,7 +107,7 @@ def _choice(
     return Choice(
         prompt_index=prompt_index,
         choice_index=choice_index,
-        text=raw["text"],
+        text=raw["text"].replace("\x00", "\ufffd"),  # no database of ours holds a NUL
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,
         stop_reason=stop_reason if isinstance(stop_reason, str | int) else None,
         completion_tokens=_count(completion_tokens),

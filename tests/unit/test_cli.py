@@ -15,6 +15,7 @@ import pytest
 
 from db.database import Database
 from db.settings import settings
+from db.sweeps import set_state
 from tests.fakes.server import FakeServer
 from workbench.cli import main
 
@@ -101,6 +102,30 @@ def test_the_same_command_again_says_that_nothing_is_missing(
     assert "Nothing is missing" in again.err
     assert len([one for one in fake_server.requests if one.get("n", 1) > 2]) == n_requests
     assert len(q2q("sweep", "list", "--json").json) == 1
+
+
+def test_a_sweep_that_was_stopped_with_nothing_left_is_done_when_resumed(
+    q2q: Q2Q, spec: Path, database: Database
+) -> None:
+    q2q("sweep", "run", spec, "--json")
+    with database.write() as session:
+        set_state(session, 1, "cancelled")
+    assert q2q("sweep", "resume", "1", "--json").json["state"] == "done"
+    assert q2q("sweep", "list", "--json").json[0]["state"] == "done"
+
+
+def test_a_role_of_the_user_can_be_imported(q2q: Q2Q, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"instruction": "Why?", "flag": "teacher"}', "utf-8")
+    refused = q2q("question", "import", rows, "--json")
+    assert refused.code == 2
+    assert "teacher" in refused.err
+    home = settings().home_dir
+    home.mkdir(exist_ok=True)
+    (home / "formats.yaml").write_text(
+        "roles:\n  - {name: teacher, version: 1, system: You are a patient teacher.}\n", "utf-8"
+    )
+    assert q2q("question", "import", rows, "--json").json["added"] == 1
 
 
 def test_a_changed_spec_runs_only_what_it_adds(q2q: Q2Q, spec: Path) -> None:

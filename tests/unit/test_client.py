@@ -52,6 +52,14 @@ async def test_choices_come_ordered_by_prompt_and_place(client: CompletionClient
     assert result.latency_ms > 0
 
 
+async def test_a_nul_that_no_database_holds_is_shown_as_a_replacement(
+    client: CompletionClient, fake_server: FakeServer
+) -> None:
+    fake_server.text = lambda prompt, place, seed: "a\x00b"
+    result = await client.complete(ask())
+    assert result.choices[0].text == "a\ufffdb"
+
+
 async def test_a_single_completion_takes_its_length_from_usage(
     client: CompletionClient, fake_server: FakeServer
 ) -> None:

@@ -8,9 +8,11 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import UsageError
-from db.questions import question_facets
+from db.questions import question_facets, role_names
+from db.settings import settings
 from serving.imports.questions import ImportSummary, import_questions
 from serving.imports.readers import SUFFIXES, read_rows
+from workbench.cli.rendering import load_registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ def import_path(
     """
     files = _files(path)
     with database.write() as session:
+        load_registry(settings(), session)
         summaries = [_import(session, file, source, extra_tags, skip_errors) for file in files]
     return Imported(
         added=sum(summary.added for summary in summaries),
@@ -73,7 +76,7 @@ def _import(
 ) -> ImportSummary:
     return import_questions(
         session,
-        read_rows(file),
+        read_rows(file, roles=role_names(session)),
         source=source,
         extra_tags=extra_tags,
         skip_errors=skip_errors,

@@ -200,7 +200,7 @@ def export(
 
 def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
     from db.jobs import enqueue_sweep
-    from db.sweeps import get_sweep
+    from db.sweeps import get_sweep, set_state
 
     sweep_id = _number(sweep)
     with open_home() as (settings, database):
@@ -210,6 +210,9 @@ def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
             if retry_failed:
                 left += found.failed + found.blocked
             job_id = enqueue_sweep(session, sweep_id, retry_failed=retry_failed) if left else None
+            if job_id is None and found.state == "cancelled":  # it was stopped with nothing left
+                set_state(session, sweep_id, "done")
+                found = get_sweep(session, sweep_id)
         if job_id is None:
             _say_complete(found)
             _show_result(found, {}, as_json)

@@ -3,8 +3,7 @@
 import streamlit as st
 
 from db.errors import Q2QError
-from db.questions import NewQuestion, QuestionRow, add_question, edit_question
-from db.tables import ROLES
+from db.questions import NewQuestion, QuestionRow, add_question, edit_question, role_names
 from workbench.ui import url
 from workbench.ui.i18n import t, word
 from workbench.ui.question_view import tags_of
@@ -27,6 +26,8 @@ def edit_dialog(row: QuestionRow) -> None:
 def _draw_form(row: QuestionRow | None) -> None:
     if row is not None:
         st.caption(t("question.edit_lead"))
+    with database().read() as session:
+        roles = tuple(dict.fromkeys([*role_names(session), *([row.role] if row else [])]))
     with st.form("question", border=False):
         text = st.text_area(t("question.text"), row.text if row else "", height=140)
         context = st.text_area(
@@ -39,7 +40,6 @@ def _draw_form(row: QuestionRow | None) -> None:
         )
         left, right = st.columns(2)
         with left:
-            roles = tuple(dict.fromkeys([*ROLES, *([row.role] if row else [])]))
             role = st.selectbox(
                 t("question.role"),
                 roles,

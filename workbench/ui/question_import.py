@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from db.errors import Q2QError
+from db.questions import role_names
 from serving.imports import ImportPreview, Problem, import_questions, preview, read_rows
 from serving.imports.readers import SUFFIXES
 from workbench.ui import url
 from workbench.ui.actions import EXAMPLE_QUESTIONS
 from workbench.ui.i18n import counted, t, word
 from workbench.ui.parts import back_link, card, figures, heading, section
-from workbench.ui.store import database
+from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
 
 MOST_PROBLEMS = 200
@@ -37,8 +38,9 @@ def draw_import() -> None:
         _draw_columns()
         return
     try:
-        result = read_rows(upload.getvalue(), name=upload.name)
+        registry()  # a role that the user added counts from here on
         with database().read() as session:
+            result = read_rows(upload.getvalue(), name=upload.name, roles=role_names(session))
             found = preview(session, result)
     except Q2QError as error:
         st.error(escaped(str(error)))
