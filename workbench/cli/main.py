@@ -6,7 +6,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from db.errors import Q2QError
-from workbench.cli import insights, lineage, model, question, rate, score, serve, store, sweep
+from workbench.cli import (
+    dataset,
+    insights,
+    lineage,
+    model,
+    question,
+    rate,
+    score,
+    serve,
+    store,
+    sweep,
+)
 from workbench.cli.output import say
 from workbench.cli.typer_app import CommandGroup
 
@@ -20,6 +31,7 @@ app.add_typer(question.app, name="question")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(rate.app, name="rate")
 app.add_typer(score.app, name="score")
+app.add_typer(dataset.app, name="dataset")
 insights.register(rate.app)
 lineage.register(app)
 

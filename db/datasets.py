@@ -1,0 +1,129 @@
+"""Frozen datasets by meaning: listed, found by number or name, their rows page by page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.pages import Page
+from db.tables import Dataset, DatasetRow, DatasetRowRating
+
+Split = Literal["train", "held_out"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """One dataset without its rows."""
+
+    id: int
+    name: str
+    kind: str
+    """``sft``, ``dpo`` or ``kto``."""
+    rules: dict[str, Any]
+    counts: dict[str, Any]
+    content_hash: str | None
+    frozen_at: datetime | None
+    n_train: int
+    n_held_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRowInfo:
+    """One row as frozen, and where it came from."""
+
+    id: int
+    position: int
+    split: Split
+    target: str
+    label: bool | None
+    payload: dict[str, Any]
+    question_id: int
+    variant_id: int | None
+    answer_id: int | None
+    rejected_variant_id: int | None
+    rejected_answer_id: int | None
+    n_ratings: int
+
+
+def list_datasets(session: Session) -> list[DatasetInfo]:
+    """Return all datasets, the newest first."""
+    return [_info(*row) for row in session.execute(_datasets().order_by(Dataset.id.desc()))]
+
+
+def find_dataset(session: Session, name: str | int) -> DatasetInfo:
+    """Return the dataset with this name or number; a number that is a name is the name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    text = str(name)
+    named = Dataset.name == text
+    row = session.execute(_datasets().where(named)).first()
+    if row is None and text.isascii() and text.isdigit() and len(text) < 19:
+        row = session.execute(_datasets().where(Dataset.id == int(text))).first()
+    if row is None:
+        raise UsageError(f"There is no dataset {text!r}; `q2q dataset show` lists them all.")
+    return _info(*row)
+
+
+def dataset_rows(
+    session: Session,
+    dataset_id: int,
+    page: int = 1,
+    page_size: int = 25,
+    *,
+    split: Split | None = None,
+) -> Page[DatasetRowInfo]:
+    """Return one page of the rows of a dataset, in its order."""
+    wanted = [DatasetRow.dataset_id == dataset_id]
+    if split is not None:
+        wanted.append(DatasetRow.split == split)
+    total = session.scalar(select(func.count()).select_from(DatasetRow).where(*wanted)) or 0
+    page = min(max(1, page), max(1, -(-total // page_size)))
+    query = _rows().where(*wanted).order_by(DatasetRow.position)
+    found = session.execute(query.limit(page_size).offset((page - 1) * page_size))
+    return Page(
+        rows=tuple(DatasetRowInfo(**row._asdict()) for row in found),
+        total=total,
+        page=page,
+        page_size=page_size,
+    )
+
+
+def every_row(
+    session: Session, dataset_id: int, splits: Sequence[Split]
+) -> Iterator[DatasetRowInfo]:
+    """Yield the rows of these splits in the dataset's order; never all in memory."""
+    query = _rows().where(DatasetRow.dataset_id == dataset_id, DatasetRow.split.in_(splits))
+    found = session.execute(
+        query.order_by(DatasetRow.position), execution_options={"yield_per": 1000}
+    )
+    return (DatasetRowInfo(**row._asdict()) for row in found)
+
+
+def _datasets() -> Select[*tuple[Any, ...]]:
+    def rows_of(split: Split) -> Any:
+        return (
+            select(func.count())
+            .where(DatasetRow.dataset_id == Dataset.id, DatasetRow.split == split)
+            .scalar_subquery()
+        )
+
+    return select(Dataset, rows_of("train"), rows_of("held_out"))
+
+
+def _info(row: Dataset, n_train: int, n_held_out: int) -> DatasetInfo:
+    own = {name: getattr(row, name) for name in DatasetInfo.__slots__ if not name.startswith("n_")}
+    return DatasetInfo(**own, n_train=n_train, n_held_out=n_held_out)
+
+
+def _rows() -> Select[*tuple[Any, ...]]:
+    n_ratings = (
+        select(func.count()).where(DatasetRowRating.row_id == DatasetRow.id).scalar_subquery()
+    )
+    own = [getattr(DatasetRow, name) for name in DatasetRowInfo.__slots__ if name != "n_ratings"]
+    return select(*own, n_ratings.label("n_ratings"))

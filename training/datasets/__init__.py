@@ -1,0 +1,1 @@
+"""Datasets by written rules: selected, checked, frozen, encoded for training, exported."""

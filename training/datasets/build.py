@@ -1,0 +1,230 @@
+"""From rules to rows, and what became of the others; writes nothing."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.errors import UsageError
+from db.generations import chunks
+from db.identity import json_hash
+from db.tables import Answer, ReasoningVariant
+from serving.formats.registry import Registry
+from serving.sweeps.selection import select_questions
+from training.datasets.candidates import Candidate, Pool, read_pool
+from training.datasets.drops import Draft, Dropper, Split
+from training.datasets.evidence import read_evidence
+from training.datasets.held_out import Families, QuestionInfo, read_questions, settle
+from training.datasets.payload import RowTexts, Target
+from training.datasets.rules import DpoRules, Rules, SftRules
+from training.datasets.take_pairs import DpoTaker, KtoTaker
+from training.datasets.take_sft import SftTaker
+
+NEXT_QUESTION = "Ask the next question that this one leads to."
+"""What the model is asked in rows from question to question; the question is the context."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltRow:
+    """One row, ready to be frozen."""
+
+    split: Split
+    target: Target
+    candidate: Candidate
+    texts: RowTexts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What each rule took and dropped.
+
+    The figures add up: ``candidates`` is ``not_taken`` and ``taken`` together, ``taken`` is
+    ``dropped`` and ``kept`` together.
+    """
+
+    candidates: int
+    not_taken: dict[str, int]
+    """Why no rule took them → how many."""
+    taken: dict[str, int]
+    """Rule → how many it took; each counts for the first rule that took it."""
+    dropped: dict[str, int]
+    """Why they were dropped after all → how many."""
+    kept: int
+    rows: dict[Split, int]
+    """Rows to train on and held out; more than kept where one example gives two rows."""
+    targets: dict[str, int]
+    roles: dict[str, int]
+    languages: dict[str, int]
+    questions: int
+    newly_held_out: int
+    """Questions that freezing keeps from training for good."""
+    ratings: int
+    """Ratings behind the rows."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return {name: getattr(self, name) for name in type(self).__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A dataset before it is stored."""
+
+    rules: Rules
+    rows: tuple[BuiltRow, ...]
+    counts: Counts
+    families: Families
+    content_hash: str
+    """Of kind and rows; not of the name, the rules or the ids of the store."""
+
+
+def build(session: Session, rules: Rules, registry: Registry) -> Built:
+    """Return the rows that ``rules`` choose and what became of the others; writes nothing.
+
+    Raises:
+        UsageError: The rules name something that is not in the store.
+    """
+    _check_roles(rules, registry)
+    questions = read_questions(session)
+    selected = select_questions(session, rules.questions, registry.current.roles)
+    families = settle(questions, selected, rules.held_out)
+    by_id = {one.id: one for one in questions}
+    wanted = {one: by_id[one] for one in selected}
+    pool = read_pool(session, wanted)
+    taker = _taker(session, rules, wanted, pool)
+    taken = list(taker.taken())
+    dropper = Dropper(rules, pool)
+    drafts = list(_drafts(session, taken, wanted, families, registry, dropper))
+    kept = dropper.keep(drafts)
+    rows = _rows(kept, rules)
+    hashed = {
+        "kind": rules.kind,
+        "rows": [[r.split, r.target, r.candidate.label, r.texts.payload()] for r in rows],
+    }
+    return Built(
+        rules=rules,
+        rows=tuple(rows),
+        counts=Counts(
+            candidates=len(taken) + sum(taker.not_taken.values()),
+            not_taken=_counted(taker.not_taken),
+            taken=_counted(Counter(one.rule for one in taken)),
+            dropped=_counted(dropper.dropped),
+            kept=len(kept),
+            rows={
+                "train": sum(row.split == "train" for row in rows),
+                "held_out": sum(row.split == "held_out" for row in rows),
+            },
+            targets=_counted(Counter(row.target for row in rows)),
+            roles=_counted(Counter(row.texts.role for row in rows)),
+            languages=_counted(Counter(row.texts.language or "?" for row in rows)),
+            questions=len({row.candidate.question_id for row in rows}),
+            newly_held_out=sum(families.to_fix.values()),
+            ratings=len({one for row in rows for one in row.candidate.rating_ids}),
+        ),
+        families=families,
+        content_hash=json_hash(hashed),
+    )
+
+
+def _check_roles(rules: Rules, registry: Registry) -> None:
+    known = {full_name.rpartition("@")[0] for full_name in registry.roles}
+    for role in rules.targets if isinstance(rules, SftRules) else ():
+        if role not in known:
+            raise UsageError(
+                f"targets: there is no role {role!r}; known are {', '.join(sorted(known))}."
+            )
+
+
+def _taker(
+    session: Session, rules: Rules, questions: Mapping[int, QuestionInfo], pool: Pool
+) -> SftTaker | DpoTaker | KtoTaker:
+    evidence = read_evidence(session, rules, questions)
+    if isinstance(rules, SftRules):
+        return SftTaker(rules, questions, pool, evidence)
+    if isinstance(rules, DpoRules):
+        return DpoTaker(rules, pool, evidence)
+    return KtoTaker(rules, pool, evidence)
+
+
+def _drafts(
+    session: Session,
+    taken: Sequence[Candidate],
+    questions: Mapping[int, QuestionInfo],
+    families: Families,
+    registry: Registry,
+    dropper: Dropper,
+) -> Iterator[Draft]:
+    """Yield what was taken with its words; without what is too near to what is held out."""
+    variants = _words(
+        session,
+        ReasoningVariant.text,
+        {i for one in taken for i in (one.variant_id, one.rejected_variant_id) if i},
+    )
+    answers = _words(
+        session,
+        Answer.text,
+        {i for one in taken for i in (one.answer_id, one.rejected_answer_id) if i},
+    )
+    for one in taken:
+        question = questions[one.question_id]
+        standing = families.standing[question.id]
+        if standing == "near_held_out":
+            dropper.dropped["near_held_out"] += 1
+            continue
+        role = one.role or question.role
+        texts = RowTexts(
+            system=registry.role(role).definition.system,
+            role=role,
+            question=question.text,
+            context=question.context,
+            language=question.language,
+            reasoning=variants.get(one.variant_id),
+            answer=answers.get(one.answer_id),
+            rejected_reasoning=variants.get(one.rejected_variant_id),
+            rejected_answer=answers.get(one.rejected_answer_id),
+        )
+        if one.next_question_id is not None:
+            texts = replace(
+                texts,
+                question=NEXT_QUESTION,
+                context=question.text,
+                answer=questions[one.next_question_id].text,
+            )
+        yield Draft(candidate=one, texts=texts, split=standing, family=families.family[question.id])
+
+
+def _words(
+    session: Session, column: InstrumentedAttribute[str], ids: Collection[int]
+) -> dict[int | None, str]:
+    table: Any = column.class_
+    found: dict[int | None, str] = {}
+    for some in chunks(sorted(ids)):
+        for text_id, text in session.execute(select(table.id, column).where(table.id.in_(some))):
+            found[text_id] = text
+    return found
+
+
+def _rows(kept: Sequence[Draft], rules: Rules) -> list[BuiltRow]:
+    """Return the rows of examples, in an order that depends on their words alone."""
+    splits_in_two = isinstance(rules, SftRules) and rules.passes == "two"
+    rows: dict[str, BuiltRow] = {}
+    for draft in kept:
+        for target, texts in _passes(draft, splits_in_two=splits_in_two):
+            row = BuiltRow(split=draft.split, target=target, candidate=draft.candidate, texts=texts)
+            said = {"target": target, "label": draft.candidate.label, **texts.payload()}
+            rows.setdefault(json_hash(said), row)
+    return [row for _, row in sorted(rows.items())]
+
+
+def _passes(draft: Draft, *, splits_in_two: bool) -> list[tuple[Target, RowTexts]]:
+    target, texts = draft.candidate.target, draft.texts
+    if target == "whole" and splits_in_two:
+        return [("reasoning", replace(texts, answer=None)), ("answer", texts)]
+    return [(target, texts)]
+
+
+def _counted(counter: Counter[str]) -> dict[str, int]:
+    return {name: n for name, n in counter.most_common() if n}

@@ -1,0 +1,111 @@
+"""Rows of a frozen dataset as token ids, for the trainers: what is learned is what is served."""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.tables import Dataset, DatasetRow
+from serving.formats.definitions import FormatDefinition
+from serving.formats.render import IGNORED_LABEL, TrainingExample, render_example
+from serving.formats.tasks import PromptError
+from serving.formats.tokenizer import PromptTokenizer
+from training.datasets.payload import RowTexts, Target
+
+Kind = Literal["sft", "dpo", "kto"]
+EncodedRow = dict[str, list[int] | bool]
+
+
+@dataclass(frozen=True)
+class EncodedDataset:
+    """Rows ready for a trainer, in the dataset's order."""
+
+    kind: Kind
+    rows: list[EncodedRow]
+    """By kind: ``sft`` input_ids, labels; ``dpo`` prompt_ids, chosen_ids, rejected_ids; ``kto``
+    prompt_ids, completion_ids, label. Prompts begin with BOS where the model has one, completions
+    end with the stop token unless the format ends them by a stop string."""
+
+
+def encode_dataset(
+    session: Session,
+    dataset_id: int,
+    split: Literal["train", "held_out"],
+    form: FormatDefinition,
+    tokenizer: PromptTokenizer,
+) -> EncodedDataset:
+    """Return the rows of one split of a frozen dataset as token ids.
+
+    Raises:
+        UsageError: There is no such dataset, it is not frozen, or a row cannot be rendered in
+            this format; the sentence names the row.
+    """
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None:
+        raise UsageError(f"There is no dataset {dataset_id}; `q2q dataset show` lists them all.")
+    if dataset.content_hash is None:
+        raise UsageError(f"The dataset {dataset.name} is not frozen; build it again.")
+    kind = cast(Kind, dataset.kind)
+    rows = session.execute(
+        select(DatasetRow.position, DatasetRow.target, DatasetRow.label, DatasetRow.payload)
+        .where(DatasetRow.dataset_id == dataset_id, DatasetRow.split == split)
+        .order_by(DatasetRow.position)
+    )
+    encoded = []
+    for position, target, label, payload in rows:
+        texts = RowTexts.from_payload(payload)
+        try:
+            encoded.append(
+                encode_row(kind, texts, cast(Target, target), label, form=form, tokenizer=tokenizer)
+            )
+        except PromptError as error:
+            raise UsageError(f"Row {position} of the dataset {dataset.name}: {error}") from error
+    return EncodedDataset(kind, encoded)
+
+
+def encode_row(
+    kind: Kind,
+    texts: RowTexts,
+    target: Target,
+    label: bool | None,
+    *,
+    form: FormatDefinition,
+    tokenizer: PromptTokenizer,
+) -> EncodedRow:
+    """Return one row as token ids.
+
+    Raises:
+        PromptError: A text is missing, or cannot be made safe.
+        UsageError: The format lacks the task, or the model has no token that ends a text.
+    """
+
+    def example(*, rejected: bool = False) -> TrainingExample:
+        return render_example(
+            form,
+            texts.task(target),
+            texts.fields(target),
+            texts.completion(target, rejected=rejected),
+            tokenizer,
+        )
+
+    chosen = example()
+    if kind == "sft":
+        return {"input_ids": list(chosen.token_ids), "labels": list(chosen.labels)}
+    n_prompt = chosen.labels.count(IGNORED_LABEL)
+    prompt_ids, completion_ids = (
+        list(chosen.token_ids[:n_prompt]),
+        list(chosen.token_ids[n_prompt:]),
+    )
+    if kind == "kto":
+        return {
+            "prompt_ids": prompt_ids,
+            "completion_ids": completion_ids,
+            "label": bool(label),
+        }
+    return {
+        "prompt_ids": prompt_ids,
+        "chosen_ids": completion_ids,
+        "rejected_ids": list(example(rejected=True).token_ids[n_prompt:]),
+    }

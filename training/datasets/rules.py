@@ -1,0 +1,163 @@
+"""What a person asks for in a dataset: written rules, from a YAML file or a form.
+
+Knows nothing of the store: names stay names here; ``training.datasets.build`` applies them.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from serving.checks import CHECKS
+from serving.sweeps.spec import QuestionSelection
+
+Learned = Literal["reasoning", "response", "both"]
+Scope = Literal["reasoning", "answer", "whole"]
+SCOPES: tuple[Scope, ...] = ("reasoning", "answer", "whole")
+BAD_FINDINGS = ("unparsed", "cut_off", "repetition", "answer_leak", "form")
+"""Findings that keep a text from being learned unless the rules say otherwise."""
+MOST_OTHER_SHARE = 0.9
+
+Share = Annotated[float, Field(ge=0, le=MOST_OTHER_SHARE)]
+
+
+class Part(BaseModel):
+    """A part of the rules; a key that is not known is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RatedRule(Part):
+    """Takes a text by the mean of its values from 1 to 5."""
+
+    at_least: float = Field(ge=1, le=5)
+    """The lowest mean that is good enough."""
+    axes: tuple[str, ...] = ()
+    """Only values on these axes; none given: on all."""
+    raters: int = Field(default=1, ge=1)
+    """How many raters must have given a value."""
+
+
+class SftTake(Part):
+    """What makes a text good enough to be learned; one of these is enough."""
+
+    rated: RatedRule | None = None
+    """Rated so high on average."""
+    chosen: bool = False
+    """Won more comparisons than it lost."""
+    ok: bool = False
+    """Called OK more often than not OK."""
+    edited: bool = False
+    """Edited by a person."""
+    sources: tuple[Literal["human", "imported"], ...] = ()
+    """Written by a person here, or imported; a first round has no ratings yet."""
+    needs: Literal["both", "reasoning", "answer"] = "both"
+    """Which texts of a row must be good enough; the other one must only not be judged bad."""
+
+    @model_validator(mode="after")
+    def _takes_something(self) -> Self:
+        if not (self.rated or self.chosen or self.ok or self.edited or self.sources):
+            raise ValueError("give at least one of rated, chosen, ok, edited, sources")
+        return self
+
+
+class DpoTake(Part):
+    """Where pairs of a better and a worse text come from."""
+
+    comparisons: tuple[Scope, ...] = SCOPES
+    """Comparisons of these; each teaches what was compared. Ties and "both bad" give no pair."""
+    edits: bool = True
+    """What a person edited, over the text it was made from."""
+
+    @model_validator(mode="after")
+    def _takes_something(self) -> Self:
+        if not (self.comparisons or self.edits):
+            raise ValueError("give comparisons, edits or both")
+        return self
+
+
+class KtoTake(Part):
+    """Where texts with OK or not OK come from."""
+
+    ok: tuple[Scope, ...] = Field(default=SCOPES, min_length=1)
+    """Judgements of these; each teaches what was judged."""
+
+
+class _Rules(Part):
+    name: str = Field(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")
+    """How lists call it; each dataset has its own."""
+    questions: QuestionSelection = QuestionSelection()
+    """Which questions; none of its conditions given: all of them."""
+    raters: Literal["people", "models"] = "people"
+    """Whose judgements count; the two are never mixed."""
+    blind_only: bool = False
+    """Only judgements that were given blind."""
+    contradictions: Literal["drop", "majority"] = "drop"
+    """What becomes of texts judged both ways: dropped, or the majority counts."""
+    findings: tuple[str, ...] = BAD_FINDINGS
+    """Checks whose findings keep a text from being learned. Empty texts never are."""
+    near_duplicates: float | None = Field(default=0.9, ge=0.5, le=1)
+    """Texts so alike (0 to 1) count as one; null keeps them all."""
+    per_question: int = Field(default=3, ge=1)
+    """At most so many different reasonings of one question, and answers without one."""
+    held_out: float = Field(default=0.1, ge=0, le=0.5)
+    """Share of the question families to keep from training, as far as not fixed before."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most so many examples to train on, drawn at random."""
+    seed: int = Field(default=1, ge=0)
+    """Of what is drawn."""
+
+    @field_validator("findings")
+    @classmethod
+    def _are_checks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in CHECKS]
+        if unknown:
+            raise ValueError(f"there is no check {unknown[0]!r}; known are {', '.join(CHECKS)}")
+        return names
+
+
+class SftRules(_Rules):
+    """Examples to imitate."""
+
+    kind: Literal["sft"] = "sft"
+    take: SftTake
+    targets: dict[str, Learned] = {}
+    """Role → what is learned: the reasoning, the response under it, or both; both unless told."""
+    passes: Literal["one", "two"] = "one"
+    """Both are learned in one completion, or as two rows: the reasoning, and the answer from it."""
+    answers_per_reasoning: int = Field(default=1, ge=1)
+    """At most so many different answers under one reasoning."""
+    without_reasoning: Share = 0.1
+    """At most this share of the examples are answers without a reasoning."""
+    question_to_question: Share = 0.0
+    """At most this share of the examples ask the next question of a dialogue."""
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        if self.without_reasoning + self.question_to_question > MOST_OTHER_SHARE:
+            raise ValueError(
+                "without_reasoning and question_to_question leave too little room for reasonings:"
+                f" together at most {MOST_OTHER_SHARE}"
+            )
+        return self
+
+
+class DpoRules(_Rules):
+    """Pairs of a better and a worse text."""
+
+    kind: Literal["dpo"]
+    take: DpoTake = DpoTake()
+    per_question: int = Field(default=10, ge=1)
+    """At most so many pairs of one question and target."""
+
+
+class KtoRules(_Rules):
+    """Texts, each with OK or not OK."""
+
+    kind: Literal["kto"]
+    take: KtoTake = KtoTake()
+    per_question: int = Field(default=10, ge=1)
+    """At most so many texts of one question and target."""
+
+
+Rules = SftRules | DpoRules | KtoRules
+"""The rules of a dataset of one kind; docs/datasets.md explains them."""

@@ -1,0 +1,117 @@
+"""One row in the shapes that other programs read; each shape is a plain JSON object."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from db.datasets import DatasetRowInfo
+from serving.formats.definitions import FormatDefinition
+from training.datasets.payload import RowTexts, Target
+from training.datasets.texts import RowAsText, row_as_text
+
+Row = dict[str, Any]
+Shape = Callable[[DatasetRowInfo, str, FormatDefinition], Row]
+"""From a row, the dataset's kind and a prompt format."""
+
+
+def alpaca(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+    """Return ``instruction, input, output, reasoning, flag``, the texts without any tag.
+
+    Pairs hold ``chosen`` and ``rejected`` instead of ``output``, as they are written in ``form``;
+    texts with OK or not OK hold ``label``.
+    """
+    texts = RowTexts.from_payload(row.payload)
+    asked = {"instruction": texts.question, "input": texts.context}
+    if kind == "dpo":
+        told = _as_text(row, form)
+        given = texts.reasoning if row.target == "answer" else None
+        judged: Row = {"chosen": told.completion, "rejected": told.rejected}
+        return {**asked, **judged, "reasoning": given or "", "flag": texts.role}
+    answered = {
+        "output": texts.answer or "",
+        "reasoning": texts.reasoning or "",
+        "flag": texts.role,
+    }
+    return {**asked, **answered, **({"label": row.label} if kind == "kto" else {})}
+
+
+def sharegpt(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+    """Return ``system`` and ``conversations``, with ``chosen`` and ``rejected`` or ``kto_tag``."""
+    told = _as_text(row, form)
+    human = {"from": "human", "value": told.prompt}
+    gpt = {"from": "gpt", "value": told.completion}
+    if kind == "dpo":
+        worse = {"from": "gpt", "value": told.rejected}
+        return {"system": told.system, "conversations": [human], "chosen": gpt, "rejected": worse}
+    extra = {"kto_tag": row.label} if kind == "kto" else {}
+    return {"system": told.system, "conversations": [human, gpt], **extra}
+
+
+def messages(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+    """Return ChatML ``messages``; of pairs and judged texts, TRL's conversational columns."""
+    if kind == "sft":
+        told = _as_text(row, form)
+        return {"messages": [*_asked(told), _said(told.completion)]}
+    return trl(row, kind, form)
+
+
+def trl(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+    """Return TRL's columns: ``prompt`` with ``completion``, ``chosen, rejected``, or ``label``.
+
+    Texts in a tagged format, lists of messages in a chat format.
+    """
+    told = _as_text(row, form)
+    is_chat = form.kind == "chat"
+    prompt: Any = _asked(told) if is_chat else told.prompt
+
+    def written(text: str | None) -> Any:
+        return [_said(text)] if is_chat else text
+
+    if kind == "dpo":
+        return {
+            "prompt": prompt,
+            "chosen": written(told.completion),
+            "rejected": written(told.rejected),
+        }
+    extra = {"label": row.label} if kind == "kto" else {}
+    return {"prompt": prompt, "completion": written(told.completion), **extra}
+
+
+def table(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+    """Return all that is known of a row, one column each."""
+    texts = RowTexts.from_payload(row.payload)
+    return {
+        **{name: getattr(row, name) for name in ("position", "split", "target", "label")},
+        **{name: getattr(texts, name) for name in RowTexts.__slots__},
+        **{name: getattr(row, name) for name in TABLE_IDS},
+    }
+
+
+TABLE_IDS = (
+    "question_id",
+    "variant_id",
+    "answer_id",
+    "rejected_variant_id",
+    "rejected_answer_id",
+    "n_ratings",
+)
+SHAPES: Mapping[str, Shape] = {
+    "alpaca": alpaca,
+    "sharegpt": sharegpt,
+    "messages": messages,
+    "trl": trl,
+    "parquet": table,
+}
+"""Name of a format that is one file → the shape of its rows."""
+
+
+def _as_text(row: DatasetRowInfo, form: FormatDefinition) -> RowAsText:
+    return row_as_text(RowTexts.from_payload(row.payload), cast(Target, row.target), form)
+
+
+def _asked(told: RowAsText) -> list[dict[str, str]]:
+    system = [{"role": "system", "content": told.system}] if told.system else []
+    return [*system, {"role": "user", "content": told.prompt}]
+
+
+def _said(text: str | None) -> dict[str, str | None]:
+    return {"role": "assistant", "content": text}

@@ -1,0 +1,155 @@
+"""Which texts are good enough to imitate, by the rules of an SFT dataset."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from db.tables.library import MOVES
+from training.datasets.candidates import Candidate, Pool
+from training.datasets.evidence import Evidence, TextKey, Verdict
+from training.datasets.held_out import QuestionInfo
+from training.datasets.payload import Target
+from training.datasets.rules import Learned, SftRules
+
+RULES = ("edited", "chosen", "rated", "ok", "sources", "dialogue")
+"""In the order in which a row is counted for one of them."""
+_TARGETS: dict[Learned, Target] = {"reasoning": "reasoning", "response": "answer", "both": "whole"}
+
+
+class SftTaker:
+    """Goes through all rows that there could be and takes the good ones."""
+
+    def __init__(
+        self,
+        rules: SftRules,
+        questions: Mapping[int, QuestionInfo],
+        pool: Pool,
+        evidence: Evidence,
+    ) -> None:
+        self.rules, self.questions, self.pool, self.evidence = rules, questions, pool, evidence
+        self.not_taken: Counter[str] = Counter()
+        """Reason → rows: ``not_judged``, ``not_good_enough``, ``one_part_only``."""
+
+    def taken(self) -> Iterator[Candidate]:
+        """Yield the rows that a rule takes; ``not_taken`` counts the others."""
+        for variant in self.pool.variants.values():
+            if self._learned(variant.question_id, variant.role) == "reasoning":
+                yield from self._judge(variant.question_id, variant.id, None, variant.role)
+        for answer in self.pool.answers.values():
+            role = self.pool.role_of(answer.variant_id, answer.id)
+            is_needed = self._learned(answer.question_id, role) != "reasoning"
+            if is_needed or answer.variant_id is None:
+                yield from self._judge(answer.question_id, answer.variant_id, answer.id, role)
+        if self.rules.question_to_question > 0:
+            yield from self._next_questions()
+
+    def _learned(self, question_id: int, role: str | None) -> Learned:
+        return self.rules.targets.get(role or self.questions[question_id].role, "both")
+
+    def _judge(
+        self, question_id: int, variant_id: int | None, answer_id: int | None, role: str | None
+    ) -> Iterator[Candidate]:
+        keys = []
+        if variant_id is not None:
+            keys.append(TextKey("reasoning", variant_id))
+        if answer_id is not None:
+            keys.append(TextKey("answer", answer_id))
+        whole = TextKey("whole", answer_id) if answer_id is not None else None
+        taken_by = {key: self._rules_for(key) for key in (*keys, *([whole] if whole else []))}
+        needed = self._needed(keys)
+        enough = [key for key in needed if taken_by[key]]
+        if whole is not None and taken_by[whole]:
+            enough = [whole, *enough]
+        elif len(enough) < len(needed):
+            self.not_taken[self._why_not(keys, whole, has_some=bool(enough))] += 1
+            return
+        rules = {rule for key in enough for rule in taken_by[key]}
+        target: Target = (
+            "answer"
+            if variant_id is None
+            else "reasoning"
+            if answer_id is None
+            else _TARGETS[self._learned(question_id, role)]
+        )
+        said = [self.evidence.texts.get(key, Verdict()) for key in taken_by]
+        scores = [self.evidence.score(key) for key in enough]
+        yield Candidate(
+            rule=next(rule for rule in RULES if rule in rules),
+            question_id=question_id,
+            target=target,
+            variant_id=variant_id,
+            answer_id=answer_id,
+            role=role,
+            score=sum(scores) / len(scores),
+            rating_ids=frozenset(
+                one for key in enough for rule in taken_by[key].values() for one in rule
+            ),
+            is_contradictory=any(self._is_contradictory(key) for key in taken_by),
+            is_flagged=any(one.flagged for one in said),
+        )
+
+    def _needed(self, keys: list[TextKey]) -> list[TextKey]:
+        if self.rules.take.needs == "both" or len(keys) == 1:
+            return keys
+        return [key for key in keys if key.scope == self.rules.take.needs]
+
+    def _rules_for(self, key: TextKey) -> dict[str, list[int]]:
+        """Return the rules that take a text, each with the ratings that made it do so."""
+        take, found = self.rules.take, {}
+        said = self.evidence.texts.get(key, Verdict())
+        if take.rated is not None:
+            values = said.of_axes(take.rated)
+            n_raters = len({one.rater_id for one in values})
+            if n_raters >= take.rated.raters and _mean(said, self.rules) >= take.rated.at_least:
+                found["rated"] = [one.rating_id for one in values]
+        won, lost = self.evidence.won.get(key, []), self.evidence.lost.get(key, [])
+        if take.chosen and len(won) > len(lost):
+            found["chosen"] = won
+        if take.ok and len(said.ok) > len(said.not_ok):
+            found["ok"] = said.ok
+        source = self._source(key)
+        if take.edited and source == "edited":
+            found["edited"] = []
+        if source in take.sources:
+            found["sources"] = []
+        return found
+
+    def _source(self, key: TextKey) -> str | None:
+        if key.scope == "whole":
+            return None
+        known = self.pool.variants if key.scope == "reasoning" else self.pool.answers
+        return known[key.id].source
+
+    def _is_contradictory(self, key: TextKey) -> bool:
+        """Judged both ways; or taken by one rule although it was judged bad."""
+        said = self.evidence.texts.get(key)
+        if said is None:
+            return False
+        if said.is_contradictory:
+            return self.rules.contradictions == "drop" or len(said.ok) <= len(said.not_ok)
+        rated = self.rules.take.rated
+        is_low = rated is not None and said.of_axes(rated) and _mean(said, self.rules) < 3
+        return bool(said.not_ok) or bool(is_low)
+
+    def _why_not(self, keys: list[TextKey], whole: TextKey | None, *, has_some: bool) -> str:
+        if has_some:
+            return "one_part_only"
+        texts = [*keys, *([whole] if whole else [])]
+        is_judged = any(key in self.evidence.question_of for key in texts)
+        return "not_good_enough" if is_judged else "not_judged"
+
+    def _next_questions(self) -> Iterator[Candidate]:
+        for question in self.questions.values():
+            if question.parent_id in self.questions and question.move in MOVES:
+                assert question.parent_id is not None
+                yield Candidate(
+                    rule="dialogue",
+                    question_id=question.parent_id,
+                    target="answer",
+                    next_question_id=question.id,
+                )
+
+
+def _mean(said: Verdict, rules: SftRules) -> float:
+    assert rules.take.rated is not None
+    values = [one.value for one in said.of_axes(rules.take.rated)]
+    return sum(values) / len(values)

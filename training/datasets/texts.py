@@ -1,0 +1,80 @@
+"""Rows of a dataset as text in a prompt format, for trainers elsewhere that tokenize themselves."""
+
+from dataclasses import dataclass
+
+from db.errors import UsageError
+from serving.formats.definitions import FormatDefinition
+from serving.formats.layout import structure_of, task_templates
+from serving.formats.neutral import Segment, neutralise, sendable
+from serving.formats.render import render
+from serving.formats.tasks import Completion, PromptFields
+from serving.formats.templates import parse_template, without_empty_context
+from training.datasets.payload import RowTexts, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowAsText:
+    """One row: what the model reads, what it is to write, and what it is rather not to."""
+
+    system: str
+    """Of the system message; empty where the prompt holds the system text itself."""
+    prompt: str
+    """The whole prompt of a tagged format, without BOS; the user's turn of a chat format."""
+    completion: str
+    """Without the stop token, which a trainer adds."""
+    rejected: str | None
+
+
+def row_as_text(texts: RowTexts, target: Target, form: FormatDefinition) -> RowAsText:
+    """Return one row in ``form``; texts of people hold no tag of it afterwards.
+
+    Raises:
+        PromptError: A text cannot be kept apart from the tags.
+        UsageError: The format lacks the task.
+    """
+    fields, task = texts.fields(target), texts.task(target)
+    template = task_templates(form, task).completion
+
+    def written(completion: Completion) -> str:
+        filled = PromptFields(
+            system="", question="", reasoning=completion.reasoning, answer=completion.response
+        )
+        return _filled(template, filled, form)
+
+    is_pair = texts.rejected_reasoning is not None or texts.rejected_answer is not None
+    is_chat = form.kind == "chat"
+    return RowAsText(
+        system=texts.system if is_chat else "",
+        prompt=_turn(form, fields, texts, target) if is_chat else render(form, task, fields).text,
+        completion=written(texts.completion(target)),
+        rejected=written(texts.completion(target, rejected=True)) if is_pair else None,
+    )
+
+
+def must_be_chat(form: FormatDefinition, what: str) -> None:
+    """Refuse a format that has no turns.
+
+    Raises:
+        UsageError: ``form`` is no chat format.
+    """
+    if form.kind != "chat":
+        raise UsageError(
+            f"{what} holds turns of a chat, and {form.reference} has none; "
+            "give a chat format, such as --prompt-format chat."
+        )
+
+
+def _turn(form: FormatDefinition, fields: PromptFields, texts: RowTexts, target: Target) -> str:
+    template = task_templates(form, texts.task(target)).prompt
+    return _filled(template if fields.context else without_empty_context(template), fields, form)
+
+
+def _filled(template: str, fields: PromptFields, form: FormatDefinition) -> str:
+    segments = [
+        Segment(sendable(fields.value(piece.text)), trusted=False)
+        if piece.is_field
+        else Segment(piece.text, trusted=True)
+        for piece in parse_template(template)
+    ]
+    safe = neutralise(segments, structure_of(form, None))
+    return "".join(segment.text for segment in safe)

@@ -1,0 +1,169 @@
+"""``q2q dataset``: training sets by written rules, previewed, frozen, shown and exported."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from db.errors import UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, show, show_fields, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from db.datasets import DatasetInfo
+
+app = CommandGroup("Choose training rows by written rules, freeze them, export them.")
+
+Name = Annotated[str, typer.Argument(help="Name or number of a dataset; see `q2q dataset show`.")]
+
+
+@app.as_command()
+def build(
+    rules: Annotated[Path, typer.Argument(help="YAML file of rules; see docs/datasets.md.")],
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only say what each rule takes and drops.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Choose rows by rules and freeze them under a hash; the same again changes nothing.
+
+    With --preview nothing is written.
+
+    Example:
+      q2q dataset build examples/datasets/first_round.yaml --preview
+      q2q dataset build examples/datasets/first_round.yaml
+    """
+    from training.datasets.build import build as built_by
+    from training.datasets.freeze import freeze
+    from training.datasets.spec import load_rules
+    from workbench.cli.rendering import load_registry
+
+    wanted = load_rules(rules)
+    with open_home() as (settings, database):
+        with database.write() as session:
+            registry = load_registry(settings, session)
+        with database.read() as session:
+            built = built_by(session, wanted, registry)
+        dataset_id = None
+        if not preview:
+            with database.write() as session:
+                dataset_id = freeze(session, built)
+    facts = {
+        "dataset_id": dataset_id,
+        "name": wanted.name,
+        "kind": wanted.kind,
+        "content_hash": built.content_hash,
+    }
+    if as_json:
+        show_json({**facts, **built.counts.as_json()})
+        return
+    show_fields(facts)
+    _show_figures(built.counts.as_json())
+
+
+@app.as_command("show")
+def show_(
+    name: Annotated[
+        str | None, typer.Argument(help="Name or number; without it, all are listed.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the frozen datasets, or show one: its rules, and what each took and dropped.
+
+    Example:
+      q2q dataset show
+      q2q dataset show first-round
+    """
+    from db.datasets import find_dataset, list_datasets
+    from training.datasets.spec import as_yaml, parse_rules
+
+    with open_home() as (_, database), database.read() as session:
+        found = list_datasets(session) if name is None else [find_dataset(session, name)]
+    if name is None:
+        rows = [_row(one) for one in found]
+        if as_json:
+            show_json(rows)
+        else:
+            show_table(rows, ("id", "name", "kind", "n_train", "n_held_out", "content_hash"))
+        return
+    (dataset,) = found
+    if as_json:
+        show_json(dataset)
+        return
+    show_fields({**_row(dataset), "frozen_at": dataset.frozen_at})
+    _show_figures(dataset.counts)
+    show("\n" + as_yaml(parse_rules(dataset.rules)).rstrip())
+
+
+@app.as_command()
+def export(
+    name: Name,
+    target: Annotated[
+        Path, typer.Argument(help="File to make; for hf and llamafactory, a folder.")
+    ],
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", help="alpaca, sharegpt, messages, trl, parquet, hf or llamafactory."
+        ),
+    ] = "trl",
+    prompt_format: Annotated[
+        str | None,
+        typer.Option(
+            help="Prompt format of the texts [default: tagged; chat where there are turns]."
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="train or held_out, for formats that are one file.")
+    ] = "train",
+    as_json: Json = False,
+) -> None:
+    """Write a frozen dataset in a form that other programs load.
+
+    Example:
+      q2q dataset export first-round first_round.json --format alpaca
+      q2q dataset export first-round first_round --format hf
+    """
+    from db.datasets import find_dataset
+    from training.datasets.export import default_prompt_format, export
+    from workbench.cli.rendering import load_registry
+
+    if split not in ("train", "held_out"):
+        raise UsageError(f"There is no split {split!r}; choose train or held_out.")
+    with open_home() as (settings, database):
+        with database.write() as session:
+            registry = load_registry(settings, session)
+        form = registry.format(prompt_format or default_prompt_format(format_)).definition
+        with database.read() as session:
+            dataset = find_dataset(session, name)
+            chosen: Any = split
+            written = export(session, dataset, format_, target, form=form, split=chosen)
+    if as_json:
+        show_json({"target": target, "prompt_format": form.reference, "rows": written})
+        return
+    for file, n_rows in written.items():
+        show(f"{n_rows} rows in {target if target.name == file else target / file}.")
+
+
+def _row(dataset: "DatasetInfo") -> dict[str, object]:
+    names = ("id", "name", "kind", "n_train", "n_held_out", "content_hash")
+    return {name: getattr(dataset, name) for name in names}
+
+
+def _show_figures(counts: dict[str, Any]) -> None:
+    """Write what was taken and dropped, a line for each reason."""
+    show_fields(
+        {
+            "candidates": counts["candidates"],
+            **{f"  not taken: {name}": n for name, n in counts["not_taken"].items()},
+            **{f"  taken: {name}": n for name, n in counts["taken"].items()},
+            **{f"  dropped: {name}": n for name, n in counts["dropped"].items()},
+            "kept": counts["kept"],
+            "rows to train on": counts["rows"]["train"],
+            "rows held out": counts["rows"]["held_out"],
+            "questions": counts["questions"],
+            "newly held out": counts["newly_held_out"],
+            "ratings": counts["ratings"],
+        }
+    )
