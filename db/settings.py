@@ -1,5 +1,7 @@
 """All that a user may set: environment ``Q2Q_*`` over ``q2q.toml`` over the defaults here."""
 
+import difflib
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from db.errors import UsageError
 
 
 class ExternalServer(BaseModel):
@@ -97,7 +101,21 @@ class Settings(BaseSettings):
         """Environment over the file over the defaults; the file lies in ``Q2Q_HOME``."""
         home = Path(env_settings().get("home", "~/.q2q")).expanduser()
         toml = TomlConfigSettingsSource(settings_cls, home / "q2q.toml")
+        _refuse_unknown(toml.toml_data, settings_cls.model_fields)
         return init_settings, env_settings, toml
+
+
+def _refuse_unknown(given: Collection[str], known: Collection[str]) -> None:
+    """Refuse a file with keys that stand for nothing: a misspelt one would change nothing."""
+    sentences = []
+    for key in given:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            sentences.append(
+                f"{key} is not a setting" + (f", did you mean {close[0]}" if close else "")
+            )
+    if sentences:
+        raise UsageError(f"q2q.toml in Q2Q_HOME: {'; '.join(sentences)}. See docs/cli.md.")
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -17,12 +18,15 @@ from typing import Any
 
 import workbench
 from db.errors import Q2QError
-from db.migrate import upgrade_store
+from db.migrate import open_store, upgrade_store
 from db.settings import Settings
 from serving.engines.process import is_free
+from workbench.cli.importing import has_questions, import_path
+from workbench.ui.home_view import READING_ONLY
 from workbench.worker.lock import HomeLock, read_owner
 
 ROOT = Path(workbench.__file__).parents[1]
+EXAMPLES = ROOT / "examples" / "questions"
 POLL_S = 0.2
 STEADY_S = 60.0
 """A child that ran this long has not crashed at its start: the next pause is short again."""
@@ -45,6 +49,8 @@ class Child:
     """How long it may take to end before it is killed."""
     log: Path | None = None
     """Where its output goes; None leaves it on the terminal."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Variables on top of those of ``q2q up``."""
     process: subprocess.Popen[bytes] | None = None
     crashes: int = 0
     started_at: float = 0.0
@@ -101,6 +107,7 @@ class Child:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            env={**os.environ, **self.environ},
             preexec_fn=_end_with_parent,
         )
 
@@ -138,7 +145,7 @@ def run_up(
                 f"Port {port} is taken by another program. End it, or choose another port:"
                 f" `q2q up --port {port + 1}`."
             )
-        _migrate(settings, say)
+        complete_home(settings, say)
         stop = threading.Event()
         previous = _on_signals(stop)
         try:
@@ -161,10 +168,17 @@ def ssh_line(port: int, environ: Mapping[str, str]) -> str | None:
     return f"ssh -N -L {port}:127.0.0.1:{port}{option} {user}@{server}"
 
 
-def _migrate(settings: Settings, say: Say) -> None:
+def complete_home(settings: Settings, say: Say) -> None:
+    """Bring the store up to date; put the example questions into an empty one."""
     copy = upgrade_store(settings)
     if copy is not None:
         say(f"The store was upgraded; the copy made before is {copy}.")
+    if not EXAMPLES.is_dir():
+        return
+    with closing(open_store(settings)) as database:
+        if not has_questions(database):
+            report = import_path(database, EXAMPLES, source="example")
+            say(f"{report.added} example questions are in the store.")
 
 
 def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
@@ -179,6 +193,7 @@ def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
         ),
         stop_s=STOP_APP_S,
         log=home / "logs" / "app.log",
+        environ={READING_ONLY: "" if with_engine else "1"},
     )
     worker = Child(
         name="worker", argv=(sys.executable, "-m", "workbench.worker"), stop_s=STOP_WORKER_S

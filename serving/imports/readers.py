@@ -1,5 +1,6 @@
 """Files to rows: finds out what a file is and how it is encoded, and reads it whole."""
 
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def read_rows(
     rows = [row for record in records if (row := maker.row(record)) is not None]
     _note_unused(found, columns)
     if maker.n_cleaned:
-        found.notes.append(f"Control characters were removed from {maker.n_cleaned} texts.")
+        found.notes.append(
+            f"Control characters were removed from {maker.n_cleaned} text"
+            f"{'s' if maker.n_cleaned > 1 else ''}."
+        )
     return ReadResult(
         name=found.name,
         unit=found.unit,
@@ -88,7 +92,7 @@ def read_records(
 
 def _bytes_of(source: Path | bytes, name: str) -> bytes:
     try:
-        n_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+        n_bytes = len(source) if isinstance(source, bytes) else _size_of(source)
         if n_bytes > MAX_FILE_BYTES:
             raise UsageError(
                 f"{name}: has {n_bytes >> 20} MiB; at most {MAX_FILE_BYTES >> 20} MiB are taken. "
@@ -102,6 +106,13 @@ def _bytes_of(source: Path | bytes, name: str) -> bytes:
     if not data.strip():
         raise UsageError(f"{name}: the file is empty; give a file with at least one question.")
     return data
+
+
+def _size_of(path: Path) -> int:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise UsageError(f"{path}: is no file but a pipe or a device; write it to a file first.")
+    return found.st_size
 
 
 def _records(found: Source, suffix: str, data: bytes) -> list[Record]:

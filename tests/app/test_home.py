@@ -1,3 +1,5 @@
+import pytest
+
 from db.database import Database
 from db.jobs import active_jobs
 from db.questions import NewQuestion, add_question
@@ -19,6 +21,18 @@ def test_the_first_sweep_waits_until_a_model_is_known(store: Database, open_app:
     with store.write() as session:
         seed_engine(session, state="starting", progress=0.1)
     assert not open_app().button(key="next_first_sweep").disabled
+
+
+def test_a_page_without_a_worker_promises_no_model(
+    store: Database, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("Q2Q_READING_ONLY", "1")
+    with store.write() as session:
+        add_question(session, NewQuestion(text="What is tea?"))
+    app = open_app()
+    assert app.button(key="next_first_sweep").disabled
+    assert "Started for reading and rating" in words_of(app)
+    assert "being prepared" not in words_of(app)
 
 
 def test_a_loading_model_shows_how_far_it_is(store: Database, open_app: OpenApp) -> None:

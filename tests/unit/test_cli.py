@@ -295,6 +295,13 @@ def test_wrong_settings_are_a_sentence(q2q: Q2Q, monkeypatch: pytest.MonkeyPatch
     assert ended.err.startswith("The settings are wrong: device")
 
 
+def test_a_misspelt_setting_is_refused(q2q: Q2Q, home: Path) -> None:
+    (home / "q2q.toml").write_text("app_prot = 8600\n", "utf-8")
+    ended = q2q("sweep", "list")
+    assert ended.code == 2
+    assert "app_prot is not a setting, did you mean app_port" in ended.err
+
+
 def test_a_broken_settings_file_is_a_sentence(q2q: Q2Q, home: Path) -> None:
     (home / "q2q.toml").write_text("device = ", "utf-8")
     ended = q2q("sweep", "list")

@@ -115,7 +115,8 @@ def test_up_serves_the_real_page_and_ctrl_c_ends_all_of_it(home: Path) -> None:
     reader.start()
     try:
         until(lambda: any("ssh -N -L" in line for line in lines), 60)
-        assert f"Q2Q Workbench: http://127.0.0.1:{port}" in lines[0]
+        assert "example questions are in the store" in lines[0]
+        assert f"Q2Q Workbench: http://127.0.0.1:{port}" in lines[1]
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         process.send_signal(signal.SIGINT)

@@ -241,3 +241,16 @@ def write(settings: Settings, statement: str) -> None:
     connection.execute(statement)
     connection.commit()
     connection.close()
+
+
+def test_a_home_that_cannot_be_made_fails_before_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file" / "home", Path("/proc/q2q")):
+        check = check_database(Settings(home=home))
+        assert check.state == "fail"
+        assert "cannot be made" in check.message
+        assert check.remedy is not None
+        assert "Q2Q_HOME" in check.remedy
+        check_ports(Settings(home=home, app_port=free_port()))

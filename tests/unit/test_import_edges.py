@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,10 @@ def test_an_edit_into_a_known_question_gives_it_what_it_lacks(database: Database
     assert row.tags == ("kept", "new")
     assert (row.reference_answer, row.category, row.language) == ("Because.", "own", "en")
     assert (row.parent_id, row.held_out) == (None, None)
+
+
+def test_a_pipe_is_refused_and_does_not_hang(tmp_path: Path) -> None:
+    pipe = tmp_path / "rows.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="is no file but a pipe or a device"):
+        read_rows(pipe)

@@ -7,7 +7,7 @@ from db.jobs import active_jobs
 from db.models import list_models
 from db.sweeps import list_sweeps
 from workbench.ui.engines_panel import draw_add_server, draw_engines
-from workbench.ui.home_view import is_moving, next_step
+from workbench.ui.home_view import is_moving, is_reading_only, next_step
 from workbench.ui.i18n import t
 from workbench.ui.jobs_panel import draw_jobs
 from workbench.ui.next_step_panel import draw_next_step
@@ -66,7 +66,8 @@ def draw_live(*, moving: bool, had_model: bool) -> None:
     if engines:
         draw_engines(store, engines, models)
     else:
-        empty_state("engine", ":material/dns:", t("home.no_engine.title"), t("home.no_engine.text"))
+        kind = "reading_only" if is_reading_only() else "no_engine"
+        empty_state("engine", ":material/dns:", t(f"home.{kind}.title"), t(f"home.{kind}.text"))
 
 
 draw()

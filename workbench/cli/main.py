@@ -1,5 +1,6 @@
 """The command ``q2q``. Commands import what they need when they run, so that help is quick."""
 
+import errno
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -43,6 +44,12 @@ def run() -> None:
     except Q2QError as error:
         say(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        say(f"The output could not be written ({error.strerror}); free some space and try again.")
+        sys.stdout = None  # type: ignore[assignment]  # what is left in it cannot be written either
+        sys.exit(1)
     except Exception:  # The edge of the program: people get a sentence, the trace goes to a file.
         say(_bug_sentence(traceback.format_exc()))
         sys.exit(1)

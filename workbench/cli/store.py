@@ -9,8 +9,6 @@ from workbench.cli.context import load_settings, open_home
 from workbench.cli.output import Json, say, show, show_json
 from workbench.cli.typer_app import CommandGroup
 
-EXAMPLES = Path("examples") / "questions"
-
 
 def register(app: CommandGroup) -> None:
     """Add the commands to ``app``."""
@@ -69,20 +67,9 @@ def setup() -> None:
     Example:
       q2q setup
     """
-    from db.migrate import upgrade_store
-    from workbench.up import ROOT
+    from workbench.up import complete_home
 
-    copy = upgrade_store(load_settings())
-    if copy is not None:
-        say(f"The store was upgraded; the copy made before is {copy}.")
-    with open_home() as (_, database):
-        from workbench.cli.importing import has_questions, import_path
-
-        folder = ROOT / EXAMPLES
-        if has_questions(database) or not folder.is_dir():
-            return
-        report = import_path(database, folder, source="example")
-    say(f"{report.added} example questions are in the store.")
+    complete_home(load_settings(), say)
 
 
 def backup(

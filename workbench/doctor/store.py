@@ -1,6 +1,7 @@
 """What the workbench works on: the model to serve and the store."""
 
 import sqlite3
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -62,7 +63,9 @@ def _model_names(settings: Settings) -> set[str]:
 def check_database(settings: Settings) -> Check:
     """Open the store, compare its version with the program's and read it in search of damage."""
     if not _is_made(settings):
-        return ok("Database", f"None yet; the next command makes {_file(settings)}")
+        return _check_home(settings.home_dir) or ok(
+            "Database", f"None yet; the next command makes {_file(settings)}"
+        )
     try:
         with closing(open_database(settings.database)) as database:
             return _check_version(database) or _check_pages(database)
@@ -74,6 +77,20 @@ def check_database(settings: Settings) -> Check:
             "Start its server or correct Q2Q_DATABASE_URL."
             if settings.database_url
             else "Bring a backup back with `q2q restore FILE`; they are in Q2Q_HOME/backups.",
+        )
+
+
+def _check_home(home: Path) -> Check | None:
+    """Find out whether the home that is not there yet can be made, by trying beside it."""
+    parent = next(one for one in (home, *home.parents) if one.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=parent):
+            return None
+    except OSError as error:
+        return fail(
+            "Database",
+            f"{home} cannot be made: {parent} takes no new folder ({error.strerror}).",
+            "Set Q2Q_HOME to a folder that you may write to.",
         )
 
 

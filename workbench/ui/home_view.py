@@ -1,5 +1,6 @@
 """What Home says: the next step for this store, and each model server in plain words."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,6 +8,8 @@ from typing import Literal
 from db.engines import LOCAL, EngineRow
 from db.jobs import JobRow
 
+READING_ONLY = "Q2Q_READING_ONLY"
+"""Set in the environment of a page that has no worker beside it."""
 Step = Literal["import", "first_sweep", "watch", "look", "open"]
 
 
@@ -31,10 +34,15 @@ def next_step(counts: StoreCounts, jobs: Sequence[JobRow]) -> Step:
     return "look" if counts.variants + counts.answers else "open"
 
 
+def is_reading_only() -> bool:
+    """Tell whether ``q2q up --no-engine`` started this page: no worker runs beside it."""
+    return bool(os.environ.get(READING_ONLY))
+
+
 def is_moving(engines: Sequence[EngineRow], jobs: Sequence[JobRow]) -> bool:
     """Tell whether something changes by itself, so that the page should look again soon."""
     return (
-        not engines
+        (not engines and not is_reading_only())
         or bool(jobs)
         or any(
             engine.state in ("starting", "unhealthy")

@@ -5,7 +5,7 @@ import streamlit as st
 from db.database import Database
 from db.errors import Q2QError
 from workbench.ui.actions import import_examples, start_first_sweep
-from workbench.ui.home_view import Step
+from workbench.ui.home_view import Step, is_reading_only
 from workbench.ui.i18n import t
 from workbench.ui.store import registry
 from workbench.ui.text import escaped
@@ -26,7 +26,7 @@ def draw_next_step(
 
     A sweep can only be planned once a model is known; until then its button waits.
     """
-    waits = step == "first_sweep" and not has_model
+    waits = step == "first_sweep" and (not has_model or is_reading_only())
     with (
         st.container(border=True, key="next_step"),
         st.container(horizontal=True, vertical_alignment="center", gap="large"),
@@ -36,7 +36,8 @@ def draw_next_step(
             st.subheader(t(f"next.{step}.title"), anchor=False)
             st.markdown(t(f"next.{step}.text"))
             if waits:
-                st.caption(f":material/hourglass_top: {t('next.first_sweep.waits')}")
+                reason = "reading_only" if is_reading_only() else "waits"
+                st.caption(f":material/hourglass_top: {t(f'next.first_sweep.{reason}')}")
         pressed = st.button(
             t(f"next.{step}.button"),
             key=f"next_{step}",

@@ -91,7 +91,7 @@ def read_owner(home: Path, name: LockName) -> Owner | None:
     """Return who holds a lock of ``home``; None if nobody does, as far as can be told."""
     try:
         text = (home / _FILES[name]).read_text("utf-8")
-    except FileNotFoundError:
+    except OSError:  # no such home, or none that can be read: the next command says so
         return None
     owner = Owner(**json.loads(text)) if text else None
     if owner is None or (owner.host == socket.gethostname() and not psutil.pid_exists(owner.pid)):
