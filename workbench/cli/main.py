@@ -48,7 +48,7 @@ def run() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         say(f"The output could not be written ({error.strerror}); free some space and try again.")
-        sys.stdout = None  # type: ignore[assignment]  # what is left in it cannot be written either
+        sys.stdout = None  # what is left in it cannot be written either
         sys.exit(1)
     except Exception:  # The edge of the program: people get a sentence, the trace goes to a file.
         say(_bug_sentence(traceback.format_exc()))
