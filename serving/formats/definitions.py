@@ -1,5 +1,6 @@
 """What a role and a prompt format are; the rules that every definition must keep."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -69,6 +70,13 @@ class TaskTemplates(BaseModel):
     """What the model writes. The stop token follows, unless this ends with a stop string."""
     stop: tuple[Stop, ...] = ()
     """Strings that end the completion, beside the stop token; they are not part of it."""
+    json_schema: dict[str, Any] | None = None
+    """The completion must be JSON of this schema; servers of vLLM's kind hold the model to it."""
+
+    @property
+    def canonical_schema(self) -> str | None:
+        """The schema as JSON with sorted keys; None where there is none."""
+        return None if self.json_schema is None else json.dumps(self.json_schema, sort_keys=True)
 
     @property
     def ends_with_stop_token(self) -> bool:
@@ -87,6 +95,10 @@ class Tasks(BaseModel):
     rationalise: TaskTemplates | None = None
     ensemble: TaskTemplates | None = None
     whole: TaskTemplates | None = None
+    ask: TaskTemplates | None = None
+    synopsis: TaskTemplates | None = None
+    translate: TaskTemplates | None = None
+    judge: TaskTemplates | None = None
 
     def get(self, task: Task) -> TaskTemplates | None:
         """Return the templates of ``task``, or None where the format has none."""

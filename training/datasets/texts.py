@@ -36,10 +36,7 @@ def row_as_text(texts: RowTexts, target: Target, form: FormatDefinition) -> RowA
     template = task_templates(form, task).completion
 
     def written(completion: Completion) -> str:
-        filled = PromptFields(
-            system="", question="", reasoning=completion.reasoning, answer=completion.response
-        )
-        return _filled(template, filled, form)
+        return _filled(template, completion.fields(), form)
 
     is_pair = texts.rejected_reasoning is not None or texts.rejected_answer is not None
     is_chat = form.kind == "chat"
