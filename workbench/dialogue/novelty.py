@@ -196,10 +196,8 @@ def _are_opposed(one: Wording, other: Wording) -> bool:
 
 
 def _towards(distances: Sequence[float | None]) -> Towards | None:
-    if len(distances) < 2 or distances[0] is None or distances[1] is None:
-        return None
-    goal, opposing = distances
-    if min(goal, opposing) >= 1.0:
+    goal, opposing = distances if len(distances) == 2 else (None, None)
+    if goal is None or opposing is None or min(goal, opposing) >= 1.0:
         return None
     if abs(goal - opposing) < LEANING:
         return "both"

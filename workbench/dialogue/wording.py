@@ -44,7 +44,7 @@ _COUNTED: Final = re.compile(
 _SPELT: Final = {
     word: str(n)
     for n, word in enumerate(
-        "two three four five six seven eight nine ten eleven twelve".split(), start=2
+        ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2
     )
 }
 _ENDINGS: Final = ("ingly", "edly", "ings", "ing", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
@@ -84,7 +84,7 @@ def wording(text: str) -> Wording:
     folded = unicodedata.normalize("NFKC", UNSEEN.sub("", text[:MOST_CHARACTERS])).casefold()
     is_cjk = _CJK.search(folded) is not None
     marks: set[_Mark] = set()
-    terms: Counter[str] = Counter()
+    terms: dict[str, float] = {}
     n_negations = 0
     for term, weight, found in _cjk_terms(folded) if is_cjk else _latin_terms(folded):
         n_negations += any(mark.role == "negations" for mark in found)
@@ -95,7 +95,7 @@ def wording(text: str) -> Wording:
             elif mark.role == "opposites":
                 terms[f"±{mark.name}{mark.side}"] = SIDE_WEIGHT
         if term:
-            terms[term] = max(terms[term], weight)
+            terms[term] = max(terms.get(term, 0.0), weight)
     plain = "".join(_WORD.findall(folded))
     return Wording(
         plain=plain,
