@@ -19,9 +19,9 @@ Task = Literal[
 ]
 """``reasoning``: write a reasoning; ``answer``: answer from one; ``vanilla``: answer without one;
 ``rationalise``: a reasoning for a known answer; ``ensemble``: one reasoning out of two;
-``whole``: a reasoning and the answer in one completion. Those of a dialogue: ``ask``: next questions
-that an answer leads to; ``synopsis``: what is known and what is open; ``translate``: a text in
-another language; ``judge``: which of two answers is better for an audience."""
+``whole``: a reasoning and the answer in one completion. Those of a dialogue: ``ask``: next
+questions that an answer leads to; ``synopsis``: what is known and what is open; ``translate``: a
+text in another language; ``judge``: which of two answers is better for an audience."""
 
 FieldName = Literal[
     "system",

@@ -34,7 +34,7 @@ def save_asks(
         raise UsageError("There is nothing to ask for; name at least one move.")
     ids = list(dict.fromkeys(ask.question_id for ask in asks))
     found = session.execute(select(Question.id, Question.role).where(Question.id.in_(ids)))
-    roles = {question_id: role for question_id, role in found}
+    roles = dict(found.all())
     missing = [one for one in ids if one not in roles]
     if missing:
         raise UsageError(f"There is no question q{missing[0]}.")

@@ -1,8 +1,8 @@
-"""What a dialogue has a model write beside reasonings and answers: next questions, a synopsis, a
-translation, a verdict.
+"""What a dialogue has a model write beside reasonings and answers.
 
-An ask runs through the one runner as slots of kind ``questions``: its generation, with prompt and
-sampling, is kept like any other, and no variant and no answer is made of it.
+These are next questions, a synopsis, a translation, a verdict. An ask runs through the one runner
+as slots of kind ``questions``: its generation, with prompt and sampling, is kept like any other,
+and no variant and no answer is made of it.
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,7 @@ The heavy parts run in a thread, so that requests keep going out meanwhile.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -147,7 +148,7 @@ def _sampling_set(work: Work) -> SamplingSet:
 
 def _store_sampling(session: Session, sampling_set: SamplingSet) -> tuple[int, str]:
     sampling, stop, stop_token_ids, json_schema = sampling_set
-    parameters = {
+    parameters: dict[str, Any] = {
         **sampling.resolved(),
         "stop": list(stop),
         "stop_token_ids": list(stop_token_ids),

@@ -9,8 +9,8 @@ from serving.engines.messages import Choice
 from serving.engines.sampling import SamplingParameters
 from serving.formats.render import RenderedPrompt
 from serving.formats.tasks import Task
-from serving.sweeps.progress import Chunk
 from serving.sweeps.asks import Ask
+from serving.sweeps.progress import Chunk
 from serving.sweeps.slots import Kind
 from serving.sweeps.spec import Mode
 
