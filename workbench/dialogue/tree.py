@@ -143,7 +143,9 @@ def _tree_node(
         variant_id=chosen.variant_id if chosen else None,
         reason=origin.reason if origin else None,
         automatic=bool(origin and origin.automatic),
-        n_answers=sum(len(e.payload["shown"]) + len(e.payload["folded"]) for e in laid_out),
+        n_answers=len(
+            {one for e in laid_out for one in (*e.payload["shown"], *e.payload["folded"])}
+        ),
         n_candidates=sum(
             len(e.payload["candidates"]) for e in events if e.kind == "questions_shown"
         ),

@@ -100,8 +100,8 @@ def answer(
     Raises:
         UsageError: The session is not open, or there is no such node or model.
     """
-    dialogue, node, settings = _at(session, dialogue_id, node_id)
-    _none_under_way(session, dialogue_id, node_id, "answer")
+    dialogue, node, settings = at(session, dialogue_id, node_id)
+    none_under_way(session, dialogue_id, node_id, "answer")
     last = _last_counts(session, node)
     k = (variants or settings.variants) + (last[0] if last else 0)
     n = answers or (last[1] if last else settings.answers)
@@ -113,7 +113,7 @@ def answer(
     sweep_id = save_sweep(
         session, plan_sweep(session, parse_spec(mapping), registry), purpose="turn"
     )
-    return _start(session, node, by, "answer", sweep_id, {"variants": k, "answers": n})
+    return start_step(session, node, by, "answer", sweep_id, {"variants": k, "answers": n})
 
 
 def answer_from(
@@ -132,8 +132,8 @@ def answer_from(
     Raises:
         UsageError: As for ``answer``; or the reasoning belongs to another question.
     """
-    dialogue, node, settings = _at(session, dialogue_id, node_id)
-    _none_under_way(session, dialogue_id, node_id, "answer", variant_id)
+    dialogue, node, settings = at(session, dialogue_id, node_id)
+    none_under_way(session, dialogue_id, node_id, "answer", variant_id)
     variant = session.get(ReasoningVariant, variant_id)
     if variant is None or variant.question_id != node.question_id:
         raise UsageError(f"The reasoning v{variant_id} belongs to another question; write it anew.")
@@ -151,7 +151,7 @@ def answer_from(
     sweep_id = save_sweep(
         session, plan_sweep(session, parse_spec(mapping), registry), purpose="turn"
     )
-    return _start(
+    return start_step(
         session,
         node,
         by,
@@ -177,8 +177,8 @@ def ask(
     Raises:
         UsageError: The session is not open, no answer was chosen, or a move is not known.
     """
-    dialogue, node, settings = _at(session, dialogue_id, node_id)
-    _none_under_way(session, dialogue_id, node_id, "ask")
+    dialogue, node, settings = at(session, dialogue_id, node_id)
+    none_under_way(session, dialogue_id, node_id, "ask")
     chosen = chosen_answer(session, dialogue_id, node_id)
     if chosen is None:
         raise UsageError("Choose an answer first: the next questions go on from it.")
@@ -206,7 +206,7 @@ def ask(
         told.append({"move": move, "lists": n, "key": key})
     name = f"dialogue {dialogue_id}, question {node.position + 1}: ask"
     sweep_id = save_asks(session, registry, asks, model=settings.model, name=name)
-    return _start(session, node, by, "ask", sweep_id, {"asks": told, "answer_id": chosen})
+    return start_step(session, node, by, "ask", sweep_id, {"asks": told, "answer_id": chosen})
 
 
 def chosen_answer(session: Session, dialogue_id: int, node_id: int) -> int | None:
@@ -226,15 +226,16 @@ def queue_step(session: Session, node: NodeRow, by: By, sweep_id: int) -> int:
     )
 
 
-def _at(
+def at(
     session: Session, dialogue_id: int, node_id: int
 ) -> tuple[DialogueRow, NodeRow, DialogueSettings]:
+    """Return an open session, one of its nodes and its settings."""
     dialogue = open_dialogue(session, dialogue_id)
     node = get_node(session, dialogue_id, node_id)
     return dialogue, node, parse_settings(dialogue.settings)
 
 
-def _start(
+def start_step(
     session: Session,
     node: NodeRow,
     by: By,
@@ -244,6 +245,7 @@ def _start(
     *,
     variant_id: int | None = None,
 ) -> Step:
+    """Queue a sweep as a step at ``node``, and tell it by an event of ``kind``."""
     job_id = queue_step(session, node, by, sweep_id)
     event_id = add_event(
         session,
@@ -290,9 +292,14 @@ def open_steps(events: Sequence[EventRow]) -> list[EventRow]:
     return [event for event in events if "sweep_id" in event.payload and event.id not in ended]
 
 
-def _none_under_way(
+def none_under_way(
     session: Session, dialogue_id: int, node_id: int, kind: str, variant_id: int | None = None
 ) -> None:
+    """Refuse a step that is under way already.
+
+    Raises:
+        UsageError: It is.
+    """
     for event in open_steps(read_events(session, dialogue_id, node_id=node_id)):
         if event.kind == kind and event.payload.get("variant_id") == variant_id:
             raise UsageError("The model is at it already; wait for it, or stop it.")
