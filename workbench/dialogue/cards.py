@@ -121,7 +121,7 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
     cards = _cards(session, events, laid_out)
     shown = [one for one in (laid_out[-1].payload["shown"] if laid_out else ()) if one in cards]
     chosen = next((card for card in cards.values() if card.is_chosen), None)
-    latest = _candidates(asked[-1], events) if asked else ()
+    latest = candidates_of(asked[-1], events) if asked else ()
     return NodeView(
         node=node,
         question=get_question(session, node.question_id),
@@ -130,7 +130,7 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
         chosen=chosen,
         candidates=latest,
         earlier_candidates=tuple(
-            candidate for event in asked[:-1] for candidate in _candidates(event, events)
+            candidate for event in asked[:-1] for candidate in candidates_of(event, events)
         ),
         under_way=tuple(
             UnderWay(event_id=e.id, kind=e.kind, job=get_job(session, e.payload["job_id"]))
@@ -172,7 +172,8 @@ def _cards(
     }
 
 
-def _candidates(asked: EventRow, events: Sequence[EventRow]) -> tuple[Candidate, ...]:
+def candidates_of(asked: EventRow, events: Sequence[EventRow]) -> tuple[Candidate, ...]:
+    """Return what an asking proposed and what became of it; ``events`` are those of its node."""
     shown: list[int] = list(asked.payload["shown"])
     listed = asked.payload["candidates"]
     order = [*shown, *(place for place in range(len(listed)) if place not in shown)]
