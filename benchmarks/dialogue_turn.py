@@ -1,8 +1,7 @@
 """Seconds of a whole turn of a dialogue, and of the same work one prompt at a time.
 
     python -m benchmarks.dialogue_turn [OUT.json] [--toy]
-    python -m benchmarks.dialogue_turn benchmarks/results/dialogue_turn_h200.json \\
-        --model FOLDER --device cuda
+    python -m benchmarks.dialogue_turn OUT.json --model FOLDER --device cuda
 
 A turn is 4 reasonings, 4 answers of 200 tokens under each, and 15 candidates for the next question
 (3 moves, a list of 5 each). ``workbench``: the store, the job table, the real worker with its vLLM
@@ -10,8 +9,9 @@ server, the cards and the guard against repeats; from asking for the answers to 
 candidates, without the time that a person takes to choose. ``one by one``: the very prompts that
 were sent, as many tokens as came back, through Unsloth's ``generate`` (4-bit on a GPU).
 
-Aim on a GPU with Phi-3-medium's shape: under 8 s, and at least 15 times faster. Each side runs in a process of its own, and what one finds is kept if the other one fails. FOLDER
-holds weights and tokenizer, which may be random. ``--toy``: the embedded model, a smaller turn.
+Aim on a GPU with Phi-3-medium's shape: under 8 s, and at least 15 times faster. Each side runs in a
+process of its own, and what one finds is kept if the other one fails. FOLDER holds weights and
+tokenizer, which may be random. ``--toy``: the embedded model, a smaller turn.
 """
 
 import argparse

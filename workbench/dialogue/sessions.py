@@ -26,6 +26,8 @@ from workbench.dialogue.turn import By
 STATES = {"pause": "paused", "resume": "open", "close": "closed"}
 CARRIED = ("choose", "fact", "answers_shown", "answer")
 """Events of a path that a fork takes along."""
+ORIGINS = ("pick", "write", "import")
+"""Events that led from one node of the path to the next."""
 
 
 def new_dialogue(
@@ -139,16 +141,22 @@ def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) ->
     for node in path:
         parent_id = None if node.parent_id is None else copies[node.parent_id]
         copies[node.id] = add_node(session, new_id, node.question_id, parent_id, state=node.state)
-    events = {event.id: event for event in read_events(session, dialogue_id, kinds=CARRIED)}
+    kinds = (*CARRIED, *ORIGINS)
+    events = {event.id: event for event in read_events(session, dialogue_id, kinds=kinds)}
     new_events: dict[int, int] = {}
     ended = {event.payload.get("step") for event in events.values()}
     for event in events.values():
         is_step_under_way = event.kind == "answer" and event.id not in ended
+        leads_to = event.payload.get("to") if event.kind in ORIGINS else None
         if event.node_id not in copies or is_step_under_way:
+            continue
+        if event.kind in ORIGINS and leads_to not in copies:
             continue
         payload = dict(event.payload) | {"copied_from": event.id}
         if "step" in payload:
             payload["step"] = new_events[payload["step"]]
+        if leads_to is not None:
+            payload["to"] = copies[leads_to]
         new_events[event.id] = add_event(
             session,
             NewEvent(

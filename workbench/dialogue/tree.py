@@ -156,7 +156,7 @@ def _tree_node(
 
 
 def _source(question: Question, origin: EventRow | None) -> str:
-    if origin is None or origin.kind == "import":
+    if origin is None or origin.kind == "import" or origin.payload.get("imported"):
         return question.source
     is_proposed = origin.kind in ("pick", "park") and not origin.payload.get("is_edited")
     return "model" if is_proposed else "human"
