@@ -82,7 +82,8 @@ class _Next:
             dialogue = get_dialogue(session, dialogue_id)
             self._registry = load_registry(settings, session)
             self._by = By(rater_id=ensure_rater(session, wishes.rater))
-        self._model = parse_settings(dialogue.settings).model
+        model = parse_settings(dialogue.settings).model
+        look_for_models(settings, database, [model], say)
 
     def run(self) -> dict[str, Any]:
         self._wait()
@@ -183,7 +184,7 @@ class _Next:
         return view
 
     def _follow(self, job_id: int) -> Mapping[str, Any]:
-        return follow(self._settings, self._database, self._id, job_id, self._model)
+        return follow(self._settings, self._database, self._id, job_id)
 
     def _wait(self) -> None:
         """See steps to their end that an earlier command or the page left."""
@@ -231,10 +232,9 @@ class _Next:
 
 
 def follow(
-    settings: Settings, database: Database, dialogue_id: int, job_id: int, model: str
+    settings: Settings, database: Database, dialogue_id: int, job_id: int
 ) -> Mapping[str, Any]:
     """See a job of a dialogue to its end, lay out what it brought, and return its result."""
-    look_for_models(settings, database, [model], say)
     try:
         with open_progress() as progress:
             job = run_job(
@@ -261,7 +261,7 @@ def run_synopsis(settings: Settings, database: Database, dialogue_id: int, rater
     look_for_models(settings, database, [model], say)
     with database.write() as session:
         step = write_synopsis(session, registry, dialogue_id, by)
-    follow(settings, database, dialogue_id, step.job_id, model)
+    follow(settings, database, dialogue_id, step.job_id)
 
 
 def run_replay(
@@ -279,7 +279,7 @@ def run_replay(
     look_for_models(settings, database, [model], say)
     with database.write() as session:
         step = start_replay(session, registry, dialogue_id, changes, variants=answers)
-    follow(settings, database, dialogue_id, step.job_id, model)
+    follow(settings, database, dialogue_id, step.job_id)
     with database.read() as session:
         return read_replay(session, dialogue_id, step.sweep_id)
 
