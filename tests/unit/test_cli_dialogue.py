@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from db.database import Database
 from db.errors import Q2QError, UsageError
-from tests.fakes.server import FakeServer
+from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import THEME, asking
 from workbench.cli.main import app
 
@@ -119,8 +119,8 @@ def test_what_cannot_be_is_one_sentence(theme: str, fake_server: FakeServer) -> 
         with pytest.raises(UsageError, match=sentence):
             CliRunner().invoke(app, ["dialogue", *words], catch_exceptions=False)
     assert len(told("next", "1")["answers"]) == 3
-    fake_server.default = "too_long"
+    fake_server.text = fake_text
     with pytest.raises(Q2QError, match="Nothing came"):
-        CliRunner().invoke(app, ["dialogue", "next", "1", "--more"], catch_exceptions=False)
-    fake_server.default = "ok"
-    assert len(told("next", "1", "--more")["answers"]) > 3
+        CliRunner().invoke(app, ["dialogue", "next", "1", "--answer", "A"], catch_exceptions=False)
+    fake_server.text = asking
+    assert told("next", "1")["step"] == "pick"

@@ -154,6 +154,9 @@ def test_nothing_happens_in_a_paused_session(lab: Lab) -> None:
 def test_what_cannot_be_is_refused_in_a_sentence(lab: Lab) -> None:
     view = chosen(lab).ask("gap")
     here, event = lab.here, view.candidates[0].event_id
+    asked = view.question.text
+    with lab.database.write() as session:
+        new = decisions.write(session, lab.id, here, "And then?", lab.by)
     for match, refused in (
         ("Choose an answer first", lambda s: ask(s, lab.registry, lab.id, new, lab.by)),
         ("not one of this question", lambda s: decisions.choose(s, lab.id, new, 1, lab.by)),
@@ -166,8 +169,5 @@ def test_what_cannot_be_is_refused_in_a_sentence(lab: Lab) -> None:
         ("variants", lambda s: set_settings(s, lab.id, {"variants": 0}, lab.by)),
         ("no question with the number", lambda s: decisions.go_to(s, lab.id, 999, lab.by)),
     ):
-        asked = view.question.text
-        with lab.database.write() as session:
-            new = decisions.write(session, lab.id, here, "And then?", lab.by)
         with pytest.raises(UsageError, match=match), lab.database.write() as session:
             refused(session)
