@@ -5,7 +5,7 @@ Only complete items count: the last string of a cut list is left out.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,9 @@ def read_json_object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def write_questions(questions: list[str]) -> str:
+def write_questions(questions: Sequence[str]) -> str:
     """Return ``questions`` as a model is to write them."""
-    return json.dumps(questions, ensure_ascii=False)
+    return json.dumps(list(questions), ensure_ascii=False)
 
 
 def _skip(text: str, place: int) -> int:

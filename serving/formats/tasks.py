@@ -23,6 +23,9 @@ Task = Literal[
 questions that an answer leads to; ``synopsis``: what is known and what is open; ``translate``: a
 text in another language; ``judge``: which of two answers is better for an audience."""
 
+DIALOGUE_TASKS: tuple[Task, ...] = ("ask", "synopsis", "translate", "judge")
+"""Tasks that have formats of their own."""
+
 FieldName = Literal[
     "system",
     "question",

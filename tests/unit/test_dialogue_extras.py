@@ -1,4 +1,4 @@
-"""Synopsis, translation, for and against, replay: what models write beside answers and questions."""
+"""Synopsis, translation, for and against: what models write beside answers and questions."""
 
 import json
 

@@ -88,13 +88,16 @@ def sheet(path: Path, rows: list[list[object]]) -> Path:
 def test_a_spreadsheet_of_earlier_sessions_comes_in_as_trees(
     database: Database, tmp_path: Path
 ) -> None:
+    none: list[object] = [None] * 10
     rows: list[list[object]] = [
-        ["Quiet streets", 1, "Why loud?", "Cars.", "too short"]
-        + ["Which cars?", "When?", "Where?", None, None]
-        + [1, 0, "x", None, None],
-        ["Quiet streets", 2, "Which cars?", "Old ones.", None] + [None] * 10,
-        ["静かな町", 1, "なぜうるさいのですか。", "車が多いからです。", None] + [None] * 10,
-        ["Quiet streets", 3, "Where?", None, None] + [None] * 10,
+        [
+            *("Quiet streets", 1, "Why loud?", "Cars.", "too short"),
+            *("Which cars?", "When?", "Where?", None, None),
+            *(1, 0, "x", None, None),
+        ],
+        ["Quiet streets", 2, "Which cars?", "Old ones.", None, *none],
+        ["静かな町", 1, "なぜうるさいのですか。", "車が多いからです。", None, *none],
+        ["Quiet streets", 3, "Where?", None, None, *none],
     ]
     path = sheet(tmp_path / "old.xlsx", rows)
     with database.write() as session:
@@ -130,10 +133,11 @@ def test_a_spreadsheet_of_earlier_sessions_comes_in_as_trees(
 def test_a_wrong_spreadsheet_is_refused_whole_with_every_row_named(
     database: Database, tmp_path: Path
 ) -> None:
+    none: list[object] = [""] * 10
     rows: list[list[object]] = [
-        ["A", "one", "Why?", "", ""] + [""] * 10,
-        ["A", 2, "", "An answer without a question", ""] + [""] * 10,
-        ["A", 3, "How?", "", ""] + [""] * 10,
+        ["A", "one", "Why?", "", "", *none],
+        ["A", 2, "", "An answer without a question", "", *none],
+        ["A", 3, "How?", "", "", *none],
     ]
     path = sheet(tmp_path / "wrong.xlsx", rows)
     with pytest.raises(UsageError) as refused, database.write() as session:

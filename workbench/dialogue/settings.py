@@ -11,10 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from db.errors import UsageError
 from db.tables import MOVES
 from serving.engines.sampling import SamplingParameters
+from serving.formats.library import ASKING
 from serving.formats.registry import Registry, StoredFormat
-
-ASK_FORMATS = {"chat": "dialogue", "tagged": "dialogue-tagged"}
-"""Kind of the format that answers are written in → the built-in format that asks."""
 
 
 def _move(name: str) -> str:
@@ -92,8 +90,7 @@ def ask_format(settings: DialogueSettings, registry: Registry) -> StoredFormat:
     """Return the format that questions are asked for in."""
     if settings.ask_format is not None:
         return registry.format(settings.ask_format)
-    kind = registry.format(settings.prompt_format).definition.kind
-    return registry.format(ASK_FORMATS[kind])
+    return registry.format(ASKING[registry.format(settings.prompt_format).definition.kind])
 
 
 @cache
