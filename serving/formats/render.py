@@ -76,7 +76,7 @@ def render_many(
 ) -> list[RenderedPrompt]:
     """Return the prompt of ``task`` for each of ``fields``; faster than one by one."""
     templates = task_templates(form, task)
-    stop, schema = templates.stop, templates.canonical_schema
+    stop, schema = templates.stop, templates.json_schema
     prompts = [_safe_segments(form, task, values, tokenizer) for values in fields]
     if tokenizer is None:
         texts = ["".join(segment.text for segment in segments) for segments in prompts]

@@ -69,7 +69,7 @@ def test_a_scripted_session_of_two_turns_a_fork_and_its_reports(theme: str, tmp_
         CliRunner().invoke(app, ["dialogue", "next", "2"], catch_exceptions=False)
     assert told("resume", "2")["state"] == "open"
     for kind in ("md", "html", "json"):
-        target = tmp_path / f"town.{kind}"
+        target = tmp_path / f"town.{kind}"  # town.html, and so on
         q2q("export", "1", "--format", kind, "--to", str(target))
         text = target.read_text("utf-8")
         assert "nobody doubted it yet" in text

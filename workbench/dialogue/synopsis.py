@@ -12,7 +12,6 @@ from db.errors import UsageError
 from db.plain_text import plain
 from db.questions import get_questions
 from db.tables import Answer
-from serving.engines.sampling import SamplingParameters
 from serving.formats.lists import read_json_list
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
@@ -23,7 +22,8 @@ from workbench.dialogue.themes import in_words, language_name
 from workbench.dialogue.turn import By, Step, at, none_under_way, open_dialogue, start_step
 
 LineKind = Literal["known", "open"]
-SAMPLING = SamplingParameters(temperature=0.3, max_tokens=600)
+TEMPERATURE = 0.3
+"""Lower than for questions: a synopsis says what was said."""
 MOST_ANSWER, MOST_TEXT = 500, 5_000
 """Characters of one answer, and of all questions and answers, that the model reads."""
 MOST_LINE = 500
@@ -73,7 +73,7 @@ def write_synopsis(session: Session, registry: Registry, dialogue_id: int, by: B
             "language": language_name(dialogue.theme.language),
         },
         format_id=ask_format(settings, registry).id,
-        sampling=SAMPLING,
+        sampling=settings.ask_sampling.model_copy(update={"temperature": TEMPERATURE}),
         replicates=1 + _earlier(session, dialogue_id),
     )
     name = f"dialogue {dialogue_id}: synopsis"
