@@ -22,9 +22,9 @@ Embed = Callable[[Sequence[str]], Array]
 """Return one vector a text, shape (texts, dimensions), each of length 1."""
 Towards = Literal["goal", "opposing", "both"]
 
-REPEAT_FROM: Final = 0.62
+REPEAT_FROM: Final = 0.85
 """Similarity of a repeat, chosen on one half of ``examples/novelty/pairs.yaml``."""
-TERMS_SHARE: Final = 0.7
+TERMS_SHARE: Final = 0.9
 """Of the terms in the similarity; the runs of letters have the rest."""
 PRIOR_QUESTIONS: Final = 20
 """Questions that are added in thought, so that few questions do not make every word rare."""

@@ -27,8 +27,9 @@ LONGEST_PHRASE: Final = 5
 """Words."""
 FRAME_WEIGHT: Final = 0.6
 SIDE_WEIGHT: Final = 0.8
-PAIR_WEIGHT: Final = 0.7
-"""Of a pair of neighbouring characters, of which a word has one less than it has characters."""
+SIGN_WEIGHT: Final = 0.5
+PAIR_WEIGHT: Final = 0.3
+"""Of a Chinese character and of a pair of neighbours; words of a theme mostly have two."""
 
 _HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
@@ -37,9 +38,9 @@ _CJK: Final = re.compile(f"[{_HAN}{_KATAKANA}{_HIRAGANA}\uac00-\ud7af]")
 _KANA: Final = re.compile(f"[{_HIRAGANA}{_KATAKANA}]")
 _RUN: Final = re.compile(f"([{_HAN}]+)|([{_KATAKANA}]+)|([{_HIRAGANA}]+)|([^\\W_]+)")
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*[年月日歳回割倍岁次天周%]?")
 _COUNTED: Final = re.compile(
-    "[一二三四五六七八九十百千万]+(?=[つ個人年月日歳本回割倍点个种位岁次天周])"
+    "[一二三四五六七八九十百千万]+[つ個人年月日歳本回割倍点个种位岁次天周]"
 )
 _SPELT: Final = {
     word: str(n)
@@ -143,7 +144,9 @@ def _run_terms(part: str) -> Iterator[tuple[str, float, frozenset[_Mark]]]:
     none: frozenset[_Mark] = frozenset()
     for han, katakana, hiragana, word in _RUN.findall(part):
         if han:
-            for pair in [han] if len(han) == 1 else _pairs(han):
+            for sign in han:
+                yield sign, SIGN_WEIGHT, none
+            for pair in _pairs(han):
                 yield pair, PAIR_WEIGHT, none
         elif katakana:
             yield katakana, 1.0, none
@@ -151,7 +154,7 @@ def _run_terms(part: str) -> Iterator[tuple[str, float, frozenset[_Mark]]]:
             yield stem(word), 1.0, none
         elif len(hiragana) > 2:
             for pair in _pairs(hiragana):
-                yield pair, PAIR_WEIGHT / 2, none
+                yield pair, PAIR_WEIGHT, none
 
 
 def stem(word: str) -> str:
