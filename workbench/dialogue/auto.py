@@ -16,8 +16,9 @@ from db.jobs import INTERACTIVE_PRIORITY, active_jobs, enqueue
 from serving.formats.registry import Registry
 from workbench.dialogue.cards import NodeView, node_view
 from workbench.dialogue.decisions import choose, current_node_id, pick
+from workbench.dialogue.ending import end_step
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.showing import show_step
+from workbench.dialogue.showing import ENDS
 from workbench.dialogue.turn import By, Step, answer, ask, open_dialogue, open_steps
 
 MOST_TURNS = 20
@@ -186,10 +187,13 @@ class _Runner:
 
     async def _finish(self, event_id: int, sweep_id: int) -> None:
         await self.run_sweep(sweep_id)
-        with self.database.write() as session:
-            for event in open_steps(read_events(session, self.wanted.dialogue_id)):
-                if event.id == event_id:
-                    show_step(session, event)
+        with self.database.read() as session:
+            events = open_steps(read_events(session, self.wanted.dialogue_id))
+            step = next((event for event in events if event.id == event_id), None)
+            ending = ENDS[step.kind](session, step) if step else None
+        if step is not None and ending is not None:
+            with self.database.write() as session:
+                end_step(session, step, ending)
 
     def _view(self) -> NodeView:
         with self.database.read() as session:

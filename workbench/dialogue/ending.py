@@ -1,6 +1,6 @@
 """How a step ends: what it wrote, what went wrong, and the event that tells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,17 @@ class Written:
     """The engine ended it at the limit of tokens."""
     prompt: str
     model_version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a step brought, before it is stored."""
+
+    kind: str
+    """Of the event that tells."""
+    payload: Mapping[str, Any]
+    also: Callable[[Session], None] | None = None
+    """What else is stored with the event."""
 
 
 def written(session: Session, step: EventRow) -> list[Written]:
@@ -74,17 +85,19 @@ def engine_problems(session: Session, step: EventRow) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def end_step(session: Session, step: EventRow, kind: str, payload: Mapping[str, Any]) -> int:
+def end_step(session: Session, step: EventRow, ending: Ending) -> int:
     """Add the event that tells what a step brought; return its id."""
+    if ending.also is not None:
+        ending.also(session)
     return add_event(
         session,
         NewEvent(
             session_id=step.session_id,
-            kind=kind,
+            kind=ending.kind,
             node_id=step.node_id,
             question_id=step.question_id,
             variant_id=step.variant_id,
-            payload={**payload, "step": step.id},
+            payload={**ending.payload, "step": step.id},
             automatic=step.automatic,
         ),
     )

@@ -1,4 +1,4 @@
-"""Laying out what a step brought: cards of answers, candidates for the next question.
+"""What a step brought, laid out: cards of answers, candidates for the next question.
 
 A step ends with what there is: what failed, was cut or could not be read is told by problems, in
 words, and everything that arrived is there.
@@ -13,13 +13,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, get_dialogue, read_events
+from db.settings import settings as settings_of_home
 from db.tables import Answer, SweepGeneration
 from db.text_rows import read_texts
 from serving.formats.lists import read_questions
 from workbench.analysis.diversity import best_set, likeness
 from workbench.dialogue.asked import earlier_questions
-from workbench.dialogue.ending import end_step, engine_problems, written
-from workbench.dialogue.novelty import Novelty, assess
+from workbench.dialogue.embedding import Guard
+from workbench.dialogue.ending import Ending, engine_problems, written
+from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
 
 BAD_FLAGS = ("unparsed", "cut_off", "repetition", "answer_leak")
@@ -28,8 +30,8 @@ MOST_BESIDE = 3
 """Cards that stay beside the answer to an edited reasoning."""
 
 
-def show_answers(session: Session, step: EventRow) -> int:
-    """Lay out the answers of a step: the most different ones, the others folded."""
+def show_answers(session: Session, step: EventRow) -> Ending:
+    """Return the answers of a step: the most different ones, the others folded."""
     settings = parse_settings(get_dialogue(session, step.session_id).settings)
     answer_ids = session.scalars(
         select(Answer.id)
@@ -49,9 +51,7 @@ def show_answers(session: Session, step: EventRow) -> int:
     shown = _most_different(session, new, settings.shown_answers)
     if step.variant_id is not None and before:
         shown += _shown_last(before)
-    return end_step(
-        session,
-        step,
+    return Ending(
         "answers_shown",
         {
             "shown": shown,
@@ -81,16 +81,17 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
     return shown
 
 
-def show_questions(session: Session, step: EventRow) -> int:
-    """Lay out the questions of a step: some of each move; repeats and the rest are folded."""
+def show_questions(session: Session, step: EventRow) -> Ending:
+    """Return the questions of a step: some of each move; repeats and the rest are folded."""
     dialogue = get_dialogue(session, step.session_id)
     settings = parse_settings(dialogue.settings)
     proposed, problems = _proposed(session, step)
     earlier = earlier_questions(session, step.session_id)
     texts = [one["text"] for one in proposed]
-    assessed = assess(
-        texts, [one.text for one in earlier], dialogue.theme.goal, dialogue.theme.opposing_goal
-    )
+    guard = Guard(settings_of_home())
+    goals = (dialogue.theme.goal, dialogue.theme.opposing_goal)
+    assessed = guard.assess(texts, [one.text for one in earlier], *goals)
+    problems += [guard.problem] if guard.problem else []
     for candidate, novelty in zip(proposed, assessed, strict=True):
         nearest = None if novelty.nearest is None else earlier[novelty.nearest]
         candidate |= {
@@ -108,9 +109,7 @@ def show_questions(session: Session, step: EventRow) -> int:
         problems.append("No question came that could be read.")
     elif not shown:
         problems.append("Every proposed question was asked before.")
-    return end_step(
-        session,
-        step,
+    return Ending(
         "questions_shown",
         {
             "answer_id": step.payload["answer_id"],

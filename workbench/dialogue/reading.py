@@ -10,7 +10,7 @@ from serving.engines.sampling import SamplingParameters
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
-from workbench.dialogue.ending import end_step, engine_problems, written
+from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.themes import language_name
 from workbench.dialogue.turn import By, Step, at, start_step
@@ -70,17 +70,15 @@ def translations(session: Session, dialogue_id: int, language: str) -> dict[str,
     }
 
 
-def show_translation(session: Session, step: EventRow) -> int:
-    """Keep what a step translated, in its event alone."""
+def show_translation(session: Session, step: EventRow) -> Ending:
+    """Return what a step translated, to be kept in its event alone."""
     texts = written(session, step)
     problems = engine_problems(session, step)
     if not texts:
         problems.append("No translation came.")
     elif texts[-1].is_cut:
         problems.append("The translation was cut off.")
-    return end_step(
-        session,
-        step,
+    return Ending(
         "translated",
         {
             "ref": step.payload["ref"],

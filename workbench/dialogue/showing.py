@@ -9,6 +9,7 @@ from db.database import Database
 from db.dialogues import EventRow, get_dialogue, read_events
 from db.jobs import get_job, request_cancel
 from db.tables import utc_now
+from workbench.dialogue.ending import Ending, end_step
 from workbench.dialogue.laying_out import show_answers, show_questions
 from workbench.dialogue.reading import show_translation
 from workbench.dialogue.settings import parse_settings
@@ -16,14 +17,14 @@ from workbench.dialogue.sides import show_verdict
 from workbench.dialogue.synopsis import show_synopsis
 from workbench.dialogue.turn import open_steps
 
-ENDS: Mapping[str, Callable[[Session, EventRow], int]] = {
+ENDS: Mapping[str, Callable[[Session, EventRow], Ending]] = {
     "answer": show_answers,
     "ask": show_questions,
     "synopsis": show_synopsis,
     "translate": show_translation,
     "judge": show_verdict,
 }
-"""Kind of the event that began a step → what lays out its end."""
+"""Kind of the event that began a step → what tells its end."""
 
 
 def collect(database: Database, dialogue_id: int) -> bool:
@@ -36,21 +37,18 @@ def collect(database: Database, dialogue_id: int) -> bool:
         steps = open_steps(read_events(session, dialogue_id))
         ready = [event for event in steps if _has_ended(session, event)]
         late = [event for event in steps if event not in ready and _is_late(session, event)]
+        # Comparing with an embedder takes a request: no lock is held meanwhile.
+        endings = {event.id: ENDS[event.kind](session, event) for event in ready}
     if not ready and not late:
         return False
     with database.write() as session:
         for event in late:
             request_cancel(session, event.payload["job_id"])
         still = {event.id for event in open_steps(read_events(session, dialogue_id))}
-        ready = [event for event in ready if event.id in still]
         for event in ready:
-            show_step(session, event)
+            if event.id in still:
+                end_step(session, event, endings[event.id])
     return bool(ready)
-
-
-def show_step(session: Session, step: EventRow) -> int:
-    """Lay out what a step brought so far, as its end; return the event's id."""
-    return ENDS[step.kind](session, step)
 
 
 def stop(session: Session, dialogue_id: int) -> int:

@@ -20,7 +20,7 @@ from serving.formats.lists import read_json_object
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
-from workbench.dialogue.ending import end_step, engine_problems, written
+from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.turn import By, Step, answer_from, at, start_step
 from workbench.rating.editing import save_reasoning
@@ -97,8 +97,8 @@ def judge(
     return steps[0], steps[1]
 
 
-def show_verdict(session: Session, step: EventRow) -> int:
-    """Store what the judge said of one order as a model's rating."""
+def show_verdict(session: Session, step: EventRow) -> Ending:
+    """Return what the judge said of one order, to be stored as a model's rating."""
     texts = written(session, step)
     problems = engine_problems(session, step)
     verdict = read_json_object(texts[-1].text) if texts else None
@@ -106,12 +106,13 @@ def show_verdict(session: Session, step: EventRow) -> int:
     why = str(verdict.get("why") or "") if verdict else ""
     if outcome is None:
         problems.append("The judge gave no verdict that could be read.")
-    else:
-        rater_id = _rater(session, step, texts[-1].model_version_id)
-        _rate(session, step, rater_id, outcome, why)
-    return end_step(
-        session,
-        step,
+
+    def rate(session: Session) -> None:
+        if outcome is not None:
+            rater_id = _rater(session, step, texts[-1].model_version_id)
+            _rate(session, step, rater_id, outcome, why)
+
+    return Ending(
         "verdict",
         {
             "a": step.payload["a"],
@@ -121,6 +122,7 @@ def show_verdict(session: Session, step: EventRow) -> int:
             "why": why,
             "problems": problems,
         },
+        also=rate,
     )
 
 

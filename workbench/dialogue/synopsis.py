@@ -16,7 +16,7 @@ from serving.formats.lists import read_json_list
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
-from workbench.dialogue.ending import end_step, engine_problems, written
+from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.themes import in_words, language_name
 from workbench.dialogue.turn import By, Step, at, none_under_way, open_dialogue, start_step
@@ -128,8 +128,8 @@ def read_synopsis(session: Session, dialogue_id: int) -> Synopsis | None:
     )
 
 
-def show_synopsis(session: Session, step: EventRow) -> int:
-    """Lay out what a step wrote as lines."""
+def show_synopsis(session: Session, step: EventRow) -> Ending:
+    """Return what a step wrote as lines."""
     nodes = {node.position + 1: node.id for node in read_nodes(session, step.session_id)}
     problems = engine_problems(session, step)
     texts = written(session, step)
@@ -140,7 +140,7 @@ def show_synopsis(session: Session, step: EventRow) -> int:
         if found is None or found.problem or not lines:
             reason = found.problem if found and found.problem else "there are no lines in it"
             problems.append(f"The synopsis could not be read in full: {reason}.")
-    return end_step(session, step, "synopsis_written", {"lines": lines, "problems": problems})
+    return Ending("synopsis_written", {"lines": lines, "problems": problems})
 
 
 def _line(item: object, nodes: Mapping[int, int]) -> dict[str, Any] | None:
