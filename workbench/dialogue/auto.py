@@ -12,17 +12,25 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.dialogues import NewEvent, add_event, read_events
 from db.errors import Q2QError, UsageError
-from db.jobs import INTERACTIVE_PRIORITY, active_jobs, enqueue
+from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from serving.formats.registry import Registry
 from workbench.dialogue.cards import NodeView, node_view
 from workbench.dialogue.decisions import choose, current_node_id, pick
 from workbench.dialogue.ending import end_step
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.showing import ENDS
-from workbench.dialogue.turn import By, Step, answer, ask, open_dialogue, open_steps
+from workbench.dialogue.turn import (
+    TURNS_JOB,
+    By,
+    Step,
+    answer,
+    ask,
+    open_dialogue,
+    open_steps,
+    running_turns,
+)
 
 MOST_TURNS = 20
-JOB = "dialogue"
 
 RunSweep = Callable[[int], Awaitable[None]]
 """Brings the sweep of a step to its end."""
@@ -64,7 +72,7 @@ def queue_turns(
         )
     dialogue = open_dialogue(session, dialogue_id)
     parse_settings({**dialogue.settings, **({"moves": list(moves)} if moves else {})})
-    if open_steps(read_events(session, dialogue_id)) or _runs(session, dialogue_id):
+    if open_steps(read_events(session, dialogue_id)) or running_turns(session, dialogue_id):
         raise UsageError("The model is at it already; wait for it, or stop it.")
     payload = {
         "dialogue_id": dialogue_id,
@@ -72,7 +80,7 @@ def queue_turns(
         "rater_id": by.rater_id,
         "moves": list(moves),
     }
-    job_id = enqueue(session, JOB, payload=payload, priority=INTERACTIVE_PRIORITY)
+    job_id = enqueue(session, TURNS_JOB, payload=payload, priority=INTERACTIVE_PRIORITY)
     asked = NewEvent(
         session_id=dialogue_id,
         kind="turns",
@@ -82,11 +90,6 @@ def queue_turns(
     )
     add_event(session, asked)
     return job_id
-
-
-def _runs(session: Session, dialogue_id: int) -> bool:
-    jobs = active_jobs(session, kind=JOB)
-    return any(job.payload["dialogue_id"] == dialogue_id for job in jobs)
 
 
 async def run_turns(

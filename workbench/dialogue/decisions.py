@@ -11,23 +11,17 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import (
     EventRow,
-    NewEvent,
     NodeRow,
-    add_event,
-    add_node,
     change_node,
-    get_node,
     read_events,
 )
 from db.errors import UsageError
 from db.plain_text import plain
 from db.questions import NewQuestion, add_child, get_question, tag_questions
 from db.tables import MOVES, Answer
-from workbench.dialogue.turn import By, open_dialogue
+from workbench.dialogue.deciding import author_of, decide, hang_under, node_of, one_line
+from workbench.dialogue.turn import By
 from workbench.rating.editing import save_reasoning
-
-MOST_LINE = 500
-"""Characters of a reason, and of the source of a fact."""
 
 
 def choose(
@@ -44,7 +38,7 @@ def choose(
     Raises:
         UsageError: The answer belongs to another question.
     """
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     answer = session.get(Answer, answer_id)
     shown = read_events(session, dialogue_id, node_id=node_id, kinds=("answers_shown",))
     laid_out = [one for event in shown for key in ("shown", "folded") for one in event.payload[key]]
@@ -56,7 +50,7 @@ def choose(
         for event in reversed(shown)
         if answer_id in event.payload["shown"] + event.payload["folded"]
     )
-    return _decide(
+    return decide(
         session,
         node,
         "choose",
@@ -74,9 +68,9 @@ def write_hint(session: Session, dialogue_id: int, node_id: int, text: str, by: 
     Raises:
         UsageError: It is empty, or nobody wrote it.
     """
-    node = _node(session, dialogue_id, node_id)
-    variant_id = save_reasoning(session, node.question_id, text, _author(by))
-    _decide(session, node, "hint", by, {}, variant_id=variant_id)
+    node = node_of(session, dialogue_id, node_id)
+    variant_id = save_reasoning(session, node.question_id, text, author_of(by))
+    decide(session, node, "hint", by, {}, variant_id=variant_id)
     return variant_id
 
 
@@ -88,9 +82,9 @@ def edit_reasoning(
     Raises:
         UsageError: Nothing was changed, or it belongs to another question.
     """
-    node = _node(session, dialogue_id, node_id)
-    new_id = save_reasoning(session, node.question_id, text, _author(by), parent_ids=[variant_id])
-    _decide(session, node, "edit", by, {"from": variant_id}, variant_id=new_id)
+    node = node_of(session, dialogue_id, node_id)
+    new_id = save_reasoning(session, node.question_id, text, author_of(by), parent_ids=[variant_id])
+    decide(session, node, "edit", by, {"from": variant_id}, variant_id=new_id)
     return new_id
 
 
@@ -105,8 +99,8 @@ def add_fact(
     Raises:
         UsageError: The fact is empty.
     """
-    node = _node(session, dialogue_id, node_id)
-    fact, where = plain(text)[0], _line(source, "source")
+    node = node_of(session, dialogue_id, node_id)
+    fact, where = plain(text)[0], one_line(source, "source")
     if not fact:
         raise UsageError("The fact is empty; paste at least one word.")
     old = get_question(session, node.question_id)
@@ -117,7 +111,7 @@ def add_fact(
     )
     question_id, _ = add_child(session, old.id, new, "fact")
     change_node(session, node_id, question_id=question_id)
-    _decide(
+    decide(
         session,
         node,
         "fact",
@@ -130,21 +124,21 @@ def add_fact(
 
 def note(session: Session, dialogue_id: int, node_id: int, text: str, by: By) -> int:
     """Put a note on a node; return the event's id."""
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     words = plain(text)[0]
     if not words:
         raise UsageError("The note is empty.")
-    return _decide(session, node, "note", by, {"text": words})
+    return decide(session, node, "note", by, {"text": words})
 
 
 def tag(session: Session, dialogue_id: int, node_id: int, tags: Sequence[str], by: By) -> int:
     """Put tags on the node's question; return the event's id."""
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     names = [name for one in tags if (name := plain(one)[0])]
     if not names:
         raise UsageError("Name at least one tag.")
     tag_questions(session, [node.question_id], names)
-    return _decide(session, node, "tag", by, {"tags": names})
+    return decide(session, node, "tag", by, {"tags": names})
 
 
 def pick(
@@ -173,11 +167,11 @@ def pick(
     Raises:
         UsageError: There is no such candidate, or the text is empty.
     """
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
     words = candidate["text"] if text is None else plain(text)[0]
     is_edited = words != candidate["text"]
-    child_id, question_id = _child(
+    child_id, question_id = hang_under(
         session, node, words, candidate["move"], source="human" if is_edited else "model"
     )
     payload = {
@@ -188,7 +182,7 @@ def pick(
         "is_edited": is_edited,
         "to": child_id,
     }
-    _decide(session, node, "pick", by, payload, reason=reason, question_id=question_id)
+    decide(session, node, "pick", by, payload, reason=reason, question_id=question_id)
     return child_id
 
 
@@ -207,12 +201,12 @@ def write(
     Raises:
         UsageError: The text is empty, or the move is not known.
     """
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     if move is not None and move not in MOVES:
         raise UsageError(f"There is no move {move!r}; known are {', '.join(MOVES)}.")
-    child_id, question_id = _child(session, node, plain(text)[0], move, source="human")
+    child_id, question_id = hang_under(session, node, plain(text)[0], move, source="human")
     payload = {"text": plain(text)[0], "move": move, "to": child_id}
-    _decide(session, node, "write", by, payload, reason=reason, question_id=question_id)
+    decide(session, node, "write", by, payload, reason=reason, question_id=question_id)
     return child_id
 
 
@@ -227,13 +221,13 @@ def park(
     reason: str | None = None,
 ) -> int:
     """Keep a proposed question for later as a node of the tree; return the node."""
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
-    child_id, question_id = _child(
+    child_id, question_id = hang_under(
         session, node, candidate["text"], candidate["move"], source="model", state="parked"
     )
     payload = {"event": event_id, "place": place, "move": candidate["move"], "node": child_id}
-    _decide(session, node, "park", by, payload, reason=reason, question_id=question_id)
+    decide(session, node, "park", by, payload, reason=reason, question_id=question_id)
     return child_id
 
 
@@ -248,7 +242,7 @@ def reject(
     reason: str | None = None,
 ) -> int:
     """Say that a proposed question is not worth asking; return the event's id."""
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
     payload = {
         "event": event_id,
@@ -256,7 +250,7 @@ def reject(
         "text": candidate["text"],
         "move": candidate["move"],
     }
-    return _decide(session, node, "reject", by, payload, reason=reason)
+    return decide(session, node, "reject", by, payload, reason=reason)
 
 
 def merge(
@@ -271,13 +265,13 @@ def merge(
     reason: str | None = None,
 ) -> int:
     """Say that proposed questions ask the same: ``keep`` stands for all; return the event's id."""
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     rest = [place for place in dict.fromkeys(others) if place != keep]
     if not rest:
         raise UsageError("Name at least two questions that ask the same.")
     for place in (keep, *rest):
         candidate_of(session, node, event_id, place)
-    return _decide(
+    return decide(
         session, node, "merge", by, {"event": event_id, "keep": keep, "others": rest}, reason=reason
     )
 
@@ -295,20 +289,20 @@ def set_node_state(
     kinds = {"parked": "park", "rejected": "reject", "open": "reopen"}
     if state not in kinds:
         raise UsageError(f"A question can be {', '.join(kinds)}, not {state!r}.")
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     was_answered = read_events(session, dialogue_id, node_id=node_id, kinds=("choose",))
     change_node(session, node_id, state="answered" if state == "open" and was_answered else state)
-    return _decide(session, node, kinds[state], by, {"node": node_id}, reason=reason)
+    return decide(session, node, kinds[state], by, {"node": node_id}, reason=reason)
 
 
 def go_to(
     session: Session, dialogue_id: int, node_id: int, by: By, *, reason: str | None = None
 ) -> int:
     """Go on from another node, e.g. back; a parked one is taken up again. Return the event's id."""
-    node = _node(session, dialogue_id, node_id)
+    node = node_of(session, dialogue_id, node_id)
     if node.state in ("parked", "rejected"):
         set_node_state(session, dialogue_id, node_id, "open", by)
-    return _decide(session, node, "goto", by, {"to": node_id}, reason=reason)
+    return decide(session, node, "goto", by, {"to": node_id}, reason=reason)
 
 
 def candidate_of(session: Session, node: NodeRow, event_id: int, place: int) -> Mapping[str, Any]:
@@ -330,69 +324,3 @@ def current_node_id(events: Sequence[EventRow]) -> int | None:
     return next(
         (int(event.payload["to"]) for event in reversed(events) if "to" in event.payload), None
     )
-
-
-def _node(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
-    open_dialogue(session, dialogue_id)
-    return get_node(session, dialogue_id, node_id)
-
-
-def _child(
-    session: Session,
-    node: NodeRow,
-    text: str,
-    move: str | None,
-    *,
-    source: str,
-    state: str = "open",
-) -> tuple[int, int]:
-    """Hang a question under ``node``, with the facts of the branch; return node and question."""
-    parent = get_question(session, node.question_id)
-    new = NewQuestion(
-        text=text,
-        context=parent.context,
-        role=parent.role,
-        language=parent.language,
-        source=source,
-    )
-    question_id, _ = add_child(session, parent.id, new, move)
-    if question_id == parent.id:
-        raise UsageError("This is the question that you are at; ask another one.")
-    return add_node(session, node.session_id, question_id, node.id, state=state), question_id
-
-
-def _decide(
-    session: Session,
-    node: NodeRow,
-    kind: str,
-    by: By,
-    payload: Mapping[str, Any],
-    *,
-    reason: str | None = None,
-    **refs: int | None,
-) -> int:
-    """Add the event; ``refs`` are answer_id, variant_id and question_id."""
-    new = NewEvent(
-        session_id=node.session_id,
-        kind=kind,
-        node_id=node.id,
-        payload=payload,
-        reason=_line(reason or "", "reason") or None,
-        rater_id=by.rater_id,
-        automatic=by.automatic,
-        **{"question_id": node.question_id, **refs},
-    )
-    return add_event(session, new)
-
-
-def _line(text: str, what: str) -> str:
-    line = " ".join(plain(text)[0].split())
-    if len(line) > MOST_LINE:
-        raise UsageError(f"The {what} has {len(line)} characters; {MOST_LINE} fit.")
-    return line
-
-
-def _author(by: By) -> int:
-    if by.rater_id is None:
-        raise UsageError("Say who writes it: a reasoning of a person has an author.")
-    return by.rater_id

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db.dialogues import (
+    DialogueRow,
     NewEvent,
     add_event,
     add_node,
@@ -19,7 +20,7 @@ from db.dialogues import (
 )
 from db.errors import UsageError
 from db.questions import NewQuestion, add_question
-from workbench.dialogue.settings import parse_settings
+from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.themes import ThemeFile, store_theme
 from workbench.dialogue.turn import By
 
@@ -95,7 +96,7 @@ def fork(
     """
     old = get_dialogue(session, dialogue_id)
     get_node(session, dialogue_id, node_id)
-    chosen = parse_settings({**old.settings, **(settings or {})})
+    chosen = _changed(old, settings or {})
     new_id = create_dialogue(
         session,
         old.theme.id,
@@ -129,6 +130,21 @@ def fork(
         ),
     )
     return new_id
+
+
+def _changed(dialogue: DialogueRow, changes: Mapping[str, Any]) -> DialogueSettings:
+    """Return the settings of a session with some changed.
+
+    Raises:
+        UsageError: One is wrong, or belongs to the questions that are there.
+    """
+    new = parse_settings({**dialogue.settings, **changes})
+    if new.role != parse_settings(dialogue.settings).role:
+        raise UsageError(
+            "The role belongs to the questions that are there: begin a new dialogue, or replay"
+            " this one in another role."
+        )
+    return new
 
 
 def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) -> dict[int, int]:
@@ -207,7 +223,7 @@ def set_settings(session: Session, dialogue_id: int, changes: Mapping[str, Any],
         UsageError: There is no such session, or a setting is wrong.
     """
     dialogue = get_dialogue(session, dialogue_id)
-    new = parse_settings({**dialogue.settings, **changes})
+    new = _changed(dialogue, changes)
     change_settings(session, dialogue_id, new.model_dump(mode="json"))
     add_event(
         session,

@@ -15,7 +15,7 @@ from workbench.dialogue.reading import show_translation
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.sides import show_verdict
 from workbench.dialogue.synopsis import show_synopsis
-from workbench.dialogue.turn import open_steps
+from workbench.dialogue.turn import open_steps, running_turns
 
 ENDS: Mapping[str, Callable[[Session, EventRow], Ending]] = {
     "answer": show_answers,
@@ -52,9 +52,11 @@ def collect(database: Database, dialogue_id: int) -> bool:
 
 
 def stop(session: Session, dialogue_id: int) -> int:
-    """Ask for the end of all steps under way; return how many. What has come is laid out."""
+    """Ask for the end of all that is under way; return how many jobs. What has come is laid out."""
     steps = open_steps(read_events(session, dialogue_id))
     jobs = {event.payload["job_id"] for event in steps}
+    turns = running_turns(session, dialogue_id)
+    jobs |= {turns.id} if turns else set()
     for job_id in jobs:
         if get_job(session, job_id).is_active:
             request_cancel(session, job_id)

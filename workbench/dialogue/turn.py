@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import (
@@ -23,7 +24,7 @@ from db.dialogues import (
 )
 from db.errors import UsageError
 from db.identity import json_hash
-from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from db.jobs import INTERACTIVE_PRIORITY, JobRow, active_jobs, enqueue
 from db.questions import get_question, get_questions
 from db.sweeps import set_state
 from db.tables import Answer, ReasoningVariant
@@ -40,6 +41,8 @@ from workbench.dialogue.settings import (
 )
 from workbench.dialogue.themes import in_words, language_name
 
+TURNS_JOB = "dialogue"
+"""Kind of the job that runs turns by themselves; see ``workbench.dialogue.auto``."""
 MOST_ASKED, MOST_CHARACTERS = 12, 1_500
 """Earlier questions that a prompt tells: the last so many, and so many characters of them."""
 
@@ -282,7 +285,9 @@ def _last_counts(session: Session, node: NodeRow) -> tuple[int, int] | None:
         for event in events
         if "variants" in event.payload and event.question_id == node.question_id
     ]
-    has_answers = session.query(Answer.id).filter_by(question_id=node.question_id).first()
+    has_answers = session.scalar(
+        select(Answer.id).where(Answer.question_id == node.question_id).limit(1)
+    )
     return told[-1] if told and has_answers else None
 
 
@@ -290,6 +295,12 @@ def open_steps(events: Sequence[EventRow]) -> list[EventRow]:
     """Return those of ``events`` that began a step whose end no other one tells."""
     ended = {event.payload["step"] for event in events if "step" in event.payload}
     return [event for event in events if "sweep_id" in event.payload and event.id not in ended]
+
+
+def running_turns(session: Session, dialogue_id: int) -> JobRow | None:
+    """Return the job that runs turns of a session by themselves; None where none does."""
+    jobs = active_jobs(session, kind=TURNS_JOB)
+    return next((job for job in jobs if job.payload["dialogue_id"] == dialogue_id), None)
 
 
 def none_under_way(
