@@ -1,6 +1,7 @@
 """What ``q2q dialogue`` does: one step after the other, as far as the given choices go."""
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ from workbench.dialogue.synopsis import write_synopsis
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask
 from workbench.worker.follow import run_job
 
+LOOK_EVERY_S = 2.0
 Start = Callable[[Session, Registry, int, int, By], Step]
 
 
@@ -235,13 +237,22 @@ def follow(
     settings: Settings, database: Database, dialogue_id: int, job_id: int
 ) -> Mapping[str, Any]:
     """See a job of a dialogue to its end, lay out what it brought, and return its result."""
+    looked = time.monotonic()
+
+    def on_progress(done: int, total: int | None, message: str) -> None:
+        nonlocal looked
+        progress.update(done, total, message)
+        if time.monotonic() - looked > LOOK_EVERY_S:
+            looked = time.monotonic()
+            collect(database, dialogue_id)  # also ends a step that is past its deadline
+
     try:
         with open_progress() as progress:
             job = run_job(
                 settings,
                 database,
                 job_id,
-                progress.update,
+                on_progress,
                 command="dialogue next",
                 keep_server=True,
             )
