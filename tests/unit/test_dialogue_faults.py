@@ -47,6 +47,19 @@ def test_malformed_lists_give_what_can_be_read(
     assert view.chosen is not None, "what was chosen stays"
 
 
+def test_lines_that_only_repeat_the_prompt_are_no_questions(lab: Lab) -> None:
+    asked = lab.view().question.text
+    echo = "Propose five next questions that this question and its answer lead to."
+    text = json.dumps([echo, asked, "Who sweeps the streets?"])
+    lab.server.text = lambda prompt, index, seed: text
+    view = lab.ask("gap")
+    assert {c.text: c.is_repeat for c in view.candidates} == {
+        asked: True,
+        "Who sweeps the streets?": False,
+    }
+    assert "gap: 1 lines only repeat the prompt." in view.problems
+
+
 def test_forty_candidates_that_are_all_the_same_are_one_and_its_repeats(lab: Lab) -> None:
     same = json.dumps(["Who sweeps the streets at night?"])
     lab.server.text = lambda prompt, index, seed: same

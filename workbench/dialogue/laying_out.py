@@ -130,6 +130,7 @@ def _proposed(session: Session, step: EventRow) -> tuple[list[dict[str, Any]], l
         )
         for candidate in event.payload["candidates"]
     }
+    asked = {one.text for one in earlier_questions(session, step.session_id)}
     proposed: list[dict[str, Any]] = []
     problems = engine_problems(session, step)
     for one in written(session, step):
@@ -139,8 +140,11 @@ def _proposed(session: Session, step: EventRow) -> tuple[list[dict[str, Any]], l
         read = read_questions(one.text, cut=one.is_cut)
         if read.problem is not None:
             problems.append(f"{move}: {read.problem}; {len(read.items)} questions could be read.")
+        own = [item for item in read.items if item in asked or item not in one.prompt]
+        if len(own) < len(read.items):
+            problems.append(f"{move}: {len(read.items) - len(own)} lines only repeat the prompt.")
         proposed += [
-            {"text": item, "move": move, "generation_id": one.generation_id} for item in read.items
+            {"text": item, "move": move, "generation_id": one.generation_id} for item in own
         ]
     return proposed, problems
 
