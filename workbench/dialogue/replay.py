@@ -14,9 +14,9 @@ from db.sweeps import get_sweep, set_state
 from db.tables import Answer, Generation, SweepGeneration
 from serving.formats.registry import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.spec import parse_spec
+from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.analysis.diversity import likeness
-from workbench.dialogue.settings import parse_settings
+from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import Step
 
@@ -81,25 +81,10 @@ def start_replay(
     dialogue = get_dialogue(session, dialogue_id)
     settings = parse_settings({**dialogue.settings, **changes})
     ids = list(dict.fromkeys(node.question_id for node in read_tree(session, dialogue_id).nodes))
-    mapping: dict[str, Any] = {
-        "name": f"dialogue {dialogue_id}: replay",
-        "questions": {"ids": ids},
-        "formats": [settings.prompt_format],
-        "models": [settings.model],
-        "modes": [settings.mode],
-        "reasoning_sampling": [settings.reasoning_sampling.model_dump()],
-        "answer_sampling": [settings.answer_sampling.model_dump()],
-    }
+    spec = _spec(settings, f"dialogue {dialogue_id}: replay", ids, variants)
     if "role" in changes:
-        mapping["roles"] = [settings.role]
-    mapping |= (
-        {"answers": variants}
-        if settings.mode == "vanilla"
-        else {"variants": variants, "answers": 1}
-    )
-    sweep_id = save_sweep(
-        session, plan_sweep(session, parse_spec(mapping), registry), purpose="replay"
-    )
+        spec = spec.model_copy(update={"roles": (settings.role,)})
+    sweep_id = save_sweep(session, plan_sweep(session, spec, registry), purpose="replay")
     set_state(session, sweep_id, "queued")
     job_id = enqueue(session, "sweep", sweep_id=sweep_id, priority=INTERACTIVE_PRIORITY)
     event_id = add_event(
@@ -115,6 +100,21 @@ def start_replay(
         ),
     )
     return Step(event_id=event_id, sweep_id=sweep_id, job_id=job_id)
+
+
+def _spec(settings: DialogueSettings, name: str, ids: list[int], variants: int) -> SweepSpec:
+    mapping: dict[str, Any] = {
+        "name": name,
+        "questions": {"ids": ids},
+        "formats": [settings.prompt_format],
+        "models": [settings.model],
+        "modes": [settings.mode],
+        "reasoning_sampling": [settings.reasoning_sampling.model_dump()],
+        "answer_sampling": [settings.answer_sampling.model_dump()],
+        "variants": variants,
+        "answers": variants if settings.mode == "vanilla" else 1,
+    }
+    return parse_spec(mapping)
 
 
 def replays(session: Session, dialogue_id: int) -> list[EventRow]:

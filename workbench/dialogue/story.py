@@ -101,34 +101,16 @@ def read_story(session: Session, dialogue_id: int) -> Story:
         session, "variant", [row.variant_id for row in answers.values() if row.variant_id]
     )
 
-    def told(answer_id: int) -> Told:
-        row = answers[answer_id]
-        return Told(answer=row, reasoning=reasonings.get(row.variant_id or 0))
-
+    told = {
+        one: Told(answer=row, reasoning=reasonings.get(row.variant_id or 0))
+        for one, row in answers.items()
+    }
+    texts = {node.id: node.question for node in tree.nodes}
     nodes = []
     for node in _branch_by_branch(tree):
-        own = by_node[node.id]
-        ids = [one for one in laid_out[node.id] if one in answers]
-        nodes.append(
-            StoryNode(
-                number=node.position + 1,
-                node=node,
-                chosen=told(node.answer_id) if node.answer_id in ids else None,
-                others=tuple(told(one) for one in ids if one != node.answer_id),
-                candidates=tuple(
-                    candidate
-                    for event in own
-                    if event.kind == "questions_shown"
-                    for candidate in candidates_of(event, own)
-                ),
-                facts=tuple(
-                    Fact(text=e.payload["text"], source=e.payload["source"], node_id=node.id)
-                    for e in own
-                    if e.kind == "fact"
-                ),
-                decisions=tuple(_decisions(own, tree)),
-            )
-        )
+        ids = [one for one in laid_out[node.id] if one in told]
+        decisions = tuple(_decisions(by_node[node.id], texts))
+        nodes.append(_story_node(node, by_node[node.id], [told[one] for one in ids], decisions))
     return Story(
         tree=tree,
         nodes=tuple(nodes),
@@ -136,6 +118,28 @@ def read_story(session: Session, dialogue_id: int) -> Story:
         people=tuple(dict.fromkeys(event.rater for event in events if event.rater)),
         began_at=tree.dialogue.created_at,
         ended_at=events[-1].created_at if events else tree.dialogue.created_at,
+    )
+
+
+def _story_node(
+    node: TreeNode,
+    events: Sequence[EventRow],
+    told: Sequence[Told],
+    decisions: tuple[Decision, ...],
+) -> StoryNode:
+    asked = [event for event in events if event.kind == "questions_shown"]
+    return StoryNode(
+        number=node.position + 1,
+        node=node,
+        chosen=next((one for one in told if one.answer.id == node.answer_id), None),
+        others=tuple(one for one in told if one.answer.id != node.answer_id),
+        candidates=tuple(one for event in asked for one in candidates_of(event, events)),
+        facts=tuple(
+            Fact(text=e.payload["text"], source=e.payload["source"], node_id=node.id)
+            for e in events
+            if e.kind == "fact"
+        ),
+        decisions=decisions,
     )
 
 
@@ -161,8 +165,7 @@ def _branch_by_branch(tree: Tree) -> list[TreeNode]:
     return ordered
 
 
-def _decisions(events: Sequence[EventRow], tree: Tree) -> list[Decision]:
-    texts = {node.id: node.question for node in tree.nodes}
+def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Decision]:
     return [
         Decision(
             kind=event.kind,
