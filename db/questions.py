@@ -172,6 +172,25 @@ def edit_question(session: Session, question_id: int, new: NewQuestion) -> tuple
     return _add(session, new, parent)
 
 
+def add_child(
+    session: Session, parent_id: int, new: NewQuestion, move: str | None
+) -> tuple[int, bool]:
+    """Store a question that follows from another one; whether it is held out is inherited.
+
+    A question that the store has already keeps its own origin, and gains what it lacks.
+
+    Returns:
+        Its id, and whether it is new.
+
+    Raises:
+        UsageError: There is no such parent, the text is empty, or a text cannot be stored.
+    """
+    parent = session.get(Question, parent_id)
+    if parent is None:
+        raise UsageError(f"There is no question q{parent_id}.")
+    return _add(session, _plain(new), parent, move)
+
+
 def change_details(session: Session, question_id: int, new: NewQuestion) -> None:
     """Set what does not belong to a question's identity: reference, category, language, tags."""
     question = session.get_one(Question, question_id)
@@ -233,7 +252,12 @@ def _plain(new: NewQuestion) -> NewQuestion:
     )
 
 
-def _add(session: Session, new: NewQuestion, parent: Question | None = None) -> tuple[int, bool]:
+def _add(
+    session: Session,
+    new: NewQuestion,
+    parent: Question | None = None,
+    move: str | None = "edit",
+) -> tuple[int, bool]:
     if not new.text.strip():
         raise UsageError("A question needs a text.")
     content_hash = question_hash(new.text, new.context, new.role)
@@ -258,7 +282,7 @@ def _add(session: Session, new: NewQuestion, parent: Question | None = None) -> 
     if parent is not None:
         question.parent_id = parent.id
         question.root_id = parent.root_id or parent.id
-        question.move = "edit"
+        question.move = move
         question.held_out = parent.held_out
     session.add(question)
     session.flush()

@@ -32,6 +32,25 @@ class ExternalServer(BaseModel):
     """Folder with the tokenizer of its model, where prompts are to be sent as token ids."""
 
 
+class Embedder(BaseModel):
+    """A server of text embeddings, for telling repeated questions by meaning, not by wording."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: HttpUrl
+    """Root of the OpenAI-compatible API, e.g. ``http://127.0.0.1:8001/v1``."""
+    model: str
+    """Its name for the model."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds its key; the key itself is never stored."""
+    repeat_from: float = Field(default=0.85, gt=0, le=1)
+    """Cosine from which two questions are the same: ``python -m benchmarks.novelty`` chooses it."""
+    catches_paraphrases: bool = False
+    """Whether it finds most repeats in other words; only then are branches called exhausted."""
+    timeout_s: float = Field(default=10, gt=0)
+    """Deadline of one request; a turn goes on by wording after it."""
+
+
 class Settings(BaseSettings):
     """Settings of one workbench. ``q2q doctor`` shows where each value comes from."""
 
@@ -69,6 +88,8 @@ class Settings(BaseSettings):
     """Deadline of one completion request."""
     servers: tuple[ExternalServer, ...] = ()
     """Model servers that run elsewhere."""
+    embedder: Embedder | None = None
+    """What compares the questions of dialogues; by wording alone without it."""
     formats_file: Path | None = None
     """YAML file with more prompt formats and roles; default ``formats.yaml`` in ``home``."""
 

@@ -91,7 +91,8 @@ class Generation(Base):
     """Hash of all that changes the result, the replicate included; see ``db.identity.slot_key``."""
     attempt: Mapped[int] = mapped_column(default=1)
     kind: Mapped[str]
-    """``reasoning`` (makes a variant), ``answer``, ``whole`` (both in one pass), ``questions``."""
+    """``reasoning`` (makes a variant), ``answer``, ``whole`` (both in one pass), or ``questions``:
+    what a dialogue has written beside these, of which no variant or answer is made."""
     ok: Mapped[bool]
     question_id: Mapped[int] = mapped_column(ForeignKey("question.id"), index=True)
     variant_id: Mapped[int | None] = mapped_column(

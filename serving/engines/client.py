@@ -4,6 +4,7 @@ It shares the machine's cores with the server, so it does little: one POST, one 
 """
 
 import asyncio
+import json
 import random
 import time
 from dataclasses import dataclass
@@ -185,6 +186,8 @@ def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str,
         payload["seed"] = seed
     if request.n_choices > 1 and can.return_token_ids:
         payload["return_token_ids"] = True
+    if request.json_schema is not None:
+        payload["structured_outputs"] = {"json": json.loads(request.json_schema)}
     if request.scores_prompt:
         payload["prompt_logprobs"] = 0  # those of the prompt's own tokens, no others beside them
     if request.priority and can.priority:

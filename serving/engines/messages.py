@@ -67,6 +67,8 @@ class CompletionRequest:
     request_id: str | None = None
     seed: int | None = None
     """Seed of this request; default is that of ``sampling``."""
+    json_schema: str | None = None
+    """JSON of the schema that completions must keep; only for servers of vLLM's kind."""
     scores_prompt: bool = False
     """Also ask how likely each token of the prompt is; only with servers that can, and with ids."""
 

@@ -1,8 +1,9 @@
 """What a role and a prompt format are; the rules that every definition must keep."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from db.identity import json_hash
 from serving.formats.tasks import REQUIRED, WRITTEN, Task
@@ -26,6 +27,14 @@ def _tag(text: str) -> str:
 
 Template = Annotated[str, Field(min_length=1), AfterValidator(_template)]
 Tag = Annotated[str, AfterValidator(_tag)]
+
+
+def _canonical_json(schema: object) -> object:
+    """Return a schema as JSON with sorted keys: a definition has to be hashable."""
+    return json.dumps(schema, sort_keys=True) if isinstance(schema, dict) else schema
+
+
+JsonSchema = Annotated[str, BeforeValidator(_canonical_json)]
 Stop = Annotated[str, Field(min_length=1)]
 
 
@@ -69,6 +78,8 @@ class TaskTemplates(BaseModel):
     """What the model writes. The stop token follows, unless this ends with a stop string."""
     stop: tuple[Stop, ...] = ()
     """Strings that end the completion, beside the stop token; they are not part of it."""
+    json_schema: JsonSchema | None = None
+    """The completion must be JSON of this schema; servers of vLLM's kind hold the model to it."""
 
     @property
     def ends_with_stop_token(self) -> bool:
@@ -87,6 +98,10 @@ class Tasks(BaseModel):
     rationalise: TaskTemplates | None = None
     ensemble: TaskTemplates | None = None
     whole: TaskTemplates | None = None
+    ask: TaskTemplates | None = None
+    synopsis: TaskTemplates | None = None
+    translate: TaskTemplates | None = None
+    judge: TaskTemplates | None = None
 
     def get(self, task: Task) -> TaskTemplates | None:
         """Return the templates of ``task``, or None where the format has none."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from db.errors import UsageError
 from serving.formats.definitions import DefinitionFile, FormatDefinition, RoleDefinition
+from serving.formats.tasks import DIALOGUE_TASKS, Task
 
 DefinitionT = TypeVar("DefinitionT", RoleDefinition, FormatDefinition)
 Location = tuple[str | int, ...]
@@ -32,6 +33,17 @@ class Definitions:
     def format(self, name: str) -> FormatDefinition:
         """Return the format called ``name`` or ``name@version``; a bare name is the newest."""
         return self.formats[full_name("prompt format", name, self.formats)]
+
+
+ASKING = {"chat": "dialogue@1", "tagged": "dialogue-tagged@1"}
+"""Kind of a format → the built-in one that has the tasks of dialogues."""
+
+
+def form_for(form: FormatDefinition, task: Task) -> FormatDefinition:
+    """Return ``form``, or the built-in format of its kind that has ``task`` if it has not."""
+    if form.tasks.get(task) is not None or task not in DIALOGUE_TASKS:
+        return form
+    return load_definitions().format(ASKING[form.kind])
 
 
 def full_name(kind: str, name: str, known: Iterable[str]) -> str:

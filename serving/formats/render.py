@@ -35,6 +35,8 @@ class RenderedPrompt:
     content_hash: str
     stop: tuple[str, ...]
     stop_token_ids: tuple[int, ...]
+    json_schema: str | None = None
+    """Canonical JSON of the schema that the completion must keep; None where it is free text."""
 
     @property
     def id_bytes(self) -> bytes | None:
@@ -73,11 +75,14 @@ def render_many(
     tokenizer: PromptTokenizer | None = None,
 ) -> list[RenderedPrompt]:
     """Return the prompt of ``task`` for each of ``fields``; faster than one by one."""
-    stop = task_templates(form, task).stop
+    templates = task_templates(form, task)
+    stop, schema = templates.stop, templates.json_schema
     prompts = [_safe_segments(form, task, values, tokenizer) for values in fields]
     if tokenizer is None:
         texts = ["".join(segment.text for segment in segments) for segments in prompts]
-        return [RenderedPrompt(text, (), short_hash("text", text), stop, ()) for text in texts]
+        return [
+            RenderedPrompt(text, (), short_hash("text", text), stop, (), schema) for text in texts
+        ]
     stop_token_ids = tuple(sorted(_stop_tokens(form, tokenizer)))
     start = "" if tokenizer.adds_bos else tokenizer.bos_token or ""
     rendered = []
@@ -85,7 +90,7 @@ def render_many(
         ids = encoded.token_ids
         content_hash = short_hash(tokenizer.content_hash, _id_bytes(ids))
         rendered.append(
-            RenderedPrompt(start + encoded.text, ids, content_hash, stop, stop_token_ids)
+            RenderedPrompt(start + encoded.text, ids, content_hash, stop, stop_token_ids, schema)
         )
     return rendered
 
@@ -106,10 +111,7 @@ def render_example(
     structure = structure_of(form, tokenizer)
     prompt = _encoded_prompt(form, task, fields, tokenizer)
     templates = task_templates(form, task)
-    written = PromptFields(
-        system="", question="", reasoning=completion.reasoning, answer=completion.response
-    )
-    segments = _segments(parse_template(templates.completion), written)
+    segments = _segments(parse_template(templates.completion), completion.fields())
     before = [Segment(segment.text, trusted=True) for segment in prompt.segments]
     segments = neutralise([*before, *segments], structure)[len(before) :]
     (learned,) = encode_segments([segments], structure, tokenizer, after=prompt)

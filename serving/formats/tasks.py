@@ -5,13 +5,42 @@ from typing import Literal, cast
 
 from db.errors import Q2QError
 
-Task = Literal["reasoning", "answer", "vanilla", "rationalise", "ensemble", "whole"]
+Task = Literal[
+    "reasoning",
+    "answer",
+    "vanilla",
+    "rationalise",
+    "ensemble",
+    "whole",
+    "ask",
+    "synopsis",
+    "translate",
+    "judge",
+]
 """``reasoning``: write a reasoning; ``answer``: answer from one; ``vanilla``: answer without one;
 ``rationalise``: a reasoning for a known answer; ``ensemble``: one reasoning out of two;
-``whole``: a reasoning and the answer in one completion."""
+``whole``: a reasoning and the answer in one completion. Those of a dialogue: ``ask``: next
+questions that an answer leads to; ``synopsis``: what is known and what is open; ``translate``: a
+text in another language; ``judge``: which of two answers is better for an audience."""
+
+DIALOGUE_TASKS: tuple[Task, ...] = ("ask", "synopsis", "translate", "judge")
+"""Tasks that have formats of their own."""
 
 FieldName = Literal[
-    "system", "question", "context", "reasoning", "answer", "reasoning_a", "reasoning_b"
+    "system",
+    "question",
+    "context",
+    "reasoning",
+    "answer",
+    "reasoning_a",
+    "reasoning_b",
+    "theme",
+    "move",
+    "language",
+    "text",
+    "answer_a",
+    "answer_b",
+    "questions",
 ]
 
 REQUIRED: dict[Task, tuple[FieldName, ...]] = {
@@ -21,6 +50,10 @@ REQUIRED: dict[Task, tuple[FieldName, ...]] = {
     "rationalise": ("question", "answer"),
     "ensemble": ("question", "reasoning_a", "reasoning_b"),
     "whole": ("question",),
+    "ask": ("theme", "question", "answer", "move", "language"),
+    "synopsis": ("theme", "text", "language"),
+    "translate": ("text", "language"),
+    "judge": ("theme", "question", "answer_a", "answer_b"),
 }
 """Fields that the prompt of each task must hold, beside the optional system text and context."""
 
@@ -31,6 +64,10 @@ WRITTEN: dict[Task, tuple[FieldName, ...]] = {
     "rationalise": ("reasoning",),
     "ensemble": ("reasoning",),
     "whole": ("reasoning", "answer"),
+    "ask": ("questions",),
+    "synopsis": ("answer",),
+    "translate": ("answer",),
+    "judge": ("answer",),
 }
 """Fields that the model writes in each task, in this order."""
 
@@ -48,9 +85,21 @@ class PromptFields:
     context: str = ""
     reasoning: str | None = None
     answer: str | None = None
-    """The known answer, for ``rationalise``."""
+    """The known answer, for ``rationalise``; the one that ``ask`` goes on from."""
     reasoning_a: str | None = None
     reasoning_b: str | None = None
+    theme: str | None = None
+    """What a dialogue is about, in words."""
+    move: str | None = None
+    """What kind of next question is asked for, in words."""
+    language: str | None = None
+    """The name of the language to write in."""
+    text: str | None = None
+    """What is to be summed up or translated."""
+    answer_a: str | None = None
+    answer_b: str | None = None
+    questions: str | None = None
+    """A list of questions as JSON, as a model is to write it."""
 
     def value(self, name: str) -> str:
         """Return the value of the field called ``name``.
@@ -73,3 +122,14 @@ class Completion:
 
     reasoning: str | None = None
     response: str | None = None
+    questions: str | None = None
+
+    def fields(self) -> PromptFields:
+        """Return it as the values that a completion's template is filled with."""
+        return PromptFields(
+            system="",
+            question="",
+            reasoning=self.reasoning,
+            answer=self.response,
+            questions=self.questions,
+        )

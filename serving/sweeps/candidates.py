@@ -61,6 +61,7 @@ def candidates(plan: ResolvedPlan, material: Material, chunk: Chunk, pass_: Pass
             yield from _answers_to_written(plan, question, variant, chunk, pass_)
         if pass_.is_first:
             yield from _answers_without_writer(plan, question, material, chunk, pass_)
+            yield from _asked(plan, question, chunk, pass_)
         for level in writing_levels(plan, question.role):
             if level.model_id not in pass_.writes:
                 continue
@@ -68,6 +69,28 @@ def candidates(plan: ResolvedPlan, material: Material, chunk: Chunk, pass_: Pass
                 continue
             for parents in _starting_points(plan, question, level.mode, material.chosen):
                 yield _reasoning(plan, question, level, parents, chunk)
+
+
+def _asked(plan: ResolvedPlan, question: QuestionText, chunk: Chunk, pass_: Pass) -> Iterator[Work]:
+    """Yield what a dialogue has written about ``question`` beside reasonings and answers."""
+    for ask in plan.asks:
+        if ask.question_id != question.id:
+            continue
+        for model_id in plan.model_ids:
+            if model_id in pass_.models:
+                yield Work(
+                    question=question,
+                    kind="questions",
+                    mode="vanilla",
+                    task=ask.task,
+                    format_id=ask.format_id,
+                    role_id=plan.roles[question.role][0],
+                    model_id=model_id,
+                    sampling=ask.sampling,
+                    replicates=range(ask.replicates),
+                    chunk=chunk,
+                    ask=ask,
+                )
 
 
 def answers_under(plan: ResolvedPlan, reasoning: Work, made: Reasoning, pass_: Pass) -> list[Work]:

@@ -6,6 +6,7 @@ The heavy parts run in a thread, so that requests keep going out meanwhile.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -18,7 +19,7 @@ from serving.sweeps.engines import ServedModel
 from serving.sweeps.prompts import PromptBook, render_works
 from serving.sweeps.work import Work
 
-SamplingSet = tuple[SamplingParameters, tuple[str, ...], tuple[int, ...]]
+SamplingSet = tuple[SamplingParameters, tuple[str, ...], tuple[int, ...], str | None]
 
 
 @dataclass(slots=True)
@@ -140,17 +141,20 @@ class Opener:
 
 def _sampling_set(work: Work) -> SamplingSet:
     if work.prompt is None:
-        return work.sampling, (), ()
-    return work.sampling, work.prompt.stop, work.prompt.stop_token_ids
+        return work.sampling, (), (), None
+    prompt = work.prompt
+    return work.sampling, prompt.stop, prompt.stop_token_ids, prompt.json_schema
 
 
 def _store_sampling(session: Session, sampling_set: SamplingSet) -> tuple[int, str]:
-    sampling, stop, stop_token_ids = sampling_set
-    parameters = {
+    sampling, stop, stop_token_ids, json_schema = sampling_set
+    parameters: dict[str, Any] = {
         **sampling.resolved(),
         "stop": list(stop),
         "stop_token_ids": list(stop_token_ids),
     }
+    if json_schema is not None:
+        parameters["json_schema"] = json_schema
     return sampling_id(session, parameters), json_hash(parameters)
 
 

@@ -13,6 +13,7 @@ from serving.formats.definitions import FormatDefinition
 from serving.formats.render import RenderedPrompt, render, render_many
 from serving.formats.tasks import PromptError, PromptFields, Task
 from serving.formats.tokenizer import PromptTokenizer
+from serving.sweeps.asks import Ask
 from serving.sweeps.engines import ServedModel
 from serving.sweeps.work import Reasoning, Work
 
@@ -78,6 +79,13 @@ def prompt_fields(
     )
 
 
+def ask_fields(question: QuestionText, system: str, ask: Ask) -> PromptFields:
+    """Return the values that the prompt of ``ask`` is filled with."""
+    return PromptFields(
+        system=system, question=question.text, context=question.context, **ask.given
+    )
+
+
 def render_works(
     works: Sequence[Work], book: PromptBook, served: Mapping[int, ServedModel]
 ) -> None:
@@ -100,6 +108,8 @@ def render_works(
 
 
 def _fields(work: Work, book: PromptBook) -> PromptFields:
+    if work.ask is not None:
+        return ask_fields(work.question, book.systems[work.role_id], work.ask)
     given: tuple[Reasoning, ...] = work.parents or ((work.under,) if work.under else ())
     return prompt_fields(
         work.question, book.systems[work.role_id], work.task, [one.text for one in given]

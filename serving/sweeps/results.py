@@ -22,7 +22,8 @@ class Described:
 def describe(outcome: Outcome, book: PromptBook) -> Described:
     """Return what is to be stored of ``outcome``."""
     work, choice = outcome.work, outcome.choice
-    text, findings = _read(work, choice, book) if choice is not None else ("", ())
+    is_text = choice is not None and work.kind != "questions"
+    text, findings = _read(work, choice, book) if is_text and choice is not None else ("", ())
     generation = NewGeneration(
         slot_key=work.keys[outcome.replicate],
         attempt=work.attempts.get(outcome.replicate, 0) + 1,
@@ -48,7 +49,7 @@ def describe(outcome: Outcome, book: PromptBook) -> Described:
         completion_tokens=choice.completion_tokens if choice else None,
         latency_ms=outcome.latency_ms,
         engine_version=outcome.engine_version,
-        product=_product(work, text) if choice is not None else None,
+        product=_product(work, text) if is_text else None,
     )
     return Described(generation, findings)
 

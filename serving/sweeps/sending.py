@@ -50,7 +50,8 @@ class Sender:
     ) -> None:
         self._client = model.client
         self._can = model.capabilities
-        self._seeds_count_up = (model.engine_version or "").startswith("vllm")
+        is_vllm = (model.engine_version or "").startswith("vllm")
+        self._seeds_count_up = self._takes_schemas = is_vllm
         self._recorder = recorder
         self._losses = losses
         self._took_some = took_some
@@ -237,6 +238,7 @@ class Sender:
             priority=self._priority,
             request_id=f"q2q-{self._run_id}-{next(self._numbers)}",
             seed=first.seed,
+            json_schema=first.work.prompt.json_schema if self._takes_schemas else None,
         )
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from serving.engines.sampling import SamplingParameters
 from serving.formats.tasks import Task
+from serving.sweeps.asks import Ask
 from serving.sweeps.spec import Mode
 
 TASK_OF_MODE: dict[Mode, Task] = {
@@ -56,6 +57,8 @@ class ResolvedPlan(BaseModel):
     """Question → existing variants, for ``supplied`` and ``ensemble``."""
     chosen_by_role: dict[str, tuple[int, int]]
     """Role → number of chosen variants and of their pairs."""
+    asks: tuple[Ask, ...] = ()
+    """What a dialogue has written; by each of the models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class AnsweringLevel:
     sampling: SamplingParameters
 
 
-Kind = Literal["reasoning", "answer"]
+Kind = Literal["reasoning", "answer", "questions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +146,13 @@ def count_slots(plan: ResolvedPlan) -> SlotCounts:
         n_vanilla = plan.questions_by_role.get(role, 0) * len(plan.formats.get("vanilla", ()))
         n_supplied = n_chosen * len(plan.formats.get("supplied", ()))
         answer_prompts += (n_vanilla + n_supplied) * len(role_ids) * n_plain
+    n_asked = sum(ask.replicates for ask in plan.asks) * len(plan.model_ids)
     return SlotCounts(
         reasoning_slots=reasoning_prompts * plan.variants,
-        answer_slots=answer_prompts * plan.answers,
+        answer_slots=answer_prompts * plan.answers + n_asked,
         reasoning_prompts=reasoning_prompts,
-        answer_prompts=answer_prompts if plan.answers else 0,
+        answer_prompts=(answer_prompts if plan.answers else 0)
+        + len(plan.asks) * len(plan.model_ids),
     )
 
 

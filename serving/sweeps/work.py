@@ -9,6 +9,7 @@ from serving.engines.messages import Choice
 from serving.engines.sampling import SamplingParameters
 from serving.formats.render import RenderedPrompt
 from serving.formats.tasks import Task
+from serving.sweeps.asks import Ask
 from serving.sweeps.progress import Chunk
 from serving.sweeps.slots import Kind
 from serving.sweeps.spec import Mode
@@ -43,6 +44,8 @@ class Work:
     """The reasoning that is to be answered."""
     parents: tuple[Reasoning, ...] = ()
     """The two reasonings that an ensemble starts from."""
+    ask: Ask | None = None
+    """What a dialogue has written beside reasonings and answers."""
     prompt: RenderedPrompt | None = None
     problem: str | None = None
     """Why no request can be made of it."""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db import schema
 from db.database import Database, open_database
+from db.dialogues import list_dialogues
 from db.errors import Q2QError
 from db.generations import find_slots
 from db.item_texts import comparable
@@ -40,10 +41,16 @@ from serving.imports.questions import import_questions
 from serving.imports.readers import read_rows
 from tests.app.seed import seed_store
 from tests.app.seed_ratings import seed_ratings
+from tests.fakes.server import FakeServer
 from tests.migration.test_migrations import differences
 from tests.store_rows import make_generation, make_library, make_question
 from tests.unit import test_lineage, test_matrix, test_search, test_texts
+from tests.unit.dialogue_lab import Lab
+from training.datasets.proposals import read_proposals
 from workbench.analysis.insights import read_insights
+from workbench.dialogue.compare import figures
+from workbench.dialogue.decisions import choose, pick
+from workbench.dialogue.story import read_story
 
 pytestmark = pytest.mark.postgres
 
@@ -252,3 +259,23 @@ def test_insights_are_computed_on_it(store: Database) -> None:
     assert found.counts.comparisons == 58
     assert found.rankings[0].places[0].name == "temperature 0.2"
     assert sum(cards for _, _, cards in found.days) == 58
+
+
+def test_a_turn_of_a_dialogue_is_held_as_in_a_file(
+    store: Database, fake_server: FakeServer
+) -> None:
+    lab = Lab(store, fake_server)
+    view = lab.answer()
+    with store.write() as session:
+        choose(session, lab.id, lab.here, view.shown[0].answer.id, lab.by)
+    view = lab.ask("rebut")
+    with store.write() as session:
+        candidate = view.candidates[0]
+        pick(session, lab.id, lab.here, candidate.event_id, candidate.place, lab.by)
+    with store.read() as session:
+        assert [node.depth for node in read_story(session, lab.id).tree.nodes] == [0, 1]
+        assert figures(session, lab.id).questions == 2
+        (listed,) = list_dialogues(session)
+        (proposal,) = read_proposals(session, [1]).proposals
+    assert (listed.n_nodes, listed.n_answered) == (2, 1)
+    assert proposal.chosen == (candidate.text,)

@@ -49,7 +49,14 @@ def test_all_mistakes_are_told_at_once() -> None:
         ({"name": "x", "kind": "rlhf"}, "choose one of sft, dpo, kto"),
         ({"name": "x"}, "take: Field required"),
         ({"name": "x", "take": {}}, "at least one of rated, chosen, ok, edited, sources"),
-        ({"name": "x", "kind": "dpo", "take": {"comparisons": [], "edits": False}}, "or both"),
+        (
+            {
+                "name": "x",
+                "kind": "dpo",
+                "take": {"comparisons": [], "edits": False, "questions": "none"},
+            },
+            "edits or questions",
+        ),
         ({"name": "x", "kind": "dpo", "without_reasoning": 0.1}, "is not a key"),
         (
             {

@@ -21,11 +21,13 @@ from serving.imports.readers import read_rows
 from serving.imports.reasonings import read_reasonings
 from serving.sweeps.spec import parse_spec
 from workbench.cli.main import app
+from workbench.dialogue.themes import parse_theme
 from workbench.rating.axes import load_axes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
 RUN_HERE = {
+    "q2q dialogue new examples/themes/town_without_cars.yaml",
     "q2q doctor",
     "q2q rate insights",
     "q2q question import my_questions.csv",
@@ -33,6 +35,12 @@ RUN_HERE = {
     "q2q sweep plan examples/sweeps/first.yaml",
 }
 RUN_ELSEWHERE = {
+    "q2q dialogue next 1": "unit/test_cli_dialogue.py",
+    "q2q dialogue next 1 --answer B --move rebut --question 2 --reason nobody doubted it yet": (
+        "unit/test_cli_dialogue.py"
+    ),
+    "q2q dialogue show 1": "unit/test_cli_dialogue.py",
+    "q2q dialogue export 1 --format html --to town.html": "unit/test_cli_dialogue.py",
     "q2q rate queue --name pilot --minutes 20": "unit/test_rating_exchange.py",
     "q2q rate export --format csv --to ratings.csv": "unit/test_rating_exchange.py",
     "q2q rate import ratings.csv": "unit/test_rating_exchange.py",
@@ -129,6 +137,8 @@ def test_yaml_json_toml_and_python_of_a_page_are_taken(
         elif "label:" in block:
             (tmp_path / "axes.yaml").write_text(block, "utf-8")
             assert load_axes(tmp_path)
+        elif "concept:" in block:
+            parse_theme(yaml.safe_load(block))
         else:
             parse_spec(yaml.safe_load(block))
     for block in blocks(page, "json"):

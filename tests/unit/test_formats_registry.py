@@ -63,7 +63,7 @@ def test_definitions_are_written_once_and_found_again(database: Database) -> Non
     first, second = sync(database), sync(database)
     assert ids(first.roles) == ids(second.roles)
     assert ids(first.formats) == ids(second.formats)
-    assert set(first.formats) == {"tagged@1", "chat@1"}
+    assert set(first.formats) == {"tagged@1", "chat@1", "dialogue@1", "dialogue-tagged@1"}
     assert second.format("chat").definition == BUILTIN.format("chat")
     assert second.role("logician").definition == BUILTIN.role("logician")
 

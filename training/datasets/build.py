@@ -12,6 +12,7 @@ from db.errors import UsageError
 from db.generations import chunks
 from db.identity import json_hash
 from db.tables import Answer, ReasoningVariant
+from serving.formats.lists import write_questions
 from serving.formats.registry import Registry
 from serving.sweeps.selection import select_questions
 from training.datasets.candidates import Candidate, Pool, read_pool
@@ -19,6 +20,7 @@ from training.datasets.drops import Draft, Dropper, Split
 from training.datasets.evidence import read_evidence
 from training.datasets.held_out import Families, QuestionInfo, read_questions, settle
 from training.datasets.payload import RowTexts, Target
+from training.datasets.proposals import Proposal, read_proposals
 from training.datasets.rules import DpoRules, Rules, SftRules
 from training.datasets.take_pairs import DpoTaker, KtoTaker
 from training.datasets.take_sft import SftTaker
@@ -143,9 +145,10 @@ def _taker(
 ) -> SftTaker | DpoTaker | KtoTaker:
     evidence = read_evidence(session, rules, questions)
     if isinstance(rules, SftRules):
-        return SftTaker(rules, questions, pool, evidence)
+        proposals = read_proposals(session, questions)
+        return SftTaker(rules, questions, pool, evidence, proposals)
     if isinstance(rules, DpoRules):
-        return DpoTaker(rules, pool, evidence)
+        return DpoTaker(rules, pool, evidence, read_proposals(session, questions))
     return KtoTaker(rules, pool, evidence)
 
 
@@ -186,7 +189,9 @@ def _drafts(
             rejected_reasoning=variants.get(one.rejected_variant_id),
             rejected_answer=answers.get(one.rejected_answer_id),
         )
-        if one.next_question_id is not None:
+        if one.proposal is not None:
+            texts = _proposed(texts, one.proposal, is_pair=dropper.rules.kind == "dpo")
+        elif one.next_question_id is not None:
             texts = replace(
                 texts,
                 question=NEXT_QUESTION,
@@ -194,6 +199,21 @@ def _drafts(
                 answer=questions[one.next_question_id].text,
             )
         yield Draft(candidate=one, texts=texts, split=standing, family=families.family[question.id])
+
+
+def _proposed(texts: RowTexts, proposal: Proposal, *, is_pair: bool) -> RowTexts:
+    """Return the row of next questions, with what the model was told when it proposed them."""
+    rejected = write_questions(proposal.rejected) if is_pair else None
+    return replace(
+        texts,
+        theme=proposal.theme,
+        move=proposal.move,
+        asked_language=proposal.language,
+        answer=proposal.answer,
+        reasoning=proposal.reasoning,
+        questions=write_questions(proposal.chosen),
+        rejected_questions=rejected,
+    )
 
 
 def _words(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.tables import Answer, CheckFlag, Generation, ReasoningVariant, Role, VariantParent
 from training.datasets.payload import Target
+from training.datasets.proposals import Proposal
 
 
 class Variant(NamedTuple):
@@ -47,6 +48,8 @@ class Candidate:
     rejected_answer_id: int | None = None
     next_question_id: int | None = None
     """The question to be asked, for rows from question to question."""
+    proposal: Proposal | None = None
+    """What a model was asked and people chose, for rows of next questions."""
     role: str | None = None
     label: bool | None = None
     score: float = 0.5

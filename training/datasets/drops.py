@@ -31,17 +31,25 @@ class Draft:
         """What the model is asked."""
         given = self.texts.reasoning if self.candidate.target == "answer" else None
         texts = self.texts
-        return (self.candidate.target, texts.role, texts.question, texts.context, given)
+        asked = (texts.theme, texts.move, texts.answer) if self._is_asking else ()
+        return (self.candidate.target, texts.role, texts.question, texts.context, given, *asked)
 
     @property
     def asked(self) -> str:
-        """The question with its context."""
-        return f"{self.texts.question}\n{self.texts.context}"
+        """The question with its context; for next questions also the answer and the move."""
+        asked = f"{self.texts.question}\n{self.texts.context}"
+        return f"{asked}\n{self.texts.answer}\n{self.texts.move}" if self._is_asking else asked
+
+    @property
+    def _is_asking(self) -> bool:
+        return self.candidate.target == "questions"
 
     @property
     def learned(self) -> tuple[str, ...]:
         """The texts to be learned, and those to be learned from as bad ones."""
         texts = self.texts
+        if self._is_asking:
+            return ("", texts.questions or "", "", texts.rejected_questions or "")
         own = (texts.reasoning if self.candidate.target != "answer" else None, texts.answer)
         return tuple(text or "" for text in (*own, texts.rejected_reasoning, texts.rejected_answer))
 

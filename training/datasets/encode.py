@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.tables import Dataset, DatasetRow
 from serving.formats.definitions import FormatDefinition
+from serving.formats.library import form_for
 from serving.formats.render import IGNORED_LABEL, TrainingExample, render_example
 from serving.formats.tasks import PromptError
 from serving.formats.tokenizer import PromptTokenizer
@@ -80,11 +81,13 @@ def encode_row(
         PromptError: A text is missing, or cannot be made safe.
         UsageError: The format lacks the task, or the model has no token that ends a text.
     """
+    task = texts.task(target)
+    form = form_for(form, task)
 
     def example(*, rejected: bool = False) -> TrainingExample:
         return render_example(
             form,
-            texts.task(target),
+            task,
             texts.fields(target),
             texts.completion(target, rejected=rejected),
             tokenizer,

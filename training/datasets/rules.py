@@ -67,11 +67,14 @@ class DpoTake(Part):
     """Comparisons of these; each teaches what was compared. Ties and "both bad" give no pair."""
     edits: bool = True
     """What a person edited, over the text it was made from."""
+    questions: Literal["rejected", "passed_over", "none"] = "rejected"
+    """Next questions of dialogues: the chosen over the rejected ones; ``passed_over``: also over
+    those that were shown and not taken."""
 
     @model_validator(mode="after")
     def _takes_something(self) -> Self:
-        if not (self.comparisons or self.edits):
-            raise ValueError("give comparisons, edits or both")
+        if not (self.comparisons or self.edits or self.questions != "none"):
+            raise ValueError("give comparisons, edits or questions")
         return self
 
 

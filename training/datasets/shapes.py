@@ -1,5 +1,6 @@
 """One row in the shapes that other programs read; each shape is a plain JSON object."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -21,13 +22,15 @@ def alpaca(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
     """
     texts = RowTexts.from_payload(row.payload)
     asked = {"instruction": texts.question, "input": texts.context}
+    if row.target == "questions":
+        asked = {"instruction": texts.move or "", "input": f"{texts.question}\n\n{texts.answer}"}
     if kind == "dpo":
         told = _as_text(row, form)
         given = texts.reasoning if row.target == "answer" else None
         judged: Row = {"chosen": told.completion, "rejected": told.rejected}
         return {**asked, **judged, "reasoning": given or "", "flag": texts.role}
     answered = {
-        "output": texts.answer or "",
+        "output": _lines(texts.questions) if texts.questions else texts.answer or "",
         "reasoning": texts.reasoning or "",
         "flag": texts.role,
     }
@@ -102,6 +105,10 @@ SHAPES: Mapping[str, Shape] = {
     "parquet": table,
 }
 """Name of a format that is one file → the shape of its rows."""
+
+
+def _lines(questions: str) -> str:
+    return "\n".join(json.loads(questions))
 
 
 def _as_text(row: DatasetRowInfo, form: FormatDefinition) -> RowAsText:

@@ -2,17 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 
 from training.datasets.candidates import Candidate, Pool
 from training.datasets.evidence import Evidence, PairKey, PairVerdict, TextKey, Verdict
+from training.datasets.proposals import Proposals
 from training.datasets.rules import DpoRules, KtoRules
 
 
 class DpoTaker:
     """Makes pairs from comparisons, and from edits over their originals."""
 
-    def __init__(self, rules: DpoRules, pool: Pool, evidence: Evidence) -> None:
+    def __init__(
+        self, rules: DpoRules, pool: Pool, evidence: Evidence, proposals: Proposals
+    ) -> None:
         self.rules, self.pool, self.evidence = rules, pool, evidence
+        self.proposals = proposals
         self.not_taken: Counter[str] = Counter()
         """Reason → pairs: ``tie``, ``both_bad``, ``other_prompt``, ``control``."""
 
@@ -23,6 +29,23 @@ class DpoTaker:
                 yield from self._compared(pair, said)
         if self.rules.take.edits:
             yield from self._edited()
+        if self.rules.take.questions != "none":
+            yield from self._questions()
+
+    def _questions(self) -> Iterator[Candidate]:
+        """Yield questions that people chose over others proposed for the same move."""
+        for proposal in self.proposals.proposals:
+            worse = proposal.rejected
+            if self.rules.take.questions == "passed_over":
+                worse += proposal.passed_over
+            for place, (better, other) in enumerate(product(proposal.chosen, worse)):
+                yield Candidate(
+                    rule="questions",
+                    question_id=proposal.question_id,
+                    target="questions",
+                    next_question_id=proposal.chosen_ids[place // len(worse)],
+                    proposal=replace(proposal, chosen=(better,), rejected=(other,)),
+                )
 
     def _compared(self, pair: PairKey, said: PairVerdict) -> Iterator[Candidate]:
         winner = said.winner(self.rules)

@@ -8,6 +8,7 @@ from training.datasets.candidates import Candidate, Pool
 from training.datasets.evidence import Evidence, TextKey, Verdict
 from training.datasets.held_out import QuestionInfo
 from training.datasets.payload import Target
+from training.datasets.proposals import Proposals
 from training.datasets.rules import Learned, SftRules
 
 RULES = ("edited", "chosen", "rated", "ok", "sources", "dialogue")
@@ -24,8 +25,10 @@ class SftTaker:
         questions: Mapping[int, QuestionInfo],
         pool: Pool,
         evidence: Evidence,
+        proposals: Proposals,
     ) -> None:
         self.rules, self.questions, self.pool, self.evidence = rules, questions, pool, evidence
+        self.proposals = proposals
         self.not_taken: Counter[str] = Counter()
         """Reason → rows: ``not_judged``, ``not_good_enough``, ``one_part_only``."""
 
@@ -138,7 +141,19 @@ class SftTaker:
         return "not_good_enough" if is_judged else "not_judged"
 
     def _next_questions(self) -> Iterator[Candidate]:
+        """Yield what people chose in dialogues, and children of imported questions."""
+        for proposal in self.proposals.proposals:
+            if proposal.chosen:
+                yield Candidate(
+                    rule="dialogue",
+                    question_id=proposal.question_id,
+                    target="questions",
+                    next_question_id=proposal.chosen_ids[0],
+                    proposal=proposal,
+                )
         for question in self.questions.values():
+            if question.id in self.proposals.made:
+                continue
             if question.parent_id in self.questions and question.move in MOVES:
                 assert question.parent_id is not None
                 yield Candidate(

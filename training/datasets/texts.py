@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from db.errors import UsageError
 from serving.formats.definitions import FormatDefinition
 from serving.formats.layout import structure_of, task_templates
+from serving.formats.library import form_for
 from serving.formats.neutral import Segment, neutralise, sendable
 from serving.formats.render import render
 from serving.formats.tasks import Completion, PromptFields
@@ -33,15 +34,14 @@ def row_as_text(texts: RowTexts, target: Target, form: FormatDefinition) -> RowA
         UsageError: The format lacks the task.
     """
     fields, task = texts.fields(target), texts.task(target)
+    form = form_for(form, task)
     template = task_templates(form, task).completion
 
     def written(completion: Completion) -> str:
-        filled = PromptFields(
-            system="", question="", reasoning=completion.reasoning, answer=completion.response
-        )
-        return _filled(template, filled, form)
+        return _filled(template, completion.fields(), form)
 
     is_pair = texts.rejected_reasoning is not None or texts.rejected_answer is not None
+    is_pair = is_pair or texts.rejected_questions is not None
     is_chat = form.kind == "chat"
     return RowAsText(
         system=texts.system if is_chat else "",

@@ -9,6 +9,7 @@ from pathlib import Path
 from db.errors import Q2QError
 from workbench.cli import (
     dataset,
+    dialogue,
     insights,
     lineage,
     model,
@@ -32,6 +33,7 @@ app.add_typer(question.app, name="question")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(rate.app, name="rate")
 app.add_typer(score.app, name="score")
+app.add_typer(dialogue.app, name="dialogue")
 app.add_typer(dataset.app, name="dataset")
 insights.register(rate.app)
 lineage.register(app)

@@ -1,6 +1,6 @@
 """From a spec file to a planned sweep: what it names is brought into the store first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from db.tables import Sweep
 from serving.models.register import ensure_default_model
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
 from serving.sweeps.selection import DEFAULT_MODEL
-from serving.sweeps.spec import SweepSpec, load_spec
+from serving.sweeps.spec import load_spec
 from workbench.cli.importing import import_path
 from workbench.cli.rendering import load_registry
 from workbench.worker.follow import run_job
@@ -47,7 +47,7 @@ def plan_file(settings: Settings, database: Database, path: Path, say: Say) -> S
         done = import_path(database, spec.questions.file)
         if done.added:
             say(f"{done.added} new questions of {spec.questions.file} are in the store.")
-    _look_for_models(settings, database, spec, say)
+    look_for_models(settings, database, [*spec.models, *(spec.answer_models or ())], say)
     with database.write() as session:
         registry = load_registry(settings, session)
     with database.read() as session:
@@ -75,9 +75,8 @@ def _find(session: Session, plan: SweepPlan) -> int | None:
     return next((one for one in same_spec if sweep_plan(session, one) == resolved), None)
 
 
-def _look_for_models(settings: Settings, database: Database, spec: SweepSpec, say: Say) -> None:
+def look_for_models(settings: Settings, database: Database, names: Sequence[str], say: Say) -> None:
     """Register the default model; ask remote servers where a model is not known yet."""
-    names = [*spec.models, *(spec.answer_models or ())]
     if DEFAULT_MODEL in names:
         ensure_default_model(database, settings)
     if all(name == DEFAULT_MODEL or _is_known(database, name) for name in names):

@@ -45,12 +45,14 @@ def save_reasoning(
     session: Session,
     question_id: int,
     text: str,
-    rater_id: int,
+    rater_id: int | None,
     *,
     parent_ids: Sequence[int] = (),
     note: str | None = None,
 ) -> int:
     """Store a reasoning that a person wrote, or made from ``parent_ids``; return its id.
+
+    ``rater_id`` is None for one that the workbench puts together from a person's words.
 
     The same words by the same person from the same parents are stored once.
 

@@ -11,7 +11,7 @@ from db.models import ModelRow, list_models
 from db.questions import QuestionRow
 from db.sweeps import question_texts
 from db.tables import ROLES
-from serving.formats.tasks import REQUIRED, Task
+from serving.formats.tasks import DIALOGUE_TASKS, REQUIRED, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.prompts import render_question
 from workbench.ui.i18n import t, word
@@ -20,7 +20,8 @@ from workbench.ui.question_view import numbered_ids
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
 
-TASKS: tuple[Task, ...] = get_args(Task)
+TASKS: tuple[Task, ...] = tuple(task for task in get_args(Task) if task not in DIALOGUE_TASKS)
+"""Those of a dialogue need more than a question."""
 
 
 @lru_cache(maxsize=4)

@@ -80,7 +80,7 @@ def _draw_form() -> Draft:
         tags=list(facets.tags),
         languages=list(facets.languages),
         roles=list(dict.fromkeys(name.rpartition("@")[0] for name in book.roles)),
-        formats=list(book.formats),
+        formats=[name for name, one in book.formats.items() if one.definition.tasks.answer],
         models=["default", *models],
         checks=list(CHECKS),
     )

@@ -10,6 +10,7 @@ from serving.scoring.runner import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
+from workbench.worker.dialogue_job import dialogue
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
 
@@ -106,6 +107,7 @@ def duration(seconds: float) -> str:
 HANDLERS: Mapping[str, Handler] = {
     "sweep": sweep,
     "score": score,
+    "dialogue": dialogue,
     "serve_start": serve_start,
     "serve_stop": serve_stop,
     "probe_engine": probe_engine,

@@ -1,0 +1,296 @@
+"""Dialogues by meaning: sessions, their tree of questions, and the events, which are only added."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.tables import DialogueEvent, DialogueNode, DialogueSession, Rater, Theme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThemeRow:
+    """What a dialogue is about."""
+
+    id: int
+    name: str
+    concept: str
+    goal: str
+    opposing_goal: str | None
+    audience: str | None
+    points_of_view: tuple[str, ...]
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialogueRow:
+    """One session; safe to use after the session of the store is closed."""
+
+    id: int
+    theme: ThemeRow
+    name: str
+    state: str
+    """``open``, ``paused`` or ``closed``."""
+    settings: Mapping[str, Any]
+    forked_from_node_id: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialogueSummary:
+    """One session in a list."""
+
+    id: int
+    name: str
+    theme: str
+    language: str | None
+    state: str
+    n_nodes: int
+    n_answered: int
+    created_at: datetime
+    changed_at: datetime
+    """When the last thing happened in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """One question in the tree of a session."""
+
+    id: int
+    session_id: int
+    question_id: int
+    parent_id: int | None
+    position: int
+    state: str
+    """``open``, ``answered``, ``parked`` or ``rejected``."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """A decision or a step."""
+
+    id: int
+    session_id: int
+    node_id: int | None
+    kind: str
+    answer_id: int | None
+    variant_id: int | None
+    question_id: int | None
+    payload: Mapping[str, Any]
+    reason: str | None
+    rater_id: int | None
+    rater: str | None
+    automatic: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """A decision or a step to be added."""
+
+    session_id: int
+    kind: str
+    node_id: int | None = None
+    answer_id: int | None = None
+    variant_id: int | None = None
+    question_id: int | None = None
+    payload: Mapping[str, Any] | None = None
+    reason: str | None = None
+    rater_id: int | None = None
+    automatic: bool = False
+
+
+def create_dialogue(
+    session: Session,
+    theme_id: int,
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    forked_from_node_id: int | None = None,
+) -> int:
+    """Store a new session without questions and return its id."""
+    row = DialogueSession(
+        theme_id=theme_id,
+        name=name,
+        settings=dict(settings),
+        forked_from_node_id=forked_from_node_id,
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def get_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
+    """Return one session with its theme.
+
+    Raises:
+        UsageError: There is none with this id.
+    """
+    row = session.get(DialogueSession, dialogue_id)
+    if row is None:
+        raise UsageError(f"There is no dialogue {dialogue_id}; `q2q dialogue show` lists them all.")
+    return DialogueRow(
+        id=row.id,
+        theme=_theme(session.get_one(Theme, row.theme_id)),
+        name=row.name,
+        state=row.state,
+        settings=row.settings,
+        forked_from_node_id=row.forked_from_node_id,
+        created_at=row.created_at,
+    )
+
+
+def list_dialogues(session: Session) -> list[DialogueSummary]:
+    """Return all sessions, the one that something happened in last first."""
+    nodes = (
+        select(
+            DialogueNode.session_id,
+            func.count().label("n"),
+            func.count().filter(DialogueNode.state == "answered").label("answered"),
+        )
+        .group_by(DialogueNode.session_id)
+        .subquery()
+    )
+    last = (
+        select(DialogueEvent.session_id, func.max(DialogueEvent.created_at).label("at"))
+        .group_by(DialogueEvent.session_id)
+        .subquery()
+    )
+    rows = session.execute(
+        select(DialogueSession, Theme.name, Theme.language, nodes.c.n, nodes.c.answered, last.c.at)
+        .join(Theme, Theme.id == DialogueSession.theme_id)
+        .outerjoin(nodes, nodes.c.session_id == DialogueSession.id)
+        .outerjoin(last, last.c.session_id == DialogueSession.id)
+    )
+    found = [
+        DialogueSummary(
+            id=row.id,
+            name=row.name,
+            theme=theme,
+            language=language,
+            state=row.state,
+            n_nodes=n or 0,
+            n_answered=answered or 0,
+            created_at=row.created_at,
+            changed_at=at or row.created_at,
+        )
+        for row, theme, language, n, answered, at in rows
+    ]
+    return sorted(found, key=lambda one: (one.changed_at, one.id), reverse=True)
+
+
+def set_dialogue_state(session: Session, dialogue_id: int, state: str) -> None:
+    """Open, pause or close a session."""
+    session.get_one(DialogueSession, dialogue_id).state = state
+    session.flush()
+
+
+def change_settings(session: Session, dialogue_id: int, settings: Mapping[str, Any]) -> None:
+    """Replace the settings of a session; what was written under the old ones stays as it is."""
+    session.get_one(DialogueSession, dialogue_id).settings = dict(settings)
+    session.flush()
+
+
+def add_node(
+    session: Session,
+    dialogue_id: int,
+    question_id: int,
+    parent_id: int | None = None,
+    *,
+    state: str = "open",
+) -> int:
+    """Hang a question into the tree and return the node's id."""
+    last = session.scalar(
+        select(func.max(DialogueNode.position)).where(DialogueNode.session_id == dialogue_id)
+    )
+    node = DialogueNode(
+        session_id=dialogue_id,
+        question_id=question_id,
+        parent_id=parent_id,
+        position=0 if last is None else last + 1,
+        state=state,
+    )
+    session.add(node)
+    session.flush()
+    return node.id
+
+
+def get_node(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
+    """Return one node of a session.
+
+    Raises:
+        UsageError: The session has no such node.
+    """
+    row = session.get(DialogueNode, node_id)
+    if row is None or row.session_id != dialogue_id:
+        raise UsageError(f"The dialogue {dialogue_id} has no question with the number {node_id}.")
+    return _node(row)
+
+
+def read_nodes(session: Session, dialogue_id: int) -> list[NodeRow]:
+    """Return the nodes of a session in the order in which they were made."""
+    rows = session.scalars(
+        select(DialogueNode)
+        .where(DialogueNode.session_id == dialogue_id)
+        .order_by(DialogueNode.position)
+    )
+    return [_node(row) for row in rows]
+
+
+def change_node(
+    session: Session, node_id: int, *, state: str | None = None, question_id: int | None = None
+) -> None:
+    """Set what a node is now; how it came to be so is told by the events."""
+    row = session.get_one(DialogueNode, node_id)
+    row.state = state or row.state
+    row.question_id = question_id or row.question_id
+    session.flush()
+
+
+def add_event(session: Session, new: NewEvent) -> int:
+    """Add a decision or a step and return its id."""
+    values = {name: getattr(new, name) for name in NewEvent.__slots__}
+    row = DialogueEvent(**values | {"payload": dict(new.payload or {})})
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def read_events(
+    session: Session,
+    dialogue_id: int,
+    *,
+    node_id: int | None = None,
+    kinds: Sequence[str] = (),
+) -> list[EventRow]:
+    """Return what happened in a session, or at one node of it, oldest first."""
+    query = (
+        select(DialogueEvent, Rater.name)
+        .outerjoin(Rater, Rater.id == DialogueEvent.rater_id)
+        .where(DialogueEvent.session_id == dialogue_id)
+        .order_by(DialogueEvent.id)
+    )
+    if node_id is not None:
+        query = query.where(DialogueEvent.node_id == node_id)
+    if kinds:
+        query = query.where(DialogueEvent.kind.in_(kinds))
+    return [_event(row, rater) for row, rater in session.execute(query)]
+
+
+def _event(row: DialogueEvent, rater: str | None) -> EventRow:
+    own = {name: getattr(row, name) for name in EventRow.__slots__ if name != "rater"}
+    return EventRow(**own, rater=rater)
+
+
+def _node(row: DialogueNode) -> NodeRow:
+    return NodeRow(**{name: getattr(row, name) for name in NodeRow.__slots__})
+
+
+def _theme(row: Theme) -> ThemeRow:
+    own = {name: getattr(row, name) for name in ThemeRow.__slots__}
+    return ThemeRow(**own | {"points_of_view": tuple(row.points_of_view)})

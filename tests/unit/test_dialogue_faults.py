@@ -1,0 +1,140 @@
+"""Whatever a model or a server does, a turn ends with what there is and a sentence about it."""
+
+import json
+
+import pytest
+
+from db.database import Database
+from db.dialogues import read_events
+from db.jobs import claim, finish, request_cancel
+from serving.formats.lists import read_questions
+from tests.fakes.server import FakeServer
+from tests.unit.dialogue_lab import Lab, asking
+from workbench.dialogue.decisions import choose
+from workbench.dialogue.showing import collect, stop
+from workbench.dialogue.turn import answer, ask
+
+
+@pytest.fixture
+def lab(database: Database, fake_server: FakeServer) -> Lab:
+    lab = Lab(database, fake_server)
+    view = lab.answer()
+    with lab.database.write() as session:
+        choose(session, lab.id, lab.here, view.shown[0].answer.id, lab.by)
+    return lab
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "told"),
+    [
+        ("I would rather not.", 0, "there is no list"),
+        ("[]", 0, "the list is empty"),
+        ('["Who sweeps the streets?", "Who pays f', 1, "the list was cut off"),
+        ("1. Who sweeps the streets?\n2. Who pays for it?", 2, "the list is no JSON"),
+        ('Sure: {"questions": ["Who sweeps?", 7, null]}', 1, None),
+        ('["<script>alert(1)</script>?"]', 1, None),
+    ],
+)
+def test_malformed_lists_give_what_can_be_read(
+    lab: Lab, text: str, read: int, told: str | None
+) -> None:
+    lab.server.text = lambda prompt, index, seed: text
+    view = lab.ask("deepen")
+    assert len(view.candidates) == read
+    problems = " ".join(view.problems)
+    assert (told or "") in problems
+    assert ("No question came that could be read." in problems) == (read == 0)
+    assert view.chosen is not None, "what was chosen stays"
+
+
+def test_lines_that_only_repeat_the_prompt_are_no_questions(lab: Lab) -> None:
+    asked = lab.view().question.text
+    echo = "Propose five next questions that this question and its answer lead to."
+    text = json.dumps([echo, asked, "Who sweeps the streets?"])
+    lab.server.text = lambda prompt, index, seed: text
+    view = lab.ask("gap")
+    assert {c.text: c.is_repeat for c in view.candidates} == {
+        asked: True,
+        "Who sweeps the streets?": False,
+    }
+    assert "gap: 1 lines only repeat the prompt." in view.problems
+
+
+def test_forty_candidates_that_are_all_the_same_are_one_and_its_repeats(lab: Lab) -> None:
+    same = json.dumps(["Who sweeps the streets at night?"])
+    lab.server.text = lambda prompt, index, seed: same
+    view = lab.ask("deepen", "rebut", "gap", "ground", lists=10)
+    assert len(view.candidates) == 40
+    assert sum(candidate.is_shown for candidate in view.candidates) == 1
+    assert sum(candidate.is_repeat for candidate in view.candidates) == 39
+
+
+def test_a_stalled_request_leaves_the_others(lab: Lab) -> None:
+    lab.server.script("stall", "ok", "stall")
+    with lab.database.write() as session:
+        step = ask(
+            session, lab.registry, lab.id, lab.here, lab.by, moves=["deepen", "rebut", "gap"]
+        )
+    view = lab.run(step, timeout_s=0.5, max_num_seqs=1)
+    assert 0 < len(view.candidates) < 15
+    assert "of 3 texts failed" in view.problems[-1]
+    assert len(lab.ask("deepen", "rebut", "gap").candidates) > 0
+
+
+def test_a_dead_server_ends_the_turn_with_a_sentence_and_the_next_try_works(lab: Lab) -> None:
+    lab.server.default = "error_500"
+    view = lab.ask("deepen")
+    assert view.candidates == ()
+    assert "1 of 1 texts failed" in view.problems[0]
+    lab.server.default = "ok"
+    assert lab.ask("deepen").step == "pick"
+
+
+def test_a_step_that_is_stopped_keeps_what_had_come(lab: Lab) -> None:
+    with lab.database.write() as session:
+        step = answer(session, lab.registry, lab.id, lab.here, lab.by)
+        assert stop(session, lab.id) == 1
+    assert not lab.view().under_way[0].job.is_active
+    collect(lab.database, lab.id)
+    view = lab.view()
+    assert view.under_way == ()
+    assert "No new answer came." in view.problems
+    assert len(view.folded) == 3
+    assert step.event_id in {event.payload.get("step") for event in view.events}
+
+
+def test_a_step_past_its_deadline_is_stopped(lab: Lab) -> None:
+    from db.dialogues import change_settings, get_dialogue
+
+    with lab.database.write() as session:
+        settings = get_dialogue(session, lab.id).settings
+        change_settings(session, lab.id, {**settings, "turn_timeout_s": 1e-6})
+        answer(session, lab.registry, lab.id, lab.here, lab.by)
+    with lab.database.write() as session:
+        job = claim(session, "lab")
+    assert job is not None
+    assert not collect(lab.database, lab.id)
+    assert lab.view().under_way[0].job.cancel_requested_at is not None
+    with lab.database.write() as session:
+        finish(session, job.id, "lab", "cancelled")
+    assert collect(lab.database, lab.id)
+
+
+def test_laying_out_happens_once_whoever_looks(lab: Lab) -> None:
+    with lab.database.write() as session:
+        step = ask(session, lab.registry, lab.id, lab.here, lab.by, moves=["gap"])
+        request_cancel(session, step.job_id)
+    assert collect(lab.database, lab.id)
+    assert not collect(lab.database, lab.id)
+    with lab.database.read() as session:
+        kinds = [event.kind for event in read_events(session, lab.id)]
+    assert kinds.count("questions_shown") == 1
+
+
+def test_lists_keep_their_complete_items_only() -> None:
+    whole = asking("Propose five next questions", 0, None)
+    for end in range(len(whole)):
+        read = read_questions(whole[:end], cut=True)
+        assert list(read.items) == json.loads(whole)[: len(read.items)]
+        assert read.problem is not None
+    assert read_questions(whole, cut=False).problem is None

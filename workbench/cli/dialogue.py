@@ -1,0 +1,347 @@
+"""``q2q dialogue``: question-to-question dialogues, turn by turn, scripted or by hand."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from db.errors import UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+app = CommandGroup("Dig into a theme: answers lead to questions, and you choose.")
+
+DialogueId = Annotated[str, typer.Argument(help="Number of a dialogue; see `q2q dialogue show`.")]
+As = Annotated[str, typer.Option("--as", help="Your name, kept with every decision.")]
+
+
+@app.as_command()
+def new(
+    theme: Annotated[Path, typer.Argument(help="YAML file of a theme; see docs/dialogues.md.")],
+    name: Annotated[str, typer.Option(help="What lists call it [default: as the theme].")] = "",
+    model: Annotated[str, typer.Option(help="Model that writes [default: of the settings].")] = "",
+    set_: Annotated[
+        list[str], typer.Option("--set", help="A setting, such as variants=4; may be repeated.")
+    ] = [],  # noqa: B006 - Typer reads the default
+    rater: As = "me",
+    as_json: Json = False,
+) -> None:
+    """Begin a dialogue about a theme.
+
+    Example:
+      q2q dialogue new examples/themes/town_without_cars.yaml
+    """
+    from db.ratings import ensure_rater
+    from workbench.cli.dialogue_steps import parse_set
+    from workbench.dialogue.sessions import new_dialogue
+    from workbench.dialogue.themes import load_theme
+    from workbench.dialogue.tree import read_tree
+    from workbench.dialogue.turn import By
+
+    changes = parse_set(set_) | ({"model": model} if model else {})
+    loaded = load_theme(theme)
+    with open_home() as (_, database):
+        with database.write() as session:
+            by = By(rater_id=ensure_rater(session, rater))
+            dialogue_id = new_dialogue(session, loaded, by, name=name or None, settings=changes)
+        with database.read() as session:
+            tree = read_tree(session, dialogue_id)
+    question = tree.nodes[0].question
+    if as_json:
+        show_json({"dialogue": dialogue_id, "node": tree.nodes[0].id, "question": question})
+        return
+    show_fields({"dialogue": dialogue_id, "theme": loaded.name, "first_question": question})
+    say(f"To go on: q2q dialogue next {dialogue_id}")
+
+
+@app.as_command("next")
+def next_(
+    dialogue: DialogueId,
+    answer: Annotated[
+        str, typer.Option(help="The answer to go on from: A, B, … or a number.")
+    ] = "",
+    question: Annotated[str, typer.Option(help="The next question: its number in the list.")] = "",
+    write: Annotated[str, typer.Option(help="Your own next question.")] = "",
+    move: Annotated[
+        list[str], typer.Option("--move", help="Kind of question to propose; may be repeated.")
+    ] = [],  # noqa: B006 - Typer reads the default
+    reason: Annotated[str, typer.Option(help="Why, in one line; kept with the decision.")] = "",
+    hint: Annotated[str, typer.Option(help="Your own reasoning to answer from first.")] = "",
+    fact: Annotated[str, typer.Option(help="A fact for this question and all that follow.")] = "",
+    source: Annotated[str, typer.Option(help="Where the fact is from.")] = "",
+    more: Annotated[bool, typer.Option("--more", help="More answers, or more questions.")] = False,
+    auto: Annotated[
+        int, typer.Option(help="Run so many turns by themselves, each choice marked.", min=0)
+    ] = 0,
+    rater: As = "me",
+    as_json: Json = False,
+) -> None:
+    """Run one turn: have the question answered, choose, have next questions proposed, choose.
+
+    It goes as far as your choices go: without --answer it stops at the answers, without --question
+    or --write at the questions; on a terminal it asks you. The model server stays up for the next
+    command; `q2q serve stop` ends it.
+
+    Example:
+      q2q dialogue next 1 --answer B --move rebut --question 1 --reason "nobody doubted it yet"
+    """
+    from workbench.cli.dialogue_steps import Wishes, run_next
+
+    wishes = Wishes(
+        answer=answer,
+        question=question,
+        write=write,
+        moves=tuple(move),
+        reason=reason,
+        hint=hint,
+        fact=fact,
+        source=source,
+        more=more,
+        auto=auto,
+        rater=rater,
+        asks=not as_json,
+    )
+    with open_home() as (settings, database):
+        found = run_next(settings, database, number(dialogue), wishes)
+    if as_json:
+        show_json(found)
+
+
+@app.as_command("show")
+def show_(
+    dialogue: Annotated[
+        str, typer.Argument(help="Number of a dialogue; without it, all are listed.")
+    ] = "",
+    node: Annotated[
+        str, typer.Option(help="Number of a question: its answers and what led on.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """List the dialogues, show one as a tree, or one of its questions with all its texts.
+
+    Example:
+      q2q dialogue show 1
+    """
+    from workbench.cli.dialogue_show import list_all, show_node, show_tree
+
+    with open_home() as (_, database):
+        if not dialogue:
+            list_all(database, as_json)
+        elif node:
+            show_node(database, number(dialogue), number(node, "question"), as_json)
+        else:
+            show_tree(database, number(dialogue), as_json)
+
+
+@app.as_command()
+def export(
+    dialogue: DialogueId,
+    format_: Annotated[str, typer.Option("--format", help="md, html or json.")] = "md",
+    target: Annotated[
+        Path | None, typer.Option("--to", help="File to write [default: stdout].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a dialogue as a report for someone who was not there, or as data.
+
+    Example:
+      q2q dialogue export 1 --format html --to town.html
+    """
+    from workbench.dialogue.report import as_html, as_markdown
+    from workbench.dialogue.report import as_json as as_data
+    from workbench.dialogue.story import read_story
+
+    writers = {"md": as_markdown, "html": as_html, "json": as_data}
+    if format_ not in writers:
+        raise UsageError(f"There is no format {format_!r}; give one of {', '.join(writers)}.")
+    with open_home() as (_, database), database.read() as session:
+        text = writers[format_](read_story(session, number(dialogue)))
+    if target is None:
+        show(text.rstrip("\n"))
+        return
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}); give another file."
+        ) from error
+    if as_json:
+        show_json({"file": target, "format": format_})
+    else:
+        say(f"Wrote {target}.")
+
+
+@app.as_command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV, XLSX, TSV, JSONL or Parquet.")],
+    language: Annotated[str, typer.Option(help="ISO 639-1 code of the texts.")] = "en",
+    rater: As = "me",
+    as_json: Json = False,
+) -> None:
+    """Bring in earlier dialogues from a spreadsheet, one tree for each goal.
+
+    Columns: Goal, Step, QInitial, AInitial, FBA, FBQ1 to FBQ5, SEL1 to SEL5; see docs/dialogues.md.
+
+    Example:
+      q2q dialogue import sessions.xlsx
+    """
+    from db.ratings import ensure_rater
+    from workbench.dialogue.sheet_trees import import_sheet
+    from workbench.dialogue.turn import By
+
+    with open_home() as (_, database), database.write() as session:
+        by = By(rater_id=ensure_rater(session, rater))
+        found = import_sheet(session, file, by, language=language)
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        [
+            {
+                "dialogue": one.dialogue_id,
+                "goal": one.goal,
+                "questions": one.n_questions,
+                "new": "yes" if one.is_new else "no",
+            }
+            for one in found
+        ],
+        ("dialogue", "goal", "questions", "new"),
+    )
+
+
+@app.as_command()
+def replay(
+    dialogue: DialogueId,
+    model: Annotated[str, typer.Option(help="Another model or adapter.")] = "",
+    prompt_format: Annotated[str, typer.Option(help="Another prompt format.")] = "",
+    role: Annotated[str, typer.Option(help="Another role.")] = "",
+    answers: Annotated[int, typer.Option(help="Reasonings for each question.", min=1)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Have the questions of a dialogue answered anew by another model, format or role.
+
+    Example:
+      q2q dialogue replay 1 --model smollm2-135m-instruct --prompt-format tagged
+    """
+    from workbench.cli.dialogue_show import show_replay
+    from workbench.cli.dialogue_steps import run_replay
+
+    changes = {"model": model, "prompt_format": prompt_format, "role": role}
+    given = {key: value for key, value in changes.items() if value}
+    with open_home() as (settings, database):
+        replayed = run_replay(settings, database, number(dialogue), given, answers)
+    show_replay(replayed, as_json)
+
+
+@app.as_command()
+def compare(dialogue: DialogueId, other: DialogueId, as_json: Json = False) -> None:
+    """Hold two dialogues side by side: depth, breadth, distinct questions, moves, time, ratings.
+
+    Example:
+      q2q dialogue compare 1 2
+    """
+    from workbench.cli.dialogue_show import show_comparison
+
+    with open_home() as (_, database):
+        show_comparison(database, number(dialogue), number(other), as_json)
+
+
+@app.as_command()
+def fork(
+    dialogue: DialogueId,
+    node: Annotated[str, typer.Option(help="Number of the question to begin at.")],
+    name: Annotated[str, typer.Option(help="What lists call it.")] = "",
+    set_: Annotated[
+        list[str], typer.Option("--set", help="A setting that differs; may be repeated.")
+    ] = [],  # noqa: B006 - Typer reads the default
+    reason: Annotated[str, typer.Option(help="Why, in one line.")] = "",
+    rater: As = "me",
+    as_json: Json = False,
+) -> None:
+    """Begin a dialogue of its own at a question of another one, with the path that led there.
+
+    Example:
+      q2q dialogue fork 1 --node 3 --set variants=4
+    """
+    from workbench.cli.dialogue_steps import make_fork, parse_set
+
+    with open_home() as (_, database):
+        new_id = make_fork(
+            database,
+            number(dialogue),
+            number(node, "question"),
+            parse_set(set_),
+            name=name,
+            reason=reason,
+            rater=rater,
+        )
+    _done(f"Dialogue {new_id} begins there.", {"dialogue": new_id}, as_json)
+
+
+@app.as_command()
+def synopsis(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> None:
+    """Have the dialogue summed up: what is known now, what is open, and which questions show it.
+
+    Example:
+      q2q dialogue synopsis 1
+    """
+    from workbench.cli.dialogue_show import show_synopsis
+    from workbench.cli.dialogue_steps import run_synopsis
+
+    with open_home() as (settings, database):
+        run_synopsis(settings, database, number(dialogue), rater)
+        show_synopsis(database, number(dialogue), as_json)
+
+
+@app.as_command()
+def pause(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> None:
+    """Pause a dialogue: nothing happens in it until it is resumed.
+
+    Example:
+      q2q dialogue pause 1
+    """
+    _change_state(dialogue, "pause", rater, as_json)
+
+
+@app.as_command()
+def resume(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> None:
+    """Resume a dialogue that was paused or closed.
+
+    Example:
+      q2q dialogue resume 1
+    """
+    _change_state(dialogue, "resume", rater, as_json)
+
+
+def number(given: str, what: str = "dialogue") -> int:
+    """Return the number that a person gave.
+
+    Raises:
+        UsageError: It is none.
+    """
+    digits = given.strip().removeprefix("d" if what == "dialogue" else "#")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        raise UsageError(f"{given!r} is no number of a {what}; `q2q dialogue show` tells them.")
+    return int(digits)
+
+
+def _change_state(dialogue: str, what: str, rater: str, as_json: bool) -> None:
+    from db.dialogues import get_dialogue
+    from db.ratings import ensure_rater
+    from workbench.dialogue.sessions import change_state
+    from workbench.dialogue.turn import By
+
+    with open_home() as (_, database), database.write() as session:
+        by = By(rater_id=ensure_rater(session, rater))
+        change_state(session, number(dialogue), what, by)
+        state = get_dialogue(session, number(dialogue)).state
+    _done(f"The dialogue is {state}.", {"dialogue": number(dialogue), "state": state}, as_json)
+
+
+def _done(sentence: str, fields: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(fields)
+    else:
+        show(sentence)

@@ -1,0 +1,237 @@
+"""How dialogues look on a terminal and as JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from db.database import Database
+from db.dialogues import list_dialogues, read_nodes
+from db.errors import UsageError
+from workbench.cli.output import say, show, show_fields, show_json, show_table
+from workbench.dialogue.cards import AnswerCard, NodeView, node_view
+from workbench.dialogue.compare import compare
+from workbench.dialogue.replay import Replay
+from workbench.dialogue.synopsis import read_synopsis
+from workbench.dialogue.tree import Tree, TreeNode, read_tree
+
+MOST_WORDS = 70
+"""Characters of a question in a list."""
+
+
+def list_all(database: Database, as_json: bool) -> None:
+    """List the dialogues, the one that something happened in last first."""
+    with database.read() as session:
+        found = list_dialogues(session)
+    if as_json:
+        show_json(found)
+        return
+    rows = [{**asdict(one), "questions": one.n_nodes, "answered": one.n_answered} for one in found]
+    show_table(rows, ("id", "name", "state", "language", "questions", "answered", "changed_at"))
+
+
+def show_tree(database: Database, dialogue_id: int, as_json: bool) -> None:
+    """Show a dialogue as a tree."""
+    with database.read() as session:
+        tree = read_tree(session, dialogue_id)
+    if as_json:
+        show_json(
+            {
+                "dialogue": tree.dialogue.id,
+                "name": tree.dialogue.name,
+                "state": tree.dialogue.state,
+                "theme": asdict(tree.dialogue.theme),
+                "settings": tree.dialogue.settings,
+                "at": tree.node(tree.current_id).position + 1 if tree.current_id else None,
+                "moves": tree.moves,
+                "questions": [_node_json(node, tree) for node in tree.nodes],
+            }
+        )
+        return
+    theme = tree.dialogue.theme
+    show_fields({"name": tree.dialogue.name, "state": tree.dialogue.state, "goal": theme.goal})
+    for line in _branch(tree, None):
+        show(line)
+
+
+def show_node(database: Database, dialogue_id: int, number: int, as_json: bool) -> None:
+    """Show one question with its answers and what was proposed to ask next."""
+    with database.read() as session:
+        found = [one for one in read_nodes(session, dialogue_id) if one.position + 1 == number]
+        if not found:
+            raise UsageError(f"The dialogue {dialogue_id} has no question {number}.")
+        view = node_view(session, dialogue_id, found[0].id)
+    if as_json:
+        show_json(
+            {
+                "node": number,
+                "question": view.question.text,
+                "context": view.question.context,
+                "state": view.node.state,
+                "step": view.step,
+                "answers": answers_json(view),
+                "chosen": view.chosen.answer.id if view.chosen else None,
+                "questions": questions_json(view),
+                "problems": view.problems,
+                "notes": view.notes,
+            }
+        )
+        return
+    show(f"{number}. {view.question.text}")
+    if view.question.context:
+        show(view.question.context)
+    say_answers(view, show)
+    say_questions(view, show)
+
+
+def show_synopsis(database: Database, dialogue_id: int, as_json: bool) -> None:
+    """Show what is known and what is open."""
+    with database.read() as session:
+        synopsis = read_synopsis(session, dialogue_id)
+        numbers = {node.id: node.position + 1 for node in read_nodes(session, dialogue_id)}
+    lines = synopsis.lines if synopsis else ()
+    for problem in synopsis.problems if synopsis else ():
+        say(problem)
+    told = [
+        {"kind": one.kind, "text": one.text, "questions": [numbers[node] for node in one.node_ids]}
+        for one in lines
+    ]
+    if as_json:
+        show_json(told)
+    else:
+        show_table(told, ("kind", "text", "questions"))
+
+
+def show_replay(replay: Replay, as_json: bool) -> None:
+    """Show the answers of a replay beside those of the dialogue."""
+    if as_json:
+        show_json(replay)
+        return
+    for line in replay.lines:
+        show(f"{line.number}. {line.question}")
+        show(f"   before: {_short(line.before) if line.before else '-'}")
+        for text in line.after:
+            show(f"   now:    {_short(text)}")
+    for problem in replay.problems:
+        say(problem)
+
+
+def show_comparison(database: Database, one: int, other: int, as_json: bool) -> None:
+    """Show two dialogues side by side."""
+    with database.read() as session:
+        found = compare(session, one, other)
+    if as_json:
+        show_json({str(figures.dialogue_id): asdict(figures) for figures in found})
+        return
+    names = [name for name in asdict(found[0]) if name not in ("dialogue_id", "moves")]
+    rows: list[dict[str, object]] = [
+        {"": name, **{str(f.dialogue_id): getattr(f, name) for f in found}} for name in names
+    ]
+    moves = list(dict.fromkeys(move for figures in found for move in figures.moves))
+    rows += [
+        {"": f"move {move}", **{str(f.dialogue_id): f.moves.get(move, 0) for f in found}}
+        for move in moves
+    ]
+    show_table(rows, ("", *(str(figures.dialogue_id) for figures in found)))
+
+
+def answers_json(view: NodeView) -> list[dict[str, Any]]:
+    """Return the cards by letter, the shown ones first; nothing tells who wrote them."""
+    return [
+        {
+            "letter": letter(place),
+            "answer_id": card.answer.id,
+            "reasoning_id": card.reasoning.id if card.reasoning else None,
+            "reasoning": card.reasoning.text if card.reasoning else None,
+            "text": card.answer.text,
+            "findings": list(card.answer.flags),
+            "shown": card in view.shown,
+            "chosen": card.is_chosen,
+        }
+        for place, card in enumerate([*view.shown, *view.folded])
+    ]
+
+
+def questions_json(view: NodeView) -> list[dict[str, Any]]:
+    """Return the candidates by number, the shown ones first."""
+    return [
+        {
+            "number": place,
+            "text": one.text,
+            "move": one.move,
+            "shown": one.is_shown,
+            "repeat": one.is_repeat,
+            "nearest": one.nearest,
+            "decision": one.decision,
+        }
+        for place, one in enumerate(view.candidates, start=1)
+    ]
+
+
+def say_answers(view: NodeView, out: Any = say) -> None:
+    """Write the cards, the folded ones as a number."""
+    for place, card in enumerate(view.shown):
+        _write_card(letter(place), card, out)
+    if view.folded:
+        out(f"({len(view.folded)} more, from {letter(len(view.shown))} on)")
+
+
+def say_questions(view: NodeView, out: Any = say) -> None:
+    """Write the candidates, the folded ones as a number."""
+    for place, one in enumerate(view.candidates, start=1):
+        if one.is_shown:
+            decided = f" ({one.decision})" if one.decision else ""
+            out(f"{place}. [{one.move or '-'}] {one.text}{decided}")
+    repeats = sum(one.is_repeat for one in view.candidates)
+    folded = sum(not one.is_shown for one in view.candidates)
+    if folded:
+        out(f"({folded} more, {repeats} of them asked before)")
+
+
+def letter(place: int) -> str:
+    """Return how an answer is called: A to Z, then numbers."""
+    return chr(ord("A") + place) if place < 26 else str(place + 1)
+
+
+def _write_card(name: str, card: AnswerCard, out: Any) -> None:
+    mark = "*" if card.is_chosen else " "
+    out(f"{mark}{name}: {card.answer.text}")
+    if card.reasoning is not None:
+        out(f"   (reasoning: {_short(card.reasoning.text)})")
+
+
+def _branch(tree: Tree, parent_id: int | None) -> list[str]:
+    lines: list[str] = []
+    waiting = [node for node in reversed(tree.nodes) if node.parent_id == parent_id]
+    while waiting:
+        node = waiting.pop()
+        here = ">" if node.id == tree.current_id else " "
+        move = f"[{node.move}] " if node.move else ""
+        state = "" if node.state == "answered" else f" ({node.state})"
+        auto = " (automatic)" if node.automatic else ""
+        indent = "  " * node.depth
+        text = _short(node.question)
+        lines.append(f"{here}{indent}{node.position + 1}. {move}{text}{state}{auto}")
+        waiting += reversed(tree.children(node.id))
+    return lines
+
+
+def _node_json(node: TreeNode, tree: Tree) -> dict[str, Any]:
+    return {
+        "number": node.position + 1,
+        "parent": tree.node(node.parent_id).position + 1 if node.parent_id else None,
+        "question_id": node.question_id,
+        "question": node.question,
+        "move": node.move,
+        "source": node.source,
+        "state": node.state,
+        "answer_id": node.answer_id,
+        "reason": node.reason,
+        "automatic": node.automatic,
+        "answers": node.n_answers,
+        "candidates": node.n_candidates,
+        "tags": list(node.tags),
+    }
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_WORDS else line[: MOST_WORDS - 1] + "…"

@@ -1,0 +1,384 @@
+"""What ``q2q dialogue`` does: one step after the other, as far as the given choices go."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from sqlalchemy.orm import Session
+
+from db.database import Database
+from db.dialogues import get_dialogue, read_events, read_nodes
+from db.errors import Q2QError, UsageError
+from db.ratings import ensure_rater
+from db.settings import Settings
+from serving.formats.registry import Registry
+from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
+from workbench.cli.output import say
+from workbench.cli.planning import look_for_models
+from workbench.cli.progress import open_progress
+from workbench.cli.rendering import load_registry
+from workbench.dialogue.auto import queue_turns
+from workbench.dialogue.cards import AnswerCard, Candidate, NodeView, node_view
+from workbench.dialogue.decisions import (
+    add_fact,
+    choose,
+    current_node_id,
+    pick,
+    write,
+    write_hint,
+)
+from workbench.dialogue.replay import Replay, read_replay, start_replay
+from workbench.dialogue.sessions import fork
+from workbench.dialogue.settings import parse_settings
+from workbench.dialogue.showing import collect
+from workbench.dialogue.synopsis import write_synopsis
+from workbench.dialogue.turn import By, Step, answer, answer_from, ask
+from workbench.worker.follow import run_job
+
+LOOK_EVERY_S = 2.0
+Start = Callable[[Session, Registry, int, int, By], Step]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """The options of one ``next``."""
+
+    answer: str = ""
+    question: str = ""
+    write: str = ""
+    moves: tuple[str, ...] = ()
+    reason: str = ""
+    hint: str = ""
+    fact: str = ""
+    source: str = ""
+    more: bool = False
+    auto: int = 0
+    rater: str = "me"
+    asks: bool = True
+    """May ask on a terminal for what no option says."""
+
+
+def run_next(
+    settings: Settings, database: Database, dialogue_id: int, wishes: Wishes
+) -> dict[str, Any]:
+    """Go on with a dialogue as far as ``wishes`` go; return where it is now.
+
+    Raises:
+        UsageError: An option names something that is not there.
+        Q2QError: A step brought nothing.
+    """
+    return _Next(settings, database, dialogue_id, wishes).run()
+
+
+class _Next:
+    def __init__(
+        self, settings: Settings, database: Database, dialogue_id: int, wishes: Wishes
+    ) -> None:
+        self._settings, self._database, self._id = settings, database, dialogue_id
+        self._wishes = wishes
+        self._asks = wishes.asks and sys.stdin.isatty()
+        with database.write() as session:
+            dialogue = get_dialogue(session, dialogue_id)
+            self._registry = load_registry(settings, session)
+            self._by = By(rater_id=ensure_rater(session, wishes.rater))
+        model = parse_settings(dialogue.settings).model
+        look_for_models(settings, database, [model], say)
+
+    def run(self) -> dict[str, Any]:
+        self._wait()
+        if self._wishes.auto:
+            return self._auto()
+        view = self._answered(self._view())
+        view = self._chosen(view)
+        if view.chosen is None:
+            return self._told(view)
+        if self._wishes.write:
+            self._decide(write, self._wishes.write, move=next(iter(self._wishes.moves), None))
+            return self._told(self._view())
+        view = self._asked(view)
+        return self._told(self._picked(view))
+
+    def _answered(self, view: NodeView) -> NodeView:
+        """Bring the node to where there are answers to choose from."""
+        wishes = self._wishes
+        if wishes.fact:
+            with self._database.write() as session:
+                add_fact(session, self._id, view.node.id, wishes.fact, wishes.source, self._by)
+        if wishes.hint:
+            with self._database.write() as session:
+                variant_id = write_hint(session, self._id, view.node.id, wishes.hint, self._by)
+            return self._step(
+                lambda session, registry, dialogue_id, node_id, by: answer_from(
+                    session, registry, dialogue_id, node_id, variant_id, by
+                )
+            )
+        wants_more = wishes.more and view.step == "choose"
+        if view.step == "answer" or wishes.fact or wants_more:
+            return self._step(answer)
+        return view
+
+    def _chosen(self, view: NodeView) -> NodeView:
+        given = self._wishes.answer
+        if not given and view.chosen is not None and not (self._wishes.hint or self._wishes.fact):
+            return view
+        if self._wishes.asks:
+            say_answers(view)
+        given = given or self._prompt("Which answer (A, B, …; Enter: none)? ")
+        if given:
+            card = _card(view, given)
+            self._decide(choose, card.answer.id)
+            return self._view()
+        return view
+
+    def _asked(self, view: NodeView) -> NodeView:
+        wants_more = self._wishes.more and view.step == "pick"
+        names_moves = bool(self._wishes.moves) and not self._wishes.question
+        if view.step == "ask" or wants_more or names_moves:
+            moves = self._wishes.moves
+            return self._step(
+                lambda session, registry, dialogue_id, node_id, by: ask(
+                    session, registry, dialogue_id, node_id, by, moves=moves
+                )
+            )
+        return view
+
+    def _picked(self, view: NodeView) -> NodeView:
+        if self._wishes.asks:
+            say_questions(view)
+        given = self._wishes.question or self._prompt("Which question (number; Enter: none)? ")
+        if given:
+            candidate = _candidate(view, given)
+            self._decide(pick, candidate.event_id, candidate.place)
+            return self._view()
+        return view
+
+    def _auto(self) -> dict[str, Any]:
+        with self._database.write() as session:
+            job_id = queue_turns(
+                session, self._id, self._wishes.auto, self._by, moves=self._wishes.moves
+            )
+        result = self._follow(job_id)
+        say(f"Checkpoint after {result.get('turns', 0)} turns: {result.get('why', 'stopped')}.")
+        return {
+            **self._told(self._view()),
+            "turns": result.get("turns", 0),
+            "why": result.get("why"),
+        }
+
+    def _step(self, start: Start) -> NodeView:
+        """Run one step to its end and return what came.
+
+        Raises:
+            Q2QError: Nothing came.
+        """
+        with self._database.write() as session:
+            step = start(session, self._registry, self._id, self._here(session), self._by)
+        self._follow(step.job_id)
+        view = self._view()
+        ended = next(e for e in view.events if e.payload.get("step") == step.event_id)
+        for problem in ended.payload["problems"]:
+            say(problem)
+        if not (ended.payload["shown"] or ended.payload.get("candidates")):
+            raise Q2QError(f"Nothing came. To try again: q2q dialogue next {self._id}")
+        return view
+
+    def _follow(self, job_id: int) -> Mapping[str, Any]:
+        return follow(self._settings, self._database, self._id, job_id)
+
+    def _wait(self) -> None:
+        """See steps to their end that an earlier command or the page left."""
+        collect(self._database, self._id)
+        for step in self._view().under_way:
+            self._follow(step.job.id)
+
+    def _decide(self, decision: Callable[..., int], *what: object, **options: object) -> None:
+        with self._database.write() as session:
+            node_id = self._here(session)
+            reason = self._wishes.reason or None
+            decision(session, self._id, node_id, *what, self._by, reason=reason, **options)
+
+    def _prompt(self, question: str) -> str:
+        if not self._asks:
+            return ""
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        return sys.stdin.readline().strip()
+
+    def _here(self, session: Session) -> int:
+        node_id = current_node_id(read_events(session, self._id))
+        if node_id is None:
+            raise UsageError(f"The dialogue {self._id} has no question.")
+        return node_id
+
+    def _view(self) -> NodeView:
+        with self._database.read() as session:
+            return node_view(session, self._id, self._here(session))
+
+    def _told(self, view: NodeView) -> dict[str, Any]:
+        told = {
+            "dialogue": self._id,
+            "node": view.node.position + 1,
+            "question": view.question.text,
+            "step": view.step,
+            "answers": answers_json(view),
+            "chosen": view.chosen.answer.id if view.chosen else None,
+            "questions": questions_json(view),
+            "problems": list(view.problems),
+        }
+        if self._wishes.asks:
+            _say_next(self._id, view)
+        return told
+
+
+def follow(
+    settings: Settings, database: Database, dialogue_id: int, job_id: int
+) -> Mapping[str, Any]:
+    """See a job of a dialogue to its end, lay out what it brought, and return its result."""
+    looked = time.monotonic()
+
+    def on_progress(done: int, total: int | None, message: str) -> None:
+        nonlocal looked
+        progress.update(done, total, message)
+        if time.monotonic() - looked > LOOK_EVERY_S:
+            looked = time.monotonic()
+            collect(database, dialogue_id)  # also ends a step that is past its deadline
+
+    try:
+        with open_progress() as progress:
+            job = run_job(
+                settings,
+                database,
+                job_id,
+                on_progress,
+                command="dialogue next",
+                keep_server=True,
+            )
+    finally:
+        collect(database, dialogue_id)
+    if job.error:
+        say(job.error)
+    return job.result or {}
+
+
+def run_synopsis(settings: Settings, database: Database, dialogue_id: int, rater: str) -> None:
+    """Have a dialogue summed up."""
+    with database.write() as session:
+        registry = load_registry(settings, session)
+        by = By(rater_id=ensure_rater(session, rater))
+        model = parse_settings(get_dialogue(session, dialogue_id).settings).model
+    look_for_models(settings, database, [model], say)
+    with database.write() as session:
+        step = write_synopsis(session, registry, dialogue_id, by)
+    follow(settings, database, dialogue_id, step.job_id)
+
+
+def run_replay(
+    settings: Settings,
+    database: Database,
+    dialogue_id: int,
+    changes: Mapping[str, str],
+    answers: int,
+) -> Replay:
+    """Have the questions of a dialogue answered anew; return both, question by question."""
+    with database.write() as session:
+        registry = load_registry(settings, session)
+        old = parse_settings(get_dialogue(session, dialogue_id).settings).model
+    model = changes.get("model", old)
+    look_for_models(settings, database, [model], say)
+    with database.write() as session:
+        step = start_replay(session, registry, dialogue_id, changes, variants=answers)
+    follow(settings, database, dialogue_id, step.job_id)
+    with database.read() as session:
+        return read_replay(session, dialogue_id, step.sweep_id)
+
+
+def make_fork(
+    database: Database,
+    dialogue_id: int,
+    number: int,
+    changes: Mapping[str, Any],
+    *,
+    name: str,
+    reason: str,
+    rater: str,
+) -> int:
+    """Begin a dialogue of its own at a question; return its number."""
+    with database.write() as session:
+        by = By(rater_id=ensure_rater(session, rater))
+        node_id = node_of(session, dialogue_id, number)
+        return fork(
+            session,
+            dialogue_id,
+            node_id,
+            by,
+            name=name or None,
+            settings=changes,
+            reason=reason or None,
+        )
+
+
+def node_of(session: Session, dialogue_id: int, number: int) -> int:
+    """Return the id of the question that a report or a list numbers so.
+
+    Raises:
+        UsageError: There is none.
+    """
+    get_dialogue(session, dialogue_id)
+    for node in read_nodes(session, dialogue_id):
+        if node.position + 1 == number:
+            return node.id
+    raise UsageError(f"The dialogue {dialogue_id} has no question {number}.")
+
+
+def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the settings in ``NAME=VALUE`` pairs; values are YAML, e.g. ``moves=[rebut, gap]``.
+
+    Raises:
+        UsageError: One is no such pair.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise UsageError(f"{pair!r} is no setting: write NAME=VALUE, e.g. variants=4.")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UsageError(f"{pair!r}: the value is no YAML; put it in quotes.") from None
+    return found
+
+
+def _card(view: NodeView, given: str) -> AnswerCard:
+    """Return the card that a letter or a number means; the folded ones follow the shown ones."""
+    cards = [*view.shown, *view.folded]
+    letter = given.strip().upper()
+    place = ord(letter) - ord("A") if len(letter) == 1 and letter.isalpha() else None
+    if place is None and letter.isdigit() and len(letter) < 5:
+        place = int(letter) - 1
+    if place is None or not 0 <= place < len(cards):
+        raise UsageError(f"There is no answer {given!r}; there are {len(cards)}, from A on.")
+    return cards[place]
+
+
+def _candidate(view: NodeView, given: str) -> Candidate:
+    digits = given.strip()
+    place = int(digits) - 1 if digits.isascii() and digits.isdigit() and len(digits) < 5 else -1
+    if not 0 <= place < len(view.candidates):
+        raise UsageError(f"There is no question {given!r}; there are {len(view.candidates)}.")
+    return view.candidates[place]
+
+
+def _say_next(dialogue_id: int, view: NodeView) -> None:
+    command = f"q2q dialogue next {dialogue_id}"
+    hints = {
+        "answer": command,
+        "choose": f"{command} --answer A",
+        "ask": f"{command} --move deepen",
+        "pick": f"{command} --question 1",
+        "wait": command,
+    }
+    say(f"Now at question {view.node.position + 1}: {view.question.text}")
+    say(f"To go on: {hints[view.step]}")

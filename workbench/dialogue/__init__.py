@@ -1,0 +1,1 @@
+"""Question-to-question dialogues: themes, turns, decisions, and the guard against repeats."""

@@ -1,0 +1,216 @@
+"""Turns that run by themselves because a person asked for so many, up to a checkpoint.
+
+Every choice on the way is marked as automatic. The session stops as soon as a turn has nothing to
+go on with, and it never begins a turn by itself.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from db.database import Database
+from db.dialogues import NewEvent, add_event, read_events
+from db.errors import Q2QError, UsageError
+from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from serving.formats.registry import Registry
+from workbench.dialogue.cards import NodeView, node_view
+from workbench.dialogue.decisions import choose, current_node_id, pick
+from workbench.dialogue.ending import end_step
+from workbench.dialogue.settings import parse_settings
+from workbench.dialogue.showing import ENDS
+from workbench.dialogue.turn import (
+    TURNS_JOB,
+    By,
+    Step,
+    answer,
+    ask,
+    open_dialogue,
+    open_steps,
+    running_turns,
+)
+
+MOST_TURNS = 20
+
+RunSweep = Callable[[int], Awaitable[None]]
+"""Brings the sweep of a step to its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """What a person asked for."""
+
+    dialogue_id: int
+    turns: int
+    by: By
+    """Automatic, with the job that runs the sweeps."""
+    moves: tuple[str, ...] = ()
+    """None given: those of the settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoOutcome:
+    """How turns that ran by themselves ended."""
+
+    turns: int
+    """Whole ones."""
+    why: str
+    """Why they ended, in words."""
+
+
+def queue_turns(
+    session: Session, dialogue_id: int, turns: int, by: By, *, moves: Sequence[str] = ()
+) -> int:
+    """Queue so many automatic turns from where the person is; return the job's id.
+
+    Raises:
+        UsageError: Too many at once, or the session is not open or busy.
+    """
+    if not 1 <= turns <= MOST_TURNS:
+        raise UsageError(
+            f"Ask for 1 to {MOST_TURNS} turns; look at what came before the next ones."
+        )
+    dialogue = open_dialogue(session, dialogue_id)
+    parse_settings({**dialogue.settings, **({"moves": list(moves)} if moves else {})})
+    if open_steps(read_events(session, dialogue_id)) or running_turns(session, dialogue_id):
+        raise UsageError("The model is at it already; wait for it, or stop it.")
+    payload = {
+        "dialogue_id": dialogue_id,
+        "turns": turns,
+        "rater_id": by.rater_id,
+        "moves": list(moves),
+    }
+    job_id = enqueue(session, TURNS_JOB, payload=payload, priority=INTERACTIVE_PRIORITY)
+    asked = NewEvent(
+        session_id=dialogue_id,
+        kind="turns",
+        node_id=_here(session, dialogue_id),
+        payload={"turns": turns, "moves": list(moves), "auto_job_id": job_id},
+        rater_id=by.rater_id,
+    )
+    add_event(session, asked)
+    return job_id
+
+
+async def run_turns(
+    database: Database,
+    registry: Registry,
+    wanted: Turns,
+    run_sweep: RunSweep,
+    *,
+    on_turn: Callable[[int], None] = lambda done: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> AutoOutcome:
+    """Run turns from where the person is, one after the other, then write the checkpoint.
+
+    Called again after a crash, it goes on with the turn that was under way.
+    """
+    runner = _Runner(database, registry, wanted, run_sweep)
+    done, why = runner.done_before(), "as many turns as were asked for"
+    try:
+        while done < wanted.turns:
+            if is_cancelled():
+                why = "stopped"
+                break
+            stopped = await runner.turn()
+            if stopped is not None:
+                why = stopped
+                break
+            done += 1
+            on_turn(done)
+    except Q2QError as error:
+        why = str(error)
+    with database.write() as session:
+        add_event(
+            session,
+            NewEvent(
+                session_id=wanted.dialogue_id,
+                kind="checkpoint",
+                node_id=_here(session, wanted.dialogue_id),
+                payload={"turns": done, "asked": wanted.turns, "why": why},
+                rater_id=wanted.by.rater_id,
+                automatic=True,
+            ),
+        )
+    return AutoOutcome(turns=done, why=why)
+
+
+@dataclass(frozen=True)
+class _Runner:
+    database: Database
+    registry: Registry
+    wanted: Turns
+    run_sweep: RunSweep
+
+    def done_before(self) -> int:
+        """Return the turns that an earlier run of the same job brought to their end."""
+        with self.database.read() as session:
+            events = read_events(session, self.wanted.dialogue_id, kinds=("turns", "pick"))
+        begun = max((event.id for event in events if event.kind == "turns"), default=0)
+        return sum(event.kind == "pick" and event.id > begun for event in events)
+
+    async def turn(self) -> str | None:
+        """Run one turn; return why it could not be brought to its end, or nothing."""
+        await self._go_on()
+        dialogue_id, by = self.wanted.dialogue_id, self.wanted.by
+        view = self._view()
+        if view.chosen is None:
+            if not view.shown:
+                view = await self._step(answer)
+            if not view.shown:
+                return " ".join(view.problems) or "No answer came."
+            with self.database.write() as session:
+                choose(session, dialogue_id, view.node.id, _soundest(view), by)
+            view = self._view()
+        if view.step != "pick" or not any(c.is_shown for c in view.candidates):
+            view = await self._step(ask, moves=self.wanted.moves)
+        proposed = [candidate for candidate in view.candidates if candidate.is_shown]
+        best = min(proposed, key=lambda candidate: candidate.similarity, default=None)
+        if best is None:
+            return " ".join(view.problems) or "No new question came."
+        with self.database.write() as session:
+            pick(session, dialogue_id, view.node.id, best.event_id, best.place, by)
+        return None
+
+    async def _go_on(self) -> None:
+        """Bring steps to their end that an earlier run of the job left."""
+        with self.database.read() as session:
+            left = open_steps(read_events(session, self.wanted.dialogue_id))
+        for event in left:
+            if event.payload["job_id"] == self.wanted.by.job_id:
+                await self._finish(event.id, event.payload["sweep_id"])
+
+    async def _step(self, start: Callable[..., Step], **options: object) -> NodeView:
+        with self.database.write() as session:
+            dialogue_id = self.wanted.dialogue_id
+            node_id = _here(session, dialogue_id)
+            step = start(session, self.registry, dialogue_id, node_id, self.wanted.by, **options)
+        await self._finish(step.event_id, step.sweep_id)
+        return self._view()
+
+    async def _finish(self, event_id: int, sweep_id: int) -> None:
+        await self.run_sweep(sweep_id)
+        with self.database.read() as session:
+            events = open_steps(read_events(session, self.wanted.dialogue_id))
+            step = next((event for event in events if event.id == event_id), None)
+            ending = ENDS[step.kind](session, step) if step else None
+        if step is not None and ending is not None:
+            with self.database.write() as session:
+                end_step(session, step, ending)
+
+    def _view(self) -> NodeView:
+        with self.database.read() as session:
+            node_id = _here(session, self.wanted.dialogue_id)
+            return node_view(session, self.wanted.dialogue_id, node_id)
+
+
+def _here(session: Session, dialogue_id: int) -> int:
+    node_id = current_node_id(read_events(session, dialogue_id))
+    assert node_id is not None  # a session begins at its first question
+    return node_id
+
+
+def _soundest(view: NodeView) -> int:
+    """Return the answer with the fewest findings; of equals, the one laid out first."""
+    card = min(view.shown, key=lambda one: len(one.answer.flags))
+    return card.answer.id

@@ -1,0 +1,227 @@
+"""One node to work at: its question, the cards of answers, the candidates, what is under way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.orm import Session
+
+from db.dialogues import EventRow, NodeRow, get_node, read_events
+from db.jobs import JobRow, get_job
+from db.questions import QuestionRow, get_question
+from db.text_rows import TextRow, read_texts
+from workbench.dialogue.turn import open_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerCard:
+    """An answer with the reasoning that it was written under; says nothing of who wrote it."""
+
+    answer: TextRow
+    reasoning: TextRow | None
+    side: Literal["goal", "opposing"] | None
+    """The goal that it argues for, where it was asked to."""
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A next question that was proposed."""
+
+    event_id: int
+    place: int
+    """Both together name it; see ``workbench.dialogue.decisions``."""
+    text: str
+    move: str
+    is_shown: bool
+    """False: folded away, as one too many or as a repeat."""
+    is_repeat: bool
+    nearest: str | None
+    """The most similar earlier question."""
+    nearest_node_id: int | None
+    same_as: int | None
+    """Place of the earlier candidate that it repeats."""
+    similarity: float
+    """With the nearest, 0 to 1."""
+    goal_distance: float | None
+    """0 to 1; None where it cannot be told."""
+    opposing_distance: float | None
+    towards: str | None
+    """``goal``, ``opposing`` or ``both``."""
+    decision: Literal["pick", "park", "reject", "merge"] | None
+    """What became of it."""
+    reason: str | None
+    merged_into: int | None
+    """Place of the candidate that stands for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderWay:
+    """A step that a model works at."""
+
+    event_id: int
+    kind: str
+    """``answer`` or ``ask``."""
+    job: JobRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A fact that a person pasted."""
+
+    text: str
+    source: str
+    node_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """All that a page or a command shows of one node."""
+
+    node: NodeRow
+    question: QuestionRow
+    shown: tuple[AnswerCard, ...]
+    """Laid out, in the stored random order; the latest ones."""
+    folded: tuple[AnswerCard, ...]
+    chosen: AnswerCard | None
+    candidates: tuple[Candidate, ...]
+    """Of the latest asking, the shown ones first, in the stored order."""
+    earlier_candidates: tuple[Candidate, ...]
+    """Of askings before."""
+    under_way: tuple[UnderWay, ...]
+    problems: tuple[str, ...]
+    """Of the latest answering and the latest asking, in sentences."""
+    facts: tuple[Fact, ...]
+    """Pasted at this node."""
+    notes: tuple[str, ...]
+    events: tuple[EventRow, ...]
+
+    @property
+    def step(self) -> Literal["wait", "answer", "choose", "ask", "pick"]:
+        """What comes next here."""
+        if self.under_way:
+            return "wait"
+        if self.chosen is None:
+            return "choose" if self.shown or self.folded else "answer"
+        asked = [event for event in self.events if event.kind == "questions_shown"]
+        current = [e for e in asked if e.payload["answer_id"] == self.chosen.answer.id]
+        return "pick" if current and self.candidates else "ask"
+
+
+def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
+    """Return one node with everything to work at, in a fixed number of queries.
+
+    Raises:
+        UsageError: There is no such node.
+    """
+    node = get_node(session, dialogue_id, node_id)
+    events = read_events(session, dialogue_id, node_id=node_id)
+    laid_out = [event for event in events if event.kind == "answers_shown"]
+    asked = [event for event in events if event.kind == "questions_shown"]
+    cards = _cards(session, events, laid_out)
+    shown = [one for one in (laid_out[-1].payload["shown"] if laid_out else ()) if one in cards]
+    chosen = next((card for card in cards.values() if card.is_chosen), None)
+    latest = candidates_of(asked[-1], events) if asked else ()
+    return NodeView(
+        node=node,
+        question=get_question(session, node.question_id),
+        shown=tuple(cards[one] for one in shown),
+        folded=tuple(card for one, card in cards.items() if one not in shown),
+        chosen=chosen,
+        candidates=latest,
+        earlier_candidates=tuple(
+            candidate for event in asked[:-1] for candidate in candidates_of(event, events)
+        ),
+        under_way=tuple(
+            UnderWay(event_id=e.id, kind=e.kind, job=get_job(session, e.payload["job_id"]))
+            for e in open_steps(events)
+        ),
+        problems=tuple(p for e in (*laid_out[-1:], *asked[-1:]) for p in e.payload["problems"]),
+        facts=tuple(
+            Fact(text=e.payload["text"], source=e.payload["source"], node_id=node_id)
+            for e in events
+            if e.kind == "fact"
+        ),
+        notes=tuple(e.payload["text"] for e in events if e.kind == "note"),
+        events=tuple(events),
+    )
+
+
+def _cards(
+    session: Session, events: Sequence[EventRow], laid_out: Sequence[EventRow]
+) -> dict[int, AnswerCard]:
+    ids = [one for event in laid_out for key in ("shown", "folded") for one in event.payload[key]]
+    answers = read_texts(session, "answer", ids)
+    variant_ids = [row.variant_id for row in answers.values() if row.variant_id is not None]
+    reasonings = read_texts(session, "variant", variant_ids)
+    sides = {
+        event.payload["variant_id"]: event.payload["side"]
+        for event in events
+        if event.kind == "answer" and event.payload.get("side")
+    }
+    chosen = next((e.answer_id for e in reversed(events) if e.kind == "choose"), None)
+    return {
+        one: AnswerCard(
+            answer=answers[one],
+            reasoning=reasonings.get(answers[one].variant_id or 0),
+            side=sides.get(answers[one].variant_id),
+            is_chosen=one == chosen,
+        )
+        for one in ids
+        if one in answers
+    }
+
+
+def candidates_of(asked: EventRow, events: Sequence[EventRow]) -> tuple[Candidate, ...]:
+    """Return what an asking proposed and what became of it; ``events`` are those of its node."""
+    shown: list[int] = list(asked.payload["shown"])
+    listed = asked.payload["candidates"]
+    order = [*shown, *(place for place in range(len(listed)) if place not in shown)]
+    decided, merged = _decided(asked, events)
+    return tuple(
+        _candidate(asked.id, place, listed[place], place in shown, decided.get(place), merged)
+        for place in order
+    )
+
+
+def _candidate(
+    event_id: int,
+    place: int,
+    told: Mapping[str, object],
+    is_shown: bool,
+    decision: EventRow | None,
+    merged: Mapping[int, int],
+) -> Candidate:
+    own = {
+        name: told.get(name)
+        for name in Candidate.__slots__
+        if name in ("text", "move", "is_repeat", "nearest", "nearest_node_id", "same_as")
+        or name in ("similarity", "goal_distance", "opposing_distance", "towards")
+    }
+    return Candidate(
+        event_id=event_id,
+        place=place,
+        is_shown=is_shown and place not in merged,
+        decision=decision.kind if decision else None,  # type: ignore[arg-type]  # see _decided
+        reason=decision.reason if decision else None,
+        merged_into=merged.get(place),
+        **own,  # type: ignore[arg-type]  # written by workbench.dialogue.showing
+    )
+
+
+def _decided(
+    asked: EventRow, events: Sequence[EventRow]
+) -> tuple[dict[int, EventRow], dict[int, int]]:
+    """Return the last decision on each candidate, and which candidate stands for others."""
+    decided: dict[int, EventRow] = {}
+    merged: dict[int, int] = {}
+    for event in events:
+        if event.payload.get("event") != asked.id:
+            continue
+        if event.kind in ("pick", "park", "reject"):
+            decided[event.payload["place"]] = event
+        elif event.kind == "merge":
+            for place in event.payload["others"]:
+                merged[place] = event.payload["keep"]
+                decided[place] = event
+    return decided, merged

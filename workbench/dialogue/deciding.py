@@ -1,0 +1,88 @@
+"""What all decisions share: the node they are taken at, the question they lead to, the event."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db.dialogues import NewEvent, NodeRow, add_event, add_node, get_node
+from db.errors import UsageError
+from db.plain_text import plain
+from db.questions import NewQuestion, add_child, get_question
+from workbench.dialogue.turn import By, open_dialogue
+
+MOST_LINE = 500
+"""Characters of a reason, and of the source of a fact."""
+
+
+def node_of(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
+    """Return a node of a session that something may happen in."""
+    open_dialogue(session, dialogue_id)
+    return get_node(session, dialogue_id, node_id)
+
+
+def hang_under(
+    session: Session,
+    node: NodeRow,
+    text: str,
+    move: str | None,
+    *,
+    source: str,
+    state: str = "open",
+) -> tuple[int, int]:
+    """Hang a question under ``node``, with the facts of the branch; return node and question."""
+    parent = get_question(session, node.question_id)
+    new = NewQuestion(
+        text=text,
+        context=parent.context,
+        role=parent.role,
+        language=parent.language,
+        source=source,
+    )
+    question_id, _ = add_child(session, parent.id, new, move)
+    if question_id == parent.id:
+        raise UsageError("This is the question that you are at; ask another one.")
+    return add_node(session, node.session_id, question_id, node.id, state=state), question_id
+
+
+def decide(
+    session: Session,
+    node: NodeRow,
+    kind: str,
+    by: By,
+    payload: Mapping[str, Any],
+    *,
+    reason: str | None = None,
+    **refs: int | None,
+) -> int:
+    """Add the event; ``refs`` are answer_id, variant_id and question_id."""
+    new = NewEvent(
+        session_id=node.session_id,
+        kind=kind,
+        node_id=node.id,
+        payload=payload,
+        reason=one_line(reason or "", "reason") or None,
+        rater_id=by.rater_id,
+        automatic=by.automatic,
+        **{"question_id": node.question_id, **refs},
+    )
+    return add_event(session, new)
+
+
+def one_line(text: str, what: str) -> str:
+    """Return ``text`` on one line.
+
+    Raises:
+        UsageError: It is too long; the sentence calls it ``what``.
+    """
+    line = " ".join(plain(text)[0].split())
+    if len(line) > MOST_LINE:
+        raise UsageError(f"The {what} has {len(line)} characters; {MOST_LINE} fit.")
+    return line
+
+
+def author_of(by: By) -> int:
+    """Return who writes; a reasoning of a person has an author."""
+    if by.rater_id is None:
+        raise UsageError("Say who writes it: a reasoning of a person has an author.")
+    return by.rater_id

@@ -1,0 +1,326 @@
+"""What the person decides at a node, each decision an event with its reason.
+
+Nothing here asks a model. All functions take the session of an open write transaction, and refuse
+where the dialogue is paused or closed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db.dialogues import (
+    EventRow,
+    NodeRow,
+    change_node,
+    read_events,
+)
+from db.errors import UsageError
+from db.plain_text import plain
+from db.questions import NewQuestion, add_child, get_question, tag_questions
+from db.tables import MOVES, Answer
+from workbench.dialogue.deciding import author_of, decide, hang_under, node_of, one_line
+from workbench.dialogue.turn import By
+from workbench.rating.editing import save_reasoning
+
+
+def choose(
+    session: Session,
+    dialogue_id: int,
+    node_id: int,
+    answer_id: int,
+    by: By,
+    *,
+    reason: str | None = None,
+) -> int:
+    """Take an answer of the node as the one to go on from; return the event's id.
+
+    Raises:
+        UsageError: The answer belongs to another question.
+    """
+    node = node_of(session, dialogue_id, node_id)
+    answer = session.get(Answer, answer_id)
+    shown = read_events(session, dialogue_id, node_id=node_id, kinds=("answers_shown",))
+    laid_out = [one for event in shown for key in ("shown", "folded") for one in event.payload[key]]
+    if answer is None or answer_id not in laid_out:
+        raise UsageError(f"The answer a{answer_id} is not one of this question's.")
+    change_node(session, node_id, state="answered")
+    last = next(
+        event
+        for event in reversed(shown)
+        if answer_id in event.payload["shown"] + event.payload["folded"]
+    )
+    return decide(
+        session,
+        node,
+        "choose",
+        by,
+        {"event": last.id, "over": [one for one in last.payload["shown"] if one != answer_id]},
+        reason=reason,
+        answer_id=answer_id,
+        variant_id=answer.variant_id,
+    )
+
+
+def write_hint(session: Session, dialogue_id: int, node_id: int, text: str, by: By) -> int:
+    """Store a reasoning that the person wrote for the node's question; return the variant's id.
+
+    Raises:
+        UsageError: It is empty, or nobody wrote it.
+    """
+    node = node_of(session, dialogue_id, node_id)
+    variant_id = save_reasoning(session, node.question_id, text, author_of(by))
+    decide(session, node, "hint", by, {}, variant_id=variant_id)
+    return variant_id
+
+
+def edit_reasoning(
+    session: Session, dialogue_id: int, node_id: int, variant_id: int, text: str, by: By
+) -> int:
+    """Store what the person made of a reasoning; return the new variant's id.
+
+    Raises:
+        UsageError: Nothing was changed, or it belongs to another question.
+    """
+    node = node_of(session, dialogue_id, node_id)
+    new_id = save_reasoning(session, node.question_id, text, author_of(by), parent_ids=[variant_id])
+    decide(session, node, "edit", by, {"from": variant_id}, variant_id=new_id)
+    return new_id
+
+
+def add_fact(
+    session: Session, dialogue_id: int, node_id: int, text: str, source: str, by: By
+) -> int:
+    """Give the node's question a fact as context, for it and all that follow; return the question.
+
+    The question with the fact is a question of its own, a child of the one before: answers that
+    are there already were written without it, and stay.
+
+    Raises:
+        UsageError: The fact is empty.
+    """
+    node = node_of(session, dialogue_id, node_id)
+    fact, where = plain(text)[0], one_line(source, "source")
+    if not fact:
+        raise UsageError("The fact is empty; paste at least one word.")
+    old = get_question(session, node.question_id)
+    line = f"- {fact}" + (f" (source: {where})" if where else "")
+    context = f"{old.context}\n{line}" if old.context else f"Facts:\n{line}"
+    new = NewQuestion(
+        text=old.text, context=context, role=old.role, language=old.language, source=old.source
+    )
+    question_id, _ = add_child(session, old.id, new, "fact")
+    change_node(session, node_id, question_id=question_id)
+    decide(
+        session,
+        node,
+        "fact",
+        by,
+        {"text": fact, "source": where, "before": old.id},
+        question_id=question_id,
+    )
+    return question_id
+
+
+def note(session: Session, dialogue_id: int, node_id: int, text: str, by: By) -> int:
+    """Put a note on a node; return the event's id."""
+    node = node_of(session, dialogue_id, node_id)
+    words = plain(text)[0]
+    if not words:
+        raise UsageError("The note is empty.")
+    return decide(session, node, "note", by, {"text": words})
+
+
+def tag(session: Session, dialogue_id: int, node_id: int, tags: Sequence[str], by: By) -> int:
+    """Put tags on the node's question; return the event's id."""
+    node = node_of(session, dialogue_id, node_id)
+    names = [name for one in tags if (name := plain(one)[0])]
+    if not names:
+        raise UsageError("Name at least one tag.")
+    tag_questions(session, [node.question_id], names)
+    return decide(session, node, "tag", by, {"tags": names})
+
+
+def pick(
+    session: Session,
+    dialogue_id: int,
+    node_id: int,
+    event_id: int,
+    place: int,
+    by: By,
+    *,
+    text: str | None = None,
+    reason: str | None = None,
+) -> int:
+    """Make a proposed question the next one, as it is or in the person's words; return the node.
+
+    Args:
+        session: Of an open write transaction.
+        dialogue_id: The session.
+        node_id: The node that the question was proposed at.
+        event_id: The ``questions_shown`` event.
+        place: Of the candidate in that event.
+        by: Who picks.
+        text: The edited question; None takes it as proposed.
+        reason: Why, in one line.
+
+    Raises:
+        UsageError: There is no such candidate, or the text is empty.
+    """
+    node = node_of(session, dialogue_id, node_id)
+    candidate = candidate_of(session, node, event_id, place)
+    words = candidate["text"] if text is None else plain(text)[0]
+    is_edited = words != candidate["text"]
+    child_id, question_id = hang_under(
+        session, node, words, candidate["move"], source="human" if is_edited else "model"
+    )
+    payload = {
+        "event": event_id,
+        "place": place,
+        "proposed": candidate["text"],
+        "move": candidate["move"],
+        "is_edited": is_edited,
+        "to": child_id,
+    }
+    decide(session, node, "pick", by, payload, reason=reason, question_id=question_id)
+    return child_id
+
+
+def write(
+    session: Session,
+    dialogue_id: int,
+    node_id: int,
+    text: str,
+    by: By,
+    *,
+    move: str | None = None,
+    reason: str | None = None,
+) -> int:
+    """Make the person's own question the next one; return the node.
+
+    Raises:
+        UsageError: The text is empty, or the move is not known.
+    """
+    node = node_of(session, dialogue_id, node_id)
+    if move is not None and move not in MOVES:
+        raise UsageError(f"There is no move {move!r}; known are {', '.join(MOVES)}.")
+    child_id, question_id = hang_under(session, node, plain(text)[0], move, source="human")
+    payload = {"text": plain(text)[0], "move": move, "to": child_id}
+    decide(session, node, "write", by, payload, reason=reason, question_id=question_id)
+    return child_id
+
+
+def park(
+    session: Session,
+    dialogue_id: int,
+    node_id: int,
+    event_id: int,
+    place: int,
+    by: By,
+    *,
+    reason: str | None = None,
+) -> int:
+    """Keep a proposed question for later as a node of the tree; return the node."""
+    node = node_of(session, dialogue_id, node_id)
+    candidate = candidate_of(session, node, event_id, place)
+    child_id, question_id = hang_under(
+        session, node, candidate["text"], candidate["move"], source="model", state="parked"
+    )
+    payload = {"event": event_id, "place": place, "move": candidate["move"], "node": child_id}
+    decide(session, node, "park", by, payload, reason=reason, question_id=question_id)
+    return child_id
+
+
+def reject(
+    session: Session,
+    dialogue_id: int,
+    node_id: int,
+    event_id: int,
+    place: int,
+    by: By,
+    *,
+    reason: str | None = None,
+) -> int:
+    """Say that a proposed question is not worth asking; return the event's id."""
+    node = node_of(session, dialogue_id, node_id)
+    candidate = candidate_of(session, node, event_id, place)
+    payload = {
+        "event": event_id,
+        "place": place,
+        "text": candidate["text"],
+        "move": candidate["move"],
+    }
+    return decide(session, node, "reject", by, payload, reason=reason)
+
+
+def merge(
+    session: Session,
+    dialogue_id: int,
+    node_id: int,
+    event_id: int,
+    keep: int,
+    others: Sequence[int],
+    by: By,
+    *,
+    reason: str | None = None,
+) -> int:
+    """Say that proposed questions ask the same: ``keep`` stands for all; return the event's id."""
+    node = node_of(session, dialogue_id, node_id)
+    rest = [place for place in dict.fromkeys(others) if place != keep]
+    if not rest:
+        raise UsageError("Name at least two questions that ask the same.")
+    for place in (keep, *rest):
+        candidate_of(session, node, event_id, place)
+    return decide(
+        session, node, "merge", by, {"event": event_id, "keep": keep, "others": rest}, reason=reason
+    )
+
+
+def set_node_state(
+    session: Session,
+    dialogue_id: int,
+    node_id: int,
+    state: str,
+    by: By,
+    *,
+    reason: str | None = None,
+) -> int:
+    """Park, reject or take up again a question of the tree; return the event's id."""
+    kinds = {"parked": "park", "rejected": "reject", "open": "reopen"}
+    if state not in kinds:
+        raise UsageError(f"A question can be {', '.join(kinds)}, not {state!r}.")
+    node = node_of(session, dialogue_id, node_id)
+    was_answered = read_events(session, dialogue_id, node_id=node_id, kinds=("choose",))
+    change_node(session, node_id, state="answered" if state == "open" and was_answered else state)
+    return decide(session, node, kinds[state], by, {"node": node_id}, reason=reason)
+
+
+def go_to(
+    session: Session, dialogue_id: int, node_id: int, by: By, *, reason: str | None = None
+) -> int:
+    """Go on from another node, e.g. back; a parked one is taken up again. Return the event's id."""
+    node = node_of(session, dialogue_id, node_id)
+    if node.state in ("parked", "rejected"):
+        set_node_state(session, dialogue_id, node_id, "open", by)
+    return decide(session, node, "goto", by, {"to": node_id}, reason=reason)
+
+
+def candidate_of(session: Session, node: NodeRow, event_id: int, place: int) -> Mapping[str, Any]:
+    """Return a question that was proposed at ``node``.
+
+    Raises:
+        UsageError: There is none at this place.
+    """
+    events = read_events(session, node.session_id, node_id=node.id, kinds=("questions_shown",))
+    for event in events:
+        if event.id == event_id and 0 <= place < len(event.payload["candidates"]):
+            candidate: Mapping[str, Any] = event.payload["candidates"][place]
+            return candidate
+    raise UsageError("This question was not proposed here; look at the list once more.")
+
+
+def current_node_id(events: Sequence[EventRow]) -> int | None:
+    """Return where the person is, from the events of a session."""
+    return next(
+        (int(event.payload["to"]) for event in reversed(events) if "to" in event.payload), None
+    )

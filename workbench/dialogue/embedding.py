@@ -1,0 +1,132 @@
+"""Vectors of an embeddings server, for a guard that sees meaning; each text is asked for once."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+import httpx
+import numpy as np
+
+from db.errors import Q2QError
+from db.settings import Embedder, Settings
+from workbench.dialogue.exhaustion import Exhaustion, exhaustion
+from workbench.dialogue.novelty import REPEAT_FROM, Array, Embed, Novelty, assess
+
+T = TypeVar("T")
+
+AT_ONCE: Final = 128
+"""Texts of one request."""
+MOST_KEPT: Final = 50_000
+"""Vectors kept in this process."""
+
+
+class EmbedderUnavailable(Q2QError):
+    """The embeddings server gave no vectors; the sentence says why. Wording still works."""
+
+
+class EmbeddingServer:
+    """Vectors of one server and model, kept while the process lives."""
+
+    def __init__(self, given: Embedder, transport: httpx.BaseTransport | None = None) -> None:
+        self._given = given
+        self._transport = transport
+        self._kept: dict[str, Array] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Array:
+        """Return one vector of length 1 a text: shape (texts, dimensions).
+
+        Raises:
+            EmbedderUnavailable: It cannot be reached, or answers something else.
+        """
+        if len(self._kept) > MOST_KEPT:
+            self._kept.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        for start in range(0, len(new), AT_ONCE):
+            part = new[start : start + AT_ONCE]
+            self._kept.update(zip(part, self._asked(part), strict=True))
+        return np.stack([self._kept[text] for text in texts])
+
+    def _asked(self, texts: Sequence[str]) -> list[Array]:
+        key = os.environ.get(self._given.api_key_env or "")
+        url = f"{str(self._given.url).rstrip('/')}/embeddings"
+        try:
+            with httpx.Client(transport=self._transport, timeout=self._given.timeout_s) as client:
+                answer = client.post(
+                    url,
+                    json={"model": self._given.model, "input": list(texts)},
+                    headers={"Authorization": f"Bearer {key}"} if key else {},
+                )
+                answer.raise_for_status()
+                return _vectors(answer.json(), len(texts))
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise EmbedderUnavailable(
+                f"The embedder at {url} gave no vectors ({type(error).__name__}); questions are "
+                "compared by wording. Check `embedder` in q2q.toml."
+            ) from error
+
+
+def _vectors(body: Any, n: int) -> list[Array]:
+    rows = sorted(body["data"], key=lambda row: int(row["index"]))
+    vectors = np.array([row["embedding"] for row in rows], dtype=float)
+    if vectors.ndim != 2 or len(vectors) != n or not np.isfinite(vectors).all():
+        raise ValueError("not one vector a text")
+    return list(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
+
+
+@lru_cache(maxsize=4)
+def embedding_server(given: Embedder) -> EmbeddingServer:
+    """Return the vectors of a server; one for each setting, so that they are kept."""
+    return EmbeddingServer(given)
+
+
+class Guard:
+    """How this workbench compares questions: by an embedder of the settings, or by wording."""
+
+    def __init__(self, settings: Settings) -> None:
+        given = settings.embedder
+        self.problem: str | None = None
+        """Why wording took the place of the embedder; None where nothing went wrong."""
+        self._embed: Embed | None = embedding_server(given) if given else None
+        self._given = given
+
+    @property
+    def catches_paraphrases(self) -> bool:
+        """Whether most repeats in other words are found."""
+        return self._given.catches_paraphrases if self._given and self._embed else False
+
+    @property
+    def _repeat_from(self) -> float:
+        return self._given.repeat_from if self._given and self._embed else REPEAT_FROM
+
+    def assess(
+        self,
+        candidates: Sequence[str],
+        earlier: Sequence[str],
+        goal: str,
+        opposing_goal: str | None = None,
+    ) -> list[Novelty]:
+        """Return how new candidates are; by wording where the embedder fails (see ``problem``)."""
+        return self._or_by_wording(
+            lambda: assess(
+                candidates,
+                earlier,
+                goal,
+                opposing_goal,
+                embed=self._embed,
+                repeat_from=self._repeat_from,
+            )
+        )
+
+    def exhaustion(self, questions: Sequence[str]) -> Exhaustion:
+        """Return how far questions have been found; by wording where the embedder fails."""
+        return self._or_by_wording(
+            lambda: exhaustion(questions, embed=self._embed, repeat_from=self._repeat_from)
+        )
+
+    def _or_by_wording(self, compare: Callable[[], T]) -> T:
+        try:
+            return compare()
+        except EmbedderUnavailable as error:
+            self.problem, self._embed = str(error), None
+            return compare()

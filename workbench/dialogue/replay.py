@@ -1,0 +1,187 @@
+"""The questions of a session through another model, adapter, format or role, side by side."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.dialogues import EventRow, NewEvent, add_event, get_dialogue, read_events
+from db.errors import UsageError
+from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from db.sweeps import get_sweep, set_state
+from db.tables import Answer, Generation, SweepGeneration
+from serving.formats.registry import Registry
+from serving.sweeps.plan import plan_sweep, save_sweep
+from serving.sweeps.spec import SweepSpec, parse_spec
+from workbench.analysis.diversity import likeness
+from workbench.dialogue.settings import DialogueSettings, parse_settings
+from workbench.dialogue.tree import read_tree
+from workbench.dialogue.turn import Step
+
+CHANGES = ("model", "prompt_format", "role")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayLine:
+    """One question with what was chosen before and what came now."""
+
+    number: int
+    """Of the question in its session, from 1."""
+    node_id: int
+    question: str
+    before: str | None
+    """The chosen answer; None where none was."""
+    after: tuple[str, ...]
+    answer_ids: tuple[int, ...]
+    likeness: float | None
+    """Of the chosen answer and the nearest new one, 0 to 1, by wording."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A session answered anew."""
+
+    dialogue_id: int
+    sweep_id: int
+    changes: Mapping[str, Any]
+    state: str
+    """Of its sweep."""
+    lines: tuple[ReplayLine, ...]
+    problems: tuple[str, ...]
+
+
+def start_replay(
+    session: Session,
+    registry: Registry,
+    dialogue_id: int,
+    changes: Mapping[str, str],
+    *,
+    variants: int = 1,
+) -> Step:
+    """Queue a sweep over all questions of a session; the session itself stays as it is.
+
+    Args:
+        session: Of an open write transaction.
+        registry: The prompt formats.
+        dialogue_id: The session, whatever its state.
+        changes: Of ``CHANGES``, what is to be another one.
+        variants: Reasonings for each question, one answer under each.
+
+    Raises:
+        UsageError: Nothing is changed, or what is named is not there.
+    """
+    if unknown := [name for name in changes if name not in CHANGES]:
+        raise UsageError(f"A replay changes {', '.join(CHANGES)}, not {unknown[0]}.")
+    if not changes:
+        raise UsageError(
+            "Name what is to be another one: the model, the prompt format or the role."
+        )
+    dialogue = get_dialogue(session, dialogue_id)
+    settings = parse_settings({**dialogue.settings, **changes})
+    ids = list(dict.fromkeys(node.question_id for node in read_tree(session, dialogue_id).nodes))
+    spec = _spec(settings, f"dialogue {dialogue_id}: replay", ids, variants)
+    if "role" in changes:
+        spec = spec.model_copy(update={"roles": (settings.role,)})
+    sweep_id = save_sweep(session, plan_sweep(session, spec, registry), purpose="replay")
+    set_state(session, sweep_id, "queued")
+    job_id = enqueue(session, "sweep", sweep_id=sweep_id, priority=INTERACTIVE_PRIORITY)
+    event_id = add_event(
+        session,
+        NewEvent(
+            session_id=dialogue_id,
+            kind="replay",
+            payload={
+                "replay_sweep_id": sweep_id,
+                "replay_job_id": job_id,
+                "changes": dict(changes),
+            },
+        ),
+    )
+    return Step(event_id=event_id, sweep_id=sweep_id, job_id=job_id)
+
+
+def _spec(settings: DialogueSettings, name: str, ids: list[int], variants: int) -> SweepSpec:
+    mapping: dict[str, Any] = {
+        "name": name,
+        "questions": {"ids": ids},
+        "formats": [settings.prompt_format],
+        "models": [settings.model],
+        "modes": [settings.mode],
+        "reasoning_sampling": [settings.reasoning_sampling.model_dump()],
+        "answer_sampling": [settings.answer_sampling.model_dump()],
+        "variants": variants,
+        "answers": variants if settings.mode == "vanilla" else 1,
+    }
+    return parse_spec(mapping)
+
+
+def replays(session: Session, dialogue_id: int) -> list[EventRow]:
+    """Return the replays of a session, oldest first; their payload names sweep, job and changes."""
+    return read_events(session, dialogue_id, kinds=("replay",))
+
+
+def read_replay(session: Session, dialogue_id: int, sweep_id: int) -> Replay:
+    """Return a replay as far as it has come.
+
+    Raises:
+        UsageError: The session has no such replay.
+    """
+    event = next(
+        (e for e in replays(session, dialogue_id) if e.payload["replay_sweep_id"] == sweep_id), None
+    )
+    if event is None:
+        raise UsageError(f"The dialogue {dialogue_id} has no replay {sweep_id}.")
+    tree = read_tree(session, dialogue_id)
+    answers: dict[int, list[tuple[int, str]]] = {}
+    for question_id, answer_id, text in session.execute(
+        select(Answer.question_id, Answer.id, Answer.text)
+        .join(SweepGeneration, SweepGeneration.generation_id == Answer.generation_id)
+        .where(SweepGeneration.sweep_id == sweep_id)
+        .order_by(Answer.id)
+    ):
+        answers.setdefault(question_id, []).append((answer_id, text))
+    chosen = [node.answer_id for node in tree.nodes if node.answer_id is not None]
+    before = dict(
+        session.execute(select(Answer.id, Answer.text).where(Answer.id.in_(chosen))).all()
+    )
+    lines = []
+    for node in tree.nodes:
+        new = answers.get(node.question_id, [])
+        old = before.get(node.answer_id) if node.answer_id else None
+        lines.append(
+            ReplayLine(
+                number=node.position + 1,
+                node_id=node.id,
+                question=node.question,
+                before=old,
+                after=tuple(text for _, text in new),
+                answer_ids=tuple(answer_id for answer_id, _ in new),
+                likeness=_nearest(old, [text for _, text in new]),
+            )
+        )
+    sweep = get_sweep(session, sweep_id)
+    return Replay(
+        dialogue_id=dialogue_id,
+        sweep_id=sweep_id,
+        changes=event.payload["changes"],
+        state=sweep.state,
+        lines=tuple(lines),
+        problems=tuple(_problems(session, sweep_id)),
+    )
+
+
+def _nearest(old: str | None, new: list[str]) -> float | None:
+    if not old or not new:
+        return None
+    return float(likeness([old, *new])[0, 1:].max())
+
+
+def _problems(session: Session, sweep_id: int) -> list[str]:
+    errors = session.scalars(
+        select(Generation.error)
+        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
+        .where(SweepGeneration.sweep_id == sweep_id, ~Generation.ok)
+    )
+    return list(dict.fromkeys(error for error in errors if error))

@@ -1,0 +1,102 @@
+"""How the turns of a session are written: model, formats, sampling, counts, moves."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from db.errors import UsageError
+from db.tables import MOVES
+from serving.engines.sampling import SamplingParameters
+from serving.formats.library import ASKING
+from serving.formats.registry import Registry, StoredFormat
+
+
+def _move(name: str) -> str:
+    if name not in MOVES:
+        raise ValueError(f"there is no move {name!r}; known are {', '.join(MOVES)}")
+    return name
+
+
+Move = Annotated[str, AfterValidator(_move)]
+
+
+class DialogueSettings(BaseModel):
+    """Stored with the session; a fork or a replay may change them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "default"
+    """Writes reasonings, answers and questions; ``default`` is the model of the settings."""
+    prompt_format: str = "chat"
+    """Of reasonings and answers."""
+    ask_format: str | None = None
+    """Of questions, synopses and verdicts; None: the built-in one of the same kind."""
+    role: str = "assistant"
+    mode: Literal["reasoning", "vanilla"] = "reasoning"
+    variants: int = Field(default=3, ge=1, le=32)
+    """Reasonings for a question."""
+    answers: int = Field(default=1, ge=1, le=32)
+    """Answers under each reasoning."""
+    shown_answers: int = Field(default=3, ge=1, le=12)
+    """Cards that are laid out; the others are folded."""
+    shown_questions: int = Field(default=6, ge=1, le=24)
+    moves: tuple[Move, ...] = Field(default=("deepen", "unfold", "rebut"), min_length=1)
+    """What is asked for where nobody names moves."""
+    reasoning_sampling: SamplingParameters = SamplingParameters(max_tokens=256)
+    answer_sampling: SamplingParameters = SamplingParameters(max_tokens=512)
+    ask_sampling: SamplingParameters = SamplingParameters(temperature=1.0, max_tokens=400)
+    turn_timeout_s: float = Field(default=300.0, gt=0)
+    """A step that takes longer is ended with what there is."""
+
+    @model_validator(mode="after")
+    def _names_moves_once(self) -> Self:
+        if len(set(self.moves)) < len(self.moves):
+            raise ValueError("moves names one move twice")
+        return self
+
+
+def parse_settings(
+    values: Mapping[str, Any], *, where: str = "The settings of the dialogue"
+) -> DialogueSettings:
+    """Return the settings in ``values``.
+
+    Raises:
+        UsageError: They are wrong; all mistakes at once.
+    """
+    try:
+        return DialogueSettings.model_validate(dict(values))
+    except ValidationError as error:
+        raise UsageError(f"{where} are wrong: {mistakes(error)}.") from None
+
+
+def mistakes(error: ValidationError) -> str:
+    """Return all mistakes that pydantic found, in one line."""
+    return "; ".join(
+        ": ".join(
+            filter(
+                None,
+                (".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")),
+            )
+        )
+        for one in error.errors()
+    )
+
+
+def ask_format(settings: DialogueSettings, registry: Registry) -> StoredFormat:
+    """Return the format that questions are asked for in."""
+    if settings.ask_format is not None:
+        return registry.format(settings.ask_format)
+    return registry.format(ASKING[registry.format(settings.prompt_format).definition.kind])
+
+
+@cache
+def move_instructions() -> Mapping[str, str]:
+    """Return what a model is told for each move."""
+    found: dict[str, str] = yaml.safe_load(
+        Path(__file__).with_name("moves.yaml").read_text("utf-8")
+    )
+    return found

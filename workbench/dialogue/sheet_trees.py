@@ -1,0 +1,256 @@
+"""Earlier sessions from a spreadsheet as trees: what was asked, answered, proposed and taken."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.dialogues import NewEvent, add_event, add_node, change_node, create_dialogue
+from db.identity import short_hash, text_hash
+from db.questions import NewQuestion, add_child, add_question
+from db.search import index_texts
+from db.tables import Answer, DialogueEvent, ReasoningVariant
+from db.themes import list_themes, save_theme
+from workbench.dialogue.settings import DialogueSettings
+from workbench.dialogue.sheets import SheetRow, read_sheet
+from workbench.dialogue.turn import By
+
+MOST_NAME = 100
+"""Characters of a goal that name the theme and the session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedSession:
+    """One tree of a spreadsheet."""
+
+    dialogue_id: int
+    goal: str
+    n_questions: int
+    is_new: bool
+    """False where the very same rows had been imported before."""
+
+
+def import_sheet(
+    session: Session, path: Path | bytes, by: By, *, language: str = "en", name: str | None = None
+) -> list[ImportedSession]:
+    """Store the sessions of a spreadsheet, all of them or none; the same rows again add nothing.
+
+    Args:
+        session: Of an open write transaction.
+        path: The file, or its bytes.
+        by: Who imports it.
+        language: ISO 639-1 code of its texts.
+        name: What an uploaded file is called.
+
+    Raises:
+        UsageError: The file cannot be read.
+        ImportRefused: Rows are wrong; each one is named.
+    """
+    goals = read_sheet(path, name=name)
+    return [_store(session, goal, own, by, language) for goal, own in goals.items()]
+
+
+def _store(
+    session: Session, goal: str, rows: Sequence[SheetRow], by: By, language: str
+) -> ImportedSession:
+    ordered = sorted(rows, key=lambda row: row.step)
+    digest = short_hash(goal, *(part for row in ordered for part in _parts(row)))
+    before = _imported_before(session, digest)
+    if before is not None:
+        return ImportedSession(
+            dialogue_id=before, goal=goal, n_questions=len(ordered), is_new=False
+        )
+    first = ordered[0]
+    theme_id = _theme(session, goal, first, language)
+    settings = DialogueSettings().model_dump(mode="json")
+    dialogue_id = create_dialogue(session, theme_id, goal[:MOST_NAME], settings)
+    tree = _Tree(session, dialogue_id, by, language)
+    for row in ordered:
+        tree.add(row, digest)
+    return ImportedSession(
+        dialogue_id=dialogue_id, goal=goal, n_questions=tree.n_nodes, is_new=True
+    )
+
+
+def _parts(row: SheetRow) -> Iterator[str]:
+    yield from (str(row.step), row.question, row.answer, row.reasoning, row.note)
+    yield from row.proposed
+    yield "".join("1" if taken else "0" for taken in row.taken)
+
+
+def _imported_before(session: Session, digest: str) -> int | None:
+    found = session.execute(
+        select(DialogueEvent.session_id, DialogueEvent.payload).where(
+            DialogueEvent.kind == "import", DialogueEvent.node_id.is_not(None)
+        )
+    )
+    return next((one for one, payload in found if payload.get("digest") == digest), None)
+
+
+def _theme(session: Session, goal: str, first: SheetRow, language: str) -> int:
+    """Return the theme of a goal; one of that name that says something else gets a number."""
+    values: dict[str, Any] = {
+        "concept": first.concept or goal,
+        "goal": goal,
+        "opposing_goal": None,
+        "audience": first.audience or None,
+        "points_of_view": [],
+        "language": language,
+    }
+    taken = {theme.name: theme for theme in list_themes(session)}
+    name, n = goal[:MOST_NAME], 1
+    while name in taken and (taken[name].goal, taken[name].concept, taken[name].language) != (
+        goal,
+        values["concept"],
+        language,
+    ):
+        n += 1
+        name = f"{goal[: MOST_NAME - 5]} ({n})"
+    if name in taken:
+        return taken[name].id
+    return save_theme(session, name, values)
+
+
+class _Tree:
+    """The tree of one goal while its rows are hung into it."""
+
+    def __init__(self, session: Session, dialogue_id: int, by: By, language: str) -> None:
+        self._session, self._id, self._by, self._language = session, dialogue_id, by, language
+        self._open: dict[str, tuple[int, int]] = {}
+        """Text of a question that was taken and not yet asked → its node and question."""
+        self._last: tuple[int, int] | None = None
+        self.n_nodes = 0
+
+    def add(self, row: SheetRow, digest: str) -> None:
+        """Hang in one step: its question, answer, what was proposed and what was taken."""
+        node_id, question_id = self._node(row, digest)
+        if row.answer:
+            self._answer(row, node_id, question_id)
+        if row.note:
+            self._event("note", node_id, question_id, {"text": row.note})
+        if row.proposed:
+            self._proposed(row, node_id, question_id)
+        self._last = (node_id, question_id)
+
+    def _node(self, row: SheetRow, digest: str) -> tuple[int, int]:
+        waiting = self._open.pop(row.question, None)
+        if waiting is not None:
+            self._event("goto", waiting[0], waiting[1], {"to": waiting[0], "imported": True})
+            return waiting
+        if self._last is None:
+            question_id, _ = add_question(self._session, self._new(row.question))
+        else:
+            question_id, _ = add_child(self._session, self._last[1], self._new(row.question), None)
+        parent_id = self._last[0] if self._last else None
+        node_id = add_node(self._session, self._id, question_id, parent_id)
+        self.n_nodes += 1
+        payload = {"to": node_id, "line": row.line, "digest": digest}
+        self._event("import", node_id if parent_id is None else parent_id, question_id, payload)
+        return node_id, question_id
+
+    def _new(self, text: str) -> NewQuestion:
+        return NewQuestion(text=text, language=self._language, source="imported")
+
+    def _answer(self, row: SheetRow, node_id: int, question_id: int) -> None:
+        variant_id = None
+        if row.reasoning:
+            variant = ReasoningVariant(
+                question_id=question_id,
+                text=row.reasoning,
+                source="imported",
+                content_hash=text_hash(row.reasoning),
+            )
+            self._session.add(variant)
+            self._session.flush()
+            index_texts(self._session, "variant", [(variant.id, variant.text)])
+            variant_id = variant.id
+        answer = Answer(
+            question_id=question_id,
+            variant_id=variant_id,
+            text=row.answer,
+            source="imported",
+            content_hash=text_hash(row.answer),
+        )
+        self._session.add(answer)
+        self._session.flush()
+        index_texts(self._session, "answer", [(answer.id, answer.text)])
+        shown = {"shown": [answer.id], "folded": [], "problems": [], "imported": True}
+        event_id = self._event("answers_shown", node_id, question_id, shown)
+        self._event(
+            "choose",
+            node_id,
+            question_id,
+            {"event": event_id, "over": [], "imported": True},
+            answer_id=answer.id,
+            variant_id=variant_id,
+        )
+        change_node(self._session, node_id, state="answered")
+
+    def _proposed(self, row: SheetRow, node_id: int, question_id: int) -> None:
+        candidates = [
+            {
+                "text": text,
+                "move": None,
+                "is_repeat": False,
+                "similarity": 0.0,
+                "same_as": None,
+                "nearest": None,
+            }
+            for text in row.proposed
+        ]
+        event_id = self._event(
+            "questions_shown",
+            node_id,
+            question_id,
+            {
+                "answer_id": None,
+                "candidates": candidates,
+                "shown": list(range(len(candidates))),
+                "problems": [],
+                "imported": True,
+            },
+        )
+        for place, (text, is_taken) in enumerate(zip(row.proposed, row.taken, strict=True)):
+            if not is_taken or text == row.question:
+                continue
+            child_id, _ = add_child(self._session, question_id, self._new(text), None)
+            child_node = add_node(self._session, self._id, child_id, node_id)
+            self.n_nodes += 1
+            payload = {
+                "event": event_id,
+                "place": place,
+                "proposed": text,
+                "move": None,
+                "is_edited": False,
+                "to": child_node,
+                "imported": True,
+            }
+            self._event("pick", node_id, child_id, payload)
+            self._open[text] = (child_node, child_id)
+
+    def _event(
+        self,
+        kind: str,
+        node_id: int,
+        question_id: int,
+        payload: Mapping[str, Any],
+        *,
+        answer_id: int | None = None,
+        variant_id: int | None = None,
+    ) -> int:
+        return add_event(
+            self._session,
+            NewEvent(
+                session_id=self._id,
+                kind=kind,
+                node_id=node_id,
+                question_id=question_id,
+                payload=payload,
+                rater_id=self._by.rater_id,
+                answer_id=answer_id,
+                variant_id=variant_id,
+            ),
+        )

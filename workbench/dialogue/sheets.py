@@ -1,0 +1,122 @@
+"""Spreadsheets of earlier sessions: one row a step, one session for each goal.
+
+Columns, in any order, however their names are spaced or capitalised: ``Goal``, ``Step``,
+``QInitial`` (the question), ``AInitial`` (its answer), ``FBA`` (what was said of the answer),
+``FBQ1`` to ``FBQ5`` (questions that were proposed), ``SEL1`` to ``SEL5`` (a mark beside those that
+were taken). ``Reasoning``, ``Concept`` and ``Audience`` are read where they are there.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from db.plain_text import plain, problem_of
+from serving.imports.readers import read_records
+from serving.imports.rows import ImportRefused, Record, Source
+
+MOST_PROPOSED = 5
+NO_MARKS = frozenset({"", "0", "no", "n", "false", "-", "×", "x̄", "いいえ", "否"})
+"""What beside a proposed question means that it was not taken; anything else means it was."""
+_NAMES = {
+    "goal": "goal",
+    "step": "step",
+    "qinitial": "question",
+    "question": "question",
+    "ainitial": "answer",
+    "answer": "answer",
+    "fba": "note",
+    "reasoning": "reasoning",
+    "concept": "concept",
+    "audience": "audience",
+    **{f"fbq{i}": f"proposed{i}" for i in range(1, MOST_PROPOSED + 1)},
+    **{f"sel{i}": f"taken{i}" for i in range(1, MOST_PROPOSED + 1)},
+}
+NOTHING_DONE = "Nothing was imported: correct the file."
+
+
+@dataclass(slots=True, kw_only=True)
+class SheetRow:
+    """One step as the spreadsheet tells it."""
+
+    line: int
+    goal: str
+    step: float
+    question: str
+    answer: str = ""
+    reasoning: str = ""
+    note: str = ""
+    concept: str = ""
+    audience: str = ""
+    proposed: list[str] = field(default_factory=list)
+    taken: list[bool] = field(default_factory=list)
+
+
+def read_sheet(path: Path | bytes, *, name: str | None = None) -> dict[str, list[SheetRow]]:
+    """Return the steps of each goal, in the order of the file.
+
+    Raises:
+        UsageError: The file cannot be read.
+        ImportRefused: Rows are wrong; each one is named.
+    """
+    source, records, columns = read_records(path, name=name)
+    known = {column: what for column in columns if (what := _NAMES.get(_key(column)))}
+    if "question" not in known.values():
+        source.refuse(None, "QInitial", "is missing; it holds the question of each step.")
+        raise ImportRefused(source.problems, NOTHING_DONE)
+    rows = [row for record in records if (row := _row(source, record, known)) is not None]
+    if source.problems or not rows:
+        raise ImportRefused(source.problems, NOTHING_DONE)
+    goals: dict[str, list[SheetRow]] = {}
+    for row in rows:
+        goals.setdefault(row.goal, []).append(row)
+    return goals
+
+
+def _key(column: str) -> str:
+    return re.sub(r"[\s_\-]+", "", column).casefold()
+
+
+def _row(source: Source, record: Record, known: Mapping[str, str]) -> SheetRow | None:
+    values = {what: _text(record.values.get(column)) for column, what in known.items()}
+    for column, what in known.items():
+        problem = problem_of(values[what])
+        if problem:
+            source.refuse(record.line, column, problem)
+            return None
+    if not any(values.values()):
+        return None
+    if not values["question"]:
+        source.refuse(record.line, "QInitial", "is empty; give the question of this step.")
+        return None
+    step = values.get("step") or str(record.line)
+    number = re.search(r"\d+(?:\.\d+)?", step)
+    if number is None:
+        source.refuse(record.line, "Step", f"is {step!r}; give a number.")
+        return None
+    numbers = range(1, MOST_PROPOSED + 1)
+    filled = [i for i in numbers if values.get(f"proposed{i}")]
+    return SheetRow(
+        line=record.line,
+        goal=values.get("goal") or Path(source.name).stem,
+        step=float(number.group()),
+        **{
+            what: values.get(what, "")
+            for what in ("question", "answer", "reasoning", "note", "concept", "audience")
+        },
+        proposed=[values[f"proposed{i}"] for i in filled],
+        taken=[_is_marked(values.get(f"taken{i}", ""), values[f"proposed{i}"]) for i in filled],
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return plain(str(value))[0]
+
+
+def _is_marked(mark: str, question: str) -> bool:
+    return mark.casefold() not in NO_MARKS or (bool(mark) and mark == question)

@@ -1,0 +1,188 @@
+"""A whole session, told to someone who was not there: what reports and exports are made of."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from db.dialogues import EventRow, read_events
+from db.text_rows import TextRow, read_texts
+from workbench.dialogue.cards import Candidate, Fact, candidates_of
+from workbench.dialogue.synopsis import Synopsis, read_synopsis
+from workbench.dialogue.tree import Tree, TreeNode, read_tree
+
+DECISIONS = (
+    "choose",
+    "pick",
+    "write",
+    "park",
+    "reject",
+    "merge",
+    "reopen",
+    "goto",
+    "fork",
+    "forked",
+)
+"""Kinds of events that a person decided by, or turns that ran by themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided, by whom and why."""
+
+    kind: str
+    text: str | None
+    """The question that it is about, where it is about one."""
+    reason: str | None
+    by: str | None
+    """Name of the person."""
+    automatic: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An answer and the reasoning that it was written under."""
+
+    answer: TextRow
+    reasoning: TextRow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryNode:
+    """One question with all that happened at it."""
+
+    number: int
+    """In the order in which the questions came up, from 1."""
+    node: TreeNode
+    chosen: Told | None
+    others: tuple[Told, ...]
+    """Answers that were not chosen."""
+    candidates: tuple[Candidate, ...]
+    """Of all askings."""
+    facts: tuple[Fact, ...]
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """A whole session."""
+
+    tree: Tree
+    nodes: tuple[StoryNode, ...]
+    """Branch by branch: a node is followed by what came of it."""
+    synopsis: Synopsis | None
+    people: tuple[str, ...]
+    began_at: datetime
+    ended_at: datetime
+
+    def number(self, node_id: int) -> int:
+        """Return the number of a node."""
+        return self.tree.node(node_id).position + 1
+
+
+def read_story(session: Session, dialogue_id: int) -> Story:
+    """Return a session with all its texts, in a fixed number of queries.
+
+    Raises:
+        UsageError: There is no such session.
+    """
+    tree = read_tree(session, dialogue_id)
+    events = read_events(session, dialogue_id)
+    by_node: defaultdict[int, list[EventRow]] = defaultdict(list)
+    for event in events:
+        if event.node_id is not None:
+            by_node[event.node_id].append(event)
+    laid_out = {node.id: _laid_out(by_node[node.id]) for node in tree.nodes}
+    answers = read_texts(session, "answer", [one for ids in laid_out.values() for one in ids])
+    reasonings = read_texts(
+        session, "variant", [row.variant_id for row in answers.values() if row.variant_id]
+    )
+
+    told = {
+        one: Told(answer=row, reasoning=reasonings.get(row.variant_id or 0))
+        for one, row in answers.items()
+    }
+    texts = {node.id: node.question for node in tree.nodes}
+    nodes = []
+    for node in _branch_by_branch(tree):
+        ids = [one for one in laid_out[node.id] if one in told]
+        decisions = tuple(_decisions(by_node[node.id], texts))
+        nodes.append(_story_node(node, by_node[node.id], [told[one] for one in ids], decisions))
+    return Story(
+        tree=tree,
+        nodes=tuple(nodes),
+        synopsis=read_synopsis(session, dialogue_id),
+        people=tuple(dict.fromkeys(event.rater for event in events if event.rater)),
+        began_at=tree.dialogue.created_at,
+        ended_at=events[-1].created_at if events else tree.dialogue.created_at,
+    )
+
+
+def _story_node(
+    node: TreeNode,
+    events: Sequence[EventRow],
+    told: Sequence[Told],
+    decisions: tuple[Decision, ...],
+) -> StoryNode:
+    asked = [event for event in events if event.kind == "questions_shown"]
+    return StoryNode(
+        number=node.position + 1,
+        node=node,
+        chosen=next((one for one in told if one.answer.id == node.answer_id), None),
+        others=tuple(one for one in told if one.answer.id != node.answer_id),
+        candidates=tuple(one for event in asked for one in candidates_of(event, events)),
+        facts=tuple(
+            Fact(text=e.payload["text"], source=e.payload["source"], node_id=node.id)
+            for e in events
+            if e.kind == "fact"
+        ),
+        decisions=decisions,
+    )
+
+
+def _laid_out(events: Sequence[EventRow]) -> list[int]:
+    shown = [event for event in events if event.kind == "answers_shown"]
+    return list(
+        dict.fromkeys(
+            one for event in shown for key in ("shown", "folded") for one in event.payload[key]
+        )
+    )
+
+
+def _branch_by_branch(tree: Tree) -> list[TreeNode]:
+    children: defaultdict[int | None, list[TreeNode]] = defaultdict(list)
+    for node in tree.nodes:
+        children[node.parent_id].append(node)
+    ordered: list[TreeNode] = []
+    waiting = list(reversed(children[None]))
+    while waiting:
+        node = waiting.pop()
+        ordered.append(node)
+        waiting += reversed(children[node.id])
+    return ordered
+
+
+def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Decision]:
+    return [
+        Decision(
+            kind=event.kind,
+            text=_about(event.payload, texts),
+            reason=event.reason,
+            by=event.rater,
+            automatic=event.automatic,
+            at=event.created_at,
+        )
+        for event in events
+        if event.kind in DECISIONS
+    ]
+
+
+def _about(payload: Mapping[str, object], texts: Mapping[int, str]) -> str | None:
+    node_id = payload.get("to") or payload.get("node")
+    if isinstance(node_id, int) and node_id in texts:
+        return texts[node_id]
+    text = payload.get("text")
+    return text if isinstance(text, str) else None

@@ -1,0 +1,214 @@
+"""A session as a tree to look at: every node with its state, move and figures, in few queries."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.dialogues import DialogueRow, EventRow, NodeRow, get_dialogue, read_events, read_nodes
+from db.generations import chunks
+from db.ratings import FLAG, OK, PREFERENCE, TAG, standing
+from db.tables import Question, QuestionTag, Rater, Rating
+from db.tables import Tag as TagTable
+from workbench.dialogue.decisions import current_node_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeNode:
+    """One question in the tree."""
+
+    id: int
+    parent_id: int | None
+    position: int
+    depth: int
+    """0 for the root."""
+    state: str
+    """``open``, ``answered``, ``parked`` or ``rejected``."""
+    question_id: int
+    question: str
+    context: str
+    """The facts of the branch."""
+    move: str | None
+    """What led to it; None for the root, and where a person wrote it without naming a move."""
+    source: str
+    """``model`` (picked as proposed), ``human`` (edited or written), ``imported``."""
+    answer_id: int | None
+    """The chosen answer."""
+    variant_id: int | None
+    """The reasoning of the chosen answer."""
+    reason: str | None
+    """Why this question was taken."""
+    automatic: bool
+    """Nobody chose it."""
+    n_answers: int
+    """Laid out and folded."""
+    n_candidates: int
+    """Next questions proposed."""
+    tags: tuple[str, ...]
+    notes: tuple[str, ...]
+    rating: float | None
+    """Mean of what people said of its texts on axes, 1 to 5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A whole session."""
+
+    dialogue: DialogueRow
+    nodes: tuple[TreeNode, ...]
+    """In the order in which they were made: parents before children."""
+    current_id: int | None
+    """Where the person is."""
+    n_events: int
+    moves: Mapping[str, int]
+    """Move → questions that it led to; ``none`` for written ones without a move."""
+
+    def node(self, node_id: int) -> TreeNode:
+        """Return one node; it must be there."""
+        return next(node for node in self.nodes if node.id == node_id)
+
+    def path(self, node_id: int) -> tuple[TreeNode, ...]:
+        """Return the nodes from the root to ``node_id``."""
+        by_id = {node.id: node for node in self.nodes}
+        path = [by_id[node_id]]
+        while path[0].parent_id is not None:
+            path.insert(0, by_id[path[0].parent_id])
+        return tuple(path)
+
+    def children(self, node_id: int) -> tuple[TreeNode, ...]:
+        """Return the nodes under ``node_id``."""
+        return tuple(node for node in self.nodes if node.parent_id == node_id)
+
+
+def read_tree(session: Session, dialogue_id: int) -> Tree:
+    """Return a session as a tree, in a fixed number of queries.
+
+    Raises:
+        UsageError: There is no such session.
+    """
+    dialogue = get_dialogue(session, dialogue_id)
+    rows = read_nodes(session, dialogue_id)
+    events = read_events(session, dialogue_id)
+    by_node: defaultdict[int | None, list[EventRow]] = defaultdict(list)
+    for event in events:
+        by_node[event.node_id].append(event)
+    origins = _origins(events)
+    questions = _questions(session, [row.question_id for row in rows])
+    tags = _tags(session, list(questions))
+    ratings = _ratings(session, list(questions))
+    depths: dict[int, int] = {}
+    nodes = []
+    for row in rows:
+        depths[row.id] = 0 if row.parent_id is None else depths[row.parent_id] + 1
+        nodes.append(
+            _tree_node(row, depths[row.id], questions, by_node[row.id], origins, tags, ratings)
+        )
+    moves = Counter(node.move or "none" for node in nodes if node.parent_id is not None)
+    return Tree(
+        dialogue=dialogue,
+        nodes=tuple(nodes),
+        current_id=current_node_id(events),
+        n_events=len(events),
+        moves=dict(moves),
+    )
+
+
+def _tree_node(
+    row: NodeRow,
+    depth: int,
+    questions: Mapping[int, Question],
+    events: Sequence[EventRow],
+    origins: Mapping[int, EventRow],
+    tags: Mapping[int, list[str]],
+    ratings: Mapping[int, float],
+) -> TreeNode:
+    question = questions[row.question_id]
+    chosen = next((event for event in reversed(events) if event.kind == "choose"), None)
+    origin = origins.get(row.id)
+    laid_out = [event for event in events if event.kind == "answers_shown"]
+    return TreeNode(
+        id=row.id,
+        parent_id=row.parent_id,
+        position=row.position,
+        depth=depth,
+        state=row.state,
+        question_id=row.question_id,
+        question=question.text,
+        context=question.context,
+        move=origin.payload.get("move") if origin else None,
+        source=_source(question, origin),
+        answer_id=chosen.answer_id if chosen else None,
+        variant_id=chosen.variant_id if chosen else None,
+        reason=origin.reason if origin else None,
+        automatic=bool(origin and origin.automatic),
+        n_answers=len(
+            {one for e in laid_out for one in (*e.payload["shown"], *e.payload["folded"])}
+        ),
+        n_candidates=sum(
+            len(e.payload["candidates"]) for e in events if e.kind == "questions_shown"
+        ),
+        tags=tuple(tags.get(row.question_id, ())),
+        notes=tuple(e.payload["text"] for e in events if e.kind == "note"),
+        rating=ratings.get(row.question_id),
+    )
+
+
+def _source(question: Question, origin: EventRow | None) -> str:
+    if origin is None or origin.kind == "import" or origin.payload.get("imported"):
+        return question.source
+    is_proposed = origin.kind in ("pick", "park") and not origin.payload.get("is_edited")
+    return "model" if is_proposed else "human"
+
+
+def _origins(events: Sequence[EventRow]) -> dict[int, EventRow]:
+    """Return the event that made each node, by node."""
+    found: dict[int, EventRow] = {}
+    for event in events:
+        made = event.payload.get("to") or event.payload.get("node")
+        if event.kind in ("pick", "write", "import", "park") and made not in (None, event.node_id):
+            found.setdefault(int(made), event)
+    return found
+
+
+def _questions(session: Session, ids: Sequence[int]) -> dict[int, Question]:
+    found: dict[int, Question] = {}
+    for part in chunks(list(dict.fromkeys(ids))):
+        rows = session.scalars(select(Question).where(Question.id.in_(part)))
+        found.update((row.id, row) for row in rows)
+    return found
+
+
+def _tags(session: Session, ids: Sequence[int]) -> dict[int, list[str]]:
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    for part in chunks(ids):
+        rows = session.execute(
+            select(QuestionTag.question_id, TagTable.name)
+            .join(TagTable, TagTable.id == QuestionTag.tag_id)
+            .where(QuestionTag.question_id.in_(part))
+            .order_by(TagTable.name)
+        )
+        for question_id, name in rows:
+            found[question_id].append(name)
+    return found
+
+
+def _ratings(session: Session, ids: Sequence[int]) -> dict[int, float]:
+    """Return the mean value that people gave to the texts of each question."""
+    found: dict[int, float] = {}
+    people = select(Rater.id).where(Rater.kind == "person")
+    for part in chunks(ids):
+        query = (
+            standing()
+            .with_only_columns(Rating.question_id, func.avg(Rating.value))
+            .where(
+                Rating.question_id.in_(part),
+                Rating.value.is_not(None),
+                Rating.axis.not_in((PREFERENCE, OK, TAG, FLAG)),
+                Rating.rater_id.in_(people),
+            )
+            .group_by(Rating.question_id)
+        )
+        found.update((row[0], float(row[1])) for row in session.execute(query))
+    return found

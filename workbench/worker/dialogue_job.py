@@ -1,0 +1,74 @@
+"""Turns of a dialogue that run by themselves, as one job of the worker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from db.dialogues import get_dialogue
+from serving.sweeps.runner import run_sweep
+from workbench.cli.rendering import load_registry
+from workbench.dialogue.auto import Turns, run_turns
+from workbench.dialogue.settings import parse_settings
+from workbench.dialogue.turn import By
+from workbench.worker.worker import Interrupted, JobContext
+
+
+@asynccontextmanager
+async def _until(cancelled: asyncio.Event, deadline_s: float) -> AsyncIterator[asyncio.Event]:
+    """Yield an event that is set when ``cancelled`` is, or after ``deadline_s``."""
+    ended = asyncio.Event()
+
+    async def wait() -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(cancelled.wait(), deadline_s)
+        ended.set()
+
+    waiting = asyncio.create_task(wait())
+    try:
+        yield ended
+    finally:
+        waiting.cancel()
+
+
+async def dialogue(context: JobContext) -> dict[str, Any]:
+    """Run turns up to a checkpoint. Payload: what ``queue_turns`` writes."""
+    told = context.job.payload
+    turns: int = told["turns"]
+    with context.database.write() as session:
+        registry = load_registry(context.settings, session)
+        settings = parse_settings(get_dialogue(session, told["dialogue_id"]).settings)
+    deadline_s = settings.turn_timeout_s
+
+    def on_turn(done: int) -> None:
+        context.report(done, turns, f"turn {done} of {turns} is done")
+
+    context.report(0, turns, "turn 1")
+    with context.pool.for_job() as engines:
+
+        async def run(sweep_id: int) -> None:
+            async with _until(context.cancelled, deadline_s) as cancelled:
+                await run_sweep(
+                    context.database,
+                    sweep_id,
+                    engines,
+                    cancelled=cancelled,
+                    priority=context.job.priority,
+                )
+
+        outcome = await run_turns(
+            context.database,
+            registry,
+            Turns(
+                dialogue_id=told["dialogue_id"],
+                turns=turns,
+                by=By(rater_id=told["rater_id"], automatic=True, job_id=context.job.id),
+                moves=tuple(told["moves"]),
+            ),
+            run,
+            on_turn=on_turn,
+            is_cancelled=context.cancelled.is_set,
+        )
+    if context.cancelled.is_set():
+        raise Interrupted
+    return {"turns": outcome.turns, "why": outcome.why}
