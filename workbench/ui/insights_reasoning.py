@@ -1,5 +1,7 @@
 """Does the reasoning move the answer? The scores of engines, level by level, in Insights."""
 
+from typing import cast
+
 import altair as alt
 import streamlit as st
 
@@ -16,6 +18,7 @@ from workbench.analysis.reasoning_report import (
 )
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.ui import url
+from workbench.ui.figures_beside import read_figures
 from workbench.ui.i18n import t
 from workbench.ui.insights_charts import NAMES, ROW_PX
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
@@ -43,8 +46,17 @@ def draw_reasoning(sweep_id: int | None) -> None:
         if mark.endswith("/0"):
             st.caption(t("moves.no_answers"))
             return
-        with st.spinner(t("moves.computing"), show_time=True):
-            found = _computed(database().label, mark, spec.model_dump_json())
+        asked = spec.model_dump_json()
+        shown = read_figures(
+            "moves",
+            asked,
+            mark,
+            lambda: _computed(database().label, mark, asked),
+            n=int(mark.partition("/")[2]),
+        )
+        if shown is None:
+            return
+        found = cast(ReasoningReport, shown.figures)
         for level in found.levels:
             _draw_level(level)
         _draw_state(found)
