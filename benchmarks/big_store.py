@@ -2,7 +2,7 @@
 
 10,000 questions with ten reasonings each and nine answers under each reasoning, of two models, two
 formats and two samplings, in English and Japanese; every text is indexed for search, a tenth has a
-finding. Raters compared reasonings of one queue, so that three quarters of its cards are done.
+finding. Raters compared reasonings in ten queues, three quarters of whose cards are done.
 """
 
 import random
@@ -28,6 +28,8 @@ STEPS = 2
 """Each reasoning is compared with its next neighbours on a circle: 20 cards a question."""
 DONE = 0.75
 """Share of the cards that are rated."""
+PER_QUEUE = 20_000
+"""Cards of a queue: the most that one may have."""
 QUEUE_ID = 1
 NOW = "2026-11-01 12:00:00.000000"
 _CHUNK = 20_000
@@ -131,16 +133,24 @@ class _Writer:
             )
 
     def ratings(self, n: int) -> None:
-        """Rate reasonings in pairs by one queue, and give a fifth of ``n`` as values on axes."""
+        """Rate reasonings in pairs by some queues, and give a fifth of ``n`` as values on axes."""
         raters = ({"id": i + 1, "name": f"rater {i + 1}", "kind": "person"} for i in range(RATERS))
         self._insert("rater", ({**one, "created_at": NOW} for one in raters))
         pairs = self._pairs()
         n_pairs = min(round(n * 0.8), round(len(pairs) * DONE))
-        spec = f'{{"items": {len(pairs)}, "sampler": "informative", "repeat_share": 0.1}}'
-        queue = {"id": QUEUE_ID, "name": "all reasonings", "way": "pair", "scope": "reasoning"}
-        self._insert("rating_queue", [{**queue, "spec": spec, "overlap": 1, "created_at": NOW}])
+        spec = f'{{"items": {min(PER_QUEUE, len(pairs))}, "sampler": "informative"}}'
+        queue = {"way": "pair", "scope": "reasoning", "spec": spec, "overlap": 1}
+        n_queues = -(-len(pairs) // PER_QUEUE)
+        self._insert(
+            "rating_queue",
+            (
+                {"id": i, "name": f"reasonings {i}", **queue, "created_at": NOW}
+                for i in range(QUEUE_ID, QUEUE_ID + n_queues)
+            ),
+        )
         self._insert("queue_item", pairs)
-        self._insert("rating", (self._comparison(item) for item in pairs[:n_pairs]))
+        done = self.lot.sample(pairs, n_pairs)
+        self._insert("rating", (self._comparison(item) for item in done))
         self._insert("rating", (self._value(i) for i in range(n - n_pairs)))
         self.store.execute(
             "INSERT INTO queue_item_state (item_id, rater_id, state, updated_at)"
@@ -241,8 +251,8 @@ class _Writer:
         return [
             {
                 "id": position + 1,
-                "queue_id": QUEUE_ID,
-                "position": position,
+                "queue_id": QUEUE_ID + position // PER_QUEUE,
+                "position": position % PER_QUEUE,
                 "question_id": i + 1,
                 "variant_id": a,
                 "other_variant_id": b,

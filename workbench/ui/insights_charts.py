@@ -24,6 +24,11 @@ class Dot:
     """How much it rests on."""
 
 
+def draw_chart(chart: alt.Chart | alt.LayerChart) -> None:
+    """Draw a chart without checking it against the schema of Vega-Lite: half of a page's time."""
+    st.vega_lite_chart(None, chart.to_dict(validate=False))
+
+
 def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: str = ".0%") -> None:
     """Draw estimates as dots with their intervals; what has no interval is a dot alone.
 
@@ -63,7 +68,7 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
     if neutral is not None:
         line = alt.Chart(alt.InlineData(values=[{"at": neutral}]))
         layers.insert(0, line.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x="at:Q"))
-    st.altair_chart(
+    draw_chart(
         alt.layer(*layers).properties(height=46 + ROW_PX * len(rows), background="transparent")
     )
 
@@ -89,7 +94,7 @@ def draw_scatter(
         alt.Tooltip("x:Q", format=".0%", title=x_title),
         alt.Tooltip("y:Q", format=".0%", title=y_title),
     ]
-    st.altair_chart(
+    draw_chart(
         alt.layer(
             data.mark_rule(strokeWidth=2, opacity=0.4).encode(
                 x=alt.X("x_low:Q", title=x_title), x2="x_high:Q", y=y_axis, color=colour
@@ -107,7 +112,7 @@ def draw_scatter(
 def draw_days(days: Sequence[tuple[str, str, int]], title: str) -> None:
     """Draw cards by day, stacked by rater; given are day, rater's name, cards."""
     rows = [{"day": day, "rater": one_line(rater, 40), "cards": n} for day, rater, n in days]
-    st.altair_chart(
+    draw_chart(
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(cornerRadiusEnd=3)
         .encode(

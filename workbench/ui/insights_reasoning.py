@@ -20,7 +20,7 @@ from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.ui import url
 from workbench.ui.figures_beside import read_figures
 from workbench.ui.i18n import t
-from workbench.ui.insights_charts import NAMES, ROW_PX
+from workbench.ui.insights_charts import NAMES, ROW_PX, draw_chart
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
 from workbench.ui.parts import card, section
 from workbench.ui.store import database
@@ -155,7 +155,7 @@ def _plot(level: LevelReport) -> None:
     ]
     limit = alt.Chart(alt.InlineData(values=[{"bits": level.limit, "name": t("moves.limit")}]))
     zero = alt.Chart(alt.InlineData(values=[{"bits": 0.0}]))
-    st.altair_chart(
+    draw_chart(
         alt.layer(
             zero.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x=x),
             limit.mark_rule(strokeWidth=4, opacity=0.8).encode(
