@@ -16,8 +16,8 @@ from workbench.ui import url
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import back_link, card, empty_state
 from workbench.ui.rate_edit import draw_edit, start_edit
-from workbench.ui.rate_pair import draw_pair, press
-from workbench.ui.rate_single import draw_single
+from workbench.ui.rate_pair import draw_marked_button, draw_pair, press
+from workbench.ui.rate_single import draw_single, draw_tags_button
 from workbench.ui.rate_table import draw_table
 from workbench.ui.rater import current_rater, draw_rater
 from workbench.ui.store import database
@@ -143,6 +143,9 @@ def _draw_bar(queue: QueueRow, rater_id: int, dealt: Card) -> None:
             on_click=press,
             args=(flag, queue, rater_id, dealt.id),
         )
+        draw_marked_button()
+        if queue.way == "single":
+            draw_tags_button(dealt)
         st.space("stretch")
         _edit_buttons(queue.scope, rater_id, dealt)
 

@@ -12,7 +12,7 @@ from db.text_rows import TextRow
 from workbench.rating.axes import HIGHEST, LOWEST, Axis
 from workbench.rating.desk import Verdict, say
 from workbench.ui.i18n import current_language, t
-from workbench.ui.parts import card
+from workbench.ui.parts import card, focus
 from workbench.ui.rate_pair import draw_side
 from workbench.ui.store import database
 from workbench.ui.text import escaped, show_text
@@ -97,6 +97,18 @@ def _draw_tags(dealt: Card) -> list[str]:
         placeholder=t("rate.tags_placeholder"),
         max_selections=10,
     )
+
+
+def draw_tags_button(dealt: Card) -> None:
+    """Draw the key that puts the cursor into the tags."""
+    if st.button(
+        t("rate.tags"),
+        key=f"to_tags_{dealt.id}",
+        shortcut="G",
+        icon=":material/label:",
+        type="tertiary",
+    ):
+        focus(f"{TAGS}_{dealt.id}", "input")
 
 
 def _draw_submit(queue: QueueRow, rater_id: int, dealt: Card, tags: list[str]) -> None:
