@@ -20,7 +20,7 @@ from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.ui import url
 from workbench.ui.figures_beside import read_figures
 from workbench.ui.i18n import t
-from workbench.ui.insights_charts import NAMES, ROW_PX, draw_chart
+from workbench.ui.insights_charts import NAMES, ROW_PX, RULE, draw_chart
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
 from workbench.ui.parts import card, section
 from workbench.ui.store import database
@@ -157,14 +157,14 @@ def _plot(level: LevelReport) -> None:
     zero = alt.Chart(alt.InlineData(values=[{"bits": 0.0}]))
     draw_chart(
         alt.layer(
-            zero.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x=x),
-            limit.mark_rule(strokeWidth=4, opacity=0.8).encode(
+            zero.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x=x),
+            limit.mark_rule(color=RULE, strokeWidth=4, opacity=0.8).encode(
                 x=x, tooltip=[alt.Tooltip("name:N", title=" "), alt.Tooltip("bits:Q", format=".2f")]
             ),
             alt.Chart(alt.InlineData(values=points))
             .mark_tick(thickness=1.5, size=14, opacity=0.35)
             .encode(x=x, y=y),
-            told.mark_rule(strokeWidth=3, opacity=0.55).encode(
+            told.mark_rule(color=RULE, strokeWidth=3, opacity=0.55).encode(
                 y=y, x=alt.X("low:Q", title=t("moves.axis")), x2="high:Q"
             ),
             told.mark_circle(size=110, opacity=1).encode(x=x, y=y, tooltip=tooltip),

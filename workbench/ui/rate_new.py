@@ -74,7 +74,12 @@ def _draw_form() -> QueueSpec:
             help=t("rate.how_help"),
         )
         source, source_name = _draw_source()
-        search = st.text_input(t("rate.search"), type="search", icon=":material/search:")
+        search = st.text_input(
+            t("rate.search"),
+            type="search",
+            icon=":material/search:",
+            placeholder=t("rate.any_words"),
+        )
     with card("rate_time"):
         minutes: int = st.segmented_control(
             t("rate.minutes"),
