@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import binomtest
 from sqlalchemy import select, update
+from typer.testing import CliRunner
 
 from db.database import Database
 from db.errors import UsageError
@@ -21,6 +22,7 @@ from db.tables import (
 )
 from tests.app.seed import Seeded, seed_store
 from tests.app.seed_ratings import seed_ratings
+from workbench.cli.main import app
 from workbench.rating.building import QueueSpec, build_queue
 from workbench.rating.desk import Verdict, look, say
 from workbench.rating.promise import CLEAR, promise, shows
@@ -220,3 +222,21 @@ def test_a_promised_preference_shows_in_four_of_five_cases() -> None:
         assert np.mean(seen) == pytest.approx(0.8, abs=0.1)
     assert shows(31) > CLEAR > shows(32)
     assert shows(0) == shows(3) > 0.99
+
+
+def test_queues_of_dialogues_and_datasets_are_made_on_the_command_line(
+    database: Database, filled: Seeded, dialogue: int, dataset: int
+) -> None:
+    def q2q(*given: str) -> str:
+        done = CliRunner().invoke(app, ["rate", "queue", *given], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    asked = q2q(*["--name", "talk", "--dialogue", "1", "--scope", "question"])
+    assert dialogue == 1
+    assert "2 cards of 2 questions" in asked
+    told = q2q("--name", "rows", "--dataset", "first", "--keep-flagged")
+    assert "2 cards of 2 questions" in told
+    assert "About 1 training rows to expect." in told
+    seed_ratings(database, filled)
+    assert "temperature 0.2 / temperature 0.8: 16 cards" in q2q("--name", "all", "--keep-flagged")
