@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Select, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.queues import ItemRow, NewItem, QueueRow, item_row, item_values
 from db.tables import QueueItem, QueueItemState, ReasoningVariant, utc_now
@@ -110,6 +110,45 @@ def put_back(session: Session, item_id: int, rater_id: int) -> None:
     session.flush()
 
 
+def settle(session: Session, item_id: int, rater_id: int, state: ItemState | None) -> None:
+    """Note that a rater is done with an item without a card; None: is as if never dealt it."""
+    row = session.get(QueueItemState, (item_id, rater_id))
+    if state is None:
+        if row is not None:
+            session.delete(row)
+    else:
+        if row is None:
+            row = QueueItemState(item_id=item_id, rater_id=rater_id)
+            session.add(row)
+        row.state, row.draft, row.updated_at = state, None, utc_now()
+    session.flush()
+
+
+def taken_by(item_id: ColumnElement[int] | InstrumentedAttribute[int], but: int) -> Any:
+    """Return the number of raters other than ``but`` who rated an item or have it before them."""
+    others = aliased(QueueItemState)
+    return (
+        select(func.count())
+        .where(
+            others.item_id == item_id,
+            others.rater_id != but,
+            or_(
+                others.state == "submitted",
+                (others.state == "draft") & (others.updated_at > utc_now() - ABANDONED_AFTER),
+            ),
+        )
+        .scalar_subquery()
+    )
+
+
+def is_own_hand(rater_id: int) -> ColumnElement[bool]:
+    """Return the condition that an item holds a text that the rater wrote."""
+    return exists().where(
+        ReasoningVariant.id.in_((QueueItem.variant_id, QueueItem.other_variant_id)),
+        ReasoningVariant.author_id == rater_id,
+    )
+
+
 def candidates(session: Session, queue: QueueRow, rater_id: int, limit: int) -> list[ItemRow]:
     """Return up to ``limit`` items that may be dealt to ``rater_id`` next, from a random place on.
 
@@ -187,28 +226,13 @@ def count_dealt(session: Session, queue_id: int, rater_id: int) -> tuple[int, in
 
 
 def _dealable(queue: QueueRow, rater_id: int) -> Select[QueueItem]:
-    own, others = aliased(QueueItemState), aliased(QueueItemState)
-    taken = (
-        select(func.count())
-        .where(
-            others.item_id == QueueItem.id,
-            or_(
-                others.state == "submitted",
-                (others.state == "draft") & (others.updated_at > utc_now() - ABANDONED_AFTER),
-            ),
-        )
-        .scalar_subquery()
-    )
-    own_hand = exists().where(
-        ReasoningVariant.id.in_((QueueItem.variant_id, QueueItem.other_variant_id)),
-        ReasoningVariant.author_id == rater_id,
-    )
+    own = aliased(QueueItemState)
     return select(QueueItem).where(
         QueueItem.queue_id == queue.id,
         QueueItem.repeat_of_id.is_(None),
         ~exists().where(own.item_id == QueueItem.id, own.rater_id == rater_id),
-        taken < queue.overlap,
-        ~own_hand,
+        taken_by(QueueItem.id, rater_id) < queue.overlap,
+        ~is_own_hand(rater_id),
     )
 
 

@@ -176,7 +176,7 @@ def _of_model(session: Session, ref: Ref) -> Iterator[KinGroup | None]:
         "rating",
         select(Rating.id, Rating.axis.label("label"), Rating.outcome.label("detail"))
         .join(Rater, Rater.id == Rating.rater_id)
-        .where(Rater.model_version_id == ref.id, Rating.undoes_id.is_(None))
+        .where(Rater.model_version_id == ref.id, (Rating.undoes_id + 0).is_(None))
         .order_by(Rating.id.desc()),
     )
 

@@ -91,7 +91,7 @@ def matrix(
 ) -> Page[MatrixRow]:
     """Return one page of the questions that have a cell to show, newest first."""
     keys = select(Question.id).where(*_of_question(session, filter))
-    keys = keys.where(or_(*(_has_text(filter, kind) for kind in filter.kinds)))
+    keys = keys.where(or_(*(_has_text(session, filter, kind) for kind in filter.kinds)))
     found, total, page = page_of_keys(session, keys.order_by(Question.id.desc()), page, page_size)
     ids = [row.id for row in found]
     return Page(
@@ -116,24 +116,25 @@ def _of_question(session: Session, filter: MatrixFilter) -> list[ColumnElement[b
     return wanted
 
 
-def _has_text(filter: MatrixFilter, kind: ListedKind) -> ColumnElement[bool]:
-    return _fitting(filter, kind).where(TABLES[kind].question_id == Question.id).exists()
+def _has_text(session: Session, filter: MatrixFilter, kind: ListedKind) -> ColumnElement[bool]:
+    return _fitting(session, filter, kind).where(TABLES[kind].question_id == Question.id).exists()
 
 
-def _fitting(filter: MatrixFilter, kind: ListedKind) -> Select[*tuple[Any, ...]]:
+def _fitting(session: Session, filter: MatrixFilter, kind: ListedKind) -> Select[*tuple[Any, ...]]:
     """Return the select of the ids of the texts of ``kind`` that meet the conditions on texts.
 
     Whoever uses it asks for the texts of a question or of a reasoning, by their index.
     """
     table = TABLES[kind]
     made_by = Generation.id == table.generation_id
-    return select(table.id).outerjoin(Generation, made_by).where(_meets(filter, kind))
+    return select(table.id).outerjoin(Generation, made_by).where(_meets(session, filter, kind))
 
 
-def _meets(filter: MatrixFilter, kind: ListedKind) -> ColumnElement[bool]:
+def _meets(session: Session, filter: MatrixFilter, kind: ListedKind) -> ColumnElement[bool]:
     """Return the conditions on texts; the statement must join ``Generation`` to the text."""
     table = TABLES[kind]
-    wanted = generation_conditions(filter.of_texts, table) + own_conditions(filter.of_texts, kind)
+    of_texts = filter.of_texts
+    wanted = generation_conditions(of_texts, table) + own_conditions(session, of_texts, kind)
     if filter.sweep_id is not None:
         wanted.append(
             exists().where(
@@ -186,10 +187,10 @@ def _variants(
     """Return the first reasonings of each question that have something to show, and how many."""
     fits: list[ColumnElement[bool]] = []
     if "variant" in filter.kinds:
-        fits.append(_meets(filter, "variant"))
+        fits.append(_meets(session, filter, "variant"))
     if "answer" in filter.kinds:
         under = Answer.variant_id == ReasoningVariant.id
-        fits.append(_fitting(filter, "answer").where(under).exists())
+        fits.append(_fitting(session, filter, "answer").where(under).exists())
     place = func.row_number().over(
         partition_by=ReasoningVariant.question_id, order_by=ReasoningVariant.id
     )
@@ -223,7 +224,7 @@ def _plain_answers(
     if "answer" not in filter.kinds:
         return {}
     query = (
-        _fitting(filter, "answer")
+        _fitting(session, filter, "answer")
         .where(Answer.question_id.in_(question_ids), scanned(Answer.variant_id).is_(None))
         .with_only_columns(Answer.question_id, func.min(Answer.id))
         .group_by(Answer.question_id)

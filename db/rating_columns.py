@@ -86,9 +86,20 @@ def read_origins(session: Session, filter: RatingFilter) -> Columns:
 
     What a person wrote or imported has no format, role, model, mode and sampling: None.
     """
-    table = ReasoningVariant if filter.scope == "reasoning" else Answer
     judged = _judged(filter)
-    wanted = union(*(judged.with_only_columns(side) for side in _sides(filter.scope))).subquery()
+    wanted = union(*(judged.with_only_columns(side) for side in _sides(filter.scope)))
+    return _origins(session, filter.scope, select(wanted.subquery()))
+
+
+def origins_of(session: Session, scope: Scope, text_ids: Sequence[int]) -> Columns:
+    """Return the same of these reasonings, or answers."""
+    parts = [_origins(session, scope, some) for some in chunks(list(text_ids))]
+    names = _origins(session, scope, []) if not parts else parts[0]
+    return {name: [value for part in parts for value in part[name]] for name in names}
+
+
+def _origins(session: Session, scope: Scope, wanted: Sequence[int] | Select[Any]) -> Columns:
+    table = _table(scope)
     columns = (
         table.id.label("text_id"),
         table.source,
@@ -102,13 +113,17 @@ def read_origins(session: Session, filter: RatingFilter) -> Columns:
     query = (
         select(*columns)
         .select_from(table)
-        .join(wanted, wanted.c[0] == table.id)
+        .where(table.id.in_(wanted))
         .outerjoin(Generation, Generation.id == table.generation_id)
         .outerjoin(PromptFormat, PromptFormat.id == Generation.prompt_format_id)
         .outerjoin(Role, Role.id == Generation.role_id)
         .outerjoin(ModelVersion, ModelVersion.id == Generation.model_version_id)
     )
     return _columns([column.key for column in columns], session.execute(query).all())
+
+
+def _table(scope: Scope) -> type[ReasoningVariant] | type[Answer]:
+    return ReasoningVariant if scope == "reasoning" else Answer
 
 
 def read_samplings(session: Session) -> dict[int, dict[str, Any]]:
@@ -161,7 +176,7 @@ def _judged(filter: RatingFilter) -> Select[Any]:
     if filter.queue_id is not None:
         query = query.where(QueueItem.queue_id == filter.queue_id)
     if filter.sweep_id is not None:
-        table = ReasoningVariant if filter.scope == "reasoning" else Answer
+        table = _table(filter.scope)
         of_sweep = (
             select(table.id)
             .join(SweepGeneration, SweepGeneration.generation_id == table.generation_id)

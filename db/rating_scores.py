@@ -5,15 +5,30 @@ them, OK as 1 and not OK as 0, a comparison as 1 where it was won, 0.5 where it 
 Models that rate are left out: people and models are never mixed.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, Subquery, case, func, select, union_all
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Integer,
+    Select,
+    Subquery,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.ratings import FLAG, OK, TAG, standing
+from db.ratings import FLAG, OK, TAG
 from db.tables import Answer, Rater, Rating
+from db.tallies import remembered
 from db.text_rows import ListedKind
 
 Liking = Literal["rated", "liked", "mixed", "disliked", "unrated"]
@@ -23,6 +38,7 @@ LOWEST, HIGHEST = 1, 5
 LIKED, DISLIKED = 2 / 3, 1 / 3
 """Scores from which a text is liked, and up to which it is disliked."""
 
+_Ids = Sequence[int] | Select[int]
 _Key = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 _WON = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.0}
@@ -49,41 +65,65 @@ class RatingSummary:
     @property
     def liking(self) -> Liking:
         """The same, in a word."""
-        if self.score >= LIKED:
-            return "liked"
-        return "disliked" if self.score <= DISLIKED else "mixed"
+        return _liking(self.score)
 
 
-def liked_as(kind: ListedKind, text_id: ColumnElement[int], liking: Liking) -> ColumnElement[bool]:
-    """Return the condition that people's ratings of a text come to ``liking``."""
+def liked_as(
+    session: Session, kind: ListedKind, text_id: ColumnElement[int], liking: Liking
+) -> ColumnElement[bool]:
+    """Return the condition that people's ratings of a text come to ``liking``.
+
+    The texts are found once for all statements until somebody rates again; with very many ratings
+    they may be some seconds old.
+    """
+    newest = session.scalar(select(func.max(Rating.id)))
+    found = remembered(
+        session, ("liking", kind), newest, lambda: _by_liking(session, kind), is_moving=True
+    )
+    # One value instead of a parameter a text: no database takes a hundred thousand of those.
+    if session.get_bind().dialect.name == "sqlite":
+        listed = func.json_each(found[liking]).table_valued("value")
+        ids = select(cast(listed.c.value, Integer))
+    else:
+        each = func.json_array_elements_text(cast(literal(found[liking], Text), JSON))
+        ids = select(cast(each.table_valued("value").c.value, Integer))
+    return text_id.not_in(ids) if liking == "unrated" else text_id.in_(ids)
+
+
+def _by_liking(session: Session, kind: ListedKind) -> dict[Liking, str]:
+    """Return the ids of the texts of each liking as JSON; of ``unrated``, those that are rated."""
     said = _judgements(kind)
-    score = func.avg(said.c.point)
-    rated = select(said.c.text_id).group_by(said.c.text_id)
-    if liking == "liked":
-        rated = rated.having(score >= LIKED)
-    elif liking == "disliked":
-        rated = rated.having(score <= DISLIKED)
-    elif liking == "mixed":
-        rated = rated.having(score < LIKED, score > DISLIKED)
-    return text_id.not_in(rated) if liking == "unrated" else text_id.in_(rated)
+    scores = session.execute(
+        select(said.c.text_id, func.avg(said.c.point)).group_by(said.c.text_id)
+    ).all()
+    rated: list[int] = []
+    ids: dict[Liking, list[int]] = {"liked": [], "mixed": [], "disliked": []}
+    ids |= {"rated": rated, "unrated": rated}
+    for text_id, score in scores:
+        rated.append(text_id)
+        ids[_liking(score)].append(text_id)
+    return {liking: json.dumps(own) for liking, own in ids.items()}
+
+
+def _liking(score: float) -> Liking:
+    if score >= LIKED:
+        return "liked"
+    return "disliked" if score <= DISLIKED else "mixed"
 
 
 def rating_summaries(
     session: Session, kind: ListedKind, ids: Sequence[int]
 ) -> dict[int, RatingSummary]:
     """Return what people said of each of these texts; texts without ratings are left out."""
-    said = _judgements(kind)
-    return _summed(
-        session, said.c.text_id, _sums(said, said.c.text_id).where(said.c.text_id.in_(ids))
-    )
+    said = _judgements(kind, ids)
+    return _summed(session, said.c.text_id, _sums(said, said.c.text_id))
 
 
 def answer_summaries(session: Session, variant_ids: Sequence[int]) -> dict[int, RatingSummary]:
     """Return what people said of the answers under each of these reasonings together."""
-    said = _judgements("answer")
     under = Answer.variant_id
-    query = _sums(said, under).join(Answer, Answer.id == said.c.text_id)
-    return _summed(session, under, query.where((under + 0).in_(variant_ids)))
+    said = _judgements("answer", select(Answer.id).where(under.in_(variant_ids)))
+    return _summed(session, under, _sums(said, under).join(Answer, Answer.id == said.c.text_id))
 
 
 def _summed(
@@ -114,17 +154,24 @@ def _sums(said: Subquery, key: _Key) -> Select[*tuple[Any, ...]]:
     ).select_from(said)
 
 
-def _judgements(kind: ListedKind) -> Subquery:
-    """Return each judgement of a text once for each side that it speaks of, seen from there."""
+def _judgements(kind: ListedKind, ids: _Ids | None = None) -> Subquery:
+    """Return each judgement of a text once for each side that it speaks of, seen from there.
+
+    Args:
+        kind: What was judged.
+        ids: Only judgements of these texts.
+    """
     if kind == "variant":
         sides = [
-            _side(Rating.variant_id, _WON).where(Rating.answer_id.is_(None)),
-            _side(Rating.other_variant_id, _WON_BY_OTHER).where(Rating.other_answer_id.is_(None)),
+            _side(Rating.variant_id, _WON, ids).where((Rating.answer_id + 0).is_(None)),
+            _side(Rating.other_variant_id, _WON_BY_OTHER, ids).where(
+                (Rating.other_answer_id + 0).is_(None)
+            ),
         ]
     else:
         sides = [
-            _side(Rating.answer_id, _WON),
-            _side(Rating.other_answer_id, _WON_BY_OTHER),
+            _side(Rating.answer_id, _WON, ids),
+            _side(Rating.other_answer_id, _WON_BY_OTHER, ids),
         ]
     # Values and OK speak of the target alone, never of the other side.
     sides[1] = sides[1].where(Rating.outcome.is_not(None))
@@ -132,7 +179,7 @@ def _judgements(kind: ListedKind) -> Subquery:
 
 
 def _side(
-    target: InstrumentedAttribute[int | None], points: dict[str, float]
+    target: InstrumentedAttribute[int | None], points: dict[str, float], ids: _Ids | None
 ) -> Select[*tuple[Any, ...]]:
     value = case((Rating.axis != OK, Rating.value))
     ok = case((Rating.axis == OK, Rating.value))
@@ -143,20 +190,21 @@ def _side(
         (won == 0.0, "lost"),
     )
     placed = (value - LOWEST) / float(HIGHEST - LOWEST)
-    return (
-        standing()
-        .join(Rater, Rater.id == Rating.rater_id)
-        .where(
-            Rater.kind == "person",
-            target.is_not(None),
-            Rating.axis.not_in((TAG, FLAG)),
-            Rating.value.is_not(None) | Rating.outcome.is_not(None),
-        )
-        .with_only_columns(
-            target.label("text_id"),
-            value.label("value"),
-            ok.label("ok"),
-            result.label("result"),
-            func.coalesce(won, ok, placed).label("point"),
-        )
+    undone = select(Rating.undoes_id).where(Rating.undoes_id.is_not(None))
+    people = select(Rater.id).where(Rater.kind == "person")
+    # Sums without a column of their own index: they are taken over many ratings at once.
+    query = select(
+        target.label("text_id"),
+        value.label("value"),
+        ok.label("ok"),
+        result.label("result"),
+        func.coalesce(won, ok, placed).label("point"),
+    ).where(
+        (Rating.rater_id + 0).in_(people),
+        (Rating.undoes_id + 0).is_(None),
+        Rating.id.not_in(undone),
+        target.is_not(None),
+        Rating.axis.not_in((TAG, FLAG)),
+        Rating.value.is_not(None) | Rating.outcome.is_not(None),
     )
+    return query if ids is None else query.where(target.in_(ids))

@@ -108,8 +108,16 @@ class NewControl:
     """The reasoning of another question whose words it has."""
 
 
-def read_answers(session: Session, scope: ScoreScope) -> list[AnswerText]:
-    """Return the answers of ``scope`` that stand under a reasoning, by question and id."""
+def read_answers(
+    session: Session, scope: ScoreScope, most_questions: int | None = None
+) -> list[AnswerText]:
+    """Return the answers of ``scope`` that stand under a reasoning, by question and id.
+
+    Args:
+        session: Of the store.
+        scope: Which answers.
+        most_questions: Only of so many questions, the oldest.
+    """
     query = (
         select(
             Answer.id.label("answer_id"),
@@ -129,7 +137,13 @@ def read_answers(session: Session, scope: ScoreScope) -> list[AnswerText]:
         .where(ReasoningVariant.source != "control", func.trim(Answer.text) != "")
         .order_by(Answer.question_id, Answer.variant_id, Answer.id)
     )
-    rows = session.execute(_narrowed(query, scope)).all()
+    query = _narrowed(query, scope)
+    if most_questions is not None:
+        asked = (
+            query.with_only_columns(Answer.question_id).order_by(None).order_by(Answer.question_id)
+        )
+        query = query.where(Answer.question_id.in_(asked.distinct().limit(most_questions)))
+    rows = session.execute(query).all()
     return [
         AnswerText(
             **{name: row._mapping[name] for name in AnswerText.__slots__ if name != "is_ended"},

@@ -20,6 +20,7 @@ from db.tables import (
     VariantParent,
     utc_now,
 )
+from db.tallies import remembered
 
 ENDED = ("done", "cancelled", "failed")
 
@@ -267,6 +268,10 @@ def variants_of_sweep(
     ]
 
 
+_MOVING = ("queued", "running")
+"""States in which texts may be added."""
+
+
 def _sweeps() -> Select[Any]:
     """Everything of a sweep but its plan, which may be large."""
     return select(
@@ -296,8 +301,25 @@ def _row(session: Session, found: Any) -> SweepRow:
         finished_at=found.finished_at,
         active_s=found.active_s,
         error=found.error,
-        progress=_count(session, found),
+        progress=_progress(session, found),
     )
+
+
+def sweep_mark(session: Session, sweep_id: int) -> tuple[Any, ...]:
+    """Return what changes with all that a sweep shows; its second value tells whether it runs."""
+    newest = (
+        select(func.max(SweepGeneration.generation_id))
+        .where(SweepGeneration.sweep_id == Sweep.id)
+        .scalar_subquery()
+    )
+    columns = (Sweep.state, Sweep.state.in_(_MOVING), Sweep.finished_at, Sweep.active_s, newest)
+    return tuple(session.execute(select(*columns).where(Sweep.id == sweep_id)).one())
+
+
+def _progress(session: Session, sweep: Any) -> SweepProgress:
+    mark = sweep_mark(session, sweep.id)
+    name = ("sweep", sweep.id)
+    return remembered(session, name, mark, lambda: _count(session, sweep), is_moving=mark[1])
 
 
 def _count(session: Session, sweep: Any) -> SweepProgress:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.sweeps import sweep_mark
 from db.tables import (
     CheckFlag,
     Generation,
@@ -15,6 +16,7 @@ from db.tables import (
     Sweep,
     SweepGeneration,
 )
+from db.tallies import remembered
 
 MOST_SWEEPS = 200
 """The newest ones; nobody looks through a longer list."""
@@ -56,14 +58,9 @@ def text_facets(session: Session) -> TextFacets:
     by_format: Counter[str] = Counter()
     by_role: Counter[str] = Counter()
     by_finish: Counter[str] = Counter()
-    columns = (
-        Generation.model_version_id,
-        Generation.prompt_format_id,
-        Generation.role_id,
-        Generation.finish_reason,
-    )
-    counted = select(*columns, func.count()).where(Generation.ok).group_by(*columns)
-    for model_id, format_id, role_id, reason, n in session.execute(counted):
+    newest = session.scalar(select(func.max(Generation.id)))
+    counted = remembered(session, "generations", newest, lambda: _counted(session), is_moving=True)
+    for model_id, format_id, role_id, reason, n in counted:
         by_model[model_id] += n
         by_format[formats[format_id]] += n
         by_role[roles[role_id]] += n
@@ -79,21 +76,32 @@ def text_facets(session: Session) -> TextFacets:
     )
 
 
-def _sweeps(session: Session) -> dict[int, tuple[str, int]]:
-    newest = (
-        select(Sweep.id)
-        .where(Sweep.purpose == "sweep")
-        .order_by(Sweep.id.desc())
-        .limit(MOST_SWEEPS)
-    ).subquery()
-    counted = (
-        select(Sweep.id, Sweep.name, func.count(SweepGeneration.generation_id))
-        .join(newest, newest.c.id == Sweep.id)
-        .outerjoin(SweepGeneration, SweepGeneration.sweep_id == Sweep.id)
-        .group_by(Sweep.id, Sweep.name)
-        .order_by(Sweep.id.desc())
+def _counted(session: Session) -> list[tuple[int, int, int, str | None, int]]:
+    columns = (
+        Generation.model_version_id,
+        Generation.prompt_format_id,
+        Generation.role_id,
+        Generation.finish_reason,
     )
-    return {sweep_id: (name, n) for sweep_id, name, n in session.execute(counted)}
+    counted = select(*columns, func.count()).where(Generation.ok).group_by(*columns)
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in session.execute(counted)]
+
+
+def _sweeps(session: Session) -> dict[int, tuple[str, int]]:
+    newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep")
+    rows = session.execute(newest.order_by(Sweep.id.desc()).limit(MOST_SWEEPS)).all()
+    return {row.id: (row.name, _n_shown(session, row.id)) for row in rows}
+
+
+def _n_shown(session: Session, sweep_id: int) -> int:
+    """Return how many generations a sweep shows."""
+    own = SweepGeneration.sweep_id == sweep_id
+    mark = sweep_mark(session, sweep_id)
+
+    def count() -> int:
+        return session.scalar(select(func.count()).select_from(SweepGeneration).where(own)) or 0
+
+    return remembered(session, ("shown", sweep_id), mark, count, is_moving=mark[1])
 
 
 def _checks(session: Session) -> dict[str, int]:

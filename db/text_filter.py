@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.rating_scores import Liking, liked_as
 from db.tables import CheckFlag, Generation, PromptFormat, Question, Role
@@ -81,7 +81,9 @@ def generation_conditions(filter: TextFilter, table: Text) -> list[ColumnElement
     return wanted
 
 
-def own_conditions(filter: TextFilter, kind: ListedKind) -> list[ColumnElement[bool]]:
+def own_conditions(
+    session: Session, filter: TextFilter, kind: ListedKind
+) -> list[ColumnElement[bool]]:
     """Return what a text tells by itself: its source, its findings, its ratings."""
     table = TABLES[kind]
     target = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
@@ -101,5 +103,5 @@ def own_conditions(filter: TextFilter, kind: ListedKind) -> list[ColumnElement[b
         flagged = select(CheckFlag.id).where(target == table.id).exists()
         wanted.append(flagged if filter.has_flags else ~flagged)
     if filter.liking is not None:
-        wanted.append(liked_as(kind, scanned(table.id), filter.liking))
+        wanted.append(liked_as(session, kind, scanned(table.id), filter.liking))
     return wanted

@@ -136,4 +136,4 @@ def _conditions(
     if filter.languages:
         spoken = select(Question.id).where(Question.language.in_(filter.languages))
         wanted.append(scanned(table.question_id).in_(spoken))
-    return wanted + own_conditions(filter, kind)
+    return wanted + own_conditions(session, filter, kind)

@@ -93,7 +93,7 @@ def read_cells(session: Session, spec: ScoreSpec) -> list[Cell]:
         UsageError: It names a sweep, model, role or format that is not there.
     """
     scope, level = _resolved(session, spec)
-    answers = read_answers(session, scope)
+    answers = read_answers(session, scope, spec.most_questions)
     ids = list(dict.fromkeys(answer.question_id for answer in answers))[: spec.most_questions]
     questions = {one.id: one for part in chunks(ids) for one in question_texts(session, part)}
     grouped: defaultdict[tuple[int, int, int, int], list[AnswerText]] = defaultdict(list)

@@ -1,7 +1,9 @@
 """Insights as a visitor sees it: what to do at first, figures later, people and models apart."""
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,15 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.rating_columns import RatingFilter
+from db.settings import settings
 from db.tables import ModelVersion, Rater, Rating, ReasoningVariant
 from tests.app.conftest import OpenApp, run_page, words_of
 from tests.app.counting import counted_work
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import Rated, seed_bulk_ratings, seed_ratings
-from workbench.analysis.insights import read_insights
+from workbench.analysis import kept
+from workbench.analysis.insights import Insights, read_insights
+from workbench.ui import figures_beside
 
 HOSTILE = "![x](http://e.com/x.png) <script>alert(1)</script> :red[x] $y$"
 
@@ -25,6 +30,7 @@ HOSTILE = "![x](http://e.com/x.png) <script>alert(1)</script> :red[x] $y$"
 @pytest.fixture(autouse=True)
 def no_cache() -> None:
     st.cache_data.clear()
+    kept._runs.clear()
 
 
 @pytest.fixture
@@ -181,8 +187,9 @@ def test_the_same_ratings_are_told_in_the_same_numbers(store: Database, rated: R
 
 
 def test_a_second_look_costs_the_same_however_many_ratings_there_are(
-    store: Database, rated: Rated
+    store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(figures_beside, "AT_ONCE", 100_000)
     costs = []
     for n in (2_000, 8_000):
         seed_bulk_ratings(store, rated, n, first=10 * n)
@@ -195,3 +202,64 @@ def test_a_second_look_costs_the_same_however_many_ratings_there_are(
         costs.append((work.statements - before.statements, work.rows - before.rows))
     assert costs[0] == costs[1]
     assert costs[1][1] < 500
+
+
+def test_many_ratings_are_counted_beside_the_app_while_the_last_figures_stand(
+    store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures_beside, "AT_ONCE", 0)
+    monkeypatch.setattr(kept, "REST_S", 0.0)
+    app = run_page("insights")
+    assert "being computed for the first time" in words_of(app)
+    assert plots(app) == []
+    wait_for_figures()
+    app = run_page("insights")
+    assert "Main effects of each factor" in words_of(app)
+    assert "Figures as of" not in words_of(app)
+    shown = read_figures_at_once(store)
+    seed_bulk_ratings(store, rated, 50)
+    app = run_page("insights")
+    assert "Figures as of just now; newer ones are being computed" in words_of(app)
+    assert f"Comparisons {shown.counts.comparisons}" in words_of(app)
+    wait_for_figures()
+    app = run_page("insights")
+    assert f"Comparisons {shown.counts.comparisons + 50}" in words_of(app)
+
+
+def test_figures_from_a_file_are_those_that_were_computed(store: Database, rated: Rated) -> None:
+    found = read_figures_at_once(store)
+    form = kept._form("insights")
+    told = json.loads(json.dumps(form.dump_python(found, mode="python")))
+    assert form.validate_python(told) == found
+
+
+def test_a_file_of_another_version_counts_as_none_and_a_failure_is_said(
+    store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures_beside, "AT_ONCE", 0)
+    run_page("insights")
+    wait_for_figures()
+    (file,) = [path for path in figure_files() if path.suffix == ".json"][:1]
+    file.write_text('{"form": 0}')
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    kept._runs.clear()
+    app = run_page("insights")
+    for run in kept._runs.values():
+        run.process.wait(30)
+    app = run_page("insights")
+    assert "could not be computed" in "\n".join(str(one.value) for one in app.warning)
+
+
+def figure_files() -> list[Path]:
+    return sorted((settings().home_dir / "cache" / "figures").glob("*"))
+
+
+def wait_for_figures() -> None:
+    assert kept._runs
+    for run in kept._runs.values():
+        assert run.process.wait(60) == 0, run.log.read_text()
+
+
+def read_figures_at_once(store: Database) -> Insights:
+    with store.read() as session:
+        return read_insights(session, RatingFilter())

@@ -7,15 +7,19 @@ Run: ``python -m tests.browser.screenshots FOLDER``. The pictures of the guide s
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
+from db.database import Database
 from db.migrate import open_store
 from db.settings import settings
 from tests.app.seed import seed_running_job, seed_store
+from tests.app.seed_ratings import seed_ratings
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server
+from workbench.rating.building import QueueSpec, build_queue, save_queue
 
 PAGES = {
     "home": "",
@@ -30,7 +34,18 @@ PAGES = {
     "item": "explore?id=v1",
     "compare": "explore?id=v1&with=v2",
     "new": "sweeps?new=1",
+    "rate-queues": "rating?rater=Mia",
+    "rate-new": "rating?new=1&rater=Mia",
+    "rate-pair": "rating?queue=2&rater=Mia",
+    "rate-single": "rating?queue=3&rater=Mia",
+    "rate-table": "rating?queue=4&rater=Mia",
+    "rate-question": "rating?queue=5&rater=Mia",
+    "rate-review": "rating?queue=1&rater=Aki&view=table",
+    "rate-edit": "rating?queue=2&rater=Mia",
+    "insights": "insights",
 }
+KEYS = {"rate-edit": "e"}
+"""What is pressed before the picture is taken."""
 GUIDE = {
     "home": "",
     "questions": "questions",
@@ -47,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--guide", type=Path, metavar="HOME")
+    parser.add_argument("--only", nargs="*", default=list(PAGES), metavar="PAGE")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.guide:
@@ -57,19 +73,38 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["Q2Q_HOME"] = home
         store = open_store(settings())
-        seed_running_job(store, seed_store(store).sweep_id)
+        seeded = seed_store(store)
+        seed_ratings(store, seeded)
+        _queues(store)
+        seed_running_job(store, seeded.sweep_id)
         with app_server(Path(home)) as url, chromium() as browser:
-            _take_all(browser, url, given.folder)
+            _take_all(browser, url, given.folder, given.only)
         store.close()
 
 
-def _take_all(browser: Browser, url: str, folder: Path) -> None:
-    for name, path in PAGES.items():
+def _queues(store: Database) -> None:
+    """Make a queue for each way of rating; numbers 2 to 5."""
+    wanted = (
+        ("reasoning", "pair"),
+        ("answer", "single"),
+        ("whole", "table"),
+        ("question", "single"),
+    )
+    with store.write() as session:
+        for scope, way in wanted:
+            spec = QueueSpec.model_validate({"name": f"Pilot: {scope}", "scope": scope, "way": way})
+            save_queue(session, build_queue(session, spec))
+
+
+def _take_all(browser: Browser, url: str, folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        path = PAGES[name]
         for width in WIDTHS:
             for scheme, language in (("light", "en"), ("dark", "ja")):
                 sign = "&" if "?" in path else "?"
                 target = folder / f"{name}_{width}_{scheme}_{language}.png"
-                _take(browser, f"{url}/{path}{sign}lang={language}", target, width, scheme)
+                address = f"{url}/{path}{sign}lang={language}"
+                _take(browser, address, target, width, scheme, keys=KEYS.get(name, ""))
 
 
 def _take(
@@ -79,6 +114,7 @@ def _take(
     width: int = 1280,
     scheme: str = "light",
     panel: str = "",
+    keys: str = "",
 ) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 900},
@@ -87,8 +123,11 @@ def _take(
     )
     page = context.new_page()
     page.goto(address)
-    page.locator("h1").first.wait_for()
+    page.get_by_test_id("stMainBlockContainer").get_by_role("button").first.wait_for()
     _wait_until_still(page)
+    for key in keys:
+        page.keyboard.press(key)
+        _wait_until_still(page)
     if panel == "origin":
         page.get_by_role("button", name="Origin").first.click()
         page.get_by_role("dialog").wait_for()

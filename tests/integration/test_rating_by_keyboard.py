@@ -187,6 +187,7 @@ def test_two_raters_rate_by_keyboard_and_an_edit_is_answered(
         aki.expect_done(aki.n)
         assert aki.sides() == before
         _edit_and_answer(aki.page, database, before[0])
+        _let_the_model_merge(aki.page, database, before)
         for number in range(11):
             aki.press(("ArrowLeft", "ArrowRight", "t", "b")[number % 4])
     assert len(aki.shown) == 20
@@ -200,6 +201,29 @@ def test_two_raters_rate_by_keyboard_and_an_edit_is_answered(
         assert get_queue(session, queue_id).n_items == N_ITEMS
         seen = session.scalars(standing().where(Rating.answer_seen)).all()
     assert len(seen) == 1, "only the card whose reasoning was edited was rated with answers seen"
+
+
+def _let_the_model_merge(page: Page, database: Database, sides: tuple[str, str]) -> None:
+    """Have vLLM make one reasoning of both, and wait for its answers on the same page."""
+    ready(page, page.get_by_role("button", name="Merge both"))
+    page.keyboard.press("m")
+    ready(page, page.get_by_role("button", name="Let the model merge them")).click()
+    after = page.locator(".st-key-card_after")
+    expect(after.get_by_text("Answer 3")).to_be_visible(timeout=120_000)
+    with database.read() as session:
+        made = session.scalars(
+            select(ReasoningVariant).order_by(ReasoningVariant.id.desc()).limit(1)
+        ).one()
+        parents = session.scalars(
+            select(VariantParent.parent_id).where(VariantParent.variant_id == made.id)
+        ).all()
+        words = [session.get_one(ReasoningVariant, parent).text for parent in parents]
+    assert made.source == "model"
+    assert sorted(" ".join(text.split()) for text in words) == sorted(
+        " ".join(text.split()) for text in sides
+    )
+    ready(page, page.get_by_role("button", name="Back to the card"))
+    page.keyboard.press("Escape")
 
 
 def _edit_and_answer(page: Page, database: Database, left: str) -> None:

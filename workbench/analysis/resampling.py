@@ -43,8 +43,11 @@ def draw_weights(n_questions: int, n_draws: int = N_DRAWS, seed: int = SEED) -> 
     The seed is fixed, so that the same ratings always give the same figures.
     """
     random = np.random.default_rng(seed)
-    shares = np.full(n_questions, 1.0 / max(1, n_questions))
-    weights = random.multinomial(n_questions, shares, size=n_draws).astype(float)
+    drawn = random.integers(0, max(1, n_questions), size=(n_draws, n_questions))
+    # All draws are counted at once: draw d counts question q at d * n_questions + q.
+    drawn += np.arange(n_draws)[:, None] * n_questions
+    counts = np.bincount(drawn.ravel(), minlength=n_draws * n_questions)
+    weights = counts.reshape(n_draws, n_questions).astype(float)
     weights.flags.writeable = False
     return weights
 

@@ -23,9 +23,17 @@ def queue(
         str, typer.Option(help="Make a queue of this name; without it, list them.")
     ] = "",
     sweep: Annotated[int | None, typer.Option(help="Only texts of this sweep.")] = None,
+    dialogue: Annotated[
+        int | None, typer.Option(help="Only questions of this dialogue, and their texts.")
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Only what the rows of this dataset hold; a name or number.")
+    ] = "",
     search: Annotated[str, typer.Option(help="Only texts that hold these words.")] = "",
-    way: Annotated[str, typer.Option(help="pair or single.")] = "pair",
-    scope: Annotated[str, typer.Option(help="reasoning, answer or whole.")] = "reasoning",
+    way: Annotated[
+        str, typer.Option(help="pair, single or table [default: pair; of questions: single].")
+    ] = "",
+    scope: Annotated[str, typer.Option(help="reasoning, answer, whole or question.")] = "reasoning",
     minutes: Annotated[float | None, typer.Option(help="As many cards as fit.", min=1)] = None,
     overlap: Annotated[int, typer.Option(help="Raters per card.", min=1)] = 1,
     sampler: Annotated[str, typer.Option(help="informative or random.")] = "informative",
@@ -39,6 +47,7 @@ def queue(
     Example:
       q2q rate queue
       q2q rate queue --name pilot --sweep 3 --minutes 20
+      q2q rate queue --name talk --dialogue 1 --scope question
     """
     if not name:
         _list(as_json)
@@ -46,15 +55,16 @@ def queue(
     given: dict[str, Any] = {
         "name": name,
         "sweep": sweep,
+        "dialogue": dialogue,
         "search": search,
-        "way": way,
+        "way": way or ("single" if scope == "question" else "pair"),
         "scope": scope,
         "overlap": overlap,
         "sampler": sampler,
     }
     if keep_flagged:
         given["leave_out"] = ()
-    _make(_spec(given), minutes, as_json)
+    _make(given, dataset, minutes, as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -84,21 +94,34 @@ def _spec(given: dict[str, Any]) -> "QueueSpec":
         raise UsageError(f"{wrong}.") from None
 
 
-def _make(spec: "QueueSpec", minutes: float | None, as_json: bool) -> None:
+def _make(given: dict[str, Any], dataset: str, minutes: float | None, as_json: bool) -> None:
+    from db.datasets import find_dataset
     from workbench.rating.building import build_queue, save_queue, seconds_per_card
+    from workbench.rating.promise import promise
 
     with open_home() as (_, database), database.write() as session:
+        if dataset:
+            given["dataset"] = find_dataset(session, dataset).id
+        spec = _spec(given)
         if minutes is not None:
             seconds = seconds_per_card(session, spec.way, spec.scope)
             spec = spec.model_copy(update={"limit": max(1, round(minutes * 60 / seconds))})
         built = build_queue(session, spec)
+        promised = promise(session, built)
         queue_id = save_queue(session, built)
     if as_json:
-        show_json({"queue_id": queue_id, "cards": len(built.items), "left_out": built.left_out})
+        made = {"queue_id": queue_id, "cards": len(built.items), "left_out": built.left_out}
+        show_json({**made, "promise": promised})
         return
     show(f"Queue {queue_id}: {len(built.items)} cards of {built.n_questions} questions.")
     for reason, n in built.left_out.items():
         show(f"{n} texts left out: {reason}")
+    for one in promised.separable:
+        seen = f"a preference of {one.shows:.0%} or clearer will show"
+        few = "" if one.is_enough else "; too few for less"
+        show(f"{one.factor}: {one.a} / {one.b}: {one.n_cards} cards, {seen}{few}.")
+    if spec.scope != "question":
+        show(f"About {promised.training_rows} training rows to expect.")
 
 
 @app.as_command("import")

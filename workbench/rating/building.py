@@ -4,58 +4,32 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from statistics import median
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.queues import NewItem, Way, create_queue
 from db.ratings import Scope, Target
 from db.tables import QueueItem, Rating, RatingQueue
-from db.texts import TextFilter, TextKey, text_keys
-from workbench.rating.sampling import Sampler
+from db.texts import TextKey
+from workbench.rating.sources import find_questions, find_texts
+from workbench.rating.spec import BAD_FLAGS, QueueSpec
 
-BAD_FLAGS = ("empty", "unparsed", "cut_off", "repetition")
-"""Findings that make a text not worth a rater's time."""
+__all__ = ["BAD_FLAGS", "BuiltQueue", "QueueSpec", "build_queue", "save_queue", "seconds_per_card"]
+
 USUAL_SECONDS: dict[Way, float] = {"pair": 15.0, "single": 20.0, "table": 8.0}
 """Per card, until raters have a history."""
 HISTORY = 500
+MOST_CARDS = 20_000
+"""Cards of a queue; at 15 seconds a card, that is two weeks of work."""
+FEW_QUESTIONS = 120
+"""A queue with fewer cards chooses among so many questions; with more, among as many."""
+
 
 _T = TypeVar("_T", bound=Hashable)
-
-
-class QueueSpec(BaseModel):
-    """What a queue is made from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    way: Way = "pair"
-    scope: Scope = "reasoning"
-    sweep: int | None = None
-    """Only texts that this sweep wrote or found written."""
-    search: str = ""
-    languages: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ()
-    models: tuple[int, ...] = ()
-    """Ids of model versions."""
-    leave_out: tuple[str, ...] = BAD_FLAGS
-    """Checks whose findings keep a text out."""
-    limit: Annotated[int, Field(ge=1)] | None = None
-    """Cards at most."""
-    overlap: Annotated[int, Field(ge=1, le=20)] = 1
-    sampler: Sampler = "informative"
-    repeat_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-
-    @model_validator(mode="after")
-    def _questions_stand_alone(self) -> Self:
-        if self.scope == "question" and self.way == "pair":
-            raise ValueError("questions are rated one at a time; set way to single or table")
-        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +45,25 @@ class BuiltQueue:
     """Reason → texts left out: the name of a check, ``duplicate``, ``alone`` (nothing to compare
     with)."""
     n_possible: int
-    """Cards that there would be without a limit."""
+    """Cards that there would be without a limit, of the questions that were looked at."""
+    n_source: int
+    """Questions of the source."""
+    n_looked_at: int
+    """Those that were looked at, drawn by lot where a queue needs no more."""
 
 
 def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
-    """Return the items that ``spec`` asks for; writes nothing."""
+    """Return the items that ``spec`` asks for; writes nothing.
+
+    Raises:
+        UsageError: Its source does not exist.
+    """
+    limit = min(spec.limit or MOST_CARDS, MOST_CARDS)
+    if spec.scope == "question":
+        return _of_questions(spec, find_questions(session, spec), limit)
+    found = find_texts(session, spec, max(FEW_QUESTIONS, limit if spec.limit else MOST_CARDS))
     left_out: Counter[str] = Counter()
-    texts = _texts(session, spec, left_out)
+    texts = list(_worth_rating(spec, found.texts, left_out))
     groups: defaultdict[Hashable, list[TextKey]] = defaultdict(list)
     for text in texts:
         groups[_group(spec, text)].append(text)
@@ -86,16 +72,32 @@ def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
     if spec.way == "pair":
         left_out["alone"] += sum(len(group) for group in lists if len(group) < 2)
         rounds: list[Iterable[NewItem]] = [_pairs(spec, group) for group in lists]
+        n_possible = sum(_n_pairs(spec, group) for group in lists)
     else:
         rounds = [[NewItem(target=_target(text)) for text in group] for group in lists]
-    items = _in_turn(rounds)
+        n_possible = len(texts)
     return BuiltQueue(
         spec=spec,
-        items=tuple(items[: spec.limit]),
+        items=tuple(islice(_in_turn(rounds), limit)),
         n_texts=len(texts),
         n_questions=len({text.question_id for text in texts}),
         left_out={reason: n for reason, n in left_out.items() if n},
-        n_possible=len(items),
+        n_possible=n_possible,
+        n_source=found.n_questions,
+        n_looked_at=found.n_looked_at,
+    )
+
+
+def _of_questions(spec: QueueSpec, ids: Sequence[int], limit: int) -> BuiltQueue:
+    return BuiltQueue(
+        spec=spec,
+        items=tuple(NewItem(target=Target(question_id=id)) for id in ids[:limit]),
+        n_texts=len(ids),
+        n_questions=len(ids),
+        left_out={},
+        n_possible=len(ids),
+        n_source=len(ids),
+        n_looked_at=len(ids),
     )
 
 
@@ -132,12 +134,12 @@ def seconds_per_card(session: Session, way: Way, scope: Scope) -> float:
     return median(seconds) if len(seconds) >= 10 else USUAL_SECONDS[way]
 
 
-def _texts(session: Session, spec: QueueSpec, left_out: Counter[str]) -> list[TextKey]:
-    """Return the texts to rate, one of each wording a question (and reasoning)."""
-    kind: Literal["variant", "answer"] = "variant" if spec.scope == "reasoning" else "answer"
-    kept = []
+def _worth_rating(
+    spec: QueueSpec, texts: Iterable[TextKey], left_out: Counter[str]
+) -> Iterator[TextKey]:
+    """Yield the texts to rate, one of each wording a question (and reasoning); count the others."""
     seen = set()
-    for text in text_keys(session, _filter(spec, kind)):
+    for text in texts:
         found = next((flag for flag in spec.leave_out if flag in text.flags), None)
         wording = (text.question_id, text.variant_id, text.content_hash)
         if found:
@@ -148,22 +150,7 @@ def _texts(session: Session, spec: QueueSpec, left_out: Counter[str]) -> list[Te
             left_out["duplicate"] += 1
         else:
             seen.add(wording)
-            kept.append(text)
-    if spec.scope == "question":
-        return list({text.question_id: text for text in kept}.values())
-    return kept
-
-
-def _filter(spec: QueueSpec, kind: Literal["variant", "answer"]) -> TextFilter:
-    return TextFilter(
-        kind=kind,
-        sweep_id=spec.sweep,
-        search=spec.search,
-        languages=spec.languages,
-        roles=spec.roles,
-        formats=spec.formats,
-        model_version_ids=spec.models,
-    )
+            yield text
 
 
 def _group(spec: QueueSpec, text: TextKey) -> Hashable:
@@ -196,6 +183,15 @@ def _pairs(spec: QueueSpec, group: Sequence[TextKey]) -> Iterator[NewItem]:
             yield NewItem(target=_target(first), other=_target(other))
 
 
-def _in_turn(lists: Iterable[Iterable[_T]]) -> list[_T]:
-    """Return one of each list, then the second of each, and so on."""
-    return [one for turn in zip_longest(*lists) for one in turn if one is not None]
+def _n_pairs(spec: QueueSpec, group: Sequence[TextKey]) -> int:
+    """Return how many comparisons ``_pairs`` yields."""
+    n = len(group) * (len(group) - 1) // 2
+    if spec.scope == "whole":
+        for own in Counter(text.variant_id for text in group).values():
+            n -= own * (own - 1) // 2
+    return n
+
+
+def _in_turn(lists: Iterable[Iterable[_T]]) -> Iterator[_T]:
+    """Yield one of each list, then the second of each, and so on."""
+    return (one for turn in zip_longest(*lists) for one in turn if one is not None)

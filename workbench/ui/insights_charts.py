@@ -24,6 +24,15 @@ class Dot:
     """How much it rests on."""
 
 
+RULE = "#8593a0"
+"""Of lines: seen on light ground and on dark."""
+
+
+def draw_chart(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> None:
+    """Draw a chart without checking it against the schema of Vega-Lite: half of a page's time."""
+    st.vega_lite_chart(None, chart.to_dict(validate=False))
+
+
 def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: str = ".0%") -> None:
     """Draw estimates as dots with their intervals; what has no interval is a dot alone.
 
@@ -55,15 +64,17 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
     dotted = alt.Chart(alt.InlineData(values=rows)).encode(y=y, tooltip=tooltip)
     ranged = alt.Chart(alt.InlineData(values=[row for row in rows if "low" in row]))
     layers = [
-        ranged.mark_rule(strokeWidth=3, opacity=0.45).encode(
+        ranged.mark_rule(color=RULE, strokeWidth=3, opacity=0.45).encode(
             y=y, x=alt.X("low:Q", title=title), x2="high:Q"
         ),
         dotted.mark_circle(size=110, opacity=1).encode(x=x),
     ]
     if neutral is not None:
         line = alt.Chart(alt.InlineData(values=[{"at": neutral}]))
-        layers.insert(0, line.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x="at:Q"))
-    st.altair_chart(
+        layers.insert(
+            0, line.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x="at:Q")
+        )
+    draw_chart(
         alt.layer(*layers).properties(height=46 + ROW_PX * len(rows), background="transparent")
     )
 
@@ -89,12 +100,12 @@ def draw_scatter(
         alt.Tooltip("x:Q", format=".0%", title=x_title),
         alt.Tooltip("y:Q", format=".0%", title=y_title),
     ]
-    st.altair_chart(
+    draw_chart(
         alt.layer(
-            data.mark_rule(strokeWidth=2, opacity=0.4).encode(
+            data.mark_rule(color=RULE, strokeWidth=2, opacity=0.4).encode(
                 x=alt.X("x_low:Q", title=x_title), x2="x_high:Q", y=y_axis, color=colour
             ),
-            data.mark_rule(strokeWidth=2, opacity=0.4).encode(
+            data.mark_rule(color=RULE, strokeWidth=2, opacity=0.4).encode(
                 y=alt.Y("y_low:Q", title=y_title), y2="y_high:Q", x=x_axis, color=colour
             ),
             data.mark_circle(size=140, opacity=1).encode(
@@ -107,7 +118,7 @@ def draw_scatter(
 def draw_days(days: Sequence[tuple[str, str, int]], title: str) -> None:
     """Draw cards by day, stacked by rater; given are day, rater's name, cards."""
     rows = [{"day": day, "rater": one_line(rater, 40), "cards": n} for day, rater, n in days]
-    st.altair_chart(
+    draw_chart(
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(cornerRadiusEnd=3)
         .encode(

@@ -1,8 +1,9 @@
 """Insights: filters, the computed statistics, and what is drawn of them."""
 
-from typing import get_args
+from typing import cast, get_args
 
 import streamlit as st
+from pydantic import TypeAdapter
 
 from db.queues import list_queues
 from db.rating_columns import RaterKind, RatingFilter, high_water, sweep_names
@@ -10,6 +11,7 @@ from db.ratings import Scope
 from workbench.analysis.insights import Insights, read_insights
 from workbench.ui import url
 from workbench.ui.figures import percent
+from workbench.ui.figures_beside import read_figures
 from workbench.ui.i18n import t
 from workbench.ui.insights_figures import (
     draw_agreement,
@@ -39,8 +41,18 @@ def draw_insights() -> None:
         draw_reasoning(choose_sweep())
         return
     wanted = _filters()
-    with st.spinner(t("insights.computing"), show_time=True):
-        found = _computed(database().label, mark, wanted)
+    shown = read_figures(
+        "insights",
+        TypeAdapter(RatingFilter).dump_json(wanted).decode(),
+        mark,
+        lambda: _computed(database().label, mark, wanted),
+        n=int(mark.partition("/")[0]),
+    )
+    if shown is None:
+        draw_reasoning(wanted.sweep_id)
+        return
+    found = cast(Insights, shown.figures)
+    mark = shown.mark or mark
     if not found.counts.judgements:
         empty_state(
             "insights",

@@ -1,5 +1,7 @@
 """Does the reasoning move the answer? The scores of engines, level by level, in Insights."""
 
+from typing import cast
+
 import altair as alt
 import streamlit as st
 
@@ -16,8 +18,9 @@ from workbench.analysis.reasoning_report import (
 )
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.ui import url
+from workbench.ui.figures_beside import read_figures
 from workbench.ui.i18n import t
-from workbench.ui.insights_charts import NAMES, ROW_PX
+from workbench.ui.insights_charts import NAMES, ROW_PX, RULE, draw_chart
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
 from workbench.ui.parts import card, section
 from workbench.ui.store import database
@@ -43,8 +46,17 @@ def draw_reasoning(sweep_id: int | None) -> None:
         if mark.endswith("/0"):
             st.caption(t("moves.no_answers"))
             return
-        with st.spinner(t("moves.computing"), show_time=True):
-            found = _computed(database().label, mark, spec.model_dump_json())
+        asked = spec.model_dump_json()
+        shown = read_figures(
+            "moves",
+            asked,
+            mark,
+            lambda: _computed(database().label, mark, asked),
+            n=int(mark.partition("/")[2]),
+        )
+        if shown is None:
+            return
+        found = cast(ReasoningReport, shown.figures)
         for level in found.levels:
             _draw_level(level)
         _draw_state(found)
@@ -143,16 +155,16 @@ def _plot(level: LevelReport) -> None:
     ]
     limit = alt.Chart(alt.InlineData(values=[{"bits": level.limit, "name": t("moves.limit")}]))
     zero = alt.Chart(alt.InlineData(values=[{"bits": 0.0}]))
-    st.altair_chart(
+    draw_chart(
         alt.layer(
-            zero.mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x=x),
-            limit.mark_rule(strokeWidth=4, opacity=0.8).encode(
+            zero.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x=x),
+            limit.mark_rule(color=RULE, strokeWidth=4, opacity=0.8).encode(
                 x=x, tooltip=[alt.Tooltip("name:N", title=" "), alt.Tooltip("bits:Q", format=".2f")]
             ),
             alt.Chart(alt.InlineData(values=points))
             .mark_tick(thickness=1.5, size=14, opacity=0.35)
             .encode(x=x, y=y),
-            told.mark_rule(strokeWidth=3, opacity=0.55).encode(
+            told.mark_rule(color=RULE, strokeWidth=3, opacity=0.55).encode(
                 y=y, x=alt.X("low:Q", title=t("moves.axis")), x2="high:Q"
             ),
             told.mark_circle(size=110, opacity=1).encode(x=x, y=y, tooltip=tooltip),

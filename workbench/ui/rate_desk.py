@@ -16,8 +16,9 @@ from workbench.ui import url
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import back_link, card, empty_state
 from workbench.ui.rate_edit import draw_edit, start_edit
-from workbench.ui.rate_pair import draw_pair, press
-from workbench.ui.rate_single import draw_single
+from workbench.ui.rate_pair import draw_marked_button, draw_pair, press
+from workbench.ui.rate_single import draw_single, draw_tags_button
+from workbench.ui.rate_table import draw_table
 from workbench.ui.rater import current_rater, draw_rater
 from workbench.ui.store import database
 from workbench.ui.text import escaped, show_text
@@ -41,13 +42,38 @@ def draw_desk(queue_id: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="head_desk"):
         back_link(t("rate.back"), _leave)
         st.space("stretch")
+        if rater is not None and queue.way != "table":
+            _view_button()
         draw_rater()
-    if rater is not None:
+    if rater is None:
+        return
+    if queue.way == "table" or url.parameter("view") == "table":
+        _draw_progress(queue, rater[0])
+        draw_table(queue, rater[0])
+    else:
         st.fragment(_draw)(queue, rater[0])
 
 
 def _leave() -> None:
-    url.clear("queue", "edit", "with", "edited")
+    url.clear("queue", "edit", "edited", "view", "page")
+
+
+def _view_button() -> None:
+    """Draw the way from the cards to what was said of them, and back."""
+    reviews = url.parameter("view") == "table"
+    st.button(
+        t("rate.cards_view" if reviews else "rate.review"),
+        icon=":material/style:" if reviews else ":material/table_rows:",
+        type="tertiary",
+        shortcut="V",
+        on_click=_turn,
+        args=(None if reviews else "table",),
+    )
+
+
+def _turn(view: str | None) -> None:
+    url.put("view", view)
+    url.clear("page")
 
 
 def _draw(queue: QueueRow, rater_id: int) -> None:
@@ -117,6 +143,9 @@ def _draw_bar(queue: QueueRow, rater_id: int, dealt: Card) -> None:
             on_click=press,
             args=(flag, queue, rater_id, dealt.id),
         )
+        draw_marked_button()
+        if queue.way == "single":
+            draw_tags_button(dealt)
         st.space("stretch")
         _edit_buttons(queue.scope, rater_id, dealt)
 

@@ -1,9 +1,11 @@
 """Change a reasoning and see the answer move: before and after, side by side on one page."""
 
 import streamlit as st
+from sqlalchemy.orm import Session
 
 from db.dealing import Card, keep_draft
 from db.errors import Q2QError
+from db.jobs import JobRow
 from db.models import list_models
 from db.questions import get_question
 from db.queues import QueueRow
@@ -11,6 +13,7 @@ from db.text_rows import TextRow
 from db.texts import VariantCard, question_card
 from workbench.rating.desk import look
 from workbench.rating.editing import answer_again, answer_jobs, save_reasoning
+from workbench.rating.merging import merge_by_model, merge_jobs, merged
 from workbench.ui import url
 from workbench.ui.i18n import t
 from workbench.ui.parts import back_link, card, check_badges, empty_state, focus, heading
@@ -25,6 +28,8 @@ POLL_S = 0.7
 N_ANSWERS = 3
 MOST_ANSWERS = 8
 MOST_SHOWN = 12
+MERGES_BEFORE = "merges_before"
+"""How many merges of the two there were when one more was asked for."""
 
 
 def start_edit(dealt: Card, rater_id: int, parent_ids: list[int]) -> None:
@@ -97,14 +102,63 @@ def _draw_form(before: list[VariantCard], rater_id: int, question_id: int) -> No
             help=t("rate.after_help"),
             key=FIELD,
         )
-        note = st.text_input(t("rate.note"), placeholder=t("rate.note_placeholder"))
+        # An area, since a line would submit on Enter: also on the one that ends a conversion.
+        note = st.text_area(t("rate.note"), placeholder=t("rate.note_placeholder"), height=68)
         n = st.number_input(t("rate.n_answers"), 0, MOST_ANSWERS, N_ANSWERS)
         pressed = st.form_submit_button(
             t("rate.save"), type="primary", icon=":material/send:", width="stretch"
         )
     focus(FIELD)
+    if len(before) == 2:
+        _draw_merge([one.variant.id for one in before])
     if pressed:
         _save(text or "", note or "", int(n), before, rater_id, question_id)
+
+
+def _draw_merge(ids: list[int]) -> None:
+    """Draw the button that lets the model merge, and wait for what it writes."""
+    with database().read() as session:
+        jobs = merge_jobs(session, ids)
+        known = merged(session, ids)
+    is_waiting = any(job.is_active for job in jobs)
+    if st.button(
+        t("rate.merge_by_model"),
+        icon=":material/merge:",
+        shortcut="Ctrl+M",
+        disabled=is_waiting,
+        help=t("rate.merge_by_model_help"),
+    ):
+        try:
+            merge_by_model(database(), registry(), ids, N_ANSWERS)
+        except Q2QError as error:
+            st.error(escaped(str(error)))
+        else:
+            st.session_state[MERGES_BEFORE] = len(known)
+            st.rerun()
+    if is_waiting:
+        st.fragment(run_every=POLL_S)(_wait_for_merge)(ids)
+    elif jobs and jobs[0].error:
+        st.error(escaped(jobs[0].error))
+
+
+def _wait_for_merge(ids: list[int]) -> None:
+    """Open the merged reasoning as soon as it is there; its answers arrive on its page."""
+    with database().read() as session:
+        known = merged(session, ids)
+        is_waiting = any(job.is_active for job in merge_jobs(session, ids))
+    if len(known) > st.session_state.get(MERGES_BEFORE, len(known)):
+        st.session_state.pop(MERGES_BEFORE)
+        url.put("edited", str(known[-1]))
+        st.rerun()
+    if not is_waiting:
+        st.rerun()
+    st.caption(f":material/hourglass_top: {t('rate.merge_coming')}")
+
+
+def _jobs_of(session: Session, variant: VariantCard) -> list[JobRow]:
+    """Return the jobs that write answers to a reasoning."""
+    own = answer_jobs(session, variant.variant.id)
+    return own + (merge_jobs(session, variant.parent_ids) if len(variant.parent_ids) == 2 else [])
 
 
 def _save(
@@ -140,7 +194,7 @@ def _draw_after(
             show_text(variant.variant.text)
         check_badges([(name, None) for name in variant.variant.flags])
         with database().read() as session:
-            waits = any(job.is_active for job in answer_jobs(session, variant.variant.id))
+            waits = any(job.is_active for job in _jobs_of(session, variant))
             can_ask = bool(list_models(session))
         poll = POLL_S if waits else None
         st.fragment(run_every=poll)(_draw_new_answers)(variant.variant.id, question_id, waits)
@@ -166,8 +220,8 @@ def _draw_after(
 def _draw_new_answers(variant_id: int, question_id: int, waited: bool) -> None:
     """Draw the answers that are there; look again while more are on their way."""
     with database().read() as session:
-        jobs = answer_jobs(session, variant_id)
         found = {v.variant.id: v for v in question_card(session, question_id).variants}
+        jobs = _jobs_of(session, found[variant_id])
     is_waiting = any(job.is_active for job in jobs)
     if waited and not is_waiting:
         st.rerun()

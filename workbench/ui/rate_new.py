@@ -7,7 +7,7 @@ import streamlit as st
 from db.errors import Q2QError
 from db.queues import Way
 from db.ratings import Scope
-from db.sweeps import list_sweeps
+from db.text_facets import facets_version
 from serving.checks import CHECKS
 from workbench.rating.building import (
     BAD_FLAGS,
@@ -17,19 +17,22 @@ from workbench.rating.building import (
     save_queue,
     seconds_per_card,
 )
+from workbench.rating.promise import Promise, promise
 from workbench.rating.sampling import SAMPLERS
+from workbench.rating.sources import SOURCES, source_names
 from workbench.ui import url
 from workbench.ui.figures import count, duration
 from workbench.ui.i18n import has, t, word
 from workbench.ui.parts import back_link, card, heading
 from workbench.ui.rater import draw_rater
 from workbench.ui.store import database
-from workbench.ui.text import escaped
+from workbench.ui.text import escaped, one_line
 
 MINUTES = (0, 10, 20, 40, 60)
 """Times to choose from; 0 is no limit."""
-DECISIVE = 0.6
-"""Share of comparisons that prefer one side, expected until there is a history."""
+MOST_SOURCES = 50
+"""Sweeps, dialogues and datasets offered, the newest of each."""
+MOST_SEPARABLE = 5
 
 
 def draw_new() -> None:
@@ -45,41 +48,38 @@ def draw_new() -> None:
 
 
 def _leave() -> None:
-    url.clear("new", "sweep")
+    url.clear("new", *SOURCES)
 
 
 def _draw_form() -> QueueSpec:
     with card("rate_what"):
-        scopes = [scope for scope in get_args(Scope) if scope != "question"]
         scope: Scope = st.segmented_control(
             t("rate.what"),
-            scopes,
-            default=scopes[0],
+            get_args(Scope),
+            default="reasoning",
             required=True,
             format_func=lambda name: t(f"rate.scope.{name}"),
             help=t("rate.what_help"),
         )
-        ways: list[Way] = ["pair", "single"]
+        ways: list[Way] = (
+            ["single", "table"] if scope == "question" else ["pair", "single", "table"]
+        )
         way: Way = st.segmented_control(
             t("rate.how"),
             ways,
             default=ways[0],
             required=True,
+            key=f"way_of_{scope == 'question'}",
             format_func=lambda name: t(f"rate.way.{name}"),
             help=t("rate.how_help"),
         )
-        with database().read() as session:
-            sweeps = {sweep.sweep_id: sweep.name for sweep in list_sweeps(session, 50)}
-        sweep_ids = list(sweeps)
-        wanted = url.number("sweep")
-        sweep = st.selectbox(
-            t("rate.from"),
-            sweep_ids,
-            sweep_ids.index(wanted) if wanted in sweep_ids else None,
-            format_func=lambda sweep_id: f"{sweep_id} · {sweeps[sweep_id]}",
-            placeholder=t("rate.from_all"),
+        source, source_name = _draw_source()
+        search = st.text_input(
+            t("rate.search"),
+            type="search",
+            icon=":material/search:",
+            placeholder=t("rate.any_words"),
         )
-        search = st.text_input(t("rate.search"), type="search", icon=":material/search:")
     with card("rate_time"):
         minutes: int = st.segmented_control(
             t("rate.minutes"),
@@ -107,34 +107,73 @@ def _draw_form() -> QueueSpec:
             repeats = st.toggle(t("rate.repeats"), True, help=t("rate.repeats_help"))
     with database().read() as session:
         per_card = seconds_per_card(session, way, scope)
-    name = sweeps[sweep] if sweep else search.strip() or t("rate.all_texts")
+    name = source_name or search.strip() or t("rate.all_texts")
     return QueueSpec(
         name=f"{name} · {t(f'rate.scope.{scope}')}"[:200],
         way=way,
         scope=scope,
-        sweep=sweep,
         search=search,
         leave_out=tuple(leave_out),
         limit=max(1, round(minutes * 60 / per_card)) if minutes else None,
         overlap=int(overlap),
         sampler=sampler,
         repeat_share=0.1 if repeats else 0.0,
+        **source,
     )
+
+
+def _draw_source() -> tuple[dict[str, int], str]:
+    """Draw the choice of a source; return it as a field of the spec, and its name."""
+    with database().read() as session:
+        named = source_names(session, MOST_SOURCES)
+    wanted = next(
+        (f"{kind}:{id}" for kind in SOURCES if (id := url.number(kind)) is not None), None
+    )
+    options = list(named)
+    chosen = st.selectbox(
+        t("rate.from"),
+        options,
+        options.index(wanted) if wanted in named else None,
+        format_func=lambda key: _said(key, named[key]),
+        placeholder=t("rate.from_all"),
+        help=t("rate.from_help"),
+    )
+    if chosen is None:
+        return {}, ""
+    kind, _, number = chosen.partition(":")
+    return {kind: int(number)}, named[chosen]
+
+
+def _said(key: str, name: str) -> str:
+    kind, _, number = key.partition(":")
+    return t(f"rate.from.{kind}", id=number, name=one_line(name, 60))
+
+
+@st.cache_data(show_spinner=False, max_entries=40)
+def _planned(store: str, mark: tuple[int, ...], spec: QueueSpec) -> tuple[BuiltQueue, Promise]:
+    """Return a queue before it is stored; the first two are for the cache."""
+    with database().read() as session:
+        built = build_queue(session, spec)
+        return built, promise(session, built)
 
 
 def _draw_plan(spec: QueueSpec) -> None:
     with database().read() as session:
-        built = build_queue(session, spec)
+        mark = facets_version(session)
         per_card = seconds_per_card(session, spec.way, spec.scope)
+    built, promised = _planned(database().label, mark, spec)
     with card("plan"):
         st.markdown(f"**{t('new.plan')}**")
-        for name, value in _numbers(built, per_card):
+        for name, value in _numbers(built, promised, per_card):
             with st.container(horizontal=True):
                 st.markdown(f":gray[{t(name)}]", width="content")
                 st.space("stretch")
                 st.markdown(f"**{value}**", width="content")
+        if built.n_looked_at < built.n_source:
+            st.caption(t("rate.by_lot", n=built.n_looked_at, of=built.n_source))
         for reason, n in built.left_out.items():
             st.caption(t("rate.left_out", n=n, why=_why(reason)))
+        _draw_promise(spec, promised)
         if st.button(
             t("rate.start"),
             type="primary",
@@ -147,7 +186,36 @@ def _draw_plan(spec: QueueSpec) -> None:
             st.caption(t("rate.nothing"))
 
 
-def _numbers(built: BuiltQueue, per_card: float) -> list[tuple[str, str]]:
+def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
+    """Say which levels the cards can tell apart, and what training gains from them."""
+    if spec.way == "pair":
+        st.markdown(f"**{t('rate.tells')}**")
+        for one in promised.separable[:MOST_SEPARABLE]:
+            kind = "enough" if one.is_enough else "few"
+            percent = round(100 * one.shows)
+            st.caption(
+                t(
+                    f"rate.tells.{kind}",
+                    factor=t(f"insights.factor.{one.factor}"),
+                    a=escaped(one.a),
+                    b=escaped(one.b),
+                    n=one.n_cards,
+                    share=percent,
+                    rest=100 - percent,
+                )
+            )
+        if not promised.separable:
+            st.caption(t("rate.tells.nothing"))
+    if promised.held_out:
+        st.caption(t("rate.held_out", n=promised.held_out))
+    if spec.scope != "question":
+        share = f"{100 * promised.share:.0f}"
+        st.caption(
+            t("rate.rows_counted" if promised.is_counted else "rate.rows_usual", share=share)
+        )
+
+
+def _numbers(built: BuiltQueue, promised: Promise, per_card: float) -> list[tuple[str, str]]:
     n = len(built.items)
     rows: list[tuple[str, Any]] = [
         ("rate.cards", count(n)),
@@ -156,8 +224,9 @@ def _numbers(built: BuiltQueue, per_card: float) -> list[tuple[str, str]]:
         ("count.questions", count(built.n_questions)),
         ("rate.time", duration(n * per_card)),
     ]
-    if built.spec.way == "pair":
-        rows.append(("rate.rows", f"≈ {count(round(n * DECISIVE))}"))
+    if built.spec.scope != "question":
+        name = "rate.rows" if built.spec.way == "pair" else "rate.rows_single"
+        rows.append((name, f"≈ {count(promised.training_rows)}"))
     return rows
 
 

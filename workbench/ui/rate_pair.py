@@ -12,7 +12,10 @@ from workbench.rating.desk import Verdict, say
 from workbench.ui.i18n import t
 from workbench.ui.parts import card
 from workbench.ui.store import database
-from workbench.ui.text import show_text
+from workbench.ui.text import show_marked, show_text
+
+MARKED = "rate_marked"
+"""Texts are drawn as Markdown."""
 
 
 def draw_pair(
@@ -41,12 +44,30 @@ def draw_side(
     queue: QueueRow, side: Target, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
 ) -> None:
     """Draw what is rated of one target; of a whole, the reasoning and its answer."""
+    show = show_marked if st.session_state.get(MARKED) else show_text
     if queue.scope in ("reasoning", "whole") and side.variant_id in reasonings:
-        show_text(reasonings[side.variant_id].text)
+        show(reasonings[side.variant_id].text)
     if side.answer_id is not None:
         if queue.scope == "whole":
             st.caption(t("rate.its_answer"))
-        show_text(answers[side.answer_id].text)
+        show(answers[side.answer_id].text)
+
+
+def draw_marked_button() -> None:
+    """Draw the switch between plain text and Markdown; it holds for the visit."""
+    st.button(
+        t("rate.plain" if st.session_state.get(MARKED) else "rate.marked"),
+        key="marked_button",
+        shortcut="D",
+        icon=":material/format_list_bulleted:",
+        type="tertiary",
+        help=t("rate.marked_help"),
+        on_click=_turn_marked,
+    )
+
+
+def _turn_marked() -> None:
+    st.session_state[MARKED] = not st.session_state.get(MARKED)
 
 
 def press(act: Callable[..., object], *args: object) -> None:

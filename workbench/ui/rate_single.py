@@ -12,7 +12,7 @@ from db.text_rows import TextRow
 from workbench.rating.axes import HIGHEST, LOWEST, Axis
 from workbench.rating.desk import Verdict, say
 from workbench.ui.i18n import current_language, t
-from workbench.ui.parts import card
+from workbench.ui.parts import card, focus
 from workbench.ui.rate_pair import draw_side
 from workbench.ui.store import database
 from workbench.ui.text import escaped, show_text
@@ -33,7 +33,7 @@ def draw_single(
     target = dealt.item.target
     if queue.scope == "answer" and target.variant_id in reasonings:
         with card("given"):
-            st.caption(t("rate.given"))
+            st.caption(t("rate.given_one"))
             show_text(reasonings[target.variant_id].text)
     with card("side_only"):
         draw_side(queue, target, reasonings, answers)
@@ -49,7 +49,7 @@ def draw_single(
 
 def _draw_axis(axis: Axis, rater_id: int, dealt: Card, *, has_keys: bool) -> None:
     language = current_language()
-    name, *values = st.columns([2, *([1] * (HIGHEST - LOWEST + 1))], vertical_alignment="center")
+    name, buttons = st.columns([2, 5], vertical_alignment="center")
     with name:
         label = escaped(axis.said(axis.label, language))
         st.markdown(f"**:primary[{label}]**" if has_keys else f"**{label}**")
@@ -57,17 +57,19 @@ def _draw_axis(axis: Axis, rater_id: int, dealt: Card, *, has_keys: bool) -> Non
             f"{LOWEST} {escaped(axis.said(axis.low, language))} · "
             f"{HIGHEST} {escaped(axis.said(axis.high, language))}"
         )
-    for value, column in enumerate(values, start=LOWEST):
-        chosen = dealt.draft.get(axis.name) == value
-        column.button(
-            str(value),
-            key=f"{axis.name}_{value}_{dealt.id}",
-            shortcut=str(value) if has_keys else None,
-            type="primary" if chosen else "secondary",
-            width="stretch",
-            on_click=_enter,
-            args=(rater_id, dealt, axis.name, value),
-        )
+    # A row of its own, since columns would stand one below the other on a narrow screen.
+    with buttons, st.container(horizontal=True, gap="xsmall", key=f"values_{axis.name}"):
+        for value in range(LOWEST, HIGHEST + 1):
+            chosen = dealt.draft.get(axis.name) == value
+            st.button(
+                str(value),
+                key=f"{axis.name}_{value}_{dealt.id}",
+                shortcut=str(value) if has_keys else None,
+                type="primary" if chosen else "secondary",
+                width="stretch",
+                on_click=_enter,
+                args=(rater_id, dealt, axis.name, value),
+            )
 
 
 def _draw_ok(rater_id: int, dealt: Card) -> None:
@@ -97,6 +99,18 @@ def _draw_tags(dealt: Card) -> list[str]:
         placeholder=t("rate.tags_placeholder"),
         max_selections=10,
     )
+
+
+def draw_tags_button(dealt: Card) -> None:
+    """Draw the key that puts the cursor into the tags."""
+    if st.button(
+        t("rate.tags"),
+        key=f"to_tags_{dealt.id}",
+        shortcut="G",
+        icon=":material/label:",
+        type="tertiary",
+    ):
+        focus(f"{TAGS}_{dealt.id}", "input")
 
 
 def _draw_submit(queue: QueueRow, rater_id: int, dealt: Card, tags: list[str]) -> None:

@@ -16,8 +16,7 @@ from workbench.ui.sweep_reads import (
     ends,
     lengths,
     median_bin,
-    read_findings,
-    read_outcomes,
+    read_counts,
     steps,
 )
 
@@ -41,8 +40,7 @@ KIND_WORDS = {"reasoning": "table.kind.variant", "answer": "table.kind.answer"}
 def draw_figures(sweep_id: int) -> None:
     """Draw lengths, findings and endings of what the sweep wrote."""
     with database().read() as session:
-        outcomes = read_outcomes(session, sweep_id)
-        findings = read_findings(session, sweep_id, outcomes)
+        outcomes, findings = read_counts(session, sweep_id)
     left, right = st.columns(2)
     with left, card("lengths"):
         section(t("figures.lengths"))

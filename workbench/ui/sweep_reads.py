@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.sweeps import sweep_mark
 from db.tables import (
     Answer,
     CheckFlag,
@@ -17,6 +18,7 @@ from db.tables import (
     Sampling,
     SweepGeneration,
 )
+from db.tallies import remembered
 
 BIN_TOKENS = 10
 MOST_STEPS = 40
@@ -66,6 +68,21 @@ class CheckCount:
     n: int
     of: int
     """Texts of the level."""
+
+
+def read_counts(
+    session: Session, sweep_id: int
+) -> tuple[list[Outcome], tuple[list[CheckCount], int, int]]:
+    """Return how the sweep's generations came out, and the findings on them."""
+    mark = sweep_mark(session, sweep_id)
+    found = session.scalar(select(func.max(CheckFlag.id)))
+
+    def count() -> tuple[list[Outcome], tuple[list[CheckCount], int, int]]:
+        outcomes = read_outcomes(session, sweep_id)
+        return outcomes, read_findings(session, sweep_id, outcomes)
+
+    name = ("figures", sweep_id)
+    return remembered(session, name, (mark, found), count, is_moving=mark[1])
 
 
 def read_outcomes(session: Session, sweep_id: int) -> list[Outcome]:

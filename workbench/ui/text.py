@@ -19,6 +19,7 @@ MOST_CHARACTERS: Final = 20_000
 """What is drawn of one text; the rest is in the download."""
 
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])")
+_IMAGE: Final = re.compile(r"!\[")
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
@@ -58,5 +59,21 @@ def show_text(text: str, *, scroll: bool = True, most: int = MOST_CHARACTERS) ->
             st.text(shown, width="stretch")
     else:
         st.text(shown, width="stretch")
+    if len(text) > most:
+        st.caption(t("text.cut", shown=most, total=len(text)))
+
+
+def show_marked(text: str, *, most: int = MOST_CHARACTERS) -> None:
+    """Draw ``text`` as Markdown, for lists, tables and formulas: no HTML, and nothing is loaded.
+
+    Images become links, which load nothing until they are followed; marks that turn the direction
+    of writing are left out.
+    """
+    if not text.strip():
+        st.caption(t("text.empty"))
+        return
+    kept = "".join(c for c in text[:most] if c == "\n" or unicodedata.category(c) not in _INVISIBLE)
+    with st.container(height=SCROLL_PX if len(kept) > LONG_CHARACTERS else "content", border=False):
+        st.markdown(_IMAGE.sub("!\u2060[", kept))
     if len(text) > most:
         st.caption(t("text.cut", shown=most, total=len(text)))

@@ -1,0 +1,156 @@
+"""What a queue is built from: a sweep, a search, a dialogue, a dataset, or everything."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, true
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.generations import chunks
+from db.search import search_ids
+from db.sweeps import sweep_plan
+from db.tables import Dataset, DatasetRow, DialogueNode, DialogueSession, Question, Sweep
+from db.text_rows import TABLES, ListedKind
+from db.texts import TextFilter, TextKey, text_keys
+from workbench.rating.spec import QueueSpec
+
+SOURCES = ("sweep", "dialogue", "dataset")
+"""Fields of a spec that name a source, and the parameters of a link to a new queue."""
+MOST_HITS = 5_000
+"""Hits of a search that are looked at, the newest."""
+BATCH = 120
+"""Questions whose texts are read at once."""
+MOST_TEXTS = 50_000
+"""Read for one queue."""
+
+
+@dataclass(slots=True)
+class Found:
+    """Texts to choose from."""
+
+    texts: list[TextKey] = field(default_factory=list)
+    n_questions: int = 0
+    """Questions that the source holds."""
+    n_looked_at: int = 0
+    """Those whose texts were read: as many as the queue needs, drawn by lot."""
+
+
+def find_texts(session: Session, spec: QueueSpec, most_questions: int) -> Found:
+    """Return the texts of the source of ``spec``, of questions in random order.
+
+    Raises:
+        UsageError: The source does not exist.
+    """
+    kind: ListedKind = "variant" if spec.scope == "reasoning" else "answer"
+    own = _question_ids(session, spec, kind)
+    only = _dataset_texts(session, spec, kind)
+    random.shuffle(own)
+    found = Found(n_questions=len(own))
+    with_texts: set[int] = set()
+    for batch in chunks(own, BATCH):
+        if len(with_texts) >= most_questions or len(found.texts) >= MOST_TEXTS:
+            break
+        found.n_looked_at += len(batch)
+        for text in text_keys(session, _filter(spec, kind, batch)):
+            if only is None or text.id in only:
+                with_texts.add(text.question_id)
+                found.texts.append(text)
+    return found
+
+
+def source_names(session: Session, most: int) -> dict[str, str]:
+    """Return the names of the newest sources of each kind by ``kind:id``."""
+    tables: tuple[tuple[str, Any, Any], ...] = (
+        ("sweep", Sweep, Sweep.purpose == "sweep"),
+        ("dialogue", DialogueSession, true()),
+        ("dataset", Dataset, true()),
+    )
+    named = {}
+    for kind, table, shown in tables:
+        newest = select(table.id, table.name).where(shown).order_by(table.id.desc()).limit(most)
+        named.update({f"{kind}:{row.id}": row.name for row in session.execute(newest)})
+    return named
+
+
+def find_questions(session: Session, spec: QueueSpec) -> list[int]:
+    """Return the questions of the source of ``spec`` that are to be rated themselves, shuffled.
+
+    Raises:
+        UsageError: The source does not exist.
+    """
+    ids = _question_ids(session, spec, None)
+    if spec.search.strip():
+        hits = set(search_ids(session, "question", spec.search))
+        ids = [id for id in ids if id in hits]
+    wanted = [Question.role.in_(spec.roles)] if spec.roles else []
+    if spec.languages:
+        wanted.append(Question.language.in_(spec.languages))
+    if wanted:
+        kept = set(session.scalars(select(Question.id).where(*wanted)))
+        ids = [id for id in ids if id in kept]
+    random.shuffle(ids)
+    return ids
+
+
+def _question_ids(session: Session, spec: QueueSpec, kind: ListedKind | None) -> list[int]:
+    """Return the questions of the source; where it is everything, those with texts of ``kind``."""
+    if spec.dialogue is not None:
+        return _dialogue(session, spec.dialogue)
+    if spec.dataset is not None:
+        if session.get(Dataset, spec.dataset) is None:
+            raise UsageError(f"There is no dataset {spec.dataset}; `q2q dataset show` lists them.")
+        rows = select(DatasetRow.question_id).where(DatasetRow.dataset_id == spec.dataset)
+        return list(session.scalars(rows.distinct()))
+    if spec.sweep is not None:
+        planned = sweep_plan(session, spec.sweep).get("question_ids")
+        if planned:
+            return list(planned)
+    if kind is None:
+        return list(session.scalars(select(Question.id)))
+    table = TABLES[kind]
+    query = select(table.question_id).distinct()
+    if not spec.search.strip():
+        return list(session.scalars(query))
+    hits = search_ids(session, kind, spec.search, MOST_HITS)
+    ids: set[int] = set()
+    for some in chunks(hits):
+        ids.update(session.scalars(query.where(table.id.in_(some))))
+    return list(ids)
+
+
+def _dialogue(session: Session, session_id: int) -> list[int]:
+    if session.get(DialogueSession, session_id) is None:
+        raise UsageError(f"There is no dialogue {session_id}; `q2q dialogue show` lists them all.")
+    asked = select(DialogueNode.question_id).where(
+        DialogueNode.session_id == session_id, DialogueNode.state != "rejected"
+    )
+    return list(session.scalars(asked.distinct()))
+
+
+def _dataset_texts(session: Session, spec: QueueSpec, kind: ListedKind) -> set[int] | None:
+    """Return the texts that the rows of a dataset hold; None where the source is another one."""
+    if spec.dataset is None:
+        return None
+    columns = (
+        (DatasetRow.variant_id, DatasetRow.rejected_variant_id)
+        if kind == "variant"
+        else (DatasetRow.answer_id, DatasetRow.rejected_answer_id)
+    )
+    rows = session.execute(select(*columns).where(DatasetRow.dataset_id == spec.dataset))
+    return {text_id for row in rows for text_id in row if text_id is not None}
+
+
+def _filter(spec: QueueSpec, kind: ListedKind, question_ids: Sequence[int]) -> TextFilter:
+    return TextFilter(
+        kind=kind,
+        sweep_id=spec.sweep,
+        question_ids=tuple(question_ids),
+        search=spec.search,
+        languages=spec.languages,
+        roles=spec.roles,
+        formats=spec.formats,
+        model_version_ids=spec.models,
+    )

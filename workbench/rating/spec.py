@@ -1,0 +1,49 @@
+"""The wish for a queue: what is rated, how, from where, and how much of it."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from db.queues import Way
+from db.ratings import Scope
+from workbench.rating.sampling import Sampler
+
+BAD_FLAGS = ("empty", "unparsed", "cut_off", "repetition")
+"""Findings that make a text not worth a rater's time."""
+
+
+class QueueSpec(BaseModel):
+    """What a queue is made from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    way: Way = "pair"
+    scope: Scope = "reasoning"
+    sweep: int | None = None
+    """Only texts that this sweep wrote or found written."""
+    dialogue: int | None = None
+    """Only questions of this dialogue session, rejected ones left out, and their texts."""
+    dataset: int | None = None
+    """Only what the rows of this dataset hold."""
+    search: str = ""
+    languages: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    models: tuple[int, ...] = ()
+    """Ids of model versions."""
+    leave_out: tuple[str, ...] = BAD_FLAGS
+    """Checks whose findings keep a text out."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Cards at most."""
+    overlap: Annotated[int, Field(ge=1, le=20)] = 1
+    sampler: Sampler = "informative"
+    repeat_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+
+    @model_validator(mode="after")
+    def _questions_stand_alone(self) -> Self:
+        if self.scope == "question" and self.way == "pair":
+            raise ValueError("questions are rated one at a time; set way to single or table")
+        if sum(one is not None for one in (self.sweep, self.dialogue, self.dataset)) > 1:
+            raise ValueError("a queue has one source; give a sweep, a dialogue or a dataset")
+        return self
