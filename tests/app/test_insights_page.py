@@ -14,7 +14,6 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.rating_columns import RatingFilter
-from db.settings import settings
 from db.tables import ModelVersion, Rater, Rating, ReasoningVariant
 from tests.app.conftest import OpenApp, run_page, words_of
 from tests.app.counting import counted_work
@@ -234,24 +233,18 @@ def test_figures_from_a_file_are_those_that_were_computed(store: Database, rated
 
 
 def test_a_file_of_another_version_counts_as_none_and_a_failure_is_said(
-    store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch
+    store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(figures_beside, "AT_ONCE", 0)
-    run_page("insights")
-    wait_for_figures()
-    (file,) = [path for path in figure_files() if path.suffix == ".json"][:1]
-    file.write_text('{"form": 0}')
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    kept._runs.clear()
-    app = run_page("insights")
+    run_page("insights")
     for run in kept._runs.values():
         run.process.wait(30)
     app = run_page("insights")
     assert "could not be computed" in "\n".join(str(one.value) for one in app.warning)
-
-
-def figure_files() -> list[Path]:
-    return sorted((settings().home_dir / "cache" / "figures").glob("*"))
+    older = tmp_path / "older.json"
+    older.write_text('{"form": 0}')
+    assert kept._read("insights", older) is None
 
 
 def wait_for_figures() -> None:

@@ -28,7 +28,9 @@ from db.questions import (
     list_questions,
     question_facets,
 )
+from db.queues import get_queue
 from db.rating_columns import RatingFilter, high_water
+from db.ratings import ensure_rater
 from db.refs import Ref
 from db.search import index_texts, search_ids
 from db.settings import Settings
@@ -51,6 +53,9 @@ from workbench.analysis.insights import read_insights
 from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
 from workbench.dialogue.story import read_story
+from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.promise import promise
+from workbench.rating.table import Said, save_table, table_page
 
 pytestmark = pytest.mark.postgres
 
@@ -279,3 +284,21 @@ def test_a_turn_of_a_dialogue_is_held_as_in_a_file(
         (proposal,) = read_proposals(session, [1]).proposals
     assert (listed.n_nodes, listed.n_answered) == (2, 1)
     assert proposal.chosen == (candidate.text,)
+
+
+def test_queues_are_made_and_filled_as_a_table_on_it(store: Database) -> None:
+    seeded = seed_store(store)
+    spec = QueueSpec(name="table", way="table", sweep=seeded.sweep_id, leave_out=())
+    with store.write() as session:
+        built = build_queue(session, spec)
+        queue = get_queue(session, save_queue(session, built))
+        rater = ensure_rater(session, "Aki")
+        assert promise(session, built).separable == ()
+        item = table_page(session, queue, rater, 1, 20).rows[0].item
+    save_table(store, queue, rater, {item.id: Said(values={"clear": 5})})
+    save_table(store, queue, rater, {item.id: Said(values={"clear": 1})})
+    with store.read() as session:
+        assert table_page(session, queue, rater, 1, 20).rows[0].said.values == {"clear": 1.0}
+        disliked = list_texts(session, TextFilter(liking="disliked"))
+        assert [row.id for row in disliked.rows] == [item.target.variant_id]
+        assert list_texts(session, TextFilter(liking="unrated", kind="variant")).total == 23

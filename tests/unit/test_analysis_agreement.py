@@ -82,6 +82,57 @@ def test_raters_who_agree_have_alpha_one_and_those_who_guess_about_zero() -> Non
     assert guessing.same.value == pytest.approx(0.5, abs=0.07)
 
 
+def alpha_coverage(repeats: int, n_questions: int) -> float:
+    """Return how often alpha's interval holds the truth.
+
+    Two raters say what is true with the chance p, else anything of three; p differs from question
+    to question. They agree in (p² + (1 - p²) / 3) of the cases, chance gives 1/3: alpha is E[p²].
+    """
+    chances = (0.5, 0.9)
+    truth = float(np.mean(np.square(chances)))
+    hits = []
+    for repeat in range(repeats):
+        random = np.random.default_rng(repeat)
+        question = np.repeat(np.arange(n_questions), 5)
+        knows = random.choice(chances, n_questions)[question]
+        true = random.integers(3, size=len(question))
+        said = [
+            np.where(random.random(len(true)) < knows, true, random.integers(3, size=len(true)))
+            for _ in range(2)
+        ]
+        units = pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "unit": np.arange(len(true)),
+                        "observer": observer,
+                        "question_id": question,
+                        "value": values,
+                    }
+                )
+                for observer, values in enumerate(said)
+            ]
+        )
+        found = agreement(units, "preference", "nominal")
+        assert found is not None
+        assert found.alpha is not None
+        assert found.alpha.low is not None
+        assert found.alpha.high is not None
+        hits.append(found.alpha.low <= truth <= found.alpha.high)
+    return float(np.mean(hits))
+
+
+def test_alphas_interval_covers_the_truth_at_the_stated_rate() -> None:
+    assert alpha_coverage(100, 24) == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 100))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("n_questions", [12, 40, 150])
+def test_alphas_interval_covers_the_truth_over_many_repetitions(n_questions: int) -> None:
+    rate = alpha_coverage(600, n_questions)
+    assert rate == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 600))
+
+
 def test_raters_who_always_prefer_the_older_text_agree_and_alpha_says_so() -> None:
     found = between_raters(
         comparisons(

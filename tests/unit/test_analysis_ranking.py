@@ -170,12 +170,18 @@ def wins(random: np.random.Generator, quality: Array, q: int, i: int, j: int) ->
     return float(random.random() < expit(quality[q, i] - quality[q, j]))
 
 
-def coverage(choose: Choose, truth: Array) -> tuple[float, float]:
+def coverage(
+    choose: Choose,
+    truth: Array,
+    n_questions: int = N_QUESTIONS,
+    n_pairs: int = N_PAIRS,
+    repeats: int = REPEATS,
+) -> tuple[float, float]:
     """Return how often the interval of the best level holds the truth, and its mean error."""
     hits, errors = [], []
-    for repeat in range(REPEATS):
+    for repeat in range(repeats):
         random = np.random.default_rng(repeat)
-        said = choose(random, qualities(random, N_QUESTIONS), N_PAIRS)
+        said = choose(random, qualities(random, n_questions), n_pairs)
         rows = [(q, str(LEVELS[i]), str(LEVELS[j]), won) for q, i, j, won in said]
         ranking = rank_levels(pairs_of(rows), "format", n_draws=100)
         assert ranking is not None
@@ -201,6 +207,18 @@ def test_intervals_cover_it_also_where_the_informative_sampler_chose(truth: Arra
     assert rate == pytest.approx(0.95, abs=THREE_SIGMA)
     # It draws levels together: docs/insights.md tells how much.
     assert -0.12 < error < 0.02
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("n_questions", [20, 60, 200])
+@pytest.mark.parametrize("choose", [at_random, by_gain])
+def test_intervals_cover_the_truth_over_many_repetitions(
+    truth: Array, choose: Choose, n_questions: int
+) -> None:
+    """The table of docs/insights.md; beyond 200 questions the bias of the sampler shows."""
+    repeats = 300
+    rate, _ = coverage(choose, truth, n_questions, 5 * n_questions, repeats)
+    assert rate == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / repeats))
 
 
 def test_resampling_single_values_instead_of_questions_covers_too_rarely() -> None:

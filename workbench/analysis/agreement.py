@@ -24,6 +24,8 @@ from workbench.analysis.resampling import (
 )
 
 Distance = Literal["nominal", "ordinal", "interval"]
+HIGHEST_TOLD = 0.999
+"""Full agreement would be infinite on Fisher's scale."""
 _SIDES = {"a": "b", "b": "a"}
 
 
@@ -67,8 +69,8 @@ def agreement(units: pd.DataFrame, axis: str, distance: Distance) -> Agreement |
         drawn = np.tensordot(draw_weights(n_questions), by_question, axes=1)
         numbers = np.arange(len(levels)) if distance == "nominal" else np.asarray(levels, float)
         draws = alphas(drawn, numbers, distance)
-        low, high = intervals(value, draws[:, None], n_questions)
-        alpha = estimate(value[0], max(-1.0, low[0]), min(1.0, high[0]))
+        low, high = intervals(_straightened(value), _straightened(draws)[:, None], n_questions)
+        alpha = estimate(value[0], np.tanh(low[0]), max(value[0], np.tanh(high[0])))
     return Agreement(
         axis=axis,
         alpha=alpha,
@@ -117,6 +119,14 @@ def alphas(coincidence: Array, values: Array, distance: Distance) -> Array:
     ratio = np.full(len(total), np.nan)
     np.divide(observed, expected, out=ratio, where=expected > 0)
     return np.asarray(1 - ratio)
+
+
+def _straightened(alpha: Array) -> Array:
+    """Return Fisher's transformation: near 1 alpha can only fall, and its interval leans down.
+
+    Without it intervals of few questions hold the truth in 92 of 100 cases; see the tests.
+    """
+    return np.asarray(np.arctanh(np.clip(alpha, -HIGHEST_TOLD, HIGHEST_TOLD)))
 
 
 def between_raters(pairs: pd.DataFrame) -> Agreement | None:

@@ -5,7 +5,7 @@ parent. New answers are a small sweep in the interactive lane, sampled like the 
 under the parent, so that what differs is the reasoning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -106,15 +106,22 @@ def answer_again(database: Database, registry: Registry, variant_id: int, n: int
     """
     with database.write() as session:
         spec = answer_spec(session, variant_id, n)
-        sweep_id = save_sweep(session, plan_sweep(session, spec, registry))
-        set_state(session, sweep_id, "queued")
-        enqueue(
-            session,
-            "sweep",
-            sweep_id=sweep_id,
-            priority=INTERACTIVE_PRIORITY,
-            payload={"variant_id": variant_id},
-        )
+        return run_soon(session, registry, spec, {"variant_id": variant_id})
+
+
+def run_soon(
+    session: Session, registry: Registry, spec: SweepSpec, payload: Mapping[str, object]
+) -> int:
+    """Queue a small sweep before all other work, its job marked by ``payload``; return its id."""
+    sweep_id = save_sweep(session, plan_sweep(session, spec, registry))
+    set_state(session, sweep_id, "queued")
+    enqueue(
+        session,
+        "sweep",
+        sweep_id=sweep_id,
+        priority=INTERACTIVE_PRIORITY,
+        payload=dict(payload),
+    )
     return sweep_id
 
 

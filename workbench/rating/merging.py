@@ -7,14 +7,12 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import UsageError
-from db.jobs import INTERACTIVE_PRIORITY, JobRow, enqueue, recent_jobs
+from db.jobs import JobRow, recent_jobs
 from db.questions import get_question
-from db.sweeps import set_state
 from db.tables import ReasoningVariant, VariantParent
 from serving.formats.registry import Registry
-from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.spec import SweepSpec, parse_spec
-from workbench.rating.editing import setting_of
+from workbench.rating.editing import run_soon, setting_of
 
 
 def merge_by_model(
@@ -27,16 +25,7 @@ def merge_by_model(
     """
     with database.write() as session:
         spec = merge_spec(session, variant_ids, n_answers)
-        sweep_id = save_sweep(session, plan_sweep(session, spec, registry))
-        set_state(session, sweep_id, "queued")
-        enqueue(
-            session,
-            "sweep",
-            sweep_id=sweep_id,
-            priority=INTERACTIVE_PRIORITY,
-            payload={"merge_of": sorted(variant_ids)},
-        )
-    return sweep_id
+        return run_soon(session, registry, spec, {"merge_of": sorted(variant_ids)})
 
 
 def merge_spec(session: Session, variant_ids: Sequence[int], n_answers: int) -> SweepSpec:
