@@ -120,6 +120,8 @@ def _arguments(
         "report_to": "none",
         "disable_tqdm": True,
         "dataset_num_proc": 1,
+        "ddp_find_unused_parameters": False,
+        **({"ddp_backend": "gloo"} if on_cpu and settings.processes > 1 else {}),
         "dataloader_num_workers": 0,
     }
 
