@@ -19,6 +19,7 @@ from workbench.cli import (
     serve,
     store,
     sweep,
+    train,
 )
 from workbench.cli.output import say
 from workbench.cli.typer_app import CommandGroup
@@ -35,6 +36,7 @@ app.add_typer(rate.app, name="rate")
 app.add_typer(score.app, name="score")
 app.add_typer(dialogue.app, name="dialogue")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(train.app, name="train")
 insights.register(rate.app)
 lineage.register(app)
 
