@@ -40,8 +40,8 @@ def check_room(folder: Path, wanted: int, *, what: str) -> None:
     free = free_bytes(folder)
     if free < wanted + _SPARE_BYTES:
         raise MergeError(
-            f"{what} needs {_gb(wanted + _SPARE_BYTES)} in {folder}, and {_gb(free)} are free. Free "
-            "some, for example by dropping an old merge with `q2q model prune`, or set Q2Q_HOME to "
+            f"{what} needs {_gb(wanted + _SPARE_BYTES)} in {folder}, and {_gb(free)} are free. "
+            "Free some, for example by dropping an old merge with `q2q model prune`, or set Q2Q_HOME to "
             "a folder on a larger disk."
         )
 

@@ -46,7 +46,7 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
     plain = [_logits(base, prompt) for prompt in spec["prompts"]]
     adapted = PeftModel.from_pretrained(base, spec["adapter"]).eval()
     tell(1, _STEPS, "Writing the fixed texts with the adapter.")
-    written = [_write(adapted, prompt, stops, spec["max_new_tokens"]) for prompt in spec["prompts"]]
+    written = _write(adapted, spec["prompts"], stops, spec["max_new_tokens"])
     wanted = [_logits(adapted, text.prompt + text.completion) for text in written]
     moved = _mean_kl([one[: len(p)] for one, p in zip(wanted, spec["prompts"], strict=True)], plain)
     del adapted, base, plain
@@ -55,7 +55,8 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
     merged = _load(spec["merged"], device, dtype)
     found = [_logits(merged, text.prompt + text.completion) for text in written]
     tell(3, _STEPS, "Waiting for the merged model to stop by itself.")
-    ends = [_stops_by_itself(merged, text) for text in written if text.stopped]
+    ending = [text for text in written if text.stopped]
+    ended = _stopped_by_itself(merged, ending, stops)
     return {
         "dtype": str(dtype).removeprefix("torch."),
         "positions": sum(len(one) for one in wanted),
@@ -64,8 +65,8 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
         "max_logit": max(float((a - b).abs().max()) for a, b in zip(wanted, found, strict=True)),
         "moved_kl": moved,
         "texts": len(written),
-        "stopped_adapter": len(ends),
-        "stopped_merged": sum(ends),
+        "stopped_adapter": len(ending),
+        "stopped_merged": ended,
         "stop_rank": _worst_stop_rank(written, found, stops),
         "stop_logprob": max(
             (_stop_difference(a, b, stops) for a, b in zip(wanted, found, strict=True)), default=0.0
@@ -102,34 +103,55 @@ def _logits(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
     return logits.float().cpu()
 
 
-@torch.inference_mode()
 def _write(
-    model: PreTrainedModel, prompt: list[int], stops: list[int], max_new_tokens: int
-) -> Written:
-    new = _generate(model, prompt, max_new_tokens, eos_token_id=stops, pad_token_id=stops[0])
-    return Written(prompt=prompt, completion=new, stopped=bool(new) and new[-1] in stops)
+    model: PreTrainedModel, prompts: Sequence[list[int]], stops: list[int], max_new_tokens: int
+) -> list[Written]:
+    new = _generate(model, prompts, max_new_tokens, stops[0], eos_token_id=stops)
+    return [
+        Written(prompt=prompt, completion=ids, stopped=bool(ids) and ids[-1] in stops)
+        for prompt, ids in zip(prompts, (_until(ids, stops) for ids in new), strict=True)
+    ]
+
+
+def _until(ids: list[int], stops: Sequence[int]) -> list[int]:
+    """Cut off the padding after the first stop token, which stays."""
+    end = next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
+    return ids[:end]
 
 
 @torch.inference_mode()
 def _generate(
-    model: PreTrainedModel, prompt: list[int], max_new_tokens: int, **options: Any
-) -> list[int]:
-    batch = torch.tensor([prompt], device=model.device)
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    max_new_tokens: int,
+    pad: int,
+    **options: Any,
+) -> list[list[int]]:
+    """Return what is written greedily to each prompt; the prompts go together, padded left."""
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     made = model.generate(
-        input_ids=batch,
-        attention_mask=torch.ones_like(batch),
+        input_ids=torch.tensor(ids, device=model.device),
+        attention_mask=torch.tensor(mask, device=model.device),
         do_sample=False,
         max_new_tokens=max_new_tokens,
+        pad_token_id=pad,
         **options,
     )
-    ids: list[int] = made[0, len(prompt) :].tolist()
-    return ids
+    new: list[list[int]] = made[:, width:].tolist()
+    return new
 
 
-def _stops_by_itself(model: PreTrainedModel, text: Written) -> bool:
-    """Say whether the model ends a text under its own generation settings."""
-    limit = len(text.completion) + _SLACK_TOKENS
-    return len(_generate(model, text.prompt, limit)) < limit
+def _stopped_by_itself(model: PreTrainedModel, texts: Sequence[Written], stops: list[int]) -> int:
+    """Return how many of the texts the model ends under its own generation settings."""
+    if not texts:
+        return 0
+    limit = max(len(text.completion) for text in texts) + _SLACK_TOKENS
+    own = model.generation_config.eos_token_id
+    named = set(own if isinstance(own, list) else [own]) & set(stops)
+    new = _generate(model, [text.prompt for text in texts], limit, stops[0])
+    return sum(any(token in named for token in ids) for ids in new)
 
 
 def _kl(wanted: torch.Tensor, found: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Child process: look at every value of a merge, tensor by tensor, and compare it with base and LoRA.
+"""Child process: compare every value of a merge with base and adapter, tensor by tensor.
 
 Nothing is loaded whole: a few tensors at a time, whatever the size of the model.
 """

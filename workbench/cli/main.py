@@ -10,6 +10,7 @@ from workbench.cli import (
     dataset,
     insights,
     lineage,
+    merging,
     model,
     question,
     rate,
@@ -34,6 +35,7 @@ app.add_typer(score.app, name="score")
 app.add_typer(dataset.app, name="dataset")
 insights.register(rate.app)
 lineage.register(app)
+merging.register(app, model.app)
 
 
 def run() -> None:

@@ -10,6 +10,7 @@ from serving.scoring.runner import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
+from workbench.worker.merging import merge, verify
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
 
@@ -106,6 +107,8 @@ def duration(seconds: float) -> str:
 HANDLERS: Mapping[str, Handler] = {
     "sweep": sweep,
     "score": score,
+    "merge": merge,
+    "verify": verify,
     "serve_start": serve_start,
     "serve_stop": serve_stop,
     "probe_engine": probe_engine,
