@@ -41,8 +41,8 @@ def check_room(folder: Path, wanted: int, *, what: str) -> None:
     if free < wanted + _SPARE_BYTES:
         raise MergeError(
             f"{what} needs {_gb(wanted + _SPARE_BYTES)} in {folder}, and {_gb(free)} are free. "
-            "Free some, for example by dropping an old merge with `q2q model prune`, or set Q2Q_HOME to "
-            "a folder on a larger disk."
+            "Free some, for example by dropping an old merge with `q2q model prune`, or set "
+            "Q2Q_HOME to a folder on a larger disk."
         )
 
 

@@ -28,7 +28,7 @@ class LoraModule:
     """(r, in), float32."""
     b: torch.Tensor
     """(out, r), float32."""
-    alpha: float
+    alpha: int
     scale: float
     """alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA."""
     config: LoraConfig = field(repr=False)
@@ -68,7 +68,7 @@ def load_lora(adapter: Path) -> dict[str, LoraModule]:
     modules = {}
     for module, (a, b) in lora_pairs(adapter).items():
         rank = tensors[a].shape[0]
-        alpha = float(
+        alpha = int(
             config.alpha_pattern.get(
                 get_pattern_key(list(config.alpha_pattern), module), config.lora_alpha
             )

@@ -202,7 +202,7 @@ def _stop_check(found: dict[str, Any], device: Device) -> CheckRow:
         measured=by_merge / by_adapter,
         tolerance=SHARE_STOPPED,
         detail=f"The adapter ends {by_adapter} of {found['texts']} fixed texts by itself; the "
-        f"merge ends {by_merge} of these, and its stop token is at worst number {rank} at their ends."
+        f"merge ends {by_merge} of these, and its stop token is at worst number {rank} there."
         + ("" if stops else " It does not stop as it was trained to. Merge again."),
     )
 

@@ -95,11 +95,11 @@ def _free(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-@torch.inference_mode()
 def _logits(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
     """Return the logits (t, v) of one text, float32, on the CPU."""
     batch = torch.tensor([list(ids)], device=model.device)
-    logits: torch.Tensor = model(input_ids=batch).logits[0]
+    with torch.inference_mode():
+        logits: torch.Tensor = model(input_ids=batch).logits[0]
     return logits.float().cpu()
 
 
@@ -119,7 +119,6 @@ def _until(ids: list[int], stops: Sequence[int]) -> list[int]:
     return ids[:end]
 
 
-@torch.inference_mode()
 def _generate(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
@@ -131,14 +130,15 @@ def _generate(
     width = max(map(len, prompts))
     ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    made = model.generate(
-        input_ids=torch.tensor(ids, device=model.device),
-        attention_mask=torch.tensor(mask, device=model.device),
-        do_sample=False,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=pad,
-        **options,
-    )
+    with torch.inference_mode():
+        made = model.generate(
+            input_ids=torch.tensor(ids, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=pad,
+            **options,
+        )
     new: list[list[int]] = made[:, width:].tolist()
     return new
 

@@ -90,9 +90,7 @@ def prune(model: Merged, as_json: Json = False) -> None:
     if as_json:
         show_json({"id": found.id, "name": found.name, "state": "pruned", "freed_bytes": freed})
     else:
-        show(
-            f"{found.name} is pruned: {freed / 1e9:.1f} GB are free again; `q2q merge` remakes it."
-        )
+        show(f"{found.name} is pruned: {freed / 1e9:.1f} GB are free; `q2q merge` remakes it.")
 
 
 def _run(
