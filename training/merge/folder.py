@@ -50,11 +50,15 @@ def check_room(folder: Path, wanted: int, *, what: str) -> None:
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield a scratch folder beside ``target`` that becomes it when the block succeeds.
 
+    One process at a time, the one that holds the lock of the home, works on a target.
+
     Raises:
         MergeError: ``target`` exists: a merge never writes over an old one. Or the disk is full.
     """
     _refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}-*"):  # of a merge that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield scratch

@@ -32,6 +32,7 @@ from training.merge.folder import (
     write_manifest,
 )
 from training.merge.process import OnProgress, run_child
+from training.merge.proof_files import check_whole
 
 
 async def merge_adapter(
@@ -82,6 +83,12 @@ async def _make(
 ) -> str:
     """Make the folder and return the digest of its weights as they were written."""
     base_folder, adapter_folder = folder_of(base), folder_of(adapter)
+    written = read_json(target / MANIFEST)
+    if (adapter.digest, base.digest) == (
+        written.get("adapter_digest"),
+        written.get("base_digest"),
+    ) and check_whole(target).passed:
+        return str(written["digest"])  # the worker died between folder and row; the proof looks
     check_fit(adapter_folder, base_folder)
     lora_pairs(adapter_folder)
     check_room(target.parent, weights_bytes(base_folder), what=f"Merging {adapter.name}")
