@@ -13,6 +13,30 @@ _PACKED = frozenset({"U8", "I8", "I32"})
 """Quantised weights are stored in other shapes."""
 
 
+def lora_pairs(adapter: Path) -> dict[str, tuple[str, str]]:
+    """Return each module that the adapter changes, with the names of its tensors A and B.
+
+    Raises:
+        ModelError: It holds something beside plain LoRA weights, which a merge would lose.
+    """
+    halves: dict[str, dict[str, str]] = {}
+    for name in _tensors(adapter):
+        match = _LORA.match(name)
+        if match is None:
+            raise ModelError(
+                f"The adapter in {adapter} holds {name}, which is no plain LoRA weight, so it "
+                "cannot be merged. Serve it beside its base, or train one without DoRA, biases "
+                "and saved modules."
+            )
+        halves.setdefault(match["module"], {})[match["half"]] = name
+    if not halves:
+        raise ModelError(f"{adapter} holds no LoRA weights. Give the folder that PEFT saved.")
+    lone = next((module for module, found in halves.items() if len(found) < 2), None)
+    if lone is not None:
+        raise ModelError(f"The adapter in {adapter} has only half of {lone}. Save it again.")
+    return {module: (found["A"], found["B"]) for module, found in sorted(halves.items())}
+
+
 def check_fit(adapter: Path, base: Path) -> None:
     """Return if every module that the adapter changes is in the base, with fitting shape.
 

@@ -12,6 +12,7 @@ from workbench.cli import (
     dialogue,
     insights,
     lineage,
+    merging,
     model,
     question,
     rate,
@@ -39,6 +40,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(train.app, name="train")
 insights.register(rate.app)
 lineage.register(app)
+merging.register(app, model.app)
 
 
 def run() -> None:

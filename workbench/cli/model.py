@@ -48,12 +48,25 @@ def list_(as_json: Json = False) -> None:
     Example:
       q2q model list
     """
+    from db.merges import adapter_of, proof_of
     from db.models import list_models
 
     with open_home() as (_, database), database.read() as session:
-        models = list_models(session)
+        models = [m for m in list_models(session, with_removed=True) if m.state != "removed"]
+        names = {model.id: model.name for model in models}
+        proofs = {model.id: proof_of(session, model.id) for model in models}
+        parents = {model.id: adapter_of(session, model.id) or model.base_id for model in models}
+    proved = {
+        one: None if proof is None else "passed" if proof.passed else "failed"
+        for one, proof in proofs.items()
+    }
     if as_json:
-        show_json(models)
+        show_json(
+            [
+                {**asdict(model), "made_from": parents[model.id], "proof": proved[model.id]}
+                for model in models
+            ]
+        )
         return
     rows = [
         {
@@ -61,12 +74,14 @@ def list_(as_json: Json = False) -> None:
             "name": model.name,
             "kind": model.kind,
             "state": model.state,
+            "made from": names.get(parents[model.id] or 0),
+            "proof": proved[model.id],
             "context": model.context_length,
             "note": model.note,
         }
         for model in models
     ]
-    show_table(rows, ("id", "name", "kind", "state", "context", "note"))
+    show_table(rows, ("id", "name", "kind", "state", "made from", "proof", "context", "note"))
 
 
 @app.as_command("show")
@@ -76,15 +91,21 @@ def show_(model: Model, as_json: Json = False) -> None:
     Example:
       q2q model show smollm2-135m-instruct
     """
+    from db.merges import proof_of
     from db.models import find_model
+    from workbench.cli.merging import show_proof
 
     with open_home() as (_, database), database.read() as session:
         found = find_model(session, model)
+        proof = proof_of(session, found.id)
     if as_json:
-        show_json(found)
-    else:
-        fields = {name: getattr(found, name) for name in found.__slots__ if name != "id"}
-        show_fields({"id": f"m{found.id}", **fields})
+        show_json({**asdict(found), "proof": proof})
+        return
+    fields = {name: getattr(found, name) for name in found.__slots__ if name != "id"}
+    show_fields({"id": f"m{found.id}", **fields})
+    if proof is not None:
+        show("")
+        show_proof(proof)
 
 
 @app.as_command()

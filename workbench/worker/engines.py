@@ -21,6 +21,7 @@ from serving.models.register import ensure_default_model
 from serving.sweeps.engines import ServedModel
 from workbench.worker.external import ExternalServers
 from workbench.worker.local import LocalServer
+from workbench.worker.merging import rebuild
 
 if TYPE_CHECKING:
     from workbench.worker.run import AtEnd
@@ -120,8 +121,18 @@ class EnginePool:
         if own:
             await self._lease(user, own[0].family_id)
             async with self._switching:
-                served |= await self._local.serve(own)
+                served |= await self._local.serve(await self._whole(own))
         return served
+
+    async def _whole(self, models: Sequence[ModelRow]) -> list[ModelRow]:
+        """Return ``models``, those that were pruned made again; the device is free meanwhile."""
+        pruned = [model for model in models if model.state == "pruned"]
+        if pruned:
+            await self._local.stop()
+        for model in pruned:
+            log.info("Making the pruned model %s again", model.name)
+            await rebuild(self._database, self._settings, model)
+        return self._models([model.id for model in models])
 
     async def load(self, model: ModelRow) -> None:
         """Load a model because a person asked for it.

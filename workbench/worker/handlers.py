@@ -11,6 +11,7 @@ from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
 from workbench.worker.dialogue_job import dialogue
+from workbench.worker.merging import merge, verify
 from workbench.worker.training import train
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
@@ -109,6 +110,8 @@ HANDLERS: Mapping[str, Handler] = {
     "sweep": sweep,
     "score": score,
     "dialogue": dialogue,
+    "merge": merge,
+    "verify": verify,
     "serve_start": serve_start,
     "serve_stop": serve_stop,
     "probe_engine": probe_engine,

@@ -1,0 +1,229 @@
+"""The proof of a merge: all checks of one merged folder, stored, and what follows from them.
+
+Checks that read files come first; where the folder is not whole, or its tensors are not the
+base's, the later ones could not mean anything and are left out.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from db.database import Database
+from db.errors import UsageError
+from db.merges import CheckRow, ProofRow, adapter_of, save_proof
+from db.models import ModelRow, get_model
+from db.settings import Settings
+from serving.device import Device, resolve_device
+from serving.formats.library import load_definitions
+from serving.formats.render import render
+from serving.formats.tasks import PromptFields
+from serving.formats.tokenizer import PromptTokenizer
+from serving.models.adapters import lora_pairs
+from serving.models.digest import digest_folder
+from serving.models.errors import ModelError
+from serving.models.register import StoredTensorCache
+from training.merge import proof_files as files
+from training.merge.card import write_card
+from training.merge.merge import folder_of
+from training.merge.process import OnProgress, run_child
+
+HALF_STEPS = 2.0
+"""Allowed deviation of a weight from base + scale · B · A. One rounding costs at most one half
+step (measured: 0.996); a merge that rounds the product before adding it costs up to two."""
+MEAN_KL: dict[Device, float] = {"cpu": 1e-3, "cuda": 5e-3}
+"""Allowed mean KL(adapter on 16-bit base ‖ merged) in nats a position; see docs/merging.md."""
+SHARE_STOPPED = 0.5
+"""Of the texts that the adapter ends, the share that the merge must end as well, greedily."""
+STOP_RANK = 3.0
+"""Worst rank allowed for the stop token where the adapter put it; near ties may swap."""
+STOP_LOGPROB: dict[Device, float] = {"cpu": 0.5, "cuda": 1.0}
+"""Where the adapter ends no text: allowed difference of the stop token's log-probability, nats."""
+MAX_NEW_TOKENS: dict[Device, int] = {"cpu": 48, "cuda": 192}
+QUESTIONS = (
+    "Why does bread rise?",
+    "What is two plus two? Answer with one number.",
+    "空はなぜ青いのですか。",
+)
+
+
+async def prove(
+    database: Database,
+    settings: Settings,
+    model_version_id: int,
+    *,
+    on_progress: OnProgress,
+    cancelled: asyncio.Event,
+    adapter_id: int | None = None,
+) -> ProofRow:
+    """Check a merged model, store the proof, and make the model ready or unusable.
+
+    Raises:
+        UsageError: It is no merge, or nobody knows its adapter.
+        MergeError: A check could not be made; nothing is stored.
+        Cancelled: ``cancelled`` was set; nothing is stored.
+    """
+    with database.read() as session:
+        model = get_model(session, model_version_id)
+        adapter_id = adapter_id or adapter_of(session, model_version_id)
+        if model.kind != "merged" or model.base_id is None or adapter_id is None:
+            raise UsageError(
+                f"{model.name} is no merge whose adapter is known here; make one with `q2q merge`."
+            )
+        adapter, base = get_model(session, adapter_id), get_model(session, model.base_id)
+    checks = await _checks(
+        database, settings, (base, adapter, model), on_progress=on_progress, cancelled=cancelled
+    )
+    with database.write() as session:
+        proof = save_proof(session, model.id, adapter.id, checks)
+        write_card(session, model.id)
+    return proof
+
+
+async def _checks(
+    database: Database,
+    settings: Settings,
+    models: tuple[ModelRow, ModelRow, ModelRow],
+    *,
+    on_progress: OnProgress,
+    cancelled: asyncio.Event,
+) -> list[CheckRow]:
+    base, adapter, merged = (folder_of(model) for model in models)
+    on_progress(0, None, "Reading the merged folder.")
+    checks = [files.check_whole(merged), *files.check_files(base, merged)]
+    checks += await asyncio.to_thread(_weight_checks, database, base, adapter, merged)
+    if not all(check.passed for check in checks if check.name in ("whole", "readable", "tensors")):
+        return checks
+    checks.append(files.check_stop_ids(base, merged))
+    device = resolve_device(settings.device)
+    spec: dict[str, Any] = {
+        "base": str(base),
+        "adapter": str(adapter),
+        "merged": str(merged),
+        "device": device,
+    }
+    log = settings.home_dir / "logs" / f"proof-{models[2].name}.log"
+    values = await run_child(
+        "training.merge.proof_values", spec, log=log, on_progress=on_progress, cancelled=cancelled
+    )
+    checks += _value_checks(values)
+    if not checks[-2].passed:
+        return checks
+    prompts, stops = fixed_prompts(base)
+    spec |= {"prompts": prompts, "stop_ids": stops, "max_new_tokens": MAX_NEW_TOKENS[device]}
+    outputs = await run_child(
+        "training.merge.proof_outputs", spec, log=log, on_progress=on_progress, cancelled=cancelled
+    )
+    return [*checks, *_output_checks(outputs, device)]
+
+
+def _weight_checks(database: Database, base: Path, adapter: Path, merged: Path) -> list[CheckRow]:
+    cache = StoredTensorCache(database)
+    before = digest_folder(base, cache)
+    try:
+        after = digest_folder(merged, cache)
+    except ModelError as error:
+        return [CheckRow(name="readable", passed=False, detail=str(error))]
+    return [
+        files.check_written(merged, after),
+        files.check_tensors(before, after),
+        *files.check_targets(before, after, lora_pairs(adapter)),
+    ]
+
+
+def _value_checks(values: dict[str, Any]) -> list[CheckRow]:
+    not_finite: list[str] = values["not_finite"]
+    steps, module = values["worst_half_steps"], values["worst_module"]
+    whole = values["compared"] == values["targeted"]
+    return [
+        CheckRow(
+            name="finite",
+            passed=not not_finite,
+            measured=float(len(not_finite)),
+            tolerance=0.0,
+            detail=f"{files.listed(not_finite)} holds NaN or infinite values. Train again, with a "
+            "lower learning rate."
+            if not_finite
+            else "All values are finite.",
+        ),
+        CheckRow(
+            name="delta",
+            passed=whole and steps is not None and steps <= HALF_STEPS,
+            measured=steps,
+            tolerance=HALF_STEPS,
+            detail="Not every targeted weight could be compared with base and adapter."
+            if not whole or steps is None
+            else f"{module} is not the base with the adapter in it: it is {steps:.1f} half "
+            "rounding steps away. Merge again."
+            if steps > HALF_STEPS
+            else f"All {values['compared']} merged weights are base + scale · B · A, rounded.",
+        ),
+    ]
+
+
+def _output_checks(found: dict[str, Any], device: Device) -> list[CheckRow]:
+    kl, allowed = found["mean_kl"], MEAN_KL[device]
+    agrees = kl <= allowed
+    said = (
+        f"mean KL {kl:.1e} nats, largest logit difference {found['max_logit']:.2f}, over "
+        f"{found['positions']} positions in {found['dtype']}; the adapter moves the base by "
+        f"{found['moved_kl']:.1e} nats"
+    )
+    return [
+        CheckRow(
+            name="logits",
+            passed=agrees,
+            measured=kl,
+            tolerance=allowed,
+            detail=f"The merge says what the adapter on the base says: {said}."
+            if agrees
+            else f"The merge does not say what the adapter on the base says: {said}. Merge again.",
+        ),
+        _stop_check(found, device),
+    ]
+
+
+def _stop_check(found: dict[str, Any], device: Device) -> CheckRow:
+    by_adapter, by_merge = found["stopped_adapter"], found["stopped_merged"]
+    if by_adapter == 0:
+        difference, allowed = found["stop_logprob"], STOP_LOGPROB[device]
+        return CheckRow(
+            name="stop_token",
+            passed=difference <= allowed,
+            measured=difference,
+            tolerance=allowed,
+            detail="The adapter ends none of the fixed texts in time; its stop token's "
+            f"log-probability differs by at most {difference:.2f} nats.",
+        )
+    rank = found["stop_rank"]
+    stops = by_merge >= SHARE_STOPPED * by_adapter and rank <= STOP_RANK
+    return CheckRow(
+        name="stop_token",
+        passed=stops,
+        measured=by_merge / by_adapter,
+        tolerance=SHARE_STOPPED,
+        detail=f"The adapter ends {by_adapter} of {found['texts']} fixed texts by itself; the "
+        f"merge ends {by_merge} of these, and its stop token is at worst number {rank} there."
+        + ("" if stops else " It does not stop as it was trained to. Merge again."),
+    )
+
+
+def fixed_prompts(folder: Path) -> tuple[list[list[int]], list[int]]:
+    """Return the ids of the fixed prompts, as they are served, and the stop tokens."""
+    tokenizer = PromptTokenizer.load(folder)
+    definitions = load_definitions(None)
+    system = definitions.roles["assistant@1"].system
+    wanted = [("tagged@1", "whole")]
+    if tokenizer.chat_template is not None:
+        wanted.append(("chat@1", "vanilla"))
+    rendered = [
+        render(
+            definitions.formats[name],
+            task,  # type: ignore[arg-type]
+            PromptFields(system=system, question=question),
+            tokenizer,
+        )
+        for name, task in wanted
+        for question in QUESTIONS
+    ]
+    stops = sorted({stop for one in rendered for stop in one.stop_token_ids})
+    return [list(one.token_ids) for one in rendered], stops
