@@ -1,0 +1,174 @@
+"""Useful tokens per second and peak memory of training, preset by preset.
+
+    python -m benchmarks.training_speed [OUT.json] [--toy]
+    python -m benchmarks.training_speed OUT.json --model FOLDER --device cuda
+        [--only notebook,fast,max] [--steps 14] [--limit-s 150]
+
+Every configuration is the real child process (``python -m training.child``) on the same rows of
+random tokens, about 323 each, as the example texts of such models have. Useful tokens are no
+padding. FOLDER holds weights in 16 bit and a tokenizer; they may be random. A figure is the median
+over the steps after the first ones, which compile and warm up. What is measured is written at once,
+and a configuration that fails says why and leaves the others. ``--toy``: the embedded model, two
+configurations.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.setting import note, write_result
+from serving.formats.render import IGNORED_LABEL
+from serving.models.embedded import ensure_embedded_model
+from training.runs.folder import RunFolder, read_rows, write_rows
+from training.runs.presets import PRESETS, RunSettings
+from training.runs.process import kill_group, start, wait_for
+
+OUT = Path(__file__).parent / "results" / "training_speed_cpu.json"
+KEPT: dict[str, Any] = {"packing": True, "accumulation": 1, "recomputation": "none"}
+CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "notebook": ("notebook", {}),
+    "fast": ("fast", {}),
+    "max": ("max", {}),
+    "max, batch 8": ("max", {**KEPT, "batch": 8}),
+    "max, batch 6": ("max", {**KEPT, "batch": 6}),
+    "max, batch 8, 16-bit base": ("max", {**KEPT, "batch": 8, "load_in_4bit": False}),
+    "max, batch 2 of 4096": ("max", {**KEPT, "batch": 2, "max_length": 4096}),
+    "laptop": ("laptop", {}),
+}
+"""Name → preset, and what differs from it."""
+ON_GPU = ("notebook", "fast", "max", "max, batch 8", "max, batch 8, 16-bit base")
+ON_CPU = ("laptop",)
+WARM_UP_STEPS = 4
+MEAN_TOKENS = 323
+
+
+def rows(n: int, vocabulary: int, longest: int) -> list[dict[str, Any]]:
+    """Return rows whose lengths are spread like real ones; the first third is the prompt."""
+    drawn = random.Random(7)
+    found = []
+    for _ in range(n):
+        size = min(longest, max(32, round(drawn.lognormvariate(5.62, 0.56))))
+        ids = [drawn.randrange(3, vocabulary) for _ in range(size)]
+        found.append({"input_ids": ids, "labels": [IGNORED_LABEL] * (size // 3) + ids[size // 3 :]})
+    return found
+
+
+def settings_of(name: str, steps: int) -> RunSettings:
+    """Return all settings of a candidate; it saves and looks at nothing while it is measured."""
+    preset, changes = CANDIDATES[name]
+    quiet = {"max_steps": steps, "save_every": 10_000, "eval_every": 10_000, "samples": 0}
+    chosen = PRESETS[preset].model_dump() | changes | quiet  # type: ignore[index]
+    return RunSettings(**chosen)
+
+
+def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Train a few steps of one candidate and return its figures, or why there are none."""
+    settings = settings_of(name, options.steps)
+    run = RunFolder(folder / name.replace(" ", "_").replace(",", ""))
+    run.path.mkdir()
+    n_rows = options.steps * settings.batch * settings.accumulation
+    if settings.packing:
+        n_rows *= settings.max_length // MEAN_TOKENS + 2
+    written = rows(n_rows, options.vocabulary, settings.max_length)
+    write_rows(run.train, written)
+    write_rows(run.held_out, [])
+    write_rows(run.questions, [])
+    run.write_config(
+        {
+            "method": "sft",
+            "settings": settings.model_dump(mode="json"),
+            "model": str(options.model),
+            "device": options.device,
+            "pad_token_id": 0,
+            "sample_tokens": 0,
+        }
+    )
+    started = time.monotonic()
+    child = start(run, 1)
+    ended = asyncio.run(wait_for(child, options.limit_s))
+    kill_group(child.pid)
+    child.wait()
+    seconds = round(time.monotonic() - started, 1)
+    events = list(read_rows(run.events)) if run.events.exists() else []
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "mean_row_tokens": round(statistics.mean(len(row["input_ids"]) for row in written)),
+        "process_seconds": seconds,
+        **figures(events, ended=ended, log=run.log.read_text("utf-8", "replace")),
+    }
+
+
+def figures(events: list[dict[str, Any]], *, ended: bool, log: str) -> dict[str, Any]:
+    """Return what the child told: medians after the warm-up, and its end if that was a bad one."""
+    told = [event["values"] for event in events if event["event"] == "metrics"]
+    steps = [values for values in told if "tokens_per_second" in values][WARM_UP_STEPS:]
+    found: dict[str, Any] = {"steps_measured": len(steps)}
+    if steps:
+        speeds = [values["tokens_per_second"] for values in steps]
+        found["tokens_per_second"] = round(statistics.median(speeds), 1)
+        found["slowest"], found["fastest"] = round(min(speeds), 1), round(max(speeds), 1)
+        found["peak_memory_gib"] = round(max(values["memory_gib"] for values in steps), 2)
+    failed = next((event for event in events if event["event"] == "failed"), None)
+    if failed is not None:
+        found["failed"] = failed["message"]
+    elif not ended:
+        found["cut"] = "reached its time limit"
+    elif not steps:
+        found["failed"] = log[-400:]
+    return found
+
+
+def compared(measured: Mapping[str, dict[str, Any]]) -> dict[str, float]:
+    """Return each speed as a multiple of the notebook's."""
+    base = measured.get("notebook", {}).get("tokens_per_second")
+    return {
+        name: round(one["tokens_per_second"] / base, 2)
+        for name, one in measured.items()
+        if base and "tokens_per_second" in one
+    }
+
+
+def main() -> None:
+    """Measure the candidates one after the other and write one JSON file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("out", type=Path, nargs="?", default=OUT)
+    parser.add_argument("--model", type=Path, help="default: the embedded model")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--only", help="names of candidates, with a semicolon between them")
+    parser.add_argument("--steps", type=int, default=14)
+    parser.add_argument("--limit-s", type=float, default=150.0)
+    parser.add_argument("--vocabulary", type=int, default=32_000)
+    parser.add_argument("--toy", action="store_true")
+    options = parser.parse_args()
+    options.model = options.model or ensure_embedded_model()
+    default = ON_GPU if options.device == "cuda" else ON_CPU
+    names = options.only.split(";") if options.only else default
+    if options.toy:
+        options.steps, names = 6, ON_CPU
+    measured: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in names:
+            measured[name] = one = measure(name, options, Path(temporary))
+            shown = {key: value for key, value in one.items() if key != "settings"}
+            note(f"{name}: {json.dumps(shown)}")
+            write_result(
+                options.out,
+                {
+                    "model": options.model.name,
+                    "times_the_notebook": compared(measured),
+                    "runs": measured,
+                },
+            )
+
+
+if __name__ == "__main__":
+    main()
