@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,42 +104,24 @@ async def _killed_after(database: Database, settings: Settings, run_id: int, ste
 
 
 def test_a_killed_run_resumes_with_the_same_curve(database: Database, settings: Settings) -> None:
+    """Steps 3 and 4 are done before the kill, and once more from the checkpoint of step 2."""
     fill(database)
-    spec = {"max_steps": 6, "save_every": 2, "batch": 4}
-    whole = queue(database, settings, **spec)
-    train(database, settings, whole)
-    killed = queue(database, settings, **spec, name="again")
-    asyncio.run(_killed_after(database, settings, killed, 3))
-    checkpoint = run_folder(settings, killed).last_checkpoint()
-    assert checkpoint is not None
+    run_id = queue(database, settings, max_steps=6, save_every=2, batch=4)
+    asyncio.run(_killed_after(database, settings, run_id, 4))
+    before = curves(database, run_id)["loss"]
     with database.read() as session:
-        assert get_run(session, killed).state == "failed"
-    train(database, settings, killed)
-    expected, found = (curves(database, one)["loss"] for one in (whole, killed))
-    assert found.steps == expected.steps == (1, 2, 3, 4, 5, 6)
-    assert found.values == pytest.approx(expected.values, rel=SAME_CURVE)
-
-
-def test_a_stop_leaves_a_checkpoint_to_go_on_from(database: Database, settings: Settings) -> None:
-    fill(database)
-    run_id = queue(database, settings, max_steps=4, save_every=100, batch=4)
-
-    async def stop_early() -> TrainingOutcome:
-        cancelled = asyncio.Event()
-
-        def on_progress(done: int, total: int | None, message: str) -> None:
-            if done >= 1:
-                cancelled.set()
-
-        return await run_training(
-            database, settings, run_id, on_progress=on_progress, cancelled=cancelled
-        )
-
-    outcome = asyncio.run(stop_early())
-    if outcome.state == "cancelled":  # else it was quicker than the look
-        assert run_folder(settings, run_id).last_checkpoint() is not None
-    assert train(database, settings, run_id).state == "done"
-    assert curves(database, run_id)["loss"].steps == (1, 2, 3, 4)
+        assert get_run(session, run_id).state == "failed"
+    folder = run_folder(settings, run_id)
+    while (checkpoint := folder.last_checkpoint()) and checkpoint.name != "checkpoint-2":
+        shutil.rmtree(checkpoint)
+    assert checkpoint is not None
+    train(database, settings, run_id)
+    after = curves(database, run_id)["loss"]
+    assert after.steps == (1, 2, 3, 4, 5, 6)
+    assert len(before.steps) >= 4
+    known = len(before.steps)
+    assert after.values[:known] == pytest.approx(before.values, rel=SAME_CURVE)
+    assert not folder.checkpoints.exists()
 
 
 def test_pairs_move_the_margin_of_their_rewards(database: Database, settings: Settings) -> None:

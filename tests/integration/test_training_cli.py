@@ -11,7 +11,7 @@ import pytest
 
 from db.database import Database
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.soak
 ROOT = Path(__file__).parents[2]
 Q2Q = [sys.executable, "-m", "workbench.cli.main"]
 RUN = ["train", "run", "examples/training_runs/first_round.yaml", "--max-steps", "3"]

@@ -28,10 +28,12 @@ from db.training import (
 from tests.conftest import CACHE
 from tests.unit.dataset_lab import Lab
 from training.runs.disk import check_disk, trained_values
+from training.runs.failures import TrainingFailed
 from training.runs.folder import COMPLETE, RunFolder, read_rows
 from training.runs.prepare import plan_run, queue_run, write_folder
 from training.runs.presets import PRESETS
 from training.runs.process import REPOSITORY, command, environment
+from training.runs.run import run_training
 from training.runs.spec import parse_spec
 from training.runs.watch import EventReader, RunRecorder
 
@@ -180,3 +182,34 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < due
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("tells", "said"),
+    [
+        ({"event": "failed", "kind": "memory", "message": "out of memory"}, "set recomputation"),
+        ({"event": "failed", "kind": "disk", "message": "No space left"}, "save_every"),
+        (None, "ended with code 7"),
+    ],
+)
+async def test_a_child_that_fails_ends_the_run_with_one_sentence(
+    database: Database,
+    settings: Settings,
+    run_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tells: dict[str, str] | None,
+    said: str,
+) -> None:
+    line = "" if tells is None else json.dumps(tells) + "\n"
+    code = f"import sys; open('events.jsonl', 'a').write({line!r}); sys.exit(7)"
+    monkeypatch.setattr(
+        "training.runs.process.command", lambda folder, n: [sys.executable, "-c", code]
+    )
+    with pytest.raises(TrainingFailed, match=said):
+        await run_training(database, settings, run_id)
+    with database.read() as session:
+        run = get_run(session, run_id)
+    assert run.state == "failed"
+    assert said in (run.error or "")
+    assert run.versions["torch"]
+    assert (settings.home_dir / "runs" / str(run_id) / "log.txt").is_file()
