@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+_DISK = ("no space left", "pytorchstreamwriter failed", "unexpected pos")
+"""The last two are what ``torch.save`` says of a full disk."""
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
@@ -14,12 +16,14 @@ class Events:
     def __init__(self, path: Path, *, speaks: bool = True) -> None:
         self._path = path
         self._speaks = speaks
-        """False in all but the first of several processes."""
+        """False in all but the first of several processes: they tell only of failures."""
 
     def write(self, event: str, **values: Any) -> None:
         """Append one event."""
-        if not self._speaks:
-            return
+        if self._speaks or event == "failed":  # whichever process fails first knows why
+            self._append(event, values)
+
+    def _append(self, event: str, values: dict[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
 
@@ -31,6 +35,6 @@ def failure_of(error: BaseException) -> dict[str, str]:
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _MEMORY):
         return {"kind": "memory", "message": first}
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "no space left" in text.lower():
+    if full or any(sign in text.lower() for sign in _DISK):
         return {"kind": "disk", "message": first}
     return {"kind": "bug", "message": f"{type(error).__name__}: {first}"}

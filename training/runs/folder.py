@@ -48,7 +48,7 @@ class RunFolder:
             if (folder / COMPLETE).is_file():
                 whole.append(folder)
             else:
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)  # other processes look here too
         return max(whole, key=lambda one: int(one.name.rpartition("-")[2]), default=None)
 
     def tidy(self) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.datasets import DatasetInfo, every_row, find_dataset
 from db.errors import UsageError
-from db.models import ModelRow, find_model, get_model
+from db.models import ModelRow, find_model, get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, create_run
 from serving.device import Device, gpu_memory_gib, resolve_device
@@ -44,11 +44,13 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
     """Return what ``spec`` comes to on this machine; nothing is written but a default model's row.
 
     Raises:
-        UsageError: There is no such dataset or base, or a setting does not fit.
+        UsageError: There is no such dataset or base, the name is taken, or a setting does not fit.
     """
     with database.read() as session:
         dataset = find_dataset(session, spec.dataset)
         named = None if spec.base is None else find_model(session, spec.base)
+        if spec.name is not None and model_by_name(session, spec.name) is not None:
+            raise UsageError(f"name: another model is called {spec.name} already; choose another.")
     base = named or ensure_default_model(database, settings)
     _check_base(base)
     load_definitions(user_file(settings)).format(spec.prompt_format)

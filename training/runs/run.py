@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from sqlalchemy.orm import Session
+
 from db.database import Database
-from db.models import get_model
+from db.models import get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, get_run, set_run_state, update_run
 from serving.models.register import add_model
@@ -179,12 +181,20 @@ def _register(database: Database, run: RunRow, folder: RunFolder) -> None:
     """Add the adapter to the models, with its base, and end the run."""
     with database.read() as session:
         base = get_model(session, run.base_model_version_id)
-    name = run.config["spec"].get("name") or f"{_plain(run.config['dataset'])}-t{run.id}"
+        name = free_name(session, run)
     note = f"Trained by run t{run.id} on the dataset {run.config['dataset']}."
     added = add_model(database, str(folder.adapter), name=name, base=base.name, note=note)
     with database.write() as session:
         set_run_state(session, run.id, "done", adapter_model_version_id=added.model.id)
     folder.tidy()
+
+
+def free_name(session: Session, run: RunRow) -> str:
+    """Return how the adapter of a run is called: as asked for, unless that was taken meanwhile."""
+    asked = run.config["spec"].get("name")
+    if asked is not None and model_by_name(session, asked) is None:
+        return str(asked)
+    return f"{asked or _plain(run.config['dataset'])}-t{run.id}"
 
 
 def _plain(name: str) -> str:

@@ -37,7 +37,7 @@ class RunRecorder:
         self.message = "Starting Unsloth."
         self.last: dict[str, float] = {}
         self.final: dict[str, Any] | None = None
-        """The event that ended the run: done, stopped or failed."""
+        """The first event that ended the run: done, stopped or failed."""
 
     def take(self, events: list[dict[str, Any]]) -> None:
         """Store what came, in one transaction."""
@@ -60,7 +60,7 @@ class RunRecorder:
                         self.step, self.total = event["step"], event["total"]
                         self.message = "Training begins."
                     case "done" | "stopped" | "failed":
-                        self.final = event
+                        self.final = self.final or event
             update_run(
                 session,
                 self._run_id,
