@@ -52,6 +52,8 @@ class ResolvedPlan(BaseModel):
     answer_sampling: tuple[SamplingParameters, ...]
     variants: int
     answers: int
+    one_pass: bool = False
+    """A reasoning slot is one completion that holds the reasoning and its answer."""
     chosen: dict[int, tuple[int, ...]]
     """Question → existing variants, for ``supplied`` and ``ensemble``."""
     chosen_by_role: dict[str, tuple[int, int]]
@@ -77,7 +79,8 @@ class AnsweringLevel:
     sampling: SamplingParameters
 
 
-Kind = Literal["reasoning", "answer"]
+Kind = Literal["reasoning", "answer", "whole"]
+"""What a slot gives; ``whole`` is both in one completion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
