@@ -335,7 +335,8 @@ def _store_answers_beside(
     both = [item for item in items if item.product is not None and item.product.answer is not None]
     rows = []
     for item in both:
-        assert item.product is not None and item.product.answer is not None
+        assert item.product is not None
+        assert item.product.answer is not None
         key = item.slot_key
         answer = Product(text=item.product.answer)
         row = _product_row(item, answer, written[key]) | {"variant_id": variants[key]}

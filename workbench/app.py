@@ -52,6 +52,12 @@ page = st.navigation(
             icon=":material/insights:",
             url_path="insights",
         ),
+        st.Page(
+            "app_pages/datasets.py",
+            title=t("nav.datasets"),
+            icon=":material/dataset:",
+            url_path="datasets",
+        ),
     ]
 )
 with st.sidebar:
