@@ -52,6 +52,8 @@ class QuestionSelection(_Part):
     """Is in one of these languages (ISO 639-1)."""
     roles: tuple[str, ...] = ()
     """Has one of these roles."""
+    held_out: bool | None = None
+    """True: is kept from training; false: is one to train on."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many, the oldest first."""
 

@@ -20,9 +20,11 @@ async def sweep(context: JobContext) -> dict[str, Any]:
 
     def on_progress(progress: Progress) -> None:
         ended = progress.done + progress.failed + progress.blocked
-        context.report(ended, progress.total, describe(progress))
+        note = context.pool.device_note
+        context.report(ended, progress.total, note or describe(progress))
 
-    with context.pool.for_job() as engines:
+    is_interactive = context.job.priority < 0
+    with context.pool.for_job(is_interactive=is_interactive) as engines:
         outcome = await run_sweep(
             context.database,
             sweep_id,
