@@ -13,7 +13,12 @@ from db.migrate import upgrade
 from db.settings import settings
 from serving.models.embedded import ensure_embedded_model
 
-pytest_plugins = ["tests.fakes.fixtures", "tests.engine_fixture", "tests.postgres_fixture"]
+pytest_plugins = [
+    "tests.fakes.fixtures",
+    "tests.engine_fixture",
+    "tests.postgres_fixture",
+    "tests.training_fixture",
+]
 
 CACHE = str(Path(os.environ.get("Q2Q_CACHE", "~/.cache/q2q")).expanduser().absolute())
 """The real one: the embedded model is made once, not once a test."""

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from db.errors import UsageError
+from db.settings import Settings
 from serving.formats.definitions import DefinitionFile, FormatDefinition, RoleDefinition
 
 DefinitionT = TypeVar("DefinitionT", RoleDefinition, FormatDefinition)
@@ -49,6 +50,12 @@ def full_name(kind: str, name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, references, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise UsageError(f"There is no {kind} {name!r}: {hint}known are {', '.join(references)}.")
+
+
+def user_file(settings: Settings) -> Path | None:
+    """Return the user's file of more formats and roles; None where there is none."""
+    in_home = settings.home_dir / "formats.yaml"
+    return settings.formats_file or (in_home if in_home.exists() else None)
 
 
 def load_definitions(user_file: Path | None = None) -> Definitions:

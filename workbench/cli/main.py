@@ -17,6 +17,7 @@ from workbench.cli import (
     serve,
     store,
     sweep,
+    train,
 )
 from workbench.cli.output import say
 from workbench.cli.typer_app import CommandGroup
@@ -32,6 +33,7 @@ app.add_typer(sweep.app, name="sweep")
 app.add_typer(rate.app, name="rate")
 app.add_typer(score.app, name="score")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(train.app, name="train")
 insights.register(rate.app)
 lineage.register(app)
 

@@ -12,7 +12,7 @@ from db.models import ModelRow, find_model
 from db.settings import Settings
 from db.sweeps import question_texts
 from db.tables import ReasoningVariant
-from serving.formats.library import load_definitions
+from serving.formats.library import load_definitions, user_file
 from serving.formats.registry import Registry, sync_definitions
 from serving.formats.render import RenderedPrompt
 from serving.formats.tasks import Task
@@ -35,9 +35,7 @@ def load_registry(settings: Settings, session: Session) -> Registry:
     Raises:
         UsageError: The user's file of them is wrong.
     """
-    in_home = settings.home_dir / "formats.yaml"
-    user_file = settings.formats_file or (in_home if in_home.exists() else None)
-    return sync_definitions(session, load_definitions(user_file))
+    return sync_definitions(session, load_definitions(user_file(settings)))
 
 
 def rendered_prompt(

@@ -10,6 +10,7 @@ from serving.scoring.runner import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
+from workbench.worker.training import train
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
 
@@ -111,4 +112,5 @@ HANDLERS: Mapping[str, Handler] = {
     "serve_start": serve_start,
     "serve_stop": serve_stop,
     "probe_engine": probe_engine,
+    "train": train,
 }

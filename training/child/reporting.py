@@ -1,0 +1,116 @@
+"""What the trainer says while it trains: figures, sample texts, checkpoints; and its stop."""
+
+import math
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from training.child.events import Events
+from training.child.samples import write_samples
+from training.child.setup import RECOMPUTATION
+from training.runs.folder import COMPLETE, RunFolder
+
+_NAMES = {"eval_loss": "held_out_loss", "loss": "loss", "grad_norm": "grad_norm"}
+_LEFT_OUT = ("runtime", "per_second", "epoch", "total_flos", "train_loss")
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
+    """Turns the trainer's log into events."""
+
+    def __init__(
+        self,
+        trainer: Any,
+        tokenizer: Any,
+        folder: RunFolder,
+        config: dict[str, Any],
+        events: Events,
+    ) -> None:
+        self._trainer = trainer
+        self._tokenizer = tokenizer
+        self._folder = folder
+        self._config = config
+        self._events = events
+        self._since = time.monotonic()
+        self._counted = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Say how many steps there will be."""
+        self._events.write("begin", step=state.global_step, total=state.max_steps)
+        self._since = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Look whether somebody wants an end; all processes decide alike."""
+        if self._agree(self._folder.stop.exists()):
+            self._trainer.q2q_stopped = state.global_step < state.max_steps
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
+        """Report figures as they come."""
+        logs = dict(logs or {})
+        metrics = {
+            _name(name): float(value) for name, value in logs.items() if _is_told(name, value)
+        }
+        if "loss" in metrics:
+            metrics |= self._speed()
+        if metrics:
+            self._events.write("metrics", step=state.global_step, values=metrics)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Answer the fixed questions."""
+        if state.is_world_process_zero:
+            samples = write_samples(
+                self._trainer.model,
+                self._tokenizer,
+                self._folder,
+                self._config["sample_tokens"],
+                recomputation=RECOMPUTATION[self._config["settings"]["recomputation"]],
+            )
+            if samples:
+                self._events.write("samples", step=state.global_step, samples=samples)
+        self._since = time.monotonic()
+
+    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Mark the checkpoint as whole."""
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero:
+            (checkpoint / COMPLETE).touch()
+            self._events.write("checkpoint", step=state.global_step)
+        self._since = time.monotonic()
+
+    def _speed(self) -> dict[str, float]:
+        now = time.monotonic()
+        tokens = self._trainer.q2q_tokens - self._counted
+        seconds = max(now - self._since, 1e-6)
+        self._counted, self._since = self._trainer.q2q_tokens, now
+        return {
+            "tokens_per_second": tokens * self._trainer.args.world_size / seconds,
+            "memory_gib": memory_gib(),
+        }
+
+    def _agree(self, wanted: bool) -> bool:
+        if self._trainer.args.world_size == 1:
+            return wanted
+        votes = torch.tensor([int(wanted)], device=self._trainer.args.device)
+        torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
+        return bool(votes.item())
+
+
+def memory_gib() -> float:
+    """Return the highest memory so far in GiB: the GPU's where there is one, else the process's."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_reserved()) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _is_told(name: str, value: Any) -> bool:
+    if any(part in name for part in _LEFT_OUT) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
+
+
+def _name(name: str) -> str:
+    return _NAMES.get(name, name.replace("eval_", "held_out_"))

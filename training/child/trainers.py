@@ -1,0 +1,130 @@
+"""TRL's trainers with rows that are token ids already; one mixin counts and reports.
+
+Import after unsloth, which replaces these classes.
+"""
+
+from typing import Any
+
+import torch
+import trl
+from datasets import Dataset
+
+from training.child.events import Events
+from training.child.reporting import Reporter
+from training.runs.folder import RunFolder
+from training.runs.presets import RunSettings
+
+
+class CountsTokens:
+    """Counts tokens that are no padding; ``q2q_stopped`` tells that a stop was asked for."""
+
+    q2q_tokens = 0
+    q2q_stopped = False
+
+    def training_step(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+        """Count, then train."""
+        mask = inputs.get("attention_mask")
+        self.q2q_tokens += int(mask.sum()) if mask is not None else inputs["input_ids"].numel()
+        return super().training_step(model, inputs, *rest, **more)  # type: ignore[misc]  # of the trainer beside it
+
+
+class Sft(CountsTokens, trl.SFTTrainer):  # type: ignore[misc]  # trl has no types
+    """Imitates; rows are ``input_ids`` and ``labels``, which TRL takes as they are."""
+
+
+class Dpo(CountsTokens, trl.DPOTrainer):  # type: ignore[misc]  # trl has no types
+    """Prefers; rows are ``prompt_ids``, ``chosen_ids``, ``rejected_ids``."""
+
+    def _prepare_dataset(self, dataset: Any, *rest: Any, **more: Any) -> Any:
+        return dataset
+
+
+class Kto(CountsTokens, trl.KTOTrainer):  # type: ignore[misc]  # trl has no types
+    """Learns from OK and not OK; rows are ``prompt_ids``, ``completion_ids``, ``label``."""
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, name: str) -> Any:
+        return dataset.map(
+            _with_other_completion, batched=True, batch_size=args.per_device_train_batch_size
+        )
+
+
+_METHODS: dict[str, tuple[Any, Any]] = {
+    "sft": (Sft, trl.SFTConfig),
+    "dpo": (Dpo, trl.DPOConfig),
+    "kto": (Kto, trl.KTOConfig),
+}
+
+
+def make_trainer(
+    model: Any,
+    tokenizer: Any,
+    settings: RunSettings,
+    folder: RunFolder,
+    config: dict[str, Any],
+    events: Events,
+    *,
+    train_rows: list[dict[str, Any]],
+    held_out_rows: list[dict[str, Any]],
+) -> Any:
+    """Return the trainer of the run's method, ready to train."""
+    method = config["method"]
+    trainer_class, config_class = _METHODS[method]
+    if method == "sft" and settings.loss_on == "all":
+        for row in (*train_rows, *held_out_rows):
+            row["labels"] = list(row["input_ids"])
+    arguments = _arguments(settings, folder, has_held_out=bool(held_out_rows), config=config)
+    if method == "sft":
+        arguments["packing"] = settings.packing
+    else:
+        arguments["beta"] = settings.beta
+    trainer = trainer_class(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(train_rows),
+        eval_dataset=Dataset.from_list(held_out_rows) if held_out_rows else None,
+        args=config_class(**arguments),
+    )
+    trainer.add_callback(Reporter(trainer, tokenizer, folder, config, events))
+    return trainer
+
+
+def _arguments(
+    settings: RunSettings, folder: RunFolder, *, has_held_out: bool, config: dict[str, Any]
+) -> dict[str, Any]:
+    on_cpu = config["device"] == "cpu"
+    half = on_cpu or torch.cuda.is_bf16_supported()
+    return {
+        "output_dir": str(folder.checkpoints),
+        "per_device_train_batch_size": settings.batch,
+        "per_device_eval_batch_size": settings.batch,
+        "gradient_accumulation_steps": settings.accumulation,
+        "max_length": settings.max_length,
+        "max_steps": settings.max_steps or -1,
+        "num_train_epochs": settings.epochs or 1,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.schedule,
+        "warmup_steps": settings.warmup,
+        "weight_decay": settings.weight_decay,
+        "optim": settings.optimizer,
+        "seed": settings.seed,
+        "bf16": half,
+        "fp16": not half,
+        "use_cpu": on_cpu,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": settings.save_every,
+        "save_total_limit": 2,
+        "eval_strategy": "steps" if has_held_out else "no",
+        "eval_steps": settings.eval_every,
+        "eval_on_start": has_held_out,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataset_num_proc": 1,
+        "dataloader_num_workers": 0,
+    }
+
+
+def _with_other_completion(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Add each row's completion of another prompt, for the KL term: those of a batch, rotated."""
+    completions = rows["completion_ids"]
+    return rows | {"KL_completion_ids": [completions[-1], *completions[:-1]]}

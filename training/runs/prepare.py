@@ -1,0 +1,165 @@
+"""From a spec to a queued run: dataset, base and settings found, and the rows as token ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy.orm import Session
+
+from db.database import Database
+from db.datasets import DatasetInfo, every_row, find_dataset
+from db.errors import UsageError
+from db.models import ModelRow, find_model, get_model
+from db.settings import Settings
+from db.training import RunRow, create_run
+from serving.device import gpu_memory_gib, resolve_device
+from serving.formats.definitions import FormatDefinition
+from serving.formats.library import load_definitions, user_file
+from serving.formats.render import render
+from serving.formats.tokenizer import PromptTokenizer
+from serving.models.register import ensure_default_model
+from training.datasets.encode import EncodedRow, encode_dataset
+from training.datasets.payload import RowTexts
+from training.runs.folder import RunFolder, write_rows
+from training.runs.presets import RunSettings
+from training.runs.spec import Resolved, TrainSpec, resolve
+
+HELD_OUT_ROWS = 200
+"""At most so many held-out rows are looked at, the first ones."""
+SAMPLE_TOKENS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a run will train, with what, and why so."""
+
+    dataset: DatasetInfo
+    base: ModelRow
+    resolved: Resolved
+
+
+def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepared:
+    """Return what ``spec`` comes to on this machine; nothing is written but a default model's row.
+
+    Raises:
+        UsageError: There is no such dataset or base, or a setting does not fit.
+    """
+    with database.read() as session:
+        dataset = find_dataset(session, spec.dataset)
+        named = None if spec.base is None else find_model(session, spec.base)
+    base = named or ensure_default_model(database, settings)
+    _check_base(base)
+    load_definitions(user_file(settings)).format(spec.prompt_format)
+    device = resolve_device(settings.device)
+    memory = gpu_memory_gib() if device == "cuda" else 0.0
+    return Prepared(
+        dataset=dataset, base=base, resolved=resolve(spec, dataset.kind, device, memory)
+    )
+
+
+def queue_run(session: Session, spec: TrainSpec, prepared: Prepared) -> RunRow:
+    """Write the run of a plan and return it."""
+    dataset, base, resolved = prepared.dataset, prepared.base, prepared.resolved
+    return create_run(
+        session,
+        dataset_id=dataset.id,
+        base_model_version_id=base.id,
+        method=dataset.kind,
+        config={
+            "spec": spec.model_dump(mode="json", exclude_none=True),
+            "preset": resolved.preset,
+            "why": resolved.why,
+            "settings": resolved.settings.model_dump(mode="json"),
+            "dataset": dataset.name,
+            "dataset_hash": dataset.content_hash,
+            "base": base.name,
+            "base_digest": base.digest,
+            "format": spec.prompt_format,
+        },
+    )
+
+
+def write_folder(database: Database, settings: Settings, run: RunRow, folder: RunFolder) -> None:
+    """Fill the folder of a run with all that its child process needs.
+
+    Raises:
+        UsageError: No row fits into ``max_length``, or a row cannot be rendered.
+    """
+    form = load_definitions(user_file(settings)).format(run.config["format"])
+    chosen = RunSettings(**run.config["settings"])
+    with database.read() as session:
+        base = get_model(session, run.base_model_version_id)
+        tokenizer = PromptTokenizer.load(Path(cast(str, base.path)))
+        train = encode_dataset(session, run.dataset_id, "train", form, tokenizer).rows
+        held_out = encode_dataset(session, run.dataset_id, "held_out", form, tokenizer).rows
+        questions = _questions(session, run, form, tokenizer, chosen.samples)
+    kept = _that_fit(train, chosen.max_length)
+    kept_held_out = _that_fit(held_out, chosen.max_length)[:HELD_OUT_ROWS]
+    if not kept:
+        raise UsageError(
+            f"No row of the dataset {run.config['dataset']} fits into max_length"
+            f" {chosen.max_length}; raise it."
+        )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_rows(folder.train, kept)
+    write_rows(folder.held_out, kept_held_out)
+    write_rows(folder.questions, questions)
+    folder.write_config(
+        {
+            **run.config,
+            "run_id": run.id,
+            "method": run.method,
+            "model": base.path,
+            "device": resolve_device(settings.device),
+            "pad_token_id": tokenizer.eos_token_id,
+            "sample_tokens": SAMPLE_TOKENS,
+            "rows": {
+                "train": len(kept),
+                "held_out": len(kept_held_out),
+                "too_long": len(train) - len(kept),
+            },
+        }
+    )
+
+
+def row_length(row: EncodedRow) -> int:
+    """Return the tokens of the longest text of a row."""
+    sizes = {name: len(value) for name, value in row.items() if isinstance(value, list)}
+    if "input_ids" in sizes:
+        return sizes["input_ids"]
+    prompt = sizes.pop("prompt_ids")
+    return prompt + max(sizes.values())
+
+
+def _that_fit(rows: Sequence[EncodedRow], max_length: int) -> list[EncodedRow]:
+    """Return rows that need no cut: a cut one would teach not to stop."""
+    return [row for row in rows if row_length(row) <= max_length]
+
+
+def _questions(
+    session: Session, run: RunRow, form: FormatDefinition, tokenizer: PromptTokenizer, n: int
+) -> list[dict[str, Any]]:
+    """Return the fixed held-out questions, asked as the trained model will be."""
+    found: dict[int, dict[str, Any]] = {}
+    for row in every_row(session, run.dataset_id, ("held_out",)) if n else ():
+        texts = RowTexts.from_payload(row.payload)
+        if row.question_id in found or texts.reasoning is None:
+            continue
+        prompt = render(form, "whole", texts.fields("whole"), tokenizer)
+        found[row.question_id] = {
+            "question_id": row.question_id,
+            "question": texts.question,
+            "prompt_ids": prompt.token_ids,
+            "stop_token_ids": prompt.stop_token_ids,
+        }
+        if len(found) == n:
+            break
+    return list(found.values())
+
+
+def _check_base(base: ModelRow) -> None:
+    if base.kind not in ("base", "merged"):
+        raise UsageError(f"{base.name} is of the kind {base.kind}; train a base or a merged model.")
+    if base.state != "ready" or base.path is None or not Path(base.path).is_dir():
+        raise UsageError(f"The folder of {base.name} is gone; add it again: `q2q model add`.")

@@ -1,0 +1,127 @@
+"""The presets of a training run, as one table, and the choice among them by device."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.device import Device
+
+PresetName = Literal["notebook", "fast", "max", "laptop"]
+Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
+Optimizer = Literal["adamw_8bit", "adamw_torch", "adamw_torch_fused", "paged_adamw_8bit"]
+Recomputation = Literal["unsloth", "plain", "none"]
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+MAX_FROM_GIB = 70
+"""``max`` holds about 54 GiB with a 14B base in 4 bit."""
+FAST_FROM_GIB = 14
+"""``fast`` holds about 10 GiB with a 14B base in 4 bit."""
+
+
+class RunSettings(BaseModel):
+    """All settings of a run, each with its value; what the child process is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    r: int = Field(ge=1, le=512)
+    """Rank of the adapter."""
+    alpha: int = Field(ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    targets: tuple[str, ...] = Field(min_length=1)
+    """Names of the projections that get an adapter."""
+    learning_rate: float = Field(gt=0, le=1)
+    schedule: Schedule
+    warmup: int = Field(ge=0)
+    """Steps."""
+    max_steps: int | None = Field(ge=1)
+    epochs: float | None = Field(gt=0)
+    """Used where ``max_steps`` is None."""
+    batch: int = Field(ge=1)
+    """Rows, or packed sequences, that one process takes at once."""
+    accumulation: int = Field(ge=1)
+    max_length: int = Field(ge=16)
+    """Tokens of a row; longer rows are left out. With packing, of a sequence of several rows."""
+    packing: bool
+    recomputation: Recomputation
+    """How activations are saved: Unsloth's offloading, plain checkpointing, or all kept."""
+    load_in_4bit: bool
+    optimizer: Optimizer
+    weight_decay: float = Field(ge=0)
+    seed: int = Field(ge=0)
+    eval_every: int = Field(ge=1)
+    """Steps between two looks at the held-out rows."""
+    save_every: int = Field(ge=1)
+    """Steps between two checkpoints."""
+    samples: int = Field(ge=0, le=20)
+    """Held-out questions that are answered at each look."""
+    loss_on: Literal["completion", "all"]
+    beta: float = Field(gt=0)
+    """How closely DPO and KTO hold to the base."""
+    processes: int = Field(ge=1, le=64)
+    """Data-parallel processes, one for each GPU."""
+
+
+_NOTEBOOK: dict[str, Any] = {
+    "r": 16,
+    "alpha": 16,
+    "dropout": 0.0,
+    "targets": PROJECTIONS,
+    "learning_rate": 2e-4,
+    "schedule": "linear",
+    "warmup": 5,
+    "max_steps": 100,
+    "epochs": None,
+    "batch": 2,
+    "accumulation": 4,
+    "max_length": 2048,
+    "packing": False,
+    "recomputation": "unsloth",
+    "load_in_4bit": True,
+    "optimizer": "adamw_8bit",
+    "weight_decay": 0.01,
+    "seed": 3407,
+    "eval_every": 25,
+    "save_every": 25,
+    "samples": 3,
+    "loss_on": "all",
+    "beta": 0.1,
+    "processes": 1,
+}
+_PACKED = {"packing": True, "batch": 4, "accumulation": 1, "loss_on": "completion"}
+
+PRESETS: dict[PresetName, RunSettings] = {
+    "notebook": RunSettings(**_NOTEBOOK),
+    "fast": RunSettings(**{**_NOTEBOOK, **_PACKED}),
+    "max": RunSettings(**{**_NOTEBOOK, **_PACKED, "recomputation": "none"}),
+    "laptop": RunSettings(
+        **{
+            **_NOTEBOOK,
+            "learning_rate": 1e-3,
+            "max_steps": 40,
+            "batch": 8,
+            "accumulation": 1,
+            "max_length": 512,
+            "recomputation": "none",
+            "load_in_4bit": False,
+            "optimizer": "adamw_torch",
+            "eval_every": 20,
+            "save_every": 20,
+            "samples": 2,
+            "loss_on": "completion",
+        }
+    ),
+}
+
+
+def choose_preset(device: Device, memory_gib: float) -> tuple[PresetName, str]:
+    """Return the preset for a device with so much memory, and the reason in a sentence."""
+    if device == "cpu":
+        return "laptop", "laptop: there is no GPU, so a 16-bit adapter is trained on the CPU."
+    has = f"the GPU has {memory_gib:.0f} GiB"
+    if memory_gib >= MAX_FROM_GIB:
+        return "max", f"max: {has}, enough to keep all activations (about 54 GiB for a 14B base)."
+    if memory_gib >= FAST_FROM_GIB:
+        return "fast", f"fast: {has}; rows are packed, activations recomputed (about 10 GiB)."
+    return (
+        "notebook",
+        f"notebook: {has}, so small batches without packing (about 8.5 GiB for a 14B base).",
+    )

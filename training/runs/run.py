@@ -1,0 +1,220 @@
+"""One training run from its row to its adapter, in a child process that is watched."""
+
+import asyncio
+import logging
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from db.database import Database
+from db.models import get_model
+from db.settings import Settings
+from db.training import RunRow, get_run, set_run_state, update_run
+from serving.models.register import add_model
+from training.runs.disk import check_disk
+from training.runs.failures import TrainingFailed, exit_sentence, sentence
+from training.runs.folder import RunFolder
+from training.runs.prepare import write_folder
+from training.runs.presets import RunSettings
+from training.runs.process import end_left_over, kill_group, start, wait_for
+from training.runs.versions import code_version
+from training.runs.watch import EventReader, RunRecorder
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.3
+STOP_GRACE_S = 120.0
+"""How long a child may take to end its step and write a checkpoint."""
+OnProgress = Callable[[int, int | None, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOutcome:
+    """What a run came to."""
+
+    run_id: int
+    state: Literal["done", "cancelled"]
+    steps: int
+    seconds: float
+    """Of this start, the loading included."""
+    adapter_model_version_id: int | None
+    adapter_name: str | None
+    loss: float | None
+    """Of the last step."""
+    held_out_loss: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def run_folder(settings: Settings, run_id: int) -> RunFolder:
+    """Return the folder of a run."""
+    return RunFolder(settings.home_dir / "runs" / str(run_id))
+
+
+async def run_training(
+    database: Database,
+    settings: Settings,
+    run_id: int,
+    *,
+    on_progress: OnProgress = lambda done, total, message: None,
+    cancelled: asyncio.Event | None = None,
+) -> TrainingOutcome:
+    """Train a run that was queued, cancelled or interrupted; it goes on from its last checkpoint.
+
+    A run that is done is left as it is. Setting ``cancelled`` stops it with a checkpoint.
+
+    Raises:
+        UsageError: The dataset or the base cannot be used any more.
+        TrainingFailed: It failed; the sentence names the setting to change. It can be resumed.
+    """
+    with database.read() as session:
+        run = get_run(session, run_id)
+    if run.state == "done":
+        return _outcome(database, run, "done", 0.0)
+    started = time.monotonic()
+    folder = run_folder(settings, run_id)
+    try:
+        _open(database, settings, run, folder)
+        recorder = await _train(database, settings, run, folder, on_progress, cancelled)
+        if recorder.final is not None and recorder.final["event"] == "stopped":
+            _end(database, run_id, "cancelled")
+            return _outcome(database, run, "cancelled", time.monotonic() - started)
+        on_progress(recorder.step, recorder.total, "Adding the adapter to the models.")
+        await asyncio.to_thread(_register, database, run, folder)
+    except asyncio.CancelledError:
+        _end(database, run_id, "cancelled")
+        raise
+    except Exception as error:
+        _end(database, run_id, "failed", str(error))
+        raise
+    return _outcome(database, run, "done", time.monotonic() - started)
+
+
+def _open(database: Database, settings: Settings, run: RunRow, folder: RunFolder) -> None:
+    """Make ready what the child needs; a run that goes on keeps its files."""
+    end_left_over(folder)
+    folder.stop.unlink(missing_ok=True)
+    if not folder.config.exists():
+        write_folder(database, settings, run, folder)
+    model = Path(folder.read_config()["model"])
+    check_disk(folder.path, model, RunSettings(**run.config["settings"]))
+    versions = code_version()
+    folder.write_config({**folder.read_config(), "versions": versions})
+    with database.write() as session:
+        set_run_state(session, run.id, "running")
+        update_run(session, run.id, folder=str(folder.path), versions=versions)
+
+
+async def _train(
+    database: Database,
+    settings: Settings,
+    run: RunRow,
+    folder: RunFolder,
+    on_progress: OnProgress,
+    cancelled: asyncio.Event | None,
+) -> RunRecorder:
+    chosen = RunSettings(**run.config["settings"])
+    folder.events.unlink(missing_ok=True)
+    recorder = RunRecorder(database, run.id)
+    reader = EventReader(folder.events)
+    child = start(folder, chosen.processes)
+    try:
+        while child.poll() is None:
+            recorder.take(reader.new())
+            on_progress(recorder.step, recorder.total, recorder.message)
+            if cancelled is not None and cancelled.is_set():
+                on_progress(recorder.step, recorder.total, "Stopping with a checkpoint.")
+                folder.stop.touch()
+                await _stopped(child, recorder, reader)
+                break
+            await asyncio.sleep(POLL_S)
+    finally:
+        await _ended(child, folder)
+    recorder.take(reader.new())
+    _check_end(recorder, child, chosen, folder)
+    return recorder
+
+
+async def _stopped(
+    child: subprocess.Popen[bytes], recorder: RunRecorder, reader: EventReader
+) -> None:
+    """Wait for the checkpoint; a child that has not begun has none to write."""
+    if recorder.total is None:
+        kill_group(child.pid)
+    await wait_for(child, STOP_GRACE_S)
+    recorder.take(reader.new())
+    if recorder.final is None:
+        recorder.final = {"event": "stopped", "step": recorder.step}
+
+
+async def _ended(child: subprocess.Popen[bytes], folder: RunFolder) -> None:
+    kill_group(child.pid)
+    await wait_for(child, 10)
+    if child.stdin is not None:
+        child.stdin.close()
+    folder.pid.unlink(missing_ok=True)
+
+
+def _check_end(
+    recorder: RunRecorder, child: subprocess.Popen[bytes], chosen: RunSettings, folder: RunFolder
+) -> None:
+    on_gpu = folder.read_config()["device"] == "cuda"
+    final = recorder.final
+    if final is None:
+        code = child.returncode or 0
+        raise TrainingFailed(exit_sentence(code, chosen, folder.log, on_gpu=on_gpu))
+    if final["event"] == "failed":
+        raise TrainingFailed(
+            sentence(final["kind"], final["message"], chosen, folder.log, on_gpu=on_gpu)
+        )
+
+
+def _register(database: Database, run: RunRow, folder: RunFolder) -> None:
+    """Add the adapter to the models, with its base, and end the run."""
+    with database.read() as session:
+        base = get_model(session, run.base_model_version_id)
+    name = run.config["spec"].get("name") or f"{_plain(run.config['dataset'])}-t{run.id}"
+    note = f"Trained by run t{run.id} on the dataset {run.config['dataset']}."
+    added = add_model(database, str(folder.adapter), name=name, base=base.name, note=note)
+    with database.write() as session:
+        set_run_state(session, run.id, "done", adapter_model_version_id=added.model.id)
+    folder.tidy()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")[:60] or "run"
+
+
+def _end(
+    database: Database,
+    run_id: int,
+    state: Literal["cancelled", "failed"],
+    error: str | None = None,
+) -> None:
+    with database.write() as session:
+        set_run_state(session, run_id, state, error=error)
+
+
+def _outcome(
+    database: Database, run: RunRow, state: Literal["done", "cancelled"], seconds: float
+) -> TrainingOutcome:
+    with database.read() as session:
+        run = get_run(session, run.id)
+        adapter = run.adapter_model_version_id
+        name = get_model(session, adapter).name if adapter is not None else None
+    return TrainingOutcome(
+        run_id=run.id,
+        state=state,
+        steps=cast(int, run.summary.get("step", 0)),
+        seconds=round(seconds, 1),
+        adapter_model_version_id=adapter,
+        adapter_name=name,
+        loss=run.summary.get("loss"),
+        held_out_loss=run.summary.get("held_out_loss"),
+    )

@@ -1,0 +1,152 @@
+"""What a person asks for in a training run, from YAML or options; and what it resolves to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from db.errors import UsageError
+from serving.device import Device
+from training.runs.presets import (
+    PRESETS,
+    Optimizer,
+    PresetName,
+    Recomputation,
+    RunSettings,
+    Schedule,
+    choose_preset,
+)
+from training.spec_files import read_mapping, read_text, validated
+
+
+class TrainSpec(BaseModel):
+    """A training run as asked for; what is not told, the preset decides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(min_length=1)
+    """Name or number of a frozen dataset; its kind decides the method: sft, dpo or kto."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,80}$")
+    """How the adapter will be called; default is made of the dataset and the run's number."""
+    base: str | None = None
+    """Name of the model to train; default is the model of the settings."""
+    prompt_format: str = "tagged"
+    """The format in which the model learns to read and write."""
+    preset: PresetName | Literal["auto"] = "auto"
+
+    r: int | None = Field(default=None, ge=1, le=512)
+    alpha: int | None = Field(default=None, ge=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    targets: tuple[str, ...] | None = Field(default=None, min_length=1)
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    schedule: Schedule | None = None
+    warmup: int | None = Field(default=None, ge=0)
+    max_steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    batch: int | None = Field(default=None, ge=1)
+    accumulation: int | None = Field(default=None, ge=1)
+    max_length: int | None = Field(default=None, ge=16)
+    packing: bool | None = None
+    recomputation: Recomputation | None = None
+    load_in_4bit: bool | None = None
+    optimizer: Optimizer | None = None
+    weight_decay: float | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0)
+    eval_every: int | None = Field(default=None, ge=1)
+    save_every: int | None = Field(default=None, ge=1)
+    samples: int | None = Field(default=None, ge=0, le=20)
+    loss_on: Literal["completion", "all"] | None = None
+    beta: float | None = Field(default=None, gt=0)
+    processes: int | None = Field(default=None, ge=1, le=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_a_name(cls, values: Any) -> Any:
+        """YAML reads ``dataset: 3`` as a number."""
+        if isinstance(values, dict) and type(values.get("dataset")) is int:
+            return values | {"dataset": str(values["dataset"])}
+        return values
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.max_steps is not None and self.epochs is not None:
+            raise ValueError("give max_steps or epochs, not both")
+        return self
+
+
+class Resolved(BaseModel):
+    """The settings of a run, and which preset they came from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    preset: PresetName
+    why: str
+    """One sentence."""
+    settings: RunSettings
+
+
+def resolve(spec: TrainSpec, kind: str, device: Device, memory_gib: float) -> Resolved:
+    """Return all settings of ``spec`` for a dataset of ``kind`` on this device.
+
+    Raises:
+        UsageError: A setting does not go with the device or the method.
+    """
+    if spec.preset == "auto":
+        preset, why = choose_preset(device, memory_gib)
+    else:
+        preset, why = spec.preset, f"{spec.preset}: it was asked for."
+    given = {
+        name: value
+        for name in RunSettings.model_fields
+        if (value := getattr(spec, name)) is not None
+    }
+    if spec.epochs is not None:
+        given["max_steps"] = None
+    values = PRESETS[preset].model_dump() | given
+    for name, value, reason in _forced(kind, device):
+        if values[name] == value:
+            continue
+        if given.get(name) is not None:
+            raise UsageError(f"{name}: {reason}; take it out of the spec.")
+        values[name] = value
+        why += f" {name} is {_said(value)}: {reason}."
+    if kind == "kto" and values["batch"] < 2:
+        raise UsageError("batch: KTO compares the rows of a batch; give at least 2.")
+    return Resolved(preset=preset, why=why, settings=RunSettings(**values))
+
+
+def _forced(kind: str, device: Device) -> list[tuple[str, object, str]]:
+    """Return settings that the device or the method leaves no choice about."""
+    forced: list[tuple[str, object, str]] = []
+    if device == "cpu":
+        forced += [
+            ("packing", False, "packed rows need a GPU"),
+            ("load_in_4bit", False, "a base in 4 bit needs a GPU"),
+        ]
+    if kind != "sft":
+        forced.append(("packing", False, "preference rows are not packed"))
+    return forced
+
+
+def _said(value: object) -> str:
+    return "off" if value is False else str(value)
+
+
+def parse_spec(mapping: Mapping[str, Any], *, where: str = "The training settings") -> TrainSpec:
+    """Return the spec in ``mapping``.
+
+    Raises:
+        UsageError: It is wrong; one sentence for each mistake, all of them at once.
+    """
+    return validated(TrainSpec, mapping, where=where)
+
+
+def load_spec(path: Path) -> TrainSpec:
+    """Return the spec in the YAML file at ``path``.
+
+    Raises:
+        UsageError: The file cannot be read, is no YAML, or its settings are wrong.
+    """
+    where = f"The training settings in {path}"
+    return parse_spec(read_mapping(read_text(path), where=where), where=where)

@@ -1,0 +1,207 @@
+"""``q2q train``: adapters trained on frozen datasets, run, resumed, listed and shown."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from db.errors import Q2QError, UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from db.database import Database
+    from db.settings import Settings
+    from db.training import RunRow
+    from training.runs.spec import TrainSpec
+
+app = CommandGroup("Train adapters on frozen datasets.")
+
+Run = Annotated[str, typer.Argument(help="Number of a run, as 3 or t3; see `q2q train list`.")]
+
+
+@app.as_command()
+def run(
+    spec: Annotated[
+        Path | None, typer.Argument(help="YAML file of settings; see docs/training.md.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name or number of a dataset, in place of a file.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="auto, notebook, fast, max or laptop.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train an adapter; Ctrl-C stops with a checkpoint, and `q2q train resume` goes on.
+
+    Example:
+      q2q train run examples/training_runs/first_round.yaml
+      q2q train run --dataset first-round --preset laptop
+    """
+    from training.runs.prepare import plan_run, queue_run
+    from workbench.worker.training import enqueue_training
+
+    asked = _spec(spec, dataset, preset)
+    with open_home() as (settings, database):
+        prepared = plan_run(database, settings, asked)
+        say(f"Preset {prepared.resolved.why}")
+        with database.write() as session:
+            new = queue_run(session, asked, prepared)
+            job_id = enqueue_training(session, new.id)
+        rows = f"{prepared.dataset.n_train:,} rows"
+        say(f"Run t{new.id} trains {prepared.base.name} on {prepared.dataset.name}, {rows}.")
+        _follow(settings, database, new.id, job_id, as_json)
+
+
+@app.as_command()
+def resume(run: Run, as_json: Json = False) -> None:
+    """Go on with a run that was stopped, killed or failed, from its last checkpoint.
+
+    Example:
+      q2q train resume 3
+    """
+    from db.training import find_run
+    from workbench.worker.training import enqueue_training
+
+    with open_home() as (settings, database):
+        with database.write() as session:
+            found = find_run(session, run)
+            job_id = enqueue_training(session, found.id) if found.state != "done" else None
+        if job_id is None:
+            say(f"Nothing is missing: run t{found.id} is complete.")
+            _show_result(database, found.id, as_json)
+            return
+        _follow(settings, database, found.id, job_id, as_json)
+
+
+@app.as_command()
+def cancel(run: Run, as_json: Json = False) -> None:
+    """Stop a run that waits or trains, with a checkpoint to go on from.
+
+    Example:
+      q2q train cancel 3
+    """
+    from db.training import find_run
+    from workbench.worker.training import cancel_training
+
+    with open_home() as (_, database), database.write() as session:
+        found = find_run(session, run)
+        was_active = cancel_training(session, found.id)
+    if as_json:
+        show_json({"run_id": found.id, "cancelled": was_active})
+    elif was_active:
+        show(f"Run t{found.id} stops. To go on: q2q train resume {found.id}")
+    else:
+        show(f"Run t{found.id} neither waits nor trains.")
+
+
+@app.as_command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List training runs, the newest first.
+
+    Example:
+      q2q train list
+    """
+    from db.training import list_runs
+
+    with open_home() as (_, database), database.read() as session:
+        rows = [_row(one) for one in list_runs(session, limit)]
+    if as_json:
+        show_json(rows)
+    else:
+        names = ("run_id", "state", "method", "dataset", "base", "preset", "step")
+        show_table(rows, (*names, "loss", "held_out_loss"))
+
+
+@app.as_command("show")
+def show_(run: Run, as_json: Json = False) -> None:
+    """Show a run: its settings, its figures, and what the model wrote while it learned.
+
+    Example:
+      q2q train show 3
+    """
+    from db.training import find_run, run_curves, run_samples
+
+    with open_home() as (_, database), database.read() as session:
+        found = find_run(session, run)
+        curves = run_curves(session, found.id)
+        samples = run_samples(session, found.id)
+    if as_json:
+        show_json({**_row(found), "config": found.config, "versions": found.versions,
+                   "folder": found.folder, "error": found.error,
+                   "curves": list(curves.values()), "samples": samples})  # fmt: skip
+        return
+    chosen = {f"  {name}": value for name, value in found.config["settings"].items()}
+    show_fields({**_row(found), "why": found.config["why"], **chosen, "error": found.error,
+                 "folder": found.folder})  # fmt: skip
+    for name in ("loss", "held_out_loss"):
+        if name in curves:
+            show(f"{name}: {curves[name].values[0]:.3f} -> {curves[name].values[-1]:.3f}")
+    for sample in samples:
+        show(f"\nstep {sample.step}: {sample.question}\n{sample.text}")
+
+
+def _spec(path: Path | None, dataset: str | None, preset: str | None) -> "TrainSpec":
+    from training.runs.spec import load_spec, parse_spec
+
+    if (path is None) == (dataset is None):
+        raise UsageError("Give a YAML file of settings, or --dataset NAME.")
+    given: dict[str, Any] = {} if preset is None else {"preset": preset}
+    if path is None:
+        return parse_spec({"dataset": dataset, **given}, where="The options")
+    spec = load_spec(path)
+    return parse_spec({**spec.model_dump(exclude_none=True), **given})
+
+
+def _follow(
+    settings: "Settings", database: "Database", run_id: int, job_id: int, as_json: bool
+) -> None:
+    from db.jobs import get_job
+    from workbench.cli.progress import open_progress
+    from workbench.worker.follow import run_job
+
+    try:
+        with open_progress() as progress:
+            job = run_job(settings, database, job_id, progress.update, command="train run")
+    except KeyboardInterrupt:
+        with database.read() as session:
+            goes_on = get_job(session, job_id).is_active
+        say(
+            f"Run t{run_id} goes on in the worker. To stop it: q2q train cancel {run_id}"
+            if goes_on
+            else f"Stopped; nothing is lost. To go on: q2q train resume {run_id}"
+        )
+        raise
+    if job.state != "done":
+        why = job.error or f"Run t{run_id} was cancelled."
+        raise Q2QError(f"{why} To go on: q2q train resume {run_id}")
+    _show_result(database, run_id, as_json)
+
+
+def _show_result(database: "Database", run_id: int, as_json: bool) -> None:
+    from db.models import get_model
+    from db.training import get_run
+
+    with database.read() as session:
+        found = get_run(session, run_id)
+        adapter = found.adapter_model_version_id
+        name = get_model(session, adapter).name if adapter is not None else None
+    result = {**_row(found), "adapter": name}
+    if as_json:
+        show_json(result)
+    else:
+        show_fields(result)
+
+
+def _row(found: "RunRow") -> dict[str, object]:
+    figures = ("step", "total", "loss", "held_out_loss", "tokens_per_second", "memory_gib")
+    return {
+        "run_id": found.id,
+        "state": found.state,
+        "method": found.method,
+        **{name: found.config.get(name) for name in ("dataset", "base", "preset")},
+        **{name: found.summary.get(name) for name in figures},
+    }
