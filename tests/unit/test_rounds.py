@@ -88,16 +88,12 @@ class Lab:
             session.flush()
             return run.id
 
-    async def merge(self, context: JobContext, found: RoundRow) -> int:
-        await self._note("merge", context)
+    async def model(self, context: JobContext, found: RoundRow) -> int:
+        await self._note("model", context)
         with self.database.write() as session:
-            model = declare_model(
+            return declare_model(
                 session, "small-first", "lab", context_length=4096, tokenizer_hash=None
-            )
-            return model.id
-
-    async def prove(self, context: JobContext, found: RoundRow) -> None:
-        await self._note("prove", context)
+            ).id
 
     async def _note(self, name: str, context: JobContext) -> None:
         self.calls.append(name)
@@ -162,12 +158,12 @@ async def test_a_round_pauses_for_approval_and_then_goes_through(lab: Lab) -> No
     ended = lab.read()
     assert (ended.step, ended.state, ended.verdict) == ("ended", "done", "keep")
     assert "100 % of its outputs are well-formed" in (ended.reason or "")
-    assert lab.calls == ["train", "merge", "prove"]
+    assert lab.calls == ["train", "model"]
     with lab.database.write() as session, pytest.raises(UsageError, match="has ended"):
         queue_round(session, found.id)
 
 
-@pytest.mark.parametrize("step", ["train", "merge", "prove"])
+@pytest.mark.parametrize("step", ["train", "model"])
 async def test_a_failed_step_is_said_and_done_again(lab: Lab, step: str) -> None:
     found = lab.begin()
     lab.fails = step
@@ -179,25 +175,25 @@ async def test_a_failed_step_is_said_and_done_again(lab: Lab, step: str) -> None
         lab.fails = None
         job = await lab.ended(lab.queue(found.id, approved=True))
     assert job.state == "done", job.error
-    assert lab.calls[before] == step
+    assert lab.calls[before:] == ["train", "model"]
     assert lab.read().state == "done"
 
 
 async def test_a_cancelled_round_goes_on_at_its_step(lab: Lab) -> None:
     found = lab.begin()
-    lab.hangs = "merge"
+    lab.hangs = "train"
     async with lab.worker():
         job_id = lab.queue(found.id, approved=True)
         async with asyncio.timeout(20):
-            while "merge" not in lab.calls:
+            while not lab.calls:
                 await asyncio.sleep(0.02)
         with lab.database.write() as session:
             request_cancel(session, job_id)
         assert (await lab.ended(job_id)).state == "cancelled"
-        assert (lab.read().step, lab.read().state) == ("merge", "open")
+        assert (lab.read().step, lab.read().state) == ("train", "open")
         lab.hangs = None
         await lab.ended(lab.queue(found.id))
-    assert lab.calls == ["train", "merge", "merge", "prove"]
+    assert lab.calls == ["train", "train", "model"]
 
 
 async def test_a_worker_that_ends_leaves_the_round_to_the_next_one(lab: Lab) -> None:

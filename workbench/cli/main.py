@@ -13,6 +13,7 @@ from workbench.cli import (
     model,
     question,
     rate,
+    round,
     score,
     serve,
     store,
@@ -35,6 +36,7 @@ app.add_typer(score.app, name="score")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(train.app, name="train")
 insights.register(rate.app)
+round.register(app)
 lineage.register(app)
 
 

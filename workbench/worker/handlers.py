@@ -10,6 +10,8 @@ from serving.scoring.runner import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
+from workbench.worker.round_training import RoundTraining
+from workbench.worker.rounds import round_handler
 from workbench.worker.training import train
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
@@ -113,4 +115,5 @@ HANDLERS: Mapping[str, Handler] = {
     "serve_stop": serve_stop,
     "probe_engine": probe_engine,
     "train": train,
+    "round": round_handler(RoundTraining()),
 }

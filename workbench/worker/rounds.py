@@ -44,15 +44,11 @@ class TrainingWork(Protocol):
         """
         ...
 
-    async def merge(self, context: JobContext, found: RoundRow) -> int:
-        """Merge the run's adapter and return the merged model's id; it is not usable yet."""
-        ...
-
-    async def prove(self, context: JobContext, found: RoundRow) -> None:
-        """Prove the merged model and make it usable.
+    async def model(self, context: JobContext, found: RoundRow) -> int:
+        """Return the model that the run made, ready to be served.
 
         Raises:
-            Q2QError: A check failed; the sentence says which.
+            Q2QError: It cannot be used; the sentence says why.
         """
         ...
 
@@ -90,9 +86,9 @@ class RoundRun:
                 self._make_dataset()
             if self._round.step == "approval" and not self._is_approved():
                 self._move(state="waiting")
-                self._context.report(1, 6, "Waiting for approval of the dataset.")
+                self._context.report(1, 4, "Waiting for approval of the dataset.")
                 return {"round_id": self._round.id, "waiting_for": "approval"}
-            if self._round.step in ("approval", "train", "merge", "proof"):
+            if self._round.step in ("approval", "train"):
                 await self._on_device()
             if self._round.step == "sweep":
                 await self._ask()
@@ -115,7 +111,7 @@ class RoundRun:
         return bool(self._context.job.payload.get("approved"))
 
     def _make_dataset(self) -> None:
-        self._context.report(0, 6, "Choosing the rows of the dataset.")
+        self._context.report(0, 4, "Choosing the rows of the dataset.")
         with self._database.write() as session:
             if isinstance(self._spec.dataset, str):
                 dataset_id = find_dataset(session, self._spec.dataset).id
@@ -126,28 +122,21 @@ class RoundRun:
         self._move(step="approval", dataset_id=dataset_id)
 
     async def _on_device(self) -> None:
-        """Train, merge and prove with the device to itself."""
+        """Train with the device to itself."""
         with self._database.read() as session:
             base = get_model(session, self._round.starts_from_id)
         check_disk(self._settings.home_dir, base)
-        self._context.report(1, 6, "Waiting for the device: other work is let finish.")
+        self._context.report(1, 4, "Waiting for the device: other work is let finish.")
         with self._context.pool.for_job() as user:
             async with self._context.pool.device_for(user, self._note, self._context.cancelled):
-                await self._train_merge_prove()
+                await self._train()
 
-    async def _train_merge_prove(self) -> None:
-        self._stop_if_told()
-        if self._round.step in ("approval", "train"):
-            self._move(step="train")
-            run_id = await self._work.train(self._context, self._round, self._spec.train)
-            self._move(step="merge", training_run_id=run_id)
-        self._stop_if_told()
-        if self._round.step == "merge":
-            merged_id = await self._work.merge(self._context, self._round)
-            self._move(step="proof", merged_model_version_id=merged_id)
-        self._stop_if_told()
-        await self._work.prove(self._context, self._round)
-        self._move(step="sweep")
+    async def _train(self) -> None:
+        self._move(step="train")
+        run_id = await self._work.train(self._context, self._round, self._spec.train)
+        self._move(training_run_id=run_id)
+        model_id = await self._work.model(self._context, self._round)
+        self._move(step="sweep", merged_model_version_id=model_id)
 
     async def _ask(self) -> None:
         """Ask all models the held-out questions through the server."""
@@ -176,7 +165,7 @@ class RoundRun:
         self._move(step="compare")
 
     def _judge(self) -> None:
-        self._context.report(5, 6, "Comparing.")
+        self._context.report(5, 4, "Comparing.")
         sweep_id, own = self._round.sweep_id, self._round.merged_model_version_id
         assert sweep_id is not None
         assert own is not None
@@ -192,10 +181,6 @@ class RoundRun:
         job = self._context
         left = f" ({job.done} of {job.total})" if job.total and job.done is not None else ""
         return f"The device trains round {self._round.name!r}{left}; this goes on afterwards."
-
-    def _stop_if_told(self) -> None:
-        if self._context.cancelled.is_set():
-            raise Interrupted
 
     def _registry(self, session: Any) -> Registry:
         in_home = self._settings.home_dir / "formats.yaml"
