@@ -58,6 +58,18 @@ page = st.navigation(
             icon=":material/dataset:",
             url_path="datasets",
         ),
+        st.Page(
+            "app_pages/training.py",
+            title=t("nav.training"),
+            icon=":material/model_training:",
+            url_path="training",
+        ),
+        st.Page(
+            "app_pages/rounds.py",
+            title=t("nav.rounds"),
+            icon=":material/cycle:",
+            url_path="rounds",
+        ),
     ]
 )
 with st.sidebar:
