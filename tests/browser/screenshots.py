@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 from db.migrate import open_store
 from db.settings import settings
 from tests.app.seed import seed_running_job, seed_store
+from tests.app.seed_rounds import seed_round
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server
 
@@ -30,6 +31,13 @@ PAGES = {
     "item": "explore?id=v1",
     "compare": "explore?id=v1&with=v2",
     "new": "sweeps?new=1",
+    "datasets": "datasets",
+    "dataset": "datasets?dataset=1",
+    "dataset-new": "datasets?new=1",
+    "training": "training",
+    "run": "training?run=1",
+    "rounds": "rounds",
+    "round": "rounds?round=1",
 }
 GUIDE = {
     "home": "",
@@ -57,7 +65,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["Q2Q_HOME"] = home
         store = open_store(settings())
-        seed_running_job(store, seed_store(store).sweep_id)
+        seeded = seed_store(store)
+        seed_running_job(store, seeded.sweep_id)
+        seed_round(store, seeded.model_id)
         with app_server(Path(home)) as url, chromium() as browser:
             _take_all(browser, url, given.folder)
         store.close()

@@ -16,7 +16,7 @@ COLOURS = ("#2f7d5b", "#c77d1e", "#8a949c")
 ROW_PX = 30
 
 
-def draw_counts(counts: Mapping[str, Any], key: str) -> None:
+def draw_counts(counts: Mapping[str, Any], key: str, *, is_frozen: bool) -> None:
     """Draw the figures of a dataset and the plot of what each rule took and why rows fell out."""
     rows = counts["rows"]
     figures(
@@ -28,7 +28,7 @@ def draw_counts(counts: Mapping[str, Any], key: str) -> None:
             (t("dataset.ratings"), counts["ratings"], t("dataset.ratings_help")),
         ],
     )
-    if counts["newly_held_out"]:
+    if counts["newly_held_out"] and not is_frozen:
         st.caption(t("dataset.newly_held_out", n=counts["newly_held_out"]))
     bars = fates(counts)
     if not bars:
@@ -78,7 +78,9 @@ def _draw_fates(bars: list[dict[str, Any]]) -> None:
             "name:N",
             title=None,
             sort=order,
-            axis=alt.Axis(labelLimit=220, labelFontSize=12, ticks=False, domain=False),
+            axis=alt.Axis(
+                labelLimit=220, labelFontSize=12, ticks=False, domain=False, labelOverlap=False
+            ),
         ),
         x=alt.X("rows:Q", title=t("dataset.axis.rows"), axis=alt.Axis(tickMinStep=1, format="d")),
         tooltip=[
@@ -88,7 +90,7 @@ def _draw_fates(bars: list[dict[str, Any]]) -> None:
         ],
     )
     chart = base.mark_bar(cornerRadiusEnd=3).encode(color=colour)
-    height = 60 + ROW_PX * len(order)
+    height = 130 + ROW_PX * len(order)
     st.altair_chart(chart.properties(height=height, background="transparent"))
 
 

@@ -85,7 +85,7 @@ def _draw_preview(text: str) -> None:
     except Q2QError as error:
         _draw_problems(str(error))
         return
-    draw_counts(counts, "preview")
+    draw_counts(counts, "preview", is_frozen=False)
     if st.button(
         t("dataset.freeze"),
         type="primary",

@@ -42,7 +42,7 @@ def draw_dataset(dataset_id: int) -> None:
     st.caption(t("dataset.identity", hash=dataset.content_hash or "–", when=ago(dataset.frozen_at)))
     view = url.segments("view", t("datasets.title"), VIEWS, lambda one: t(f"dataset.view.{one}"))
     if view == "counts":
-        draw_counts(dataset.counts, "dataset")
+        draw_counts(dataset.counts, "dataset", is_frozen=True)
     elif view == "rows":
         _draw_rows(dataset)
     elif view == "rules":

@@ -158,7 +158,7 @@ def _draw_measures(comparison: Comparison) -> None:
         with columns[place % 2], card(f"measure_{measure}", gap="xsmall"):
             st.markdown(f"**{t(f'measure.{measure}')}**", help=t(f"measure_help.{measure}"))
             form = ".0%" if measure in SHARES else ".2f"
-            draw_dots(dots, t(f"measure.{measure}"), neutral=None, form=form)
+            draw_dots(dots, "", neutral=None, form=form)
             for model in comparison.models[1:]:
                 _draw_change(comparison, model.model_id, measure)
         place += 1
@@ -185,7 +185,7 @@ def _draw_languages(comparison: Comparison) -> None:
     ]
     with card("languages"):
         section(t("rounds.by_language"))
-        draw_dots(dots, t("measure.well_formed"), neutral=None)
+        draw_dots(dots, "", neutral=None)
 
 
 def _draw_decision(found: RoundRow) -> None:

@@ -1,13 +1,15 @@
 """The training runs, newest first, and the form that starts one."""
 
 import streamlit as st
+from sqlalchemy.orm import Session
 
 from db.datasets import list_datasets
-from db.errors import Q2QError
+from db.errors import Q2QError, UsageError
 from db.jobs import active_jobs
 from db.models import list_models
 from db.settings import settings
 from db.training import RunRow, list_runs
+from serving.sweeps.selection import default_model
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import parse_spec
 from workbench.ui import url
@@ -32,6 +34,7 @@ def draw_list() -> None:
         bases = [one.name for one in list_models(session) if one.kind in TRAINABLE]
         runs = list_runs(session, MOST)
         jobs = active_jobs(session, kind="train")
+        default = _default_name(session)
     if not datasets:
         with empty_state(
             "training",
@@ -43,21 +46,30 @@ def draw_list() -> None:
                 "app_pages/datasets.py", label=t("nav.datasets"), icon=":material/dataset:"
             )
     else:
-        _draw_form(datasets, bases)
+        _draw_form(datasets, bases, default)
     if runs:
         section(t("training.runs"))
         st.fragment(run_every=POLL_S if jobs else None)(_draw_runs)()
 
 
-def _draw_form(datasets: list[str], bases: list[str]) -> None:
+def _default_name(session: Session) -> str | None:
+    """Return the model of the settings, where the store has it already."""
+    try:
+        return default_model(session).name
+    except UsageError:
+        return None
+
+
+def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> None:
     with card("training_new"):
         section(t("training.new"), t("training.new_help"))
         left, middle, right = st.columns(3)
         with left:
             dataset = st.selectbox(t("training.dataset"), datasets)
         with middle:
+            at = bases.index(default) if default in bases else None
             base = st.selectbox(
-                t("training.base"), bases, None, placeholder=t("training.default_base")
+                t("training.base"), bases, at, placeholder=t("training.default_base")
             )
         with right:
             preset = st.selectbox(
@@ -69,7 +81,7 @@ def _draw_form(datasets: list[str], bases: list[str]) -> None:
         given = {"dataset": dataset, "preset": preset, **({"base": base} if base else {})}
         try:
             spec = parse_spec(given)
-            if base or bases:
+            if base:  # the default model may have to be made first: not while a page is drawn
                 planned = plan_run(database(), settings(), spec)
                 st.caption(escaped(planned.resolved.why))
         except Q2QError as error:
