@@ -32,6 +32,7 @@ ENGLISH = {
     "held_out": 0,
     "findings": [],
 }
+SETTINGS = {"preset": "laptop", "eval_every": 40, "save_every": 40, "samples": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def trained_adapter(
     home = tmp_path_factory.mktemp("trained") / "home"
     settings, database, dataset_id = example_store(migrated_file, home)
     try:
-        spec = parse_spec({"dataset": ENGLISH["name"], "preset": "laptop", "name": "round1"})
+        spec = parse_spec({**SETTINGS, "dataset": ENGLISH["name"], "name": "round1"})
         prepared = plan_run(database, settings, spec)
         with database.write() as session:
             run = queue_run(session, spec, prepared)

@@ -73,6 +73,26 @@ def test_a_row_begins_with_the_served_ids_and_learns_the_rest(
 
 
 @FORMS
+@pytest.mark.parametrize("role", ["assistant", "translator", "creator", "logician"])
+def test_a_row_without_a_reasoning_begins_with_the_served_ids(
+    lab: Lab, form: Any, role: str, tokenizer: PromptTokenizer
+) -> None:
+    q = lab.question("Why do birds sing?", role=role)
+    lab.answer(q, None, "For mates.")
+    lab.whole("What else?")
+    dataset_id = lab.freeze(take=FROM_FILES, without_reasoning=0.5)
+    rows = encode_dataset(lab.session, dataset_id, "train", form, tokenizer).rows
+    texts = RowTexts(system=DEFINITIONS.role(role).system, role=role, question="Why do birds sing?")
+    served = list(render(form, "vanilla", texts.fields("answer"), tokenizer).token_ids)
+    (found,) = [row for row in rows if row["input_ids"][: len(served)] == served]  # type: ignore[index]
+    ids, labels = found["input_ids"], found["labels"]
+    assert isinstance(ids, list)
+    assert labels == [IGNORED_LABEL] * len(served) + ids[len(served) :]
+    assert "For mates." in tokenizer.decode(ids[len(served) :])
+    assert ids[-1] == stop_of(form, tokenizer)
+
+
+@FORMS
 def test_one_pass_is_written_as_the_trained_model_would(
     lab: Lab, form: Any, tokenizer: PromptTokenizer
 ) -> None:

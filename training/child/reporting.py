@@ -15,7 +15,7 @@ from training.child.setup import RECOMPUTATION
 from training.runs.folder import COMPLETE, RunFolder
 
 _NAMES = {"eval_loss": "held_out_loss", "loss": "loss", "grad_norm": "grad_norm"}
-_LEFT_OUT = ("runtime", "per_second", "epoch", "total_flos", "train_loss")
+_LEFT_OUT = ("runtime", "per_second", "epoch", "total_flos", "train_loss", "num_tokens")
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not followed

@@ -9,6 +9,7 @@ import torch
 import trl
 from datasets import Dataset
 
+from serving.formats.render import IGNORED_LABEL
 from training.child.events import Events
 from training.child.reporting import Reporter
 from training.runs.folder import RunFolder
@@ -84,8 +85,27 @@ def make_trainer(
         eval_dataset=Dataset.from_list(held_out_rows) if held_out_rows else None,
         args=config_class(**arguments),
     )
+    if method == "sft":
+        _check_learned(trainer, train_rows, events)
     trainer.add_callback(Reporter(trainer, tokenizer, folder, config, events))
     return trainer
+
+
+def _check_learned(trainer: Any, rows: list[dict[str, Any]], events: Events) -> None:
+    """Make sure that the trainer learns exactly the tokens of the rows, packed or not.
+
+    Raises:
+        RuntimeError: Its preparation changed the labels.
+    """
+    ours = sum(_learned(row["labels"]) for row in rows)
+    theirs = sum(_learned(labels) for labels in trainer.train_dataset["labels"])
+    if ours != theirs:
+        raise RuntimeError(f"The trainer would learn {theirs} tokens in place of {ours}")
+    events.write("learned", tokens=ours)
+
+
+def _learned(labels: list[int]) -> int:
+    return sum(label != IGNORED_LABEL for label in labels)
 
 
 def _arguments(
@@ -120,6 +140,8 @@ def _arguments(
         "report_to": "none",
         "disable_tqdm": True,
         "dataset_num_proc": 1,
+        "ddp_find_unused_parameters": False,
+        **({"ddp_backend": "gloo"} if on_cpu and settings.processes > 1 else {}),
         "dataloader_num_workers": 0,
     }
 

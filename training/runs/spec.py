@@ -33,7 +33,7 @@ class TrainSpec(BaseModel):
     """Name of the model to train; default is the model of the settings."""
     prompt_format: str = "tagged"
     """The format in which the model learns to read and write."""
-    preset: PresetName | Literal["auto"] = "auto"
+    preset: Literal["auto", "notebook", "fast", "max", "laptop"] = "auto"
 
     r: int | None = Field(default=None, ge=1, le=512)
     alpha: int | None = Field(default=None, ge=1)

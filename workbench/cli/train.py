@@ -30,6 +30,7 @@ def run(
         str | None, typer.Option(help="Name or number of a dataset, in place of a file.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="auto, notebook, fast, max or laptop.")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Train only so long.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train an adapter; Ctrl-C stops with a checkpoint, and `q2q train resume` goes on.
@@ -41,7 +42,7 @@ def run(
     from training.runs.prepare import plan_run, queue_run
     from workbench.worker.training import enqueue_training
 
-    asked = _spec(spec, dataset, preset)
+    asked = _spec(spec, dataset, {"preset": preset, "max_steps": max_steps})
     with open_home() as (settings, database):
         prepared = plan_run(database, settings, asked)
         say(f"Preset {prepared.resolved.why}")
@@ -144,16 +145,16 @@ def show_(run: Run, as_json: Json = False) -> None:
         show(f"\nstep {sample.step}: {sample.question}\n{sample.text}")
 
 
-def _spec(path: Path | None, dataset: str | None, preset: str | None) -> "TrainSpec":
+def _spec(path: Path | None, dataset: str | None, options: dict[str, Any]) -> "TrainSpec":
     from training.runs.spec import load_spec, parse_spec
 
     if (path is None) == (dataset is None):
         raise UsageError("Give a YAML file of settings, or --dataset NAME.")
-    given: dict[str, Any] = {} if preset is None else {"preset": preset}
+    given = {name: value for name, value in options.items() if value is not None}
     if path is None:
         return parse_spec({"dataset": dataset, **given}, where="The options")
     spec = load_spec(path)
-    return parse_spec({**spec.model_dump(exclude_none=True), **given})
+    return parse_spec({**spec.model_dump(exclude_none=True), **given}, where="The options")
 
 
 def _follow(

@@ -1,0 +1,124 @@
+"""Specs of training runs: presets exact, the choice by device told, mistakes told all at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.errors import UsageError
+from training.child.events import failure_of
+from training.runs.failures import exit_sentence, sentence
+from training.runs.presets import PRESETS, choose_preset
+from training.runs.spec import load_spec, parse_spec, resolve
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "training_runs"
+
+
+def test_notebook_is_the_notebook() -> None:
+    assert PRESETS["notebook"].model_dump() == {
+        "r": 16, "alpha": 16, "dropout": 0.0,
+        "targets": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        "learning_rate": 2e-4, "schedule": "linear", "warmup": 5, "max_steps": 100,
+        "epochs": None, "batch": 2, "accumulation": 4, "max_length": 2048, "packing": False,
+        "recomputation": "unsloth", "load_in_4bit": True, "optimizer": "adamw_8bit",
+        "weight_decay": 0.01, "seed": 3407, "eval_every": 25, "save_every": 25, "samples": 3,
+        "loss_on": "all", "beta": 0.1, "processes": 1,
+    }  # fmt: skip
+
+
+def test_fast_packs_and_max_keeps_activations() -> None:
+    fast, largest = PRESETS["fast"], PRESETS["max"]
+    assert (fast.packing, fast.batch, fast.accumulation, fast.recomputation) == (
+        True, 4, 1, "unsloth",
+    )  # fmt: skip
+    assert (largest.packing, largest.batch, largest.max_length, largest.recomputation) == (
+        True, 4, 2048, "none",
+    )  # fmt: skip
+    assert not PRESETS["laptop"].load_in_4bit
+
+
+@pytest.mark.parametrize(
+    ("device", "memory", "preset"),
+    [("cpu", 0, "laptop"), ("cuda", 141, "max"), ("cuda", 24, "fast"), ("cuda", 10, "notebook")],
+)
+def test_the_default_looks_at_the_device_and_says_why(
+    device: Any, memory: float, preset: str
+) -> None:
+    chosen, why = choose_preset(device, memory)
+    assert chosen == preset
+    assert why.startswith(f"{preset}: ")
+    assert device == "cpu" or f"{memory} GiB" in why
+
+
+def test_what_is_told_wins_over_the_preset() -> None:
+    spec = parse_spec({"dataset": 3, "preset": "fast", "epochs": 2, "r": 8})
+    settings = resolve(spec, "sft", "cuda", 24).settings
+    assert (settings.r, settings.epochs, settings.max_steps, settings.alpha) == (8, 2, None, 16)
+    assert spec.dataset == "3"
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(UsageError) as told:
+        parse_spec({"dataset": "a", "learning_rat": 1, "r": 0, "preset": "huge"})
+    text = str(told.value)
+    assert "did you mean learning_rate" in text
+    assert "r: " in text
+    assert "preset: " in text
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "device", "named"),
+    [
+        ({"packing": True}, "sft", "cpu", "packing"),
+        ({"load_in_4bit": True}, "sft", "cpu", "load_in_4bit"),
+        ({"packing": True}, "dpo", "cuda", "packing"),
+        ({"batch": 1}, "kto", "cpu", "batch"),
+    ],
+)
+def test_what_the_device_or_method_cannot_do_is_refused(
+    values: dict[str, Any], kind: str, device: Any, named: str
+) -> None:
+    with pytest.raises(UsageError, match=named):
+        resolve(parse_spec({"dataset": "a", **values}), kind, device, 24)
+
+
+def test_a_preset_for_gpus_is_fitted_to_a_cpu_and_says_so() -> None:
+    resolved = resolve(parse_spec({"dataset": "a", "preset": "notebook"}), "sft", "cpu", 0)
+    assert not resolved.settings.load_in_4bit
+    assert "load_in_4bit is off" in resolved.why
+
+
+def test_length_is_given_one_way() -> None:
+    with pytest.raises(UsageError, match="max_steps or epochs"):
+        parse_spec({"dataset": "a", "max_steps": 1, "epochs": 1})
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_loads(path: Path) -> None:
+    assert load_spec(path).dataset
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
+        (MemoryError(), "memory"),
+        (OSError(28, "No space left on device"), "disk"),
+        (RuntimeError("PytorchStreamWriter failed: No space left on device"), "disk"),
+        (ValueError("odd"), "bug"),
+    ],
+)
+def test_the_child_tells_memory_and_disk_from_bugs(error: Exception, kind: str) -> None:
+    assert failure_of(error)["kind"] == kind
+
+
+def test_failures_name_the_setting_to_change(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    assert "recomputation: unsloth" in sentence("memory", "", PRESETS["max"], log)
+    assert "batch: 2 (now 4)" in sentence("memory", "", PRESETS["fast"], log)
+    small = PRESETS["fast"].model_copy(update={"batch": 1})
+    assert "max_length: 1024" in sentence("memory", "", small, log)
+    assert "save_every" in sentence("disk", "", small, log)
+    assert str(log) in sentence("bug", "odd", small, log)
+    assert "batch: 2" in exit_sentence(-9, PRESETS["fast"], log, on_gpu=False)

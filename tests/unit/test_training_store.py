@@ -1,0 +1,215 @@
+"""Runs in the store, their folder, and the tie between a child and its parent."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from db.database import Database
+from db.errors import Q2QError, UsageError
+from db.settings import Settings
+from db.training import (
+    SampleRow,
+    add_metrics,
+    add_samples,
+    find_run,
+    get_run,
+    list_runs,
+    run_curves,
+    run_samples,
+    set_run_state,
+)
+from tests.conftest import CACHE
+from tests.unit.dataset_lab import Lab
+from training.runs.disk import check_disk, trained_values
+from training.runs.failures import TrainingFailed
+from training.runs.folder import COMPLETE, RunFolder, read_rows
+from training.runs.prepare import plan_run, queue_run, write_folder
+from training.runs.presets import PRESETS
+from training.runs.process import REPOSITORY, command, environment
+from training.runs.run import run_training
+from training.runs.spec import parse_spec
+from training.runs.watch import EventReader, RunRecorder
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    return Settings(home=home, cache=Path(CACHE), device="cpu")
+
+
+@pytest.fixture
+def run_id(database: Database, settings: Settings) -> int:
+    with database.write() as session:
+        lab = Lab(session)
+        for i in range(20):
+            lab.whole(f"What is number {i}?", f"You should name {i} in words.", "A number.")
+        lab.whole("Why so long?", "You should go on. " * 200, "Because.")
+        lab.freeze(take={"sources": ["imported"]}, held_out=0.2, near_duplicates=None, findings=[])
+    spec = parse_spec({"dataset": "lab", "max_length": 300})
+    prepared = plan_run(database, settings, spec)
+    with database.write() as session:
+        return queue_run(session, spec, prepared).id
+
+
+def test_a_run_is_found_by_its_number(database: Database, run_id: int) -> None:
+    with database.read() as session:
+        assert find_run(session, f"t{run_id}") == find_run(session, run_id) == get_run(session, 1)
+        assert [run.id for run in list_runs(session)] == [run_id]
+        for wrong in ("x", "t", "99"):
+            with pytest.raises(UsageError, match="q2q train list"):
+                find_run(session, wrong)
+
+
+def test_curves_keep_one_value_a_step(database: Database, run_id: int) -> None:
+    with database.write() as session:
+        add_metrics(session, run_id, [("loss", 2, 1.5), ("loss", 1, 2.0), ("lr", 1, 0.1)])
+        add_metrics(session, run_id, [("loss", 2, 1.4)])
+    with database.read() as session:
+        found = run_curves(session, run_id)
+        later = run_curves(session, run_id, ["loss"], after_step=1)
+    assert (found["loss"].steps, found["loss"].values) == ((1, 2), (2.0, 1.4))
+    assert set(later) == {"loss"}
+    assert later["loss"].steps == (2,)
+
+
+def test_samples_of_a_step_are_replaced(database: Database, run_id: int) -> None:
+    first = SampleRow(step=5, question_id=1, question="Q", text="a", stopped=False)
+    second = SampleRow(step=5, question_id=1, question="Q", text="b", stopped=True)
+    with database.write() as session:
+        add_samples(session, run_id, [first])
+        add_samples(session, run_id, [second])
+        set_run_state(session, run_id, "running")
+    with database.read() as session:
+        assert run_samples(session, run_id) == [second]
+        assert get_run(session, run_id).started_at is not None
+
+
+def test_rows_are_ids_and_too_long_ones_are_left_out_and_counted(
+    database: Database, settings: Settings, run_id: int, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with database.read() as session:
+        run = get_run(session, run_id)
+    write_folder(database, settings, run, folder)
+    rows = list(read_rows(folder.train))
+    config = folder.read_config()
+    assert set(rows[0]) == {"input_ids", "labels"}
+    assert max(len(row["input_ids"]) for row in rows) <= 300
+    counted = config["rows"]
+    assert counted["train"] == len(rows)
+    assert counted["held_out"] >= 1
+    long_trains = "Why so long?" not in {one["question"] for one in read_rows(folder.questions)}
+    assert counted["too_long"] == int(long_trains)
+    assert config["dataset_hash"] == run.config["dataset_hash"]
+    for question in read_rows(folder.questions):
+        assert question["stop_token_ids"]
+
+
+def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for step in (5, 10, 100):
+        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+    for step in (5, 10):
+        (folder.checkpoints / f"checkpoint-{step}" / COMPLETE).touch()
+    found = folder.last_checkpoint()
+    assert found is not None
+    assert found.name == "checkpoint-10"
+    assert not (folder.checkpoints / "checkpoint-100").exists()
+
+
+def test_half_a_line_waits_for_its_rest(database: Database, run_id: int, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    reader, recorder = EventReader(path), RunRecorder(database, run_id)
+    assert reader.new() == []
+    line = json.dumps({"event": "metrics", "step": 3, "values": {"loss": 0.5}}) + "\n"
+    path.write_text(line + line[:9], "utf-8")
+    recorder.take(reader.new())
+    assert (recorder.step, recorder.last) == (3, {"loss": 0.5})
+    assert reader.new() == []
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line[9:])
+    assert len(reader.new()) == 1
+    with database.read() as session:
+        assert run_curves(session, run_id)["loss"].values == (0.5,)
+
+
+def test_a_full_disk_is_told_before_the_start(
+    tmp_path: Path, embedded_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = trained_values(embedded_model, PRESETS["laptop"])
+    assert 4e6 < values < 8e6
+    check_disk(tmp_path, embedded_model, PRESETS["laptop"])
+    little = type("Usage", (), {"free": 10})
+    monkeypatch.setattr("training.runs.disk.shutil.disk_usage", lambda _: little)
+    with pytest.raises(Q2QError, match="make room"):
+        check_disk(tmp_path, embedded_model, PRESETS["laptop"])
+
+
+def test_several_processes_go_through_torchrun(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert command(folder, 1)[1:] == ["-m", "training.child", str(tmp_path)]
+    two: Any = command(folder, 2)
+    assert two[two.index("--nproc-per-node") + 1] == "2"
+    assert "torch.distributed.run" in two
+    told = environment(folder, 2)
+    assert told["UNSLOTH_COMPILE_LOCATION"].startswith(str(tmp_path))
+    assert told["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    """The child waits for a config that is a pipe nobody writes, so it would run for ever."""
+    folder = RunFolder(tmp_path)
+    code = (
+        "import os, sys, time; from pathlib import Path;"
+        "from training.runs.folder import RunFolder; from training.runs.process import start;"
+        f"start(RunFolder(Path({str(tmp_path)!r})), 1); time.sleep(600)"
+    )
+    os.mkfifo(folder.config)
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
+    due = time.monotonic() + 60
+    while not folder.pid.exists() or not folder.pid.read_text():
+        assert time.monotonic() < due
+        time.sleep(0.05)
+    child = psutil.Process(json.loads(folder.pid.read_text())["pid"])
+    parent.kill()
+    parent.wait()
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < due
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("tells", "said"),
+    [
+        ({"event": "failed", "kind": "memory", "message": "out of memory"}, "set recomputation"),
+        ({"event": "failed", "kind": "disk", "message": "No space left"}, "save_every"),
+        (None, "ended with code 7"),
+    ],
+)
+async def test_a_child_that_fails_ends_the_run_with_one_sentence(
+    database: Database,
+    settings: Settings,
+    run_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tells: dict[str, str] | None,
+    said: str,
+) -> None:
+    line = "" if tells is None else json.dumps(tells) + "\n"
+    code = f"import sys; open('events.jsonl', 'a').write({line!r}); sys.exit(7)"
+    monkeypatch.setattr(
+        "training.runs.process.command", lambda folder, n: [sys.executable, "-c", code]
+    )
+    with pytest.raises(TrainingFailed, match=said):
+        await run_training(database, settings, run_id)
+    with database.read() as session:
+        run = get_run(session, run_id)
+    assert run.state == "failed"
+    assert said in (run.error or "")
+    assert run.versions["torch"]
+    assert (settings.home_dir / "runs" / str(run_id) / "log.txt").is_file()
