@@ -46,6 +46,8 @@ class Product:
     text: str
     parent_ids: tuple[int, ...] = ()
     """Variants that this variant was made from."""
+    answer: str | None = None
+    """The answer that came in the same completion as the variant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,8 @@ class Recorded:
     product_id: int | None
     """Id of the variant or answer; None where it failed."""
     product_text: str | None
+    answer_id: int | None = None
+    """Of the answer that came with a variant in one completion."""
     is_new: bool = True
     """False where the slot had an ``ok`` generation already, which was linked instead."""
 
@@ -192,14 +196,21 @@ def record_generations(
     link_generations(session, sweep_id, [recorded.generation_id for recorded in taken.values()])
     written = dict(zip((item.slot_key for item in new), ids, strict=True))
     products = _store_products(session, new, written)
-    return [taken.get(item.slot_key) or _recorded(item, written, products) for item in items]
+    answers = _store_answers_beside(session, new, written, products)
+    return [
+        taken.get(item.slot_key) or _recorded(item, written, products, answers) for item in items
+    ]
 
 
 def _recorded(
-    item: NewGeneration, written: Mapping[str, int], products: Mapping[str, int]
+    item: NewGeneration,
+    written: Mapping[str, int],
+    products: Mapping[str, int],
+    answers: Mapping[str, int],
 ) -> Recorded:
     text = item.product.text if item.product is not None else None
-    return Recorded(written[item.slot_key], products.get(item.slot_key), text)
+    key = item.slot_key
+    return Recorded(written[key], products.get(key), text, answers.get(key))
 
 
 def _taken(session: Session, items: Sequence[NewGeneration]) -> dict[str, Recorded]:
@@ -223,7 +234,8 @@ def _taken(session: Session, items: Sequence[NewGeneration]) -> dict[str, Record
             .where(Generation.slot_key.in_(part), Generation.ok)
         )
         for key, generation_id, variant_id, answer_id, text in session.execute(query):
-            found[key] = Recorded(generation_id, variant_id or answer_id, text, is_new=False)
+            product_id = variant_id or answer_id
+            found[key] = Recorded(generation_id, product_id, text, is_new=False)
     return found
 
 
@@ -294,9 +306,12 @@ def _store_products(
     """Write variants and answers with parents; return their ids by slot key."""
     made: dict[str, int] = {}
     parents: list[dict[str, Any]] = []
-    for kind, table in (("reasoning", _table(ReasoningVariant)), ("answer", _table(Answer))):
+    variants, answers = ("reasoning", "whole"), ("answer",)
+    for kinds, table in ((variants, _table(ReasoningVariant)), (answers, _table(Answer))):
         chosen = [
-            (item, item.product) for item in items if item.kind == kind and item.product is not None
+            (item, item.product)
+            for item in items
+            if item.kind in kinds and item.product is not None
         ]
         rows = [_product_row(item, product, written[item.slot_key]) for item, product in chosen]
         for (item, product), product_id in zip(chosen, _insert(session, table, rows), strict=True):
@@ -310,6 +325,26 @@ def _store_products(
     return made
 
 
+def _store_answers_beside(
+    session: Session,
+    items: Sequence[NewGeneration],
+    written: Mapping[str, int],
+    variants: Mapping[str, int],
+) -> dict[str, int]:
+    """Write the answers that came in one completion with their variant; return ids by slot key."""
+    both = [item for item in items if item.product is not None and item.product.answer is not None]
+    rows = []
+    for item in both:
+        assert item.product is not None
+        assert item.product.answer is not None
+        key = item.slot_key
+        answer = Product(text=item.product.answer)
+        row = _product_row(item, answer, written[key]) | {"variant_id": variants[key]}
+        rows.append(row)
+    ids = _insert(session, _table(Answer), rows)
+    return {item.slot_key: answer_id for item, answer_id in zip(both, ids, strict=True)}
+
+
 def _product_row(item: NewGeneration, product: Product, generation_id: int) -> dict[str, Any]:
     row = {
         "question_id": item.question_id,
@@ -319,7 +354,7 @@ def _product_row(item: NewGeneration, product: Product, generation_id: int) -> d
         "content_hash": text_hash(product.text),
         "created_at": utc_now(),
     }
-    return row if item.kind == "reasoning" else row | {"variant_id": item.variant_id}
+    return row | {"variant_id": item.variant_id} if item.kind == "answer" else row
 
 
 def _insert(session: Session, table: Table, rows: list[dict[str, Any]]) -> list[int]:

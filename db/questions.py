@@ -58,6 +58,7 @@ class QuestionFilter:
     languages: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     has_answers: bool | None = None
+    held_out: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +315,9 @@ def _matching(
     if filter.has_answers is not None:
         answered = select(Answer.id).where(Answer.question_id == Question.id).exists()
         query = query.where(answered if filter.has_answers else ~answered)
+    if filter.held_out is not None:
+        is_held_out = Question.held_out.is_(True)
+        query = query.where(is_held_out if filter.held_out else Question.held_out.is_not(True))
     return query
 
 

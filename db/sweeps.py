@@ -12,6 +12,7 @@ from db.errors import UsageError
 from db.generations import chunks
 from db.identity import json_hash
 from db.tables import (
+    Answer,
     Generation,
     Question,
     ReasoningVariant,
@@ -336,6 +337,8 @@ def _count(session: Session, sweep: Any) -> SweepProgress:
         .group_by(Generation.kind, Generation.ok, SweepGeneration.made_here)
     ).all()
     good: list[Any] = [row for row in tallies if row[1]]
+    is_one_pass = any(row[0] == "whole" for row in good)
+    n_beside = _answers_in_one_pass(session, sweep.id) if is_one_pass else 0
     failed = _failed(session, sweep.id) if len(good) < len(tallies) else {}
     return SweepProgress(
         sweep_id=sweep.id,
@@ -343,12 +346,24 @@ def _count(session: Session, sweep: Any) -> SweepProgress:
         done=sum(row[3] for row in good),
         failed=sum(failed.values()),
         blocked=failed.get("reasoning", 0) * _answers_per_reasoning(sweep.spec),
-        variants=sum(row[3] for row in good if row[0] == "reasoning"),
-        answers=sum(row[3] for row in good if row[0] == "answer"),
+        variants=sum(row[3] for row in good if row[0] != "answer"),
+        answers=sum(row[3] for row in good if row[0] == "answer") + n_beside,
         completion_tokens=sum(row[4] for row in good),
         made_here=sum(row[3] for row in good if row[2]),
         active_s=sweep.active_s,
     )
+
+
+def _answers_in_one_pass(session: Session, sweep_id: int) -> int:
+    """Count the answers that came in one completion with their reasoning."""
+    counted = session.scalar(
+        select(func.count())
+        .select_from(Answer)
+        .join(Generation, Generation.id == Answer.generation_id)
+        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
+        .where(SweepGeneration.sweep_id == sweep_id, Generation.kind == "whole")
+    )
+    return counted or 0
 
 
 def _failed(session: Session, sweep_id: int) -> dict[str, int]:

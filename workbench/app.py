@@ -52,6 +52,24 @@ page = st.navigation(
             icon=":material/insights:",
             url_path="insights",
         ),
+        st.Page(
+            "app_pages/datasets.py",
+            title=t("nav.datasets"),
+            icon=":material/dataset:",
+            url_path="datasets",
+        ),
+        st.Page(
+            "app_pages/training.py",
+            title=t("nav.training"),
+            icon=":material/model_training:",
+            url_path="training",
+        ),
+        st.Page(
+            "app_pages/rounds.py",
+            title=t("nav.rounds"),
+            icon=":material/cycle:",
+            url_path="rounds",
+        ),
     ]
 )
 with st.sidebar:

@@ -123,9 +123,9 @@ def _reasoning(
 ) -> Work:
     return Work(
         question=question,
-        kind="reasoning",
+        kind="whole" if plan.one_pass else "reasoning",
         mode=level.mode,
-        task=TASK_OF_MODE[level.mode],
+        task="whole" if plan.one_pass else TASK_OF_MODE[level.mode],
         format_id=level.format_id,
         role_id=level.role_id,
         model_id=level.model_id,

@@ -60,7 +60,7 @@ def history_of(session: Session, model_id: int) -> ModelHistory:
     limits = {row[0]: int(row[1]["max_tokens"]) for row in parameters}
     lengths: dict[tuple[Kind, int], list[int]] = {}
     for kind, tokens, _, sampling_id in rows:
-        if kind in ("reasoning", "answer"):
+        if kind in ("reasoning", "answer", "whole"):
             lengths.setdefault((kind, limits[sampling_id]), []).append(tokens)
     return ModelHistory(
         mean_tokens={key: sum(known) / len(known) for key, known in lengths.items()},
@@ -128,6 +128,7 @@ def written_before(session: Session, plan: ResolvedPlan) -> set[int]:
             source.prompt_format_id.in_(_all_formats(plan)),
             source.role_id.in_(_all_roles(plan)),
             source.replicate < plan.variants,
+            source.kind == ("whole" if plan.one_pass else "reasoning"),
         )
     )
     return {variant_id for question_id, variant_id in rows if question_id in questions}

@@ -19,6 +19,7 @@ from db.sweeps import create_sweep
 from db.tables import Question, ReasoningVariant
 from serving.formats.layout import task_templates
 from serving.formats.registry import Registry
+from serving.formats.tasks import Task
 from serving.sweeps.history import count_done, history_of, written_before
 from serving.sweeps.selection import (
     ChosenReasonings,
@@ -224,7 +225,8 @@ def _resolve(
         reasoning_sampling=_seeded(spec, "reasoning_sampling"),
         answer_sampling=_seeded(spec, "answer_sampling"),
         variants=spec.variants,
-        answers=spec.answers,
+        answers=0 if spec.one_pass else spec.answers,
+        one_pass=spec.one_pass,
         chosen={question_id: tuple(ids) for question_id, ids in chosen.stored.items()},
         chosen_by_role=_chosen_by_role(question_ids, facts, chosen),
     )
@@ -235,8 +237,8 @@ def _formats(spec: SweepSpec, registry: Registry, mode: Mode) -> tuple[int, ...]
     formats = [registry.format(name) for name in spec.formats]
     if len({stored.id for stored in formats}) < len(formats):
         raise UsageError(f"formats names one format twice: {', '.join(spec.formats)}.")
-    tasks = {TASK_OF_MODE[mode]}
-    if mode in WRITING and spec.answers:
+    tasks: set[Task] = {"whole" if spec.one_pass else TASK_OF_MODE[mode]}
+    if mode in WRITING and spec.answers and not spec.one_pass:
         tasks.add("answer")
     for stored in formats:
         for task in tasks:
@@ -301,7 +303,7 @@ def _expect(session: Session, plan: ResolvedPlan, counts: SlotCounts) -> _Expect
     tokens, seconds, is_bound, is_timed = 0.0, 0.0, False, True
     parts: list[tuple[Kind, int, list[tuple[int, int]]]] = [
         (
-            "reasoning",
+            "whole" if plan.one_pass else "reasoning",
             counts.reasoning_slots,
             [(m, s.max_tokens) for m in plan.model_ids for s in plan.reasoning_sampling],
         ),

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from db.database import Database, is_locked
 from db.errors import Q2QError
-from db.generations import NewGeneration, Recorded, link_generations, record_generations
+from db.generations import Recorded, link_generations, record_generations
 from db.search import index_texts
 from serving.checks.boilerplate import NewText, note_sentences
 from serving.checks.findings import Finding
 from serving.checks.store import TextFinding, store_findings
 from serving.sweeps.prompts import PromptBook
-from serving.sweeps.results import describe
+from serving.sweeps.results import Described, describe
 from serving.sweeps.work import Outcome
 
 LARGEST_BATCH = 500
@@ -128,7 +128,7 @@ class Recorder:
                     link_generations(session, self._sweep_id, links)
                     items = [one.generation for one in described]
                     recorded = record_generations(session, self._sweep_id, items, known)
-                    _store_findings(session, items, [one.findings for one in described], recorded)
+                    _store_findings(session, described, recorded)
             except OperationalError as error:
                 if not is_locked(error) or attempt == LOCK_TRIES:
                     raise _explained(error) from error
@@ -141,34 +141,40 @@ class Recorder:
 
 
 def _store_findings(
-    session: Session,
-    items: Sequence[NewGeneration],
-    findings: Sequence[Sequence[Finding]],
-    recorded: Sequence[Recorded],
+    session: Session, described: Sequence[Described], recorded: Sequence[Recorded]
 ) -> None:
     """Write the flags of new texts, note their sentences, and make them findable."""
     texts: list[NewText] = []
     flags: list[TextFinding] = []
-    for item, found, one in zip(items, findings, recorded, strict=True):
-        if item.product is None or not one.is_new:
-            continue
-        variant_id = one.product_id if item.kind == "reasoning" else None
-        answer_id = one.product_id if item.kind == "answer" else None
-        texts.append(
-            NewText(
-                question_id=item.question_id,
-                text=item.product.text,
-                variant_id=variant_id,
-                answer_id=answer_id,
-            )
-        )
-        flags += [
-            TextFinding(finding=finding, variant_id=variant_id, answer_id=answer_id)
-            for finding in found
-        ]
+    for one, stored in zip(described, recorded, strict=True):
+        for text, found in _new_texts(one, stored) if stored.is_new else ():
+            texts.append(text)
+            flags += [
+                TextFinding(finding=finding, variant_id=text.variant_id, answer_id=text.answer_id)
+                for finding in found
+            ]
     store_findings(session, [*flags, *note_sentences(session, texts)])
     index_texts(session, "variant", [(t.variant_id, t.text) for t in texts if t.variant_id])
     index_texts(session, "answer", [(t.answer_id, t.text) for t in texts if t.answer_id])
+
+
+def _new_texts(one: Described, stored: Recorded) -> Iterator[tuple[NewText, Sequence[Finding]]]:
+    item, product = one.generation, one.generation.product
+    if product is None:
+        return
+    is_answer = item.kind == "answer"
+    first = NewText(
+        question_id=item.question_id,
+        text=product.text,
+        variant_id=None if is_answer else stored.product_id,
+        answer_id=stored.product_id if is_answer else None,
+    )
+    yield first, one.findings
+    if product.answer is not None:
+        second = NewText(
+            question_id=item.question_id, text=product.answer, answer_id=stored.answer_id
+        )
+        yield second, one.answer_findings
 
 
 def _explained(error: DBAPIError) -> Exception:

@@ -1,6 +1,6 @@
 """From an outcome to the rows that are stored: parsed, checked, nothing left out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from db.generations import NewGeneration, Product, PromptText
 from serving.checks import CheckContext, Finding, check_answer, check_reasoning
@@ -17,13 +17,15 @@ class Described:
 
     generation: NewGeneration
     findings: tuple[Finding, ...] = ()
+    answer_findings: tuple[Finding, ...] = ()
+    """In the answer of one that holds both."""
 
 
 def describe(outcome: Outcome, book: PromptBook) -> Described:
     """Return what is to be stored of ``outcome``."""
     work, choice = outcome.work, outcome.choice
     is_text = choice is not None and work.kind != "questions"
-    text, findings = _read(work, choice, book) if is_text and choice is not None else ("", ())
+    read = _read(work, choice, book) if is_text and choice is not None else None
     generation = NewGeneration(
         slot_key=work.keys[outcome.replicate],
         attempt=work.attempts.get(outcome.replicate, 0) + 1,
@@ -49,13 +51,26 @@ def describe(outcome: Outcome, book: PromptBook) -> Described:
         completion_tokens=choice.completion_tokens if choice else None,
         latency_ms=outcome.latency_ms,
         engine_version=outcome.engine_version,
-        product=_product(work, text) if is_text else None,
+        product=_product(work, read) if read is not None else None,
     )
-    return Described(generation, findings)
+    if read is None:
+        return Described(generation)
+    return Described(generation, read.findings, read.answer_findings)
 
 
-def _product(work: Work, text: str) -> Product:
-    return Product(text=text, parent_ids=tuple(parent.variant_id for parent in work.parents))
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a choice holds; ``answer`` only where the work is whole and it was told apart."""
+
+    text: str
+    findings: tuple[Finding, ...]
+    answer: str | None = None
+    answer_findings: tuple[Finding, ...] = ()
+
+
+def _product(work: Work, read: _Read) -> Product:
+    parents = tuple(parent.variant_id for parent in work.parents)
+    return Product(text=read.text, parent_ids=parents, answer=read.answer)
 
 
 def _prompt_text(prompt: RenderedPrompt) -> PromptText:
@@ -67,14 +82,14 @@ def _prompt_text(prompt: RenderedPrompt) -> PromptText:
     )
 
 
-def _read(work: Work, choice: Choice, book: PromptBook) -> tuple[str, tuple[Finding, ...]]:
-    """Return the variant or answer in ``choice``, and what the checks find in it.
+def _read(work: Work, choice: Choice, book: PromptBook) -> _Read:
+    """Return the variant or answer in ``choice``, or both, and what the checks find in them.
 
     What cannot be parsed is kept as it came, with a finding.
     """
     form = book.formats[work.format_id]
     parsed = parse_completion(form, work.task, choice.text, choice.finish_reason)
-    part = parsed.reasoning if work.kind == "reasoning" else parsed.response
+    part = parsed.response if work.kind == "answer" else parsed.reasoning
     text = part if part is not None else choice.text.strip()
     question = work.question
     context = CheckContext(
@@ -86,6 +101,16 @@ def _read(work: Work, choice: Choice, book: PromptBook) -> tuple[str, tuple[Find
         finish_reason=choice.finish_reason,
         unparsed=parsed.problem if text else None,
     )
-    if work.kind == "reasoning":
-        return text, tuple(check_reasoning(text, context))
-    return text, tuple(check_answer(text, context, work.under.text if work.under else None))
+    if work.kind == "answer":
+        under = work.under.text if work.under else None
+        return _Read(text, tuple(check_answer(text, context, under)))
+    if work.kind == "reasoning" or parsed.response is None:
+        return _Read(text, tuple(check_reasoning(text, context)))
+    # The end of the completion is the answer's: a reasoning before it was not cut off.
+    of_reasoning = replace(context, finish_reason=None)
+    return _Read(
+        text,
+        tuple(check_reasoning(text, of_reasoning)),
+        parsed.response,
+        tuple(check_answer(parsed.response, context, text)),
+    )

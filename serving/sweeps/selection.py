@@ -65,6 +65,7 @@ def select_questions(
             tags=selection.tags,
             languages=selection.languages,
             roles=selection.roles,
+            held_out=selection.held_out,
         ),
     )
     if wanted is not None:

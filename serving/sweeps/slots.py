@@ -53,6 +53,8 @@ class ResolvedPlan(BaseModel):
     answer_sampling: tuple[SamplingParameters, ...]
     variants: int
     answers: int
+    one_pass: bool = False
+    """A reasoning slot is one completion that holds the reasoning and its answer."""
     chosen: dict[int, tuple[int, ...]]
     """Question → existing variants, for ``supplied`` and ``ensemble``."""
     chosen_by_role: dict[str, tuple[int, int]]
@@ -80,7 +82,8 @@ class AnsweringLevel:
     sampling: SamplingParameters
 
 
-Kind = Literal["reasoning", "answer", "questions"]
+Kind = Literal["reasoning", "answer", "whole", "questions"]
+"""What a slot gives; ``whole`` is a reasoning with its answer in one completion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ class QuestionSelection(_Part):
     """Is in one of these languages (ISO 639-1)."""
     roles: tuple[str, ...] = ()
     """Has one of these roles."""
+    held_out: bool | None = None
+    """True: is kept from training; false: is one to train on."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many, the oldest first."""
 
@@ -102,6 +104,8 @@ class SweepSpec(_Part):
     """k: reasonings per question and level."""
     answers: int = Field(default=2, ge=0, le=10_000)
     """n: answers per reasoning and level; 0 writes reasonings only."""
+    one_pass: bool = False
+    """Reasoning and answer in one completion, as a trained model writes them; k of these."""
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED - 10_000)
     """Replicate j is drawn with seed + j; None (faster) lets the server draw."""
     reasonings: ReasoningSelection | None = None
@@ -127,6 +131,11 @@ class SweepSpec(_Part):
             )
         if self.reasonings is not None and not from_existing:
             problems.append("reasonings is only for the modes supplied and ensemble")
+        if self.one_pass and (self.modes != ("reasoning",) or self.answer_models is not None):
+            problems.append(
+                "one_pass goes with the mode reasoning alone, and without answer_models: one"
+                " completion holds both"
+            )
         if self.answers == 0 and {"supplied", "vanilla"} & set(self.modes):
             problems.append("answers: 0 leaves nothing to do for the modes supplied and vanilla")
         if problems:

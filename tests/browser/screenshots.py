@@ -17,6 +17,7 @@ from db.migrate import open_store
 from db.settings import settings
 from tests.app.seed import seed_running_job, seed_store
 from tests.app.seed_ratings import seed_ratings
+from tests.app.seed_rounds import seed_round
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server
 from workbench.rating.building import QueueSpec, build_queue, save_queue
@@ -43,6 +44,13 @@ PAGES = {
     "rate-review": "rating?queue=1&rater=Aki&view=table",
     "rate-edit": "rating?queue=2&rater=Mia",
     "insights": "insights",
+    "datasets": "datasets",
+    "dataset": "datasets?dataset=1",
+    "dataset-new": "datasets?new=1",
+    "training": "training",
+    "run": "training?run=1",
+    "rounds": "rounds",
+    "round": "rounds?round=1",
 }
 KEYS = {"rate-edit": "e"}
 """What is pressed before the picture is taken."""
@@ -77,6 +85,7 @@ def main() -> None:
         seed_ratings(store, seeded)
         _queues(store)
         seed_running_job(store, seeded.sweep_id)
+        seed_round(store, seeded.model_id)
         with app_server(Path(home)) as url, chromium() as browser:
             _take_all(browser, url, given.folder, given.only)
         store.close()

@@ -48,6 +48,7 @@ RUN_ELSEWHERE = {
     "q2q score run --sweep 1": "unit/test_cli_score.py",
     "q2q score show --sweep 1": "unit/test_cli_score.py",
     "q2q sweep run examples/sweeps/first.yaml": "integration/test_first_sweep.py",
+    "q2q round run examples/rounds/first.yaml": "integration/test_round.py",
     "q2q question import examples/training": "integration/test_training_cli.py",
     "q2q dataset build examples/datasets/first_round.yaml": "integration/test_training_cli.py",
     "q2q train run examples/training_runs/first_round.yaml": "integration/test_training_cli.py",

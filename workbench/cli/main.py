@@ -16,6 +16,7 @@ from workbench.cli import (
     model,
     question,
     rate,
+    round,
     score,
     serve,
     store,
@@ -39,6 +40,7 @@ app.add_typer(dialogue.app, name="dialogue")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(train.app, name="train")
 insights.register(rate.app)
+round.register(app)
 lineage.register(app)
 merging.register(app, model.app)
 

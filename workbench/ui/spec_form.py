@@ -141,7 +141,14 @@ def _how(draft: Mapping[str, Any], choices: Choices, key: str) -> Draft:
         roles = _many(
             "roles", draft.get("roles", (OWN_ROLE,)), [OWN_ROLE, *choices.roles], key, "role"
         )
+    one_pass = list(modes) == ["reasoning"] and st.checkbox(
+        t("spec.one_pass"),
+        bool(draft.get("one_pass", False)),
+        key=f"{key}_one_pass",
+        help=t("spec.one_pass_help"),
+    )
     return {
+        **({"one_pass": True} if one_pass else {}),
         "formats": formats,
         "roles": roles,
         "modes": list(modes),

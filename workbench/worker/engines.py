@@ -7,7 +7,15 @@ with its adapters; the server is switched to another family when no other job us
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,6 +30,7 @@ from serving.sweeps.engines import ServedModel
 from workbench.worker.external import ExternalServers
 from workbench.worker.local import LocalServer
 from workbench.worker.merging import rebuild
+from workbench.worker.worker import Interrupted
 
 if TYPE_CHECKING:
     from workbench.worker.run import AtEnd
@@ -32,8 +41,10 @@ log = logging.getLogger(__name__)
 class JobEngines:
     """The servers as one job sees them; implements ``serving.sweeps.engines.Engines``."""
 
-    def __init__(self, pool: "EnginePool") -> None:
+    def __init__(self, pool: "EnginePool", *, is_interactive: bool = False) -> None:
         self._pool = pool
+        self.is_interactive = is_interactive
+        """Somebody waits for it: it still begins while others are let finish."""
 
     def groups(self, model_version_ids: Collection[int]) -> Sequence[frozenset[int]]:
         """Return one set for each local family, the loaded one first, remote models with it."""
@@ -59,8 +70,12 @@ class EnginePool:
         self._leases: dict[JobEngines, int] = {}
         """Job → id of the base that it needs."""
         self._changed = asyncio.Condition()
+        self._device_turn = asyncio.Lock()
+        self._is_draining = self._is_taken = False
+        self._device_note: Callable[[], str] | None = None
         self._switching = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
+        self._tellings: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         await self._local.open()
@@ -73,6 +88,7 @@ class EnginePool:
         trace: TracebackType | None,
     ) -> None:
         await self._end_background()
+        await asyncio.gather(*self._tellings)
         await self._external.close()
         await self._local.close()
 
@@ -91,14 +107,17 @@ class EnginePool:
             await self._local.hand_over()
 
     @contextmanager
-    def for_job(self) -> Iterator[JobEngines]:
+    def for_job(self, *, is_interactive: bool = False) -> Iterator[JobEngines]:
         """Yield the servers as one job sees them; what it leased is free afterwards."""
-        engines = JobEngines(self)
+        engines = JobEngines(self, is_interactive=is_interactive)
         try:
             yield engines
         finally:
             if self._leases.pop(engines, None) is not None:
-                self._in_background(self._tell())
+                # Never cancelled with the background: somebody may wait for just this.
+                telling = asyncio.ensure_future(self._tell())
+                self._tellings.add(telling)
+                telling.add_done_callback(self._tellings.discard)
 
     def groups(self, model_version_ids: Collection[int]) -> list[frozenset[int]]:
         """Return one set for each local family, the loaded one first, remote models with it."""
@@ -185,6 +204,57 @@ class EnginePool:
                 if before:
                     self._in_background(self._bring_back(before))
 
+    @property
+    def device_note(self) -> str | None:
+        """What to tell those who wait for the server while a job has the device to itself."""
+        return self._device_note() if self._device_note is not None else None
+
+    @asynccontextmanager
+    async def device_for(
+        self, user: JobEngines, note: Callable[[], str], cancelled: asyncio.Event
+    ) -> AsyncIterator[None]:
+        """Have the device to itself for the block, within a job that also uses the server.
+
+        Jobs that use the local server are let finish; new ones wait until the block is left, but
+        for those that somebody waits for, which wait only once the device is taken. The model that
+        was loaded comes back whatever happens.
+
+        Args:
+            user: The job; what it leased is given up first.
+            note: Tells those who wait what goes on, whenever they ask.
+            cancelled: Ends the waiting for others.
+
+        Raises:
+            Interrupted: It was cancelled before it had the device.
+        """
+        async with self._device_turn:
+            watch = asyncio.create_task(self._tell_when(cancelled))
+            try:
+                async with self._changed:
+                    self._leases.pop(user, None)
+                    self._is_draining = True
+                    self._changed.notify_all()
+                    await self._changed.wait_for(lambda: not self._leases or cancelled.is_set())
+                    if cancelled.is_set():
+                        raise Interrupted
+                    self._is_taken, self._device_note = True, note
+                async with self.device():
+                    yield
+            finally:
+                watch.cancel()
+                self._is_draining = self._is_taken = False
+                self._device_note = None
+                await self._tell()
+
+    async def _tell_when(self, cancelled: asyncio.Event) -> None:
+        await cancelled.wait()
+        await self._tell()
+
+    def _is_open_to(self, user: JobEngines, family_id: int) -> bool:
+        if self._is_taken or (self._is_draining and not user.is_interactive):
+            return False
+        return all(family == family_id for family in self._leases.values())
+
     async def _bring_back(self, models: Sequence[ModelRow]) -> None:
         async with self._switching:
             await self._local.serve(models)
@@ -198,9 +268,7 @@ class EnginePool:
         async with self._changed:
             self._leases.pop(user, None)
             self._changed.notify_all()
-            await self._changed.wait_for(
-                lambda: all(family == family_id for family in self._leases.values())
-            )
+            await self._changed.wait_for(lambda: self._is_open_to(user, family_id))
             self._leases[user] = family_id
 
     async def _tell(self) -> None:

@@ -12,6 +12,8 @@ from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
 from workbench.worker.dialogue_job import dialogue
 from workbench.worker.merging import merge, verify
+from workbench.worker.round_training import RoundTraining
+from workbench.worker.rounds import round_handler
 from workbench.worker.training import train
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
@@ -23,9 +25,11 @@ async def sweep(context: JobContext) -> dict[str, Any]:
 
     def on_progress(progress: Progress) -> None:
         ended = progress.done + progress.failed + progress.blocked
-        context.report(ended, progress.total, describe(progress))
+        note = context.pool.device_note
+        context.report(ended, progress.total, note or describe(progress))
 
-    with context.pool.for_job() as engines:
+    is_interactive = context.job.priority < 0
+    with context.pool.for_job(is_interactive=is_interactive) as engines:
         outcome = await run_sweep(
             context.database,
             sweep_id,
@@ -116,4 +120,5 @@ HANDLERS: Mapping[str, Handler] = {
     "serve_stop": serve_stop,
     "probe_engine": probe_engine,
     "train": train,
+    "round": round_handler(RoundTraining()),
 }

@@ -1,0 +1,144 @@
+"""Rounds by meaning: written, found, moved from step to step, decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.tables import Round
+
+RoundState = Literal["open", "waiting", "running", "done", "failed"]
+Verdict = Literal["keep", "drop", "branch"]
+
+STEPS = ("dataset", "approval", "train", "sweep", "compare", "ended")
+"""In their order; a round is at the step that is to be done next."""
+VERDICTS: tuple[Verdict, ...] = ("keep", "drop", "branch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRow:
+    """One round as it was when read."""
+
+    id: int
+    name: str
+    config: dict[str, Any]
+    step: str
+    state: str
+    parent_id: int | None
+    """The round that it goes on from; None where it starts from the base."""
+    starts_from_id: int
+    """The model that is trained."""
+    dataset_id: int | None
+    training_run_id: int | None
+    merged_model_version_id: int | None
+    """The model that it made: merged, or the adapter that is served beside its base."""
+    sweep_id: int | None
+    verdict: str | None
+    reason: str | None
+    created_at: datetime
+
+
+def create_round(
+    session: Session,
+    *,
+    name: str,
+    config: Mapping[str, Any],
+    starts_from_id: int,
+    parent_id: int | None = None,
+) -> RoundRow:
+    """Write a round that is at its first step.
+
+    Raises:
+        UsageError: There is a round of this name with another config.
+    """
+    if (known := _by_name(session, name)) is not None:
+        if known.config == dict(config):
+            return _row(known)
+        raise UsageError(
+            f"There is a round {name!r} with another config already; give this one another name."
+        )
+    made = Round(name=name, config=dict(config), starts_from_id=starts_from_id, parent_id=parent_id)
+    session.add(made)
+    session.flush()
+    return _row(made)
+
+
+def find_round(session: Session, reference: str | int) -> RoundRow:
+    """Return the round with this name or number; a number that is a name is the name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    text = str(reference)
+    found = _by_name(session, text)
+    if found is None and text.isascii() and text.isdigit() and len(text) < 19:
+        found = session.get(Round, int(text), populate_existing=True)
+    if found is None:
+        raise UsageError(f"There is no round {text!r}; `q2q round list` shows them all.")
+    return _row(found)
+
+
+def list_rounds(session: Session) -> list[RoundRow]:
+    """Return all rounds, the newest first."""
+    return [_row(one) for one in session.scalars(select(Round).order_by(Round.id.desc()))]
+
+
+def move_round(
+    session: Session,
+    round_id: int,
+    *,
+    step: str | None = None,
+    state: RoundState | None = None,
+    **products: int | None,
+) -> RoundRow:
+    """Say at which step a round is and what a step made; what is not told stays.
+
+    Args:
+        session: One that writes.
+        round_id: The round.
+        step: The step that is to be done next.
+        state: Whether it runs, waits for a person, or ended.
+        products: ``dataset_id``, ``training_run_id``, ``merged_model_version_id``, ``sweep_id``.
+    """
+    found = session.get_one(Round, round_id)
+    found.step = step or found.step
+    found.state = state or found.state
+    for name, value in products.items():
+        setattr(found, name, value)
+    session.flush()
+    return _row(found)
+
+
+def decide_round(session: Session, round_id: int, verdict: Verdict, reason: str) -> RoundRow:
+    """Say what becomes of a round, and why.
+
+    Raises:
+        UsageError: It has not been compared yet, the verdict is none, or there is no reason.
+    """
+    found = session.get_one(Round, round_id)
+    if verdict not in VERDICTS:
+        raise UsageError(f"{verdict!r} is no verdict; choose one of {', '.join(VERDICTS)}.")
+    if not reason.strip():
+        raise UsageError("Say why: a verdict without its reason helps nobody later.")
+    if found.step not in ("compare", "ended"):
+        raise UsageError(
+            f"Round {found.name!r} is at the step {found.step}; it can be decided once it has been"
+            " compared."
+        )
+    found.verdict, found.reason = verdict, reason.strip()
+    session.flush()
+    return _row(found)
+
+
+def _by_name(session: Session, name: str) -> Round | None:
+    return session.scalar(
+        select(Round).where(Round.name == name).execution_options(populate_existing=True)
+    )
+
+
+def _row(found: Round) -> RoundRow:
+    return RoundRow(**{name: getattr(found, name) for name in RoundRow.__slots__})

@@ -1,0 +1,119 @@
+"""Training runs and rounds as a visitor sees, starts, approves and decides them."""
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from db.database import Database
+from db.jobs import active_jobs
+from db.rounds import find_round, move_round
+from db.tables import Round
+from db.training import list_runs
+from tests.app.conftest import OpenApp, words_of
+from tests.app.seed import Seeded
+from tests.app.seed_rounds import seed_round
+from workbench.rounds.reporting import round_page
+
+
+@pytest.fixture(autouse=True)
+def no_cache() -> None:
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def seeded(store: Database, filled: Seeded) -> tuple[int, int]:
+    return seed_round(store, filled.model_id)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click()
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_empty_pages_say_what_to_do(open_app: OpenApp) -> None:
+    assert "No dataset to train on yet" in words_of(open_app("training"))
+    assert "No round yet" in words_of(open_app("rounds"))
+    assert "データセットがありません" in words_of(open_app("training", lang="ja"))
+
+
+def test_a_run_shows_its_curves_samples_and_settings(
+    open_app: OpenApp, seeded: tuple[int, int]
+) -> None:
+    assert "loss 0.640" in words_of(open_app("training"))
+    app = open_app("training", run=str(seeded[1]))
+    words = words_of(app)
+    assert "It is winter." in words
+    assert "What it writes" in words
+    assert len(app.get("vega_lite_chart")) == 4
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert (metrics["Steps"], metrics["Held-out loss"]) == ("40 / 40", "0.740")
+
+
+def test_a_run_is_queued_with_the_reason_for_its_preset(
+    store: Database,
+    open_app: OpenApp,
+    seeded: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: object,
+) -> None:
+    with store.write() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE model_version SET path = ?, state = 'ready' WHERE kind = 'base'",
+            (str(tmp_path),),
+        )
+    app = open_app("training")
+    app.selectbox[1].set_value("smollm2-135m-instruct").run()
+    assert "there is no GPU" in words_of(app)
+    press(app, "Start training")
+    with store.read() as session:
+        assert list_runs(session)[0].state == "queued"
+        assert [job.lane for job in active_jobs(session, kind="train")] == ["device"]
+
+
+def test_a_round_shows_its_comparison_its_verdict_and_where_it_starts(
+    store: Database, open_app: OpenApp, seeded: tuple[int, int]
+) -> None:
+    assert "Starts from smollm2" in words_of(open_app("rounds"))
+    app = open_app("rounds", round=str(seeded[0]))
+    words = words_of(app)
+    assert "100 % of its outputs are well-formed" in words
+    assert "change +100%" in words
+    assert "8 questions" in words
+    assert len(app.get("vega_lite_chart")) >= 5
+    with store.read() as session:
+        page = round_page(session, seeded[0])
+    assert "first-round (0 rows" in page
+    assert "keep: 100 %" in page
+
+
+def test_a_round_that_waits_is_approved_here(
+    store: Database, open_app: OpenApp, seeded: tuple[int, int]
+) -> None:
+    with store.write() as session:
+        move_round(session, seeded[0], step="approval", state="waiting")
+    app = open_app("rounds", round=str(seeded[0]))
+    assert "Look at the dataset, then approve it" in words_of(app)
+    press(app, "Approve and go on")
+    with store.read() as session:
+        (job,) = active_jobs(session, kind="round")
+        assert job.payload == {"round_id": seeded[0], "approved": True}
+        assert find_round(session, seeded[0]).step == "train"
+
+
+def test_people_decide_otherwise_with_a_reason(
+    store: Database, open_app: OpenApp, seeded: tuple[int, int]
+) -> None:
+    app = open_app("rounds", round=str(seeded[0]))
+    app.text_area[0].set_value("Its answers are dull.")
+    app.button_group[0].set_value("drop").run()
+    press(app, "Save the verdict")
+    with store.read() as session:
+        found = session.get_one(Round, seeded[0])
+        assert (found.verdict, found.reason) == ("drop", "Its answers are dull.")
+
+
+def test_what_is_not_there_is_said(open_app: OpenApp) -> None:
+    assert "There is no training run 9" in words_of(open_app("training", run="9"))
+    assert "There is no round" in words_of(open_app("rounds", round="9"))

@@ -1,0 +1,341 @@
+"""A round as one job: its steps, its pause, what kills and failures leave, and the device."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import HttpUrl
+
+from db.database import Database, open_database
+from db.errors import Q2QError, UsageError
+from db.jobs import JobRow, get_job, request_cancel
+from db.models import declare_model, find_model
+from db.rounds import RoundRow, decide_round, find_round, list_rounds, move_round
+from db.settings import ExternalServer, Settings
+from db.tables import Base, ModelVersion, Question, TrainingRun
+from serving.imports.questions import import_questions
+from serving.imports.readers import read_rows
+from tests.fakes.server import FakeServer
+from training.rounds.disk import check_disk, needed_bytes
+from training.rounds.spec import load_round, parse_round
+from workbench.analysis.resampling import Estimate
+from workbench.analysis.rounds import Change, Comparison, Figure, ModelFigures
+from workbench.rounds.beginning import begin_round, queue_round
+from workbench.rounds.verdict import propose
+from workbench.worker.engines import EnginePool
+from workbench.worker.rounds import round_handler
+from workbench.worker.worker import Interrupted, JobContext, Worker
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "rounds" / "first.yaml"
+
+
+def whole(prompt: str, choice_index: int, seed: int | None) -> str:
+    return f"You should look at it {choice_index} times.\n<|response|>It is so {choice_index}."
+
+
+class Lab:
+    """A store with some of the example training set, a fake server with two models, a worker.
+
+    The training itself is for other tests: here it only leaves the rows that a round points at.
+    """
+
+    def __init__(self, home: Path, server: FakeServer) -> None:
+        server.models = ("small", "small-first")
+        server.text = whole
+        servers = [ExternalServer(name="lab", url=HttpUrl(server.url))]
+        self.settings = Settings(home=home, servers=servers)
+        self.database: Database = open_database(self.settings.database)
+        Base.metadata.create_all(self.database.engine)
+        with self.database.write() as session:
+            import_questions(
+                session,
+                read_rows(ROOT / "examples" / "training" / "held_out.jsonl"),
+                source="example",
+            )
+            import_questions(
+                session,
+                read_rows(ROOT / "examples" / "training" / "japanese.jsonl"),
+                source="example",
+            )
+            held_out = session.query(Question).filter(Question.held_out.is_(True)).all()
+            assert len(held_out) > 20
+            session.add(ModelVersion(name="small", kind="declared", context_length=4096))
+        self.calls: list[str] = []
+        self.fails: str | None = None
+        self.hangs: str | None = None
+
+    def begin(self, **changes: Any) -> RoundRow:
+        config = load_round(EXAMPLE).as_config() | {"base": "small"} | changes
+        config["compare"] = {"questions": {"held_out": True, "limit": 6}, "variants": 2}
+        return begin_round(self.database, self.settings, parse_round(config))
+
+    async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
+        await self._note("train", context)
+        assert found.dataset_id is not None
+        with self.database.write() as session:
+            run = TrainingRun(
+                dataset_id=found.dataset_id,
+                base_model_version_id=found.starts_from_id,
+                method="sft",
+                config=dict(settings),
+                state="done",
+            )
+            session.add(run)
+            session.flush()
+            return run.id
+
+    async def model(self, context: JobContext, found: RoundRow) -> int:
+        await self._note("model", context)
+        with self.database.write() as session:
+            return declare_model(
+                session, "small-first", "lab", context_length=4096, tokenizer_hash=None
+            ).id
+
+    async def _note(self, name: str, context: JobContext) -> None:
+        self.calls.append(name)
+        assert "round 'first'" in (context.pool.device_note or "")
+        if self.fails == name:
+            raise Q2QError(f"{name} went wrong.")
+        if self.hangs == name:
+            await context.cancelled.wait()
+            raise Interrupted
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[EnginePool]:
+        stop = asyncio.Event()
+        async with EnginePool(self.settings, self.database) as pool:
+            await pool.start(load_default=False)
+            handlers = {"round": round_handler(self)}
+            worker = Worker(self.database, self.settings, pool, handlers, heartbeat_s=0.02)
+            running = asyncio.create_task(worker.run(stop))
+            try:
+                yield pool
+            finally:
+                stop.set()
+                await running
+
+    def queue(self, round_id: int, *, approved: bool = False) -> int:
+        with self.database.write() as session:
+            return queue_round(session, round_id, approved=approved)
+
+    def read(self) -> RoundRow:
+        with self.database.read() as session:
+            return find_round(session, "first")
+
+    def job(self, job_id: int) -> JobRow:
+        with self.database.read() as session:
+            return get_job(session, job_id)
+
+    async def ended(self, job_id: int) -> JobRow:
+        async with asyncio.timeout(20):
+            while self.job(job_id).is_active:
+                await asyncio.sleep(0.02)
+        return self.job(job_id)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, fake_server: FakeServer) -> Iterator[Lab]:
+    lab = Lab(tmp_path, fake_server)
+    yield lab
+    lab.database.close()
+
+
+async def test_a_round_pauses_for_approval_and_then_goes_through(lab: Lab) -> None:
+    found = lab.begin()
+    assert (found.step, found.parent_id) == ("dataset", None)
+    async with lab.worker():
+        job = await lab.ended(lab.queue(found.id))
+        assert job.result == {"round_id": found.id, "waiting_for": "approval"}
+        waiting = lab.read()
+        assert (waiting.step, waiting.state, lab.calls) == ("approval", "waiting", [])
+        assert waiting.dataset_id is not None
+        job = await lab.ended(lab.queue(found.id, approved=True))
+    assert job.error is None
+    ended = lab.read()
+    assert (ended.step, ended.state, ended.verdict) == ("ended", "done", "keep")
+    assert "100 % of its outputs are well-formed" in (ended.reason or "")
+    assert lab.calls == ["train", "model"]
+    with lab.database.write() as session, pytest.raises(UsageError, match="has ended"):
+        queue_round(session, found.id)
+
+
+@pytest.mark.parametrize("step", ["train", "model"])
+async def test_a_failed_step_is_said_and_done_again(lab: Lab, step: str) -> None:
+    found = lab.begin()
+    lab.fails = step
+    async with lab.worker():
+        job = await lab.ended(lab.queue(found.id, approved=True))
+        assert (job.state, job.error) == ("failed", f"{step} went wrong.")
+        assert lab.read().state == "failed"
+        before = len(lab.calls)
+        lab.fails = None
+        job = await lab.ended(lab.queue(found.id, approved=True))
+    assert job.state == "done", job.error
+    assert lab.calls[before:] == ["train", "model"]
+    assert lab.read().state == "done"
+
+
+async def test_a_cancelled_round_goes_on_at_its_step(lab: Lab) -> None:
+    found = lab.begin()
+    lab.hangs = "train"
+    async with lab.worker():
+        job_id = lab.queue(found.id, approved=True)
+        async with asyncio.timeout(20):
+            while not lab.calls:
+                await asyncio.sleep(0.02)
+        with lab.database.write() as session:
+            request_cancel(session, job_id)
+        assert (await lab.ended(job_id)).state == "cancelled"
+        assert (lab.read().step, lab.read().state) == ("train", "open")
+        lab.hangs = None
+        await lab.ended(lab.queue(found.id))
+    assert lab.calls == ["train", "train", "model"]
+
+
+async def test_a_worker_that_ends_leaves_the_round_to_the_next_one(lab: Lab) -> None:
+    found = lab.begin()
+    lab.hangs = "train"
+    async with lab.worker():
+        job_id = lab.queue(found.id, approved=True)
+        async with asyncio.timeout(20):
+            while not lab.calls:
+                await asyncio.sleep(0.02)
+    assert lab.job(job_id).state == "queued"
+    lab.hangs = None
+    async with lab.worker():
+        assert (await lab.ended(job_id)).state == "done"
+    assert lab.read().verdict == "keep"
+
+
+async def test_the_device_waits_for_others_and_others_wait_for_it(lab: Lab) -> None:
+    order: list[str] = []
+    never = asyncio.Event()
+    async with EnginePool(lab.settings, lab.database) as pool:
+        with pool.for_job() as first, pool.for_job() as second, pool.for_job() as own:
+            await pool._lease(first, 1)
+            holds = asyncio.Event()
+
+            async def hold() -> None:
+                async with pool.device_for(own, lambda: "until soon", never):
+                    order.append(f"device: {pool.device_note}")
+                    holds.set()
+                    await asyncio.sleep(0.05)
+                order.append("free")
+
+            async def late() -> None:
+                await pool._lease(second, 1)
+                order.append("second")
+
+            holding = asyncio.create_task(hold())
+            await asyncio.sleep(0.01)
+            waiting = asyncio.create_task(late())
+            await asyncio.sleep(0.01)
+            assert order == []
+            with pool.for_job(is_interactive=True) as person:
+                await asyncio.wait_for(pool._lease(person, 1), 1)
+            pool._leases.pop(first)
+            await pool._tell()
+            await holds.wait()
+            await asyncio.gather(holding, waiting)
+        assert order == ["device: until soon", "free", "second"]
+        assert pool.device_note is None
+        stopped = asyncio.Event()
+        with pool.for_job() as other, pool.for_job() as own:
+            await pool._lease(other, 1)
+            asyncio.get_running_loop().call_later(0.02, stopped.set)
+            with pytest.raises(Interrupted):
+                async with pool.device_for(own, lambda: "", stopped):
+                    pass
+
+
+def test_a_round_is_begun_once_and_says_where_it_starts(lab: Lab) -> None:
+    assert lab.begin() == lab.begin()
+    with pytest.raises(UsageError, match="another config"):
+        lab.begin(train={"preset": "laptop"})
+    with pytest.raises(UsageError, match="no model to go on from yet"):
+        lab.begin(name="second", **{"from": "first"})
+    with lab.database.write() as session:
+        move_round(session, lab.read().id, merged_model_version_id=1)
+    second = lab.begin(name="second", **{"from": "first"})
+    assert (second.parent_id, second.starts_from_id) == (lab.read().id, 1)
+    with lab.database.read() as session:
+        assert [one.name for one in list_rounds(session)] == ["second", "first"]
+
+
+def test_a_verdict_needs_its_reason_and_a_comparison(lab: Lab) -> None:
+    found = lab.begin()
+    with lab.database.write() as session:
+        with pytest.raises(UsageError, match="once it has been compared"):
+            decide_round(session, found.id, "drop", "It is worse.")
+        move_round(session, found.id, step="ended")
+        with pytest.raises(UsageError, match="Say why"):
+            decide_round(session, found.id, "drop", " ")
+        assert decide_round(session, found.id, "branch", "Odd. ").reason == "Odd."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train": {"base": "x"}}, "base is the round's own key"),
+        ({"compare": {"temprature": 1}}, "compare.temprature"),
+        ({"name": "a b"}, "name"),
+        ({"dataset": {"name": "x", "kind": "sft", "take": {}}}, "at least one of rated"),
+    ],
+)
+def test_mistakes_in_a_round_are_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_round({"name": "x", "dataset": "d"} | changes)
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_runs(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lab.database.read() as session:
+        model = find_model(session, "small")
+    assert needed_bytes(model) == 1_000_000_000
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
+    with pytest.raises(Q2QError, match=r"writes about 1\.0 GB"):
+        check_disk(lab.settings.home_dir, model)
+
+
+def figures(share: float, *changes: tuple[str, float, float]) -> Comparison:
+    def model(model_id: int, well_formed: float, own: tuple[Change, ...]) -> ModelFigures:
+        found = Figure(measure="well_formed", found=Estimate(well_formed), n_questions=9)
+        return ModelFigures(
+            model_id=model_id,
+            model="base" if model_id == 1 else "round",
+            n_completions=9,
+            figures=(found,),
+            changes=own,
+            well_formed_by_language=(),
+        )
+
+    told = tuple(
+        Change(measure=name, found=Estimate((low + high) / 2, low, high), n_questions=9)
+        for name, low, high in changes
+    )
+    return Comparison(
+        sweep_id=1,
+        n_questions=9,
+        n_unanswerable=0,
+        formats=("tagged@1",),
+        has_greedy=True,
+        has_sampled=True,
+        models=(model(1, 0.1, ()), model(2, share, told)),
+    )
+
+
+def test_the_figures_speak_for_keep_drop_or_branch() -> None:
+    better = ("well_formed", 0.2, 0.9)
+    worse = ("answers", -0.9, -0.2)
+    assert propose(figures(0.97, better), 2, 0.95).verdict == "keep"
+    assert propose(figures(0.97, better, worse), 2, 0.95).verdict == "branch"
+    assert propose(figures(0.5, better), 2, 0.95).verdict == "branch"
+    dropped = propose(figures(0.5, worse), 2, 0.95)
+    assert dropped.verdict == "drop"
+    assert "Surely worse: different answers to a question" in dropped.reason
+    assert "No change from base is sure" in propose(figures(0.97), 2, 0.95).reason

@@ -1,0 +1,146 @@
+"""Rounds compared: form, spread, "I don't know", paired changes, and the report of them."""
+
+import numpy as np
+import pytest
+
+from db.database import Database
+from db.errors import UsageError
+from db.questions import QuestionFilter, question_ids
+from db.tables import Question, Tag
+from db.tables.library import QuestionTag
+from tests.fakes.server import FakeServer
+from tests.unit import sweep_lab as lab
+from workbench.analysis.round_texts import Written
+from workbench.analysis.rounds import Change, compare, measure
+from workbench.reporting.round_report import report
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def written(question_id: int, **values: object) -> Written:
+    given = {
+        "language": "en",
+        "format": "tagged@1",
+        "model_id": 1,
+        "model": "m",
+        "is_greedy": True,
+        "reasoning": "You should look.",
+        "response": "It is blue.",
+        "problem": None,
+        "stopped": True,
+        "n_tokens": 10,
+        "findings": frozenset(),
+    }
+    return Written(question_id=question_id, **{**given, **values})  # type: ignore[arg-type]
+
+
+def test_form_is_told_by_the_greedy_completions_and_spread_by_the_others() -> None:
+    texts = [written(1), written(2, problem="no response tag"), written(3, stopped=False)]
+    for i, word in enumerate(("red", "green", "blue")):
+        texts.append(
+            written(
+                1,
+                is_greedy=False,
+                problem="x",
+                reasoning=f"You should say {word} {word} {word}.",
+                response=f"The colour of it is {word} {word} {word}." * (i + 1),
+            )
+        )
+    found = measure(texts, hopeless={3})
+    assert found["well_formed"] == {1: 1.0, 2: 0.0, 3: 0.0}
+    assert set(found["reasonings"]) == {1}
+    assert 1 < found["reasonings"][1] <= 3
+    assert -1 <= found["follows"][1] <= 1
+
+
+def test_answers_that_move_with_their_reasonings_are_told_from_those_that_do_not() -> None:
+    words = ("alpha beta", "alpha gamma", "delta epsilon", "zeta eta theta")
+    heeds = [written(1, is_greedy=False, reasoning=w, response=f"{w}!") for w in words]
+    deaf = [
+        written(1, is_greedy=False, reasoning=w, response=r)
+        for w, r in zip(words, ("one two", "nine ten", "one two three", "six"), strict=True)
+    ]
+    assert measure(heeds, set())["follows"][1] > 0.95
+    assert measure(deaf, set())["follows"][1] < 0.5
+
+
+def test_not_knowing_counts_apart_where_nobody_can_know() -> None:
+    admits = frozenset({"dont_know"})
+    found = measure([written(1, findings=admits), written(2, findings=admits)], hopeless={1})
+    assert found["dont_know_unanswerable"] == {1: 1.0}
+    assert found["dont_know_answerable"] == {2: 1.0}
+    assert found["clean"] == {1: 1.0, 2: 1.0}
+
+
+def test_a_change_says_whether_it_is_for_the_better() -> None:
+    from workbench.analysis.resampling import Estimate
+
+    def change(name: str, low: float, high: float) -> bool | None:
+        found = Estimate((low + high) / 2, low, high)
+        return Change(measure=name, found=found, n_questions=9).is_better
+
+    assert change("well_formed", 0.1, 0.3) is True
+    assert change("answer_leak", 0.1, 0.3) is False
+    assert change("answer_leak", -0.3, -0.1) is True
+    assert change("well_formed", -0.1, 0.3) is None
+    assert change("tokens", 5, 9) is None
+
+
+def _by_model(prompt: str, choice_index: int, seed: int | None) -> str:
+    return f"You should look twice {HOSTILE}.\n<|response|>It is blue {choice_index}."
+
+
+def _without_tag(prompt: str, choice_index: int, seed: int | None) -> str:
+    return "It is blue, and nothing more is said of it."
+
+
+async def test_two_models_are_compared_question_by_question(
+    database: Database, fake_server: FakeServer
+) -> None:
+    lab.fill(database, 6, models=("base", "round"))
+    levels = [{"temperature": 0}, {"temperature": 0.9}]
+    spec = {"variants": 3, "one_pass": True, "reasoning_sampling": levels}
+    fake_server.models = ("base", "round")
+    fake_server.text = _without_tag
+    base = lab.save(database, models=["base"], **spec)
+    await lab.run(database, base, fake_server.endpoint, "base", "round")
+    fake_server.text = _by_model
+    both = lab.save(database, models=["base", "round"], **spec)
+    await lab.run(database, both, fake_server.endpoint, "base", "round")
+    with database.write() as session:
+        session.add(Tag(id=77, name="unanswerable"))
+        session.flush()
+        session.add(QuestionTag(question_id=1, tag_id=77))
+    with database.read() as session:
+        found = compare(session, both, order=[1, 2])
+        page = report(session, both, [1, 2], title=HOSTILE, facts=[("verdict", "keep")])
+    first, second = found.models
+    assert (first.model, second.model) == ("base", "round")
+    shares = {figure.measure: figure.found.value for figure in first.figures}
+    assert shares["well_formed"] == 0.0
+    change = next(one for one in second.changes if one.measure == "well_formed")
+    assert (change.found.value, change.n_questions) == (1.0, 6)
+    assert found.n_unanswerable == 1
+    assert (found.has_greedy, found.has_sampled) == (True, True)
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "Well-formed in one pass" in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_sweep_of_two_passes_cannot_be_compared(database: Database) -> None:
+    lab.fill(database, 1)
+    sweep_id = lab.save(database)
+    with database.read() as session, pytest.raises(UsageError, match="one_pass: true"):
+        compare(session, sweep_id)
+
+
+def test_a_sweep_can_ask_for_the_held_out_questions(database: Database) -> None:
+    lab.fill(database, 3)
+    with database.write() as session:
+        session.get_one(Question, 2).held_out = True
+        session.get_one(Question, 3).held_out = False
+    with database.read() as session:
+        assert question_ids(session, QuestionFilter(held_out=True)) == [2]
+        assert question_ids(session, QuestionFilter(held_out=False)) == [1, 3]
+    assert np.isfinite(lab.save(database, questions={"held_out": True}))

@@ -1,0 +1,117 @@
+"""What a person asks for in a round: one YAML file, checked as a whole; its files are read in.
+
+The rules of the dataset are kept inside the config, so that a round knows them whatever becomes of
+their file. Training settings are looked at by the training itself.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from db.errors import UsageError
+from serving.sweeps.spec import QuestionSelection
+from training.datasets.spec import load_rules, parse_rules
+
+BASE = "base"
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Comparing(_Part):
+    """How the held-out questions are asked, alike of all models."""
+
+    questions: QuestionSelection = QuestionSelection(held_out=True)
+    """Which questions; by default all that are held out."""
+    formats: tuple[str, ...] = Field(default=("tagged",), min_length=1)
+    """Prompt formats."""
+    rounds: tuple[str, ...] = ()
+    """Earlier rounds that are compared as well; the model that it starts from always is."""
+    variants: int = Field(default=3, ge=1, le=100)
+    """Completions for each question, model and sampling."""
+    temperature: float = Field(default=0.8, ge=0, le=2)
+    """Of the sampled completions, which tell the spread; the others are greedy. 0: greedy only."""
+    max_tokens: int = Field(default=256, ge=8)
+    """Of one completion, reasoning and answer together."""
+    well_formed: Share = 0.95
+    """The least share of well-formed greedy completions that a round to keep has."""
+
+
+class RoundSpec(_Part):
+    """One round. docs/rounds.md explains the keys."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")
+    """How lists call it; each round has its own."""
+    dataset: str | dict[str, Any]
+    """A file of rules beside this one, the rules themselves, or a frozen dataset by its name."""
+    start: str = Field(default=BASE, alias="from")
+    """``base``, with all data so far, or the name of an earlier round to go on from."""
+    base: str = "default"
+    """The base model; ``default`` is that of the settings."""
+    train: dict[str, Any] = {}
+    """Settings of the training, such as ``preset``."""
+    compare: Comparing = Comparing()
+    """How it is compared."""
+
+    @model_validator(mode="after")
+    def _no_own_dataset(self) -> Self:
+        taken = {"dataset", "base", "name"} & self.train.keys()
+        if taken:
+            raise ValueError(f"train: {sorted(taken)[0]} is the round's own key; move it up")
+        return self
+
+    def as_config(self) -> dict[str, Any]:
+        """Return it as JSON values, for the store."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def parse_round(mapping: Mapping[str, Any], *, where: str = "The round") -> RoundSpec:
+    """Return the round in ``mapping``.
+
+    Raises:
+        UsageError: It is wrong; all mistakes at once.
+    """
+    try:
+        spec = RoundSpec.model_validate(dict(mapping))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'round'}: "
+            f"{one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors()
+        )
+        raise UsageError(f"{where} is wrong: {problems}.") from None
+    if isinstance(spec.dataset, dict):
+        parse_rules(spec.dataset, where=f"{where}: the rules under dataset")
+    return spec
+
+
+def load_round(path: Path) -> RoundSpec:
+    """Return the round in the YAML file at ``path``; rules in a file beside it are read in.
+
+    Raises:
+        UsageError: The file or its rules cannot be read, or are wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from None
+    except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError):
+        raise UsageError(
+            f"{path} is no YAML in UTF-8; check encoding, indentation and colons."
+        ) from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} must hold keys and values, such as `name: first`.")
+    mapping = {str(key): value for key, value in content.items()}
+    named = mapping.get("dataset")
+    if isinstance(named, str) and named.endswith((".yaml", ".yml")):
+        rules = load_rules((path.parent / named).resolve())
+        mapping["dataset"] = rules.model_dump(mode="json", exclude_defaults=True) | {
+            "name": rules.name,
+            "kind": rules.kind,
+        }
+    return parse_round(mapping, where=str(path))

@@ -1,0 +1,222 @@
+"""``q2q round``: dataset, training, held-out sweep and comparison as one job; and its report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from db.errors import Q2QError, UsageError
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from db.database import Database
+    from db.rounds import RoundRow
+    from db.settings import Settings
+
+app = CommandGroup("Run rounds: dataset, training, held-out questions, comparison.")
+
+Name = Annotated[str, typer.Argument(help="Name or number of a round; see `q2q round list`.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Approve the dataset without a pause.")]
+
+
+def register(parent: CommandGroup) -> None:
+    """Add ``q2q round`` and ``q2q report``."""
+    parent.add_typer(app, name="round")
+    parent.as_command()(report)
+
+
+@app.as_command()
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file of a round; see docs/rounds.md.")],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Run a round; it pauses for approval of its dataset unless --yes is given.
+
+    The same command again goes on where it stopped.
+
+    Example:
+      q2q round run examples/rounds/first.yaml
+      q2q round run examples/rounds/first.yaml --yes
+    """
+    from training.rounds.spec import load_round
+    from workbench.rounds.beginning import begin_round
+
+    spec = load_round(config)
+    with open_home() as (settings, database):
+        found = begin_round(database, settings, spec)
+        _go_on(settings, database, found, yes, as_json)
+
+
+@app.as_command()
+def approve(name: Name, as_json: Json = False) -> None:
+    """Approve the dataset of a round that waits, and go on; also resumes a round that stopped.
+
+    Example:
+      q2q round approve first
+    """
+    from db.rounds import find_round
+
+    with open_home() as (settings, database):
+        with database.read() as session:
+            found = find_round(session, name)
+        _go_on(settings, database, found, True, as_json)
+
+
+@app.as_command("list")
+def list_(as_json: Json = False) -> None:
+    """List the rounds, the newest first.
+
+    Example:
+      q2q round list
+    """
+    from db.rounds import list_rounds
+
+    with open_home() as (_, database), database.read() as session:
+        rows = [_row(session, one) for one in list_rounds(session)]
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(rows, ("round_id", "name", "step", "state", "starts_from", "model", "verdict"))
+
+
+@app.as_command("show")
+def show_(name: Name, as_json: Json = False) -> None:
+    """Show a round: where it starts, what it made, and how it compares.
+
+    Example:
+      q2q round show first
+    """
+    from db.rounds import find_round
+    from workbench.analysis.rounds import compare
+
+    with open_home() as (_, database), database.read() as session:
+        found = find_round(session, name)
+        row = _row(session, found)
+        comparison = None
+        if found.sweep_id is not None and found.step == "ended":
+            comparison = compare(session, found.sweep_id, [found.starts_from_id])
+    if as_json:
+        told = comparison.as_json() if comparison else None
+        show_json({**row, "config": found.config, "comparison": told})
+        return
+    show_fields(row)
+    for model in comparison.models if comparison else ():
+        show(f"\n{model.model} ({model.n_completions} completions)")
+        changes = {change.measure: change.found.value for change in model.changes}
+        rows = [
+            {"measure": one.measure, "value": round(one.found.value, 3),
+             "change": round(changes[one.measure], 3) if one.measure in changes else None,
+             "questions": one.n_questions}
+            for one in model.figures
+        ]  # fmt: skip
+        show_table(rows, ("measure", "value", "change", "questions"))
+
+
+@app.as_command()
+def decide(
+    name: Name,
+    verdict: Annotated[str, typer.Argument(help="keep, drop or branch.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the round.")],
+    as_json: Json = False,
+) -> None:
+    """Say what becomes of a round, in place of what its figures speak for.
+
+    Example:
+      q2q round decide first keep --reason "Its reasonings differ more."
+    """
+    from db.rounds import decide_round, find_round
+
+    with open_home() as (_, database), database.write() as session:
+        found = find_round(session, name)
+        chosen: Any = verdict
+        row = _row(session, decide_round(session, found.id, chosen, reason))
+    if as_json:
+        show_json(row)
+    else:
+        show_fields(row)
+
+
+def report(
+    name: Name,
+    target: Annotated[Path, typer.Argument(help="HTML file to make.")],
+    as_json: Json = False,
+) -> None:
+    """Write the comparison of a round as one HTML page that needs nothing else.
+
+    Example:
+      q2q report first first.html
+    """
+    from workbench.rounds.reporting import round_page
+
+    with open_home() as (_, database), database.read() as session:
+        page = round_page(session, name)
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(page)
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}); give another file."
+        ) from None
+    if as_json:
+        show_json({"target": target, "bytes": len(page.encode())})
+    else:
+        show(f"The report of round {name} is in {target}.")
+
+
+def _go_on(
+    settings: "Settings", database: "Database", found: "RoundRow", yes: bool, as_json: bool
+) -> None:
+    from db.rounds import find_round
+    from workbench.cli.progress import open_progress
+    from workbench.rounds.beginning import queue_round
+    from workbench.worker.follow import run_job
+
+    if found.step != "ended":
+        with database.write() as session:
+            job_id = queue_round(session, found.id, approved=yes)
+        try:
+            with open_progress() as progress:
+                job = run_job(settings, database, job_id, progress.update, command="round run")
+        except KeyboardInterrupt:
+            say(f"Stopped; nothing is lost. To go on: q2q round approve {found.name}")
+            raise
+        if job.state != "done":
+            why = job.error or f"Round {found.name} was cancelled."
+            raise Q2QError(f"{why} To go on: q2q round approve {found.name}")
+    with database.read() as session:
+        row = _row(session, find_round(session, found.id))
+    if row["state"] == "waiting":
+        say(
+            f"The dataset is frozen and waits for approval: q2q dataset show {row['dataset']}, then"
+            f" q2q round approve {found.name}"
+        )
+    if as_json:
+        show_json(row)
+    else:
+        show_fields(row)
+
+
+def _row(session: "Session", found: "RoundRow") -> dict[str, Any]:
+    from db.datasets import find_dataset
+    from db.models import get_model
+
+    made = found.merged_model_version_id
+    return {
+        "round_id": found.id,
+        "name": found.name,
+        "step": found.step,
+        "state": found.state,
+        "starts_from": get_model(session, found.starts_from_id).name,
+        "parent_id": found.parent_id,
+        "dataset": find_dataset(session, str(found.dataset_id)).name if found.dataset_id else None,
+        "training_run_id": found.training_run_id,
+        "model": get_model(session, made).name if made is not None else None,
+        "sweep_id": found.sweep_id,
+        "verdict": found.verdict,
+        "reason": found.reason,
+    }

@@ -1,0 +1,1 @@
+"""Reports that leave the workbench: one self-contained page each."""

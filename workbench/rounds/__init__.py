@@ -1,0 +1,1 @@
+"""Rounds: how one begins, what it asks of the models, what it comes to."""

@@ -1,0 +1,65 @@
+"""The list of frozen datasets, newest first, or how to make the first one."""
+
+import streamlit as st
+
+from db.datasets import DatasetInfo, list_datasets
+from workbench.ui import url
+from workbench.ui.figures import ago, count
+from workbench.ui.i18n import t, word
+from workbench.ui.parts import card, empty_state, head_row, heading
+from workbench.ui.store import database
+from workbench.ui.text import escaped
+
+
+def draw_list() -> None:
+    """Draw all datasets."""
+    with database().read() as session:
+        datasets = list_datasets(session)
+    with head_row("datasets"):
+        with st.container(width="stretch", gap="xsmall"):
+            heading(t("datasets.title"), t("datasets.lead"))
+        if datasets:
+            _new_button()
+    if not datasets:
+        with empty_state(
+            "datasets", ":material/dataset:", t("datasets.none.title"), t("datasets.none.text")
+        ):
+            _new_button()
+            st.page_link("app_pages/rating.py", label=t("nav.rating"), icon=":material/star:")
+    for dataset in datasets:
+        _draw(dataset)
+
+
+def _new_button() -> None:
+    st.button(
+        t("datasets.new"),
+        type="primary",
+        icon=":material/add:",
+        shortcut="N",
+        on_click=url.put,
+        args=("new", "1"),
+    )
+
+
+def _draw(dataset: DatasetInfo) -> None:
+    with card(f"dataset_{dataset.id}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{escaped(dataset.name)}**", width="content")
+            st.badge(word("dataset_kind", dataset.kind), color="blue")
+            st.space("stretch")
+            st.button(
+                t("datasets.open"),
+                icon=":material/arrow_forward:",
+                key=f"open_{dataset.id}",
+                on_click=url.put,
+                args=("dataset", str(dataset.id)),
+            )
+        st.caption(
+            t(
+                "datasets.line",
+                train=count(dataset.n_train),
+                held_out=count(dataset.n_held_out),
+                hash=(dataset.content_hash or "")[:12],
+                when=ago(dataset.frozen_at),
+            )
+        )

@@ -1,0 +1,74 @@
+"""What rounds need of the training: a run begun or resumed, its adapter as the round's model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from db.datasets import find_dataset
+from db.errors import Q2QError
+from db.models import get_model
+from db.rounds import RoundRow, move_round
+from db.training import get_run, set_run_state
+from training.runs.prepare import plan_run, queue_run
+from training.runs.run import run_training
+from training.runs.spec import TrainSpec, parse_spec
+from workbench.worker.worker import Interrupted, JobContext
+
+
+class RoundTraining:
+    """Trains the dataset of a round in a child process."""
+
+    async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
+        """Train the round's dataset on the model it starts from; return the run's id."""
+        run_id = found.training_run_id or self._begin(context, found, settings)
+        outcome = await run_training(
+            context.database,
+            context.settings,
+            run_id,
+            on_progress=context.report,
+            cancelled=context.cancelled,
+        )
+        if outcome.state == "cancelled":
+            if not context.by_request:
+                with context.database.write() as session:
+                    set_run_state(session, run_id, "queued")
+            raise Interrupted
+        return run_id
+
+    async def model(self, context: JobContext, found: RoundRow) -> int:
+        """Return the adapter of the round's run, which is served beside its base."""
+        assert found.training_run_id is not None
+        with context.database.read() as session:
+            adapter = get_run(session, found.training_run_id).adapter_model_version_id
+        if adapter is None:
+            raise Q2QError(
+                f"Run t{found.training_run_id} has no adapter; train it: "
+                f"`q2q train resume {found.training_run_id}`."
+            )
+        return adapter
+
+    def _begin(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
+        """Write the run of a round; a round that is resumed finds it again."""
+        with context.database.read() as session:
+            spec = round_train_spec(
+                found,
+                settings,
+                dataset=find_dataset(session, str(found.dataset_id)).name,
+                base=get_model(session, found.starts_from_id).name,
+            )
+        prepared = plan_run(context.database, context.settings, spec)
+        with context.database.write() as session:
+            run = queue_run(session, spec, prepared)
+            move_round(session, found.id, training_run_id=run.id)
+        return run.id
+
+
+def round_train_spec(
+    found: RoundRow, settings: Mapping[str, Any], *, dataset: str, base: str
+) -> TrainSpec:
+    """Return the training of a round.
+
+    Raises:
+        UsageError: A setting under ``train`` is wrong.
+    """
+    given = {"dataset": dataset, "base": base, "name": f"round-{found.name}", **settings}
+    return parse_spec(given, where=f"The settings under train of round {found.name!r}")

@@ -1,0 +1,196 @@
+"""The round as one job: its steps in order, each stored when done, so that any can be resumed.
+
+Steps that need the device have it to themselves (``EnginePool.device_for``): other jobs are let
+finish, wait meanwhile, and are told until when. The sweep goes through the server beside others.
+Nothing is remembered between runs but the store: a resumed round goes on at its step.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from db.database import Database
+from db.datasets import find_dataset
+from db.errors import Q2QError
+from db.models import get_model
+from db.rounds import RoundRow, decide_round, find_round, move_round
+from db.settings import Settings
+from serving.formats.library import load_definitions
+from serving.formats.registry import Registry, sync_definitions
+from serving.sweeps.progress import Progress
+from serving.sweeps.runner import run_sweep
+from training.datasets.build import build
+from training.datasets.freeze import freeze
+from training.datasets.spec import parse_rules
+from training.rounds.disk import check_disk
+from training.rounds.spec import RoundSpec, parse_round
+from workbench.analysis.rounds import compare
+from workbench.rounds.asking import ensure_sweep
+from workbench.rounds.verdict import propose
+from workbench.worker.worker import Handler, Interrupted, JobContext
+
+
+class TrainingWork(Protocol):
+    """What a round needs of the training: each call goes on where an earlier one was killed."""
+
+    async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
+        """Train the round's dataset on the model it starts from; return the run's id.
+
+        ``found.training_run_id`` is the run to resume. Note a new run with ``move_round`` as soon
+        as it is stored.
+
+        Raises:
+            Interrupted: It was told to stop.
+            Q2QError: It failed.
+        """
+        ...
+
+    async def model(self, context: JobContext, found: RoundRow) -> int:
+        """Return the model that the run made, ready to be served.
+
+        Raises:
+            Q2QError: It cannot be used; the sentence says why.
+        """
+        ...
+
+
+def round_handler(work: TrainingWork) -> Handler:
+    """Return the handler of rounds. Payload: ``round_id``, and ``approved`` after the pause."""
+
+    async def run(context: JobContext) -> dict[str, Any]:
+        return await RoundRun(context, work).run()
+
+    return run
+
+
+class RoundRun:
+    """One run of a round, from the step it is at until it ends, waits, or is stopped."""
+
+    def __init__(self, context: JobContext, work: TrainingWork) -> None:
+        self._context = context
+        self._database: Database = context.database
+        self._settings: Settings = context.settings
+        self._work = work
+        self._round = self._read()
+        self._spec: RoundSpec = parse_round(self._round.config)
+
+    async def run(self) -> dict[str, Any]:
+        """Do what is left.
+
+        Raises:
+            Interrupted: It was told to stop; the step that it was at is done anew.
+            Q2QError: A step failed; the round can be resumed there.
+        """
+        self._move(state="running")
+        try:
+            if self._round.step == "dataset":
+                self._make_dataset()
+            if self._round.step == "approval" and not self._is_approved():
+                self._move(state="waiting")
+                self._context.report(1, 4, "Waiting for approval of the dataset.")
+                return {"round_id": self._round.id, "waiting_for": "approval"}
+            if self._round.step in ("approval", "train"):
+                await self._on_device()
+            if self._round.step == "sweep":
+                await self._ask()
+            if self._round.step == "compare":
+                self._judge()
+        except Q2QError:
+            self._move(state="failed")
+            raise
+        except BaseException:
+            self._move(state="open")
+            raise
+        self._move(state="done")
+        return {
+            "round_id": self._round.id,
+            "verdict": self._round.verdict,
+            "reason": self._round.reason,
+        }
+
+    def _is_approved(self) -> bool:
+        return bool(self._context.job.payload.get("approved"))
+
+    def _make_dataset(self) -> None:
+        self._context.report(0, 4, "Choosing the rows of the dataset.")
+        with self._database.write() as session:
+            if isinstance(self._spec.dataset, str):
+                dataset_id = find_dataset(session, self._spec.dataset).id
+            else:
+                rules = parse_rules(self._spec.dataset)
+                built = build(session, rules, self._registry(session))
+                dataset_id = freeze(session, built)
+        self._move(step="approval", dataset_id=dataset_id)
+
+    async def _on_device(self) -> None:
+        """Train with the device to itself."""
+        with self._database.read() as session:
+            base = get_model(session, self._round.starts_from_id)
+        check_disk(self._settings.home_dir, base)
+        self._context.report(1, 4, "Waiting for the device: other work is let finish.")
+        with self._context.pool.for_job() as user:
+            async with self._context.pool.device_for(user, self._note, self._context.cancelled):
+                await self._train()
+
+    async def _train(self) -> None:
+        self._move(step="train")
+        run_id = await self._work.train(self._context, self._round, self._spec.train)
+        self._move(training_run_id=run_id)
+        model_id = await self._work.model(self._context, self._round)
+        self._move(step="sweep", merged_model_version_id=model_id)
+
+    async def _ask(self) -> None:
+        """Ask all models the held-out questions through the server."""
+        with self._database.write() as session:
+            registry = self._registry(session)
+            sweep_id = ensure_sweep(session, registry, self._round, self._spec)
+
+        def on_progress(progress: Progress) -> None:
+            done = progress.done + progress.failed + progress.blocked
+            said = f"Asking the held-out questions: {progress.message}."
+            self._context.report(done, progress.total, said)
+
+        with self._context.pool.for_job() as engines:
+            outcome = await run_sweep(
+                self._database,
+                sweep_id,
+                engines,
+                on_progress=on_progress,
+                cancelled=self._context.cancelled,
+                priority=self._context.job.priority,
+            )
+        if outcome.state == "cancelled":
+            raise Interrupted
+        if outcome.error is not None:
+            raise Q2QError(outcome.error)
+        self._move(step="compare")
+
+    def _judge(self) -> None:
+        self._context.report(5, 4, "Comparing.")
+        sweep_id, own = self._round.sweep_id, self._round.merged_model_version_id
+        assert sweep_id is not None
+        assert own is not None
+        with self._database.read() as session:
+            comparison = compare(session, sweep_id, [self._round.starts_from_id])
+        proposal = propose(comparison, own, self._spec.compare.well_formed)
+        with self._database.write() as session:
+            decide_round(session, self._round.id, proposal.verdict, proposal.reason)
+        self._move(step="ended")
+
+    def _note(self) -> str:
+        """Return what people who wait are told."""
+        job = self._context
+        left = f" ({job.done} of {job.total})" if job.total and job.done is not None else ""
+        return f"The device trains round {self._round.name!r}{left}; this goes on afterwards."
+
+    def _registry(self, session: Any) -> Registry:
+        in_home = self._settings.home_dir / "formats.yaml"
+        user_file = self._settings.formats_file or (in_home if in_home.exists() else None)
+        return sync_definitions(session, load_definitions(user_file))
+
+    def _read(self) -> RoundRow:
+        with self._database.read() as session:
+            return find_round(session, int(self._context.job.payload["round_id"]))
+
+    def _move(self, **changes: Any) -> None:
+        with self._database.write() as session:
+            self._round = move_round(session, self._round.id, **changes)
