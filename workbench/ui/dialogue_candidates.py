@@ -68,7 +68,8 @@ def _draw(number: int | None, one: Candidate, *, is_selected: bool) -> None:
                     on_click=remember,
                     args=("selected", _key(one)),
                 )
-            st.badge(t(f"dlg.move.{one.move}"), color="blue")
+            if one.move:
+                st.badge(t(f"dlg.move.{one.move}"), color="blue")
             for words in _measures(one):
                 st.caption(words, width="content")
             if one.decision:
