@@ -42,8 +42,8 @@ class Talk:
         self.page, self.url = page, url
 
     def button(self, name: str) -> Locator:
-        # A button's name ends with its key.
-        return self.page.get_by_role("button", name=re.compile(rf"{name}( \S+)?$")).first
+        # A button's name may begin with its icon and ends with its key.
+        return self.page.get_by_role("button", name=re.compile(rf"{name}( Shortcut .+)?$")).first
 
     def press(self, key: str, shows: str) -> None:
         """Press the key of the button that is called ``shows`` once the page rests."""
@@ -163,7 +163,7 @@ def _second_turn(talk: Talk, database: Database, dialogue_id: int) -> None:
     expect(talk.button("Choose")).to_be_visible()
     assert talk.page.locator(".st-key-card_choice_0").inner_text() == before
     talk.choose()
-    talk.ask()
+    talk.ask("3", "1")
     talk.press("z", "Why")
     talk.page.locator("input:focus").wait_for()
     talk.page.keyboard.type("too vague")
@@ -181,13 +181,14 @@ def _second_turn(talk: Talk, database: Database, dialogue_id: int) -> None:
     )
     talk.press("p", "Take it")
     expect(talk.button("Have it answered")).to_be_visible()
+    assert read(database, dialogue_id).nodes[-1].move == "rebut"
 
 
 def _third_turn(talk: Talk, database: Database, dialogue_id: int) -> None:
     """A question of the person's own in place of those proposed."""
     talk.answer()
     talk.choose()
-    talk.ask()
+    talk.ask("2", "3")
     talk.press("w", "Write my own")
     talk.type("Who was left out?")
     talk.page.keyboard.press("Control+Enter")
@@ -197,9 +198,7 @@ def _third_turn(talk: Talk, database: Database, dialogue_id: int) -> None:
 
 
 def _report(talk: Talk) -> dict[str, list[object]]:
-    talk.page.get_by_role("radio", name="More").or_(
-        talk.page.get_by_role("button", name="More", exact=True)
-    ).first.click()
+    talk.page.locator("[role=radio]", has_text="More").click()
     link = talk.page.get_by_role("button", name="HTML")
     with talk.page.expect_download() as html:
         ready(talk.page, link).click()

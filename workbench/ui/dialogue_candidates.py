@@ -61,7 +61,7 @@ def _draw(number: int | None, one: Candidate, *, is_selected: bool) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             if number is not None:
                 st.button(
-                    f"{number}",
+                    t("dlg.selected") if is_selected else t("dlg.select"),
                     key=f"select_{_key(one)}",
                     shortcut=f"{number}" if number <= MOST_KEYS else None,
                     type="primary" if is_selected else "secondary",

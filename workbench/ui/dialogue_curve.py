@@ -12,6 +12,9 @@ from workbench.dialogue.tree import Tree
 from workbench.ui.i18n import t
 from workbench.ui.store import database
 
+MOST = 150
+"""Proposals that are compared, the latest ones: the time to compare grows as their square."""
+
 
 @st.cache_data(show_spinner=False, max_entries=50)
 def _found(questions: tuple[str, ...]) -> Exhaustion:
@@ -23,12 +26,8 @@ def draw_curve(tree: Tree, node_id: int) -> None:
     way = {node.id for node in tree.path(node_id)}
     with database().read() as session:
         events = read_events(session, tree.dialogue.id, kinds=("questions_shown",))
-    texts = tuple(
-        one["text"]
-        for event in events
-        if event.node_id in way
-        for one in event.payload["candidates"]
-    )
+    proposed = [one["text"] for e in events if e.node_id in way for one in e.payload["candidates"]]
+    texts = tuple(proposed[-MOST:])
     if len(texts) < 2:
         return
     found = _found(texts)
@@ -45,6 +44,8 @@ def draw_curve(tree: Tree, node_id: int) -> None:
             .properties(height=180)
         )
         st.altair_chart(chart, width="stretch")
+        if len(proposed) > MOST:
+            st.caption(t("dlg.curve_latest", n=MOST, most=len(proposed)))
         if not knows:
             st.caption(t("dlg.curve_wording"))
         elif found.is_exhausted:

@@ -16,7 +16,6 @@ from workbench.ui.i18n import t
 from workbench.ui.text import one_line
 
 HERE = Path(__file__).parent
-HEIGHT_PX = 620
 MOST_CHARACTERS = 110
 
 
@@ -84,7 +83,7 @@ def draw_map(
     _component()(
         key=key,
         data=data,
-        height=HEIGHT_PX,
+        height="content",
         on_pick_change=told("pick", on_pick),
         on_fold_change=told("fold", on_fold),
     )
