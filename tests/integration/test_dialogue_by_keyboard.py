@@ -30,7 +30,7 @@ SHORT = {
     "variants": 3,
     "reasoning_sampling": {"max_tokens": 24},
     "answer_sampling": {"max_tokens": 24},
-    "ask_sampling": {"max_tokens": 200, "temperature": 0.7},
+    "ask_sampling": {"max_tokens": 160, "temperature": 0.9, "repetition_penalty": 1.3},
 }
 WAIT_MS = 150_000
 MOST_TRIES = 4
@@ -80,14 +80,17 @@ class Talk:
             wait_until(lambda n=n: len(self.proposed()) > n)  # type: ignore[misc]  # bound here
             if self.proposed()[-1]:
                 break
+            expect(self.page.locator(".st-key-dialogue_busy")).to_have_count(0)
+            if self.button("Other moves").is_visible():
+                self.press("l", "Other moves")
         expect(self.button("Take it")).to_be_visible()
 
     def proposed(self) -> list[int]:
-        """Return how many questions each asking proposed."""
+        """Return how many new questions each asking brought."""
         with self.database.read() as session:
             (dialogue,) = list_dialogues(session)
             events = read_events(session, dialogue.id, kinds=("questions_shown",))
-        return [len(event.payload["candidates"]) for event in events]
+        return [len(event.payload["shown"]) for event in events]
 
 
 def begin(talk: Talk, database: Database) -> int:
@@ -174,7 +177,7 @@ def _second_turn(talk: Talk, database: Database, dialogue_id: int) -> None:
     expect(talk.button("Choose")).to_be_visible()
     assert talk.page.locator(".st-key-card_choice_0").inner_text() == before
     talk.choose()
-    talk.ask("3", "1")
+    talk.ask("2", "1")  # a reload forgets which moves were chosen: all three are on again
     talk.press("z", "Why")
     talk.page.locator("input:focus").wait_for()
     talk.page.keyboard.type("too vague")

@@ -1,5 +1,7 @@
 """Proposed questions: select by digit, then pick, edit, park, reject or merge by key."""
 
+from collections.abc import Callable, Sequence
+
 import streamlit as st
 
 from workbench.dialogue.cards import Candidate, NodeView
@@ -28,11 +30,10 @@ def draw_candidates(tree: Tree, view: NodeView, by: By) -> None:
     shown = [one for one in view.candidates if one.is_shown]
     folded = [one for one in view.candidates if not one.is_shown]
     st.markdown(f"**{t('dlg.which_question')}**")
-    selected = _selected(shown)
+    selected = _selected(shown, (*folded, *view.earlier_candidates))
     for number, one in enumerate(shown, start=1):
         _draw(number, one, is_selected=selected is one)
-    if selected:
-        _draw_actions(tree, view, by, selected)
+    _draw_actions(tree, view, by, selected)
     _draw_own(tree, view, by, selected)
     repeats = [one for one in folded if one.is_repeat]
     others = [one for one in (*folded, *view.earlier_candidates) if one not in repeats]
@@ -40,7 +41,7 @@ def draw_candidates(tree: Tree, view: NodeView, by: By) -> None:
         if group:
             with st.expander(t(name, n=len(group))):
                 for one in group:
-                    _draw(None, one, is_selected=False)
+                    _draw(None, one, is_selected=selected is one)
     draw_curve(tree, view.node.id)
 
 
@@ -48,10 +49,10 @@ def _key(one: Candidate) -> str:
     return f"{one.event_id}_{one.place}"
 
 
-def _selected(shown: list[Candidate]) -> Candidate | None:
+def _selected(shown: Sequence[Candidate], folded: Sequence[Candidate]) -> Candidate | None:
     wanted = remembered("selected")
     free = [one for one in shown if one.decision is None]
-    found = next((one for one in shown if _key(one) == wanted), None)
+    found = next((one for one in (*shown, *folded) if _key(one) == wanted), None)
     return found or next(iter(free), None)
 
 
@@ -59,15 +60,14 @@ def _draw(number: int | None, one: Candidate, *, is_selected: bool) -> None:
     mark = "on" if is_selected else "off"
     with st.container(border=True, key=f"candidate_{mark}_{_key(one)}", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            if number is not None:
-                st.button(
-                    t("dlg.selected") if is_selected else t("dlg.select"),
-                    key=f"select_{_key(one)}",
-                    shortcut=f"{number}" if number <= MOST_KEYS else None,
-                    type="primary" if is_selected else "secondary",
-                    on_click=remember,
-                    args=("selected", _key(one)),
-                )
+            st.button(
+                t("dlg.selected") if is_selected else t("dlg.select"),
+                key=f"select_{_key(one)}",
+                shortcut=f"{number}" if number and number <= MOST_KEYS else None,
+                type="primary" if is_selected else "secondary",
+                on_click=remember,
+                args=("selected", _key(one)),
+            )
             if one.move:
                 st.badge(t(f"dlg.move.{one.move}"), color="blue")
             for words in _measures(one):
@@ -90,55 +90,55 @@ def _measures(one: Candidate) -> list[str]:
     return words
 
 
-def _draw_actions(tree: Tree, view: NodeView, by: By, one: Candidate) -> None:
-    at = (tree.dialogue.id, view.node.id)
+def _draw_actions(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
     with st.container(key="dialogue_bar", gap="xsmall"):
         draw_reason()
         with st.container(horizontal=True, gap="xsmall"):
-            st.button(
-                t("dlg.pick"),
-                shortcut="P",
-                type="primary",
-                icon=":material/check:",
-                on_click=_pick,
-                args=(*at, one, by),
-            )
-            st.button(
-                t("dlg.edit"),
-                key="edit_question",
-                shortcut="E",
-                icon=":material/edit:",
-                on_click=remember,
-                args=("panel", "edit"),
-            )
-            for name, key, icon, do in (
-                ("park", "K", "bookmark", park),
-                ("reject", "D", "close", reject),
+            if one:
+                _draw_decisions((tree.dialogue.id, view.node.id), one, by)
+            for name, key, icon, what in (
+                ("write", "W", "add_notes", ("panel", "write")),
+                ("other_moves", "L", "quiz", ("asking", "moves")),
             ):
                 st.button(
                     t(f"dlg.{name}"),
                     shortcut=key,
                     icon=f":material/{icon}:",
-                    on_click=_decide,
-                    args=(do, *at, one, by),
+                    type="tertiary",
+                    on_click=remember,
+                    args=what,
                 )
-            _merge_button(at, one, by)
-            st.button(
-                t("dlg.write"),
-                shortcut="W",
-                icon=":material/add_notes:",
-                type="tertiary",
-                on_click=remember,
-                args=("panel", "write"),
-            )
-            st.button(
-                t("dlg.other_moves"),
-                shortcut="L",
-                icon=":material/quiz:",
-                type="tertiary",
-                on_click=remember,
-                args=("asking", "moves"),
-            )
+
+
+def _draw_decisions(at: tuple[int, int], one: Candidate, by: By) -> None:
+    st.button(
+        t("dlg.pick"),
+        shortcut="P",
+        type="primary",
+        icon=":material/check:",
+        on_click=_pick,
+        args=(*at, one, by),
+    )
+    st.button(
+        t("dlg.edit"),
+        key="edit_question",
+        shortcut="E",
+        icon=":material/edit:",
+        on_click=remember,
+        args=("panel", "edit"),
+    )
+    for name, key, icon, do in (
+        ("park", "K", "bookmark", park),
+        ("reject", "D", "close", reject),
+    ):
+        st.button(
+            t(f"dlg.{name}"),
+            shortcut=key,
+            icon=f":material/{icon}:",
+            on_click=_decide,
+            args=(do, *at, one, by),
+        )
+    _merge_button(at, one, by)
 
 
 def _merge_button(at: tuple[int, int], one: Candidate, by: By) -> None:
@@ -175,14 +175,9 @@ def _pick(dialogue_id: int, node_id: int, one: Candidate, by: By) -> None:
         show_node(child)
 
 
-def _decide(do: object, dialogue_id: int, node_id: int, one: Candidate, by: By) -> None:
+def _decide(do: Callable[..., int], dialogue_id: int, node_id: int, one: Candidate, by: By) -> None:
     why = reason()
-    decide = reject if do is reject else park
-    act(
-        lambda session: decide(
-            session, dialogue_id, node_id, one.event_id, one.place, by, reason=why
-        )
-    )
+    act(lambda session: do(session, dialogue_id, node_id, one.event_id, one.place, by, reason=why))
     remember("selected", None)
 
 
