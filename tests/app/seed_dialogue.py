@@ -13,11 +13,11 @@ from workbench.dialogue.sessions import new_dialogue
 from workbench.dialogue.turn import By
 
 WAYS = (
-    "Who measured what happens to {}?",
-    "Why would {} matter to the shop owners?",
-    "Which town changed {} first, and what came of it?",
-    "What speaks against the common view of {}?",
-    "{}について、商店主は何を心配していますか。",
+    "Who measured what happens to {} and {}?",
+    "Why would {} matter more to the shop owners than {}?",
+    "Which town changed {} first, and what came of {}?",
+    "What speaks against the common view of {}, and of {}?",
+    "What would a child say of {} and {}?",
 )
 N_PROPOSED = 9
 
@@ -85,7 +85,7 @@ def _answer_and_propose(session, dialogue_id, node_id, lot, by):  # type: ignore
     change_node(session, node_id, state="answered")
     proposed = [
         {
-            "text": f"({node.position}.{place}) " + lot.choice(WAYS).format(lot.choice(SUBJECTS)),
+            "text": lot.choice(WAYS).format(*lot.sample(SUBJECTS, 2)),
             "move": lot.choice(MOVES),
             "is_repeat": place == N_PROPOSED - 2,
             "nearest": "What changes in a town centre when private cars may not enter it?",
