@@ -47,6 +47,12 @@ page = st.navigation(
             url_path="rating",
         ),
         st.Page(
+            "app_pages/dialogues.py",
+            title=t("nav.dialogues"),
+            icon=":material/forum:",
+            url_path="dialogues",
+        ),
+        st.Page(
             "app_pages/insights.py",
             title=t("nav.insights"),
             icon=":material/insights:",

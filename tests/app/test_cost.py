@@ -62,6 +62,8 @@ PAGES = (
     "sweeps?sweep=1&view=figures",
     "sweeps?sweep=1&view=spec",
     "sweeps?new=1",
+    "dialogues",
+    "dialogues?new=1",
     "insights",
     "explore",
     "explore?check=cut_off",

@@ -78,14 +78,15 @@ def figures(key: str, pairs: Sequence[tuple[str, int | str, str]]) -> None:
             st.metric(name, shown, help=meaning, border=True)
 
 
-def focus(key: str, field: Literal["textarea", "input"] = "textarea") -> None:
-    """Put the cursor at the end of the field called ``key``, so that one can type at once."""
+def focus(key: str) -> None:
+    """Put the cursor at the end of the text field called ``key``, so that one can type at once."""
     assert key.isidentifier()
     # The script may run before the field is drawn: it looks again for two seconds.
     st.html(
         f"""<script>
         (function seek(tries) {{
-            const field = document.querySelector(".st-key-{key} {field}");
+            const field = document.querySelector(
+                ".st-key-{key} textarea, .st-key-{key} input");
             if (field) {{
                 field.focus();
                 field.setSelectionRange(field.value.length, field.value.length);

@@ -110,7 +110,7 @@ def draw_tags_button(dealt: Card) -> None:
         icon=":material/label:",
         type="tertiary",
     ):
-        focus(f"{TAGS}_{dealt.id}", "input")
+        focus(f"{TAGS}_{dealt.id}")
 
 
 def _draw_submit(queue: QueueRow, rater_id: int, dealt: Card, tags: list[str]) -> None:

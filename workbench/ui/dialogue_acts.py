@@ -1,0 +1,109 @@
+"""What every button of a dialogue does around its decision: one transaction, one clear sentence."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import streamlit as st
+from sqlalchemy.orm import Session
+
+from db.dialogues import read_events
+from db.errors import Q2QError
+from workbench.dialogue.decisions import go_to
+from workbench.dialogue.showing import collect
+from workbench.dialogue.turn import By, open_steps, running_turns
+from workbench.ui import url
+from workbench.ui.i18n import t
+from workbench.ui.parts import focus
+from workbench.ui.sentences import said
+from workbench.ui.store import database
+from workbench.ui.text import escaped
+
+T = TypeVar("T")
+PROBLEM = "dialogue_problem"
+OWN = ("selected", "merging", "panel", "asking")
+"""What a visit remembers of one question only."""
+
+
+def act(do: Callable[[Session], T]) -> T | None:
+    """Do one thing in one transaction; None where it was refused, with the reason to be drawn."""
+    try:
+        with database().write() as session:
+            return do(session)
+    except Q2QError as error:
+        st.session_state[PROBLEM] = str(error)
+        return None
+
+
+def later(do: Callable[[Session], object]) -> Callable[[], None]:
+    """Return what a button calls to do one thing; see ``act``."""
+
+    def call() -> None:
+        act(do)
+
+    return call
+
+
+def draw_problem() -> None:
+    """Draw why the last thing was refused, once."""
+    if problem := st.session_state.pop(PROBLEM, None):
+        st.error(escaped(said(problem)), icon=":material/error:")
+
+
+def is_busy(dialogue_id: int) -> bool:
+    """Lay out what has come, and tell whether a model still works at the session."""
+    collect(database(), dialogue_id)
+    with database().read() as session:
+        steps = open_steps(read_events(session, dialogue_id))
+        return bool(steps) or running_turns(session, dialogue_id) is not None
+
+
+def show_node(node_id: int) -> None:
+    """Put a question into the URL, and forget what was begun at the one before."""
+    url.put("node", str(node_id))
+    url.clear("edit", "edited", "view")
+    for name in OWN:
+        st.session_state.pop(f"dialogue_{name}", None)
+
+
+def go_there(dialogue_id: int, node_id: int, by: By, *, is_open: bool) -> None:
+    """Show a question; where the session is open, go on from it."""
+    if is_open:
+        act(lambda session: go_to(session, dialogue_id, node_id, by, reason=reason()))
+    show_node(node_id)
+
+
+def reason() -> str | None:
+    """Return the reason that is written beside the buttons, and empty its field."""
+    text = (st.session_state.get("dialogue_reason") or "").strip()
+    if "dialogue_reason" in st.session_state:
+        st.session_state["dialogue_reason"] = ""
+    return text or None
+
+
+def reason_now() -> str | None:
+    """Return the reason where its field is drawn already and must not be emptied."""
+    return str(st.session_state.get("dialogue_reason") or "").strip() or None
+
+
+def draw_reason() -> None:
+    """Draw the field of the optional reason, and the key that leads into it."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        st.text_input(
+            t("dlg.reason"),
+            key="dialogue_reason",
+            placeholder=t("dlg.reason_placeholder"),
+            label_visibility="collapsed",
+            max_chars=300,
+        )
+        if st.button(t("dlg.reason_key"), shortcut="Z", type="tertiary", help=t("dlg.reason_help")):
+            focus("dialogue_reason")
+
+
+def remembered(name: str) -> object:
+    """Return what this visit remembers under ``name`` (of ``OWN``)."""
+    return st.session_state.get(f"dialogue_{name}")
+
+
+def remember(name: str, value: object) -> None:
+    """Remember ``value`` under ``name`` (of ``OWN``) for this visit."""
+    st.session_state[f"dialogue_{name}"] = value

@@ -1,0 +1,78 @@
+"""The list of dialogues: the one that something happened in last first; how to begin one."""
+
+import streamlit as st
+
+from db.dialogues import DialogueSummary, list_dialogues
+from workbench.ui import url
+from workbench.ui.dialogue_new import draw_examples
+from workbench.ui.figures import ago
+from workbench.ui.i18n import counted, t
+from workbench.ui.parts import Colour, card, empty_state, head_row, heading
+from workbench.ui.store import database
+from workbench.ui.text import escaped
+
+MOST = 50
+LOOKS: dict[str, tuple[Colour, str]] = {
+    "open": ("green", ":material/forum:"),
+    "paused": ("orange", ":material/pause_circle:"),
+    "closed": ("gray", ":material/lock:"),
+}
+
+
+def draw_list() -> None:
+    """Draw the dialogues, or how to begin the first one."""
+    with database().read() as session:
+        found = list_dialogues(session)
+    with head_row("dialogues"):
+        with st.container(width="stretch", gap="xsmall"):
+            heading(t("dlg.title"), t("dlg.lead"))
+        if found:
+            _new_button()
+    if not found:
+        with empty_state("dialogues", ":material/forum:", t("dlg.none.title"), t("dlg.none.text")):
+            _new_button()
+        draw_examples()
+        return
+    page = url.page_of("page", len(found), MOST)
+    for one in found[(page - 1) * MOST : page * MOST]:
+        _draw(one)
+    url.pages("page", len(found), MOST)
+
+
+def state_mark(state: str) -> None:
+    """Draw the state of a dialogue."""
+    colour, icon = LOOKS[state]
+    st.badge(t(f"dlg.state.{state}"), icon=icon, color=colour)
+
+
+def _new_button() -> None:
+    st.button(
+        t("dlg.new"),
+        type="primary",
+        icon=":material/add:",
+        shortcut="N",
+        on_click=url.put,
+        args=("new", "1"),
+    )
+
+
+def _draw(one: DialogueSummary) -> None:
+    with card(f"dialogue_{one.id}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{escaped(one.name)}**", width="content")
+            state_mark(one.state)
+            st.space("stretch")
+            st.button(
+                t("dlg.open"),
+                key=f"open_{one.id}",
+                icon=":material/arrow_forward:",
+                icon_position="right",
+                type="tertiary",
+                on_click=url.put,
+                args=("session", str(one.id)),
+            )
+        answered = t("dlg.answered", n=one.n_answered)
+        st.caption(
+            f"{counted('questions', one.n_nodes)} · {answered} · "
+            + t("dlg.changed", ago=ago(one.changed_at))
+        )

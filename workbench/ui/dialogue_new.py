@@ -1,0 +1,119 @@
+"""A new dialogue: the theme as a form, or one of the example themes."""
+
+from typing import Any
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.tables import MOVES
+from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.settings import DialogueSettings
+from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_theme
+from workbench.dialogue.turn import By
+from workbench.ui import url
+from workbench.ui.actions import EXAMPLES
+from workbench.ui.i18n import current_language, t
+from workbench.ui.parts import back_link, card, heading, section
+from workbench.ui.rater import current_rater, draw_rater
+from workbench.ui.sentences import said
+from workbench.ui.store import database
+from workbench.ui.text import escaped, show_text
+
+
+def draw_new() -> None:
+    """Draw the form, and the example themes below it."""
+    back_link(t("dlg.back"), _leave)
+    heading(t("dlg.new"), t("dlg.new_lead"))
+    draw_rater()
+    if current_rater() is not None:
+        _draw_form()
+    draw_examples()
+
+
+def draw_examples() -> None:
+    """Draw the example themes, each with a button that begins it."""
+    section(t("dlg.examples"))
+    themes = [load_theme(path) for path in sorted((EXAMPLES / "themes").glob("*.yaml"))]
+    columns = st.columns(2, gap="small")
+    for number, theme in enumerate(themes):
+        with columns[number % 2], card(f"example_{number}", gap="xsmall"):
+            st.markdown(f"**{escaped(theme.name)}**")
+            show_text(theme.goal)
+            if st.button(
+                t("dlg.begin_example"), key=f"example_{number}", icon=":material/play_arrow:"
+            ):
+                _begin(theme)
+
+
+def _leave() -> None:
+    url.clear("new")
+
+
+def _draw_form() -> None:
+    defaults = DialogueSettings()
+    with card("theme"), st.form("theme", border=False):
+        concept = st.text_area(t("dlg.concept"), height=80, help=t("dlg.concept_help"))
+        goal = st.text_area(t("dlg.goal"), height=80, help=t("dlg.goal_help"))
+        opposing = st.text_input(t("dlg.opposing"), help=t("dlg.opposing_help"))
+        left, right = st.columns(2)
+        audience = left.text_input(t("dlg.audience"), help=t("dlg.audience_help"))
+        codes = list(LANGUAGES)
+        language = right.selectbox(
+            t("dlg.language"),
+            codes,
+            codes.index(current_language()),
+            format_func=lambda code: t(f"dlg.language.{code}"),
+        )
+        points = st.text_area(t("dlg.points"), height=80, help=t("dlg.points_help"))
+        first = st.text_input(t("dlg.first"), help=t("dlg.first_help"))
+        name = st.text_input(t("dlg.name"), help=t("dlg.name_help"), max_chars=100)
+        with st.expander(t("dlg.how")):
+            moves = st.multiselect(
+                t("dlg.moves"),
+                MOVES,
+                defaults.moves,
+                format_func=lambda move: t(f"dlg.move.{move}"),
+            )
+            a, b = st.columns(2)
+            variants = a.number_input(t("dlg.variants"), 1, 12, defaults.variants)
+            answers = b.number_input(t("dlg.answers"), 1, 12, defaults.answers)
+        pressed = st.form_submit_button(
+            t("dlg.begin"), type="primary", icon=":material/play_arrow:", width="stretch"
+        )
+    if not pressed:
+        return
+    if not (concept or "").strip() or not (goal or "").strip():
+        st.error(t("dlg.need"))
+        return
+    settings: dict[str, Any] = {"moves": moves or list(defaults.moves)}
+    given: dict[str, Any] = {
+        "name": (name or "").strip() or (concept or "").strip()[:100],
+        "concept": concept,
+        "goal": goal,
+        "opposing_goal": (opposing or "").strip() or None,
+        "audience": (audience or "").strip() or None,
+        "points_of_view": [line.strip() for line in (points or "").splitlines() if line.strip()],
+        "language": language,
+        "first_question": (first or "").strip() or None,
+        "settings": settings | {"variants": int(variants), "answers": int(answers)},
+    }
+    try:
+        theme = parse_theme(given)
+    except Q2QError as error:
+        st.error(escaped(said(str(error))))
+        return
+    _begin(theme)
+
+
+def _begin(theme: ThemeFile) -> None:
+    rater = current_rater()
+    try:
+        with database().write() as session:
+            by = By(rater_id=rater[0] if rater else None)
+            dialogue_id = new_dialogue(session, theme, by)
+    except Q2QError as error:
+        st.error(escaped(said(str(error))))
+        return
+    _leave()
+    url.put("session", str(dialogue_id))
+    st.rerun()

@@ -1,0 +1,68 @@
+"""What a person adds to a question: a hint, a fact with its source, a tag, a note."""
+
+import streamlit as st
+
+from workbench.dialogue.cards import NodeView
+from workbench.dialogue.decisions import add_fact, note, tag
+from workbench.dialogue.tree import Tree
+from workbench.dialogue.turn import By
+from workbench.ui import url
+from workbench.ui.dialogue_acts import act, remember, remembered
+from workbench.ui.dialogue_reading import reading_button
+from workbench.ui.i18n import t
+from workbench.ui.parts import card, focus
+from workbench.ui.rate_edit import NOTHING
+
+PANELS = {"fact": ("F", "fact_check"), "tag": ("T", "sell"), "note": ("N", "sticky_note_2")}
+
+
+def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
+    """Draw the keys of what can be added, and the field of the one that was pressed."""
+    with st.container(horizontal=True, gap="xsmall", key="dialogue_notes"):
+        st.button(
+            t("dlg.hint"),
+            shortcut="H",
+            icon=":material/lightbulb:",
+            type="tertiary",
+            help=t("dlg.hint_help"),
+            on_click=url.put,
+            args=("edit", NOTHING),
+        )
+        for name, (key, icon) in PANELS.items():
+            st.button(
+                t(f"dlg.{name}"),
+                shortcut=key,
+                icon=f":material/{icon}:",
+                type="tertiary",
+                help=t(f"dlg.{name}_help"),
+                on_click=remember,
+                args=("panel", name),
+            )
+        reading_button(tree, view, by)
+    panel = remembered("panel")
+    if panel in PANELS:
+        _draw_panel(str(panel), tree, view, by)
+
+
+def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
+    field = f"dialogue_{name}_text"
+    with card("added"), st.form(f"dialogue_{name}", border=False):
+        if name == "tag":
+            text = st.text_input(t("dlg.tag_text"), key=field)
+        else:
+            text = st.text_area(t(f"dlg.{name}_text"), key=field, height=90)
+        source = st.text_input(t("dlg.fact_source")) if name == "fact" else ""
+        pressed = st.form_submit_button(t("dlg.add"), type="primary", icon=":material/add:")
+    focus(field)
+    if not pressed:
+        return
+    at, words = (tree.dialogue.id, view.node.id), text or ""
+    if name == "fact":
+        done = act(lambda session: add_fact(session, *at, words, source or "", by))
+    elif name == "tag":
+        done = act(lambda session: tag(session, *at, words.split(","), by))
+    else:
+        done = act(lambda session: note(session, *at, words, by))
+    if done is not None:
+        remember("panel", None)
+    st.rerun()

@@ -1,0 +1,152 @@
+"""One dialogue: its head, the question at hand in one of four views, and what runs meanwhile."""
+
+import streamlit as st
+
+from db.dialogues import read_events
+from db.errors import Q2QError
+from db.jobs import get_job
+from workbench.dialogue.cards import node_view
+from workbench.dialogue.sessions import change_state
+from workbench.dialogue.showing import stop
+from workbench.dialogue.tree import Tree, read_tree
+from workbench.dialogue.turn import By, open_steps, running_turns
+from workbench.ui import url
+from workbench.ui.dialogue_acts import act, draw_problem, go_there, is_busy
+from workbench.ui.dialogue_list import state_mark
+from workbench.ui.dialogue_more import draw_more
+from workbench.ui.dialogue_synopsis import draw_synopsis
+from workbench.ui.dialogue_talk import draw_talk
+from workbench.ui.dialogue_tree import draw_tree
+from workbench.ui.i18n import counted, t
+from workbench.ui.jobs_panel import draw_progress
+from workbench.ui.parts import back_link, heading
+from workbench.ui.rater import current_rater, draw_rater
+from workbench.ui.store import database
+from workbench.ui.text import escaped
+
+POLL_S = 0.7
+VIEWS = ("talk", "tree", "synopsis", "more")
+
+
+def draw_dialogue(dialogue_id: int) -> None:
+    """Draw one session as the URL names its question and view."""
+    busy = is_busy(dialogue_id)
+    try:
+        with database().read() as session:
+            tree = read_tree(session, dialogue_id)
+    except Q2QError:
+        back_link(t("dlg.back"), _leave)
+        st.error(t("dlg.missing", id=dialogue_id))
+        return
+    _draw_head(tree)
+    rater = current_rater()
+    by = By(rater_id=rater[0]) if rater else None
+    _draw_states(tree, by)
+    draw_problem()
+    if busy:
+        st.fragment(run_every=POLL_S)(_watch)(dialogue_id)
+    view = url.segments("view", t("dlg.view"), VIEWS, lambda name: t(f"dlg.view.{name}"))
+    if not tree.nodes:
+        return
+    node_id = _node_of(tree)
+    if view == "tree":
+        draw_tree(tree, node_id, by)
+    elif view == "synopsis":
+        draw_synopsis(tree, by)
+    elif view == "more":
+        draw_more(tree, node_id, by)
+    else:
+        with database().read() as session:
+            found = node_view(session, dialogue_id, node_id)
+        draw_talk(tree, found, by)
+
+
+def _leave() -> None:
+    url.clear("session", "node", "view", "edit", "edited", "with", "replay")
+
+
+def _node_of(tree: Tree) -> int:
+    """Return the question of the URL, or where the dialogue is."""
+    wanted = url.number("node")
+    known = {node.id for node in tree.nodes}
+    if wanted in known and wanted is not None:
+        return wanted
+    return tree.current_id or tree.nodes[0].id
+
+
+def _draw_head(tree: Tree) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="head_dialogue"):
+        back_link(t("dlg.back"), _leave)
+        st.space("stretch")
+        draw_rater()
+    heading(escaped(tree.dialogue.name), escaped(tree.dialogue.theme.goal))
+
+
+def _draw_states(tree: Tree, by: By | None) -> None:
+    is_open = tree.dialogue.state == "open"
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        state_mark(tree.dialogue.state)
+        st.caption(counted("questions", len(tree.nodes)), width="content")
+        for move, n in sorted(tree.moves.items(), key=lambda pair: -pair[1]):
+            st.badge(f"{t(f'dlg.move.{move}')} {n}", color="gray", help=t("dlg.balance_help"))
+        st.space("stretch")
+        what = "pause" if is_open else "resume"
+        st.button(
+            t(f"dlg.{what}"),
+            type="tertiary",
+            icon=":material/pause:" if is_open else ":material/play_arrow:",
+            disabled=by is None,
+            on_click=_change,
+            args=(tree.dialogue.id, what, by),
+        )
+    if not is_open:
+        st.info(t(f"dlg.is_{tree.dialogue.state}"), icon=":material/info:")
+    elif by and tree.current_id is not None and _node_of(tree) != tree.current_id:
+        _draw_elsewhere(tree, by)
+
+
+def _draw_elsewhere(tree: Tree, by: By) -> None:
+    here = tree.node(_node_of(tree))
+    assert tree.current_id is not None
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        n, at = here.position + 1, tree.node(tree.current_id).position + 1
+        st.caption(t("dlg.elsewhere", n=n, at=at), width="content")
+        st.button(
+            t("dlg.go_on_here"),
+            shortcut="G",
+            type="tertiary",
+            icon=":material/my_location:",
+            on_click=lambda: go_there(tree.dialogue.id, here.id, by, is_open=True),
+        )
+
+
+def _change(dialogue_id: int, what: str, by: By) -> None:
+    act(lambda session: change_state(session, dialogue_id, what, by))
+
+
+def _watch(dialogue_id: int) -> None:
+    """Draw what the model does now; the whole page again once anything has come."""
+    with database().read() as session:
+        n_before = len(read_events(session, dialogue_id))
+        turns = running_turns(session, dialogue_id)
+        steps = open_steps(read_events(session, dialogue_id))
+        jobs = {step.payload["job_id"]: step.kind for step in steps}
+        shown = [(get_job(session, job_id), kind) for job_id, kind in jobs.items()]
+    if turns is not None and turns.id not in jobs:
+        shown.append((turns, "turns"))
+    known = st.session_state.setdefault(f"dialogue_seen_{dialogue_id}", n_before)
+    if not is_busy(dialogue_id) or known != n_before:
+        st.session_state.pop(f"dialogue_seen_{dialogue_id}", None)
+        st.rerun()
+    with st.container(border=True, key="dialogue_busy", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            kinds = dict.fromkeys(kind for _, kind in shown)
+            what = " · ".join(t(f"dlg.doing.{kind}") for kind in kinds)
+            st.markdown(f":material/hourglass_top: {what}", width="content")
+            st.space("stretch")
+            if st.button(
+                t("dlg.stop"), icon=":material/stop_circle:", type="tertiary", shortcut="S"
+            ):
+                act(lambda session: stop(session, dialogue_id))
+        for job, _ in shown[:3]:
+            draw_progress(job)

@@ -1,0 +1,105 @@
+"""The conversation: the way from the first question as bubbles, then the turn at hand."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from db.text_rows import TextRow, read_texts
+from workbench.dialogue.cards import NodeView
+from workbench.dialogue.reading import translations
+from workbench.dialogue.tree import Tree, TreeNode
+from workbench.dialogue.turn import By
+from workbench.ui import url
+from workbench.ui.dialogue_acts import show_node
+from workbench.ui.dialogue_edit import draw_edit
+from workbench.ui.dialogue_reading import is_reading, reading_language
+from workbench.ui.dialogue_turn import draw_turn
+from workbench.ui.i18n import t
+from workbench.ui.store import database
+from workbench.ui.text import escaped, show_text
+
+NEAR = 4
+"""Steps before the question at hand that are shown; those before fold."""
+
+
+def draw_talk(tree: Tree, view: NodeView, by: By | None) -> None:
+    """Draw the way to a question, and what there is to do at it."""
+    path = tree.path(view.node.id)
+    before = path[:-1]
+    with database().read() as session:
+        answers = read_texts(session, "answer", [n.answer_id for n in before if n.answer_id])
+        read = (
+            translations(session, tree.dialogue.id, reading_language(tree)) if is_reading() else {}
+        )
+    if before[:-NEAR]:
+        with st.expander(t("dlg.earlier", n=len(before[:-NEAR]))):
+            _draw_steps(before[:-NEAR], answers, read)
+    _draw_steps(before[-NEAR:], answers, read)
+    _draw_question(path[-1], view, read)
+    if by is None:
+        return
+    if url.parameter("edit"):
+        draw_edit(tree, view, by)
+    else:
+        draw_turn(tree, view, by, read)
+
+
+def _draw_steps(
+    nodes: Sequence[TreeNode], answers: Mapping[int, TextRow], read: Mapping[str, str]
+) -> None:
+    for node in nodes:
+        with st.chat_message("user", avatar=":material/help:"):
+            _draw_marks(node, is_link=True)
+            show_text(node.question)
+            draw_reading(read, f"q{node.question_id}")
+        answer = answers.get(node.answer_id or 0)
+        if answer is not None:
+            with st.chat_message("assistant", avatar=":material/forum:"):
+                show_text(answer.text)
+                draw_reading(read, answer.ref)
+
+
+def draw_reading(read: Mapping[str, str], ref: object) -> None:
+    """Draw the reading translation of a text, where it is wanted and there."""
+    if text := read.get(str(ref)):
+        with st.container(key=f"reading_{ref}"):
+            st.caption(f":material/translate: {t('dlg.reading')}")
+            show_text(text)
+
+
+def _draw_marks(node: TreeNode, *, is_link: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption(t("dlg.number", n=node.position + 1), width="content")
+        if node.move:
+            st.badge(t(f"dlg.move.{node.move}"), color="blue")
+        if node.parent_id is not None:
+            st.badge(t(f"dlg.source.{node.source}"), color="gray")
+        if node.automatic:
+            st.badge(t("tree.automatic"), icon=":material/smart_toy:", color="orange")
+        if node.state in ("parked", "rejected"):
+            st.badge(t(f"tree.state.{node.state}"), color="orange")
+        for tag in node.tags[:5]:
+            st.badge(escaped(tag), icon=":material/sell:", color="gray")
+        if is_link:
+            st.space("stretch")
+            st.button(
+                t("dlg.look"),
+                key=f"look_{node.id}",
+                type="tertiary",
+                on_click=show_node,
+                args=(node.id,),
+            )
+    if node.reason:
+        st.caption(t("dlg.because", reason=escaped(node.reason)))
+
+
+def _draw_question(node: TreeNode, view: NodeView, read: Mapping[str, str]) -> None:
+    with st.container(border=True, key="card_dialogue_question", gap="xsmall"):
+        _draw_marks(node, is_link=False)
+        show_text(view.question.text)
+        draw_reading(read, f"q{view.question.id}")
+        if view.question.context:
+            st.caption(t("dlg.facts"))
+            show_text(view.question.context)
+        for words in view.notes:
+            st.caption(f":material/sticky_note_2: {escaped(words)}")
