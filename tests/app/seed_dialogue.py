@@ -1,10 +1,12 @@
 """A dialogue of many questions without a model: answers, proposals and decisions as stored rows."""
 
 import random
+from itertools import permutations
 
 from db.database import Database
 from db.dialogues import NewEvent, add_event, change_node, read_nodes
 from db.identity import text_hash
+from db.questions import get_question
 from db.ratings import ensure_rater
 from db.tables import MOVES, Answer, ReasoningVariant
 from tests.unit.dialogue_lab import SUBJECTS, theme
@@ -83,9 +85,12 @@ def _answer_and_propose(session, dialogue_id, node_id, lot, by):  # type: ignore
     add_event(session, NewEvent(kind="answers_shown", payload=shown, **common))
     choose(session, dialogue_id, node_id, ids[0], by)
     change_node(session, node_id, state="answered")
+    here = get_question(session, node.question_id).text
+    all_texts = [way.format(*pair) for way in WAYS for pair in permutations(SUBJECTS, 2)]
+    texts = lot.sample([text for text in all_texts if text != here], N_PROPOSED)
     proposed = [
         {
-            "text": lot.choice(WAYS).format(*lot.sample(SUBJECTS, 2)),
+            "text": text,
             "move": lot.choice(MOVES),
             "is_repeat": place == N_PROPOSED - 2,
             "nearest": "What changes in a town centre when private cars may not enter it?",
@@ -96,7 +101,7 @@ def _answer_and_propose(session, dialogue_id, node_id, lot, by):  # type: ignore
             "opposing_distance": lot.random(),
             "towards": lot.choice(("goal", "opposing", None)),
         }
-        for place in range(N_PROPOSED)
+        for place, text in enumerate(texts)
     ]
     payload = {
         "answer_id": ids[0],
