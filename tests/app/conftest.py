@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from tests.app.seed import Seeded, seed_store
+from workbench.analysis import kept
 
 APP = str(Path(__file__).resolve().parents[2] / "workbench" / "app.py")
 
@@ -21,6 +22,16 @@ def store(database: Database) -> Iterator[Database]:
     st.cache_resource.clear()
     yield database
     st.cache_resource.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left_over() -> Iterator[None]:
+    """End what computes figures beside the app; the next test has a store of its own."""
+    yield
+    for run in kept._runs.values():
+        run.process.kill()
+        run.process.wait()
+    kept._runs.clear()
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ HOSTILE = "![x](http://e.com/x.png) <script>alert(1)</script> :red[x] $y$"
 @pytest.fixture(autouse=True)
 def no_cache() -> None:
     st.cache_data.clear()
-    kept._runs.clear()
 
 
 @pytest.fixture
