@@ -168,13 +168,22 @@ def _model_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
         arguments += [
             "--enable-lora",
             "--max-loras",
-            str(min(len(spec.adapters), MAX_LORAS_IN_BATCH)),
+            str(_lora_slots(spec)),
             "--max-lora-rank",
             str(next(known for known in _LORA_RANKS if known >= rank)),
             "--lora-modules",
             *(f"{adapter.name}={adapter.path}" for adapter in spec.adapters),
         ]
     return arguments
+
+
+def _lora_slots(spec: ServerSpec) -> int:
+    """Return how many adapters one batch may hold."""
+    if spec.device == "cpu":
+        # A row without an adapter takes the one in the last slot there (vllm 0.32 indexes the slots
+        # with -1), so that a base would write as its adapter does: that slot is kept empty.
+        return len(spec.adapters) + 1
+    return min(len(spec.adapters), MAX_LORAS_IN_BATCH)
 
 
 def _device_arguments(spec: ServerSpec, settings: Settings) -> list[str]:

@@ -132,6 +132,10 @@ async def test_a_killed_server_comes_back_with_its_adapter_and_leaves_nothing_be
     endpoint = await supervisor.ensure(spec)
     plain, loud = await ask(endpoint, spec.served_name), await ask(endpoint, "loud")
     assert plain != loud
+    names = (spec.served_name, "loud") * 6
+    mixed = await asyncio.gather(*(ask(endpoint, name) for name in names))
+    assert loud not in mixed[::2]  # in one batch with its adapter, a base still writes as a base
+    assert plain not in mixed[1::2]
     first = record_in(own_settings.home_dir)
     assert len(members(first)) >= 3  # server, engine, worker
 
