@@ -27,8 +27,10 @@ SETTINGS = {
     "variants": 2,
     "reasoning_sampling": {"max_tokens": 32},
     "answer_sampling": {"max_tokens": 32},
-    "ask_sampling": {"max_tokens": 64, "temperature": 0.7},
+    "ask_sampling": {"max_tokens": 128, "temperature": 0.7},
 }
+MOST_TRIES = 5
+"""So small a model writes a list without a question now and then."""
 
 
 class RealLab(Lab):
@@ -59,12 +61,16 @@ def test_a_real_model_answers_and_proposes_questions_as_a_strict_list(
     assert len(view.shown) == 2
     with database.write() as session:
         choose(session, lab.id, lab.here, view.shown[0].answer.id, lab.by)
-    view = lab.ask("deepen", "ground")
+    for _ in range(MOST_TRIES):
+        view = lab.ask("deepen", "ground")
+        if view.candidates:
+            break
+        assert view.problems  # a list without a whole question is said, and can be asked for again
     assert view.candidates, view.problems
     texts = sweep_lab.rows(
         database, "SELECT text, finish_reason FROM generation WHERE kind = 'questions'"
     )
-    assert len(texts) == 2
+    assert len(texts) >= 2
     assert all(text.lstrip().startswith("[") for text, _ in texts)
     best = view.candidates[0]
     with database.write() as session:
