@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.errors import Q2QError, UsageError
+from db.errors import UsageError
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
@@ -88,10 +88,9 @@ def run(
         leak=leak,
         retry=retry,
     )
-    from db.jobs import enqueue, get_job
+    from db.jobs import enqueue
     from workbench.analysis.reasoning_report import read_reasoning_report
-    from workbench.cli.progress import open_progress
-    from workbench.worker.follow import run_job
+    from workbench.cli.following import follow_job
 
     with open_home() as (settings, database):
         with database.read() as session:
@@ -100,20 +99,16 @@ def run(
             raise UsageError(NOTHING)
         with database.write() as session:
             job_id = enqueue(session, "score", payload=spec.model_dump(mode="json"))
-        try:
-            with open_progress() as progress:
-                job = run_job(settings, database, job_id, progress.update, command="score run")
-        except KeyboardInterrupt:
-            with database.read() as session:
-                goes_on = get_job(session, job_id).is_active
-            say(
-                f"Job {job_id} goes on in the worker. To stop it: q2q score cancel {job_id}"
-                if goes_on
-                else "Stopped; nothing is lost. To go on: the same command again."
-            )
-            raise
-        if job.state != "done":
-            raise Q2QError(f"{job.error or 'It was cancelled.'} To go on: the same command again.")
+        job = follow_job(
+            settings,
+            database,
+            job_id,
+            command="score run",
+            what=f"Job {job_id}",
+            cancel=f"q2q score cancel {job_id}",
+            resume="the same command again.",
+            cancelled="It was cancelled.",
+        )
         result = job.result or {}
     if as_json:
         show_json(result)

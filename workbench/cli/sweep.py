@@ -223,26 +223,18 @@ def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
 def _follow(
     settings: "Settings", database: "Database", sweep_id: int, job_id: int, as_json: bool
 ) -> None:
-    from db.jobs import get_job
     from db.sweeps import get_sweep
-    from workbench.cli.progress import open_progress
-    from workbench.worker.follow import run_job
+    from workbench.cli.following import follow_job
 
-    try:
-        with open_progress() as progress:
-            job = run_job(settings, database, job_id, progress.update, command="sweep run")
-    except KeyboardInterrupt:
-        with database.read() as session:
-            goes_on = get_job(session, job_id).is_active
-        say(
-            f"Sweep {sweep_id} goes on in the worker. To stop it: q2q sweep cancel {sweep_id}"
-            if goes_on
-            else f"Stopped; nothing is lost. To go on: q2q sweep resume {sweep_id}"
-        )
-        raise
-    if job.state != "done":
-        why = job.error or f"Sweep {sweep_id} was cancelled."
-        raise Q2QError(f"{why} To go on: q2q sweep resume {sweep_id}")
+    job = follow_job(
+        settings,
+        database,
+        job_id,
+        command="sweep run",
+        what=f"Sweep {sweep_id}",
+        cancel=f"q2q sweep cancel {sweep_id}",
+        resume=f"q2q sweep resume {sweep_id}",
+    )
     with database.read() as session:
         sweep = get_sweep(session, sweep_id)
     _show_result(sweep, job.result or {}, as_json)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from db.errors import Q2QError, UsageError
+from db.errors import UsageError
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
@@ -160,25 +160,17 @@ def _spec(path: Path | None, dataset: str | None, options: dict[str, Any]) -> "T
 def _follow(
     settings: "Settings", database: "Database", run_id: int, job_id: int, as_json: bool
 ) -> None:
-    from db.jobs import get_job
-    from workbench.cli.progress import open_progress
-    from workbench.worker.follow import run_job
+    from workbench.cli.following import follow_job
 
-    try:
-        with open_progress() as progress:
-            job = run_job(settings, database, job_id, progress.update, command="train run")
-    except KeyboardInterrupt:
-        with database.read() as session:
-            goes_on = get_job(session, job_id).is_active
-        say(
-            f"Run t{run_id} goes on in the worker. To stop it: q2q train cancel {run_id}"
-            if goes_on
-            else f"Stopped; nothing is lost. To go on: q2q train resume {run_id}"
-        )
-        raise
-    if job.state != "done":
-        why = job.error or f"Run t{run_id} was cancelled."
-        raise Q2QError(f"{why} To go on: q2q train resume {run_id}")
+    follow_job(
+        settings,
+        database,
+        job_id,
+        command="train run",
+        what=f"Run t{run_id}",
+        cancel=f"q2q train cancel {run_id}",
+        resume=f"q2q train resume {run_id}",
+    )
     _show_result(database, run_id, as_json)
 
 
