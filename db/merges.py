@@ -42,12 +42,13 @@ def record_merge(
 ) -> ModelRow:
     """Write a merged folder as a model version that is unusable until it is proved.
 
-    The same weights again, rebuilt after a prune for example, stay one row.
+    The same weights again, rebuilt after a prune for example, stay one row. Other weights of the
+    same name, merged on another device for example, get a name of their own.
     """
     row = session.scalar(select(ModelVersion).where(ModelVersion.digest == digest))
     if row is None:
         row = ModelVersion(
-            name=name,
+            name=_free_name(session, name),
             kind="merged",
             digest=digest,
             base_id=base.id,
@@ -61,6 +62,11 @@ def record_merge(
             stop_token_ids=list(base.stop_token_ids),
         )
         session.add(row)
+        session.flush()
+    for other in session.scalars(
+        select(ModelVersion).where(ModelVersion.path == path, ModelVersion.id != row.id)
+    ):
+        other.path = None
     row.path, row.state, row.note = path, "unusable", NOT_PROVED
     session.flush()
     if not adapter_of(session, row.id):
@@ -69,6 +75,12 @@ def record_merge(
         )
         session.flush()
     return get_model(session, row.id)
+
+
+def _free_name(session: Session, name: str) -> str:
+    taken = set(session.scalars(select(ModelVersion.name).where(ModelVersion.name.startswith(name))))
+    later = (f"{name}-{n}" for n in range(2, len(taken) + 3))
+    return name if name not in taken else next(one for one in later if one not in taken)
 
 
 def merges_of(session: Session, adapter_id: int) -> list[ModelRow]:

@@ -14,7 +14,7 @@ from db.tables import Round
 RoundState = Literal["open", "waiting", "running", "done", "failed"]
 Verdict = Literal["keep", "drop", "branch"]
 
-STEPS = ("dataset", "approval", "train", "sweep", "compare", "ended")
+STEPS = ("dataset", "approval", "train", "merge", "verify", "sweep", "compare", "ended")
 """In their order; a round is at the step that is to be done next."""
 VERDICTS: tuple[Verdict, ...] = ("keep", "drop", "branch")
 
@@ -35,7 +35,7 @@ class RoundRow:
     dataset_id: int | None
     training_run_id: int | None
     merged_model_version_id: int | None
-    """The model that it made: merged, or the adapter that is served beside its base."""
+    """The model that it made: merged and proved, or the adapter that is served beside its base."""
     sweep_id: int | None
     verdict: str | None
     reason: str | None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import HttpUrl
 from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
 from db.jobs import JobRow, get_job, request_cancel
-from db.models import declare_model, find_model
+from db.models import declare_model, find_model, get_model
 from db.rounds import RoundRow, decide_round, find_round, list_rounds, move_round
 from db.settings import ExternalServer, Settings
 from db.tables import Base, ModelVersion, Question, TrainingRun
@@ -26,7 +27,7 @@ from workbench.analysis.rounds import Change, Comparison, Figure, ModelFigures
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.rounds.verdict import propose
 from workbench.worker.engines import EnginePool
-from workbench.worker.rounds import round_handler
+from workbench.worker.rounds import ON_DEVICE, round_handler
 from workbench.worker.worker import Interrupted, JobContext, Worker
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ class Lab:
     """
 
     def __init__(self, home: Path, server: FakeServer) -> None:
-        server.models = ("small", "small-first")
+        server.models = ("small", "small-first", "small-adapter")
         server.text = whole
         servers = [ExternalServer(name="lab", url=HttpUrl(server.url))]
         self.settings = Settings(home=home, servers=servers)
@@ -67,6 +68,7 @@ class Lab:
         self.calls: list[str] = []
         self.fails: str | None = None
         self.hangs: str | None = None
+        self.flaw: str | None = None
 
     def begin(self, **changes: Any) -> RoundRow:
         config = load_round(EXAMPLE).as_config() | {"base": "small"} | changes
@@ -88,12 +90,21 @@ class Lab:
             session.flush()
             return run.id
 
-    async def model(self, context: JobContext, found: RoundRow) -> int:
-        await self._note("model", context)
+    def adapter(self, context: JobContext, found: RoundRow) -> int:
+        self.calls.append("adapter")
+        return self._model("small-adapter")
+
+    async def merge(self, context: JobContext, found: RoundRow) -> int:
+        await self._note("merge", context)
+        return self._model("small-first")
+
+    async def verify(self, context: JobContext, model_id: int) -> str | None:
+        await self._note("verify", context)
+        return self.flaw
+
+    def _model(self, name: str) -> int:
         with self.database.write() as session:
-            return declare_model(
-                session, "small-first", "lab", context_length=4096, tokenizer_hash=None
-            ).id
+            return declare_model(session, name, "lab", context_length=4096, tokenizer_hash=None).id
 
     async def _note(self, name: str, context: JobContext) -> None:
         self.calls.append(name)
@@ -158,12 +169,12 @@ async def test_a_round_pauses_for_approval_and_then_goes_through(lab: Lab) -> No
     ended = lab.read()
     assert (ended.step, ended.state, ended.verdict) == ("ended", "done", "keep")
     assert "100 % of its outputs are well-formed" in (ended.reason or "")
-    assert lab.calls == ["train", "model"]
+    assert lab.calls == ["train", "merge", "verify"]
     with lab.database.write() as session, pytest.raises(UsageError, match="has ended"):
         queue_round(session, found.id)
 
 
-@pytest.mark.parametrize("step", ["train", "model"])
+@pytest.mark.parametrize("step", ["train", "merge", "verify"])
 async def test_a_failed_step_is_said_and_done_again(lab: Lab, step: str) -> None:
     found = lab.begin()
     lab.fails = step
@@ -171,12 +182,40 @@ async def test_a_failed_step_is_said_and_done_again(lab: Lab, step: str) -> None
         job = await lab.ended(lab.queue(found.id, approved=True))
         assert (job.state, job.error) == ("failed", f"{step} went wrong.")
         assert lab.read().state == "failed"
+        assert lab.read().step == step
         before = len(lab.calls)
         lab.fails = None
         job = await lab.ended(lab.queue(found.id, approved=True))
     assert job.state == "done", job.error
-    assert lab.calls[before:] == ["train", "model"]
+    assert lab.calls[before:] == list(ON_DEVICE[ON_DEVICE.index(step) :])
     assert lab.read().state == "done"
+
+
+async def test_a_merge_that_fails_its_proof_is_not_used_and_merged_anew(lab: Lab) -> None:
+    found = lab.begin()
+    lab.flaw = "The stop token was lost."
+    async with lab.worker():
+        job = await lab.ended(lab.queue(found.id, approved=True))
+        assert job.error == (
+            "The merge failed its proof and is not used. The stop token was lost."
+        )
+        failed = lab.read()
+        assert (failed.step, failed.state, failed.sweep_id) == ("merge", "failed", None)
+        assert failed.merged_model_version_id is None
+        lab.flaw = None
+        job = await lab.ended(lab.queue(found.id, approved=True))
+    assert job.state == "done", job.error
+    assert lab.calls == ["train", "merge", "verify", "merge", "verify"]
+
+
+async def test_a_round_without_merge_serves_its_adapter(lab: Lab) -> None:
+    found = lab.begin(merge=False)
+    async with lab.worker():
+        job = await lab.ended(lab.queue(found.id, approved=True))
+    assert job.state == "done", job.error
+    assert lab.calls == ["train", "adapter"]
+    with lab.database.read() as session:
+        assert get_model(session, lab.read().merged_model_version_id or 0).name == "small-adapter"
 
 
 async def test_a_cancelled_round_goes_on_at_its_step(lab: Lab) -> None:
@@ -193,7 +232,7 @@ async def test_a_cancelled_round_goes_on_at_its_step(lab: Lab) -> None:
         assert (lab.read().step, lab.read().state) == ("train", "open")
         lab.hangs = None
         await lab.ended(lab.queue(found.id))
-    assert lab.calls == ["train", "train", "model"]
+    assert lab.calls == ["train", "train", "merge", "verify"]
 
 
 async def test_a_worker_that_ends_leaves_the_round_to_the_next_one(lab: Lab) -> None:
@@ -296,10 +335,12 @@ def test_a_disk_that_is_too_small_is_said_before_anything_runs(
 ) -> None:
     with lab.database.read() as session:
         model = find_model(session, "small")
-    assert needed_bytes(model) == 1_000_000_000
+    assert needed_bytes(model, merge=True) == 1_000_000_000
+    seven = replace(model, n_parameters=7_000_000_000)
+    assert needed_bytes(seven, merge=True) - needed_bytes(seven, merge=False) == 14_000_000_000
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
     with pytest.raises(Q2QError, match=r"writes about 1\.0 GB"):
-        check_disk(lab.settings.home_dir, model)
+        check_disk(lab.settings.home_dir, model, merge=True)
 
 
 def figures(share: float, *changes: tuple[str, float, float]) -> Comparison:

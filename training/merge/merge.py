@@ -130,7 +130,10 @@ def folder_of(model: ModelRow) -> Path:
     """
     if not _is_there(model):
         raise ModelError(
-            f"The folder of {model.name} ({model.path}) is gone. Add it again with `q2q model add`."
+            f"The weights of {model.name} were pruned; make them again: `q2q merge`."
+            if model.state == "pruned"
+            else f"The folder of {model.name} ({model.path}) is gone. Add it again with"
+            " `q2q model add`."
         )
     assert model.path is not None
     return Path(model.path)

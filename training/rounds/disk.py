@@ -12,19 +12,19 @@ SPARE_BYTES = 1_000_000_000
 """For the store, logs and the system."""
 
 
-def needed_bytes(base: ModelRow) -> int:
-    """Return what a round on ``base`` writes: a 16-bit merge, adapter and checkpoints."""
-    merged = 2 * base.n_parameters if base.n_parameters else base.size_bytes or 0
-    return round(merged * (1 + CHECKPOINTS_SHARE)) + SPARE_BYTES
+def needed_bytes(base: ModelRow, *, merge: bool) -> int:
+    """Return what a round on ``base`` writes: adapter, checkpoints, and perhaps a 16-bit merge."""
+    whole = 2 * base.n_parameters if base.n_parameters else base.size_bytes or 0
+    return round(whole * (merge + CHECKPOINTS_SHARE)) + SPARE_BYTES
 
 
-def check_disk(home: Path, base: ModelRow) -> None:
+def check_disk(home: Path, base: ModelRow, *, merge: bool) -> None:
     """Refuse to begin what would fill the disk.
 
     Raises:
         Q2QError: There is too little room; the sentence says how much is missing.
     """
-    needed, free = needed_bytes(base), shutil.disk_usage(home).free
+    needed, free = needed_bytes(base, merge=merge), shutil.disk_usage(home).free
     if free < needed:
         raise Q2QError(
             f"This round writes about {needed / 1e9:.1f} GB under {home}, and"

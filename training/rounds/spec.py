@@ -55,6 +55,9 @@ class RoundSpec(_Part):
     """The base model; ``default`` is that of the settings."""
     train: dict[str, Any] = {}
     """Settings of the training, such as ``preset``."""
+    merge: bool = True
+    """Merge the adapter and prove the merge; else it is served beside its base, which is quicker
+    to have and slower in a sweep."""
     compare: Comparing = Comparing()
     """How it is compared."""
 

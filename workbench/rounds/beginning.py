@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.errors import UsageError
 from db.jobs import active_jobs, enqueue
+from db.merges import merges_of
 from db.models import ModelRow, find_model, get_model
 from db.rounds import RoundRow, create_round, find_round, move_round
 from db.settings import Settings
@@ -28,7 +29,7 @@ def begin_round(database: Database, settings: Settings, spec: RoundSpec) -> Roun
         default = ensure_default_model(database, settings)
     with database.write() as session:
         model, parent = _start(session, spec, default)
-        check_disk(settings.home_dir, model)
+        check_disk(settings.home_dir, model, merge=spec.merge)
         return create_round(
             session,
             name=spec.name,
@@ -68,7 +69,20 @@ def _start(
         raise UsageError(
             f"from: round {parent.name!r} has no model to go on from{why}; choose another, or base."
         )
-    return get_model(session, parent.merged_model_version_id), parent
+    model = get_model(session, parent.merged_model_version_id)
+    if model.kind == "adapter":
+        merged = next((one for one in merges_of(session, model.id) if _is_proved(one)), None)
+        if merged is None:
+            raise UsageError(
+                f"from: round {parent.name!r} left an adapter, and only whole weights can be"
+                f" trained on; merge it first: `q2q merge {model.name}`."
+            )
+        return merged, parent
+    return model, parent
+
+
+def _is_proved(model: ModelRow) -> bool:
+    return model.state in ("ready", "pruned")
 
 
 def compared_models(session: Session, found: RoundRow, spec: RoundSpec) -> list[int]:

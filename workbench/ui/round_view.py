@@ -59,6 +59,8 @@ def _draw_head(round_id: int, *, moving: bool) -> None:
     at = STEPS.index(found.step)
     with st.container(horizontal=True, gap="small"):
         for place, step in enumerate(STEPS[:-1]):
+            if step in ("merge", "verify") and not found.config.get("merge", True):
+                continue
             icon = DONE if place < at else NOW if place == at else LATER
             st.markdown(f"{icon} {t(f'rounds.step.{step}')}", width="content")
     if jobs:

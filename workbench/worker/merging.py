@@ -26,7 +26,7 @@ async def merge(context: JobContext) -> dict[str, Any]:
             on_progress=context.report,
             cancelled=context.cancelled,
         )
-        proof = await _prove(context, model_id)
+        proof = await prove_for(context, model_id)
     except Cancelled:
         raise Interrupted from None
     return _result(context, model_id, proof)
@@ -36,7 +36,7 @@ async def verify(context: JobContext) -> dict[str, Any]:
     """Prove a merge again. Payload: ``model_id``."""
     model_id = context.job.payload["model_id"]
     try:
-        proof = await _prove(context, model_id)
+        proof = await prove_for(context, model_id)
     except Cancelled:
         raise Interrupted from None
     return _result(context, model_id, proof)
@@ -67,7 +67,8 @@ def failure(proof: ProofRow) -> str:
     return " ".join(check.detail or check.name for check in proof.checks if not check.passed)
 
 
-async def _prove(context: JobContext, model_id: int) -> ProofRow:
+async def prove_for(context: JobContext, model_id: int) -> ProofRow:
+    """Prove a merge as part of a job, which shows how far that is."""
     return await prove(
         context.database,
         context.settings,

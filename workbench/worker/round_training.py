@@ -1,4 +1,4 @@
-"""What rounds need of the training: a run begun or resumed, its adapter as the round's model."""
+"""What a round does on the device: train, merge, prove; each is found again when resumed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,17 +8,21 @@ from db.errors import Q2QError
 from db.models import get_model
 from db.rounds import RoundRow, move_round
 from db.training import get_run, set_run_state
+from training.merge.merge import merge_adapter
+from training.merge.process import Cancelled
 from training.runs.prepare import plan_run, queue_run
 from training.runs.run import run_training
 from training.runs.spec import TrainSpec, parse_spec
+from workbench.worker.merging import failure, prove_for, rebuild
 from workbench.worker.worker import Interrupted, JobContext
 
 
 class RoundTraining:
-    """Trains the dataset of a round in a child process."""
+    """Trains the dataset of a round, merges and proves, each in a child process."""
 
     async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Train the round's dataset on the model it starts from; return the run's id."""
+        await self._whole_start(context, found)
         run_id = found.training_run_id or self._begin(context, found, settings)
         outcome = await run_training(
             context.database,
@@ -34,8 +38,8 @@ class RoundTraining:
             raise Interrupted
         return run_id
 
-    async def model(self, context: JobContext, found: RoundRow) -> int:
-        """Return the adapter of the round's run, which is served beside its base."""
+    def adapter(self, context: JobContext, found: RoundRow) -> int:
+        """Return the adapter of the round's run."""
         assert found.training_run_id is not None
         with context.database.read() as session:
             adapter = get_run(session, found.training_run_id).adapter_model_version_id
@@ -45,6 +49,35 @@ class RoundTraining:
                 f"`q2q train resume {found.training_run_id}`."
             )
         return adapter
+
+    async def merge(self, context: JobContext, found: RoundRow) -> int:
+        """Merge the adapter of the round's run; return the merge, which is still to be proved."""
+        try:
+            return await merge_adapter(
+                context.database,
+                context.settings,
+                self.adapter(context, found),
+                on_progress=context.report,
+                cancelled=context.cancelled,
+            )
+        except Cancelled:
+            raise Interrupted from None
+
+    async def verify(self, context: JobContext, model_id: int) -> str | None:
+        """Prove a merge; return None, or why it must not be used."""
+        try:
+            proof = await prove_for(context, model_id)
+        except Cancelled:
+            raise Interrupted from None
+        return None if proof.passed else failure(proof)
+
+    async def _whole_start(self, context: JobContext, found: RoundRow) -> None:
+        """Make the merge that a round starts from again where it was pruned."""
+        with context.database.read() as session:
+            start = get_model(session, found.starts_from_id)
+        if start.state == "pruned":
+            context.report(0, None, f"Making {start.name} again, which was pruned.")
+            await rebuild(context.database, context.settings, start)
 
     def _begin(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Write the run of a round; a round that is resumed finds it again."""

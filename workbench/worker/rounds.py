@@ -12,7 +12,7 @@ from db.database import Database
 from db.datasets import find_dataset
 from db.errors import Q2QError
 from db.models import get_model
-from db.rounds import RoundRow, decide_round, find_round, move_round
+from db.rounds import STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
 from serving.formats.library import load_definitions
 from serving.formats.registry import Registry, sync_definitions
@@ -29,8 +29,13 @@ from workbench.rounds.verdict import propose
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
 
+ON_DEVICE = ("train", "merge", "verify")
+"""Steps that have the device to themselves."""
+DOES = {"train": "trains", "merge": "merges", "verify": "proves the merge of"}
+
+
 class TrainingWork(Protocol):
-    """What a round needs of the training: each call goes on where an earlier one was killed."""
+    """What a round does on the device: each call goes on where an earlier one was killed."""
 
     async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Train the round's dataset on the model it starts from; return the run's id.
@@ -44,11 +49,29 @@ class TrainingWork(Protocol):
         """
         ...
 
-    async def model(self, context: JobContext, found: RoundRow) -> int:
-        """Return the model that the run made, ready to be served.
+    def adapter(self, context: JobContext, found: RoundRow) -> int:
+        """Return the adapter that the run made.
 
         Raises:
-            Q2QError: It cannot be used; the sentence says why.
+            Q2QError: It made none.
+        """
+        ...
+
+    async def merge(self, context: JobContext, found: RoundRow) -> int:
+        """Merge that adapter into its base; return the merge, which is still to be proved.
+
+        Raises:
+            Interrupted: It was told to stop.
+            Q2QError: It failed.
+        """
+        ...
+
+    async def verify(self, context: JobContext, model_id: int) -> str | None:
+        """Prove a merge; return None, or why it must not be used.
+
+        Raises:
+            Interrupted: It was told to stop.
+            Q2QError: It could not be proved.
         """
         ...
 
@@ -86,9 +109,9 @@ class RoundRun:
                 self._make_dataset()
             if self._round.step == "approval" and not self._is_approved():
                 self._move(state="waiting")
-                self._context.report(1, 4, "Waiting for approval of the dataset.")
+                self._say("Waiting for approval of the dataset.")
                 return {"round_id": self._round.id, "waiting_for": "approval"}
-            if self._round.step in ("approval", "train"):
+            if self._round.step in ("approval", *ON_DEVICE):
                 await self._on_device()
             if self._round.step == "sweep":
                 await self._ask()
@@ -111,7 +134,7 @@ class RoundRun:
         return bool(self._context.job.payload.get("approved"))
 
     def _make_dataset(self) -> None:
-        self._context.report(0, 4, "Choosing the rows of the dataset.")
+        self._say("Choosing the rows of the dataset.")
         with self._database.write() as session:
             if isinstance(self._spec.dataset, str):
                 dataset_id = find_dataset(session, self._spec.dataset).id
@@ -122,21 +145,46 @@ class RoundRun:
         self._move(step="approval", dataset_id=dataset_id)
 
     async def _on_device(self) -> None:
-        """Train with the device to itself."""
+        """Train, merge and prove with the device to itself."""
+        if self._round.step == "approval":
+            self._move(step="train")
         with self._database.read() as session:
             base = get_model(session, self._round.starts_from_id)
-        check_disk(self._settings.home_dir, base)
-        self._context.report(1, 4, "Waiting for the device: other work is let finish.")
+        check_disk(self._settings.home_dir, base, merge=self._spec.merge)
+        self._say("Waiting for the device: other work is let finish.")
         with self._context.pool.for_job() as user:
             async with self._context.pool.device_for(user, self._note, self._context.cancelled):
-                await self._train()
+                if self._round.step == "train":
+                    await self._train()
+                if self._round.step == "merge":
+                    await self._merge()
+                if self._round.step == "verify":
+                    await self._verify()
 
     async def _train(self) -> None:
-        self._move(step="train")
         run_id = await self._work.train(self._context, self._round, self._spec.train)
         self._move(training_run_id=run_id)
-        model_id = await self._work.model(self._context, self._round)
-        self._move(step="sweep", merged_model_version_id=model_id)
+        if self._spec.merge:
+            self._move(step="merge")
+        else:
+            adapter = self._work.adapter(self._context, self._round)
+            self._move(step="sweep", merged_model_version_id=adapter)
+
+    async def _merge(self) -> None:
+        self._say("Merging the adapter into its base.")
+        merged_id = await self._work.merge(self._context, self._round)
+        self._move(step="verify", merged_model_version_id=merged_id)
+
+    async def _verify(self) -> None:
+        """Prove the merge; one that fails is merged anew when the round goes on."""
+        merged_id = self._round.merged_model_version_id
+        assert merged_id is not None
+        self._say("Proving the merge.")
+        failed = await self._work.verify(self._context, merged_id)
+        if failed is not None:
+            self._move(step="merge", merged_model_version_id=None)
+            raise Q2QError(f"The merge failed its proof and is not used. {failed}")
+        self._move(step="sweep")
 
     async def _ask(self) -> None:
         """Ask all models the held-out questions through the server."""
@@ -165,7 +213,7 @@ class RoundRun:
         self._move(step="compare")
 
     def _judge(self) -> None:
-        self._context.report(5, 4, "Comparing.")
+        self._say("Comparing.")
         sweep_id, own = self._round.sweep_id, self._round.merged_model_version_id
         assert sweep_id is not None
         assert own is not None
@@ -176,11 +224,16 @@ class RoundRun:
             decide_round(session, self._round.id, proposal.verdict, proposal.reason)
         self._move(step="ended")
 
+    def _say(self, message: str) -> None:
+        """Show the step that begins, among all of them."""
+        self._context.report(STEPS.index(self._round.step), len(STEPS) - 1, message)
+
     def _note(self) -> str:
         """Return what people who wait are told."""
         job = self._context
         left = f" ({job.done} of {job.total})" if job.total and job.done is not None else ""
-        return f"The device trains round {self._round.name!r}{left}; this goes on afterwards."
+        does = DOES.get(self._round.step, DOES["train"])
+        return f"The device {does} round {self._round.name!r}{left}; this goes on afterwards."
 
     def _registry(self, session: Any) -> Registry:
         in_home = self._settings.home_dir / "formats.yaml"
