@@ -40,7 +40,10 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "max, batch 6": ("max", {**KEPT, "batch": 6}),
     "max, batch 8, 16-bit base": ("max", {**KEPT, "batch": 8, "load_in_4bit": False}),
     "max, batch 2 of 4096": ("max", {**KEPT, "batch": 2, "max_length": 4096}),
+    "max, 2 GPUs": ("max", {"processes": 2}),
+    "fast, 2 GPUs": ("fast", {"processes": 2}),
     "laptop": ("laptop", {}),
+    "laptop, 2 processes": ("laptop", {"processes": 2}),
 }
 """Name → preset, and what differs from it."""
 ON_GPU = ("notebook", "fast", "max", "max, batch 8", "max, batch 8, 16-bit base")
@@ -73,7 +76,7 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
     settings = settings_of(name, options.steps)
     run = RunFolder(folder / name.replace(" ", "_").replace(",", ""))
     run.path.mkdir()
-    n_rows = options.steps * settings.batch * settings.accumulation
+    n_rows = options.steps * settings.batch * settings.accumulation * settings.processes
     if settings.packing:
         n_rows *= settings.max_length // MEAN_TOKENS + 2
     written = rows(n_rows, options.vocabulary, settings.max_length)
@@ -91,7 +94,7 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
         }
     )
     started = time.monotonic()
-    child = start(run, 1)
+    child = start(run, settings.processes)
     ended = asyncio.run(wait_for(child, options.limit_s))
     kill_group(child.pid)
     child.wait()
