@@ -19,6 +19,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from training.merge.child import serve, tell
 
 _STEPS = 4
+_ROOM = 3
+"""Bytes of memory for a byte of 16-bit weights, in 32 bits: two, and what is computed."""
 _SLACK_TOKENS = 32
 """A merged model may take so many tokens more than the adapter before it stops."""
 
@@ -50,7 +52,7 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
     wanted = [_logits(adapted, text.prompt + text.completion) for text in written]
     moved = _mean_kl([one[: len(p)] for one, p in zip(wanted, spec["prompts"], strict=True)], plain)
     del adapted, base, plain
-    _free(device)
+    _drop_cache(device)
     tell(2, _STEPS, "Loading the merged model.")
     merged = _load(spec["merged"], device, dtype)
     found = [_logits(merged, text.prompt + text.completion) for text in written]
@@ -77,8 +79,13 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
 def _dtype(device: str, folder: Path) -> torch.dtype:
     """Return float32 where it fits, since it shows the weights and not the arithmetic."""
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    fits = device == "cpu" and 3 * size < psutil.virtual_memory().available
-    return torch.float32 if fits else torch.bfloat16
+    return torch.float32 if _ROOM * size < _free_bytes(device) else torch.bfloat16
+
+
+def _free_bytes(device: str) -> int:
+    if device == "cpu":
+        return psutil.virtual_memory().available
+    return sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
 
 
 def _load(folder: str, device: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -89,7 +96,7 @@ def _load(folder: str, device: str, dtype: torch.dtype) -> PreTrainedModel:
     return model.eval()
 
 
-def _free(device: str) -> None:
+def _drop_cache(device: str) -> None:
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
