@@ -78,7 +78,9 @@ def record_merge(
 
 
 def _free_name(session: Session, name: str) -> str:
-    taken = set(session.scalars(select(ModelVersion.name).where(ModelVersion.name.startswith(name))))
+    taken = set(
+        session.scalars(select(ModelVersion.name).where(ModelVersion.name.startswith(name)))
+    )
     later = (f"{name}-{n}" for n in range(2, len(taken) + 3))
     return name if name not in taken else next(one for one in later if one not in taken)
 

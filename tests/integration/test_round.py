@@ -6,16 +6,20 @@ was killed after its training finds the run done and goes on.
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from db.database import open_database
-from db.merges import proof_of
+from db.database import Database, open_database
+from db.lineage import lineage
+from db.merges import mark_pruned, proof_of
 from db.models import get_model
-from db.rounds import find_round, move_round
+from db.rounds import RoundRow, find_round, move_round
+from db.settings import Settings
 from tests.training_fixture import TrainedAdapter
-from training.rounds.spec import load_round
+from training.merge.merge import drop_weights
+from training.rounds.spec import RoundSpec, load_round, parse_round
 from workbench.analysis.rounds import compare
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.rounds.reporting import round_page
@@ -26,29 +30,44 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "rounds" / "first.yaml"
 """What ``q2q round run examples/rounds/first.yaml`` runs."""
 
 
+def copied(trained: TrainedAdapter, home: Path) -> tuple[Settings, Database]:
+    """Return a home with what was trained, and its store."""
+    shutil.copytree(trained.settings.home_dir, home)
+    changes = {"home": home, "max_model_len": 512, "max_num_seqs": 16}
+    settings = trained.settings.model_copy(update=changes)
+    return settings, open_database(f"sqlite:///{home / 'q2q.sqlite'}")
+
+
+def spec_of(**changes: object) -> RoundSpec:
+    """Return the example round, asked greedily, once."""
+    asked = {"questions": {"held_out": True}, "variants": 1, "max_tokens": 120, "temperature": 0}
+    config = load_round(EXAMPLE).as_config() | {"dataset": "english-examples", "compare": asked}
+    return parse_round(config | changes)
+
+
+def begun(trained: TrainedAdapter, settings: Settings, database: Database) -> RoundRow:
+    """Return the round as it was when it was killed, its training done."""
+    found = begin_round(database, settings, spec_of())
+    with database.write() as session:
+        return move_round(session, found.id, training_run_id=trained.outcome.run_id)
+
+
+def run(settings: Settings, database: Database, found: RoundRow) -> None:
+    """Run what is left of a round."""
+    with database.write() as session:
+        job_id = queue_round(session, found.id, approved=True)
+    job = run_job(settings, database, job_id, lambda *_: None, command="round run")
+    assert job.error is None
+
+
 def test_a_round_is_trained_merged_proved_asked_and_compared_with_its_base(
-    trained_adapter: TrainedAdapter, tmp_path: Path
+    trained_adapter: TrainedAdapter,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(trained_adapter.settings.home_dir, home)
-    settings = trained_adapter.settings.model_copy(
-        update={"home": home, "max_model_len": 512, "max_num_seqs": 16}
-    )
-    database = open_database(f"sqlite:///{home / 'q2q.sqlite'}")
-    example = load_round(EXAMPLE).as_config()
-    asked = {"questions": {"held_out": True}, "variants": 1}
-    spec = load_round(EXAMPLE).model_validate(
-        example
-        | {"dataset": "english-examples", "compare": asked | {"max_tokens": 120, "temperature": 0}}
-    )
+    settings, database = copied(trained_adapter, tmp_path / "home")
     try:
-        found = begin_round(database, settings, spec)
-        with database.write() as session:
-            run_id = trained_adapter.outcome.run_id
-            move_round(session, found.id, training_run_id=run_id)
-            job_id = queue_round(session, found.id, approved=True)
-        job = run_job(settings, database, job_id, lambda *_: None, command="round run")
-        assert job.error is None
+        run(settings, database, begun(trained_adapter, settings, database))
         with database.read() as session:
             ended = find_round(session, "first")
             assert ended.sweep_id is not None
@@ -63,13 +82,47 @@ def test_a_round_is_trained_merged_proved_asked_and_compared_with_its_base(
     assert (made.kind, made.state, made.name) == ("merged", "ready", "round1-merged")
     assert proof is not None
     assert proof.passed
-    print(*(f"{check.name}: {check.detail}" for check in proof.checks), sep="\n")
     base, trained = (
         {language: share.value for language, share, _ in model.well_formed_by_language}
         for model in comparison.models
     )
-    print("well-formed:", base, "->", trained)
+    record_property("well_formed", {"base": base, "round1": trained})
     assert base["en"] < 0.5
-    assert trained["en"] >= 0.95
+    assert trained["en"] >= 0.95, "of the English questions"
+    assert trained["ja"] > base["ja"], "what it learned in English helps in Japanese"
     assert ended.verdict in ("keep", "branch")
     assert "round1-merged" in page
+
+
+@pytest.mark.soak
+def test_a_second_round_goes_on_from_the_first_whose_merge_was_pruned(
+    trained_adapter: TrainedAdapter, tmp_path: Path
+) -> None:
+    settings, database = copied(trained_adapter, tmp_path / "home")
+    few = {"held_out": True, "limit": 4}
+    asked = {"questions": few, "variants": 1, "max_tokens": 60, "temperature": 0}
+    try:
+        run(settings, database, begun(trained_adapter, settings, database))
+        with database.read() as session:
+            first = find_round(session, "first")
+            merged = get_model(session, first.merged_model_version_id or 0)
+        drop_weights(merged)
+        with database.write() as session:
+            mark_pruned(session, merged.id)
+        settings_of = {"preset": "laptop", "max_steps": 2, "warmup": 0, "samples": 0}
+        spec = spec_of(name="second", compare=asked, train=settings_of, **{"from": "first"})
+        run(settings, database, begin_round(database, settings, spec))
+        with database.read() as session:
+            second = find_round(session, "second")
+            again = get_model(session, merged.id)
+            made = get_model(session, second.merged_model_version_id or 0)
+            proof = proof_of(session, made.id)
+            up = {group.relation for group in lineage(session, f"m{made.id}").up}
+    finally:
+        database.close()
+    assert second.parent_id == first.id
+    assert (again.state, again.digest) == ("ready", merged.digest)
+    assert (made.state, made.base_id) == ("ready", merged.id)
+    assert proof is not None
+    assert proof.passed
+    assert "merged_from" in up

@@ -196,9 +196,7 @@ async def test_a_merge_that_fails_its_proof_is_not_used_and_merged_anew(lab: Lab
     lab.flaw = "The stop token was lost."
     async with lab.worker():
         job = await lab.ended(lab.queue(found.id, approved=True))
-        assert job.error == (
-            "The merge failed its proof and is not used. The stop token was lost."
-        )
+        assert job.error == ("The merge failed its proof and is not used. The stop token was lost.")
         failed = lab.read()
         assert (failed.step, failed.state, failed.sweep_id) == ("merge", "failed", None)
         assert failed.merged_model_version_id is None

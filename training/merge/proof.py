@@ -33,9 +33,9 @@ step (measured: 0.996); a merge that rounds the product before adding it costs u
 MEAN_KL = {"float32": 1e-3, "bfloat16": 5e-3}
 """Mean KL(adapter on 16-bit base ‖ merged) in nats a position that is always allowed, by the
 arithmetic of the check; see docs/merging.md."""
-SHARE_OF_MOVE = 0.05
+SHARE_OF_MOVE = 0.1
 """Allowed above that, as a share of the mean KL by which the adapter moves the base. KL grows with
-the square of a small change: an adapter merged a quarter too strong or too weak differs by 1/16."""
+the square of a small change: an adapter merged a third too strong or too weak differs by 1/9."""
 SHARE_STOPPED = 0.5
 """Of the texts that the adapter ends, the share that the merge must end as well, greedily."""
 STOP_RANK = 3.0

@@ -28,7 +28,6 @@ from workbench.rounds.asking import ensure_sweep
 from workbench.rounds.verdict import propose
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
-
 ON_DEVICE = ("train", "merge", "verify")
 """Steps that have the device to themselves."""
 DOES = {"train": "trains", "merge": "merges", "verify": "proves the merge of"}
