@@ -6,11 +6,12 @@ import pytest
 
 from db.database import Database
 from db.dialogues import read_events
+from db.errors import UsageError
 from db.jobs import claim, finish, request_cancel
 from serving.formats.lists import read_questions
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking
-from workbench.dialogue.decisions import choose
+from workbench.dialogue.decisions import choose, park, pick
 from workbench.dialogue.showing import collect, stop
 from workbench.dialogue.turn import answer, ask
 
@@ -58,6 +59,46 @@ def test_lines_that_only_repeat_the_prompt_are_no_questions(lab: Lab) -> None:
         "Who sweeps the streets?": False,
     }
     assert "gap: 1 lines only repeat the prompt." in view.problems
+
+
+def test_a_proposal_of_the_question_at_hand_is_folded_and_cannot_be_taken_as_it_is(
+    lab: Lab,
+) -> None:
+    asked = lab.view().question.text
+    text = json.dumps([asked.upper(), "Who sweeps the streets?"])
+    lab.server.text = lambda prompt, index, seed: text
+    view = lab.ask("gap")
+    shown, here = view.candidates
+    assert (shown.folded_because, here.folded_because) == (None, "here")
+    for taken in (pick, park):
+        with lab.database.write() as session, pytest.raises(UsageError, match="in your own words"):
+            taken(session, lab.id, lab.here, here.event_id, here.place, lab.by)
+    assert lab.view().candidates[1].decision is None, "nothing is left half decided"
+    with lab.database.write() as session:
+        given = (session, lab.id, lab.here, here.event_id, here.place, lab.by)
+        pick(*given, text="What changes for a town when cars may enter it again?")
+    assert lab.view().question.text.endswith("again?")
+
+
+def test_questions_in_another_language_are_folded_but_can_be_taken(lab: Lab) -> None:
+    text = json.dumps(["夜に通りを掃くのは誰ですか。", "Who sweeps the streets?", "夜間通行禁止"])
+    lab.server.text = lambda prompt, index, seed: text
+    found = {one.text: one for one in lab.ask("gap").candidates}
+    japanese = found["夜に通りを掃くのは誰ですか。"]
+    assert (japanese.folded_because, japanese.language) == ("language", "ja")
+    assert found["Who sweeps the streets?"].is_shown
+    assert found["夜間通行禁止"].is_shown, "where the language is not clear, nothing is folded"
+    with lab.database.write() as session:
+        place = (japanese.event_id, japanese.place)
+        pick(session, lab.id, lab.here, *place, lab.by)
+    assert lab.view().question.text == japanese.text
+
+
+def test_where_all_proposals_are_in_another_language_the_turn_says_so(lab: Lab) -> None:
+    lab.server.text = lambda prompt, index, seed: '["夜に通りを掃くのは誰ですか。"]'
+    view = lab.ask("gap")
+    assert not any(one.is_shown for one in view.candidates)
+    assert "Every proposed question was asked before or is in another language." in view.problems
 
 
 def test_forty_candidates_that_are_all_the_same_are_one_and_its_repeats(lab: Lab) -> None:

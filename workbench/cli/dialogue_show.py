@@ -1,5 +1,7 @@
 """How dialogues look on a terminal and as JSON."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +17,14 @@ from workbench.dialogue.tree import Tree, TreeNode, read_tree
 
 MOST_WORDS = 70
 """Characters of a question in a list."""
+FOLDED: Mapping[str | None, str] = {
+    "merged": "merged into another one",
+    "here": "the question you are at",
+    "language": "in another language",
+    "twin": "proposed twice",
+    "repeat": "asked before",
+}
+"""Why a proposed question is folded away; what is left had no room."""
 
 
 def list_all(database: Database, as_json: bool) -> None:
@@ -159,7 +169,9 @@ def questions_json(view: NodeView) -> list[dict[str, Any]]:
             "move": one.move,
             "shown": one.is_shown,
             "repeat": one.is_repeat,
+            "folded": one.folded_because,
             "nearest": one.nearest,
+            "language": one.language,
             "decision": one.decision,
         }
         for place, one in enumerate(view.candidates, start=1)
@@ -180,10 +192,10 @@ def say_questions(view: NodeView, out: Any = say) -> None:
         if one.is_shown:
             decided = f" ({one.decision})" if one.decision else ""
             out(f"{place}. [{one.move or '-'}] {one.text}{decided}")
-    repeats = sum(one.is_repeat for one in view.candidates)
-    folded = sum(not one.is_shown for one in view.candidates)
+    folded = Counter(one.folded_because for one in view.candidates if not one.is_shown)
     if folded:
-        out(f"({folded} more, {repeats} of them asked before)")
+        told = [f"{n} {FOLDED[why]}" for why, n in folded.items() if why in FOLDED]
+        out(f"({folded.total()} more{': ' if told else ''}{', '.join(told)})")
 
 
 def letter(place: int) -> str:

@@ -41,7 +41,7 @@ def hang_under(
     )
     question_id, _ = add_child(session, parent.id, new, move)
     if question_id == parent.id:
-        raise UsageError("This is the question that you are at; ask another one.")
+        raise UsageError("This is the question that you are at; change it, or ask another one.")
     return add_node(session, node.session_id, question_id, node.id, state=state), question_id
 
 

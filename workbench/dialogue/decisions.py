@@ -170,6 +170,7 @@ def pick(
     node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
     words = candidate["text"] if text is None else plain(text)[0]
+    _differs_from_here(candidate, words)
     is_edited = words != candidate["text"]
     child_id, question_id = hang_under(
         session, node, words, candidate["move"], source="human" if is_edited else "model"
@@ -223,6 +224,7 @@ def park(
     """Keep a proposed question for later as a node of the tree; return the node."""
     node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
+    _differs_from_here(candidate, candidate["text"])
     child_id, question_id = hang_under(
         session, node, candidate["text"], candidate["move"], source="model", state="parked"
     )
@@ -317,6 +319,19 @@ def candidate_of(session: Session, node: NodeRow, event_id: int, place: int) -> 
             candidate: Mapping[str, Any] = event.payload["candidates"][place]
             return candidate
     raise UsageError("This question was not proposed here; look at the list once more.")
+
+
+def _differs_from_here(candidate: Mapping[str, Any], words: str) -> None:
+    """Refuse a proposal that is the question that one is at, unless its words were changed.
+
+    Raises:
+        UsageError: It is, and they were not.
+    """
+    if candidate.get("is_here") and words == candidate["text"]:
+        raise UsageError(
+            "This proposal is the question that you are at: take another one, or say in your own"
+            " words what is still to be asked."
+        )
 
 
 def current_node_id(events: Sequence[EventRow]) -> int | None:
