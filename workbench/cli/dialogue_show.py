@@ -219,9 +219,10 @@ def _branch(tree: Tree, parent_id: int | None) -> list[str]:
         move = f"[{node.move}] " if node.move else ""
         state = "" if node.state == "answered" else f" ({node.state})"
         auto = " (automatic)" if node.automatic else ""
+        same = f" (= {tree.node(node.merged_into).position + 1})" if node.merged_into else ""
         indent = "  " * node.depth
         text = _short(node.question)
-        lines.append(f"{here}{indent}{node.position + 1}. {move}{text}{state}{auto}")
+        lines.append(f"{here}{indent}{node.position + 1}. {move}{text}{state}{auto}{same}")
         waiting += reversed(tree.children(node.id))
     return lines
 
@@ -235,6 +236,7 @@ def _node_json(node: TreeNode, tree: Tree) -> dict[str, Any]:
         "move": node.move,
         "source": node.source,
         "state": node.state,
+        "same_as": tree.node(node.merged_into).position + 1 if node.merged_into else None,
         "answer_id": node.answer_id,
         "reason": node.reason,
         "automatic": node.automatic,

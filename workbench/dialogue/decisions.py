@@ -19,7 +19,14 @@ from db.errors import UsageError
 from db.plain_text import plain
 from db.questions import NewQuestion, add_child, get_question, tag_questions
 from db.tables import MOVES, Answer
-from workbench.dialogue.deciding import author_of, decide, hang_under, node_of, one_line
+from workbench.dialogue.deciding import (
+    author_of,
+    decide,
+    hang_under,
+    merged_nodes,
+    node_of,
+    one_line,
+)
 from workbench.dialogue.turn import By
 from workbench.rating.editing import save_reasoning
 
@@ -300,9 +307,13 @@ def set_node_state(
 def go_to(
     session: Session, dialogue_id: int, node_id: int, by: By, *, reason: str | None = None
 ) -> int:
-    """Go on from another node, e.g. back; a parked one is taken up again. Return the event's id."""
+    """Go on from another node, e.g. back; return the event's id.
+
+    One that was parked, rejected or merged into another one is taken up again.
+    """
     node = node_of(session, dialogue_id, node_id)
-    if node.state in ("parked", "rejected"):
+    merges = read_events(session, dialogue_id, kinds=("merge_nodes", "reopen"))
+    if node.state in ("parked", "rejected") or node_id in merged_nodes(merges):
         set_node_state(session, dialogue_id, node_id, "open", by)
     return decide(session, node, "goto", by, {"to": node_id}, reason=reason)
 

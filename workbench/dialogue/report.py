@@ -52,7 +52,7 @@ def as_markdown(story: Story) -> str:
             lines.append(f"- {_plain(line.text)}" + (f" ({numbers})" if numbers else ""))
     lines += ["", f"## {words['questions']}"]
     for one in story.nodes:
-        lines += ["", *_markdown_node(one, words)]
+        lines += ["", *_markdown_node(one, story, words)]
     return "\n".join(lines) + "\n"
 
 
@@ -94,6 +94,7 @@ def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
         "move": node.move,
         "source": node.source,
         "state": node.state,
+        "same_as": story.number(node.merged_into) if node.merged_into else None,
         "reason": node.reason,
         "automatic": node.automatic,
         "tags": list(node.tags),
@@ -135,11 +136,13 @@ def _json_answer(told: Told) -> dict[str, Any]:
     }
 
 
-def _markdown_node(one: StoryNode, words: Words) -> list[str]:
+def _markdown_node(one: StoryNode, story: Story, words: Words) -> list[str]:
     node = one.node
     marks = [_came_by(node, words)]
     marks += [words["automatic"]] if node.automatic else []
     marks += [words["states"][node.state]] if node.state != "answered" else []
+    if node.merged_into is not None:
+        marks.append(f"{words['same_as']} {story.number(node.merged_into)}")
     lines = [
         f"{'#' * min(3 + node.depth, 6)} {one.number}. {_plain(node.question)}",
         "",
@@ -170,9 +173,15 @@ def _came_by(node: TreeNode, words: Words) -> str:
 
 
 def _became(candidate: Candidate, words: Words) -> str:
-    kind = candidate.decision or ("repeat" if candidate.is_repeat else "undecided")
+    kind = candidate.decision or _undecided(candidate)
     reason = f": {candidate.reason}" if candidate.reason else ""
     return f"{words['decisions'][kind]}{reason}"
+
+
+def _undecided(candidate: Candidate) -> str:
+    if candidate.language is not None:
+        return "language"
+    return "repeat" if candidate.is_repeat else "undecided"
 
 
 def _figures(story: Story, words: Words) -> str:

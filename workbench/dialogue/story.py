@@ -20,6 +20,7 @@ DECISIONS = (
     "park",
     "reject",
     "merge",
+    "merge_nodes",
     "reopen",
     "goto",
     "fork",
@@ -169,7 +170,7 @@ def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Dec
     return [
         Decision(
             kind=event.kind,
-            text=_about(event.payload, texts),
+            text=_about(event, texts),
             reason=event.reason,
             by=event.rater,
             automatic=event.automatic,
@@ -180,7 +181,11 @@ def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Dec
     ]
 
 
-def _about(payload: Mapping[str, object], texts: Mapping[int, str]) -> str | None:
+def _about(event: EventRow, texts: Mapping[int, str]) -> str | None:
+    """Return the questions that a decision is about: nodes, proposals, or the one that is meant."""
+    payload = event.payload
+    if event.kind == "merge_nodes":
+        return " / ".join(texts[one] for one in payload["others"] if one in texts)
     node_id = payload.get("to") or payload.get("node")
     if isinstance(node_id, int) and node_id in texts:
         return texts[node_id]
