@@ -7,7 +7,7 @@ import pytest
 from db.database import Database
 from db.dialogues import read_events
 from db.errors import UsageError
-from db.jobs import claim, finish, request_cancel
+from db.jobs import request_cancel
 from serving.formats.lists import read_questions
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking
@@ -142,23 +142,6 @@ def test_a_step_that_is_stopped_keeps_what_had_come(lab: Lab) -> None:
     assert "No new answer came." in view.problems
     assert len(view.folded) == 3
     assert step.event_id in {event.payload.get("step") for event in view.events}
-
-
-def test_a_step_past_its_deadline_is_stopped(lab: Lab) -> None:
-    from db.dialogues import change_settings, get_dialogue
-
-    with lab.database.write() as session:
-        settings = get_dialogue(session, lab.id).settings
-        change_settings(session, lab.id, {**settings, "turn_timeout_s": 1e-6})
-        answer(session, lab.registry, lab.id, lab.here, lab.by)
-    with lab.database.write() as session:
-        job = claim(session, "lab")
-    assert job is not None
-    assert not collect(lab.database, lab.id)
-    assert lab.view().under_way[0].job.cancel_requested_at is not None
-    with lab.database.write() as session:
-        finish(session, job.id, "lab", "cancelled")
-    assert collect(lab.database, lab.id)
 
 
 def test_laying_out_happens_once_whoever_looks(lab: Lab) -> None:

@@ -214,13 +214,18 @@ def import_(
 @app.as_command()
 def replay(
     dialogue: DialogueId,
-    model: Annotated[str, typer.Option(help="Another model or adapter.")] = "",
+    model: Annotated[str, typer.Option(help="Another model.")] = "",
+    adapter: Annotated[
+        str, typer.Option(help="Another adapter on the same base; `none` for the base alone.")
+    ] = "",
     prompt_format: Annotated[str, typer.Option(help="Another prompt format.")] = "",
     role: Annotated[str, typer.Option(help="Another role.")] = "",
     answers: Annotated[int, typer.Option(help="Reasonings for each question.", min=1)] = 1,
     as_json: Json = False,
 ) -> None:
-    """Have the questions of a dialogue answered anew by another model, format or role.
+    """Have the questions of a dialogue answered anew by another model, adapter, format or role.
+
+    Each can be changed by itself; the dialogue stays as it is.
 
     Example:
       q2q dialogue replay 1 --model smollm2-135m-instruct --prompt-format tagged
@@ -228,7 +233,7 @@ def replay(
     from workbench.cli.dialogue_show import show_replay
     from workbench.cli.dialogue_steps import run_replay
 
-    changes = {"model": model, "prompt_format": prompt_format, "role": role}
+    changes = {"model": model, "adapter": adapter, "prompt_format": prompt_format, "role": role}
     given = {key: value for key, value in changes.items() if value}
     with open_home() as (settings, database):
         replayed = run_replay(settings, database, number(dialogue), given, answers)

@@ -1,7 +1,6 @@
 """What ``q2q dialogue`` does: one step after the other, as far as the given choices go."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.dialogues import get_dialogue, read_events, read_nodes
 from db.errors import Q2QError, UsageError
+from db.jobs import JobRow
 from db.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.registry import Registry
@@ -38,7 +38,6 @@ from workbench.dialogue.synopsis import write_synopsis
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask
 from workbench.worker.follow import run_job
 
-LOOK_EVERY_S = 2.0
 Start = Callable[[Session, Registry, int, int, By], Step]
 
 
@@ -160,7 +159,7 @@ class _Next:
             job_id = queue_turns(
                 session, self._id, self._wishes.auto, self._by, moves=self._wishes.moves
             )
-        result = self._follow(job_id)
+        result = self._follow(job_id).result or {}
         say(f"Checkpoint after {result.get('turns', 0)} turns: {result.get('why', 'stopped')}.")
         return {
             **self._told(self._view()),
@@ -176,16 +175,17 @@ class _Next:
         """
         with self._database.write() as session:
             step = start(session, self._registry, self._id, self._here(session), self._by)
-        self._follow(step.job_id)
+        job = self._follow(step.job_id)
         view = self._view()
         ended = next(e for e in view.events if e.payload.get("step") == step.event_id)
         for problem in ended.payload["problems"]:
-            say(problem)
+            if problem != job.error:
+                say(problem)
         if not (ended.payload["shown"] or ended.payload.get("candidates")):
             raise Q2QError(f"Nothing came. To try again: q2q dialogue next {self._id}")
         return view
 
-    def _follow(self, job_id: int) -> Mapping[str, Any]:
+    def _follow(self, job_id: int) -> JobRow:
         return follow(self._settings, self._database, self._id, job_id)
 
     def _wait(self) -> None:
@@ -233,26 +233,15 @@ class _Next:
         return told
 
 
-def follow(
-    settings: Settings, database: Database, dialogue_id: int, job_id: int
-) -> Mapping[str, Any]:
-    """See a job of a dialogue to its end, lay out what it brought, and return its result."""
-    looked = time.monotonic()
-
-    def on_progress(done: int, total: int | None, message: str) -> None:
-        nonlocal looked
-        progress.update(done, total, message)
-        if time.monotonic() - looked > LOOK_EVERY_S:
-            looked = time.monotonic()
-            collect(database, dialogue_id)  # also ends a step that is past its deadline
-
+def follow(settings: Settings, database: Database, dialogue_id: int, job_id: int) -> JobRow:
+    """See a job of a dialogue to its end, tell its error, and lay out what it brought."""
     try:
         with open_progress() as progress:
             job = run_job(
                 settings,
                 database,
                 job_id,
-                on_progress,
+                progress.update,
                 command="dialogue next",
                 keep_server=True,
             )
@@ -260,7 +249,7 @@ def follow(
         collect(database, dialogue_id)
     if job.error:
         say(job.error)
-    return job.result or {}
+    return job
 
 
 def run_synopsis(settings: Settings, database: Database, dialogue_id: int, rater: str) -> None:
@@ -286,8 +275,7 @@ def run_replay(
     with database.write() as session:
         registry = load_registry(settings, session)
         old = parse_settings(get_dialogue(session, dialogue_id).settings).model
-    model = changes.get("model", old)
-    look_for_models(settings, database, [model], say)
+    look_for_models(settings, database, [changes.get("model", old)], say)
     with database.write() as session:
         step = start_replay(session, registry, dialogue_id, changes, variants=answers)
     follow(settings, database, dialogue_id, step.job_id)
