@@ -154,6 +154,7 @@ def answers_json(view: NodeView) -> list[dict[str, Any]]:
             "text": card.answer.text,
             "findings": list(card.answer.flags),
             "shown": card in view.shown,
+            "side": card.side,
             "chosen": card.is_chosen,
         }
         for place, card in enumerate([*view.shown, *view.folded])
