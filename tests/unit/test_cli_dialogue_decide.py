@@ -92,6 +92,11 @@ def test_both_sides_are_argued_and_judged(begun: Any) -> None:
     assert [verdict["better"] for verdict in said["verdicts"]] == list(said["answers"])
     assert "The order decided" in said["says"]
     assert "It is nearer to me." in q2q("judge", "1", "--answers", "A,B").stdout
+    read = "Having read the answer for the goal, then the answer for the opposing goal, it prefers"
+    assert f"{read}: the answer for the goal. It is nearer to me." in q2q("export", "1").stdout
+    page = q2q("export", "1", "--format", "html").stdout
+    assert f"{read}: the answer for the goal." in page
+    assert "Answer · fake" in page
     assert "two answers" in refused("judge", "1", "--answers", "A")
     assert "There is no answer 'Z'" in refused("judge", "1", "--answers", "A,Z")
 

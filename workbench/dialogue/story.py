@@ -1,7 +1,7 @@
 """A whole session, told to someone who was not there: what reports and exports are made of."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +49,19 @@ class Told:
 
     answer: TextRow
     reasoning: TextRow | None
+    side: str | None = None
+    """``goal`` or ``opposing``: what it argues for, where it was asked to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the audience, played by a model, said of two answers that it read in this order."""
+
+    first: Told
+    other: Told
+    better: Told | None
+    """None: neither."""
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +77,7 @@ class StoryNode:
     candidates: tuple[Candidate, ...]
     """Of all askings."""
     facts: tuple[Fact, ...]
+    judged: tuple[Judged, ...]
     decisions: tuple[Decision, ...]
 
 
@@ -102,8 +116,13 @@ def read_story(session: Session, dialogue_id: int) -> Story:
         session, "variant", [row.variant_id for row in answers.values() if row.variant_id]
     )
 
+    sides = {e.variant_id: e.payload["side"] for e in events if e.payload.get("side")}
     told = {
-        one: Told(answer=row, reasoning=reasonings.get(row.variant_id or 0))
+        one: Told(
+            answer=row,
+            reasoning=reasonings.get(row.variant_id or 0),
+            side=sides.get(row.variant_id),
+        )
         for one, row in answers.items()
     }
     texts = {node.id: node.question for node in tree.nodes}
@@ -140,8 +159,21 @@ def _story_node(
             for e in events
             if e.kind == "fact"
         ),
+        judged=tuple(_judged(events, {one.answer.id: one for one in told})),
         decisions=decisions,
     )
+
+
+def _judged(events: Sequence[EventRow], told: Mapping[int, Told]) -> Iterator[Judged]:
+    for event in events:
+        said = event.payload
+        if event.kind != "verdict" or said["outcome"] is None:
+            continue
+        a, b = told.get(said["a"]), told.get(said["b"])
+        if a is not None and b is not None:
+            first, other = (b, a) if said["is_swapped"] else (a, b)
+            better = {"a": a, "b": b}.get(said["outcome"])
+            yield Judged(first=first, other=other, better=better, why=said["why"])
 
 
 def _laid_out(events: Sequence[EventRow]) -> list[int]:
