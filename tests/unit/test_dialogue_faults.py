@@ -30,6 +30,7 @@ def lab(database: Database, fake_server: FakeServer) -> Lab:
     [
         ("I would rather not.", 0, "there is no list"),
         ("[]", 0, "the list is empty"),
+        ('["", "?", "...", "1."]', 0, "the list is empty"),
         ('["Who sweeps the streets?", "Who pays f', 1, "the list was cut off"),
         ("1. Who sweeps the streets?\n2. Who pays for it?", 2, "the list is no JSON"),
         ('Sure: {"questions": ["Who sweeps?", 7, null]}', 1, None),
