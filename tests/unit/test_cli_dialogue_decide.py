@@ -1,5 +1,6 @@
 """``q2q dialogue`` beside the turns: decisions, both sides, the judge, reading translations."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,3 +124,26 @@ def test_what_cannot_be_is_one_sentence(begun: Any) -> None:
     ):
         assert sentence in refused(*words)
     assert told("show", "1")["at"] == 1
+
+
+def test_a_spreadsheet_comes_in_as_trees_that_can_be_gone_on_with(
+    theme: str, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "sessions.csv"
+    sheet.write_text(
+        "Goal,Step,QInitial,AInitial,FBQ1,FBQ2,SEL1\n"
+        "Quiet streets,1,Why are they loud?,Cars.,Which cars?,When are they loud?,x\n",
+        "utf-8",
+    )
+    (found,) = told("import", str(sheet))
+    assert (found["goal"], found["n_questions"], found["is_new"]) == ("Quiet streets", 2, True)
+    assert not told("import", str(sheet))[0]["is_new"]
+    told("go", "1", "--node", "1")
+    root = told("show", "1", "--node", "1")
+    assert root["step"] == "pick"
+    assert [one["decision"] for one in root["questions"]] == ["pick", None]
+    assert told("park", "1", "--question", "2")["state"] == "parked"
+    broken = tmp_path / "broken.csv"
+    broken.write_text("Goal,Answer\nx,y\n", "utf-8")
+    with pytest.raises(Q2QError, match="QInitial"):
+        CliRunner().invoke(app, ["dialogue", "import", str(broken)], catch_exceptions=False)
