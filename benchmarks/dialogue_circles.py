@@ -199,6 +199,20 @@ def main() -> None:
         os.environ["Q2Q_MAX_MODEL_LEN"] = "2048"
         if left:
             asyncio.run(measure(left, options.turns, save))
+    write_result(options.out, {"turns": options.turns, "themes": themes} | {"all": summed(themes)})
+
+
+def summed(themes: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of each list over all themes."""
+    names = (("plain", "proposed"), ("guard", "proposed"), ("guard", "laid_out"))
+    counts = ("questions", "repeated", "copies", "distinct", "distinct_in_language")
+    whole = {}
+    for side, kind in names:
+        lists = [sides[side][kind] for sides in themes.values()]
+        found = {name: sum(one[name] for one in lists) for name in counts}
+        share = found["repeated"] / found["questions"] if found["questions"] else None
+        whole[f"{side} {kind}"] = found | {"repeated_share": share and round(share, 3)}
+    return whole
 
 
 def known_themes(out: Path, turns: int) -> dict[str, Any]:
