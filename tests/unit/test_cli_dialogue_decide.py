@@ -43,7 +43,7 @@ def refused(*words: str) -> str:
 def test_proposals_are_set_aside_merged_and_taken_in_other_words(begun: Any) -> None:
     assert told("park", "1", "--question", "1", "--reason", "later")["state"] == "parked"
     assert told("reject", "1", "--question", "2", "--reason", "too general")["state"] == "rejected"
-    assert told("merge", "1", "--question", "3", "--same", "4")["keep"] == "3"
+    assert told("merge", "1", "--question", "3", "--same", "4")["keep"] == 3
     asked = told("next", "1", "--question", "3", "--write", "Who pays for it at night?")
     assert asked["question"] == "Who pays for it at night?"
     became = [one["decision"] for one in told("show", "1", "--node", "1")["questions"][:4]]

@@ -26,7 +26,7 @@ def register(app: CommandGroup) -> None:
 
 def go(
     dialogue: DialogueId,
-    node: Annotated[str, typer.Option("--node", help="A question of the tree: its number.")],
+    node: Node,
     reason: Reason = "",
     rater: As = "me",
     as_json: Json = False,
@@ -49,7 +49,8 @@ def go(
         )
 
     _decide(dialogue, rater, do)
-    _done(f"Now at question {node}.", {"dialogue": number(dialogue), "at": node}, as_json)
+    place = number(node, "question")
+    _done(f"Now at question {place}.", {"dialogue": number(dialogue), "at": place}, as_json)
 
 
 def park(
@@ -133,9 +134,9 @@ def merge(
         )
 
     _decide(dialogue, rater, do)
-    kept = node or question
-    fields = {"dialogue": number(dialogue), "keep": kept, "same": same}
-    _done(f"Question {kept} stands for {', '.join(same)} too.", fields, as_json)
+    kept, others = number(node or question, "question"), [number(n, "question") for n in same]
+    fields = {"dialogue": number(dialogue), "keep": kept, "same": others}
+    _done(f"Question {kept} stands for {', '.join(map(str, others))} too.", fields, as_json)
 
 
 def note(
@@ -261,9 +262,9 @@ def _set_aside(
         on_proposed(session, dialogue_id, view.node.id, one.event_id, one.place, by, reason=why)
 
     _decide(dialogue, rater, do)
-    fields = {"dialogue": number(dialogue), "node": node, "question": question, "state": state}
-    told = {name: value for name, value in fields.items() if value}
-    _done(f"Question {node or question} is {state}.", told, as_json)
+    place = number(node or question, "question")
+    fields = {"dialogue": number(dialogue), "node" if node else "question": place, "state": state}
+    _done(f"Question {place} is {state}.", fields, as_json)
 
 
 def _list_alike(dialogue: str, as_json: bool) -> None:

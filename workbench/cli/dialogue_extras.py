@@ -58,7 +58,7 @@ class _Desk:
 def run_argue(
     settings: Settings, database: Database, dialogue_id: int, number: int | None, rater: str
 ) -> dict[str, Any]:
-    """Have both sides of a theme argued; return the cards of the question, those two first.
+    """Have both sides of a theme argued; return the cards that argue for one of them.
 
     Raises:
         Q2QError: No answer came for a side.
