@@ -1,9 +1,11 @@
 """``q2q dialogue`` beside the turns: decisions, both sides, the judge, reading translations."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from db.errors import Q2QError, UsageError
@@ -147,3 +149,43 @@ def test_a_spreadsheet_comes_in_as_trees_that_can_be_gone_on_with(
     broken.write_text("Goal,Answer\nx,y\n", "utf-8")
     with pytest.raises(Q2QError, match="QInitial"):
         CliRunner().invoke(app, ["dialogue", "import", str(broken)], catch_exceptions=False)
+
+
+def built_rows(rules: dict[str, Any], folder: Path, shape: str) -> list[dict[str, Any]]:
+    """Build a dataset from rules, export it, and return its rows."""
+    path, target = folder / f"{rules['name']}.yaml", folder / f"{rules['name']}.jsonl"
+    path.write_text(yaml.safe_dump(rules | {"held_out": 0, "findings": []}), "utf-8")
+    export = ["dataset", "export", rules["name"], str(target), "--format", shape]
+    for words in (["dataset", "build", str(path)], export):
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    text = target.read_text("utf-8")
+    whole = text if text.startswith("[") else f"[{','.join(text.splitlines())}]"
+    rows: list[dict[str, Any]] = json.loads(whole)
+    return rows
+
+
+def test_what_was_chosen_becomes_training_rows(begun: Any, tmp_path: Path) -> None:
+    told("next", "1", "--answer", "B", "--edit", "You should name one street.")
+    asked = told("next", "1", "--answer", "A", "--move", "rebut")["questions"]
+    told("reject", "1", "--question", "2", "--reason", "too general")
+    told("next", "1", "--question", "1")
+    taken, rejected = asked[0]["text"], asked[1]["text"]
+    rows = built_rows(
+        {
+            "name": "next",
+            "kind": "sft",
+            "take": {"edited": True, "needs": "reasoning"},
+            "targets": {"assistant": "reasoning"},
+            "question_to_question": 0.6,
+            "without_reasoning": 0,
+        },
+        tmp_path,
+        "alpaca",
+    )
+    (learned,) = [row for row in rows if row["output"] == taken]
+    assert learned["reasoning"] == "You should name one street."
+    pairs = built_rows({"name": "better", "kind": "dpo", "take": {}}, tmp_path, "trl")
+    (pair,) = [row for row in pairs if taken in row["chosen"]]
+    assert rejected in pair["rejected"]
+    assert "Each doubts one claim" in pair["prompt"], "the very prompt that proposed them"
