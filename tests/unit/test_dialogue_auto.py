@@ -11,6 +11,7 @@ from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab
 from tests.unit.dialogue_lab import Lab, asking
 from workbench.dialogue.auto import AutoOutcome, Turns, queue_turns, run_turns
+from workbench.dialogue.decisions import choose, reject
 from workbench.dialogue.sessions import change_state, set_settings
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By
@@ -95,6 +96,20 @@ def test_it_asks_again_where_the_first_list_brought_nothing_new(lab: Lab) -> Non
     ask_for(lab, 1)
     assert run(lab, 1).turns == 1
     assert n_lists > 1
+
+
+def test_it_takes_nothing_that_a_person_rejected(lab: Lab) -> None:
+    view = lab.answer()
+    with lab.database.write() as session:
+        choose(session, lab.id, lab.here, view.shown[0].answer.id, lab.by)
+    root = lab.here
+    rejected = [one for one in lab.ask("gap").candidates if one.is_shown]
+    with lab.database.write() as session:
+        for one in rejected:
+            reject(session, lab.id, root, one.event_id, one.place, lab.by)
+    ask_for(lab, 1)
+    assert run(lab, 1).turns == 1
+    assert lab.view().question.text not in {one.text for one in rejected}
 
 
 def test_nothing_runs_in_a_paused_session_or_twice_at_once(lab: Lab) -> None:

@@ -215,9 +215,12 @@ def _here(session: Session, dialogue_id: int) -> int:
 
 
 def _newest(view: NodeView) -> Candidate | None:
-    """Return the shown candidate that is most unlike all earlier questions; None without any."""
-    shown = [candidate for candidate in view.candidates if candidate.is_shown]
-    return min(shown, key=lambda candidate: candidate.similarity, default=None)
+    """Return the shown candidate that is most unlike all earlier questions; None without any.
+
+    What a person decided on already, e.g. rejected, is left to that decision.
+    """
+    left = [one for one in view.candidates if one.is_shown and one.decision is None]
+    return min(left, key=lambda candidate: candidate.similarity, default=None)
 
 
 def _soundest(view: NodeView) -> int:
