@@ -11,7 +11,7 @@ from db.jobs import request_cancel
 from serving.formats.lists import read_questions
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking
-from workbench.dialogue.decisions import choose, park, pick
+from workbench.dialogue.decisions import choose, park, pick, reject, write
 from workbench.dialogue.showing import collect, stop
 from workbench.dialogue.turn import answer, ask
 
@@ -81,6 +81,31 @@ def test_a_proposal_of_the_question_at_hand_is_folded_and_cannot_be_taken_as_it_
     assert lab.view().question.text.endswith("again?")
 
 
+def test_what_was_rejected_or_shown_here_is_not_shown_again(lab: Lab) -> None:
+    texts = ["Who sweeps the streets?", "How loud is a tram?", "What does a parking space cost?"]
+    lab.server.text = lambda prompt, index, seed: json.dumps(texts[:2])
+    first = {one.text: one for one in lab.ask("gap").candidates}
+    with lab.database.write() as session:
+        one = first[texts[0]]
+        reject(session, lab.id, lab.here, one.event_id, one.place, lab.by)
+    lab.server.text = lambda prompt, index, seed: (
+        json.dumps(texts) if "Propose five" in prompt else asking(prompt, index, seed)
+    )
+    again = {one.text: one for one in lab.ask("gap").candidates}
+    assert {text: one.folded_because for text, one in again.items()} == {
+        texts[0]: "rejected",
+        texts[1]: "proposed",
+        texts[2]: None,
+    }
+    with lab.database.write() as session:
+        child = write(session, lab.id, lab.here, "Who counted the cars?", lab.by)
+    view = lab.answer()
+    with lab.database.write() as session:
+        choose(session, lab.id, child, view.shown[0].answer.id, lab.by)
+    below = {one.text: one.folded_because for one in lab.ask("gap").candidates}
+    assert below == {texts[0]: "rejected", texts[1]: None, texts[2]: None}, "elsewhere it may come"
+
+
 def test_questions_in_another_language_are_folded_but_can_be_taken(lab: Lab) -> None:
     text = json.dumps(["夜に通りを掃くのは誰ですか。", "Who sweeps the streets?", "夜間通行禁止"])
     lab.server.text = lambda prompt, index, seed: text
@@ -99,7 +124,10 @@ def test_where_all_proposals_are_in_another_language_the_turn_says_so(lab: Lab) 
     lab.server.text = lambda prompt, index, seed: '["夜に通りを掃くのは誰ですか。"]'
     view = lab.ask("gap")
     assert not any(one.is_shown for one in view.candidates)
-    assert "Every proposed question was asked before or is in another language." in view.problems
+    assert (
+        "Every proposed question was asked or proposed before or is in another language."
+        in view.problems
+    )
 
 
 def test_forty_candidates_that_are_all_the_same_are_one_and_its_repeats(lab: Lab) -> None:

@@ -22,6 +22,8 @@ FOLDED: Mapping[str | None, str] = {
     "here": "the question you are at",
     "language": "in another language",
     "twin": "proposed twice",
+    "rejected": "rejected before",
+    "proposed": "shown before",
     "repeat": "asked before",
 }
 """Why a proposed question is folded away; what is left had no room."""

@@ -10,12 +10,13 @@ from db.dialogues import EventRow, NodeRow, get_node, read_events
 from db.jobs import JobRow, get_job
 from db.questions import QuestionRow, get_question
 from db.text_rows import TextRow, read_texts
+from workbench.dialogue.asked import How
 from workbench.dialogue.turn import open_steps
 
-Folded = Literal["merged", "here", "language", "twin", "repeat", "rest"]
-"""Why a candidate is folded away: another one stands for it, it is the question that one is at, it
-is in another language, an earlier candidate or an earlier question asks the same, or there was no
-room for it."""
+Folded = Literal["merged", "here", "language", "twin", "rejected", "proposed", "repeat", "rest"]
+"""Why a candidate is folded away: another one stands for it; it is the question that one is at; it
+is in another language; another one of its list, a rejected proposal, one that was shown here
+before, or an earlier question asks the same; or there was no room for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,9 @@ class Candidate:
     """False: folded away; see ``folded_because``."""
     is_repeat: bool
     nearest: str | None
-    """The most similar earlier question."""
+    """The most similar earlier question, rejected proposal, or proposal that was shown here."""
     nearest_node_id: int | None
+    nearest_is: How | None
     same_as: int | None
     """Place of the earlier candidate that it repeats."""
     similarity: float
@@ -73,6 +75,8 @@ class Candidate:
             ("here", self.is_here),
             ("language", self.language is not None),
             ("twin", self.same_as is not None),
+            ("rejected", self.is_repeat and self.nearest_is == "rejected"),
+            ("proposed", self.is_repeat and self.nearest_is == "proposed"),
             ("repeat", self.is_repeat),
         )
         return next((reason for reason, holds in reasons if holds), "rest")
@@ -138,6 +142,7 @@ _WRITTEN = (
     "is_repeat",
     "nearest",
     "nearest_node_id",
+    "nearest_is",
     "same_as",
     "similarity",
     "goal_distance",

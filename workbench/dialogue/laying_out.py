@@ -19,7 +19,7 @@ from db.text_rows import read_texts
 from serving.checks.language import other_language
 from serving.formats.lists import read_questions
 from workbench.analysis.diversity import best_set, likeness
-from workbench.dialogue.asked import earlier_questions
+from workbench.dialogue.asked import earlier_proposals, earlier_questions
 from workbench.dialogue.embedding import Guard
 from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.novelty import Novelty
@@ -89,14 +89,16 @@ def show_questions(session: Session, step: EventRow) -> Ending:
     dialogue = get_dialogue(session, step.session_id)
     settings = parse_settings(dialogue.settings)
     proposed, problems = _proposed(session, step)
-    earlier = earlier_questions(session, step.session_id)
+    assert step.node_id is not None  # questions are proposed at a node
+    asked = earlier_questions(session, step.session_id)
+    earlier = [*asked, *earlier_proposals(session, step.session_id, step.node_id)]
     texts = [one["text"] for one in proposed]
     guard = Guard(settings_of_home())
     goals = (dialogue.theme.goal, dialogue.theme.opposing_goal)
     assessed = guard.assess(texts, [one.text for one in earlier], *goals)
     problems += [guard.problem] if guard.problem else []
-    here = next((wording(one.text).plain for one in earlier if one.node_id == step.node_id), None)
-    about = "\n".join((in_words(dialogue.theme), *(one.text for one in earlier)))
+    here = next((wording(one.text).plain for one in asked if one.node_id == step.node_id), None)
+    about = "\n".join((in_words(dialogue.theme), *(one.text for one in asked)))
     for candidate, novelty in zip(proposed, assessed, strict=True):
         nearest = None if novelty.nearest is None else earlier[novelty.nearest]
         candidate |= {
@@ -107,6 +109,7 @@ def show_questions(session: Session, step: EventRow) -> Ending:
             "same_as": novelty.same_as,
             "nearest": nearest.text if nearest else None,
             "nearest_node_id": nearest.node_id if nearest else None,
+            "nearest_is": nearest.how if nearest else None,
             "goal_distance": novelty.goal_distance,
             "opposing_distance": novelty.opposing_distance,
             "towards": novelty.towards,
@@ -116,7 +119,7 @@ def show_questions(session: Session, step: EventRow) -> Ending:
         problems.append("No question came that could be read.")
     elif not shown:
         is_foreign = any(one["language"] for one in proposed)
-        why = "was asked before" + (" or is in another language" if is_foreign else "")
+        why = "was asked or proposed before" + (" or is in another language" if is_foreign else "")
         problems.append(f"Every proposed question {why}.")
     return Ending(
         "questions_shown",

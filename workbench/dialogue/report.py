@@ -198,9 +198,14 @@ def _became(candidate: Candidate, words: Words) -> str:
 
 
 def _undecided(candidate: Candidate) -> str:
+    """Return the word for a candidate that nobody decided on; shown ones may be repeats too."""
     if candidate.language is not None:
         return "language"
-    return "repeat" if candidate.is_repeat else "undecided"
+    if not candidate.is_repeat:
+        return "undecided"
+    return {"rejected": "rejected_before", "proposed": "proposed_before"}.get(
+        candidate.nearest_is or "", "repeat"
+    )
 
 
 def _by(row: TextRow, words: Words) -> str:
