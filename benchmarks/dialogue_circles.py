@@ -4,17 +4,22 @@
 
 For each example theme, on one server of the embedded model: ``guard``: a dialogue whose turns run
 by themselves, where each proposed question is compared with all earlier ones and repeats are folded
-away; ``plain``: one chat in which the model is asked again and again for five more questions. Both
-are counted alike: a question is a repeat if its wording repeats an earlier one of the same side
-(``workbench.dialogue.novelty``, whose precision and recall are in ``novelty.json``). Nobody
-chooses in either, and the model is small: the table compares the loops, not dialogues of people.
+away; ``plain``: one chat in which the model is asked again and again for five more questions. All
+are counted alike: a question is a repeat if its wording repeats an earlier one of the same list
+(``workbench.dialogue.novelty``, whose precision and recall are in ``novelty.json``), and a copy if
+only its signs and capitals differ. The guard folds what this very measure calls repeats: that few
+are left among the ones laid out says that it works, not that people would find none.
+Nobody chooses in either, and the model is small: the table compares the loops, not dialogues of
+people. A theme that OUT holds already, with as many turns, is not run again.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +32,15 @@ from benchmarks.setting import note, write_result
 OUT = Path(__file__).parent / "results" / "dialogue_circles.json"
 THEMES = Path(__file__).parents[1] / "examples" / "themes"
 ASKED_FOR = 5
+SHORT = {
+    "variants": 1,
+    "reasoning_sampling": {"max_tokens": 64},
+    "answer_sampling": {"max_tokens": 120},
+    "ask_sampling": {"temperature": 1.0, "max_tokens": 200},
+}
+"""Settings of the guarded dialogue; the plain loop has the same temperature and length of lists."""
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d+[.)、:：]?)\s*")
+_NO_LETTER = re.compile(r"[\W_]+")
 _FEWEST_LETTERS = 4
 
 
@@ -35,40 +48,50 @@ def questions_in(text: str) -> list[str]:
     """Return the questions of a list, without its numbers; at most as many as were asked for."""
     lines = (_NUMBERING.sub("", line).strip() for line in text.splitlines())
     found = [line for line in lines if sum(map(str.isalpha, line)) >= _FEWEST_LETTERS]
-    asked = [line for line in found if line.endswith(("?", "？"))]
+    asked = [line for line in found if line.endswith(("?", "？", "か。"))]
     return (asked or found)[:ASKED_FOR]
 
 
-def counted(proposed: Sequence[str], goal: str) -> dict[str, Any]:
-    """Return how many questions were proposed, and how many of them repeat an earlier one."""
+def counted(first: str, proposed: Sequence[str], theme: Any) -> dict[str, Any]:
+    """Return how many of ``proposed`` repeat the first question or one before them."""
+    from serving.checks.language import detect_language
     from workbench.dialogue.novelty import assess
 
-    repeats = sum(one.is_repeat for one in assess(proposed, [], goal))
+    repeats = [one.is_repeat for one in assess([first, *proposed], [], theme.goal)][1:]
+    letters = [_NO_LETTER.sub("", text).casefold() for text in (first, *proposed)]
+    n = len(proposed)
     return {
-        "proposed": len(proposed),
-        "repeated": repeats,
-        "repeated_share": round(repeats / len(proposed), 3) if proposed else None,
-        "distinct": len(proposed) - repeats,
+        "questions": n,
+        "repeated": sum(repeats),
+        "repeated_share": round(sum(repeats) / n, 3) if n else None,
+        "copies": len(letters) - len(set(letters)),
+        "distinct": n - sum(repeats),
+        "distinct_in_language": sum(
+            not is_repeat and detect_language(text) in (None, theme.language)
+            for text, is_repeat in zip(proposed, repeats, strict=True)
+        ),
     }
 
 
 async def plain(endpoint: tuple[str, str], model: str, theme: Any, turns: int) -> dict[str, Any]:
     """Ask for five more questions, turn after turn, in one chat of the last four lists."""
+    from workbench.dialogue.themes import language_name
+
     url, key = endpoint
     first = (
-        f"Theme: {theme.concept}\nGoal: {theme.goal}\nWrite {ASKED_FOR} questions about this theme."
+        f"Theme: {theme.concept}\nGoal: {theme.goal}\nQuestion: {theme.question}\n"
+        f"Write {ASKED_FOR} next questions in {language_name(theme.language)}."
     )
-    if theme.language == "ja":
-        first += " Write in Japanese."
     talk = [{"role": "user", "content": first}]
-    proposed: list[str] = [theme.first_question]
+    proposed: list[str] = []
+    began = time.monotonic()
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=300) as client:
         for _ in range(turns):
             body = {
                 "model": model,
                 "messages": [talk[0], *talk[1:][-8:]],
-                "max_tokens": 200,
-                "temperature": 1.0,
+                "max_tokens": SHORT["ask_sampling"]["max_tokens"],
+                "temperature": SHORT["ask_sampling"]["temperature"],
             }
             answer = await client.post(f"{url}/chat/completions", json=body)
             answer.raise_for_status()
@@ -78,33 +101,25 @@ async def plain(endpoint: tuple[str, str], model: str, theme: Any, turns: int) -
                 {"role": "assistant", "content": text},
                 {"role": "user", "content": f"Write {ASKED_FOR} more questions."},
             ]
-    return counted(proposed, theme.goal)
+    return {
+        "turns": turns,
+        "proposed": counted(theme.question, proposed, theme),
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 async def guarded(database: Any, model: str, theme: Any, turns: int) -> dict[str, Any]:
-    """Let the turns of a dialogue run by themselves; count what was proposed, shown and asked."""
+    """Let the turns of a dialogue run by themselves; count what was proposed and laid out."""
     from db.dialogues import read_nodes
     from db.jobs import get_job
-    from workbench.cli.rendering import load_registry
     from workbench.dialogue.auto import queue_turns
     from workbench.dialogue.cards import node_view
     from workbench.dialogue.sessions import new_dialogue
     from workbench.dialogue.turn import By
 
-    short = {
-        "model": model,
-        "variants": 1,
-        "reasoning_sampling": {"max_tokens": 64},
-        "answer_sampling": {"max_tokens": 120},
-        "ask_sampling": {"temperature": 1.0, "max_tokens": 200},
-    }
-    chosen = theme.model_copy(update={"settings": theme.settings | short})
+    began = time.monotonic()
     with database.write() as session:
-        from db.settings import settings
-
-        load_registry(settings(), session)
-        dialogue_id = new_dialogue(session, chosen, By())
-    with database.write() as session:
+        dialogue_id = new_dialogue(session, theme, By(), settings=SHORT | {"model": model})
         job_id = queue_turns(session, dialogue_id, turns, By())
     while True:
         await asyncio.sleep(0.5)
@@ -115,12 +130,14 @@ async def guarded(database: Any, model: str, theme: Any, turns: int) -> dict[str
     with database.read() as session:
         nodes = read_nodes(session, dialogue_id)
         views = [node_view(session, dialogue_id, node.id) for node in nodes]
-    candidates = [one for view in views for one in view.candidates]
+    candidates = [one for view in views for one in (*view.earlier_candidates, *view.candidates)]
+    laid_out = [one.text for one in candidates if one.is_shown]
     return {
-        **counted([theme.first_question, *(one.text for one in candidates)], theme.goal),
-        "laid_out": counted([one.text for one in candidates if not one.is_repeat], theme.goal),
         "turns": len(nodes) - 1,
-        "ended": job.error or job.message,
+        "proposed": counted(theme.question, [one.text for one in candidates], theme),
+        "laid_out": counted(theme.question, laid_out, theme),
+        "ended": job.error or (job.result or {}).get("why"),
+        "seconds": round(time.monotonic() - began, 1),
     }
 
 
@@ -130,11 +147,14 @@ async def measure(paths: Sequence[Path], turns: int, save: Any) -> None:
     from db.settings import settings
     from serving.engines.server_file import read_record
     from serving.models.register import ensure_default_model
+    from workbench.cli.rendering import load_registry
     from workbench.dialogue.themes import load_theme
     from workbench.worker.run import be_worker
 
     database = open_store(settings())
     model = await asyncio.to_thread(ensure_default_model, database, settings())
+    with database.write() as session:
+        load_registry(settings(), session)
     stop = asyncio.Event()
     worker = asyncio.create_task(
         be_worker(settings(), database, stop, load_default=True, at_end="stop")
@@ -167,16 +187,39 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--themes", type=Path, nargs="*", default=sorted(THEMES.glob("*.yaml")))
     options = parser.parse_args()
-    result: dict[str, Any] = {"turns": options.turns, "themes": {}}
+    themes = known_themes(options.out, options.turns)
 
     def save(name: str, sides: dict[str, Any]) -> None:
-        result["themes"][name] = sides
-        write_result(options.out, result)
+        themes[name] = sides
+        write_result(options.out, {"turns": options.turns, "themes": themes})
 
+    left = [path for path in options.themes if path.stem not in themes]
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["Q2Q_HOME"], os.environ["Q2Q_DEVICE"] = temporary, "cpu"
         os.environ["Q2Q_MAX_MODEL_LEN"] = "2048"
-        asyncio.run(measure(options.themes, options.turns, save))
+        if left:
+            asyncio.run(measure(left, options.turns, save))
+    write_result(options.out, {"turns": options.turns, "themes": themes} | {"all": summed(themes)})
+
+
+def summed(themes: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of each list over all themes."""
+    names = (("plain", "proposed"), ("guard", "proposed"), ("guard", "laid_out"))
+    counts = ("questions", "repeated", "copies", "distinct", "distinct_in_language")
+    whole = {}
+    for side, kind in names:
+        lists = [sides[side][kind] for sides in themes.values()]
+        found = {name: sum(one[name] for one in lists) for name in counts}
+        share = found["repeated"] / found["questions"] if found["questions"] else None
+        whole[f"{side} {kind}"] = found | {"repeated_share": share and round(share, 3)}
+    return whole
+
+
+def known_themes(out: Path, turns: int) -> dict[str, Any]:
+    """Return the figures that an earlier run left in ``out``."""
+    known = json.loads(out.read_text()) if out.exists() else {}
+    themes: dict[str, Any] = known["themes"] if known.get("turns") == turns else {}
+    return themes
 
 
 if __name__ == "__main__":

@@ -159,6 +159,26 @@ def answer_language_problem(text: str, ctx: CheckContext) -> str | None:
     return f"looks like {found!r}; the question is in {expected!r}"
 
 
+def other_language(text: str, expected: str | None, given: str = "") -> str | None:
+    """Return the language of a short ``text`` that is clearly not in ``expected``; else None.
+
+    Made for precision: a text without a clear language, one that holds a small word of the
+    expected language, and any text where ``given`` names another language are let pass.
+
+    Args:
+        text: A question, say.
+        expected: ISO 639-1 code; None expects nothing.
+        given: What the text is about, in the words of people.
+    """
+    wanted = _primary(expected)
+    found = detect_language(text)
+    if wanted not in KNOWN or found is None or found == wanted:
+        return None
+    if SMALL_WORDS.get(wanted, frozenset()) & set(_LATIN_WORD.findall(text.lower())):
+        return None
+    return None if _asks_for_other(CheckContext(question=given), wanted) else found
+
+
 @lru_cache(maxsize=1024)
 def _question_language(question: str) -> str | None:
     """Return the language of a question, which has many answers in a row."""

@@ -92,4 +92,5 @@ def _lines(text: str, *, cut: bool) -> Iterator[str]:
 
 def _distinct(items: Any) -> tuple[str, ...]:
     tidy = (" ".join(item.split())[:MAX_CHARACTERS] for item in items)
-    return tuple(dict.fromkeys(item for item in tidy if item))[:MAX_ITEMS]
+    # "?", "..." and "1." ask nothing.
+    return tuple(dict.fromkeys(item for item in tidy if any(map(str.isalpha, item))))[:MAX_ITEMS]

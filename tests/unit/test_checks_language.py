@@ -1,9 +1,12 @@
 """Checks of language and of "I don't know", in English, Japanese and Chinese."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from serving.checks import CheckContext, check_answer, check_reasoning
-from serving.checks.language import detect_language
+from serving.checks.language import detect_language, other_language
 
 
 @pytest.mark.parametrize(
@@ -229,3 +232,36 @@ def test_an_answer_that_knows_is_not_flagged(text: str) -> None:
 
 def test_advice_to_admit_ignorance_is_no_finding_in_a_reasoning() -> None:
     assert check_reasoning("You should say that you don't know if you are unsure.", EN) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "given", "found"),
+    [
+        ("夜に通りを掃くのは誰ですか。", "en", "", "ja"),
+        ("谁来决定街道什么时候关闭？", "ja", "", "zh"),
+        ("Who decides when the street is closed?", "ja", "", "en"),
+        ("Quién decide cuándo se cierra la calle en el centro?", "en", "", "es"),
+        ("Why do some volunteers give up after a few months?", "en", "", None),
+        ("夜間通行禁止", "en", "", None),
+        ("Parking fees?", "ja", "", None),
+        ("図書館の Wi-Fi は誰のためのものですか。", "ja", "", None),
+        ("Who decides when the street is closed?", "ja", "英語で話す練習", None),
+        ("Who decides when the street is closed?", None, "", None),
+    ],
+)
+def test_a_short_text_is_in_another_language_only_where_that_is_clear(
+    text: str, expected: str | None, given: str, found: str | None
+) -> None:
+    assert other_language(text, expected, given) == found
+
+
+def test_no_question_of_the_labelled_pairs_looks_like_another_language() -> None:
+    entries = yaml.safe_load(Path("examples/novelty/pairs.yaml").read_text("utf-8"))
+    texts = [
+        (entry["language"], text)
+        for entry in entries
+        for kind in ("question", "reworded", "other_words", "unrelated", "near")
+        for text in ([entry[kind]] if isinstance(entry[kind], str) else entry[kind])
+    ]
+    assert len(texts) > 250
+    assert [one for one in texts if other_language(one[1], one[0])] == []

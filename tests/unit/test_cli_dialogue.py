@@ -104,6 +104,23 @@ def test_people_read_plain_lines(theme: str) -> None:
     assert q2q("show", "1", "--node", "1").stdout.startswith("1. What changes")
 
 
+def test_a_step_past_its_deadline_ends_by_itself_and_nothing_chosen_is_lost(
+    theme: str, fake_server: FakeServer
+) -> None:
+    told("new", theme, "--set", "turn_timeout_s=0.5")
+    told("next", "1")
+    fake_server.default = "stall"
+    stopped = CliRunner().invoke(app, ["dialogue", "next", "1", "--answer", "A"])
+    assert isinstance(stopped.exception, Q2QError)
+    assert stopped.stderr.count("It took longer than 0.5 s") == 1
+    node = told("show", "1", "--node", "1")
+    assert node["chosen"] is not None
+    assert node["step"] == "ask"
+    assert node["problems"][0].startswith("It took longer than 0.5 s and was stopped")
+    fake_server.default = "ok"
+    assert told("next", "1")["step"] == "pick"
+
+
 def test_what_cannot_be_is_one_sentence(theme: str, fake_server: FakeServer) -> None:
     told("new", theme)
     for words, sentence in (

@@ -9,9 +9,10 @@ from db.dialogues import read_events
 from db.errors import UsageError
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab
-from tests.unit.dialogue_lab import Lab
+from tests.unit.dialogue_lab import Lab, asking
 from workbench.dialogue.auto import AutoOutcome, Turns, queue_turns, run_turns
-from workbench.dialogue.sessions import change_state
+from workbench.dialogue.decisions import choose, reject
+from workbench.dialogue.sessions import change_state, set_settings
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By
 
@@ -77,7 +78,38 @@ def test_it_stops_where_there_is_nothing_new_to_ask(lab: Lab) -> None:
     ask_for(lab, 3)
     outcome = run(lab, 3)
     assert outcome.turns == 0
-    assert "asked before" in outcome.why
+    assert "asked or proposed before" in outcome.why
+
+
+def test_it_asks_again_where_the_first_list_brought_nothing_new(lab: Lab) -> None:
+    asked = lab.view().question.text
+    n_lists = 0
+
+    def at_first_the_same(prompt: str, index: int, seed: int | None) -> str:
+        nonlocal n_lists
+        n_lists += "Propose five" in prompt
+        return f'["{asked}"]' if n_lists == 1 else asking(prompt, index, seed)
+
+    lab.server.text = at_first_the_same
+    with lab.database.write() as session:
+        set_settings(session, lab.id, {"moves": ["gap"]}, lab.by)
+    ask_for(lab, 1)
+    assert run(lab, 1).turns == 1
+    assert n_lists > 1
+
+
+def test_it_takes_nothing_that_a_person_rejected(lab: Lab) -> None:
+    view = lab.answer()
+    with lab.database.write() as session:
+        choose(session, lab.id, lab.here, view.shown[0].answer.id, lab.by)
+    root = lab.here
+    rejected = [one for one in lab.ask("gap").candidates if one.is_shown]
+    with lab.database.write() as session:
+        for one in rejected:
+            reject(session, lab.id, root, one.event_id, one.place, lab.by)
+    ask_for(lab, 1)
+    assert run(lab, 1).turns == 1
+    assert lab.view().question.text not in {one.text for one in rejected}
 
 
 def test_nothing_runs_in_a_paused_session_or_twice_at_once(lab: Lab) -> None:

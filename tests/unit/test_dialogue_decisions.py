@@ -9,7 +9,11 @@ from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from tests.unit.sweep_lab import rows
 from workbench.dialogue import decisions
+from workbench.dialogue.compare import figures
+from workbench.dialogue.report import as_markdown
+from workbench.dialogue.same import alike, merge_nodes
 from workbench.dialogue.sessions import change_state, fork, set_settings
+from workbench.dialogue.story import read_story
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By, answer, answer_from, ask
 
@@ -112,6 +116,53 @@ def test_each_decision_is_kept_with_its_reason_and_nothing_is_deleted(lab: Lab) 
         reasons = [event.reason for event in read_events(session, lab.id) if event.reason]
     assert (tree.current_id, tree.node(parked).state) == (parked, "open")
     assert reasons == ["later", "too general", "now"]
+
+
+def test_questions_of_the_tree_that_ask_the_same_are_merged_and_told_apart_again(lab: Lab) -> None:
+    root = chosen(lab).here
+    with lab.database.write() as session:
+        given = (session, lab.id, root)
+        one = decisions.write(*given, "Who pays for the new bus lines?", lab.by)
+        two = decisions.write(*given, "Who is it that pays for the new bus lines?", lab.by)
+        three = decisions.write(*given, "How loud is a tram?", lab.by)
+    with lab.database.read() as session:
+        assert alike(read_tree(session, lab.id)) == [(one, two)]
+    with lab.database.write() as session:
+        merge_nodes(session, lab.id, two, [three], lab.by)
+        assert decisions.current_node_id(read_events(session, lab.id)) == two, "one goes on there"
+        merge_nodes(session, lab.id, one, [two], lab.by, reason="the same bill")
+    with lab.database.read() as session:
+        tree = read_tree(session, lab.id)
+        story = read_story(session, lab.id)
+        assert figures(session, lab.id).distinct == 2
+    assert [node.merged_into for node in tree.nodes] == [None, None, one, one]
+    assert len(tree.nodes) == 4
+    assert tree.current_id == one
+    (told,) = [d for n in story.nodes for d in n.decisions if d.reason == "the same bill"]
+    assert told.text == "Who is it that pays for the new bus lines?"
+    assert "asks the same as 2" in as_markdown(story)
+    with lab.database.write() as session:
+        decisions.go_to(session, lab.id, two, lab.by)
+    with lab.database.read() as session:
+        tree = read_tree(session, lab.id)
+    assert [node.merged_into for node in tree.nodes] == [None, None, None, two]
+
+
+def test_what_cannot_be_merged_is_told(lab: Lab) -> None:
+    root = lab.here
+    with lab.database.write() as session:
+        one = decisions.write(session, lab.id, root, "Who pays?", lab.by)
+        two = decisions.write(session, lab.id, root, "Who sweeps?", lab.by)
+        merge_nodes(session, lab.id, one, [two], lab.by)
+    for match, keep, others in (
+        ("at least two", one, [one]),
+        ("root of the tree", one, [root]),
+        ("take it up again first", root, [two]),
+        ("take it up again first", two, [one]),
+        ("no question with the number", one, [999]),
+    ):
+        with pytest.raises(UsageError, match=match), lab.database.write() as session:
+            merge_nodes(session, lab.id, keep, others, lab.by)
 
 
 def test_a_fork_takes_the_path_along_and_leaves_the_session_alone(lab: Lab) -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from db.database import Database
 from db.dialogues import read_events
-from db.jobs import claim, finish, request_cancel
+from db.errors import UsageError
+from db.jobs import request_cancel
 from serving.formats.lists import read_questions
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking
-from workbench.dialogue.decisions import choose
+from workbench.dialogue.decisions import choose, park, pick, reject, write
 from workbench.dialogue.showing import collect, stop
 from workbench.dialogue.turn import answer, ask
 
@@ -29,6 +30,7 @@ def lab(database: Database, fake_server: FakeServer) -> Lab:
     [
         ("I would rather not.", 0, "there is no list"),
         ("[]", 0, "the list is empty"),
+        ('["", "?", "...", "1."]', 0, "the list is empty"),
         ('["Who sweeps the streets?", "Who pays f', 1, "the list was cut off"),
         ("1. Who sweeps the streets?\n2. Who pays for it?", 2, "the list is no JSON"),
         ('Sure: {"questions": ["Who sweeps?", 7, null]}', 1, None),
@@ -58,6 +60,74 @@ def test_lines_that_only_repeat_the_prompt_are_no_questions(lab: Lab) -> None:
         "Who sweeps the streets?": False,
     }
     assert "gap: 1 lines only repeat the prompt." in view.problems
+
+
+def test_a_proposal_of_the_question_at_hand_is_folded_and_cannot_be_taken_as_it_is(
+    lab: Lab,
+) -> None:
+    asked = lab.view().question.text
+    text = json.dumps([asked.upper(), "Who sweeps the streets?"])
+    lab.server.text = lambda prompt, index, seed: text
+    view = lab.ask("gap")
+    shown, here = view.candidates
+    assert (shown.folded_because, here.folded_because) == (None, "here")
+    for taken in (pick, park):
+        with lab.database.write() as session, pytest.raises(UsageError, match="in your own words"):
+            taken(session, lab.id, lab.here, here.event_id, here.place, lab.by)
+    assert lab.view().candidates[1].decision is None, "nothing is left half decided"
+    with lab.database.write() as session:
+        given = (session, lab.id, lab.here, here.event_id, here.place, lab.by)
+        pick(*given, text="What changes for a town when cars may enter it again?")
+    assert lab.view().question.text.endswith("again?")
+
+
+def test_what_was_rejected_or_shown_here_is_not_shown_again(lab: Lab) -> None:
+    texts = ["Who sweeps the streets?", "How loud is a tram?", "What does a parking space cost?"]
+    lab.server.text = lambda prompt, index, seed: json.dumps(texts[:2])
+    first = {one.text: one for one in lab.ask("gap").candidates}
+    with lab.database.write() as session:
+        one = first[texts[0]]
+        reject(session, lab.id, lab.here, one.event_id, one.place, lab.by)
+    lab.server.text = lambda prompt, index, seed: (
+        json.dumps(texts) if "Propose five" in prompt else asking(prompt, index, seed)
+    )
+    again = {one.text: one for one in lab.ask("gap").candidates}
+    assert {text: one.folded_because for text, one in again.items()} == {
+        texts[0]: "rejected",
+        texts[1]: "proposed",
+        texts[2]: None,
+    }
+    with lab.database.write() as session:
+        child = write(session, lab.id, lab.here, "Who counted the cars?", lab.by)
+    view = lab.answer()
+    with lab.database.write() as session:
+        choose(session, lab.id, child, view.shown[0].answer.id, lab.by)
+    below = {one.text: one.folded_because for one in lab.ask("gap").candidates}
+    assert below == {texts[0]: "rejected", texts[1]: None, texts[2]: None}, "elsewhere it may come"
+
+
+def test_questions_in_another_language_are_folded_but_can_be_taken(lab: Lab) -> None:
+    text = json.dumps(["夜に通りを掃くのは誰ですか。", "Who sweeps the streets?", "夜間通行禁止"])
+    lab.server.text = lambda prompt, index, seed: text
+    found = {one.text: one for one in lab.ask("gap").candidates}
+    japanese = found["夜に通りを掃くのは誰ですか。"]
+    assert (japanese.folded_because, japanese.language) == ("language", "ja")
+    assert found["Who sweeps the streets?"].is_shown
+    assert found["夜間通行禁止"].is_shown, "where the language is not clear, nothing is folded"
+    with lab.database.write() as session:
+        place = (japanese.event_id, japanese.place)
+        pick(session, lab.id, lab.here, *place, lab.by)
+    assert lab.view().question.text == japanese.text
+
+
+def test_where_all_proposals_are_in_another_language_the_turn_says_so(lab: Lab) -> None:
+    lab.server.text = lambda prompt, index, seed: '["夜に通りを掃くのは誰ですか。"]'
+    view = lab.ask("gap")
+    assert not any(one.is_shown for one in view.candidates)
+    assert (
+        "Every proposed question was asked or proposed before or is in another language."
+        in view.problems
+    )
 
 
 def test_forty_candidates_that_are_all_the_same_are_one_and_its_repeats(lab: Lab) -> None:
@@ -101,23 +171,6 @@ def test_a_step_that_is_stopped_keeps_what_had_come(lab: Lab) -> None:
     assert "No new answer came." in view.problems
     assert len(view.folded) == 3
     assert step.event_id in {event.payload.get("step") for event in view.events}
-
-
-def test_a_step_past_its_deadline_is_stopped(lab: Lab) -> None:
-    from db.dialogues import change_settings, get_dialogue
-
-    with lab.database.write() as session:
-        settings = get_dialogue(session, lab.id).settings
-        change_settings(session, lab.id, {**settings, "turn_timeout_s": 1e-6})
-        answer(session, lab.registry, lab.id, lab.here, lab.by)
-    with lab.database.write() as session:
-        job = claim(session, "lab")
-    assert job is not None
-    assert not collect(lab.database, lab.id)
-    assert lab.view().under_way[0].job.cancel_requested_at is not None
-    with lab.database.write() as session:
-        finish(session, job.id, "lab", "cancelled")
-    assert collect(lab.database, lab.id)
 
 
 def test_laying_out_happens_once_whoever_looks(lab: Lab) -> None:

@@ -6,14 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from db.errors import UsageError
+from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
+from workbench.cli.dialogue_words import As, DialogueId, Reason, number
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup("Dig into a theme: answers lead to questions, and you choose.")
-
-DialogueId = Annotated[str, typer.Argument(help="Number of a dialogue; see `q2q dialogue show`.")]
-As = Annotated[str, typer.Option("--as", help="Your name, kept with every decision.")]
 
 
 @app.as_command()
@@ -62,11 +61,16 @@ def next_(
         str, typer.Option(help="The answer to go on from: A, B, … or a number.")
     ] = "",
     question: Annotated[str, typer.Option(help="The next question: its number in the list.")] = "",
-    write: Annotated[str, typer.Option(help="Your own next question.")] = "",
+    write: Annotated[
+        str, typer.Option(help="Your own next question; with --question, in its place.")
+    ] = "",
     move: Annotated[
         list[str], typer.Option("--move", help="Kind of question to propose; may be repeated.")
     ] = [],  # noqa: B006 - Typer reads the default
-    reason: Annotated[str, typer.Option(help="Why, in one line; kept with the decision.")] = "",
+    reason: Reason = "",
+    edit: Annotated[
+        str, typer.Option(help="Your version of the reasoning of --answer, answered anew.")
+    ] = "",
     hint: Annotated[str, typer.Option(help="Your own reasoning to answer from first.")] = "",
     fact: Annotated[str, typer.Option(help="A fact for this question and all that follow.")] = "",
     source: Annotated[str, typer.Option(help="Where the fact is from.")] = "",
@@ -92,6 +96,7 @@ def next_(
         answer=answer,
         question=question,
         write=write,
+        edit=edit,
         moves=tuple(move),
         reason=reason,
         hint=hint,
@@ -124,11 +129,14 @@ def show_(
       q2q dialogue show 1
     """
     from workbench.cli.dialogue_show import list_all, show_node, show_tree
+    from workbench.dialogue.showing import collect
 
     with open_home() as (_, database):
         if not dialogue:
             list_all(database, as_json)
-        elif node:
+            return
+        collect(database, number(dialogue))
+        if node:
             show_node(database, number(dialogue), number(node, "question"), as_json)
         else:
             show_tree(database, number(dialogue), as_json)
@@ -150,13 +158,16 @@ def export(
     """
     from workbench.dialogue.report import as_html, as_markdown
     from workbench.dialogue.report import as_json as as_data
+    from workbench.dialogue.showing import collect
     from workbench.dialogue.story import read_story
 
     writers = {"md": as_markdown, "html": as_html, "json": as_data}
     if format_ not in writers:
         raise UsageError(f"There is no format {format_!r}; give one of {', '.join(writers)}.")
-    with open_home() as (_, database), database.read() as session:
-        text = writers[format_](read_story(session, number(dialogue)))
+    with open_home() as (_, database):
+        collect(database, number(dialogue))
+        with database.read() as session:
+            text = writers[format_](read_story(session, number(dialogue)))
     if target is None:
         show(text.rstrip("\n"))
         return
@@ -214,21 +225,26 @@ def import_(
 @app.as_command()
 def replay(
     dialogue: DialogueId,
-    model: Annotated[str, typer.Option(help="Another model or adapter.")] = "",
+    model: Annotated[str, typer.Option(help="Another model.")] = "",
+    adapter: Annotated[
+        str, typer.Option(help="Another adapter on the same base; `none` for the base alone.")
+    ] = "",
     prompt_format: Annotated[str, typer.Option(help="Another prompt format.")] = "",
     role: Annotated[str, typer.Option(help="Another role.")] = "",
     answers: Annotated[int, typer.Option(help="Reasonings for each question.", min=1)] = 1,
     as_json: Json = False,
 ) -> None:
-    """Have the questions of a dialogue answered anew by another model, format or role.
+    """Have the questions of a dialogue answered anew by another model, adapter, format or role.
+
+    Each can be changed by itself; the dialogue stays as it is.
 
     Example:
       q2q dialogue replay 1 --model smollm2-135m-instruct --prompt-format tagged
     """
+    from workbench.cli.dialogue_extras import run_replay
     from workbench.cli.dialogue_show import show_replay
-    from workbench.cli.dialogue_steps import run_replay
 
-    changes = {"model": model, "prompt_format": prompt_format, "role": role}
+    changes = {"model": model, "adapter": adapter, "prompt_format": prompt_format, "role": role}
     given = {key: value for key, value in changes.items() if value}
     with open_home() as (settings, database):
         replayed = run_replay(settings, database, number(dialogue), given, answers)
@@ -256,7 +272,7 @@ def fork(
     set_: Annotated[
         list[str], typer.Option("--set", help="A setting that differs; may be repeated.")
     ] = [],  # noqa: B006 - Typer reads the default
-    reason: Annotated[str, typer.Option(help="Why, in one line.")] = "",
+    reason: Reason = "",
     rater: As = "me",
     as_json: Json = False,
 ) -> None:
@@ -287,57 +303,12 @@ def synopsis(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> N
     Example:
       q2q dialogue synopsis 1
     """
+    from workbench.cli.dialogue_extras import run_synopsis
     from workbench.cli.dialogue_show import show_synopsis
-    from workbench.cli.dialogue_steps import run_synopsis
 
     with open_home() as (settings, database):
         run_synopsis(settings, database, number(dialogue), rater)
         show_synopsis(database, number(dialogue), as_json)
-
-
-@app.as_command()
-def pause(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> None:
-    """Pause a dialogue: nothing happens in it until it is resumed.
-
-    Example:
-      q2q dialogue pause 1
-    """
-    _change_state(dialogue, "pause", rater, as_json)
-
-
-@app.as_command()
-def resume(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> None:
-    """Resume a dialogue that was paused or closed.
-
-    Example:
-      q2q dialogue resume 1
-    """
-    _change_state(dialogue, "resume", rater, as_json)
-
-
-def number(given: str, what: str = "dialogue") -> int:
-    """Return the number that a person gave.
-
-    Raises:
-        UsageError: It is none.
-    """
-    digits = given.strip().removeprefix("d" if what == "dialogue" else "#")
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
-        raise UsageError(f"{given!r} is no number of a {what}; `q2q dialogue show` tells them.")
-    return int(digits)
-
-
-def _change_state(dialogue: str, what: str, rater: str, as_json: bool) -> None:
-    from db.dialogues import get_dialogue
-    from db.ratings import ensure_rater
-    from workbench.dialogue.sessions import change_state
-    from workbench.dialogue.turn import By
-
-    with open_home() as (_, database), database.write() as session:
-        by = By(rater_id=ensure_rater(session, rater))
-        change_state(session, number(dialogue), what, by)
-        state = get_dialogue(session, number(dialogue)).state
-    _done(f"The dialogue is {state}.", {"dialogue": number(dialogue), "state": state}, as_json)
 
 
 def _done(sentence: str, fields: dict[str, Any], as_json: bool) -> None:
@@ -345,3 +316,7 @@ def _done(sentence: str, fields: dict[str, Any], as_json: bool) -> None:
         show_json(fields)
     else:
         show(sentence)
+
+
+dialogue_decide.register(app)
+dialogue_sides.register(app)

@@ -1,5 +1,7 @@
 """How dialogues look on a terminal and as JSON."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +17,16 @@ from workbench.dialogue.tree import Tree, TreeNode, read_tree
 
 MOST_WORDS = 70
 """Characters of a question in a list."""
+FOLDED: Mapping[str | None, str] = {
+    "merged": "merged into another one",
+    "here": "the question you are at",
+    "language": "in another language",
+    "twin": "proposed twice",
+    "rejected": "rejected before",
+    "proposed": "shown before",
+    "repeat": "asked before",
+}
+"""Why a proposed question is folded away; what is left had no room."""
 
 
 def list_all(database: Database, as_json: bool) -> None:
@@ -144,6 +156,7 @@ def answers_json(view: NodeView) -> list[dict[str, Any]]:
             "text": card.answer.text,
             "findings": list(card.answer.flags),
             "shown": card in view.shown,
+            "side": card.side,
             "chosen": card.is_chosen,
         }
         for place, card in enumerate([*view.shown, *view.folded])
@@ -159,7 +172,9 @@ def questions_json(view: NodeView) -> list[dict[str, Any]]:
             "move": one.move,
             "shown": one.is_shown,
             "repeat": one.is_repeat,
+            "folded": one.folded_because,
             "nearest": one.nearest,
+            "language": one.language,
             "decision": one.decision,
         }
         for place, one in enumerate(view.candidates, start=1)
@@ -180,10 +195,10 @@ def say_questions(view: NodeView, out: Any = say) -> None:
         if one.is_shown:
             decided = f" ({one.decision})" if one.decision else ""
             out(f"{place}. [{one.move or '-'}] {one.text}{decided}")
-    repeats = sum(one.is_repeat for one in view.candidates)
-    folded = sum(not one.is_shown for one in view.candidates)
+    folded = Counter(one.folded_because for one in view.candidates if not one.is_shown)
     if folded:
-        out(f"({folded} more, {repeats} of them asked before)")
+        told = [f"{n} {FOLDED[why]}" for why, n in folded.items() if why in FOLDED]
+        out(f"({folded.total()} more{': ' if told else ''}{', '.join(told)})")
 
 
 def letter(place: int) -> str:
@@ -207,9 +222,10 @@ def _branch(tree: Tree, parent_id: int | None) -> list[str]:
         move = f"[{node.move}] " if node.move else ""
         state = "" if node.state == "answered" else f" ({node.state})"
         auto = " (automatic)" if node.automatic else ""
+        same = f" (= {tree.node(node.merged_into).position + 1})" if node.merged_into else ""
         indent = "  " * node.depth
         text = _short(node.question)
-        lines.append(f"{here}{indent}{node.position + 1}. {move}{text}{state}{auto}")
+        lines.append(f"{here}{indent}{node.position + 1}. {move}{text}{state}{auto}{same}")
         waiting += reversed(tree.children(node.id))
     return lines
 
@@ -223,6 +239,7 @@ def _node_json(node: TreeNode, tree: Tree) -> dict[str, Any]:
         "move": node.move,
         "source": node.source,
         "state": node.state,
+        "same_as": tree.node(node.merged_into).position + 1 if node.merged_into else None,
         "answer_id": node.answer_id,
         "reason": node.reason,
         "automatic": node.automatic,

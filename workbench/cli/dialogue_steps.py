@@ -1,7 +1,6 @@
 """What ``q2q dialogue`` does: one step after the other, as far as the given choices go."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.dialogues import get_dialogue, read_events, read_nodes
 from db.errors import Q2QError, UsageError
+from db.jobs import JobRow
 from db.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.registry import Registry
@@ -26,19 +26,17 @@ from workbench.dialogue.decisions import (
     add_fact,
     choose,
     current_node_id,
+    edit_reasoning,
     pick,
     write,
     write_hint,
 )
-from workbench.dialogue.replay import Replay, read_replay, start_replay
 from workbench.dialogue.sessions import fork
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.showing import collect
-from workbench.dialogue.synopsis import write_synopsis
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask
 from workbench.worker.follow import run_job
 
-LOOK_EVERY_S = 2.0
 Start = Callable[[Session, Registry, int, int, By], Step]
 
 
@@ -51,6 +49,7 @@ class Wishes:
     write: str = ""
     moves: tuple[str, ...] = ()
     reason: str = ""
+    edit: str = ""
     hint: str = ""
     fact: str = ""
     source: str = ""
@@ -92,10 +91,14 @@ class _Next:
         if self._wishes.auto:
             return self._auto()
         view = self._answered(self._view())
+        if self._wishes.edit:  # the person compares before choosing
+            if self._wishes.asks:
+                say_answers(view)
+            return self._told(view)
         view = self._chosen(view)
         if view.chosen is None:
             return self._told(view)
-        if self._wishes.write:
+        if self._wishes.write and not self._wishes.question:
             self._decide(write, self._wishes.write, move=next(iter(self._wishes.moves), None))
             return self._told(self._view())
         view = self._asked(view)
@@ -107,9 +110,8 @@ class _Next:
         if wishes.fact:
             with self._database.write() as session:
                 add_fact(session, self._id, view.node.id, wishes.fact, wishes.source, self._by)
-        if wishes.hint:
-            with self._database.write() as session:
-                variant_id = write_hint(session, self._id, view.node.id, wishes.hint, self._by)
+        if wishes.hint or wishes.edit:
+            variant_id = self._reasoning(view)
             return self._step(
                 lambda session, registry, dialogue_id, node_id, by: answer_from(
                     session, registry, dialogue_id, node_id, variant_id, by
@@ -120,6 +122,19 @@ class _Next:
             return self._step(answer)
         return view
 
+    def _reasoning(self, view: NodeView) -> int:
+        """Store the person's own reasoning, or what they made of another one."""
+        wishes = self._wishes
+        if wishes.hint and wishes.edit:
+            raise UsageError("Give a hint of your own or edit a reasoning, not both at once.")
+        with self._database.write() as session:
+            if wishes.hint:
+                return write_hint(session, self._id, view.node.id, wishes.hint, self._by)
+            old = card(view, wishes.answer or "A").reasoning
+            if old is None:
+                raise UsageError("This answer has no reasoning that could be edited.")
+            return edit_reasoning(session, self._id, view.node.id, old.id, wishes.edit, self._by)
+
     def _chosen(self, view: NodeView) -> NodeView:
         given = self._wishes.answer
         if not given and view.chosen is not None and not (self._wishes.hint or self._wishes.fact):
@@ -128,8 +143,7 @@ class _Next:
             say_answers(view)
         given = given or self._prompt("Which answer (A, B, …; Enter: none)? ")
         if given:
-            card = _card(view, given)
-            self._decide(choose, card.answer.id)
+            self._decide(choose, card(view, given).answer.id)
             return self._view()
         return view
 
@@ -150,8 +164,9 @@ class _Next:
             say_questions(view)
         given = self._wishes.question or self._prompt("Which question (number; Enter: none)? ")
         if given:
-            candidate = _candidate(view, given)
-            self._decide(pick, candidate.event_id, candidate.place)
+            one = candidate(view, given)
+            text = self._wishes.write or None
+            self._decide(pick, one.event_id, one.place, text=text)
             return self._view()
         return view
 
@@ -160,7 +175,7 @@ class _Next:
             job_id = queue_turns(
                 session, self._id, self._wishes.auto, self._by, moves=self._wishes.moves
             )
-        result = self._follow(job_id)
+        result = self._follow(job_id).result or {}
         say(f"Checkpoint after {result.get('turns', 0)} turns: {result.get('why', 'stopped')}.")
         return {
             **self._told(self._view()),
@@ -175,17 +190,18 @@ class _Next:
             Q2QError: Nothing came.
         """
         with self._database.write() as session:
-            step = start(session, self._registry, self._id, self._here(session), self._by)
-        self._follow(step.job_id)
+            step = start(session, self._registry, self._id, here(session, self._id), self._by)
+        job = self._follow(step.job_id)
         view = self._view()
         ended = next(e for e in view.events if e.payload.get("step") == step.event_id)
         for problem in ended.payload["problems"]:
-            say(problem)
+            if problem != job.error:
+                say(problem)
         if not (ended.payload["shown"] or ended.payload.get("candidates")):
             raise Q2QError(f"Nothing came. To try again: q2q dialogue next {self._id}")
         return view
 
-    def _follow(self, job_id: int) -> Mapping[str, Any]:
+    def _follow(self, job_id: int) -> JobRow:
         return follow(self._settings, self._database, self._id, job_id)
 
     def _wait(self) -> None:
@@ -196,7 +212,7 @@ class _Next:
 
     def _decide(self, decision: Callable[..., int], *what: object, **options: object) -> None:
         with self._database.write() as session:
-            node_id = self._here(session)
+            node_id = here(session, self._id)
             reason = self._wishes.reason or None
             decision(session, self._id, node_id, *what, self._by, reason=reason, **options)
 
@@ -207,15 +223,9 @@ class _Next:
         sys.stderr.flush()
         return sys.stdin.readline().strip()
 
-    def _here(self, session: Session) -> int:
-        node_id = current_node_id(read_events(session, self._id))
-        if node_id is None:
-            raise UsageError(f"The dialogue {self._id} has no question.")
-        return node_id
-
     def _view(self) -> NodeView:
         with self._database.read() as session:
-            return node_view(session, self._id, self._here(session))
+            return node_view(session, self._id, here(session, self._id))
 
     def _told(self, view: NodeView) -> dict[str, Any]:
         told = {
@@ -233,26 +243,15 @@ class _Next:
         return told
 
 
-def follow(
-    settings: Settings, database: Database, dialogue_id: int, job_id: int
-) -> Mapping[str, Any]:
-    """See a job of a dialogue to its end, lay out what it brought, and return its result."""
-    looked = time.monotonic()
-
-    def on_progress(done: int, total: int | None, message: str) -> None:
-        nonlocal looked
-        progress.update(done, total, message)
-        if time.monotonic() - looked > LOOK_EVERY_S:
-            looked = time.monotonic()
-            collect(database, dialogue_id)  # also ends a step that is past its deadline
-
+def follow(settings: Settings, database: Database, dialogue_id: int, job_id: int) -> JobRow:
+    """See a job of a dialogue to its end, tell its error, and lay out what it brought."""
     try:
         with open_progress() as progress:
             job = run_job(
                 settings,
                 database,
                 job_id,
-                on_progress,
+                progress.update,
                 command="dialogue next",
                 keep_server=True,
             )
@@ -260,39 +259,7 @@ def follow(
         collect(database, dialogue_id)
     if job.error:
         say(job.error)
-    return job.result or {}
-
-
-def run_synopsis(settings: Settings, database: Database, dialogue_id: int, rater: str) -> None:
-    """Have a dialogue summed up."""
-    with database.write() as session:
-        registry = load_registry(settings, session)
-        by = By(rater_id=ensure_rater(session, rater))
-        model = parse_settings(get_dialogue(session, dialogue_id).settings).model
-    look_for_models(settings, database, [model], say)
-    with database.write() as session:
-        step = write_synopsis(session, registry, dialogue_id, by)
-    follow(settings, database, dialogue_id, step.job_id)
-
-
-def run_replay(
-    settings: Settings,
-    database: Database,
-    dialogue_id: int,
-    changes: Mapping[str, str],
-    answers: int,
-) -> Replay:
-    """Have the questions of a dialogue answered anew; return both, question by question."""
-    with database.write() as session:
-        registry = load_registry(settings, session)
-        old = parse_settings(get_dialogue(session, dialogue_id).settings).model
-    model = changes.get("model", old)
-    look_for_models(settings, database, [model], say)
-    with database.write() as session:
-        step = start_replay(session, registry, dialogue_id, changes, variants=answers)
-    follow(settings, database, dialogue_id, step.job_id)
-    with database.read() as session:
-        return read_replay(session, dialogue_id, step.sweep_id)
+    return job
 
 
 def make_fork(
@@ -318,6 +285,19 @@ def make_fork(
             settings=changes,
             reason=reason or None,
         )
+
+
+def here(session: Session, dialogue_id: int) -> int:
+    """Return the node that the person is at.
+
+    Raises:
+        UsageError: There is no such dialogue.
+    """
+    get_dialogue(session, dialogue_id)
+    node_id = current_node_id(read_events(session, dialogue_id))
+    if node_id is None:
+        raise UsageError(f"The dialogue {dialogue_id} has no question.")
+    return node_id
 
 
 def node_of(session: Session, dialogue_id: int, number: int) -> int:
@@ -351,8 +331,12 @@ def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _card(view: NodeView, given: str) -> AnswerCard:
-    """Return the card that a letter or a number means; the folded ones follow the shown ones."""
+def card(view: NodeView, given: str) -> AnswerCard:
+    """Return the card that a letter or a number means; the folded ones follow the shown ones.
+
+    Raises:
+        UsageError: There is none.
+    """
     cards = [*view.shown, *view.folded]
     letter = given.strip().upper()
     place = ord(letter) - ord("A") if len(letter) == 1 and letter.isalpha() else None
@@ -363,7 +347,12 @@ def _card(view: NodeView, given: str) -> AnswerCard:
     return cards[place]
 
 
-def _candidate(view: NodeView, given: str) -> Candidate:
+def candidate(view: NodeView, given: str) -> Candidate:
+    """Return the proposed question that a number means; the folded ones follow the shown ones.
+
+    Raises:
+        UsageError: There is none.
+    """
     digits = given.strip()
     place = int(digits) - 1 if digits.isascii() and digits.isdigit() and len(digits) < 5 else -1
     if not 0 <= place < len(view.candidates):

@@ -14,7 +14,7 @@ from db.dialogues import NewEvent, add_event, read_events
 from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from serving.formats.registry import Registry
-from workbench.dialogue.cards import NodeView, node_view
+from workbench.dialogue.cards import Candidate, NodeView, node_view
 from workbench.dialogue.decisions import choose, current_node_id, pick
 from workbench.dialogue.ending import end_step
 from workbench.dialogue.settings import parse_settings
@@ -31,6 +31,8 @@ from workbench.dialogue.turn import (
 )
 
 MOST_TURNS = 20
+MOST_ASKINGS = 3
+"""How often a turn asks for questions until one is new."""
 
 RunSweep = Callable[[int], Awaitable[None]]
 """Brings the sweep of a step to its end."""
@@ -162,10 +164,12 @@ class _Runner:
             with self.database.write() as session:
                 choose(session, dialogue_id, view.node.id, _soundest(view), by)
             view = self._view()
-        if view.step != "pick" or not any(c.is_shown for c in view.candidates):
+        best = _newest(view) if view.step == "pick" else None
+        for _ in range(MOST_ASKINGS):
+            if best is not None:
+                break
             view = await self._step(ask, moves=self.wanted.moves)
-        proposed = [candidate for candidate in view.candidates if candidate.is_shown]
-        best = min(proposed, key=lambda candidate: candidate.similarity, default=None)
+            best = _newest(view)
         if best is None:
             return " ".join(view.problems) or "No new question came."
         with self.database.write() as session:
@@ -208,6 +212,15 @@ def _here(session: Session, dialogue_id: int) -> int:
     node_id = current_node_id(read_events(session, dialogue_id))
     assert node_id is not None  # a session begins at its first question
     return node_id
+
+
+def _newest(view: NodeView) -> Candidate | None:
+    """Return the shown candidate that is most unlike all earlier questions; None without any.
+
+    What a person decided on already, e.g. rejected, is left to that decision.
+    """
+    left = [one for one in view.candidates if one.is_shown and one.decision is None]
+    return min(left, key=lambda candidate: candidate.similarity, default=None)
 
 
 def _soundest(view: NodeView) -> int:

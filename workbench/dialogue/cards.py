@@ -10,7 +10,13 @@ from db.dialogues import EventRow, NodeRow, get_node, read_events
 from db.jobs import JobRow, get_job
 from db.questions import QuestionRow, get_question
 from db.text_rows import TextRow, read_texts
+from workbench.dialogue.asked import How
 from workbench.dialogue.turn import open_steps
+
+Folded = Literal["merged", "here", "language", "twin", "rejected", "proposed", "repeat", "rest"]
+"""Why a candidate is folded away: another one stands for it; it is the question that one is at; it
+is in another language; another one of its list, a rejected proposal, one that was shown here
+before, or an earlier question asks the same; or there was no room for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +40,12 @@ class Candidate:
     text: str
     move: str
     is_shown: bool
-    """False: folded away, as one too many or as a repeat."""
+    """False: folded away; see ``folded_because``."""
     is_repeat: bool
     nearest: str | None
-    """The most similar earlier question."""
+    """The most similar earlier question, rejected proposal, or proposal that was shown here."""
     nearest_node_id: int | None
+    nearest_is: How | None
     same_as: int | None
     """Place of the earlier candidate that it repeats."""
     similarity: float
@@ -53,6 +60,26 @@ class Candidate:
     reason: str | None
     merged_into: int | None
     """Place of the candidate that stands for it."""
+    is_here: bool
+    """It is the very question that one is at; it can be taken in other words only."""
+    language: str | None
+    """ISO 639-1 code of the language that it is in, where that is not the session's."""
+
+    @property
+    def folded_because(self) -> Folded | None:
+        """Why it is folded away; None where it is shown."""
+        if self.is_shown:
+            return None
+        reasons: tuple[tuple[Folded, bool], ...] = (
+            ("merged", self.merged_into is not None),
+            ("here", self.is_here),
+            ("language", self.language is not None),
+            ("twin", self.same_as is not None),
+            ("rejected", self.is_repeat and self.nearest_is == "rejected"),
+            ("proposed", self.is_repeat and self.nearest_is == "proposed"),
+            ("repeat", self.is_repeat),
+        )
+        return next((reason for reason, holds in reasons if holds), "rest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +133,23 @@ class NodeView:
         asked = [event for event in self.events if event.kind == "questions_shown"]
         current = [e for e in asked if e.payload["answer_id"] == self.chosen.answer.id]
         return "pick" if current and self.candidates else "ask"
+
+
+_WRITTEN = (
+    "text",
+    "move",
+    "language",
+    "is_repeat",
+    "nearest",
+    "nearest_node_id",
+    "nearest_is",
+    "same_as",
+    "similarity",
+    "goal_distance",
+    "opposing_distance",
+    "towards",
+)
+"""What ``workbench.dialogue.laying_out`` writes of a candidate."""
 
 
 def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
@@ -192,12 +236,7 @@ def _candidate(
     decision: EventRow | None,
     merged: Mapping[int, int],
 ) -> Candidate:
-    own = {
-        name: told.get(name)
-        for name in Candidate.__slots__
-        if name in ("text", "move", "is_repeat", "nearest", "nearest_node_id", "same_as")
-        or name in ("similarity", "goal_distance", "opposing_distance", "towards")
-    }
+    own = {name: told.get(name) for name in _WRITTEN}
     return Candidate(
         event_id=event_id,
         place=place,
@@ -205,7 +244,8 @@ def _candidate(
         decision=decision.kind if decision else None,  # type: ignore[arg-type]  # see _decided
         reason=decision.reason if decision else None,
         merged_into=merged.get(place),
-        **own,  # type: ignore[arg-type]  # written by workbench.dialogue.showing
+        is_here=bool(told.get("is_here")),
+        **own,  # type: ignore[arg-type]  # see _WRITTEN
     )
 
 

@@ -30,7 +30,7 @@ class Figures:
     breadth: int
     """Most questions at one depth."""
     distinct: int
-    """Questions that ask something of their own, as the guard against repeats tells them."""
+    """Questions that ask something of their own, as the guard and the person tell them."""
     proposed: int
     """Next questions that were proposed."""
     repeats: int
@@ -82,7 +82,7 @@ def figures(session: Session, dialogue_id: int) -> Figures:
         rejected=states["rejected"],
         depth=max((node.depth for node in tree.nodes), default=-1) + 1,
         breadth=_breadth(tree),
-        distinct=len(set(same_questions([node.question for node in tree.nodes]))),
+        distinct=len(set(same_questions(_unmerged(tree)))),
         proposed=len(proposed),
         repeats=sum(bool(candidate.get("is_repeat")) for candidate in proposed),
         automatic=sum(node.automatic for node in tree.nodes),
@@ -91,6 +91,10 @@ def figures(session: Session, dialogue_id: int) -> Figures:
         rating=sum(ratings) / len(ratings) if ratings else None,
         moves=tree.moves,
     )
+
+
+def _unmerged(tree: Tree) -> list[str]:
+    return [node.question for node in tree.nodes if node.merged_into is None]
 
 
 def _breadth(tree: Tree) -> int:

@@ -1,11 +1,11 @@
-"""What all decisions share: the node they are taken at, the question they lead to, the event."""
+"""What all decisions share: node, next question, event; which question stands for which."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.dialogues import NewEvent, NodeRow, add_event, add_node, get_node
+from db.dialogues import EventRow, NewEvent, NodeRow, add_event, add_node, get_node
 from db.errors import UsageError
 from db.plain_text import plain
 from db.questions import NewQuestion, add_child, get_question
@@ -41,7 +41,7 @@ def hang_under(
     )
     question_id, _ = add_child(session, parent.id, new, move)
     if question_id == parent.id:
-        raise UsageError("This is the question that you are at; ask another one.")
+        raise UsageError("This is the question that you are at; change it, or ask another one.")
     return add_node(session, node.session_id, question_id, node.id, state=state), question_id
 
 
@@ -86,3 +86,23 @@ def author_of(by: By) -> int:
     if by.rater_id is None:
         raise UsageError("Say who writes it: a reasoning of a person has an author.")
     return by.rater_id
+
+
+def merged_nodes(events: Sequence[EventRow]) -> dict[int, int]:
+    """Return which node stands for which others, from the events of a session, oldest first.
+
+    A question that was taken up again stands for itself.
+    """
+    direct: dict[int, int] = {}
+    for event in events:
+        if event.kind == "merge_nodes":
+            direct |= dict.fromkeys(event.payload["others"], event.payload["keep"])
+        elif event.kind == "reopen":
+            direct.pop(event.payload["node"], None)
+    return {one: _last(one, direct) for one in direct}
+
+
+def _last(node_id: int, direct: Mapping[int, int]) -> int:
+    while node_id in direct:
+        node_id = direct[node_id]
+    return node_id

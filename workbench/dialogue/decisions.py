@@ -19,7 +19,14 @@ from db.errors import UsageError
 from db.plain_text import plain
 from db.questions import NewQuestion, add_child, get_question, tag_questions
 from db.tables import MOVES, Answer
-from workbench.dialogue.deciding import author_of, decide, hang_under, node_of, one_line
+from workbench.dialogue.deciding import (
+    author_of,
+    decide,
+    hang_under,
+    merged_nodes,
+    node_of,
+    one_line,
+)
 from workbench.dialogue.turn import By
 from workbench.rating.editing import save_reasoning
 
@@ -170,6 +177,7 @@ def pick(
     node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
     words = candidate["text"] if text is None else plain(text)[0]
+    _differs_from_here(candidate, words)
     is_edited = words != candidate["text"]
     child_id, question_id = hang_under(
         session, node, words, candidate["move"], source="human" if is_edited else "model"
@@ -223,6 +231,7 @@ def park(
     """Keep a proposed question for later as a node of the tree; return the node."""
     node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
+    _differs_from_here(candidate, candidate["text"])
     child_id, question_id = hang_under(
         session, node, candidate["text"], candidate["move"], source="model", state="parked"
     )
@@ -298,9 +307,13 @@ def set_node_state(
 def go_to(
     session: Session, dialogue_id: int, node_id: int, by: By, *, reason: str | None = None
 ) -> int:
-    """Go on from another node, e.g. back; a parked one is taken up again. Return the event's id."""
+    """Go on from another node, e.g. back; return the event's id.
+
+    One that was parked, rejected or merged into another one is taken up again.
+    """
     node = node_of(session, dialogue_id, node_id)
-    if node.state in ("parked", "rejected"):
+    merges = read_events(session, dialogue_id, kinds=("merge_nodes", "reopen"))
+    if node.state in ("parked", "rejected") or node_id in merged_nodes(merges):
         set_node_state(session, dialogue_id, node_id, "open", by)
     return decide(session, node, "goto", by, {"to": node_id}, reason=reason)
 
@@ -317,6 +330,19 @@ def candidate_of(session: Session, node: NodeRow, event_id: int, place: int) -> 
             candidate: Mapping[str, Any] = event.payload["candidates"][place]
             return candidate
     raise UsageError("This question was not proposed here; look at the list once more.")
+
+
+def _differs_from_here(candidate: Mapping[str, Any], words: str) -> None:
+    """Refuse a proposal that is the question that one is at, unless its words were changed.
+
+    Raises:
+        UsageError: It is, and they were not.
+    """
+    if candidate.get("is_here") and words == candidate["text"]:
+        raise UsageError(
+            "This proposal is the question that you are at: take another one, or say in your own"
+            " words what is still to be asked."
+        )
 
 
 def current_node_id(events: Sequence[EventRow]) -> int | None:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NewEvent, add_event
+from db.jobs import get_job
 from db.sweeps import get_sweep
 from db.tables import Generation, Prompt, SweepGeneration
 
@@ -71,7 +72,8 @@ def engine_problems(session: Session, step: EventRow) -> list[str]:
     sweep = get_sweep(session, step.payload["sweep_id"])
     problems = [sweep.error] if sweep.error else []
     if sweep.state == "cancelled":
-        problems.append("It was stopped before everything had come.")
+        told = get_job(session, step.payload["job_id"]).error
+        problems.append(told or "It was stopped before everything had come.")
     errors = session.scalars(
         select(Generation.error)
         .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)

@@ -16,13 +16,16 @@ from db.dialogues import EventRow, get_dialogue, read_events
 from db.settings import settings as settings_of_home
 from db.tables import Answer, SweepGeneration
 from db.text_rows import read_texts
+from serving.checks.language import other_language
 from serving.formats.lists import read_questions
 from workbench.analysis.diversity import best_set, likeness
-from workbench.dialogue.asked import earlier_questions
+from workbench.dialogue.asked import earlier_proposals, earlier_questions
 from workbench.dialogue.embedding import Guard
 from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
+from workbench.dialogue.themes import in_words
+from workbench.dialogue.wording import wording
 
 BAD_FLAGS = ("unparsed", "cut_off", "repetition", "answer_leak")
 """Findings that put an answer behind others."""
@@ -86,20 +89,27 @@ def show_questions(session: Session, step: EventRow) -> Ending:
     dialogue = get_dialogue(session, step.session_id)
     settings = parse_settings(dialogue.settings)
     proposed, problems = _proposed(session, step)
-    earlier = earlier_questions(session, step.session_id)
+    assert step.node_id is not None  # questions are proposed at a node
+    asked = earlier_questions(session, step.session_id)
+    earlier = [*asked, *earlier_proposals(session, step.session_id, step.node_id)]
     texts = [one["text"] for one in proposed]
     guard = Guard(settings_of_home())
     goals = (dialogue.theme.goal, dialogue.theme.opposing_goal)
     assessed = guard.assess(texts, [one.text for one in earlier], *goals)
     problems += [guard.problem] if guard.problem else []
+    here = next((wording(one.text).plain for one in asked if one.node_id == step.node_id), None)
+    about = "\n".join((in_words(dialogue.theme), *(one.text for one in asked)))
     for candidate, novelty in zip(proposed, assessed, strict=True):
         nearest = None if novelty.nearest is None else earlier[novelty.nearest]
         candidate |= {
+            "is_here": wording(candidate["text"]).plain == here,
+            "language": other_language(candidate["text"], dialogue.theme.language, about),
             "similarity": round(novelty.similarity, 3),
             "is_repeat": novelty.is_repeat,
             "same_as": novelty.same_as,
             "nearest": nearest.text if nearest else None,
             "nearest_node_id": nearest.node_id if nearest else None,
+            "nearest_is": nearest.how if nearest else None,
             "goal_distance": novelty.goal_distance,
             "opposing_distance": novelty.opposing_distance,
             "towards": novelty.towards,
@@ -108,7 +118,9 @@ def show_questions(session: Session, step: EventRow) -> Ending:
     if not proposed:
         problems.append("No question came that could be read.")
     elif not shown:
-        problems.append("Every proposed question was asked before.")
+        is_foreign = any(one["language"] for one in proposed)
+        why = "was asked or proposed before" + (" or is in another language" if is_foreign else "")
+        problems.append(f"Every proposed question {why}.")
     return Ending(
         "questions_shown",
         {
@@ -152,11 +164,14 @@ def _proposed(session: Session, step: EventRow) -> tuple[list[dict[str, Any]], l
 def _to_show(
     proposed: Sequence[dict[str, Any]], assessed: Sequence[Novelty], settings: DialogueSettings
 ) -> list[int]:
-    """Return the places of the candidates to show: of each move in turn the newest, no repeats."""
+    """Return the places of the candidates to show: of each move in turn the newest.
+
+    Repeats, and questions in another language than the session's, stay folded.
+    """
     by_move: dict[str, list[int]] = {}
     places = sorted(range(len(proposed)), key=lambda place: assessed[place].similarity)
     for place in places:
-        if not assessed[place].is_repeat:
+        if not (assessed[place].is_repeat or proposed[place]["language"]):
             by_move.setdefault(proposed[place]["move"], []).append(place)
     shown: list[int] = []
     while any(by_move.values()) and len(shown) < settings.shown_questions:

@@ -7,20 +7,25 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.dialogues import EventRow, NewEvent, add_event, get_dialogue, read_events
+from db.dialogues import DialogueRow, EventRow, NewEvent, add_event, get_dialogue, read_events
 from db.errors import UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from db.models import ModelRow, find_model, get_model, list_models
 from db.sweeps import get_sweep, set_state
 from db.tables import Answer, Generation, SweepGeneration
 from serving.formats.registry import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
+from serving.sweeps.selection import select_models
 from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.analysis.diversity import likeness
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import Step
 
-CHANGES = ("model", "prompt_format", "role")
+CHANGES = ("model", "adapter", "prompt_format", "role")
+"""What a replay can change, each by itself; ``adapter`` keeps the base of the session's model."""
+NO_ADAPTER = "none"
+"""As the adapter: the base alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,8 @@ class Replay:
     dialogue_id: int
     sweep_id: int
     changes: Mapping[str, Any]
+    model: str
+    """Name of the model that wrote it."""
     state: str
     """Of its sweep."""
     lines: tuple[ReplayLine, ...]
@@ -76,10 +83,14 @@ def start_replay(
         raise UsageError(f"A replay changes {', '.join(CHANGES)}, not {unknown[0]}.")
     if not changes:
         raise UsageError(
-            "Name what is to be another one: the model, the prompt format or the role."
+            "Name what is to be another one: the model, the adapter, the prompt format or the role."
         )
+    if "model" in changes and "adapter" in changes:
+        raise UsageError("Name a model or an adapter: an adapter is served on its own base.")
     dialogue = get_dialogue(session, dialogue_id)
-    settings = parse_settings({**dialogue.settings, **changes})
+    settings = parse_settings(
+        {**dialogue.settings, **changes_of_settings(session, dialogue, changes)}
+    )
     ids = list(dict.fromkeys(node.question_id for node in read_tree(session, dialogue_id).nodes))
     spec = _spec(settings, f"dialogue {dialogue_id}: replay", ids, variants)
     if "role" in changes:
@@ -96,10 +107,56 @@ def start_replay(
                 "replay_sweep_id": sweep_id,
                 "replay_job_id": job_id,
                 "changes": dict(changes),
+                "model": settings.model,
             },
         ),
     )
     return Step(event_id=event_id, sweep_id=sweep_id, job_id=job_id)
+
+
+def changes_of_settings(
+    session: Session, dialogue: DialogueRow, changes: Mapping[str, str]
+) -> dict[str, str]:
+    """Return ``changes`` as settings of a dialogue: an adapter is a model version like others.
+
+    Raises:
+        UsageError: There is no such adapter, or it was trained on another base.
+    """
+    found = dict(changes)
+    name = found.pop("adapter", None)
+    if name is None:
+        return found
+    (own,) = select_models(session, [parse_settings(dialogue.settings).model], "model")
+    base = get_model(session, own.family_id)
+    if name == NO_ADAPTER:
+        return found | {"model": base.name}
+    adapter = find_model(session, name)
+    if adapter.kind != "adapter":
+        raise UsageError(f"{adapter.name} is no adapter ({adapter.kind}); name it as the model.")
+    if adapter.base_id not in (base.id, base.base_id):
+        raise UsageError(
+            f"The adapter {adapter.name} belongs to another base than {own.name}; to answer anew on"
+            " its own base, name it as the model."
+        )
+    return found | {"model": adapter.name}
+
+
+def adapters_beside(session: Session, dialogue_id: int) -> list[ModelRow]:
+    """Return the adapters that fit the base of a session's model and can be served.
+
+    Raises:
+        UsageError: There is no such session, or its model is not known.
+    """
+    dialogue = get_dialogue(session, dialogue_id)
+    (own,) = select_models(session, [parse_settings(dialogue.settings).model], "model")
+    base = get_model(session, own.family_id)
+    return [
+        model
+        for model in list_models(session)
+        if model.kind == "adapter"
+        and model.state == "ready"
+        and model.base_id in (base.id, base.base_id)
+    ]
 
 
 def _spec(settings: DialogueSettings, name: str, ids: list[int], variants: int) -> SweepSpec:
@@ -166,10 +223,17 @@ def read_replay(session: Session, dialogue_id: int, sweep_id: int) -> Replay:
         dialogue_id=dialogue_id,
         sweep_id=sweep_id,
         changes=event.payload["changes"],
+        model=event.payload.get("model") or _model_of(event, tree.dialogue),
         state=sweep.state,
         lines=tuple(lines),
         problems=tuple(_problems(session, sweep_id)),
     )
+
+
+def _model_of(event: EventRow, dialogue: DialogueRow) -> str:
+    """Return the model of a replay whose event does not name it yet."""
+    name: str = event.payload["changes"].get("model") or parse_settings(dialogue.settings).model
+    return name
 
 
 def _nearest(old: str | None, new: list[str]) -> float | None:

@@ -11,12 +11,15 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from db.text_rows import TextRow
 from workbench.dialogue.cards import Candidate
-from workbench.dialogue.story import Story, StoryNode, Told
+from workbench.dialogue.story import Judged, Story, StoryNode, Told
 from workbench.dialogue.synopsis import SynopsisLine
 from workbench.dialogue.tree import TreeNode
 
 FOLDER = Path(__file__).parent
+MOST_CALLED = 60
+"""Characters of an answer that name it."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~])")
 Words = Mapping[str, Any]
 
@@ -36,6 +39,8 @@ def as_html(story: Story) -> str:
             synopsis=_synopsis(story),
             came_by=lambda node: _came_by(node, words),
             became=lambda candidate: _became(candidate, words),
+            by=lambda row: _by(row, words),
+            verdict=lambda judged: _verdict(judged, words),
         )
     )
 
@@ -44,6 +49,7 @@ def as_markdown(story: Story) -> str:
     """Return the session as Markdown; signs of people and models with a meaning are escaped."""
     words = _words(story)
     lines = [f"# {_plain(story.tree.dialogue.name)}", "", _figures(story, words), ""]
+    lines += [words["intro"], ""]
     lines += [f"- **{name}**: {_plain(value)}" for name, value in _about(story, words)]
     for kind, told in _synopsis(story):
         lines += ["", f"## {words[kind]}", ""]
@@ -52,7 +58,7 @@ def as_markdown(story: Story) -> str:
             lines.append(f"- {_plain(line.text)}" + (f" ({numbers})" if numbers else ""))
     lines += ["", f"## {words['questions']}"]
     for one in story.nodes:
-        lines += ["", *_markdown_node(one, words)]
+        lines += ["", *_markdown_node(one, story, words)]
     return "\n".join(lines) + "\n"
 
 
@@ -94,6 +100,7 @@ def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
         "move": node.move,
         "source": node.source,
         "state": node.state,
+        "same_as": story.number(node.merged_into) if node.merged_into else None,
         "reason": node.reason,
         "automatic": node.automatic,
         "tags": list(node.tags),
@@ -102,6 +109,14 @@ def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
         "facts": [{"text": fact.text, "source": fact.source} for fact in one.facts],
         "chosen": _json_answer(one.chosen) if one.chosen else None,
         "others": [_json_answer(told) for told in one.others],
+        "judged": [
+            {
+                "read": [judged.first.answer.id, judged.other.answer.id],
+                "better": judged.better.answer.id if judged.better else None,
+                "why": judged.why,
+            }
+            for judged in one.judged
+        ],
         "candidates": [
             {
                 "text": candidate.text,
@@ -125,6 +140,8 @@ def _json_answer(told: Told) -> dict[str, Any]:
     return {
         "answer_id": answer.id,
         "text": answer.text,
+        "side": told.side,
+        "source": answer.source,
         "model": answer.model,
         "prompt_format": answer.prompt_format,
         "findings": list(answer.flags),
@@ -135,11 +152,13 @@ def _json_answer(told: Told) -> dict[str, Any]:
     }
 
 
-def _markdown_node(one: StoryNode, words: Words) -> list[str]:
+def _markdown_node(one: StoryNode, story: Story, words: Words) -> list[str]:
     node = one.node
     marks = [_came_by(node, words)]
     marks += [words["automatic"]] if node.automatic else []
     marks += [words["states"][node.state]] if node.state != "answered" else []
+    if node.merged_into is not None:
+        marks.append(f"{words['same_as']} {story.number(node.merged_into)}")
     lines = [
         f"{'#' * min(3 + node.depth, 6)} {one.number}. {_plain(node.question)}",
         "",
@@ -152,8 +171,11 @@ def _markdown_node(one: StoryNode, words: Words) -> list[str]:
         lines += ["", f"- **{words['facts']}**: {_plain(fact.text)}{source}"]
     answer = _block(one.chosen.answer.text) if one.chosen else words["not_answered"]
     lines += ["", answer]
+    if one.chosen:
+        lines += ["", f"*{words['answer']}: {_plain(_by(one.chosen.answer, words))}*"]
     if one.chosen and one.chosen.reasoning:
         lines += ["", f"**{words['reasoning']}**: {_plain(one.chosen.reasoning.text)}"]
+    lines += [line for told in one.judged for line in ("", f"- {_plain(_verdict(told, words))}")]
     lines += [line for text in node.notes for line in ("", f"**{words['notes']}**: {_plain(text)}")]
     if node.tags:
         lines += ["", f"{words['tags']}: {', '.join(map(_plain, node.tags))}"]
@@ -170,9 +192,44 @@ def _came_by(node: TreeNode, words: Words) -> str:
 
 
 def _became(candidate: Candidate, words: Words) -> str:
-    kind = candidate.decision or ("repeat" if candidate.is_repeat else "undecided")
+    kind = candidate.decision or _undecided(candidate)
     reason = f": {candidate.reason}" if candidate.reason else ""
-    return f"{words['decisions'][kind]}{reason}"
+    return f"{words['became'][kind]}{reason}"
+
+
+def _undecided(candidate: Candidate) -> str:
+    """Return the word for a candidate that nobody decided on; shown ones may be repeats too."""
+    if candidate.language is not None:
+        return "language"
+    if not candidate.is_repeat:
+        return "undecided"
+    return {"rejected": "rejected_before", "proposed": "proposed_before"}.get(
+        candidate.nearest_is or "", "repeat"
+    )
+
+
+def _by(row: TextRow, words: Words) -> str:
+    """Return who or what wrote a text."""
+    form: str = words["written"].get(row.source, "{model}")
+    return form.format(who=row.author or "–", model=row.model or "–")
+
+
+def _verdict(judged: Judged, words: Words) -> str:
+    """Return what the audience said of two answers, in the order in which it read them."""
+    better = words["neither"] if judged.better is None else _called(judged.better, words)
+    said: str = words["verdict"].format(
+        first=_called(judged.first, words), other=_called(judged.other, words), better=better
+    )
+    return f"{said} {judged.why}".strip()
+
+
+def _called(told: Told, words: Words) -> str:
+    """Return how a report calls an answer: by its side, or by its first words."""
+    if told.side is not None:
+        return str(words["sides"][told.side])
+    line = " ".join(told.answer.text.split())
+    short = line if len(line) <= MOST_CALLED else f"{line[: MOST_CALLED - 1]}…"
+    return str(words["quoted"]).format(text=short)
 
 
 def _figures(story: Story, words: Words) -> str:

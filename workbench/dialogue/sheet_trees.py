@@ -127,12 +127,11 @@ class _Tree:
     def add(self, row: SheetRow, digest: str) -> None:
         """Hang in one step: its question, answer, what was proposed and what was taken."""
         node_id, question_id = self._node(row, digest)
-        if row.answer:
-            self._answer(row, node_id, question_id)
+        answer_id = self._answer(row, node_id, question_id) if row.answer else None
         if row.note:
             self._event("note", node_id, question_id, {"text": row.note})
         if row.proposed:
-            self._proposed(row, node_id, question_id)
+            self._proposed(row, node_id, question_id, answer_id)
         self._last = (node_id, question_id)
 
     def _node(self, row: SheetRow, digest: str) -> tuple[int, int]:
@@ -154,7 +153,7 @@ class _Tree:
     def _new(self, text: str) -> NewQuestion:
         return NewQuestion(text=text, language=self._language, source="imported")
 
-    def _answer(self, row: SheetRow, node_id: int, question_id: int) -> None:
+    def _answer(self, row: SheetRow, node_id: int, question_id: int) -> int:
         variant_id = None
         if row.reasoning:
             variant = ReasoningVariant(
@@ -188,8 +187,11 @@ class _Tree:
             variant_id=variant_id,
         )
         change_node(self._session, node_id, state="answered")
+        return answer.id
 
-    def _proposed(self, row: SheetRow, node_id: int, question_id: int) -> None:
+    def _proposed(
+        self, row: SheetRow, node_id: int, question_id: int, answer_id: int | None
+    ) -> None:
         candidates = [
             {
                 "text": text,
@@ -206,7 +208,7 @@ class _Tree:
             node_id,
             question_id,
             {
-                "answer_id": None,
+                "answer_id": answer_id,
                 "candidates": candidates,
                 "shown": list(range(len(candidates))),
                 "problems": [],

@@ -1,18 +1,15 @@
 """The end of steps: once a step's job has ended, what it brought becomes an event to look at."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import EventRow, get_dialogue, read_events
+from db.dialogues import EventRow, read_events
 from db.jobs import get_job, request_cancel
-from db.tables import utc_now
 from workbench.dialogue.ending import Ending, end_step
 from workbench.dialogue.laying_out import show_answers, show_questions
 from workbench.dialogue.reading import show_translation
-from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.sides import show_verdict
 from workbench.dialogue.synopsis import show_synopsis
 from workbench.dialogue.turn import open_steps, running_turns
@@ -30,25 +27,21 @@ ENDS: Mapping[str, Callable[[Session, EventRow], Ending]] = {
 def collect(database: Database, dialogue_id: int) -> bool:
     """Lay out what ended steps of a session brought; tell whether anything changed.
 
-    Call it again and again while a step is under way: it is cheap where nothing has ended. A step
-    that takes longer than the session's deadline is stopped.
+    Call it again and again while a step is under way: it is cheap where nothing has ended.
     """
     with database.read() as session:
         steps = open_steps(read_events(session, dialogue_id))
         ready = [event for event in steps if _has_ended(session, event)]
-        late = [event for event in steps if event not in ready and _is_late(session, event)]
         # Comparing with an embedder takes a request: no lock is held meanwhile.
         endings = {event.id: ENDS[event.kind](session, event) for event in ready}
-    if not ready and not late:
+    if not ready:
         return False
     with database.write() as session:
-        for event in late:
-            request_cancel(session, event.payload["job_id"])
         still = {event.id for event in open_steps(read_events(session, dialogue_id))}
         for event in ready:
             if event.id in still:
                 end_step(session, event, endings[event.id])
-    return bool(ready)
+    return True
 
 
 def stop(session: Session, dialogue_id: int) -> int:
@@ -65,11 +58,3 @@ def stop(session: Session, dialogue_id: int) -> int:
 
 def _has_ended(session: Session, step: EventRow) -> bool:
     return not get_job(session, step.payload["job_id"]).is_active
-
-
-def _is_late(session: Session, step: EventRow) -> bool:
-    job = get_job(session, step.payload["job_id"])
-    if job.started_at is None or job.cancel_requested_at is not None or job.sweep_id is None:
-        return False
-    settings = parse_settings(get_dialogue(session, step.session_id).settings)
-    return utc_now() - job.started_at > timedelta(seconds=settings.turn_timeout_s)

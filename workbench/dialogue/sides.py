@@ -69,7 +69,7 @@ def judge(
     answer_ids: tuple[int, int],
     by: By,
 ) -> tuple[Step, Step]:
-    """Have the audience judge two answers of a node, in both orders.
+    """Have the audience judge two answers of a node, in both orders; called again, once more.
 
     Raises:
         UsageError: The theme has no audience, or an answer belongs to another question.
@@ -80,6 +80,7 @@ def judge(
     texts = _texts(session, answer_ids)
     goals = [goal for goal in (dialogue.theme.goal, dialogue.theme.opposing_goal) if goal]
     persona = _PERSONA.format(audience=dialogue.theme.audience, goals=" / ".join(goals))
+    before = verdicts(session, dialogue_id, node_id).get(answer_ids, [])
     steps = []
     for is_swapped in (False, True):
         first, other = reversed(answer_ids) if is_swapped else answer_ids
@@ -89,6 +90,7 @@ def judge(
             given={"theme": persona, "answer_a": texts[first], "answer_b": texts[other]},
             format_id=ask_format(settings, registry).id,
             sampling=SAMPLING,
+            replicates=1 + sum(event.payload["is_swapped"] == is_swapped for event in before),
         )
         name = f"dialogue {dialogue_id}, question {node.position + 1}: judge"
         sweep_id = save_asks(session, registry, [asked], model=settings.model, name=name)

@@ -1,7 +1,7 @@
 """A whole session, told to someone who was not there: what reports and exports are made of."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,7 @@ DECISIONS = (
     "park",
     "reject",
     "merge",
+    "merge_nodes",
     "reopen",
     "goto",
     "fork",
@@ -48,6 +49,19 @@ class Told:
 
     answer: TextRow
     reasoning: TextRow | None
+    side: str | None = None
+    """``goal`` or ``opposing``: what it argues for, where it was asked to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the audience, played by a model, said of two answers that it read in this order."""
+
+    first: Told
+    other: Told
+    better: Told | None
+    """None: neither."""
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +77,7 @@ class StoryNode:
     candidates: tuple[Candidate, ...]
     """Of all askings."""
     facts: tuple[Fact, ...]
+    judged: tuple[Judged, ...]
     decisions: tuple[Decision, ...]
 
 
@@ -101,8 +116,13 @@ def read_story(session: Session, dialogue_id: int) -> Story:
         session, "variant", [row.variant_id for row in answers.values() if row.variant_id]
     )
 
+    sides = {e.variant_id: e.payload["side"] for e in events if e.payload.get("side")}
     told = {
-        one: Told(answer=row, reasoning=reasonings.get(row.variant_id or 0))
+        one: Told(
+            answer=row,
+            reasoning=reasonings.get(row.variant_id or 0),
+            side=sides.get(row.variant_id),
+        )
         for one, row in answers.items()
     }
     texts = {node.id: node.question for node in tree.nodes}
@@ -139,8 +159,21 @@ def _story_node(
             for e in events
             if e.kind == "fact"
         ),
+        judged=tuple(_judged(events, {one.answer.id: one for one in told})),
         decisions=decisions,
     )
+
+
+def _judged(events: Sequence[EventRow], told: Mapping[int, Told]) -> Iterator[Judged]:
+    for event in events:
+        said = event.payload
+        if event.kind != "verdict" or said["outcome"] is None:
+            continue
+        a, b = told.get(said["a"]), told.get(said["b"])
+        if a is not None and b is not None:
+            first, other = (b, a) if said["is_swapped"] else (a, b)
+            better = {"a": a, "b": b}.get(said["outcome"])
+            yield Judged(first=first, other=other, better=better, why=said["why"])
 
 
 def _laid_out(events: Sequence[EventRow]) -> list[int]:
@@ -169,7 +202,7 @@ def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Dec
     return [
         Decision(
             kind=event.kind,
-            text=_about(event.payload, texts),
+            text=_about(event, texts),
             reason=event.reason,
             by=event.rater,
             automatic=event.automatic,
@@ -180,7 +213,11 @@ def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Dec
     ]
 
 
-def _about(payload: Mapping[str, object], texts: Mapping[int, str]) -> str | None:
+def _about(event: EventRow, texts: Mapping[int, str]) -> str | None:
+    """Return the questions that a decision is about: nodes, proposals, or the one that is meant."""
+    payload = event.payload
+    if event.kind == "merge_nodes":
+        return " / ".join(texts[one] for one in payload["others"] if one in texts)
     node_id = payload.get("to") or payload.get("node")
     if isinstance(node_id, int) and node_id in texts:
         return texts[node_id]

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -12,6 +12,7 @@ from db.generations import chunks
 from db.ratings import FLAG, OK, PREFERENCE, TAG, standing
 from db.tables import Question, QuestionTag, Rater, Rating
 from db.tables import Tag as TagTable
+from workbench.dialogue.deciding import merged_nodes
 from workbench.dialogue.decisions import current_node_id
 
 
@@ -50,6 +51,8 @@ class TreeNode:
     notes: tuple[str, ...]
     rating: float | None
     """Mean of what people said of its texts on axes, 1 to 5."""
+    merged_into: int | None
+    """The node that asks the same and stands for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +101,13 @@ def read_tree(session: Session, dialogue_id: int) -> Tree:
     questions = _questions(session, [row.question_id for row in rows])
     tags = _tags(session, list(questions))
     ratings = _ratings(session, list(questions))
+    merged = merged_nodes(events)
     depths: dict[int, int] = {}
     nodes = []
     for row in rows:
         depths[row.id] = 0 if row.parent_id is None else depths[row.parent_id] + 1
-        nodes.append(
-            _tree_node(row, depths[row.id], questions, by_node[row.id], origins, tags, ratings)
-        )
+        node = _tree_node(row, depths[row.id], questions, by_node[row.id], origins, tags, ratings)
+        nodes.append(replace(node, merged_into=merged.get(row.id)))
     moves = Counter(node.move or "none" for node in nodes if node.parent_id is not None)
     return Tree(
         dialogue=dialogue,
@@ -152,6 +155,7 @@ def _tree_node(
         tags=tuple(tags.get(row.question_id, ())),
         notes=tuple(e.payload["text"] for e in events if e.kind == "note"),
         rating=ratings.get(row.question_id),
+        merged_into=None,
     )
 
 

@@ -219,11 +219,19 @@ def chosen_answer(session: Session, dialogue_id: int, node_id: int) -> int | Non
 
 
 def queue_step(session: Session, node: NodeRow, by: By, sweep_id: int) -> int:
-    """Queue the job of a step before all other work, unless a job runs it already."""
+    """Queue the job of a step before all other work, unless a job runs it already.
+
+    Its time is limited as the settings say; with a job of its own the limit is kept there.
+    """
     if by.job_id is not None:
         return by.job_id
     set_state(session, sweep_id, "queued")
-    payload = {"dialogue_id": node.session_id, "node_id": node.id}
+    settings = parse_settings(get_dialogue(session, node.session_id).settings)
+    payload = {
+        "dialogue_id": node.session_id,
+        "node_id": node.id,
+        "limit_s": settings.turn_timeout_s,
+    }
     return enqueue(
         session, "sweep", sweep_id=sweep_id, priority=INTERACTIVE_PRIORITY, payload=payload
     )

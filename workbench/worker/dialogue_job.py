@@ -1,8 +1,5 @@
 """Turns of a dialogue that run by themselves, as one job of the worker."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from db.dialogues import get_dialogue
@@ -11,24 +8,8 @@ from workbench.cli.rendering import load_registry
 from workbench.dialogue.auto import Turns, run_turns
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By
+from workbench.worker.deadline import until
 from workbench.worker.worker import Interrupted, JobContext
-
-
-@asynccontextmanager
-async def _until(cancelled: asyncio.Event, deadline_s: float) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set when ``cancelled`` is, or after ``deadline_s``."""
-    ended = asyncio.Event()
-
-    async def wait() -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(cancelled.wait(), deadline_s)
-        ended.set()
-
-    waiting = asyncio.create_task(wait())
-    try:
-        yield ended
-    finally:
-        waiting.cancel()
 
 
 async def dialogue(context: JobContext) -> dict[str, Any]:
@@ -47,7 +28,7 @@ async def dialogue(context: JobContext) -> dict[str, Any]:
     with context.pool.for_job() as engines:
 
         async def run(sweep_id: int) -> None:
-            async with _until(context.cancelled, deadline_s) as cancelled:
+            async with until(context.cancelled, deadline_s) as cancelled:
                 await run_sweep(
                     context.database,
                     sweep_id,

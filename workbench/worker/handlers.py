@@ -10,6 +10,7 @@ from serving.scoring.runner import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
+from workbench.worker.deadline import until
 from workbench.worker.dialogue_job import dialogue
 from workbench.worker.merging import merge, verify
 from workbench.worker.round_training import RoundTraining
@@ -19,8 +20,12 @@ from workbench.worker.worker import Handler, Interrupted, JobContext
 
 
 async def sweep(context: JobContext) -> dict[str, Any]:
-    """Run what is missing of a sweep. Payload: ``retry_failed``."""
+    """Run what is missing of a sweep. Payload: ``retry_failed``, and ``limit_s`` in seconds.
+
+    One that takes longer than its limit ends with what there is, whether anybody looks or not.
+    """
     sweep_id = context.job.sweep_id
+    limit_s: float | None = context.job.payload.get("limit_s")
     assert sweep_id is not None
 
     def on_progress(progress: Progress) -> None:
@@ -30,14 +35,19 @@ async def sweep(context: JobContext) -> dict[str, Any]:
 
     is_interactive = context.job.priority < 0
     with context.pool.for_job(is_interactive=is_interactive) as engines:
-        outcome = await run_sweep(
-            context.database,
-            sweep_id,
-            engines,
-            on_progress=on_progress,
-            cancelled=context.cancelled,
-            priority=context.job.priority,
-            retry_failed=bool(context.job.payload.get("retry_failed")),
+        async with until(context.cancelled, limit_s) as cancelled:
+            outcome = await run_sweep(
+                context.database,
+                sweep_id,
+                engines,
+                on_progress=on_progress,
+                cancelled=cancelled,
+                priority=context.job.priority,
+                retry_failed=bool(context.job.payload.get("retry_failed")),
+            )
+    if outcome.state == "cancelled" and not context.cancelled.is_set():
+        raise Q2QError(
+            f"It took longer than {limit_s:g} s and was stopped; what had come by then is there."
         )
     if outcome.state == "cancelled":
         if not context.by_request:
