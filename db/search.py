@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Integer, bindparam, text
+from sqlalchemy import Integer, bindparam, func, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TextualSelect
 
@@ -116,6 +116,15 @@ def matching(
         .bindparams(*[bindparam(name, values[name], unique=True) for name in values])
         .columns(text_id=Integer)
     )
+
+
+def has_more_hits(session: Session, kind: TextKind, query: str, limit: int) -> bool:
+    """Return whether more than ``limit`` texts of ``kind`` hold all of ``query``."""
+    found = matching(session, kind, query, limit + 1)
+    if found is None:
+        return False
+    n_hits = session.scalar(select(func.count()).select_from(found.subquery()))
+    return (n_hits or 0) > limit
 
 
 def _folded(value: str) -> str:

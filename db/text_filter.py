@@ -37,7 +37,7 @@ class TextFilter:
     search: str = ""
 
 
-def scanned(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+def scanned(column: InstrumentedAttribute[Any] | ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a number's ``column`` such that no index of its own is used.
 
     Without statistics SQLite would read and sort all rows that fit, instead of reading the newest

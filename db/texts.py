@@ -1,6 +1,7 @@
 """Lists of reasonings and answers: filtered and paged in SQL, quick with 100,000 of them."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +12,13 @@ from db.cards import QuestionCard, VariantCard, question_card
 from db.pages import COUNT_LIMIT, Page, page_of_keys
 from db.provenance import Provenance, provenance
 from db.refs import Ref, parse_ref
-from db.search import matching
+from db.search import has_more_hits, matching
 from db.tables import Answer, CheckFlag, Generation, Question, SweepGeneration
 from db.text_filter import TextFilter, generation_conditions, own_conditions, scanned
 from db.text_rows import TABLES, ListedKind, Text, TextRow, read_mixed
+
+MOST_HITS = 10_000
+"""Hits of a search that are read at once, the newest ones."""
 
 __all__ = [
     "Provenance",
@@ -83,18 +87,37 @@ def list_texts(
 ) -> Page[TextRow]:
     """Return one page of the texts that fit ``filter``, newest first."""
     kinds = [filter.kind] if filter.kind else list(TABLES)
-    found, total, page = page_of_keys(session, _newest(session, filter, kinds), page, page_size)
+    found, total, page = _found(session, filter, kinds, page, page_size)
     rows = read_mixed(session, [(row.kind, row.id) for row in found])
     return Page(rows=rows, total=total, page=page, page_size=page_size)
 
 
+def _found(
+    session: Session, filter: TextFilter, kinds: list[ListedKind], page: int, page_size: int
+) -> tuple[Sequence[Any], int, int]:
+    """Return kind and id of the texts of a page, the capped count, and the page.
+
+    A search reads its newest hits first. They tell all where there are no more, or where enough
+    of them fit; a word that stands in most texts, though in few of a small sweep, needs the rest.
+    """
+    if filter.search.strip():
+        # Where search alone narrows the list, no page shows more hits than are counted.
+        is_search_alone = replace(filter, search="", kind=None) == TextFilter()
+        most = COUNT_LIMIT if is_search_alone else MOST_HITS
+        found = page_of_keys(session, _newest(session, filter, kinds, most), page, page_size)
+        if (
+            is_search_alone
+            or found[1] >= COUNT_LIMIT
+            or not any(has_more_hits(session, kind, filter.search, most) for kind in kinds)
+        ):
+            return found
+    return page_of_keys(session, _newest(session, filter, kinds), page, page_size)
+
+
 def _newest(
-    session: Session, filter: TextFilter, kinds: list[ListedKind]
+    session: Session, filter: TextFilter, kinds: list[ListedKind], most_hits: int | None = None
 ) -> Select[*tuple[Any, ...]]:
     """Return the select of kind and id, newest first; each kind by an index of its own."""
-    # Where search alone narrows the list, no page shows more hits than are counted.
-    is_search_alone = replace(filter, search="", kind=None) == TextFilter()
-    most_hits = COUNT_LIMIT if is_search_alone else None
     each = [_matching(session, filter, kind, most_hits) for kind in kinds]
     if len(each) == 1:
         return each[0]
@@ -112,22 +135,31 @@ def _matching(
     query: Select[*tuple[Any, ...]] = select(
         literal(kind).label("kind"), table.id, newest.label("newest")
     ).select_from(table)
+    hits = None
+    if most_hits is not None:
+        hits = matching(session, kind, filter.search, most_hits)
+    if hits is not None:
+        # Hits first, and each text by its key: SQLite must not look for an order of its own.
+        newest_hits = hits.cte()
+        query = query.join(newest_hits, table.id == scanned(newest_hits.c.text_id))
     if filter.sweep_id is not None:
+        sweep_id = SweepGeneration.sweep_id if hits is None else scanned(SweepGeneration.sweep_id)
         query = query.join(
             SweepGeneration, SweepGeneration.generation_id == table.generation_id
-        ).where(SweepGeneration.sweep_id == filter.sweep_id)
+        ).where(sweep_id == filter.sweep_id)
     if told := generation_conditions(filter, table):
         query = query.outerjoin(Generation, Generation.id == table.generation_id).where(*told)
-    query = query.where(*_conditions(session, filter, kind, table, most_hits))
+    query = query.where(*_conditions(session, filter, kind, table, is_sought=hits is None))
     return query.order_by(newest.desc(), table.id.desc())
 
 
 def _conditions(
-    session: Session, filter: TextFilter, kind: ListedKind, table: Text, most_hits: int | None
+    session: Session, filter: TextFilter, kind: ListedKind, table: Text, *, is_sought: bool
 ) -> list[ColumnElement[bool]]:
+    """Return the conditions on a text; ``is_sought``: what is searched for is one of them."""
     wanted: list[ColumnElement[bool]] = []
-    if filter.search.strip():
-        found = matching(session, kind, filter.search, most_hits)
+    if is_sought and filter.search.strip():
+        found = matching(session, kind, filter.search)
         # The texts of a sweep are read in order; SQLite would go through all hits for each of them.
         own = table.id if filter.sweep_id is None else scanned(table.id)
         wanted.append(own.in_(found) if found is not None else false())

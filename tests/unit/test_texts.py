@@ -137,6 +137,28 @@ def test_a_filter_finds(filled: Database, wanted: dict[str, Any], found: str) ->
         assert refs(list_texts(session, TextFilter(**wanted))) == found
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"search": "s", "sweep_id": 1}, "a1 v2 v1"),
+        ({"search": "s", "sweep_id": 2}, ""),
+        ({"search": "you", "sources": ("model",)}, "v2 v1"),
+        ({"search": "you think", "has_flags": False}, "v1"),
+    ],
+)
+def test_older_hits_are_read_where_the_newest_do_not_tell_all(
+    filled: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    wanted: dict[str, Any],
+    found: str,
+) -> None:
+    monkeypatch.setattr("db.texts.MOST_HITS", most)
+    with filled.read() as session:
+        assert refs(list_texts(session, TextFilter(**wanted))) == found
+
+
 def test_pages_of_both_kinds_follow_each_other(filled: Database) -> None:
     with filled.read() as session:
         pages = [list_texts(session, TextFilter(), page, 4) for page in (1, 2, 3)]
