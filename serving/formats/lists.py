@@ -12,6 +12,8 @@ from typing import Any
 MAX_ITEMS = 50
 MAX_CHARACTERS = 500
 _MARKER = re.compile(r"^\s*(?:[-*•・]|\(?\d{1,2}[.):、]|[Qq]\d{1,2}[.:])\s*")
+_NUMBER = re.compile(r"^(?:[-*•・]|\(?\d{1,2}[.):、])\s+")
+"""What models put before the items of a JSON list, too; "3.5 litres" is none."""
 _QUESTION_END = ("?", "？", "か。")
 _DECODER = json.JSONDecoder(strict=False)
 
@@ -36,7 +38,8 @@ def read_questions(text: str, *, cut: bool) -> ReadList:
     if found is None:
         lines = list(_lines(text, cut=cut))
         return ReadList(_distinct(lines), "the list is no JSON" if lines else "there is no list")
-    questions = _distinct(item for item in found.items if isinstance(item, str))
+    texts = (item.strip() for item in found.items if isinstance(item, str))
+    questions = _distinct(_NUMBER.sub("", text) for text in texts)
     problem = found.problem or (None if questions else "the list is empty")
     return ReadList(questions, problem)
 

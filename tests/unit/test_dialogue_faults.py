@@ -191,3 +191,14 @@ def test_lists_keep_their_complete_items_only() -> None:
         assert list(read.items) == json.loads(whole)[: len(read.items)]
         assert read.problem is not None
     assert read_questions(whole, cut=False).problem is None
+
+
+def test_numbers_before_the_items_of_a_list_are_no_part_of_a_question() -> None:
+    text = json.dumps(
+        ["1. Who pays?", "(2) Who pays?", "- 誰が払いますか。", "3.5 litres of what?"]
+    )
+    assert read_questions(text, cut=False).items == (
+        "Who pays?",
+        "誰が払いますか。",
+        "3.5 litres of what?",
+    )

@@ -91,6 +91,7 @@ def start_replay(
     settings = parse_settings(
         {**dialogue.settings, **changes_of_settings(session, dialogue, changes)}
     )
+    (model,) = select_models(session, [settings.model], "model")
     ids = list(dict.fromkeys(node.question_id for node in read_tree(session, dialogue_id).nodes))
     spec = _spec(settings, f"dialogue {dialogue_id}: replay", ids, variants)
     if "role" in changes:
@@ -107,7 +108,7 @@ def start_replay(
                 "replay_sweep_id": sweep_id,
                 "replay_job_id": job_id,
                 "changes": dict(changes),
-                "model": settings.model,
+                "model": model.name,
             },
         ),
     )

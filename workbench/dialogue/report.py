@@ -210,6 +210,8 @@ def _undecided(candidate: Candidate) -> str:
 
 def _by(row: TextRow, words: Words) -> str:
     """Return who or what wrote a text."""
+    if row.source == "human" and row.author is None:
+        return str(words["by_workbench"])
     form: str = words["written"].get(row.source, "{model}")
     return form.format(who=row.author or "–", model=row.model or "–")
 

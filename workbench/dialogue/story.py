@@ -214,12 +214,12 @@ def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Dec
 
 
 def _about(event: EventRow, texts: Mapping[int, str]) -> str | None:
-    """Return the questions that a decision is about: nodes, proposals, or the one that is meant."""
+    """Return the questions that a decision is about; None where it is the question it stands at."""
     payload = event.payload
     if event.kind == "merge_nodes":
         return " / ".join(texts[one] for one in payload["others"] if one in texts)
     node_id = payload.get("to") or payload.get("node")
     if isinstance(node_id, int) and node_id in texts:
-        return texts[node_id]
+        return texts[node_id] if node_id != event.node_id else None
     text = payload.get("text")
     return text if isinstance(text, str) else None
