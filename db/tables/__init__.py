@@ -62,6 +62,7 @@ from db.tables.training import (
     MergeProof,
     ProofCheck,
     Round,
+    RowScore,
     TrainingMetric,
     TrainingRun,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "ReasoningVariant",
     "Role",
     "Round",
+    "RowScore",
     "Sampling",
     "SearchText",
     "SentenceUse",

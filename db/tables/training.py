@@ -64,6 +64,29 @@ class DatasetRowRating(Base):
     rating_id: Mapped[int] = mapped_column(ForeignKey("rating.id"), primary_key=True, index=True)
 
 
+class RowScore(Base):
+    """How likely a model finds what is to be learned from one row of a dataset."""
+
+    __tablename__ = "row_score"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    row_id: Mapped[int] = mapped_column(ForeignKey("dataset_row.id", ondelete="CASCADE"))
+    prompt_format_id: Mapped[int] = mapped_column(ForeignKey("prompt_format.id"))
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    log_prob: Mapped[float | None]
+    """Sum of natural-log probabilities over the tokens to learn, the stop token included."""
+    n_tokens: Mapped[int | None]
+    error: Mapped[str | None]
+    """Why it has no score, in one sentence, e.g. that it is too long."""
+    created_at: Mapped[Created]
+
+    __table_args__ = (
+        UniqueConstraint("row_id", "prompt_format_id", "model_version_id"),
+        CheckConstraint("(error IS NULL) = (log_prob IS NOT NULL)", name="score_or_error"),
+        CheckConstraint("(log_prob IS NULL) = (n_tokens IS NULL)", name="tokens_if_scored"),
+    )
+
+
 class TrainingRun(Base):
     """One training of an adapter."""
 
@@ -152,6 +175,10 @@ class Round(Base):
     """The held-out sweep."""
     verdict: Mapped[str | None]
     reason: Mapped[str | None]
+    """In words: those of a person, or the English ones for ``findings``."""
+    findings: Mapped[dict[str, Any] | None]
+    """What the figures came to, as values that each language has its words for; None where a person
+    gave the reason."""
     created_at: Mapped[Created]
 
     __table_args__ = (

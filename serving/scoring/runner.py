@@ -5,12 +5,12 @@ Nothing is remembered between runs but the store: a pair that has a score is nev
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from db.database import Database
-from serving.engines.errors import EngineUnavailable
+from db.scores import NewScore, record_scores
 from serving.scoring.cells import (
     Cell,
     Pair,
@@ -20,17 +20,13 @@ from serving.scoring.cells import (
     scores_of,
     with_controls,
 )
-from serving.scoring.sending import ScoreSender
+from serving.scoring.looping import OnProgress, finished, score_all, why_unable
+from serving.scoring.sending import ScoreSender, Told
+from serving.scoring.sequences import Sequence as Sent
+from serving.scoring.sequences import sequence_of
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.engines import Engines, ServedModel
 from serving.sweeps.prompts import PromptBook, load_book
-from serving.sweeps.sending import EngineLost, first_cause
-
-MOST_LOSSES = 5
-"""Losses of a server without any score in between, after which the run gives up."""
-
-OnProgress = Callable[[int, int, str], None]
-"""Receives the pairs that have come to an end, those wanted in all, and a sentence."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,9 +73,10 @@ async def run_scoring(
         UsageError: ``spec`` names something that is not there.
         EngineUnavailable: A server cannot be had, or was lost again and again.
     """
-    run = _Run(database, spec, engines, on_progress, priority)
+    run = _Run(database, spec, on_progress, priority)
     await asyncio.to_thread(run.open)
-    await _until(run.run(), cancelled or asyncio.Event(), run.outcome)
+    is_done = await finished(score_all(engines, run), cancelled or asyncio.Event())
+    run.outcome.cancelled = not is_done
     return run.outcome
 
 
@@ -88,17 +85,16 @@ class _Run:
         self,
         database: Database,
         spec: ScoreSpec,
-        engines: Engines,
         on_progress: OnProgress,
         priority: int,
     ) -> None:
         self._database = database
         self._spec = spec
-        self._engines = engines
         self._on_progress = on_progress
         self._priority = priority
         self._missing: dict[int, list[Pair]] = {}
         self._book = PromptBook({}, {})
+        self._prompt_ids: dict[str, int] = {}
         self.outcome = ScoreOutcome()
 
     def open(self) -> None:
@@ -133,39 +129,15 @@ class _Run:
                 outcome.failed += 1
         self._missing = dict(missing)
 
-    async def run(self) -> None:
-        """Score all that is missing, one set of models after the other."""
-        self._report("waiting for the model")
-        for group in self._engines.groups(list(self._missing)):
-            n_fruitless = 0
-            while any(self._missing.get(one) for one in group):
-                before = self.outcome.scored + self.outcome.failed
-                self._report("waiting for the model")
-                lost = await self._score_group(await self._engines.serve(group))
-                if lost is None:
-                    continue
-                progressed = self.outcome.scored + self.outcome.failed > before
-                n_fruitless = 0 if progressed else n_fruitless + 1
-                if n_fruitless >= MOST_LOSSES:
-                    raise EngineUnavailable(
-                        f"{lost} It was lost {n_fruitless} times without a score in between;"
-                        " start the job again when it is well."
-                    )
-                await asyncio.to_thread(self._look_again)
+    def missing(self) -> list[int]:
+        """Return the models that have pairs left."""
+        return [model_id for model_id, pairs in self._missing.items() if pairs]
 
-    async def _score_group(self, served: Mapping[int, ServedModel]) -> EngineLost | None:
-        """Return None when all models are through, or how a server was lost."""
-        try:
-            for model in served.values():
-                await self._score(model)
-        except BaseExceptionGroup as group:
-            cause = first_cause(group)
-            if not isinstance(cause, EngineLost):
-                raise cause from None
-            return cause
-        return None
+    def n_ended(self) -> int:
+        """Return how many pairs have come to an end."""
+        return self.outcome.scored + self.outcome.failed
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """Leave out of the missing pairs what was stored before a server was lost."""
         cells = list({id(p.cell): p.cell for ps in self._missing.values() for p in ps}.values())
         with self._database.read() as session:
@@ -178,58 +150,37 @@ class _Run:
                 or (score.error is not None and self._spec.retry)
             ]
 
-    async def _score(self, model: ServedModel) -> None:
+    async def score(self, model: ServedModel) -> None:
+        """Score the pairs that are left for ``model``, or note why it cannot."""
         pairs = self._missing.get(model.model_version_id, [])
         reason = why_unable(model)
         if reason is None and pairs:
-            self._report("scoring")
+            self.report("scoring")
+
+            def render(some: Sequence[Pair]) -> list[Sent[Pair]]:
+                return [sequence_of(pair, self._book, model) for pair in some]
+
             sender = ScoreSender(
-                self._database, self._book, model, self._on_scored, priority=self._priority
+                model, render, self._store, self._on_scored, priority=self._priority
             )
             await sender.run(pairs)
         elif reason is not None:
             self.outcome.unable.append(reason)
         self._missing[model.model_version_id] = []
 
+    def _store(self, told: Sequence[Told[Pair]]) -> None:
+        known = dict(self._prompt_ids)
+        with self._database.write() as session:
+            new = [NewScore(one.sequence.item.key, one.score, one.sequence.prompt) for one in told]
+            record_scores(session, new, known)
+        self._prompt_ids = known
+
     def _on_scored(self, n_scored: int, n_failed: int) -> None:
         self.outcome.new += n_scored
         self.outcome.scored += n_scored
         self.outcome.failed += n_failed
-        self._report("scoring")
+        self.report("scoring")
 
-    def _report(self, message: str) -> None:
-        outcome = self.outcome
-        self._on_progress(outcome.scored + outcome.failed, outcome.pairs, message)
-
-
-def why_unable(model: ServedModel) -> str | None:
-    """Return why ``model`` cannot score where it is served now; None where it can."""
-    if not model.capabilities.prompt_logprobs:
-        return (
-            f"The server of {model.served_name} gives no log-probabilities of prompts, so that"
-            " its answers are compared by their words only."
-        )
-    if model.tokenizer is None or not model.capabilities.token_ids:
-        return (
-            f"The tokenizer of {model.served_name} is not at hand, so that it cannot be told where"
-            " an answer begins; name its folder in the server's settings."
-        )
-    return None
-
-
-async def _until(
-    work: Coroutine[Any, Any, None], cancelled: asyncio.Event, outcome: ScoreOutcome
-) -> None:
-    """Do ``work`` unless and until ``cancelled`` is set."""
-    task = asyncio.create_task(work, name="scoring")
-    stop = asyncio.create_task(cancelled.wait())
-    try:
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        else:
-            outcome.cancelled = True
-    finally:
-        stop.cancel()
-        task.cancel()
-        await asyncio.wait({task, stop})
+    def report(self, message: str) -> None:
+        """Tell how many pairs have come to an end."""
+        self._on_progress(self.n_ended(), self.outcome.pairs, message)

@@ -3,19 +3,18 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Generic
 
-from db.database import Database
-from db.scores import NewScore, Score, record_scores
+from db.scores import Score
 from serving.engines.errors import EngineUnavailable, RequestFailed, RequestRefused
 from serving.engines.messages import CompletionRequest
 from serving.engines.sampling import SamplingParameters
 from serving.scoring import sequences
-from serving.scoring.cells import Pair
-from serving.scoring.sequences import sequence_of
+from serving.scoring.sequences import ItemT
 from serving.sweeps.engines import ServedModel
 from serving.sweeps.flow import flow_of
-from serving.sweeps.prompts import PromptBook
 from serving.sweeps.sending import NOT_THE_PROMPTS_FAULT, EngineLost
 
 LARGEST_GROUP = 16
@@ -28,51 +27,55 @@ OnScored = Callable[[int, int], None]
 """Receives how many pairs have got a score, and how many could not be scored."""
 
 
-class ScoreSender:
-    """Scores pairs of one model. One ``run`` for each object."""
+@dataclass(frozen=True, slots=True)
+class Told(Generic[ItemT]):
+    """What an engine said of one sequence."""
+
+    sequence: sequences.Sequence[ItemT]
+    score: Score
+
+
+class ScoreSender(Generic[ItemT]):
+    """Scores items with one model. One ``run`` for each object."""
 
     def __init__(
         self,
-        database: Database,
-        book: PromptBook,
         model: ServedModel,
+        render: Callable[[Sequence[ItemT]], list[sequences.Sequence[ItemT]]],
+        store: Callable[[Sequence[Told[ItemT]]], None],
         on_scored: OnScored,
         *,
         priority: int,
     ) -> None:
-        self._database = database
-        self._book = book
         self._model = model
+        self._render = render
+        self._store_all = store
         self._on_scored = on_scored
         self._priority = priority
         self._flow = flow_of(model)
         self._lane = self._flow.open_lane(interactive=priority < 0)
-        self._prompt_ids: dict[str, int] = {}
         self._writing = asyncio.Lock()
-        self._alone: deque[sequences.Sequence] = deque()
+        self._alone: deque[sequences.Sequence[ItemT]] = deque()
         """Of requests that failed: each is tried once more by itself."""
 
-    async def run(self, pairs: Sequence[Pair]) -> None:
-        """Score ``pairs``; every score is stored when its request comes back.
+    async def run(self, items: Sequence[ItemT]) -> None:
+        """Score ``items``; every score is stored when its request comes back.
 
         Raises:
             EngineLost: (in a group) nothing answers, or the server serves this model no more.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                waiting = iter(pairs)
+                waiting = iter(items)
                 while part := list(islice(waiting, RENDERED_AT_ONCE)):
-                    await self._send_all(await asyncio.to_thread(self._rendered, part), tasks)
+                    await self._send_all(await asyncio.to_thread(self._render, part), tasks)
             while self._alone:
                 await self._send_one_by_one()
         finally:
             await self._flow.close_lane(self._lane)
 
-    def _rendered(self, pairs: Sequence[Pair]) -> list[sequences.Sequence]:
-        return [sequence_of(pair, self._book, self._model) for pair in pairs]
-
     async def _send_all(
-        self, rendered: Sequence[sequences.Sequence], tasks: asyncio.TaskGroup
+        self, rendered: Sequence[sequences.Sequence[ItemT]], tasks: asyncio.TaskGroup
     ) -> None:
         unsendable = [one for one in rendered if one.problem is not None]
         if unsendable:
@@ -94,7 +97,7 @@ class ScoreSender:
                 self._flow.sent(self._lane, 1)
                 tasks.create_task(self._exchange([one]))
 
-    async def _exchange(self, group: Sequence[sequences.Sequence]) -> None:
+    async def _exchange(self, group: Sequence[sequences.Sequence[ItemT]]) -> None:
         try:
             scored = await self._scored(group)
         finally:
@@ -102,7 +105,7 @@ class ScoreSender:
         if scored:
             await self._store(scored)
 
-    async def _scored(self, group: Sequence[sequences.Sequence]) -> list[NewScore]:
+    async def _scored(self, group: Sequence[sequences.Sequence[ItemT]]) -> list[Told[ItemT]]:
         """Return what one request tells; nothing where its prompts are tried again one by one."""
         request = CompletionRequest(
             model=self._model.served_name,
@@ -129,32 +132,28 @@ class ScoreSender:
         ]
         return found + [_failed(group[one.prompt_index], one.error) for one in result.missing]
 
-    def _given_up(self, group: Sequence[sequences.Sequence], error: str) -> list[NewScore]:
+    def _given_up(
+        self, group: Sequence[sequences.Sequence[ItemT]], error: str
+    ) -> list[Told[ItemT]]:
         if len(group) == 1:
             return [_failed(group[0], error)]
         self._alone.extend(group)
         return []
 
-    async def _store(self, scores: Sequence[NewScore]) -> None:
+    async def _store(self, told: Sequence[Told[ItemT]]) -> None:
         async with self._writing:
-            await asyncio.to_thread(self._write, scores)
-        n_failed = sum(one.score.error is not None for one in scores)
-        self._on_scored(len(scores) - n_failed, n_failed)
-
-    def _write(self, scores: Sequence[NewScore]) -> None:
-        known = dict(self._prompt_ids)
-        with self._database.write() as session:
-            record_scores(session, scores, known)
-        self._prompt_ids = known
+            await asyncio.to_thread(self._store_all, told)
+        n_failed = sum(one.score.error is not None for one in told)
+        self._on_scored(len(told) - n_failed, n_failed)
 
 
-def _score(one: sequences.Sequence, log_probs: Sequence[float | None] | None) -> NewScore:
-    told = log_probs[-one.n_answer :] if log_probs and one.n_answer else ()
+def _score(one: sequences.Sequence[ItemT], log_probs: Sequence[float | None] | None) -> Told[ItemT]:
+    told = log_probs[-one.n_scored :] if log_probs and one.n_scored else ()
     known = [value for value in told if value is not None]
-    if not known or len(known) < one.n_answer:
+    if not known or len(known) < one.n_scored:
         return _failed(one, NO_LOG_PROBS)
-    return NewScore(one.pair.key, Score(sum(known), one.n_answer), one.prompt)
+    return Told(one, Score(sum(known), one.n_scored))
 
 
-def _failed(one: sequences.Sequence, error: str) -> NewScore:
-    return NewScore(one.pair.key, Score(None, None, error), one.prompt)
+def _failed(one: sequences.Sequence[ItemT], error: str) -> Told[ItemT]:
+    return Told(one, Score(None, None, error))

@@ -1,6 +1,7 @@
 """From a pair to the token ids that an engine scores: the prompt as served, then the answer."""
 
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from db.errors import UsageError
 from db.generations import PromptText
@@ -18,14 +19,17 @@ WITHHELD = "…"
 left out as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """A pair as it is sent, or why it cannot be."""
+ItemT = TypeVar("ItemT")
 
-    pair: Pair
+
+@dataclass(frozen=True, slots=True)
+class Sequence(Generic[ItemT]):
+    """An item (such as a pair) as it is sent, or why it cannot be."""
+
+    item: ItemT
     token_ids: tuple[int, ...] = ()
-    n_answer: int = 0
-    """Tokens at the end that belong to the answer, its end token included where it has one."""
+    n_scored: int = 0
+    """Tokens at the end that are scored: the answer's, with its end token where it has one."""
     prompt: PromptText | None = None
     problem: str | None = None
 
@@ -35,7 +39,7 @@ def withheld(fields: PromptFields) -> PromptFields:
     return replace(fields, question=WITHHELD, context="")
 
 
-def sequence_of(pair: Pair, book: PromptBook, model: ServedModel) -> Sequence:
+def sequence_of(pair: Pair, book: PromptBook, model: ServedModel) -> Sequence[Pair]:
     """Return what is sent to score ``pair``; ``model`` must have a tokenizer."""
     assert model.tokenizer is not None
     form, task = book.formats[pair.cell.format_id], _task(pair)
@@ -47,15 +51,19 @@ def sequence_of(pair: Pair, book: PromptBook, model: ServedModel) -> Sequence:
         sequence = _encoded(pair, form, task, fields, model.tokenizer)
     except (PromptError, UsageError) as error:
         return Sequence(pair, problem=str(error))
+    return replace(sequence, problem=too_long(sequence.token_ids, model))
+
+
+def too_long(token_ids: tuple[int, ...], model: ServedModel) -> str | None:
+    """Return why ``model`` cannot read so many tokens; None where it can."""
     limit = model.context_length
     # The server always writes one token more.
-    if limit is not None and len(sequence.token_ids) + 1 > limit:
-        return replace(
-            sequence,
-            problem=f"Too long: prompt and answer have {len(sequence.token_ids):,} tokens, and"
-            f" {model.served_name} takes {limit:,} with one more that it writes.",
-        )
-    return sequence
+    if limit is None or len(token_ids) + 1 <= limit:
+        return None
+    return (
+        f"Too long: prompt and answer have {len(token_ids):,} tokens, and"
+        f" {model.served_name} takes {limit:,} with one more that it writes."
+    )
 
 
 def _task(pair: Pair) -> Task:
@@ -68,7 +76,7 @@ def _encoded(
     task: Task,
     fields: PromptFields,
     tokenizer: PromptTokenizer,
-) -> Sequence:
+) -> Sequence[Pair]:
     prompt = render(form, task, fields, tokenizer)
     answer = Completion(response=pair.answer.text)
     example = render_example(form, task, fields, answer, tokenizer)
@@ -79,7 +87,7 @@ def _encoded(
     return Sequence(
         pair,
         token_ids=ids,
-        n_answer=len(ids) - n_prompt,
+        n_scored=len(ids) - n_prompt,
         prompt=PromptText(
             content_hash=prompt.content_hash,
             text=prompt.text,

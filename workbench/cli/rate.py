@@ -12,6 +12,8 @@ from workbench.cli.output import Json, say, show, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from workbench.rating.building import QueueSpec
 
 app = CommandGroup("Make queues to rate; import and export ratings.")
@@ -28,6 +30,16 @@ def queue(
     ] = None,
     dataset: Annotated[
         str, typer.Option(help="Only what the rows of this dataset hold; a name or number.")
+    ] = "",
+    round_: Annotated[
+        str,
+        typer.Option("--round", help="The models of this round, compared blind; a name or number."),
+    ] = "",
+    against: Annotated[
+        str,
+        typer.Option(
+            help="With --round: an earlier round or a model [default: what it starts from]."
+        ),
     ] = "",
     search: Annotated[str, typer.Option(help="Only texts that hold these words.")] = "",
     way: Annotated[
@@ -48,7 +60,11 @@ def queue(
       q2q rate queue
       q2q rate queue --name pilot --sweep 3 --minutes 20
       q2q rate queue --name talk --dialogue 1 --scope question
+      q2q rate queue --round first
     """
+    if round_:
+        _compare_round(name, round_, against, minutes, overlap, as_json)
+        return
     if not name:
         _list(as_json)
         return
@@ -96,19 +112,34 @@ def _spec(given: dict[str, Any]) -> "QueueSpec":
 
 def _make(given: dict[str, Any], dataset: str, minutes: float | None, as_json: bool) -> None:
     from db.datasets import find_dataset
-    from workbench.rating.building import build_queue, save_queue, seconds_per_card
-    from workbench.rating.promise import promise
 
     with open_home() as (_, database), database.write() as session:
         if dataset:
             given["dataset"] = find_dataset(session, dataset).id
-        spec = _spec(given)
-        if minutes is not None:
-            seconds = seconds_per_card(session, spec.way, spec.scope)
-            spec = spec.model_copy(update={"limit": max(1, round(minutes * 60 / seconds))})
-        built = build_queue(session, spec)
-        promised = promise(session, built)
-        queue_id = save_queue(session, built)
+        _store(session, _spec(given), minutes, as_json)
+
+
+def _compare_round(
+    name: str, reference: str, against: str, minutes: float | None, overlap: int, as_json: bool
+) -> None:
+    from workbench.rating.duels import duel_spec
+
+    with open_home() as (_, database), database.write() as session:
+        spec = duel_spec(session, reference, against)
+        changes = {"overlap": overlap, **({"name": name} if name else {})}
+        _store(session, spec.model_copy(update=changes), minutes, as_json)
+
+
+def _store(session: "Session", spec: "QueueSpec", minutes: float | None, as_json: bool) -> None:
+    from workbench.rating.building import build_queue, save_queue, seconds_per_card
+    from workbench.rating.promise import promise
+
+    if minutes is not None:
+        seconds = seconds_per_card(session, spec.way, spec.scope)
+        spec = spec.model_copy(update={"limit": max(1, round(minutes * 60 / seconds))})
+    built = build_queue(session, spec)
+    promised = promise(session, built)
+    queue_id = save_queue(session, built)
     if as_json:
         made = {"queue_id": queue_id, "cards": len(built.items), "left_out": built.left_out}
         show_json({**made, "promise": promised})

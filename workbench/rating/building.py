@@ -15,6 +15,7 @@ from db.queues import NewItem, Way, create_queue
 from db.ratings import Scope, Target
 from db.tables import QueueItem, Rating, RatingQueue
 from db.texts import TextKey
+from workbench.rating.duels import duel_cards
 from workbench.rating.sources import find_questions, find_texts
 from workbench.rating.spec import BAD_FLAGS, QueueSpec
 
@@ -61,6 +62,8 @@ def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
     limit = min(spec.limit or MOST_CARDS, MOST_CARDS)
     if spec.scope == "question":
         return _of_questions(spec, find_questions(session, spec), limit)
+    if spec.round is not None:
+        return _of_round(session, spec, limit)
     found = find_texts(session, spec, max(FEW_QUESTIONS, limit if spec.limit else MOST_CARDS))
     left_out: Counter[str] = Counter()
     texts = list(_worth_rating(spec, found.texts, left_out))
@@ -98,6 +101,23 @@ def _of_questions(spec: QueueSpec, ids: Sequence[int], limit: int) -> BuiltQueue
         n_possible=len(ids),
         n_source=len(ids),
         n_looked_at=len(ids),
+    )
+
+
+def _of_round(session: Session, spec: QueueSpec, limit: int) -> BuiltQueue:
+    found = duel_cards(session, spec)
+    questions = list(found.by_question)
+    random.shuffle(questions)
+    n_possible = sum(len(cards) for cards in questions)
+    return BuiltQueue(
+        spec=spec,
+        items=tuple(islice(_in_turn(questions), limit)),
+        n_texts=2 * n_possible,
+        n_questions=len(questions),
+        left_out=found.left_out,
+        n_possible=n_possible,
+        n_source=found.n_questions,
+        n_looked_at=found.n_questions,
     )
 
 

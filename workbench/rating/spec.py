@@ -26,6 +26,10 @@ class QueueSpec(BaseModel):
     """Only questions of this dialogue session, rejected ones left out, and their texts."""
     dataset: int | None = None
     """Only what the rows of this dataset hold."""
+    round: int | None = None
+    """Only what this round's model and another one wrote in one pass for held-out questions."""
+    against: int | None = None
+    """With ``round``: id of the other model version; default is the one that it starts from."""
     search: str = ""
     languages: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
@@ -44,6 +48,11 @@ class QueueSpec(BaseModel):
     def _questions_stand_alone(self) -> Self:
         if self.scope == "question" and self.way == "pair":
             raise ValueError("questions are rated one at a time; set way to single or table")
-        if sum(one is not None for one in (self.sweep, self.dialogue, self.dataset)) > 1:
-            raise ValueError("a queue has one source; give a sweep, a dialogue or a dataset")
+        sources = (self.sweep, self.dialogue, self.dataset, self.round)
+        if sum(one is not None for one in sources) > 1:
+            raise ValueError(
+                "a queue has one source; give a sweep, a dialogue, a dataset or a round"
+            )
+        if self.round is not None and (self.way, self.scope) != ("pair", "whole"):
+            raise ValueError("models of a round are compared in pairs of whole outputs")
         return self

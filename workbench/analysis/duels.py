@@ -1,0 +1,115 @@
+"""Blind comparisons of the models of a round: won, tied and lost, with intervals over questions.
+
+Only what both models wrote in one pass for the same question counts, judged blind and as a whole.
+People and model raters are told apart and never added up. "Both bad" says nothing about which of
+the two is better, so it is counted beside the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sqlalchemy.orm import Session
+
+from db.rating_columns import RaterKind, RatingFilter, read_origins, read_ratings, read_samplings
+from workbench.analysis.comparisons import comparison_table, origins_table
+from workbench.analysis.resampling import Array, Estimate, share
+
+RATERS: tuple[RaterKind, ...] = ("person", "model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """How one model did against another in the eyes of people, or of model raters."""
+
+    model: str
+    against: str
+    raters: RaterKind
+    n_raters: int
+    n_questions: int
+    n_judgements: int
+    """Decided ones and ties; one for each rater and card."""
+    won: Estimate
+    tied: Estimate
+    lost: Estimate
+    points: Estimate
+    """Share of points, a tie half a point for either; 0.5: neither is better."""
+    both_bad: int
+    """Judgements that found neither good; not among the others."""
+
+    @property
+    def is_better(self) -> bool | None:
+        """Whether ``model`` is surely better (or worse); None where the interval holds ½."""
+        low, high = self.points.low, self.points.high
+        if low is None or high is None or low <= 0.5 <= high:
+            return None
+        return low > 0.5
+
+
+def read_duels(session: Session, sweep_id: int, order: Sequence[str]) -> tuple[Duel, ...]:
+    """Return all comparisons that there are, those of people first.
+
+    Args:
+        session: Of the store.
+        sweep_id: The one-pass sweep of a round.
+        order: Names of its models, the one to compare with first; of two, the later one is
+            ``model``.
+    """
+    return tuple(
+        duel for raters in RATERS for duel in _of_raters(session, sweep_id, list(order), raters)
+    )
+
+
+def _of_raters(session: Session, sweep_id: int, order: list[str], raters: RaterKind) -> list[Duel]:
+    filter = RatingFilter(scope="whole", raters=raters, sweep_id=sweep_id)
+    judgements = pd.DataFrame(read_ratings(session, filter))
+    if judgements.empty:
+        return []
+    origins = origins_table(read_origins(session, filter), read_samplings(session))
+    pairs = comparison_table(judgements, origins, "whole")
+    pairs = pairs[
+        pairs["ranks"]
+        & pairs["model_a"].isin(order)
+        & pairs["model_b"].isin(order)
+        & (pairs["model_a"] != pairs["model_b"])
+    ]
+    place = {name: i for i, name in enumerate(order)}
+    turned = pairs["model_a"].map(place) < pairs["model_b"].map(place)
+    pairs = pairs.assign(
+        model=np.where(turned, pairs["model_b"], pairs["model_a"]),
+        against=np.where(turned, pairs["model_a"], pairs["model_b"]),
+        points=np.where(turned, 1.0 - pairs["points"], pairs["points"]),
+    )
+    return [
+        found
+        for (model, against), own in pairs.groupby(["model", "against"])
+        if (found := _duel(str(model), str(against), raters, own)) is not None
+    ]
+
+
+def _duel(model: str, against: str, raters: RaterKind, own: pd.DataFrame) -> Duel | None:
+    """Return one duel; None where all that was said is that both are bad."""
+    told = own[own["points"].notna()]
+    if told.empty:
+        return None
+    question, questions = pd.factorize(told["question_id"])
+    points = told["points"].to_numpy(dtype=float)
+    totals = np.bincount(question)
+
+    def shared(hits: Array) -> Estimate:
+        return share(np.bincount(question, weights=hits), totals)
+
+    return Duel(
+        model=model,
+        against=against,
+        raters=raters,
+        n_raters=int(told["rater_id"].nunique()),
+        n_questions=len(questions),
+        n_judgements=len(told),
+        won=shared(points == 1.0),
+        tied=shared(points == 0.5),
+        lost=shared(points == 0.0),
+        points=shared(points),
+        both_bad=int(own["points"].isna().sum()),
+    )
