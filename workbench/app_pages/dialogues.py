@@ -1,7 +1,8 @@
-"""Dialogues: the list, a new one, two side by side, or one session, by what the URL says."""
+"""Dialogues: the list, a new one, earlier ones from a file, two side by side, or one session."""
 
 from workbench.ui import url
 from workbench.ui.dialogue_compare import draw_compare
+from workbench.ui.dialogue_import import draw_import
 from workbench.ui.dialogue_list import draw_list
 from workbench.ui.dialogue_new import draw_new
 from workbench.ui.dialogue_page import draw_dialogue
@@ -12,5 +13,7 @@ elif session_id is not None:
     draw_dialogue(session_id)
 elif url.parameter("new") is not None:
     draw_new()
+elif url.parameter("import") is not None:
+    draw_import()
 else:
     draw_list()

@@ -96,7 +96,8 @@ class Guard:
         return self._given.catches_paraphrases if self._given and self._embed else False
 
     @property
-    def _repeat_from(self) -> float:
+    def repeat_from(self) -> float:
+        """Similarity from which a question counts as a repeat, 0 to 1."""
         return self._given.repeat_from if self._given and self._embed else REPEAT_FROM
 
     def assess(
@@ -114,14 +115,14 @@ class Guard:
                 goal,
                 opposing_goal,
                 embed=self._embed,
-                repeat_from=self._repeat_from,
+                repeat_from=self.repeat_from,
             )
         )
 
     def exhaustion(self, questions: Sequence[str]) -> Exhaustion:
         """Return how far questions have been found; by wording where the embedder fails."""
         return self._or_by_wording(
-            lambda: exhaustion(questions, embed=self._embed, repeat_from=self._repeat_from)
+            lambda: exhaustion(questions, embed=self._embed, repeat_from=self.repeat_from)
         )
 
     def _or_by_wording(self, compare: Callable[[], T]) -> T:

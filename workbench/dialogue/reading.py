@@ -10,6 +10,7 @@ from serving.engines.sampling import SamplingParameters
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
+from workbench.dialogue.decisions import candidate_of
 from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.themes import language_name
@@ -44,20 +45,62 @@ def translate(
     """
     if ref.kind not in KINDS:
         raise UsageError(f"{ref} cannot be translated; name a question, reasoning or answer.")
+    text = item_text(session, ref, None).text
+    return _start(session, registry, dialogue_id, node_id, str(ref), text, language, by)
+
+
+def candidate_name(event_id: int, place: int) -> str:
+    """Return what stands for a proposed question among the names of translated texts."""
+    return f"c{event_id}.{place}"
+
+
+def translate_candidate(
+    session: Session,
+    registry: Registry,
+    dialogue_id: int,
+    node_id: int,
+    event_id: int,
+    place: int,
+    language: str,
+    by: By,
+) -> Step:
+    """Have a question translated that was proposed at a node and is none of the store's yet.
+
+    Raises:
+        UsageError: There is no such proposal.
+    """
+    _, node, _ = at(session, dialogue_id, node_id)
+    text: str = candidate_of(session, node, event_id, place)["text"]
+    name = candidate_name(event_id, place)
+    return _start(session, registry, dialogue_id, node_id, name, text, language, by)
+
+
+def _start(
+    session: Session,
+    registry: Registry,
+    dialogue_id: int,
+    node_id: int,
+    name: str,
+    text: str,
+    language: str,
+    by: By,
+) -> Step:
     _, node, settings = at(session, dialogue_id, node_id)
     asked = Ask(
         question_id=node.question_id,
         task="translate",
-        given={
-            "text": item_text(session, ref, None).text,
-            "language": language_name(language),
-        },
+        given={"text": text, "language": language_name(language)},
         format_id=ask_format(settings, registry).id,
         sampling=SAMPLING,
     )
-    name = f"dialogue {dialogue_id}: translation of {ref}"
-    sweep_id = save_asks(session, registry, [asked], model=settings.model, name=name)
-    payload = {"ref": str(ref), "language": language}
+    sweep_id = save_asks(
+        session,
+        registry,
+        [asked],
+        model=settings.model,
+        name=f"dialogue {dialogue_id}: translation of {name}",
+    )
+    payload = {"ref": name, "language": language}
     return start_step(session, node, by, "translate", sweep_id, payload)
 
 

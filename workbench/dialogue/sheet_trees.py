@@ -57,8 +57,8 @@ def _store(
     session: Session, goal: str, rows: Sequence[SheetRow], by: By, language: str
 ) -> ImportedSession:
     ordered = sorted(rows, key=lambda row: row.step)
-    digest = short_hash(goal, *(part for row in ordered for part in _parts(row)))
-    before = _imported_before(session, digest)
+    digest = _digest(goal, rows)
+    before = stored_before(session, goal, rows)
     if before is not None:
         return ImportedSession(
             dialogue_id=before, goal=goal, n_questions=len(ordered), is_new=False
@@ -75,13 +75,20 @@ def _store(
     )
 
 
+def _digest(goal: str, rows: Sequence[SheetRow]) -> str:
+    ordered = sorted(rows, key=lambda row: row.step)
+    return short_hash(goal, *(part for row in ordered for part in _parts(row)))
+
+
 def _parts(row: SheetRow) -> Iterator[str]:
     yield from (str(row.step), row.question, row.answer, row.reasoning, row.note)
     yield from row.proposed
     yield "".join("1" if taken else "0" for taken in row.taken)
 
 
-def _imported_before(session: Session, digest: str) -> int | None:
+def stored_before(session: Session, goal: str, rows: Sequence[SheetRow]) -> int | None:
+    """Return the session that the very same rows were imported as; None where they were not."""
+    digest = _digest(goal, rows)
     found = session.execute(
         select(DialogueEvent.session_id, DialogueEvent.payload).where(
             DialogueEvent.kind == "import", DialogueEvent.node_id.is_not(None)

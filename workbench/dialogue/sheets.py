@@ -66,7 +66,9 @@ def read_sheet(path: Path | bytes, *, name: str | None = None) -> dict[str, list
         source.refuse(None, "QInitial", "is missing; it holds the question of each step.")
         raise ImportRefused(source.problems, NOTHING_DONE)
     rows = [row for record in records if (row := _row(source, record, known)) is not None]
-    if source.problems or not rows:
+    if not rows and not source.problems:
+        source.refuse(None, None, "holds no step; give at least one row with a question.")
+    if source.problems:
         raise ImportRefused(source.problems, NOTHING_DONE)
     goals: dict[str, list[SheetRow]] = {}
     for row in rows:

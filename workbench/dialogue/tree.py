@@ -43,6 +43,8 @@ class TreeNode:
     """Why this question was taken."""
     automatic: bool
     """Nobody chose it."""
+    answer_automatic: bool
+    """Nobody chose its answer."""
     n_answers: int
     """Laid out and folded."""
     n_candidates: int
@@ -146,6 +148,7 @@ def _tree_node(
         variant_id=chosen.variant_id if chosen else None,
         reason=origin.reason if origin else None,
         automatic=bool(origin and origin.automatic),
+        answer_automatic=bool(chosen and chosen.automatic),
         n_answers=len(
             {one for e in laid_out for one in (*e.payload["shown"], *e.payload["folded"])}
         ),

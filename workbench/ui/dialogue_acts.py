@@ -20,7 +20,7 @@ from workbench.ui.text import escaped
 
 T = TypeVar("T")
 PROBLEM = "dialogue_problem"
-OWN = ("selected", "merging", "panel", "asking")
+OWN = ("selected", "merging", "panel", "asking", "in_store")
 """What a visit remembers of one question only."""
 
 
@@ -65,10 +65,12 @@ def show_node(node_id: int) -> None:
         st.session_state.pop(f"dialogue_{name}", None)
 
 
-def go_there(dialogue_id: int, node_id: int, by: By, *, is_open: bool) -> None:
+def go_there(
+    dialogue_id: int, node_id: int, by: By, *, is_open: bool, why: str | None = None
+) -> None:
     """Show a question; where the session is open, go on from it."""
     if is_open:
-        act(lambda session: go_to(session, dialogue_id, node_id, by, reason=reason()))
+        act(lambda session: go_to(session, dialogue_id, node_id, by, reason=why))
     show_node(node_id)
 
 

@@ -1,32 +1,40 @@
-"""Two dialogues side by side, in figures."""
+"""Two dialogues side by side: figures, what both have asked, and which two to compare."""
 
 import streamlit as st
 
+from db.dialogues import list_dialogues
 from db.errors import Q2QError
+from db.settings import settings
 from workbench.dialogue.compare import Figures, compare
+from workbench.dialogue.embedding import Guard
+from workbench.dialogue.in_both import asked_in_both
+from workbench.dialogue.tree import Tree, read_tree
 from workbench.ui import url
 from workbench.ui.i18n import t
 from workbench.ui.parts import back_link, card, heading
 from workbench.ui.sentences import said
 from workbench.ui.store import database
-from workbench.ui.text import escaped
+from workbench.ui.text import escaped, show_text
 
 COUNTS = (
     "questions", "answered", "parked", "rejected", "depth", "breadth", "distinct", "proposed",
     "repeats", "automatic", "with_reason",
 )  # fmt: skip
+MOST_SHARED = 50
 
 
 def draw_compare(one: int, other: int) -> None:
-    """Draw the figures of two sessions, each row with what differs."""
+    """Draw the figures of two sessions, each row with what differs, and what both have asked."""
     back_link(t("dlg.back_to_session"), lambda: url.clear("with"))
-    heading(t("more.beside"))
+    heading(t("more.beside"), t("cmp.lead"))
     try:
         with database().read() as session:
             pair = compare(session, one, other)
+            trees = read_tree(session, one), read_tree(session, other)
     except Q2QError as error:
         st.error(escaped(said(str(error))))
         return
+    _draw_choice()
     with card("compare", gap="xsmall"):
         _draw_row("", escaped(pair[0].name), escaped(pair[1].name), is_head=True)
         for name in COUNTS:
@@ -35,6 +43,32 @@ def draw_compare(one: int, other: int) -> None:
         _draw_row(t("cmp.rating"), *(_rating(side) for side in pair))
         for move in sorted({*pair[0].moves, *pair[1].moves}):
             _draw_row(t(f"dlg.move.{move}"), *(f"{side.moves.get(move, 0)}" for side in pair))
+    if one != other:
+        _draw_shared(*trees)
+
+
+def _draw_choice() -> None:
+    with database().read() as session:
+        names = {str(found.id): f"{found.id} · {found.name}" for found in list_dialogues(session)}
+    left, right = st.columns(2)
+    for column, name in ((left, "session"), (right, "with")):
+        with column:
+            url.choose(name, t(f"cmp.{name}"), list(names), names.__getitem__, any_label="")
+
+
+def _draw_shared(one: Tree, other: Tree) -> None:
+    shared = asked_in_both(Guard(settings()), one, other)
+    with card("shared", gap="xsmall"):
+        st.markdown(f"**{t('cmp.shared', n=len(shared))}**")
+        st.caption(t("cmp.shared_help"))
+        for found in shared[:MOST_SHARED]:
+            left, right = st.columns(2)
+            for column, node in ((left, found.one), (right, found.other)):
+                with column:
+                    st.caption(t("dlg.number", n=node.position + 1))
+                    show_text(node.question)
+        if len(shared) > MOST_SHARED:
+            st.caption(t("cmp.shared_more", n=len(shared) - MOST_SHARED))
 
 
 def _rating(side: Figures) -> str:

@@ -4,19 +4,15 @@ import streamlit as st
 
 from db.dialogues import DialogueSummary, list_dialogues
 from workbench.ui import url
+from workbench.ui.dialogue_marks import state_mark
 from workbench.ui.dialogue_new import draw_examples
 from workbench.ui.figures import ago
 from workbench.ui.i18n import counted, t
-from workbench.ui.parts import Colour, card, empty_state, head_row, heading
+from workbench.ui.parts import card, empty_state, head_row, heading
 from workbench.ui.store import database
 from workbench.ui.text import escaped
 
 MOST = 50
-LOOKS: dict[str, tuple[Colour, str]] = {
-    "open": ("green", ":material/forum:"),
-    "paused": ("orange", ":material/pause_circle:"),
-    "closed": ("gray", ":material/lock:"),
-}
 
 
 def draw_list() -> None:
@@ -27,22 +23,18 @@ def draw_list() -> None:
         with st.container(width="stretch", gap="xsmall"):
             heading(t("dlg.title"), t("dlg.lead"))
         if found:
+            _import_button()
             _new_button()
     if not found:
         with empty_state("dialogues", ":material/forum:", t("dlg.none.title"), t("dlg.none.text")):
             _new_button()
+            _import_button()
         draw_examples()
         return
     page = url.page_of("page", len(found), MOST)
     for one in found[(page - 1) * MOST : page * MOST]:
         _draw(one)
     url.pages("page", len(found), MOST)
-
-
-def state_mark(state: str) -> None:
-    """Draw the state of a dialogue."""
-    colour, icon = LOOKS[state]
-    st.badge(t(f"dlg.state.{state}"), icon=icon, color=colour)
 
 
 def _new_button() -> None:
@@ -53,6 +45,16 @@ def _new_button() -> None:
         shortcut="N",
         on_click=url.put,
         args=("new", "1"),
+    )
+
+
+def _import_button() -> None:
+    st.button(
+        t("sheet.open"),
+        icon=":material/upload_file:",
+        help=t("sheet.lead"),
+        on_click=url.put,
+        args=("import", "1"),
     )
 
 

@@ -24,7 +24,7 @@ def draw_new() -> None:
     """Draw the form, and the example themes below it."""
     back_link(t("dlg.back"), _leave)
     heading(t("dlg.new"), t("dlg.new_lead"))
-    draw_rater()
+    draw_rater("dlg.by")
     if current_rater() is not None:
         _draw_form()
     draw_examples()

@@ -1,4 +1,6 @@
-"""What a person adds to a question: a hint, a fact with its source, a tag, a note."""
+"""What a person adds to a question: a hint, a fact with its source, a tag, a note; or a fork."""
+
+import re
 
 import streamlit as st
 
@@ -8,12 +10,14 @@ from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui import url
 from workbench.ui.dialogue_acts import act, remember, remembered
+from workbench.ui.dialogue_fork import draw_fork
 from workbench.ui.dialogue_reading import reading_button
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, focus
 from workbench.ui.rate_edit import NOTHING
 
 PANELS = {"fact": ("F", "fact_check"), "tag": ("T", "sell"), "note": ("N", "sticky_note_2")}
+COMMAS = re.compile("[,，、]")
 
 
 def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
@@ -38,10 +42,22 @@ def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
                 on_click=remember,
                 args=("panel", name),
             )
-        reading_button(tree, view, by)
+        reading_button(tree)
+        st.button(
+            t("more.fork_go"),
+            shortcut="Y",
+            icon=":material/fork_right:",
+            type="tertiary",
+            help=t("dlg.fork_help"),
+            on_click=remember,
+            args=("panel", "fork"),
+        )
     panel = remembered("panel")
     if panel in PANELS:
         _draw_panel(str(panel), tree, view, by)
+    elif panel == "fork":
+        draw_fork(tree, view.node.id, by)
+        focus("dialogue_fork_name")
 
 
 def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
@@ -52,7 +68,11 @@ def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
         else:
             text = st.text_area(t(f"dlg.{name}_text"), key=field, height=90)
         source = st.text_input(t("dlg.fact_source")) if name == "fact" else ""
-        pressed = st.form_submit_button(t("dlg.add"), type="primary", icon=":material/add:")
+        with st.container(horizontal=True, gap="xsmall"):
+            pressed = st.form_submit_button(t("dlg.add"), type="primary", icon=":material/add:")
+            st.form_submit_button(
+                t("dlg.cancel"), type="tertiary", on_click=remember, args=("panel", None)
+            )
     focus(field)
     if not pressed:
         return
@@ -60,7 +80,7 @@ def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
     if name == "fact":
         done = act(lambda session: add_fact(session, *at, words, source or "", by))
     elif name == "tag":
-        done = act(lambda session: tag(session, *at, words.split(","), by))
+        done = act(lambda session: tag(session, *at, COMMAS.split(words), by))
     else:
         done = act(lambda session: note(session, *at, words, by))
     if done is not None:

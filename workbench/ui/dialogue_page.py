@@ -6,18 +6,17 @@ from db.dialogues import read_events
 from db.errors import Q2QError
 from db.jobs import get_job
 from workbench.dialogue.cards import node_view
-from workbench.dialogue.sessions import change_state
 from workbench.dialogue.showing import stop
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui import url
-from workbench.ui.dialogue_acts import act, draw_problem, go_there, is_busy
-from workbench.ui.dialogue_list import state_mark
+from workbench.ui.dialogue_acts import act, draw_problem, is_busy
 from workbench.ui.dialogue_more import draw_more
+from workbench.ui.dialogue_state import draw_state
 from workbench.ui.dialogue_synopsis import draw_synopsis
 from workbench.ui.dialogue_talk import draw_talk
 from workbench.ui.dialogue_tree import draw_tree
-from workbench.ui.i18n import counted, t
+from workbench.ui.i18n import t
 from workbench.ui.jobs_panel import draw_progress
 from workbench.ui.parts import back_link, heading
 from workbench.ui.rater import current_rater, draw_rater
@@ -41,14 +40,15 @@ def draw_dialogue(dialogue_id: int) -> None:
     _draw_head(tree)
     rater = current_rater()
     by = By(rater_id=rater[0]) if rater else None
-    _draw_states(tree, by)
+    here = tree.node(_node_of(tree)) if tree.nodes else None
+    draw_state(tree, here, by)
     draw_problem()
     if busy:
         st.fragment(run_every=POLL_S)(_watch)(dialogue_id)
     view = url.segments("view", t("dlg.view"), VIEWS, lambda name: t(f"dlg.view.{name}"))
-    if not tree.nodes:
+    if here is None:
         return
-    node_id = _node_of(tree)
+    node_id = here.id
     if view == "tree":
         draw_tree(tree, node_id, by)
     elif view == "synopsis":
@@ -62,7 +62,7 @@ def draw_dialogue(dialogue_id: int) -> None:
 
 
 def _leave() -> None:
-    url.clear("session", "node", "view", "edit", "edited", "with", "replay")
+    url.clear("session", "node", "view", "edit", "edited", "with", "replay", "lines")
 
 
 def _node_of(tree: Tree) -> int:
@@ -78,50 +78,8 @@ def _draw_head(tree: Tree) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="head_dialogue"):
         back_link(t("dlg.back"), _leave)
         st.space("stretch")
-        draw_rater()
+        draw_rater("dlg.by")
     heading(escaped(tree.dialogue.name), escaped(tree.dialogue.theme.goal))
-
-
-def _draw_states(tree: Tree, by: By | None) -> None:
-    is_open = tree.dialogue.state == "open"
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        state_mark(tree.dialogue.state)
-        st.caption(counted("questions", len(tree.nodes)), width="content")
-        for move, n in sorted(tree.moves.items(), key=lambda pair: -pair[1]):
-            st.badge(f"{t(f'dlg.move.{move}')} {n}", color="gray", help=t("dlg.balance_help"))
-        st.space("stretch")
-        what = "pause" if is_open else "resume"
-        st.button(
-            t(f"dlg.{what}"),
-            type="tertiary",
-            icon=":material/pause:" if is_open else ":material/play_arrow:",
-            disabled=by is None,
-            on_click=_change,
-            args=(tree.dialogue.id, what, by),
-        )
-    if not is_open:
-        st.info(t(f"dlg.is_{tree.dialogue.state}"), icon=":material/info:")
-    elif by and tree.current_id is not None and _node_of(tree) != tree.current_id:
-        _draw_elsewhere(tree, by)
-
-
-def _draw_elsewhere(tree: Tree, by: By) -> None:
-    here = tree.node(_node_of(tree))
-    assert tree.current_id is not None
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        n, at = here.position + 1, tree.node(tree.current_id).position + 1
-        st.caption(t("dlg.elsewhere", n=n, at=at), width="content")
-        st.button(
-            t("dlg.go_on_here"),
-            shortcut="G",
-            type="tertiary",
-            icon=":material/my_location:",
-            on_click=lambda: go_there(tree.dialogue.id, here.id, by, is_open=True),
-        )
-
-
-def _change(dialogue_id: int, what: str, by: By) -> None:
-    act(lambda session: change_state(session, dialogue_id, what, by))
 
 
 def _watch(dialogue_id: int) -> None:

@@ -1,24 +1,34 @@
 """Reading translations on one key: the texts at hand in the reader's language."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.dialogues import read_events
+from db.dialogues import EventRow, read_events
 from db.refs import parse_ref
 from workbench.dialogue.cards import NodeView
-from workbench.dialogue.reading import translate, translations
-from workbench.dialogue.tree import Tree
+from workbench.dialogue.reading import (
+    candidate_name,
+    translate,
+    translate_candidate,
+    translations,
+)
+from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By, open_steps
 from workbench.ui.dialogue_acts import act
 from workbench.ui.i18n import current_language, t
-from workbench.ui.store import registry
+from workbench.ui.sentences import said
+from workbench.ui.store import database, registry
+from workbench.ui.text import escaped, show_text
 
 READING = "dialogue_reading"
+"""Number of the last event when translations were asked for; absent where none are wanted."""
 
 
 def is_reading() -> bool:
     """Tell whether translations are shown in this visit."""
-    return bool(st.session_state.get(READING))
+    return READING in st.session_state
 
 
 def reading_language(tree: Tree) -> str:
@@ -29,7 +39,7 @@ def reading_language(tree: Tree) -> str:
     return "en" if mine == "ja" else "ja"
 
 
-def reading_button(tree: Tree, view: NodeView, by: By) -> None:
+def reading_button(tree: Tree) -> None:
     """Draw the button that shows or hides translations of what is on the page."""
     st.button(
         t("dlg.read_off") if is_reading() else t("dlg.read"),
@@ -38,31 +48,86 @@ def reading_button(tree: Tree, view: NodeView, by: By) -> None:
         type="tertiary",
         help=t("dlg.read_help"),
         on_click=_toggle,
-        args=(tree, view, by),
+        args=(tree,),
     )
 
 
-def _toggle(tree: Tree, view: NodeView, by: By) -> None:
-    st.session_state[READING] = not is_reading()
+def _toggle(tree: Tree) -> None:
     if is_reading():
-        act(lambda session: _order(session, tree, view, by))
+        del st.session_state[READING]
+        return
+    with database().read() as session:
+        events = read_events(session, tree.dialogue.id)
+    st.session_state[READING] = events[-1].id if events else 0
 
 
-def _order(session: Session, tree: Tree, view: NodeView, by: By) -> None:
-    """Have translated what is at hand and has no translation, on its way or there."""
-    language = reading_language(tree)
-    dialogue_id = tree.dialogue.id
-    known = set(translations(session, dialogue_id, language))
-    known |= {
-        event.payload["ref"]
-        for event in open_steps(read_events(session, dialogue_id))
-        if event.kind == "translate" and event.payload["language"] == language
+def read_here(
+    tree: Tree, view: NodeView, before: Sequence[TreeNode], by: By | None
+) -> Mapping[str, str]:
+    """Return translations by name, once what is at hand has been asked for.
+
+    What failed is told, and asked for again only where the person asks for translations again.
+    """
+    if not is_reading():
+        return {}
+    language, dialogue_id = reading_language(tree), tree.dialogue.id
+    with database().read() as session:
+        found = translations(session, dialogue_id, language)
+        events = read_events(session, dialogue_id, kinds=("translate", "translated"))
+    own = [event for event in events if event.payload["language"] == language]
+    since = st.session_state[READING]
+    in_vain = {
+        event.payload["ref"]: event
+        for event in own
+        if event.kind == "translated" and not event.payload["text"] and event.id > since
     }
-    cards = [view.chosen] if view.chosen else list(view.shown)
-    refs = [f"q{view.question.id}"]
-    for card in cards:
-        refs += [str(card.reasoning.ref)] if card.reasoning else []
-        refs.append(str(card.answer.ref))
-    for name in refs:
-        if name not in known:
-            translate(session, registry(), dialogue_id, view.node.id, parse_ref(name), language, by)
+    known = {*found, *in_vain, *_on_their_way(own)}
+    missing = [name for name in _names(view, before) if name not in known]
+    if missing and by is not None and tree.dialogue.state == "open":
+        act(lambda session: _order(session, tree, view, missing, language, by))
+        st.rerun()
+    problems = [problem for event in in_vain.values() for problem in event.payload["problems"]]
+    for problem in dict.fromkeys(problems):
+        st.warning(escaped(said(problem)), icon=":material/translate:")
+    return found
+
+
+def draw_reading(read: Mapping[str, str], name: object) -> None:
+    """Draw the reading translation of a text, where it is wanted and there."""
+    if text := read.get(str(name)):
+        with st.container(key=f"reading_{str(name).replace('.', '_')}", gap=None):
+            st.caption(f":material/translate: {t('dlg.reading')}")
+            show_text(text)
+
+
+def _on_their_way(events: Sequence[EventRow]) -> set[str]:
+    return {event.payload["ref"] for event in open_steps(events)}
+
+
+def _names(view: NodeView, before: Sequence[TreeNode]) -> Iterator[str]:
+    """Return the names of the texts that are shown: what to decide on, then the way there."""
+    yield f"q{view.question.id}"
+    for card in [view.chosen] if view.chosen else view.shown:
+        if card.reasoning:
+            yield str(card.reasoning.ref)
+        yield str(card.answer.ref)
+    for one in view.candidates if view.step == "pick" else ():
+        if one.is_shown:
+            yield candidate_name(one.event_id, one.place)
+    for node in reversed(before):
+        yield f"q{node.question_id}"
+        if node.answer_id:
+            yield f"a{node.answer_id}"
+
+
+def _order(
+    session: Session, tree: Tree, view: NodeView, names: Sequence[str], language: str, by: By
+) -> None:
+    at = (session, registry(), tree.dialogue.id, view.node.id)
+    proposed = {candidate_name(one.event_id, one.place): one for one in view.candidates}
+    for name in names:
+        one = proposed.get(name)
+        if one is not None:
+            translate_candidate(*at, one.event_id, one.place, language, by)
+        else:
+            translate(*at, parse_ref(name), language, by)

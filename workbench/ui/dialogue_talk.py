@@ -6,13 +6,13 @@ import streamlit as st
 
 from db.text_rows import TextRow, read_texts
 from workbench.dialogue.cards import NodeView
-from workbench.dialogue.reading import translations
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By
 from workbench.ui import url
 from workbench.ui.dialogue_acts import show_node
 from workbench.ui.dialogue_edit import draw_edit
-from workbench.ui.dialogue_reading import is_reading, reading_language
+from workbench.ui.dialogue_marks import automatic_mark
+from workbench.ui.dialogue_reading import draw_reading, read_here
 from workbench.ui.dialogue_turn import draw_turn
 from workbench.ui.i18n import t
 from workbench.ui.store import database
@@ -28,9 +28,7 @@ def draw_talk(tree: Tree, view: NodeView, by: By | None) -> None:
     before = path[:-1]
     with database().read() as session:
         answers = read_texts(session, "answer", [n.answer_id for n in before if n.answer_id])
-        read = (
-            translations(session, tree.dialogue.id, reading_language(tree)) if is_reading() else {}
-        )
+    read = read_here(tree, view, before[-NEAR:], by)
     if before[:-NEAR]:
         with st.expander(t("dlg.earlier", n=len(before[:-NEAR]))):
             _draw_steps(before[:-NEAR], answers, read)
@@ -55,16 +53,10 @@ def _draw_steps(
         answer = answers.get(node.answer_id or 0)
         if answer is not None:
             with st.chat_message("assistant", avatar=":material/forum:"):
+                if node.answer_automatic:
+                    automatic_mark()
                 show_text(answer.text)
                 draw_reading(read, answer.ref)
-
-
-def draw_reading(read: Mapping[str, str], ref: object) -> None:
-    """Draw the reading translation of a text, where it is wanted and there."""
-    if text := read.get(str(ref)):
-        with st.container(key=f"reading_{ref}"):
-            st.caption(f":material/translate: {t('dlg.reading')}")
-            show_text(text)
 
 
 def _draw_marks(node: TreeNode, *, is_link: bool) -> None:
@@ -75,7 +67,7 @@ def _draw_marks(node: TreeNode, *, is_link: bool) -> None:
         if node.parent_id is not None:
             st.badge(t(f"dlg.source.{node.source}"), color="gray")
         if node.automatic:
-            st.badge(t("tree.automatic"), icon=":material/smart_toy:", color="orange")
+            automatic_mark()
         if node.state in ("parked", "rejected"):
             st.badge(t(f"tree.state.{node.state}"), color="orange")
         for tag in node.tags[:5]:

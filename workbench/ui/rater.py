@@ -34,16 +34,14 @@ def current_rater() -> tuple[int, str] | None:
     return rater_id, name
 
 
-def draw_rater() -> None:
-    """Draw who rates, and a way to change it."""
+def draw_rater(says: str = "rate.rater_is") -> None:
+    """Draw who rates, and a way to change it; ``says`` is the key of the words."""
     rater = current_rater()
     if rater is None:
         _ask()
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        st.markdown(
-            f":material/person: {t('rate.rater_is', name=escaped(rater[1]))}", width="content"
-        )
+        st.markdown(f":material/person: {t(says, name=escaped(rater[1]))}", width="content")
         st.button(t("rate.rater_change"), type="tertiary", on_click=_forget)
 
 

@@ -1,0 +1,52 @@
+"""The field for a question of the person's own, or for their words for a proposed one."""
+
+import streamlit as st
+
+from workbench.dialogue.cards import Candidate, NodeView
+from workbench.dialogue.decisions import pick, write
+from workbench.dialogue.tree import Tree
+from workbench.dialogue.turn import By
+from workbench.ui.dialogue_acts import act, reason_now, remember, remembered, show_node
+from workbench.ui.i18n import t
+from workbench.ui.parts import card, focus
+
+
+def draw_own(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
+    """Draw the field that was asked for; where nothing is left to select, one's own question."""
+    panel = remembered("panel")
+    if one is None and panel is None:
+        panel = "write"
+    if panel not in ("edit", "write"):
+        return
+    edited = one if panel == "edit" else None
+    # A field for each proposal: a widget of one key would keep the words of the one before.
+    key = f"dialogue_own_{edited.event_id}_{edited.place}" if edited else "dialogue_own"
+    with card("own_question"), st.form("own_question", border=False):
+        text = st.text_area(
+            t("dlg.edit_question") if edited else t("dlg.own_question"),
+            edited.text if edited else "",
+            key=key,
+            height=90,
+        )
+        with st.container(horizontal=True, gap="xsmall"):
+            pressed = st.form_submit_button(t("dlg.take"), type="primary", icon=":material/send:")
+            if remembered("panel"):
+                st.form_submit_button(
+                    t("dlg.cancel"), type="tertiary", on_click=remember, args=("panel", None)
+                )
+    if remembered("panel"):
+        focus(key)
+    if pressed:
+        _take(tree, view, by, edited, text or "")
+
+
+def _take(tree: Tree, view: NodeView, by: By, edited: Candidate | None, text: str) -> None:
+    why, at = reason_now(), (tree.dialogue.id, view.node.id)
+    if edited:
+        ids = (edited.event_id, edited.place)
+        child = act(lambda session: pick(session, *at, *ids, by, text=text, reason=why))
+    else:
+        child = act(lambda session: write(session, *at, text, by, reason=why))
+    if child:
+        show_node(child)
+    st.rerun()
