@@ -1,16 +1,18 @@
 """Decisions of ``q2q dialogue`` that ask no model: go, park, reject, merge, note, tag, states."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_words import As, DialogueId, Reason, number
 from workbench.cli.output import Json, show, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 Proposed = Annotated[
     str, typer.Option("--question", help="A proposed question: its number in the list.")
@@ -39,7 +41,7 @@ def go(
     from workbench.cli.dialogue_steps import node_of
     from workbench.dialogue.decisions import go_to
 
-    def do(session: Session, dialogue_id: int, by: Any) -> None:
+    def do(session: "Session", dialogue_id: int, by: Any) -> None:
         go_to(
             session,
             dialogue_id,
@@ -114,7 +116,7 @@ def merge(
     if question and node:
         raise UsageError("Name a proposed question or one of the tree, not both.")
 
-    def do(session: Session, dialogue_id: int, by: Any) -> None:
+    def do(session: "Session", dialogue_id: int, by: Any) -> None:
         if node:
             ids = [node_of(session, dialogue_id, number(n, "question")) for n in (node, *same)]
             trees.merge_nodes(session, dialogue_id, ids[0], ids[1:], by, reason=reason or None)
@@ -208,7 +210,7 @@ def close(
     _change_state(dialogue, "close", reason, rater, as_json)
 
 
-def _decide(dialogue: str, rater: str, do: Callable[[Session, int, Any], object]) -> None:
+def _decide(dialogue: str, rater: str, do: Callable[["Session", int, Any], object]) -> None:
     """Have ``do`` decide in a write transaction, under the rater's name."""
     from db.ratings import ensure_rater
     from workbench.dialogue.turn import By
@@ -226,7 +228,7 @@ def _at(
 
     found: dict[str, Any] = {"dialogue": number(dialogue)}
 
-    def do(session: Session, dialogue_id: int, by: Any) -> None:
+    def do(session: "Session", dialogue_id: int, by: Any) -> None:
         node_id = (
             node_of(session, dialogue_id, number(node, "question"))
             if node
@@ -251,7 +253,7 @@ def _set_aside(
     state = {"park": "parked", "reject": "rejected"}[what]
     on_proposed = {"park": decisions.park, "reject": decisions.reject}[what]
 
-    def do(session: Session, dialogue_id: int, by: Any) -> None:
+    def do(session: "Session", dialogue_id: int, by: Any) -> None:
         why = reason or None
         if node:
             node_id = node_of(session, dialogue_id, number(node, "question"))
@@ -289,7 +291,7 @@ def _list_alike(dialogue: str, as_json: bool) -> None:
 def _change_state(dialogue: str, what: str, reason: str, rater: str, as_json: bool) -> None:
     from workbench.dialogue.sessions import STATES, change_state
 
-    def do(session: Session, dialogue_id: int, by: Any) -> None:
+    def do(session: "Session", dialogue_id: int, by: Any) -> None:
         change_state(session, dialogue_id, what, by, reason=reason or None)
 
     _decide(dialogue, rater, do)
