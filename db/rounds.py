@@ -39,6 +39,8 @@ class RoundRow:
     sweep_id: int | None
     verdict: str | None
     reason: str | None
+    findings: dict[str, Any] | None
+    """What the figures came to, as values; None where a person gave the reason."""
     created_at: datetime
 
 
@@ -113,8 +115,21 @@ def move_round(
     return _row(found)
 
 
-def decide_round(session: Session, round_id: int, verdict: Verdict, reason: str) -> RoundRow:
+def decide_round(
+    session: Session,
+    round_id: int,
+    verdict: Verdict,
+    reason: str,
+    findings: Mapping[str, Any] | None = None,
+) -> RoundRow:
     """Say what becomes of a round, and why.
+
+    Args:
+        session: One that writes.
+        round_id: The round.
+        verdict: Keep, drop or branch.
+        reason: In words.
+        findings: The same as values, where the figures speak and not a person.
 
     Raises:
         UsageError: It has not been compared yet, the verdict is none, or there is no reason.
@@ -130,6 +145,7 @@ def decide_round(session: Session, round_id: int, verdict: Verdict, reason: str)
             " compared."
         )
     found.verdict, found.reason = verdict, reason.strip()
+    found.findings = None if findings is None else dict(findings)
     session.flush()
     return _row(found)
 

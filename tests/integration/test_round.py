@@ -20,8 +20,8 @@ from db.settings import Settings
 from tests.training_fixture import TrainedAdapter
 from training.merge.merge import drop_weights
 from training.rounds.spec import RoundSpec, load_round, parse_round
-from workbench.analysis.rounds import compare
 from workbench.rounds.beginning import begin_round, queue_round
+from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
 from workbench.worker.follow import run_job
 
@@ -40,7 +40,9 @@ def copied(trained: TrainedAdapter, home: Path) -> tuple[Settings, Database]:
 
 def spec_of(**changes: object) -> RoundSpec:
     """Return the example round, asked greedily, once."""
-    asked = {"questions": {"held_out": True}, "variants": 1, "max_tokens": 120, "temperature": 0}
+    asked: dict[str, object] = {"questions": {"held_out": True}, "variants": 1}
+    asked |= {"max_tokens": 120, "temperature": 0}
+    asked["scores"] = False  # tests of scoring have a server at hand
     config = load_round(EXAMPLE).as_config() | {"dataset": "english-examples", "compare": asked}
     return parse_round(config | changes)
 
@@ -68,11 +70,10 @@ def test_a_round_is_trained_merged_proved_asked_and_compared_with_its_base(
         run(settings, database, begun(trained_adapter, settings, database))
         with database.read() as session:
             ended = find_round(session, "first")
-            assert ended.sweep_id is not None
             assert ended.merged_model_version_id is not None
             made = get_model(session, ended.merged_model_version_id)
             proof = proof_of(session, made.id)
-            comparison = compare(session, ended.sweep_id, [ended.starts_from_id])
+            comparison = compare_round(session, ended)
             page = round_page(session, "first")
     finally:
         database.close()
@@ -81,7 +82,7 @@ def test_a_round_is_trained_merged_proved_asked_and_compared_with_its_base(
     assert proof is not None
     assert proof.passed
     base, trained = (
-        {language: share.value for language, share, _ in model.well_formed_by_language}
+        {one.language: one.found.value for one in model.well_formed_by_language}
         for model in comparison.models
     )
     sys.stdout.write(f"well-formed, by language: base {base}, round {trained}\n")

@@ -25,7 +25,7 @@ from training.rounds.spec import load_round, parse_round
 from workbench.analysis.resampling import Estimate
 from workbench.analysis.rounds import Change, Comparison, Figure, ModelFigures
 from workbench.rounds.beginning import begin_round, queue_round
-from workbench.rounds.verdict import propose
+from workbench.rounds.verdict import propose, said
 from workbench.worker.engines import EnginePool
 from workbench.worker.rounds import ON_DEVICE, round_handler
 from workbench.worker.worker import Interrupted, JobContext, Worker
@@ -376,5 +376,6 @@ def test_the_figures_speak_for_keep_drop_or_branch() -> None:
     assert propose(figures(0.5, better), 2, 0.95).verdict == "branch"
     dropped = propose(figures(0.5, worse), 2, 0.95)
     assert dropped.verdict == "drop"
-    assert "Surely worse: different answers to a question" in dropped.reason
+    assert "Surely worse than base: different answers to a question" in dropped.reason
+    assert "base より確かに悪くなったもの：質問ごとの異なる回答の数" in said(dropped.findings, "ja")
     assert "No change from base is sure" in propose(figures(0.97), 2, 0.95).reason

@@ -113,7 +113,7 @@ async def test_two_models_are_compared_question_by_question(
         session.add(QuestionTag(question_id=1, tag_id=77))
     with database.read() as session:
         found = compare(session, both, order=[1, 2])
-        page = report(session, both, [1, 2], title=HOSTILE, facts=[("verdict", "keep")])
+        page = report(session, found, title=HOSTILE, facts=[("verdict", "keep")])
     first, second = found.models
     assert (first.model, second.model) == ("base", "round")
     shares = {figure.measure: figure.found.value for figure in first.figures}

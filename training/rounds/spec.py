@@ -38,6 +38,9 @@ class Comparing(_Part):
     """Of the sampled completions, which tell the spread; the others are greedy. 0: greedy only."""
     max_tokens: int = Field(default=256, ge=8)
     """Of one completion, reasoning and answer together."""
+    scores: bool = True
+    """Have the engine score influence and held-out loss too; ``workbench.rounds.scoring`` says
+    how much that is at most."""
     well_formed: Share = 0.95
     """The least share of well-formed greedy completions that a round to keep has."""
 

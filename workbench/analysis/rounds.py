@@ -11,11 +11,14 @@ count, each with its own difference, so that hard questions cancel out.
   score (``workbench.analysis.diversity``). ``follows`` is the correlation, over all pairs of
   completions of one question, between how far apart the reasonings and the answers are (Mantel's
   statistic, 1967): 0 where answers do not heed their reasonings, 1 where they move together. It
-  sees wording, not meaning; ``q2q score`` measures the influence in bits.
+  sees wording, not meaning.
+- Scores come from the engine (``workbench.rounds.scoring``): ``influence``, in bits, is how much an
+  answer tells of the reasoning it was written under (``workbench.analysis.reasoning_score``);
+  ``held_out_loss``, in nats a token, how well a model knows the held-out rows of the dataset.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import combinations
@@ -26,6 +29,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from workbench.analysis.diversity import likeness, number_of_different
+from workbench.analysis.duels import Duel, read_duels
 from workbench.analysis.resampling import Estimate, mean
 from workbench.analysis.round_texts import Written, read_written, unanswerable
 
@@ -33,11 +37,12 @@ FORM = ("well_formed", "stopped", "tokens", "clean")
 FINDINGS = ("answer_leak", "form", "language", "repetition", "boilerplate", "cut_off")
 IGNORANCE = ("dont_know_unanswerable", "dont_know_answerable")
 SPREAD = ("reasonings", "answers", "follows")
-MEASURES = (*FORM, *IGNORANCE, *SPREAD, *FINDINGS)
+SCORES = ("influence", "held_out_loss")
+MEASURES = (*FORM, *IGNORANCE, *SPREAD, *SCORES, *FINDINGS)
 """All that is measured, in the order in which it is shown."""
 SHARES = frozenset(("well_formed", "stopped", "clean", *IGNORANCE, *FINDINGS))
 """Measures from 0 to 1."""
-LOWER_IS_BETTER = frozenset((*FINDINGS, "dont_know_answerable"))
+LOWER_IS_BETTER = frozenset((*FINDINGS, "dont_know_answerable", "held_out_loss"))
 NO_DIRECTION = frozenset(("tokens",))
 FEWEST_FOR_FOLLOWS = 3
 """Completions of a question under which there are too few pairs."""
@@ -77,6 +82,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfLanguage:
+    """Well-formed outputs on the questions of one language."""
+
+    language: str
+    """ISO 639-1 code; ``?`` where unknown."""
+    found: Estimate
+    n_questions: int
+    change: Change | None
+    """From the first model; None for the first one itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFigures:
     """What one model did with the questions."""
 
@@ -86,8 +103,7 @@ class ModelFigures:
     figures: tuple[Figure, ...]
     changes: tuple[Change, ...]
     """From the first model; empty for the first one itself."""
-    well_formed_by_language: tuple[tuple[str, Estimate, int], ...]
-    """Language, share, questions."""
+    well_formed_by_language: tuple[OfLanguage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,19 +117,28 @@ class Comparison:
     has_greedy: bool
     has_sampled: bool
     models: tuple[ModelFigures, ...]
+    duels: tuple[Duel, ...] = ()
+    """What raters said of the models, blind."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
 
 
-def compare(session: Session, sweep_id: int, order: Sequence[int] = ()) -> Comparison:
+def compare(
+    session: Session,
+    sweep_id: int,
+    order: Sequence[int] = (),
+    *,
+    more: Mapping[int, Mapping[str, ByQuestion]] | None = None,
+) -> Comparison:
     """Return what the models of a one-pass sweep did, and how they differ from the first.
 
     Args:
         session: Of the store.
         sweep_id: A sweep with ``one_pass``.
         order: Ids of models, the one to compare with first; others follow by their numbers.
+        more: Model → measure → value by question, for measures that the texts do not tell.
 
     Raises:
         UsageError: The sweep holds no completion with both parts asked for.
@@ -129,8 +154,9 @@ def compare(session: Session, sweep_id: int, order: Sequence[int] = ()) -> Compa
         by_model[one.model_id].append(one)
     ordered = [one for one in order if one in by_model]
     ordered += sorted(by_model.keys() - set(ordered))
-    measured = {one: measure(by_model[one], hopeless) for one in ordered}
-    first = measured[ordered[0]]
+    more = more or {}
+    measured = {one: {**measure(by_model[one], hopeless), **more.get(one, {})} for one in ordered}
+    first, first_texts = measured[ordered[0]], by_model[ordered[0]]
     return Comparison(
         sweep_id=sweep_id,
         n_questions=len({one.question_id for one in written}),
@@ -145,10 +171,13 @@ def compare(session: Session, sweep_id: int, order: Sequence[int] = ()) -> Compa
                 n_completions=len(by_model[one]),
                 figures=_figures(measured[one]),
                 changes=() if one == ordered[0] else _changes(first, measured[one]),
-                well_formed_by_language=_by_language(by_model[one]),
+                well_formed_by_language=_by_language(
+                    by_model[one], None if one == ordered[0] else first_texts
+                ),
             )
             for one in ordered
         ),
+        duels=read_duels(session, sweep_id, [by_model[one][0].model for one in ordered]),
     )
 
 
@@ -214,26 +243,45 @@ def _figures(measured: dict[str, ByQuestion]) -> tuple[Figure, ...]:
             n_questions=len(measured[name]),
         )
         for name in MEASURES
-        if measured[name]
+        if measured.get(name)
     )
 
 
 def _changes(first: dict[str, ByQuestion], own: dict[str, ByQuestion]) -> tuple[Change, ...]:
-    changes = []
-    for name in MEASURES:
-        both = sorted(first[name].keys() & own[name].keys())
-        if both:
-            differences = np.array([own[name][q] - first[name][q] for q in both])
-            changes.append(Change(measure=name, found=mean(differences), n_questions=len(both)))
-    return tuple(changes)
+    changes = [_change(name, first.get(name, {}), own.get(name, {})) for name in MEASURES]
+    return tuple(change for change in changes if change is not None)
 
 
-def _by_language(written: Sequence[Written]) -> tuple[tuple[str, Estimate, int], ...]:
-    greedy = [one for one in written if one.is_greedy] or list(written)
-    found = []
-    for language in sorted({one.language for one in greedy}):
-        of_it = [one for one in greedy if one.language == language]
-        shares = _share(of_it, lambda one: one.problem is None and one.stopped)
-        values = np.array(list(shares.values()))
-        found.append((language, mean(values, 0.0, 1.0), len(values)))
-    return tuple(found)
+def _change(measure: str, first: ByQuestion, own: ByQuestion) -> Change | None:
+    """Return the paired change; None where no question has both."""
+    both = sorted(first.keys() & own.keys())
+    if not both:
+        return None
+    differences = np.array([own[question] - first[question] for question in both])
+    return Change(measure=measure, found=mean(differences), n_questions=len(both))
+
+
+def _by_language(
+    written: Sequence[Written], first: Sequence[Written] | None
+) -> tuple[OfLanguage, ...]:
+    own, before = _well_formed(written), _well_formed(first or ())
+    return tuple(
+        OfLanguage(
+            language=language,
+            found=mean(np.array(list(shares.values())), 0.0, 1.0),
+            n_questions=len(shares),
+            change=_change("well_formed", before.get(language, {}), shares),
+        )
+        for language, shares in sorted(own.items())
+    )
+
+
+def _well_formed(written: Sequence[Written]) -> dict[str, ByQuestion]:
+    """Return the share of well-formed outputs by language and question."""
+    by_language: defaultdict[str, list[Written]] = defaultdict(list)
+    for one in [one for one in written if one.is_greedy] or written:
+        by_language[one.language].append(one)
+    return {
+        language: _share(own, lambda one: one.problem is None and one.stopped)
+        for language, own in by_language.items()
+    }

@@ -92,14 +92,14 @@ def show_(name: Name, as_json: Json = False) -> None:
       q2q round show first
     """
     from db.rounds import find_round
-    from workbench.analysis.rounds import compare
+    from workbench.rounds.comparing import compare_round
 
     with open_home() as (_, database), database.read() as session:
         found = find_round(session, name)
         row = _row(session, found)
         comparison = None
         if found.sweep_id is not None and found.step == "ended":
-            comparison = compare(session, found.sweep_id, [found.starts_from_id])
+            comparison = compare_round(session, found)
     if as_json:
         told = comparison.as_json() if comparison else None
         show_json({**row, "config": found.config, "comparison": told})

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.analysis.round_texts import Written, read_written
-from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, ModelFigures, compare
+from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, ModelFigures
 
 TEMPLATES = Path(__file__).parent
 MOST_EXAMPLES = 12
@@ -25,6 +25,8 @@ TITLES = {
     "reasonings": "Different reasonings of a question",
     "answers": "Different answers to a question",
     "follows": "Answers differ as their reasonings do (correlation)",
+    "influence": "Reasoning moves the answer (bits)",
+    "held_out_loss": "Held-out loss (nats a token)",
     "answer_leak": "Reasoning gives the answer away",
     "form": "Reasoning not in the asked form",
     "language": "Wrong language",
@@ -45,8 +47,7 @@ class Example:
 
 def report(
     session: Session,
-    sweep_id: int,
-    order: Sequence[int] = (),
+    comparison: Comparison,
     *,
     title: str,
     facts: Sequence[tuple[str, str]] = (),
@@ -55,15 +56,10 @@ def report(
 
     Args:
         session: Of the store.
-        sweep_id: A sweep with ``one_pass``.
-        order: Ids of models, the one to compare with first.
+        comparison: Of the sweep's models.
         title: What the page is called.
         facts: What else is known, such as the dataset and the verdict: name and value.
-
-    Raises:
-        UsageError: The sweep holds no completions in one pass.
     """
-    comparison = compare(session, sweep_id, order)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
     )

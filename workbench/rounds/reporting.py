@@ -3,11 +3,11 @@
 from sqlalchemy.orm import Session
 
 from db.datasets import find_dataset
-from db.errors import UsageError
 from db.models import get_model
 from db.rounds import find_round
 from db.training import get_run
 from workbench.reporting.round_report import report
+from workbench.rounds.comparing import compare_round
 
 
 def round_page(session: Session, name: str | int) -> str:
@@ -17,11 +17,7 @@ def round_page(session: Session, name: str | int) -> str:
         UsageError: There is no such round, or it has not been compared yet.
     """
     found = find_round(session, name)
-    if found.sweep_id is None or found.step not in ("compare", "ended"):
-        raise UsageError(
-            f"Round {found.name!r} is at the step {found.step}; its report can be made once the"
-            " held-out questions have been answered."
-        )
+    comparison = compare_round(session, found)
     facts = [("Starts from", get_model(session, found.starts_from_id).name)]
     if found.dataset_id is not None:
         dataset = find_dataset(session, str(found.dataset_id))
@@ -39,5 +35,6 @@ def round_page(session: Session, name: str | int) -> str:
         facts.append(("Model", f"{model.name} ({model.digest or 'declared'})"))
     if found.verdict is not None:
         facts.append(("Verdict", f"{found.verdict}: {found.reason}"))
+    facts += [("Not scored", why) for why in (found.findings or {}).get("not_scored", ())]
     title = f"Round {found.name}"
-    return report(session, found.sweep_id, [found.starts_from_id], title=title, facts=facts)
+    return report(session, comparison, title=title, facts=facts)

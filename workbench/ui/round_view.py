@@ -7,21 +7,28 @@ import streamlit as st
 from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs
 from db.models import get_model
+from db.rating_columns import high_water
 from db.rounds import STEPS, VERDICTS, RoundRow, Verdict, decide_round, find_round
+from db.text_facets import facets_version
 from workbench.analysis.resampling import FEW_QUESTIONS
-from workbench.analysis.rounds import MEASURES, SHARES, Comparison, compare
+from workbench.analysis.rounds import MEASURES, NO_DIRECTION, SHARES, Comparison
 from workbench.rounds.beginning import queue_round
+from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
+from workbench.rounds.verdict import said
 from workbench.ui import url
-from workbench.ui.i18n import t, word
+from workbench.ui.i18n import current_language, t, word
 from workbench.ui.insights_charts import Dot, draw_dots
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
 from workbench.ui.parts import back_link, card, head_row, heading, section
+from workbench.ui.round_duels import draw_duels
 from workbench.ui.round_list import round_badge
 from workbench.ui.store import database
 from workbench.ui.text import escaped
 
 POLL_S = 2.0
+WAYS = {True: ("green", "better"), False: ("red", "worse"), None: ("gray", "open")}
+"""Whether a change is for the better → its colour, and what it is called."""
 DONE, NOW, LATER = ":material/check_circle:", ":material/pending:", ":material/circle:"
 
 
@@ -117,11 +124,15 @@ def _draw_products(found: RoundRow) -> None:
 
 
 def _draw_comparison(found: RoundRow) -> None:
-    assert found.sweep_id is not None
-    comparison = _computed(database().label, found.sweep_id, found.starts_from_id)
+    with database().read() as session:
+        mark = f"{high_water(session)}/{facets_version(session)}"
+    comparison = _computed(database().label, found.id, mark, found)
     with card("verdict"):
         section(t("rounds.verdict"))
-        st.markdown(escaped(found.reason or ""))
+        told = said(found.findings, current_language()) if found.findings else found.reason or ""
+        st.markdown(escaped(told))
+        for why in (found.findings or {}).get("not_scored", ()):
+            st.caption(t("rounds.not_scored", why=escaped(why)))
         _draw_decision(found)
     section(t("rounds.comparison"), t("rounds.comparison_help"))
     st.caption(
@@ -136,13 +147,14 @@ def _draw_comparison(found: RoundRow) -> None:
         st.caption(t("rounds.few"))
     _draw_measures(comparison)
     _draw_languages(comparison)
+    draw_duels(found, comparison.duels)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
-def _computed(label: str, sweep_id: int, first: int) -> Comparison:
-    """Return the comparison; the round has ended, so that it does not change."""
+def _computed(label: str, round_id: int, mark: str, _found: RoundRow) -> Comparison:
+    """Return the comparison; all but the round are for the cache."""
     with database().read() as session:
-        return compare(session, sweep_id, [first])
+        return compare_round(session, _found)
 
 
 def _draw_measures(comparison: Comparison) -> None:
@@ -174,16 +186,18 @@ def _draw_change(comparison: Comparison, model_id: int, measure: str) -> None:
     form = "+.0%" if measure in SHARES else "+.2f"
     low, high = change.found.low, change.found.high
     ends = "" if low is None or high is None else f" ({low:{form}} … {high:{form}})"
-    said = t("rounds.change", value=f"{change.found.value:{form}}{ends}", n=change.n_questions)
-    colour = {True: "green", False: "red", None: "gray"}[change.is_better]
-    st.markdown(f":{colour}[{said}]")
+    told = t("rounds.change", value=f"{change.found.value:{form}}{ends}", n=change.n_questions)
+    colour, way = WAYS[change.is_better]
+    if change.is_sure and measure in NO_DIRECTION:
+        way = "moved"
+    st.markdown(f":{colour}[{told} · {t(f'rounds.change_{way}')}]")
 
 
 def _draw_languages(comparison: Comparison) -> None:
     dots = [
-        Dot(f"{model.model} · {word('language', language)}", found, n)
+        Dot(f"{model.model} · {word('language', one.language)}", one.found, one.n_questions)
         for model in comparison.models
-        for language, found, n in model.well_formed_by_language
+        for one in model.well_formed_by_language
     ]
     with card("languages"):
         section(t("rounds.by_language"))

@@ -23,8 +23,9 @@ from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
 from training.rounds.disk import check_disk
 from training.rounds.spec import RoundSpec, parse_round
-from workbench.analysis.rounds import compare
 from workbench.rounds.asking import ensure_sweep
+from workbench.rounds.comparing import compare_round
+from workbench.rounds.scoring import score_round
 from workbench.rounds.verdict import propose
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
@@ -115,7 +116,7 @@ class RoundRun:
             if self._round.step == "sweep":
                 await self._ask()
             if self._round.step == "compare":
-                self._judge()
+                self._judge(await self._score())
         except Q2QError:
             self._move(state="failed")
             raise
@@ -211,16 +212,32 @@ class RoundRun:
             raise Q2QError(outcome.error)
         self._move(step="compare")
 
-    def _judge(self) -> None:
+    async def _score(self) -> tuple[str, ...]:
+        """Have the engine score texts and held-out rows; return why figures are missing."""
+        if not self._spec.compare.scores:
+            return ()
+        with self._context.pool.for_job() as engines:
+            done = await score_round(
+                self._database,
+                self._round,
+                engines,
+                on_progress=self._context.report,
+                cancelled=self._context.cancelled,
+            )
+        if done.cancelled:
+            raise Interrupted
+        return done.unable
+
+    def _judge(self, not_scored: tuple[str, ...]) -> None:
         self._say("Comparing.")
-        sweep_id, own = self._round.sweep_id, self._round.merged_model_version_id
-        assert sweep_id is not None
+        own = self._round.merged_model_version_id
         assert own is not None
         with self._database.read() as session:
-            comparison = compare(session, sweep_id, [self._round.starts_from_id])
+            comparison = compare_round(session, self._round)
         proposal = propose(comparison, own, self._spec.compare.well_formed)
+        findings = {**proposal.findings, "not_scored": list(not_scored)}
         with self._database.write() as session:
-            decide_round(session, self._round.id, proposal.verdict, proposal.reason)
+            decide_round(session, self._round.id, proposal.verdict, proposal.reason, findings)
         self._move(step="ended")
 
     def _say(self, message: str) -> None:
