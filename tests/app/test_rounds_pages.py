@@ -6,12 +6,16 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.jobs import active_jobs
+from db.queues import list_queues
+from db.ratings import ensure_rater
 from db.rounds import find_round, move_round
 from db.tables import Round
 from db.training import list_runs
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_rounds import seed_round
+from tests.unit.round_lab import write_round
+from workbench.rating.desk import Verdict, look, say
 from workbench.rounds.reporting import round_page
 
 
@@ -117,3 +121,28 @@ def test_people_decide_otherwise_with_a_reason(
 def test_what_is_not_there_is_said(open_app: OpenApp) -> None:
     assert "There is no training run 9" in words_of(open_app("training", run="9"))
     assert "There is no round" in words_of(open_app("rounds", round="9"))
+
+
+def test_models_of_a_round_are_compared_blind_from_its_page(
+    store: Database, open_app: OpenApp
+) -> None:
+    found = write_round(store, 4, languages=("en", "ja"))
+    app = open_app("rounds", round=str(found.id))
+    words = words_of(app)
+    assert "Nobody has compared them yet" in words
+    press(app, "Compare blind")
+    with store.write() as session:
+        (queue,) = list_queues(session)
+        rater = ensure_rater(session, "Aki")
+    assert (queue.way, queue.scope, queue.spec["round"]) == ("pair", "whole", found.id)
+    item = look(store, queue, rater)
+    while item is not None:
+        item = say(store, queue, rater, item.id, Verdict(outcome="a"))
+    app = open_app("rounds", round=str(found.id))
+    words = words_of(app)
+    assert "People prefer neither" in words or "People surely prefer" in words
+    links = [link.proto.label for link in app.get("page_link")]
+    assert f"Rate first · base ({queue.n_items} cards)" in links
+    assert "評価用の質問に両モデルが" in words_of(
+        open_app("rounds", round=str(found.id), lang="ja")
+    )

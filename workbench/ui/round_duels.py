@@ -16,7 +16,7 @@ from workbench.ui.parts import card, section
 from workbench.ui.store import database
 from workbench.ui.text import escaped
 
-PAGE = "app_pages/rate.py"
+PAGE = "app_pages/rating.py"
 
 
 def draw_duels(found: RoundRow, duels: Sequence[Duel]) -> None:
