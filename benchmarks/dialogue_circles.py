@@ -1,6 +1,7 @@
 """Do ten turns go round in circles? The guard beside the plain "write 5 more questions" loop.
 
     python -m benchmarks.dialogue_circles [OUT.json] [--turns 10] [--themes a.yaml b.yaml]
+    python -m benchmarks.dialogue_circles OUT.json --temperature 0.3
 
 For each example theme, on one server of the embedded model: ``guard``: a dialogue whose turns run
 by themselves, where each proposed question is compared with all earlier ones and repeats are folded
@@ -10,7 +11,7 @@ are counted alike: a question is a repeat if its wording repeats an earlier one 
 only its signs and capitals differ. The guard folds what this very measure calls repeats: that few
 are left among the ones laid out says that it works, not that people would find none.
 Nobody chooses in either, and the model is small: the table compares the loops, not dialogues of
-people. A theme that OUT holds already, with as many turns, is not run again.
+people. A theme that OUT holds already, at the same turns and temperature, is not run again.
 """
 
 import argparse
@@ -32,13 +33,13 @@ from benchmarks.setting import note, write_result
 OUT = Path(__file__).parent / "results" / "dialogue_circles.json"
 THEMES = Path(__file__).parents[1] / "examples" / "themes"
 ASKED_FOR = 5
+LIST_TOKENS = 200
 SHORT = {
     "variants": 1,
     "reasoning_sampling": {"max_tokens": 64},
     "answer_sampling": {"max_tokens": 120},
-    "ask_sampling": {"temperature": 1.0, "max_tokens": 200},
 }
-"""Settings of the guarded dialogue; the plain loop has the same temperature and length of lists."""
+"""Settings of the guarded dialogue beside those of its lists, which are the plain loop's too."""
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d+[.)、:：]?)\s*")
 _NO_LETTER = re.compile(r"[\W_]+")
 _FEWEST_LETTERS = 4
@@ -73,7 +74,9 @@ def counted(first: str, proposed: Sequence[str], theme: Any) -> dict[str, Any]:
     }
 
 
-async def plain(endpoint: tuple[str, str], model: str, theme: Any, turns: int) -> dict[str, Any]:
+async def plain(
+    endpoint: tuple[str, str], model: str, theme: Any, turns: int, temperature: float
+) -> dict[str, Any]:
     """Ask for five more questions, turn after turn, in one chat of the last four lists."""
     from workbench.dialogue.themes import language_name
 
@@ -90,8 +93,8 @@ async def plain(endpoint: tuple[str, str], model: str, theme: Any, turns: int) -
             body = {
                 "model": model,
                 "messages": [talk[0], *talk[1:][-8:]],
-                "max_tokens": SHORT["ask_sampling"]["max_tokens"],
-                "temperature": SHORT["ask_sampling"]["temperature"],
+                "max_tokens": LIST_TOKENS,
+                "temperature": temperature,
             }
             answer = await client.post(f"{url}/chat/completions", json=body)
             answer.raise_for_status()
@@ -108,7 +111,9 @@ async def plain(endpoint: tuple[str, str], model: str, theme: Any, turns: int) -
     }
 
 
-async def guarded(database: Any, model: str, theme: Any, turns: int) -> dict[str, Any]:
+async def guarded(
+    database: Any, model: str, theme: Any, turns: int, temperature: float
+) -> dict[str, Any]:
     """Let the turns of a dialogue run by themselves; count what was proposed and laid out."""
     from db.dialogues import read_nodes
     from db.jobs import get_job
@@ -118,8 +123,9 @@ async def guarded(database: Any, model: str, theme: Any, turns: int) -> dict[str
     from workbench.dialogue.turn import By
 
     began = time.monotonic()
+    lists = {"ask_sampling": {"temperature": temperature, "max_tokens": LIST_TOKENS}}
     with database.write() as session:
-        dialogue_id = new_dialogue(session, theme, By(), settings=SHORT | {"model": model})
+        dialogue_id = new_dialogue(session, theme, By(), settings=SHORT | lists | {"model": model})
         job_id = queue_turns(session, dialogue_id, turns, By())
     while True:
         await asyncio.sleep(0.5)
@@ -141,7 +147,7 @@ async def guarded(database: Any, model: str, theme: Any, turns: int) -> dict[str
     }
 
 
-async def measure(paths: Sequence[Path], turns: int, save: Any) -> None:
+async def measure(paths: Sequence[Path], turns: int, temperature: float, save: Any) -> None:
     """Run both loops on each theme; figures are saved as they come."""
     from db.migrate import open_store
     from db.settings import settings
@@ -167,8 +173,8 @@ async def measure(paths: Sequence[Path], turns: int, save: Any) -> None:
         for path in paths:
             theme = load_theme(path)
             sides = {
-                "plain": await plain(endpoint, model.name, theme, turns),
-                "guard": await guarded(database, model.name, theme, turns),
+                "plain": await plain(endpoint, model.name, theme, turns, temperature),
+                "guard": await guarded(database, model.name, theme, turns, temperature),
             }
             note(f"{path.stem}: {sides}")
             save(path.stem, sides)
@@ -185,21 +191,23 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, nargs="?", default=OUT)
     parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--temperature", type=float, default=1.0, help="of lists, in both loops")
     parser.add_argument("--themes", type=Path, nargs="*", default=sorted(THEMES.glob("*.yaml")))
     options = parser.parse_args()
-    themes = known_themes(options.out, options.turns)
+    how = {"turns": options.turns, "temperature": options.temperature}
+    themes = known_themes(options.out, how)
 
     def save(name: str, sides: dict[str, Any]) -> None:
         themes[name] = sides
-        write_result(options.out, {"turns": options.turns, "themes": themes})
+        write_result(options.out, how | {"themes": themes})
 
     left = [path for path in options.themes if path.stem not in themes]
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["Q2Q_HOME"], os.environ["Q2Q_DEVICE"] = temporary, "cpu"
         os.environ["Q2Q_MAX_MODEL_LEN"] = "2048"
         if left:
-            asyncio.run(measure(left, options.turns, save))
-    write_result(options.out, {"turns": options.turns, "themes": themes} | {"all": summed(themes)})
+            asyncio.run(measure(left, options.turns, options.temperature, save))
+    write_result(options.out, how | {"themes": themes, "all": summed(themes)})
 
 
 def summed(themes: dict[str, Any]) -> dict[str, Any]:
@@ -215,10 +223,10 @@ def summed(themes: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def known_themes(out: Path, turns: int) -> dict[str, Any]:
-    """Return the figures that an earlier run left in ``out``."""
+def known_themes(out: Path, how: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures that an earlier run of the same kind left in ``out``."""
     known = json.loads(out.read_text()) if out.exists() else {}
-    themes: dict[str, Any] = known["themes"] if known.get("turns") == turns else {}
+    themes: dict[str, Any] = known["themes"] if how.items() <= known.items() else {}
     return themes
 
 
