@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 SOURCES := db serving training workbench
-# Tests that start servers follow each other; the others run two at a time.
+# Tests that start servers run in two groups (tests/conftest.py), each one after the other.
 ALONE := engine or browser or postgres
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501
 
 test: check  ## Set up what is missing, check the code and run the tests
 	$(BIN)/pytest -n 2 -m "not ($(ALONE) or gpu or soak)"
-	$(BIN)/pytest -m "($(ALONE)) and not (gpu or soak)" --durations=10
+	$(BIN)/pytest -n 2 --dist loadgroup -m "($(ALONE)) and not (gpu or soak)" --durations=15
 
 soak: dev  ## Run the long repetitions
 	$(BIN)/pytest -m soak

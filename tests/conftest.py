@@ -24,6 +24,8 @@ CACHE = str(Path(os.environ.get("Q2Q_CACHE", "~/.cache/q2q")).expanduser().absol
 """The real one: the embedded model is made once, not once a test."""
 IN_CI = os.environ.get("Q2Q_CI") == "1"
 """In CI a test is skipped for want of a GPU only; any other skip is a failure."""
+TRAINS = ("test_training.py", "test_vllm_process.py")
+"""Files that keep both cores busy, though not all their tests share something."""
 QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -84,6 +86,21 @@ def database(migrated_file: Path, home: Path) -> Iterator[Database]:
     database = open_database(f"sqlite:///{home / 'q2q.sqlite'}")
     yield database
     database.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that start servers into two groups, each of which follows one after the other.
+
+    ``engine``: those that share one vLLM server, or one training; ``app``: those that start an app
+    or a worker of their own, wait for it more than they compute, and fill the gaps of the first.
+    """
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        shares = {"vllm_server", "trained_adapter"} & set(fixtures)
+        alone = any(item.get_closest_marker(name) for name in ("engine", "browser", "postgres"))
+        if alone:
+            is_engine = shares or item.path.name in TRAINS
+            item.add_marker(pytest.mark.xdist_group("engine" if is_engine else "app"))
 
 
 @pytest.hookimpl(wrapper=True)
