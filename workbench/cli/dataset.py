@@ -1,5 +1,6 @@
 """``q2q dataset``: training sets by written rules, previewed, frozen, shown and exported."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
@@ -60,6 +61,66 @@ def build(
         return
     show_fields(facts)
     _show_figures(built.counts.as_json())
+
+
+@app.as_command("import")
+def import_(
+    path: Annotated[
+        Path, typer.Argument(help="A file, a folder of `datasets`, or dataset_info.json.")
+    ],
+    only: Annotated[
+        str | None, typer.Option(help="Of a dataset_info.json, only this dataset.")
+    ] = None,
+    rater: Annotated[
+        str, typer.Option(help="Who is to have judged pairs and labels.")
+    ] = "imported",
+    by: Annotated[str, typer.Option(help="What the rater is: person or model.")] = "person",
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Put this tag on every question; repeatable.")
+    ] = None,
+    skip_errors: Annotated[
+        bool, typer.Option("--skip-errors", help="Import the good rows of a file with bad ones.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only say what an import would bring.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Import training data of other programs: questions with their texts, and what was judged.
+
+    Reads Alpaca, ShareGPT, chat messages, TRL's three shapes, Parquet, folders of Hugging Face
+    datasets and dataset_info.json of LLaMA-Factory. The same again adds nothing.
+
+    Example:
+      q2q dataset import first_round.json --preview
+      q2q dataset import preferences.jsonl --rater gpt-judge --by model
+    """
+    from training.imports.judged import Judge
+    from training.imports.read import read_examples
+    from training.imports.store import import_examples, preview_examples
+    from workbench.cli.rendering import load_registry
+
+    if by not in ("person", "model"):
+        raise UsageError(f"--by: {by!r} is neither person nor model.")
+    kind: Any = by
+    judge = Judge(name=rater, kind=kind)
+    with open_home() as (settings, database):
+        with database.write() as session:
+            files = read_examples(path, load_registry(settings, session), only=only)
+        if preview:
+            with database.read() as session:
+                done = preview_examples(session, files, judge)
+        else:
+            with database.write() as session:
+                done = import_examples(
+                    session, files, judge=judge, tags=tag or (), skip_errors=skip_errors
+                )
+    for line in (*done.notes, *(problem.sentence for problem in done.problems)):
+        say(line)
+    if as_json:
+        show_json({**asdict(done.counts), "problems": [one.sentence for one in done.problems]})
+        return
+    show_fields(asdict(done.counts))
 
 
 @app.as_command("show")
