@@ -8,8 +8,12 @@ from serving.imports.rows import Record, Source
 _BATCH_KEYS = ("body", "messages")
 
 
-def jsonl_records(source: Source, text: str) -> list[Record]:
-    """Return the records of a text with one JSON object a line; broken lines become problems."""
+def jsonl_records(source: Source, text: str, *, chats: bool = True) -> list[Record]:
+    """Return the records of a text with one JSON object a line; broken lines become problems.
+
+    With ``chats``, rows of messages and batch requests become one question each; without, they
+    stay as they are.
+    """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     records = []
     for number, line in enumerate(lines, start=1):
@@ -20,19 +24,22 @@ def jsonl_records(source: Source, text: str) -> list[Record]:
         except (ValueError, RecursionError) as error:
             source.refuse(number, None, f"{_reason(error)}; write one JSON object on each line.")
             continue
-        record = _record(source, number, value)
+        record = _record(source, number, value, chats=chats)
         if record is not None:
             records.append(record)
     return records
 
 
-def json_records(source: Source, text: str) -> list[Record]:
-    """Return the records of a JSON list, of ``{"data": [...]}``, or of JSONL under another name."""
+def json_records(source: Source, text: str, *, chats: bool = True) -> list[Record]:
+    """Return the records of a JSON list, of ``{"data": [...]}``, or of JSONL under another name.
+
+    ``chats`` as in ``jsonl_records``.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
-            return jsonl_records(source, text)
+            return jsonl_records(source, text, chats=chats)
         place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         source.refuse(None, None, f"{_reason(error)}{place}; correct it there and import again.")
         return []
@@ -44,7 +51,8 @@ def json_records(source: Source, text: str) -> list[Record]:
         source.refuse(None, None, 'holds no list; write [{"instruction": …}, …].')
         return []
     source.unit = "item"
-    records = (_record(source, number, item) for number, item in enumerate(value, start=1))
+    items = enumerate(value, start=1)
+    records = (_record(source, number, item, chats=chats) for number, item in items)
     return [record for record in records if record is not None]
 
 
@@ -56,11 +64,13 @@ def _reason(error: Exception) -> str:
     return "holds a number of thousands of digits, which must be a text in quotes"
 
 
-def _record(source: Source, number: int, value: Any) -> Record | None:
+def _record(source: Source, number: int, value: Any, *, chats: bool) -> Record | None:
     if not isinstance(value, dict):
         kind = "null" if value is None else type(value).__name__
         source.refuse(number, None, f'holds {kind}; write an object such as {{"instruction": …}}.')
         return None
+    if not chats:
+        return Record(number, value)
     if "custom_id" in value and "response" in value and "body" not in value:
         source.refuse(
             number, None, "is the output of a batch; import the file with the requests instead."

@@ -62,7 +62,11 @@ def read_rows(
 
 
 def read_records(
-    source: Path | bytes, *, name: str | None = None, used: Collection[str] | None = None
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    used: Collection[str] | None = None,
+    chats: bool = True,
 ) -> tuple[Source, list[Record], list[str]]:
     """Return a file's records and column names before any field is understood.
 
@@ -71,6 +75,7 @@ def read_records(
         name: What an uploaded file is called.
         used: Names of the columns that matter, in lower case; None: all do. Where two columns have
             one such name, that is a problem of the file.
+        chats: Rows of messages and batch requests become one question each.
 
     Raises:
         UsageError: The file as a whole cannot be read, or it is empty.
@@ -81,7 +86,7 @@ def read_records(
         raise UsageError(
             f"{found.name}: files of this kind are not read; give one of {_listed(SUFFIXES)}."
         )
-    records = _records(found, suffix, _bytes_of(source, found.name))
+    records = _records(found, suffix, _bytes_of(source, found.name), chats=chats)
     for column in found.repeated:
         if used is None or column.strip().casefold() in used:
             found.refuse(None, column, "two columns have this name; rename one.")
@@ -115,7 +120,7 @@ def _size_of(path: Path) -> int:
     return found.st_size
 
 
-def _records(found: Source, suffix: str, data: bytes) -> list[Record]:
+def _records(found: Source, suffix: str, data: bytes, *, chats: bool) -> list[Record]:
     if suffix == ".xlsx":
         found.unit, found.encoding = "row", "xlsx"
         return xlsx_records(found, data)
@@ -126,8 +131,8 @@ def _records(found: Source, suffix: str, data: bytes) -> list[Record]:
     if suffix in (".csv", ".tsv"):
         return csv_records(found, text, "\t" if suffix == ".tsv" else None)
     if suffix == ".json" or text.lstrip().startswith("["):
-        return json_records(found, text)
-    return jsonl_records(found, text)
+        return json_records(found, text, chats=chats)
+    return jsonl_records(found, text, chats=chats)
 
 
 def _note_unused(found: Source, columns: list[str]) -> None:

@@ -112,7 +112,7 @@ class SftTaker:
         source = self._source(key)
         if take.edited and source == "edited":
             found["edited"] = []
-        if source in take.sources:
+        if source in take.sources and len(lost) <= len(won):  # the worse one of a pair is no model
             found["sources"] = []
         return found
 

@@ -1,0 +1,255 @@
+"""Training files as other programs write them, and the sentences for what cannot be taken."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.database import Database
+from db.errors import UsageError
+from serving.imports.rows import ImportRefused
+from tests.unit.dataset_lab import Lab
+from training.imports.examples import Example
+from training.imports.folders import parts_of
+from training.imports.judged import Judge
+from training.imports.read import FileExamples, read_examples
+from training.imports.store import import_examples
+
+
+@pytest.fixture
+def lab(database: Database) -> Iterator[Lab]:
+    with database.write() as session:
+        yield Lab(session)
+
+
+def say(speaker: str, text: str) -> dict[str, str]:
+    return {"role": speaker, "content": text}
+
+
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> FileExamples:
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    (found,) = read_examples(path, lab.registry)
+    return found
+
+
+def only(lab: Lab, folder: Path, row: dict[str, Any]) -> Example:
+    found = read(lab, folder, row)
+    assert not found.problems, found.problems
+    (example,) = found.examples
+    return example
+
+
+def test_a_chat_of_another_program_is_a_question_and_its_answer(lab: Lab, tmp_path: Path) -> None:
+    turns = [
+        {"from": "system", "value": "Be brief."},
+        {"from": "human", "value": "富士山は?"},
+        {"from": "gpt", "value": "3,776 m"},
+    ]
+    found = only(lab, tmp_path, {"id": "x1", "conversations": turns, "language": "ja"})
+    row = found.row
+    assert (row.text, row.context, row.output) == ("富士山は?", "Be brief.", "3,776 m")
+    assert (row.role, row.external_id, row.language) == ("assistant", "x1", "ja")
+    assert found.scope == "answer"
+
+
+def test_a_system_text_of_ours_is_its_role(lab: Lab, tmp_path: Path) -> None:
+    system = lab.registry.role("translator").definition.system
+    turns = [say("system", system), say("user", "Hallo"), say("assistant", "Hello")]
+    assert only(lab, tmp_path, {"messages": turns}).row.role == "translator"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Why?", "chosen": "Because.", "rejected": "No."},
+        {"prompt": [say("user", "Why?")], "chosen": [say("assistant", "Because.")],
+         "rejected": [say("assistant", "No.")]},
+        {"chosen": [say("user", "Why?"), say("assistant", "Because.")],
+         "rejected": [say("user", "Why?"), say("assistant", "No.")]},
+        {"conversations": [{"from": "human", "value": "Why?"}],
+         "chosen": {"from": "gpt", "value": "Because."},
+         "rejected": {"from": "gpt", "value": "No."}},
+        {"instruction": "Why?", "input": "", "chosen": "Because.", "rejected": "No."},
+    ],
+)  # fmt: skip
+def test_every_shape_of_a_pair_says_the_same(lab: Lab, tmp_path: Path, row: dict[str, Any]) -> None:
+    found = only(lab, tmp_path, row)
+    assert found.rejected is not None
+    assert (found.row.text, found.row.output, found.rejected.output) == ("Why?", "Because.", "No.")
+    assert (found.row.reasoning, found.scope, found.label) == (None, "answer", None)
+
+
+@pytest.mark.parametrize(("label", "said"), [(True, True), (0, False), ("TRUE", True)])
+def test_labels_are_read_as_they_are_written(
+    lab: Lab, tmp_path: Path, label: Any, said: bool
+) -> None:
+    row = {"prompt": "Why?", "completion": "Because.", "label": label}
+    assert only(lab, tmp_path, row).label is said
+
+
+def test_a_judged_row_of_alpaca_is_judged_as_a_whole(lab: Lab, tmp_path: Path) -> None:
+    row = {"instruction": "Why?", "reasoning": "You should look.", "output": "So.", "label": False}
+    assert only(lab, tmp_path, row).scope == "whole"
+    assert only(lab, tmp_path, {**row, "output": ""}).scope == "reasoning"
+    assert only(lab, tmp_path, {**row, "reasoning": ""}).scope == "answer"
+
+
+def test_next_questions_of_dialogues_are_left_out_and_counted(lab: Lab, tmp_path: Path) -> None:
+    row = {"question": "Why?", "target": "questions", "role": "assistant"}
+    found = read(lab, tmp_path, row, {"instruction": "How?"})
+    assert found.left_out["next_questions"] == 1
+    assert [one.row.text for one in found.examples] == ["How?"]
+
+
+TWO = [say("user", "a"), say("assistant", "b"), say("user", "c"), say("assistant", "d")]
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"messages": TWO}, "field 'messages': holds 4 turns; a row is one question with one answer"),
+    ({"messages": "hello"}, "field 'messages': holds something else; give a list of turns"),
+    ({"messages": [say("tool", "x")]}, "holds a turn of 'tool'; only system, user and assistant"),
+    ({"messages": [say("user", " ")]}, "holds a turn of 'user' without a text"),
+    ({"messages": [say("assistant", "x")]}, "holds no turn of the user"),
+    ({"prompt": "", "completion": "x"}, "field 'prompt': is empty"),
+    ({"prompt": "Why?", "completion": ""}, "field 'completion': is empty"),
+    ({"prompt": "Why?", "completion": "x", "label": "so"}, "field 'label': is 'so'; write true"),
+    ({"prompt": "Why?", "chosen": "x", "rejected": "x"}, "field 'rejected': says the same as"),
+    ({"prompt": "Why?", "chosen": "x"}, "field 'rejected': is empty"),
+    ({"chosen": "x", "rejected": "y"}, "field 'prompt': is not there"),
+    ({"instruction": "", "output": "x"}, "field 'instruction': the question is empty"),
+    ({"instruction": "Why?", "label": True}, "judges a row without texts"),
+    ({"instruction": "Why?", "flag": "poet"}, "unknown role 'poet'"),
+    ({"instruction": "Why?", "history": [["a", "b"]]}, "field 'history': holds earlier turns"),
+    ({"prompt": "x", "completion": "half \ud83d"}, "field 'completion': holds half a character"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "sentence"), WRONG)
+def test_what_cannot_be_taken_is_told_with_its_place(
+    lab: Lab, tmp_path: Path, row: dict[str, Any], sentence: str
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"instruction": "Fine?"}) + "\n" + json.dumps(row))
+    (found,) = read_examples(path, lab.registry)
+    (problem,) = found.problems
+    assert problem.sentence.startswith("rows.jsonl, line 2")
+    assert sentence in problem.sentence
+    with pytest.raises(ImportRefused, match="Nothing was imported"):
+        import_examples(lab.session, [found], judge=Judge())
+    assert import_examples(lab.session, [found], judge=Judge(), skip_errors=True).counts.rows == 1
+
+
+def test_a_completion_without_the_tag_of_its_prompt_is_refused(lab: Lab, tmp_path: Path) -> None:
+    form = lab.registry.format("chat").definition
+    assert form.tasks.whole is not None
+    prompt = form.tasks.whole.prompt.replace("{question}", "Why?").replace("{context}", "So.")
+    row = {"prompt": [say("user", prompt)], "completion": [say("assistant", "You should.")]}
+    (problem,) = read(lab, tmp_path, row).problems
+    assert "holds no '### Answer' after its reasoning" in problem.sentence
+
+
+INFO = {
+    "mine": {
+        "file_name": "data/mine.json",
+        "columns": {"prompt": "q", "response": "a", "system": "s", "history": "h"},
+    },
+    "turns_test": {
+        "file_name": "turns.json",
+        "formatting": "sharegpt",
+        "columns": {"messages": "talk"},
+        "tags": {"role_tag": "who", "content_tag": "says", "user_tag": "me", "assistant_tag": "it"},
+    },
+}
+
+
+def llama_factory(folder: Path, info: dict[str, Any] | None = None) -> Path:
+    (folder / "data").mkdir()
+    mine = [{"q": "Why?", "a": "Because.", "s": "Be kind.", "h": []}]
+    (folder / "data" / "mine.json").write_text(json.dumps(mine))
+    talk = [{"talk": [{"who": "me", "says": "Held?"}, {"who": "it", "says": "Yes."}]}]
+    (folder / "turns.json").write_text(json.dumps(talk))
+    path = folder / "dataset_info.json"
+    path.write_text(json.dumps(info or INFO))
+    return path
+
+
+def test_llama_factory_names_its_files_columns_and_speakers(lab: Lab, tmp_path: Path) -> None:
+    path = llama_factory(tmp_path)
+    mine, turns = read_examples(path, lab.registry)
+    assert (mine.name, turns.name) == ("data/mine.json", "turns.json")
+    row = mine.examples[0].row
+    assert (row.text, row.output, row.context, row.held_out) == (
+        "Why?",
+        "Because.",
+        "Be kind.",
+        None,
+    )
+    held = turns.examples[0].row
+    assert (held.text, held.output, held.held_out) == ("Held?", "Yes.", True)
+    (one,) = read_examples(tmp_path, lab.registry, only="turns_test")
+    assert one.name == "turns.json"
+    with pytest.raises(UsageError, match="lists no dataset 'his'; it has mine, turns_test"):
+        read_examples(path, lab.registry, only="his")
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"hf_hub_url": "somebody/data"}, "lies on a hub, not in this folder"),
+        ({"file_name": "../secret.json"}, "is no file of this folder"),
+        ({"file_name": "gone.json"}, "is no file of this folder"),
+        ({"file_name": "turns.json", "columns": ["q"]}, "columns and tags are maps of names"),
+    ],
+)
+def test_entries_that_cannot_be_read_are_told(
+    lab: Lab, tmp_path: Path, entry: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        read_examples(llama_factory(tmp_path, {"mine": entry}), lab.registry)
+
+
+def test_folders_are_understood_with_and_without_a_card(tmp_path: Path) -> None:
+    inner = tmp_path / "outer" / "packed"
+    (inner / "data").mkdir(parents=True)
+    for name in ("train-00000-of-00001.jsonl", "validation.jsonl", "notes.txt"):
+        (inner / "data" / name).write_text("{}")
+    found = [(part.name, part.is_held_out) for part in parts_of(tmp_path / "outer")]
+    train = ("data/train-00000-of-00001.jsonl", False)
+    assert found == [train, ("data/validation.jsonl", True)]
+    card = "---\nconfigs:\n- data_files:\n  - {split: test, path: data/train-*.jsonl}\n---\n# Hi\n"
+    (inner / "README.md").write_text(card)
+    assert [(part.name, part.is_held_out) for part in parts_of(inner)] == [(train[0], True)]
+    (inner / "README.md").write_text(card.replace("data/train-", "data/gone-"))
+    with pytest.raises(UsageError, match="names data/gone-"):
+        parts_of(inner)
+
+
+def test_what_is_no_training_data_is_told(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not there; check the path"):
+        read_examples(tmp_path / "gone", lab.registry)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no data; files that are read"):
+        read_examples(tmp_path / "empty", lab.registry)
+    arrow = tmp_path / "saved"
+    arrow.mkdir()
+    (arrow / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    (arrow / "data.arrow").write_bytes(b"no arrow")
+    with pytest.raises(UsageError, match=r"data\.arrow: is no Arrow file"):
+        read_examples(arrow, lab.registry)
+    path = tmp_path / "rows.json"
+    path.write_text('[{"instruction": "Why?"}]')
+    with pytest.raises(UsageError, match="there is none to choose by --only"):
+        read_examples(path, lab.registry, only="one")
+
+
+def test_fields_that_nobody_reads_are_told(lab: Lab, tmp_path: Path) -> None:
+    found = read(lab, tmp_path, {"instruction": "Why?", "score": 3})
+    assert found.notes == ["Fields not used: score."]
+
+
+def test_a_row_that_needs_no_look_at_tags_stays_quick(lab: Lab, tmp_path: Path) -> None:
+    """Thousands of tags in a text must not make taking it apart slow."""
+    prompt = "\n<|instruction|>x\n<|context|>y\n<|reasoning|>" * 4000
+    found = only(lab, tmp_path, {"prompt": prompt, "completion": "x"})
+    assert found.row.text == prompt.strip()

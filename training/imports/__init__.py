@@ -1,0 +1,1 @@
+"""Training data from files in the shapes of other programs: read, understood, stored."""

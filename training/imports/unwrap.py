@@ -1,0 +1,171 @@
+"""Prompts and completions as our formats write them, taken apart into question and texts again."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from serving.formats.definitions import FormatDefinition
+from serving.formats.registry import Registry
+from serving.formats.tasks import Task
+from serving.formats.templates import parse_template, without_empty_context
+from training.imports.told import LeftOut, Refused, Told
+
+Scope = Literal["reasoning", "answer", "whole"]
+_MARK = 4
+"""A literal of a template with so many characters stands in its prompts as often as in itself:
+texts of people that hold it have it broken up."""
+_TASKS: tuple[Task, ...] = ("whole", "reasoning", "answer", "vanilla", "ask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a prompt asks."""
+
+    question: str
+    context: str = ""
+    system: str | None = None
+    reasoning: str | None = None
+    """Given in the prompt."""
+    form: FormatDefinition | None = None
+    """The format that the prompt is written in; None: in none that is known here."""
+    tasks: tuple[Task, ...] = ()
+    """What it may ask for; some tasks of a format have one prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a completion holds, and how much of it is the completion's own."""
+
+    reasoning: str | None
+    answer: str | None
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    form: FormatDefinition
+    tasks: tuple[Task, ...]
+    regex: re.Pattern[str]
+    literals: Counter[str]
+
+    @property
+    def n_literal(self) -> int:
+        return sum(map(len, self.literals.elements()))
+
+    def match(self, text: str) -> re.Match[str] | None:
+        """Return the fields of ``text``; looking for the literals first keeps this linear."""
+        marks = ((mark, n) for mark, n in self.literals.items() if len(mark) >= _MARK)
+        if any(text.count(mark) != n for mark, n in marks):
+            return None
+        return self.regex.fullmatch(text)
+
+
+class Unwrapper:
+    """Knows all prompt formats and roles of a store."""
+
+    def __init__(self, registry: Registry) -> None:
+        forms = [one.definition for one in registry.formats.values()]
+        found = [pattern for form in forms for pattern in _patterns(form)]
+        self._patterns = sorted(found, key=lambda one: -one.n_literal)
+        self._roles = {
+            one.definition.system.strip(): one.definition.name for one in registry.roles.values()
+        }
+        self._tags = [form for form in forms if form.kind == "tagged" and form.tasks.whole]
+
+    def role(self, system: str | None) -> str | None:
+        """Return the role whose system text this is; None where it is no role's."""
+        return self._roles.get((system or "").strip())
+
+    def asked(self, told: Told) -> Asked:
+        """Return what the prompt of a row asks; one in no known format is the question itself.
+
+        Raises:
+            LeftOut: It asks for the next questions of a dialogue.
+        """
+        for pattern in self._patterns:
+            match = pattern.match(told.prompt)
+            if match is None:
+                continue
+            if pattern.tasks == ("ask",):
+                raise LeftOut("next_questions")
+            values = {name: value.strip() for name, value in match.groupdict().items()}
+            return Asked(
+                question=values["question"],
+                context=values.get("context", ""),
+                system=told.system or values.get("system") or None,
+                reasoning=values.get("reasoning"),
+                form=pattern.form,
+                tasks=pattern.tasks,
+            )
+        return Asked(question=told.prompt, system=told.system)
+
+    def written(self, asked: Asked, text: str, field: str) -> Written:
+        """Return what a completion of ``asked`` holds.
+
+        Raises:
+            Refused: It is not what the format of its prompt asks for.
+        """
+        if asked.form is None or not {"whole", "reasoning"} & set(asked.tasks):
+            return Written(reasoning=asked.reasoning, answer=text, scope="answer")
+        found = _in_format(asked.form, asked.tasks, text)
+        if found is None:
+            raise Refused(
+                field,
+                f"holds no {asked.form.response_tag!r} after its reasoning, as prompts of the"
+                f" format {asked.form.reference} ask for; add it.",
+            )
+        return found
+
+    def tagged(self, text: str) -> Written:
+        """Return what a completion without its prompt holds; without a tag it is an answer."""
+        for form in self._tags:
+            if form.response_tag in text:
+                found = _in_format(form, ("whole", "reasoning"), text)
+                if found is not None:
+                    return found
+        return Written(reasoning=None, answer=text, scope="answer")
+
+
+def _in_format(form: FormatDefinition, tasks: tuple[Task, ...], text: str) -> Written | None:
+    scopes: tuple[Scope, ...] = ("whole", "reasoning")
+    for scope in scopes:
+        templates = form.tasks.get(scope) if scope in tasks else None
+        match = _regex(templates.completion).fullmatch(text) if templates else None
+        if match is not None and all(value.strip() for value in match.groupdict().values()):
+            reasoning, answer = match["reasoning"].strip(), match.groupdict().get("answer")
+            return Written(reasoning=reasoning, answer=answer and answer.strip(), scope=scope)
+    if "reasoning" in tasks and form.response_tag not in text:  # its end was cut by a stop string
+        return Written(reasoning=text, answer=None, scope="reasoning")
+    return None
+
+
+def _patterns(form: FormatDefinition) -> Iterator[_Pattern]:
+    """Yield what finds the prompts of a format; prompts that are a bare question are left out."""
+    tasks: dict[str, list[Task]] = {}
+    for task in _TASKS:
+        templates = form.tasks.get(task)
+        if templates is not None:
+            for prompt in {templates.prompt, without_empty_context(templates.prompt)}:
+                tasks.setdefault(prompt, []).append(task)
+    for prompt, of_task in tasks.items():
+        pieces = parse_template(prompt)
+        literals = Counter(one.text.strip() for one in pieces if not one.is_field)
+        if any(literals):
+            yield _Pattern(form, tuple(of_task), _regex(prompt), literals)
+
+
+def _regex(template: str) -> re.Pattern[str]:
+    """Return what takes a text in ``template`` apart; outer white space does not matter."""
+    seen: set[str] = set()
+    parts = []
+    for piece in parse_template(template.strip()):
+        if not piece.is_field:
+            parts.append(re.escape(piece.text))
+        elif piece.text in seen:
+            parts.append(f"(?P={piece.text})")
+        else:
+            seen.add(piece.text)
+            parts.append(f"(?P<{piece.text}>.*?)")
+    return re.compile("".join(parts), re.DOTALL)
