@@ -1,4 +1,4 @@
-"""Next questions on the page: edit, write, merge, park, reject, go back, fork, look into the store."""
+"""Next questions on the page: edit, write, merge, park, reject, go back, fork, look around."""
 
 import pytest
 
