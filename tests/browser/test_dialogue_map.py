@@ -1,7 +1,6 @@
 """The map of a dialogue in a real browser: a click leads to a question, branches unfold."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -15,8 +14,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def dialogue_id(filled_site: Site) -> Iterator[int]:
-    yield seed_dialogue(filled_site.database, 300)
+def dialogue_id(filled_site: Site) -> int:
+    return seed_dialogue(filled_site.database, 300)
 
 
 def test_a_click_on_the_map_leads_to_a_question_and_a_branch_folds(
