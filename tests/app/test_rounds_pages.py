@@ -145,3 +145,32 @@ def test_models_of_a_round_are_compared_blind_from_its_page(
     assert f"Rate first · base ({queue.n_items} cards)" in links
     japanese = words_of(open_app("rounds", round=str(found.id), lang="ja"))
     assert "得点率 100%（½ なら互角）" in japanese
+
+
+def test_a_round_is_started_by_its_fields_and_mistakes_are_said_before(
+    store: Database, open_app: OpenApp, seeded: tuple[int, int], tmp_path: object
+) -> None:
+    with store.write() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE model_version SET path = ?, state = 'ready' WHERE kind = 'base'",
+            (str(tmp_path),),
+        )
+    app = open_app("rounds")
+    assert "Give the round a name" in words_of(app)
+    app.text_input[0].set_value("a b").run()
+    assert "name: String should match" in words_of(app)
+    app.text_input[0].set_value("second")
+    app.number_input[0].set_value(25)
+    app.number_input[1].set_value(6)
+    app.text_area[0].set_value("train: {learning_rat: 1}").run()
+    assert "learning_rat" in words_of(app)
+    yaml = "base: smollm2-135m-instruct\ntrain: {learning_rate: 0.01}\ncompare: {temperature: 0}"
+    app.text_area[0].set_value(yaml).run()
+    press(app, "Start the round")
+    with store.read() as session:
+        config = find_round(session, "second").config
+    assert config["train"] == {"preset": "auto", "max_steps": 25, "learning_rate": 0.01}
+    assert config["compare"]["questions"]["limit"] == 6
+    assert config["compare"]["temperature"] == 0
+    assert config["compare"]["formats"] == ["tagged@1"]
+    assert config["merge"] is True

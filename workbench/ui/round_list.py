@@ -1,20 +1,17 @@
-"""The rounds, newest first, and the form that starts one from its YAML."""
+"""The rounds, newest first, and the form that starts one."""
 
 from typing import Final
 
 import streamlit as st
 
 from db.datasets import list_datasets
-from db.errors import Q2QError
 from db.models import get_model
 from db.rounds import RoundRow, list_rounds
-from db.settings import settings
-from training.rounds.spec import BASE, parse_round
-from workbench.rounds.beginning import begin_round, queue_round
+from workbench.rounds.verdict import said
 from workbench.ui import url
-from workbench.ui.i18n import t, word
+from workbench.ui.i18n import current_language, t, word
 from workbench.ui.parts import Colour, card, empty_state, heading, section, state_badge
-from workbench.ui.spec_draft import from_yaml
+from workbench.ui.round_form import draw_round_form
 from workbench.ui.store import database
 from workbench.ui.text import escaped
 
@@ -31,7 +28,7 @@ def draw_list() -> None:
         rounds = list_rounds(session)
         names = {one.id: get_model(session, one.starts_from_id).name for one in rounds}
     if datasets:
-        _draw_form(datasets, [one.name for one in rounds if one.verdict not in (None, "drop")])
+        draw_round_form(datasets, [one.name for one in rounds if one.verdict not in (None, "drop")])
     elif not rounds:
         with empty_state(
             "rounds", ":material/cycle:", t("rounds.none.title"), t("rounds.none.text")
@@ -55,47 +52,6 @@ def round_badge(found: RoundRow) -> None:
         state_badge(STATES.get(found.state, found.state))
 
 
-def _draw_form(datasets: list[str], earlier: list[str]) -> None:
-    with card("round_new"):
-        section(t("rounds.new"), t("rounds.new_help"))
-        left, middle, right = st.columns(3)
-        with left:
-            name = st.text_input(t("rounds.name"), max_chars=60, placeholder="first")
-        with middle:
-            dataset = st.selectbox(t("training.dataset"), datasets)
-        with right:
-            start = st.selectbox(
-                t("rounds.from"),
-                [BASE, *earlier],
-                format_func=lambda one: t("rounds.from_base") if one == BASE else one,
-                help=t("rounds.from_help"),
-            )
-        more = st.text_area(
-            t("rounds.more"),
-            "train: {preset: auto}\ncompare: {variants: 3}",
-            help=t("rounds.more_help"),
-        )
-        if st.button(
-            t("rounds.start"), type="primary", icon=":material/play_arrow:", disabled=not name
-        ):
-            _start(str(name), str(dataset), str(start), more or "")
-
-
-def _start(name: str, dataset: str, start: str, more: str) -> None:
-    try:
-        given = from_yaml(more) if more.strip() else {}
-        spec = parse_round({**given, "name": name, "dataset": dataset, "from": start})
-        found = begin_round(database(), settings(), spec)
-        with database().write() as session:
-            queue_round(session, found.id)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    url.put("round", str(found.id))
-    st.toast(t("rounds.queued"), icon=":material/check:")
-    st.rerun()
-
-
 def _draw(found: RoundRow, starts_from: str) -> None:
     with card(f"round_{found.id}", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -110,5 +66,7 @@ def _draw(found: RoundRow, starts_from: str) -> None:
                 args=("round", str(found.id)),
             )
         st.caption(t("rounds.starts_from", model=escaped(starts_from)))
-        if found.reason:
+        if found.findings:
+            st.caption(escaped(said(found.findings, current_language())))
+        elif found.reason:
             st.caption(escaped(found.reason))
