@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.jobs import active_jobs
+from db.models import list_models
 from db.rounds import find_round, move_round
 from db.tables import Round
 from db.training import list_runs
@@ -117,3 +118,17 @@ def test_people_decide_otherwise_with_a_reason(
 def test_what_is_not_there_is_said(open_app: OpenApp) -> None:
     assert "There is no training run 9" in words_of(open_app("training", run="9"))
     assert "There is no round" in words_of(open_app("rounds", round="9"))
+
+
+def test_a_round_leads_to_its_dataset_and_run_in_explore(
+    store: Database, filled: Seeded, open_app: OpenApp
+) -> None:
+    with store.read() as session:
+        base = list_models(session)[0]
+    round_id, run_id = seed_round(store, base.id)
+    words = words_of(open_app("explore", id=f"r{round_id}"))
+    assert f"Round r{round_id}" in words
+    assert f"t{run_id}" in words
+    assert "d1" in words
+    for name in ("d1", f"t{run_id}"):
+        assert f"r{round_id}" in words_of(open_app("explore", id=name))
