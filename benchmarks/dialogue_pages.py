@@ -1,9 +1,8 @@
-"""How fast a dialogue of 300 questions opens: the script of each view, and until it is painted.
+"""How fast a dialogue of 300 questions opens: the script of each view, first visit and again.
 
     python -m benchmarks.dialogue_pages [OUT.json] [--questions 300] [--runs 9]
 
-Scripts are measured as ``benchmarks.page_scripts`` does, pictures as ``benchmarks.dialogue_paint``
-does, in Chromium. The aim is under 1 s for the first visit of a view, and until it is painted.
+Measured as ``benchmarks.page_scripts`` does. The aim is under 1 s for the first visit of a view.
 """
 
 import argparse
@@ -12,7 +11,6 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.dialogue_paint import paint_times
 from benchmarks.page_scripts import page_times
 from benchmarks.setting import note, versions, write_result
 from db.migrate import open_store
@@ -43,8 +41,6 @@ def main() -> None:
             where = {"session": str(dialogue_id), "view": view, "rater": "Ada"}
             views[view] = page_times("dialogues", where, given.runs)
             note(f"{view}: {views[view]}")
-        painted = paint_times(Path(home), dialogue_id, given.runs)
-        note(f"painted: {painted}")
     slowest = max(views[view]["first_visit_cpu_ms"] for view in VIEWS)
     write_result(
         given.out,
@@ -53,8 +49,6 @@ def main() -> None:
             "aim_ms": AIM_MS,
             "is_met": slowest < AIM_MS,
             "views": views,
-            "painted": painted,
-            "is_painted_in_time": max(one["median_ms"] for one in painted.values()) < AIM_MS,
             "versions": {**versions(), "streamlit": version("streamlit")},
         },
     )

@@ -30,7 +30,7 @@ SHORT = {
     "variants": 3,
     "reasoning_sampling": {"max_tokens": 24},
     "answer_sampling": {"max_tokens": 24},
-    "ask_sampling": {"max_tokens": 96, "temperature": 0.9, "repetition_penalty": 1.3},
+    "ask_sampling": {"max_tokens": 160, "temperature": 0.9, "repetition_penalty": 1.3},
 }
 WAIT_MS = 150_000
 MOST_TRIES = 4
