@@ -71,6 +71,12 @@ page = st.navigation(
             url_path="training",
         ),
         st.Page(
+            "app_pages/models.py",
+            title=t("nav.models"),
+            icon=":material/deployed_code:",
+            url_path="models",
+        ),
+        st.Page(
             "app_pages/rounds.py",
             title=t("nav.rounds"),
             icon=":material/cycle:",
