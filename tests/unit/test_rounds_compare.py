@@ -182,5 +182,6 @@ def test_the_report_is_in_japanese_with_a_plot_and_a_sentence_of_each_figure(
         assert translate(f"measure_help.{plot.measure}", "ja") in page
         assert plot.place(plot.low) == "0.0%"
         assert plot.place(plot.high) == "100.0%"
+    assert "100 % (0 % …" not in page, "no doubt is shown as all doubt"
     well_formed = next(plot for plot in shown if plot.measure == "well_formed")
     assert [line.way for line in well_formed.lines] == ["open", "better"]
