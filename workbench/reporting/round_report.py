@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 
+from db.questions import get_questions
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.analysis.round_texts import Written, read_written
 from workbench.analysis.rounds import (
@@ -33,6 +34,7 @@ class Example:
     """What the models wrote for one held-out question."""
 
     question_id: int
+    question: str
     texts: tuple[tuple[str, Written], ...]
     """Name of the model and its first completion."""
 
@@ -125,12 +127,15 @@ def examples(session: Session, comparison: Comparison) -> list[Example]:
     first: dict[int, dict[int, Written]] = {}
     for one in sorted(read_written(session, comparison.sweep_id), key=lambda w: not w.is_greedy):
         first.setdefault(one.question_id, {}).setdefault(one.model_id, one)
+    shown = sorted(first)[:MOST_EXAMPLES]
+    asked = {row.id: row.text for row in get_questions(session, shown)}
     return [
         Example(
             question_id=question,
-            texts=tuple((names[m], texts[m]) for m in names if m in texts),
+            question=asked[question],
+            texts=tuple((names[m], first[question][m]) for m in names if m in first[question]),
         )
-        for question, texts in sorted(first.items())[:MOST_EXAMPLES]
+        for question in shown
     ]
 
 
