@@ -166,10 +166,20 @@ def test_one_question_judged_often_is_no_sure_win(database: Database) -> None:
     assert (duel.points.value, duel.points.low, duel.is_better) == (1.0, None, None)
 
 
+def test_few_questions_that_all_say_the_same_are_no_sure_win(database: Database) -> None:
+    write_round(database, 3)
+    for item in make_queue(database):
+        judge(database, item, "a")
+    (duel,) = duels(database)
+    assert (duel.points.value, duel.n_judgements, duel.is_better) == (1.0, 12, None)
+    assert duel.points.low is not None
+    assert duel.points.low < 0.5
+
+
 def test_people_and_models_are_never_mixed_and_only_blind_ones_that_hold_count(
     database: Database,
 ) -> None:
-    write_round(database, 3)
+    write_round(database, 6)
     with database.write() as session:
         session.add(Rater(name="judge", kind="model", model_version_id=1))
     items = make_queue(database)
@@ -184,7 +194,7 @@ def test_people_and_models_are_never_mixed_and_only_blind_ones_that_hold_count(
     people, models = duels(database)
     assert (people.raters, people.won.value, people.n_raters) == ("person", 1.0, 1)
     assert (models.raters, models.won.value) == ("model", 0.0)
-    assert (people.both_bad, people.n_judgements) == (1, 12)
+    assert (people.both_bad, people.n_judgements) == (1, 24)
     assert people.is_better is True
     assert models.is_better is False
 

@@ -6,13 +6,19 @@ import pytest
 from db.database import Database
 from db.errors import UsageError
 from db.questions import QuestionFilter, question_ids
+from db.rounds import decide_round
 from db.tables import Question, Tag
 from db.tables.library import QuestionTag
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
+from tests.unit.round_lab import write_round
 from workbench.analysis.round_texts import Written
 from workbench.analysis.rounds import Change, compare, measure
-from workbench.reporting.round_report import report
+from workbench.reporting.round_report import plots, report
+from workbench.rounds.comparing import compare_round
+from workbench.rounds.reporting import round_page
+from workbench.rounds.verdict import propose
+from workbench.ui.words import translate
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -124,7 +130,7 @@ async def test_two_models_are_compared_question_by_question(
     assert (found.has_greedy, found.has_sampled) == (True, True)
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
-    assert "Well-formed in one pass" in page
+    assert "Well-formed outputs" in page
     assert "&lt;script&gt;" in page
 
 
@@ -144,3 +150,38 @@ def test_a_sweep_can_ask_for_the_held_out_questions(database: Database) -> None:
         assert question_ids(session, QuestionFilter(held_out=True)) == [2]
         assert question_ids(session, QuestionFilter(held_out=False)) == [1, 3]
     assert np.isfinite(lab.save(database, questions={"held_out": True}))
+
+
+def test_the_report_is_in_japanese_with_a_plot_and_a_sentence_of_each_figure(
+    database: Database,
+) -> None:
+    found = write_round(database, 6, silent=[0, 1, 2, 3, 4], languages=("en", "ja"))
+    with database.write() as session:
+        comparison = compare_round(session, found)
+        own = found.merged_model_version_id
+        assert own is not None
+        proposal = propose(comparison, own, 0.95)
+        decide_round(
+            session, found.id, proposal.verdict, proposal.reason, findings=proposal.findings
+        )
+    with database.read() as session:
+        page = round_page(session, "first", "ja")
+        english = round_page(session, "first")
+    assert '<html lang="ja">' in page
+    for words in (
+        "ラウンド first",
+        "採用：出力の 100 % が正しい形式です（英語 100 %、日本語 100 %）",
+    ):
+        assert words in page
+    assert "keep: 100 % of its outputs are well-formed (English 100 %, Japanese 100 %)" in english
+    shown = plots(comparison)
+    assert page.count('class="dot"') == sum(len(plot.lines) for plot in shown)
+    assert {"well_formed", "tokens", "reasonings"} <= {plot.measure for plot in shown}
+    for plot in shown:
+        assert translate(f"measure.{plot.measure}", "ja") in page
+        assert translate(f"measure_help.{plot.measure}", "ja") in page
+        assert plot.place(plot.low) == "0.0%"
+        assert plot.place(plot.high) == "100.0%"
+    assert "100 % (0 % …" not in page, "no doubt is shown as all doubt"
+    well_formed = next(plot for plot in shown if plot.measure == "well_formed")
+    assert [line.way for line in well_formed.lines] == ["open", "better"]

@@ -95,10 +95,11 @@ def _duel(model: str, against: str, raters: RaterKind, own: pd.DataFrame) -> Due
         return None
     question, questions = pd.factorize(told["question_id"])
     points = told["points"].to_numpy(dtype=float)
-    totals = np.bincount(question)
+    n_judged = np.bincount(question)
 
     def shared(hits: Array) -> Estimate:
-        return share(np.bincount(question, weights=hits), totals)
+        """Questions count alike: ten judgements of one of them are no ten questions."""
+        return share(np.bincount(question, weights=hits) / n_judged, np.ones(len(questions)))
 
     return Duel(
         model=model,

@@ -117,7 +117,8 @@ def mean(values: Array, lowest: float = -np.inf, highest: float = np.inf) -> Est
     weights = draw_weights(len(values))
     found = np.array([values.mean()])
     low, high = intervals(found, (weights @ values)[:, None] / len(values), len(values))
-    return estimate(found[0], max(lowest, low[0]), min(highest, high[0]))
+    # NumPy's keep an end that is not known (NaN); Python's would put a bound in its place.
+    return estimate(found[0], np.maximum(lowest, low[0]), np.minimum(highest, high[0]))
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:

@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from workbench.analysis.diversity import likeness, number_of_different
 from workbench.analysis.duels import Duel, read_duels
-from workbench.analysis.resampling import Estimate, mean
+from workbench.analysis.resampling import Estimate, mean, share
 from workbench.analysis.round_texts import Written, read_written, unanswerable
 
 FORM = ("well_formed", "stopped", "tokens", "clean")
@@ -44,6 +44,8 @@ SHARES = frozenset(("well_formed", "stopped", "clean", *IGNORANCE, *FINDINGS))
 """Measures from 0 to 1."""
 LOWER_IS_BETTER = frozenset((*FINDINGS, "dont_know_answerable", "held_out_loss"))
 NO_DIRECTION = frozenset(("tokens",))
+BOUNDS = {"follows": (-1.0, 1.0), "influence": (-np.inf, np.inf)}
+"""Least and greatest value of measures that are no shares and can be less than 0."""
 FEWEST_FOR_FOLLOWS = 3
 """Completions of a question under which there are too few pairs."""
 
@@ -231,15 +233,22 @@ def _spread(sampled: Sequence[Written]) -> dict[str, ByQuestion]:
     return found
 
 
-def _bounds(name: str) -> tuple[float, float]:
-    return (0.0, 1.0) if name in SHARES else (-1.0, 1.0) if name == "follows" else (0.0, np.inf)
+def _estimate(measure: str, by_question: ByQuestion) -> Estimate:
+    """Return the mean over questions; of shares with at least Wilson's interval.
+
+    Where few questions all say the same by chance, resampling them would show no doubt at all.
+    """
+    values = np.array(list(by_question.values()))
+    if measure in SHARES:
+        return share(values, np.ones(len(values)))
+    return mean(values, *BOUNDS.get(measure, (0.0, np.inf)))
 
 
 def _figures(measured: dict[str, ByQuestion]) -> tuple[Figure, ...]:
     return tuple(
         Figure(
             measure=name,
-            found=mean(np.array(list(measured[name].values())), *_bounds(name)),
+            found=_estimate(name, measured[name]),
             n_questions=len(measured[name]),
         )
         for name in MEASURES
@@ -258,7 +267,9 @@ def _change(measure: str, first: ByQuestion, own: ByQuestion) -> Change | None:
     if not both:
         return None
     differences = np.array([own[question] - first[question] for question in both])
-    return Change(measure=measure, found=mean(differences), n_questions=len(both))
+    furthest = 1.0 if measure in SHARES else np.inf
+    found = mean(differences, -furthest, furthest)
+    return Change(measure=measure, found=found, n_questions=len(both))
 
 
 def _by_language(
@@ -268,7 +279,7 @@ def _by_language(
     return tuple(
         OfLanguage(
             language=language,
-            found=mean(np.array(list(shares.values())), 0.0, 1.0),
+            found=_estimate("well_formed", shares),
             n_questions=len(shares),
             change=_change("well_formed", before.get(language, {}), shares),
         )

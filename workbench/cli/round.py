@@ -144,17 +144,22 @@ def decide(
 def report(
     name: Name,
     target: Annotated[Path, typer.Argument(help="HTML file to make.")],
+    language: Annotated[str, typer.Option(help="en or ja, of the page's own words.")] = "en",
     as_json: Json = False,
 ) -> None:
     """Write the comparison of a round as one HTML page that needs nothing else.
 
     Example:
       q2q report first first.html
+      q2q report first first-ja.html --language ja
     """
     from workbench.rounds.reporting import round_page
 
+    if language not in ("en", "ja"):
+        raise UsageError(f"--language: there is no {language!r}; choose en or ja.")
+    chosen: Any = language
     with open_home() as (_, database), database.read() as session:
-        page = round_page(session, name)
+        page = round_page(session, name, chosen)
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(page)

@@ -3,37 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 
+from db.questions import get_questions
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.analysis.round_texts import Written, read_written
-from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, ModelFigures
+from workbench.analysis.rounds import (
+    MEASURES,
+    NO_DIRECTION,
+    SHARES,
+    Change,
+    Comparison,
+    ModelFigures,
+)
+from workbench.rounds.verdict import language_name
+from workbench.ui.words import Language, translate
 
 TEMPLATES = Path(__file__).parent
 MOST_EXAMPLES = 12
 """Questions whose texts are shown side by side."""
-TITLES = {
-    "well_formed": "Well-formed in one pass",
-    "stopped": "Stopped by itself",
-    "tokens": "Tokens of a completion",
-    "clean": "No finding of any check",
-    "dont_know_unanswerable": "“I don't know” where nobody can know",
-    "dont_know_answerable": "“I don't know” where there is an answer",
-    "reasonings": "Different reasonings of a question",
-    "answers": "Different answers to a question",
-    "follows": "Answers differ as their reasonings do (correlation)",
-    "influence": "Reasoning moves the answer (bits)",
-    "held_out_loss": "Held-out loss (nats a token)",
-    "answer_leak": "Reasoning gives the answer away",
-    "form": "Reasoning not in the asked form",
-    "language": "Wrong language",
-    "repetition": "Repeats itself",
-    "boilerplate": "Sentences used under many questions",
-    "cut_off": "Cut off",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +34,36 @@ class Example:
     """What the models wrote for one held-out question."""
 
     question_id: int
+    question: str
     texts: tuple[tuple[str, Written], ...]
     """Name of the model and its first completion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One model in the plot of a measure."""
+
+    model: str
+    found: Estimate
+    change: Change | None
+    way: str
+    """``better``, ``worse``, ``moved`` (sure, but neither) or ``open``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """One measure of all models on one scale."""
+
+    measure: str
+    lines: tuple[Line, ...]
+    low: float
+    """Value at the left end of the scale."""
+    high: float
+
+    def place(self, value: float) -> str:
+        """Return where ``value`` stands on the scale, as a CSS length."""
+        share = (value - self.low) / (self.high - self.low)
+        return f"{100 * min(1.0, max(0.0, share)):.1f}%"
 
 
 def report(
@@ -51,6 +72,7 @@ def report(
     *,
     title: str,
     facts: Sequence[tuple[str, str]] = (),
+    language: Language = "en",
 ) -> str:
     """Return the report of a one-pass sweep as HTML.
 
@@ -59,34 +81,44 @@ def report(
         comparison: Of the sweep's models.
         title: What the page is called.
         facts: What else is known, such as the dataset and the verdict: name and value.
+        language: Of the page's own words.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters |= {"figure": figure, "place": place}
+    environment.filters |= {"figure": figure}
     return environment.get_template("round_report.html.jinja").render(
+        w=partial(translate, language=language),
+        language=language,
+        language_name=partial(language_name, language=language),
         title=title,
         facts=facts,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         comparison=comparison,
-        rows=[(name, TITLES[name], _row(comparison, name)) for name in _measured(comparison)],
+        plots=plots(comparison),
         few_questions=comparison.n_questions < FEW_QUESTIONS,
         examples=examples(session, comparison),
-        shares=SHARES,
     )
 
 
-def figure(found: Estimate, measure: str) -> str:
+def figure(found: Estimate, measure: str, *, signed: bool = False) -> str:
     """Return an estimate as people read it, with its interval."""
+    value = _number(found.value, measure, signed=signed)
     if found.low is None or found.high is None:
-        return _number(found.value, measure)
-    ends = f"{_number(found.low, measure)} … {_number(found.high, measure)}"
-    return f"{_number(found.value, measure)} ({ends})"
+        return value
+    low, high = (_number(end, measure, signed=signed) for end in (found.low, found.high))
+    return f"{value} ({low} … {high})"
 
 
-def place(value: float) -> str:
-    """Return where a share stands on a bar, as a CSS length."""
-    return f"{100 * min(1.0, max(0.0, value)):.1f}%"
+def plots(comparison: Comparison) -> list[Plot]:
+    """Return a plot for each measure that tells anything: what is 0 everywhere is left out."""
+    found = []
+    for measure in MEASURES:
+        lines = [line for model in comparison.models if (line := _line(model, measure)) is not None]
+        if any(line.found.value for line in lines):
+            low, high = _scale(measure, lines)
+            found.append(Plot(measure=measure, lines=tuple(lines), low=low, high=high))
+    return found
 
 
 def examples(session: Session, comparison: Comparison) -> list[Example]:
@@ -95,30 +127,39 @@ def examples(session: Session, comparison: Comparison) -> list[Example]:
     first: dict[int, dict[int, Written]] = {}
     for one in sorted(read_written(session, comparison.sweep_id), key=lambda w: not w.is_greedy):
         first.setdefault(one.question_id, {}).setdefault(one.model_id, one)
+    shown = sorted(first)[:MOST_EXAMPLES]
+    asked = {row.id: row.text for row in get_questions(session, shown)}
     return [
         Example(
             question_id=question,
-            texts=tuple((names[m], texts[m]) for m in names if m in texts),
+            question=asked[question],
+            texts=tuple((names[m], first[question][m]) for m in names if m in first[question]),
         )
-        for question, texts in sorted(first.items())[:MOST_EXAMPLES]
+        for question in shown
     ]
 
 
-def _measured(comparison: Comparison) -> list[str]:
-    known = {figure.measure for model in comparison.models for figure in model.figures}
-    return [name for name in MEASURES if name in known]
+def _line(model: ModelFigures, measure: str) -> Line | None:
+    own = next((one.found for one in model.figures if one.measure == measure), None)
+    change = next((one for one in model.changes if one.measure == measure), None)
+    if own is None:
+        return None
+    way = {True: "better", False: "worse", None: "open"}[change.is_better if change else None]
+    if change is not None and change.is_sure and measure in NO_DIRECTION:
+        way = "moved"
+    return Line(model=model.model, found=own, change=change, way=way)
 
 
-def _row(
-    comparison: Comparison, measure: str
-) -> list[tuple[ModelFigures, Estimate | None, Change | None]]:
-    found = []
-    for model in comparison.models:
-        own = next((one.found for one in model.figures if one.measure == measure), None)
-        change = next((one for one in model.changes if one.measure == measure), None)
-        found.append((model, own, change))
-    return found
+def _scale(measure: str, lines: Sequence[Line]) -> tuple[float, float]:
+    """Return the ends of a plot: 0 to 1 for shares, else 0 and all values with their intervals."""
+    if measure in SHARES:
+        return 0.0, 1.0
+    told = [one.found for one in lines]
+    values = [0.0, *(v for one in told for v in (one.value, one.low, one.high) if v is not None)]
+    low, high = float(np.min(values)), float(np.max(values))
+    return low, high if high > low else low + 1.0
 
 
-def _number(value: float, measure: str) -> str:
-    return f"{100 * value:.0f} %" if measure in SHARES else f"{value:.2f}"
+def _number(value: float, measure: str, *, signed: bool) -> str:
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.0f} %" if measure in SHARES else f"{value:{sign}.2f}"

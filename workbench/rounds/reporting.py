@@ -4,13 +4,15 @@ from sqlalchemy.orm import Session
 
 from db.datasets import find_dataset
 from db.models import get_model
-from db.rounds import find_round
+from db.rounds import RoundRow, find_round
 from db.training import get_run
 from workbench.reporting.round_report import report
 from workbench.rounds.comparing import compare_round
+from workbench.rounds.verdict import said
+from workbench.ui.words import Language, translate
 
 
-def round_page(session: Session, name: str | int) -> str:
+def round_page(session: Session, name: str | int, language: Language = "en") -> str:
     """Return the report of a round as one HTML page.
 
     Raises:
@@ -18,23 +20,34 @@ def round_page(session: Session, name: str | int) -> str:
     """
     found = find_round(session, name)
     comparison = compare_round(session, found)
-    facts = [("Starts from", get_model(session, found.starts_from_id).name)]
+    facts = [
+        (translate(f"round_report.{key}", language), value)
+        for key, value in _facts(session, found, language)
+    ]
+    title = translate("round_report.title", language, name=found.name)
+    return report(session, comparison, title=title, facts=facts, language=language)
+
+
+def _facts(session: Session, found: RoundRow, language: Language) -> list[tuple[str, str]]:
+    def told(key: str, **values: object) -> str:
+        return translate(f"round_report.{key}", language, **values)
+
+    facts = [("starts_from", get_model(session, found.starts_from_id).name)]
     if found.dataset_id is not None:
         dataset = find_dataset(session, str(found.dataset_id))
-        facts.append(
-            ("Dataset", f"{dataset.name} ({dataset.n_train} rows, {dataset.content_hash})")
-        )
-        facts.append(("Ratings behind it", str(dataset.counts.get("ratings", 0))))
+        rows = told("rows", name=dataset.name, n=dataset.n_train, hash=dataset.content_hash)
+        facts += [("dataset", rows), ("ratings", str(dataset.counts.get("ratings", 0)))]
     if found.training_run_id is not None:
         run = get_run(session, found.training_run_id)
-        facts.append(("Training", f"t{run.id}, {run.method}, preset {run.config.get('preset')}"))
+        preset = run.config.get("preset")
+        facts.append(("training", told("run", id=run.id, method=run.method, preset=preset)))
         if (loss := run.summary.get("held_out_loss")) is not None:
-            facts.append(("Held-out loss at the end", f"{loss:.3f}"))
+            facts.append(("loss", f"{loss:.3f}"))
     if found.merged_model_version_id is not None:
         model = get_model(session, found.merged_model_version_id)
-        facts.append(("Model", f"{model.name} ({model.digest or 'declared'})"))
+        facts.append(("model", f"{model.name} ({model.digest or 'declared'})"))
     if found.verdict is not None:
-        facts.append(("Verdict", f"{found.verdict}: {found.reason}"))
-    facts += [("Not scored", why) for why in (found.findings or {}).get("not_scored", ())]
-    title = f"Round {found.name}"
-    return report(session, comparison, title=title, facts=facts)
+        reason = said(found.findings, language) if found.findings else found.reason
+        verdict = translate(f"verdict.{found.verdict}", language)
+        facts.append(("verdict", told("because", verdict=verdict, reason=reason)))
+    return facts + [("not_scored", why) for why in (found.findings or {}).get("not_scored", ())]

@@ -81,7 +81,7 @@ def _draw_buttons(found: RoundRow, jobs: list[JobRow]) -> None:
         return
     if found.step == "ended":
         with database().read() as session:
-            page = round_page(session, found.id)
+            page = round_page(session, found.id, current_language())
         st.download_button(
             t("rounds.report"),
             page,
