@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from workbench.ui.i18n import t
+from workbench.ui.memory import settle_modules
 from workbench.ui.parts import STYLE
 from workbench.ui.shell import language_switch, require_store, shortcuts_help
 
@@ -89,3 +90,4 @@ with st.sidebar:
     shortcuts_help()
 require_store()
 page.run()
+settle_modules()
