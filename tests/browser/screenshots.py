@@ -17,6 +17,7 @@ from db.migrate import open_store
 from db.settings import settings
 from tests.app.seed import seed_running_job, seed_store
 from tests.app.seed_dialogue import seed_dialogue, seed_sides, seed_synopsis
+from tests.app.seed_models import seed_merge
 from tests.app.seed_ratings import seed_ratings
 from tests.app.seed_rounds import seed_round
 from tests.browser.chromium import chromium
@@ -50,6 +51,9 @@ PAGES = {
     "dataset-new": "datasets?new=1",
     "training": "training",
     "run": "training?run=1",
+    "dataset-import": "datasets?import=1",
+    "models": "models",
+    "model": "models?model=5",
     "rounds": "rounds",
     "round": "rounds?round=1",
     "dialogues": "dialogues?rater=Ada",
@@ -96,6 +100,7 @@ def main() -> None:
         _queues(store)
         seed_running_job(store, seeded.sweep_id)
         seed_round(store, seeded.model_id)
+        seed_merge(store, Path(home) / "models", is_good=True)
         seed_synopsis(store, seed_dialogue(store, 14))
         seed_dialogue(store, 300, "A town without cars, in depth")
         seed_sides(store, "Both sides of a town without cars")

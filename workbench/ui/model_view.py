@@ -113,7 +113,10 @@ def _draw_facts(model: ModelRow, adapter_id: int | None) -> None:
             ("parameters", count(model.n_parameters) if model.n_parameters else None),
             ("dtype", model.dtype),
             ("size", size(model.size_bytes) if model.size_bytes else None),
-            ("context", t("models.tokens", n=count(model.context_length or 0))),
+            (
+                "context",
+                t("models.tokens", n=count(model.context_length)) if model.context_length else None,
+            ),
             ("folder", model.path),
             ("made", ago(model.created_at)),
         ):

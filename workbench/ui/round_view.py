@@ -190,6 +190,8 @@ def _draw_change(comparison: Comparison, model_id: int, measure: str) -> None:
     colour, way = WAYS[change.is_better]
     if change.is_sure and measure in NO_DIRECTION:
         way = "moved"
+    elif change.found.low is None and change.n_questions > 1:
+        way = "alike"
     st.markdown(f":{colour}[{told} · {t(f'rounds.change_{way}')}]")
 
 
