@@ -70,6 +70,18 @@ def find_dataset(session: Session, name: str | int) -> DatasetInfo:
     return _info(*row)
 
 
+def get_dataset(session: Session, dataset_id: int) -> DatasetInfo:
+    """Return the dataset with this number, whatever others are called.
+
+    Raises:
+        UsageError: There is none.
+    """
+    row = session.execute(_datasets().where(Dataset.id == dataset_id)).first()
+    if row is None:
+        raise UsageError(f"There is no dataset d{dataset_id}; `q2q dataset show` lists them all.")
+    return _info(*row)
+
+
 def dataset_rows(
     session: Session,
     dataset_id: int,

@@ -1,7 +1,7 @@
 """Lineage both ways: what a thing came from, and what came of it; one core for the app and the CLI.
 
 Everything with a short name has one: a question (q12), a reasoning (v12), an answer (a7), a
-generation (g9), a model (m3).
+generation (g9), a model (m3), a dataset (d1), a training run (t1), a round (r1).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,17 @@ from db.kin import Kin, KinGroup, KinKind
 from db.lineage_down import descendants
 from db.lineage_up import ancestors
 from db.refs import Ref, parse_ref
-from db.tables import Answer, Base, Generation, ModelVersion, Question, ReasoningVariant
+from db.tables import (
+    Answer,
+    Base,
+    Dataset,
+    Generation,
+    ModelVersion,
+    Question,
+    ReasoningVariant,
+    Round,
+    TrainingRun,
+)
 
 __all__ = ["Kin", "KinGroup", "KinKind", "Lineage", "lineage"]
 
@@ -24,6 +34,9 @@ TABLES: dict[str, type[Base]] = {
     "answer": Answer,
     "generation": Generation,
     "model": ModelVersion,
+    "dataset": Dataset,
+    "training_run": TrainingRun,
+    "round": Round,
 }
 
 
@@ -45,5 +58,5 @@ def lineage(session: Session, ref: Ref | str) -> Lineage:
     ref = parse_ref(ref) if isinstance(ref, str) else ref
     key = TABLES[ref.kind].__table__.c.id
     if session.scalar(select(key).where(key == ref.id)) is None:
-        raise UsageError(f"There is no {ref.kind} {ref}.")
+        raise UsageError(f"There is no {ref.kind.replace('_', ' ')} {ref}.")
     return Lineage(ref=ref, up=ancestors(session, ref), down=descendants(session, ref))

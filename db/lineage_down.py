@@ -8,6 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from db import kin_selects as named
 from db.judgements import JudgementRow, judgements
 from db.kin import MOST_KIN, Kin, KinGroup, first_words, group, line
+from db.lineage_training import training_down
 from db.refs import Ref
 from db.tables import (
     Answer,
@@ -33,6 +34,8 @@ from db.text_filter import scanned
 
 def descendants(session: Session, ref: Ref) -> tuple[KinGroup, ...]:
     """Return what came of ``ref``, which exists; the nearest first."""
+    if ref.kind in ("dataset", "training_run", "round"):
+        return tuple(found for found in training_down(session, ref) if found is not None)
     groups = {
         "question": _of_question,
         "variant": _of_variant,

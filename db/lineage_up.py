@@ -7,12 +7,11 @@ from sqlalchemy.orm import Session
 
 from db import kin_selects as named
 from db.kin import KinGroup, first_words, group, line
+from db.lineage_training import training_behind, training_up
 from db.refs import Ref
 from db.tables import (
     Answer,
-    Dataset,
     Generation,
-    MergeProof,
     ModelVersion,
     Prompt,
     Question,
@@ -21,13 +20,14 @@ from db.tables import (
     Round,
     Sweep,
     SweepGeneration,
-    TrainingRun,
     VariantParent,
 )
 
 
 def ancestors(session: Session, ref: Ref) -> tuple[KinGroup, ...]:
     """Return what ``ref``, which exists, came from; the nearest first."""
+    if ref.kind in ("dataset", "training_run", "round"):
+        return tuple(found for found in training_up(session, ref) if found is not None)
     groups = {
         "question": _of_question,
         "variant": _of_variant,
@@ -91,32 +91,8 @@ def _of_generation(session: Session, generation_id: int) -> Iterator[KinGroup | 
 
 
 def _of_model(session: Session, model_id: int) -> Iterator[KinGroup | None]:
-    adapters = select(MergeProof.adapter_model_version_id).where(
-        MergeProof.model_version_id == model_id
-    )
-    yield group(
-        session,
-        "merged_from",
-        "model",
-        named.models().where(ModelVersion.id.in_(adapters)).order_by(ModelVersion.id),
-    )
     yield _model_bases(session, model_id)
-    trained = TrainingRun.adapter_model_version_id.in_(adapters) | (
-        TrainingRun.adapter_model_version_id == model_id
-    )
-    yield group(
-        session,
-        "training_runs",
-        "training_run",
-        named.training_runs().where(trained).order_by(TrainingRun.id),
-    )
-    datasets = select(TrainingRun.dataset_id).where(trained)
-    yield group(
-        session,
-        "datasets",
-        "dataset",
-        named.datasets().where(Dataset.id.in_(datasets)).order_by(Dataset.id),
-    )
+    yield from training_behind(session, model_id)
     yield group(
         session,
         "rounds",
@@ -180,6 +156,7 @@ def _sent(session: Session, generation_id: int) -> Iterator[KinGroup | None]:
         yield group(session, "prompt", "prompt", own)
     yield group(session, "model", "model", named.models().where(ModelVersion.id == model_id))
     yield _model_bases(session, model_id)
+    yield from training_behind(session, model_id)
     yield group(
         session,
         "sweeps",

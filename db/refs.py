@@ -6,7 +6,9 @@ from typing import Literal
 
 from db.errors import UsageError
 
-RefKind = Literal["question", "variant", "answer", "generation", "model"]
+RefKind = Literal[
+    "question", "variant", "answer", "generation", "model", "dataset", "training_run", "round"
+]
 
 LETTERS: dict[str, RefKind] = {
     "q": "question",
@@ -14,6 +16,9 @@ LETTERS: dict[str, RefKind] = {
     "a": "answer",
     "g": "generation",
     "m": "model",
+    "d": "dataset",
+    "t": "training_run",
+    "r": "round",
 }
 
 
@@ -34,10 +39,11 @@ def parse_ref(value: str) -> Ref:
     Raises:
         UsageError: It is no such name.
     """
-    match = re.fullmatch(r"([qvagm])([0-9]{1,18})", value.strip().lower())
+    match = re.fullmatch(r"([qvagmdtr])([0-9]{1,18})", value.strip().lower())
     if match is None:
         raise UsageError(
             f"{value!r} is no id; ids are a letter and a number: q12 (question), v12 (reasoning),"
-            " a12 (answer), g12 (generation), m12 (model)."
+            " a12 (answer), g12 (generation), m12 (model), d12 (dataset), t12 (training run),"
+            " r12 (round)."
         )
     return Ref(LETTERS[match[1]], int(match[2]))

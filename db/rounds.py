@@ -84,6 +84,18 @@ def find_round(session: Session, reference: str | int) -> RoundRow:
     return _row(found)
 
 
+def get_round(session: Session, round_id: int) -> RoundRow:
+    """Return the round with this number, whatever others are called.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = session.get(Round, round_id, populate_existing=True)
+    if found is None:
+        raise UsageError(f"There is no round r{round_id}; `q2q round list` shows them all.")
+    return _row(found)
+
+
 def list_rounds(session: Session) -> list[RoundRow]:
     """Return all rounds, the newest first."""
     return [_row(one) for one in session.scalars(select(Round).order_by(Round.id.desc()))]

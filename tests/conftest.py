@@ -88,6 +88,7 @@ def database(migrated_file: Path, home: Path) -> Iterator[Database]:
     database.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests that start servers into two groups, each of which follows one after the other.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from workbench.ui.i18n import t
+from workbench.ui.memory import settle_modules
 from workbench.ui.parts import STYLE
 from workbench.ui.shell import language_switch, require_store, shortcuts_help
 
@@ -71,6 +72,12 @@ page = st.navigation(
             url_path="training",
         ),
         st.Page(
+            "app_pages/models.py",
+            title=t("nav.models"),
+            icon=":material/deployed_code:",
+            url_path="models",
+        ),
+        st.Page(
             "app_pages/rounds.py",
             title=t("nav.rounds"),
             icon=":material/cycle:",
@@ -83,3 +90,4 @@ with st.sidebar:
     shortcuts_help()
 require_store()
 page.run()
+settle_modules()

@@ -12,6 +12,7 @@ from db.tables import MOVES, Answer, ReasoningVariant
 from tests.unit.dialogue_lab import SUBJECTS, theme
 from workbench.dialogue.decisions import choose, park, pick, reject
 from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.synopsis import SynopsisLine, edit_synopsis
 from workbench.dialogue.turn import By
 
 WAYS = (
@@ -110,3 +111,72 @@ def _answer_and_propose(session, dialogue_id, node_id, lot, by):  # type: ignore
         "problems": [],
     }
     return add_event(session, NewEvent(kind="questions_shown", payload=payload, **common))
+
+
+def seed_synopsis(database: Database, dialogue_id: int) -> None:
+    """Give a session a synopsis whose lines lead to its questions."""
+    with database.write() as session:
+        nodes = [node.id for node in read_nodes(session, dialogue_id)]
+        lines = [
+            SynopsisLine(
+                kind="known",
+                text="Two towns counted, and both found fewer cars at night.",
+                node_ids=(nodes[0], nodes[1]),
+            ),
+            SynopsisLine(
+                kind="known", text="Deliveries move to the morning.", node_ids=(nodes[2],)
+            ),
+            SynopsisLine(kind="open", text="Nobody has asked the bus company.", node_ids=()),
+        ]
+        edit_synopsis(session, dialogue_id, lines, By(rater_id=ensure_rater(session, "Ada")))
+
+
+def seed_sides(database: Database, name: str) -> int:
+    """Return a session whose first question is argued for both goals and judged in both orders."""
+    with database.write() as session:
+        by = By(rater_id=ensure_rater(session, "Ada"))
+        dialogue_id = new_dialogue(session, theme(name=name), by)
+        (node,) = read_nodes(session, dialogue_id)
+        common = {"session_id": dialogue_id, "node_id": node.id}
+        texts = {
+            "goal": "Two towns that closed their centres counted more visitors after a year.",
+            "opposing": "Shops that live on quick errands lose those who come by car.",
+        }
+        ids = {}
+        for side, text in texts.items():
+            reasoning = f"You should argue for the {side} goal and answer the best objection."
+            variant = ReasoningVariant(
+                question_id=node.question_id,
+                text=reasoning,
+                source="imported",
+                content_hash=text_hash(reasoning),
+            )
+            session.add(variant)
+            session.flush()
+            answer = Answer(
+                question_id=node.question_id,
+                variant_id=variant.id,
+                text=text,
+                source="imported",
+                content_hash=text_hash(text),
+            )
+            session.add(answer)
+            session.flush()
+            ids[side] = answer.id
+            told = {"variant_id": variant.id, "side": side, "answers": 1}
+            add_event(session, NewEvent(kind="answer", payload=told, **common))
+        shown = {"shown": list(ids.values()), "folded": [], "problems": []}
+        add_event(session, NewEvent(kind="answers_shown", payload=shown, **common))
+        for is_swapped in (False, True):
+            verdict = {
+                "a": ids["goal"],
+                "b": ids["opposing"],
+                "is_swapped": is_swapped,
+                "outcome": "b" if is_swapped else "a",
+                "why": "It names figures that I can check."
+                if not is_swapped
+                else "It knows my trade.",
+                "problems": [],
+            }
+            add_event(session, NewEvent(kind="verdict", payload=verdict, **common))
+    return dialogue_id

@@ -159,4 +159,4 @@ def test_no_two_buttons_of_a_page_share_a_key(lab: Lab, open_app: OpenApp) -> No
 
 def test_two_dialogues_stand_side_by_side(lab: Lab, open_app: OpenApp) -> None:
     app = open_app("dialogues", session=str(lab.id), **{"with": str(lab.id)})
-    assert "Distinct questions" in words_of(app)
+    assert "Distinct questions" in app.table[0].value["Figure"].tolist()

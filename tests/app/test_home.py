@@ -3,7 +3,7 @@ import pytest
 from db.database import Database
 from db.jobs import active_jobs
 from db.questions import NewQuestion, add_question
-from db.tables import Engine
+from db.tables import Engine, ModelVersion
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded, seed_engine, seed_running_job
 
@@ -21,6 +21,14 @@ def test_the_first_sweep_waits_until_a_model_is_known(store: Database, open_app:
     with store.write() as session:
         seed_engine(session, state="starting", progress=0.1)
     assert not open_app().button(key="next_first_sweep").disabled
+
+
+def test_a_page_whose_only_model_was_removed_comes_to_rest(
+    store: Database, open_app: OpenApp
+) -> None:
+    with store.write() as session:
+        session.add(ModelVersion(name="gone", kind="declared", state="removed"))
+    assert "No model server yet" in words_of(open_app())
 
 
 def test_a_page_without_a_worker_promises_no_model(

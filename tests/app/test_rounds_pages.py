@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.jobs import active_jobs
+from db.models import list_models
 from db.queues import list_queues
 from db.ratings import ensure_rater
 from db.rounds import find_round, move_round
@@ -174,3 +175,17 @@ def test_a_round_is_started_by_its_fields_and_mistakes_are_said_before(
     assert config["compare"]["temperature"] == 0
     assert config["compare"]["formats"] == ["tagged@1"]
     assert config["merge"] is True
+
+
+def test_a_round_leads_to_its_dataset_and_run_in_explore(
+    store: Database, filled: Seeded, open_app: OpenApp
+) -> None:
+    with store.read() as session:
+        base = list_models(session)[0]
+    round_id, run_id = seed_round(store, base.id)
+    words = words_of(open_app("explore", id=f"r{round_id}"))
+    assert f"Round r{round_id}" in words
+    assert f"t{run_id}" in words
+    assert "d1" in words
+    for name in ("d1", f"t{run_id}"):
+        assert f"r{round_id}" in words_of(open_app("explore", id=name))

@@ -16,6 +16,7 @@ from db.database import Database
 from db.migrate import open_store
 from db.settings import settings
 from tests.app.seed import seed_running_job, seed_store
+from tests.app.seed_dialogue import seed_dialogue, seed_sides, seed_synopsis
 from tests.app.seed_ratings import seed_ratings
 from tests.app.seed_rounds import seed_round
 from tests.browser.chromium import chromium
@@ -51,6 +52,15 @@ PAGES = {
     "run": "training?run=1",
     "rounds": "rounds",
     "round": "rounds?round=1",
+    "dialogues": "dialogues?rater=Ada",
+    "dialogue-new": "dialogues?new=1&rater=Ada",
+    "dialogue-import": "dialogues?import=1&rater=Ada",
+    "dialogue-talk": "dialogues?session=1&rater=Ada",
+    "dialogue-tree": "dialogues?session=2&view=tree&rater=Ada",
+    "dialogue-synopsis": "dialogues?session=1&view=synopsis&rater=Ada",
+    "dialogue-sides": "dialogues?session=3&rater=Ada",
+    "dialogue-more": "dialogues?session=1&view=more&rater=Ada",
+    "dialogue-compare": "dialogues?session=1&with=2",
 }
 KEYS = {"rate-edit": "e"}
 """What is pressed before the picture is taken."""
@@ -86,6 +96,9 @@ def main() -> None:
         _queues(store)
         seed_running_job(store, seeded.sweep_id)
         seed_round(store, seeded.model_id)
+        seed_synopsis(store, seed_dialogue(store, 14))
+        seed_dialogue(store, 300, "A town without cars, in depth")
+        seed_sides(store, "Both sides of a town without cars")
         with app_server(Path(home)) as url, chromium() as browser:
             _take_all(browser, url, given.folder, given.only)
         store.close()

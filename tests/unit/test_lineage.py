@@ -20,6 +20,7 @@ from db.tables import (
     Answer,
     Dataset,
     DatasetRow,
+    DatasetRowRating,
     DialogueEvent,
     DialogueNode,
     DialogueSession,
@@ -115,10 +116,10 @@ def told(groups: Sequence[KinGroup]) -> dict[str, list[str]]:
 
 
 LEARNED = {
-    "datasets": ["good ones"],
-    "training_runs": ["dpo"],
+    "datasets": ["d1"],
+    "training_runs": ["t1"],
     "models": ["m3", "m4"],
-    "rounds": ["round 1"],
+    "rounds": ["r1"],
 }
 SENT = {"prompt": ["<|instruction|>Why?"], "model": ["m1"], "sweeps": ["first", "later"]}
 BOTH_WAYS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
@@ -176,21 +177,21 @@ BOTH_WAYS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             "models": ["m2", "m3", "m4"],
             "generations": ["g3", "g1"],
             "sweeps": ["later", "first"],
-            "training_runs": ["dpo"],
-            "rounds": ["round 1"],
+            "training_runs": ["t1"],
+            "rounds": ["r1"],
         },
     ),
     "m3": (
-        {"model_bases": ["m1"], "training_runs": ["dpo"], "datasets": ["good ones"]},
-        {"training_runs": ["dpo"]},
+        {"model_bases": ["m1"], "training_runs": ["t1"], "datasets": ["d1"]},
+        {"training_runs": ["t1"]},
     ),
     "m4": (
         {
             "merged_from": ["m3"],
             "model_bases": ["m1"],
-            "training_runs": ["dpo"],
-            "datasets": ["good ones"],
-            "rounds": ["round 1"],
+            "training_runs": ["t1"],
+            "datasets": ["d1"],
+            "rounds": ["r1"],
         },
         {},
     ),
@@ -341,3 +342,42 @@ def test_the_cut_leaves_everything_else_of_the_origin_as_it_is(filled: Database)
     assert cut.generation is not None
     assert cut.generation.completion == whole.generation.completion == "raw"
     assert (cut.parents, cut.generation.sweeps) == (whole.parents, whole.generation.sweeps)
+
+
+def test_a_model_leads_to_the_ratings_that_trained_it_and_a_text_to_its_training(
+    filled: Database,
+) -> None:
+    with filled.write() as session:
+        rater = ensure_rater(session, "Aki")
+        target = Target(question_id=1, variant_id=1)
+        said = NewRating(
+            rater_id=rater, scope="reasoning", target=target, axis="ok", value=1, blind=True,
+            card_id="c1",
+        )  # fmt: skip
+        (rating_id,) = add_ratings(session, [said])
+        session.add(DatasetRowRating(row_id=1, rating_id=rating_id))
+        session.get_one(Round, 1).training_run_id = 1
+        late = make_answer(session, 1, 1, "By the merge.", sweep_id=2, model_version_id=4)
+    with filled.read() as session:
+        model, text = lineage(session, "m4"), lineage(session, f"a{late}")
+        for found in (model, text):
+            up = told(found.up)
+            assert up["merged_from"] == ["m3"]
+            assert (up["training_runs"], up["datasets"]) == (["t1"], ["d1"])
+            assert up["ratings_behind"] == ["ok"]
+        dataset, run, one = (lineage(session, name) for name in ("d1", "t1", "r1"))
+    assert told(dataset.up) == {
+        "ratings_behind": ["ok"],
+        "questions": ["q1"],
+        "variants": ["v1", "v3"],
+        "answers": ["a1"],
+    }
+    assert told(dataset.down) == {
+        "training_runs": ["t1"],
+        "models": ["m3", "m4"],
+        "rounds": ["r1"],
+    }
+    assert told(run.up) == {"model": ["m1"], "datasets": ["d1"], "ratings_behind": ["ok"]}
+    assert told(run.down) == {"models": ["m3", "m4"], "rounds": ["r1"]}
+    assert told(one.up) == {"model": ["m1"], "datasets": ["d1"], "ratings_behind": ["ok"]}
+    assert told(one.down) == {"training_runs": ["t1"], "models": ["m3", "m4"]}

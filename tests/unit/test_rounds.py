@@ -27,7 +27,8 @@ from workbench.analysis.rounds import Change, Comparison, Figure, ModelFigures
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.rounds.verdict import propose, said
 from workbench.worker.engines import EnginePool
-from workbench.worker.rounds import ON_DEVICE, round_handler
+from workbench.worker.rounds import round_handler
+from workbench.worker.steps import ON_DEVICE
 from workbench.worker.worker import Interrupted, JobContext, Worker
 
 ROOT = Path(__file__).parents[2]

@@ -57,7 +57,8 @@ def draw_live(*, moving: bool, had_model: bool) -> None:
         sweep_names = (
             {row.sweep_id: row.name for row in list_sweeps(session, limit=50)} if jobs else {}
         )
-    if (moving and not is_moving(engines, jobs)) or (models and not had_model):
+    has_model = any(model.state != "removed" for model in models.values())
+    if (moving and not is_moving(engines, jobs)) or (has_model and not had_model):
         st.rerun()
     if jobs:
         section(t("home.jobs"), t("home.jobs_help"))

@@ -1,5 +1,6 @@
 """``q2q dataset``: training sets by written rules, previewed, frozen, shown and exported."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,13 +8,13 @@ import typer
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
     from db.datasets import DatasetInfo
 
-app = CommandGroup("Choose training rows by written rules, freeze them, export them.")
+app = CommandGroup("Import training data, choose rows by written rules, freeze them, export them.")
 
 Name = Annotated[str, typer.Argument(help="Name or number of a dataset; see `q2q dataset show`.")]
 
@@ -144,6 +145,70 @@ def export(
         return
     for file, n_rows in written.items():
         show(f"{n_rows} rows in {target if target.name == file else target / file}.")
+
+
+@app.as_command("import")
+def import_(
+    path: Annotated[
+        Path, typer.Argument(help="A file, a folder, or LLaMA-Factory's dataset_info.json.")
+    ],
+    only: Annotated[
+        str | None, typer.Option(help="Of a dataset_info.json, the dataset to read [default: all].")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Tag for the questions; may be given several times.")
+    ] = None,
+    rater: Annotated[
+        str, typer.Option(help="Who is to have judged the pairs and labels.")
+    ] = "imported",
+    judged_by: Annotated[
+        str, typer.Option(help="person or model: whether that rater is one or the other.")
+    ] = "person",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only say what would come in, and what is wrong.")
+    ] = False,
+    skip_errors: Annotated[
+        bool, typer.Option("--skip-errors", help="Leave out rows with problems.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring training data in: Alpaca, ShareGPT, ChatML, TRL, Parquet, folders of `datasets`.
+
+    A pair becomes a comparison, OK or not OK a rating. Either everything comes in or nothing; the
+    same again adds nothing.
+
+    Example:
+      q2q dataset import preferences.jsonl --preview
+      q2q dataset import preferences.jsonl --tag outside
+    """
+    from training.imports.judged import Judge
+    from training.imports.read import read_examples
+    from training.imports.store import import_examples, preview_examples
+    from workbench.cli.rendering import load_registry
+
+    if judged_by not in ("person", "model"):
+        raise UsageError(f"--judged-by {judged_by} is not known; choose person or model.")
+    kind: Any = judged_by
+    judge = Judge(name=rater, kind=kind)
+    with open_home() as (settings, database):
+        with database.write() as session:
+            registry = load_registry(settings, session)
+        files = read_examples(path, registry, only=only)
+        if preview:
+            with database.read() as session:
+                done = preview_examples(session, files, judge)
+        else:
+            with database.write() as session:
+                done = import_examples(
+                    session, files, judge=judge, tags=tuple(tag or ()), skip_errors=skip_errors
+                )
+    sentences = [problem.sentence for problem in done.problems]
+    if as_json:
+        show_json({**asdict(done.counts), "problems": sentences, "notes": done.notes})
+        return
+    for line in (*done.notes, *sentences):
+        say(line)
+    show_fields(asdict(done.counts))
 
 
 def _row(dataset: "DatasetInfo") -> dict[str, object]:

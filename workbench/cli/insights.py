@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 SCOPES = ("reasoning", "answer", "whole")
 RATERS = {"people": "person", "models": "model"}
-INTERVAL = "Intervals hold the truth in 95 of 100 cases; they resample questions."
+INTERVAL = (
+    "Intervals resample questions and aim to hold the truth in 95 of 100 cases; where cards were"
+    " chosen to teach most, rankings of 400 questions held it in 90 to 92 (docs/insights.md)."
+)
 
 
 def register(app: CommandGroup) -> None:

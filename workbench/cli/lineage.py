@@ -1,6 +1,6 @@
 """``q2q lineage``: what a text, a question or a model came from, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,10 @@ LABEL = 70
 """Characters of a related text on its line; ``--json`` has more."""
 
 
+NAMED = ("question", "model", "dataset", "training_run", "round")
+"""Kinds that are shown by their fields; the others by their text."""
+
+
 def register(app: CommandGroup) -> None:
     """Add the command to ``app``."""
     app.as_command()(lineage)
@@ -29,7 +33,10 @@ def register(app: CommandGroup) -> None:
 def lineage(
     id_: Annotated[
         str,
-        typer.Argument(metavar="ID", help="q12 (question), v12 (reasoning), a7 (answer), g9, m3."),
+        typer.Argument(
+            metavar="ID",
+            help="q12 (question), v12, a7, g9, m3 (model), d1 (dataset), t1 (run), r1 (round).",
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -37,6 +44,7 @@ def lineage(
 
     Example:
       q2q lineage a7
+      q2q lineage m3
     """
     from db.lineage import lineage as lineage_of
     from db.refs import parse_ref
@@ -49,7 +57,7 @@ def lineage(
         groups = {"up": _plain(both.up), "down": _plain(both.down)}
         show_json({**asdict(item), "ref": str(ref), **groups})
         return
-    if ref.kind in ("question", "model"):
+    if ref.kind in NAMED:
         show_fields({name: getattr(item, name) for name in item.__slots__})
     else:
         _show_text(item)
@@ -59,15 +67,22 @@ def lineage(
 
 def _item(session: "Session", ref: "Ref") -> Any:
     """Return all that is known of the thing itself."""
+    from db.datasets import get_dataset
     from db.models import get_model
     from db.provenance import provenance
     from db.questions import get_question
+    from db.rounds import get_round
+    from db.training import get_run
 
-    if ref.kind == "model":
-        return get_model(session, ref.id)
-    if ref.kind == "question":
-        return get_question(session, ref.id)
-    return provenance(session, ref)
+    by_id: dict[str, Callable[..., Any]] = {
+        "question": get_question,
+        "model": get_model,
+        "dataset": get_dataset,
+        "training_run": get_run,
+        "round": get_round,
+    }
+    read = by_id.get(ref.kind)
+    return provenance(session, ref) if read is None else read(session, ref.id)
 
 
 def _plain(groups: "Sequence[KinGroup]") -> list[dict[str, Any]]:

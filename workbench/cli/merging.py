@@ -73,20 +73,13 @@ def prune(model: Merged, as_json: Json = False) -> None:
     Example:
       q2q model prune round-1-merged
     """
-    from db.merges import adapter_of, mark_pruned
-    from db.models import find_model, get_model
-    from training.merge.merge import drop_weights, folder_of
+    from db.models import find_model
+    from training.merge.prune import prune as drop
 
     with open_home() as (_, database):
         with database.read() as session:
             found = find_model(session, model)
-            adapter_id = adapter_of(session, found.id)
-            if found.kind != "merged" or adapter_id is None:
-                raise UsageError(f"{found.name} was not made by `q2q merge`, so it is kept.")
-            folder_of(get_model(session, adapter_id))
-        freed = drop_weights(found)
-        with database.write() as session:
-            mark_pruned(session, found.id)
+        freed = drop(database, found)
     if as_json:
         show_json({"id": found.id, "name": found.name, "state": "pruned", "freed_bytes": freed})
     else:

@@ -1,6 +1,7 @@
 """What commands print: results on stdout, everything else on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -12,6 +13,9 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for machines.")]
 """The option that every command has."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What steers a terminal, or puts text that follows in another order than it is stored."""
 
 
 def say(line: str) -> None:
@@ -64,8 +68,12 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return " ".join(str(value).split())
+        value = ", ".join(map(str, value))
+    return _UNSAFE.sub(_named, " ".join(str(value).split()))
+
+
+def _named(mark: re.Match[str]) -> str:
+    return f"<U+{ord(mark[0]):04X}>"
 
 
 def _plain(value: object) -> Any:

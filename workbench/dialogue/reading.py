@@ -92,6 +92,7 @@ def _start(
         given={"text": text, "language": language_name(language)},
         format_id=ask_format(settings, registry).id,
         sampling=SAMPLING,
+        replicates=1 + _tried(session, dialogue_id, name, language),
     )
     sweep_id = save_asks(
         session,
@@ -102,6 +103,13 @@ def _start(
     )
     payload = {"ref": name, "language": language}
     return start_step(session, node, by, "translate", sweep_id, payload)
+
+
+def _tried(session: Session, dialogue_id: int, name: str, language: str) -> int:
+    """Return how often a text was to be translated before: another try is another replicate."""
+    before = read_events(session, dialogue_id, kinds=("translate",))
+    wanted = (name, language)
+    return sum((e.payload["ref"], e.payload["language"]) == wanted for e in before) % 32
 
 
 def translations(session: Session, dialogue_id: int, language: str) -> dict[str, str]:
@@ -116,8 +124,9 @@ def translations(session: Session, dialogue_id: int, language: str) -> dict[str,
 def show_translation(session: Session, step: EventRow) -> Ending:
     """Return what a step translated, to be kept in its event alone."""
     texts = written(session, step)
+    text = texts[-1].text.strip() if texts else ""
     problems = engine_problems(session, step)
-    if not texts:
+    if not text:
         problems.append("No translation came.")
     elif texts[-1].is_cut:
         problems.append("The translation was cut off.")
@@ -126,7 +135,7 @@ def show_translation(session: Session, step: EventRow) -> Ending:
         {
             "ref": step.payload["ref"],
             "language": step.payload["language"],
-            "text": texts[-1].text.strip() if texts else "",
+            "text": text,
             "problems": problems,
         },
     )

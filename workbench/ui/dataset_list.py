@@ -19,15 +19,23 @@ def draw_list() -> None:
         with st.container(width="stretch", gap="xsmall"):
             heading(t("datasets.title"), t("datasets.lead"))
         if datasets:
+            _import_button()
             _new_button()
     if not datasets:
         with empty_state(
             "datasets", ":material/dataset:", t("datasets.none.title"), t("datasets.none.text")
         ):
             _new_button()
+            _import_button()
             st.page_link("app_pages/rating.py", label=t("nav.rating"), icon=":material/star:")
     for dataset in datasets:
         _draw(dataset)
+
+
+def _import_button() -> None:
+    st.button(
+        t("examples.import"), icon=":material/upload:", on_click=url.put, args=("import", "1")
+    )
 
 
 def _new_button() -> None:

@@ -109,3 +109,14 @@ def remembered(name: str) -> object:
 def remember(name: str, value: object) -> None:
     """Remember ``value`` under ``name`` (of ``OWN``) for this visit."""
     st.session_state[f"dialogue_{name}"] = value
+
+
+def cancel_button() -> None:
+    """Draw the way out of a panel; outside its form, whose keys send its one button."""
+    st.button(
+        t("dlg.cancel"),
+        key="panel_cancel",
+        type="tertiary",
+        on_click=remember,
+        args=("panel", None),
+    )

@@ -112,20 +112,22 @@ def _select(one: Candidate) -> None:
 def _draw_marks(one: Candidate) -> None:
     if one.move:
         st.badge(t(f"dlg.move.{one.move}"), color="blue")
-    for words in _measures(one):
-        st.caption(words, width="content")
+    for words, meaning in _measures(one):
+        st.caption(words, width="content", help=meaning)
     if one.decision:
         st.badge(t(f"dlg.decided.{one.decision}"), color="orange")
     if remembered("merging") == _key(one):
         st.badge(t("dlg.merge_keeps"), icon=":material/merge:", color="green")
 
 
-def _measures(one: Candidate) -> list[str]:
-    words = [t("dlg.novelty", n=round(100 * (1 - one.similarity)))]
+def _measures(one: Candidate) -> list[tuple[str, str]]:
+    """Return what was measured of a proposal, each with what it means."""
+    words = [(t("dlg.novelty", n=round(100 * (1 - one.similarity))), t("dlg.novelty_help"))]
     if one.goal_distance is not None:
-        words.append(t("dlg.distance", n=round(100 * one.goal_distance)))
+        n = round(100 * one.goal_distance)
+        words.append((t("dlg.distance", n=n), t("dlg.distance_help")))
     if one.towards:
-        words.append(t(f"dlg.towards.{one.towards}"))
+        words.append((t(f"dlg.towards.{one.towards}"), t("dlg.towards_help")))
     return words
 
 

@@ -36,13 +36,7 @@ def draw_compare(one: int, other: int) -> None:
         return
     _draw_choice()
     with card("compare", gap="xsmall"):
-        _draw_row("", escaped(pair[0].name), escaped(pair[1].name), is_head=True)
-        for name in COUNTS:
-            _draw_row(t(f"cmp.{name}"), *(f"{getattr(side, name):,}" for side in pair))
-        _draw_row(t("cmp.minutes"), *(f"{side.minutes:g}" for side in pair))
-        _draw_row(t("cmp.rating"), *(_rating(side) for side in pair))
-        for move in sorted({*pair[0].moves, *pair[1].moves}):
-            _draw_row(t(f"dlg.move.{move}"), *(f"{side.moves.get(move, 0)}" for side in pair))
+        st.table(_rows(*pair), border="horizontal", hide_index=True)
     if one != other:
         _draw_shared(*trees)
 
@@ -75,8 +69,22 @@ def _rating(side: Figures) -> str:
     return "–" if side.rating is None else f"{side.rating:.1f}"
 
 
-def _draw_row(name: str, left: str, right: str, *, is_head: bool = False) -> None:
-    columns = st.columns([2, 1, 1])
-    columns[0].markdown(f":gray[{name}]" if name else "&nbsp;")
-    for column, value in zip(columns[1:], (left, right), strict=True):
-        column.markdown(f"**{value}**" if is_head or left != right else value)
+def _rows(one: Figures, other: Figures) -> list[dict[str, str]]:
+    """Return the figures of both by name; what differs is bold."""
+    values = [(t(f"cmp.{n}"), *(f"{getattr(side, n):,}" for side in (one, other))) for n in COUNTS]
+    values.append((t("cmp.minutes"), f"{one.minutes:g}", f"{other.minutes:g}"))
+    values.append((t("cmp.rating"), _rating(one), _rating(other)))
+    for move in sorted({*one.moves, *other.moves}):
+        both = (f"{side.moves.get(move, 0)}" for side in (one, other))
+        values.append((t(f"dlg.move.{move}"), *both))
+    heads = [f"{side.dialogue_id} · {escaped(side.name)}" for side in (one, other)]
+    if one.dialogue_id == other.dialogue_id:
+        heads[1] += " "  # a table takes one column of each name
+    return [
+        {
+            t("cmp.figure"): name,
+            heads[0]: left if left == right else f"**{left}**",
+            heads[1]: right if left == right else f"**{right}**",
+        }
+        for name, left, right in values
+    ]

@@ -6,7 +6,7 @@ from workbench.dialogue.sessions import fork
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui import url
-from workbench.ui.dialogue_acts import OWN, act, draw_problem, remember
+from workbench.ui.dialogue_acts import OWN, act, cancel_button, draw_problem, remember
 from workbench.ui.i18n import t
 from workbench.ui.parts import card
 from workbench.ui.text import show_text
@@ -20,14 +20,11 @@ def draw_fork(tree: Tree, node_id: int, by: By, *, is_panel: bool = True) -> Non
         show_text(node.question)
         name = st.text_input(t("more.fork_name"), max_chars=100, key="dialogue_fork_name")
         why = st.text_input(t("dlg.reason"), placeholder=t("dlg.reason_placeholder"))
-        with st.container(horizontal=True, gap="xsmall"):
-            pressed = st.form_submit_button(
-                t("more.fork_go"), icon=":material/fork_right:", type="primary", key="fork_go"
-            )
-            if is_panel:
-                st.form_submit_button(
-                    t("dlg.cancel"), type="tertiary", on_click=remember, args=("panel", None)
-                )
+        pressed = st.form_submit_button(
+            t("more.fork_go"), icon=":material/fork_right:", type="primary", key="fork_go"
+        )
+    if is_panel:
+        cancel_button()
     if not pressed:
         return
     called, said_why = (name or "").strip() or None, (why or "").strip() or None

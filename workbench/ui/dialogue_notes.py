@@ -9,7 +9,7 @@ from workbench.dialogue.decisions import add_fact, note, tag
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui import url
-from workbench.ui.dialogue_acts import act, remember, remembered
+from workbench.ui.dialogue_acts import act, cancel_button, remember, remembered
 from workbench.ui.dialogue_fork import draw_fork
 from workbench.ui.dialogue_reading import reading_button
 from workbench.ui.i18n import t
@@ -68,11 +68,8 @@ def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
         else:
             text = st.text_area(t(f"dlg.{name}_text"), key=field, height=90)
         source = st.text_input(t("dlg.fact_source")) if name == "fact" else ""
-        with st.container(horizontal=True, gap="xsmall"):
-            pressed = st.form_submit_button(t("dlg.add"), type="primary", icon=":material/add:")
-            st.form_submit_button(
-                t("dlg.cancel"), type="tertiary", on_click=remember, args=("panel", None)
-            )
+        pressed = st.form_submit_button(t("dlg.add"), type="primary", icon=":material/add:")
+    cancel_button()
     focus(field)
     if not pressed:
         return

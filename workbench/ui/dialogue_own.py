@@ -6,7 +6,7 @@ from workbench.dialogue.cards import Candidate, NodeView
 from workbench.dialogue.decisions import pick, write
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
-from workbench.ui.dialogue_acts import act, reason_now, remember, remembered, show_node
+from workbench.ui.dialogue_acts import act, cancel_button, reason_now, remembered, show_node
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, focus
 
@@ -28,13 +28,9 @@ def draw_own(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
             key=key,
             height=90,
         )
-        with st.container(horizontal=True, gap="xsmall"):
-            pressed = st.form_submit_button(t("dlg.take"), type="primary", icon=":material/send:")
-            if remembered("panel"):
-                st.form_submit_button(
-                    t("dlg.cancel"), type="tertiary", on_click=remember, args=("panel", None)
-                )
+        pressed = st.form_submit_button(t("dlg.take"), type="primary", icon=":material/send:")
     if remembered("panel"):
+        cancel_button()
         focus(key)
     if pressed:
         _take(tree, view, by, edited, text or "")

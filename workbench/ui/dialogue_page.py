@@ -78,7 +78,8 @@ def _draw_head(tree: Tree) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="head_dialogue"):
         back_link(t("dlg.back"), _leave)
         st.space("stretch")
-        draw_rater("dlg.by")
+        with st.container(width="content" if current_rater() else "stretch"):
+            draw_rater("dlg.by")
     heading(escaped(tree.dialogue.name), escaped(tree.dialogue.theme.goal))
 
 

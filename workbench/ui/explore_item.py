@@ -31,6 +31,11 @@ from workbench.ui.question_list import draw_facts
 from workbench.ui.store import database
 from workbench.ui.text import MOST_CHARACTERS, escaped, one_line, show_text
 
+_PAGES = {
+    "dataset": ("datasets", "dataset"),
+    "training_run": ("training", "run"),
+    "round": ("rounds", "round"),
+}
 PER_ROW = 4
 PAGE_SIZE = 20
 """Cells of a question on one page."""
@@ -53,6 +58,9 @@ def draw_item(name: str) -> None:
         "answer": _draw_text,
         "generation": _draw_text,
         "model": _draw_model,
+        "dataset": _draw_elsewhere,
+        "training_run": _draw_elsewhere,
+        "round": _draw_elsewhere,
     }[ref.kind](ref)
     draw_judgements(ref)
     draw_lineage(kin)
@@ -87,6 +95,18 @@ def _head(ref: Ref) -> None:
             heading(title(ref))
         st.space("stretch")
         link_to(ref)
+
+
+def _draw_elsewhere(ref: Ref) -> None:
+    """Draw the head of an item that has a page of its own, and the way there."""
+    page, name = _PAGES[ref.kind]
+    _head(ref)
+    st.page_link(
+        f"app_pages/{page}.py",
+        label=t("explore.own_page"),
+        icon=":material/open_in_new:",
+        query_params={name: str(ref.id)},
+    )
 
 
 def _draw_question(ref: Ref) -> None:

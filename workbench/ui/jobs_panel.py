@@ -6,6 +6,7 @@ import streamlit as st
 
 from db.database import Database
 from db.jobs import JobRow, request_cancel
+from workbench.ui.device_note import draw_device_note
 from workbench.ui.home_view import job_share
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import card, state_badge
@@ -43,6 +44,8 @@ def draw_progress(job: JobRow) -> None:
         st.progress(share, text=f"{done} · {message}" if message else done)
     elif message:
         st.caption(message)
+    if job.state == "queued":
+        draw_device_note()
 
 
 def draw_cancel(database: Database, job: JobRow) -> None:

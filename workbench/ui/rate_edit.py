@@ -15,6 +15,7 @@ from workbench.rating.desk import look
 from workbench.rating.editing import answer_again, answer_jobs, save_reasoning
 from workbench.rating.merging import merge_by_model, merge_jobs, merged
 from workbench.ui import url
+from workbench.ui.device_note import draw_device_note
 from workbench.ui.i18n import t
 from workbench.ui.parts import back_link, card, check_badges, empty_state, focus, heading
 from workbench.ui.store import database, registry
@@ -229,6 +230,7 @@ def _draw_new_answers(variant_id: int, question_id: int, waited: bool) -> None:
     _draw_answers(answers)
     if is_waiting:
         st.caption(f":material/hourglass_top: {t('rate.answers_coming')}")
+        draw_device_note()
     elif jobs and jobs[0].error:
         st.error(escaped(jobs[0].error))
     elif not answers:

@@ -27,11 +27,8 @@ from workbench.rounds.asking import ensure_sweep
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.scoring import score_round
 from workbench.rounds.verdict import propose
+from workbench.worker.steps import DOES, ON_DEVICE
 from workbench.worker.worker import Handler, Interrupted, JobContext
-
-ON_DEVICE = ("train", "merge", "verify")
-"""Steps that have the device to themselves."""
-DOES = {"train": "trains", "merge": "merges", "verify": "proves the merge of"}
 
 
 class TrainingWork(Protocol):

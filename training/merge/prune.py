@@ -1,0 +1,25 @@
+"""Dropping the weights of a merge that can be made again."""
+
+from db.database import Database
+from db.errors import UsageError
+from db.merges import adapter_of, mark_pruned
+from db.models import ModelRow, get_model
+from training.merge.merge import drop_weights, folder_of
+
+
+def prune(database: Database, model: ModelRow) -> int:
+    """Drop the weights of a merge and keep its adapter and its proof; return the bytes freed.
+
+    Raises:
+        UsageError: It was not made by a merge here.
+        ModelError: Its folder, or that of its adapter, is gone.
+    """
+    with database.read() as session:
+        adapter_id = adapter_of(session, model.id)
+        if model.kind != "merged" or adapter_id is None:
+            raise UsageError(f"{model.name} was not made by `q2q merge`, so it is kept.")
+        folder_of(get_model(session, adapter_id))
+    freed = drop_weights(model)
+    with database.write() as session:
+        mark_pruned(session, model.id)
+    return freed
