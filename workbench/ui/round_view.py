@@ -169,6 +169,8 @@ def _draw_measures(comparison: Comparison) -> None:
         ]
         if not dots or all(dot.found.value == 0 for dot in dots):
             continue
+        if place % 2 == 0:  # a row at a time: on a narrow screen the order stays
+            columns = st.columns(2)
         with columns[place % 2], card(f"measure_{measure}", gap="xsmall"):
             st.markdown(f"**{t(f'measure.{measure}')}**", help=t(f"measure_help.{measure}"))
             form = ".0%" if measure in SHARES else ".2f"
