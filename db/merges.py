@@ -27,7 +27,7 @@ class CheckRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofRow:
-    """One proof of a merge, with its checks in the order in which they were made."""
+    """One proof of a merge, with its checks by name."""
 
     id: int
     model_version_id: int

@@ -7,7 +7,10 @@ look every second do not keep the store busy.
 
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy.orm import Session
@@ -17,6 +20,8 @@ QUICK_S: Final = 0.05
 REST: Final = 20
 """How many times longer than its counting a count may be shown while rows are added."""
 MOST: Final = 2_000
+WAIT_S: Final = 0.15
+"""A page waits no longer for a count that is made beside it."""
 
 _T = TypeVar("_T")
 
@@ -30,6 +35,8 @@ class _Tally:
 
 
 _tallies: dict[Hashable, _Tally] = {}
+_beside: dict[Hashable, "Future[Any]"] = {}
+_starting = Lock()
 
 
 def remembered(
@@ -49,13 +56,68 @@ def remembered(
         count: Counts them.
         is_moving: Rows are being added, so that an older count does for a while.
     """
-    key = (str(session.get_bind().engine.url), name)
+    key = _key(session, name)
     known = _tallies.get(key)
+    if known is not None and (known.mark == mark or (is_moving and _is_young(known))):
+        return cast(_T, known.value)
+    return _counted(key, mark, count)
+
+
+def counted_beside(
+    session: Session, name: Hashable, mark: Hashable, count: Callable[[Session], _T]
+) -> _T | None:
+    """Return the same from a thread that has time: at once, or an older count meanwhile.
+
+    Args:
+        session: Of the store that is counted.
+        name: What is counted.
+        mark: Changes with the rows that are counted.
+        count: Counts them, with a session of its own.
+
+    Returns:
+        None while the first count takes longer than a page waits.
+    """
+    key = _key(session, name)
+    known = _tallies.get(key)
+    if known is not None and (known.mark == mark or _is_young(known)):
+        return cast(_T, known.value)
+    bind = session.get_bind()
+
+    def work() -> _T:
+        with Session(bind) as own:
+            return _counted(key, mark, lambda: count(own))
+
+    with _starting:
+        future = _beside.get(key)
+        # One that failed meanwhile is asked once more, so that it says why.
+        if future is None or (future.done() and not future.exception()):
+            future = _beside[key] = _counter().submit(work)
+    try:
+        value = future.result(WAIT_S)
+    except TimeoutError:
+        return cast(_T, known.value) if known is not None else None
+    finally:
+        if future.done():
+            _beside.pop(key, None)
+    return cast(_T, value)
+
+
+@cache
+def _counter() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")
+
+
+def _key(session: Session, name: Hashable) -> Hashable:
+    return str(session.get_bind().engine.url), name
+
+
+def _is_young(known: _Tally) -> bool:
+    age = time.monotonic() - known.counted_at
+    return known.took_s > QUICK_S and age < REST * known.took_s
+
+
+def _counted(key: Hashable, mark: Hashable, count: Callable[[], _T]) -> _T:
     now = time.monotonic()
-    if known is not None:
-        is_young = known.took_s > QUICK_S and now - known.counted_at < REST * known.took_s
-        if known.mark == mark or (is_moving and is_young):
-            return cast(_T, known.value)
     value = count()
     if len(_tallies) >= MOST:
         _tallies.pop(next(iter(_tallies)), None)

@@ -1,4 +1,4 @@
-"""What there is to filter texts by: each value with the number of texts that have it."""
+"""What there is to filter texts by: each value with the number of texts that have it, if known."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from db.tables import (
     Sweep,
     SweepGeneration,
 )
-from db.tallies import remembered
+from db.tallies import counted_beside, remembered
 
 MOST_SWEEPS = 200
 """The newest ones; nobody looks through a longer list."""
@@ -24,17 +24,20 @@ MOST_SWEEPS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFacets:
-    """Values with their numbers of texts; the most frequent first, sweeps the newest first."""
+    """Values with their numbers of texts; the most frequent first, sweeps the newest first.
 
-    sweeps: dict[int, tuple[str, int]]
+    A number is None while it is being counted for the first time.
+    """
+
+    sweeps: dict[int, tuple[str, int | None]]
     """Id → name and texts, of the sweeps that people started."""
-    models: dict[int, tuple[str, int]]
+    models: dict[int, tuple[str, int | None]]
     """Id → name and texts."""
-    formats: dict[str, int]
-    roles: dict[str, int]
+    formats: dict[str, int | None]
+    roles: dict[str, int | None]
     """By what was sent to the model."""
-    finish_reasons: dict[str, int]
-    checks: dict[str, int]
+    finish_reasons: dict[str, int | None]
+    checks: dict[str, int | None]
     """Texts on which each check found something."""
 
 
@@ -42,6 +45,27 @@ def facets_version(session: Session) -> tuple[int, ...]:
     """Return numbers that change whenever the facets may: texts and findings are only added."""
     tables = (Generation, CheckFlag, Sweep)
     return tuple(session.scalar(select(func.max(table.id))) or 0 for table in tables)
+
+
+def facets_at_once(session: Session) -> TextFacets:
+    """Return the facets in little time: older numbers, or none, while they are being counted."""
+    found = counted_beside(session, "facets", facets_version(session), text_facets)
+    return found or _uncounted(session)
+
+
+def _uncounted(session: Session) -> TextFacets:
+    """Return all that texts may be filtered by, without numbers."""
+    models = select(ModelVersion.id, ModelVersion.name).order_by(ModelVersion.id)
+    formats = select(PromptFormat.name, PromptFormat.version).order_by(PromptFormat.id)
+    roles = select(Role.name).distinct().order_by(Role.name)
+    return TextFacets(
+        sweeps={sweep_id: (name, None) for sweep_id, name in _newest_sweeps(session)},
+        models={row.id: (row.name, None) for row in session.execute(models)},
+        formats={f"{name}@{version}": None for name, version in session.execute(formats)},
+        roles=dict.fromkeys(session.scalars(roles)),
+        finish_reasons=dict.fromkeys(("stop", "length")),
+        checks={},
+    )
 
 
 def text_facets(session: Session) -> TextFacets:
@@ -87,10 +111,16 @@ def _counted(session: Session) -> list[tuple[int, int, int, str | None, int]]:
     return [(row[0], row[1], row[2], row[3], row[4]) for row in session.execute(counted)]
 
 
-def _sweeps(session: Session) -> dict[int, tuple[str, int]]:
+def _sweeps(session: Session) -> dict[int, tuple[str, int | None]]:
+    return {
+        sweep_id: (name, _n_shown(session, sweep_id)) for sweep_id, name in _newest_sweeps(session)
+    }
+
+
+def _newest_sweeps(session: Session) -> list[tuple[int, str]]:
     newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep")
-    rows = session.execute(newest.order_by(Sweep.id.desc()).limit(MOST_SWEEPS)).all()
-    return {row.id: (row.name, _n_shown(session, row.id)) for row in rows}
+    rows = session.execute(newest.order_by(Sweep.id.desc()).limit(MOST_SWEEPS))
+    return [(sweep_id, name) for sweep_id, name in rows]
 
 
 def _n_shown(session: Session, sweep_id: int) -> int:
@@ -104,6 +134,6 @@ def _n_shown(session: Session, sweep_id: int) -> int:
     return remembered(session, ("shown", sweep_id), mark, count, is_moving=mark[1])
 
 
-def _checks(session: Session) -> dict[str, int]:
+def _checks(session: Session) -> dict[str, int | None]:
     counted = select(CheckFlag.name, func.count()).group_by(CheckFlag.name)
     return dict(session.execute(counted.order_by(func.count().desc(), CheckFlag.name)).all())

@@ -25,6 +25,12 @@ def store(database: Database) -> Iterator[Database]:
 
 
 @pytest.fixture(autouse=True)
+def counts_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pages wait for their counts, however busy the machine is."""
+    monkeypatch.setattr("db.tallies.WAIT_S", 30.0)
+
+
+@pytest.fixture(autouse=True)
 def no_figures_left_over() -> Iterator[None]:
     """End what computes figures beside the app; the next test has a store of its own."""
     yield

@@ -9,7 +9,7 @@ import streamlit as st
 from db.matrix import MatrixFilter
 from db.questions import QuestionFacets, question_facets
 from db.rating_scores import Liking
-from db.text_facets import TextFacets, facets_version, text_facets
+from db.text_facets import TextFacets, facets_at_once
 from db.text_rows import TABLES
 from serving.checks import CHECKS
 from workbench.ui import url
@@ -34,17 +34,9 @@ class Facets:
 
 
 def read_facets() -> Facets:
-    """Return what there is to filter by; generations are read again only after new ones came."""
+    """Return what there is to filter by; numbers that take long to count come with a later look."""
     with database().read() as session:
-        version = facets_version(session)
-        questions = question_facets(session)
-    return Facets(questions=questions, texts=_texts(database().label, version))
-
-
-@st.cache_data(show_spinner=False, max_entries=8)
-def _texts(store: str, version: tuple[int, ...]) -> TextFacets:
-    with database().read() as session:
-        return text_facets(session)
+        return Facets(questions=question_facets(session), texts=facets_at_once(session))
 
 
 def draw_filters(facets: Facets) -> MatrixFilter:
@@ -65,7 +57,7 @@ def draw_filters(facets: Facets) -> MatrixFilter:
         language = _choose("language", facets.questions.languages, _word("language"))
         tag = _choose("tag", facets.questions.tags)
         rating = _choose("rating", dict.fromkeys(get_args(Liking)), _word("explore.liking"))
-        checks = {name: texts.checks.get(name, 0) for name in CHECKS} | texts.checks
+        checks = _checks(texts)
         check = _choose("check", {NO_FINDING: None, **checks}, _word("check"))
         finish = _choose("finish", texts.finish_reasons, _word("finish"))
         kind = _choose("of", dict.fromkeys(TABLES), _word("table.kind"))
@@ -85,6 +77,12 @@ def draw_filters(facets: Facets) -> MatrixFilter:
     )
 
 
+def _checks(texts: TextFacets) -> dict[str, int | None]:
+    """Return every check with its number of findings; none where nothing is counted yet."""
+    none: int | None = 0 if texts.checks else None
+    return {name: texts.checks.get(name, none) for name in CHECKS} | texts.checks
+
+
 def _choose(
     name: str, values: Mapping[str, int | None], show: Callable[[str], str] | None = None
 ) -> str | None:
@@ -92,7 +90,7 @@ def _choose(
 
     Args:
         name: Of the filter in the URL and in the catalogue.
-        values: Each value with its count; None where counting would cost too much.
+        values: Each value with its count; None where it is not counted.
         show: How a value is said; None: as it is.
     """
 

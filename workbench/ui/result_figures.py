@@ -21,6 +21,7 @@ from workbench.ui.sweep_reads import (
 )
 
 HEIGHT = 260
+POLL_S = 1.0
 LEGEND = alt.Legend(orient="top", labelLimit=420, offset=6)
 WHOLE = alt.Axis(tickMinStep=1, format="d")
 """Counts of texts have no fractions."""
@@ -40,7 +41,12 @@ KIND_WORDS = {"reasoning": "table.kind.variant", "answer": "table.kind.answer"}
 def draw_figures(sweep_id: int) -> None:
     """Draw lengths, findings and endings of what the sweep wrote."""
     with database().read() as session:
-        outcomes, findings = read_counts(session, sweep_id)
+        counts = read_counts(session, sweep_id)
+    if counts is None:
+        st.info(t("figures.counting"), icon=":material/hourglass_top:")
+        st.fragment(run_every=POLL_S)(_wait)(sweep_id)
+        return
+    outcomes, findings = counts
     left, right = st.columns(2)
     with left, card("lengths"):
         section(t("figures.lengths"))
@@ -51,6 +57,13 @@ def draw_figures(sweep_id: int) -> None:
     with card("checks"):
         section(t("figures.checks"))
         _findings(findings)
+
+
+def _wait(sweep_id: int) -> None:
+    """Draw the page anew once everything is counted."""
+    with database().read() as session:
+        if read_counts(session, sweep_id) is not None:
+            st.rerun()
 
 
 def _lengths(bins: Sequence[LengthBin]) -> None:

@@ -18,7 +18,7 @@ from db.tables import (
     Sampling,
     SweepGeneration,
 )
-from db.tallies import remembered
+from db.tallies import counted_beside
 
 BIN_TOKENS = 10
 MOST_STEPS = 40
@@ -72,17 +72,19 @@ class CheckCount:
 
 def read_counts(
     session: Session, sweep_id: int
-) -> tuple[list[Outcome], tuple[list[CheckCount], int, int]]:
-    """Return how the sweep's generations came out, and the findings on them."""
+) -> tuple[list[Outcome], tuple[list[CheckCount], int, int]] | None:
+    """Return how the sweep's generations came out, and the findings on them.
+
+    None while very many are being counted for the first time.
+    """
     mark = sweep_mark(session, sweep_id)
     found = session.scalar(select(func.max(CheckFlag.id)))
 
-    def count() -> tuple[list[Outcome], tuple[list[CheckCount], int, int]]:
-        outcomes = read_outcomes(session, sweep_id)
-        return outcomes, read_findings(session, sweep_id, outcomes)
+    def count(own: Session) -> tuple[list[Outcome], tuple[list[CheckCount], int, int]]:
+        outcomes = read_outcomes(own, sweep_id)
+        return outcomes, read_findings(own, sweep_id, outcomes)
 
-    name = ("figures", sweep_id)
-    return remembered(session, name, (mark, found), count, is_moving=mark[1])
+    return counted_beside(session, ("figures", sweep_id), (mark, found), count)
 
 
 def read_outcomes(session: Session, sweep_id: int) -> list[Outcome]:

@@ -1,0 +1,68 @@
+"""Counts over very many rows: made beside the page, shown once they are there."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.orm import Session
+
+from db import tallies
+from db.database import Database
+from db.tallies import counted_beside
+
+
+def after(gate: threading.Event, value: int) -> Callable[[Session], int]:
+    def count(session: Session) -> int:
+        assert gate.wait(20)
+        assert session.connection() is not None
+        return value
+
+    return count
+
+
+def wait_until_counted() -> None:
+    """The counter has one thread: what is handed in now runs after all that came before."""
+    tallies._counter().submit(int).result(20)
+
+
+def test_a_page_does_not_wait_for_a_long_count_and_finds_it_later(database: Database) -> None:
+    gate = threading.Event()
+    with database.read() as session:
+        assert counted_beside(session, "a", 1, after(gate, 7)) is None
+        assert counted_beside(session, "a", 1, after(gate, 8)) is None  # the same count goes on
+        gate.set()
+        wait_until_counted()
+        assert counted_beside(session, "a", 1, after(gate, 9)) == 7
+
+
+def test_an_older_count_is_shown_while_a_newer_one_is_made(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, open_gate = threading.Event(), threading.Event()
+    open_gate.set()
+    monkeypatch.setattr(tallies, "WAIT_S", 20.0)
+    with database.read() as session:
+        assert counted_beside(session, "b", 1, after(open_gate, 7)) == 7
+        monkeypatch.setattr(tallies, "WAIT_S", 0.01)
+        assert counted_beside(session, "b", 2, after(gate, 8)) == 7
+        gate.set()
+        wait_until_counted()
+        assert counted_beside(session, "b", 2, after(gate, 9)) == 8
+        monkeypatch.setattr(tallies, "WAIT_S", 20.0)
+        monkeypatch.setattr(tallies, "QUICK_S", 20.0)  # no rest for what is quick to count
+        assert counted_beside(session, "b", 3, after(open_gate, 10)) == 10
+
+
+def test_a_count_that_fails_says_so_once_the_page_looks_again(database: Database) -> None:
+    gate = threading.Event()
+
+    def fail(session: Session) -> int:
+        assert gate.wait(20)
+        raise ArithmeticError("no such number")
+
+    with database.read() as session:
+        assert counted_beside(session, "c", 1, fail) is None
+        gate.set()
+        wait_until_counted()
+        with pytest.raises(ArithmeticError, match="no such number"):
+            counted_beside(session, "c", 1, fail)
