@@ -4,7 +4,8 @@
 
 Each page is opened once, which fills the caches of the process as a first visit does, and then run
 again as every press does. CPU time is that of this process, which runs nothing else; on a machine
-that others use too, it says more than wall time. The aim is under 300 ms for a page.
+that others use too, it says more than wall time; but that of a first visit holds what is counted
+beside the page, for which the page does not wait. The aim is under 300 ms for a page.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from streamlit.testing.v1 import AppTest
 from benchmarks.setting import note, versions, write_result
 from db.migrate import open_store
 from db.settings import settings
+from db.tallies import wait_for_counts
 from tests.app.seed import seed_bulk, seed_store
 
 OUT = Path(__file__).parent / "results" / "page_scripts_cpu.json"
@@ -79,13 +81,16 @@ def page_times(page: str, parameters: dict[str, str], runs: int) -> dict[str, An
         app.switch_page(f"app_pages/{page}.py")
     for name, value in parameters.items():
         app.query_params[name] = value
-    first, *again = [_run(app) for _ in range(runs + 1)]
+    first = _run(app)
+    wait_for_counts()
+    again = [_run(app) for _ in range(runs)]
     cpu, wall = zip(*again, strict=True)
     return {
         "runs": runs,
         "cpu_ms": {"median": round(statistics.median(cpu)), "max": round(max(cpu))},
         "wall_ms": {"median": round(statistics.median(wall)), "max": round(max(wall))},
         "first_visit_cpu_ms": round(first[0]),
+        "first_visit_wall_ms": round(first[1]),
     }
 
 

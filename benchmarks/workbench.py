@@ -5,7 +5,8 @@
 Keys: from the press in Chromium to the next card drawn there, measured inside the page. Pages: the
 script of each page, run again as every press does; the first run after a start stands beside it.
 Raters: eight of them through the store, two ratings a second each, beside a running sweep of a fake
-server; every rating must be there afterwards. `--home` keeps the store for another run.
+server; every rating must be there afterwards. `--home` keeps the store for another run (brought up
+to date where it is older).
 """
 
 import argparse
@@ -32,6 +33,7 @@ from benchmarks.page_scripts import page_times
 from benchmarks.setting import note, versions, write_result
 from db.database import Database, open_database
 from db.matrix import MatrixFilter, matrix
+from db.migrate import upgrade
 from db.queues import get_queue
 from db.ratings import ensure_rater
 from db.settings import settings
@@ -323,6 +325,7 @@ def main() -> None:
         if not store.exists():
             build(store, given.generations, given.ratings)
         database = open_database(f"sqlite:///{store}")
+        upgrade(database)
         with database.read() as session:
             n_ratings = session.scalar(select(func.count()).select_from(Rating))
         result: dict[str, Any] = {

@@ -102,6 +102,11 @@ def counted_beside(
     return cast(_T, value)
 
 
+def wait_for_counts() -> None:
+    """Wait until everything that is being counted beside has been counted."""
+    _counter().submit(int).result()  # of one thread: this comes after all that was handed in before
+
+
 @cache
 def _counter() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")

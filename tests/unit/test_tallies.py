@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from db import tallies
 from db.database import Database
-from db.tallies import counted_beside
+from db.tallies import counted_beside, wait_for_counts
 
 
 def after(gate: threading.Event, value: int) -> Callable[[Session], int]:
@@ -20,18 +20,13 @@ def after(gate: threading.Event, value: int) -> Callable[[Session], int]:
     return count
 
 
-def wait_until_counted() -> None:
-    """The counter has one thread: what is handed in now runs after all that came before."""
-    tallies._counter().submit(int).result(20)
-
-
 def test_a_page_does_not_wait_for_a_long_count_and_finds_it_later(database: Database) -> None:
     gate = threading.Event()
     with database.read() as session:
         assert counted_beside(session, "a", 1, after(gate, 7)) is None
         assert counted_beside(session, "a", 1, after(gate, 8)) is None  # the same count goes on
         gate.set()
-        wait_until_counted()
+        wait_for_counts()
         assert counted_beside(session, "a", 1, after(gate, 9)) == 7
 
 
@@ -46,7 +41,7 @@ def test_an_older_count_is_shown_while_a_newer_one_is_made(
         monkeypatch.setattr(tallies, "WAIT_S", 0.01)
         assert counted_beside(session, "b", 2, after(gate, 8)) == 7
         gate.set()
-        wait_until_counted()
+        wait_for_counts()
         assert counted_beside(session, "b", 2, after(gate, 9)) == 8
         monkeypatch.setattr(tallies, "WAIT_S", 20.0)
         monkeypatch.setattr(tallies, "QUICK_S", 20.0)  # no rest for what is quick to count
@@ -63,6 +58,6 @@ def test_a_count_that_fails_says_so_once_the_page_looks_again(database: Database
     with database.read() as session:
         assert counted_beside(session, "c", 1, fail) is None
         gate.set()
-        wait_until_counted()
+        wait_for_counts()
         with pytest.raises(ArithmeticError, match="no such number"):
             counted_beside(session, "c", 1, fail)
