@@ -24,8 +24,8 @@ CACHE = str(Path(os.environ.get("Q2Q_CACHE", "~/.cache/q2q")).expanduser().absol
 """The real one: the embedded model is made once, not once a test."""
 IN_CI = os.environ.get("Q2Q_CI") == "1"
 """In CI a test is skipped for want of a GPU only; any other skip is a failure."""
-TRAINS = ("test_training.py", "test_vllm_process.py")
-"""Files that keep both cores busy, though not all their tests share something."""
+COMPUTES = ("test_completion_server.py", "test_training.py", "test_vllm_process.py")
+"""Files that keep the cores busy, though their tests do not all name what they share."""
 QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -88,20 +88,24 @@ def database(migrated_file: Path, home: Path) -> Iterator[Database]:
     database.close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that start servers into two groups, each of which follows one after the other.
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known that ``pytest_collection_modifyitems`` sets."""
+    config.addinivalue_line("markers", "computes: keeps the cores busy; set by tests/conftest.py")
 
-    ``engine``: those that share one vLLM server, or one training; ``app``: those that start an app
-    or a worker of their own, wait for it more than they compute, and fill the gaps of the first.
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Part the tests that start servers in two; ``make test`` runs both parts side by side.
+
+    Marked ``computes``: those that share one vLLM server, or one training. Not marked: those that
+    start an app or a worker of their own, wait for it more than they compute, and fill the gaps of
+    the first. Groups of xdist would do, but xdist 3.8 does not see them with pytest 9.2.
     """
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        shares = {"vllm_server", "trained_adapter"} & set(fixtures)
+        shares = {"vllm_server", "trained_adapter"} & set(getattr(item, "fixturenames", ()))
         alone = any(item.get_closest_marker(name) for name in ("engine", "browser", "postgres"))
-        if alone:
-            is_engine = shares or item.path.name in TRAINS
-            item.add_marker(pytest.mark.xdist_group("engine" if is_engine else "app"))
+        if alone and (shares or item.path.name in COMPUTES):
+            item.add_marker("computes")
 
 
 @pytest.hookimpl(wrapper=True)
