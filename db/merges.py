@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from db.models import ModelRow, get_model
 from db.tables import MergeProof, ModelVersion, ProofCheck
 
+OTHER_WEIGHTS = "Its folder holds other weights now; `q2q merge` makes its own again."
 NOT_PROVED = "Merged, and not proved yet: `q2q model verify` does that."
 
 
@@ -67,6 +68,8 @@ def record_merge(
         select(ModelVersion).where(ModelVersion.path == path, ModelVersion.id != row.id)
     ):
         other.path = None
+        if other.state in ("ready", "unusable"):
+            other.state, other.note = "pruned", OTHER_WEIGHTS
     row.path, row.state, row.note = path, "unusable", NOT_PROVED
     session.flush()
     if not adapter_of(session, row.id):

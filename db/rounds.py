@@ -70,11 +70,13 @@ def create_round(
 
 
 def find_round(session: Session, reference: str | int) -> RoundRow:
-    """Return the round with this name or number; a number that is a name is the name.
+    """Return the round with this name or number; a text that is both is the name.
 
     Raises:
         UsageError: There is none.
     """
+    if isinstance(reference, int):
+        return get_round(session, reference)
     text = str(reference)
     found = _by_name(session, text)
     if found is None and text.isascii() and text.isdigit() and len(text) < 19:
@@ -92,7 +94,7 @@ def get_round(session: Session, round_id: int) -> RoundRow:
     """
     found = session.get(Round, round_id, populate_existing=True)
     if found is None:
-        raise UsageError(f"There is no round r{round_id}; `q2q round list` shows them all.")
+        raise UsageError(f"There is no round {round_id}; `q2q round list` shows them all.")
     return _row(found)
 
 

@@ -99,6 +99,7 @@ def _found(
 
     A search reads its newest hits first. They tell all where there are no more, or where enough
     of them fit; a word that stands in most texts, though in few of a small sweep, needs the rest.
+    The newest hits are those that were indexed last, which is the order in which texts come.
     """
     if filter.search.strip():
         # Where search alone narrows the list, no page shows more hits than are counted.

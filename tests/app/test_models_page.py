@@ -9,8 +9,10 @@ from streamlit.testing.v1 import AppTest
 from db.database import Database
 from db.jobs import active_jobs, request_cancel
 from db.models import ModelRow, get_model
+from db.rounds import create_round, move_round
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed_models import seed_merge
+from training.rounds.spec import parse_round
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +77,18 @@ def test_weights_are_dropped_and_asked_for_again(
     with store.read() as session:
         (job,) = active_jobs(session, kind="merge")
     assert job.payload == {"adapter_id": merged.id - 1, "name": "tiny-merged"}
+
+
+def test_weights_that_a_running_round_needs_are_kept(
+    store: Database, open_app: OpenApp, merged: ModelRow
+) -> None:
+    with store.write() as session:
+        config = parse_round({"name": "first", "dataset": "rows"}).as_config()
+        made = create_round(session, name="first", config=config, starts_from_id=merged.id)
+        move_round(session, made.id, state="running")
+    app = press(open_app("models", model=str(merged.id)), "Drop the weights")
+    assert "Round 'first' runs and needs tiny-merged" in words_of(app)
+    assert Path(merged.path or "").exists()
 
 
 def test_what_is_not_there_is_said(open_app: OpenApp) -> None:

@@ -99,7 +99,7 @@ class Lab:
         await self._note("merge", context)
         return self._model("small-first")
 
-    async def verify(self, context: JobContext, model_id: int) -> str | None:
+    async def verify(self, context: JobContext, found: RoundRow, model_id: int) -> str | None:
         await self._note("verify", context)
         return self.flaw
 
@@ -380,3 +380,15 @@ def test_the_figures_speak_for_keep_drop_or_branch() -> None:
     assert "Surely worse than base: different answers to a question" in dropped.reason
     assert "base より確かに悪くなったもの：質問ごとの異なる回答の数" in said(dropped.findings, "ja")
     assert "No change from base is sure" in propose(figures(0.97), 2, 0.95).reason
+
+
+def test_a_round_called_by_a_number_is_not_mistaken_for_the_one_of_that_number(lab: Lab) -> None:
+    first = lab.begin()
+    second = lab.begin(name="1")
+    assert (first.id, second.id) == (1, 2)
+    with lab.database.write() as session:
+        assert find_round(session, 1).name == "first"
+        assert find_round(session, "1").name == "1"
+        queue_round(session, first.id)
+    with pytest.raises(UsageError, match="There is no round 9"), lab.database.read() as session:
+        find_round(session, 9)

@@ -144,7 +144,9 @@ class _Run:
         with self._database.read() as session:
             known = find_row_scores(session, self._dataset_id)
         for model, rows in self._missing.items():
-            self._missing[model] = [row for row in rows if self._key(row, model) not in known]
+            told = {row.row_id: known.get(self._key(row, model)) for row in rows}
+            done = {row_id for row_id, score in told.items() if score and score.error is None}
+            self._missing[model] = [row for row in rows if row.row_id not in done]
 
     async def score(self, model: ServedModel) -> None:
         """Score the rows that are left for ``model``, or note why it cannot."""

@@ -59,7 +59,8 @@ async def merge_adapter(
         if adapter.kind != "adapter" or adapter.base_id is None:
             raise UsageError(f"{adapter.name} is no adapter; name one of `q2q model list`.")
         base = get_model(session, adapter.base_id)
-        known = next(iter(merges_of(session, adapter_id)), None)
+        merges = merges_of(session, adapter_id)
+        known = next((one for one in merges if name in (None, one.name)), None)
     if known is not None and known.state == "ready" and _is_there(known):
         return known.id
     wanted = name or (known.name if known else f"{adapter.name}-merged")

@@ -13,9 +13,13 @@ SPARE_BYTES = 1_000_000_000
 
 
 def needed_bytes(base: ModelRow, *, merge: bool) -> int:
-    """Return what a round on ``base`` writes: adapter, checkpoints, and perhaps a 16-bit merge."""
+    """Return what a round on ``base`` writes: adapter, checkpoints, and perhaps a 16-bit merge.
+
+    A base that was pruned is written again as well.
+    """
     whole = 2 * base.n_parameters if base.n_parameters else base.size_bytes or 0
-    return round(whole * (merge + CHECKPOINTS_SHARE)) + SPARE_BYTES
+    n_whole = int(merge) + int(base.state == "pruned")
+    return round(whole * (n_whole + CHECKPOINTS_SHARE)) + SPARE_BYTES
 
 
 def check_disk(home: Path, base: ModelRow, *, merge: bool) -> None:

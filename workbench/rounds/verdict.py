@@ -6,6 +6,7 @@ catalogue. Only measures that tell good from bad by themselves speak against a r
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 from db.rounds import Verdict
@@ -78,7 +79,7 @@ def said(findings: Mapping[str, Any], language: Language) -> str:
         translate(
             f"round_said.{'enough' if share >= asked else 'too_few'}",
             language,
-            share=_percent(share),
+            share=_percent(floor(100 * share) / 100),  # 94.9 is not the 95 asked for
             asked=_percent(asked),
             languages=_languages(findings["languages"], language),
         )

@@ -40,7 +40,10 @@ def device_job(session: Session) -> JobRow | None:
 
 
 def seconds_left(job: JobRow, now: datetime) -> float | None:
-    """Return how long the work will still take at its pace so far; None where nobody knows."""
-    if not job.total or not job.done or job.started_at is None:
+    """Return how long the work will still take at its pace so far; None where nobody knows.
+
+    Steps of a round differ too much to be told from each other.
+    """
+    if job.kind == "round" or not job.total or not job.done or job.started_at is None:
         return None
     return (now - job.started_at).total_seconds() * (job.total - job.done) / job.done

@@ -42,24 +42,41 @@ async def verify(context: JobContext) -> dict[str, Any]:
     return _result(context, model_id, proof)
 
 
-async def rebuild(database: Database, settings: Settings, model: ModelRow) -> None:
-    """Make a pruned merge again and prove it, because a sweep names it.
+async def rebuild(
+    database: Database,
+    settings: Settings,
+    model: ModelRow,
+    *,
+    on_progress: OnProgress = lambda done, total, message: None,
+    cancelled: asyncio.Event | None = None,
+) -> None:
+    """Make a pruned merge again and prove it, and before it the merge that it was made on.
 
     Raises:
-        MergeError: It could not be made, or failed its proof.
+        MergeError: It could not be made, came out with other weights, or failed its proof.
+        Cancelled: ``cancelled`` was set.
     """
     with database.read() as session:
         adapter_id = adapter_of(session, model.id)
+        base = get_model(session, model.base_id) if model.base_id is not None else None
     if adapter_id is None:
         raise MergeError(f"The adapter of {model.name} is not known; it cannot be made again.")
-    never = asyncio.Event()
-    silent: OnProgress = lambda *_: None  # noqa: E731
+    stop = cancelled or asyncio.Event()
+    if base is not None and base.state == "pruned":
+        await rebuild(database, settings, base, on_progress=on_progress, cancelled=stop)
     model_id = await merge_adapter(
-        database, settings, adapter_id, name=model.name, on_progress=silent, cancelled=never
+        database, settings, adapter_id, name=model.name, on_progress=on_progress, cancelled=stop
     )
-    proof = await prove(database, settings, model_id, on_progress=silent, cancelled=never)
+    proof = await prove(database, settings, model_id, on_progress=on_progress, cancelled=stop)
     if not proof.passed:
         raise MergeError(failure(proof))
+    if model_id != model.id:
+        with database.read() as session:
+            other = get_model(session, model_id).name
+        raise MergeError(
+            f"{model.name} came out with other weights on this machine (another device or version);"
+            f" they are called {other}. Use these, or merge where {model.name} was made."
+        )
 
 
 def failure(proof: ProofRow) -> str:

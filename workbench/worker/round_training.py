@@ -52,6 +52,7 @@ class RoundTraining:
 
     async def merge(self, context: JobContext, found: RoundRow) -> int:
         """Merge the adapter of the round's run; return the merge, which is still to be proved."""
+        await self._whole_start(context, found)
         try:
             return await merge_adapter(
                 context.database,
@@ -63,8 +64,9 @@ class RoundTraining:
         except Cancelled:
             raise Interrupted from None
 
-    async def verify(self, context: JobContext, model_id: int) -> str | None:
+    async def verify(self, context: JobContext, found: RoundRow, model_id: int) -> str | None:
         """Prove a merge; return None, or why it must not be used."""
+        await self._whole_start(context, found)
         try:
             proof = await prove_for(context, model_id)
         except Cancelled:
@@ -77,7 +79,16 @@ class RoundTraining:
             start = get_model(session, found.starts_from_id)
         if start.state == "pruned":
             context.report(0, None, f"Making {start.name} again, which was pruned.")
-            await rebuild(context.database, context.settings, start)
+            try:
+                await rebuild(
+                    context.database,
+                    context.settings,
+                    start,
+                    on_progress=context.report,
+                    cancelled=context.cancelled,
+                )
+            except Cancelled:
+                raise Interrupted from None
 
     def _begin(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Write the run of a round; a round that is resumed finds it again."""

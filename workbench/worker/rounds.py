@@ -63,7 +63,7 @@ class TrainingWork(Protocol):
         """
         ...
 
-    async def verify(self, context: JobContext, model_id: int) -> str | None:
+    async def verify(self, context: JobContext, found: RoundRow, model_id: int) -> str | None:
         """Prove a merge; return None, or why it must not be used.
 
         Raises:
@@ -147,7 +147,8 @@ class RoundRun:
             self._move(step="train")
         with self._database.read() as session:
             base = get_model(session, self._round.starts_from_id)
-        check_disk(self._settings.home_dir, base, merge=self._spec.merge)
+        is_merged = self._round.step == "verify"
+        check_disk(self._settings.home_dir, base, merge=self._spec.merge and not is_merged)
         self._say("Waiting for the device: other work is let finish.")
         with self._context.pool.for_job() as user:
             async with self._context.pool.device_for(user, self._note, self._context.cancelled):
@@ -177,7 +178,7 @@ class RoundRun:
         merged_id = self._round.merged_model_version_id
         assert merged_id is not None
         self._say("Proving the merge.")
-        failed = await self._work.verify(self._context, merged_id)
+        failed = await self._work.verify(self._context, self._round, merged_id)
         if failed is not None:
             self._move(step="merge", merged_model_version_id=None)
             raise Q2QError(f"The merge failed its proof and is not used. {failed}")
