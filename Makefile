@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 SOURCES := db serving training workbench
-# Tests that start servers run in two parts (tests/conftest.py), each one after the other.
+# Tests that start servers follow each other: two that compute at once take longer than in turn.
 ALONE := engine or browser or postgres
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501
 
 test: check  ## Set up what is missing, check the code and run the tests
 	$(BIN)/pytest -n 2 -m "not ($(ALONE) or gpu or soak)"
-	@$(MAKE) --no-print-directory -j 2 -k test-computing test-serving
+	@$(MAKE) --no-print-directory -k test-computing test-serving
 
 test-computing: dev  ## Run the tests that share one model server or one training
 	$(BIN)/pytest -p no:cacheprovider -m "($(ALONE)) and computes and not (gpu or soak)" --durations=15

@@ -95,11 +95,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Part the tests that start servers in two; ``make test`` runs both parts side by side.
+    """Part the tests that start servers in two; ``make test`` runs one part after the other.
 
-    Marked ``computes``: those that share one vLLM server, or one training. Not marked: those that
-    start an app or a worker of their own, wait for it more than they compute, and fill the gaps of
-    the first. Groups of xdist would do, but xdist 3.8 does not see them with pytest 9.2.
+    Marked ``computes``: those that share one vLLM server, or one training, which ends with them.
+    Not marked: those that start an app or a worker of their own.
     """
     for item in items:
         shares = {"vllm_server", "trained_adapter"} & set(getattr(item, "fixturenames", ()))
