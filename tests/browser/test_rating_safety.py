@@ -1,9 +1,11 @@
 """The Rate page in real Chromium: hostile texts, Japanese input, stale and double presses."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import CDPSession, Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 from sqlalchemy import func, select
 
 from db.database import Database, open_database
@@ -218,11 +220,16 @@ def test_a_table_is_filled_saved_and_corrected_in_the_browser(page: Page, site: 
 def _fill(page: Page, value: str) -> None:
     """Type ``value`` into the first axis of the first line."""
     grid = page.get_by_test_id("stDataFrame")
-    box = grid.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 150, box["y"] + 75)
-    for _ in range(2):
-        page.keyboard.press("ArrowRight")
-    page.keyboard.type(value)
-    expect(page.locator(".gdg-input, .gdg-growing-entry input").first).to_be_visible()
+    editor = page.locator(".gdg-input, .gdg-growing-entry input").first
+    for _ in range(4):  # a grid that is being drawn anew loses the click
+        box = grid.bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + 150, box["y"] + 75)
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.type(value)
+        with contextlib.suppress(TooLate):
+            editor.wait_for(timeout=5_000)
+            break
+    expect(editor).to_be_visible()
     page.keyboard.press("Enter")
