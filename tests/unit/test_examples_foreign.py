@@ -253,3 +253,65 @@ def test_a_row_that_needs_no_look_at_tags_stays_quick(lab: Lab, tmp_path: Path) 
     prompt = "\n<|instruction|>x\n<|context|>y\n<|reasoning|>" * 4000
     found = only(lab, tmp_path, {"prompt": prompt, "completion": "x"})
     assert found.row.text == prompt.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_held_out"),
+    [
+        ("train/0.jsonl", False),
+        ("test/0.jsonl", True),
+        ("data/en/validation/0.jsonl", True),
+        ("held-out.jsonl", True),
+        ("my_test.jsonl", True),
+        ("test-00000-of-00002.jsonl", True),
+        ("latest.jsonl", False),
+    ],
+)
+def test_every_part_of_a_name_may_say_that_rows_never_train(
+    tmp_path: Path, name: str, is_held_out: bool
+) -> None:
+    for one in (name, "rest/other.jsonl"):
+        path = tmp_path / "set" / one
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    found = {part.name: part.is_held_out for part in parts_of(tmp_path / "set")}
+    assert found[name] is is_held_out
+    assert found["rest/other.jsonl"] is False
+
+
+def test_a_folder_with_a_card_is_read_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "x.jsonl").write_text("{}")
+    card = "configs: [{data_files: [{split: test, path: x.jsonl}]}]"
+    (tmp_path / "set" / "README.md").write_text(f"---\n{card}\n---\n")
+    monkeypatch.chdir(tmp_path)
+    assert [(one.name, one.is_held_out) for one in parts_of(Path("set"))] == [("x.jsonl", True)]
+
+
+def test_a_pair_of_reasonings_under_one_answer_compares_the_reasonings(
+    lab: Lab, tmp_path: Path
+) -> None:
+    row = {"question": "Why?", "reasoning": "You should ask.", "answer": "So."}
+    found = only(lab, tmp_path, row | {"rejected_reasoning": "You should nap."})
+    assert found.scope == "reasoning"
+    assert found.rejected is not None
+    assert found.rejected.reasoning == "You should nap."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Why?", "answer": "So.", "label": True, "target": "reasoning"},
+        {"question": "Why?", "reasoning": "You should.", "label": False, "target": "whole"},
+        {"question": "Why?", "reasoning": "Do.", "answer": "So.", "rejected_reasoning": "No.",
+         "target": "whole"},
+    ],
+)  # fmt: skip
+def test_a_judgement_of_a_text_that_is_not_there_is_told(
+    lab: Lab, tmp_path: Path, row: dict[str, Any]
+) -> None:
+    found = read(lab, tmp_path, row)
+    assert not found.examples
+    assert "is missing, and the row judges the" in found.problems[0].sentence

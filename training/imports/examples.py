@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serving.imports.rows import COLUMN_NAMES, ImportRow, Record, RowMaker, Source
-from training.imports.folders import HELD_OUT
+from training.imports.folders import is_held_out as is_name_held_out
 from training.imports.told import LeftOut, Refused, label_of, text_of
 from training.imports.turns import USUAL, TurnKeys, is_of_turns, told_by
 from training.imports.unwrap import Scope, Unwrapper, Written
@@ -88,7 +88,7 @@ class ExampleMaker:
         except Refused as refused:
             Source.refuse(self.source, record.line, refused.field, refused.what)
             return None
-        if is_held_out or str(values.get("split") or "").strip().casefold() in HELD_OUT:
+        if is_held_out or is_name_held_out(str(values.get("split") or "")):
             found.texts["held_out"] = True
         self.source.names = found.names
         row = self._maker.row(Record(record.line, found.texts))
@@ -97,9 +97,21 @@ class ExampleMaker:
         if found.label is not None and row.reasoning is None and row.output is None:
             self.source.refuse(record.line, None, "judges a row without texts; remove the row.")
             return None
+        if found.label is not None and not self._holds(record.line, row, found.scope):
+            return None
         if found.rejected is not None:
             return self._pair(record.line, found, row)
         return Example(row=row, label=found.label, scope=found.scope, is_bare=found.is_bare)
+
+    def _holds(self, line: int, row: ImportRow, scope: Scope) -> bool:
+        """Tell whether a row has the text that it judges; say so where it has not."""
+        judged = "reasoning" if scope == "reasoning" else "output"
+        if (row.reasoning if scope == "reasoning" else row.output) is not None:
+            return True
+        self.source.refuse(
+            line, judged, f"is missing, and the row judges the {scope}; add it or correct target."
+        )
+        return False
 
     def _pair(self, line: int, found: _Understood, row: ImportRow) -> Example | None:
         worse = found.rejected
@@ -112,8 +124,13 @@ class ExampleMaker:
         rejected = self._maker.row(Record(line, {**found.texts, **texts}))
         if rejected is None:
             return None
+        if not self._holds(line, rejected, found.scope):
+            return None
         if (row.reasoning, row.output) == (rejected.reasoning, rejected.output):
             self.source.refuse(line, "output", "says the same as the better one; remove the row.")
+            return None
+        self.source.names = found.names
+        if not self._holds(line, row, found.scope):
             return None
         return Example(row=row, rejected=rejected, scope=found.scope, is_bare=found.is_bare)
 
@@ -174,6 +191,8 @@ class ExampleMaker:
         if _filled(texts, "reasoning") and not _filled(texts, "output"):
             scope = "reasoning"
         target = text_of(values, "target")
+        if target is None and "rejected_reasoning" in values and not values.get("rejected_answer"):
+            scope = "reasoning"
         if target in ("reasoning", "answer", "whole"):
             scope = target  # type: ignore[assignment]
         worse = Written(

@@ -7,7 +7,7 @@ LLaMA-Factory's ``dataset_info.json`` or its folder.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ HELD_OUT = frozenset(
 ENTRY = "dataset_info.json"
 _DATA = frozenset({*SUFFIXES, ".arrow"})
 _NOT_DATA = frozenset({ENTRY, "dataset_dict.json", "state.json", "dataset_infos.json"})
-_WORD = re.compile("[a-z]+(?:_out)?")
+_BETWEEN = re.compile("[^a-z]+")
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
 _TURNS = {"messages": "conversations"}
 _TAGS = {"user": ("human", "user_tag"), "assistant": ("gpt", "assistant_tag")}
@@ -62,7 +62,7 @@ def parts_of(path: Path, only: str | None = None) -> list[Part]:
     elif only is not None:
         raise UsageError(f"{path} names no datasets, so there is none to choose by --only.")
     elif path.is_file():
-        found = [Part(path=path, name=path.name, is_held_out=_is_held_out(path.stem))]
+        found = [Part(path=path, name=path.name, is_held_out=is_held_out(path.stem))]
     else:
         found = list(_of_folder(path))
     if not found:
@@ -70,27 +70,34 @@ def parts_of(path: Path, only: str | None = None) -> list[Part]:
     return sorted(found, key=lambda part: part.is_held_out)
 
 
-def _is_held_out(name: str) -> bool:
-    words = _WORD.match(name.lower())
-    return words is not None and words.group() in HELD_OUT
+def is_held_out(name: str) -> bool:
+    """Tell whether a name is, begins with, or ends with that of a split that never trains."""
+    words = _BETWEEN.sub("_", name.lower()).strip("_")
+    return words in HELD_OUT or any(
+        words.startswith(f"{split}_") or words.endswith(f"_{split}") for split in HELD_OUT
+    )
 
 
 def _of_folder(folder: Path) -> Iterator[Part]:
+    folder = folder.resolve()
     if (folder / "dataset_dict.json").is_file():
         for split in _json(folder / "dataset_dict.json").get("splits", []):
-            yield from _saved(folder / str(split), folder, is_held_out=_is_held_out(str(split)))
+            yield from _saved(folder / str(split), folder, is_held_out=is_held_out(str(split)))
     elif (folder / "state.json").is_file():
-        yield from _saved(folder, folder, is_held_out=_is_held_out(folder.name))
+        yield from _saved(folder, folder, is_held_out=is_held_out(folder.name))
     else:
         card = dict(_card(folder))
         inner = [one for one in folder.iterdir() if not one.name.startswith((".", "__"))]
         if not card and len(inner) == 1 and inner[0].is_dir() and inner[0].name != "data":
-            yield from parts_of(inner[0])  # a folder that was packed with its own name
+            # A folder that was packed with its own name, which may be that of a split.
+            never = is_held_out(inner[0].name)
+            for part in parts_of(inner[0]):
+                yield replace(part, is_held_out=part.is_held_out or never)
             return
         for path in sorted(card or _data_files(folder)):
-            split = card.get(path) or path.stem
-            name = str(path.relative_to(folder))
-            yield Part(path=path, name=name, is_held_out=_is_held_out(split))
+            within = path.relative_to(folder)
+            splits = [card[path]] if path in card else [*within.parent.parts, path.stem]
+            yield Part(path=path, name=str(within), is_held_out=any(map(is_held_out, splits)))
 
 
 def _saved(folder: Path, root: Path, *, is_held_out: bool) -> Iterator[Part]:
@@ -131,11 +138,13 @@ def _globbed(folder: Path, pattern: str) -> list[Path]:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    files = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
     return [
         path
-        for path in files
-        if path.is_file() and path.suffix.lower() in _DATA and path.name not in _NOT_DATA
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.suffix.lower() in _DATA
+        and path.name not in _NOT_DATA
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 
 
@@ -177,7 +186,7 @@ def _part(path: Path, name: str, entry: Mapping[str, Any]) -> Part:
     return Part(
         path=_within(path.parent, file),
         name=file,
-        is_held_out=_is_held_out_name(name) or _is_held_out(str(entry.get("split") or "")),
+        is_held_out=is_held_out(name) or is_held_out(str(entry.get("split") or "")),
         columns=renamed,
         keys=TurnKeys(
             speaker=(str(tags.get("role_tag", "from")),),
@@ -187,11 +196,6 @@ def _part(path: Path, name: str, entry: Mapping[str, Any]) -> Part:
         if is_turns
         else USUAL,
     )
-
-
-def _is_held_out_name(name: str) -> bool:
-    """Tell whether a dataset's name ends with the name of a split that never trains."""
-    return any(name.lower().endswith(f"_{split}") for split in HELD_OUT)
 
 
 def _within(folder: Path, name: str) -> Path:
