@@ -2,14 +2,14 @@
 
 BIN := .venv/bin
 SOURCES := db serving training workbench
-# Tests that start servers follow each other: two that compute at once take longer than in turn.
+# Tests that start servers follow each other; the others run two at a time.
 ALONE := engine or browser or postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev up test test-computing test-serving soak test-gpu bench lint fix types check migration clean
+.PHONY: help setup dev up test soak test-gpu bench lint fix types check migration clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
 setup:  ## Make .venv with the pinned packages, the embedded model and the database
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh
@@ -22,13 +22,7 @@ up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501
 
 test: check  ## Set up what is missing, check the code and run the tests
 	$(BIN)/pytest -n 2 -m "not ($(ALONE) or gpu or soak)"
-	@$(MAKE) --no-print-directory -k test-computing test-serving
-
-test-computing: dev  ## Run the tests that share one model server or one training
-	$(BIN)/pytest -p no:cacheprovider -m "($(ALONE)) and computes and not (gpu or soak)" --durations=15
-
-test-serving: dev  ## Run the tests that start servers of their own
-	$(BIN)/pytest -p no:cacheprovider -m "($(ALONE)) and not (computes or gpu or soak)" --durations=15
+	$(BIN)/pytest -m "($(ALONE)) and not (gpu or soak)" --durations=15
 
 soak: dev  ## Run the long repetitions
 	$(BIN)/pytest -m soak

@@ -24,8 +24,6 @@ CACHE = str(Path(os.environ.get("Q2Q_CACHE", "~/.cache/q2q")).expanduser().absol
 """The real one: the embedded model is made once, not once a test."""
 IN_CI = os.environ.get("Q2Q_CI") == "1"
 """In CI a test is skipped for want of a GPU only; any other skip is a failure."""
-COMPUTES = ("test_completion_server.py", "test_training.py", "test_vllm_process.py")
-"""Files that keep the cores busy, though their tests do not all name what they share."""
 QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -86,25 +84,6 @@ def database(migrated_file: Path, home: Path) -> Iterator[Database]:
     database = open_database(f"sqlite:///{home / 'q2q.sqlite'}")
     yield database
     database.close()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known that ``pytest_collection_modifyitems`` sets."""
-    config.addinivalue_line("markers", "computes: keeps the cores busy; set by tests/conftest.py")
-
-
-@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Part the tests that start servers in two; ``make test`` runs one part after the other.
-
-    Marked ``computes``: those that share one vLLM server, or one training, which ends with them.
-    Not marked: those that start an app or a worker of their own.
-    """
-    for item in items:
-        shares = {"vllm_server", "trained_adapter"} & set(getattr(item, "fixturenames", ()))
-        alone = any(item.get_closest_marker(name) for name in ("engine", "browser", "postgres"))
-        if alone and (shares or item.path.name in COMPUTES):
-            item.add_marker("computes")
 
 
 @pytest.hookimpl(wrapper=True)
