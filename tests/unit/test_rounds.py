@@ -76,6 +76,9 @@ class Lab:
         config["compare"] = {"questions": {"held_out": True, "limit": 6}, "variants": 2}
         return begin_round(self.database, self.settings, parse_round(config))
 
+    async def prepare(self, context: JobContext, found: RoundRow) -> None:
+        """Nothing was pruned here."""
+
     async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         await self._note("train", context)
         assert found.dataset_id is not None
@@ -99,7 +102,7 @@ class Lab:
         await self._note("merge", context)
         return self._model("small-first")
 
-    async def verify(self, context: JobContext, found: RoundRow, model_id: int) -> str | None:
+    async def verify(self, context: JobContext, model_id: int) -> str | None:
         await self._note("verify", context)
         return self.flaw
 

@@ -119,13 +119,10 @@ class _Run:
         with self._database.read() as session:
             self._form = load_book(session).formats[self._format_id]
             rows = held_out_rows(session, self._dataset_id, MOST_ROWS)
-            known = find_row_scores(session, self._dataset_id)
         self.outcome.wanted = len(rows) * len(self._model_ids)
-        for model in self._model_ids:
-            told = {row.row_id: known.get(self._key(row, model)) for row in rows}
-            done = {row_id for row_id, score in told.items() if score and score.error is None}
-            self._missing[model] = [row for row in rows if row.row_id not in done]
-            self.outcome.scored += len(done)
+        self._missing = dict.fromkeys(self._model_ids, rows)
+        self.look_again()
+        self.outcome.scored = self.outcome.wanted - sum(map(len, self._missing.values()))
 
     def missing(self) -> list[int]:
         """Return the models that have rows left."""
@@ -140,7 +137,7 @@ class _Run:
         self._on_progress(self.n_ended(), self.outcome.wanted, message)
 
     def look_again(self) -> None:
-        """Leave out what was stored before a server was lost."""
+        """Leave out what has a score by now."""
         with self._database.read() as session:
             known = find_row_scores(session, self._dataset_id)
         for model, rows in self._missing.items():

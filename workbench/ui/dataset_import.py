@@ -14,11 +14,12 @@ from training.imports.store import ExamplePreview, import_examples, preview_exam
 from workbench.ui import url
 from workbench.ui.figures import count
 from workbench.ui.i18n import t
+from workbench.ui.import_problems import draw_problems
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
 
-MOST_PROBLEMS, MOST_ROWS = 200, 200
+MOST_ROWS = 200
 SHAPES = {
     "alpaca": "instruction · input · output · reasoning · flag",
     "sharegpt": "conversations: [{from, value}]",
@@ -110,10 +111,7 @@ def _draw_preview(found: ExamplePreview, files: list[FileExamples]) -> None:
     for note in found.notes:
         st.caption(escaped(one_line(note, 300)))
     if found.problems:
-        with card("problems"):
-            st.markdown(f":red[:material/error:] **{t('import.problems')}**")
-            shown = [problem.sentence for problem in found.problems[:MOST_PROBLEMS]]
-            st.text("\n".join(shown), width="stretch")
+        draw_problems("import.problems", [one.sentence for one in found.problems])
     rows = [one for file in files for one in file.examples][:MOST_ROWS]
     if rows:
         st.markdown(f"**{t('import.sample')}**")

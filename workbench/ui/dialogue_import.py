@@ -15,6 +15,7 @@ from workbench.dialogue.turn import By
 from workbench.ui import url
 from workbench.ui.actions import EXAMPLES
 from workbench.ui.i18n import counted, current_language, t
+from workbench.ui.import_problems import draw_problems
 from workbench.ui.parts import back_link, card, heading, section
 from workbench.ui.rater import current_rater
 from workbench.ui.sentences import said
@@ -32,7 +33,7 @@ COLUMNS = {
     "taken": "SEL1 … SEL5",
     "theme": "Concept · Audience",
 }
-MOST_PROBLEMS, MOST_ROWS = 200, 500
+MOST_ROWS = 500
 
 
 def draw_import() -> None:
@@ -94,10 +95,8 @@ def _draw_columns() -> None:
 
 
 def _draw_problems(refused: ImportRefused) -> None:
-    with card("problems"):
-        st.markdown(f":red[:material/error:] **{t('sheet.problems')}**")
-        sentences = [said(problem.sentence) for problem in refused.problems[:MOST_PROBLEMS]]
-        st.text("\n".join(sentences) or str(refused), width="stretch")
+    sentences = [said(problem.sentence) for problem in refused.problems]
+    draw_problems("sheet.problems", sentences, str(refused))
 
 
 def _draw_preview(goals: Mapping[str, Sequence[SheetRow]]) -> None:

@@ -1,21 +1,19 @@
 """Bringing a file of questions in: read, preview, confirm; nothing is written before that."""
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from db.errors import Q2QError
 from db.questions import role_names
-from serving.imports import ImportPreview, Problem, import_questions, preview, read_rows
+from serving.imports import ImportPreview, import_questions, preview, read_rows
 from serving.imports.readers import SUFFIXES
 from workbench.ui import url
 from workbench.ui.actions import EXAMPLE_QUESTIONS
 from workbench.ui.i18n import counted, t, word
+from workbench.ui.import_problems import draw_problems
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
 
-MOST_PROBLEMS = 200
 EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
 COLUMNS = {
     "question": ("instruction", "question"),
@@ -117,7 +115,7 @@ def _show(found: ImportPreview) -> None:
     for note in found.notes:
         st.caption(escaped(one_line(note, 300)))
     if found.problems:
-        _problems(found.problems)
+        draw_problems("import.problems", [one.sentence for one in found.problems])
     if found.sample:
         st.markdown(f"**{t('import.sample')}**")
         st.dataframe(
@@ -134,10 +132,3 @@ def _show(found: ImportPreview) -> None:
             ],
             hide_index=True,
         )
-
-
-def _problems(problems: Sequence[Problem]) -> None:
-    with card("problems"):
-        st.markdown(f":red[:material/error:] **{t('import.problems')}**")
-        shown = "\n".join(problem.sentence for problem in problems[:MOST_PROBLEMS])
-        st.text(shown, width="stretch")

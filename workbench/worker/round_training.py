@@ -7,35 +7,40 @@ from db.datasets import find_dataset
 from db.errors import Q2QError
 from db.models import get_model
 from db.rounds import RoundRow, move_round
-from db.training import get_run, set_run_state
+from db.training import get_run
 from training.merge.merge import merge_adapter
 from training.merge.process import Cancelled
 from training.runs.prepare import plan_run, queue_run
-from training.runs.run import run_training
 from training.runs.spec import TrainSpec, parse_spec
 from workbench.worker.merging import failure, prove_for, rebuild
+from workbench.worker.training import train_run
 from workbench.worker.worker import Interrupted, JobContext
 
 
 class RoundTraining:
     """Trains the dataset of a round, merges and proves, each in a child process."""
 
+    async def prepare(self, context: JobContext, found: RoundRow) -> None:
+        """Make the merge that a round starts from again where it was pruned."""
+        with context.database.read() as session:
+            start = get_model(session, found.starts_from_id)
+        if start.state == "pruned":
+            context.report(0, None, f"Making {start.name} again, which was pruned.")
+            try:
+                await rebuild(
+                    context.database,
+                    context.settings,
+                    start,
+                    on_progress=context.report,
+                    cancelled=context.cancelled,
+                )
+            except Cancelled:
+                raise Interrupted from None
+
     async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Train the round's dataset on the model it starts from; return the run's id."""
-        await self._whole_start(context, found)
         run_id = found.training_run_id or self._begin(context, found, settings)
-        outcome = await run_training(
-            context.database,
-            context.settings,
-            run_id,
-            on_progress=context.report,
-            cancelled=context.cancelled,
-        )
-        if outcome.state == "cancelled":
-            if not context.by_request:
-                with context.database.write() as session:
-                    set_run_state(session, run_id, "queued")
-            raise Interrupted
+        await train_run(context, run_id)
         return run_id
 
     def adapter(self, context: JobContext, found: RoundRow) -> int:
@@ -52,7 +57,6 @@ class RoundTraining:
 
     async def merge(self, context: JobContext, found: RoundRow) -> int:
         """Merge the adapter of the round's run; return the merge, which is still to be proved."""
-        await self._whole_start(context, found)
         try:
             return await merge_adapter(
                 context.database,
@@ -64,31 +68,13 @@ class RoundTraining:
         except Cancelled:
             raise Interrupted from None
 
-    async def verify(self, context: JobContext, found: RoundRow, model_id: int) -> str | None:
+    async def verify(self, context: JobContext, model_id: int) -> str | None:
         """Prove a merge; return None, or why it must not be used."""
-        await self._whole_start(context, found)
         try:
             proof = await prove_for(context, model_id)
         except Cancelled:
             raise Interrupted from None
         return None if proof.passed else failure(proof)
-
-    async def _whole_start(self, context: JobContext, found: RoundRow) -> None:
-        """Make the merge that a round starts from again where it was pruned."""
-        with context.database.read() as session:
-            start = get_model(session, found.starts_from_id)
-        if start.state == "pruned":
-            context.report(0, None, f"Making {start.name} again, which was pruned.")
-            try:
-                await rebuild(
-                    context.database,
-                    context.settings,
-                    start,
-                    on_progress=context.report,
-                    cancelled=context.cancelled,
-                )
-            except Cancelled:
-                raise Interrupted from None
 
     def _begin(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Write the run of a round; a round that is resumed finds it again."""

@@ -34,6 +34,15 @@ from workbench.worker.worker import Handler, Interrupted, JobContext
 class TrainingWork(Protocol):
     """What a round does on the device: each call goes on where an earlier one was killed."""
 
+    async def prepare(self, context: JobContext, found: RoundRow) -> None:
+        """Make the model that the round starts from whole, where it was pruned.
+
+        Raises:
+            Interrupted: It was told to stop.
+            Q2QError: It cannot be made again.
+        """
+        ...
+
     async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Train the round's dataset on the model it starts from; return the run's id.
 
@@ -63,7 +72,7 @@ class TrainingWork(Protocol):
         """
         ...
 
-    async def verify(self, context: JobContext, found: RoundRow, model_id: int) -> str | None:
+    async def verify(self, context: JobContext, model_id: int) -> str | None:
         """Prove a merge; return None, or why it must not be used.
 
         Raises:
@@ -152,6 +161,7 @@ class RoundRun:
         self._say("Waiting for the device: other work is let finish.")
         with self._context.pool.for_job() as user:
             async with self._context.pool.device_for(user, self._note, self._context.cancelled):
+                await self._work.prepare(self._context, self._round)
                 if self._round.step == "train":
                     await self._train()
                 if self._round.step == "merge":
@@ -178,7 +188,7 @@ class RoundRun:
         merged_id = self._round.merged_model_version_id
         assert merged_id is not None
         self._say("Proving the merge.")
-        failed = await self._work.verify(self._context, self._round, merged_id)
+        failed = await self._work.verify(self._context, merged_id)
         if failed is not None:
             self._move(step="merge", merged_model_version_id=None)
             raise Q2QError(f"The merge failed its proof and is not used. {failed}")

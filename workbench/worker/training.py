@@ -6,13 +6,22 @@ from sqlalchemy.orm import Session
 
 from db.jobs import active_jobs, enqueue, request_cancel
 from db.training import set_run_state
-from training.runs.run import run_training
+from training.runs.run import TrainingOutcome, run_training
 from workbench.worker.worker import Interrupted, JobContext
 
 
 async def train(context: JobContext) -> dict[str, Any]:
     """Train a run, or go on with it. Payload: ``run_id``."""
-    run_id = int(context.job.payload["run_id"])
+    return (await train_run(context, int(context.job.payload["run_id"]))).as_json()
+
+
+async def train_run(context: JobContext, run_id: int) -> TrainingOutcome:
+    """Train a run as part of a job.
+
+    Raises:
+        Interrupted: It was told to stop; the run can be resumed.
+        Q2QError: It failed.
+    """
     outcome = await run_training(
         context.database,
         context.settings,
@@ -25,7 +34,7 @@ async def train(context: JobContext) -> dict[str, Any]:
             with context.database.write() as session:
                 set_run_state(session, run_id, "queued")
         raise Interrupted
-    return outcome.as_json()
+    return outcome
 
 
 def enqueue_training(session: Session, run_id: int) -> int:
