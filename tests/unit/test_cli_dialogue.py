@@ -9,6 +9,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from db.database import Database
+from db.dialogues import read_events
 from db.errors import Q2QError, UsageError
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import THEME, asking
@@ -141,3 +142,80 @@ def test_what_cannot_be_is_one_sentence(theme: str, fake_server: FakeServer) -> 
         CliRunner().invoke(app, ["dialogue", "next", "1", "--answer", "A"], catch_exceptions=False)
     fake_server.text = asking
     assert told("next", "1")["step"] == "pick"
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(UsageError) as error:
+        CliRunner().invoke(app, ["dialogue", *words], catch_exceptions=False)
+    assert error.value.exit_code == 2
+    return str(error.value)
+
+
+def test_nothing_is_stored_of_a_turn_that_is_refused(theme: str, database: Database) -> None:
+    told("new", theme)
+    told("next", "1")
+    told("next", "1", "--answer", "A")
+    with database.read() as session:
+        before = read_events(session, 1)
+    fact = ("--fact", "41 % came by car")
+    for words, sentence in (
+        ((*fact, "--hint", "\n"), "reasoning is empty"),
+        ((*fact, "--hint", "x" * 200_001), "characters"),
+        ((*fact, "--write", " "), "needs a text"),
+        ((*fact, "--move", "dance"), "no move 'dance'"),
+        ((*fact, "--move", "gap", "--move", "gap"), "named twice"),
+        ((*fact, "--answer", "foo"), "no answer 'foo'"),
+        ((*fact, "--reason", "x" * 600), "The reason has 600 characters"),
+        ((*fact, "--source", "x" * 600), "The source has 600 characters"),
+        (("--source", "a count"), "--fact beside --source"),
+        (("--answer", "A", "--question", "99"), "There is no question '99'"),
+        (("--answer", "A", "--question", "1", "--write", " "), "needs a text"),
+        (("--answer", "B", "--write", " "), "needs a text"),
+        (("--answer", "Z", "--edit", "You should."), "There is no answer 'Z'"),
+        (("--write", "Who?", "--move", "gap", "--move", "ground"), "one move"),
+    ):
+        assert sentence in refused("next", "1", *words), words
+    with database.read() as session:
+        assert read_events(session, 1) == before
+    assert told("show", "1", "--node", "1")["context"] in ("", None)
+
+
+def test_options_that_would_stay_unread_are_refused_with_both_names(theme: str) -> None:
+    told("new", theme)
+    told("next", "1")
+    one_by_one = (
+        ("--answer", "A"),
+        ("--question", "1"),
+        ("--write", "Who?"),
+        ("--edit", "You should."),
+        ("--hint", "You should."),
+        ("--fact", "41 %"),
+        ("--more",),
+        ("--reason", "so"),
+    )
+    for other in one_by_one:
+        said = refused("next", "1", "--auto", "2", *other)
+        assert f"Give --auto and {other[0]} one after the other" in said
+    for other in (*one_by_one[1:3], *one_by_one[4:], ("--move", "gap")):
+        said = refused("next", "1", "--edit", "You should.", *other)
+        assert f"Give --edit and {other[0]} one after the other" in said
+    assert told("next", "1", "--auto", "1", "--move", "gap")["turns"] == 1
+
+
+def test_a_fact_stops_at_the_answers_that_were_written_with_it(
+    theme: str, database: Database
+) -> None:
+    told("new", theme)
+    told("next", "1")
+    told("next", "1", "--answer", "A")
+    found = told("next", "1", "--fact", "41 % came by car")
+    with database.read() as session:
+        assert len(read_events(session, 1, kinds=("ask",))) == 1
+    assert [one["letter"] for one in found["answers"]][:3] == ["A", "B", "C"]
+    assert not any(one["chosen"] for one in found["answers"][:3])
+
+
+def test_before_the_first_answer_there_is_nothing_to_edit_or_set_aside(theme: str) -> None:
+    told("new", theme)
+    assert "no answer here yet" in refused("next", "1", "--edit", "You should.")
+    assert "No question is proposed here yet" in refused("park", "1", "--question", "1")

@@ -90,7 +90,8 @@ def next_(
     Example:
       q2q dialogue next 1 --answer B --move rebut --question 1 --reason "nobody doubted it yet"
     """
-    from workbench.cli.dialogue_steps import Wishes, run_next
+    from workbench.cli.dialogue_steps import run_next
+    from workbench.cli.dialogue_wishes import Wishes
 
     wishes = Wishes(
         answer=answer,

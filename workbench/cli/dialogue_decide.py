@@ -38,7 +38,7 @@ def go(
     Example:
       q2q dialogue go 1 --node 2 --reason "back to the costs"
     """
-    from workbench.cli.dialogue_steps import node_of
+    from workbench.cli.dialogue_places import node_of
     from workbench.dialogue.decisions import go_to
 
     def do(session: "Session", dialogue_id: int, by: Any) -> None:
@@ -105,7 +105,7 @@ def merge(
     Example:
       q2q dialogue merge 1 --node 2 --same 5 --same 7
     """
-    from workbench.cli.dialogue_steps import candidate, here, node_of
+    from workbench.cli.dialogue_places import candidate, here, node_of
     from workbench.dialogue import decisions
     from workbench.dialogue import same as trees
     from workbench.dialogue.cards import node_view
@@ -224,7 +224,7 @@ def _at(
 ) -> dict[str, Any]:
     """Take a decision at a question of the tree, the one at hand if none is named."""
     from db.dialogues import get_node
-    from workbench.cli.dialogue_steps import here, node_of
+    from workbench.cli.dialogue_places import here, node_of
 
     found: dict[str, Any] = {"dialogue": number(dialogue)}
 
@@ -244,7 +244,7 @@ def _at(
 def _set_aside(
     what: str, dialogue: str, question: str, node: str, reason: str, rater: str, as_json: bool
 ) -> None:
-    from workbench.cli.dialogue_steps import candidate, here, node_of
+    from workbench.cli.dialogue_places import candidate, here, node_of
     from workbench.dialogue import decisions
     from workbench.dialogue.cards import node_view
 

@@ -13,8 +13,9 @@ from db.ratings import ensure_rater
 from db.refs import Ref, parse_ref
 from db.settings import Settings
 from serving.formats.registry import Registry
+from workbench.cli.dialogue_places import card, here, node_of
 from workbench.cli.dialogue_show import answers_json, letter
-from workbench.cli.dialogue_steps import card, follow, here, node_of
+from workbench.cli.dialogue_steps import follow
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
 from workbench.cli.rendering import load_registry

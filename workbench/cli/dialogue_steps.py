@@ -2,30 +2,31 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import get_dialogue, read_events, read_nodes
+from db.dialogues import get_dialogue
 from db.errors import Q2QError, UsageError
 from db.jobs import JobRow
 from db.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.registry import Registry
+from workbench.cli.dialogue_places import answer_place, candidate, card, here, node_of
 from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
+from workbench.cli.dialogue_wishes import Wishes, refuse_mixed
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
 from workbench.cli.progress import open_progress
 from workbench.cli.rendering import load_registry
 from workbench.dialogue.auto import queue_turns
-from workbench.dialogue.cards import AnswerCard, Candidate, NodeView, node_view
+from workbench.dialogue.cards import AnswerCard, NodeView, node_view
+from workbench.dialogue.deciding import one_line
 from workbench.dialogue.decisions import (
     add_fact,
     choose,
-    current_node_id,
     edit_reasoning,
     pick,
     write,
@@ -40,35 +41,16 @@ from workbench.worker.follow import run_job
 Start = Callable[[Session, Registry, int, int, By], Step]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """The options of one ``next``."""
-
-    answer: str = ""
-    question: str = ""
-    write: str = ""
-    moves: tuple[str, ...] = ()
-    reason: str = ""
-    edit: str = ""
-    hint: str = ""
-    fact: str = ""
-    source: str = ""
-    more: bool = False
-    auto: int = 0
-    rater: str = "me"
-    asks: bool = True
-    """May ask on a terminal for what no option says."""
-
-
 def run_next(
     settings: Settings, database: Database, dialogue_id: int, wishes: Wishes
 ) -> dict[str, Any]:
     """Go on with a dialogue as far as ``wishes`` go; return where it is now.
 
     Raises:
-        UsageError: An option names something that is not there.
+        UsageError: An option names something that is not there, or excludes another one.
         Q2QError: A step brought nothing.
     """
+    refuse_mixed(wishes)
     return _Next(settings, database, dialogue_id, wishes).run()
 
 
@@ -90,62 +72,99 @@ class _Next:
         self._wait()
         if self._wishes.auto:
             return self._auto()
+        self._rehearse(self._view())
         view = self._answered(self._view())
         if self._wishes.edit:  # the person compares before choosing
             if self._wishes.asks:
                 say_answers(view)
             return self._told(view)
-        view = self._chosen(view)
-        if view.chosen is None:
+        chosen = self._chosen(view)
+        if chosen is None:
             return self._told(view)
         if self._wishes.write and not self._wishes.question:
             self._decide(write, self._wishes.write, move=next(iter(self._wishes.moves), None))
             return self._told(self._view())
-        view = self._asked(view)
-        return self._told(self._picked(view))
+        return self._told(self._picked(self._asked(chosen)))
+
+    def _rehearse(self, view: NodeView) -> None:
+        """Refuse what can be told to be wrong by now, before anything is stored or written.
+
+        Raises:
+            UsageError: A decision would be refused once its turn comes.
+        """
+        wishes = self._wishes
+        is_new = self._answers_anew(view)
+        one = card(view, wishes.answer) if wishes.answer and not is_new else None
+        answer_place(wishes.answer or "A")
+        with self._database.write() as session, session.begin_nested() as rehearsal:
+            one_line(wishes.reason, "reason")
+            self._given(session, view)
+            if one is not None:
+                choose(session, self._id, view.node.id, one.answer.id, self._by)
+            if wishes.write and not wishes.question:
+                write(session, self._id, view.node.id, wishes.write, self._by)
+            elif wishes.question and self._keeps_list(view, one):
+                it = candidate(view, wishes.question)
+                place = (view.node.id, it.event_id, it.place)
+                pick(session, self._id, *place, self._by, text=wishes.write or None)
+            rehearsal.rollback()
+
+    def _answers_anew(self, view: NodeView) -> bool:
+        """Tell whether the question is answered before an answer is chosen."""
+        wishes = self._wishes
+        is_more = wishes.more and view.step == "choose"
+        return bool(wishes.fact or wishes.hint) or is_more or view.step == "answer"
+
+    def _keeps_list(self, view: NodeView, one: AnswerCard | None) -> bool:
+        """Tell whether the next question is taken from those that are proposed by now."""
+        is_asked_anew = self._wishes.more or not (one is None or one.is_chosen)
+        return view.step == "pick" and not self._answers_anew(view) and not is_asked_anew
 
     def _answered(self, view: NodeView) -> NodeView:
         """Bring the node to where there are answers to choose from."""
-        wishes = self._wishes
+        if not (self._wishes.edit or self._answers_anew(view)):
+            return view
+
+        def start(session: Session, registry: Registry, *place: Any) -> Step:
+            variant_id = self._given(session, view)
+            if variant_id is None:
+                return answer(session, registry, *place)
+            dialogue_id, node_id, by = place
+            return answer_from(session, registry, dialogue_id, node_id, variant_id, by)
+
+        return self._step(start)
+
+    def _given(self, session: Session, view: NodeView) -> int | None:
+        """Store the person's fact and reasoning, their own or made of another; return the latter.
+
+        Raises:
+            UsageError: There is no such reasoning, or a text cannot be stored.
+        """
+        wishes, node_id = self._wishes, view.node.id
         if wishes.fact:
-            with self._database.write() as session:
-                add_fact(session, self._id, view.node.id, wishes.fact, wishes.source, self._by)
-        if wishes.hint or wishes.edit:
-            variant_id = self._reasoning(view)
-            return self._step(
-                lambda session, registry, dialogue_id, node_id, by: answer_from(
-                    session, registry, dialogue_id, node_id, variant_id, by
-                )
-            )
-        wants_more = wishes.more and view.step == "choose"
-        if view.step == "answer" or wishes.fact or wants_more:
-            return self._step(answer)
-        return view
+            add_fact(session, self._id, node_id, wishes.fact, wishes.source, self._by)
+        if wishes.hint:
+            return write_hint(session, self._id, node_id, wishes.hint, self._by)
+        if not wishes.edit:
+            return None
+        old = card(view, wishes.answer or "A").reasoning
+        if old is None:
+            raise UsageError("This answer has no reasoning that could be edited.")
+        return edit_reasoning(session, self._id, node_id, old.id, wishes.edit, self._by)
 
-    def _reasoning(self, view: NodeView) -> int:
-        """Store the person's own reasoning, or what they made of another one."""
-        wishes = self._wishes
-        if wishes.hint and wishes.edit:
-            raise UsageError("Give a hint of your own or edit a reasoning, not both at once.")
-        with self._database.write() as session:
-            if wishes.hint:
-                return write_hint(session, self._id, view.node.id, wishes.hint, self._by)
-            old = card(view, wishes.answer or "A").reasoning
-            if old is None:
-                raise UsageError("This answer has no reasoning that could be edited.")
-            return edit_reasoning(session, self._id, view.node.id, old.id, wishes.edit, self._by)
-
-    def _chosen(self, view: NodeView) -> NodeView:
+    def _chosen(self, view: NodeView) -> NodeView | None:
+        """Bring the node to where an answer is chosen; None where nobody chooses one."""
         given = self._wishes.answer
-        if not given and view.chosen is not None and not (self._wishes.hint or self._wishes.fact):
+        is_new = bool(self._wishes.hint or self._wishes.fact)
+        if not given and view.chosen is not None and not is_new:
             return view
         if self._wishes.asks:
             say_answers(view)
         given = given or self._prompt("Which answer (A, B, …; Enter: none)? ")
-        if given:
-            self._decide(choose, card(view, given).answer.id)
-            return self._view()
-        return view
+        if not given:
+            return None
+        self._decide(choose, card(view, given).answer.id)
+        return self._view()
 
     def _asked(self, view: NodeView) -> NodeView:
         wants_more = self._wishes.more and view.step == "pick"
@@ -287,32 +306,6 @@ def make_fork(
         )
 
 
-def here(session: Session, dialogue_id: int) -> int:
-    """Return the node that the person is at.
-
-    Raises:
-        UsageError: There is no such dialogue.
-    """
-    get_dialogue(session, dialogue_id)
-    node_id = current_node_id(read_events(session, dialogue_id))
-    if node_id is None:
-        raise UsageError(f"The dialogue {dialogue_id} has no question.")
-    return node_id
-
-
-def node_of(session: Session, dialogue_id: int, number: int) -> int:
-    """Return the id of the question that a report or a list numbers so.
-
-    Raises:
-        UsageError: There is none.
-    """
-    get_dialogue(session, dialogue_id)
-    for node in read_nodes(session, dialogue_id):
-        if node.position + 1 == number:
-            return node.id
-    raise UsageError(f"The dialogue {dialogue_id} has no question {number}.")
-
-
 def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
     """Return the settings in ``NAME=VALUE`` pairs; values are YAML, e.g. ``moves=[rebut, gap]``.
 
@@ -329,35 +322,6 @@ def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise UsageError(f"{pair!r}: the value is no YAML; put it in quotes.") from None
     return found
-
-
-def card(view: NodeView, given: str) -> AnswerCard:
-    """Return the card that a letter or a number means; the folded ones follow the shown ones.
-
-    Raises:
-        UsageError: There is none.
-    """
-    cards = [*view.shown, *view.folded]
-    letter = given.strip().upper()
-    place = ord(letter) - ord("A") if len(letter) == 1 and letter.isalpha() else None
-    if place is None and letter.isdigit() and len(letter) < 5:
-        place = int(letter) - 1
-    if place is None or not 0 <= place < len(cards):
-        raise UsageError(f"There is no answer {given!r}; there are {len(cards)}, from A on.")
-    return cards[place]
-
-
-def candidate(view: NodeView, given: str) -> Candidate:
-    """Return the proposed question that a number means; the folded ones follow the shown ones.
-
-    Raises:
-        UsageError: There is none.
-    """
-    digits = given.strip()
-    place = int(digits) - 1 if digits.isascii() and digits.isdigit() and len(digits) < 5 else -1
-    if not 0 <= place < len(view.candidates):
-        raise UsageError(f"There is no question {given!r}; there are {len(view.candidates)}.")
-    return view.candidates[place]
 
 
 def _say_next(dialogue_id: int, view: NodeView) -> None:
