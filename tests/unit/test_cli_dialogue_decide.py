@@ -60,11 +60,15 @@ def test_proposals_are_set_aside_merged_and_taken_in_other_words(begun: Any) -> 
 
 def test_the_tree_is_walked_merged_noted_and_closed(begun: Any) -> None:
     told("next", "1", "--write", "Who pays for the new bus lines?")
+    assert "No two questions" in q2q("merge", "1").stderr
     told("go", "1", "--node", "1", "--reason", "another way")
     told("next", "1", "--write", "Who is it that pays for the new bus lines?")
     assert told("merge", "1") == [
         {"questions": [2, 3], "text": "Who pays for the new bus lines?"},
     ]
+    listed = "Nothing was merged. To merge: q2q dialogue merge 1 --node 2 --same 3"
+    assert listed in q2q("merge", "1").stderr
+    assert "Nothing was merged" in refused("merge", "1", "--same", "2", "--same", "3")
     told("merge", "1", "--node", "2", "--same", "3", "--reason", "the same bill")
     shown = told("show", "1")
     assert (shown["at"], shown["questions"][2]["same_as"]) == (2, 2)

@@ -8,7 +8,7 @@ import typer
 from db.errors import UsageError
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_words import As, DialogueId, Reason, number
-from workbench.cli.output import Json, show, show_json, show_table
+from workbench.cli.output import Json, say, show, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def merge(
 ) -> None:
     """Let one question stand for others that ask the same: proposed ones, or ones of the tree.
 
-    Without a question it lists those of the tree whose wording asks the same.
+    Without a question nothing is merged: those of the tree whose wording asks the same are listed.
 
     Example:
       q2q dialogue merge 1 --node 2 --same 5 --same 7
@@ -110,6 +110,11 @@ def merge(
     from workbench.dialogue import same as trees
     from workbench.dialogue.cards import node_view
 
+    if same and not (question or node):
+        raise UsageError(
+            "Nothing was merged: --same names those that ask the same. Name the one that stands for"
+            " them too, with --question (a proposed one) or --node (one of the tree)."
+        )
     if not (question or node):
         _list_alike(dialogue, as_json)
         return
@@ -275,7 +280,7 @@ def _list_alike(dialogue: str, as_json: bool) -> None:
 
     with open_home() as (_, database), database.read() as session:
         tree = read_tree(session, number(dialogue))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "questions": [tree.node(one).position + 1 for one in group],
             "text": tree.node(group[0]).question,
@@ -284,8 +289,16 @@ def _list_alike(dialogue: str, as_json: bool) -> None:
     ]
     if as_json:
         show_json(rows)
-    else:
-        show_table(rows, ("questions", "text"))
+        return
+    if not rows:
+        say("No two questions of the tree ask the same in like words.")
+        return
+    show_table(rows, ("questions", "text"))
+    keep, *others = rows[0]["questions"]
+    named = " ".join(f"--same {one}" for one in others)
+    say(
+        f"Nothing was merged. To merge: q2q dialogue merge {number(dialogue)} --node {keep} {named}"
+    )
 
 
 def _change_state(dialogue: str, what: str, reason: str, rater: str, as_json: bool) -> None:
