@@ -9,11 +9,15 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from db.database import Database
-from db.dialogues import read_events
+from db.dialogues import read_events, read_nodes
 from db.errors import Q2QError, UsageError
+from db.jobs import get_job
+from db.settings import Settings
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import THEME, asking
 from workbench.cli.main import app
+from workbench.dialogue.decisions import current_node_id, go_to
+from workbench.dialogue.turn import By
 
 
 def q2q(*words: str) -> Result:
@@ -219,3 +223,43 @@ def test_before_the_first_answer_there_is_nothing_to_edit_or_set_aside(theme: st
     told("new", theme)
     assert "no answer here yet" in refused("next", "1", "--edit", "You should.")
     assert "No question is proposed here yet" in refused("park", "1", "--question", "1")
+
+
+def test_a_step_tells_where_its_texts_are_if_the_dialogue_went_on_elsewhere(
+    theme: str, database: Database, fake_server: FakeServer
+) -> None:
+    told("new", theme)
+    told("next", "1")
+    told("next", "1", "--answer", "A", "--write", "Who counted?")
+    with database.read() as session:
+        first, second = read_nodes(session, 1)
+
+    def going_back(prompt: str, choice_index: int, seed: int | None) -> str:
+        with database.write() as session:
+            if current_node_id(read_events(session, 1)) == second.id:
+                go_to(session, 1, first.id, By())
+        return asking(prompt, choice_index, seed)
+
+    fake_server.text = going_back
+    said = refused("next", "1")
+    assert "went on at question 1 meanwhile; what came is at question 2." in said
+    assert "q2q dialogue go 1 --node 2" in said
+    fake_server.text = asking
+    told("go", "1", "--node", "2")
+    assert len(told("next", "1", "--answer", "C")["answers"]) == 3
+
+
+def test_a_step_whose_job_goes_on_is_one_sentence(
+    theme: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told("new", theme)
+    told("next", "1")
+
+    def still_running(settings: Settings, store: Database, job_id: int, *_: Any, **__: Any) -> Any:
+        with store.read() as session:
+            return get_job(session, job_id)
+
+    monkeypatch.setattr("workbench.cli.dialogue_steps.run_job", still_running)
+    for words in (("next", "1", "--more"), ("translate", "1", "--to", "ja")):
+        with pytest.raises(Q2QError, match="still at it"):
+            CliRunner().invoke(app, ["dialogue", *words], catch_exceptions=False)

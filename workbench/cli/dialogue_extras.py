@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import EventRow, get_dialogue, read_events
+from db.dialogues import EventRow, get_dialogue
 from db.errors import Q2QError, UsageError
 from db.ratings import ensure_rater
 from db.refs import Ref, parse_ref
@@ -15,7 +15,7 @@ from db.settings import Settings
 from serving.formats.registry import Registry
 from workbench.cli.dialogue_places import card, here, node_of
 from workbench.cli.dialogue_show import answers_json, letter
-from workbench.cli.dialogue_steps import follow
+from workbench.cli.dialogue_steps import end_of, follow
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
 from workbench.cli.rendering import load_registry
@@ -50,10 +50,7 @@ class _Desk:
             steps = start(session)
         for step in steps:
             follow(self.settings, self.database, self.dialogue_id, step.job_id)
-        with self.database.read() as session:
-            events = read_events(session, self.dialogue_id)
-        ends = {event.payload.get("step"): event for event in events}
-        return [ends[step.event_id] for step in steps]
+        return [end_of(self.database, self.dialogue_id, step) for step in steps]
 
 
 def run_argue(

@@ -8,7 +8,7 @@ import yaml
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import get_dialogue
+from db.dialogues import EventRow, get_dialogue, get_node, read_events
 from db.errors import Q2QError, UsageError
 from db.jobs import JobRow
 from db.ratings import ensure_rater
@@ -206,19 +206,30 @@ class _Next:
         """Run one step to its end and return what came.
 
         Raises:
-            Q2QError: Nothing came.
+            Q2QError: Nothing came, or the dialogue went on elsewhere meanwhile.
         """
         with self._database.write() as session:
             step = start(session, self._registry, self._id, here(session, self._id), self._by)
         job = self._follow(step.job_id)
+        ended = end_of(self._database, self._id, step)
         view = self._view()
-        ended = next(e for e in view.events if e.payload.get("step") == step.event_id)
         for problem in ended.payload["problems"]:
             if problem != job.error:
                 say(problem)
         if not (ended.payload["shown"] or ended.payload.get("candidates")):
             raise Q2QError(f"Nothing came. To try again: q2q dialogue next {self._id}")
+        if ended.node_id != view.node.id:
+            raise UsageError(self._elsewhere(view, ended))
         return view
+
+    def _elsewhere(self, view: NodeView, ended: EventRow) -> str:
+        assert ended.node_id is not None  # a step is one of a question
+        with self._database.read() as session:
+            number = get_node(session, self._id, ended.node_id).position + 1
+        return (
+            f"The dialogue went on at question {view.node.position + 1} meanwhile; what came is at"
+            f" question {number}. To go on there: q2q dialogue go {self._id} --node {number}"
+        )
 
     def _follow(self, job_id: int) -> JobRow:
         return follow(self._settings, self._database, self._id, job_id)
@@ -279,6 +290,22 @@ def follow(settings: Settings, database: Database, dialogue_id: int, job_id: int
     if job.error:
         say(job.error)
     return job
+
+
+def end_of(database: Database, dialogue_id: int, step: Step) -> EventRow:
+    """Return the event that tells what a step brought.
+
+    Raises:
+        Q2QError: Its job has not ended.
+    """
+    with database.read() as session:
+        events = read_events(session, dialogue_id)
+    ended = next((one for one in events if one.payload.get("step") == step.event_id), None)
+    if ended is None:
+        raise Q2QError(
+            f"The model is still at it. To see what came, later: q2q dialogue show {dialogue_id}"
+        )
+    return ended
 
 
 def make_fork(
