@@ -15,7 +15,9 @@ from tests.unit.dialogue_lab import THEME, Lab
 from workbench.dialogue.decisions import add_fact, choose, note, reject, write
 from workbench.dialogue.report import as_html, as_json, as_markdown
 from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.sheet_plan import n_nodes, plan_tree
 from workbench.dialogue.sheet_trees import import_sheet
+from workbench.dialogue.sheets import read_sheet
 from workbench.dialogue.story import read_story
 from workbench.dialogue.themes import load_theme, parse_theme, store_theme
 from workbench.dialogue.tree import read_tree
@@ -128,6 +130,31 @@ def test_a_spreadsheet_of_earlier_sessions_comes_in_as_trees(
     assert [(one.dialogue_id, one.is_new) for one in again] == [
         (one.dialogue_id, False) for one in found
     ]
+
+
+def test_questions_that_wait_are_counted_as_the_tree_holds_them(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "twice.csv"
+    path.write_text(
+        "Goal,Step,QInitial,FBQ1,FBQ2,FBQ3,SEL1,SEL2,SEL3\n"
+        "Quiet,1,Why?,When?,When?,Where?,x,x,x\n"  # one of a row that names it twice
+        "Quiet,2,How?,When?,How?,Why?,x,x,x\n"  # taken again; itself is not hung under itself
+        "Quiet,3,When?,,,,,,\n"  # the one of step 2
+        "Quiet,4,When?,,,,,,\n",  # no other one waits for it: it follows step 3
+        "utf-8",
+    )
+    (rows,) = read_sheet(path).values()
+    plan = plan_tree(rows)
+    assert [step.n_waiting for step in plan] == [2, 1, 0, 0]
+    with database.write() as session:
+        (found,) = import_sheet(session, path, By())
+        (again,) = import_sheet(session, path, By())
+        nodes = read_tree(session, found.dialogue_id).nodes
+    assert sorted(node.question for node in nodes if node.state == "open") == sorted(
+        ["Why?", "When?", "Where?", "How?", "When?", "Why?", "When?"]
+    )
+    assert len(nodes) == n_nodes(plan) == found.n_questions == again.n_questions == 7
 
 
 def test_a_wrong_spreadsheet_is_refused_whole_with_every_row_named(

@@ -1,5 +1,6 @@
 """What each row of a spreadsheet becomes when it is imported, told before anything is stored."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,20 +25,26 @@ def plan_tree(rows: Sequence[SheetRow]) -> list[PlannedStep]:
     """Return the steps of one goal in the order in which they are hung into its tree."""
     ordered = sorted(rows, key=lambda row: row.step)
     taken_at: dict[str, int] = {}
+    waiting: Counter[int] = Counter()
     found: list[tuple[SheetRow, Literal["root", "taken", "next"], int | None]] = []
     last: int | None = None
     for row in ordered:
         under = taken_at.pop(row.question, None)
+        if under is not None:
+            waiting[under] -= 1
         found.append((row, "taken", under) if under is not None else _hung(row, last))
-        for text, is_taken in zip(row.proposed, row.taken, strict=True):
-            if is_taken and text != row.question:
-                taken_at[text] = row.line
+        taken_at |= dict.fromkeys(row.hung, row.line)
+        waiting[row.line] += len(row.hung)
         last = row.line
-    waiting = list(taken_at.values())
     return [
-        PlannedStep(row=row, becomes=becomes, under=under, n_waiting=waiting.count(row.line))
+        PlannedStep(row=row, becomes=becomes, under=under, n_waiting=waiting[row.line])
         for row, becomes, under in found
     ]
+
+
+def n_nodes(plan: Sequence[PlannedStep]) -> int:
+    """Return how many questions the tree of a plan has."""
+    return len(plan) + sum(step.n_waiting for step in plan)
 
 
 def _hung(

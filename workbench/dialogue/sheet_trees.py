@@ -15,6 +15,7 @@ from db.search import index_texts
 from db.tables import Answer, DialogueEvent, ReasoningVariant
 from db.themes import list_themes, save_theme
 from workbench.dialogue.settings import DialogueSettings
+from workbench.dialogue.sheet_plan import n_nodes, plan_tree
 from workbench.dialogue.sheets import SheetRow, read_sheet
 from workbench.dialogue.turn import By
 
@@ -61,7 +62,7 @@ def _store(
     before = stored_before(session, goal, rows)
     if before is not None:
         return ImportedSession(
-            dialogue_id=before, goal=goal, n_questions=len(ordered), is_new=False
+            dialogue_id=before, goal=goal, n_questions=n_nodes(plan_tree(rows)), is_new=False
         )
     first = ordered[0]
     theme_id = _theme(session, goal, first, language)
@@ -222,9 +223,7 @@ class _Tree:
                 "imported": True,
             },
         )
-        for place, (text, is_taken) in enumerate(zip(row.proposed, row.taken, strict=True)):
-            if not is_taken or text == row.question:
-                continue
+        for text, place in sorted(row.hung.items(), key=lambda one: one[1]):
             child_id, _ = add_child(self._session, question_id, self._new(text), None)
             child_node = add_node(self._session, self._id, child_id, node_id)
             self.n_nodes += 1

@@ -52,6 +52,15 @@ class SheetRow:
     proposed: list[str] = field(default_factory=list)
     taken: list[bool] = field(default_factory=list)
 
+    @property
+    def hung(self) -> dict[str, int]:
+        """Proposed questions that become nodes of the tree, each once, with its first place.
+
+        The question of the row itself does not hang under itself.
+        """
+        marked = [i for i, is_taken in enumerate(self.taken) if is_taken]
+        return {self.proposed[i]: i for i in reversed(marked) if self.proposed[i] != self.question}
+
 
 def read_sheet(path: Path | bytes, *, name: str | None = None) -> dict[str, list[SheetRow]]:
     """Return the steps of each goal, in the order of the file.

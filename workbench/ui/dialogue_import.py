@@ -7,7 +7,7 @@ import streamlit as st
 from db.errors import Q2QError
 from serving.imports.readers import SUFFIXES
 from serving.imports.rows import ImportRefused
-from workbench.dialogue.sheet_plan import PlannedStep, plan_tree
+from workbench.dialogue.sheet_plan import PlannedStep, n_nodes, plan_tree
 from workbench.dialogue.sheet_trees import ImportedSession, import_sheet, stored_before
 from workbench.dialogue.sheets import SheetRow, read_sheet
 from workbench.dialogue.themes import LANGUAGES
@@ -108,7 +108,7 @@ def _draw_preview(goals: Mapping[str, Sequence[SheetRow]]) -> None:
         with card(f"sheet_{number}", gap="xsmall"):
             st.markdown(f"**{escaped(goal)}**")
             n_open = sum(step.n_waiting for step in plan)
-            words = [counted("questions", len(plan) + n_open)]
+            words = [counted("questions", n_nodes(plan))]
             words += [t("sheet.n_waiting", n=n_open)] if n_open else []
             if (known := before[goal]) is not None:
                 words.append(t("sheet.known", id=known))
