@@ -11,7 +11,7 @@ from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab
 from tests.unit.dialogue_lab import Lab
 from workbench.dialogue.decisions import choose
-from workbench.dialogue.replay import Replay, adapters_beside, read_replay, replays, start_replay
+from workbench.dialogue.replay import Replay, read_replay, replays, start_replay
 from workbench.dialogue.sessions import set_settings
 
 MODELS = ("fake", "round1", "other", "stranger")
@@ -67,8 +67,6 @@ def test_one_thing_is_changed_and_the_rest_stays(
 def test_without_the_adapter_its_base_answers(lab: Lab) -> None:
     with lab.database.write() as session:
         set_settings(session, lab.id, {"model": "round1"}, lab.by)
-    with lab.database.read() as session:
-        assert [model.name for model in adapters_beside(session, lab.id)] == ["round1"]
     found = replayed(lab, adapter="none", role="logician")
     assert found.model == "fake"
     with lab.database.read() as session:
@@ -86,6 +84,7 @@ def test_without_the_adapter_its_base_answers(lab: Lab) -> None:
         ({"adapter": "round1", "model": "other"}, "a model or an adapter"),
         ({"adapter": "other"}, "other is no adapter"),
         ({"adapter": "stranger"}, "belongs to another base than fake"),
+        ({"adapter": "none"}, "fake has no adapter that could be left out"),
         ({"adapter": "nobody"}, "no model 'nobody'"),
         ({"prompt_format": "nothing"}, "no prompt format 'nothing'"),
     ],
@@ -93,3 +92,19 @@ def test_without_the_adapter_its_base_answers(lab: Lab) -> None:
 def test_what_cannot_be_changed_is_told(lab: Lab, changes: dict[str, str], sentence: str) -> None:
     with lab.database.write() as session, pytest.raises(UsageError, match=sentence):
         start_replay(session, lab.registry, lab.id, changes)
+
+
+def test_a_merged_model_takes_the_adapters_of_the_base_that_it_was_made_from(lab: Lab) -> None:
+    with lab.database.write() as session:
+        session.add(ModelVersion(name="merged", kind="merged", digest="sha256:4", base_id=1))
+        session.add(ModelVersion(name="orphan", kind="merged", digest="sha256:5"))
+        session.flush()
+        set_settings(session, lab.id, {"model": "merged"}, lab.by)
+        assert start_replay(session, lab.registry, lab.id, {"adapter": "round1"}).job_id
+        with pytest.raises(UsageError, match="another base than merged"):
+            start_replay(session, lab.registry, lab.id, {"adapter": "stranger"})
+        set_settings(session, lab.id, {"model": "orphan"}, lab.by)  # what it was made from: unknown
+        with pytest.raises(UsageError, match="another base than orphan"):
+            start_replay(session, lab.registry, lab.id, {"adapter": "round1"})
+        with pytest.raises(UsageError, match=r"no adapter that could be left out \(merged\)"):
+            start_replay(session, lab.registry, lab.id, {"adapter": "none"})

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.dialogues import DialogueRow, EventRow, NewEvent, add_event, get_dialogue, read_events
 from db.errors import UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
-from db.models import ModelRow, find_model, get_model, list_models
+from db.models import find_model, get_model
 from db.sweeps import get_sweep, set_state
 from db.tables import Answer, Generation, SweepGeneration
 from serving.formats.registry import Registry
@@ -121,7 +121,8 @@ def changes_of_settings(
     """Return ``changes`` as settings of a dialogue: an adapter is a model version like others.
 
     Raises:
-        UsageError: There is no such adapter, or it was trained on another base.
+        UsageError: There is no such adapter, it was trained on another base, or there is none to
+            leave out.
     """
     found = dict(changes)
     name = found.pop("adapter", None)
@@ -130,34 +131,21 @@ def changes_of_settings(
     (own,) = select_models(session, [parse_settings(dialogue.settings).model], "model")
     base = get_model(session, own.family_id)
     if name == NO_ADAPTER:
+        if own.kind != "adapter":
+            raise UsageError(
+                f"{own.name} has no adapter that could be left out ({own.kind}); name another"
+                " model."
+            )
         return found | {"model": base.name}
     adapter = find_model(session, name)
     if adapter.kind != "adapter":
         raise UsageError(f"{adapter.name} is no adapter ({adapter.kind}); name it as the model.")
-    if adapter.base_id not in (base.id, base.base_id):
+    if adapter.base_id not in (base.id, base.base_id):  # of a merge: the one it was merged into
         raise UsageError(
             f"The adapter {adapter.name} belongs to another base than {own.name}; to answer anew on"
             " its own base, name it as the model."
         )
     return found | {"model": adapter.name}
-
-
-def adapters_beside(session: Session, dialogue_id: int) -> list[ModelRow]:
-    """Return the adapters that fit the base of a session's model and can be served.
-
-    Raises:
-        UsageError: There is no such session, or its model is not known.
-    """
-    dialogue = get_dialogue(session, dialogue_id)
-    (own,) = select_models(session, [parse_settings(dialogue.settings).model], "model")
-    base = get_model(session, own.family_id)
-    return [
-        model
-        for model in list_models(session)
-        if model.kind == "adapter"
-        and model.state == "ready"
-        and model.base_id in (base.id, base.base_id)
-    ]
 
 
 def _spec(settings: DialogueSettings, name: str, ids: list[int], variants: int) -> SweepSpec:
