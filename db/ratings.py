@@ -72,15 +72,30 @@ class RaterRow:
     kind: str
 
 
+def stored_name(name: str) -> str:
+    """Return ``name`` as raters are called in the store: of one width, accents composed."""
+    return unicodedata.normalize("NFKC", name).strip()
+
+
+def rater_name(name: str) -> str:
+    """Return ``name`` as ``stored_name`` does.
+
+    Raises:
+        UsageError: The name is empty, too long or not one line.
+    """
+    name = stored_name(name)
+    if not name or len(name) > MAX_RATER_NAME or not name.isprintable():
+        raise UsageError(f"A rater's name is one line of 1 to {MAX_RATER_NAME} characters.")
+    return name
+
+
 def ensure_rater(session: Session, name: str) -> int:
     """Return the id of the person called ``name``, known or new.
 
     Raises:
         UsageError: The name is empty, too long or not one line, or it is a model's.
     """
-    name = unicodedata.normalize("NFKC", name).strip()
-    if not name or len(name) > MAX_RATER_NAME or not name.isprintable():
-        raise UsageError(f"A rater's name is one line of 1 to {MAX_RATER_NAME} characters.")
+    name = rater_name(name)
     known = session.scalar(select(Rater).where(Rater.name == name))
     if known is None:
         known = Rater(name=name)

@@ -16,7 +16,7 @@ from db.datasets import find_dataset
 from db.tables import DatasetRow, Question, Rater, Rating
 from tests.unit.dataset_lab import Lab
 from training.datasets.export import default_prompt_format, export
-from training.imports.judged import Judge
+from training.imports.judged import Judge, JudgedBy, rater_of
 from training.imports.read import read_examples
 from training.imports.store import ExampleCounts, import_examples, preview_examples
 
@@ -153,6 +153,20 @@ def test_pairs_and_labels_become_ratings_of_somebody_who_was_not_blind(
         with pytest.raises(Exception, match="no row to train on"):
             lab.freeze(name="people only", **COMMON, **RULES["kto"])
         lab.freeze(name="models", raters="models", **COMMON, **RULES["kto"])
+
+
+@pytest.mark.parametrize("kind", ["person", "model"])
+def test_a_name_in_other_width_or_composition_is_the_same_rater(
+    stored: Lab, database: Database, tmp_path: Path, kind: JudgedBy
+) -> None:
+    path = write(stored, "dpo", "trl", tmp_path)
+    with database.write() as session:
+        lab = Lab(session)
+        assert bring(lab, path, judge=Judge(name="ガÉ Q", kind=kind)).comparisons > 0
+        for name in ("ｶﾞÉ Ｑ", " カ\u3099E\u0301 Q "):
+            assert bring(lab, path, judge=Judge(name=name, kind=kind)).brings == 0
+            rater_of(session, Judge(name=name, kind=kind))
+        assert list(session.scalars(select(Rater.name))) == ["ガÉ Q"]
 
 
 def test_the_worse_text_of_a_pair_is_not_imitated(

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.generations import chunks
 from db.identity import question_hash, short_hash, text_hash
-from db.ratings import OK, PREFERENCE, NewRating, Target, ensure_rater
+from db.ratings import OK, PREFERENCE, NewRating, Target, ensure_rater, stored_name
 from db.tables import Answer, Question, ReasoningVariant
 from serving.imports.rows import ImportRow
 from training.imports.examples import Example
@@ -39,7 +39,8 @@ def card_of(example: Example, judge: Judge) -> str:
     row = example.row
     words = [text_hash(text or "") for one in rows for text in (one.reasoning, one.output)]
     asked = question_hash(row.text, row.context, row.role)
-    return f"import-{short_hash(judge.name, example.scope, str(example.label), asked, *words)}"
+    name = stored_name(judge.name)
+    return f"import-{short_hash(name, example.scope, str(example.label), asked, *words)}"
 
 
 def rater_of(session: Session, judge: Judge) -> int:

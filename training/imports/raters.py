@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.models import model_by_name
-from db.ratings import MAX_RATER_NAME
+from db.ratings import rater_name
 from db.tables import ModelVersion, Rater
 
 _NOTE = "Judged imported training data; its weights are not known here."
@@ -19,9 +19,7 @@ def ensure_model_rater(session: Session, name: str) -> int:
     Raises:
         UsageError: The name is a person's, empty or too long.
     """
-    name = name.strip()
-    if not name or len(name) > MAX_RATER_NAME or not name.isprintable():
-        raise UsageError(f"A rater's name is one line of 1 to {MAX_RATER_NAME} characters.")
+    name = rater_name(name)
     known = session.scalar(select(Rater).where(Rater.name == name))
     if known is not None and known.kind != "model":
         raise UsageError(
