@@ -247,3 +247,21 @@ def test_a_known_question_gets_its_context_back(stored: Lab, tmp_path: Path) -> 
     path = write(stored, "sft", "messages", tmp_path)
     files = read_examples(path, stored.registry)
     assert preview_examples(stored.session, files, Judge()).counts.questions == 0
+
+
+def test_a_leak_is_found_where_one_row_is_bare_and_the_other_one_is_not(
+    stored: Lab, tmp_path: Path
+) -> None:
+    told = {"instruction": "Who pays?", "input": "Of the buses.", "output": "The town."}
+    (tmp_path / "train.json").write_text(json.dumps([told]), "utf-8")
+    said = [("user", "Who pays?\n\nOf the buses."), ("assistant", "Everybody.")]
+    turns = {"messages": [{"role": role, "content": text} for role, text in said]}
+    (tmp_path / "test.jsonl").write_text(json.dumps(turns) + "\n", "utf-8")
+    files = read_examples(tmp_path, stored.registry)
+    found = preview_examples(stored.session, files, Judge())
+    assert [one.sentence for one in found.problems] == [
+        "test.jsonl, line 1: is held out, and its question also trains (train.json, item 1); take"
+        " one out."
+    ]
+    again = import_examples(stored.session, files, judge=Judge(), skip_errors=True)
+    assert (again.counts.questions, again.counts.errors) == (1, 1)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import UsageError
-from db.identity import question_hash
 from serving.formats.registry import Registry
 from serving.imports.readers import read_records
-from serving.imports.rows import Problem, Record, Source, problem_at
+from serving.imports.rows import Problem, Record, Source
 from serving.imports.tables import MAX_UNPACKED_BYTES
 from training.imports.examples import USED, Example, ExampleMaker
 from training.imports.folders import Part, parts_of
@@ -44,9 +43,7 @@ def read_examples(path: Path, registry: Registry, *, only: str | None = None) ->
     """
     unwrapper = Unwrapper(registry)
     roles = {full_name.rpartition("@")[0] for full_name in registry.roles}
-    files = [_read(part, unwrapper, roles) for part in parts_of(path, only)]
-    _refuse_leaks(files)
-    return files
+    return [_read(part, unwrapper, roles) for part in parts_of(path, only)]
 
 
 def _read(part: Part, unwrapper: Unwrapper, roles: set[str]) -> FileExamples:
@@ -107,28 +104,3 @@ def _arrow_records(source: Source, path: Path) -> Iterator[Record]:
         raise UsageError(
             f"{source.name}: is no Arrow file of `datasets`; save it again."
         ) from error
-
-
-def _refuse_leaks(files: list[FileExamples]) -> None:
-    """Refuse held-out rows whose question is to be trained on in the same set."""
-    train: dict[str, str] = {}
-    for file in files:
-        for one in file.examples:
-            if not one.row.held_out:
-                place = f"{file.name}, {file.unit} {one.row.line}"
-                train.setdefault(_key(one), place)
-    for file in files:
-        kept = []
-        for one in file.examples:
-            place_of_train = train.get(_key(one)) if one.row.held_out else None
-            if place_of_train is None:
-                kept.append(one)
-                continue
-            what = f"is held out, and its question also trains ({place_of_train}); take one out."
-            file.problems.append(problem_at(file.name, file.unit, one.row.line, None, what))
-        file.examples = kept
-
-
-def _key(example: Example) -> str:
-    row = example.row
-    return question_hash(row.text, row.context, row.role)

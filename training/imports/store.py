@@ -19,6 +19,7 @@ from serving.imports.questions import import_questions
 from serving.imports.rows import ImportRefused, Problem, ReadResult, problem_at
 from training.imports.judged import Judge, card_of, is_judged, rater_of, ratings_of
 from training.imports.known import part_known_contexts
+from training.imports.leaks import refuse_leaks
 from training.imports.read import FileExamples
 
 _NOTHING_DONE = "Nothing was imported: correct the data, or import it without the rows named here."
@@ -71,9 +72,11 @@ def preview_examples(
 ) -> ExamplePreview:
     """Return what importing these files would bring; writes nothing.
 
-    Questions that the store knows with a context get it back in ``files``.
+    Questions that the store knows with a context get it back in ``files``, and only then are
+    held-out questions that train looked for: questions are the same with their contexts.
     """
     part_known_contexts(session, files)
+    refuse_leaks(files)
     seen = _Seen()
     counts, problems, notes = ExampleCounts(), [], []
     for file in files:
