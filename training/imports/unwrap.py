@@ -1,6 +1,5 @@
 """Prompts and completions as our formats write them, taken apart into question and texts again."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from serving.formats.definitions import FormatDefinition
 from serving.formats.registry import Registry
 from serving.formats.tasks import Task
 from serving.formats.templates import parse_template, without_empty_context
+from training.imports.apart import taken_apart
 from training.imports.told import LeftOut, Refused, Told
 
 Scope = Literal["reasoning", "answer", "whole"]
@@ -47,19 +47,19 @@ class Written:
 class _Pattern:
     form: FormatDefinition
     tasks: tuple[Task, ...]
-    regex: re.Pattern[str]
+    template: str
     literals: Counter[str]
 
     @property
     def n_literal(self) -> int:
         return sum(map(len, self.literals.elements()))
 
-    def match(self, text: str) -> re.Match[str] | None:
-        """Return the fields of ``text``; looking for the literals first keeps this linear."""
+    def match(self, text: str) -> dict[str, str] | None:
+        """Return the fields of ``text``; None where it is no prompt of this template."""
         marks = ((mark, n) for mark, n in self.literals.items() if len(mark) >= _MARK)
         if any(text.count(mark) != n for mark, n in marks):
             return None
-        return self.regex.fullmatch(text)
+        return taken_apart(self.template, text)
 
 
 class Unwrapper:
@@ -85,12 +85,12 @@ class Unwrapper:
             LeftOut: It asks for the next questions of a dialogue.
         """
         for pattern in self._patterns:
-            match = pattern.match(told.prompt)
-            if match is None:
+            fields = pattern.match(told.prompt)
+            if fields is None:
                 continue
             if pattern.tasks == ("ask",):
                 raise LeftOut("next_questions")
-            values = {name: value.strip() for name, value in match.groupdict().items()}
+            values = {name: value.strip() for name, value in fields.items()}
             return Asked(
                 question=values["question"],
                 context=values.get("context", ""),
@@ -132,9 +132,9 @@ def _in_format(form: FormatDefinition, tasks: tuple[Task, ...], text: str) -> Wr
     scopes: tuple[Scope, ...] = ("whole", "reasoning")
     for scope in scopes:
         templates = form.tasks.get(scope) if scope in tasks else None
-        match = _regex(templates.completion).fullmatch(text) if templates else None
-        if match is not None and all(value.strip() for value in match.groupdict().values()):
-            reasoning, answer = match["reasoning"].strip(), match.groupdict().get("answer")
+        fields = taken_apart(templates.completion, text) if templates else None
+        if fields is not None and all(value.strip() for value in fields.values()):
+            reasoning, answer = fields["reasoning"].strip(), fields.get("answer")
             return Written(reasoning=reasoning, answer=answer and answer.strip(), scope=scope)
     if "reasoning" in tasks and form.response_tag not in text:  # its end was cut by a stop string
         return Written(reasoning=text, answer=None, scope="reasoning")
@@ -153,19 +153,4 @@ def _patterns(form: FormatDefinition) -> Iterator[_Pattern]:
         pieces = parse_template(prompt)
         literals = Counter(one.text.strip() for one in pieces if not one.is_field)
         if any(literals):
-            yield _Pattern(form, tuple(of_task), _regex(prompt), literals)
-
-
-def _regex(template: str) -> re.Pattern[str]:
-    """Return what takes a text in ``template`` apart; outer white space does not matter."""
-    seen: set[str] = set()
-    parts = []
-    for piece in parse_template(template.strip()):
-        if not piece.is_field:
-            parts.append(re.escape(piece.text))
-        elif piece.text in seen:
-            parts.append(f"(?P={piece.text})")
-        else:
-            seen.add(piece.text)
-            parts.append(f"(?P<{piece.text}>.*?)")
-    return re.compile("".join(parts), re.DOTALL)
+            yield _Pattern(form, tuple(of_task), prompt, literals)
