@@ -8,7 +8,7 @@ import typer
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def show_(
         return
     show_fields({**_row(dataset), "frozen_at": dataset.frozen_at})
     _show_figures(dataset.counts)
-    show("\n" + as_yaml(parse_rules(dataset.rules)).rstrip())
+    show_exactly("\n" + as_yaml(parse_rules(dataset.rules)).rstrip())
 
 
 @app.as_command()

@@ -9,7 +9,7 @@ from db.errors import UsageError
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_words import As, DialogueId, Reason, number
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup("Dig into a theme: answers lead to questions, and you choose.")
@@ -170,7 +170,7 @@ def export(
         with database.read() as session:
             text = writers[format_](read_story(session, number(dialogue)))
     if target is None:
-        show(text.rstrip("\n"))
+        show_exactly(text.rstrip("\n"))
         return
     try:
         with target.open("x", encoding="utf-8") as file:

@@ -18,20 +18,30 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-
 """What steers a terminal, or puts text that follows in another order than it is stored."""
 
 
+def safe(text: str) -> str:
+    """Return ``text`` with what steers a terminal or reorders a line named; its lines stay."""
+    return _UNSAFE.sub(lambda mark: mark[0] if mark[0] in "\n\t" else _named(mark), text)
+
+
 def say(line: str) -> None:
     """Write a line for people to stderr."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{safe(line)}\n")
     sys.stderr.flush()
 
 
 def show(line: str) -> None:
-    """Write a line of the result to stdout."""
-    sys.stdout.write(f"{line}\n")
+    """Write a line of the result to stdout, for people."""
+    sys.stdout.write(f"{safe(line)}\n")
+
+
+def show_exactly(text: str) -> None:
+    """Write a text to stdout as it is, for whoever reads the pipe; on a terminal as ``show``."""
+    sys.stdout.write(f"{safe(text) if sys.stdout.isatty() else text}\n")
 
 
 def show_json(value: object) -> None:
     """Write the result as one JSON value to stdout."""
-    show(json.dumps(_plain(value), ensure_ascii=False, indent=2))
+    sys.stdout.write(f"{json.dumps(_plain(value), ensure_ascii=False, indent=2)}\n")
 
 
 def show_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:

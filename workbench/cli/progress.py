@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
+from workbench.cli.output import safe, say
+
 LINE_EVERY_S = 5.0
 
 
@@ -44,8 +46,7 @@ class LineProgress:
         line = f"{count}{message}"
         now = time.monotonic()
         if line != self._last and now >= self._due:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
+            say(line)
             self._last, self._due = line, now + self._every_s
 
     def __enter__(self) -> Self:
@@ -79,7 +80,7 @@ class BarProgress:
 
     def update(self, done: int, total: int | None, message: str) -> None:
         """Redraw the bar."""
-        self._bars.update(self._task, completed=done, total=total, description=message)
+        self._bars.update(self._task, completed=done, total=total, description=safe(message))
 
     def __enter__(self) -> Self:
         self._bars.start()

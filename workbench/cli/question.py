@@ -8,7 +8,7 @@ import typer
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def show_(
     if as_json:
         show_json(prompt)
         return
-    show(prompt.text)
+    show_exactly(prompt.text)
     say(f"{len(prompt.token_ids)} token ids: {' '.join(map(str, prompt.token_ids))}")
     say(f"Stop strings: {list(prompt.stop)}; stop token ids: {list(prompt.stop_token_ids)}")
 
@@ -180,7 +180,7 @@ def export(
         lines = question_lines(database, _filter(tag, role, language, search))
         if target is None:
             for line in lines:
-                show(line)
+                show_exactly(line)
             return
         n_written = _write_new(target, lines)
     if as_json:

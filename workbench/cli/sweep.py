@@ -8,7 +8,7 @@ import typer
 
 from db.errors import Q2QError, UsageError
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
         show_json({**fields, "spec": found.spec})
         return
     show_fields(fields)
-    show(json.dumps(found.spec, ensure_ascii=False, indent=2))
+    show_exactly(json.dumps(found.spec, ensure_ascii=False, indent=2))
 
 
 @app.as_command()
