@@ -84,6 +84,35 @@ def test_a_synopsis_is_written_edited_and_leads_to_its_questions(lab: Lab) -> No
     assert "Chosen answer" in desk.words
 
 
+def test_a_synopsis_is_read_in_another_language_line_by_line_also_while_it_is_edited(
+    lab: Lab,
+) -> None:
+    take_first(lab)
+    desk = Desk(lab, view="synopsis")
+    lines = [
+        {"kind": "known", "text": "Vans still come.", "questions": [1]},
+        {"kind": "open", "text": "Who pays?", "questions": []},
+    ]
+    desk.says("Sum up", json.dumps(lines))
+    desk.key("A")
+    desk.work()
+    desk.says("Translate this text into Japanese", "配達の車は今も来ます。")
+    assert desk.key("X") == "Translate"
+    assert desk.work() == 2
+    assert desk.words.count("配達の車は今も来ます。") == 2
+    desk.key("E")
+    assert desk.words.count("配達の車は今も来ます。") == 2
+    assert desk.app.text_area(key="syn_known").value == "Vans still come. [1]"
+    desk.app.text_area(key="syn_open").set_value("Who pays, and when?")
+    desk.press("Save")
+    assert desk.work() == 2, "the synopsis as it stands now"
+    assert desk.words.count("配達の車は今も来ます。") == 2
+    desk.key("X")
+    assert "配達の車は今も来ます。" not in desk.words
+    assert len(desk.events("translated")) == 4
+    assert "配達の車は今も来ます。" not in str(desk.events("synopsis_edited")[-1].payload)
+
+
 def test_settings_are_changed_and_a_closed_session_is_only_read(lab: Lab) -> None:
     take_first(lab)
     lab.ask("rebut")

@@ -1,8 +1,10 @@
 """Reading translations: shown beside a text on demand, never a question, variant or answer."""
 
+from collections.abc import Collection
+
 from sqlalchemy.orm import Session
 
-from db.dialogues import EventRow, read_events
+from db.dialogues import EventRow, read_events, read_nodes
 from db.errors import UsageError
 from db.item_texts import item_text
 from db.refs import Ref
@@ -13,6 +15,7 @@ from serving.sweeps.asks import Ask
 from workbench.dialogue.decisions import candidate_of
 from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
+from workbench.dialogue.synopsis import read_synopsis
 from workbench.dialogue.themes import language_name
 from workbench.dialogue.turn import By, Step, at, start_step
 
@@ -73,6 +76,35 @@ def translate_candidate(
     text: str = candidate_of(session, node, event_id, place)["text"]
     name = candidate_name(event_id, place)
     return _start(session, registry, dialogue_id, node_id, name, text, language, by)
+
+
+def line_name(event_id: int, place: int) -> str:
+    """Return what stands for a line of a synopsis among the names of translated texts."""
+    return f"s{event_id}.{place}"
+
+
+def translate_lines(
+    session: Session,
+    registry: Registry,
+    dialogue_id: int,
+    names: Collection[str],
+    language: str,
+    by: By,
+) -> list[Step]:
+    """Have lines of the synopsis as it stands translated, those with ``names``.
+
+    Raises:
+        UsageError: The session is not open.
+    """
+    root = read_nodes(session, dialogue_id)[0].id
+    found = read_synopsis(session, dialogue_id)
+    lines = found.lines if found else ()
+    named = {line_name(found.event.id, i): one.text for i, one in enumerate(lines) if found}
+    return [
+        _start(session, registry, dialogue_id, root, name, text, language, by)
+        for name, text in named.items()
+        if name in names
+    ]
 
 
 def _start(

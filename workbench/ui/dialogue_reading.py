@@ -1,6 +1,7 @@
 """Reading translations on one key: the texts at hand in the reader's language."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 from sqlalchemy.orm import Session
@@ -10,10 +11,13 @@ from db.refs import parse_ref
 from workbench.dialogue.cards import NodeView
 from workbench.dialogue.reading import (
     candidate_name,
+    line_name,
     translate,
     translate_candidate,
+    translate_lines,
     translations,
 )
+from workbench.dialogue.synopsis import Synopsis
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By, open_steps
 from workbench.ui.dialogue_acts import act
@@ -64,6 +68,22 @@ def _toggle(tree: Tree) -> None:
 def read_here(
     tree: Tree, view: NodeView, before: Sequence[TreeNode], by: By | None
 ) -> Mapping[str, str]:
+    """Return translations of the question at hand by name; see ``_read``."""
+    names = tuple(_names(view, before))
+    return _read(tree, names, partial(_order, tree, view), by)
+
+
+def read_lines(tree: Tree, found: Synopsis, by: By | None) -> Mapping[str, str]:
+    """Return translations of a synopsis by the names of its lines; see ``_read``."""
+    names = [line_name(found.event.id, place) for place in range(len(found.lines))]
+    return _read(tree, names, partial(_order_lines, tree), by)
+
+
+Order = Callable[[Session, Sequence[str], str, By], object]
+"""Asks for the translations of names into a language."""
+
+
+def _read(tree: Tree, names: Sequence[str], order: Order, by: By | None) -> Mapping[str, str]:
     """Return translations by name, once what is at hand has been asked for.
 
     What failed is told, and asked for again only where the person asks for translations again.
@@ -82,9 +102,9 @@ def read_here(
         if event.kind == "translated" and not event.payload["text"] and event.id > since
     }
     known = {*found, *in_vain, *_on_their_way(own)}
-    missing = [name for name in _names(view, before) if name not in known]
+    missing = [name for name in names if name not in known]
     if missing and by is not None and tree.dialogue.state == "open":
-        act(lambda session: _order(session, tree, view, missing, language, by))
+        act(lambda session: order(session, missing, language, by))
         st.rerun()
     problems = [problem for event in in_vain.values() for problem in event.payload["problems"]]
     for problem in dict.fromkeys(problems):
@@ -121,7 +141,7 @@ def _names(view: NodeView, before: Sequence[TreeNode]) -> Iterator[str]:
 
 
 def _order(
-    session: Session, tree: Tree, view: NodeView, names: Sequence[str], language: str, by: By
+    tree: Tree, view: NodeView, session: Session, names: Sequence[str], language: str, by: By
 ) -> None:
     at = (session, registry(), tree.dialogue.id, view.node.id)
     proposed = {candidate_name(one.event_id, one.place): one for one in view.candidates}
@@ -131,3 +151,7 @@ def _order(
             translate_candidate(*at, one.event_id, one.place, language, by)
         else:
             translate(*at, parse_ref(name), language, by)
+
+
+def _order_lines(tree: Tree, session: Session, names: Sequence[str], language: str, by: By) -> None:
+    translate_lines(session, registry(), tree.dialogue.id, names, language, by)

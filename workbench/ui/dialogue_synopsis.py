@@ -1,10 +1,11 @@
 """The running synopsis: what is known now, what is open, each line with its questions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import streamlit as st
 
+from workbench.dialogue.reading import line_name
 from workbench.dialogue.synopsis import (
     LineKind,
     Synopsis,
@@ -16,6 +17,7 @@ from workbench.dialogue.synopsis import (
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.dialogue_acts import act, draw_problem, later, remember, remembered, show_node
+from workbench.ui.dialogue_reading import draw_reading, read_lines, reading_button
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, empty_state, section
 from workbench.ui.sentences import said
@@ -34,11 +36,12 @@ def draw_synopsis(tree: Tree, by: By | None) -> None:
         return
     for problem in found.problems:
         st.warning(escaped(said(problem)), icon=":material/info:")
+    read = read_lines(tree, found, by)
     if remembered("panel") == "synopsis" and by and can_write:
-        _draw_form(tree, found, by)
+        _draw_form(tree, found, read, by)
         return
     for kind in get_args(LineKind):
-        _draw_lines(tree, kind, [line for line in found.lines if line.kind == kind])
+        _draw_lines(tree, kind, _of_kind(found, kind), read)
     st.caption(t("syn.by_person") if found.is_edited else t("syn.by_model"))
     with st.container(horizontal=True, gap="xsmall"):
         _write_button(tree, by if can_write else None)
@@ -50,6 +53,13 @@ def draw_synopsis(tree: Tree, by: By | None) -> None:
             on_click=remember,
             args=("panel", "synopsis"),
         )
+        reading_button(tree)
+
+
+def _of_kind(found: Synopsis, kind: LineKind) -> list[tuple[str, SynopsisLine]]:
+    """Return the lines of a kind, each with the name of its translation."""
+    named = ((line_name(found.event.id, i), line) for i, line in enumerate(found.lines))
+    return [(name, line) for name, line in named if line.kind == kind]
 
 
 def _write_button(tree: Tree, by: By | None) -> None:
@@ -65,13 +75,19 @@ def _write_button(tree: Tree, by: By | None) -> None:
     )
 
 
-def _draw_lines(tree: Tree, kind: LineKind, lines: Sequence[SynopsisLine]) -> None:
+def _draw_lines(
+    tree: Tree,
+    kind: LineKind,
+    lines: Sequence[tuple[str, SynopsisLine]],
+    read: Mapping[str, str],
+) -> None:
     section(t(f"syn.{kind}"))
     if not lines:
         st.caption(t("syn.no_line"))
-    for number, line in enumerate(lines):
+    for number, (name, line) in enumerate(lines):
         with card(f"line_{kind}_{number}", gap="xsmall"):
             show_text(line.text)
+            draw_reading(read, name)
             with st.container(horizontal=True, gap="xsmall"):
                 for node_id in line.node_ids:
                     node = tree.node(node_id)
@@ -86,21 +102,24 @@ def _draw_lines(tree: Tree, kind: LineKind, lines: Sequence[SynopsisLine]) -> No
                     )
 
 
-def _draw_form(tree: Tree, found: Synopsis, by: By) -> None:
+def _draw_form(tree: Tree, found: Synopsis, read: Mapping[str, str], by: By) -> None:
     kinds = get_args(LineKind)
     fields: dict[str, str] = {}
     with card("synopsis"), st.form("synopsis", border=False):
         st.caption(t("syn.form_help"))
         for kind in kinds:
-            own = [_as_line(tree, line) for line in found.lines if line.kind == kind]
+            lines = _of_kind(found, kind)
+            own = [_as_line(tree, line) for _, line in lines]
             fields[kind] = (
                 st.text_area(t(f"syn.{kind}"), "\n".join(own), height=160, key=f"syn_{kind}") or ""
             )
+            for name, _ in lines:
+                draw_reading(read, name)
         pressed = st.form_submit_button(t("syn.save"), type="primary", icon=":material/save:")
     if not pressed:
         return
-    lines = [_line(tree, kind, row) for kind in kinds for row in fields[kind].splitlines()]
-    if act(lambda session: edit_synopsis(session, tree.dialogue.id, lines, by)) is None:
+    new = [_line(tree, kind, row) for kind in kinds for row in fields[kind].splitlines()]
+    if act(lambda session: edit_synopsis(session, tree.dialogue.id, new, by)) is None:
         draw_problem()
         return
     remember("panel", None)
