@@ -352,3 +352,11 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_text_that_is_not_in_utf_8_is_one_sentence(q2q: Q2Q) -> None:
+    half = b"caf\xe9".decode("utf-8", "surrogateescape")
+    for words in (("model", "remove", half), ("question", "list", "--tag", half)):
+        ended = q2q(*words)
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert "not in UTF-8" in ended.err

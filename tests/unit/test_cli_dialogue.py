@@ -263,3 +263,27 @@ def test_a_step_whose_job_goes_on_is_one_sentence(
     for words in (("next", "1", "--more"), ("translate", "1", "--to", "ja")):
         with pytest.raises(Q2QError, match="still at it"):
             CliRunner().invoke(app, ["dialogue", *words], catch_exceptions=False)
+
+
+def test_names_reasons_and_languages_are_one_short_line(theme: str, tmp_path: Path) -> None:
+    told("new", theme, "--name", " two\nlines ")
+    told("new", theme, "--name", "\n")
+    assert sorted(one["name"] for one in told("show")) == [THEME["name"], "two lines"]
+    long, half = "x" * 600, "caf\udce9"
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("Goal,QInitial\nQuiet,Why?\n", "utf-8")
+    for words, sentence in (
+        (("new", theme, "--name", long), "The name has 600 characters"),
+        (("new", theme, "--name", half), "The name holds half a character"),
+        (("fork", "1", "--node", "1", "--name", long), "The name has 600"),
+        (("fork", "1", "--node", "1", "--reason", half), "The reason holds half"),
+        (("pause", "1", "--reason", long), "The reason has 600"),
+        (("tag", "1", long), "The tag has 600"),
+        (("note", "1", "x" * 200_001), "The note has 200,001"),
+        (("import", str(sheet), "--language", "日本"), "'日本' is no language"),
+        (("translate", "1", "--to", "日本"), "'日本' is no language"),
+    ):
+        assert sentence in refused(*words), words
+    assert [one["state"] for one in told("show")] == ["open", "open"]
+    assert told("import", str(sheet), "--language", "JA")[0]["is_new"]
+    assert told("show", "3")["theme"]["language"] == "ja"

@@ -8,7 +8,7 @@ import typer
 from db.errors import UsageError
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
-from workbench.cli.dialogue_words import As, DialogueId, Reason, number
+from workbench.cli.dialogue_words import As, DialogueId, Reason, language_code, number
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
@@ -203,9 +203,10 @@ def import_(
     from workbench.dialogue.sheet_trees import import_sheet
     from workbench.dialogue.turn import By
 
+    code = language_code(language)
     with open_home() as (_, database), database.write() as session:
         by = By(rater_id=ensure_rater(session, rater))
-        found = import_sheet(session, file, by, language=language)
+        found = import_sheet(session, file, by, language=code)
     if as_json:
         show_json(found)
         return

@@ -16,6 +16,7 @@ from serving.formats.registry import Registry
 from workbench.cli.dialogue_places import card, here, node_of
 from workbench.cli.dialogue_show import answers_json, letter
 from workbench.cli.dialogue_steps import end_of, follow
+from workbench.cli.dialogue_words import language_code
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
 from workbench.cli.rendering import load_registry
@@ -118,13 +119,12 @@ def run_translate(
     Raises:
         UsageError: A text is not there, or the language is no code.
     """
-    if len(language) != 2 or not language.isalpha():
-        raise UsageError(f"{language!r} is no language: give its ISO 639-1 code, e.g. ja.")
+    code = language_code(language)
     desk = _desk(settings, database, dialogue_id, number, rater)
     refs = _refs(desk.view(), texts)
     ended = desk.run(
         lambda session: [
-            translate(session, desk.registry, dialogue_id, desk.node_id, ref, language, desk.by)
+            translate(session, desk.registry, dialogue_id, desk.node_id, ref, code, desk.by)
             for ref in refs
         ]
     )

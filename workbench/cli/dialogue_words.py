@@ -1,5 +1,6 @@
 """What the commands of ``q2q dialogue`` are given: numbers of dialogues and questions, names."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -19,5 +20,19 @@ def number(given: str, what: str = "dialogue") -> int:
     """
     digits = given.strip().removeprefix("d" if what == "dialogue" else "#")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
-        raise UsageError(f"{given!r} is no number of a {what}; `q2q dialogue show` tells them.")
+        raise UsageError(
+            f"{given[:40]!r} is no number of a {what}; `q2q dialogue show` tells them."
+        )
     return int(digits)
+
+
+def language_code(given: str) -> str:
+    """Return the ISO 639-1 code that a person gave.
+
+    Raises:
+        UsageError: It is none.
+    """
+    code = given.strip().lower()
+    if re.fullmatch("[a-z]{2}", code) is None:
+        raise UsageError(f"{given[:40]!r} is no language: give its ISO 639-1 code, e.g. ja.")
+    return code

@@ -5,6 +5,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from db.errors import Q2QError
 from workbench.cli import (
@@ -58,9 +59,20 @@ def run() -> None:
         say(f"The output could not be written ({error.strerror}); free some space and try again.")
         sys.stdout = None  # what is left in it cannot be written either
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            _say_bug()
+        say(
+            "A text that was given is not in UTF-8; set the terminal to UTF-8, or use a file in it."
+        )
+        sys.exit(2)
     except Exception:  # The edge of the program: people get a sentence, the trace goes to a file.
-        say(_bug_sentence(traceback.format_exc()))
-        sys.exit(1)
+        _say_bug()
+
+
+def _say_bug() -> NoReturn:
+    say(_bug_sentence(traceback.format_exc()))
+    sys.exit(1)
 
 
 def _bug_sentence(trace: str) -> str:

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NewEvent, NodeRow, add_event, add_node, get_node
 from db.errors import UsageError
-from db.plain_text import plain
+from db.plain_text import plain, problem_of
 from db.questions import NewQuestion, add_child, get_question
 from workbench.dialogue.turn import By, open_dialogue
 
 MOST_LINE = 500
-"""Characters of a reason, and of the source of a fact."""
+"""Characters of a reason, a name, a tag, and of the source of a fact."""
 
 
 def node_of(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
@@ -73,9 +73,11 @@ def one_line(text: str, what: str) -> str:
     """Return ``text`` on one line.
 
     Raises:
-        UsageError: It is too long; the sentence calls it ``what``.
+        UsageError: It is too long or cannot be stored; the sentence calls it ``what``.
     """
     line = " ".join(plain(text)[0].split())
+    if problem := problem_of(line[:MOST_LINE]):
+        raise UsageError(f"The {what} {problem}")
     if len(line) > MOST_LINE:
         raise UsageError(f"The {what} has {len(line)} characters; {MOST_LINE} fit.")
     return line

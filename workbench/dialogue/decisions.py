@@ -16,7 +16,7 @@ from db.dialogues import (
     read_events,
 )
 from db.errors import UsageError
-from db.plain_text import plain
+from db.plain_text import plain, problem_of
 from db.questions import NewQuestion, add_child, get_question, tag_questions
 from db.tables import MOVES, Answer
 from workbench.dialogue.deciding import (
@@ -130,18 +130,28 @@ def add_fact(
 
 
 def note(session: Session, dialogue_id: int, node_id: int, text: str, by: By) -> int:
-    """Put a note on a node; return the event's id."""
+    """Put a note on a node; return the event's id.
+
+    Raises:
+        UsageError: It is empty, or cannot be stored.
+    """
     node = node_of(session, dialogue_id, node_id)
     words = plain(text)[0]
     if not words:
         raise UsageError("The note is empty.")
+    if problem := problem_of(words):
+        raise UsageError(f"The note {problem}")
     return decide(session, node, "note", by, {"text": words})
 
 
 def tag(session: Session, dialogue_id: int, node_id: int, tags: Sequence[str], by: By) -> int:
-    """Put tags on the node's question; return the event's id."""
+    """Put tags on the node's question; return the event's id.
+
+    Raises:
+        UsageError: There is none, or one is too long.
+    """
     node = node_of(session, dialogue_id, node_id)
-    names = [name for one in tags if (name := plain(one)[0])]
+    names = [name for one in tags if (name := one_line(one, "tag"))]
     if not names:
         raise UsageError("Name at least one tag.")
     tag_questions(session, [node.question_id], names)

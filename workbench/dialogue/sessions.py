@@ -20,6 +20,7 @@ from db.dialogues import (
 )
 from db.errors import UsageError
 from db.questions import NewQuestion, add_question
+from workbench.dialogue.deciding import one_line
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.themes import ThemeFile, store_theme
 from workbench.dialogue.turn import By
@@ -45,11 +46,12 @@ def new_dialogue(
         session: Of an open write transaction.
         theme: The theme.
         by: Who begins it.
-        name: What lists call the session; None: as the theme.
+        name: What lists call the session, in one line; None: as the theme.
         settings: What differs from the theme's own settings.
 
     Raises:
-        UsageError: The settings are wrong, or another theme of this name is in use.
+        UsageError: The settings are wrong, the name is too long, or another theme of this name
+            is in use.
     """
     chosen = parse_settings(theme.settings.model_dump() | dict(settings or {}))
     theme_id = store_theme(session, theme)
@@ -58,7 +60,10 @@ def new_dialogue(
         NewQuestion(text=theme.question, role=chosen.role, language=theme.language),
     )
     dialogue_id = create_dialogue(
-        session, theme_id, name or theme.name, chosen.model_dump(mode="json")
+        session,
+        theme_id,
+        one_line(name or "", "name") or theme.name,
+        chosen.model_dump(mode="json"),
     )
     node_id = add_node(session, dialogue_id, question_id)
     add_event(
@@ -92,15 +97,16 @@ def fork(
     from here on belongs to the fork alone.
 
     Raises:
-        UsageError: There is no such node, or the settings are wrong.
+        UsageError: There is no such node, the settings are wrong, or name or reason too long.
     """
+    why = one_line(reason or "", "reason") or None
     old = get_dialogue(session, dialogue_id)
     get_node(session, dialogue_id, node_id)
     chosen = _changed(old, settings or {})
     new_id = create_dialogue(
         session,
         old.theme.id,
-        name or f"{old.name} (fork)",
+        one_line(name or "", "name") or f"{old.name} (fork)",
         chosen.model_dump(mode="json"),
         forked_from_node_id=node_id,
     )
@@ -112,7 +118,7 @@ def fork(
             kind="fork",
             node_id=copies[node_id],
             payload={"from_dialogue": dialogue_id, "from_node": node_id, "to": copies[node_id]},
-            reason=reason,
+            reason=why,
             rater_id=by.rater_id,
             automatic=by.automatic,
         ),
@@ -124,7 +130,7 @@ def fork(
             kind="forked",
             node_id=node_id,
             payload={"to_dialogue": new_id},
-            reason=reason,
+            reason=why,
             rater_id=by.rater_id,
             automatic=by.automatic,
         ),
@@ -197,7 +203,8 @@ def change_state(
     """``pause``, ``resume`` or ``close`` a session; nothing happens in one that is not open.
 
     Raises:
-        UsageError: There is no such session, or it is in that state already.
+        UsageError: There is no such session, it is in that state already, or the reason is too
+            long.
     """
     state = STATES[what]
     dialogue = get_dialogue(session, dialogue_id)
@@ -209,7 +216,7 @@ def change_state(
         NewEvent(
             session_id=dialogue_id,
             kind=what,
-            reason=reason,
+            reason=one_line(reason or "", "reason") or None,
             rater_id=by.rater_id,
             automatic=by.automatic,
         ),
