@@ -24,6 +24,18 @@ from workbench.ui.sentences import in_language
             "その基盤で答え直すには、モデルとして指定してください。",
         ),
         (
+            "base has no adapter that could be left out (base); name another model.",
+            "base（base）には外せるアダプターがありません。別のモデルを指定してください。",
+        ),
+        (
+            "The tag has 600 characters; 500 fit.",
+            "タグが 600 文字あります。500 文字以内にしてください。",
+        ),
+        (
+            "The source has 600 characters; 500 fit.",
+            "出典が 600 文字あります。500 文字以内にしてください。",
+        ),
+        (
             "Another question stands for question 3 already; take it up again first.",
             "問い 3 はすでに別の問いに統合されています。先に再開してください。",
         ),
