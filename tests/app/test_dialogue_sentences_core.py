@@ -36,6 +36,10 @@ from workbench.ui.sentences import in_language
             "出典が 600 文字あります。500 文字以内にしてください。",
         ),
         (
+            "This is question 3 of the tree already; decide on it there.",
+            "この問いはすでに木の問い 3 です。そちらで決めてください。",
+        ),
+        (
             "Another question stands for question 3 already; take it up again first.",
             "問い 3 はすでに別の問いに統合されています。先に再開してください。",
         ),

@@ -118,6 +118,33 @@ def test_each_decision_is_kept_with_its_reason_and_nothing_is_deleted(lab: Lab) 
     assert reasons == ["later", "too general", "now"]
 
 
+def test_a_question_hangs_at_one_place_once_however_often_it_is_taken(lab: Lab) -> None:
+    root, view = lab.here, chosen(lab).ask("rebut")
+    first, other, *_ = view.candidates
+    with lab.database.write() as session:
+        at = (session, lab.id, root)
+        parked = decisions.park(*at, first.event_id, first.place, lab.by)
+        taken = decisions.pick(*at, other.event_id, other.place, lab.by)
+        for one, number in ((first, 2), (other, 3)):
+            with pytest.raises(UsageError, match=f"question {number} of the tree already"):
+                decisions.park(*at, one.event_id, one.place, lab.by)
+        assert decisions.write(*at, other.text, lab.by) == taken
+        assert decisions.pick(*at, first.event_id, first.place, lab.by) == parked
+    with lab.database.read() as session:
+        tree = read_tree(session, lab.id)
+    assert [(node.id, node.state) for node in tree.nodes] == [
+        (root, "answered"),
+        (parked, "open"),
+        (taken, "open"),
+    ]
+    assert tree.current_id == parked
+    with lab.database.write() as session:
+        merge_nodes(session, lab.id, taken, [parked], lab.by)
+        decisions.write(session, lab.id, root, first.text, lab.by)
+    with lab.database.read() as session:
+        assert read_tree(session, lab.id).node(parked).merged_into is None
+
+
 def test_questions_of_the_tree_that_ask_the_same_are_merged_and_told_apart_again(lab: Lab) -> None:
     root = chosen(lab).here
     with lab.database.write() as session:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.dialogues import EventRow, NewEvent, NodeRow, add_event, add_node, get_node
+from db.dialogues import EventRow, NewEvent, NodeRow, add_event, add_node, get_node, read_nodes
 from db.errors import UsageError
 from db.plain_text import plain, problem_of
 from db.questions import NewQuestion, add_child, get_question
@@ -30,7 +30,13 @@ def hang_under(
     source: str,
     state: str = "open",
 ) -> tuple[int, int]:
-    """Hang a question under ``node``, with the facts of the branch; return node and question."""
+    """Hang a question under ``node``, with the facts of the branch; return node and question.
+
+    One that hangs there already is that node, whatever its state.
+
+    Raises:
+        UsageError: It is the question of ``node`` itself, or no text.
+    """
     parent = get_question(session, node.question_id)
     new = NewQuestion(
         text=text,
@@ -42,6 +48,9 @@ def hang_under(
     question_id, _ = add_child(session, parent.id, new, move)
     if question_id == parent.id:
         raise UsageError("This is the question that you are at; change it, or ask another one.")
+    for one in read_nodes(session, node.session_id):
+        if (one.parent_id, one.question_id) == (node.id, question_id):
+            return one.id, question_id
     return add_node(session, node.session_id, question_id, node.id, state=state), question_id
 
 

@@ -13,7 +13,9 @@ from db.dialogues import (
     EventRow,
     NodeRow,
     change_node,
+    get_node,
     read_events,
+    read_nodes,
 )
 from db.errors import UsageError
 from db.plain_text import plain, problem_of
@@ -171,6 +173,8 @@ def pick(
 ) -> int:
     """Make a proposed question the next one, as it is or in the person's words; return the node.
 
+    One that hangs here already is gone on from, and taken up again where it was parked.
+
     Args:
         session: Of an open write transaction.
         dialogue_id: The session.
@@ -200,6 +204,7 @@ def pick(
         "is_edited": is_edited,
         "to": child_id,
     }
+    _take_up(session, dialogue_id, child_id, by)
     decide(session, node, "pick", by, payload, reason=reason, question_id=question_id)
     return child_id
 
@@ -224,6 +229,7 @@ def write(
         raise UsageError(f"There is no move {move!r}; known are {', '.join(MOVES)}.")
     child_id, question_id = hang_under(session, node, plain(text)[0], move, source="human")
     payload = {"text": plain(text)[0], "move": move, "to": child_id}
+    _take_up(session, dialogue_id, child_id, by)
     decide(session, node, "write", by, payload, reason=reason, question_id=question_id)
     return child_id
 
@@ -238,13 +244,21 @@ def park(
     *,
     reason: str | None = None,
 ) -> int:
-    """Keep a proposed question for later as a node of the tree; return the node."""
+    """Keep a proposed question for later as a node of the tree; return the node.
+
+    Raises:
+        UsageError: There is no such candidate, or the tree has it already.
+    """
     node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
     _differs_from_here(candidate, candidate["text"])
+    before = {one.id: one for one in read_nodes(session, dialogue_id)}
     child_id, question_id = hang_under(
         session, node, candidate["text"], candidate["move"], source="model", state="parked"
     )
+    if child_id in before:
+        number = before[child_id].position + 1
+        raise UsageError(f"This is question {number} of the tree already; decide on it there.")
     payload = {"event": event_id, "place": place, "move": candidate["move"], "node": child_id}
     decide(session, node, "park", by, payload, reason=reason, question_id=question_id)
     return child_id
@@ -322,10 +336,16 @@ def go_to(
     One that was parked, rejected or merged into another one is taken up again.
     """
     node = node_of(session, dialogue_id, node_id)
-    merges = read_events(session, dialogue_id, kinds=("merge_nodes", "reopen"))
-    if node.state in ("parked", "rejected") or node_id in merged_nodes(merges):
-        set_node_state(session, dialogue_id, node_id, "open", by)
+    _take_up(session, dialogue_id, node_id, by)
     return decide(session, node, "goto", by, {"to": node_id}, reason=reason)
+
+
+def _take_up(session: Session, dialogue_id: int, node_id: int, by: By) -> None:
+    """Take a question up again that was parked, rejected or merged into another one."""
+    merges = read_events(session, dialogue_id, kinds=("merge_nodes", "reopen"))
+    is_aside = get_node(session, dialogue_id, node_id).state in ("parked", "rejected")
+    if is_aside or node_id in merged_nodes(merges):
+        set_node_state(session, dialogue_id, node_id, "open", by)
 
 
 def candidate_of(session: Session, node: NodeRow, event_id: int, place: int) -> Mapping[str, Any]:
