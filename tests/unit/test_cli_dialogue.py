@@ -287,3 +287,13 @@ def test_names_reasons_and_languages_are_one_short_line(theme: str, tmp_path: Pa
     assert [one["state"] for one in told("show")] == ["open", "open"]
     assert told("import", str(sheet), "--language", "JA")[0]["is_new"]
     assert told("show", "3")["theme"]["language"] == "ja"
+
+
+def test_what_is_shown_of_nothing_of_one_and_as_json(theme: str) -> None:
+    empty = q2q("show")
+    assert (empty.stdout, "To begin one: q2q dialogue new" in empty.stderr) == ("", True)
+    assert told("show") == []
+    told("new", theme)
+    assert "beside itself" in refused("compare", "1", "d1")
+    assert told("export", "1")["text"].startswith(f"# {THEME['name']}")
+    assert told("export", "1", "--format", "json")["name"] == THEME["name"]

@@ -170,7 +170,10 @@ def export(
         with database.read() as session:
             text = writers[format_](read_story(session, number(dialogue)))
     if target is None:
-        show_exactly(text.rstrip("\n"))
+        if as_json and format_ != "json":
+            show_json({"format": format_, "text": text})
+        else:
+            show_exactly(text.rstrip("\n"))
         return
     try:
         with target.open("x", encoding="utf-8") as file:
@@ -262,8 +265,11 @@ def compare(dialogue: DialogueId, other: DialogueId, as_json: Json = False) -> N
     """
     from workbench.cli.dialogue_show import show_comparison
 
+    one, two = number(dialogue), number(other)
+    if one == two:
+        raise UsageError("Name two dialogues: one cannot be held beside itself.")
     with open_home() as (_, database):
-        show_comparison(database, number(dialogue), number(other), as_json)
+        show_comparison(database, one, two, as_json)
 
 
 @app.as_command()

@@ -36,6 +36,9 @@ def list_all(database: Database, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
+    if not found:
+        say("There is no dialogue yet. To begin one: q2q dialogue new THEME.yaml")
+        return
     rows = [{**asdict(one), "questions": one.n_nodes, "answered": one.n_answered} for one in found]
     show_table(rows, ("id", "name", "state", "language", "questions", "answered", "changed_at"))
 
