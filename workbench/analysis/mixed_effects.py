@@ -91,7 +91,7 @@ def fit(question: Array, texts: Array, levels: Array, points: Array, design: Arr
             partial(_loss, likelihoods, design),
             parameters,
             jac=True,
-            method="L-BFGS-B",
+            method="SLSQP",
             bounds=bounds,
         )
         parameters = np.asarray(fitted.x)
