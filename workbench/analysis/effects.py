@@ -1,19 +1,18 @@
 """Main effects: what a level changes while all other factors are held equal.
 
-Comparisons: Bradley-Terry where the strength of a text is the sum of the effects of its levels, and
-standing on the left has an effect of its own (a logistic regression on differences of levels).
-Values on an axis: a linear model of levels and raters within each question. Either way the effects
-of a factor have the mean 0, and intervals resample questions.
+Comparisons: Bradley-Terry where the strength of a text varies around the sum of the effects of its
+levels (a mixed-effects model; sides are drawn by lot, so that they favour no level). Values on an
+axis: a linear model of levels and raters within each question. Either way the effects of a factor
+have the mean 0, and intervals resample questions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from scipy.special import expit
 
+from workbench.analysis.mixed_effects import expected_points, fit
 from workbench.analysis.resampling import (
     Array,
     Estimate,
@@ -23,8 +22,7 @@ from workbench.analysis.resampling import (
 )
 
 RIDGE = 0.01
-"""Keeps an effect finite where a level won everything; beside dozens of comparisons, nothing."""
-STEPS = 30
+"""Keeps the effects of levels that never met finite; beside dozens of values, nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +73,15 @@ class _Columns:
         ]
         return np.hstack(blocks).astype(float)
 
+    def centred(self, effects: Array) -> Array:
+        """Return the effects of all levels, of each factor with the mean 0: (..., levels)."""
+        blocks = []
+        for factor in self.factors:
+            own = effects[..., self.of(factor)]
+            own = np.concatenate([np.zeros((*own.shape[:-1], 1)), own], axis=-1)
+            blocks.append(own - own.mean(axis=-1, keepdims=True))
+        return np.concatenate(blocks, axis=-1)
+
 
 def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects | None:
     """Return main effects on who is better; None where no compared texts differ in a factor."""
@@ -85,23 +92,26 @@ def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects |
     columns, design, entangled = _untangled(columns, design)
     if columns is None:
         return None
-    side = np.nan_to_num(2 * pairs["a_left"].to_numpy(dtype=float) - 1)
-    patterns, pattern = np.unique(np.column_stack([design, side]), axis=0, return_inverse=True)
-    question, questions = pd.factorize(pairs["question_id"], sort=True)
-    shape = (len(questions), len(patterns))
-    points = pairs["points"].to_numpy(dtype=float)
-    won = sparse.csr_array((points, (question, pattern.ravel())), shape=shape)
-    met = sparse.csr_array((np.ones(len(pairs)), (question, pattern.ravel())), shape=shape)
-    weights = np.vstack([np.ones(len(questions)), draw_weights(len(questions))])
-    fitted, information = _logistic(patterns, weights @ won, weights @ met)
-    errors = np.linalg.inv(information)
-    found = _effects(columns, fitted, len(questions), lambda change: expit(change) - 0.5, errors)
+    differ = pairs["question_id"][(design != 0).any(axis=1)]
+    pairs = pairs[pairs["question_id"].isin(differ)]
+    texts = np.vstack([columns.dummies(pairs, "_a"), columns.dummies(pairs, "_b")])
+    levels, level = np.unique(texts, axis=0, return_inverse=True)
+    fitted = fit(
+        pairs["question_id"].to_numpy(),
+        pairs[["a", "b"]].to_numpy(dtype=int),
+        level.reshape(2, -1).T,
+        pairs["points"].to_numpy(dtype=float),
+        levels,
+    )
+    values, low, high = fitted.shown(
+        lambda effects, spread: expected_points(columns.centred(effects), spread) - 0.5
+    )
     return Effects(
         axis="preference",
-        effects=found,
+        effects=_effects(columns, values, low, high),
         entangled=entangled,
         n=len(pairs),
-        n_questions=len(questions),
+        n_questions=fitted.n_questions,
     )
 
 
@@ -131,9 +141,11 @@ def value_effects(values: pd.DataFrame, axis: str, factors: Sequence[str]) -> Ef
     weights = np.vstack([np.ones(n), draw_weights(n)])
     left = np.tensordot(weights, squares, axes=1) + RIDGE * np.eye(width)
     fitted = np.linalg.solve(left, (weights @ products)[:, :, None])[:, :, 0]
+    changes = columns.centred(fitted)
+    low, high = intervals(changes[0], changes[1:], n)
     return Effects(
         axis=axis,
-        effects=_effects(columns, fitted, n, lambda change: change),
+        effects=_effects(columns, changes[0], low, high),
         entangled=entangled,
         n=len(values),
         n_questions=n,
@@ -171,63 +183,13 @@ def _untangled(columns: _Columns, design: Array) -> tuple[_Columns | None, Array
     return _Columns(kept) if kept else None, design[:, places], tuple(entangled)
 
 
-def _logistic(patterns: Array, won: Array, met: Array) -> tuple[Array, Array]:
-    """Fit each draw by Newton's method.
-
-    Args:
-        patterns: Shape (patterns, width): the different rows of the design.
-        won: Shape (draws, patterns): points of the first text.
-        met: Shape (draws, patterns): comparisons.
-
-    Returns:
-        Coefficients, shape (draws, width), and the curvature of the first draw, (width, width).
-    """
-    n_draws, width = len(won), patterns.shape[1]
-    fitted = np.zeros((n_draws, width))
-    bend = np.zeros((n_draws, width, width))
-    for _ in range(STEPS):
-        chance = expit(fitted @ patterns.T)
-        slope = (won - met * chance) @ patterns - RIDGE * fitted
-        bend = RIDGE * np.eye(width) + np.einsum(
-            "dm,mi,mj->dij", met * chance * (1 - chance), patterns, patterns, optimize=True
-        )
-        step = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
-        fitted = fitted + np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-8:
-            break
-    return fitted, bend[0]
-
-
-def _effects(
-    columns: _Columns,
-    fitted: Array,
-    n_questions: int,
-    shown: Callable[[float], float],
-    covariance: Array | None = None,
-) -> tuple[Effect, ...]:
-    """Return the effects of all levels.
-
-    Args:
-        columns: What the first columns of ``fitted`` are; others are left out.
-        fitted: Shape (1 + draws, width); the first row is that of all questions.
-        n_questions: How many questions were drawn from.
-        shown: Turns a coefficient into what people read.
-        covariance: Of the coefficients if all ratings were independent, shape (width, width).
-    """
-    effects = []
-    for factor, levels in columns.factors.items():
-        own = columns.of(factor)
-        changes = np.column_stack([np.zeros(len(fitted)), fitted[:, own]])
-        changes -= changes.mean(axis=1, keepdims=True)
-        least = np.zeros(len(levels))
-        if covariance is not None:
-            centre = np.eye(len(levels))[:, 1:] - 1.0 / len(levels)
-            least = np.sqrt(np.diag(centre @ covariance[own, own] @ centre.T))
-        low, high = intervals(changes[0], changes[1:], n_questions, least)
-        for i, level in enumerate(levels):
-            change = estimate(shown(changes[0, i]), shown(low[i]), shown(high[i]))
-            effects.append(Effect(factor=factor, level=level, change=change))
-    return tuple(effects)
+def _effects(columns: _Columns, values: Array, low: Array, high: Array) -> tuple[Effect, ...]:
+    """Return the effects of all levels, given the numbers of one after the other."""
+    named = [(factor, level) for factor, levels in columns.factors.items() for level in levels]
+    return tuple(
+        Effect(factor=factor, level=level, change=estimate(*ends))
+        for (factor, level), *ends in zip(named, values, low, high, strict=True)
+    )
 
 
 def _within(columns: Array, question: Array) -> Array:

@@ -37,8 +37,6 @@ class Counts:
     repeats: int = 0
     not_blind: int = 0
     """Not blind, or of a reasoning whose answer had been seen; left out of rankings and effects."""
-    chosen_by_gain: int = 0
-    """Ranked comparisons that the informative sampler chose."""
     questions: int = 0
     cards_planned: int = 0
     """Cards of the queue (of all queues of the scope), times raters per card."""
@@ -189,7 +187,6 @@ def _counts(
         both_bad=int(pairs["points"].isna().sum()),
         repeats=int(pairs["is_repeat"].sum()),
         not_blind=int((~fresh["ranks"]).sum()),
-        chosen_by_gain=int((order["sampler"] == "informative").sum()),
         questions=int(judgements["question_id"].nunique()),
         cards_planned=_planned(session, filter),
         cards_rated=len(cards),

@@ -3,7 +3,8 @@
 Text (or level) i is better than j with probability ``1 / (1 + exp(-(s_i - s_j)))``; the strengths s
 are those under which the comparisons are most likely (evalica's implementation of Newman, 2023). A
 tie counts as half a win for either. Nothing is ranked across questions but levels, and levels only
-by comparisons of two texts under the same question.
+by comparisons of two texts under the same question. For levels, the comparisons are those that a
+mixed-effects model expects between all their texts, whichever of them were chosen to be rated.
 """
 
 from dataclasses import dataclass
@@ -15,18 +16,9 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from workbench.analysis.resampling import (
-    N_DRAWS,
-    Array,
-    Estimate,
-    draw_weights,
-    estimate,
-    intervals,
-)
+from workbench.analysis.mixed_effects import IMAGINED, expected_points, fit
+from workbench.analysis.resampling import Array, Estimate, estimate
 
-IMAGINED = 1.0
-"""Ties that each side is imagined to have with an average one: without them, who won everything
-would be infinitely strong. Beside dozens of real comparisons they weigh nothing."""
 TOLERANCE = 1e-8
 MOST_STEPS = 10_000
 Z = 1.959964
@@ -81,65 +73,65 @@ def strengths(points: Array, imagined: float = IMAGINED) -> Array:
     return np.asarray(found - found.mean(), dtype=float)
 
 
-def rank_levels(pairs: pd.DataFrame, factor: str, n_draws: int = N_DRAWS) -> Ranking | None:
+def rank_levels(pairs: pd.DataFrame, factor: str) -> Ranking | None:
     """Rank the levels of ``factor`` over questions; None where no two of them ever met.
 
     Args:
         pairs: Comparisons that rank; see ``workbench.analysis.comparisons``.
         factor: One of its factors.
-        n_draws: How often questions are resampled.
     """
-    met = pairs[
-        pairs[f"{factor}_a"].notna()
-        & pairs[f"{factor}_b"].notna()
-        & (pairs[f"{factor}_a"] != pairs[f"{factor}_b"])
-    ]
-    if met.empty:
+    known = pairs[pairs[f"{factor}_a"].notna() & pairs[f"{factor}_b"].notna()]
+    differ = known[f"{factor}_a"] != known[f"{factor}_b"]
+    # Texts of one level that met tell how far texts differ, if their question tells of levels.
+    told = known[known["question_id"].isin(known["question_id"][differ])]
+    if told.empty:
         return None
-    names, by_question = level_points(met, factor)
-    kept, apart = _connected(by_question.sum(axis=0))
-    by_question = by_question[:, kept][:, :, kept]
-    told = by_question.sum(axis=(1, 2)) > 0
-    by_question = by_question[told]
-    n_questions = len(by_question)
-    total = by_question.sum(axis=0)
-    values = strengths(total)
-    drawn = np.tensordot(draw_weights(n_questions, n_draws), by_question, axes=1)
-    draws = np.array([_drawn_strengths(points) for points in drawn])
-    low, high = intervals(values, draws, n_questions, _errors(total, values))
+    names, levels = _levels(told, factor)
+    met = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(met, (levels[:, 0], levels[:, 1]), 1)
+    np.fill_diagonal(met, 0)
+    kept, apart = _connected(met)
+    told, levels = told[np.isin(levels[:, 0], kept)], levels[np.isin(levels[:, 0], kept)]
+    fitted = fit(
+        told["question_id"].to_numpy(),
+        told[["a", "b"]].to_numpy(dtype=int),
+        np.searchsorted(kept, levels),
+        told["points"].to_numpy(dtype=float),
+        np.eye(len(kept))[:, 1:],
+    )
+    values, low, high = fitted.shown(
+        lambda leads, spread: strengths(_round_robin(np.r_[0.0, leads], spread), imagined=0)
+    )
     places = [
         Place(
             name=names[level],
             share=estimate(expit(values[i]), expit(low[i]), expit(high[i])),
             strength=float(values[i]),
-            n_comparisons=round(total[i].sum() + total[:, i].sum()),
+            n_comparisons=int(met[level].sum() + met[:, level].sum()),
         )
         for i, level in enumerate(kept)
     ]
     return Ranking(
         factor=factor,
         places=tuple(sorted(places, key=lambda place: -place.strength)),
-        n_comparisons=round(total.sum()),
-        n_questions=n_questions,
+        n_comparisons=int(met[kept].sum()),
+        n_questions=fitted.n_questions,
         apart=tuple(names[level] for level in apart),
     )
 
 
-def level_points(met: pd.DataFrame, factor: str) -> tuple[list[str], Array]:
-    """Return the levels, and the points that each took from each other one by question.
+def _levels(pairs: pd.DataFrame, factor: str) -> tuple[list[str], Array]:
+    """Return the names of the levels, and which of them met: shape (comparisons, 2)."""
+    sides = pd.concat([pairs[f"{factor}_a"], pairs[f"{factor}_b"]])
+    codes, names = pd.factorize(sides, sort=True)
+    return [str(name) for name in names], codes.reshape(2, -1).T
 
-    The points have the shape (questions, levels, levels).
-    """
-    codes, names = pd.factorize(
-        np.concatenate([met[f"{factor}_a"].to_numpy(), met[f"{factor}_b"].to_numpy()]), sort=True
-    )
-    a, b = codes[: len(met)], codes[len(met) :]
-    question, questions = pd.factorize(met["question_id"], sort=True)
-    points = met["points"].to_numpy(dtype=float)
-    by_question = np.zeros((len(questions), len(names), len(names)))
-    np.add.at(by_question, (question, a, b), points)
-    np.add.at(by_question, (question, b, a), 1.0 - points)
-    return [str(name) for name in names], by_question
+
+def _round_robin(strength: Array, spread: float) -> Array:
+    """Return the points that each level is expected to take from each other one."""
+    points = expected_points(strength[:, None] - strength[None, :], spread)
+    np.fill_diagonal(points, 0.0)
+    return points
 
 
 def rank_texts(pairs: pd.DataFrame) -> tuple[Place, ...]:
@@ -184,15 +176,6 @@ def _errors(points: Array, values: Array) -> Array:
     curvature = np.diag(information.sum(axis=1) + IMAGINED * own * (1 - own)) - information
     centre = np.eye(n) - 1.0 / n
     return np.sqrt(np.diag(centre @ np.linalg.inv(curvature) @ centre.T))
-
-
-def _drawn_strengths(points: Array) -> Array:
-    """Return strengths; NaN for levels that a draw of questions left without a comparison."""
-    there = (points.sum(axis=0) + points.sum(axis=1)) > 0
-    found = np.full(len(points), np.nan)
-    if there.sum() > 1:
-        found[there] = strengths(points[np.ix_(there, there)])
-    return found
 
 
 def _connected(total: Array) -> tuple[list[int], list[int]]:

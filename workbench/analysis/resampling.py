@@ -2,11 +2,11 @@
 
 Ratings of one question hang together (the same texts, the same raters in the same minute), so that
 resampling single ratings would make intervals too narrow. Questions are drawn with replacement; the
-spread of what is computed from each draw is the standard error (the cluster bootstrap). The
-interval is the estimate plus and minus that error times Student's t with one degree of freedom less
-than there are questions: percentiles of the draws are too narrow where questions are few. See
-Cameron, Gelbach and Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors"
-(2008).
+spread of what is computed from each draw is the standard error (the cluster bootstrap). Where a
+model is fitted, each question is left out in turn instead (the cluster jackknife). The interval is
+the estimate plus and minus that error times Student's t with one degree of freedom less than there
+are questions: percentiles of the draws are too narrow where questions are few. See Cameron, Gelbach
+and Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors" (2008).
 """
 
 from dataclasses import dataclass
@@ -52,9 +52,7 @@ def draw_weights(n_questions: int, n_draws: int = N_DRAWS, seed: int = SEED) -> 
     return weights
 
 
-def intervals(
-    values: Array, draws: Array, n_questions: int, least: Array | float = 0.0
-) -> tuple[Array, Array]:
+def intervals(values: Array, draws: Array, n_questions: int) -> tuple[Array, Array]:
     """Return the lower and upper ends for ``values`` of shape (n,), given draws of (draws, n).
 
     Draws in which a value cannot be computed are NaN and left out. Both ends are NaN where fewer
@@ -65,11 +63,9 @@ def intervals(
         values: What was computed from all questions.
         draws: The same from each draw.
         n_questions: How many questions there are.
-        least: Standard errors that are not undercut: those of independent ratings. They count where
-            few questions all say the same by chance.
     """
     if n_questions < 2:
-        return np.full(len(values), np.nan), np.full(len(values), np.nan)
+        return within_errors(values, np.zeros(len(values)), n_questions)
     known = np.isfinite(draws)
     n_known = np.maximum(known.sum(axis=0), 2)
     kept = np.where(known, draws, 0.0)
@@ -77,9 +73,26 @@ def intervals(
     variance = np.where(known, (kept - mean) ** 2, 0.0).sum(axis=0) / (n_known - 1)
     # Drawing n with replacement spreads by the factor (n - 1) / n too little.
     error = np.sqrt(variance * n_questions / (n_questions - 1))
-    error = np.maximum(error, least)
-    error[(known.mean(axis=0) < 0.5) | (error < 1e-9)] = np.nan
-    reach = stats.t.ppf((1 + LEVEL) / 2, n_questions - 1) * error
+    error[known.mean(axis=0) < 0.5] = np.nan
+    return within_errors(values, error, n_questions)
+
+
+def jackknife_errors(changes: Array) -> Array:
+    """Return standard errors (n,), given what leaving each question out changes (questions, n).
+
+    Where effects are fitted to few questions it is safer than drawing them: see Cameron and Miller,
+    "A Practitioner's Guide to Cluster-Robust Inference" (2015), section VI.B.
+    """
+    n = len(changes)
+    return np.asarray(np.sqrt(((changes - changes.mean(axis=0)) ** 2).sum(axis=0) * (n - 1) / n))
+
+
+def within_errors(values: Array, errors: Array, n_questions: int) -> tuple[Array, Array]:
+    """Return both ends of the intervals, given standard errors; NaN where these tell nothing."""
+    if n_questions < 2:
+        return np.full(len(values), np.nan), np.full(len(values), np.nan)
+    known = np.where(errors < 1e-9, np.nan, errors)
+    reach = stats.t.ppf((1 + LEVEL) / 2, n_questions - 1) * known
     return values - reach, values + reach
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SCOPES = ("reasoning", "answer", "whole")
 RATERS = {"people": "person", "models": "model"}
 INTERVAL = (
-    "Intervals resample questions and aim to hold the truth in 95 of 100 cases; where cards were"
-    " chosen to teach most, rankings of 400 questions held it in 90 to 92 (docs/insights.md)."
+    "Intervals resample questions and aim to hold the truth in 95 of 100 cases, whichever cards"
+    " were dealt (measured: docs/insights.md)."
 )
 
 

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
     from workbench.rating.building import QueueSpec
 
+LEFT_OUT = {
+    "alone": "nothing to compare them with",
+    "duplicate": "the same words as another",
+    "control": "made as a control of a score",
+    "not_held_out": "their question is not held out",
+    "not_whole": "no reasoning with an answer",
+    "same_words": "both models wrote the same",
+}
+"""What the reasons that are no findings mean."""
+
 app = CommandGroup("Make queues to rate; import and export ratings.")
 
 
@@ -146,7 +156,7 @@ def _store(session: "Session", spec: "QueueSpec", minutes: float | None, as_json
         return
     show(f"Queue {queue_id}: {len(built.items)} cards of {built.n_questions} questions.")
     for reason, n in built.left_out.items():
-        show(f"{n} texts left out: {reason}")
+        show(f"{n} texts left out: {LEFT_OUT.get(reason, f'finding {reason} (--keep-flagged)')}.")
     for one in promised.separable:
         seen = f"a preference of {one.shows:.0%} or clearer will show"
         few = "" if one.is_enough else "; too few for less"

@@ -41,7 +41,6 @@ class BuiltQueue:
     items: tuple[NewItem, ...]
     n_texts: int
     """Texts among which the items were chosen."""
-    n_questions: int
     left_out: dict[str, int]
     """Reason → texts left out: the name of a check, ``duplicate``, ``alone`` (nothing to compare
     with)."""
@@ -51,6 +50,11 @@ class BuiltQueue:
     """Questions of the source."""
     n_looked_at: int
     """Those that were looked at, drawn by lot where a queue needs no more."""
+
+    @property
+    def n_questions(self) -> int:
+        """Questions that have cards."""
+        return len({item.target.question_id for item in self.items})
 
 
 def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
@@ -83,7 +87,6 @@ def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
         spec=spec,
         items=tuple(islice(_in_turn(rounds), limit)),
         n_texts=len(texts),
-        n_questions=len({text.question_id for text in texts}),
         left_out={reason: n for reason, n in left_out.items() if n},
         n_possible=n_possible,
         n_source=found.n_questions,
@@ -96,7 +99,6 @@ def _of_questions(spec: QueueSpec, ids: Sequence[int], limit: int) -> BuiltQueue
         spec=spec,
         items=tuple(NewItem(target=Target(question_id=id)) for id in ids[:limit]),
         n_texts=len(ids),
-        n_questions=len(ids),
         left_out={},
         n_possible=len(ids),
         n_source=len(ids),
@@ -113,7 +115,6 @@ def _of_round(session: Session, spec: QueueSpec, limit: int) -> BuiltQueue:
         spec=spec,
         items=tuple(islice(_in_turn(questions), limit)),
         n_texts=2 * n_possible,
-        n_questions=len(questions),
         left_out=found.left_out,
         n_possible=n_possible,
         n_source=found.n_questions,

@@ -28,23 +28,17 @@ def draw_rankings(found: Insights) -> None:
             st.caption(t("insights.rankings_none"))
             return
         for ranking in found.rankings:
-            _ranking(ranking, found.counts.chosen_by_gain > 0)
+            _ranking(ranking)
 
 
-def _ranking(ranking: Ranking, is_adaptive: bool) -> None:
+def _ranking(ranking: Ranking) -> None:
     st.markdown(f"**{t(f'insights.factor.{ranking.factor}')}**")
     dots = [
         Dot(_level(ranking.factor, place.name), place.share, place.n_comparisons)
         for place in ranking.places
     ]
     draw_dots(dots, t("insights.axis.share"), neutral=0.5)
-    st.caption(
-        t(
-            "insights.rankings_says_adaptive" if is_adaptive else "insights.rankings_says",
-            n=ranking.n_comparisons,
-            questions=ranking.n_questions,
-        )
-    )
+    st.caption(t("insights.rankings_says", n=ranking.n_comparisons, questions=ranking.n_questions))
     _warn_few(ranking.n_questions)
     if ranking.apart:
         names = ", ".join(escaped(_level(ranking.factor, name)) for name in ranking.apart)
