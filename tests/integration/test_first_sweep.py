@@ -45,7 +45,7 @@ def test_the_first_sweep_fills_an_empty_home_and_every_text_tells_its_origin(
     )
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout)
-    assert (result["cells"], result["done"], result["failed"]) == (32, 32, 0)
+    assert (result["cells"], result["done"], result["failed"]) == (48, 48, 0)
     assert read_record(settings().home_dir) is None, "the server ends with the command"
     with database.read() as session:
         query = select(func.max(Answer.id)).where(Answer.generation_id.is_not(None))

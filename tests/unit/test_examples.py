@@ -129,8 +129,8 @@ def test_the_three_sweep_specs_load_and_name_files_that_exist() -> None:
     specs = {path.stem: load_spec(path) for path in SPECS}
     assert set(specs) == {"first", "roles_and_formats", "supplied"}
     first = specs["first"]
-    assert (first.variants, first.answers, first.questions.tags) == (2, 1, ("first",))
-    assert [level.max_tokens for level in first.reasoning_sampling] == [64]
+    assert (first.variants, first.answers, first.questions.tags) == (3, 1, ("first",))
+    assert [level.max_tokens for level in first.reasoning_sampling] == [128]
     assert [level.max_tokens for level in first.answer_sampling] == [96]
     crossed = specs["roles_and_formats"]
     assert min(map(len, (crossed.formats, crossed.roles, crossed.reasoning_sampling))) >= 2
