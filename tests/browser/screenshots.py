@@ -8,6 +8,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
@@ -35,6 +36,9 @@ PAGES = {
     "figures": "sweeps?sweep=1&view=figures",
     "explore": "explore",
     "item": "explore?id=v1",
+    "item-question": "explore?id=q1",
+    "item-answer": "explore?id=a1",
+    "item-model": "explore?id=m5",
     "compare": "explore?id=v1&with=v2",
     "new": "sweeps?new=1",
     "rate-queues": "rating?rater=Mia",
@@ -127,7 +131,7 @@ def _take_all(browser: Browser, url: str, folder: Path, names: Sequence[str]) ->
     for name in names:
         path = PAGES[name]
         for width in WIDTHS:
-            for scheme, language in (("light", "en"), ("dark", "ja")):
+            for scheme, language in product(("light", "dark"), ("en", "ja")):
                 sign = "&" if "?" in path else "?"
                 target = folder / f"{name}_{width}_{scheme}_{language}.png"
                 address = f"{url}/{path}{sign}lang={language}"
