@@ -56,7 +56,7 @@ def empty_state(key: str, icon: str, title: str, text: str) -> "st.delta_generat
     """Draw a calm box that says why nothing is here; return it, for the button that helps."""
     box = st.container(border=True, key=f"empty_{key}", horizontal_alignment="center")
     with box:
-        st.markdown(f":primary[{icon}]")
+        st.markdown(f":primary[{icon}]", text_alignment="center")
         st.markdown(f"**{title}**", text_alignment="center")
         st.caption(text, text_alignment="center")
     return box
