@@ -27,6 +27,8 @@ STATE_LOOKS: Final[dict[str, tuple[Colour, str]]] = {
 """Colour and icon of every state that a job, sweep or engine can be in."""
 
 STYLE: Final = Path(__file__).parent / "style.css"
+STYLE_JA: Final = STYLE.with_name("style.ja.css")
+"""Words that Streamlit has in English only."""
 
 
 def heading(title: str, lead: str | None = None) -> None:
