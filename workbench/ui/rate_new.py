@@ -191,8 +191,8 @@ def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
     if spec.way == "pair":
         st.markdown(f"**{t('rate.tells')}**")
         for one in promised.separable[:MOST_SEPARABLE]:
-            kind = "enough" if one.is_enough else "few"
             percent = round(100 * one.shows)
+            kind = "enough" if one.is_enough else "few" if percent < 100 else "none"
             st.caption(
                 t(
                     f"rate.tells.{kind}",
