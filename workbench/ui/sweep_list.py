@@ -63,7 +63,7 @@ def _new_button() -> None:
 def _draw(sweep: SweepRow, state: str) -> None:
     progress = sweep.progress
     with card(f"sweep_{sweep.sweep_id}"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"sweep_{sweep.sweep_id}"):
             st.markdown(f"**{escaped(sweep.name)}**", width="content")
             state_badge(state)
             st.space("stretch")
