@@ -28,7 +28,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.ratings import FLAG, OK, TAG
 from db.tables import Answer, Rater, Rating
-from db.tallies import remembered
+from db.tallies import first_counted, remembered
 from db.text_rows import ListedKind
 
 Liking = Literal["rated", "liked", "mixed", "disliked", "unrated"]
@@ -76,10 +76,7 @@ def liked_as(
     The texts are found once for all statements until somebody rates again; with very many ratings
     they may be some seconds old.
     """
-    newest = session.scalar(select(func.max(Rating.id)))
-    found = remembered(
-        session, ("liking", kind), newest, lambda: _by_liking(session, kind), is_moving=True
-    )
+    found = _known_liking(session, kind)
     # One value instead of a parameter a text: no database takes a hundred thousand of those.
     if session.get_bind().dialect.name == "sqlite":
         listed = func.json_each(found[liking]).table_valued("value")
@@ -88,6 +85,23 @@ def liked_as(
         each = func.json_array_elements_text(cast(literal(found[liking], Text), JSON))
         ids = select(cast(each.table_valued("value").c.value, Integer))
     return text_id.not_in(ids) if liking == "unrated" else text_id.in_(ids)
+
+
+def likings_counted(session: Session, kinds: Sequence[ListedKind]) -> bool:
+    """Tell whether `liked_as` answers at once: very many ratings are counted beside first."""
+
+    def count(session: Session) -> None:
+        for kind in kinds:
+            _known_liking(session, kind)
+
+    return first_counted(session, ("likings", tuple(kinds)), count)
+
+
+def _known_liking(session: Session, kind: ListedKind) -> dict[Liking, str]:
+    newest = session.scalar(select(func.max(Rating.id)))
+    return remembered(
+        session, ("liking", kind), newest, lambda: _by_liking(session, kind), is_moving=True
+    )
 
 
 def _by_liking(session: Session, kind: ListedKind) -> dict[Liking, str]:

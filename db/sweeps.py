@@ -21,7 +21,7 @@ from db.tables import (
     VariantParent,
     utc_now,
 )
-from db.tallies import remembered
+from db.tallies import first_counted, remembered
 
 ENDED = ("done", "cancelled", "failed")
 
@@ -134,6 +134,12 @@ def list_sweeps(
     if purpose is not None:
         query = query.where(Sweep.purpose == purpose)
     return [_row(session, found) for found in session.execute(query)]
+
+
+def sweeps_counted(session: Session, limit: int = 50) -> bool:
+    """Tell whether `list_sweeps` answers at once: very many texts are counted beside first."""
+    newest = session.scalar(select(func.max(Sweep.id)))
+    return first_counted(session, ("sweeps", newest), lambda own: list_sweeps(own, limit))
 
 
 def sweep_plan(session: Session, sweep_id: int) -> Mapping[str, Any]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from workbench.ui.i18n import t
+from workbench.ui.i18n import current_language, t
 from workbench.ui.memory import settle_modules
-from workbench.ui.parts import STYLE
+from workbench.ui.parts import STYLE, STYLE_JA
 from workbench.ui.shell import language_switch, require_store, shortcuts_help
 
 HERE = Path(__file__).parent
@@ -18,6 +18,8 @@ st.set_page_config(
     initial_sidebar_state="auto",
 )
 st.html(STYLE)
+if current_language() == "ja":
+    st.html(STYLE_JA)
 st.logo(str(HERE / "ui" / "mark.svg"), icon_image=str(HERE / "ui" / "icon.svg"), size="large")
 
 page = st.navigation(

@@ -10,7 +10,7 @@ import pytest
 from db.tables import MODES
 from serving.checks import CHECKS
 from workbench.ui.i18n import LANGUAGES, catalogue, placeholders
-from workbench.ui.text import escaped, one_line
+from workbench.ui.text import escaped, escaped_lines, one_line
 
 WORKBENCH = Path(__file__).resolve().parents[2] / "workbench"
 SOURCES = sorted(
@@ -78,6 +78,21 @@ def _is_prose(text: str) -> bool:
 )
 def test_labels_escape_every_sign_that_markdown_reads(text: str) -> None:
     assert re.search(r"(?<!\\)[\[\]()<>`!:$]", escaped(text)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kept_apart"),
+    [
+        ("at http://10.0.0.5:8000/v1", "at http\\:\u2060//10\\.0\\.0\\.5\\:8000/v1"),
+        ("HTTPS://e.com", "HTTPS\\:\u2060//e\\.com"),
+        ("www.e.com", "www\u2060\\.e\\.com"),
+        ("ada@e.com", "ada@\u2060e\\.com"),
+        ("read at 8:00 // p@ge", "read at 8\\:00 // p@\u2060ge"),
+    ],
+)
+def test_addresses_in_labels_do_not_become_links(text: str, kept_apart: str) -> None:
+    assert escaped(text) == kept_apart
+    assert escaped_lines(text) == kept_apart
 
 
 def test_a_line_holds_no_mark_that_turns_the_direction_of_writing() -> None:

@@ -1,13 +1,15 @@
 """Pictures of every page, wide and narrow, light and dark, in both languages.
 
 Run: ``python -m tests.browser.screenshots FOLDER``. The pictures of the guide show real texts:
-``--guide HOME`` takes them of the store in HOME, after its first sweep.
+``--guide HOME`` takes them of the store in HOME, after its first sweep. Those of rated texts and of
+dialogues show a store that is written for them: ``--docs``.
 """
 
 import argparse
 import os
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
@@ -35,6 +37,9 @@ PAGES = {
     "figures": "sweeps?sweep=1&view=figures",
     "explore": "explore",
     "item": "explore?id=v1",
+    "item-question": "explore?id=q1",
+    "item-answer": "explore?id=a1",
+    "item-model": "explore?id=m5",
     "compare": "explore?id=v1&with=v2",
     "new": "sweeps?new=1",
     "rate-queues": "rating?rater=Mia",
@@ -76,7 +81,17 @@ GUIDE = {
     "sweep-figures": "sweeps?sweep=1&view=figures",
     "origin": "sweeps?sweep=1&at=5",
 }
+DOCS = {
+    "explore": "explore?sweep=1",
+    "rating": "rating?queue=2&rater=Mia",
+    "rating-table": "rating?queue=4&rater=Mia",
+    "insights": "insights",
+    "dialogue": "dialogues?session=2&view=tree&rater=Ada",
+}
 WIDTHS = (1440, 390)
+MOST_PX = 3_000
+DOCS_PX = 900
+"""What is shown of a page that is longer."""
 
 
 def main() -> None:
@@ -84,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--guide", type=Path, metavar="HOME")
+    parser.add_argument("--docs", action="store_true")
     parser.add_argument("--only", nargs="*", default=list(PAGES), metavar="PAGE")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +121,12 @@ def main() -> None:
         seed_dialogue(store, 300, "A town without cars, in depth")
         seed_sides(store, "Both sides of a town without cars")
         with app_server(Path(home)) as url, chromium() as browser:
-            _take_all(browser, url, given.folder, given.only)
+            if given.docs:
+                for name, path in DOCS.items():
+                    target = given.folder / f"{name}.png"
+                    _take(browser, f"{url}/{path}", target, WIDTHS[0], most_px=DOCS_PX)
+            else:
+                _take_all(browser, url, given.folder, given.only)
         store.close()
 
 
@@ -127,7 +148,7 @@ def _take_all(browser: Browser, url: str, folder: Path, names: Sequence[str]) ->
     for name in names:
         path = PAGES[name]
         for width in WIDTHS:
-            for scheme, language in (("light", "en"), ("dark", "ja")):
+            for scheme, language in product(("light", "dark"), ("en", "ja")):
                 sign = "&" if "?" in path else "?"
                 target = folder / f"{name}_{width}_{scheme}_{language}.png"
                 address = f"{url}/{path}{sign}lang={language}"
@@ -142,6 +163,7 @@ def _take(
     scheme: str = "light",
     panel: str = "",
     keys: str = "",
+    most_px: int = MOST_PX,
 ) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 900},
@@ -159,7 +181,7 @@ def _take(
         page.get_by_role("button", name="Origin").first.click()
         page.get_by_role("dialog").wait_for()
     height: int = page.get_by_test_id("stMain").evaluate("element => element.scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(max(height, 600), 3_000)})
+    page.set_viewport_size({"width": width, "height": min(max(height, 600), most_px)})
     _wait_until_still(page)
     page.screenshot(path=target)
     context.close()

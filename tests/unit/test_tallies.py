@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from db import tallies
 from db.database import Database
-from db.tallies import counted_beside, wait_for_counts
+from db.tallies import counted_beside, first_counted, wait_for_counts
 
 
 def after(gate: threading.Event, value: int) -> Callable[[Session], int]:
@@ -28,6 +28,16 @@ def test_a_page_does_not_wait_for_a_long_count_and_finds_it_later(database: Data
         gate.set()
         wait_for_counts()
         assert counted_beside(session, "a", 1, after(gate, 9)) == 7
+
+
+def test_what_is_counted_first_is_there_for_good(database: Database) -> None:
+    gate = threading.Event()
+    with database.read() as session:
+        assert not first_counted(session, "a", after(gate, 0))
+        gate.set()
+        wait_for_counts()
+        assert first_counted(session, "a", after(threading.Event(), 0))
+        assert first_counted(session, "b", lambda own: None)  # what is counted quickly is there
 
 
 def test_an_older_count_is_shown_while_a_newer_one_is_made(

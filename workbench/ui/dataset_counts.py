@@ -71,7 +71,7 @@ def _draw_fates(bars: list[dict[str, Any]]) -> None:
         "fate:N",
         title=None,
         scale=alt.Scale(domain=titles, range=list(COLOURS)),
-        legend=alt.Legend(orient="top", labelLimit=240),
+        legend=alt.Legend(orient="top", labelLimit=240, columns=1),
     )
     base = alt.Chart(alt.InlineData(values=bars)).encode(
         y=alt.Y(
@@ -90,7 +90,7 @@ def _draw_fates(bars: list[dict[str, Any]]) -> None:
         ],
     )
     chart = base.mark_bar(cornerRadiusEnd=3).encode(color=colour)
-    height = 130 + ROW_PX * len(order)
+    height = 170 + ROW_PX * len(order)
     st.altair_chart(chart.properties(height=height, background="transparent"))
 
 
@@ -104,4 +104,5 @@ def _draw_mix(counts: Mapping[str, Any]) -> None:
         shares = ", ".join(f"{word(prefix, name)} {n:,}" for name, n in counts[key].items())
         if shares:
             parts.append(f"{t(f'dataset.mix.{key}')} {shares}")
-    st.caption("  \n".join(parts))
+    if parts:
+        st.caption("  \n".join(parts))

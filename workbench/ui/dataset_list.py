@@ -51,13 +51,15 @@ def _new_button() -> None:
 
 def _draw(dataset: DatasetInfo) -> None:
     with card(f"dataset_{dataset.id}", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"dataset_{dataset.id}"):
             st.markdown(f"**{escaped(dataset.name)}**", width="content")
             st.badge(word("dataset_kind", dataset.kind), color="blue")
             st.space("stretch")
             st.button(
                 t("datasets.open"),
                 icon=":material/arrow_forward:",
+                icon_position="right",
+                type="tertiary",
                 key=f"open_{dataset.id}",
                 on_click=url.put,
                 args=("dataset", str(dataset.id)),

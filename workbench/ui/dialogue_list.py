@@ -60,7 +60,7 @@ def _import_button() -> None:
 
 def _draw(one: DialogueSummary) -> None:
     with card(f"dialogue_{one.id}", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"dialogue_{one.id}"):
             st.markdown(f"**{escaped(one.name)}**", width="content")
             state_mark(one.state)
             st.space("stretch")

@@ -75,7 +75,7 @@ def _node_of(tree: Tree) -> int:
 
 
 def _draw_head(tree: Tree) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="head_dialogue"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         back_link(t("dlg.back"), _leave)
         st.space("stretch")
         with st.container(width="content" if current_rater() else "stretch"):

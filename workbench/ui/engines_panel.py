@@ -12,7 +12,7 @@ from db.models import ModelRow
 from workbench.ui.figures import count, parameters, size
 from workbench.ui.home_view import can_start, can_stop
 from workbench.ui.i18n import has, t
-from workbench.ui.parts import card, state_badge
+from workbench.ui.parts import card, head_row, state_badge
 from workbench.ui.sentences import said
 from workbench.ui.text import escaped, one_line
 
@@ -36,7 +36,7 @@ def draw_engines(
 
 
 def _head(database: Database, engine: EngineRow) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with head_row(f"engine_{engine.id}"):
         name = t("engine.local") if engine.name == LOCAL else escaped(engine.name)
         st.markdown(f"**{name}**", width="content", help=t("engine.help"))
         state_badge(engine.state)

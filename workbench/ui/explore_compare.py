@@ -49,8 +49,10 @@ def draw_comparison(name: str, other: str) -> None:
 def _draw_sides(refs: tuple[Ref, Ref], texts: list[ItemText], *, is_marked: bool) -> None:
     before, after = (text.text for text in texts)
     marked = marked_sides(before, after, MOST_WORDS) if is_marked else None
-    if is_marked:
-        st.caption(t("explore.marked" if marked else "explore.too_long", most=MOST_WORDS))
+    if marked:
+        st.caption(t("explore.marked", a=str(refs[0]), b=str(refs[1])))
+    elif is_marked:
+        st.caption(t("explore.too_long", most=MOST_WORDS))
     for side, (column, ref, text) in enumerate(zip(st.columns(2), refs, texts, strict=True)):
         with column, card(f"side_{side}"):
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -28,7 +28,14 @@ def draw_judgements(ref: Ref) -> None:
         st.caption(t("explore.no_ratings"))
         return
     shown = [*ratings, *comparisons]
-    st.dataframe(rows_of(shown), hide_index=True, height="content" if len(shown) <= 10 else 380)
+    st.dataframe(
+        rows_of(shown),
+        hide_index=True,
+        height="content" if len(shown) <= 10 else 380,
+        column_config={
+            t("how.when"): st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm [UTC]")
+        },
+    )
     if n_ratings + n_comparisons > len(shown):
         st.caption(t("explore.newest_ratings", shown=len(shown), total=n_ratings + n_comparisons))
 

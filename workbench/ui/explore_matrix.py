@@ -1,13 +1,16 @@
 """Explore: questions against their reasonings, filtered and paged by the store."""
 
+from functools import partial
+
 import streamlit as st
 
-from db.matrix import MatrixRow, matrix
+from db.matrix import MatrixFilter, MatrixRow, matrix
+from db.rating_scores import likings_counted
 from workbench.ui import url
 from workbench.ui.explore_cells import COLOURINGS, Colouring, draw_cell, open_item
 from workbench.ui.explore_filters import FILTERS, draw_filters, read_facets
 from workbench.ui.i18n import counted, t, word
-from workbench.ui.parts import empty_state, heading
+from workbench.ui.parts import empty_state, heading, wait_for
 from workbench.ui.store import database
 from workbench.ui.text import escaped, one_line
 
@@ -25,6 +28,9 @@ def draw_matrix() -> None:
         _draw_empty()
         return
     wanted = draw_filters(facets)
+    if wanted.liking and not _is_counted(wanted):
+        wait_for(t("explore.counting"), partial(_is_counted, wanted))
+        return
     with database().read() as session:
         page = matrix(
             session,
@@ -44,6 +50,11 @@ def draw_matrix() -> None:
     for row in page.rows:
         _draw_row(row, width, colouring)
     url.pages("page", page.total, PAGE_SIZE)
+
+
+def _is_counted(wanted: MatrixFilter) -> bool:
+    with database().read() as session:
+        return likings_counted(session, wanted.kinds)
 
 
 def _choose_colouring() -> Colouring:

@@ -12,6 +12,8 @@ from workbench.ui.text import one_line
 
 NAMES = alt.Axis(labelLimit=240, labelFontSize=12, ticks=False, domain=False)
 ROW_PX = 34
+AXIS_PX = 80
+"""Of a plot: what its horizontal axis takes with numbers and title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
             0, line.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x="at:Q")
         )
     draw_chart(
-        alt.layer(*layers).properties(height=46 + ROW_PX * len(rows), background="transparent")
+        alt.layer(*layers).properties(height=AXIS_PX + ROW_PX * len(rows), background="transparent")
     )
 
 

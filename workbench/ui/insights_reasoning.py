@@ -20,7 +20,7 @@ from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.ui import url
 from workbench.ui.figures_beside import read_figures
 from workbench.ui.i18n import t
-from workbench.ui.insights_charts import NAMES, ROW_PX, RULE, draw_chart
+from workbench.ui.insights_charts import AXIS_PX, NAMES, ROW_PX, RULE, draw_chart
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
 from workbench.ui.parts import card, section
 from workbench.ui.store import database
@@ -168,7 +168,7 @@ def _plot(level: LevelReport) -> None:
                 y=y, x=alt.X("low:Q", title=t("moves.axis")), x2="high:Q"
             ),
             told.mark_circle(size=110, opacity=1).encode(x=x, y=y, tooltip=tooltip),
-        ).properties(height=46 + ROW_PX * len(names), background="transparent")
+        ).properties(height=AXIS_PX + ROW_PX * len(names), background="transparent")
     )
 
 

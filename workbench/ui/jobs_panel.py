@@ -9,7 +9,7 @@ from db.jobs import JobRow, request_cancel
 from workbench.ui.device_note import draw_device_note
 from workbench.ui.home_view import job_share
 from workbench.ui.i18n import t, word
-from workbench.ui.parts import card, state_badge
+from workbench.ui.parts import card, head_row, state_badge
 from workbench.ui.sentences import said
 from workbench.ui.text import escaped, one_line
 
@@ -18,7 +18,7 @@ def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[i
     """Draw a card for each job that waits or runs."""
     for job in jobs:
         with card(f"job_{job.id}"):
-            with st.container(horizontal=True, vertical_alignment="center"):
+            with head_row(f"job_{job.id}"):
                 name = sweep_names.get(job.sweep_id or 0)
                 title = word("job.kind", job.kind) + (f" · {escaped(name)}" if name else "")
                 st.markdown(f"**{title}**", width="content")

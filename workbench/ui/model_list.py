@@ -8,7 +8,7 @@ from workbench.ui import url
 from workbench.ui.figures import ago, size
 from workbench.ui.i18n import t, word
 from workbench.ui.jobs_panel import draw_jobs
-from workbench.ui.parts import card, empty_state, heading
+from workbench.ui.parts import card, empty_state, head_row, heading
 from workbench.ui.store import database
 from workbench.ui.text import escaped
 
@@ -44,13 +44,15 @@ def _draw_jobs(*, moving: bool) -> None:
 
 def _draw(model: ModelRow, base: ModelRow | None) -> None:
     with card(f"model_{model.id}", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"model_{model.id}"):
             st.markdown(f"**{escaped(model.name)}**", width="content")
             model_badges(model)
             st.space("stretch")
             st.button(
                 t("models.open"),
                 icon=":material/arrow_forward:",
+                icon_position="right",
+                type="tertiary",
                 key=f"open_{model.id}",
                 on_click=url.put,
                 args=("model", str(model.id)),

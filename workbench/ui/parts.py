@@ -26,7 +26,11 @@ STATE_LOOKS: Final[dict[str, tuple[Colour, str]]] = {
 }
 """Colour and icon of every state that a job, sweep or engine can be in."""
 
+POLL_S: Final = 1.0
+"""Between looks at what is being counted."""
 STYLE: Final = Path(__file__).parent / "style.css"
+STYLE_JA: Final = STYLE.with_name("style.ja.css")
+"""Words that Streamlit has in English only."""
 
 
 def heading(title: str, lead: str | None = None) -> None:
@@ -56,10 +60,24 @@ def empty_state(key: str, icon: str, title: str, text: str) -> "st.delta_generat
     """Draw a calm box that says why nothing is here; return it, for the button that helps."""
     box = st.container(border=True, key=f"empty_{key}", horizontal_alignment="center")
     with box:
-        st.markdown(f":primary[{icon}]")
+        st.markdown(f":primary[{icon}]", text_alignment="center")
         st.markdown(f"**{title}**", text_alignment="center")
         st.caption(text, text_alignment="center")
     return box
+
+
+def wait_for(text: str, is_there: Callable[[], bool]) -> None:
+    """Say what is being counted beside the page; draw the page anew once it is there."""
+    st.info(text, icon=":material/hourglass_top:")
+    st.fragment(run_every=POLL_S)(_look_again)(is_there, just_looked=[True])
+
+
+def _look_again(is_there: Callable[[], bool], just_looked: list[bool]) -> None:
+    """Look, but for the run that drew the page: each look may wait a while for what it counts."""
+    if just_looked:
+        just_looked.clear()
+    elif is_there():
+        st.rerun()
 
 
 def card(

@@ -39,7 +39,7 @@ def draw_desk(queue_id: int) -> None:
     if rater is not None and url.parameter("edit"):
         draw_edit(queue, rater[0])
         return
-    with st.container(horizontal=True, vertical_alignment="center", key="head_desk"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         back_link(t("rate.back"), _leave)
         st.space("stretch")
         if rater is not None and queue.way != "table":

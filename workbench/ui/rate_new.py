@@ -3,10 +3,12 @@
 from typing import Any, get_args
 
 import streamlit as st
+from sqlalchemy.orm import Session
 
 from db.errors import Q2QError
 from db.queues import Way
 from db.ratings import Scope
+from db.tallies import counted_beside
 from db.text_facets import facets_version
 from serving.checks import CHECKS
 from workbench.rating.building import (
@@ -23,7 +25,7 @@ from workbench.rating.sources import SOURCES, source_names
 from workbench.ui import url
 from workbench.ui.figures import count, duration
 from workbench.ui.i18n import has, t, word
-from workbench.ui.parts import back_link, card, heading
+from workbench.ui.parts import back_link, card, heading, wait_for
 from workbench.ui.rater import draw_rater
 from workbench.ui.store import database
 from workbench.ui.text import escaped, one_line
@@ -149,21 +151,28 @@ def _said(key: str, name: str) -> str:
     return t(f"rate.from.{kind}", id=number, name=one_line(name, 60))
 
 
-@st.cache_data(show_spinner=False, max_entries=40)
-def _planned(store: str, mark: tuple[int, ...], spec: QueueSpec) -> tuple[BuiltQueue, Promise]:
-    """Return a queue before it is stored; the first two are for the cache."""
+def _planned(spec: QueueSpec) -> tuple[BuiltQueue, Promise] | None:
+    """Return a queue before it is stored; None while very many texts are being looked through."""
+
+    def plan(own: Session) -> tuple[BuiltQueue, Promise]:
+        built = build_queue(own, spec)
+        return built, promise(own, built)
+
     with database().read() as session:
-        built = build_queue(session, spec)
-        return built, promise(session, built)
+        name = ("plan", spec.model_dump_json())
+        return counted_beside(session, name, facets_version(session), plan)
 
 
 def _draw_plan(spec: QueueSpec) -> None:
     with database().read() as session:
-        mark = facets_version(session)
         per_card = seconds_per_card(session, spec.way, spec.scope)
-    built, promised = _planned(database().label, mark, spec)
+    planned = _planned(spec)
     with card("plan"):
         st.markdown(f"**{t('new.plan')}**")
+        if planned is None:
+            wait_for(t("rate.counting"), lambda: _planned(spec) is not None)
+            return
+        built, promised = planned
         for name, value in _numbers(built, promised, per_card):
             with st.container(horizontal=True):
                 st.markdown(f":gray[{t(name)}]", width="content")
@@ -191,8 +200,8 @@ def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
     if spec.way == "pair":
         st.markdown(f"**{t('rate.tells')}**")
         for one in promised.separable[:MOST_SEPARABLE]:
-            kind = "enough" if one.is_enough else "few"
             percent = round(100 * one.shows)
+            kind = "enough" if one.is_enough else "few" if percent < 100 else "none"
             st.caption(
                 t(
                     f"rate.tells.{kind}",

@@ -60,7 +60,7 @@ def _draw(queue: QueueRow, rater_id: int | None) -> None:
             progress = queue_progress(session, queue.id, rater_id)
         done = progress.submitted + progress.skipped + progress.discarded
     with card(f"queue_{queue.id}"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"queue_{queue.id}"):
             st.markdown(f"**{escaped(queue.name)}**", width="content")
             st.badge(t(f"rate.way.{queue.way}"), icon=":material/style:", color="gray")
             st.badge(t(f"rate.scope.{queue.scope}"), color="blue")

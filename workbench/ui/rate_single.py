@@ -35,8 +35,9 @@ def draw_single(
         with card("given"):
             st.caption(t("rate.given_one"))
             show_text(reasonings[target.variant_id].text)
-    with card("side_only"):
-        draw_side(queue, target, reasonings, answers)
+    if queue.scope != "question":
+        with card("side_only"):
+            draw_side(queue, target, reasonings, answers)
     entered = dealt.draft
     waiting = next((axis.name for axis in axes if axis.name not in entered), None)
     with card("axes", gap="xsmall"):
@@ -50,7 +51,7 @@ def draw_single(
 def _draw_axis(axis: Axis, rater_id: int, dealt: Card, *, has_keys: bool) -> None:
     language = current_language()
     name, buttons = st.columns([2, 5], vertical_alignment="center")
-    with name:
+    with name, st.container(gap=None):
         label = escaped(axis.said(axis.label, language))
         st.markdown(f"**:primary[{label}]**" if has_keys else f"**{label}**")
         st.caption(
@@ -73,21 +74,19 @@ def _draw_axis(axis: Axis, rater_id: int, dealt: Card, *, has_keys: bool) -> Non
 
 
 def _draw_ok(rater_id: int, dealt: Card) -> None:
-    name, good, bad = st.columns([2, 2.5, 2.5], vertical_alignment="center")
+    name, buttons = st.columns([2, 5], vertical_alignment="center")
     name.markdown(f"**{t('rate.ok')}**", help=t("rate.ok_help"))
-    for column, key, value, label in (
-        (good, "Y", 1, t("rate.ok_yes")),
-        (bad, "N", 0, t("rate.ok_no")),
-    ):
-        column.button(
-            label,
-            key=f"ok_{value}_{dealt.id}",
-            shortcut=key,
-            type="primary" if dealt.draft.get(OK) == value else "secondary",
-            width="stretch",
-            on_click=_enter,
-            args=(rater_id, dealt, OK, value),
-        )
+    with buttons, st.container(horizontal=True, gap="xsmall"):
+        for key, value, label in (("Y", 1, t("rate.ok_yes")), ("N", 0, t("rate.ok_no"))):
+            st.button(
+                label,
+                key=f"ok_{value}_{dealt.id}",
+                shortcut=key,
+                type="primary" if dealt.draft.get(OK) == value else "secondary",
+                width="stretch",
+                on_click=_enter,
+                args=(rater_id, dealt, OK, value),
+            )
 
 
 def _draw_tags(dealt: Card) -> list[str]:

@@ -24,6 +24,8 @@ from workbench.ui.text import escaped, one_line, show_text
 
 PER_PAGE = 20
 ROW_PX = 72
+TEXT_PX, VALUE_PX = 150, 116
+"""Widths of columns: the names of most axes fit beside the sign that they can be written in."""
 MOST_CHARACTERS = 4_000
 """Of a text in its cell; below the table it stands in full."""
 LEFT, RIGHT, EQUAL, BAD = "left", "right", "equal", "bad"
@@ -61,6 +63,7 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
         row_height=ROW_PX,
         height=min(620, 40 + ROW_PX * len(frame)),
         num_rows="fixed",
+        placeholder="–",
     )
     changes = _changes(found.rows, frame, edited)
     with st.container(horizontal=True, vertical_alignment="center", key="rate_table_bar"):
@@ -153,7 +156,7 @@ def _columns(queue: QueueRow, axes: Sequence[Axis]) -> dict[str, Any]:
     language = current_language()
     config: dict[str, Any] = {"no": st.column_config.NumberColumn("", width=40)}
     for name in _TEXTS:
-        config[name] = st.column_config.TextColumn(t(f"rate.table.{name}"), width="medium")
+        config[name] = st.column_config.TextColumn(t(f"rate.table.{name}"), width=TEXT_PX)
     for axis in axes:
         label = axis.said(axis.label, language)
         low, high = axis.said(axis.low, language), axis.said(axis.high, language)
@@ -162,11 +165,11 @@ def _columns(queue: QueueRow, axes: Sequence[Axis]) -> dict[str, Any]:
             min_value=LOWEST,
             max_value=HIGHEST,
             step=1,
-            width="small",
+            width=VALUE_PX,
             help=escaped(f"{LOWEST} {low} · {HIGHEST} {high}"),
         )
     config[OK] = st.column_config.SelectboxColumn(
-        t("rate.ok"), options=[t("rate.ok_yes"), t("rate.ok_no")], width="small"
+        t("rate.ok"), options=[t("rate.ok_yes"), t("rate.ok_no")], width=VALUE_PX
     )
     config["tags"] = st.column_config.TextColumn(
         t("rate.tags"), help=t("rate.table.tags_help"), max_chars=300

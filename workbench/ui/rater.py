@@ -40,7 +40,7 @@ def draw_rater(says: str = "rate.rater_is") -> None:
     if rater is None:
         _ask()
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
         st.markdown(f":material/person: {t(says, name=escaped(rater[1]))}", width="content")
         st.button(t("rate.rater_change"), type="tertiary", on_click=_forget)
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from workbench.ui.figures import count, percent
 from workbench.ui.i18n import t, word
-from workbench.ui.parts import card, section
+from workbench.ui.parts import card, section, wait_for
 from workbench.ui.store import database
 from workbench.ui.sweep_reads import (
     CheckCount,
@@ -21,7 +21,6 @@ from workbench.ui.sweep_reads import (
 )
 
 HEIGHT = 260
-POLL_S = 1.0
 LEGEND = alt.Legend(orient="top", labelLimit=420, offset=6)
 WHOLE = alt.Axis(tickMinStep=1, format="d")
 """Counts of texts have no fractions."""
@@ -43,8 +42,7 @@ def draw_figures(sweep_id: int) -> None:
     with database().read() as session:
         counts = read_counts(session, sweep_id)
     if counts is None:
-        st.info(t("figures.counting"), icon=":material/hourglass_top:")
-        st.fragment(run_every=POLL_S)(_wait)(sweep_id)
+        wait_for(t("figures.counting"), lambda: _is_counted(sweep_id))
         return
     outcomes, findings = counts
     left, right = st.columns(2)
@@ -59,11 +57,9 @@ def draw_figures(sweep_id: int) -> None:
         _findings(findings)
 
 
-def _wait(sweep_id: int) -> None:
-    """Draw the page anew once everything is counted."""
+def _is_counted(sweep_id: int) -> bool:
     with database().read() as session:
-        if read_counts(session, sweep_id) is not None:
-            st.rerun()
+        return read_counts(session, sweep_id) is not None
 
 
 def _lengths(bins: Sequence[LengthBin]) -> None:

@@ -10,7 +10,7 @@ from db.rounds import RoundRow, list_rounds
 from workbench.rounds.verdict import said
 from workbench.ui import url
 from workbench.ui.i18n import current_language, t, word
-from workbench.ui.parts import Colour, card, empty_state, heading, section, state_badge
+from workbench.ui.parts import Colour, card, empty_state, head_row, heading, section, state_badge
 from workbench.ui.round_form import draw_round_form
 from workbench.ui.store import database
 from workbench.ui.text import escaped
@@ -54,13 +54,15 @@ def round_badge(found: RoundRow) -> None:
 
 def _draw(found: RoundRow, starts_from: str) -> None:
     with card(f"round_{found.id}", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"round_{found.id}"):
             st.markdown(f"**{escaped(found.name)}**", width="content")
             round_badge(found)
             st.space("stretch")
             st.button(
                 t("rounds.open"),
                 icon=":material/arrow_forward:",
+                icon_position="right",
+                type="tertiary",
                 key=f"round_{found.id}",
                 on_click=url.put,
                 args=("round", str(found.id)),

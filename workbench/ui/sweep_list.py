@@ -3,11 +3,11 @@
 import streamlit as st
 
 from db.jobs import JobRow, active_jobs
-from db.sweeps import SweepRow, list_sweeps
+from db.sweeps import SweepRow, list_sweeps, sweeps_counted
 from workbench.ui import url
 from workbench.ui.figures import ago
 from workbench.ui.i18n import counted, t
-from workbench.ui.parts import card, empty_state, head_row, heading, state_badge
+from workbench.ui.parts import card, empty_state, head_row, heading, state_badge, wait_for
 from workbench.ui.store import database
 from workbench.ui.sweep_view import share, shown_state
 from workbench.ui.text import escaped
@@ -18,6 +18,10 @@ POLL_S = 2.0
 
 def draw_list() -> None:
     """Draw the sweeps, or how to start the first one."""
+    if not _is_counted():
+        heading(t("sweeps.title"), t("sweeps.lead"))
+        wait_for(t("sweeps.counting"), _is_counted)
+        return
     sweeps, jobs = _read()
     with head_row("sweeps"):
         with st.container(width="stretch", gap="xsmall"):
@@ -33,6 +37,11 @@ def draw_list() -> None:
         return
     draw = st.fragment(run_every=POLL_S if jobs else None)(_draw_all)
     draw([(sweeps, jobs)], moving=bool(jobs))
+
+
+def _is_counted() -> bool:
+    with database().read() as session:
+        return sweeps_counted(session, MOST)
 
 
 def _read() -> tuple[list[SweepRow], list[JobRow]]:
@@ -63,7 +72,7 @@ def _new_button() -> None:
 def _draw(sweep: SweepRow, state: str) -> None:
     progress = sweep.progress
     with card(f"sweep_{sweep.sweep_id}"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"sweep_{sweep.sweep_id}"):
             st.markdown(f"**{escaped(sweep.name)}**", width="content")
             state_badge(state)
             st.space("stretch")

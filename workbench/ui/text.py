@@ -20,6 +20,7 @@ MOST_CHARACTERS: Final = 20_000
 
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])")
 _IMAGE: Final = re.compile(r"!\[")
+_ADDRESS: Final = re.compile(r"(?i)https?:(?=//)|www(?=\.)|(?<=[\w.+-])@(?=[\w-])")
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
@@ -37,7 +38,7 @@ def one_line(text: str, most: int = 120) -> str:
 
 def escaped(text: str) -> str:
     """Return ``text`` so that Markdown shows it letter by letter; for labels."""
-    return _MARKDOWN.sub(r"\\\1", one_line(text, 400))
+    return _letters(one_line(text, 400))
 
 
 def escaped_lines(text: str) -> str:
@@ -45,7 +46,12 @@ def escaped_lines(text: str) -> str:
     kept = "".join(
         c if c == "\n" or unicodedata.category(c) not in _INVISIBLE else " " for c in text
     )
-    return _MARKDOWN.sub(r"\\\1", kept)
+    return _letters(kept)
+
+
+def _letters(text: str) -> str:
+    # Bare addresses become links after escapes are read: a joiner, which nobody sees, splits them.
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", text))
 
 
 def show_text(text: str, *, scroll: bool = True, most: int = MOST_CHARACTERS) -> None:

@@ -15,7 +15,7 @@ from training.runs.spec import parse_spec
 from workbench.ui import url
 from workbench.ui.figures import ago
 from workbench.ui.i18n import t, word
-from workbench.ui.parts import card, empty_state, heading, section, state_badge
+from workbench.ui.parts import card, empty_state, head_row, heading, section, state_badge
 from workbench.ui.store import database
 from workbench.ui.text import escaped
 from workbench.worker.training import enqueue_training
@@ -110,7 +110,7 @@ def _draw_runs() -> None:
 
 def _draw(run: RunRow) -> None:
     with card(f"run_{run.id}", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with head_row(f"run_{run.id}"):
             st.markdown(
                 f"**t{run.id} · {escaped(str(run.config.get('dataset')))}**", width="content"
             )
@@ -119,6 +119,8 @@ def _draw(run: RunRow) -> None:
             st.button(
                 t("training.open"),
                 icon=":material/arrow_forward:",
+                icon_position="right",
+                type="tertiary",
                 key=f"run_{run.id}",
                 on_click=url.put,
                 args=("run", str(run.id)),

@@ -158,6 +158,7 @@ def _draw_plot(found: list[Curve], height: int) -> None:
         for curve in found
         for step, value in zip(curve.steps, curve.values, strict=True)
     ]
+    names = [_curve_name(curve.name) for curve in found]
     several = len(found) > 1
     legend = alt.Legend(orient="top", labelLimit=260) if several else None
     chart = (
@@ -166,7 +167,7 @@ def _draw_plot(found: list[Curve], height: int) -> None:
         .encode(
             x=alt.X("step:Q", title=t("training.step"), axis=alt.Axis(grid=False, tickMinStep=1)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-            color=alt.Color("curve:N", title=None, legend=legend),
+            color=alt.Color("curve:N", title=None, legend=legend, sort=names),
             tooltip=[
                 alt.Tooltip("curve:N", title=" "),
                 alt.Tooltip("step:Q", title=t("training.step")),
