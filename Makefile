@@ -5,6 +5,10 @@ SOURCES := db serving training workbench
 # Tests that start servers follow each other; the others run two at a time.
 ALONE := engine or browser or postgres
 
+# Modules are compiled once, whatever the environment says of bytecode: each start of a model server
+# would compile thousands of them three times over.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup dev up test soak test-gpu bench lint fix types check migration clean
 
