@@ -25,7 +25,7 @@ from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
 from workbench.worker.follow import run_job
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.training
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rounds" / "first.yaml"
 """What ``q2q round run examples/rounds/first.yaml`` runs."""
 
