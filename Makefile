@@ -30,8 +30,8 @@ test: lint  ## Set up what is missing, check the code and run the tests
 	@$(BIN)/python scripts/side_by_side.py \
 		training "$(BIN)/pytest -m 'training and not soak' --durations=10" \
 		servers "$(BIN)/pytest -m '($(SERVERS)) and not (training or gpu or soak)' --durations=15" \
-		types "nice $(BIN)/mypy $(SOURCES)" \
-		others "nice $(BIN)/pytest -n 2 --dist loadfile -m '$(OTHERS)'"
+		types "nice -n 5 $(BIN)/mypy $(SOURCES)" \
+		others "nice -n 5 $(BIN)/pytest -n 2 --dist loadfile -m '$(OTHERS)'"
 
 soak: dev  ## Run the long repetitions
 	$(BIN)/pytest -m soak
