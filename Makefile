@@ -2,8 +2,14 @@
 
 BIN := .venv/bin
 SOURCES := db serving training workbench
-# Tests that start servers follow each other; the others run two at a time.
-ALONE := engine or browser or postgres
+# Three kinds of tests run side by side: those that train follow each other, and so do those that
+# need a model server or a browser; the others take what is left of the machine.
+SERVERS := engine or browser
+OTHERS := not ($(SERVERS) or training or gpu or soak)
+
+# Modules are compiled once, whatever the environment says of bytecode: each start of a model server
+# would compile thousands of them three times over.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev up test soak test-gpu bench lint fix types check migration clean
@@ -20,9 +26,12 @@ dev:  ## The same, with what tests and checks need
 up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501)
 	@exec $(BIN)/q2q up
 
-test: check  ## Set up what is missing, check the code and run the tests
-	$(BIN)/pytest -n 2 -m "not ($(ALONE) or gpu or soak)"
-	$(BIN)/pytest -m "($(ALONE)) and not (gpu or soak)" --durations=15
+test: lint  ## Set up what is missing, check the code and run the tests
+	@$(BIN)/python scripts/side_by_side.py \
+		training "$(BIN)/pytest -m 'training and not soak' --durations=10" \
+		servers "$(BIN)/pytest -m '($(SERVERS)) and not (training or gpu or soak)' --durations=15" \
+		types "nice -n 5 $(BIN)/mypy $(SOURCES)" \
+		others "nice -n 5 $(BIN)/pytest -n 2 --dist loadfile -m '$(OTHERS)'"
 
 soak: dev  ## Run the long repetitions
 	$(BIN)/pytest -m soak

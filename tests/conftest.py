@@ -33,6 +33,10 @@ QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 """Nothing that a test starts calls home."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""Servers and trainings run side by side: threads of one that wait for each other, or two servers
+bound to the same core, would starve.
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,7 +47,7 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("Q2Q_HOME", str(tmp_path_factory.mktemp("session-home")))
         patch.setenv("Q2Q_CACHE", CACHE)
-        for name, value in QUIET.items():
+        for name, value in (QUIET | ONE_THREAD).items():
             patch.setenv(name, value)
         settings.cache_clear()
         yield

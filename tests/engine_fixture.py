@@ -15,9 +15,12 @@ import pytest
 from db.settings import Settings
 from serving.engines.messages import Endpoint
 from serving.engines.process import ServerSpec
+from serving.engines.server_file import ServerRecord, read_record, write_record
 from serving.engines.supervisor import EngineState, EngineSupervisor
 from serving.models.embedded import ensure_embedded_model
 from serving.models.inspect import inspect_folder
+
+LIMITS = {"kv_cache_gib": 1, "max_model_len": 1024, "max_num_seqs": 32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,22 @@ class VllmServer:
     told: tuple[EngineState, ...]
     """The states it went through while starting."""
 
+    @property
+    def record(self) -> ServerRecord:
+        """What its ``server.json`` holds."""
+        record = read_record(self.home)
+        assert record is not None
+        return record
+
+    def lend(self, home: Path) -> dict[str, str]:
+        """Put it on record in ``home`` too; return the environment of a worker that adopts it.
+
+        Kill such a worker: one that is asked to end would end the server with it.
+        """
+        write_record(home, self.record)
+        limits = {f"Q2Q_{name.upper()}": str(value) for name, value in LIMITS.items()}
+        return limits | {"Q2Q_HOME": str(home), "Q2Q_DEVICE": "cpu"}
+
 
 def embedded_spec() -> ServerSpec:
     """Return how to serve the embedded model, made first if need be."""
@@ -50,9 +69,7 @@ def embedded_spec() -> ServerSpec:
 @pytest.fixture(scope="session")
 def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     """The shared server."""
-    settings = Settings(
-        home=tmp_path_factory.mktemp("vllm"), kv_cache_gib=1, max_model_len=1024, max_num_seqs=32
-    )
+    settings = Settings(home=tmp_path_factory.mktemp("vllm"), **LIMITS)
     spec = embedded_spec()
     told: list[EngineState] = []
     starter = EngineSupervisor(settings, told.append)

@@ -54,7 +54,7 @@ def open_app(store: Database) -> OpenApp:
 
 def run_page(page: str = "home", **parameters: str) -> AppTest:
     """Run a page of the app with an address; fail on an exception."""
-    app = AppTest.from_file(APP, default_timeout=20)
+    app = AppTest.from_file(APP, default_timeout=60)
     for name, value in parameters.items():
         app.query_params[name] = value
     app.run()

@@ -249,7 +249,7 @@ def test_a_file_of_another_version_counts_as_none_and_a_failure_is_said(
 def wait_for_figures() -> None:
     assert kept._runs
     for run in kept._runs.values():
-        assert run.process.wait(60) == 0, run.log.read_text()
+        assert run.process.wait(240) == 0, run.log.read_text()
 
 
 def read_figures_at_once(store: Database) -> Insights:

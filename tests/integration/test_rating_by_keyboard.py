@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from db.ratings import ensure_rater, standing
 from db.settings import Settings
 from db.sweeps import get_sweep
 from db.tables import Answer, QueueItemState, Rating, ReasoningVariant, VariantParent
+from serving.engines.server_file import read_record
 from serving.formats.library import load_definitions
 from serving.formats.registry import sync_definitions
 from serving.imports.questions import import_questions
@@ -28,6 +28,7 @@ from serving.sweeps.spec import parse_spec
 from tests.browser.chromium import chromium
 from tests.browser.conftest import ready
 from tests.browser.server import app_server
+from tests.engine_fixture import VllmServer
 from workbench.rating.building import QueueSpec, build_queue, save_queue
 from workbench.ui.actions import queue_sweep
 
@@ -45,25 +46,23 @@ N_ITEMS = len(QUESTIONS) * 6
 
 
 @pytest.fixture
-def worker(embedded_model: Path, database: Database, home: Path) -> Iterator[None]:
-    """A worker that owns a server of its own; both end with the test."""
+def worker(vllm_server: VllmServer, database: Database, home: Path) -> Iterator[None]:
+    """A worker of this test's home that has adopted the shared server, as one left by another."""
+    environ = os.environ | vllm_server.lend(home)
     with (home / "worker.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "workbench.worker"],
             cwd=ROOT,
-            env=os.environ
-            | {
-                "Q2Q_HOME": str(home),
-                "Q2Q_DEVICE": "cpu",
-                "Q2Q_KV_CACHE_GIB": "1",
-                "Q2Q_MAX_MODEL_LEN": "1024",
-            },
+            env=environ,
             stdout=log,
             stderr=log,
         )
         yield
-        process.send_signal(signal.SIGTERM)
+        process.kill()
         process.wait(60)
+    used = read_record(home)
+    assert used is not None
+    assert used.pid == vllm_server.record.pid, "no server of its own was started"
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 240) -> None:

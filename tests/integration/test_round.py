@@ -25,7 +25,7 @@ from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
 from workbench.worker.follow import run_job
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.training
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rounds" / "first.yaml"
 """What ``q2q round run examples/rounds/first.yaml`` runs."""
 
@@ -33,7 +33,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "rounds" / "first.yaml"
 def copied(trained: TrainedAdapter, home: Path) -> tuple[Settings, Database]:
     """Return a home with what was trained, and its store."""
     shutil.copytree(trained.settings.home_dir, home)
-    changes = {"home": home, "max_model_len": 512, "max_num_seqs": 16}
+    changes = {"home": home, "max_model_len": 512, "max_num_seqs": 64}
     settings = trained.settings.model_copy(update=changes)
     return settings, open_database(f"sqlite:///{home / 'q2q.sqlite'}")
 

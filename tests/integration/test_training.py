@@ -24,7 +24,7 @@ from training.runs.prepare import plan_run, queue_run
 from training.runs.run import TrainingOutcome, run_folder, run_training
 from training.runs.spec import parse_spec
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.training
 SAME_CURVE = 0.02
 """Relative tolerance between the losses of a run in one go and of one that was killed."""
 SHORT = {"preset": "laptop", "samples": 0, "eval_every": 100, "warmup": 0}

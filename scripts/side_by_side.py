@@ -1,0 +1,81 @@
+"""Run commands side by side and show what each of them says, line by line, under its name.
+
+    python scripts/side_by_side.py NAME COMMAND [NAME COMMAND ...]
+
+Each COMMAND is one argument, as one would type it. All go on to their end, so that one run tells
+all that fails. The exit code is 0 if all ended well, 130 after Ctrl-C, and otherwise that of the
+first command, in the order given, that failed.
+"""
+
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+COULD_NOT_START = 127
+INTERRUPTED = 130
+Said = tuple[str, str | int]
+"""Who, and a line of its output or, in the end, its exit code."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the named commands of ``arguments`` and return the exit code."""
+    if not arguments or len(arguments) % 2:
+        sys.stderr.write("Give each command its name: side_by_side.py NAME COMMAND ...\n")
+        return 2
+    names, commands = arguments[::2], arguments[1::2]
+    said: SimpleQueue[Said] = SimpleQueue()
+    for pair in zip(names, commands, strict=True):
+        threading.Thread(target=_run, args=(*pair, said)).start()
+    codes, is_interrupted = _show(said, names)
+    failed = next((codes[name] for name in names if codes[name]), 0)
+    return INTERRUPTED if is_interrupted else failed
+
+
+def _run(name: str, command: str, said: SimpleQueue[Said]) -> None:
+    """Run a command to its end and tell what it says."""
+    started = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            shlex.split(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        said.put((name, str(error)))
+        said.put((name, COULD_NOT_START))
+        return
+    with process:
+        for line in process.stdout or ():
+            said.put((name, line.rstrip("\n")))
+    said.put((name, f"ended with {process.returncode} after {time.monotonic() - started:.0f} s"))
+    said.put((name, process.returncode))
+
+
+def _show(said: SimpleQueue[Said], names: Sequence[str]) -> tuple[dict[str, int], bool]:
+    """Show lines until all have ended; return the exit codes, and whether Ctrl-C was pressed."""
+    width = max(map(len, names))
+    codes: dict[str, int] = {}
+    is_interrupted = False
+    while len(codes) < len(names):
+        try:
+            name, what = said.get()
+        except KeyboardInterrupt:  # the commands have had it too, and may tidy up
+            is_interrupted = True
+            continue
+        if isinstance(what, int):
+            codes[name] = what
+        else:
+            sys.stdout.write(f"{name:{width}} | {what}\n")
+            sys.stdout.flush()
+    return codes, is_interrupted
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
