@@ -5,7 +5,8 @@
 Keys: from the press in Chromium to the next card drawn there, measured inside the page. Pages: the
 script of each page, run again as every press does; the first run after a start stands beside it.
 Raters: eight of them through the store, two ratings a second each, beside a running sweep of a fake
-server; every rating must be there afterwards. `--home` keeps the store for another run (brought up
+server that lets hundreds of texts a second through, several times what one GPU writes; every rating
+must be there afterwards. `--home` keeps the store for another run (brought up
 to date where it is older).
 """
 
@@ -55,6 +56,8 @@ from workbench.rating.desk import Verdict, look, say
 
 OUT = Path(__file__).parent / "results" / "workbench_cpu.json"
 RATERS, PER_SECOND, SECONDS = 8, 2.0, 30.0
+LATENCY_MS = 8000
+"""Of the fake server; with less, the sweep alone would fill both cores of a laptop."""
 SWEEP_QUESTIONS = 6_000
 RATER = {"rater": "Aki"}
 
@@ -180,11 +183,8 @@ def _times(runs: int, act: Callable[[], object]) -> list[float]:
 
 def rate_beside_a_sweep(path: Path) -> dict[str, Any]:
     """Rate by several raters while a sweep writes; return what was stored and how long it took."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.server", "--port", "0", "--latency-ms", "20"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    fake = ["tests.fakes.server", "--port", "0", "--latency-ms", str(LATENCY_MS)]
+    server = subprocess.Popen([sys.executable, "-m", *fake], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     port = server.stdout.readline().split()[-1]
     sweep = subprocess.Popen([sys.executable, "-m", __spec__.name, "--sweep-on", str(path), port])
