@@ -10,6 +10,7 @@ from scipy.special import expit
 from workbench.analysis.comparisons import FACTORS, comparison_table, origins_table, sampling_names
 from workbench.analysis.diversity import best_set, likeness, mean_difference, number_of_different
 from workbench.analysis.effects import Effects, comparison_effects, value_effects
+from workbench.analysis.mixed_effects import expected_points
 
 FORMAT, MODEL = {"chat": 0.0, "tagged": 0.8}, {"large": 1.0, "small": 0.0}
 
@@ -61,6 +62,30 @@ def test_factors_that_changed_together_are_not_told_apart() -> None:
     assert found is not None
     assert found.entangled == ("format", "model")
     assert {one.factor for one in found.effects} == {"role"}
+
+
+def test_effects_of_six_factors_are_not_drawn_to_nothing_by_their_many_combinations() -> None:
+    factors, effect = [f"f{i}" for i in range(6)], np.array([0.6, 0.0, -0.6])
+    found = []
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        rows = []
+        for question in range(100):
+            levels = random.integers(3, size=(4, 6))
+            quality = effect[levels].sum(axis=1) + random.normal(0, 0.6, 4)
+            for _ in range(4):
+                i, j = random.choice(4, 2, replace=False)
+                won = float(random.random() < expit(quality[i] - quality[j]))
+                rows.append([question, 10 * question + i, 10 * question + j, won])
+                rows[-1] += [*map(str, levels[i]), *map(str, levels[j])]
+        sides = [f"{factor}_{side}" for side in "ab" for factor in factors]
+        pairs = pd.DataFrame(rows, columns=["question_id", "a", "b", "points", *sides])
+        effects = comparison_effects(pairs, factors)
+        assert effects is not None
+        found += [one.change.value for one in effects.effects if one.level == "0"]
+        assert all(-0.5 < (one.change.low or 0) < 0.5 for one in effects.effects)
+    true = expected_points(np.array(0.6), 0.6 * np.sqrt(2)) - 0.5
+    assert np.mean(found) == pytest.approx(true, abs=0.02)
 
 
 def test_a_single_level_has_no_effect() -> None:

@@ -1,12 +1,15 @@
 """Bradley-Terry against a published example; intervals against simulated truth."""
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
+from workbench.analysis.drawn_strengths import MetTexts
+from workbench.analysis.mixed_effects import expected_points
 from workbench.analysis.ranking import rank_levels, rank_texts, strengths
 from workbench.analysis.resampling import draw_weights, intervals, share
 from workbench.rating.sampling import N_CANDIDATES, Record, gain
@@ -244,6 +247,102 @@ def test_the_informative_sampler_does_not_draw_levels_together(truth: Array) -> 
     whole = truth[0] - truth[2]
     assert np.mean(counted) < whole - 0.05
     assert np.mean(lead) == pytest.approx(whole, abs=0.05)
+
+
+def many_levels(random: np.random.Generator, strength: Array, n_questions: int) -> pd.DataFrame:
+    """Return comparisons of four texts of different levels a question, five of them each."""
+    rows = []
+    for question in range(n_questions):
+        levels = random.choice(len(strength), 4, replace=False)
+        quality = strength[levels] + random.normal(0, 0.85, 4)
+        for _ in range(5):
+            i, j = random.choice(4, 2, replace=False)
+            won = float(random.random() < expit(quality[i] - quality[j]))
+            rows.append((question, chr(97 + levels[i]), chr(97 + levels[j]), won))
+    return pairs_of(rows)
+
+
+def test_intervals_of_many_levels_under_few_questions_hold_the_truth_and_are_not_narrow() -> None:
+    strength = np.linspace(0.8, -0.8, 10)
+    points = expected_points(strength[:, None] - strength[None, :], 0.85 * np.sqrt(2))
+    np.fill_diagonal(points, 0)
+    true = expit(strengths(points, imagined=0))
+    held, widths = [], []
+    for seed in range(12):
+        ranking = rank_levels(many_levels(np.random.default_rng(seed), strength, 20), "format")
+        assert ranking is not None
+        for place in ranking.places:
+            assert place.share.low is not None
+            assert place.share.high is not None
+            held.append(place.share.low <= true[ord(place.name) - 97] <= place.share.high)
+            widths.append(place.share.high - place.share.low)
+    assert np.mean(held) > 0.9
+    assert min(widths) > 0.1
+
+
+def test_a_level_that_wins_almost_always_is_ranked_by_how_often() -> None:
+    ranking = rank_levels(pairs_of([(q, "x", "y", float(q < 485)) for q in range(500)]), "format")
+    assert ranking is not None
+    assert expit(2 * ranking.places[0].strength) == pytest.approx(0.97, abs=0.005)
+
+
+def test_a_few_questions_that_say_the_opposite_are_heard() -> None:
+    """There the search for the likeliest strengths begins on the wrong side, far away."""
+    lost = [(q, "x", "y", 0.0) for q in range(57, 60) for _ in range(30)]
+    won = [(q, "x", "y", float(n > 0)) for q in range(57) for n in range(30)]
+    ranking = rank_levels(pairs_of(won + lost), "format")
+    assert ranking is not None
+    # Integrated over the deviations by quadrature.
+    assert expit(2 * ranking.places[0].strength) == pytest.approx(0.913, abs=0.01)
+
+
+def test_a_name_changes_nothing() -> None:
+    pairs = many_levels(np.random.default_rng(3), np.linspace(0.8, -0.8, 8), 30)
+    renamed = pairs.assign(
+        **{name: pairs[name].replace({"h": "0"}) for name in ("format_a", "format_b")}
+    )
+    before, after = rank_levels(pairs, "format"), rank_levels(renamed, "format")
+    assert before is not None
+    assert after is not None
+    for one, other in zip(before.places, after.places, strict=True):
+        assert other.name == one.name.replace("h", "0")
+        for end in ("value", "low", "high"):
+            assert getattr(other.share, end) == pytest.approx(getattr(one.share, end), abs=0.02)
+
+
+def test_slopes_and_curvatures_are_those_of_the_likelihood() -> None:
+    random = np.random.default_rng(0)
+    said = compared(at_random(random, qualities(random, 12), 80))
+    levels = said[["format_a", "format_b"]].to_numpy(dtype=int)
+    met = MetTexts.of(
+        said["question_id"].to_numpy(),
+        said[["a", "b"]].to_numpy(),
+        levels,
+        said["points"].to_numpy(),
+        3,
+    )
+    design = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    at = np.array([0.3, -0.4, np.log(0.5), np.log(0.8)])
+    drawn = met.draw(design @ at[:2], 0.5**2, 0.8**2)
+
+    def likelihood(at: Array) -> Array:
+        shared, own = np.exp(2 * at[2:])
+        lead = drawn.sums - drawn.sizes * (design @ at[:2])[drawn.levels][:, None]
+        variance = own + drawn.sizes * shared
+        log = (drawn.squares - drawn.sums**2 / drawn.sizes) / own + lead**2 / drawn.sizes / variance
+        log = -0.5 * (log + (drawn.sizes - 1) * np.log(own) + np.log(variance))
+        log = drawn.fit + np.add.reduceat(log, drawn.starts, axis=0)
+        return np.log(np.exp(log).mean(axis=1))
+
+    slopes, bends = drawn.information(design, at[:2])
+    steps = 1e-4 * np.eye(4)
+    along = np.stack([likelihood(at + one) - likelihood(at - one) for one in steps], axis=1)
+    assert slopes == pytest.approx(along / 2e-4, abs=1e-5)
+    for one, other in product(range(4), range(4)):
+        a, b = steps[one], steps[other]
+        bend = likelihood(at + a - b) + likelihood(at - a + b)
+        bend = (bend - likelihood(at + a + b) - likelihood(at - a - b)) / 4e-8
+        assert bends[:, one, other] == pytest.approx(bend, abs=1e-4)
 
 
 @pytest.mark.soak

@@ -3,8 +3,8 @@
 The strength of a text is that of its level, plus a normal deviation shared by all texts of its
 level under its question, plus one of its own. Each question's strengths are drawn from a normal
 curve around their mode (Durbin and Koopman, "Monte Carlo Maximum Likelihood Estimation for
-Non-Gaussian State Space Models", 1997). The comparisons are looked at once for a set of draws:
-however the parameters change, only the chance of the draws beforehand changes with them.
+Non-Gaussian State Space Models", 1997). What the likelihood tells of the parameters is asked at
+those that were drawn at, where the draws are good for it.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from scipy.special import expit, log_expit
 
 from workbench.analysis.resampling import Array
 
-N_NUMBERS = 1_000_000
-"""Drawn strengths in all, which bounds time and memory; of each text 16 to 64."""
+N_NUMBERS = 200_000
+"""Drawn strengths in all, which bounds time; of each text 32 to 128, more where texts are few."""
 WIDER = 1.05
 """Draws spread that much wider than the curve at the mode: chances that level off on both sides
 leave heavier tails than a normal curve has."""
-NEWTON_STEPS = 8
+NEWTON_STEPS, NEAR = 30, 1e-3
+"""Of the search for a mode: the most steps, and the last step's length on the scale of log odds."""
 AT_ONCE = 2_000_000
 """Numbers in one batch of matrices."""
 
@@ -41,40 +42,84 @@ class DrawnStrengths:
     """(cells, 1): number of texts."""
     levels: Array
     """(cells,): their levels."""
-    questions: Array
-    """(cells,): places of their questions."""
     starts: Array
     """(questions,): their first cells."""
 
-    def likelihoods(self, design: Array, parameters: Array) -> tuple[Array, Array]:
-        """Return the log likelihood of each question, and its slopes (questions, parameters).
+    modes: Array
+    """(texts,): the likeliest strengths."""
+    shared: float
+    """Variance of what texts of a level share under a question, as drawn at."""
+    own: float
+    """Variance of what each text has of its own."""
+
+    def information(self, design: Array, effects: Array) -> tuple[Array, Array]:
+        """Return slopes and curvatures of the log likelihood of each question.
+
+        The curvature is the expected one of strengths that were known, less the variance of their
+        slopes (Louis, "Finding the Observed Information Matrix when Using the EM Algorithm", 1982).
 
         Args:
             design: Shape (levels, effects): what the strength of a level is made of.
-            parameters: The effects, then the logs of the standard deviations of what texts of a
-                level share under a question, and of what each has of its own.
+            effects: Shape (effects,): those that were drawn at.
+
+        Returns:
+            Shapes (questions, parameters) and (questions, parameters, parameters). Parameters are
+            the effects, then the logs of the standard deviations of what is shared and own.
         """
-        shared, own = np.exp(2 * parameters[-2:])
-        strength = (design @ parameters[:-2])[self.levels][:, None]
+        n_questions, n_draws = self.fit.shape
+        n_parameters = design.shape[1] + 2
+        slopes = np.empty((n_questions, n_parameters))
+        bends = np.empty((n_questions, n_parameters, n_parameters))
+        strength = design @ effects
+        n_cells = np.diff(np.append(self.starts, len(self.levels)))
+        parts = -(-len(self.levels) * n_draws * n_parameters // AT_ONCE)
+        for few in np.array_split(np.arange(n_questions), min(parts, n_questions)):
+            cells = slice(self.starts[few[0]], self.starts[few[-1]] + n_cells[few[-1]])
+            own_design = design[self.levels[cells]]
+            lead = self.sums[cells] - self.sizes[cells] * strength[self.levels[cells]][:, None]
+            starts = self.starts[few] - self.starts[few[0]]
+            slopes[few], bends[few] = self._told(few, cells, own_design, lead, starts)
+        return slopes, bends
+
+    def _told(
+        self, few: Array, cells: slice, design: Array, lead: Array, starts: Array
+    ) -> tuple[Array, Array]:
+        """Return slopes and curvatures of a ``few`` questions, given how their ``cells`` lead."""
+        shared, own, size = self.shared, self.own, self.sizes[cells]
         # The deviations within a cell, and of the mean of a cell from its level.
-        within = self.squares - self.sums**2 / self.sizes
-        lead = self.sums - self.sizes * strength
-        mean = lead**2 / self.sizes
-        variance = own + self.sizes * shared
-        log = -0.5 * (within / own + mean / variance)
-        log -= 0.5 * ((self.sizes - 1) * np.log(own) + np.log(variance))
-        log = self.fit + np.add.reduceat(log, self.starts, axis=0)
-        top = log.max(axis=1, keepdims=True)
-        weights = np.exp(log - top)
-        total = weights.sum(axis=1, keepdims=True)
-        value = np.log(total[:, 0] / log.shape[1]) + top[:, 0]
-        weights = (weights / total)[self.questions]
-        excess = mean / variance - 1
-        by_strength = (weights * lead / variance).sum(axis=1)
-        by_shared = (weights * excess * self.sizes / variance).sum(axis=1) * shared
-        by_own = (weights * (within / own - (self.sizes - 1) + excess * own / variance)).sum(axis=1)
-        slopes = np.column_stack([by_strength[:, None] * design[self.levels], by_shared, by_own])
-        return value, np.add.reduceat(slopes, self.starts, axis=0)
+        within = (self.squares[cells] - self.sums[cells] ** 2 / size) / own
+        variance = own + size * shared
+        mean = lead**2 / size / variance
+        log = -0.5 * (within + mean + (size - 1) * np.log(own) + np.log(variance))
+        log = self.fit[few] + np.add.reduceat(log, starts, axis=0)
+        weights = np.exp(log - log.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        by_shared, by_own = size * shared / variance, own / variance
+        by_cell = np.concatenate(
+            [
+                (lead / variance)[:, :, None] * design[:, None, :],
+                ((mean - 1) * by_shared)[:, :, None],
+                ((mean - 1) * by_own + within - (size - 1))[:, :, None],
+            ],
+            axis=2,
+        )
+        by_question = np.add.reduceat(by_cell, starts, axis=0)
+        slopes = (weights[:, None, :] @ by_question)[:, 0]
+        around = by_question - slopes[:, None, :]
+        spread = (around * weights[:, :, None]).transpose(0, 2, 1) @ around
+        of_cells = np.repeat(weights, np.diff(np.append(starts, len(lead))), axis=0)
+        lead, mean, within = ((of_cells * one).sum(axis=1)[:, None] for one in (lead, mean, within))
+        by_spread = 2 * lead / variance * np.hstack([by_shared, by_own])
+        known = np.zeros((len(lead), *spread.shape[1:]))
+        known[:, :-2, :-2] = (size / variance)[:, :, None] * design[:, :, None] * design[:, None, :]
+        known[:, :-2, -2:] = design[:, :, None] * by_spread[:, None, :]
+        known[:, -2:, :-2] = known[:, :-2, -2:].transpose(0, 2, 1)
+        parts = np.stack([by_shared, by_own], axis=1)
+        cross = 2 * (2 * mean - 1)[:, :, None] * parts @ parts.transpose(0, 2, 1)
+        known[:, -2:, -2:] = cross
+        known[:, -2, -2] -= (2 * (mean - 1) * by_shared)[:, 0]
+        known[:, -1, -1] -= (2 * (mean - 1) * by_own - 2 * within)[:, 0]
+        return slopes, np.add.reduceat(known, starts, axis=0) - spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,32 +167,38 @@ class MetTexts:
             lost=np.bincount(pair) - won,
         )
 
-    def draw(self, strength: Array, shared: float, own: float) -> DrawnStrengths:
-        """Draw strengths around the modes at these parameters, the same ones each time.
+    def draw(
+        self, strength: Array, shared: float, own: float, near: Array | None = None
+    ) -> DrawnStrengths:
+        """Draw strengths around the modes at these parameters, from the same chances each time.
 
         Args:
             strength: Of each level.
             shared: Variance of what texts of a level share under a question.
             own: Variance of what each has of its own.
+            near: Shape (texts,): strengths near the modes; without them, those of the levels.
         """
         n_texts = len(self.question)
-        n_half = int(np.clip(N_NUMBERS // n_texts // 2, 8, 32))
-        drawn = np.empty((n_texts, 2 * n_half))
+        n_half = int(np.clip(N_NUMBERS // n_texts // 2, 16, 64))
         random = np.random.default_rng(0)
+        modes = strength[self.level] if near is None else near.copy()
+        drawn = np.empty((n_texts, 2 * n_half))
         sizes = np.bincount(self.question)
         first = np.cumsum(sizes) - sizes
         chance = np.empty((len(sizes), 2 * n_half))
         for size in np.unique(sizes):
             same = np.flatnonzero(sizes == size)
-            for few in np.array_split(same, -(-same.size * size * size // AT_ONCE)):
+            parts = -(-same.size * size * max(size, 2 * n_half) // AT_ONCE)
+            for few in np.array_split(same, min(parts, same.size)):
                 texts = first[few][:, None] + np.arange(size)
-                mode, root = self._curve(texts, strength, shared, own)
+                modes[texts], root = self._curve(texts, strength, shared, own, modes[texts])
                 normal = _normal(random, (*texts.shape, n_half))
                 chance[few] = -0.5 * (normal**2).sum(axis=1)
                 chance[few] -= np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)[:, None]
-                drawn[texts] = mode[:, :, None] + root @ normal
+                drawn[texts] = modes[texts][:, :, None] + root @ normal
         lead = drawn[self.pairs[:, 0]] - drawn[self.pairs[:, 1]]
-        said = self.won[:, None] * log_expit(lead) + self.lost[:, None] * log_expit(-lead)
+        # log(1 / (1 + exp(-lead))), and the same of the opposite is that less the lead.
+        said = (self.won + self.lost)[:, None] * log_expit(lead) - self.lost[:, None] * lead
         places = np.arange(len(sizes))
         first_pairs = np.searchsorted(self.question[self.pairs[:, 0]], places)
         cell = self.question * self.n_levels + self.level
@@ -159,16 +210,19 @@ class MetTexts:
             squares=np.add.reduceat(drawn**2, starts, axis=0),
             sizes=counts[:, None].astype(float),
             levels=levels,
-            questions=questions,
             starts=np.searchsorted(questions, places),
+            modes=modes,
+            shared=shared,
+            own=own,
         )
 
     def _curve(
-        self, texts: Array, strength: Array, shared: float, own: float
+        self, texts: Array, strength: Array, shared: float, own: float, near: Array
     ) -> tuple[Array, Array]:
         """Return modes (questions, size), and roots of covariances (questions, size, size).
 
-        ``texts``: shape (questions, size), the texts of questions with equally many.
+        ``texts``: shape (questions, size), the texts of questions with equally many; ``near`` like
+        it.
         """
         size = texts.shape[1]
         level = self.level[texts]
@@ -177,14 +231,19 @@ class MetTexts:
         known = np.linalg.inv(own * np.eye(size) + shared * alike)
         points = self._points(texts)
         met = points + points.transpose(0, 2, 1)
-        mode, bend = mean, known
+        mode, bend = near, known
         for _ in range(NEWTON_STEPS):
             chance = expit(mode[:, :, None] - mode[:, None, :])
             slope = (points - met * chance).sum(axis=2)
             slope -= (known @ (mode - mean)[:, :, None])[:, :, 0]
             told = met * chance * (1 - chance)
             bend = known - told + np.eye(size) * told.sum(axis=2)[:, :, None]
-            mode = mode + np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+            step = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+            # Where chances level off, a whole step may lead to the other side of the mode.
+            longest = np.abs(step).max(axis=1, keepdims=True)
+            mode = mode + step / np.maximum(1.0, longest)
+            if longest.max() < NEAR:
+                break
         return mode, WIDER * np.linalg.cholesky(np.linalg.inv(bend))
 
     def _points(self, texts: Array) -> Array:
@@ -203,11 +262,12 @@ class MetTexts:
 def _normal(random: np.random.Generator, shape: tuple[int, int, int]) -> Array:
     """Return draws and their opposites, (questions, size, 2 * half), for ``shape`` with half.
 
-    They have the mean 0 and, where there are enough of them, variances of 1 and no correlation:
-    where the likelihood is about normal, sums over them are exact.
+    Where there are many of them beside their dimensions, they are made to have variances of 1 and
+    no correlation, which takes most of the chance out of sums over them. Of few that are made so,
+    all would be about equally long, and weights could not tell the near from the far ones.
     """
     half = random.standard_normal(shape)
-    if shape[1] < shape[2]:
+    if 4 * shape[1] <= shape[2]:
         spread = half @ half.transpose(0, 2, 1) / shape[2]
         half = np.linalg.solve(np.linalg.cholesky(spread), half)
     return np.concatenate([half, -half], axis=2)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from workbench.analysis.mixed_effects import expected_points, fit
 from workbench.analysis.resampling import (
@@ -102,10 +103,12 @@ def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects |
         level.reshape(2, -1).T,
         pairs["points"].to_numpy(dtype=float),
         levels,
+        tied=columns.centred(np.eye(columns.width)).T,
     )
-    values, low, high = fitted.shown(
-        lambda effects, spread: expected_points(columns.centred(effects), spread) - 0.5
+    shown = fitted.shown(
+        lambda effects, spread: logit(expected_points(columns.centred(effects), spread))
     )
+    values, low, high = (expit(one) - 0.5 for one in shown)
     return Effects(
         axis="preference",
         effects=_effects(columns, values, low, high),

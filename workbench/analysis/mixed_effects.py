@@ -11,11 +11,9 @@ a model of the texts holds whatever was chosen, as long as the choice rests on w
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from scipy import optimize
-from scipy.special import expit, log_expit
+from scipy.special import expit
 
 from workbench.analysis.drawn_strengths import MetTexts
 from workbench.analysis.resampling import Array, jackknife_errors, within_errors
@@ -26,13 +24,14 @@ would be infinitely strong. Beside dozens of real comparisons they weigh nothing
 USUAL_SPREAD, SPREAD_VARIES = np.log(0.6), 0.7
 """Mean and standard deviation of what the logs of both spreads are thought to be beforehand; it
 counts where comparisons tell little of them, as with a single text of each level."""
-N_ROUNDS = 3
-"""How often strengths are drawn anew at what was fitted with the last ones."""
+MOST_EFFECT, SPREADS = 8.0, (-3.0, 0.7)
+"""Bounds of effects on the scale of log odds, and of the logs of both spreads."""
+MOST_ROUNDS, LONGEST, SETTLED = 40, 0.5, 0.01
+"""Of Newton's method: the most rounds, the longest step of a parameter that is taken (a shorter
+one after a turn back), and the one that ends it."""
 STEP = 1e-3
 _NODES, _SHARES = np.polynomial.hermite_e.hermegauss(31)
 
-Likelihoods = Callable[[Array], tuple[Array, Array]]
-"""Gives the log likelihood of each question, and its slopes, from the parameters."""
 Shown = Callable[[Array, float], Array]
 """Gives the numbers that are shown, shape (n,), from the effects and the spread."""
 
@@ -68,8 +67,18 @@ class MixedEffects:
         return values, *within_errors(values, errors, self.n_questions)
 
 
-def fit(question: Array, texts: Array, levels: Array, points: Array, design: Array) -> MixedEffects:
+def fit(
+    question: Array,
+    texts: Array,
+    levels: Array,
+    points: Array,
+    design: Array,
+    tied: Array | None = None,
+) -> MixedEffects:
     """Fit the effects of the design and both spreads to comparisons.
+
+    Strengths are drawn anew at each step of Newton's method: far from where they were drawn they
+    tell their own chances rather than the likelihood.
 
     Args:
         question: Shape (comparisons,): ids.
@@ -78,29 +87,31 @@ def fit(question: Array, texts: Array, levels: Array, points: Array, design: Arr
         points: Shape (comparisons,): what the first text got, 0 to 1.
         design: Shape (levels, effects), of full rank beside a column of ones: what the strength of
             a level is made of. Strengths count against their mean.
+        tied: Shape (any, effects): what the strengths are made of to which a tie with an average
+            one is imagined; without it, those of the levels.
     """
     met = MetTexts.of(question, texts, levels, points, len(design))
     design = design - design.mean(axis=0)
+    tied = design if tied is None else tied
     parameters = np.r_[np.zeros(design.shape[1]), USUAL_SPREAD, USUAL_SPREAD]
-    bounds = [(-8.0, 8.0)] * design.shape[1] + [(-4.0, 1.5)] * 2
-    likelihoods: Likelihoods
-    for _ in range(N_ROUNDS):
-        drawn = met.draw(design @ parameters[:-2], *np.exp(2 * parameters[-2:]))
-        likelihoods = partial(drawn.likelihoods, design)
-        fitted = optimize.minimize(
-            partial(_loss, likelihoods, design),
-            parameters,
-            jac=True,
-            method="SLSQP",
-            bounds=bounds,
-        )
-        parameters = np.asarray(fitted.x)
-    slopes = likelihoods(parameters)[1]
-    bends = _bends(lambda at: likelihoods(at)[1], parameters)
-    known = _bends(lambda at: _beforehand(design, at)[1][None, :], parameters)
-    covariance = _inverse(bends.sum(axis=0) + known[0])
+    least = np.r_[np.full(design.shape[1], -MOST_EFFECT), SPREADS[0], SPREADS[0]]
+    most = np.r_[np.full(design.shape[1], MOST_EFFECT), SPREADS[1], SPREADS[1]]
+    told = _told(met, design, tied, parameters)
+    longest, last = LONGEST, np.zeros(len(parameters))
+    for _ in range(MOST_ROUNDS):
+        step = told.covariance @ told.slope
+        longest = longest / 2 if step @ last < 0 else min(LONGEST, 1.5 * longest)
+        step *= min(1.0, longest / np.abs(step).max())
+        last = step
+        following = np.clip(parameters + step, least, most)
+        if np.abs(following - parameters).max() < SETTLED:
+            break
+        parameters = following
+        told = _told(met, design, tied, parameters, told.modes)
     return MixedEffects(
-        parameters=parameters, changes=_left_out(covariance, bends, slopes), covariance=covariance
+        parameters=parameters,
+        changes=_left_out(told.covariance, told.bends, told.slopes),
+        covariance=told.covariance,
     )
 
 
@@ -115,11 +126,36 @@ def expected_points(lead: Array, spread: float) -> Array:
     return np.asarray(chances @ _SHARES / _SHARES.sum())
 
 
-def _loss(likelihoods: Likelihoods, design: Array, parameters: Array) -> tuple[float, Array]:
-    """Return what is to be as small as possible, and its slope."""
-    value, slopes = likelihoods(parameters)
-    known, slope = _beforehand(design, parameters)
-    return -value.sum() - known, -slopes.sum(axis=0) - slope
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What the comparisons, and what is known beforehand, tell at some parameters."""
+
+    slopes: Array
+    """(questions, parameters)"""
+    bends: Array
+    """(questions, parameters, parameters)"""
+    slope: Array
+    """Of all questions, and of what is known beforehand."""
+    covariance: Array
+    modes: Array
+    """(texts,): likeliest strengths."""
+
+
+def _told(
+    met: MetTexts, design: Array, tied: Array, parameters: Array, near: Array | None = None
+) -> _Told:
+    effects, (shared, own) = parameters[:-2], np.exp(2 * parameters[-2:])
+    drawn = met.draw(design @ effects, shared, own, near)
+    slopes, bends = drawn.information(design, effects)
+    slope, bend = _beforehand(tied, parameters)
+    _, least = _beforehand(tied, np.zeros(len(parameters)))
+    return _Told(
+        slopes=slopes,
+        bends=bends,
+        slope=slopes.sum(axis=0) + slope,
+        covariance=_inverse(bends.sum(axis=0) + bend, least),
+        modes=drawn.modes,
+    )
 
 
 def _split(parameters: Array) -> tuple[Array, float]:
@@ -127,13 +163,14 @@ def _split(parameters: Array) -> tuple[Array, float]:
     return parameters[:-2], float(np.sqrt(2 * np.exp(2 * parameters[-2:]).sum()))
 
 
-def _beforehand(design: Array, parameters: Array) -> tuple[float, Array]:
-    """Return the log chance of the parameters before any comparison, and its slope."""
-    strength, spreads = design @ parameters[:-2], parameters[-2:] - USUAL_SPREAD
-    value = IMAGINED / 2 * (log_expit(strength) + log_expit(-strength)).sum()
-    value -= (spreads**2).sum() / (2 * SPREAD_VARIES**2)
-    slope = IMAGINED / 2 * (1 - 2 * expit(strength)) @ design
-    return float(value), np.r_[slope, -spreads / SPREAD_VARIES**2]
+def _beforehand(tied: Array, parameters: Array) -> tuple[Array, Array]:
+    """Return slope and curvature of the log chance of the parameters before any comparison."""
+    chance = expit(tied @ parameters[:-2])
+    slope = IMAGINED / 2 * (1 - 2 * chance) @ tied
+    slope = np.r_[slope, (USUAL_SPREAD - parameters[-2:]) / SPREAD_VARIES**2]
+    bend = np.diag(np.full(len(parameters), 1 / SPREAD_VARIES**2))
+    bend[:-2, :-2] = IMAGINED * (tied.T * (chance * (1 - chance))) @ tied
+    return slope, bend
 
 
 def _left_out(covariance: Array, bends: Array, slopes: Array) -> Array:
@@ -147,18 +184,13 @@ def _left_out(covariance: Array, bends: Array, slopes: Array) -> Array:
     return np.asarray(-(along @ axes.transpose(0, 2, 1))[:, 0, :] @ root.T)
 
 
-def _inverse(bend: Array) -> Array:
-    """Return the inverse of a curvature; where it tells next to nothing, one tie is imagined."""
-    told, axes = np.linalg.eigh((bend + bend.T) / 2)
-    return np.asarray(axes / np.maximum(told, IMAGINED / 4) @ axes.T)
+def _inverse(bend: Array, least: Array) -> Array:
+    """Return the inverse of a curvature, of which at least what ``least`` tells is taken for real.
 
-
-def _bends(slopes: Callable[[Array], Array], parameters: Array) -> Array:
-    """Return the curvature of each row of ``slopes``: (rows, parameters, parameters)."""
-    return np.stack(
-        [
-            (slopes(parameters - step) - slopes(parameters + step)) / (2 * STEP)
-            for step in STEP * np.eye(len(parameters))
-        ],
-        axis=2,
-    )
+    Drawn strengths may say less than nothing in a direction of which comparisons tell next to
+    nothing, and of who won everything the likelihood levels off.
+    """
+    scale = np.linalg.inv(np.linalg.cholesky(least))
+    told, axes = np.linalg.eigh(scale @ bend @ scale.T)
+    root = scale.T @ axes
+    return np.asarray(root / np.maximum(told, 1.0) @ root.T)

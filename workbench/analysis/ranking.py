@@ -91,7 +91,10 @@ def rank_levels(pairs: pd.DataFrame, factor: str) -> Ranking | None:
     np.add.at(met, (levels[:, 0], levels[:, 1]), 1)
     np.fill_diagonal(met, 0)
     kept, apart = _connected(met)
-    told, levels = told[np.isin(levels[:, 0], kept)], levels[np.isin(levels[:, 0], kept)]
+    of_kept = np.isin(levels[:, 0], kept)
+    tells = told["question_id"][of_kept & (levels[:, 0] != levels[:, 1])]
+    of_kept &= told["question_id"].isin(tells).to_numpy()
+    told, levels = told[of_kept], levels[of_kept]
     fitted = fit(
         told["question_id"].to_numpy(),
         told[["a", "b"]].to_numpy(dtype=int),

@@ -12,7 +12,7 @@ from workbench.ui.i18n import t
 from workbench.ui.store import database
 from workbench.ui.text import escaped, one_line
 
-AT_ONCE = 3_000
+AT_ONCE = 500
 """Ratings (or answers) up to which the page computes its figures itself."""
 POLL_S = 1.5
 
