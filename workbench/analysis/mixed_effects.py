@@ -29,6 +29,8 @@ MOST_EFFECT, SPREADS = 8.0, (-3.0, 0.7)
 MOST_ROUNDS, LONGEST, SETTLED = 40, 0.5, 0.01
 """Of Newton's method: the most rounds, the longest step of a parameter that is taken (a shorter
 one after a turn back), and the one that ends it."""
+MANY = 1_000
+"""Questions; with more, a part of them is asked first."""
 STEP = 1e-3
 _NODES, _SHARES = np.polynomial.hermite_e.hermegauss(31)
 
@@ -90,24 +92,17 @@ def fit(
         tied: Shape (any, effects): what the strengths are made of to which a tie with an average
             one is imagined; without it, those of the levels.
     """
-    met = MetTexts.of(question, texts, levels, points, len(design))
-    design = design - design.mean(axis=0)
-    tied = design if tied is None else tied
+    centred = design - design.mean(axis=0)
+    model = _Model(design=centred, tied=centred if tied is None else tied)
     parameters = np.r_[np.zeros(design.shape[1]), USUAL_SPREAD, USUAL_SPREAD]
-    least = np.r_[np.full(design.shape[1], -MOST_EFFECT), SPREADS[0], SPREADS[0]]
-    most = np.r_[np.full(design.shape[1], MOST_EFFECT), SPREADS[1], SPREADS[1]]
-    told = _told(met, design, tied, parameters)
-    longest, last = LONGEST, np.zeros(len(parameters))
-    for _ in range(MOST_ROUNDS):
-        step = told.covariance @ told.slope
-        longest = longest / 2 if step @ last < 0 else min(LONGEST, 1.5 * longest)
-        step *= min(1.0, longest / np.abs(step).max())
-        last = step
-        following = np.clip(parameters + step, least, most)
-        if np.abs(following - parameters).max() < SETTLED:
-            break
-        parameters = following
-        told = _told(met, design, tied, parameters, told.modes)
+    asked = np.unique(question)
+    if len(asked) > MANY:
+        # A part of the questions leads near what all of them say, in a fraction of the time.
+        few = np.isin(question, asked[:: len(asked) // MANY + 1])
+        met = MetTexts.of(question[few], texts[few], levels[few], points[few], len(design))
+        parameters, _ = _settled(met, model, parameters)
+    met = MetTexts.of(question, texts, levels, points, len(design))
+    parameters, told = _settled(met, model, parameters)
     return MixedEffects(
         parameters=parameters,
         changes=_left_out(told.covariance, told.bends, told.slopes),
@@ -141,14 +136,40 @@ class _Told:
     """(texts,): likeliest strengths."""
 
 
-def _told(
-    met: MetTexts, design: Array, tied: Array, parameters: Array, near: Array | None = None
-) -> _Told:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """What is fitted."""
+
+    design: Array
+    tied: Array
+
+
+def _settled(met: MetTexts, model: _Model, parameters: Array) -> tuple[Array, _Told]:
+    """Return the likeliest parameters, searched from ``parameters`` on, and what tells of them."""
+    n_effects = model.design.shape[1]
+    least = np.r_[np.full(n_effects, -MOST_EFFECT), SPREADS[0], SPREADS[0]]
+    most = np.r_[np.full(n_effects, MOST_EFFECT), SPREADS[1], SPREADS[1]]
+    told = _told(met, model, parameters)
+    longest, last = LONGEST, np.zeros(len(parameters))
+    for _ in range(MOST_ROUNDS):
+        step = told.covariance @ told.slope
+        longest = longest / 2 if step @ last < 0 else min(LONGEST, 1.5 * longest)
+        step *= min(1.0, longest / np.abs(step).max())
+        last = step
+        following = np.clip(parameters + step, least, most)
+        if np.abs(following - parameters).max() < SETTLED:
+            break
+        parameters = following
+        told = _told(met, model, parameters, told.modes)
+    return parameters, told
+
+
+def _told(met: MetTexts, model: _Model, parameters: Array, near: Array | None = None) -> _Told:
     effects, (shared, own) = parameters[:-2], np.exp(2 * parameters[-2:])
-    drawn = met.draw(design @ effects, shared, own, near)
-    slopes, bends = drawn.information(design, effects)
-    slope, bend = _beforehand(tied, parameters)
-    _, least = _beforehand(tied, np.zeros(len(parameters)))
+    drawn = met.draw(model.design @ effects, shared, own, near)
+    slopes, bends = drawn.information(model.design, effects)
+    slope, bend = _beforehand(model.tied, parameters)
+    _, least = _beforehand(model.tied, np.zeros(len(parameters)))
     return _Told(
         slopes=slopes,
         bends=bends,
