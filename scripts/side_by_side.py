@@ -8,6 +8,7 @@ first command, in the order given, that failed.
 """
 
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -28,11 +29,14 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     names, commands = arguments[::2], arguments[1::2]
     said: SimpleQueue[Said] = SimpleQueue()
+    interrupts: list[int] = []
+    # The commands have Ctrl-C too, and may tidy up. An exception here could lose a line of theirs.
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     for pair in zip(names, commands, strict=True):
         threading.Thread(target=_run, args=(*pair, said)).start()
-    codes, is_interrupted = _show(said, names)
+    codes = _show(said, names)
     failed = next((codes[name] for name in names if codes[name]), 0)
-    return INTERRUPTED if is_interrupted else failed
+    return INTERRUPTED if interrupts else failed
 
 
 def _run(name: str, command: str, said: SimpleQueue[Said]) -> None:
@@ -58,23 +62,18 @@ def _run(name: str, command: str, said: SimpleQueue[Said]) -> None:
     said.put((name, process.returncode))
 
 
-def _show(said: SimpleQueue[Said], names: Sequence[str]) -> tuple[dict[str, int], bool]:
-    """Show lines until all have ended; return the exit codes, and whether Ctrl-C was pressed."""
+def _show(said: SimpleQueue[Said], names: Sequence[str]) -> dict[str, int]:
+    """Show lines until all have ended; return the exit codes."""
     width = max(map(len, names))
     codes: dict[str, int] = {}
-    is_interrupted = False
     while len(codes) < len(names):
-        try:
-            name, what = said.get()
-        except KeyboardInterrupt:  # the commands have had it too, and may tidy up
-            is_interrupted = True
-            continue
+        name, what = said.get()
         if isinstance(what, int):
             codes[name] = what
         else:
             sys.stdout.write(f"{name:{width}} | {what}\n")
             sys.stdout.flush()
-    return codes, is_interrupted
+    return codes
 
 
 if __name__ == "__main__":
