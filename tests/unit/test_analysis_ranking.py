@@ -314,13 +314,7 @@ def test_slopes_and_curvatures_are_those_of_the_likelihood() -> None:
     random = np.random.default_rng(0)
     said = compared(at_random(random, qualities(random, 12), 80))
     levels = said[["format_a", "format_b"]].to_numpy(dtype=int)
-    met = MetTexts.of(
-        said["question_id"].to_numpy(),
-        said[["a", "b"]].to_numpy(),
-        levels,
-        said["points"].to_numpy(),
-        3,
-    )
+    met = MetTexts.of(said, levels, 3)
     design = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     at = np.array([0.3, -0.4, np.log(0.5), np.log(0.8)])
     drawn = met.draw(design @ at[:2], 0.5**2, 0.8**2)

@@ -10,6 +10,7 @@ those that were drawn at, where the draws are good for it.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, log_expit
 
 from workbench.analysis.resampling import Array
@@ -44,7 +45,6 @@ class DrawnStrengths:
     """(cells,): their levels."""
     starts: Array
     """(questions,): their first cells."""
-
     modes: Array
     """(texts,): the likeliest strengths."""
     shared: float
@@ -139,19 +139,16 @@ class MetTexts:
     """(pairs,): points of the second one."""
 
     @classmethod
-    def of(
-        cls, question: Array, texts: Array, levels: Array, points: Array, n_levels: int
-    ) -> "MetTexts":
+    def of(cls, pairs: pd.DataFrame, levels: Array, n_levels: int) -> "MetTexts":
         """Sum up comparisons.
 
         Args:
-            question: Shape (comparisons,): ids.
-            texts: Shape (comparisons, 2): ids.
+            pairs: Comparisons; see ``workbench.analysis.comparisons``.
             levels: Shape (comparisons, 2): from 0.
-            points: Shape (comparisons,): what the first text got, 0 to 1.
             n_levels: How many levels there are.
         """
-        _, place = np.unique(question, return_inverse=True)
+        _, place = np.unique(pairs["question_id"].to_numpy(), return_inverse=True)
+        texts, points = pairs[["a", "b"]].to_numpy(dtype=int), pairs["points"].to_numpy(dtype=float)
         sides = np.column_stack([np.tile(place, 2), levels.T.ravel(), texts.T.ravel()])
         found, text = np.unique(sides, axis=0, return_inverse=True)
         a, b = text.reshape(2, -1)

@@ -97,14 +97,8 @@ def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects |
     pairs = pairs[pairs["question_id"].isin(differ)]
     texts = np.vstack([columns.dummies(pairs, "_a"), columns.dummies(pairs, "_b")])
     levels, level = np.unique(texts, axis=0, return_inverse=True)
-    fitted = fit(
-        pairs["question_id"].to_numpy(),
-        pairs[["a", "b"]].to_numpy(dtype=int),
-        level.reshape(2, -1).T,
-        pairs["points"].to_numpy(dtype=float),
-        levels,
-        tied=columns.centred(np.eye(columns.width)).T,
-    )
+    tied = columns.centred(np.eye(columns.width)).T
+    fitted = fit(pairs, level.reshape(2, -1).T, levels, tied)
     shown = fitted.shown(
         lambda effects, spread: logit(expected_points(columns.centred(effects), spread))
     )

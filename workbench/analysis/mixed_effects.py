@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit
 
 from workbench.analysis.drawn_strengths import MetTexts
@@ -70,12 +71,7 @@ class MixedEffects:
 
 
 def fit(
-    question: Array,
-    texts: Array,
-    levels: Array,
-    points: Array,
-    design: Array,
-    tied: Array | None = None,
+    pairs: pd.DataFrame, levels: Array, design: Array, tied: Array | None = None
 ) -> MixedEffects:
     """Fit the effects of the design and both spreads to comparisons.
 
@@ -83,26 +79,26 @@ def fit(
     tell their own chances rather than the likelihood.
 
     Args:
-        question: Shape (comparisons,): ids.
-        texts: Shape (comparisons, 2): ids of the two texts.
+        pairs: Comparisons that rank; see ``workbench.analysis.comparisons``.
         levels: Shape (comparisons, 2): rows of ``design``.
-        points: Shape (comparisons,): what the first text got, 0 to 1.
         design: Shape (levels, effects), of full rank beside a column of ones: what the strength of
             a level is made of. Strengths count against their mean.
         tied: Shape (any, effects): what the strengths are made of to which a tie with an average
             one is imagined; without it, those of the levels.
     """
     centred = design - design.mean(axis=0)
-    model = _Model(design=centred, tied=centred if tied is None else tied)
+    tied = centred if tied is None else tied
     parameters = np.r_[np.zeros(design.shape[1]), USUAL_SPREAD, USUAL_SPREAD]
+    _, least = _beforehand(tied, parameters)
+    model = _Model(design=centred, tied=tied, least=least)
+    question = pairs["question_id"].to_numpy()
     asked = np.unique(question)
     if len(asked) > MANY:
         # A part of the questions leads near what all of them say, in a fraction of the time.
         few = np.isin(question, asked[:: len(asked) // MANY + 1])
-        met = MetTexts.of(question[few], texts[few], levels[few], points[few], len(design))
+        met = MetTexts.of(pairs[few], levels[few], len(design))
         parameters, _ = _settled(met, model, parameters)
-    met = MetTexts.of(question, texts, levels, points, len(design))
-    parameters, told = _settled(met, model, parameters)
+    parameters, told = _settled(MetTexts.of(pairs, levels, len(design)), model, parameters)
     return MixedEffects(
         parameters=parameters,
         changes=_left_out(told.covariance, told.bends, told.slopes),
@@ -122,6 +118,16 @@ def expected_points(lead: Array, spread: float) -> Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """What is fitted."""
+
+    design: Array
+    tied: Array
+    least: Array
+    """Curvature of what is known beforehand, where all levels are average."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
     """What the comparisons, and what is known beforehand, tell at some parameters."""
 
@@ -134,14 +140,6 @@ class _Told:
     covariance: Array
     modes: Array
     """(texts,): likeliest strengths."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Model:
-    """What is fitted."""
-
-    design: Array
-    tied: Array
 
 
 def _settled(met: MetTexts, model: _Model, parameters: Array) -> tuple[Array, _Told]:
@@ -169,12 +167,11 @@ def _told(met: MetTexts, model: _Model, parameters: Array, near: Array | None = 
     drawn = met.draw(model.design @ effects, shared, own, near)
     slopes, bends = drawn.information(model.design, effects)
     slope, bend = _beforehand(model.tied, parameters)
-    _, least = _beforehand(model.tied, np.zeros(len(parameters)))
     return _Told(
         slopes=slopes,
         bends=bends,
         slope=slopes.sum(axis=0) + slope,
-        covariance=_inverse(bends.sum(axis=0) + bend, least),
+        covariance=_inverse(bends.sum(axis=0) + bend, model.least),
         modes=drawn.modes,
     )
 

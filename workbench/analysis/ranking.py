@@ -95,13 +95,7 @@ def rank_levels(pairs: pd.DataFrame, factor: str) -> Ranking | None:
     tells = told["question_id"][of_kept & (levels[:, 0] != levels[:, 1])]
     of_kept &= told["question_id"].isin(tells).to_numpy()
     told, levels = told[of_kept], levels[of_kept]
-    fitted = fit(
-        told["question_id"].to_numpy(),
-        told[["a", "b"]].to_numpy(dtype=int),
-        np.searchsorted(kept, levels),
-        told["points"].to_numpy(dtype=float),
-        np.eye(len(kept))[:, 1:],
-    )
+    fitted = fit(told, np.searchsorted(kept, levels), np.eye(len(kept))[:, 1:])
     values, low, high = fitted.shown(
         lambda leads, spread: strengths(_round_robin(np.r_[0.0, leads], spread), imagined=0)
     )
