@@ -23,8 +23,8 @@ from db.tables import (
     SweepGeneration,
 )
 from serving.checks import CHECKS
-from serving.imports.readers import read_rows
-from serving.imports.reasonings import read_reasonings, resolve_reasonings
+from serving.importers.readers import read_rows
+from serving.importers.reasonings import read_reasonings, resolve_reasonings
 from serving.models.embedded import EMBEDDED_NAME
 from serving.sweeps.spec import QuestionSelection, ReasoningSelection
 

@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.datasets import find_dataset, list_datasets
-from serving.imports.questions import import_questions
-from serving.imports.readers import read_rows
+from serving.importers.questions import import_questions
+from serving.importers.readers import read_rows
 from tests.app.conftest import OpenApp, words_of
 from workbench.ui.dataset_view import file_of
 

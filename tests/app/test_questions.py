@@ -76,7 +76,7 @@ def test_a_text_of_200000_characters_is_cut_with_a_note(store: Database, open_ap
 
 def test_an_export_can_be_imported_again(store: Database, filled: Seeded) -> None:
     from db.questions import QuestionFilter, list_questions
-    from serving.imports import import_questions, read_rows
+    from serving.importers import import_questions, read_rows
 
     with store.read() as session:
         rows = list_questions(session, QuestionFilter(), 1, 100).rows

@@ -39,8 +39,8 @@ from db.tables import Tag
 from db.text_facets import text_facets
 from db.texts import TextFilter, list_texts, provenance, question_card
 from db.views import VIEWS
-from serving.imports.questions import import_questions
-from serving.imports.readers import read_rows
+from serving.importers.questions import import_questions
+from serving.importers.readers import read_rows
 from tests.app.seed import seed_store
 from tests.app.seed_ratings import seed_ratings
 from tests.fakes.server import FakeServer

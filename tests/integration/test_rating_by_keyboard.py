@@ -21,8 +21,8 @@ from db.tables import Answer, QueueItemState, Rating, ReasoningVariant, VariantP
 from serving.engines.server_file import read_record
 from serving.formats.library import load_definitions
 from serving.formats.registry import sync_definitions
-from serving.imports.questions import import_questions
-from serving.imports.readers import read_rows
+from serving.importers.questions import import_questions
+from serving.importers.readers import read_rows
 from serving.models.register import ensure_default_model
 from serving.sweeps.spec import parse_spec
 from tests.browser.chromium import chromium

@@ -13,7 +13,7 @@ import yaml
 from db.database import Database
 from db.datasets import dataset_rows, find_dataset, list_datasets
 from db.errors import UsageError
-from serving.imports.readers import read_rows
+from serving.importers.readers import read_rows
 from tests.unit.dataset_lab import Lab
 from training.datasets.export import FORMATS, default_prompt_format, export
 

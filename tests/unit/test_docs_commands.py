@@ -17,8 +17,8 @@ import yaml
 from db.database import Database
 from db.settings import Settings
 from serving.formats.library import load_definitions
-from serving.imports.readers import read_rows
-from serving.imports.reasonings import read_reasonings
+from serving.importers.readers import read_rows
+from serving.importers.reasonings import read_reasonings
 from serving.sweeps.spec import parse_spec
 from workbench.cli.main import app
 from workbench.dialogue.themes import parse_theme

@@ -12,7 +12,7 @@ from db.tables import CheckFlag, Question
 from db.tables.library import ROLES
 from serving.checks import CheckContext, check_answer, check_reasoning
 from serving.checks.language import detect_language
-from serving.imports import ReadResult, import_questions, read_reasonings, read_rows
+from serving.importers import ReadResult, import_questions, read_reasonings, read_rows
 from serving.sweeps.spec import load_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -9,12 +9,12 @@ import pytest
 
 from db.database import Database
 from db.errors import UsageError
-from serving.imports.rows import ImportRefused
+from serving.importers.example_files import FileExamples, read_examples
+from serving.importers.examples import Example
+from serving.importers.folders import parts_of
+from serving.importers.rows import ImportRefused
 from tests.unit.dataset_lab import Lab
-from training.imports.examples import Example
-from training.imports.folders import parts_of
 from training.imports.judged import Judge
-from training.imports.read import FileExamples, read_examples
 from training.imports.store import import_examples
 
 

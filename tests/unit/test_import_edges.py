@@ -24,7 +24,7 @@ from db.questions import (
     list_questions,
 )
 from db.tables import CheckFlag, Question
-from serving.imports import (
+from serving.importers import (
     ImportRefused,
     ImportSummary,
     import_questions,

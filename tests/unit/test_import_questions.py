@@ -18,7 +18,7 @@ from db.tables import (
     SentenceUse,
     Tag,
 )
-from serving.imports import (
+from serving.importers import (
     ImportRefused,
     ImportSummary,
     ReadResult,

@@ -17,8 +17,8 @@ from db.models import declare_model, find_model, get_model
 from db.rounds import RoundRow, decide_round, find_round, list_rounds, move_round
 from db.settings import ExternalServer, Settings
 from db.tables import Base, ModelVersion, Question, TrainingRun
-from serving.imports.questions import import_questions
-from serving.imports.readers import read_rows
+from serving.importers.questions import import_questions
+from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer
 from training.rounds.disk import check_disk, needed_bytes
 from training.rounds.spec import load_round, parse_round

@@ -8,8 +8,8 @@ import pytest
 
 from serving.checks.findings import CheckContext
 from serving.checks.run import check_answer, check_reasoning
-from serving.imports import read_rows
-from serving.imports.rows import ImportRow
+from serving.importers import read_rows
+from serving.importers.rows import ImportRow
 
 FOLDER = Path(__file__).parents[2] / "examples" / "training"
 MOST_ALIKE = 0.7

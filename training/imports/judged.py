@@ -12,10 +12,10 @@ from db.generations import chunks
 from db.identity import question_hash, short_hash, text_hash
 from db.ratings import OK, PREFERENCE, NewRating, Target, ensure_rater, stored_name
 from db.tables import Answer, Question, ReasoningVariant
-from serving.imports.rows import ImportRow
-from training.imports.examples import Example
+from serving.importers.example_files import FileExamples
+from serving.importers.examples import Example
+from serving.importers.rows import ImportRow
 from training.imports.raters import ensure_model_rater
-from training.imports.read import FileExamples
 
 JudgedBy = Literal["person", "model"]
 

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from db.generations import chunks
 from db.identity import question_hash
 from db.tables import Question
-from serving.imports.rows import ImportRow
-from training.imports.examples import Example
-from training.imports.read import FileExamples
+from serving.importers.example_files import FileExamples
+from serving.importers.examples import Example
+from serving.importers.rows import ImportRow
 
 _BORDER = "\n\n"
 _MOST_BORDERS = 20

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from db.identity import question_hash
-from serving.imports.rows import problem_at
-from training.imports.examples import Example
-from training.imports.read import FileExamples
+from serving.importers.example_files import FileExamples
+from serving.importers.examples import Example
+from serving.importers.rows import problem_at
 
 
 def refuse_leaks(files: Sequence[FileExamples]) -> None:

@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 from db.generations import chunks
 from db.ratings import add_ratings
 from db.tables import Rating
-from serving.imports.changes import ImportPlan, plan_import
-from serving.imports.questions import import_questions
-from serving.imports.rows import ImportRefused, Problem, ReadResult, problem_at
+from serving.importers.changes import ImportPlan, plan_import
+from serving.importers.example_files import FileExamples
+from serving.importers.questions import import_questions
+from serving.importers.rows import ImportRefused, Problem, ReadResult, problem_at
 from training.imports.judged import Judge, card_of, is_judged, rater_of, ratings_of
 from training.imports.known import part_known_contexts
 from training.imports.leaks import refuse_leaks
-from training.imports.read import FileExamples
 
 _NOTHING_DONE = "Nothing was imported: correct the data, or import it without the rows named here."
 

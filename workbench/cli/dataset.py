@@ -181,8 +181,8 @@ def import_(
       q2q dataset import preferences.jsonl --preview
       q2q dataset import preferences.jsonl --tag outside
     """
+    from serving.importers.example_files import read_examples
     from training.imports.judged import Judge
-    from training.imports.read import read_examples
     from training.imports.store import import_examples, preview_examples
     from workbench.cli.rendering import load_registry
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from db.database import Database
 from db.generations import chunks
 from db.questions import QuestionFilter, get_questions, question_ids
-from serving.imports.records import question_line
+from serving.importers.records import question_line
 from workbench.cli.writing import Columns, Row, write_rows
 
 

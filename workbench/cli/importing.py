@@ -10,8 +10,8 @@ from db.database import Database
 from db.errors import UsageError
 from db.questions import question_facets, role_names
 from db.settings import settings
-from serving.imports.questions import ImportSummary, import_questions
-from serving.imports.readers import SUFFIXES, read_rows
+from serving.importers.questions import ImportSummary, import_questions
+from serving.importers.readers import SUFFIXES, read_rows
 from workbench.cli.rendering import load_registry
 
 

@@ -9,8 +9,8 @@ from db.errors import UsageError
 from db.jobs import active_jobs, enqueue
 from db.sweeps import set_state
 from serving.formats.registry import Registry
-from serving.imports.questions import import_questions
-from serving.imports.readers import SUFFIXES, read_rows
+from serving.importers.questions import import_questions
+from serving.importers.readers import SUFFIXES, read_rows
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.spec import SweepSpec, load_spec
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import streamlit as st
 
 from db.errors import Q2QError
-from serving.imports.readers import SUFFIXES
-from serving.imports.rows import ImportRefused
+from serving.importers.example_files import FileExamples, read_examples
+from serving.importers.readers import SUFFIXES
+from serving.importers.rows import ImportRefused
 from training.imports.judged import Judge
-from training.imports.read import FileExamples, read_examples
 from training.imports.store import ExamplePreview, import_examples, preview_examples
 from workbench.ui import url
 from workbench.ui.figures import count

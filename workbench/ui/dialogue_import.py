@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from db.errors import Q2QError
-from serving.imports.readers import SUFFIXES
-from serving.imports.rows import ImportRefused
+from serving.importers.readers import SUFFIXES
+from serving.importers.rows import ImportRefused
 from workbench.dialogue.sheet_plan import PlannedStep, n_nodes, plan_tree
 from workbench.dialogue.sheet_trees import ImportedSession, import_sheet, stored_before
 from workbench.dialogue.sheets import SheetRow, read_sheet

@@ -4,8 +4,8 @@ import streamlit as st
 
 from db.errors import Q2QError
 from db.questions import role_names
-from serving.imports import ImportPreview, import_questions, preview, read_rows
-from serving.imports.readers import SUFFIXES
+from serving.importers import ImportPreview, import_questions, preview, read_rows
+from serving.importers.readers import SUFFIXES
 from workbench.ui import url
 from workbench.ui.actions import EXAMPLE_QUESTIONS
 from workbench.ui.i18n import counted, t, word

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from db.questions import QuestionRow
-from serving.imports.records import question_line
+from serving.importers.records import question_line
 
 
 def as_jsonl(rows: Iterable[QuestionRow]) -> bytes:

@@ -8,13 +8,13 @@ from typing import Any
 
 from db.errors import UsageError
 from serving.formats.registry import Registry
-from serving.imports.readers import read_records
-from serving.imports.rows import Problem, Record, Source
-from serving.imports.tables import MAX_UNPACKED_BYTES
-from training.imports.examples import USED, Example, ExampleMaker
-from training.imports.folders import Part, parts_of
-from training.imports.told import LeftOut
-from training.imports.unwrap import Unwrapper
+from serving.importers.examples import USED, Example, ExampleMaker
+from serving.importers.folders import Part, parts_of
+from serving.importers.readers import read_records
+from serving.importers.rows import Problem, Record, Source
+from serving.importers.tables import MAX_UNPACKED_BYTES
+from serving.importers.told import LeftOut
+from serving.importers.unwrap import Unwrapper
 
 
 @dataclass(slots=True, kw_only=True)

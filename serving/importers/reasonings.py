@@ -20,9 +20,9 @@ from db.errors import UsageError
 from db.identity import question_hash
 from db.tables import Question
 from db.tables.library import ROLES
-from serving.imports.changes import chunks
-from serving.imports.readers import read_records
-from serving.imports.rows import (
+from serving.importers.changes import chunks
+from serving.importers.readers import read_records
+from serving.importers.rows import (
     ALIASES,
     COLUMN_NAMES,
     ImportRefused,

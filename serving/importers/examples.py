@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from serving.imports.rows import COLUMN_NAMES, ImportRow, Record, RowMaker, Source
-from training.imports.folders import is_held_out as is_name_held_out
-from training.imports.told import LeftOut, Refused, label_of, text_of
-from training.imports.turns import USUAL, TurnKeys, is_of_turns, told_by
-from training.imports.unwrap import Scope, Unwrapper, Written
+from serving.importers.folders import is_held_out as is_name_held_out
+from serving.importers.rows import COLUMN_NAMES, ImportRow, Record, RowMaker, Source
+from serving.importers.told import LeftOut, Refused, label_of, text_of
+from serving.importers.turns import USUAL, TurnKeys, is_of_turns, told_by
+from serving.importers.unwrap import Scope, Unwrapper, Written
 
 _CANONICAL = ("instruction", "input", "flag", "reasoning", "output")
 _ABOUT = ("language", "lang", "tags", "tag", "category", "reference_answer", "external_id", "id")

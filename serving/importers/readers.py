@@ -6,9 +6,9 @@ from pathlib import Path
 
 from db.errors import UsageError
 from db.tables.library import ROLES
-from serving.imports.documents import json_records, jsonl_records
-from serving.imports.encoding import decode
-from serving.imports.rows import (
+from serving.importers.documents import json_records, jsonl_records
+from serving.importers.encoding import decode
+from serving.importers.rows import (
     ALIASES,
     COLUMN_NAMES,
     ReadResult,
@@ -18,7 +18,7 @@ from serving.imports.rows import (
     columns_of,
     used_columns,
 )
-from serving.imports.tables import csv_records, parquet_records, xlsx_records
+from serving.importers.tables import csv_records, parquet_records, xlsx_records
 
 MAX_FILE_BYTES = 512 << 20
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx", ".parquet")

@@ -1,9 +1,9 @@
 """Bringing questions, reasonings and answers in from files; nothing is ever half-imported."""
 
-from serving.imports.questions import ImportPreview, ImportSummary, import_questions, preview
-from serving.imports.readers import read_rows
-from serving.imports.reasonings import read_reasonings, resolve_reasonings
-from serving.imports.rows import ImportRefused, ImportRow, Problem, ReadResult
+from serving.importers.questions import ImportPreview, ImportSummary, import_questions, preview
+from serving.importers.readers import read_rows
+from serving.importers.reasonings import read_reasonings, resolve_reasonings
+from serving.importers.rows import ImportRefused, ImportRow, Problem, ReadResult
 
 __all__ = [
     "ImportPreview",

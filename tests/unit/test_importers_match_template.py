@@ -7,10 +7,10 @@ import time
 import pytest
 
 from db.database import Database
+from serving.importers.match_template import match_template
+from serving.importers.told import Told
+from serving.importers.unwrap import Unwrapper
 from tests.unit import sweep_lab
-from training.imports.apart import taken_apart
-from training.imports.told import Told
-from training.imports.unwrap import Unwrapper
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from training.imports.unwrap import Unwrapper
 def test_slots_are_as_short_as_they_can_be(
     template: str, text: str, fields: dict[str, str] | None
 ) -> None:
-    assert taken_apart(template, text) == fields
+    assert match_template(template, text) == fields
 
 
 def test_it_finds_what_a_search_with_all_ways_finds() -> None:
@@ -42,7 +42,7 @@ def test_it_finds_what_a_search_with_all_ways_finds() -> None:
         ways = [f"{a}(?P<{b}>.*?)" for a, b in zip(literals, names, strict=False)]
         text = "".join(drawn.choices("ab", k=drawn.randint(0, 9)))
         match = re.fullmatch("".join(ways) + literals[4], text)
-        assert taken_apart(template + literals[4], text) == (match and match.groupdict())
+        assert match_template(template + literals[4], text) == (match and match.groupdict())
 
 
 def test_a_hostile_prompt_takes_no_longer_than_its_length_asks(database: Database) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.imports.told import Refused, Told, kind_of, label_of, text_of
+from serving.importers.told import Refused, Told, kind_of, label_of, text_of
 
 SPEAKERS = {
     "human": "user",

@@ -7,7 +7,7 @@ from functools import lru_cache
 from serving.formats.templates import Piece, parse_template
 
 
-def taken_apart(template: str, text: str) -> dict[str, str] | None:
+def match_template(template: str, text: str) -> dict[str, str] | None:
     """Return what fills the slots of ``template`` in ``text``; None where it is not written in it.
 
     Outer white space of the template does not matter. Each slot is as short as it can be. The time

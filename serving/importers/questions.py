@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from db.search import index_texts
 from db.tables import Question, QuestionTag, Tag, utc_now
-from serving.imports.changes import ImportPlan, Outcome, QuestionChange, chunks, plan_import
-from serving.imports.rows import ImportRefused, ImportRow, Problem, ReadResult
-from serving.imports.texts import insert_texts
+from serving.importers.changes import ImportPlan, Outcome, QuestionChange, chunks, plan_import
+from serving.importers.rows import ImportRefused, ImportRow, Problem, ReadResult
+from serving.importers.texts import insert_texts
 
 _NOTHING_DONE = "Nothing was imported: correct the file, or import it without the rows named here."
 

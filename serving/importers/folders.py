@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from db.errors import UsageError
-from serving.imports.readers import SUFFIXES
-from training.imports.turns import SPEAKERS, USUAL, TurnKeys
+from serving.importers.readers import SUFFIXES
+from serving.importers.turns import SPEAKERS, USUAL, TurnKeys
 
 HELD_OUT = frozenset(
     {"held_out", "heldout", "test", "validation", "valid", "val", "dev", "eval", "evaluation"}

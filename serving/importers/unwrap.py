@@ -9,8 +9,8 @@ from serving.formats.definitions import FormatDefinition
 from serving.formats.registry import Registry
 from serving.formats.tasks import Task
 from serving.formats.templates import parse_template, without_empty_context
-from training.imports.apart import taken_apart
-from training.imports.told import LeftOut, Refused, Told
+from serving.importers.match_template import match_template
+from serving.importers.told import LeftOut, Refused, Told
 
 Scope = Literal["reasoning", "answer", "whole"]
 _MARK = 4
@@ -59,7 +59,7 @@ class _Pattern:
         marks = ((mark, n) for mark, n in self.literals.items() if len(mark) >= _MARK)
         if any(text.count(mark) != n for mark, n in marks):
             return None
-        return taken_apart(self.template, text)
+        return match_template(self.template, text)
 
 
 class Unwrapper:
@@ -132,7 +132,7 @@ def _in_format(form: FormatDefinition, tasks: tuple[Task, ...], text: str) -> Wr
     scopes: tuple[Scope, ...] = ("whole", "reasoning")
     for scope in scopes:
         templates = form.tasks.get(scope) if scope in tasks else None
-        fields = taken_apart(templates.completion, text) if templates else None
+        fields = match_template(templates.completion, text) if templates else None
         if fields is not None and all(value.strip() for value in fields.values()):
             reasoning, answer = fields["reasoning"].strip(), fields.get("answer")
             return Written(reasoning=reasoning, answer=answer and answer.strip(), scope=scope)

@@ -11,7 +11,7 @@ from db.tables import Answer, ReasoningVariant, utc_now
 from serving.checks import CheckContext, check_answer, check_reasoning
 from serving.checks.boilerplate import NewText, note_sentences
 from serving.checks.store import TextFinding, store_findings
-from serving.imports.changes import QuestionChange, chunks
+from serving.importers.changes import QuestionChange, chunks
 
 
 @dataclass(frozen=True, slots=True)
