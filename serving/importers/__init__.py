@@ -3,7 +3,8 @@
 from serving.importers.questions import ImportPreview, ImportSummary, import_questions, preview
 from serving.importers.readers import read_rows
 from serving.importers.reasonings import read_reasonings, resolve_reasonings
-from serving.importers.rows import ImportRefused, ImportRow, Problem, ReadResult
+from serving.importers.rows import ImportRow, ReadResult
+from serving.importers.source import ImportRefused, Problem
 
 __all__ = [
     "ImportPreview",

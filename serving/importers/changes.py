@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from db.identity import question_hash, text_hash
 from db.tables import Answer, Question, QuestionTag, ReasoningVariant, Tag
-from serving.importers.rows import ImportRow, Problem, ReadResult, problem_at
+from serving.importers.rows import ImportRow, ReadResult
+from serving.importers.source import Problem, problem_at
 
 Outcome = Literal["added", "updated", "skipped"]
 _CHUNK = 5_000

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from serving.importers.rows import Record, Source
+from serving.importers.source import Record, Source
 
 _BATCH_KEYS = ("body", "messages")
 

@@ -11,7 +11,7 @@ from serving.formats.registry import Registry
 from serving.importers.examples import USED, Example, ExampleMaker
 from serving.importers.folders import Part, parts_of
 from serving.importers.readers import read_records
-from serving.importers.rows import Problem, Record, Source
+from serving.importers.source import Problem, Record, Source
 from serving.importers.tables import MAX_UNPACKED_BYTES
 from serving.importers.told import LeftOut
 from serving.importers.unwrap import Unwrapper

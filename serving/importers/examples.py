@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serving.importers.folders import is_held_out as is_name_held_out
-from serving.importers.rows import COLUMN_NAMES, ImportRow, Record, RowMaker, Source
+from serving.importers.rows import COLUMN_NAMES, ImportRow, RowMaker
+from serving.importers.source import Record, Source
 from serving.importers.told import LeftOut, Refused, label_of, text_of
 from serving.importers.turns import USUAL, TurnKeys, is_of_turns, told_by
 from serving.importers.unwrap import Scope, Unwrapper, Written

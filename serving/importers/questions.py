@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from db.search import index_texts
 from db.tables import Question, QuestionTag, Tag, utc_now
 from serving.importers.changes import ImportPlan, Outcome, QuestionChange, chunks, plan_import
-from serving.importers.rows import ImportRefused, ImportRow, Problem, ReadResult
+from serving.importers.rows import ImportRow, ReadResult
+from serving.importers.source import ImportRefused, Problem
 from serving.importers.texts import insert_texts
 
 _NOTHING_DONE = "Nothing was imported: correct the file, or import it without the rows named here."

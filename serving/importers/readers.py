@@ -12,12 +12,10 @@ from serving.importers.rows import (
     ALIASES,
     COLUMN_NAMES,
     ReadResult,
-    Record,
     RowMaker,
-    Source,
-    columns_of,
     used_columns,
 )
+from serving.importers.source import Record, Source, columns_of
 from serving.importers.tables import csv_records, parquet_records, xlsx_records
 
 MAX_FILE_BYTES = 512 << 20

@@ -25,12 +25,12 @@ from serving.importers.readers import read_records
 from serving.importers.rows import (
     ALIASES,
     COLUMN_NAMES,
-    ImportRefused,
     ImportRow,
     RowMaker,
     is_blank,
     written,
 )
+from serving.importers.source import ImportRefused
 
 _ID = re.compile(r"[qQ]?([0-9]{1,18})(?:\.0+)?")
 """``12``, ``q12``, and ``12.0`` as tables of numbers have it; no store counts further."""

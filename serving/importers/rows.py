@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from db.errors import UsageError
 from db.plain_text import plain, problem_of
+from serving.importers.source import Problem, Record, Source
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "text": ("instruction", "question", "prompt", "text"),
@@ -52,50 +52,6 @@ class ImportRow:
     held_out: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that keeps a row, or the file where ``line`` is None, from being imported."""
-
-    line: int | None
-    field: str | None
-    sentence: str
-    """Names file, line and field, and says what to do."""
-
-
-def problem_at(name: str, unit: str, line: int | None, column: str | None, what: str) -> Problem:
-    """Return a problem whose sentence begins with its place."""
-    place = name if line is None else f"{name}, {unit} {line}"
-    if column:
-        place += f", field {column!r}"
-    return Problem(line, column, f"{place}: {what}")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A row as the file holds it, before its fields are understood."""
-
-    line: int
-    values: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Source:
-    """A file on its way in: what it is called, what its lines are called, what was found."""
-
-    name: str
-    unit: str = "line"
-    """``line``, ``row`` (tables) or ``item`` (lists)."""
-    encoding: str = "utf-8"
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
-    """Names of columns that an earlier one has as well; only the last one's values are kept."""
-
-    def refuse(self, line: int | None, column: str | None, what: str) -> None:
-        """Add a problem; ``what`` says what is wrong and what to do."""
-        self.problems.append(problem_at(self.name, self.unit, line, column, what))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadResult:
     """What a file holds: good rows and, apart from them, what is wrong with the others."""
@@ -109,25 +65,6 @@ class ReadResult:
     columns: list[str]
     notes: list[str]
     """What the reader did without being asked, e.g. which columns it did not use."""
-
-
-class ImportRefused(UsageError):
-    """A file has problems and nothing of it was used; all of them are in ``problems``."""
-
-    def __init__(self, problems: Sequence[Problem], remedy: str) -> None:
-        shown = [problem.sentence for problem in problems[:10]]
-        if len(problems) > len(shown):
-            shown.append(f"… and {len(problems) - len(shown)} more problems.")
-        super().__init__("\n".join([*shown, remedy]))
-        self.problems = tuple(problems)
-
-
-def columns_of(records: Iterable[Record]) -> list[str]:
-    """Return the names of all columns, in the order in which they first occur."""
-    seen: dict[str, None] = {}
-    for record in records:
-        seen.update(dict.fromkeys(record.values))
-    return list(seen)
 
 
 def used_columns(columns: Sequence[str]) -> dict[str, list[str]]:

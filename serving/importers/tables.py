@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from db.errors import UsageError
-from serving.importers.rows import Record, Source, used_columns
+from serving.importers.rows import used_columns
+from serving.importers.source import Record, Source
 
 MAX_UNPACKED_BYTES = 1 << 30
 """An XLSX or Parquet file that unpacks to more is refused."""

@@ -12,7 +12,7 @@ from db.errors import UsageError
 from serving.importers.example_files import FileExamples, read_examples
 from serving.importers.examples import Example
 from serving.importers.folders import parts_of
-from serving.importers.rows import ImportRefused
+from serving.importers.source import ImportRefused
 from tests.unit.dataset_lab import Lab
 from training.imports.judged import Judge
 from training.imports.store import import_examples

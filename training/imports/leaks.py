@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from db.identity import question_hash
 from serving.importers.example_files import FileExamples
 from serving.importers.examples import Example
-from serving.importers.rows import problem_at
+from serving.importers.source import problem_at
 
 
 def refuse_leaks(files: Sequence[FileExamples]) -> None:

@@ -17,7 +17,8 @@ from db.tables import Rating
 from serving.importers.changes import ImportPlan, plan_import
 from serving.importers.example_files import FileExamples
 from serving.importers.questions import import_questions
-from serving.importers.rows import ImportRefused, Problem, ReadResult, problem_at
+from serving.importers.rows import ReadResult
+from serving.importers.source import ImportRefused, Problem, problem_at
 from training.imports.judged import Judge, card_of, is_judged, rater_of, ratings_of
 from training.imports.known import part_known_contexts
 from training.imports.leaks import refuse_leaks

@@ -14,7 +14,7 @@ from typing import Any
 
 from db.plain_text import plain, problem_of
 from serving.importers.readers import read_records
-from serving.importers.rows import ImportRefused, Record, Source
+from serving.importers.source import ImportRefused, Record, Source
 
 MOST_PROPOSED = 5
 NO_MARKS = frozenset({"", "0", "no", "n", "false", "-", "×", "x̄", "いいえ", "否"})

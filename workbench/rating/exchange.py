@@ -21,7 +21,7 @@ from db.identity import question_hash, short_hash, text_hash
 from db.ratings import NewRating, Outcome, Scope, Target, add_ratings, ensure_rater
 from db.tables import Answer, Question, ReasoningVariant
 from serving.importers.readers import read_records
-from serving.importers.rows import Record
+from serving.importers.source import Record
 
 _ORIGIN = ("model", "prompt_format", "mode", "temperature", "top_p", "max_tokens", "seed", "source")
 COLUMNS: Final[Mapping[str, Literal["text", "integer", "number", "flag"]]] = {

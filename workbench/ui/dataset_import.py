@@ -8,7 +8,7 @@ import streamlit as st
 from db.errors import Q2QError
 from serving.importers.example_files import FileExamples, read_examples
 from serving.importers.readers import SUFFIXES
-from serving.importers.rows import ImportRefused
+from serving.importers.source import ImportRefused
 from training.imports.judged import Judge
 from training.imports.store import ExamplePreview, import_examples, preview_examples
 from workbench.ui import url
