@@ -1,9 +1,13 @@
 """What a check finds, what it needs to know, and the one table of all checks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Kind = Literal["reasoning", "answer"]
+Severity = Literal["note", "bad", "unusable"]
+"""What a finding means for its text, the same wherever texts are chosen: ``note``: a thing to look
+at; ``bad``: not to be learned, nor shown before others; ``unusable``: bad, and also no example of
+what is worse, since it is not a text that a model chose to end like this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class CheckInfo:
     label_ja: str
     what: str
     applies_to: frozenset[Kind]
+    severity: Severity = "note"
 
 
 _BOTH: frozenset[Kind] = frozenset({"reasoning", "answer"})
@@ -49,15 +54,20 @@ _REASONING: frozenset[Kind] = frozenset({"reasoning"})
 _ANSWER: frozenset[Kind] = frozenset({"answer"})
 
 CHECKS: dict[str, CheckInfo] = {
-    "empty": CheckInfo("empty", "空", "Holds no word at all.", _BOTH),
+    "empty": CheckInfo("empty", "空", "Holds no word at all.", _BOTH, "unusable"),
     "unparsed": CheckInfo(
         "unparsed",
         "解析できず",
         "The completion could not be split into reasoning and response.",
         _BOTH,
+        "unusable",
     ),
     "cut_off": CheckInfo(
-        "cut off", "途中で終了", "The token limit ended the text before it was done.", _BOTH
+        "cut off",
+        "途中で終了",
+        "The token limit ended the text before it was done.",
+        _BOTH,
+        "unusable",
     ),
     "length": CheckInfo(
         "too long",
@@ -71,6 +81,7 @@ CHECKS: dict[str, CheckInfo] = {
         "A reasoning that is not made of “You should …” sentences; in any text, leftovers such as "
         "“the assistant”, “As an AI”, tags and chat markers.",
         _BOTH,
+        "bad",
     ),
     "language": CheckInfo(
         "language",
@@ -84,16 +95,26 @@ CHECKS: dict[str, CheckInfo] = {
         "One of its sentences stands under five or more different questions.",
         _BOTH,
     ),
-    "repetition": CheckInfo("repetition", "繰り返し", "Words or lines go round in a loop.", _BOTH),
+    "repetition": CheckInfo(
+        "repetition", "繰り返し", "Words or lines go round in a loop.", _BOTH, "bad"
+    ),
     "answer_leak": CheckInfo(
         "answer leak",
         "答えの漏れ",
         "The reasoning holds the answer or the reference answer: a name, a number or a long run of "
         "words that the question does not have.",
         _BOTH,
+        "bad",
     ),
     "dont_know": CheckInfo(
         "don't know", "わからない", "The answer says that it does not know.", _ANSWER
     ),
 }
 """Every check by its stable name, in the order in which pages show them."""
+
+BAD_FINDINGS: Final = tuple(name for name, info in CHECKS.items() if info.severity != "note")
+"""Findings that speak against a text: rules of datasets, queues, dialogues and pages use these."""
+UNUSABLE_FINDINGS: Final = tuple(
+    name for name, info in CHECKS.items() if info.severity == "unusable"
+)
+"""Of these, those that also keep a text from being the worse one of a pair, or one not OK."""

@@ -3,7 +3,16 @@
 import re
 from pathlib import Path
 
-from serving.checks import CHECKS, CheckContext, check_answer, check_reasoning
+from serving.checks import (
+    BAD_FINDINGS,
+    CHECKS,
+    UNUSABLE_FINDINGS,
+    CheckContext,
+    check_answer,
+    check_reasoning,
+)
+from training.datasets.rules import SftRules
+from workbench.rating.spec import QueueSpec
 
 GUIDE = Path(__file__).parents[2] / "docs" / "checks.md"
 ON = {"both": {"reasoning", "answer"}, "reasonings": {"reasoning"}, "answers": {"answer"}}
@@ -15,6 +24,14 @@ def test_the_guide_lists_every_check_in_the_order_of_the_table() -> None:
     assert {name: ON[on] for name, on in rows} == {
         name: set(info.applies_to) for name, info in CHECKS.items()
     }
+
+
+def test_one_list_of_bad_findings_serves_rules_and_queues_and_the_guide_tells_it() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` .* \| (\w*) \|$", GUIDE.read_text("utf-8"), re.MULTILINE))
+    assert told == {name: info.severity for name, info in CHECKS.items()}
+    assert set(UNUSABLE_FINDINGS) < set(BAD_FINDINGS) < set(CHECKS)
+    rules = SftRules.model_validate({"name": "x", "take": {"ok": True}})
+    assert rules.findings == QueueSpec(name="x").leave_out == BAD_FINDINGS
 
 
 def test_every_check_has_a_label_in_both_languages_and_says_what_it_finds() -> None:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from db.identity import short_hash
+from serving.checks import UNUSABLE_FINDINGS
 from training.datasets.candidates import Candidate, Pool
 from training.datasets.near import are_alike, grams, near_pairs
 from training.datasets.payload import RowTexts
 from training.datasets.rules import Rules, SftRules
 
 Split = Literal["train", "held_out"]
-UNUSABLE = ("empty", "unparsed", "cut_off")
-"""Findings that also keep out what is to become less likely: half a text teaches nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,10 +91,10 @@ class Dropper:
         told = (texts.reasoning, texts.answer, texts.rejected_reasoning, texts.rejected_answer)
         if any(text is not None and not text.strip() for text in told):
             return "empty"
-        names = UNUSABLE if candidate.label is False else ("empty", *self.rules.findings)
+        names = UNUSABLE_FINDINGS if candidate.label is False else ("empty", *self.rules.findings)
         found = self.pool.finding(candidate.variant_id, candidate.answer_id, names)
         found = found or self.pool.finding(
-            candidate.rejected_variant_id, candidate.rejected_answer_id, UNUSABLE
+            candidate.rejected_variant_id, candidate.rejected_answer_id, UNUSABLE_FINDINGS
         )
         if found is not None:
             return found

@@ -7,14 +7,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from serving.checks import CHECKS
+from serving.checks import BAD_FINDINGS, CHECKS
 from serving.sweeps.spec import QuestionSelection
 
 Learned = Literal["reasoning", "response", "both"]
 Scope = Literal["reasoning", "answer", "whole"]
 SCOPES: tuple[Scope, ...] = ("reasoning", "answer", "whole")
-BAD_FINDINGS = ("unparsed", "cut_off", "repetition", "answer_leak", "form")
-"""Findings that keep a text from being learned unless the rules say otherwise."""
 MOST_OTHER_SHARE = 0.9
 
 Share = Annotated[float, Field(ge=0, le=MOST_OTHER_SHARE)]

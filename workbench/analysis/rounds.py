@@ -28,13 +28,15 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
+from serving.checks import CHECKS
 from workbench.analysis.diversity import likeness, number_of_different
 from workbench.analysis.duels import Duel, read_duels
 from workbench.analysis.resampling import Estimate, mean, share
 from workbench.analysis.round_texts import Written, read_written, unanswerable
 
 FORM = ("well_formed", "stopped", "tokens", "clean")
-FINDINGS = ("answer_leak", "form", "language", "repetition", "boilerplate", "cut_off")
+FINDINGS = tuple(name for name in CHECKS if name != "dont_know")
+"""Every check but the one that is told by ``IGNORANCE``."""
 IGNORANCE = ("dont_know_unanswerable", "dont_know_answerable")
 SPREAD = ("reasonings", "answers", "follows")
 SCORES = ("influence", "held_out_loss")

@@ -16,6 +16,7 @@ from db.dialogues import EventRow, get_dialogue, read_events
 from db.settings import settings as settings_of_home
 from db.tables import Answer, SweepGeneration
 from db.text_rows import read_texts
+from serving.checks import BAD_FINDINGS
 from serving.checks.language import other_language
 from serving.formats.lists import read_questions
 from workbench.analysis.diversity import best_set, likeness
@@ -27,8 +28,6 @@ from workbench.dialogue.settings import DialogueSettings, move_instructions, par
 from workbench.dialogue.themes import in_words
 from workbench.dialogue.wording import wording
 
-BAD_FLAGS = ("unparsed", "cut_off", "repetition", "answer_leak")
-"""Findings that put an answer behind others."""
 MOST_BESIDE = 3
 """Cards that stay beside the answer to an edited reasoning."""
 
@@ -77,7 +76,7 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
     if not rows:
         return []
     ids = list(rows)
-    quality = np.array([1.0 - 0.5 * any(f in BAD_FLAGS for f in rows[one].flags) for one in ids])
+    quality = np.array([1.0 - 0.5 * any(f in BAD_FINDINGS for f in rows[one].flags) for one in ids])
     alike = likeness([rows[one].text for one in ids])
     shown = [ids[place] for place in best_set(quality, alike, size)]
     random.shuffle(shown)

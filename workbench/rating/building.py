@@ -17,9 +17,9 @@ from db.tables import QueueItem, Rating, RatingQueue
 from db.texts import TextKey
 from workbench.rating.duels import duel_cards
 from workbench.rating.sources import find_questions, find_texts
-from workbench.rating.spec import BAD_FLAGS, QueueSpec
+from workbench.rating.spec import QueueSpec
 
-__all__ = ["BAD_FLAGS", "BuiltQueue", "QueueSpec", "build_queue", "save_queue", "seconds_per_card"]
+__all__ = ["BuiltQueue", "QueueSpec", "build_queue", "save_queue", "seconds_per_card"]
 
 USUAL_SECONDS: dict[Way, float] = {"pair": 15.0, "single": 20.0, "table": 8.0}
 """Per card, until raters have a history."""

@@ -6,10 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from db.queues import Way
 from db.ratings import Scope
+from serving.checks import BAD_FINDINGS
 from workbench.rating.sampling import Sampler
-
-BAD_FLAGS = ("empty", "unparsed", "cut_off", "repetition")
-"""Findings that make a text not worth a rater's time."""
 
 
 class QueueSpec(BaseModel):
@@ -36,8 +34,8 @@ class QueueSpec(BaseModel):
     formats: tuple[str, ...] = ()
     models: tuple[int, ...] = ()
     """Ids of model versions."""
-    leave_out: tuple[str, ...] = BAD_FLAGS
-    """Checks whose findings keep a text out."""
+    leave_out: tuple[str, ...] = BAD_FINDINGS
+    """Checks whose findings keep a text out; by default those of texts that cannot train."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Cards at most."""
     overlap: Annotated[int, Field(ge=1, le=20)] = 1

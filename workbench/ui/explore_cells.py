@@ -7,6 +7,7 @@ import streamlit as st
 
 from db.matrix_cells import Cell
 from db.rating_scores import RatingSummary
+from serving.checks import BAD_FINDINGS
 from workbench.ui import url
 from workbench.ui.i18n import counted, t, word
 from workbench.ui.parts import CHECK_LOOKS
@@ -16,8 +17,6 @@ Colouring = Literal["rating", "finding"]
 COLOURINGS: tuple[Colouring, ...] = ("rating", "finding")
 WORDS = 110
 """Characters of a text in its cell."""
-SERIOUS = "red"
-"""Colour of the findings that spoil a text."""
 
 
 def open_item(ref: str) -> None:
@@ -87,8 +86,4 @@ def _tone(cell: Cell, colouring: Colouring) -> str:
 def _tone_of_findings(names: Sequence[str]) -> str:
     if not names:
         return "plain"
-    return "disliked" if any(_is_serious(name) for name in names) else "mixed"
-
-
-def _is_serious(name: str) -> bool:
-    return name in CHECK_LOOKS and CHECK_LOOKS[name][0] == SERIOUS
+    return "disliked" if any(name in BAD_FINDINGS for name in names) else "mixed"

@@ -10,9 +10,8 @@ from db.queues import Way
 from db.ratings import Scope
 from db.tallies import counted_beside
 from db.text_facets import facets_version
-from serving.checks import CHECKS
+from serving.checks import BAD_FINDINGS, CHECKS
 from workbench.rating.building import (
-    BAD_FLAGS,
     BuiltQueue,
     QueueSpec,
     build_queue,
@@ -94,7 +93,7 @@ def _draw_form() -> QueueSpec:
         leave_out = st.multiselect(
             t("rate.leave_out"),
             list(CHECKS),
-            [flag for flag in BAD_FLAGS if flag in CHECKS],
+            BAD_FINDINGS,
             format_func=lambda name: word("check", name),
             help=t("rate.leave_out_help"),
         )
