@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving.formats.reasoning_markup import split_reasoning
+
 MAX_ITEMS = 50
 MAX_CHARACTERS = 500
 _MARKER = re.compile(r"^\s*(?:[-*•・]|\(?\d{1,2}[.):、]|[Qq]\d{1,2}[.:])\s*")
@@ -34,6 +36,7 @@ def read_questions(text: str, *, cut: bool) -> ReadList:
         text: A completion; JSON if the server holds the model to it, else often lines.
         cut: The engine ended it at the limit of tokens.
     """
+    text = split_reasoning(text).answer or ""
     found = read_json_list(text)
     if found is None:
         lines = list(_lines(text, cut=cut))
@@ -45,7 +48,11 @@ def read_questions(text: str, *, cut: bool) -> ReadList:
 
 
 def read_json_list(text: str) -> ReadList | None:
-    """Return the complete items of the first JSON list in ``text``; None where there is none."""
+    """Return the complete items of the first JSON list in ``text``; None where there is none.
+
+    A list that the model wrote while it reasoned does not count.
+    """
+    text = split_reasoning(text).answer or ""
     start = text.find("[")
     if start < 0:
         return None
@@ -63,7 +70,11 @@ def read_json_list(text: str) -> ReadList | None:
 
 
 def read_json_object(text: str) -> dict[str, Any] | None:
-    """Return the first JSON object in ``text``; None where there is none that is whole."""
+    """Return the first JSON object in ``text``; None where there is none that is whole.
+
+    An object that the model wrote while it reasoned does not count.
+    """
+    text = split_reasoning(text).answer or ""
     start = text.find("{")
     if start < 0:
         return None

@@ -1,11 +1,12 @@
 """Splits what a model wrote into reasoning and response, and says where it cannot."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from serving.formats.definitions import FormatDefinition
 from serving.formats.neutral import TURN_CONTROL, structure_pattern
+from serving.formats.reasoning_markup import SplitText, split_reasoning
 from serving.formats.tasks import WRITTEN, Task
 
 _PAIRED = {
@@ -32,19 +33,43 @@ class ParsedCompletion:
 
 
 def parse_completion(
-    form: FormatDefinition, task: Task, text: str, finish_reason: str | None
+    form: FormatDefinition,
+    task: Task,
+    text: str,
+    finish_reason: str | None,
+    *,
+    reasoning: str | None = None,
+    opened: bool = False,
 ) -> ParsedCompletion:
     """Return the parts that ``text``, written for ``task``, holds.
+
+    What a model thought in markup of its own (``<think>``) is the reasoning, unless the format has
+    another place for the one that was asked for.
 
     Args:
         form: The format of the prompt.
         task: What was asked for.
         text: The completion as the engine gave it.
         finish_reason: ``length`` where the engine cut it.
+        reasoning: What the engine gave beside the text as its reasoning.
+        opened: The prompt ended with a tag that opens a reasoning.
     """
     cut = finish_reason == "length"
+    split = split_reasoning(text, reasoning=reasoning, opened=opened)
     if "reasoning" not in WRITTEN[task]:
-        return _parse_response(form, text, cut)
+        return _parse_response(form, split, cut)
+    found = _parse_reasoning(form, task, split.answer or "", cut)
+    if split.reasoning is None:
+        return found if split.problem is None else replace(found, problem=split.problem)
+    if task == "whole":
+        return _parse_whole(form, split, found, cut)
+    thought, _ = _part(form, split.reasoning, cut)
+    if found.reasoning is not None or thought is None:
+        return found
+    return ParsedCompletion(thought, None, split.problem if split.is_unclosed else None)
+
+
+def _parse_reasoning(form: FormatDefinition, task: Task, text: str, cut: bool) -> ParsedCompletion:
     before, tag, after = _body(form, text).partition(form.response_tag)
     reasoning, extra_before = _part(form, before, cut and not tag)
     response, extra_after = _part(form, after, cut)
@@ -60,13 +85,25 @@ def parse_completion(
     return ParsedCompletion(reasoning, response, problem)
 
 
-def _parse_response(form: FormatDefinition, text: str, cut: bool) -> ParsedCompletion:
-    body = _body(form, text).removeprefix(form.response_tag)
+def _parse_whole(
+    form: FormatDefinition, split: SplitText, found: ParsedCompletion, cut: bool
+) -> ParsedCompletion:
+    """Return a reasoning and an answer of which the first may stand in markup of the model's."""
+    if found.reasoning is not None and found.response is not None:
+        return found
+    thought, _ = _part(form, split.reasoning or "", cut)
+    answer = _parse_response(form, replace(split, reasoning=None), cut)
+    return ParsedCompletion(thought, answer.response, answer.problem)
+
+
+def _parse_response(form: FormatDefinition, split: SplitText, cut: bool) -> ParsedCompletion:
+    body = _body(form, split.answer or "").removeprefix(form.response_tag)
     response, extra = _part(form, body, cut)
-    problem = "empty response" if response is None else None
+    thought, _ = _part(form, split.reasoning or "", cut)
+    problem = split.problem or ("empty response" if response is None else None)
     if problem is None and extra is not None:
         problem = f"tag repeated: {extra}"
-    return ParsedCompletion(None, response, problem)
+    return ParsedCompletion(thought, response, problem)
 
 
 def _body(form: FormatDefinition, text: str) -> str:

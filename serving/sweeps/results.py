@@ -6,6 +6,7 @@ from db.generations import NewGeneration, Product, PromptText
 from serving.checks import CheckContext, Finding, check_answer, check_reasoning
 from serving.engines.messages import Choice
 from serving.formats.parse import parse_completion
+from serving.formats.reasoning_markup import opens_reasoning
 from serving.formats.render import RenderedPrompt
 from serving.sweeps.prompts import PromptBook
 from serving.sweeps.work import Outcome, Work
@@ -88,7 +89,8 @@ def _read(work: Work, choice: Choice, book: PromptBook) -> _Read:
     What cannot be parsed is kept as it came, with a finding.
     """
     form = book.formats[work.format_id]
-    parsed = parse_completion(form, work.task, choice.text, choice.finish_reason)
+    opened = work.prompt is not None and opens_reasoning(work.prompt.text)
+    parsed = parse_completion(form, work.task, choice.text, choice.finish_reason, opened=opened)
     part = parsed.response if work.kind == "answer" else parsed.reasoning
     text = part if part is not None else choice.text.strip()
     question = work.question

@@ -98,10 +98,8 @@ def test_markup_that_a_text_speaks_of_stays(text: str) -> None:
         "<s> Fuji</s>",
         "Fuji</s>",
         "Fuji </s><s>",
-        "<think>\nFuji",
         "</think>\n\nFuji",
-        "<think>Fuji</think>",
-        "Fuji\n</think>",
+        "<think>\n\n</think>\n\nFuji",
         "Fuji<eos>",
         "Fuji<end_of_turn>\n<eos>",
         "Fuji<eoh>",
@@ -125,6 +123,51 @@ def test_a_chat_completion_is_split_at_its_heading() -> None:
     assert parsed == ParsedCompletion("You should look.", "Fuji", None)
     parsed = parse_completion(CHAT, "reasoning", "<reasoning>\nLook.\n</reasoning>", "stop")
     assert parsed == ParsedCompletion("Look.", None, None)
+
+
+@pytest.mark.parametrize("task", ["answer", "vanilla", "whole"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>\nYou should look.\n</think>\n\nFuji<|im_end|>",
+        "You should look.\n</think>\n\nFuji",
+        "<|assistant|><think>You should look.</think>Fuji",
+        "<reasoning>\nYou should look.\n</reasoning>\n<answer>\nFuji\n</answer>",
+        "<|channel|>analysis<|message|>You should look.<|end|><|start|>assistant"
+        "<|channel|>final<|message|>Fuji<|return|>",
+    ],
+)
+def test_what_a_model_thought_in_markup_is_no_part_of_its_answer(task: Task, text: str) -> None:
+    for form in (TAGGED, CHAT):
+        parsed = parse_completion(form, task, text, "stop")
+        assert parsed == ParsedCompletion("You should look.", "Fuji", None)
+
+
+def test_a_reasoning_that_was_asked_for_stands_after_the_thought_of_the_model() -> None:
+    thought = "<think>\nThe user wants sentences.\n</think>\n"
+    assert parse("reasoning", f"{thought}You should look.").reasoning == "You should look."
+    whole = parse("whole", f"{thought}You should look.\n<|response|>Fuji")
+    assert whole == ParsedCompletion("You should look.", "Fuji", None)
+    assert parse("reasoning", "<think>You should look.</think>").reasoning == "You should look."
+
+
+def test_a_thought_without_an_answer_is_no_answer() -> None:
+    for text in ("<think>Fuji</think>", "Fuji\n</think>"):
+        assert parse("answer", text) == ParsedCompletion(
+            "Fuji", None, "holds no answer after its reasoning"
+        )
+    cut = parse("answer", "<think>\nFuji is", "length")
+    assert (cut.reasoning, cut.response) == ("Fuji is", None)
+    assert cut.problem == "holds a reasoning that is never closed, so no answer"
+    opened = parse_completion(TAGGED, "answer", "Fuji is", "length", opened=True)
+    assert opened == cut
+
+
+def test_a_reasoning_that_a_server_gives_beside_the_text_is_the_reasoning() -> None:
+    found = parse_completion(TAGGED, "vanilla", "Fuji", "stop", reasoning="You should look.")
+    assert found == ParsedCompletion("You should look.", "Fuji", None)
+    asked = parse_completion(TAGGED, "reasoning", "You should look.", "stop", reasoning="Hm.")
+    assert asked.reasoning == "You should look."
 
 
 @given(
