@@ -11,8 +11,9 @@ from pathlib import Path
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.database import Database, open_database, sqlite_url
+from db.database import Database, open_database, read_only_uri, sqlite_url
 from db.errors import Q2QError, UsageError
+from db.faults import full, is_disk_full
 from db.lock import WORKER_LOCK, try_lock
 from db.schema import status, upgrade
 from db.settings import Settings
@@ -112,7 +113,7 @@ def _check_backup(source: Path) -> str:
     if not source.is_file():
         raise UsageError(f"{source} is not a file; give a backup made by `q2q backup`.")
     try:
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader:
+        with closing(sqlite3.connect(read_only_uri(source), uri=True)) as reader:
             revision = reader.execute("SELECT version_num FROM alembic_version").fetchone()
             ours = reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'reasoning_variant'")
             if revision is None or ours.fetchone() is None:
@@ -196,13 +197,15 @@ def _copy(source: Path, part: Path) -> None:
     """Copy one consistent moment of ``source`` to ``part``, a single file on disk."""
     try:
         with (
-            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
+            closing(sqlite3.connect(read_only_uri(source), uri=True)) as reader,
             closing(sqlite3.connect(part)) as writer,
         ):
             reader.backup(writer)
             writer.execute("PRAGMA journal_mode=DELETE")
             _check_integrity(writer, source)
     except sqlite3.Error as error:
+        if is_disk_full(part.parent):
+            raise full(str(part.parent)) from error
         raise Q2QError(
             f"{source} could not be copied to {part.parent} ({error}); see that the disk has"
             " room and that the folder may be written to."

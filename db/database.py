@@ -1,16 +1,26 @@
 """Opening the store: pragmas, transaction control, short sessions. SQLite and PostgreSQL alike."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import Q2QError
+from db.faults import StoreFault, fault_of, full, is_disk_full, read_only
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -18,8 +28,10 @@ BUSY_TIMEOUT_MS = 30_000
 class Database:
     """One store. Sessions are short: one per unit of work, never held across a request."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, unwritable: StoreFault | None = None) -> None:
         self.engine = engine
+        self.unwritable = unwritable
+        """Why this process can only read the store; None where it may write."""
         self._writer = engine.execution_options(q2q_write=True)
         self._reader = engine
         if not self.is_sqlite:
@@ -53,7 +65,14 @@ class Database:
         """Yield a session that may write; commits at the end, rolls back on an error.
 
         On SQLite the write lock is taken at once, so that reading before writing cannot fail.
+
+        Raises:
+            StoreFault: The store can only be read.
+            StoreBusy: Another program held the lock for longer than one waits.
+            StoreFull: The disk is full; nothing was written.
         """
+        if self.unwritable is not None:
+            raise self.unwritable
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -67,6 +86,18 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def read_only_uri(path: Path) -> str:
+    """Return the URI that opens an SQLite file only to read, also where nothing can be written.
+
+    A store in WAL mode is opened through files beside it. Where these cannot be made, nobody who
+    may not write either can tell them from a store at rest, and it is read as it lies.
+    """
+    log = Path(f"{path}-wal")
+    is_at_rest = not log.exists() or not log.stat().st_size
+    as_it_lies = is_at_rest and _unwritable(path) is not None
+    return f"{path.absolute().as_uri()}?{'immutable=1' if as_it_lies else 'mode=ro'}"
+
+
 def open_database(url: str) -> Database:
     """Open the store at ``url``, an SQLAlchemy URL; the folder of an SQLite file is made.
 
@@ -76,47 +107,87 @@ def open_database(url: str) -> Database:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            return Database(create_engine(parsed, pool_pre_ping=True))
+            return _watched(Database(create_engine(parsed, pool_pre_ping=True)))
     except (ArgumentError, ModuleNotFoundError) as error:
         raise Q2QError(
             "The database URL cannot be used; give sqlite:////folder/q2q.sqlite or"
             " postgresql+psycopg://user:password@host/name in Q2Q_DATABASE_URL."
         ) from error
-    if parsed.database:
-        try:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Q2QError(
-                f"The folder of {parsed.database} cannot be made ({error.strerror});"
-                " set Q2Q_HOME to a folder that you may write to."
-            ) from error
+    path = Path(parsed.database) if parsed.database else None
+    unwritable = _unwritable(path) if path is not None else None
+    if path is not None and unwritable is None:
+        _make_folder(path)
     engine = create_engine(parsed)
-    event.listen(engine, "connect", _prepare_sqlite)
+    if path is not None and unwritable is not None:
+        event.listen(engine, "do_connect", _opener(path))
+    event.listen(engine, "connect", _prepare_to_read if unwritable else _prepare_to_write)
     event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine)
+    return _watched(Database(engine, unwritable=unwritable))
 
 
-def _prepare_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
+def _unwritable(path: Path) -> StoreFault | None:
+    """Say why the file at ``path``, if there is one, can only be read."""
+    if not path.is_file():
+        return None
+    folder = path.absolute().parent
+    if not os.access(path, os.W_OK) or not os.access(folder, os.W_OK):
+        return read_only(str(path))
+    if is_disk_full(folder) and not Path(f"{path}-shm").exists():
+        return full(str(path))
+    return None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(next(one for one in path.absolute().parents if one.exists())):
+            raise full(str(path)) from error
+        raise Q2QError(
+            f"The folder of {path} cannot be made ({error.strerror});"
+            " set Q2Q_HOME to a folder that you may write to."
+        ) from error
+    if not path.exists() and not os.access(path.absolute().parent, os.W_OK):
+        raise Q2QError(
+            f"{path} cannot be made, since its folder can only be read here;"
+            " set Q2Q_HOME to a folder that you may write to."
+        )
+
+
+def _opener(path: Path) -> Callable[[Any, Any, list[Any], dict[str, Any]], None]:
+    def open_to_read(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+        arguments[:] = [read_only_uri(path)]
+        options["uri"] = True
+
+    return open_to_read
+
+
+def _watched(database: Database) -> Database:
+    """Give what the driver reports of locks, disks and rights as a sentence, wherever it comes."""
+
+    def told(context: ExceptionContext) -> BaseException | None:
+        return fault_of(context.original_exception, database.label, database.path)
+
+    event.listen(database.engine, "handle_error", told)
+    return database
+
+
+def _prepare_to_write(connection: Any, entry: ConnectionPoolEntry) -> None:
+    _prepare_to_read(connection, entry)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _prepare_to_read(connection: Any, _: ConnectionPoolEntry) -> None:
     # The driver must not open or close transactions by itself: DDL could then not be rolled back.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute("PRAGMA cache_size=-65536")
-        cursor.execute("PRAGMA mmap_size=268435456")
-    finally:
-        cursor.close()
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute("PRAGMA cache_size=-65536")
+    connection.execute("PRAGMA mmap_size=268435456")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("q2q_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def is_locked(error: OperationalError) -> bool:
-    """Tell whether ``error`` says that another writer held the file for too long."""
-    return "database is locked" in str(error.orig)

@@ -1,16 +1,16 @@
 """Commits what arrives within a second: one writer, batches in short transactions, in a thread."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db.database import Database, is_locked
+from db.database import Database
 from db.errors import Q2QError
+from db.faults import StoreBusy
 from db.generations import Recorded, link_generations, record_generations
 from db.search import index_texts
 from serving.checks.boilerplate import NewText, note_sentences
@@ -29,10 +29,6 @@ KNOWN_PROMPTS = 20_000
 LOCK_TRIES = 5
 
 OnRecorded = Callable[[Sequence[tuple[Outcome, Recorded]]], None]
-
-
-class StoreFull(Q2QError):
-    """The disk of the store is full; nothing half-written is left."""
 
 
 class Recorder:
@@ -129,11 +125,13 @@ class Recorder:
                     items = [one.generation for one in described]
                     recorded = record_generations(session, self._sweep_id, items, known)
                     _store_findings(session, described, recorded)
+            except StoreBusy:
+                if attempt == LOCK_TRIES:
+                    raise
             except OperationalError as error:
-                if not is_locked(error) or attempt == LOCK_TRIES:
-                    raise _explained(error) from error
-            except DBAPIError as error:
-                raise _explained(error) from error
+                raise Q2QError(
+                    f"The database cannot be written ({error.orig}); resume the sweep later."
+                ) from error
             else:
                 self._prompt_ids = known
                 return recorded
@@ -175,15 +173,3 @@ def _new_texts(one: Described, stored: Recorded) -> Iterator[tuple[NewText, Sequ
             question_id=item.question_id, text=product.answer, answer_id=stored.answer_id
         )
         yield second, one.answer_findings
-
-
-def _explained(error: DBAPIError) -> Exception:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_FULL or "No space left" in str(error.orig):
-        return StoreFull(
-            "The disk of the database is full; free some space, then resume the sweep."
-            " Everything that was stored is whole."
-        )
-    if isinstance(error, OperationalError):
-        return Q2QError(f"The database cannot be written ({error.orig}); resume the sweep later.")
-    return error

@@ -3,14 +3,13 @@
 import asyncio
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
+from db import faults
 from db.database import Database, open_database
 from serving.engines.client import CompletionClient, RetryPolicy
 from serving.engines.errors import EngineUnavailable
@@ -241,15 +240,13 @@ async def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(
     sweep_id = lab.save(database, variants=2, answers=1)
 
     def full(*arguments: object) -> None:
-        problem = sqlite3.OperationalError("database or disk is full")
-        problem.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise OperationalError("INSERT", {}, problem)
+        raise faults.full("the store")
 
     with monkeypatch.context() as patch:
         patch.setattr(recorder, "store_findings", full)  # the last step of a commit
         outcome = await lab.run(database, sweep_id, fake_server.endpoint)
     assert outcome.state == "failed"
-    assert "disk of the database is full" in (outcome.error or "")
+    assert "The disk of the store is full" in (outcome.error or "")
     assert lab.scalar(database, "SELECT count(*) FROM generation") == 0
     assert lab.scalar(database, "SELECT count(*) FROM reasoning_variant") == 0
     resumed = await lab.run(database, sweep_id, fake_server.endpoint)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.database import Database, open_database
+from db.database import Database, open_database, read_only_uri
 from db.errors import Q2QError
+from db.faults import StoreDamaged, StoreFault
 from db.models import list_models
 from db.schema import status
 from db.settings import Settings
@@ -17,6 +18,7 @@ from serving.device import Device
 from serving.models.embedded import embedded_model_folder, is_made
 from workbench.doctor.check import Check, fail, ok, warn
 
+_BACKUP = "Bring a backup back with `q2q restore FILE`; they are in Q2Q_HOME/backups."
 READ_S = 1.0
 """How long the store's file is read in search of damage."""
 
@@ -69,14 +71,16 @@ def check_database(settings: Settings) -> Check:
     try:
         with closing(open_database(settings.database)) as database:
             return _check_version(database) or _check_pages(database)
+    except StoreFault as error:
+        if not isinstance(error, StoreDamaged):
+            return fail("Database", "The store cannot be used now.", str(error))
+        return fail("Database", str(error), _BACKUP)
     except (Q2QError, SQLAlchemyError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return fail(
             "Database",
             f"The store cannot be opened: {reason}.",
-            "Start its server or correct Q2Q_DATABASE_URL."
-            if settings.database_url
-            else "Bring a backup back with `q2q restore FILE`; they are in Q2Q_HOME/backups.",
+            "Start its server or correct Q2Q_DATABASE_URL." if settings.database_url else _BACKUP,
         )
 
 
@@ -128,7 +132,11 @@ def _check_pages(database: Database) -> Check:
         return fail(
             "Database",
             f"{database.path} is damaged: {damage}.",
-            "Bring a backup back with `q2q restore FILE`; they are in Q2Q_HOME/backups.",
+            _BACKUP,
+        )
+    if database.unwritable is not None:
+        return warn(
+            "Database", "The store can be listed and exported only.", str(database.unwritable)
         )
     size_mb = database.path.stat().st_size / 1e6
     return ok("Database", f"{database.path} ({size_mb:.1f} MB) is up to date and sound")
@@ -137,7 +145,7 @@ def _check_pages(database: Database) -> Check:
 def find_damage(path: Path, read_s: float = READ_S) -> str | None:
     """Return the first damage found in an SQLite file within ``read_s`` seconds, if any."""
     deadline = time.monotonic() + read_s
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
         connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         try:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
