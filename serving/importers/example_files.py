@@ -1,18 +1,16 @@
 """A training set from its files: the examples of each, and apart from them what is wrong."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from db.errors import UsageError
 from serving.formats.registry import Registry
 from serving.importers.examples import USED, Example, ExampleMaker
 from serving.importers.folders import Part, parts_of
 from serving.importers.readers import read_records
-from serving.importers.source import Problem, Record, Source
-from serving.importers.tables import MAX_UNPACKED_BYTES
+from serving.importers.source import Problem, Record
 from serving.importers.told import LeftOut
 from serving.importers.unwrap import Unwrapper
 
@@ -47,16 +45,20 @@ def read_examples(path: Path, registry: Registry, *, only: str | None = None) ->
 
 
 def _read(part: Part, unwrapper: Unwrapper, roles: set[str]) -> FileExamples:
-    source, records = _records(part)
+    records = read_records(part.path, name=part.name, used=USED, chats=False)
+    source = records.source
     found = FileExamples(
         name=part.name, unit=source.unit, problems=source.problems, notes=source.notes
     )
     maker = ExampleMaker(source, unwrapper, roles, part.keys)
     names: dict[str, None] = {}
     for record in records:
-        names.update(dict.fromkeys(record.values))
+        values = _renamed(record.values, part)
+        if not names.keys() >= values.keys():
+            names.update(dict.fromkeys(values))
         try:
-            example = maker.example(record, is_held_out=part.is_held_out)
+            row = Record(record.line, values)
+            example = maker.example(row, is_held_out=part.is_held_out)
         except LeftOut as left_out:
             found.left_out[str(left_out)] += 1
             continue
@@ -68,39 +70,7 @@ def _read(part: Part, unwrapper: Unwrapper, roles: set[str]) -> FileExamples:
     return found
 
 
-def _records(part: Part) -> tuple[Source, list[Record]]:
-    if part.path.suffix == ".arrow":
-        source = Source(part.name, unit="row", encoding="arrow")
-        records = list(_arrow_records(source, part.path))
-        if not records:
-            raise UsageError(f"{part.name}: holds no rows.")
-    else:
-        source, records, _ = read_records(part.path, used=USED, chats=False)
-        source.name = part.name
-    return source, [Record(one.line, _renamed(one.values, part)) for one in records]
-
-
-def _renamed(values: Any, part: Part) -> dict[str, Any]:
+def _renamed(values: Mapping[str, Any], part: Part) -> Mapping[str, Any]:
+    if not part.columns:
+        return values
     return {part.columns.get(name, name): value for name, value in values.items()}
-
-
-def _arrow_records(source: Source, path: Path) -> Iterator[Record]:
-    """Yield the rows of a file that ``datasets`` saved: an Arrow stream."""
-    import pyarrow as pa
-
-    if path.stat().st_size > MAX_UNPACKED_BYTES:
-        raise UsageError(
-            f"{source.name}: has {path.stat().st_size >> 20} MiB; at most "
-            f"{MAX_UNPACKED_BYTES >> 20} MiB are taken. Save it in several shards."
-        )
-    line = 0
-    try:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            for batch in stream:
-                for row in batch.to_pylist():
-                    line += 1
-                    yield Record(line, row)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UsageError(
-            f"{source.name}: is no Arrow file of `datasets`; save it again."
-        ) from error

@@ -11,7 +11,6 @@ from serving.importers.told import LeftOut, Refused, label_of, text_of
 from serving.importers.turns import USUAL, TurnKeys, is_of_turns, told_by
 from serving.importers.unwrap import Scope, Unwrapper, Written
 
-_CANONICAL = ("instruction", "input", "flag", "reasoning", "output")
 _ABOUT = ("language", "lang", "tags", "tag", "category", "reference_answer", "external_id", "id")
 """What a row of turns may say of its question beside its texts."""
 USED = frozenset(
@@ -75,7 +74,7 @@ class ExampleMaker:
             notes=source.notes,
         )
         self.unwrapper, self.keys = unwrapper, keys
-        self._maker = RowMaker(self.source, [*_CANONICAL, *_ABOUT, "held_out"], roles)
+        self._maker = RowMaker(self.source, roles)
 
     def example(self, record: Record, *, is_held_out: bool) -> Example | None:
         """Return the example of a record; None where it has a problem.

@@ -1,32 +1,147 @@
-"""Files to rows: finds out what a file is and how it is encoded, and reads it whole."""
+"""Files to rows: finds out what a file is and how it is encoded, and reads it piece by piece."""
 
-import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
 from pathlib import Path
 
 from db.errors import UsageError
 from db.tables.library import ROLES
+from serving.importers.arrow import arrow_records, parquet_records
+from serving.importers.content import Content, content_of
 from serving.importers.documents import json_records, jsonl_records
-from serving.importers.encoding import decode
+from serving.importers.encoding import encoding_of
 from serving.importers.rows import (
     ALIASES,
     COLUMN_NAMES,
+    ImportRow,
     ReadResult,
     RowMaker,
     used_columns,
 )
-from serving.importers.source import Record, Source, columns_of
-from serving.importers.tables import csv_records, parquet_records, xlsx_records
+from serving.importers.source import Problem, Record, Source
+from serving.importers.tables import csv_records
+from serving.importers.workbooks import xlsx_records
 
-MAX_FILE_BYTES = 512 << 20
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx", ".parquet")
+MAX_FILE_BYTES = 16 << 30
+"""Larger files are refused; all kinds but XLSX are read piece by piece."""
+_MAX_XLSX_BYTES = 512 << 20
+_TABLES: dict[str, Callable[[Source, Content], Iterator[Record]]] = {
+    ".xlsx": xlsx_records,
+    ".parquet": parquet_records,
+    ".arrow": arrow_records,
+}
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", *_TABLES)
 """Kinds of files that can be imported."""
+_ROWS_BEFORE_A_QUESTION = 1_000
+"""A file that has no column for the question in so many rows has none."""
+_PART_CHARS = 1 << 12
+
+
+class RecordReader(Iterator[Record]):
+    """The records of a file, read as they are asked for.
+
+    ``source`` holds problems, notes and how far the reading is (``done`` of ``total``). They and
+    ``columns`` are complete once all records were taken.
+    """
+
+    def __init__(self, source: Source, records: Iterator[Record]) -> None:
+        self.source = source
+        self._records = records
+        self._columns: dict[str, None] = {}
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns so far, in the order in which they first occur."""
+        return list(self._columns)
+
+    def __next__(self) -> Record:
+        record = next(self._records)
+        if not self._columns.keys() >= record.values.keys():
+            self._columns.update(dict.fromkeys(record.values))
+        return record
+
+
+class RowReader(Iterator[ImportRow]):
+    """The questions of a file, read as they are asked for.
+
+    ``problems`` and ``notes`` are complete once all rows were taken.
+    """
+
+    def __init__(self, records: RecordReader, roles: Collection[str]) -> None:
+        self.source = records.source
+        self._records = records
+        self._maker = RowMaker(records.source, roles)
+        self._rows = self._read()
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the rows so far."""
+        return self.source.problems
+
+    @property
+    def notes(self) -> list[str]:
+        """What the reader did without being asked."""
+        return self.source.notes
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns so far."""
+        return self._records.columns
+
+    def __next__(self) -> ImportRow:
+        return next(self._rows)
+
+    def _read(self) -> Iterator[ImportRow]:
+        number = 0
+        for number, record in enumerate(self._records, start=1):
+            if number == _ROWS_BEFORE_A_QUESTION:
+                self._need_questions()
+            row = self._maker.row(record)
+            if row is not None:
+                yield row
+        if number:
+            self._need_questions()
+        self._note_unused()
+        self._note_cleaned()
+
+    def _need_questions(self) -> None:
+        if not used_columns(self.columns)["text"]:
+            raise UsageError(
+                f"{self.source.name}: no column can be the question; found "
+                f"{_listed(self.columns)}. Name it one of {_listed(ALIASES['text'])}."
+            )
+
+    def _note_unused(self) -> None:
+        used = {one.casefold() for one in COLUMN_NAMES}
+        unused = [one for one in self.columns if one and one.strip().casefold() not in used]
+        if unused:
+            self.notes.append(f"Columns not used: {', '.join(unused)}.")
+
+    def _note_cleaned(self) -> None:
+        n_cleaned = self._maker.n_cleaned
+        if n_cleaned:
+            texts = "texts" if n_cleaned > 1 else "text"
+            self.notes.append(f"Control characters were removed from {n_cleaned} {texts}.")
+
+
+def stream_rows(
+    source: Path | bytes, *, name: str | None = None, roles: Collection[str] = ROLES
+) -> RowReader:
+    """Return the rows of a file, or of the bytes of an uploaded file called ``name``.
+
+    ``roles`` are the names that ``flag`` may have.
+
+    Raises:
+        UsageError: The file as a whole cannot be read; the sentence says what to do. Taking rows
+            raises it too.
+    """
+    return RowReader(read_records(source, name=name, used=COLUMN_NAMES), roles)
 
 
 def read_rows(
     source: Path | bytes, *, name: str | None = None, roles: Collection[str] = ROLES
 ) -> ReadResult:
-    """Read a file, or the bytes of an uploaded file called ``name``.
+    """Read a file, or the bytes of an uploaded file called ``name``, whole.
 
     Good rows and problems are kept apart; whether a problem stops everything is the importer's
     choice. ``roles`` are the names that ``flag`` may have.
@@ -34,28 +149,16 @@ def read_rows(
     Raises:
         UsageError: The file as a whole cannot be read; the sentence says what to do.
     """
-    found, records, columns = read_records(source, name=name, used=COLUMN_NAMES)
-    if records and not used_columns(columns)["text"]:
-        raise UsageError(
-            f"{found.name}: no column can be the question; found {_listed(columns)}. Name it "
-            f"one of {_listed(ALIASES['text'])}."
-        )
-    maker = RowMaker(found, columns, roles)
-    rows = [row for record in records if (row := maker.row(record)) is not None]
-    _note_unused(found, columns)
-    if maker.n_cleaned:
-        found.notes.append(
-            f"Control characters were removed from {maker.n_cleaned} text"
-            f"{'s' if maker.n_cleaned > 1 else ''}."
-        )
+    reader = stream_rows(source, name=name, roles=roles)
+    rows = list(reader)
     return ReadResult(
-        name=found.name,
-        unit=found.unit,
+        name=reader.source.name,
+        unit=reader.source.unit,
         rows=rows,
-        problems=found.problems,
-        encoding=found.encoding,
-        columns=columns,
-        notes=found.notes,
+        problems=reader.problems,
+        encoding=reader.source.encoding,
+        columns=reader.columns,
+        notes=reader.notes,
     )
 
 
@@ -65,8 +168,8 @@ def read_records(
     name: str | None = None,
     used: Collection[str] | None = None,
     chats: bool = True,
-) -> tuple[Source, list[Record], list[str]]:
-    """Return a file's records and column names before any field is understood.
+) -> RecordReader:
+    """Return a file's records before any field is understood, read as they are asked for.
 
     Args:
         source: The file, or its bytes.
@@ -76,7 +179,8 @@ def read_records(
         chats: Rows of messages and batch requests become one question each.
 
     Raises:
-        UsageError: The file as a whole cannot be read, or it is empty.
+        UsageError: The file as a whole cannot be read, or it is empty. Taking records raises it
+            too, where a file is damaged further down.
     """
     found = Source(name or (source.name if isinstance(source, Path) else "upload"))
     suffix = Path(found.name).suffix.lower()
@@ -84,60 +188,37 @@ def read_records(
         raise UsageError(
             f"{found.name}: files of this kind are not read; give one of {_listed(SUFFIXES)}."
         )
-    records = _records(found, suffix, _bytes_of(source, found.name), chats=chats)
+    limit = _MAX_XLSX_BYTES if suffix == ".xlsx" else MAX_FILE_BYTES
+    content = content_of(source, found.name, limit)
+    found.total = content.n_bytes
+    records = _records(found, suffix, content, chats=chats)
+    first = next(records, None)
     for column in found.repeated:
         if used is None or column.strip().casefold() in used:
             found.refuse(None, column, "two columns have this name; rename one.")
-    if not records and not found.problems:
+    if first is None and not found.problems:
         raise UsageError(f"{found.name}: holds no rows; give a file with at least one question.")
-    return found, records, columns_of(records)
+    return RecordReader(found, records if first is None else chain((first,), records))
 
 
-def _bytes_of(source: Path | bytes, name: str) -> bytes:
-    try:
-        n_bytes = len(source) if isinstance(source, bytes) else _size_of(source)
-        if n_bytes > MAX_FILE_BYTES:
-            raise UsageError(
-                f"{name}: has {n_bytes >> 20} MiB; at most {MAX_FILE_BYTES >> 20} MiB are taken. "
-                "Split it into several files."
-            )
-        data = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{source!s}: cannot be read ({error.strerror}); check the path."
-        ) from error
-    if not data.strip():
-        raise UsageError(f"{name}: the file is empty; give a file with at least one question.")
-    return data
-
-
-def _size_of(path: Path) -> int:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise UsageError(f"{path}: is no file but a pipe or a device; write it to a file first.")
-    return found.st_size
-
-
-def _records(found: Source, suffix: str, data: bytes, *, chats: bool) -> list[Record]:
-    if suffix == ".xlsx":
-        found.unit, found.encoding = "row", "xlsx"
-        return xlsx_records(found, data)
-    if suffix == ".parquet":
-        found.unit, found.encoding = "row", "parquet"
-        return parquet_records(found, data)
-    text, found.encoding = decode(data, found.name)
+def _records(found: Source, suffix: str, content: Content, *, chats: bool) -> Iterator[Record]:
+    """Return the records; nothing but how the bytes are to be read is known before the first."""
+    if suffix in _TABLES:
+        found.unit, found.encoding = "row", suffix[1:]
+        return _TABLES[suffix](found, content)
+    found.encoding = encoding_of(content)
     if suffix in (".csv", ".tsv"):
-        return csv_records(found, text, "\t" if suffix == ".tsv" else None)
-    if suffix == ".json" or text.lstrip().startswith("["):
-        return json_records(found, text, chats=chats)
-    return jsonl_records(found, text, chats=chats)
+        return csv_records(found, content, "\t" if suffix == ".tsv" else None)
+    if suffix == ".json" or _begins_a_list(content, found.encoding):
+        return json_records(found, content, chats=chats)
+    return jsonl_records(found, content, chats=chats)
 
 
-def _note_unused(found: Source, columns: list[str]) -> None:
-    used = {column for candidates in used_columns(columns).values() for column in candidates}
-    unused = [column for column in columns if column and column not in used]
-    if unused:
-        found.notes.append(f"Columns not used: {', '.join(unused)}.")
+def _begins_a_list(content: Content, encoding: str) -> bool:
+    with content.open_text(encoding) as text:
+        while (part := text.read(_PART_CHARS)).isspace():
+            pass
+        return part.lstrip().startswith("[")
 
 
 def _listed(names: Collection[str]) -> str:

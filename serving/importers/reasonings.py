@@ -28,6 +28,7 @@ from serving.importers.rows import (
     ImportRow,
     RowMaker,
     is_blank,
+    used_columns,
     written,
 )
 from serving.importers.source import ImportRefused
@@ -63,10 +64,12 @@ def read_reasonings(
     Raises:
         UsageError: The file cannot be read, or a row has no reasoning or names no question.
     """
-    found, records, columns = read_records(source, name=name, used={*COLUMN_NAMES, "question_id"})
+    reader = read_records(source, name=name, used={*COLUMN_NAMES, "question_id"})
+    found, records = reader.source, list(reader)
+    columns = reader.columns
     numbers = [column for column in columns if column.strip().casefold() == "question_id"]
-    maker = RowMaker(found, columns, roles)
-    if not maker.columns["reasoning"]:
+    maker = RowMaker(found, roles)
+    if not used_columns(columns)["reasoning"]:
         raise UsageError(
             f"{found.name}: has no column 'reasoning'; found {', '.join(columns) or 'none'}."
         )

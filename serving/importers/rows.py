@@ -81,11 +81,12 @@ def used_columns(columns: Sequence[str]) -> dict[str, list[str]]:
 class RowMaker:
     """Turns records into rows; what is wrong with a record goes to the source's problems."""
 
-    def __init__(self, source: Source, columns: Sequence[str], roles: Collection[str]) -> None:
+    def __init__(self, source: Source, roles: Collection[str]) -> None:
         self.source = source
         self.roles = roles
-        self.columns = used_columns(columns)
         self.n_cleaned = 0
+        self._names: tuple[str, ...] = ()
+        self._columns = used_columns(())
 
     def row(self, record: Record, *, needs_text: bool = True) -> ImportRow | None:
         """Return the row of ``record``; None where it has a problem.
@@ -93,10 +94,11 @@ class RowMaker:
         Without ``needs_text`` a row may name its question in another way than by its text.
         """
         n_before = len(self.source.problems)
+        self._know_columns(record)
         texts = {
             name: self._text(record, name)
-            for name in ALIASES
-            if name not in ("tags", "held_out") and self.columns[name]
+            for name, columns in self._columns.items()
+            if columns and name not in ("tags", "held_out")
         }
         if needs_text and not texts.get("text") and len(self.source.problems) == n_before:
             column = self._column(record, "text")
@@ -124,11 +126,19 @@ class RowMaker:
             held_out=held_out,
         )
 
+    def _know_columns(self, record: Record) -> None:
+        """Find the columns of this record; lines of one file may differ."""
+        names = tuple(record.values)
+        if names != self._names:
+            self._names, self._columns = names, used_columns(names)
+
     def _column(self, record: Record, name: str) -> str | None:
-        """Return the column that fills a field in this record; lines of one file may differ."""
-        present = [column for column in self.columns[name] if column in record.values]
-        filled = [column for column in present if not is_blank(record.values[column])]
-        return next(iter(filled or present), None)
+        """Return the column that fills a field in this record."""
+        present = self._columns[name]
+        if len(present) < 2:
+            return present[0] if present else None
+        filled = (column for column in present if not is_blank(record.values[column]))
+        return next(filled, present[0])
 
     def _text(self, record: Record, name: str) -> str | None:
         column = self._column(record, name)

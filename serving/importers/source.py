@@ -45,6 +45,9 @@ class Source:
     notes: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     """Names of columns that an earlier one has as well; only the last one's values are kept."""
+    done: int = 0
+    """How much has been read, of ``total``: bytes, or rows where a table counts its rows."""
+    total: int = 0
 
     def refuse(self, line: int | None, column: str | None, what: str) -> None:
         """Add a problem; ``what`` says what is wrong and what to do."""
@@ -62,9 +65,17 @@ class ImportRefused(UsageError):
         self.problems = tuple(problems)
 
 
-def columns_of(records: Iterable[Record]) -> list[str]:
-    """Return the names of all columns, in the order in which they first occur."""
-    seen: dict[str, None] = {}
-    for record in records:
-        seen.update(dict.fromkeys(record.values))
-    return list(seen)
+def header_of(cells: Sequence[Any]) -> list[str]:
+    """Return the names of a table's columns; empty where one has none."""
+    return ["" if cell is None else str(cell).strip().lstrip("\ufeff") for cell in cells]
+
+
+def repeated_names(columns: Iterable[str]) -> list[str]:
+    """Return the names that an earlier column has as well; case does not matter."""
+    seen: set[str] = set()
+    repeated = []
+    for column in filter(None, columns):
+        if column.casefold() in seen:
+            repeated.append(column)
+        seen.add(column.casefold())
+    return repeated

@@ -69,7 +69,9 @@ def read_sheet(path: Path | bytes, *, name: str | None = None) -> dict[str, list
         UsageError: The file cannot be read.
         ImportRefused: Rows are wrong; each one is named.
     """
-    source, records, columns = read_records(path, name=name)
+    reader = read_records(path, name=name)
+    source, records = reader.source, list(reader)
+    columns = reader.columns
     known = {column: what for column in columns if (what := _NAMES.get(_key(column)))}
     if "question" not in known.values():
         source.refuse(None, "QInitial", "is missing; it holds the question of each step.")

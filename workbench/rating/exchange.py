@@ -106,7 +106,8 @@ def import_ratings(database: Database, path: Path) -> RatingImport:
     Raises:
         UsageError: The file cannot be read.
     """
-    found, records, _ = read_records(path)
+    records = read_records(path)
+    found = records.source
     done = RatingImport()
     with suppress(_NothingStored), database.write() as session:
         ratings = []
