@@ -141,6 +141,12 @@ def remove_model(session: Session, model_version_id: int) -> None:
     model.state = "removed"
 
 
+def mark_unserved(session: Session, model_version_id: int, note: str) -> None:
+    """Say that no server can offer a version, and why; what it wrote stays."""
+    model = session.get_one(ModelVersion, model_version_id)
+    model.state, model.note = "unusable", note
+
+
 def _row(model: ModelVersion) -> ModelRow:
     values = {name: getattr(model, name) for name in ModelRow.__slots__}
     return ModelRow(**values | {"stop_token_ids": tuple(model.stop_token_ids)})

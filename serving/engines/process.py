@@ -171,8 +171,6 @@ def _model_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
             str(_lora_slots(spec)),
             "--max-lora-rank",
             str(next(known for known in _LORA_RANKS if known >= rank)),
-            "--lora-modules",
-            *(f"{adapter.name}={adapter.path}" for adapter in spec.adapters),
         ]
     return arguments
 
@@ -212,6 +210,8 @@ def _environment(
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
     }
+    if spec.adapters:  # see ``serving.engines.adapters``
+        extra["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if spec.device == "cpu":
         extra["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
         preloaded = environ.get("LD_PRELOAD", "")

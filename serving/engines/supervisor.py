@@ -5,11 +5,12 @@ Knows no database: it tells each change of state to a callback, and the worker s
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from db.settings import Settings
+from serving.engines.adapters import load_adapters
 from serving.engines.client import CompletionClient
 from serving.engines.errors import EngineError, EngineUnavailable
 from serving.engines.launch import (
@@ -39,6 +40,8 @@ class EngineState:
     spec: ServerSpec | None = None
     probe: ProbeResult | None = None
     """What it can do, once ready."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Adapters that the server refused, with its reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,13 +189,24 @@ class EngineSupervisor:
             on_progress=on_progress,
             interrupted=self._interrupted,
         )
+        left_out = await load_adapters(server.endpoint, spec)
         found = await probe(server.endpoint, model=spec.served_name)
-        server.record = server.record.model_copy(update={"software": found.software or "unknown"})
+        served = [one for one in spec.adapters if one.name not in left_out]
+        spec = spec.model_copy(update={"adapters": tuple(served)})
+        server.record = server.record.model_copy(
+            update={
+                "software": found.software or "unknown",
+                "spec": spec,
+                "fingerprint": fingerprint(spec, self._settings),
+            }
+        )
         write_record(self._settings.home_dir, server.record)
         self._ready_at = time.monotonic()
         self._misses = 0
         self.endpoint = found.endpoint(server.endpoint)
-        self._tell("ready", f"{found.software} serves {spec.served_name}.", spec=spec, found=found)
+        self._tell(
+            "ready", _ready(found, spec, left_out), spec=spec, found=found, left_out=left_out
+        )
         return self.endpoint
 
     async def _problem_of(self, server: RunningServer) -> str | None:
@@ -258,10 +272,21 @@ class EngineSupervisor:
         progress: float | None = None,
         spec: ServerSpec | None = None,
         found: ProbeResult | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
         self.state = EngineState(
-            state=state, message=message, progress=progress, spec=spec, probe=found
+            state=state,
+            message=message,
+            progress=progress,
+            spec=spec,
+            probe=found,
+            left_out=left_out or {},
         )
         self._on_state(self.state)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _ready(found: ProbeResult, spec: ServerSpec, left_out: Mapping[str, str]) -> str:
+    without = "".join(f" Left out: the adapter {name} ({why})." for name, why in left_out.items())
+    return f"{found.software} serves {spec.served_name}.{without}"

@@ -1,65 +1,197 @@
-"""Whether a LoRA adapter belongs to a base: by the names and shapes of their tensors."""
+"""What a LoRA adapter does to its base: which weights it changes, and whether they fit."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from serving.models.adapter_config import CONFIG, AdapterConfig
 from serving.models.errors import ModelError
-from serving.models.tensor_files import TensorPlace, tensor_places, weight_files
+from serving.models.tensor_files import TensorPlace, read_json, tensor_places, weight_files
 
-_LORA = re.compile(
-    r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<half>[AB])(?:\.\w+)?\.weight$"
-)
+EMBEDDING, HEAD = "embed_tokens", "lm_head"
 _PACKED = frozenset({"U8", "I8", "I32"})
 """Quantised weights are stored in other shapes."""
+_PREFIX = "base_model.model."
+_PARTS = re.compile(
+    r"(?P<module>.+)\.(?:"
+    r"lora_(?P<half>[AB])(?:\.\w+)?\.weight"
+    r"|lora_embedding_(?P<embedding>[AB])(?:\.\w+)?"
+    r"|(?P<magnitude>lora_magnitude_vector)(?:\.\w+)?(?:\.weight)?"
+    r"|lora_B(?:\.\w+)?\.(?P<lora_bias>bias)"
+    r"|token_adapter\.(?P<tokens>trainable_tokens_delta)"
+    r"|(?:base_layer|modules_to_save(?:\.\w+)?)\.(?P<saved>weight|bias)"
+    r")$"
+)
 
 
-def lora_pairs(adapter: Path) -> dict[str, tuple[str, str]]:
-    """Return each module that the adapter changes, with the names of its tensors A and B.
+@dataclass(slots=True, kw_only=True)
+class WeightChange:
+    """What an adapter does to one tensor of its base; all but ``module`` are the adapter's names.
+
+    It is done in this order: the tensor is replaced, B · A is added, rows of tokens are replaced.
+    """
+
+    module: str
+    """As the patterns of the adapter's settings match it, e.g. ``model.layers.0.mlp.up_proj``."""
+    saved: str | None = None
+    """A tensor saved whole, of the base's shape."""
+    a: str | None = None
+    """(r, in) of a linear layer, (r, vocabulary) of an embedding."""
+    b: str | None = None
+    """(out, r), or (width, r)."""
+    is_embedding: bool = False
+    magnitude: str | None = None
+    """DoRA's length of each row, (out,)."""
+    bias: str | None = None
+    """LoRA's own bias, added to the base's after scaling."""
+    tokens: str | None = None
+    """Rows (tokens, width) in the place of those of trained tokens."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether B · A of a linear layer is all there is."""
+        return self.a is not None and not (
+            self.saved or self.is_embedding or self.magnitude or self.tokens
+        )
+
+    @property
+    def must_change(self) -> bool:
+        """Say whether a merge that leaves the tensor as it is has failed: copies may be equal."""
+        return self.a is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFolder:
+    """An adapter's settings, tensors, and what they do to which tensor of the base."""
+
+    path: Path
+    config: AdapterConfig
+    tensors: Mapping[str, TensorPlace] = field(repr=False)
+    changes: Mapping[str, WeightChange] = field(repr=False)
+    """Name of a tensor of the base → what happens to it."""
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of its tensors."""
+        return max((self.rank_of(one) for one in self.changes.values() if one.a), default=1)
+
+    @property
+    def served_rank(self) -> int:
+        """The rank that vLLM wants room for: it looks at the settings, too."""
+        return max(self.rank, self.config.r, *self.config.rank_pattern.values())
+
+    def rank_of(self, change: WeightChange) -> int:
+        """Return the rank of one change, from its tensor A."""
+        assert change.a is not None
+        return self.tensors[change.a].shape[0]
+
+
+def read_adapter(adapter: Path) -> AdapterFolder:
+    """Return what an adapter does.
 
     Raises:
-        ModelError: It holds something beside plain LoRA weights, which a merge would lose.
+        ModelError: It holds no LoRA, half of one, or other ranks than its settings say.
     """
-    halves: dict[str, dict[str, str]] = {}
-    for name in _tensors(adapter):
-        match = _LORA.match(name)
-        if match is None:
-            raise ModelError(
-                f"The adapter in {adapter} holds {name}, which is no plain LoRA weight, so it "
-                "cannot be merged. Serve it beside its base, or train one without DoRA, biases "
-                "and saved modules."
-            )
-        halves.setdefault(match["module"], {})[match["half"]] = name
-    if not halves:
+    config, tensors = AdapterConfig.load(adapter), _tensors(adapter)
+    changes: dict[str, WeightChange] = {}
+    for name in tensors:
+        _note(changes, name)
+    if not any(change.a or change.b for change in changes.values()):
         raise ModelError(f"{adapter} holds no LoRA weights. Give the folder that PEFT saved.")
-    lone = next((module for module, found in halves.items() if len(found) < 2), None)
-    if lone is not None:
-        raise ModelError(f"The adapter in {adapter} has only half of {lone}. Save it again.")
-    return {module: (found["A"], found["B"]) for module, found in sorted(halves.items())}
+    read = AdapterFolder(
+        path=adapter, config=config, tensors=tensors, changes=dict(sorted(changes.items()))
+    )
+    _check_halves(read)
+    return read
 
 
 def check_fit(adapter: Path, base: Path) -> None:
-    """Return if every module that the adapter changes is in the base, with fitting shape.
+    """Return if every tensor that the adapter changes is in the base, with fitting shape.
 
     Raises:
         ModelError: it is an adapter of another build, e.g. of split q/k/v where these are fused.
     """
-    changed = _tensors(adapter)
-    weights = _tensors(base)
-    halves = {name: match for name in changed if (match := _LORA.match(name))}
-    if not halves:
-        raise ModelError(f"{adapter} holds no LoRA weights. Give the folder that PEFT saved.")
-    for name, match in halves.items():
-        module = match["module"]
-        target = weights.get(f"{module}.weight")
+    read, weights, tied = read_adapter(adapter), _tensors(base), shares_embeddings(base)
+    for name, change in read.changes.items():
+        target = weights.get(_embedding_of(name, weights) if tied else name)
+        if target is None and change.bias is not None:
+            raise ModelError(
+                f"The adapter in {adapter} adds a bias to {change.module}, which has none in the "
+                f"base in {base}: it can be neither served nor merged. Train one without lora_bias."
+            )
         if target is None:
             raise ModelError(
-                f"The adapter in {adapter} changes {module}, which the base in {base} does not "
-                f"have{_instead(module, weights)}. Name the base it was trained on with --base."
+                f"The adapter in {adapter} changes {_plain(name)}, which the base in {base} does "
+                f"not have{_instead(change.module, weights)}. Name the base it was trained on with "
+                "--base."
             )
-        if target.dtype not in _PACKED and not _fits(changed[name], match["half"], target):
+        if target.dtype not in _PACKED and not _fits(read, change, target):
             raise ModelError(
-                f"The adapter in {adapter} changes {module} of another size than the base in "
+                f"The adapter in {adapter} changes {_plain(name)} of another size than the base in "
                 f"{base} has. Name the base it was trained on with --base."
+            )
+
+
+def shares_embeddings(base: Path) -> bool:
+    """Say whether a model's first and last layer are one tensor (tied embeddings)."""
+    config = read_json(base / "config.json")
+    nested = config.get("text_config")
+    text = nested if isinstance(nested, dict) else {}
+    told = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
+    weights = _tensors(base)
+    has_head = any(name.endswith(f"{HEAD}.weight") for name in weights)
+    return bool(told) if told is not None else not has_head
+
+
+def linear_modules(base: Path) -> dict[str, TensorPlace]:
+    """Return the modules of a model whose weight is a matrix, e.g. ``model.layers.0.mlp.up_proj``.
+
+    Quantised ones count too, whatever their stored shape.
+    """
+    return {
+        name.removesuffix(".weight"): place
+        for name, place in _tensors(base).items()
+        if name.endswith(".weight") and (len(place.shape) == 2 or place.dtype in _PACKED)
+    }
+
+
+def _note(changes: dict[str, WeightChange], name: str) -> None:
+    """Put a tensor of an adapter where it belongs."""
+    short = name.removeprefix(_PREFIX)
+    match = _PARTS.fullmatch(short)
+    if match is None:  # saved whole: a bias, or a module of ``modules_to_save``
+        changes.setdefault(short, WeightChange(module=short.rpartition(".")[0])).saved = name
+        return
+    module, part = match["module"], match["saved"] or match["lora_bias"] or "weight"
+    change = changes.setdefault(f"{module}.{part}", WeightChange(module=module))
+    if match["saved"]:
+        change.saved = name
+    elif match["lora_bias"]:
+        change.bias = name
+    elif match["tokens"]:
+        change.tokens = name
+    elif match["magnitude"]:
+        change.magnitude = name
+    else:
+        change.is_embedding = match["embedding"] is not None
+        if "A" in (match["half"], match["embedding"]):
+            change.a = name
+        else:
+            change.b = name
+
+
+def _check_halves(read: AdapterFolder) -> None:
+    for change in read.changes.values():
+        if (change.a is None) != (change.b is None) or (change.magnitude and change.a is None):
+            raise ModelError(
+                f"The adapter in {read.path} has only half of {change.module}. Save it again."
+            )
+        if change.a is not None and read.rank_of(change) != read.config.rank(change.module):
+            raise ModelError(
+                f"{read.path / CONFIG} gives {change.module} the rank "
+                f"{read.config.rank(change.module)}, and its tensors have {read.rank_of(change)}, "
+                "so nobody can say how strongly it acts. Save the adapter again with PEFT."
             )
 
 
@@ -68,14 +200,36 @@ def _tensors(folder: Path) -> dict[str, TensorPlace]:
     return {name: place for places in found for name, place in places.items()}
 
 
-def _fits(lora: TensorPlace, half: str, target: TensorPlace) -> bool:
-    """A is (rank, in) and B is (out, rank), of a weight (out, in)."""
-    if len(lora.shape) != 2 or len(target.shape) != 2:
+def _fits(read: AdapterFolder, change: WeightChange, target: TensorPlace) -> bool:
+    """A is (rank, in) and B is (out, rank), of a weight (out, in); an embedding's is turned."""
+    tensors = read.tensors
+    if change.saved is not None and tensors[change.saved].shape != target.shape:
+        return False
+    if change.tokens is not None and tensors[change.tokens].shape[1:] != target.shape[1:]:
+        return False
+    if change.bias is not None and tensors[change.bias].shape != target.shape:
+        return False
+    if change.a is None or change.b is None or len(target.shape) != 2:
         return True
-    return lora.shape[1] == target.shape[1] if half == "A" else lora.shape[0] == target.shape[0]
+    a, b = tensors[change.a].shape, tensors[change.b].shape
+    if len(a) != 2 or len(b) != 2:
+        return True
+    rows, columns = (a[1], b[0]) if change.is_embedding else (b[0], a[1])
+    return (rows, columns) == target.shape
 
 
-def _instead(module: str, weights: dict[str, TensorPlace]) -> str:
+def _embedding_of(name: str, weights: Mapping[str, TensorPlace]) -> str:
+    """Return the tensor that stands for ``name`` where first and last layer are one."""
+    if name in weights or not name.endswith(f"{HEAD}.weight"):
+        return name
+    return next((one for one in weights if one.endswith(f"{EMBEDDING}.weight")), name)
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(".weight")
+
+
+def _instead(module: str, weights: Mapping[str, TensorPlace]) -> str:
     parent = module.rpartition(".")[0]
     siblings = sorted(
         name.removesuffix(".weight").rpartition(".")[2]

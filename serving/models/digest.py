@@ -82,6 +82,17 @@ def combine(tensors: Mapping[str, TensorDigest]) -> str:
     return "sha256:" + hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
+def digest_adapter(tensors_digest: str, identity: str) -> str:
+    """Return the digest of an adapter: equal tensors under other settings act otherwise.
+
+    Args:
+        tensors_digest: Of its tensors.
+        identity: Its settings; see ``AdapterConfig.identity``.
+    """
+    listed = json.dumps([tensors_digest, identity])
+    return "sha256:" + hashlib.sha256(listed.encode()).hexdigest()
+
+
 def _file_tensors(
     path: Path, places: dict[str, TensorPlace], cache: TensorCache | None
 ) -> dict[str, TensorDigest]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serving.formats.tokenizer import PromptTokenizer
+from serving.models.adapters import read_adapter
 from serving.models.errors import ModelError
 from serving.models.tensor_files import read_json, tensor_places, weight_files
 
@@ -32,7 +33,7 @@ class ModelFacts:
     base: str | None = None
     """Path or name of the base that an adapter or merged folder names."""
     rank: int | None = None
-    """Of an adapter."""
+    """The largest of an adapter's tensors."""
 
 
 def inspect_folder(folder: Path) -> ModelFacts:
@@ -66,7 +67,7 @@ def inspect_folder(folder: Path) -> ModelFacts:
         stop_token_ids=_stops(folder, text_config, tokenizer),
         tokenizer_hash=tokenizer.content_hash if tokenizer else None,
         base=_text(adapter.get("base_model_name_or_path") or manifest.get("base")),
-        rank=_int(adapter.get("r")),
+        rank=read_adapter(folder).rank if adapter else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from db.models import ModelRow, find_model, get_model, list_models, model_by_nam
 from db.settings import Settings
 from db.tables import ModelVersion, TensorFile
 from serving.device import resolve_device
+from serving.models.adapter_config import AdapterConfig
 from serving.models.adapters import check_fit
-from serving.models.digest import FolderDigest, TensorDigest, digest_folder
+from serving.models.digest import FolderDigest, TensorDigest, digest_adapter, digest_folder
 from serving.models.embedded import EMBEDDED_NAME, ensure_embedded_model
 from serving.models.errors import ModelError
 from serving.models.hub import fetch_snapshot, is_hub_id
 from serving.models.inspect import ModelFacts, inspect_folder
+from serving.models.servable import note_of
 
 CUDA_DEFAULT = "unsloth/Phi-3-medium-4k-instruct"
 EMBEDDED_NOTE = "Proves that the machine works; too small for answers of quality."
@@ -46,6 +48,9 @@ class ModelFolder:
     path: Path
     facts: ModelFacts
     weights: FolderDigest
+    """Of an adapter, ``digest`` is also of the settings that act on its tensors."""
+    tensors_digest: str
+    """Of the tensors alone, by which adapters were known before."""
     hub_id: str | None = None
     revision: str | None = None
 
@@ -139,10 +144,16 @@ def read_folder(
         )
     facts = inspect_folder(path)
     report(f"Reading the weights in {path} ...")
+    tensors = digest_folder(path, StoredTensorCache(database))
+    whole = tensors
+    if facts.kind == "adapter":
+        identity = AdapterConfig.load(path).identity()
+        whole = replace(tensors, digest=digest_adapter(tensors.digest, identity))
     return ModelFolder(
         path=path,
         facts=facts,
-        weights=digest_folder(path, StoredTensorCache(database)),
+        weights=whole,
+        tensors_digest=tensors.digest,
         hub_id=hub_id or None,
         revision=revision or None,
     )
@@ -162,9 +173,9 @@ def record_model(
         ModelError: The name is taken or not usable, or an adapter has no base.
     """
     facts, weights = folder.facts, folder.weights
-    known = session.scalar(select(ModelVersion).where(ModelVersion.digest == weights.digest))
+    known = _same_weights(session, folder)
     if known is not None:
-        return _found_again(session, known, folder)
+        return _found_again(session, known, folder, base)
     if _NAME.fullmatch(name) is None:
         raise ModelError(f"{name!r} is no name for a model: use letters, digits and . _ - only.")
     if model_by_name(session, name) is not None:
@@ -173,6 +184,7 @@ def record_model(
         )
     if facts.kind == "adapter" and base is None:
         raise ModelError(f"The adapter in {folder.path} has no base. Name it with --base.")
+    problem = _problem(folder, base, name)
     row = ModelVersion(
         name=name,
         kind=facts.kind,
@@ -189,12 +201,14 @@ def record_model(
         tokenizer_hash=facts.tokenizer_hash or (base.tokenizer_hash if base else None),
         bos_token_id=facts.bos_token_id if facts.tokenizer_hash or not base else base.bos_token_id,
         stop_token_ids=list(facts.stop_token_ids or (base.stop_token_ids if base else ())),
-        note=note,
+        state="unusable" if problem else "ready",
+        note=problem or note,
     )
     session.add(row)
     session.flush()
     model = get_model(session, row.id)
-    return AddedModel(model=model, is_new=True, message=f"Added {name} (m{model.id}).")
+    message = f"Added {name} (m{model.id})." + (f" {problem}" if problem else "")
+    return AddedModel(model=model, is_new=True, message=message)
 
 
 def ensure_default_model(database: Database, settings: Settings) -> ModelRow:
@@ -264,11 +278,41 @@ def _base_of(session: Session, folder: ModelFolder, base: str | None) -> ModelRo
     return None
 
 
-def _found_again(session: Session, known: ModelVersion, folder: ModelFolder) -> AddedModel:
+def _same_weights(session: Session, folder: ModelFolder) -> ModelVersion | None:
+    """Return the row of these weights, also where it was written before settings counted."""
+    by_digest = select(ModelVersion)
+    known = session.scalar(by_digest.where(ModelVersion.digest == folder.weights.digest))
+    if known is not None or folder.facts.kind != "adapter":
+        return known
+    older = session.scalar(by_digest.where(ModelVersion.digest == folder.tensors_digest))
+    if older is None or older.path is None or Path(older.path) == folder.path:
+        return older
+    try:
+        same = AdapterConfig.load(Path(older.path)).identity()
+    except ModelError:
+        return None
+    is_gone = not Path(older.path).is_dir()
+    return older if is_gone or same == AdapterConfig.load(folder.path).identity() else None
+
+
+def _problem(folder: ModelFolder, base: ModelRow | None, name: str) -> str | None:
+    """Return why an adapter can only be merged; None for all that can be served."""
+    if folder.facts.kind != "adapter":
+        return None
+    base_folder = Path(base.path) if base is not None and base.path is not None else None
+    return note_of(folder.path, base_folder, name)
+
+
+def _found_again(
+    session: Session, known: ModelVersion, folder: ModelFolder, base: ModelRow | None
+) -> AddedModel:
     """Keep the one row of these weights; where its folder is gone, it takes the new place."""
-    message = f"These weights are known as {known.name} (m{known.id}); nothing was added."
+    told = f"These weights are known as {known.name} (m{known.id})"
+    message = f"{told}; nothing was added."
     if known.state != "ready" or known.path is None or not Path(known.path).is_dir():
-        known.path, known.state = str(folder.path), "ready"
-        message = f"These weights are known as {known.name} (m{known.id}); it can be used again."
+        problem = _problem(folder, base, known.name)
+        known.path, known.state = str(folder.path), "unusable" if problem else "ready"
+        known.note = problem or (None if known.kind == "adapter" else known.note)
+        message = f"{told}. {problem}" if problem else f"{told}; it can be used again."
     session.flush()
     return AddedModel(model=get_model(session, known.id), is_new=False, message=message)

@@ -7,8 +7,9 @@ from db.models import ModelRow
 from db.settings import Settings
 from serving.device import resolve_device
 from serving.engines.process import Adapter, ServerSpec
+from serving.models.adapters import read_adapter
 from serving.models.errors import ModelError
-from serving.models.inspect import inspect_folder
+from serving.models.servable import why_not_served
 
 FALLBACK_CONTEXT = 4096
 
@@ -32,12 +33,25 @@ def server_spec(
             Adapter(
                 name=adapter.name,
                 path=_folder(adapter),
-                rank=inspect_folder(_folder(adapter)).rank or 1,
+                rank=served_rank(_folder(adapter)),
             )
             for adapter in adapters
         ),
         device=resolve_device(settings.device),
     )
+
+
+def served_rank(adapter: Path) -> int:
+    """Return the rank that a server must have room for: of all tensors and settings.
+
+    Raises:
+        ModelError: vLLM cannot serve the adapter; the sentence says why and what to do.
+    """
+    read = read_adapter(adapter)
+    why = why_not_served(read)
+    if why is not None:
+        raise ModelError(f"vLLM cannot serve the adapter in {adapter}: {why}. Merge it instead.")
+    return read.served_rank
 
 
 def _folder(model: ModelRow) -> Path:

@@ -240,9 +240,10 @@ def select_models(session: Session, names: Sequence[str], key: str) -> list[Mode
     ]
     unusable = [model for model in found if model.state != "ready"]
     if unusable:
+        note = f" {unusable[0].note}" if unusable[0].note else ""
         raise UsageError(
             f"{key}: the model {unusable[0].name} is {unusable[0].state}; choose another one"
-            " (`q2q model list`)."
+            f" (`q2q model list`).{note}"
         )
     if len({model.id for model in found}) < len(found):
         raise UsageError(f"{key} names one model twice: {', '.join(names)}.")

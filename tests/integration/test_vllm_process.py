@@ -56,14 +56,17 @@ def record_in(home: Path) -> ServerRecord:
     return record
 
 
-def make_adapter(folder: Path, base: Path, rank: int = 4) -> Path:
-    """Write a LoRA of random values over every query projection of ``base``."""
+def make_adapter(folder: Path, base: Path, rank: int = 4, module: str = "q_proj") -> Path:
+    """Write a LoRA of random values over every query projection of ``base``, or what is so called.
+
+    vLLM knows no module that is called otherwise than in its own build of the model.
+    """
     config = json.loads((base / "config.json").read_text())
     width = config["hidden_size"]
     drawn = np.random.default_rng(7)
     tensors = {}
     for layer in range(config["num_hidden_layers"]):
-        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        name = f"base_model.model.model.layers.{layer}.self_attn.{module}"
         tensors[f"{name}.lora_A.weight"] = drawn.normal(size=(rank, width)).astype(np.float32)
         tensors[f"{name}.lora_B.weight"] = drawn.normal(size=(width, rank)).astype(np.float32)
     folder.mkdir()
@@ -125,11 +128,15 @@ async def test_a_killed_server_comes_back_with_its_adapter_and_leaves_nothing_be
 ) -> None:
     base = embedded_spec()
     adapter = Adapter(name="loud", path=make_adapter(tmp_path / "loud", base.model), rank=4)
-    spec = base.model_copy(update={"adapters": (adapter,)})
+    strange = make_adapter(tmp_path / "strange", base.model, module="other_proj")
+    adapters = (Adapter(name="strange", path=strange, rank=4), adapter)
+    spec = base.model_copy(update={"adapters": adapters})
     told: list[EngineState] = []
     policy = SupervisorPolicy(check_every_s=0.5, first_pause_s=0.1)
     supervisor = EngineSupervisor(own_settings, told.append, policy=policy)
     endpoint = await supervisor.ensure(spec)
+    assert list(supervisor.state.left_out) == ["strange"], "one that is refused ends nothing"
+    assert "other_proj" in supervisor.state.left_out["strange"]
     plain, loud = await ask(endpoint, spec.served_name), await ask(endpoint, "loud")
     assert plain != loud
     names = (spec.served_name, "loud") * 6

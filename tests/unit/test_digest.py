@@ -82,7 +82,7 @@ def make_adapter(folder: Path, base: str, module: str, shape_a: Any, shape_b: An
             f"{name}.lora_B.weight": ("F32", shape_b, bytes(4 * shape_b[0] * shape_b[1])),
         },
     )
-    told = {"base_model_name_or_path": base, "r": shape_a[0]}
+    told = {"base_model_name_or_path": base, "r": shape_a[0], "lora_alpha": 2 * shape_a[0]}
     (folder / "adapter_config.json").write_text(json.dumps(told))
     return folder
 

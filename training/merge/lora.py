@@ -1,89 +1,128 @@
-"""The LoRA modules of an adapter folder as tensors: what each adds to its base weight.
+"""An adapter folder as tensors: what becomes of each weight of its base.
 
-Imported by child processes only. Letters: r = rank; out, in = the sides of a weight matrix.
+PEFT's own layers do the arithmetic. Imported by child processes only. Letters: r = rank; out, in =
+the sides of a weight matrix.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.tuners.lora import Linear
-from peft.utils.other import get_pattern_key
+from peft.tuners.lora import Embedding, Linear
 from safetensors import safe_open
 from torch import nn
 
-from serving.models.adapters import lora_pairs
-from serving.models.errors import ModelError
+from serving.models.adapters import AdapterFolder, WeightChange, read_adapter
+from serving.models.servable import token_indices
 from serving.models.tensor_files import weight_files
 
 _NAME = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoraModule:
-    """What an adapter knows of one weight."""
+class TensorUpdate:
+    """What an adapter makes of one tensor of its base."""
 
-    a: torch.Tensor
-    """(r, in), float32."""
-    b: torch.Tensor
-    """(out, r), float32."""
-    alpha: int
+    change: WeightChange
+    tensors: Mapping[str, torch.Tensor] = field(repr=False)
+    """Of the whole adapter, float32."""
+    config: LoraConfig = field(repr=False)
+    alpha: float
     scale: float
     """alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA."""
-    config: LoraConfig = field(repr=False)
+    rows: tuple[int, ...] = ()
+    """Trained tokens."""
 
-    def merged(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return ``weight`` (out, in) with the adapter in it, in its own dtype; it is changed.
+    def merged(self, base: torch.Tensor) -> torch.Tensor:
+        """Return ``base`` with the adapter in it, in its own dtype; it may be changed.
 
-        PEFT's own layer does it: float32 product, one rounding.
+        B · A of a linear layer is added as PEFT does, in float32 with one rounding; all else is
+        done in float32 and rounded once.
         """
+        if self.change.is_plain:
+            return self._with_product(base)
+        weight = self._start(base).to(base.device)
+        if self.change.a is not None:
+            weight = self._with_product(weight)
+        if self.change.bias is not None:
+            weight = weight + self.tensors[self.change.bias].to(base.device) * self.scale
+        if self.change.tokens is not None:
+            weight[list(self.rows)] = self.tensors[self.change.tokens].to(base.device)
+        return weight.to(base.dtype)
+
+    def _start(self, base: torch.Tensor) -> torch.Tensor:
+        saved = self.change.saved
+        return base.float() if saved is None else self.tensors[saved].clone()
+
+    def _with_product(self, weight: torch.Tensor) -> torch.Tensor:
+        layer = self._embedding(weight) if self.change.is_embedding else self._linear(weight)
+        with torch.no_grad():
+            layer.merge()
+        merged: torch.Tensor = layer.get_base_layer().weight.data
+        return merged
+
+    def _linear(self, weight: torch.Tensor) -> Linear:
         out, width = weight.shape
         host = nn.Linear(width, out, bias=False, device="meta")
         host.weight = nn.Parameter(weight, requires_grad=False)
-        rank = self.a.shape[0]
-        layer = Linear(host, _NAME, self.config, r=rank, lora_alpha=self.alpha)
-        layer.lora_A[_NAME].weight.data = self.a.to(weight.device)
-        layer.lora_B[_NAME].weight.data = self.b.to(weight.device)
-        with torch.no_grad():
-            layer.merge()
-        return layer.get_base_layer().weight.data
+        a, b = self._product(weight.device)
+        alpha: Any = self.alpha  # PEFT says int, and takes what its settings hold
+        layer = Linear(host, _NAME, self.config, r=a.shape[0], lora_alpha=alpha)
+        layer.lora_A[_NAME].weight.data, layer.lora_B[_NAME].weight.data = a, b
+        if self.change.magnitude is not None:
+            length = self.tensors[self.change.magnitude].to(weight.device)
+            layer.lora_magnitude_vector[_NAME].weight.data = length
+        return layer
+
+    def _embedding(self, weight: torch.Tensor) -> Embedding:
+        host = nn.Embedding(*weight.shape, device="meta")
+        host.weight = nn.Parameter(weight, requires_grad=False)
+        a, b = self._product(weight.device)
+        alpha: Any = self.alpha
+        layer = Embedding(host, _NAME, self.config, r=a.shape[0], lora_alpha=alpha)
+        layer.lora_embedding_A[_NAME].data, layer.lora_embedding_B[_NAME].data = a, b
+        return layer
+
+    def _product(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        assert self.change.a is not None
+        assert self.change.b is not None
+        return self.tensors[self.change.a].to(device), self.tensors[self.change.b].to(device)
 
 
-def load_lora(adapter: Path) -> dict[str, LoraModule]:
-    """Return module → what the adapter adds to it, e.g. ``model.layers.0.mlp.up_proj``.
+def load_updates(adapter: Path) -> dict[str, TensorUpdate]:
+    """Return name of a tensor of the base → what becomes of it.
 
     Raises:
-        ModelError: The adapter holds more than plain LoRA of linear layers.
+        ModelError: The folder is no adapter that can be merged.
     """
+    read = read_adapter(adapter)
     config = LoraConfig.from_pretrained(str(adapter))
-    if config.use_dora or config.fan_in_fan_out or config.lora_bias or config.bias != "none":
-        raise ModelError(
-            f"The adapter in {adapter} uses DoRA, biases or transposed layers, which cannot be "
-            "merged here. Serve it beside its base, or train one without."
-        )
     config.init_lora_weights = False
     config.lora_dropout = 0.0
-    tensors = _tensors(adapter)
-    modules = {}
-    for module, (a, b) in lora_pairs(adapter).items():
-        rank = tensors[a].shape[0]
-        alpha = int(
-            config.alpha_pattern.get(
-                get_pattern_key(list(config.alpha_pattern), module), config.lora_alpha
-            )
-        )
-        modules[module] = LoraModule(
-            a=tensors[a],
-            b=tensors[b],
-            alpha=alpha,
-            scale=alpha / (rank**0.5 if config.use_rslora else rank),
+    config.lora_bias = False  # added here, so that a layer needs no bias of its own
+    tensors = load_tensors(adapter)
+    return {
+        name: TensorUpdate(
+            change=change,
+            tensors=tensors,
             config=config,
+            alpha=read.config.alpha(change.module),
+            scale=read.config.scale(change.module),
+            rows=_rows(read, change),
         )
-    return modules
+        for name, change in read.changes.items()
+    }
 
 
-def _tensors(adapter: Path) -> dict[str, torch.Tensor]:
+def load_tensors(adapter: Path) -> dict[str, torch.Tensor]:
+    """Return all tensors of an adapter in float32."""
     (path,) = weight_files(adapter)
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+
+
+def _rows(read: AdapterFolder, change: WeightChange) -> tuple[int, ...]:
+    return () if change.tokens is None else tuple(token_indices(read, change))

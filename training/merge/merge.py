@@ -19,8 +19,9 @@ from db.merges import merges_of, record_merge
 from db.models import ModelRow, get_model, model_by_name
 from db.settings import Settings
 from serving.device import resolve_device
-from serving.models.adapters import check_fit, lora_pairs
+from serving.models.adapters import check_fit, read_adapter
 from serving.models.errors import ModelError
+from serving.models.servable import check_mergeable
 from serving.models.tensor_files import INDEX, read_json
 from training.merge.folder import (
     MANIFEST,
@@ -91,7 +92,7 @@ async def _make(
     ) and check_whole(target).passed:
         return str(written["digest"])  # the worker died between folder and row; the proof looks
     check_fit(adapter_folder, base_folder)
-    lora_pairs(adapter_folder)
+    check_mergeable(read_adapter(adapter_folder), base_folder)
     check_room(target.parent, weights_bytes(base_folder), what=f"Merging {adapter.name}")
     with new_folder(target) as scratch:
         result = await run_child(

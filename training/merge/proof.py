@@ -18,7 +18,7 @@ from serving.formats.library import load_definitions
 from serving.formats.render import render
 from serving.formats.tasks import PromptFields
 from serving.formats.tokenizer import PromptTokenizer
-from serving.models.adapters import lora_pairs
+from serving.models.adapters import read_adapter
 from serving.models.digest import digest_folder
 from serving.models.errors import ModelError
 from serving.models.register import StoredTensorCache
@@ -130,7 +130,7 @@ def _weight_checks(database: Database, base: Path, adapter: Path, merged: Path) 
     return [
         files.check_written(merged, after),
         files.check_tensors(before, after),
-        *files.check_targets(before, after, lora_pairs(adapter)),
+        *files.check_targets(before, after, read_adapter(adapter).changes),
     ]
 
 

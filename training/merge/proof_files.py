@@ -3,10 +3,11 @@
 They compare digests of tensors and bytes of files; nothing here imports torch.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from db.merges import CheckRow
+from serving.models.adapters import WeightChange
 from serving.models.digest import FolderDigest
 from serving.models.inspect import inspect_folder
 from serving.models.tensor_files import read_json
@@ -76,16 +77,16 @@ def check_tensors(base: FolderDigest, merged: FolderDigest) -> CheckRow:
 
 
 def check_targets(
-    base: FolderDigest, merged: FolderDigest, modules: Collection[str]
+    base: FolderDigest, merged: FolderDigest, changes: Mapping[str, WeightChange]
 ) -> list[CheckRow]:
-    """Every targeted weight differs from the base, and no other one does."""
-    targeted = {f"{module}.weight" for module in modules}
+    """Every weight with B · A differs from the base, and none does that is not targeted."""
+    targeted = {name for name, change in changes.items() if change.must_change}
     changed = {
         name
         for name, tensor in merged.tensors.items()
         if name in base.tensors and tensor.sha256 != base.tensors[name].sha256
     }
-    same, others = sorted(targeted - changed), sorted(changed - targeted)
+    same, others = sorted(targeted - changed), sorted(changed - changes.keys())
     return [
         CheckRow(
             name="targets_changed",

@@ -4,7 +4,6 @@ Nothing is loaded whole: a few tensors at a time, whatever the size of the model
 """
 
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 import torch
 
+from serving.models.adapters import read_adapter
 from training.merge.child import serve, tell
-from training.merge.lora import LoraModule, load_lora
+from training.merge.expected import Reference
 from training.merge.tensors import DTYPES, MappedTensor, mapped_folder
 
 HALF_STEP = {"BF16": 2.0**-8, "F16": 2.0**-11, "F32": 2.0**-24}
@@ -25,11 +25,14 @@ _CPU_THREADS, _CUDA_THREADS = 2, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
-    """How far a merged weight is from base + scale · B · A."""
+    """How far a merged weight is from what base and adapter make of it."""
 
     module: str
     half_steps: float
-    """The largest |merged - (base + delta)| / (|base| + |delta|), in half steps of the dtype."""
+    """The largest |merged - expected| / (|base| + |expected - base|), in half steps of the dtype.
+
+    Of plain LoRA, ``expected`` is base + scale · B · A.
+    """
 
 
 def prove_values(spec: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +40,8 @@ def prove_values(spec: dict[str, Any]) -> dict[str, Any]:
 
     The result names tensors that are not finite, and the module that deviates most.
     """
-    modules = load_lora(Path(spec["adapter"]))
+    adapter = Path(spec["adapter"])
+    reference, targeted = Reference.load(adapter), read_adapter(adapter).changes.keys()
     device: str = spec["device"]
     with mapped_folder(Path(spec["base"])) as base, mapped_folder(Path(spec["merged"])) as merged:
         names = sorted(merged, key=lambda name: merged[name].place.start)
@@ -46,7 +50,8 @@ def prove_values(spec: dict[str, Any]) -> dict[str, Any]:
 
         def one(name: str) -> tuple[bool, Deviation | None]:
             nonlocal seen
-            found = _look(name, merged[name], base.get(name), modules, device)
+            before = base.get(name) if name in targeted else None
+            found = _look(name, merged[name], before, reference, device)
             seen += 1
             tell(seen, total, "Checking every tensor.")
             return found
@@ -58,42 +63,38 @@ def prove_values(spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "not_finite": [name for name, (finite, _) in looked.items() if not finite],
         "compared": len(deviations),
-        "targeted": len(modules),
+        "targeted": len(targeted),
         "worst_module": worst.module if worst else None,
         "worst_half_steps": worst.half_steps if worst else None,
     }
 
 
 def _look(
-    name: str,
-    merged: MappedTensor,
-    base: MappedTensor | None,
-    modules: Mapping[str, LoraModule],
-    device: str,
+    name: str, merged: MappedTensor, base: MappedTensor | None, reference: Reference, device: str
 ) -> tuple[bool, Deviation | None]:
+    """Return whether all values are finite; and of a targeted tensor (``base``), how far it is."""
     if merged.place.dtype not in DTYPES:
         return True, None
     values = merged.tensor(device)
     finite = bool(torch.isfinite(values).all())
-    module = name.removesuffix(".weight")
-    lora = modules.get(module)
-    if lora is None or base is None or base.place.shape != merged.place.shape or not finite:
+    if base is None or base.place.shape != merged.place.shape or not finite:
         return finite, None
-    largest = _largest_deviation(values, base.tensor(device), lora)
+    largest = _largest_deviation(name, values, base.tensor(device), reference)
     steps = largest / HALF_STEP[merged.place.dtype]
-    return finite, Deviation(module=module, half_steps=steps)
+    return finite, Deviation(module=name.removesuffix(".weight"), half_steps=steps)
 
 
-def _largest_deviation(merged: torch.Tensor, base: torch.Tensor, lora: LoraModule) -> float:
-    """Return the largest |merged - (base + delta)| / (|base| + |delta|) of matrices (out, in)."""
+def _largest_deviation(
+    name: str, merged: torch.Tensor, base: torch.Tensor, reference: Reference
+) -> float:
+    """Return the largest |merged - expected| / (|base| + |expected - base|) of a tensor."""
     largest = 0.0
-    a = lora.a.to(merged.device)
     for start in range(0, merged.shape[0], _ROWS):
         rows = slice(start, start + _ROWS)
-        delta = (lora.b[rows].to(merged.device) @ a) * lora.scale
         before = base[rows].float()
-        error = (merged[rows].float() - (before + delta)).abs_()
-        scale = before.abs_() + delta.abs_()
+        expected = reference.expected(name, before, start)
+        error = (merged[rows].float() - expected).abs_()
+        scale = before.abs() + (expected - before).abs_()
         share = torch.where(error == 0, 0.0, error / scale.clamp_min_(torch.finfo().tiny))
         largest = max(largest, float(share.max()))
     return largest

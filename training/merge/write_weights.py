@@ -21,7 +21,7 @@ from serving.models.errors import ModelError
 from serving.models.tensor_files import TensorPlace, read_header, tensor_places, weight_files
 from training.merge.child import serve, tell
 from training.merge.folder import disk_full
-from training.merge.lora import LoraModule, load_lora
+from training.merge.lora import TensorUpdate, load_updates
 from training.merge.tensors import MappedTensor, mapped_file
 
 _CPU_THREADS, _CUDA_THREADS = 2, 8
@@ -32,8 +32,8 @@ _PIECE = 64 * 2**20
 class Writer:
     """Writes merged files; ``write_file`` for each, then ``digest``."""
 
-    def __init__(self, modules: Mapping[str, LoraModule], device: str, total: int) -> None:
-        self._modules = modules
+    def __init__(self, updates: Mapping[str, TensorUpdate], device: str, total: int) -> None:
+        self._updates = updates
         self._device = device
         self._total = total
         self._written = 0
@@ -70,9 +70,9 @@ class Writer:
             os.fsync(handle)
 
     def _write_tensor(self, handle: int, name: str, source: MappedTensor) -> None:
-        module = self._modules.get(name.removesuffix(".weight"))
+        update = self._updates.get(name)
         place = source.place
-        data = source.data if module is None else _merged_bytes(module, source, self._device)
+        data = source.data if update is None else _merged_bytes(update, source, self._device)
         digest = TensorDigest(place.dtype, place.shape, hashlib.sha256(data).hexdigest())
         _write_all(handle, data, place.start)
         with self._lock:
@@ -81,8 +81,8 @@ class Writer:
             tell(self._written // 10**6, self._total // 10**6, "Writing merged weights (MB).")
 
 
-def _merged_bytes(module: LoraModule, source: MappedTensor, device: str) -> memoryview:
-    merged = module.merged(source.tensor(device))
+def _merged_bytes(update: TensorUpdate, source: MappedTensor, device: str) -> memoryview:
+    merged = update.merged(source.tensor(device))
     return memoryview(merged.contiguous().cpu().view(torch.uint8).reshape(-1).numpy())
 
 
@@ -95,11 +95,11 @@ def _write_all(handle: int, data: memoryview, start: int) -> None:
 def write_weights(spec: dict[str, Any]) -> dict[str, Any]:
     """Write merged weights. Spec: ``base``, ``adapter``, ``target`` (folders) and ``device``."""
     base, target = Path(spec["base"]), Path(spec["target"])
-    modules = load_lora(Path(spec["adapter"]))
+    updates = load_updates(Path(spec["adapter"]))
     files = weight_files(base)
-    _check_targets(modules, tensor_places(files))
+    _check_targets(updates, tensor_places(files))
     total = sum(path.stat().st_size for path in files)
-    writer = Writer(modules, spec["device"], total)
+    writer = Writer(updates, spec["device"], total)
     try:
         for path in files:
             writer.write_file(path, target / path.name)
@@ -107,18 +107,16 @@ def write_weights(spec: dict[str, Any]) -> dict[str, Any]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(Path(spec["wanted"])) from error
         raise
-    return {"digest": writer.digest, "modules": sorted(modules)}
+    return {"digest": writer.digest, "tensors": sorted(updates)}
 
 
 def _check_targets(
-    modules: Mapping[str, LoraModule], places: Mapping[Path, Mapping[str, TensorPlace]]
+    updates: Mapping[str, TensorUpdate], places: Mapping[Path, Mapping[str, TensorPlace]]
 ) -> None:
-    known = {name: place for in_file in places.values() for name, place in in_file.items()}
-    for module, lora in modules.items():
-        place = known.get(f"{module}.weight")
-        wanted = (lora.b.shape[0], lora.a.shape[1])
-        if place is None or place.shape != wanted:
-            raise ModelError(f"The base has no weight {module} of the size {wanted}.")
+    known = {name for in_file in places.values() for name in in_file}
+    missing = next((name for name in updates if name not in known), None)
+    if missing is not None:
+        raise ModelError(f"The base has no tensor {missing}, which the adapter changes.")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from db.database import Database
@@ -19,10 +19,13 @@ from serving.engines.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.serve import server_spec
 from serving.sweeps.engines import ServedModel
+from workbench.worker.adapters import note_refused, servable
 from workbench.worker.external import offered_capabilities
 
 log = logging.getLogger(__name__)
 
+_NO_ADAPTERS = "does not support LoRA"
+"""Of vLLM's own sentence about an architecture."""
 WRITE_EVERY_S = 0.5
 """Progress is written to the store at most so often."""
 
@@ -97,9 +100,8 @@ class LocalServer:
             EngineUnavailable: They cannot be served; the sentence says why and what to do.
         """
         spec = self._spec(models)
-        loading = asyncio.ensure_future(self._supervisor.ensure(spec))
-        loading.add_done_callback(_retrieve)
-        endpoint = await asyncio.shield(loading)
+        endpoint = await self._ensure(spec)
+        self._check_served(models)
         client = await self._client_of(endpoint)
         return {
             model.id: ServedModel(
@@ -115,6 +117,39 @@ class LocalServer:
             )
             for model in models
         }
+
+    async def _ensure(self, spec: ServerSpec) -> Endpoint:
+        """Bring the server up, without adapters where vLLM has none for this architecture."""
+        try:
+            endpoint = await self._load(spec)
+        except EngineUnavailable as error:
+            if not spec.adapters or _NO_ADAPTERS not in str(error):
+                raise
+            self._forget(dict.fromkeys([one.name for one in spec.adapters], str(error)))
+            return await self._load(spec.model_copy(update={"adapters": ()}))
+        self._forget(self._supervisor.state.left_out)
+        return endpoint
+
+    async def _load(self, spec: ServerSpec) -> Endpoint:
+        loading = asyncio.ensure_future(self._supervisor.ensure(spec))
+        loading.add_done_callback(_retrieve)
+        return await asyncio.shield(loading)
+
+    def _forget(self, refused: Mapping[str, str]) -> None:
+        note_refused(self._database, list(self._models.values()), refused)
+        self._models = {name: one for name, one in self._models.items() if name not in refused}
+
+    def _check_served(self, models: Sequence[ModelRow]) -> None:
+        """Return if all ``models`` are served.
+
+        Raises:
+            EngineUnavailable: One is an adapter that was left out.
+        """
+        missing = next((model for model in models if model.name not in self._models), None)
+        if missing is not None:
+            with self._database.read() as session:
+                note = get_model(session, missing.id).note
+            raise EngineUnavailable(f"{missing.name} is not served: {note}")
 
     async def stop(self) -> None:
         """End the server, also one that is starting or that an earlier worker left."""
@@ -140,10 +175,12 @@ class LocalServer:
             ]
         unusable = [model for model in models if not _is_usable(model)]
         if unusable:
+            note = f" ({unusable[0].note})" if unusable[0].note else ""
             raise EngineUnavailable(
-                f"The model {unusable[0].name} is {unusable[0].state}, or its folder is gone; add"
-                " it again: `q2q model add`."
+                f"The model {unusable[0].name} is {unusable[0].state}{note}, or its folder is gone;"
+                " add it again: `q2q model add`."
             )
+        adapters = servable(self._database, adapters)
         self._models = {model.name: model for model in (base, *adapters)}
         return server_spec(base, self._settings, adapters)
 
@@ -185,7 +222,11 @@ class LocalServer:
                 save_offer(
                     session,
                     self._engine_id,
-                    {name: model.id for name, model in self._models.items()},
+                    {
+                        name: model.id
+                        for name, model in self._models.items()
+                        if name not in state.left_out
+                    },
                     software=state.probe.software,
                     capabilities=offered_capabilities(
                         state.probe.capabilities, state.probe.reasons

@@ -1,0 +1,141 @@
+"""What can be done with an adapter: served beside its base by vLLM 0.32, merged into it, or both.
+
+vLLM's rules are those of its ``vllm/lora/peft_helper.py``. What passes here and is refused there
+all the same is left out when the server starts (``serving.engines.adapters``).
+"""
+
+from pathlib import Path
+
+from serving.models.adapters import (
+    EMBEDDING,
+    HEAD,
+    AdapterFolder,
+    WeightChange,
+    read_adapter,
+    shares_embeddings,
+)
+from serving.models.errors import ModelError
+
+LARGEST_RANK = 512
+"""The largest ``--max-lora-rank`` that vLLM takes."""
+
+
+def why_not_served(adapter: AdapterFolder) -> str | None:
+    """Return why vLLM cannot serve an adapter beside its base, as ``it …``; None if it can."""
+    config, changes = adapter.config, adapter.changes.values()
+    if config.begins_elsewhere or config.special:
+        return _why_neither(adapter)
+    if config.use_dora or any(change.magnitude for change in changes):
+        return "it uses DoRA"
+    if any(change.tokens for change in changes) or config.trainable_token_indices:
+        return "it trains single tokens (trainable_token_indices)"
+    if config.lora_bias or config.bias != "none" or any(_is_bias(name) for name in adapter.changes):
+        return "it trains biases"
+    saved = {*config.modules_to_save, *(one.module for one in changes if one.saved and not one.a)}
+    if saved:
+        return f"it holds whole weights of {', '.join(sorted(saved))} (modules_to_save)"
+    if adapter.served_rank > LARGEST_RANK:
+        return f"its rank {adapter.served_rank} is above {LARGEST_RANK}"
+    return None
+
+
+def why_not_merged(adapter: AdapterFolder, base: Path) -> str | None:
+    """Return why an adapter cannot be merged into its base, as ``it …``; None if it can."""
+    config = adapter.config
+    if config.begins_elsewhere or config.special:
+        return _why_neither(adapter)
+    if config.fan_in_fan_out:
+        return "it is of transposed layers (fan_in_fan_out)"
+    if any(change.magnitude and change.is_embedding for change in adapter.changes.values()):
+        return "it uses DoRA on an embedding"
+    if any(change.tokens and not _indices(adapter, change) for change in adapter.changes.values()):
+        return "it does not say which tokens it trained (trainable_token_indices)"
+    if not shares_embeddings(base):
+        return None
+    alone = [
+        change.module
+        for change in adapter.changes.values()
+        if change.module.endswith((EMBEDDING, HEAD)) and not change.tokens
+    ]
+    return (
+        f"it changes {' and '.join(alone)}, and the base uses one tensor for {EMBEDDING} and {HEAD}"
+        if alone
+        else None
+    )
+
+
+def check_mergeable(adapter: AdapterFolder, base: Path) -> None:
+    """Return if a merge can hold all that the adapter does.
+
+    Raises:
+        ModelError: It cannot; the sentence says why.
+    """
+    why = why_not_merged(adapter, base)
+    if why is not None:
+        raise ModelError(
+            f"The adapter in {adapter.path} cannot be merged: {why}. {_remedy(adapter)}"
+        )
+
+
+def note_of(adapter: Path, base: Path | None, name: str) -> str | None:
+    """Return what people are told of an adapter that can only be merged; None where it is served.
+
+    Raises:
+        ModelError: It can be neither served nor merged.
+    """
+    read = read_adapter(adapter)
+    served = why_not_served(read)
+    if served is None:
+        return None
+    merged = None if base is None else why_not_merged(read, base)
+    if merged is not None:
+        and_why = "" if merged == served else f"; it cannot be merged either, since {merged}"
+        raise ModelError(
+            f"The adapter in {adapter} cannot be served: {served}{and_why}. "
+            "Train one without that, or convert it with PEFT to a plain LoRA."
+        )
+    return (
+        f"vLLM cannot serve it beside its base: {served}. Merge it with `q2q merge {name}`, and "
+        "use the merged model."
+    )
+
+
+def token_indices(adapter: AdapterFolder, change: WeightChange) -> list[int]:
+    """Return the tokens whose rows an adapter trained, in the order of its rows.
+
+    Raises:
+        ModelError: Its settings name none, or another number than there are rows.
+    """
+    assert change.tokens is not None
+    found = list(_indices(adapter, change))
+    if len(found) != adapter.tensors[change.tokens].shape[0]:
+        raise ModelError(
+            f"The adapter in {adapter.path} names {len(found)} trained tokens of {change.module} "
+            f"and holds {adapter.tensors[change.tokens].shape[0]}. Save it again with PEFT."
+        )
+    return found
+
+
+def _indices(adapter: AdapterFolder, change: WeightChange) -> tuple[int, ...]:
+    named = adapter.config.trainable_token_indices or ()
+    if not isinstance(named, dict):
+        return named
+    last = change.module.rpartition(".")[2]
+    return next((ids for key, ids in named.items() if key.rpartition(".")[2] == last), ())
+
+
+def _why_neither(adapter: AdapterFolder) -> str:
+    config = adapter.config
+    if config.begins_elsewhere:
+        return f"it was begun with {config.init_lora_weights}, which changes the base itself"
+    return f"it uses {', '.join(config.special)}"
+
+
+def _remedy(adapter: AdapterFolder) -> str:
+    if why_not_served(adapter) is None:
+        return "Serve it beside its base, or train one without that."
+    return "Train one without that."
+
+
+def _is_bias(name: str) -> bool:
+    return name.endswith(".bias")
