@@ -18,6 +18,7 @@ from db.lineage import lineage
 from db.merges import ProofRow, mark_pruned, proof_of
 from db.models import ModelRow, get_model
 from db.settings import Settings
+from serving.models.adapters import read_adapter
 from serving.models.register import add_model
 from serving.models.serve import server_spec
 from serving.models.tensor_files import read_header
@@ -284,6 +285,6 @@ def test_check_targets_names_what_was_not_merged(lab: Lab, store: Database) -> N
     from serving.models.digest import digest_folder
 
     same = digest_folder(Path(lab.base.path or ""))
-    missed, others = check_targets(same, same, [MODULE])
+    missed, others = check_targets(same, same, read_adapter(Path(lab.adapter.path or "")).changes)
     assert not missed.passed
     assert others.passed

@@ -66,6 +66,27 @@ def test_a_run_is_found_by_its_number(database: Database, run_id: int) -> None:
                 find_run(session, wrong)
 
 
+@pytest.mark.parametrize(
+    ("targets", "why"),
+    [
+        (["q_proj", "lm_head"], "uses one tensor for embed_tokens and lm_head"),
+        (["model.embed_tokens"], "uses one tensor for embed_tokens and lm_head"),
+        (["q_proj", "qkv_proj"], "has no module called qkv_proj; it has down_proj, gate_proj"),
+        (["proj"], "has no module called proj"),
+    ],
+)
+def test_targets_that_cannot_be_trained_are_refused_before(
+    targets: list[str], why: str, database: Database, settings: Settings, run_id: int
+) -> None:
+    """The embedded model shares its embeddings, as many small ones do."""
+    with pytest.raises(UsageError, match=f"^targets: smollm2-135m-instruct {why}"):
+        plan_run(database, settings, parse_spec({"dataset": "lab", "targets": targets}))
+    with database.read() as session:
+        assert [run.id for run in list_runs(session)] == [run_id]
+    planned = parse_spec({"dataset": "lab", "targets": ["0.self_attn.q_proj", "up_proj"]})
+    assert plan_run(database, settings, planned).resolved.settings.targets[1] == "up_proj"
+
+
 def test_curves_keep_one_value_a_step(database: Database, run_id: int) -> None:
     with database.write() as session:
         add_metrics(session, run_id, [("loss", 2, 1.5), ("loss", 1, 2.0), ("lr", 1, 0.1)])

@@ -24,6 +24,7 @@ from training.datasets.payload import RowTexts
 from training.runs.folder import RunFolder, write_rows
 from training.runs.presets import RunSettings
 from training.runs.spec import Resolved, TrainSpec, resolve
+from training.runs.targets import check_targets
 
 HELD_OUT_ROWS = 200
 """At most so many held-out rows are looked at, the first ones."""
@@ -56,9 +57,9 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
     load_definitions(user_file(settings)).format(spec.prompt_format)
     device = resolve_device(settings.device)
     memory = gpu_memory_gib() if device == "cuda" else 0.0
-    return Prepared(
-        dataset=dataset, base=base, resolved=resolve(spec, dataset.kind, device, memory)
-    )
+    resolved = resolve(spec, dataset.kind, device, memory)
+    check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
+    return Prepared(dataset=dataset, base=base, resolved=resolved)
 
 
 def queue_run(session: Session, spec: TrainSpec, prepared: Prepared) -> RunRow:
