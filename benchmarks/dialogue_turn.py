@@ -265,11 +265,17 @@ def theme(model: str, turn: dict[str, int], repeat: int) -> Any:
 
 
 async def laid_out(database: Any, dialogue_id: int) -> None:
-    """Return when the step under way has been laid out, as a page that polls would."""
-    from workbench.dialogue.showing import collect
-
-    while not await asyncio.to_thread(collect, database, dialogue_id):
+    """Return when what the step under way brought is stored, as a page that polls would."""
+    while await asyncio.to_thread(_is_under_way, database, dialogue_id):
         await asyncio.sleep(POLL_S)
+
+
+def _is_under_way(database: Any, dialogue_id: int) -> bool:
+    from db.dialogues import read_events
+    from workbench.dialogue.turn import open_steps
+
+    with database.read() as session:
+        return bool(open_steps(read_events(session, dialogue_id)))
 
 
 def asked(database: Any, sweep_ids: list[int]) -> list[dict[str, Any]]:

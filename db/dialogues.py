@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
 from db.tables import DialogueEvent, DialogueNode, DialogueSession, Rater, Theme
@@ -86,6 +86,8 @@ class EventRow:
     rater_id: int | None
     rater: str | None
     automatic: bool
+    step_id: int | None
+    """The event that began the step whose end this one tells."""
     created_at: datetime
 
 
@@ -103,6 +105,7 @@ class NewEvent:
     reason: str | None = None
     rater_id: int | None = None
     automatic: bool = False
+    step_id: int | None = None
 
 
 def create_dialogue(
@@ -280,6 +283,25 @@ def read_events(
     if kinds:
         query = query.where(DialogueEvent.kind.in_(kinds))
     return [_event(row, rater) for row, rater in session.execute(query)]
+
+
+def read_open_steps(session: Session, kinds: Sequence[str]) -> list[EventRow]:
+    """Return the events of ``kinds`` in all sessions whose end no other event tells."""
+    end = aliased(DialogueEvent)
+    query = (
+        select(DialogueEvent, Rater.name)
+        .outerjoin(Rater, Rater.id == DialogueEvent.rater_id)
+        .outerjoin(end, end.step_id == DialogueEvent.id)
+        .where(DialogueEvent.kind.in_(kinds), end.id.is_(None))
+        .order_by(DialogueEvent.id)
+    )
+    return [_event(row, rater) for row, rater in session.execute(query)]
+
+
+def has_ended(session: Session, step_id: int) -> bool:
+    """Tell whether an event tells the end of a step."""
+    query = select(DialogueEvent.id).where(DialogueEvent.step_id == step_id)
+    return session.scalar(query) is not None
 
 
 def _event(row: DialogueEvent, rater: str | None) -> EventRow:

@@ -7,7 +7,7 @@ when its heartbeat stops: then the worker died, and another one picks the job up
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -25,6 +25,15 @@ MAX_STARTS = 5
 STALE_AFTER_S = 30.0
 INTERACTIVE_PRIORITY = -10
 """Priority of work that a person waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a job ended."""
+
+    state: FinalState
+    error: str | None = None
+    """Why it failed, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,11 @@ class JobRow:
     def is_active(self) -> bool:
         """Queued or running."""
         return self.state in ACTIVE_STATES
+
+    @property
+    def end(self) -> JobEnd | None:
+        """How it ended; None while it is active."""
+        return None if self.is_active else JobEnd(cast(FinalState, self.state), self.error)
 
 
 def enqueue(

@@ -64,4 +64,8 @@ class DialogueEvent(Base):
     rater_id: Mapped[int | None] = mapped_column(ForeignKey("rater.id"))
     automatic: Mapped[bool] = mapped_column(default=False)
     """True where nobody chose."""
+    step_id: Mapped[int | None] = mapped_column(
+        ForeignKey("dialogue_event.id"), index=True, unique=True
+    )
+    """The event that began the step whose end this one tells; a step ends once."""
     created_at: Mapped[Created]

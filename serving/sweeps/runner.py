@@ -160,9 +160,18 @@ class _Run:
         return outcome
 
     async def _run_passes(self) -> None:
+        if not await asyncio.to_thread(self._is_anything_missing):
+            return
         plan = self._context.plan
         for pass_ in passes_over(plan, self._engines.groups(models_of(plan))):
             await self._run_pass(pass_)
+
+    def _is_anything_missing(self) -> bool:
+        """Tell whether a server is needed at all, e.g. after the last run was killed at its end."""
+        with self._context.database.read() as session:
+            progress = sweep_progress(session, self._context.sweep_id)
+        failed = progress.failed + progress.blocked if self._context.retry_failed else 0
+        return progress.pending + failed > 0
 
     async def _run_pass(self, pass_: Pass) -> None:
         """Run one pass, again and again as its servers are lost and come back."""

@@ -6,11 +6,11 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from db.dialogues import EventRow, read_events
-from db.jobs import JobRow, claim, finish
+from db.jobs import JobEnd, JobRow, claim
 from tests.app.conftest import run_page, words_of
 from tests.fakes.server import fake_text
 from tests.unit import sweep_lab
-from tests.unit.dialogue_lab import Lab, asking
+from tests.unit.dialogue_lab import Lab, asking, end_job
 from workbench.dialogue.auto import Turns, run_turns
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import TURNS_JOB, By
@@ -80,9 +80,7 @@ class Desk:
         """Do all jobs that wait, as the worker does, and draw the page; return how many."""
         n = 0
         while (job := self._claimed()) is not None:
-            error = asyncio.run(self._do(job))
-            with self.lab.database.write() as session:
-                finish(session, job.id, "lab", "failed" if error else "done", error=error)
+            end_job(self.lab.database, job, asyncio.run(self._do(job)))
             n += 1
         self.run()
         return n
@@ -92,8 +90,10 @@ class Desk:
             return claim(session, "lab")
 
     async def _do(self, job: JobRow) -> str | None:
-        async def run_one(sweep_id: int) -> None:
-            await sweep_lab.run(lab.database, sweep_id, lab.server.endpoint, "fake", "round1")
+        async def run_one(sweep_id: int) -> JobEnd:
+            models = ("fake", "round1")
+            done = await sweep_lab.run(lab.database, sweep_id, lab.server.endpoint, *models)
+            return JobEnd("failed" if done.error else "done", done.error)
 
         lab = self.lab
         if job.kind == TURNS_JOB:

@@ -8,15 +8,15 @@ from typing import Any
 
 from db.database import Database
 from db.dialogues import read_events
-from db.jobs import claim, finish
+from db.jobs import JobEnd, JobRow, claim, finish
 from db.ratings import ensure_rater
 from serving.formats.registry import Registry
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit import sweep_lab
 from workbench.dialogue.cards import NodeView, node_view
 from workbench.dialogue.decisions import current_node_id
+from workbench.dialogue.finishing import results_of_job
 from workbench.dialogue.sessions import new_dialogue
-from workbench.dialogue.showing import collect
 from workbench.dialogue.themes import ThemeFile, parse_theme
 from workbench.dialogue.turn import By, Step, answer, ask
 
@@ -60,6 +60,16 @@ def theme(**changes: Any) -> ThemeFile:
     return parse_theme(THEME | changes)
 
 
+def end_job(database: Database, job: JobRow, error: str | None) -> None:
+    """End a job as the worker does: what its steps brought is stored with its end."""
+    end = JobEnd("failed" if error else "done", error)
+    with database.read() as session:
+        store = results_of_job(session, job, end)
+    with database.write() as session:
+        finish(session, job.id, "lab", end.state, error=error)
+        store(session)
+
+
 class Lab:
     """One session in a store of its own, and a server that a step can be run against."""
 
@@ -84,19 +94,17 @@ class Lab:
             return node_view(session, self.id, node_id or self.here)
 
     def run(self, step: Step, **options: Any) -> NodeView:
-        """Do what the worker does with a step's job, then lay out what came."""
+        """Do what the worker does with a step's job."""
         with self.database.write() as session:
             job = claim(session, "lab")
             assert job is not None
             assert job.id == step.job_id
-        outcome = asyncio.run(self._run(step, options))
-        with self.database.write() as session:
-            state = "failed" if outcome.error else "done"
-            finish(session, job.id, "lab", state, error=outcome.error)
-        collect(self.database, self.id)
+        outcome = asyncio.run(self.run_sweep(step, **options))
+        end_job(self.database, job, outcome.error)
         return self.view()
 
-    async def _run(self, step: Step, options: dict[str, Any]) -> Any:
+    async def run_sweep(self, step: Step, **options: Any) -> Any:
+        """Have everything generated that a step asks for; its job stays as it is."""
         return await sweep_lab.run(
             self.database, step.sweep_id, self.server.endpoint, priority=-10, **options
         )

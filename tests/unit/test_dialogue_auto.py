@@ -7,6 +7,7 @@ import pytest
 from db.database import Database
 from db.dialogues import read_events
 from db.errors import UsageError
+from db.jobs import JobEnd
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab
 from tests.unit.dialogue_lab import Lab, asking
@@ -29,12 +30,13 @@ def run(lab: Lab, turns: int, *, fail_after: int | None = None) -> AutoOutcome:
     by = By(rater_id=lab.by.rater_id, automatic=True, job_id=told["auto_job_id"])
     n_run = 0
 
-    async def run_one(sweep_id: int) -> None:
+    async def run_one(sweep_id: int) -> JobEnd:
         nonlocal n_run
         n_run += 1
         if fail_after is not None and n_run > fail_after:
             raise KeyboardInterrupt
-        await sweep_lab.run(lab.database, sweep_id, lab.server.endpoint, priority=-10)
+        outcome = await sweep_lab.run(lab.database, sweep_id, lab.server.endpoint, priority=-10)
+        return JobEnd("failed" if outcome.error else "done", outcome.error)
 
     wanted = Turns(dialogue_id=lab.id, turns=turns, by=by)
     return asyncio.run(run_turns(lab.database, lab.registry, wanted, run_one))

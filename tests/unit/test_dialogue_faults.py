@@ -12,7 +12,7 @@ from serving.formats.lists import read_questions
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking
 from workbench.dialogue.decisions import choose, park, pick, reject, write
-from workbench.dialogue.showing import collect, stop
+from workbench.dialogue.finishing import finish_left, stop
 from workbench.dialogue.turn import answer, ask
 
 
@@ -165,20 +165,20 @@ def test_a_step_that_is_stopped_keeps_what_had_come(lab: Lab) -> None:
         step = answer(session, lab.registry, lab.id, lab.here, lab.by)
         assert stop(session, lab.id) == 1
     assert not lab.view().under_way[0].job.is_active
-    collect(lab.database, lab.id)
+    finish_left(lab.database)
     view = lab.view()
     assert view.under_way == ()
     assert "No new answer came." in view.problems
     assert len(view.folded) == 3
-    assert step.event_id in {event.payload.get("step") for event in view.events}
+    assert step.event_id in {event.step_id for event in view.events}
 
 
-def test_laying_out_happens_once_whoever_looks(lab: Lab) -> None:
+def test_what_a_step_brought_is_stored_once(lab: Lab) -> None:
     with lab.database.write() as session:
         step = ask(session, lab.registry, lab.id, lab.here, lab.by, moves=["gap"])
         request_cancel(session, step.job_id)
-    assert collect(lab.database, lab.id)
-    assert not collect(lab.database, lab.id)
+    assert finish_left(lab.database) == 1
+    assert finish_left(lab.database) == 0
     with lab.database.read() as session:
         kinds = [event.kind for event in read_events(session, lab.id)]
     assert kinds.count("questions_shown") == 1

@@ -78,7 +78,7 @@ class _Reader:
         asked = [event for event in events if event.kind == "ask"]
         for place, ask in enumerate(asked):
             before = asked[place + 1].id if place + 1 < len(asked) else None
-            shown = next((e for e in events if e.payload.get("step") == ask.id), None)
+            shown = next((e for e in events if e.step_id == ask.id), None)
             if shown is None:
                 continue
             later = [e for e in events if e.id > shown.id]

@@ -130,13 +130,11 @@ def show_(
       q2q dialogue show 1
     """
     from workbench.cli.dialogue_show import list_all, show_node, show_tree
-    from workbench.dialogue.showing import collect
 
     with open_home() as (_, database):
         if not dialogue:
             list_all(database, as_json)
             return
-        collect(database, number(dialogue))
         if node:
             show_node(database, number(dialogue), number(node, "question"), as_json)
         else:
@@ -159,16 +157,13 @@ def export(
     """
     from workbench.dialogue.report import as_html, as_markdown
     from workbench.dialogue.report import as_json as as_data
-    from workbench.dialogue.showing import collect
     from workbench.dialogue.story import read_story
 
     writers = {"md": as_markdown, "html": as_html, "json": as_data}
     if format_ not in writers:
         raise UsageError(f"There is no format {format_!r}; give one of {', '.join(writers)}.")
-    with open_home() as (_, database):
-        collect(database, number(dialogue))
-        with database.read() as session:
-            text = writers[format_](read_story(session, number(dialogue)))
+    with open_home() as (_, database), database.read() as session:
+        text = writers[format_](read_story(session, number(dialogue)))
     if target is None:
         if as_json and format_ != "json":
             show_json({"format": format_, "text": text})

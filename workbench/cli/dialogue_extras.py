@@ -15,7 +15,7 @@ from db.settings import Settings
 from serving.formats.registry import Registry
 from workbench.cli.dialogue_places import card, here, node_of
 from workbench.cli.dialogue_show import answers_json, letter
-from workbench.cli.dialogue_steps import end_of, follow
+from workbench.cli.dialogue_steps import end_of, follow, see_stored
 from workbench.cli.dialogue_words import language_code
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
@@ -24,7 +24,6 @@ from workbench.dialogue.cards import NodeView, node_view
 from workbench.dialogue.reading import translate
 from workbench.dialogue.replay import Replay, read_replay, start_replay
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.showing import collect
 from workbench.dialogue.sides import SIDES, argue, judge
 from workbench.dialogue.synopsis import write_synopsis
 from workbench.dialogue.turn import By, Step
@@ -50,7 +49,7 @@ class _Desk:
         with self.database.write() as session:
             steps = start(session)
         for step in steps:
-            follow(self.settings, self.database, self.dialogue_id, step.job_id)
+            follow(self.settings, self.database, step.job_id)
         return [end_of(self.database, self.dialogue_id, step) for step in steps]
 
 
@@ -143,7 +142,7 @@ def run_synopsis(settings: Settings, database: Database, dialogue_id: int, rater
     look_for_models(settings, database, [model], say)
     with database.write() as session:
         step = write_synopsis(session, registry, dialogue_id, by)
-    follow(settings, database, dialogue_id, step.job_id)
+    follow(settings, database, step.job_id)
 
 
 def run_replay(
@@ -160,7 +159,7 @@ def run_replay(
     look_for_models(settings, database, [changes.get("model", old)], say)
     with database.write() as session:
         step = start_replay(session, registry, dialogue_id, changes, variants=answers)
-    follow(settings, database, dialogue_id, step.job_id)
+    follow(settings, database, step.job_id)
     with database.read() as session:
         return read_replay(session, dialogue_id, step.sweep_id)
 
@@ -168,7 +167,7 @@ def run_replay(
 def _desk(
     settings: Settings, database: Database, dialogue_id: int, number: int | None, rater: str
 ) -> _Desk:
-    collect(database, dialogue_id)
+    see_stored(settings, database, dialogue_id)
     with database.write() as session:
         registry = load_registry(settings, session)
         by = By(rater_id=ensure_rater(session, rater))

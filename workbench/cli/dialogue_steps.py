@@ -1,6 +1,7 @@
 """What ``q2q dialogue`` does: one step after the other, as far as the given choices go."""
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,11 +33,15 @@ from workbench.dialogue.decisions import (
     write,
     write_hint,
 )
+from workbench.dialogue.finishing import finish_left, has_left
 from workbench.dialogue.sessions import fork
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.showing import collect
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask
-from workbench.worker.follow import run_job
+from workbench.worker.follow import POLL_S, run_job
+from workbench.worker.lock import HomeLock
+
+MAX_LOOKS = 100
+"""How often a command looks whether another worker has stored what a step brought."""
 
 Start = Callable[[Session, Registry, int, int, By], Step]
 
@@ -232,13 +237,14 @@ class _Next:
         )
 
     def _follow(self, job_id: int) -> JobRow:
-        return follow(self._settings, self._database, self._id, job_id)
+        return follow(self._settings, self._database, job_id)
 
     def _wait(self) -> None:
         """See steps to their end that an earlier command or the page left."""
-        collect(self._database, self._id)
         for step in self._view().under_way:
-            self._follow(step.job.id)
+            if step.job.is_active:
+                self._follow(step.job.id)
+        see_stored(self._settings, self._database, self._id)
 
     def _decide(self, decision: Callable[..., int], *what: object, **options: object) -> None:
         with self._database.write() as session:
@@ -273,23 +279,38 @@ class _Next:
         return told
 
 
-def follow(settings: Settings, database: Database, dialogue_id: int, job_id: int) -> JobRow:
-    """See a job of a dialogue to its end, tell its error, and lay out what it brought."""
-    try:
-        with open_progress() as progress:
-            job = run_job(
-                settings,
-                database,
-                job_id,
-                progress.update,
-                command="dialogue next",
-                keep_server=True,
-            )
-    finally:
-        collect(database, dialogue_id)
+def follow(settings: Settings, database: Database, job_id: int) -> JobRow:
+    """See a job of a dialogue to its end, tell its error, and return it."""
+    with open_progress() as progress:
+        job = run_job(
+            settings,
+            database,
+            job_id,
+            progress.update,
+            command="dialogue next",
+            keep_server=True,
+        )
     if job.error:
         say(job.error)
     return job
+
+
+def see_stored(settings: Settings, database: Database, dialogue_id: int) -> None:
+    """Wait until what ended steps brought is stored; without a worker, be it for that.
+
+    Raises:
+        Q2QError: Another program has held the lock of the worker for too long.
+    """
+    with HomeLock(settings.home_dir, "worker", command="q2q dialogue") as lock:
+        for _ in range(MAX_LOOKS):
+            with database.read() as session:
+                if not has_left(session, dialogue_id):
+                    return
+            if lock.try_acquire():
+                finish_left(database)
+                return
+            time.sleep(POLL_S)
+    raise Q2QError("The worker has not stored what the last step brought; see `q2q doctor`.")
 
 
 def end_of(database: Database, dialogue_id: int, step: Step) -> EventRow:
@@ -300,7 +321,7 @@ def end_of(database: Database, dialogue_id: int, step: Step) -> EventRow:
     """
     with database.read() as session:
         events = read_events(session, dialogue_id)
-    ended = next((one for one in events if one.payload.get("step") == step.event_id), None)
+    ended = next((one for one in events if one.step_id == step.event_id), None)
     if ended is None:
         raise Q2QError(
             f"The model is still at it. To see what came, later: q2q dialogue show {dialogue_id}"

@@ -4,21 +4,22 @@ Every choice on the way is marked as automatic. The session stops as soon as a t
 go on with, and it never begins a turn by itself.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import NewEvent, add_event, read_events
+from db.dialogues import EventRow, NewEvent, add_event, read_events
 from db.errors import Q2QError, UsageError
-from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from db.jobs import INTERACTIVE_PRIORITY, JobEnd, enqueue
 from serving.formats.registry import Registry
 from workbench.dialogue.cards import Candidate, NodeView, node_view
 from workbench.dialogue.decisions import choose, current_node_id, pick
-from workbench.dialogue.ending import end_step
+from workbench.dialogue.finishing import RESULTS, checkpoint, turns_done
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.showing import ENDS
+from workbench.dialogue.step_result import store_result
 from workbench.dialogue.turn import (
     TURNS_JOB,
     By,
@@ -34,8 +35,8 @@ MOST_TURNS = 20
 MOST_ASKINGS = 3
 """How often a turn asks for questions until one is new."""
 
-RunSweep = Callable[[int], Awaitable[None]]
-"""Brings the sweep of a step to its end."""
+RunSweep = Callable[[int], Awaitable[JobEnd]]
+"""Brings the sweep of a step to its end, and tells how it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +106,14 @@ async def run_turns(
 ) -> AutoOutcome:
     """Run turns from where the person is, one after the other, then write the checkpoint.
 
-    Called again after a crash, it goes on with the turn that was under way.
+    Called again after a crash, it goes on with the turn that was under way. Where ``run_sweep`` or
+    ``is_cancelled`` raise something other than a ``Q2QError``, everything stays as it is for that.
     """
     runner = _Runner(database, registry, wanted, run_sweep)
-    done, why = runner.done_before(), "as many turns as were asked for"
+    turns = runner.asked_for()
+    if (ended := runner.ended(turns)) is not None:
+        return ended
+    done, why = runner.done_before(turns), "as many turns as were asked for"
     try:
         while done < wanted.turns:
             if is_cancelled():
@@ -123,17 +128,7 @@ async def run_turns(
     except Q2QError as error:
         why = str(error)
     with database.write() as session:
-        add_event(
-            session,
-            NewEvent(
-                session_id=wanted.dialogue_id,
-                kind="checkpoint",
-                node_id=_here(session, wanted.dialogue_id),
-                payload={"turns": done, "asked": wanted.turns, "why": why},
-                rater_id=wanted.by.rater_id,
-                automatic=True,
-            ),
-        )
+        store_result(session, turns, checkpoint(turns, done, why))
     return AutoOutcome(turns=done, why=why)
 
 
@@ -144,12 +139,24 @@ class _Runner:
     wanted: Turns
     run_sweep: RunSweep
 
-    def done_before(self) -> int:
+    def asked_for(self) -> EventRow:
+        """Return the event by which the person asked for these turns."""
+        with self.database.read() as session:
+            events = read_events(session, self.wanted.dialogue_id, kinds=("turns",))
+        job_id = self.wanted.by.job_id
+        return next(one for one in reversed(events) if one.payload["auto_job_id"] == job_id)
+
+    def ended(self, turns: EventRow) -> AutoOutcome | None:
+        """Return how an earlier run of the same job ended the turns; None where it did not."""
+        with self.database.read() as session:
+            events = read_events(session, self.wanted.dialogue_id, kinds=("checkpoint",))
+        told = next((one.payload for one in events if one.step_id == turns.id), None)
+        return AutoOutcome(turns=told["turns"], why=told["why"]) if told else None
+
+    def done_before(self, turns: EventRow) -> int:
         """Return the turns that an earlier run of the same job brought to their end."""
         with self.database.read() as session:
-            events = read_events(session, self.wanted.dialogue_id, kinds=("turns", "pick"))
-        begun = max((event.id for event in events if event.kind == "turns"), default=0)
-        return sum(event.kind == "pick" and event.id > begun for event in events)
+            return turns_done(read_events(session, self.wanted.dialogue_id), turns)
 
     async def turn(self) -> str | None:
         """Run one turn; return why it could not be brought to its end, or nothing."""
@@ -193,14 +200,16 @@ class _Runner:
         return self._view()
 
     async def _finish(self, event_id: int, sweep_id: int) -> None:
-        await self.run_sweep(sweep_id)
+        end = await self.run_sweep(sweep_id)
+        await asyncio.to_thread(self._store, event_id, end)
+
+    def _store(self, event_id: int, end: JobEnd) -> None:
         with self.database.read() as session:
             events = open_steps(read_events(session, self.wanted.dialogue_id))
-            step = next((event for event in events if event.id == event_id), None)
-            ending = ENDS[step.kind](session, step) if step else None
-        if step is not None and ending is not None:
-            with self.database.write() as session:
-                end_step(session, step, ending)
+            step = next(event for event in events if event.id == event_id)
+            result = RESULTS[step.kind](session, step, end)
+        with self.database.write() as session:
+            store_result(session, step, result)
 
     def _view(self) -> NodeView:
         with self.database.read() as session:

@@ -149,7 +149,7 @@ _WRITTEN = (
     "opposing_distance",
     "towards",
 )
-"""What ``workbench.dialogue.laying_out`` writes of a candidate."""
+"""What ``workbench.dialogue.step_results`` writes of a candidate."""
 
 
 def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:

@@ -7,14 +7,15 @@ from sqlalchemy.orm import Session
 from db.dialogues import EventRow, read_events, read_nodes
 from db.errors import UsageError
 from db.item_texts import item_text
+from db.jobs import JobEnd
 from db.refs import Ref
 from serving.engines.sampling import SamplingParameters
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
 from workbench.dialogue.decisions import candidate_of
-from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
+from workbench.dialogue.step_result import StepResult, engine_problems, written
 from workbench.dialogue.synopsis import read_synopsis
 from workbench.dialogue.themes import language_name
 from workbench.dialogue.turn import By, Step, at, start_step
@@ -153,16 +154,16 @@ def translations(session: Session, dialogue_id: int, language: str) -> dict[str,
     }
 
 
-def show_translation(session: Session, step: EventRow) -> Ending:
+def translation_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return what a step translated, to be kept in its event alone."""
     texts = written(session, step)
     text = texts[-1].text.strip() if texts else ""
-    problems = engine_problems(session, step)
+    problems = engine_problems(session, step, end)
     if not text:
         problems.append("No translation came.")
     elif texts[-1].is_cut:
         problems.append("The translation was cut off.")
-    return Ending(
+    return StepResult(
         "translated",
         {
             "ref": step.payload["ref"],

@@ -166,7 +166,7 @@ def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) ->
     kinds = (*CARRIED, *ORIGINS)
     events = {event.id: event for event in read_events(session, dialogue_id, kinds=kinds)}
     new_events: dict[int, int] = {}
-    ended = {event.payload.get("step") for event in events.values()}
+    ended = {event.step_id for event in events.values()}
     for event in events.values():
         is_step_under_way = event.kind == "answer" and event.id not in ended
         leads_to = event.payload.get("to") if event.kind in ORIGINS else None
@@ -175,8 +175,6 @@ def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) ->
         if event.kind in ORIGINS and leads_to not in copies:
             continue
         payload = dict(event.payload) | {"copied_from": event.id}
-        if "step" in payload:
-            payload["step"] = new_events[payload["step"]]
         if leads_to is not None:
             payload["to"] = copies[leads_to]
         new_events[event.id] = add_event(
@@ -192,6 +190,7 @@ def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) ->
                 reason=event.reason,
                 rater_id=event.rater_id,
                 automatic=event.automatic,
+                step_id=new_events[event.step_id] if event.step_id is not None else None,
             ),
         )
     return copies

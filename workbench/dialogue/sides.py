@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import DialogueRow, EventRow, get_dialogue, read_events
 from db.errors import UsageError
+from db.jobs import JobEnd
 from db.models import get_model
 from db.ratings import NewRating, Outcome, Target, add_ratings
 from db.tables import Answer, Rater
@@ -20,8 +21,8 @@ from serving.formats.lists import read_json_object
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
-from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
+from workbench.dialogue.step_result import StepResult, engine_problems, written
 from workbench.dialogue.turn import By, Step, answer_from, at, start_step
 from workbench.rating.editing import save_reasoning
 
@@ -99,10 +100,10 @@ def judge(
     return steps[0], steps[1]
 
 
-def show_verdict(session: Session, step: EventRow) -> Ending:
+def verdict_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return what the judge said of one order, to be stored as a model's rating."""
     texts = written(session, step)
-    problems = engine_problems(session, step)
+    problems = engine_problems(session, step, end)
     verdict = read_json_object(texts[-1].text) if texts else None
     outcome = _outcome(verdict, is_swapped=step.payload["is_swapped"]) if verdict else None
     why = str(verdict.get("why") or "") if verdict else ""
@@ -114,7 +115,7 @@ def show_verdict(session: Session, step: EventRow) -> Ending:
             rater_id = _rater(session, step, texts[-1].model_version_id)
             _rate(session, step, rater_id, outcome, why)
 
-    return Ending(
+    return StepResult(
         "verdict",
         {
             "a": step.payload["a"],

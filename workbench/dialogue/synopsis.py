@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NewEvent, add_event, get_dialogue, read_events, read_nodes
 from db.errors import UsageError
+from db.jobs import JobEnd
 from db.plain_text import plain
 from db.questions import get_questions
 from db.tables import Answer
@@ -16,8 +17,8 @@ from serving.formats.lists import read_json_list
 from serving.formats.registry import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
-from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.settings import ask_format
+from workbench.dialogue.step_result import StepResult, engine_problems, written
 from workbench.dialogue.themes import in_words, language_name
 from workbench.dialogue.turn import By, Step, at, none_under_way, open_dialogue, start_step
 
@@ -128,10 +129,10 @@ def read_synopsis(session: Session, dialogue_id: int) -> Synopsis | None:
     )
 
 
-def show_synopsis(session: Session, step: EventRow) -> Ending:
+def synopsis_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return what a step wrote as lines."""
     nodes = {node.position + 1: node.id for node in read_nodes(session, step.session_id)}
-    problems = engine_problems(session, step)
+    problems = engine_problems(session, step, end)
     texts = written(session, step)
     lines: list[dict[str, Any]] = []
     if texts:
@@ -140,7 +141,7 @@ def show_synopsis(session: Session, step: EventRow) -> Ending:
         if found is None or found.problem or not lines:
             reason = found.problem if found and found.problem else "there are no lines in it"
             problems.append(f"The synopsis could not be read in full: {reason}.")
-    return Ending("synopsis_written", {"lines": lines, "problems": problems})
+    return StepResult("synopsis_written", {"lines": lines, "problems": problems})
 
 
 def _line(item: object, nodes: Mapping[int, int]) -> dict[str, Any] | None:

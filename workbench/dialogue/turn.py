@@ -1,7 +1,8 @@
 """The steps of a turn as small sweeps in the interactive lane: answer a question, ask the next.
 
-Each step leaves an event with its sweep and job; ``workbench.dialogue.showing`` lays out what it
-brought, once its job has ended. All functions take the session of an open write transaction.
+Each step leaves an event with its sweep and job; as the job ends, the worker stores what the step
+brought (``workbench.dialogue.finishing``). All functions take the session of an open write
+transaction.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -301,8 +302,15 @@ def _last_counts(session: Session, node: NodeRow) -> tuple[int, int] | None:
 
 def open_steps(events: Sequence[EventRow]) -> list[EventRow]:
     """Return those of ``events`` that began a step whose end no other one tells."""
-    ended = {event.payload["step"] for event in events if "step" in event.payload}
-    return [event for event in events if "sweep_id" in event.payload and event.id not in ended]
+    ended = {event.step_id for event in events}
+    begun = [one for one in events if "sweep_id" in one.payload and one.step_id is None]
+    return [event for event in begun if event.id not in ended]
+
+
+def job_of(step: EventRow) -> int | None:
+    """Return the job of a step, or of turns that run by themselves; None where it has none."""
+    job_id: int | None = step.payload.get("job_id") or step.payload.get("auto_job_id")
+    return job_id
 
 
 def running_turns(session: Session, dialogue_id: int) -> JobRow | None:

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from db.dialogues import read_events
 from db.errors import Q2QError
 from workbench.dialogue.decisions import go_to
-from workbench.dialogue.showing import collect
 from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui import url
 from workbench.ui.i18n import t
@@ -50,8 +49,7 @@ def draw_problem() -> None:
 
 
 def is_busy(dialogue_id: int) -> bool:
-    """Lay out what has come, and tell whether a model still works at the session."""
-    collect(database(), dialogue_id)
+    """Tell whether a model works at the session, or what came is still to be stored."""
     with database().read() as session:
         steps = open_steps(read_events(session, dialogue_id))
         return bool(steps) or running_turns(session, dialogue_id) is not None

@@ -6,7 +6,7 @@ from db.dialogues import read_events
 from db.errors import Q2QError
 from db.jobs import get_job
 from workbench.dialogue.cards import node_view
-from workbench.dialogue.showing import stop
+from workbench.dialogue.finishing import stop
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui import url

@@ -5,6 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
+def too_long(limit_s: float) -> str:
+    """Return the sentence about work that its time limit ended."""
+    return f"It took longer than {limit_s:g} s and was stopped; what had come by then is there."
+
+
 @asynccontextmanager
 async def until(cancelled: asyncio.Event, limit_s: float | None) -> AsyncIterator[asyncio.Event]:
     """Yield an event that is set when ``cancelled`` is, or after ``limit_s`` seconds.

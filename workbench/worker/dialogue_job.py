@@ -3,12 +3,14 @@
 from typing import Any
 
 from db.dialogues import get_dialogue
+from db.jobs import JobEnd
+from db.sweeps import set_state
 from serving.sweeps.runner import run_sweep
 from workbench.cli.rendering import load_registry
 from workbench.dialogue.auto import Turns, run_turns
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By
-from workbench.worker.deadline import until
+from workbench.worker.deadline import too_long, until
 from workbench.worker.worker import Interrupted, JobContext
 
 
@@ -19,7 +21,7 @@ async def dialogue(context: JobContext) -> dict[str, Any]:
     with context.database.write() as session:
         registry = load_registry(context.settings, session)
         settings = parse_settings(get_dialogue(session, told["dialogue_id"]).settings)
-    deadline_s = settings.turn_timeout_s
+    limit_s = settings.turn_timeout_s
 
     def on_turn(done: int) -> None:
         context.report(done, turns, f"turn {done} of {turns} is done")
@@ -27,15 +29,29 @@ async def dialogue(context: JobContext) -> dict[str, Any]:
     context.report(0, turns, "turn 1")
     with context.pool.for_job() as engines:
 
-        async def run(sweep_id: int) -> None:
-            async with until(context.cancelled, deadline_s) as cancelled:
-                await run_sweep(
+        async def run(sweep_id: int) -> JobEnd:
+            async with until(context.cancelled, limit_s) as cancelled:
+                outcome = await run_sweep(
                     context.database,
                     sweep_id,
                     engines,
                     cancelled=cancelled,
                     priority=context.job.priority,
                 )
+            if context.is_stopping:
+                with context.database.write() as session:
+                    set_state(session, sweep_id, "queued")
+                raise Interrupted
+            if outcome.state != "cancelled":
+                return JobEnd("failed" if outcome.error else "done", outcome.error)
+            if context.cancelled.is_set():
+                return JobEnd("cancelled")
+            return JobEnd("failed", too_long(limit_s))
+
+        def is_cancelled() -> bool:
+            if context.is_stopping:
+                raise Interrupted
+            return context.cancelled.is_set()
 
         outcome = await run_turns(
             context.database,
@@ -48,7 +64,7 @@ async def dialogue(context: JobContext) -> dict[str, Any]:
             ),
             run,
             on_turn=on_turn,
-            is_cancelled=context.cancelled.is_set,
+            is_cancelled=is_cancelled,
         )
     if context.cancelled.is_set():
         raise Interrupted

@@ -10,7 +10,7 @@ from serving.scoring.runner import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
-from workbench.worker.deadline import until
+from workbench.worker.deadline import too_long, until
 from workbench.worker.dialogue_job import dialogue
 from workbench.worker.merging import merge, verify
 from workbench.worker.round_training import RoundTraining
@@ -46,9 +46,8 @@ async def sweep(context: JobContext) -> dict[str, Any]:
                 retry_failed=bool(context.job.payload.get("retry_failed")),
             )
     if outcome.state == "cancelled" and not context.cancelled.is_set():
-        raise Q2QError(
-            f"It took longer than {limit_s:g} s and was stopped; what had come by then is there."
-        )
+        assert limit_s is not None
+        raise Q2QError(too_long(limit_s))
     if outcome.state == "cancelled":
         if not context.by_request:
             with context.database.write() as session:

@@ -12,13 +12,15 @@ from typing import Literal
 
 from db.database import Database
 from db.settings import Settings
+from workbench.dialogue.finishing import finish_left, results_of_job
 from workbench.worker.engines import EnginePool
 from workbench.worker.handlers import HANDLERS
-from workbench.worker.worker import Worker
+from workbench.worker.worker import Aftermath, Worker
 
 AtEnd = Literal["stop", "keep", "as_found"]
 """What happens to the local server: end it, leave it running, or leave it if it ran before."""
 
+AFTERMATH = Aftermath(of_job=results_of_job, left=finish_left)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -42,7 +44,7 @@ async def be_worker(
     async with EnginePool(settings, database) as pool:
         await pool.start(load_default=load_default)
         try:
-            await Worker(database, settings, pool, HANDLERS).run(stop)
+            await Worker(database, settings, pool, HANDLERS, aftermath=AFTERMATH).run(stop)
         finally:
             await pool.end_server(at_end)
 

@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.orm import Session
+
 from db.database import Database
 from db.errors import Q2QError
 from db.jobs import (
     STALE_AFTER_S,
-    FinalState,
+    JobEnd,
     JobRow,
     Lane,
     active_jobs,
@@ -58,6 +60,11 @@ class JobContext:
     total: int | None = None
     message: str | None = None
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether only the worker stops: another one goes on with the job."""
+        return self.cancelled.is_set() and not self.by_request
+
     def report(self, done: int, total: int | None, message: str) -> None:
         """Say how far the job is; written with the next heartbeat."""
         self.done, self.total, self.message = done, total, message
@@ -65,6 +72,20 @@ class JobContext:
 
 Handler = Callable[[JobContext], Awaitable[dict[str, Any] | None]]
 """Does a job and returns its result. A ``Q2QError`` fails the job with its sentence."""
+
+
+def _nothing_else(session: Session, job: JobRow, end: JobEnd) -> Callable[[Session], None]:
+    return lambda session: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aftermath:
+    """What is stored beside the end of jobs; features register with it."""
+
+    of_job: Callable[[Session, JobRow, JobEnd], Callable[[Session], None]] = _nothing_else
+    """Works out, from a job that is about to end, what is written in the transaction of its end."""
+    left: Callable[[Database], object] = lambda database: None
+    """Stores what jobs left that ended without a handler; called again and again, it is cheap."""
 
 
 class Worker:
@@ -77,6 +98,7 @@ class Worker:
         pool: "EnginePool",
         handlers: Mapping[str, Handler],
         *,
+        aftermath: Aftermath = Aftermath(),
         heartbeat_s: float = HEARTBEAT_S,
         stale_after_s: float = STALE_AFTER_S,
     ) -> None:
@@ -85,6 +107,7 @@ class Worker:
         self._settings = settings
         self._pool = pool
         self._handlers = handlers
+        self._aftermath = aftermath
         self._heartbeat_s = heartbeat_s
         self._stale_after_s = stale_after_s
         self._running: dict[asyncio.Task[None], JobContext] = {}
@@ -96,6 +119,7 @@ class Worker:
             orphans = release_dead(session, is_dead_owner)
         if orphans:
             log.info("Going on with what a worker that died left: job %s", orphans)
+        await self._store_left()
         beat = asyncio.create_task(self._beat(), name="heartbeat")
         try:
             while not stop.is_set():
@@ -107,6 +131,7 @@ class Worker:
             await self._stop_jobs()
             beat.cancel()
             await asyncio.gather(beat, return_exceptions=True)
+            await self._store_left()
 
     async def _claim_next(self) -> bool:
         job = await asyncio.to_thread(self._claim)
@@ -149,8 +174,7 @@ class Worker:
     async def _run_job(self, context: JobContext) -> None:
         job = context.job
         log.info("Job %d (%s) begins", job.id, job.kind)
-        state: FinalState = "done"
-        error: str | None = None
+        end = JobEnd("done")
         result: dict[str, Any] | None = None
         try:
             result = await self._handle(context)
@@ -159,13 +183,21 @@ class Worker:
                 self._write(release, job.id)
                 log.info("Job %d goes back into the queue", job.id)
                 return
-            state = "cancelled"
+            end = JobEnd("cancelled")
         except Q2QError as failure:
-            state, error = "failed", str(failure)
+            end = JobEnd("failed", str(failure))
         except Exception:  # A bug in one job must not end the others; it is logged and shown.
             log.exception("Job %d (%s) met a bug", job.id, job.kind)
-            state = "failed"
-            error = f"The {job.kind} job met a bug; its trace is in {self._settings.home_dir}/logs."
+            logs = f"{self._settings.home_dir}/logs"
+            end = JobEnd("failed", f"The {job.kind} job met a bug; its trace is in {logs}.")
+        await asyncio.to_thread(self._end, context, end, result)
+        log.info("Job %d (%s) ended: %s", job.id, job.kind, end.error or end.state)
+
+    def _end(self, context: JobContext, end: JobEnd, result: dict[str, Any] | None) -> None:
+        """Store the end of a job, and in the same transaction what it brought."""
+        job = context.job
+        with self._database.read() as session:
+            store = self._aftermath.of_job(session, job, end)
         with self._database.write() as session:
             heartbeat(
                 session,
@@ -175,8 +207,8 @@ class Worker:
                 total=context.total,
                 message=context.message,
             )
-            finish(session, job.id, self.owner, state, error=error, result=result)
-        log.info("Job %d (%s) ended: %s", job.id, job.kind, error or state)
+            if finish(session, job.id, self.owner, end.state, error=end.error, result=result):
+                store(session)
 
     async def _handle(self, context: JobContext) -> dict[str, Any] | None:
         handler = self._handlers.get(context.job.kind)
@@ -192,12 +224,19 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat_s)
+            await self._store_left()
             contexts = list(self._running.values())
             if contexts:
                 await asyncio.to_thread(self._write_heartbeats, contexts)
             for context in contexts:
                 if context.by_request:
                     context.cancelled.set()
+
+    async def _store_left(self) -> None:
+        try:
+            await asyncio.to_thread(self._aftermath.left, self._database)
+        except Exception:  # It is tried again; the jobs go on.
+            log.exception("What ended jobs left could not be stored")
 
     def _write_heartbeats(self, contexts: list[JobContext]) -> None:
         with self._database.write() as session:

@@ -1,4 +1,4 @@
-"""What a step brought, laid out: cards of answers, candidates for the next question.
+"""Results of the two steps of a turn: answers to choose from, questions to choose from.
 
 A step ends with what there is: what failed, was cut or could not be read is told by problems, in
 words, and everything that arrived is there.
@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, get_dialogue, read_events
+from db.jobs import JobEnd
 from db.settings import settings as settings_of_home
 from db.tables import Answer, SweepGeneration
 from db.text_rows import read_texts
@@ -22,9 +23,9 @@ from serving.formats.lists import read_questions
 from workbench.analysis.diversity import best_set, likeness
 from workbench.dialogue.asked import earlier_proposals, earlier_questions
 from workbench.dialogue.embedding import Guard
-from workbench.dialogue.ending import Ending, engine_problems, written
 from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
+from workbench.dialogue.step_result import StepResult, engine_problems, written
 from workbench.dialogue.themes import in_words
 from workbench.dialogue.wording import wording
 
@@ -32,7 +33,7 @@ MOST_BESIDE = 3
 """Cards that stay beside the answer to an edited reasoning."""
 
 
-def show_answers(session: Session, step: EventRow) -> Ending:
+def answer_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return the answers of a step: the most different ones, the others folded."""
     settings = parse_settings(get_dialogue(session, step.session_id).settings)
     answer_ids = session.scalars(
@@ -47,13 +48,13 @@ def show_answers(session: Session, step: EventRow) -> Ending:
     known = [one for event in before for one in event.payload.get("shown", ())]
     known += [one for event in before for one in event.payload.get("folded", ())]
     new = [one for one in answer_ids if one not in known]
-    problems = engine_problems(session, step)
+    problems = engine_problems(session, step, end)
     if not new:
         problems.append("No new answer came.")
     shown = _most_different(session, new, settings.shown_answers)
     if step.variant_id is not None and before:
         shown += _shown_last(before)
-    return Ending(
+    return StepResult(
         "answers_shown",
         {
             "shown": shown,
@@ -83,11 +84,11 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
     return shown
 
 
-def show_questions(session: Session, step: EventRow) -> Ending:
+def question_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return the questions of a step: some of each move; repeats and the rest are folded."""
     dialogue = get_dialogue(session, step.session_id)
     settings = parse_settings(dialogue.settings)
-    proposed, problems = _proposed(session, step)
+    proposed, problems = _proposed(session, step, end)
     assert step.node_id is not None  # questions are proposed at a node
     asked = earlier_questions(session, step.session_id)
     earlier = [*asked, *earlier_proposals(session, step.session_id, step.node_id)]
@@ -120,7 +121,7 @@ def show_questions(session: Session, step: EventRow) -> Ending:
         is_foreign = any(one["language"] for one in proposed)
         why = "was asked or proposed before" + (" or is in another language" if is_foreign else "")
         problems.append(f"Every proposed question {why}.")
-    return Ending(
+    return StepResult(
         "questions_shown",
         {
             "answer_id": step.payload["answer_id"],
@@ -131,7 +132,9 @@ def show_questions(session: Session, step: EventRow) -> Ending:
     )
 
 
-def _proposed(session: Session, step: EventRow) -> tuple[list[dict[str, Any]], list[str]]:
+def _proposed(
+    session: Session, step: EventRow, end: JobEnd
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the questions that were proposed, each with its move, and what went wrong."""
     moves = [one["move"] for one in step.payload["asks"]]
     known = {
@@ -143,7 +146,7 @@ def _proposed(session: Session, step: EventRow) -> tuple[list[dict[str, Any]], l
     }
     asked = {one.text for one in earlier_questions(session, step.session_id)}
     proposed: list[dict[str, Any]] = []
-    problems = engine_problems(session, step)
+    problems = engine_problems(session, step, end)
     for one in written(session, step):
         if one.generation_id in known:
             continue

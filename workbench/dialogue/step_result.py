@@ -1,0 +1,133 @@
+"""The result of one step: what was written, what went wrong, and the event that keeps both."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.dialogues import EventRow, NewEvent, add_event, has_ended
+from db.jobs import JobEnd
+from db.sweeps import get_sweep
+from db.tables import Generation, Prompt, SweepGeneration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One completion of an ask."""
+
+    generation_id: int
+    text: str
+    is_cut: bool
+    """The engine ended it at the limit of tokens."""
+    prompt: str
+    model_version_id: int
+
+
+MAX_REASONS = 3
+"""Different reasons of failed texts that are stored with a step; the rest is in its sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step brought, before it is stored."""
+
+    kind: str
+    """Of the event that keeps it."""
+    payload: Mapping[str, Any]
+    also: Callable[[Session], None] | None = None
+    """What else is stored with the event."""
+    automatic: bool = False
+    """Nobody chose this, also where a person began the step."""
+
+
+def written(session: Session, step: EventRow) -> list[Written]:
+    """Return what a step had written beside reasonings and answers, oldest first."""
+    rows = session.execute(
+        select(
+            Generation.id,
+            Generation.text,
+            Generation.finish_reason,
+            Prompt.text,
+            Generation.model_version_id,
+        )
+        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
+        .join(Prompt, Prompt.id == Generation.prompt_id)
+        .where(
+            SweepGeneration.sweep_id == step.payload["sweep_id"],
+            Generation.ok,
+            Generation.kind == "questions",
+        )
+        .order_by(Generation.id)
+    )
+    return [
+        Written(
+            generation_id=generation_id,
+            text=text or "",
+            is_cut=finish_reason == "length",
+            prompt=prompt,
+            model_version_id=model_version_id,
+        )
+        for generation_id, text, finish_reason, prompt, model_version_id in rows
+    ]
+
+
+def engine_problems(session: Session, step: EventRow, end: JobEnd) -> list[str]:
+    """Return why some of a step's texts did not come, in sentences; ``end`` is its job's."""
+    sweep = get_sweep(session, step.payload["sweep_id"])
+    why = end.error or sweep.error
+    problems = [why] if why else []
+    if not why and "cancelled" in (end.state, sweep.state):
+        problems.append("It was stopped before everything had come.")
+    missing = sweep.failed + sweep.blocked
+    if missing:
+        first, *others = [*_reasons(session, sweep.sweep_id), ""]
+        problems.append(f"{missing} of {sweep.cells} texts failed. {first}".strip())
+        problems += filter(None, others)
+    return list(dict.fromkeys(problems))
+
+
+def _reasons(session: Session, sweep_id: int) -> Iterator[str]:
+    """Yield why texts of a sweep failed, the most frequent reason first, as ``2 × HTTP 500``.
+
+    Sentences that differ in their numbers only are one reason, told by the first of them.
+    """
+    rows = session.execute(
+        select(Generation.slot_key, Generation.ok, Generation.error)
+        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
+        .where(SweepGeneration.sweep_id == sweep_id)
+        .order_by(Generation.attempt)
+    )
+    last = {slot_key: (ok, error) for slot_key, ok, error in rows}
+    errors = [error for ok, error in last.values() if error and not ok]
+    counts = Counter(map(_without_numbers, errors))
+    for reason, n in counts.most_common(MAX_REASONS):
+        yield f"{n} × {next(one for one in errors if _without_numbers(one) == reason)}"
+
+
+def _without_numbers(error: str) -> str:
+    return re.sub(r"\d+", "#", error)
+
+
+def store_result(session: Session, step: EventRow, result: StepResult) -> None:
+    """Add the event that keeps what a step brought; a step that has one already gets no other."""
+    if has_ended(session, step.id):
+        return
+    if result.also is not None:
+        result.also(session)
+    add_event(
+        session,
+        NewEvent(
+            session_id=step.session_id,
+            kind=result.kind,
+            node_id=step.node_id,
+            question_id=step.question_id,
+            variant_id=step.variant_id,
+            payload=result.payload,
+            automatic=step.automatic or result.automatic,
+            step_id=step.id,
+        ),
+    )
