@@ -1,71 +1,143 @@
-"""Bytes to text: BOM, UTF-8, UTF-16, and the older encodings of Japanese and Chinese files."""
+"""Bytes to text: marks and UTF-8 are certain; anything else is a guess for a person to confirm."""
 
 import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 
-from charset_normalizer import from_bytes
+import chardet
 
 from db.errors import UsageError
 from serving.importers.content import Content
 
-_BOMS = (
+CANDIDATES = {
+    "cp932": "cp932",
+    "euc_jp": "euc_jis_2004",
+    "cp949": "cp949",
+    "gb18030": "gb18030",
+    "big5": "big5hkscs",
+    "cp1252": "cp1252",
+    "cp1250": "cp1250",
+    "cp1251": "cp1251",
+    "koi8-r": "koi8-r",
+    "cp874": "cp874",
+}
+"""Encodings that are guessed, each with the name that the detector has for it or its superset."""
+SEVEN_BIT = ("iso2022_jp", "iso2022_kr")
+"""Encodings whose bytes are all ASCII, told by their escapes."""
+_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_OLDER = ["cp932", "gb18030", "big5", "euc_jp", "cp1252"]
+_ESCAPE = re.compile(rb"\x1b(?:\$[@B)]|\([IJ])")
+_BAD = re.compile("[\udc80-\udcff]")
+_FOREIGN_WORD = re.compile(rb"[^\s,]*[\x80-\xff][^\s,]*")
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
+_KANA = re.compile("[\u3041-\u30ff]")
 _NUL_SHARE_OF_UTF16 = 0.05
-_SAMPLE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
+_SAMPLE_BYTES = 1 << 16
+_MAX_SHOWN = 60
+_CLOSE = 2.2
+"""Windows-1252 is so much more common than Windows-1250 that a small lead of the latter is none."""
 
 
-def encoding_of(content: Content) -> str:
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An encoding that a file may be in, and how the file then reads."""
+
+    encoding: str
+    sample: str
+
+
+class EncodingGuessed(UsageError):
+    """A text is not UTF-8, and only a person can tell whether it reads well in another encoding."""
+
+    def __init__(self, name: str, place: str, candidates: tuple[Candidate, ...]) -> None:
+        best = candidates[0]
+        others = ", ".join(one.encoding for one in candidates[1:])
+        super().__init__(
+            f"{name}: {place} is not UTF-8; save the file as UTF-8. It may be {best.encoding}, and "
+            f"then reads: “{best.sample}”" + (f"; what fits too: {others}." if others else ".")
+        )
+        self.candidates = candidates
+        """The most likely first; it fits, and the others fit at least the sample."""
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What UTF-8 makes of a text that is not all UTF-8."""
+
+    n_good: int = 0
+    """Characters beyond ASCII."""
+    n_bad: int = 0
+    """Bytes that are none."""
+    n_bad_lines: int = 0
+    first: tuple[int, int, int] = (0, 0, 0)
+    """Line, offset and value of the first bad byte."""
+
+
+def encoding_of(content: Content, wanted: str | None = None) -> str:
     """Return the encoding of a text, every byte of which was looked at.
 
+    Args:
+        content: The text's bytes.
+        wanted: The encoding that a person named. A text that is UTF-8 is read as such all the same.
+
     Raises:
-        UsageError: No encoding fits; the sentence names the first byte that UTF-8 refuses.
+        EncodingGuessed: It is neither marked nor UTF-8, and no encoding was named.
+        UsageError: A few bytes are no UTF-8 though the others are; or the named encoding does not
+            fit, or is none.
     """
+    wanted = None if wanted is None else _known(wanted)
     with content.open() as file:
-        start = file.read(_SAMPLE_BYTES)
-    encoding = _marked(start) or _utf16_without_mark(start, content.n_bytes)
-    if encoding:
-        _check(content, encoding)
-        return encoding
+        start = file.read(_CHUNK_BYTES)
+    certain = _marked(start) or _utf16_without_mark(start, content.n_bytes)
+    if certain:
+        _check(content, certain)
+        return certain
+    if _misfit(content, "utf-8") is None:
+        return _seven_bit(content, start, wanted) or "utf-8"
+    survey = _survey(content)
+    if wanted == "utf-8" or survey.n_good >= survey.n_bad:
+        raise _damaged(content.name, survey)
+    if wanted is not None:
+        _check(content, wanted)
+        return wanted
+    raise _guessed(content, survey)
+
+
+def recoded(data: bytes, name: str, encoding: str | None) -> bytes:
+    """Return the bytes of an uploaded text in UTF-8, where they are in a named encoding.
+
+    Raises:
+        UsageError: As of ``encoding_of``.
+    """
+    content = Content(name, data, len(data))
+    return data.decode(encoding_of(content, encoding)).encode()
+
+
+def _known(name: str) -> str:
     try:
-        _check(content, "utf-8")
-    except UsageError:
-        best = from_bytes(start, cp_isolation=_OLDER).best()
-        if best is None:
-            raise
-        _check(content, best.encoding)
-        return best.encoding
-    return "utf-8"
+        found = codecs.lookup(name)
+    except (LookupError, ValueError) as error:
+        raise _no_encoding(name) from error
+    if not found._is_text_encoding:
+        raise _no_encoding(name)
+    return name.lower() if name.lower() in CANDIDATES else found.name
 
 
-def _check(content: Content, encoding: str) -> None:
-    """Decode the whole text once.
-
-    Raises:
-        UsageError: A byte does not fit.
-    """
-    decoder = codecs.getincrementaldecoder(encoding)()
-    n_before = n_pending = 0
-    with content.open() as file:
-        while True:
-            chunk = file.read(_SAMPLE_BYTES)
-            try:
-                decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                place = n_before - n_pending + error.start
-                raise _undecodable(content.name, encoding, place, error) from error
-            if not chunk:
-                return
-            n_before += len(chunk)
-            n_pending = len(decoder.getstate()[0])
+def _no_encoding(name: str) -> UsageError:
+    names = ", ".join(["utf-8", *CANDIDATES, *SEVEN_BIT])
+    return UsageError(f"{name[:40]!r} is no encoding; name one such as {names}.")
 
 
 def _marked(data: bytes) -> str | None:
-    return next((encoding for bom, encoding in _BOMS if data.startswith(bom)), None)
+    return next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
 
 
 def _utf16_without_mark(sample: bytes, n_bytes: int) -> str | None:
@@ -78,9 +150,164 @@ def _utf16_without_mark(sample: bytes, n_bytes: int) -> str | None:
     return "utf-16-le" if n_odd > n_even else "utf-16-be"
 
 
-def _undecodable(name: str, encoding: str, place: int, error: UnicodeDecodeError) -> UsageError:
-    shown = "UTF-8" if encoding == "utf-8" else encoding
+def _check(content: Content, encoding: str) -> None:
+    """Decode the whole text once.
+
+    Raises:
+        UsageError: A byte does not fit.
+    """
+    misfit = _misfit(content, encoding)
+    if misfit is not None:
+        offset, byte = misfit
+        raise UsageError(
+            f"{content.name}: byte {offset} (0x{byte:02x}) is not {encoding}; name the right "
+            "encoding, or save the file as UTF-8 and import it again."
+        )
+
+
+def _misfit(content: Content, encoding: str) -> tuple[int, int] | None:
+    """Return offset and value of the first byte that does not fit; None where all do."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    n_before = n_pending = 0
+    with content.open() as file:
+        while True:
+            chunk = file.read(_CHUNK_BYTES)
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                place = n_before - n_pending + error.start
+                return place, error.object[error.start]
+            if not chunk:
+                return None
+            n_before += len(chunk)
+            n_pending = len(decoder.getstate()[0])
+
+
+def _lines(content: Content) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, offset and bytes of the lines that are not all ASCII."""
+    offset = 0
+    with content.open() as file:
+        pieces = iter(lambda: file.readline(_CHUNK_BYTES), b"")
+        for number, line in enumerate(pieces, start=1):
+            if not line.isascii():
+                yield number, offset, line
+            offset += len(line)
+
+
+def _survey(content: Content) -> _Survey:
+    found = _Survey()
+    for number, offset, line in _lines(content):
+        text = line.decode("utf-8", "surrogateescape")
+        n_bad = len(_BAD.findall(text))
+        found.n_good += len(_FOREIGN.findall(text)) - n_bad
+        found.n_bad += n_bad
+        if n_bad and not found.n_bad_lines:
+            first = _BAD.search(text)
+            assert first is not None
+            place = len(text[: first.start()].encode())
+            found.first = (number, offset + place, line[place])
+        found.n_bad_lines += bool(n_bad)
+    return found
+
+
+def _place(survey: _Survey) -> str:
+    line, offset, byte = survey.first
+    return f"line {line}, byte {offset} (0x{byte:02x})"
+
+
+def _damaged(name: str, survey: _Survey) -> UsageError:
+    lines = "1 line" if survey.n_bad_lines == 1 else f"{survey.n_bad_lines} lines"
     return UsageError(
-        f"{name}: byte {place} (0x{error.object[error.start]:02x}) is not {shown} and no other "
-        "known encoding fits; save the file as UTF-8 and import it again."
+        f"{name}: {_place(survey)} is not UTF-8, while the rest of the file is ({lines} with such "
+        "bytes); correct what was damaged or written in another encoding, and import it again."
     )
+
+
+def _seven_bit(content: Content, start: bytes, wanted: str | None) -> str | None:
+    """Return the encoding of an ASCII text with escapes; None where it has none.
+
+    Raises:
+        EncodingGuessed: It has, and no encoding was named.
+    """
+    if wanted in (*SEVEN_BIT, "hz", "utf-7"):
+        _check(content, wanted)
+        return wanted
+    if wanted is not None or not start.isascii() or not (escape := _ESCAPE.search(start)):
+        return None
+    fitting = [one for one in SEVEN_BIT if _misfit(content, one) is None]
+    if not fitting:
+        return None
+    lines = (line for line in start.splitlines() if _ESCAPE.search(line))
+    sample = b"\n".join(islice(lines, 3))
+    place = f"byte {escape.start()} (the escape 0x1b)"
+    raise EncodingGuessed(
+        content.name, place, tuple(Candidate(one, _shown(sample, one)) for one in fitting)
+    )
+
+
+def _guessed(content: Content, survey: _Survey) -> UsageError:
+    sample = _sample(content)
+    fitting = [one for one in _ranked(sample) if _fits(sample, one)]
+    while fitting and _misfit(content, fitting[0]) is not None:
+        del fitting[0]
+    if not fitting:
+        return UsageError(
+            f"{content.name}: {_place(survey)} is not UTF-8, and no other known encoding fits; "
+            "save the file as UTF-8 and import it again."
+        )
+    candidates = tuple(Candidate(one, _shown(sample, one)) for one in fitting)
+    return EncodingGuessed(content.name, _place(survey), candidates)
+
+
+def _fits(sample: bytes, encoding: str) -> bool:
+    try:
+        sample.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _sample(content: Content) -> bytes:
+    """Return the first lines that are not all ASCII."""
+    sample = b""
+    for _, _, line in _lines(content):
+        sample += line
+        if len(sample) >= _SAMPLE_BYTES:
+            break
+    return sample
+
+
+def _ranked(sample: bytes) -> list[str]:
+    """Return the encodings that a sample may be in, the most likely first."""
+    words = b" ".join(_FOREIGN_WORD.findall(sample))
+    told = chardet.detect_all(
+        words,
+        ignore_threshold=True,
+        compat_names=False,
+        include_encodings=CANDIDATES.values(),
+    )
+    sure = {str(one["encoding"]): one["confidence"] for one in told}
+    scores = {ours: sure.get(theirs, 0.0) for ours, theirs in CANDIDATES.items()}
+    if scores["cp1252"] * _CLOSE >= scores["cp1250"]:
+        scores["cp1252"] = max(scores["cp1252"], scores["cp1250"])
+    for one in ("cp932", "euc_jp"):
+        scores[one] += _is_kana(words, one)  # which the detector does not know without kanji
+    return sorted(CANDIDATES, key=lambda one: -scores[one])
+
+
+def _is_kana(words: bytes, encoding: str) -> bool:
+    text = [one for one in words.decode(encoding, "replace") if not one.isascii()]
+    return sum(bool(_KANA.match(one)) for one in text) * 2 > len(text)
+
+
+def _shown(sample: bytes, encoding: str) -> str:
+    """Return how the beginning of a sample reads: three lines, each from near its first letter."""
+    lines = sample.decode(encoding, "replace").splitlines()
+    return " / ".join(_near_letters(line) for line in lines[:3])
+
+
+def _near_letters(line: str) -> str:
+    first = next((i for i, one in enumerate(line) if not one.isascii()), 0)
+    start = max(0, first - 20)
+    shown = line[start : start + _MAX_SHOWN].strip()
+    return ("…" if start else "") + shown + ("…" if len(line) > start + _MAX_SHOWN else "")

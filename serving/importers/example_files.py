@@ -28,24 +28,28 @@ class FileExamples:
     """Why rows are not imported though nothing is wrong with them → how many."""
 
 
-def read_examples(path: Path, registry: Registry, *, only: str | None = None) -> list[FileExamples]:
+def read_examples(
+    path: Path, registry: Registry, *, only: str | None = None, encoding: str | None = None
+) -> list[FileExamples]:
     """Read a file or folder of training data; writes nothing.
 
     Args:
         path: A file, a folder, or LLaMA-Factory's ``dataset_info.json``.
         registry: Its formats and roles are recognised in the texts.
         only: Of a ``dataset_info.json``, the dataset to read; None: all of them.
+        encoding: What texts that are not UTF-8 are to be read as.
 
     Raises:
+        EncodingGuessed: A text is not UTF-8 and ``encoding`` is None.
         UsageError: A file as a whole cannot be read; the sentence says what to do.
     """
     unwrapper = Unwrapper(registry)
     roles = {full_name.rpartition("@")[0] for full_name in registry.roles}
-    return [_read(part, unwrapper, roles) for part in parts_of(path, only)]
+    return [_read(part, unwrapper, roles, encoding) for part in parts_of(path, only)]
 
 
-def _read(part: Part, unwrapper: Unwrapper, roles: set[str]) -> FileExamples:
-    records = read_records(part.path, name=part.name, used=USED, chats=False)
+def _read(part: Part, unwrapper: Unwrapper, roles: set[str], encoding: str | None) -> FileExamples:
+    records = read_records(part.path, name=part.name, used=USED, chats=False, encoding=encoding)
     source = records.source
     found = FileExamples(
         name=part.name, unit=source.unit, problems=source.problems, notes=source.notes

@@ -30,7 +30,8 @@ _TABLES: dict[str, Callable[[Source, Content], Iterator[Record]]] = {
     ".parquet": parquet_records,
     ".arrow": arrow_records,
 }
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", *_TABLES)
+TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+SUFFIXES = (*TEXT_SUFFIXES, *_TABLES)
 """Kinds of files that can be imported."""
 _ROWS_BEFORE_A_QUESTION = 1_000
 """A file that has no column for the question in so many rows has none."""
@@ -125,31 +126,40 @@ class RowReader(Iterator[ImportRow]):
 
 
 def stream_rows(
-    source: Path | bytes, *, name: str | None = None, roles: Collection[str] = ROLES
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    roles: Collection[str] = ROLES,
+    encoding: str | None = None,
 ) -> RowReader:
     """Return the rows of a file, or of the bytes of an uploaded file called ``name``.
 
-    ``roles`` are the names that ``flag`` may have.
+    ``roles`` are the names that ``flag`` may have; ``encoding`` as in ``read_records``.
 
     Raises:
         UsageError: The file as a whole cannot be read; the sentence says what to do. Taking rows
             raises it too.
     """
-    return RowReader(read_records(source, name=name, used=COLUMN_NAMES), roles)
+    records = read_records(source, name=name, used=COLUMN_NAMES, encoding=encoding)
+    return RowReader(records, roles)
 
 
 def read_rows(
-    source: Path | bytes, *, name: str | None = None, roles: Collection[str] = ROLES
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    roles: Collection[str] = ROLES,
+    encoding: str | None = None,
 ) -> ReadResult:
     """Read a file, or the bytes of an uploaded file called ``name``, whole.
 
     Good rows and problems are kept apart; whether a problem stops everything is the importer's
-    choice. ``roles`` are the names that ``flag`` may have.
+    choice. ``roles`` are the names that ``flag`` may have; ``encoding`` as in ``read_records``.
 
     Raises:
         UsageError: The file as a whole cannot be read; the sentence says what to do.
     """
-    reader = stream_rows(source, name=name, roles=roles)
+    reader = stream_rows(source, name=name, roles=roles, encoding=encoding)
     rows = list(reader)
     return ReadResult(
         name=reader.source.name,
@@ -168,6 +178,7 @@ def read_records(
     name: str | None = None,
     used: Collection[str] | None = None,
     chats: bool = True,
+    encoding: str | None = None,
 ) -> RecordReader:
     """Return a file's records before any field is understood, read as they are asked for.
 
@@ -177,8 +188,10 @@ def read_records(
         used: Names of the columns that matter, in lower case; None: all do. Where two columns have
             one such name, that is a problem of the file.
         chats: Rows of messages and batch requests become one question each.
+        encoding: What a text that is not UTF-8 is to be read as.
 
     Raises:
+        EncodingGuessed: A text is not UTF-8 and ``encoding`` is None.
         UsageError: The file as a whole cannot be read, or it is empty. Taking records raises it
             too, where a file is damaged further down.
     """
@@ -191,7 +204,7 @@ def read_records(
     limit = _MAX_XLSX_BYTES if suffix == ".xlsx" else MAX_FILE_BYTES
     content = content_of(source, found.name, limit)
     found.total = content.n_bytes
-    records = _records(found, suffix, content, chats=chats)
+    records = _records(found, suffix, content, chats=chats, encoding=encoding)
     first = next(records, None)
     for column in found.repeated:
         if used is None or column.strip().casefold() in used:
@@ -201,12 +214,16 @@ def read_records(
     return RecordReader(found, records if first is None else chain((first,), records))
 
 
-def _records(found: Source, suffix: str, content: Content, *, chats: bool) -> Iterator[Record]:
+def _records(
+    found: Source, suffix: str, content: Content, *, chats: bool, encoding: str | None
+) -> Iterator[Record]:
     """Return the records; nothing but how the bytes are to be read is known before the first."""
     if suffix in _TABLES:
         found.unit, found.encoding = "row", suffix[1:]
         return _TABLES[suffix](found, content)
-    found.encoding = encoding_of(content)
+    found.encoding = encoding_of(content, encoding)
+    if encoding is not None:
+        found.notes.append(f"Read as {found.encoding}.")
     if suffix in (".csv", ".tsv"):
         return csv_records(found, content, "\t" if suffix == ".tsv" else None)
     if suffix == ".json" or _begins_a_list(content, found.encoding):

@@ -8,6 +8,7 @@ import typer
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
+from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
@@ -170,6 +171,7 @@ def import_(
     skip_errors: Annotated[
         bool, typer.Option("--skip-errors", help="Leave out rows with problems.")
     ] = False,
+    encoding: Encoding = None,
     as_json: Json = False,
 ) -> None:
     """Bring training data in: Alpaca, ShareGPT, ChatML, TRL, Parquet, folders of `datasets`.
@@ -193,7 +195,8 @@ def import_(
     with open_home() as (settings, database):
         with database.write() as session:
             registry = load_registry(settings, session)
-        files = read_examples(path, registry, only=only)
+        with naming_encoding_option():
+            files = read_examples(path, registry, only=only, encoding=encoding)
         if preview:
             with database.read() as session:
                 done = preview_examples(session, files, judge)

@@ -9,6 +9,7 @@ from db.errors import UsageError
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_words import As, DialogueId, Reason, language_code, number
+from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
@@ -188,6 +189,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="CSV, XLSX, TSV, JSONL or Parquet.")],
     language: Annotated[str, typer.Option(help="ISO 639-1 code of the texts.")] = "en",
     rater: As = "me",
+    encoding: Encoding = None,
     as_json: Json = False,
 ) -> None:
     """Bring in earlier dialogues from a spreadsheet, one tree for each goal.
@@ -204,7 +206,8 @@ def import_(
     code = language_code(language)
     with open_home() as (_, database), database.write() as session:
         by = By(rater_id=ensure_rater(session, rater))
-        found = import_sheet(session, file, by, language=code)
+        with naming_encoding_option():
+            found = import_sheet(session, file, by, language=code, encoding=encoding)
     if as_json:
         show_json(found)
         return

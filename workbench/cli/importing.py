@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy.orm import Session
-
 from db.database import Database
 from db.errors import UsageError
 from db.questions import question_facets, role_names
 from db.settings import settings
-from serving.importers.questions import ImportSummary, import_questions
+from serving.importers.questions import import_questions
 from serving.importers.readers import SUFFIXES, read_rows
 from workbench.cli.rendering import load_registry
 
@@ -44,6 +42,7 @@ def import_path(
     source: Literal["imported", "example"] = "imported",
     extra_tags: tuple[str, ...] = (),
     skip_errors: bool = False,
+    encoding: str | None = None,
 ) -> Imported:
     """Import a file, or all files of a folder, in one transaction.
 
@@ -53,7 +52,16 @@ def import_path(
     files = _files(path)
     with database.write() as session:
         load_registry(settings(), session)
-        summaries = [_import(session, file, source, extra_tags, skip_errors) for file in files]
+        summaries = [
+            import_questions(
+                session,
+                read_rows(file, roles=role_names(session), encoding=encoding),
+                source=source,
+                extra_tags=extra_tags,
+                skip_errors=skip_errors,
+            )
+            for file in files
+        ]
     return Imported(
         added=sum(summary.added for summary in summaries),
         updated=sum(summary.updated for summary in summaries),
@@ -64,22 +72,6 @@ def import_path(
         files=tuple(map(str, files)),
         problems=tuple(one.sentence for summary in summaries for one in summary.problems),
         notes=tuple(note for summary in summaries for note in summary.notes),
-    )
-
-
-def _import(
-    session: Session,
-    file: Path,
-    source: Literal["imported", "example"],
-    extra_tags: tuple[str, ...],
-    skip_errors: bool,
-) -> ImportSummary:
-    return import_questions(
-        session,
-        read_rows(file, roles=role_names(session)),
-        source=source,
-        extra_tags=extra_tags,
-        skip_errors=skip_errors,
     )
 
 

@@ -8,6 +8,7 @@ import typer
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
+from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
@@ -35,6 +36,7 @@ def import_(
     skip_errors: Annotated[
         bool, typer.Option("--skip-errors", help="Import the good rows of a file with bad ones.")
     ] = False,
+    encoding: Encoding = None,
     as_json: Json = False,
 ) -> None:
     """Import questions, with reasonings and answers where the file has them.
@@ -48,8 +50,14 @@ def import_(
     """
     from workbench.cli.importing import import_path
 
-    with open_home() as (_, database):
-        done = import_path(database, path, extra_tags=tuple(tag or ()), skip_errors=skip_errors)
+    with open_home() as (_, database), naming_encoding_option():
+        done = import_path(
+            database,
+            path,
+            extra_tags=tuple(tag or ()),
+            skip_errors=skip_errors,
+            encoding=encoding,
+        )
     for line in (*done.notes, *done.problems):
         say(line)
     if as_json:

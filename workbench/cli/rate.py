@@ -8,6 +8,7 @@ import typer
 
 from db.errors import UsageError
 from workbench.cli.context import open_home
+from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
@@ -168,6 +169,7 @@ def _store(session: "Session", spec: "QueueSpec", minutes: float | None, as_json
 @app.as_command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL, JSON, XLSX or Parquet.")],
+    encoding: Encoding = None,
     as_json: Json = False,
 ) -> None:
     """Import ratings: all of a file, or nothing where a row is wrong.
@@ -179,8 +181,8 @@ def import_(
     """
     from workbench.rating.exchange import import_ratings
 
-    with open_home() as (_, database):
-        done = import_ratings(database, path)
+    with open_home() as (_, database), naming_encoding_option():
+        done = import_ratings(database, path, encoding=encoding)
     for problem in done.problems:
         say(problem)
     if as_json:

@@ -35,7 +35,13 @@ class ImportedSession:
 
 
 def import_sheet(
-    session: Session, path: Path | bytes, by: By, *, language: str = "en", name: str | None = None
+    session: Session,
+    path: Path | bytes,
+    by: By,
+    *,
+    language: str = "en",
+    name: str | None = None,
+    encoding: str | None = None,
 ) -> list[ImportedSession]:
     """Store the sessions of a spreadsheet, all of them or none; the same rows again add nothing.
 
@@ -45,12 +51,13 @@ def import_sheet(
         by: Who imports it.
         language: ISO 639-1 code of its texts.
         name: What an uploaded file is called.
+        encoding: What a text that is not UTF-8 is read as.
 
     Raises:
         UsageError: The file cannot be read.
         ImportRefused: Rows are wrong; each one is named.
     """
-    goals = read_sheet(path, name=name)
+    goals = read_sheet(path, name=name, encoding=encoding)
     return [_store(session, goal, own, by, language) for goal, own in goals.items()]
 
 

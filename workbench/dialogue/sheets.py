@@ -62,14 +62,18 @@ class SheetRow:
         return {self.proposed[i]: i for i in reversed(marked) if self.proposed[i] != self.question}
 
 
-def read_sheet(path: Path | bytes, *, name: str | None = None) -> dict[str, list[SheetRow]]:
+def read_sheet(
+    path: Path | bytes, *, name: str | None = None, encoding: str | None = None
+) -> dict[str, list[SheetRow]]:
     """Return the steps of each goal, in the order of the file.
+
+    ``encoding`` is what a text that is not UTF-8 is read as.
 
     Raises:
         UsageError: The file cannot be read.
         ImportRefused: Rows are wrong; each one is named.
     """
-    reader = read_records(path, name=name)
+    reader = read_records(path, name=name, encoding=encoding)
     source, records = reader.source, list(reader)
     columns = reader.columns
     known = {column: what for column in columns if (what := _NAMES.get(_key(column)))}

@@ -98,15 +98,15 @@ def rating_rows(database: Database, queue_id: int | None = None) -> Iterator[dic
             yield kept
 
 
-def import_ratings(database: Database, path: Path) -> RatingImport:
+def import_ratings(database: Database, path: Path, *, encoding: str | None = None) -> RatingImport:
     """Store the ratings of a file: all of them, or none where a row is wrong.
 
-    The same file again adds nothing.
+    The same file again adds nothing. ``encoding`` is what a text that is not UTF-8 is read as.
 
     Raises:
         UsageError: The file cannot be read.
     """
-    records = read_records(path)
+    records = read_records(path, encoding=encoding)
     found = records.source
     done = RatingImport()
     with suppress(_NothingStored), database.write() as session:

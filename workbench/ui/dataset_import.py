@@ -18,6 +18,7 @@ from workbench.ui.import_problems import draw_problems
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
+from workbench.ui.upload_encoding import in_utf8
 
 MOST_ROWS = 200
 SHAPES = {
@@ -41,7 +42,7 @@ def draw_import() -> None:
         return
     judge = _draw_judge()
     try:
-        files = _read(upload.name, upload.getvalue())
+        files = _read(upload.name, in_utf8(upload.name, upload.getvalue()))
         with database().read() as session:
             found = preview_examples(session, files, judge)
     except Q2QError as error:

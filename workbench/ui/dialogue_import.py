@@ -21,6 +21,7 @@ from workbench.ui.rater import current_rater
 from workbench.ui.sentences import said
 from workbench.ui.store import database
 from workbench.ui.text import escaped, one_line
+from workbench.ui.upload_encoding import in_utf8
 
 EXAMPLE = EXAMPLES / "dialogues" / "earlier_sessions.csv"
 COLUMNS = {
@@ -53,7 +54,8 @@ def draw_import() -> None:
         _draw_columns()
         return
     try:
-        goals = read_sheet(upload.getvalue(), name=upload.name)
+        data = in_utf8(upload.name, upload.getvalue())
+        goals = read_sheet(data, name=upload.name)
     except ImportRefused as refused:
         _draw_problems(refused)
         return
@@ -66,7 +68,7 @@ def draw_import() -> None:
         type="primary",
         icon=":material/download:",
     ):
-        _import(upload.getvalue(), upload.name, language)
+        _import(data, upload.name, language)
 
 
 def _leave() -> None:

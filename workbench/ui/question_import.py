@@ -13,6 +13,7 @@ from workbench.ui.import_problems import draw_problems
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
+from workbench.ui.upload_encoding import in_utf8
 
 EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
 COLUMNS = {
@@ -38,7 +39,8 @@ def draw_import() -> None:
     try:
         registry()  # a role that the user added counts from here on
         with database().read() as session:
-            result = read_rows(upload.getvalue(), name=upload.name, roles=role_names(session))
+            data = in_utf8(upload.name, upload.getvalue())
+            result = read_rows(data, name=upload.name, roles=role_names(session))
             found = preview(session, result)
     except Q2QError as error:
         st.error(escaped(str(error)))
