@@ -26,15 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.ratings import FLAG, OK, TAG
+from db.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, on_scale
 from db.tables import Answer, Rater, Rating
 from db.tallies import first_counted, remembered
 from db.text_rows import ListedKind
 
 Liking = Literal["rated", "liked", "mixed", "disliked", "unrated"]
 
-LOWEST, HIGHEST = 1, 5
-"""Values of every axis."""
 LIKED, DISLIKED = 2 / 3, 1 / 3
 """Scores from which a text is liked, and up to which it is disliked."""
 
@@ -220,5 +218,6 @@ def _side(
         target.is_not(None),
         Rating.axis.not_in((TAG, FLAG)),
         Rating.value.is_not(None) | Rating.outcome.is_not(None),
+        on_scale(),
     )
     return query if ids is None else query.where(target.in_(ids))

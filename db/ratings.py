@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import ColumnElement, Select, case, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
@@ -22,6 +22,10 @@ OK = "ok"
 """Axis of OK (1) or not OK (0)."""
 TAG = "tag"
 FLAG = "flag"
+RESERVED = (PREFERENCE, OK, TAG, FLAG)
+"""Axes that are no scales."""
+LOWEST, HIGHEST = 1, 5
+"""Values of every scale, whole numbers."""
 MAX_RATER_NAME = 60
 
 
@@ -112,9 +116,35 @@ def list_raters(session: Session) -> list[RaterRow]:
     return [RaterRow(id=row.id, name=row.name, kind=row.kind) for row in rows]
 
 
+def why_wrong(
+    axis: str, *, value: float | None, outcome: str | None, label: str | None
+) -> tuple[str, str] | None:
+    """Return which of the three does not fit the axis, and why with a remedy; None: all fit."""
+    given = {"value": value, "outcome": outcome, "label": label}
+    wanted = {PREFERENCE: "outcome", TAG: "label", FLAG: "label"}.get(axis, "value")
+    if given[wanted] is None:
+        return wanted, f"is empty; the axis {axis!r} needs it."
+    extra = next((name for name in given if name != wanted and given[name] is not None), None)
+    if extra is not None:
+        return extra, f"does not go with the axis {axis!r}; leave it empty."
+    scale = (0, 1) if axis == OK else range(LOWEST, HIGHEST + 1)
+    if value is not None and value not in scale:
+        remedy = "1 (OK) or 0 (not OK)" if axis == OK else f"a whole number {LOWEST} to {HIGHEST}"
+        return "value", f"is {value:g}; write {remedy}."
+    return None
+
+
 def add_ratings(session: Session, ratings: Iterable[NewRating]) -> list[int]:
-    """Store judgements whose cards have none yet; return the ids of those that are new."""
+    """Store judgements whose cards have none yet; return the ids of those that are new.
+
+    Raises:
+        UsageError: What one of them says does not fit its axis. Nothing is stored.
+    """
     ratings = list(ratings)
+    for one in ratings:
+        wrong = why_wrong(one.axis, value=one.value, outcome=one.outcome, label=one.label)
+        if wrong is not None:
+            raise UsageError(f"A rating's {wrong[0]} {wrong[1]}")
     known: set[str] = set()
     for cards in chunks([rating.card_id for rating in ratings]):
         known.update(session.scalars(select(Rating.card_id).where(Rating.card_id.in_(cards))))
@@ -154,7 +184,29 @@ def undo_ratings(session: Session, rating_ids: Sequence[int]) -> None:
 
 
 def standing() -> Select[Rating]:
-    """Return the select of all judgements that hold: neither undone nor an undoing."""
+    """Return the select of all judgements that hold: neither undone nor an undoing.
+
+    Values that are off their scale, which earlier versions imported, are left out.
+    """
+    return _not_undone().where(on_scale())
+
+
+def count_off_scale(session: Session, *wanted: ColumnElement[bool]) -> int:
+    """Return how many judgements that meet ``wanted`` no rule or figure counts, for their value."""
+    query = _not_undone().where(~on_scale(), *wanted).with_only_columns(func.count(Rating.id))
+    return session.scalar(query) or 0
+
+
+def on_scale() -> ColumnElement[bool]:
+    """Return the condition that a judgement's value, where it has one, is one of its axis."""
+    fits = case(
+        (Rating.axis == OK, Rating.value.in_((0, 1))),
+        else_=Rating.value.between(LOWEST, HIGHEST),
+    )
+    return or_(Rating.value.is_(None), Rating.outcome.is_not(None), fits)
+
+
+def _not_undone() -> Select[Rating]:
     undoing = aliased(Rating)
     return (
         select(Rating)

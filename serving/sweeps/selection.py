@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.generations import chunks
 from db.identity import question_hash, text_hash
 from db.models import ModelRow, find_model, list_models
 from db.questions import QuestionFilter, question_ids
+from db.ratings import RESERVED, standing
 from db.search import search_ids
 from db.settings import settings
 from db.tables import (
@@ -181,17 +182,15 @@ def _allowed(session: Session, selection: ReasoningSelection) -> set[int] | None
 
 def _rated(session: Session, least: float) -> set[int]:
     """Return variants that people rate at least so high on average; undone ratings don't count."""
-    undoing = aliased(Rating)
-    undone = select(undoing.id).where(undoing.undoes_id == Rating.id).exists()
     query = (
-        select(Rating.variant_id)
+        standing()
+        .with_only_columns(Rating.variant_id)
         .join(Rater, Rater.id == Rating.rater_id)
         .where(
             Rating.scope == "reasoning",
             Rating.value.is_not(None),
-            Rating.axis.not_in(("ok", "preference")),
+            Rating.axis.not_in(RESERVED),
             Rater.kind == "person",
-            ~undone,
         )
         .group_by(Rating.variant_id)
         .having(func.avg(Rating.value) >= least)

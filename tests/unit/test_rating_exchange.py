@@ -20,14 +20,22 @@ from db.tables import Rater, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.cli.main import app
 from workbench.rating import desk
+from workbench.rating.axes import load_axes
 from workbench.rating.building import QueueSpec, build_queue, save_queue
 from workbench.rating.desk import Verdict, look, say, undo
-from workbench.rating.exchange import COLUMNS, import_ratings, rating_rows
+from workbench.rating.exchange import COLUMNS, rating_rows
+from workbench.rating.rating_import import RatingImport
+from workbench.rating.rating_import import import_ratings as import_with
 
 
 @pytest.fixture(autouse=True)
 def no_glance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "GLANCE_S", 0.0)
+
+
+def import_ratings(database: Database, file: Path) -> RatingImport:
+    """Import as in a home without axes of its own."""
+    return import_with(database, file, load_axes(file.parent / "no home"))
 
 
 def rate(database: Database, n: int, **given: Any) -> int:
@@ -43,7 +51,7 @@ def rate(database: Database, n: int, **given: Any) -> int:
         if spec.way == "pair":
             say(database, queue, rater, card.id, Verdict(outcome=("a", "b", "tie")[number % 3]))
         else:
-            said = Verdict(values={"clear": 4.0, "ok": 1.0}, tags=("浅い",), note="=1+1")
+            said = Verdict(values={"correct": 4.0, "ok": 1.0}, tags=("浅い",), note="=1+1")
             say(database, queue, rater, card.id, said)
     return queue.id
 
@@ -164,7 +172,10 @@ def good(database: Database) -> dict[str, Any]:
         ({"question_id": 999_999}, "line 2, field 'question_id': there is no question q999999"),
         ({"rater": ""}, "line 2, field 'rater': A rater's name is one line"),
         ({"outcome": "c"}, "line 2, field 'outcome': is 'c'; write one of a, b, tie, both_bad"),
-        ({"outcome": "a"}, "line 2, field 'other_reasoning': is empty"),
+        (
+            {"axis": None, "value": None, "outcome": "a"},
+            "line 2, field 'other_reasoning': is empty",
+        ),
         ({"created_at": "yesterday"}, "line 2, field 'created_at': 'yesterday' is no time"),
         ({"blind": "perhaps"}, "line 2, field 'blind': is 'perhaps'; write true or false"),
         ({"reasoning": "never written"}, "line 2, field 'reasoning': is not in the store"),
@@ -187,7 +198,7 @@ def test_ratings_made_elsewhere_need_no_card_and_count_once(
     rated: Database, tmp_path: Path
 ) -> None:
     row = good(rated)
-    file = write(tmp_path / "r.jsonl", row, row, row | {"value": 4})
+    file = write(tmp_path / "r.jsonl", row, row, row | {"axis": "novel", "value": 4})
     first = import_ratings(rated, file)
     assert (first.added, first.skipped) == (2, 1)
     stored = list(rating_rows(rated))[-1]

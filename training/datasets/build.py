@@ -65,6 +65,8 @@ class Counts:
     """Questions that freezing keeps from training for good."""
     ratings: int
     """Ratings behind the rows."""
+    off_scale: int = 0
+    """Ratings that were not counted, since their value is not one of their axis."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -125,6 +127,7 @@ def build(session: Session, rules: Rules, registry: Registry) -> Built:
             questions=len({row.candidate.question_id for row in rows}),
             newly_held_out=sum(families.to_fix.values()),
             ratings=len({one for row in rows for one in row.candidate.rating_ids}),
+            off_scale=taker.evidence.n_off_scale,
         ),
         families=families,
         content_hash=json_hash(hashed),

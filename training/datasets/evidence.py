@@ -5,11 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from db.rating_scores import HIGHEST, LOWEST
-from db.ratings import FLAG, OK, TAG, standing
+from db.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, count_off_scale, standing
 from db.tables import Rater, Rating
 from training.datasets.rules import RatedRule, Rules, Scope
 
@@ -90,6 +89,8 @@ class Evidence:
     won: defaultdict[TextKey, list[int]] = field(default_factory=lambda: defaultdict(list))
     """Comparisons won, in pairs that nobody contradicts (or where most agree)."""
     lost: defaultdict[TextKey, list[int]] = field(default_factory=lambda: defaultdict(list))
+    n_off_scale: int = 0
+    """Ratings that were not read, since their value is not one of their axis."""
 
     def score(self, key: TextKey) -> float:
         """Return how good a text is by all that was said of it, 0 to 1; 0.5 where nothing was."""
@@ -102,15 +103,18 @@ class Evidence:
 
 def read_evidence(session: Session, rules: Rules, question_ids: Collection[int]) -> Evidence:
     """Return what the raters that ``rules`` count said of texts of these questions."""
-    evidence = Evidence()
     wanted = set(question_ids)
     kind = "person" if rules.raters == "people" else "model"
     raters = select(Rater.id).where(Rater.kind == kind)
-    query = standing().where(
-        Rating.rater_id.in_(raters), Rating.scope != "question", Rating.axis != TAG
-    )
+    counted: list[ColumnElement[bool]] = [
+        Rating.rater_id.in_(raters),
+        Rating.scope != "question",
+        Rating.axis != TAG,
+    ]
     if rules.blind_only:
-        query = query.where(Rating.blind)
+        counted.append(Rating.blind.is_(True))
+    evidence = Evidence(n_off_scale=count_off_scale(session, *counted))
+    query = standing().where(*counted)
     rows = session.execute(
         query.with_only_columns(
             Rating.id,

@@ -11,10 +11,15 @@ from db.tables import ModelVersion, Rater
 _NOTE = "Judged imported training data; its weights are not known here."
 
 
-def ensure_model_rater(session: Session, name: str) -> int:
+def ensure_model_rater(session: Session, name: str, model: str | None = None) -> int:
     """Return the id of the rater that is the model called ``name``, known or new.
 
     A model that the store does not know is declared, out of the lists of those that can be served.
+
+    Args:
+        session: Of the store.
+        name: Of the rater.
+        model: Of the model, where it is called differently.
 
     Raises:
         UsageError: The name is a person's, empty or too long.
@@ -27,10 +32,10 @@ def ensure_model_rater(session: Session, name: str) -> int:
         )
     if known is not None:
         return known.id
-    model = model_by_name(session, name)
-    model_id = model.id if model is not None else None
+    known_model = model_by_name(session, model or name)
+    model_id = known_model.id if known_model is not None else None
     if model_id is None:
-        declared = ModelVersion(name=name, kind="declared", state="removed", note=_NOTE)
+        declared = ModelVersion(name=model or name, kind="declared", state="removed", note=_NOTE)
         session.add(declared)
         session.flush()
         model_id = declared.id

@@ -72,7 +72,8 @@ def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Sco
         outcome=outcome,
         points=outcome.map(POINTS).astype(float),
         a_left=np.where(turned, swapped, 1.0 - swapped),
-        is_repeat=found["repeat_of_id"].notna(),
+        # Ratings of another store have no items here; how they were dealt tells it of them.
+        is_repeat=found["repeat_of_id"].notna() | found["sampler"].eq("repeat"),
     )
     table["ranks"] = ~table["is_repeat"] & found["blind"].astype(bool)
     if scope == "reasoning":

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from db.ratings import FLAG, OK, PREFERENCE, TAG, Scope
+from db.ratings import HIGHEST, LOWEST, RESERVED, Scope
 from workbench.analysis.comparisons import FACTORS
 from workbench.analysis.diversity import best_set, likeness, mean_difference, number_of_different
 from workbench.analysis.ranking import Place, rank_texts, text_groups
 from workbench.analysis.resampling import Estimate, mean
-from workbench.rating.axes import HIGHEST, LOWEST
 
 MOST_QUESTIONS = 200
 """Questions whose words are read; drawn by lot where there are more."""
@@ -65,7 +64,7 @@ def text_quality(judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope) ->
     """
     quality: dict[int, float] = {}
     own = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
-    own = own[~own["axis"].isin((PREFERENCE, OK, TAG, FLAG))]
+    own = own[~own["axis"].isin(RESERVED)]
     scaled = (own["value"].astype(float) - LOWEST) / (HIGHEST - LOWEST)
     quality.update(scaled.clip(0, 1).groupby(own["text_id"]).mean().to_dict())
     for _, group in pairs.groupby(text_groups(pairs, scope), dropna=False):

@@ -235,3 +235,5 @@ def _show_figures(counts: dict[str, Any]) -> None:
             "ratings": counts["ratings"],
         }
     )
+    if n := counts.get("off_scale"):
+        say(f"{n} ratings were not counted: their values are off their scale.")

@@ -179,12 +179,13 @@ def import_(
     Example:
       q2q rate import ratings.jsonl
     """
-    from workbench.rating.exchange import import_ratings
+    from workbench.rating.axes import load_axes
+    from workbench.rating.rating_import import import_ratings
 
-    with open_home() as (_, database), naming_encoding_option():
-        done = import_ratings(database, path, encoding=encoding)
-    for problem in done.problems:
-        say(problem)
+    with open_home() as (settings, database), naming_encoding_option():
+        done = import_ratings(database, path, load_axes(settings.home_dir), encoding=encoding)
+    for line in (*done.notes, *done.problems):
+        say(line)
     if as_json:
         show_json(done)
     elif not done.errors:

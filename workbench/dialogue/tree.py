@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import DialogueRow, EventRow, NodeRow, get_dialogue, read_events, read_nodes
 from db.generations import chunks
-from db.ratings import FLAG, OK, PREFERENCE, TAG, standing
+from db.ratings import RESERVED, standing
 from db.tables import Question, QuestionTag, Rater, Rating
 from db.tables import Tag as TagTable
 from workbench.dialogue.deciding import merged_nodes
@@ -212,7 +212,7 @@ def _ratings(session: Session, ids: Sequence[int]) -> dict[int, float]:
             .where(
                 Rating.question_id.in_(part),
                 Rating.value.is_not(None),
-                Rating.axis.not_in((PREFERENCE, OK, TAG, FLAG)),
+                Rating.axis.not_in(RESERVED),
                 Rating.rater_id.in_(people),
             )
             .group_by(Rating.question_id)

@@ -12,6 +12,7 @@ from db.database import Database, open_database, read_only_uri
 from db.errors import Q2QError
 from db.faults import StoreDamaged, StoreFault
 from db.models import list_models
+from db.ratings import count_off_scale
 from db.schema import status
 from db.settings import Settings
 from serving.device import Device
@@ -70,7 +71,12 @@ def check_database(settings: Settings) -> Check:
         )
     try:
         with closing(open_database(settings.database)) as database:
-            return _check_version(database) or _check_pages(database)
+            return (
+                _check_version(database)
+                or _check_pages(database)
+                or _check_ratings(database)
+                or ok("Database", _sound(database))
+            )
     except StoreFault as error:
         if not isinstance(error, StoreDamaged):
             return fail("Database", "The store cannot be used now.", str(error))
@@ -124,10 +130,24 @@ def _check_version(database: Database) -> Check | None:
     return None
 
 
-def _check_pages(database: Database) -> Check:
-    if database.path is None:
-        return ok("Database", f"{database.label} is up to date")
-    damage = find_damage(database.path)
+def _check_ratings(database: Database) -> Check | None:
+    if status(database).is_empty:
+        return None
+    with database.read() as session:
+        n_off_scale = count_off_scale(session)
+    if not n_off_scale:
+        return None
+    return warn(
+        "Database",
+        f"{n_off_scale} ratings in {database.label} have values off their scale, such as 99 where"
+        " 5 is the highest; no rule and no figure counts them.",
+        "Find them with `q2q rate export`, and import them with the right values and without"
+        " card_id.",
+    )
+
+
+def _check_pages(database: Database) -> Check | None:
+    damage = find_damage(database.path) if database.path is not None else None
     if damage:
         return fail(
             "Database",
@@ -138,8 +158,14 @@ def _check_pages(database: Database) -> Check:
         return warn(
             "Database", "The store can be listed and exported only.", str(database.unwritable)
         )
+    return None
+
+
+def _sound(database: Database) -> str:
+    if database.path is None:
+        return f"{database.label} is up to date"
     size_mb = database.path.stat().st_size / 1e6
-    return ok("Database", f"{database.path} ({size_mb:.1f} MB) is up to date and sound")
+    return f"{database.path} ({size_mb:.1f} MB) is up to date and sound"
 
 
 def find_damage(path: Path, read_s: float = READ_S) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -11,12 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
-from db.ratings import FLAG, OK, PREFERENCE, TAG, Scope
+from db.ratings import RESERVED, Scope
 from db.tables import RatingAxis
 
 BUILT_IN = Path(__file__).with_name("axes.yaml")
-LOWEST, HIGHEST = 1, 5
-RESERVED = (PREFERENCE, OK, TAG, FLAG)
 
 Worded = dict[Annotated[str, Field(pattern="^(en|ja)$")], Annotated[str, Field(max_length=80)]]
 
@@ -57,6 +55,18 @@ def load_axes(home: Path) -> Axes:
             axes.setdefault(scope, {}).update({axis.name: axis for axis in given})
     axes.setdefault("whole", axes["answer"])
     return {scope: list(named.values()) for scope, named in axes.items()}
+
+
+def known_axes(session: Session, axes: Axes) -> dict[Scope, list[str]]:
+    """Return the names of all axes by scope: those of ``axes``, and what the store has ratings on.
+
+    An axis that was taken out of a file goes on to be what its ratings say.
+    """
+    names = {scope: [axis.name for axis in own] for scope, own in axes.items()}
+    for scope, name in session.execute(select(RatingAxis.scope, RatingAxis.name).distinct()):
+        if name not in names.setdefault(cast(Scope, scope), []):
+            names[cast(Scope, scope)].append(name)
+    return names
 
 
 def store_axes(session: Session, scope: Scope, axes: Sequence[Axis]) -> None:

@@ -30,6 +30,8 @@ def draw_counts(counts: Mapping[str, Any], key: str, *, is_frozen: bool) -> None
     )
     if counts["newly_held_out"] and not is_frozen:
         st.caption(t("dataset.newly_held_out", n=counts["newly_held_out"]))
+    if counts.get("off_scale"):
+        st.caption(t("dataset.off_scale", n=counts["off_scale"]))
     bars = fates(counts)
     if not bars:
         st.caption(t("dataset.no_candidates"))

@@ -7,9 +7,9 @@ import streamlit as st
 
 from db.dealing import Card, keep_draft
 from db.queues import QueueRow
-from db.ratings import OK
+from db.ratings import HIGHEST, LOWEST, OK
 from db.text_rows import TextRow
-from workbench.rating.axes import HIGHEST, LOWEST, Axis
+from workbench.rating.axes import Axis
 from workbench.rating.desk import Verdict, say
 from workbench.ui.i18n import current_language, t
 from workbench.ui.parts import card, focus

@@ -11,10 +11,10 @@ from db.errors import Q2QError
 from db.pages import Page
 from db.questions import QuestionRow, get_questions
 from db.queues import QueueRow
-from db.ratings import OK, Outcome, Target
+from db.ratings import HIGHEST, LOWEST, OK, Outcome, Target
 from db.settings import settings
 from db.text_rows import TextRow, read_texts
-from workbench.rating.axes import HIGHEST, LOWEST, Axis, load_axes
+from workbench.rating.axes import Axis, load_axes
 from workbench.rating.table import Said, TableRow, save_table, table_page
 from workbench.ui import url
 from workbench.ui.i18n import current_language, t

@@ -1,0 +1,134 @@
+"""Ratings into the store: every row is checked, and then all are stored, or none.
+
+In another store the words of a row count; where a row has ids only, they are those of this store.
+The file is read and understood before anything is written, so that raters wait for no file.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from db.database import Database
+from db.ratings import NewRating, Scope, Target, add_ratings, ensure_rater
+from serving.importers.readers import RecordReader, read_records
+from training.imports.raters import ensure_model_rater
+from workbench.rating.axes import Axes, known_axes
+from workbench.rating.exchange import COLUMNS
+from workbench.rating.rating_cards import Cards, Judged
+from workbench.rating.rating_fields import RatingFields, RowRefusedError, understand
+from workbench.rating.rating_raters import Raters
+from workbench.rating.rating_targets import Targets
+
+
+@dataclass(slots=True)
+class RatingImport:
+    """What an import did."""
+
+    added: int = 0
+    skipped: int = 0
+    """Rows that the store had already, or that stand in the file twice."""
+    errors: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_ratings(
+    database: Database, path: Path, axes: Axes, *, encoding: str | None = None
+) -> RatingImport:
+    """Store the ratings of a file: all of them, or none where a row is wrong.
+
+    The same file again adds nothing.
+
+    Args:
+        database: The store.
+        path: CSV, TSV, JSON, JSONL, XLSX or Parquet.
+        axes: Those that raters use now; ratings may also be on axes that the store knows.
+        encoding: What a text that is not UTF-8 is read as.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    records = read_records(path, encoding=encoding)
+    found = records.source
+    with database.read() as session:
+        known = known_axes(session, axes)
+        judged, n_rows = _judged(session, records, known)
+    done = RatingImport(
+        errors=len(found.problems),
+        problems=[problem.sentence for problem in found.problems],
+        notes=[*found.notes, *_unused(records.columns)],
+    )
+    if not done.errors:
+        with database.write() as session:
+            done.added = _store(session, judged)
+        done.skipped = n_rows - done.added
+    return done
+
+
+def _judged(
+    session: Session, records: RecordReader, axes: Mapping[Scope, Collection[str]]
+) -> tuple[list[Judged], int]:
+    """Return what is new to the store, and how many rows there are; what is wrong is a problem."""
+    targets, raters, cards = Targets(session), Raters(session), Cards(session)
+    found, n_rows = records.source, 0
+    for record in records:
+        n_rows += 1
+        try:
+            row = {name.strip().casefold(): value for name, value in record.values.items()}
+            said = understand(row, axes, found.name)
+            rated = targets.of(row, said.scope, compares=said.outcome is not None)
+            raters.check(said, record.line, is_told=bool(row.get("rater_kind")))
+            cards.add(record.line, said, *rated)
+        except RowRefusedError as refused:
+            found.refuse(record.line, refused.column, refused.what)
+    return cards.new(found), n_rows
+
+
+def _store(session: Session, judged: Sequence[Judged]) -> int:
+    raters = {(one.said.rater, one.said.rater_kind): _rater(session, one.said) for one in judged}
+    return len(
+        add_ratings(
+            session,
+            [
+                _rating(raters[one.said.rater, one.said.rater_kind], one, *one.targets)
+                for one in judged
+            ],
+        )
+    )
+
+
+def _rater(session: Session, said: RatingFields) -> int:
+    if said.rater_kind == "model":
+        return ensure_model_rater(session, said.rater, said.rater_model)
+    return ensure_rater(session, said.rater)
+
+
+def _rating(
+    rater_id: int, judged: Judged, target: Target, other: Target | None = None
+) -> NewRating:
+    said = judged.said
+    return NewRating(
+        rater_id=rater_id,
+        scope=said.scope,
+        target=target,
+        other=other,
+        axis=said.axis,
+        value=said.value,
+        outcome=said.outcome,
+        label=said.label,
+        blind=said.blind,
+        swapped=said.swapped if other else None,
+        answer_seen=said.answer_seen,
+        sampler=said.sampler,
+        seconds=said.seconds,
+        card_id=judged.card_id,
+        note=said.note,
+        created_at=said.created_at,
+    )
+
+
+def _unused(columns: Sequence[str]) -> list[str]:
+    unknown = [name for name in columns if name.strip().casefold() not in COLUMNS]
+    return [f"Columns not used: {', '.join(unknown)}."] if unknown else []
