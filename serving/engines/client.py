@@ -11,8 +11,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from serving.engines.errors import EngineError, EngineUnavailable, RequestFailed
+from serving.engines.errors import (
+    Busy,
+    EngineError,
+    EngineUnavailable,
+    RequestFailed,
+    ServerMisconfigured,
+)
 from serving.engines.messages import (
+    Capabilities,
     CompletionRequest,
     CompletionResult,
     Endpoint,
@@ -26,7 +33,8 @@ from serving.engines.responses import (
     parse_object,
     parse_software,
 )
-from serving.engines.transport import Busy, Stalled, Transport
+from serving.engines.sampling import NEUTRAL
+from serving.engines.transport import Stalled, Transport
 
 QUICK_TIMEOUT_S = 15.0
 """Deadline of health, metrics and the list of models."""
@@ -76,14 +84,17 @@ class CompletionClient:
             RequestFailed: stall, 5xx, broken connection or garbage after all retries.
         """
         payload = request_payload(request, self.endpoint)
+        can_name = "request_id" not in self.endpoint.capabilities.refused_fields
         attempt = stalls = 0
         while True:
             attempt += 1
-            if request.request_id is not None:
+            if request.request_id is not None and can_name:
                 suffix = "" if attempt == 1 else f"-{attempt}"
                 payload["request_id"] = request.request_id + suffix
             try:
                 return await self._attempt(request, payload, attempt)
+            except ServerMisconfigured:
+                raise
             except (RequestFailed, EngineUnavailable) as error:
                 stalls += isinstance(error, Stalled)
                 if attempt >= self._retry.attempts or stalls >= self._retry.stalls:
@@ -165,25 +176,27 @@ class CompletionClient:
 def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str, Any]:
     """Return the JSON body of ``request``: every sampling parameter, nothing left to defaults.
 
-    A single prompt is sent bare, since not every server takes lists. The ids of each completion
-    are asked for only in grouped requests, where the summed usage does not tell their lengths.
+    Left out is what this server refuses or cannot do. A single prompt is sent bare, since not every
+    server takes lists. The ids of each completion are asked for only in grouped requests, where the
+    summed usage does not tell their lengths.
     """
     can = endpoint.capabilities
     prompts = [prompt if isinstance(prompt, str) else list(prompt) for prompt in request.prompts]
     payload: dict[str, Any] = {
         "model": request.model,
         "prompt": prompts[0] if len(prompts) == 1 else prompts,
-        "n": request.n,
         **request.sampling.resolved(),
-        "stop": list(request.stop),
-        "stop_token_ids": list(request.stop_token_ids),
         "stream": False,
     }
-    seed = request.seed if request.seed is not None else request.sampling.seed
-    if seed is None:
+    if can.n:
+        payload["n"] = request.n
+    if request.stop:
+        payload["stop"] = list(request.stop)
+    if request.stop_token_ids:
+        payload["stop_token_ids"] = list(request.stop_token_ids)
+    payload["seed"] = request.seed if request.seed is not None else request.sampling.seed
+    if payload["seed"] is None:
         del payload["seed"]
-    else:
-        payload["seed"] = seed
     if request.n_choices > 1 and can.return_token_ids:
         payload["return_token_ids"] = True
     if request.json_schema is not None:
@@ -192,7 +205,17 @@ def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str,
         payload["prompt_logprobs"] = 0  # those of the prompt's own tokens, no others beside them
     if request.priority and can.priority:
         payload["priority"] = request.priority
-    return payload
+    return without_refused(payload, can)
+
+
+def without_refused(payload: dict[str, Any], can: Capabilities) -> dict[str, Any]:
+    """Return ``payload`` without the fields that the server answers with an error."""
+    return {
+        name: value
+        for name, value in payload.items()
+        if name not in can.refused_fields
+        and not (name in can.refused_neutral and value == NEUTRAL.get(name))
+    }
 
 
 def _after(attempts: int, error: RequestFailed | EngineUnavailable) -> EngineError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from serving.engines.sampling import SamplingParameters
 
@@ -27,6 +28,10 @@ class Capabilities:
     """Tells the token ids, and so the length, of each completion of a grouped request."""
     metrics: bool = True
     """Reports its load under ``/metrics``."""
+    refused_fields: tuple[str, ...] = ()
+    """Fields of a request that it answers with an error; they are never sent."""
+    refused_neutral: tuple[str, ...] = ()
+    """Fields that it refuses at the value that changes nothing (``top_k`` 0); left out then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,8 @@ class Endpoint:
     url: str
     """Root of the OpenAI-compatible API, e.g. ``http://127.0.0.1:8000/v1``."""
     api_key: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    """PEM file with certificates that are believed beside the system's."""
     software: str | None = None
     """Name and version, e.g. ``vllm 0.32.0``."""
     capabilities: Capabilities = Capabilities()

@@ -3,21 +3,33 @@
 A capability that is missing is no error: the result says so, and why, in words.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from db.server_urls import masked
 from serving.engines.client import CompletionClient
-from serving.engines.errors import EngineError, EngineUnavailable, RequestRefused
+from serving.engines.errors import (
+    Busy,
+    EngineError,
+    EngineUnavailable,
+    RequestFailed,
+    RequestRefused,
+)
+from serving.engines.fields import find_refused, neutral_fields, set_fields
 from serving.engines.messages import Capabilities, Endpoint, ServedModel
 from serving.engines.responses import parse_object, parse_software
-from serving.engines.transport import Transport
+from serving.engines.transport import Stalled, Transport
 
 _TEXT = "The quick brown fox"
 _IDS = [5, 6, 7]
 """Ids that every vocabulary has."""
 _SEED_TOKENS = 8
 """Tokens at high temperature: two free drawings of as many hardly ever agree."""
+
+_BUSY_TRIES, _LONGEST_PAUSE_S = 4, 10.0
+"""A server that is busy is asked again; being busy is no lack of a capability."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +47,7 @@ class ProbeResult:
 
     def endpoint(self, plain: Endpoint) -> Endpoint:
         """Return ``plain`` with what was found out."""
-        return Endpoint(
-            url=plain.url,
-            api_key=plain.api_key,
-            software=self.software,
-            capabilities=self.capabilities,
-        )
+        return replace(plain, software=self.software, capabilities=self.capabilities)
 
 
 async def probe(
@@ -57,19 +64,23 @@ async def probe(
         chosen = next((m for m in models if model in (None, m.name)), None)
         name = model or (chosen.name if chosen else None)
         if name is None:
-            raise EngineUnavailable(f"The model server at {endpoint.root} offers no model.")
+            raise EngineUnavailable(f"The model server at {masked(endpoint.root)} offers no model.")
         questions = _Questions(transport, name, timeout_s)
         software = await questions.first_answer() or await _software(client)
         can, reasons = await questions.ask_all(software)
         can["metrics"] = await client.metrics() is not None
+        refused = await find_refused(questions.refusal_of, set_fields())
+        neutral = await find_refused(questions.refusal_of, neutral_fields(refused))
     if not can["metrics"]:
         reasons["metrics"] = "It has no /metrics page of vLLM's kind."
     return ProbeResult(
         software=software,
         models=models,
         context_length=chosen.context_length if chosen else None,
-        capabilities=Capabilities(**can),
-        reasons=reasons,
+        capabilities=Capabilities(
+            **can, refused_fields=tuple(refused), refused_neutral=tuple(neutral)
+        ),
+        reasons=reasons | refused,
     )
 
 
@@ -85,20 +96,23 @@ class _Questions:
         self._transport = transport
         self._model = model
         self._timeout_s = timeout_s
+        self._where = masked(transport.endpoint.root)
 
     async def first_answer(self) -> str | None:
         """Return the software that a plain completion tells of; raise if there is none."""
         try:
             answer = await self._ask(prompt=_TEXT)
         except RequestRefused as error:
-            if error.status in (401, 403):
+            if error.status in (401, 403, 407) or 300 <= error.status < 400:
                 raise
+            if error.status in (404, 405, 501) and await self._has_chat():
+                raise EngineUnavailable(_ONLY_CHAT.format(where=self._where)) from error
             raise EngineUnavailable(f"{error} So it cannot write completions.") from error
         except EngineError as error:
             raise EngineUnavailable(f"{error} So it cannot write completions.") from error
         if not _choices(answer):
             raise EngineUnavailable(
-                f"The model server at {self._transport.endpoint.root} answers without choices; "
+                f"The model server at {self._where} answers without choices; "
                 "it does not speak the OpenAI completions API."
             )
         return parse_software(answer)
@@ -113,7 +127,7 @@ class _Questions:
             "prompt_logprobs": self.prompt_logprobs,
             "return_token_ids": self.return_token_ids,
         }
-        can = {capability.name: True for capability in fields(Capabilities)}
+        can = {one.name: True for one in fields(Capabilities) if one.default is True}
         reasons = {}
         for name, question in asked.items():
             reason = await _reason(question)
@@ -161,14 +175,52 @@ class _Questions:
         await self._ask(prompt=_TEXT, priority=1)
         return None
 
+    async def refusal_of(self, sent: Mapping[str, Any]) -> str | None:
+        """Return what the server says against a request with these fields; None if it takes it."""
+        try:
+            await self._ask(prompt=_TEXT, **sent)
+        except RequestRefused as error:
+            if error.would_meet_all:
+                raise EngineUnavailable(str(error)) from error
+            return str(error)
+        except (Busy, Stalled) as error:
+            raise EngineUnavailable(str(error)) from error
+        except RequestFailed as error:  # some answer 500 to a field that they do not know
+            return str(error)
+        return None
+
+    async def _has_chat(self) -> bool:
+        body = {"model": self._model, "max_tokens": 1, "stream": False}
+        chat = {**body, "messages": [{"role": "user", "content": _TEXT}]}
+        try:
+            await self._transport.post("/chat/completions", chat, timeout_s=self._timeout_s)
+        except RequestRefused as error:
+            return error.status not in (404, 405, 501)
+        except EngineError:
+            return False
+        return True
+
     async def _ask(self, **payload: Any) -> dict[str, Any]:
         body = {"model": self._model, "max_tokens": 1, "temperature": 1.0, "stream": False}
-        answer = await self._transport.post(
-            "/completions", {**body, **payload}, timeout_s=self._timeout_s
-        )
-        return parse_object(answer)
+        for attempt in range(1, _BUSY_TRIES + 1):
+            try:
+                answer = await self._transport.post(
+                    "/completions", {**body, **payload}, timeout_s=self._timeout_s
+                )
+            except Busy as error:
+                if attempt == _BUSY_TRIES:
+                    raise
+                await asyncio.sleep(min(error.retry_after_s or 1.0, _LONGEST_PAUSE_S))
+            else:
+                return parse_object(answer)
+        raise AssertionError("unreachable")
 
 
+_ONLY_CHAT = (
+    "The model server at {where} has only /v1/chat/completions, which is not supported yet: "
+    "prompts are rendered here and sent to /v1/completions. Servers with /v1/completions are vLLM, SGLang, "
+    "llama.cpp's llama-server and Ollama."
+)
 _NOT_VLLM = "Only vLLM is known to order requests by priority."
 
 

@@ -3,11 +3,24 @@
 Servers take what a request leaves out from the model's own files, so nothing is left out.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SEED = 2**63 - 1
 MAX_TOKENS = 1_000_000
 """More than any model's context, and than any vocabulary (for ``top_k``)."""
+NEUTRAL: Final[Mapping[str, float]] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""The value of each parameter that changes nothing: what a server does that does not know it."""
 
 
 class SamplingParameters(BaseModel):

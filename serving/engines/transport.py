@@ -1,21 +1,25 @@
 """One HTTP exchange with a model server, and what kind of failure it was. Knows no completions."""
 
 import asyncio
-import email.utils
-from datetime import UTC, datetime
+import ssl
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 import orjson
 
-from serving.engines.errors import EngineUnavailable, RequestFailed, RequestRefused
+from db.server_urls import masked
+from serving.engines.errors import EngineUnavailable, RequestFailed, ServerMisconfigured
 from serving.engines.messages import Endpoint
+from serving.engines.refusals import http_error
+from serving.engines.routes import Proxy, proxy_of, trusted
 
 CONNECT_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 4.0
 """Shorter than any server's, so that a connection is not reused while the server closes it."""
-_RETRIED_4XX = frozenset({408, 425, 429})
+
+
+_UNKNOWN = object()
 
 
 class Unreachable(EngineUnavailable):
@@ -26,20 +30,13 @@ class Stalled(RequestFailed):
     """The deadline passed without an answer."""
 
 
-class Busy(RequestFailed):
-    """429 or 503; the server may have said when to come back."""
-
-    def __init__(self, message: str, *, retry_after_s: float | None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
 class Transport:
     """Connections to one server. Use it as a context manager, or call ``close``."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
+        self._route: Proxy | object | None = _UNKNOWN
         self._deadlines: dict[asyncio.Timeout, float] = {}
         """Of the posts in the air: when each was sent, in the loop's time."""
 
@@ -85,7 +82,8 @@ class Transport:
         await self.close()
 
     async def _exchange(self, method: str, url: str, timeout_s: float, body: bytes | None) -> bytes:
-        where = self.endpoint.root
+        where = masked(self.endpoint.root)
+        proxy = self._proxy()
         sent = asyncio.get_running_loop().time()
         deadline = asyncio.timeout(timeout_s)
         try:
@@ -93,95 +91,94 @@ class Transport:
                 if method == "POST":
                     self._deadlines[deadline] = sent
                 async with self._open().request(
-                    method, url, data=body, allow_redirects=False
+                    method,
+                    url,
+                    data=body,
+                    allow_redirects=False,
+                    proxy=proxy.url if proxy is not None else None,
                 ) as response:
                     answer = await response.read()
-        except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            raise Unreachable(
-                f"Nothing answers at {where} ({_brief(error)}). "
-                "Check that the model server runs and that its URL is right."
-            ) from error
-        except TimeoutError:
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ServerTimeoutError):
+                raise _unreachable(where, error, proxy) from error
             waited = asyncio.get_running_loop().time() - sent
             raise Stalled(
                 f"The model server at {where} gave no answer in {waited:.1f} s."
             ) from None
         except aiohttp.ClientError as error:
-            raise RequestFailed(
-                f"The connection to the model server at {where} broke ({_brief(error)})."
-            ) from error
+            raise _broken(where, error, proxy) from error
         finally:
             self._deadlines.pop(deadline, None)
         if response.status != 200:
-            raise _http_error(where, response, answer)
+            raise http_error(where, url, response.status, response.headers, answer, proxy)
         return answer
+
+    def _proxy(self) -> Proxy | None:
+        if self._route is _UNKNOWN:
+            self._route = proxy_of(self.endpoint.api)
+        return self._route  # type: ignore[return-value]
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             headers = {"Content-Type": "application/json"}
+            is_secure = self.endpoint.url.startswith("https")
             if self.endpoint.api_key:
                 headers["Authorization"] = f"Bearer {self.endpoint.api_key}"
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    keepalive_timeout=KEEP_ALIVE_S,
+                    ssl=trusted(self.endpoint.ca_file) if is_secure else True,
+                ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 headers=headers,
             )
         return self._session
 
 
-def _http_error(
-    where: str, response: aiohttp.ClientResponse, body: bytes
-) -> RequestRefused | RequestFailed:
-    status = response.status
-    said = _server_message(body)
-    if status in (429, 503):
-        return Busy(
-            f"The model server at {where} is too busy (HTTP {status}{said}).",
-            retry_after_s=_retry_after(response.headers.get("Retry-After")),
+def _broken(
+    where: str, error: aiohttp.ClientError, proxy: Proxy | None
+) -> EngineUnavailable | RequestFailed:
+    """Return what a failed connection means: of the proxy, the certificate, or the server."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return Unreachable(
+            f"Nothing answers at {proxy} on the way to {where} ({_brief(error)}). Correct the "
+            "variable, or add the server to NO_PROXY."
         )
-    if status >= 500 or status in _RETRIED_4XX:
-        return RequestFailed(f"The model server at {where} failed (HTTP {status}{said}).")
-    if status in (401, 403):
-        return RequestRefused(
-            f"The model server at {where} does not accept the key (HTTP {status}). "
-            "Put the right one into the environment variable that the settings name.",
-            status=status,
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return Unreachable(
+            f"The connection to {where} is refused by {proxy} (HTTP {error.status}). Correct the "
+            "variable, or add the server to NO_PROXY."
         )
-    return RequestRefused(
-        f"The model server at {where} refused the request (HTTP {status}{said}).", status=status
+    if isinstance(error, ssl.CertificateError | ssl.SSLError):
+        return _untrusted(where, error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _unreachable(where, error, proxy)
+    return RequestFailed(f"The connection to the model server at {where} broke ({_brief(error)}).")
+
+
+def _untrusted(where: str, error: ssl.SSLError) -> ServerMisconfigured:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return ServerMisconfigured(
+            f"The server at {where} does not speak HTTPS as expected ({_brief(error)}). "
+            "If it speaks plain HTTP, give its URL with http://."
+        )
+    cause = getattr(error, "certificate_error", error)
+    reason = getattr(cause, "verify_message", "") or _brief(cause)
+    return ServerMisconfigured(
+        f"The certificate of the server at {where} is not trusted ({reason}). Name the file with "
+        "the certificate of who issued it: ca_file in q2q.toml, or the environment variable "
+        "SSL_CERT_FILE."
     )
 
 
-def _server_message(body: bytes) -> str:
-    """Return ``": what the server said"``, shortened, or nothing if it said nothing readable."""
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ""
-    if isinstance(parsed, dict):
-        error = parsed.get("error", parsed)
-        message = error.get("message") if isinstance(error, dict) else error
-        if isinstance(message, str) and message:
-            return ": " + " ".join(message.split())[:300]
-    return ""
+def _unreachable(where: str, error: Exception, proxy: Proxy | None) -> Unreachable:
+    through = f", through {proxy}" if proxy is not None else ""
+    return Unreachable(
+        f"Nothing answers at {where}{through} ({_brief(error)}). "
+        "Check that the model server runs and that its URL is right."
+    )
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for (seconds or an HTTP date)."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _brief(error: BaseException) -> str:
+    return masked(" ".join(str(error).split()))[:200] or type(error).__name__

@@ -15,7 +15,7 @@ from serving.scoring import sequences
 from serving.scoring.sequences import ItemT
 from serving.sweeps.engines import ServedModel
 from serving.sweeps.flow import flow_of
-from serving.sweeps.sending import NOT_THE_PROMPTS_FAULT, EngineLost
+from serving.sweeps.sending import EngineLost
 
 LARGEST_GROUP = 16
 """Sequences in one request; the answer to each tells of every token of its prompt."""
@@ -119,7 +119,7 @@ class ScoreSender(Generic[ItemT]):
         except EngineUnavailable as error:
             raise EngineLost(str(error), died=True) from error
         except RequestRefused as error:
-            if error.status in NOT_THE_PROMPTS_FAULT:
+            if error.would_meet_all:
                 raise EngineLost(str(error), died=False) from error
             return self._given_up(group, str(error))
         except RequestFailed as error:

@@ -13,8 +13,6 @@ from serving.sweeps.flow import flow_of
 from serving.sweeps.recorder import Recorder
 from serving.sweeps.work import Outcome, Shot, ShotQueue, Work, shots_of
 
-NOT_THE_PROMPTS_FAULT = frozenset({401, 403, 404})
-"""Refusals that every request would meet: a wrong key, a model that is gone."""
 SUSPECT_AFTER, GUILTY_AFTER = 2, 3
 """Server losses after which a prompt is sent alone, and after which it counts as failed."""
 
@@ -179,7 +177,7 @@ class Sender:
         except EngineUnavailable as error:
             raise EngineLost(str(error), died=self._tells_health) from error
         except RequestRefused as error:
-            if error.status in NOT_THE_PROMPTS_FAULT:
+            if error.would_meet_all:
                 raise EngineLost(str(error), died=False) from error
             self._give_up(shots, str(error), request, model)
             return None
