@@ -9,6 +9,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
+from db.server_urls import check_server_name, check_server_url, masked
 from db.tables import Engine, EngineModel, ModelVersion, utc_now
 
 LOCAL = "local"
@@ -35,6 +36,7 @@ class EngineRow:
     name: str
     kind: str
     url: str | None
+    """For reading and for requests; user and password of older stores are masked."""
     api_key_env: str | None
     tokenizer_path: str | None
     state: str
@@ -88,8 +90,9 @@ def save_external(
     """Write what the settings say of an external engine, new or changed, and return its id.
 
     Raises:
-        UsageError: The name is that of the workbench's own engine.
+        UsageError: The name is that of the workbench's own engine, or the URL cannot be kept.
     """
+    check_server_url(url)
     if name == LOCAL:
         raise UsageError(
             f"The name {LOCAL!r} belongs to the workbench's own server; choose another."
@@ -117,12 +120,9 @@ def add_external(
     """Add an external engine by URL and return its id; the worker probes it next.
 
     Raises:
-        UsageError: The name is taken, or the URL is no URL.
+        UsageError: The name is taken or no name, or the URL is no URL or holds a password.
     """
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(
-            f"{url!r} is no URL of a model server; give one such as http://10.0.0.5:8000/v1."
-        )
+    check_server_name(name)
     known = session.scalar(select(Engine).where(Engine.name == name, Engine.wanted))
     if known is not None:
         raise UsageError(f"There is a model server {name!r} already; choose another name.")
@@ -204,4 +204,7 @@ def _row(session: Session, engine: Engine) -> EngineRow:
         for version_id, name, served_name in offered
     )
     names = [name for name in EngineRow.__slots__ if name != "models"]
-    return EngineRow(models=models, **{name: getattr(engine, name) for name in names})
+    values = {name: getattr(engine, name) for name in names}
+    values["url"] = masked(engine.url) if engine.url else engine.url
+    values["message"] = masked(engine.message) if engine.message else engine.message
+    return EngineRow(models=models, **values)

@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +15,17 @@ from pydantic_settings import (
 )
 
 from db.errors import UsageError
+from db.server_urls import url_problem
+
+
+def _without_secrets(url: HttpUrl) -> HttpUrl:
+    if problem := url_problem(str(url)):
+        raise ValueError(problem)
+    return url
+
+
+ServerUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
+"""Root of an OpenAI-compatible API; user and password have no place in it."""
 
 
 class ExternalServer(BaseModel):
@@ -24,7 +35,7 @@ class ExternalServer(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")
     """How sweeps and pages call it."""
-    url: HttpUrl
+    url: ServerUrl
     """Root of the OpenAI-compatible API, e.g. ``http://10.0.0.5:8000/v1``."""
     api_key_env: str | None = None
     """Name of the environment variable that holds its key; the key itself is never stored."""
@@ -37,7 +48,7 @@ class Embedder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: HttpUrl
+    url: ServerUrl
     """Root of the OpenAI-compatible API, e.g. ``http://127.0.0.1:8001/v1``."""
     model: str
     """Its name for the model."""
@@ -88,6 +99,8 @@ class Settings(BaseSettings):
     """Deadline of one completion request."""
     servers: tuple[ExternalServer, ...] = ()
     """Model servers that run elsewhere."""
+    ca_file: Path | None = None
+    """PEM file with certificates to believe beside the system's, for servers with their own."""
     embedder: Embedder | None = None
     """What compares the questions of dialogues; by wording alone without it."""
     formats_file: Path | None = None

@@ -41,7 +41,8 @@ class SweepProgress:
     """Answer slots whose reasoning failed."""
     variants: int
     answers: int
-    completion_tokens: int
+    completion_tokens: int | None
+    """As far as servers tell; None where there are texts and none told its length."""
     made_here: int
     """Of the done slots, those that this sweep sampled itself."""
     active_s: float
@@ -336,7 +337,7 @@ def _count(session: Session, sweep: Any) -> SweepProgress:
             Generation.ok,
             SweepGeneration.made_here,
             func.count(),
-            func.coalesce(func.sum(Generation.completion_tokens), 0),
+            func.sum(Generation.completion_tokens),
         )
         .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
         .where(SweepGeneration.sweep_id == sweep.id)
@@ -354,10 +355,16 @@ def _count(session: Session, sweep: Any) -> SweepProgress:
         blocked=failed.get("reasoning", 0) * _answers_per_reasoning(sweep.spec),
         variants=sum(row[3] for row in good if row[0] != "answer"),
         answers=sum(row[3] for row in good if row[0] == "answer") + n_beside,
-        completion_tokens=sum(row[4] for row in good),
+        completion_tokens=_known_sum([row[4] for row in good]),
         made_here=sum(row[3] for row in good if row[2]),
         active_s=sweep.active_s,
     )
+
+
+def _known_sum(values: Sequence[int | None]) -> int | None:
+    """Add up what is known; None where there are values and none is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known or not values else None
 
 
 def _answers_in_one_pass(session: Session, sweep_id: int) -> int:

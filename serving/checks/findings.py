@@ -31,7 +31,10 @@ class CheckContext:
     language: str | None = None
     """ISO 639-1 code of the question; told from its text where None."""
     finish_reason: str | None = None
-    """As the engine gave it; ``length`` means that the token limit cut the text."""
+    """As the engine gave it; ``length`` means that the token limit cut the text, ``unknown`` that
+    the engine did not say. None for a text that no engine gave."""
+    prompt_problem: str | None = None
+    """What is wrong with the prompt that the text answers; None where it was read as sent."""
     unparsed: str | None = None
     """Why the parser could not split the completion; None where it could."""
     answer: str | None = None
@@ -66,6 +69,28 @@ CHECKS: dict[str, CheckInfo] = {
         "cut off",
         "途中で終了",
         "The token limit ended the text before it was done.",
+        _BOTH,
+        "unusable",
+    ),
+    "content_filter": CheckInfo(
+        "content filter",
+        "コンテンツフィルター",
+        "A content filter of the server withheld the text, or the rest of it.",
+        _BOTH,
+        "unusable",
+    ),
+    "unusual_end": CheckInfo(
+        "unusual end",
+        "通常と異なる終了",
+        "The server ended the text for another reason than its end or the token limit, or did not "
+        "say why.",
+        _BOTH,
+        "bad",
+    ),
+    "prompt_cut": CheckInfo(
+        "prompt cut",
+        "プロンプト切り捨て",
+        "The server read only a part of the prompt, so that the text answers something else.",
         _BOTH,
         "unusable",
     ),

@@ -48,7 +48,22 @@ def _of_generation(ctx: CheckContext, *, is_empty: bool) -> list[Finding]:
         empty="no word" if is_empty else None,
         unparsed=ctx.unparsed,
         cut_off="stopped at the token limit" if ctx.finish_reason == "length" else None,
+        content_filter=_FILTERED if ctx.finish_reason == "content_filter" else None,
+        unusual_end=_unusual_end(ctx.finish_reason),
+        prompt_cut=ctx.prompt_problem,
     )
+
+
+_FILTERED = "ended by a content filter of the server"
+_USUAL = (None, "stop", "length", "content_filter")
+
+
+def _unusual_end(finish_reason: str | None) -> str | None:
+    if finish_reason in _USUAL:
+        return None
+    if finish_reason == "unknown":
+        return "the server did not say why the text ended"
+    return f"the server ended it: {finish_reason}"[:120]
 
 
 def _found(**details: str | None) -> list[Finding]:

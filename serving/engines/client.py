@@ -27,6 +27,7 @@ from serving.engines.messages import (
     ServedModel,
 )
 from serving.engines.responses import (
+    cuts_some_prompt,
     parse_choices,
     parse_load,
     parse_models,
@@ -170,6 +171,8 @@ class CompletionClient:
             server_version=parse_software(answer) or self.endpoint.software,
             request_id=payload.get("request_id"),
             attempts=attempt,
+            cut_some_prompt=cuts_some_prompt(answer, request)
+            and not any(choice.prompt_problem for choice in choices),
         )
 
 

@@ -94,7 +94,7 @@ class Choice:
     """Place among the completions of its prompt, from 0."""
     text: str
     finish_reason: str | None
-    """``stop`` or ``length``."""
+    """``stop`` or ``length``; any other is as the server gave it, e.g. ``content_filter``."""
     stop_reason: str | int | None
     """The stop string or stop token id that ended it; None for the model's own end token."""
     completion_tokens: int | None
@@ -103,6 +103,8 @@ class Choice:
     prompt_log_probs: tuple[float | None, ...] | None = None
     """Natural logarithms, one for each token of the prompt given those before it; None for the
     first one, and for all where they were not asked for or are not usable."""
+    prompt_problem: str | None = None
+    """What is wrong with the prompt that it answers: the server cut it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,8 @@ class CompletionResult:
     request_id: str | None
     """As sent: an attempt after the first has a suffix."""
     attempts: int
+    cut_some_prompt: bool = False
+    """It read less than was sent, and does not tell of which of its prompts: send each alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,7 +218,7 @@ class _Questions:
 
 _ONLY_CHAT = (
     "The model server at {where} has only /v1/chat/completions, which is not supported yet: "
-    "prompts are rendered here and sent to /v1/completions. Servers with /v1/completions are vLLM, SGLang, "
+    "prompts are rendered here and sent to /v1/completions. Servers that have it are vLLM, SGLang, "
     "llama.cpp's llama-server and Ollama."
 )
 _NOT_VLLM = "Only vLLM is known to order requests by priority."

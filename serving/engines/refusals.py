@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urljoin, urlsplit
 
-import orjson
-
 from db.server_urls import masked
+from serving.engines.answer_json import parse_json, storable
 from serving.engines.errors import Busy, RequestFailed, RequestRefused
 from serving.engines.routes import Proxy
 
@@ -85,15 +84,12 @@ def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -
 
 def server_message(body: bytes) -> str:
     """Return ``": what the server said"``, shortened, or nothing if it said nothing readable."""
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ""
+    parsed = parse_json(body)
     if isinstance(parsed, dict):
         error = parsed.get("error", parsed)
         message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
         if isinstance(message, str) and message:
-            return ": " + masked(" ".join(message.split()))[:300]
+            return ": " + masked(storable(" ".join(message.split())))[:300]
     return ""
 
 

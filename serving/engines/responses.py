@@ -5,8 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
+from serving.engines.answer_json import parse_json, storable
 from serving.engines.errors import RequestFailed
 from serving.engines.messages import (
     Choice,
@@ -16,10 +15,17 @@ from serving.engines.messages import (
     Prompt,
     ServedModel,
 )
+from serving.engines.prompt_length import cut_problem
 
 _FINGERPRINT = re.compile(r"^vllm-(\d+\.\d+\.\d+[^-]*)")
 _GAUGE = re.compile(r"^vllm:(\w+?)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
 _UNUSABLE_ENDS = frozenset({"abort", "error"})
+_END_OF_OTHER_SERVERS = {
+    **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "stop_token"), "stop"),
+    **dict.fromkeys(("max_tokens", "max_length"), "length"),
+}
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""Where servers put the reasoning that they have taken out of a text."""
 _MOST_TOKENS = 2**31 - 1
 _ROUNDING = 1e-3
 """A logarithm of a probability may be so much above 0 by rounding."""
@@ -31,10 +37,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     Raises:
         RequestFailed: it holds anything else.
     """
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        parsed = None
+    parsed = parse_json(body)
     if not isinstance(parsed, dict):
         raise RequestFailed("The model server's answer is no JSON object.")
     return parsed
@@ -60,12 +63,15 @@ def parse_choices(
         index = raw.get("index", position)
         if not isinstance(index, int) or not 0 <= index < request.n_choices or index in found:
             continue
-        if not isinstance(raw.get("text"), str):
+        text = _text(raw)
+        if text is None:
             problems[index] = "The model server gave a choice without text."
-        elif raw.get("finish_reason") in _UNUSABLE_ENDS:
+        elif _is_unusable(raw.get("finish_reason")):
             problems[index] = f"The model server ended it early ({raw['finish_reason']})."
         else:
-            found[index] = _choice(index, raw, request, usage if isinstance(usage, dict) else {})
+            found[index] = _choice(
+                index, raw, text, request, usage if isinstance(usage, dict) else {}
+            )
     if not found:
         raise RequestFailed(
             next(iter(problems.values()), "The model server's answer has no choices.")
@@ -83,8 +89,50 @@ def parse_choices(
     return tuple(found[index] for index in sorted(found)), missing
 
 
+def cuts_some_prompt(answer: Mapping[str, Any], request: CompletionRequest) -> bool:
+    """Tell whether the summed usage of several prompts is less than was sent."""
+    usage = answer.get("usage")
+    told = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return len(request.prompts) > 1 and cut_problem(request.prompts, told) is not None
+
+
+def _is_unusable(finish_reason: object) -> bool:
+    return isinstance(finish_reason, str) and finish_reason in _UNUSABLE_ENDS
+
+
+def _text(raw: Mapping[str, Any]) -> str | None:
+    """Return the text of a choice with its reasoning in front, tagged; None if it has neither.
+
+    Nothing is dropped here: whoever reads the text tells the two apart.
+    """
+    message = raw.get("message")
+    told = message if isinstance(message, dict) and "text" not in raw else raw
+    text = told.get("content" if told is message else "text")
+    reasonings = (told.get(name) for name in _REASONING_FIELDS)
+    reasoning = next((one for one in reasonings if isinstance(one, str) and one.strip()), None)
+    if not isinstance(text, str):
+        if reasoning is None:
+            return None
+        text = ""
+    if reasoning is not None and reasoning.strip() not in text:
+        text = f"<think>\n{reasoning.strip()}\n</think>\n\n{text}"
+    return storable(text)
+
+
+def _finish_reason(told: object, completion_tokens: int | None, max_tokens: int) -> str | None:
+    """Return why a completion ended, in OpenAI's words where they mean the same."""
+    if isinstance(told, str):
+        return _END_OF_OTHER_SERVERS.get(told.lower(), storable(told))
+    is_full = completion_tokens is not None and completion_tokens >= max_tokens
+    return "length" if is_full else None
+
+
 def _choice(
-    index: int, raw: Mapping[str, Any], request: CompletionRequest, usage: Mapping[str, Any]
+    index: int,
+    raw: Mapping[str, Any],
+    text: str,
+    request: CompletionRequest,
+    usage: Mapping[str, Any],
 ) -> Choice:
     prompt_index, choice_index = divmod(index, request.n)
     prompt = request.prompts[prompt_index]
@@ -96,23 +144,29 @@ def _choice(
         completion_tokens = len(token_ids)
     elif request.n_choices == 1:
         completion_tokens = usage.get("completion_tokens")
-    if not isinstance(prompt, str):
-        prompt_tokens = len(prompt)
-    elif isinstance(prompt_ids, list):
+    if isinstance(prompt_ids, list):
         prompt_tokens = len(prompt_ids)
     elif len(request.prompts) == 1:
         prompt_tokens = usage.get("prompt_tokens")
-    finish_reason = raw.get("finish_reason")
+    problem = cut_problem([prompt], prompt_tokens)
+    if not isinstance(prompt, str) and problem is None:
+        prompt_tokens = len(prompt)
+    n_tokens = _count(completion_tokens)
     stop_reason = raw.get("stop_reason")
+    if isinstance(stop_reason, str):
+        stop_reason = storable(stop_reason)
     return Choice(
         prompt_index=prompt_index,
         choice_index=choice_index,
-        text=raw["text"].replace("\x00", "\ufffd"),  # no database of ours holds a NUL
-        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        text=text,
+        finish_reason=_finish_reason(
+            raw.get("finish_reason"), n_tokens, request.sampling.max_tokens
+        ),
         stop_reason=stop_reason if isinstance(stop_reason, str | int) else None,
-        completion_tokens=_count(completion_tokens),
+        completion_tokens=n_tokens,
         prompt_tokens=_count(prompt_tokens),
         prompt_log_probs=_log_probs(raw.get("prompt_logprobs"), prompt),
+        prompt_problem=problem,
     )
 
 

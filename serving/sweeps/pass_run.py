@@ -221,8 +221,9 @@ class PassRun:
             if outcome.error is not None:
                 self._settle_failed(outcome.work)
                 continue
-            if outcome.choice is not None:
-                board.completion_tokens += outcome.choice.completion_tokens or 0
+            if outcome.choice is not None and outcome.choice.completion_tokens is not None:
+                board.completion_tokens += outcome.choice.completion_tokens
+                board.is_length_told = True
             self._settle_done(outcome.work, recorded.product_id, recorded.product_text)
         self._changed.set()
 

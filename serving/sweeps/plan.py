@@ -27,6 +27,7 @@ from serving.sweeps.selection import (
     select_questions,
     select_reasonings,
 )
+from serving.sweeps.server_limits import check_against_limits
 from serving.sweeps.slots import (
     TASK_OF_MODE,
     WRITING,
@@ -60,7 +61,7 @@ class SweepPlan:
     already_done: int | None
     """Slots that past sweeps have sampled; None where counting them would take long."""
     warnings: tuple[str, ...]
-    """What is left out, and why."""
+    """What is left out or cannot be varied, and why."""
 
     @property
     def cells(self) -> int:
@@ -105,7 +106,7 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
     resolved = _resolve(spec, registry, question_ids, facts, (models, answer_models), chosen)
     _check_no_slot_twice(session, resolved)
     counts = count_slots(resolved)
-    warnings = _warnings(spec, facts, chosen)
+    warnings = _warnings(spec, facts, chosen) + check_against_limits(session, resolved)
     if counts.cells == 0:
         raise UsageError(f"There is nothing to run. {' '.join(warnings)}")
     expected = _expect(session, resolved, counts)

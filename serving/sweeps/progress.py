@@ -81,7 +81,9 @@ class Board:
         self.settled = Tally()
         self.message = "starting"
         self.completion_tokens = 0
-        """Written in this run."""
+        """Written in this run, as far as servers tell."""
+        self.is_length_told = False
+        """Some server told the length of a text."""
         self.recorded = 0
         """Slots brought to an end in this run."""
         self._marks: deque[tuple[float, int, int]] = deque()

@@ -100,7 +100,8 @@ def _read(work: Work, choice: Choice, book: PromptBook) -> _Read:
         reference_answer=question.reference_answer,
         role=question.role,
         language=question.language,
-        finish_reason=choice.finish_reason,
+        finish_reason=choice.finish_reason or "unknown",
+        prompt_problem=choice.prompt_problem,
         unparsed=parsed.problem if text else None,
     )
     if work.kind == "answer":

@@ -7,7 +7,7 @@ again and running what is missing.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -19,12 +19,13 @@ from db.sweeps import SweepProgress, add_active_time, set_state, sweep_plan, swe
 from db.tables import ModelVersion
 from serving.engines.errors import EngineUnavailable
 from serving.sweeps.claims import claims_of
-from serving.sweeps.engines import Engines, ServedModel
+from serving.sweeps.engines import Engines
 from serving.sweeps.pass_run import PassRun, SweepContext
 from serving.sweeps.passes import Pass, models_of, passes_over
 from serving.sweeps.progress import Board, ChunkSource, Progress
 from serving.sweeps.prompts import load_book
 from serving.sweeps.sending import EngineLost, first_cause
+from serving.sweeps.server_limits import check_served
 from serving.sweeps.slots import ResolvedPlan, count_slots, slots_per_question
 
 ResultT = TypeVar("ResultT")
@@ -50,11 +51,12 @@ class SweepOutcome:
     blocked: int
     variants: int
     answers: int
-    completion_tokens: int
+    completion_tokens: int | None
+    """None where no server told the length of its texts."""
     seconds: float
     """Of this run."""
-    tokens_per_second: float
-    """Of this run."""
+    tokens_per_second: float | None
+    """Of this run; None where no server told the length of its texts."""
     error: str | None
 
     def as_json(self) -> dict[str, Any]:
@@ -182,7 +184,7 @@ class _Run:
         while True:
             board.message = "waiting for the model"
             served = await self._engines.serve(pass_.models)
-            self._check_seeds(served)
+            check_served(self._context.plan, served)
             recorded_before = board.recorded
             board.message = "running"
             lost = await self._try_pass(PassRun(self._context, pass_, served, source))
@@ -210,16 +212,6 @@ class _Run:
         finally:
             self._pass_run = None
         return None
-
-    def _check_seeds(self, served: Mapping[int, ServedModel]) -> None:
-        samplings = (*self._context.plan.reasoning_sampling, *self._context.plan.answer_sampling)
-        wants_seed = any(sampling.seed is not None for sampling in samplings)
-        for model in served.values():
-            if wants_seed and not model.capabilities.seed:
-                raise Q2QError(
-                    f"The server of {model.served_name} does not honour seeds; plan the sweep"
-                    " without the key seed."
-                )
 
     async def _unless_cancelled(
         self, work: Coroutine[Any, Any, ResultT], reports: asyncio.Task[None]
@@ -287,6 +279,12 @@ class _Run:
             answers=progress.answers,
             completion_tokens=progress.completion_tokens,
             seconds=seconds,
-            tokens_per_second=self._context.board.completion_tokens / max(seconds, 1e-9),
+            tokens_per_second=_speed(self._context.board, seconds),
             error=error,
         )
+
+
+def _speed(board: Board, seconds: float) -> float | None:
+    if board.recorded and not board.is_length_told:
+        return None
+    return board.completion_tokens / max(seconds, 1e-9)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 from serving.engines.errors import EngineUnavailable, RequestFailed, RequestRefused
-from serving.engines.messages import CompletionRequest, CompletionResult
+from serving.engines.messages import Choice, CompletionRequest, CompletionResult
 from serving.sweeps.engines import ServedModel
 from serving.sweeps.flow import flow_of
 from serving.sweeps.recorder import Recorder
@@ -155,7 +155,7 @@ class Sender:
             request = self._request(shots, model)
             result = await self._complete(shots, request, model)
             if result is not None:
-                tokens = sum(choice.completion_tokens or 0 for choice in result.choices)
+                tokens = sum(map(_length, result.choices))
                 self._recorder.put(_outcomes(shots, result, model))
         except asyncio.CancelledError:
             if task not in self._taken_back:
@@ -189,6 +189,9 @@ class Sender:
             return None
         if result.attempts > 1:
             self._flow.back_off()
+        if result.cut_some_prompt and len(shots) > 1:
+            self._send_alone(shots)
+            return None
         return result
 
     def _give_up(
@@ -211,6 +214,9 @@ class Sender:
                 ]
             )
             return
+        self._send_alone(shots)
+
+    def _send_alone(self, shots: Sequence[Shot]) -> None:
         for shot in shots:
             shot.is_alone = True
         self._queue(shots)
@@ -266,6 +272,13 @@ def _prompt_hash(work: Work) -> str:
 
 def _seed(shot: Shot, place: int) -> int | None:
     return None if shot.seed is None else shot.seed + place
+
+
+def _length(choice: Choice) -> int:
+    """Return the tokens of a text; about so many where the server does not tell."""
+    if choice.completion_tokens is not None:
+        return choice.completion_tokens
+    return 1 + len(choice.text) // 4
 
 
 def _size(shots: Sequence[Shot]) -> int:

@@ -20,44 +20,48 @@ It prints ``listening on PORT``. Behaviours (``Behaviour``):
 ``error_500`` · ``busy_429`` with ``Retry-After: retry_after`` · ``garbage`` no JSON ·
 ``not_an_object`` JSON, but a list · ``no_choices`` · ``few_choices`` one less than asked for ·
 ``bad_choice`` one choice without text · ``aborted`` a choice with finish_reason ``abort`` ·
+``filtered`` one with ``content_filter`` · ``tool_calls`` one with that · ``no_finish`` one without
+any · ``no_usage`` tells no counts · ``surrogate`` one text ends in half a surrogate pair ·
+``nan`` a ``NaN`` in the answer · ``thinks`` the last choice has its reasoning beside it ·
+``refused_400`` · ``redirect`` 308 to ``location`` ·
 ``too_long`` 400 as for a prompt past the context length
 
 ``ok`` text depends on prompt, choice index and seed only; each word counts as one token; it ends
 with ``stop`` unless ``max_tokens`` cuts it (``length``). As with vLLM, a prompt that fills
 ``context_length`` gets a 400, and completions are cut short, silently, to what is left of it.
+
+Other makes: ``refuses`` (fields answered with 400), ``reads_at_most`` (tokens of a prompt that it
+reads; the rest is dropped silently), ``has_completions`` (False: only ``/v1/chat/completions``),
+``tls`` (serves HTTPS).
 """
 
 import argparse
 import asyncio
 import random
+import ssl
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, get_args
 
 import orjson
 from aiohttp import web
 
 from serving.engines.messages import Endpoint
+from tests.fakes.behaviours import (
+    Behaviour,
+    break_off,
+    error,
+    n_tokens,
+    prompts_of,
+    spoil,
+    told_log_probs,
+    written,
+)
 
-Behaviour = Literal[
-    "ok",
-    "slow",
-    "stall",
-    "lost",
-    "drop",
-    "reset",
-    "error_500",
-    "busy_429",
-    "garbage",
-    "not_an_object",
-    "no_choices",
-    "few_choices",
-    "bad_choice",
-    "aborted",
-    "too_long",
-]
+__all__ = ["Behaviour", "FakeServer", "fake_log_prob", "fake_text"]
+
 VERSION = "0.0.1-fake"
 _VOCABULARY = """
     compare name recall weigh order count describe question separate trace measure explain
@@ -95,7 +99,16 @@ class FakeServer:
         text: Callable[[str, int, int | None], str] = fake_text,
         log_prob: Callable[[Sequence[int], int], float] = fake_log_prob,
         keep_requests: int = 10_000,
+        refuses: Collection[str] = (),
+        reads_at_most: int | None = None,
+        has_completions: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.refuses = frozenset(refuses)
+        self.reads_at_most = reads_at_most
+        self.has_completions = has_completions
+        self.tls = tls
+        self.location = ""
         self.models = models
         self.api_key = api_key
         self.context_length = context_length
@@ -126,7 +139,7 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/v1"
 
     @property
     def endpoint(self) -> Endpoint:
@@ -164,7 +177,10 @@ class FakeServer:
     async def open(self, port: int = 0) -> None:
         """Serve in the running event loop."""
         app = web.Application(client_max_size=2**30)
-        app.router.add_post("/v1/completions", self._completions)
+        if self.has_completions:
+            app.router.add_post("/v1/completions", self._completions)
+        else:
+            app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/version", self._version)
@@ -173,7 +189,7 @@ class FakeServer:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, backlog=4096)
+        site = web.TCPSite(self._runner, "127.0.0.1", port, backlog=4096, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -185,7 +201,7 @@ class FakeServer:
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         if self._unauthorised(request):
-            return _error(401, "Unauthorized")
+            return error(401, "Unauthorized")
         body: dict[str, Any] = orjson.loads(await request.read())
         self.requests.append(body)
         self.count += 1
@@ -230,30 +246,44 @@ class FakeServer:
         if behaviour == "slow":
             await asyncio.sleep(self.slow_s)
         if behaviour in ("drop", "reset"):
-            return await _break_off(request, with_body=behaviour == "drop")
+            return await break_off(request, with_body=behaviour == "drop")
+        if (failure := self._failure(behaviour, body)) is not None:
+            return failure
+        if body.get("model") not in self.models:
+            return error(404, f"The model `{body.get('model')}` does not exist.")
+        prompts = prompts_of(body["prompt"])
+        longest = max(map(n_tokens, prompts))
+        if behaviour == "too_long" or longest >= self.context_length:
+            return error(
+                400,
+                f"This model's maximum context length is {self.context_length} tokens. "
+                f"However, the prompt has {longest}.",
+            )
+        answer = self._answer(body, prompts)
+        spoil(behaviour, answer["choices"])
+        if behaviour == "no_usage":
+            del answer["usage"]
+        return web.Response(body=written(behaviour, answer), content_type="application/json")
+
+    def _failure(self, behaviour: Behaviour, body: dict[str, Any]) -> web.Response | None:
+        """Return what takes the place of an answer; None where there is to be one."""
         if behaviour == "error_500":
-            return _error(500, "EngineCore encountered an issue")
+            return error(500, "EngineCore encountered an issue")
         if behaviour == "busy_429":
-            response = _error(429, "too many requests")
+            response = error(429, "too many requests")
             response.headers["Retry-After"] = self.retry_after
             return response
         if behaviour == "garbage":
             return web.Response(body=b"<html>bad gateway</html>", content_type="text/html")
         if behaviour == "not_an_object":
             return web.Response(body=b"[1, 2]", content_type="application/json")
-        if body.get("model") not in self.models:
-            return _error(404, f"The model `{body.get('model')}` does not exist.")
-        prompts = _prompts(body["prompt"])
-        longest = max(map(_n_tokens, prompts))
-        if behaviour == "too_long" or longest >= self.context_length:
-            return _error(
-                400,
-                f"This model's maximum context length is {self.context_length} tokens. "
-                f"However, the prompt has {longest}.",
-            )
-        answer = self._answer(body, prompts)
-        _spoil(behaviour, answer["choices"])
-        return web.Response(body=orjson.dumps(answer), content_type="application/json")
+        if behaviour == "redirect":
+            return web.Response(status=308, headers={"Location": self.location})
+        if behaviour == "refused_400":
+            return error(400, "this request is not to my liking")
+        if refused := sorted(self.refuses & body.keys()):
+            return error(400, f"Unrecognized request argument supplied: {refused[0]}")
+        return None
 
     def _answer(self, body: dict[str, Any], prompts: list[list[int] | str]) -> dict[str, Any]:
         n = int(body.get("n") or 1)
@@ -264,7 +294,7 @@ class FakeServer:
         for prompt in prompts:
             for choice_index in range(n):
                 words = self.text(str(prompt), choice_index, seed).split(" ")
-                used = words[: min(limit, self.context_length - _n_tokens(prompt))]
+                used = words[: min(limit, self.context_length - n_tokens(prompt))]
                 total += len(used)
                 choice: dict[str, Any] = {
                     "index": len(choices),
@@ -274,11 +304,11 @@ class FakeServer:
                 }
                 if body.get("return_token_ids"):
                     choice["token_ids"] = list(range(len(used)))
-                    choice["prompt_token_ids"] = list(range(_n_tokens(prompt)))
+                    choice["prompt_token_ids"] = list(range(self._n_read(prompt)))
                 if body.get("prompt_logprobs") is not None:
-                    choice["prompt_logprobs"] = _told(prompt, self.log_prob)
+                    choice["prompt_logprobs"] = told_log_probs(prompt, self.log_prob)
                 choices.append(choice)
-        prompt_tokens = sum(map(_n_tokens, prompts))
+        prompt_tokens = sum(map(self._n_read, prompts))
         return {
             "id": f"cmpl-{body.get('request_id', self.count)}",
             "object": "text_completion",
@@ -292,9 +322,16 @@ class FakeServer:
             },
         }
 
+    def _n_read(self, prompt: list[int] | str) -> int:
+        return min(n_tokens(prompt), self.reads_at_most or self.context_length)
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        message = {"role": "assistant", "content": "Hello."}
+        return web.json_response({"choices": [{"index": 0, "message": message}]})
+
     async def _models(self, request: web.Request) -> web.Response:
         if self._unauthorised(request):
-            return _error(401, "Unauthorized")
+            return error(401, "Unauthorized")
         data = [{"id": name, "max_model_len": self.context_length} for name in self.models]
         return web.json_response({"object": "list", "data": data})
 
@@ -314,54 +351,6 @@ class FakeServer:
     def _unauthorised(self, request: web.Request) -> bool:
         wanted = f"Bearer {self.api_key}"
         return self.api_key is not None and request.headers.get("Authorization") != wanted
-
-
-async def _break_off(request: web.Request, *, with_body: bool) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Length": "1000"})
-    if with_body:
-        await response.prepare(request)
-        await response.write(b'{"choices": [{"ind')
-    if request.transport is not None:
-        request.transport.abort()
-    return response
-
-
-def _spoil(behaviour: Behaviour, choices: list[dict[str, Any]]) -> None:
-    if behaviour == "no_choices":
-        choices.clear()
-    elif behaviour == "few_choices":
-        choices.pop()
-    elif behaviour == "bad_choice":
-        choices[-1]["text"] = None
-    elif behaviour == "aborted":
-        choices[-1]["finish_reason"] = "abort"
-
-
-def _prompts(prompt: object) -> list[list[int] | str]:
-    if isinstance(prompt, list) and prompt and isinstance(prompt[0], list | str):
-        return prompt
-    return [prompt]  # type: ignore[list-item]
-
-
-def _n_tokens(prompt: list[int] | str) -> int:
-    return len(prompt.split()) if isinstance(prompt, str) else len(prompt)
-
-
-def _told(
-    prompt: list[int] | str, log_prob: Callable[[Sequence[int], int], float]
-) -> list[dict[str, dict[str, float]] | None]:
-    """Return the prompt's own tokens with their logarithms, as vLLM tells them."""
-    if isinstance(prompt, str):
-        return [None] * _n_tokens(prompt)
-    return [
-        {str(token_id): {"logprob": log_prob(prompt, place)}} if place else None
-        for place, token_id in enumerate(prompt)
-    ]
-
-
-def _error(status: int, message: str) -> web.Response:
-    body = {"error": {"message": message, "type": "error", "code": status}}
-    return web.json_response(body, status=status)
 
 
 def main(argv: list[str] | None = None) -> None:

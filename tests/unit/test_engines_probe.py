@@ -1,14 +1,20 @@
 """The probe, against servers that can do more or less."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from serving.engines.client import CompletionClient, without_refused
 from serving.engines.errors import EngineUnavailable, RequestRefused
-from serving.engines.messages import Capabilities
+from serving.engines.fields import find_refused
+from serving.engines.messages import Capabilities, CompletionRequest
 from serving.engines.probe import probe
 from serving.engines.responses import parse_load, parse_models
+from serving.engines.sampling import SamplingParameters
+from tests.fakes.behaviours import Behaviour, error
 from tests.fakes.server import FakeServer
 
 
@@ -70,6 +76,94 @@ async def test_a_server_without_completions_is_unavailable(fake_server: FakeServ
     fake_server.models = ()
     with pytest.raises(EngineUnavailable, match="offers no model"):
         await probe(fake_server.endpoint)
+
+
+async def test_every_field_that_a_server_refuses_is_found_and_withheld() -> None:
+    refuses = ("top_k", "min_p", "repetition_penalty", "request_id", "priority", "stop_token_ids")
+    server = FakeServer(refuses=(*refuses, "return_token_ids", "seed", "n"))
+    server.start()
+    try:
+        found = await probe(server.endpoint)
+        can = found.capabilities
+        assert set(can.refused_fields) == set(refuses) - {"priority"}
+        assert not any((can.n, can.seed, can.priority, can.return_token_ids))
+        assert "Unrecognized request argument supplied: top_k" in found.reasons["top_k"]
+        request = CompletionRequest(
+            model="fake",
+            prompts=["How?"],
+            sampling=SamplingParameters(max_tokens=4),
+            stop=["."],
+            stop_token_ids=[2],
+            priority=-1,
+            request_id="q2q-1",
+        )
+        async with CompletionClient(found.endpoint(server.endpoint)) as client:
+            assert (await client.complete(request)).choices
+    finally:
+        server.stop()
+    assert server.requests[-1].keys() == {
+        *("model", "prompt", "temperature", "top_p", "max_tokens", "presence_penalty"),
+        *("frequency_penalty", "stop", "stream"),
+    }
+
+
+async def test_a_server_that_takes_every_field_costs_two_requests_more(
+    fake_server: FakeServer,
+) -> None:
+    found = await probe(fake_server.endpoint)
+    assert found.capabilities.refused_fields == ()
+    assert sum("top_k" in sent for sent in fake_server.requests) == 2
+
+
+async def test_a_value_that_changes_nothing_is_left_out_where_it_is_refused() -> None:
+    class NoZero(FakeServer):
+        """Takes ``top_k`` from 1 on, as some servers do."""
+
+        def _failure(self, behaviour: Behaviour, body: dict[str, Any]) -> web.Response | None:
+            if body.get("top_k") == 0:
+                return error(400, "top_k must be at least 1")
+            return super()._failure(behaviour, body)
+
+    server = NoZero()
+    server.start()
+    try:
+        can = (await probe(server.endpoint)).capabilities
+    finally:
+        server.stop()
+    assert (can.refused_fields, can.refused_neutral) == ((), ("top_k",))
+    assert without_refused({"top_k": 0, "top_p": 1.0}, can) == {"top_p": 1.0}
+    assert without_refused({"top_k": 40}, can) == {"top_k": 40}
+
+
+async def test_fields_that_are_refused_only_together_are_found() -> None:
+    async def refusal_of(sent: Mapping[str, Any]) -> str | None:
+        return "not both" if {"temperature", "top_p"} <= sent.keys() else None
+
+    sent = {"temperature": 0.7, "top_k": 3, "top_p": 0.9, "min_p": 0.1}
+    assert await find_refused(refusal_of, sent) == {"top_p": "not both"}
+
+
+async def test_a_busy_server_is_asked_again_and_lacks_nothing(fake_server: FakeServer) -> None:
+    fake_server.script("ok", "busy_429", "ok", "busy_429", "busy_429")
+    assert (await probe(fake_server.endpoint)).capabilities == Capabilities()
+
+
+async def test_a_server_for_chats_only_is_told_as_such() -> None:
+    server = FakeServer(has_completions=False)
+    server.start()
+    try:
+        with pytest.raises(EngineUnavailable, match="has only /v1/chat/completions") as caught:
+            await probe(server.endpoint)
+    finally:
+        server.stop()
+    assert "vLLM" in str(caught.value)
+
+
+async def test_an_answer_with_half_a_surrogate_leaves_the_server_well(
+    fake_server: FakeServer,
+) -> None:
+    fake_server.default = "surrogate"
+    assert (await probe(fake_server.endpoint)).models[0].name == "fake"
 
 
 async def test_a_wrong_key_is_refused(fake_server: FakeServer) -> None:

@@ -45,7 +45,7 @@ class Written:
     """Why it is not well-formed; None where it is."""
     stopped: bool
     """It ended by itself, not at the limit of tokens."""
-    n_tokens: int
+    n_tokens: int | None
     findings: frozenset[str]
     """Names of the checks that found something in either part."""
 
@@ -97,7 +97,7 @@ def read_written(session: Session, sweep_id: int) -> list[Written]:
                 response=parsed.response,
                 problem=parsed.problem,
                 stopped=row.finish_reason == "stop",
-                n_tokens=row.completion_tokens or 0,
+                n_tokens=row.completion_tokens,
                 findings=frozenset(findings[row.id]),
             )
         )

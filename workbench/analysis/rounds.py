@@ -207,10 +207,12 @@ def _has(name: str, one: Written) -> bool:
     return name in one.findings
 
 
-def _share(written: Sequence[Written], value: Callable[[Written], float]) -> ByQuestion:
+def _share(written: Sequence[Written], value: Callable[[Written], float | None]) -> ByQuestion:
     values: defaultdict[int, list[float]] = defaultdict(list)
     for one in written:
-        values[one.question_id].append(float(value(one)))
+        found = value(one)
+        if found is not None:
+            values[one.question_id].append(float(found))
     return {question: sum(each) / len(each) for question, each in values.items()}
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -10,6 +11,8 @@ import numpy as np
 
 from db.errors import Q2QError
 from db.settings import Embedder, Settings
+from serving.engines.errors import ServerMisconfigured
+from serving.engines.routes import proxy_of, trusted
 from workbench.dialogue.exhaustion import Exhaustion, exhaustion
 from workbench.dialogue.novelty import REPEAT_FROM, Array, Embed, Novelty, assess
 
@@ -28,8 +31,14 @@ class EmbedderUnavailable(Q2QError):
 class EmbeddingServer:
     """Vectors of one server and model, kept while the process lives."""
 
-    def __init__(self, given: Embedder, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        given: Embedder,
+        transport: httpx.BaseTransport | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
         self._given = given
+        self._ca_file = ca_file
         self._transport = transport
         self._kept: dict[str, Array] = {}
 
@@ -51,7 +60,14 @@ class EmbeddingServer:
         key = os.environ.get(self._given.api_key_env or "")
         url = f"{str(self._given.url).rstrip('/')}/embeddings"
         try:
-            with httpx.Client(transport=self._transport, timeout=self._given.timeout_s) as client:
+            proxy = proxy_of(url)
+            with httpx.Client(
+                transport=self._transport,
+                timeout=self._given.timeout_s,
+                proxy=proxy.url if proxy is not None else None,
+                verify=trusted(self._ca_file),
+                trust_env=False,  # which would send requests to this machine through a proxy
+            ) as client:
                 answer = client.post(
                     url,
                     json={"model": self._given.model, "input": list(texts)},
@@ -59,6 +75,8 @@ class EmbeddingServer:
                 )
                 answer.raise_for_status()
                 return _vectors(answer.json(), len(texts))
+        except ServerMisconfigured as error:
+            raise EmbedderUnavailable(f"{error} Questions are compared by wording.") from error
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise EmbedderUnavailable(
                 f"The embedder at {url} gave no vectors ({type(error).__name__}); questions are "
@@ -75,9 +93,9 @@ def _vectors(body: Any, n: int) -> list[Array]:
 
 
 @lru_cache(maxsize=4)
-def embedding_server(given: Embedder) -> EmbeddingServer:
+def embedding_server(given: Embedder, ca_file: Path | None = None) -> EmbeddingServer:
     """Return the vectors of a server; one for each setting, so that they are kept."""
-    return EmbeddingServer(given)
+    return EmbeddingServer(given, ca_file=ca_file)
 
 
 class Guard:
@@ -87,7 +105,7 @@ class Guard:
         given = settings.embedder
         self.problem: str | None = None
         """Why wording took the place of the embedder; None where nothing went wrong."""
-        self._embed: Embed | None = embedding_server(given) if given else None
+        self._embed: Embed | None = embedding_server(given, settings.ca_file) if given else None
         self._given = given
 
     @property

@@ -124,7 +124,10 @@ def facts(found: Provenance) -> Sequence[tuple[str, str]]:
             (t("how.sampling"), _sampling(made.sampling)),
             (t("how.seed"), t("how.seed_none") if made.seed is None else str(made.seed)),
             (t("how.tokens"), f"{count(made.prompt_tokens)} / {count(made.completion_tokens)}"),
-            (t("how.finish"), word("finish", made.finish_reason or "none")),
+            (
+                t("how.finish"),
+                word("finish", made.finish_reason or ("none" if made.error else "unknown")),
+            ),
             (
                 t("how.engine"),
                 " · ".join(p for p in (made.engine, made.engine_version) if p) or "–",

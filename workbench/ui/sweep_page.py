@@ -170,7 +170,11 @@ def _draw_figures(sweep: SweepRow) -> None:
             (t("figures.done"), settled, f"{t('figures.done_help')} {percent(share(sweep), 1)}"),
             (t("count.variants"), progress.variants, t("count.variants_help")),
             (t("count.answers"), progress.answers, t("count.answers_help")),
-            (t("figures.tokens"), progress.completion_tokens, t("figures.tokens_help")),
+            (
+                t("figures.tokens"),
+                "–" if progress.completion_tokens is None else progress.completion_tokens,
+                t("figures.tokens_help"),
+            ),
             (
                 t("figures.speed"),
                 "–" if speed is None else f"{speed:,.0f}",

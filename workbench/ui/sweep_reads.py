@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.sweeps import sweep_mark
@@ -32,7 +32,7 @@ class Outcome:
     kind: str
     ok: bool
     finish_reason: str
-    """``none`` where the engine gave nothing."""
+    """``none`` where the engine gave nothing, ``unknown`` where it did not say."""
     model_version_id: int
     sampling_id: int
     tokens: int | None
@@ -92,7 +92,7 @@ def read_outcomes(session: Session, sweep_id: int) -> list[Outcome]:
     columns = (
         Generation.kind,
         Generation.ok,
-        func.coalesce(Generation.finish_reason, "none"),
+        func.coalesce(Generation.finish_reason, case((Generation.ok, "unknown"), else_="none")),
         Generation.model_version_id,
         Generation.sampling_id,
         (Generation.completion_tokens // BIN_TOKENS) * BIN_TOKENS,

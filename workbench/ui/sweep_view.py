@@ -33,9 +33,11 @@ def share(sweep: SweepRow) -> float:
 
 
 def tokens_per_s(sweep: SweepRow) -> float | None:
-    """Return completion tokens per second of running; None before anything ran."""
+    """Return completion tokens per second of running; None where nothing ran or told its length."""
     progress = sweep.progress
-    return progress.completion_tokens / sweep.active_s if sweep.active_s > 0 else None
+    if progress.completion_tokens is None or sweep.active_s <= 0:
+        return None
+    return progress.completion_tokens / sweep.active_s
 
 
 def shown_state(sweep: SweepRow, jobs: Sequence[JobRow]) -> str:

@@ -18,6 +18,7 @@ from db.engines import (
 )
 from db.errors import UsageError
 from db.models import ModelRow, declare_model
+from db.server_urls import check_server_url
 from db.settings import Settings
 from serving.engines.client import CompletionClient
 from serving.engines.errors import EngineError, EngineUnavailable
@@ -114,7 +115,7 @@ class ExternalServers:
         with self._database.write() as session:
             save_engine_state(session, engine.id, "starting", message="Being probed.")
         try:
-            endpoint = _endpoint(engine)
+            endpoint = _endpoint(engine, self._settings.ca_file)
             result = await probe(endpoint)
             tokenizer = _tokenizer(engine, result)
         except (EngineError, UsageError) as error:
@@ -203,7 +204,7 @@ def offered_capabilities(capabilities: Capabilities, reasons: Mapping[str, str])
     return {**asdict(capabilities), "reasons": dict(reasons)}
 
 
-def _endpoint(engine: EngineRow) -> Endpoint:
+def _endpoint(engine: EngineRow, ca_file: Path | None) -> Endpoint:
     key = os.environ.get(engine.api_key_env, "").strip() if engine.api_key_env else None
     if engine.api_key_env and not key:
         raise UsageError(
@@ -216,7 +217,8 @@ def _endpoint(engine: EngineRow) -> Endpoint:
             " digits and signs of ASCII on one line."
         )
     assert engine.url is not None
-    return Endpoint(url=engine.url, api_key=key)
+    check_server_url(engine.url)  # an older store may hold one with a password, masked here
+    return Endpoint(url=engine.url, api_key=key, ca_file=ca_file)
 
 
 def _tokenizer(engine: EngineRow, result: ProbeResult) -> PromptTokenizer | None:
