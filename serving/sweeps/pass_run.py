@@ -219,6 +219,7 @@ class PassRun:
         board.recorded += len(batch)
         for outcome, recorded in batch:
             if outcome.error is not None:
+                board.note_failure(outcome.error)
                 self._settle_failed(outcome.work)
                 continue
             if outcome.choice is not None and outcome.choice.completion_tokens is not None:

@@ -1,11 +1,15 @@
 """How far a run is: counts by chunk of questions, so that a chunk can be begun again."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from db.failures import group_reasons
+
 RATE_WINDOW_S = 15.0
+MOST_ERRORS = 200
+"""Sentences that a run keeps of those for which slots failed; the store has them all."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,8 @@ class Progress:
     """Seconds left at the present pace; None while it is not known."""
     message: str
     """What the run does now."""
+    failure: str | None = None
+    """The commonest reason for which slots failed in this run."""
 
 
 class ChunkSource:
@@ -86,7 +92,14 @@ class Board:
         """Some server told the length of a text."""
         self.recorded = 0
         """Slots brought to an end in this run."""
+        self.errors: Counter[str] = Counter()
+        """Why slots failed in this run."""
         self._marks: deque[tuple[float, int, int]] = deque()
+
+    def note_failure(self, error: str) -> None:
+        """Remember why a slot failed."""
+        if error in self.errors or len(self.errors) < MOST_ERRORS:
+            self.errors[error] += 1
 
     def progress(self, open_chunks: Iterable[Chunk], in_flight: int) -> Progress:
         """Return the figures now."""
@@ -105,6 +118,7 @@ class Board:
             in_flight=in_flight,
             eta_s=left / slot_rate if slot_rate > 0 else None,
             message=self.message,
+            failure=next((one.error for one in group_reasons(self.errors.items())), None),
         )
 
     def _rates(self) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.sweeps import QuestionText
 from db.tables import PromptFormat, Role
+from serving.engines.prompt_length import least_tokens
 from serving.formats.definitions import FormatDefinition
 from serving.formats.render import RenderedPrompt, render, render_many
 from serving.formats.tasks import PromptError, PromptFields, Task
@@ -139,7 +140,7 @@ def _render_one(
 
 
 def _too_long(prompt: RenderedPrompt, max_tokens: int, model: ServedModel) -> str | None:
-    n_prompt, limit = len(prompt.token_ids), model.context_length
+    n_prompt, limit = least_tokens(prompt.token_ids or prompt.text), model.context_length
     if limit is None or n_prompt + max_tokens <= limit:
         return None
     remedy = (
@@ -147,7 +148,9 @@ def _too_long(prompt: RenderedPrompt, max_tokens: int, model: ServedModel) -> st
         if n_prompt < limit
         else "shorten the question or its context, or take a model that reads more"
     )
+    about = "" if prompt.token_ids else "at least "
+    has = f"the prompt has {about}{n_prompt:,} tokens and " if n_prompt else ""
     return (
-        f"Too long: the prompt has {n_prompt:,} tokens and max_tokens is {max_tokens:,}, "
+        f"Too long: {has}max_tokens is {max_tokens:,}, "
         f"but {model.served_name} takes {limit:,} in all; {remedy}."
     )

@@ -260,9 +260,22 @@ def _outcomes(shots: Sequence[Shot], result: CompletionResult, model: ServedMode
         )
 
     return [
-        *(outcome(shots[c.prompt_index], c.choice_index, choice=c) for c in result.choices),
+        *(
+            outcome(shots[c.prompt_index], c.choice_index, **_choice_or_error(shots, c))
+            for c in result.choices
+        ),
         *(outcome(shots[m.prompt_index], m.choice_index, error=m.error) for m in result.missing),
     ]
+
+
+def _choice_or_error(shots: Sequence[Shot], choice: Choice) -> dict[str, object]:
+    """Return the choice; an error where its text is of no use and no finding could say so."""
+    if shots[choice.prompt_index].work.kind == "questions":
+        if choice.prompt_problem is not None:
+            return {"error": f"The prompt was cut: {choice.prompt_problem}."}
+        if choice.finish_reason == "content_filter":
+            return {"error": "A content filter of the server ended it."}
+    return {"choice": choice}
 
 
 def _prompt_hash(work: Work) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.failures import group_reasons
 from db.scores import CONTROL_KINDS, Score, ScoreKey
 from db.tables import ModelVersion, PromptFormat, Role
 from serving.scoring.cells import Cell, count_unmade, pairs_of, read_cells, scores_of
@@ -95,7 +96,7 @@ def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
         pairs=len(wanted) + count_unmade(cells, spec),
         scored=len(states) - sum(errors.values()),
         failed=sum(errors.values()),
-        errors=tuple(sorted(errors.items(), key=lambda one: -one[1])),
+        errors=tuple((one.error, one.n) for one in group_reasons(errors.items())),
     )
 
 

@@ -109,18 +109,24 @@ def run(
             resume="the same command again.",
             cancelled="It was cancelled.",
         )
-        result = job.result or {}
+        result = dict(job.result or {})
+        if result.get("failed"):
+            with database.read() as session:
+                errors = read_reasoning_report(session, spec).errors
+            result["failures"] = [{"n": n, "error": error} for error, n in errors]
     if as_json:
         show_json(result)
         return
     show_fields({name: value for name, value in result.items() if name not in HIDDEN})
     for reason in result.get("unable", ()):
         say(reason)
+    for failure in result.get("failures", ())[:3]:
+        say(f"{failure['n']:,} × {failure['error']}")
     if result.get("failed"):
         say("Why pairs could not be scored: q2q score show. Once more: q2q score run --retry")
 
 
-HIDDEN = ("unable", "cancelled")
+HIDDEN = ("unable", "cancelled", "failures")
 NOTHING = (
     "There is nothing to score: no answer here stands under a reasoning. Run a sweep first; its"
     " answers are scored with `q2q score run --sweep …`."

@@ -12,7 +12,10 @@ from workbench.cli.output import Json, say, show, show_exactly, show_fields, sho
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from db.database import Database
+    from db.failures import FailureReason
     from db.settings import Settings
     from db.sweeps import SweepRow
     from serving.sweeps.plan import SweepPlan
@@ -21,6 +24,8 @@ app = CommandGroup("Plan, run and see sweeps.")
 
 Spec = Annotated[Path, typer.Argument(help="YAML file of a sweep; see docs/sweeps.md.")]
 SweepId = Annotated[str, typer.Argument(help="Number of a sweep; see `q2q sweep list`.")]
+MOST_REASONS = 5
+"""Reasons of failed slots that are said; JSON holds all."""
 COUNTS = ("cells", "done", "failed", "blocked")
 
 
@@ -66,7 +71,7 @@ def run(spec: Spec, as_json: Json = False) -> None:
             job_id = enqueue_sweep(session, sweep.sweep_id) if sweep.progress.pending else None
         if job_id is None:
             _say_complete(sweep)
-            _show_result(sweep, {}, as_json)
+            _show_result(database, sweep, {}, as_json)
             return
         begins = "begins" if found.is_new else "continues"
         say(f"Sweep {sweep.sweep_id} ({sweep.name}) {begins}: {sweep.cells:,} slots.")
@@ -149,6 +154,7 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
 
     with open_home() as (_, database), database.read() as session:
         found = get_sweep(session, _number(sweep))
+        reasons = _reasons(session, found)
     fields = {
         **_row(found),
         "variants": found.progress.variants,
@@ -160,9 +166,10 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
         "finished_at": found.finished_at,
     }
     if as_json:
-        show_json({**fields, "spec": found.spec})
+        show_json({**fields, "failures": reasons, "spec": found.spec})
         return
     show_fields(fields)
+    _say_reasons(reasons)
     show_exactly(json.dumps(found.spec, ensure_ascii=False, indent=2))
 
 
@@ -215,7 +222,7 @@ def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
                 found = get_sweep(session, sweep_id)
         if job_id is None:
             _say_complete(found)
-            _show_result(found, {}, as_json)
+            _show_result(database, found, {}, as_json)
             return
         _follow(settings, database, sweep_id, job_id, as_json)
 
@@ -237,13 +244,17 @@ def _follow(
     )
     with database.read() as session:
         sweep = get_sweep(session, sweep_id)
-    _show_result(sweep, job.result or {}, as_json)
+    _show_result(database, sweep, job.result or {}, as_json)
     if sweep.done == 0:
         raise Q2QError(f"No slot of sweep {sweep_id} was done: see q2q sweep show {sweep_id}")
 
 
-def _show_result(sweep: "SweepRow", outcome: dict[str, object], as_json: bool) -> None:
+def _show_result(
+    database: "Database", sweep: "SweepRow", outcome: dict[str, object], as_json: bool
+) -> None:
     progress = sweep.progress
+    with database.read() as session:
+        reasons = _reasons(session, sweep)
     result = {
         "seconds": 0.0,
         "tokens_per_second": 0.0,
@@ -254,11 +265,25 @@ def _show_result(sweep: "SweepRow", outcome: dict[str, object], as_json: bool) -
         "completion_tokens": progress.completion_tokens,
     }
     if as_json:
-        show_json(result)
+        show_json({**result, "failures": reasons})
     else:
         show_fields(result)
+    _say_reasons(reasons)
     if sweep.failed:
         say(f"{sweep.failed:,} slots failed. Another attempt: q2q sweep retry {sweep.sweep_id}")
+
+
+def _reasons(session: "Session", sweep: "SweepRow") -> "tuple[FailureReason, ...]":
+    from db.failures import failure_reasons
+
+    return failure_reasons(session, sweep.sweep_id) if sweep.failed else ()
+
+
+def _say_reasons(reasons: "tuple[FailureReason, ...]") -> None:
+    for reason in reasons[:MOST_REASONS]:
+        say(str(reason))
+    if rest := sum(reason.n for reason in reasons[MOST_REASONS:]):
+        say(f"{rest:,} × other reasons; `q2q sweep show --json` tells them all.")
 
 
 def _say_complete(sweep: "SweepRow") -> None:

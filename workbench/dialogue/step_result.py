@@ -1,8 +1,6 @@
 """The result of one step: what was written, what went wrong, and the event that keeps both."""
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NewEvent, add_event, has_ended
+from db.failures import failure_reasons
 from db.jobs import JobEnd
 from db.sweeps import get_sweep
 from db.tables import Generation, Prompt, SweepGeneration
@@ -84,32 +83,11 @@ def engine_problems(session: Session, step: EventRow, end: JobEnd) -> list[str]:
         problems.append("It was stopped before everything had come.")
     missing = sweep.failed + sweep.blocked
     if missing:
-        first, *others = [*_reasons(session, sweep.sweep_id), ""]
+        reasons = failure_reasons(session, sweep.sweep_id)[:MAX_REASONS]
+        first, *others = [*map(str, reasons), ""]
         problems.append(f"{missing} of {sweep.cells} texts failed. {first}".strip())
         problems += filter(None, others)
     return list(dict.fromkeys(problems))
-
-
-def _reasons(session: Session, sweep_id: int) -> Iterator[str]:
-    """Yield why texts of a sweep failed, the most frequent reason first, as ``2 × HTTP 500``.
-
-    Sentences that differ in their numbers only are one reason, told by the first of them.
-    """
-    rows = session.execute(
-        select(Generation.slot_key, Generation.ok, Generation.error)
-        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
-        .where(SweepGeneration.sweep_id == sweep_id)
-        .order_by(Generation.attempt)
-    )
-    last = {slot_key: (ok, error) for slot_key, ok, error in rows}
-    errors = [error for ok, error in last.values() if error and not ok]
-    counts = Counter(map(_without_numbers, errors))
-    for reason, n in counts.most_common(MAX_REASONS):
-        yield f"{n} × {next(one for one in errors if _without_numbers(one) == reason)}"
-
-
-def _without_numbers(error: str) -> str:
-    return re.sub(r"\d+", "#", error)
 
 
 def store_result(session: Session, step: EventRow, result: StepResult) -> None:

@@ -50,4 +50,8 @@ def _facts(session: Session, found: RoundRow, language: Language) -> list[tuple[
         reason = said(found.findings, language) if found.findings else found.reason
         verdict = translate(f"verdict.{found.verdict}", language)
         facts.append(("verdict", told("because", verdict=verdict, reason=reason)))
-    return facts + [("not_scored", why) for why in (found.findings or {}).get("not_scored", ())]
+    return facts + [
+        (kind, why)
+        for kind in ("not_written", "not_scored")
+        for why in (found.findings or {}).get(kind, ())
+    ]

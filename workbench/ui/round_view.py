@@ -131,8 +131,9 @@ def _draw_comparison(found: RoundRow) -> None:
         section(t("rounds.verdict"))
         told = said(found.findings, current_language()) if found.findings else found.reason or ""
         st.markdown(escaped(told))
-        for why in (found.findings or {}).get("not_scored", ()):
-            st.caption(t("rounds.not_scored", why=escaped(why)))
+        for kind in ("not_written", "not_scored"):
+            for why in (found.findings or {}).get(kind, ()):
+                st.caption(t(f"rounds.{kind}", why=escaped(why)))
         _draw_decision(found)
     section(t("rounds.comparison"), t("rounds.comparison_help"))
     st.caption(

@@ -1,8 +1,11 @@
 """One sweep: progress while it runs, what can be done with it, and its results in four views."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from db.errors import Q2QError
+from db.failures import FailureReason, failure_reasons
 from db.jobs import JobRow, active_jobs
 from db.sweeps import SweepRow, get_sweep
 from workbench.ui import url
@@ -23,14 +26,17 @@ from workbench.ui.parts import (
 from workbench.ui.result_cards import draw_cards, shown_question
 from workbench.ui.result_figures import draw_figures
 from workbench.ui.result_table import draw_table
+from workbench.ui.sentences import said
 from workbench.ui.spec_draft import to_yaml
 from workbench.ui.store import database
 from workbench.ui.sweep_reads import count_outcomes
 from workbench.ui.sweep_view import actions, share, shown_state, tokens_per_s
-from workbench.ui.text import escaped
+from workbench.ui.text import escaped, one_line
 
 VIEWS = {"cards": draw_cards, "table": draw_table, "figures": draw_figures}
 POLL_S = 2.0
+MOST_REASONS = 5
+"""Reasons of failed slots that are shown."""
 OWN_PARAMETERS = (
     "sweep",
     "view",
@@ -121,7 +127,9 @@ def _draw_head(
             draw_progress(jobs[0])
     elif sweep.error:
         st.error(escaped(sweep.error))
-    _draw_figures(sweep)
+    with database().read() as session:
+        reasons = failure_reasons(session, sweep.sweep_id) if sweep.failed else ()
+    _draw_figures(sweep, reasons)
 
 
 def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
@@ -160,7 +168,7 @@ def _use_as_template(sweep_id: int) -> None:
     st.rerun()
 
 
-def _draw_figures(sweep: SweepRow) -> None:
+def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
     progress = sweep.progress
     speed = tokens_per_s(sweep)
     settled = f"{count(sweep.done)} / {count(sweep.cells)}"
@@ -198,6 +206,8 @@ def _draw_figures(sweep: SweepRow) -> None:
                 color="orange",
                 help=t("sweeps.blocked_help"),
             )
+    for reason in reasons[:MOST_REASONS]:
+        st.caption(f"{count(reason.n)} × {escaped(said(one_line(reason.error, 300)))}")
 
 
 def _draw_spec(sweep: SweepRow) -> None:

@@ -18,6 +18,9 @@ from workbench.worker.rounds import round_handler
 from workbench.worker.training import train
 from workbench.worker.worker import Handler, Interrupted, JobContext
 
+MOST_OF_REASON = 120
+"""Characters of a reason in the line of a job."""
+
 
 async def sweep(context: JobContext) -> dict[str, Any]:
     """Run what is missing of a sweep. Payload: ``retry_failed``, and ``limit_s`` in seconds.
@@ -102,12 +105,18 @@ def describe(progress: Progress) -> str:
     """Return how a sweep goes in one line, e.g. ``running, 210 tokens/s, 3 min left``."""
     parts = [progress.message]
     if progress.failed:
-        parts.append(f"{progress.failed:,} failed")
+        why = f" ({_brief(progress.failure)})" if progress.failure else ""
+        parts.append(f"{progress.failed:,} failed{why}")
     if progress.tokens_per_second:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     if progress.eta_s is not None and progress.done < progress.total:
         parts.append(f"{duration(progress.eta_s)} left")
     return ", ".join(parts)
+
+
+def _brief(reason: str) -> str:
+    """Return a reason short enough for a line whose parts are divided by commas."""
+    return reason.replace(", ", "; ")[:MOST_OF_REASON].rstrip(" .")
 
 
 def duration(seconds: float) -> str:

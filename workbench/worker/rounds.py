@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from db.database import Database
 from db.datasets import find_dataset
 from db.errors import Q2QError
+from db.failures import failure_reasons
 from db.models import get_model
 from db.rounds import STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
@@ -240,10 +241,16 @@ class RoundRun:
         self._say("Comparing.")
         own = self._round.merged_model_version_id
         assert own is not None
+        sweep_id = self._round.sweep_id
         with self._database.read() as session:
             comparison = compare_round(session, self._round)
+            failures = failure_reasons(session, sweep_id) if sweep_id is not None else ()
         proposal = propose(comparison, own, self._spec.compare.well_formed)
-        findings = {**proposal.findings, "not_scored": list(not_scored)}
+        findings = {
+            **proposal.findings,
+            "not_written": list(map(str, failures)),
+            "not_scored": list(not_scored),
+        }
         with self._database.write() as session:
             decide_round(session, self._round.id, proposal.verdict, proposal.reason, findings)
         self._move(step="ended")

@@ -1,0 +1,87 @@
+"""Servers by URL from the command line: refused names and addresses, and why slots failed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from db.database import Database
+from tests.fakes.server import FakeServer
+from tests.unit import sweep_lab as lab
+from tests.unit.test_cli import Q2Q, q2q, spec
+
+__all__ = ["q2q", "spec"]
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("", "http://127.0.0.1:9/v1"),
+        ("a b", "http://127.0.0.1:9/v1"),
+        ("big", "http://127.0.0.1:99999/v1"),
+        ("secret", "http://user:password@127.0.0.1:9/v1"),
+    ],
+)
+def test_a_server_that_cannot_be_kept_is_refused_and_its_password_shown_nowhere(
+    q2q: Q2Q, database: Database, name: str, url: str
+) -> None:
+    ended = q2q("serve", "add", name, url)
+    assert ended.code == 2
+    assert "password@" not in ended.out + ended.err
+    assert lab.scalar(database, "SELECT count(*) FROM engine WHERE kind = 'external'") == 0
+
+
+def test_an_address_with_a_password_in_the_settings_is_refused(
+    q2q: Q2Q, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = [{"name": "teacher", "url": "http://user:hunter2@127.0.0.1:9/v1"}]
+    monkeypatch.setenv("Q2Q_SERVERS", json.dumps(servers))
+    ended = q2q("serve", "status")
+    assert ended.code == 2
+    assert "holds a user or a password" in ended.err
+    assert "hunter2" not in ended.err
+
+
+def test_a_password_in_an_older_store_is_masked(q2q: Q2Q, database: Database) -> None:
+    url = "http://user:hunter2@127.0.0.1:9/v1"
+    with database.write() as session:
+        session.execute(
+            lab.text(
+                "INSERT INTO engine"
+                " (name, kind, url, state, wanted, capabilities, updated_at, message)"
+                " VALUES ('old', 'external', :url, 'unhealthy', true, '{}', '2026-01-01', :said)"
+            ),
+            {"url": url, "said": f"Nothing answers at {url}."},
+        )
+    for ended in (q2q("serve", "status", "--json"), q2q("serve", "status", "--probe", "--json")):
+        assert "hunter2" not in ended.out + ended.err
+        assert "http://***@127.0.0.1:9/v1" in ended.out
+
+
+def test_run_and_show_say_why_slots_failed(q2q: Q2Q, spec: Path, fake_server: FakeServer) -> None:
+    fake_server.context_length = 12
+    spec.write_text(spec.read_text() + "reasoning_sampling: [{max_tokens: 4}]\n")
+    ran = q2q("sweep", "run", spec, "--json")
+    shown = q2q("sweep", "show", "1", "--json")
+    assert ran.json["failures"] == shown.json["failures"]
+    assert sum(one["n"] for one in ran.json["failures"]) == ran.json["failed"] > 0
+    assert "HTTP 400: This model's maximum context length" in ran.json["failures"][0]["error"]
+    assert " × The model server at " in ran.err
+    assert " × The model server at " in q2q("sweep", "show", "1").err
+    fake_server.context_length = 4096
+    assert q2q("sweep", "retry", "1", "--json").json["failures"] == []
+
+
+def test_a_level_that_its_server_refuses_is_told_by_the_plan(
+    q2q: Q2Q, spec: Path, fake_server: FakeServer
+) -> None:
+    fake_server.refuses = frozenset({"top_k"})
+    q2q("serve", "status", "--probe")
+    planned = q2q("sweep", "plan", spec)
+    assert planned.code == 0
+    assert "The server fake1 of fake refuses top_k" in planned.err
+    spec.write_text(spec.read_text() + "answer_sampling: [{top_k: 5}, {top_k: 50}]\n")
+    refused = q2q("sweep", "plan", spec)
+    assert refused.code == 2
+    assert "answer_sampling, level 2: top_k 50" in refused.err
+    assert "answer_sampling, level 1: top_k 5 " in refused.err
