@@ -106,8 +106,15 @@ def split_reasoning(text: str, *, reasoning: str | None = None, opened: bool = F
         split = _by_tags(text, opened=opened)
     else:
         split = SplitText(None, text.strip() or None)
-    given = _unwrapped(reasoning or "")
+    given = plain_reasoning(reasoning or "")
     return split if given is None else _beside(split, given)
+
+
+def plain_reasoning(reasoning: str) -> str | None:
+    """Return a reasoning without the tags around it; None where it is empty."""
+    split = _by_tags(reasoning, opened=False)
+    inner = split.reasoning if split.answer is None else None
+    return inner or (None if split.problem == NO_ANSWER else reasoning.strip() or None)
 
 
 def opens_reasoning(prompt: str) -> bool:
@@ -128,13 +135,6 @@ def _beside(split: SplitText, given: str) -> SplitText:
         return replace(split, problem=SECOND_REASONING)
     answer = _without_wrapper(split.answer) if split.answer else None
     return SplitText(given, answer, split.problem if answer else NO_ANSWER, split.is_unclosed)
-
-
-def _unwrapped(reasoning: str) -> str | None:
-    """Return a reasoning without the tags around it; None where it is empty."""
-    split = _by_tags(reasoning, opened=False)
-    inner = split.reasoning if split.answer is None else None
-    return inner or (None if split.problem == NO_ANSWER else reasoning.strip() or None)
 
 
 def _by_tags(text: str, *, opened: bool) -> SplitText:

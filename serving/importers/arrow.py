@@ -1,5 +1,6 @@
 """Parquet and Arrow files to records."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ def parquet_records(source: Source, content: Content) -> Iterator[Record]:
             if max(sizes, default=0) > MAX_UNPACKED_BYTES:
                 raise too_large(source.name, max(sizes))
             source.repeated = repeated_names(file.schema_arrow.names)
+            source.class_names |= _class_names(file.schema_arrow)
             source.total = file.metadata.num_rows
             yield from _records(source, file.iter_batches(batch_size=_ROWS_A_STEP))
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -35,11 +37,26 @@ def arrow_records(source: Source, content: Content) -> Iterator[Record]:
     try:
         with content.open() as raw, pa.ipc.open_stream(raw) as stream:
             source.repeated = repeated_names(stream.schema.names)
+            source.class_names |= _class_names(stream.schema)
             yield from _records(source, stream)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"{source.name}: is no Arrow file of `datasets`; save it again."
         ) from error
+
+
+def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
+    """Return column → names of its classes, as `datasets` notes them beside the schema."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = noted["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {
+        str(column): tuple(map(str, feature["names"]))
+        for column, feature in (features.items() if isinstance(features, dict) else ())
+        if isinstance(feature, dict) and isinstance(feature.get("names"), list)
+    }
 
 
 def _records(source: Source, batches: Any) -> Iterator[Record]:

@@ -1,4 +1,4 @@
-"""JSON and JSONL to records, OpenAI batch requests and chat rows included."""
+"""JSON and JSONL to records."""
 
 import json
 from collections.abc import Iterator
@@ -9,18 +9,13 @@ from serving.importers.content import Content, position
 from serving.importers.json_stream import Decoder, JsonCursor, RepeatedKey
 from serving.importers.source import Record, Source
 
-_BATCH_KEYS = ("body", "messages")
 _MAX_LINE_CHARS = 1 << 26
 _LINES_A_STEP = 256
 """After so many lines a reader reports how far it is."""
 
 
-def jsonl_records(source: Source, content: Content, *, chats: bool = True) -> Iterator[Record]:
-    """Yield the records of a text with one JSON object a line; broken lines become problems.
-
-    With ``chats``, rows of messages and batch requests become one question each; without, they
-    stay as they are.
-    """
+def jsonl_records(source: Source, content: Content) -> Iterator[Record]:
+    """Yield the records of a text with one JSON object a line; broken lines become problems."""
     decoder = Decoder()
     with content.open_text(source.encoding) as stream:
         for number, line in _lines(source, stream):
@@ -29,18 +24,15 @@ def jsonl_records(source: Source, content: Content, *, chats: bool = True) -> It
             except (ValueError, RecursionError) as error:
                 source.refuse(number, None, _on_a_line(error))
                 continue
-            record = _record(source, number, value, chats=chats)
+            record = _record(source, number, value)
             if record is not None:
                 yield record
 
 
-def json_records(source: Source, content: Content, *, chats: bool = True) -> Iterator[Record]:
-    """Yield the records of a JSON list, of ``{"data": [...]}``, or of JSONL under another name.
-
-    ``chats`` as in ``jsonl_records``.
-    """
+def json_records(source: Source, content: Content) -> Iterator[Record]:
+    """Yield the records of a JSON list, of ``{"data": [...]}``, or of JSONL under another name."""
     if _is_of_lines(content, source.encoding):
-        yield from jsonl_records(source, content, chats=chats)
+        yield from jsonl_records(source, content)
         return
     with content.open_text(source.encoding) as stream:
         cursor = JsonCursor(stream)
@@ -51,7 +43,7 @@ def json_records(source: Source, content: Content, *, chats: bool = True) -> Ite
                 if repeated is not None:
                     source.refuse(number, repeated, "stands in one object twice; remove one.")
                     continue
-                record = _record(source, number, value, chats=chats)
+                record = _record(source, number, value)
                 if record is not None:
                     yield record
         except _NoList:
@@ -148,69 +140,9 @@ def _reason(error: Exception, column: int) -> str:
     return "holds a number of thousands of digits, which must be a text in quotes"
 
 
-def _record(source: Source, number: int, value: Any, *, chats: bool) -> Record | None:
-    if not isinstance(value, dict):
-        kind = "null" if value is None else type(value).__name__
-        source.refuse(number, None, f'holds {kind}; write an object such as {{"instruction": …}}.')
-        return None
-    if not chats:
+def _record(source: Source, number: int, value: Any) -> Record | None:
+    if isinstance(value, dict):
         return Record(number, value)
-    if "custom_id" in value and "response" in value and "body" not in value:
-        source.refuse(
-            number, None, "is the output of a batch; import the file with the requests instead."
-        )
-        return None
-    if any(key in value for key in _BATCH_KEYS):
-        return _chat_record(source, number, value)
-    return Record(number, value)
-
-
-def _chat_record(source: Source, number: int, value: dict[str, Any]) -> Record | None:
-    """Return the record of a batch request or a chat row: one user message, at most one of each."""
-    body = value.get("body", value)
-    rest = {key: one for key, one in value.items() if key not in ("body", "messages")}
-    for used in ("method", "url") if "body" in value else ():
-        rest.pop(used, None)
-    if not isinstance(body, dict):
-        source.refuse(number, "body", "holds no object; give the request.")
-        return None
-    if "messages" not in body:
-        text = body.get("prompt", body.get("input"))
-        return Record(number, {**rest, "instruction": text, "input": body.get("instructions")})
-    said: dict[str, list[str]] = {"system": [], "user": [], "assistant": []}
-    messages = body["messages"] if isinstance(body["messages"], list) else []
-    for message in messages:
-        speaker = message.get("role") if isinstance(message, dict) else None
-        content = _content(message.get("content")) if isinstance(message, dict) else None
-        speaker = "system" if speaker == "developer" else speaker
-        if speaker not in said or content is None:
-            source.refuse(
-                number,
-                "messages",
-                "holds a message without text or from someone else than system, user, assistant; "
-                "remove it.",
-            )
-            return None
-        said[speaker].append(content)
-    if len(said["user"]) != 1 or len(said["system"]) > 1 or len(said["assistant"]) > 1:
-        source.refuse(
-            number,
-            "messages",
-            f"holds {len(messages)} messages; a question needs exactly one user message, with at "
-            "most one system and one assistant message.",
-        )
-        return None
-    columns = {"instruction": "user", "input": "system", "output": "assistant"}
-    found = {column: said[speaker][0] for column, speaker in columns.items() if said[speaker]}
-    return Record(number, {**rest, **found})
-
-
-def _content(content: Any) -> str | None:
-    """Return the text of a message; None where it holds anything else, such as an image."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and content:
-        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
-        if all(isinstance(part, str) for part in parts):
-            return "\n".join(map(str, parts))
+    kind = "null" if value is None else type(value).__name__
+    source.refuse(number, None, f'holds {kind}; write an object such as {{"instruction": …}}.')
     return None

@@ -1,17 +1,16 @@
 """A training set from its files: the examples of each, and apart from them what is wrong."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from serving.formats.registry import Registry
-from serving.importers.examples import USED, Example, ExampleMaker
+from serving.importers.examples import Example, ExampleMaker
+from serving.importers.fields import NAMES
 from serving.importers.folders import Part, parts_of
+from serving.importers.parsed_row import LeftOut
 from serving.importers.readers import read_records
-from serving.importers.source import Problem, Record
-from serving.importers.told import LeftOut
+from serving.importers.source import Problem
 from serving.importers.unwrap import Unwrapper
 
 
@@ -43,38 +42,24 @@ def read_examples(
         EncodingGuessed: A text is not UTF-8 and ``encoding`` is None.
         UsageError: A file as a whole cannot be read; the sentence says what to do.
     """
-    unwrapper = Unwrapper(registry)
+    unwrapper = Unwrapper.of(registry)
     roles = {full_name.rpartition("@")[0] for full_name in registry.roles}
     return [_read(part, unwrapper, roles, encoding) for part in parts_of(path, only)]
 
 
 def _read(part: Part, unwrapper: Unwrapper, roles: set[str], encoding: str | None) -> FileExamples:
-    records = read_records(part.path, name=part.name, used=USED, chats=False, encoding=encoding)
+    records = read_records(part.path, name=part.name, used=NAMES, encoding=encoding)
     source = records.source
     found = FileExamples(
         name=part.name, unit=source.unit, problems=source.problems, notes=source.notes
     )
-    maker = ExampleMaker(source, unwrapper, roles, part.keys)
-    names: dict[str, None] = {}
+    maker = ExampleMaker(source, unwrapper, roles, keys=part.keys, renamed=part.columns)
     for record in records:
-        values = _renamed(record.values, part)
-        if not names.keys() >= values.keys():
-            names.update(dict.fromkeys(values))
         try:
-            row = Record(record.line, values)
-            example = maker.example(row, is_held_out=part.is_held_out)
+            found.examples += maker.examples(record, is_held_out=part.is_held_out)
         except LeftOut as left_out:
             found.left_out[str(left_out)] += 1
-            continue
-        if example is not None:
-            found.examples.append(example)
-    unused = [name for name in names if name and name.strip().casefold() not in USED]
-    if unused:
-        found.notes.append(f"Fields not used: {', '.join(unused)}.")
+    if records.columns:
+        maker.must_ask(records.columns)
+    maker.finish()
     return found
-
-
-def _renamed(values: Mapping[str, Any], part: Part) -> Mapping[str, Any]:
-    if not part.columns:
-        return values
-    return {part.columns.get(name, name): value for name, value in values.items()}

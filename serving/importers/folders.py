@@ -15,16 +15,12 @@ import yaml
 
 from db.errors import UsageError
 from serving.importers.readers import SUFFIXES
+from serving.importers.splits import is_held_out
 from serving.importers.turns import SPEAKERS, USUAL, TurnKeys
 
-HELD_OUT = frozenset(
-    {"held_out", "heldout", "test", "validation", "valid", "val", "dev", "eval", "evaluation"}
-)
-"""Names of splits that never train."""
 ENTRY = "dataset_info.json"
 _DATA = frozenset({*SUFFIXES, ".arrow"})
 _NOT_DATA = frozenset({ENTRY, "dataset_dict.json", "state.json", "dataset_infos.json"})
-_BETWEEN = re.compile("[^a-z]+")
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
 _TURNS = {"messages": "conversations"}
 _TAGS = {"user": ("human", "user_tag"), "assistant": ("gpt", "assistant_tag")}
@@ -68,14 +64,6 @@ def parts_of(path: Path, only: str | None = None) -> list[Part]:
     if not found:
         raise UsageError(f"{path} holds no data; files that are read: {', '.join(sorted(_DATA))}.")
     return sorted(found, key=lambda part: part.is_held_out)
-
-
-def is_held_out(name: str) -> bool:
-    """Tell whether a name is, begins with, or ends with that of a split that never trains."""
-    words = _BETWEEN.sub("_", name.lower()).strip("_")
-    return words in HELD_OUT or any(
-        words.startswith(f"{split}_") or words.endswith(f"_{split}") for split in HELD_OUT
-    )
 
 
 def _of_folder(folder: Path) -> Iterator[Part]:

@@ -1,6 +1,7 @@
 """Files to rows: finds out what a file is and how it is encoded, and reads it piece by piece."""
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -10,16 +11,13 @@ from serving.importers.arrow import arrow_records, parquet_records
 from serving.importers.content import Content, content_of
 from serving.importers.documents import json_records, jsonl_records
 from serving.importers.encoding import encoding_of
-from serving.importers.rows import (
-    ALIASES,
-    COLUMN_NAMES,
-    ImportRow,
-    ReadResult,
-    RowMaker,
-    used_columns,
-)
+from serving.importers.examples import ExampleMaker
+from serving.importers.fields import NAMES
+from serving.importers.parsed_row import LeftOut
+from serving.importers.rows import ImportRow, ReadResult
 from serving.importers.source import Problem, Record, Source
 from serving.importers.tables import csv_records
+from serving.importers.unwrap import Unwrapper
 from serving.importers.workbooks import xlsx_records
 
 MAX_FILE_BYTES = 16 << 30
@@ -71,7 +69,9 @@ class RowReader(Iterator[ImportRow]):
     def __init__(self, records: RecordReader, roles: Collection[str]) -> None:
         self.source = records.source
         self._records = records
-        self._maker = RowMaker(records.source, roles)
+        self._maker = ExampleMaker(
+            records.source, Unwrapper.builtin(), roles, takes_judgements=False
+        )
         self._rows = self._read()
 
     @property
@@ -96,33 +96,12 @@ class RowReader(Iterator[ImportRow]):
         number = 0
         for number, record in enumerate(self._records, start=1):
             if number == _ROWS_BEFORE_A_QUESTION:
-                self._need_questions()
-            row = self._maker.row(record)
-            if row is not None:
-                yield row
+                self._maker.must_ask(self.columns)
+            with suppress(LeftOut):  # it is noted
+                yield from (one.row for one in self._maker.examples(record))
         if number:
-            self._need_questions()
-        self._note_unused()
-        self._note_cleaned()
-
-    def _need_questions(self) -> None:
-        if not used_columns(self.columns)["text"]:
-            raise UsageError(
-                f"{self.source.name}: no column can be the question; found "
-                f"{_listed(self.columns)}. Name it one of {_listed(ALIASES['text'])}."
-            )
-
-    def _note_unused(self) -> None:
-        used = {one.casefold() for one in COLUMN_NAMES}
-        unused = [one for one in self.columns if one and one.strip().casefold() not in used]
-        if unused:
-            self.notes.append(f"Columns not used: {', '.join(unused)}.")
-
-    def _note_cleaned(self) -> None:
-        n_cleaned = self._maker.n_cleaned
-        if n_cleaned:
-            texts = "texts" if n_cleaned > 1 else "text"
-            self.notes.append(f"Control characters were removed from {n_cleaned} {texts}.")
+            self._maker.must_ask(self.columns)
+        self._maker.finish()
 
 
 def stream_rows(
@@ -140,7 +119,7 @@ def stream_rows(
         UsageError: The file as a whole cannot be read; the sentence says what to do. Taking rows
             raises it too.
     """
-    records = read_records(source, name=name, used=COLUMN_NAMES, encoding=encoding)
+    records = read_records(source, name=name, used=NAMES, encoding=encoding)
     return RowReader(records, roles)
 
 
@@ -177,7 +156,6 @@ def read_records(
     *,
     name: str | None = None,
     used: Collection[str] | None = None,
-    chats: bool = True,
     encoding: str | None = None,
 ) -> RecordReader:
     """Return a file's records before any field is understood, read as they are asked for.
@@ -187,7 +165,6 @@ def read_records(
         name: What an uploaded file is called.
         used: Names of the columns that matter, in lower case; None: all do. Where two columns have
             one such name, that is a problem of the file.
-        chats: Rows of messages and batch requests become one question each.
         encoding: What a text that is not UTF-8 is to be read as.
 
     Raises:
@@ -204,7 +181,7 @@ def read_records(
     limit = _MAX_XLSX_BYTES if suffix == ".xlsx" else MAX_FILE_BYTES
     content = content_of(source, found.name, limit)
     found.total = content.n_bytes
-    records = _records(found, suffix, content, chats=chats, encoding=encoding)
+    records = _records(found, suffix, content, encoding=encoding)
     first = next(records, None)
     for column in found.repeated:
         if used is None or column.strip().casefold() in used:
@@ -215,7 +192,7 @@ def read_records(
 
 
 def _records(
-    found: Source, suffix: str, content: Content, *, chats: bool, encoding: str | None
+    found: Source, suffix: str, content: Content, *, encoding: str | None
 ) -> Iterator[Record]:
     """Return the records; nothing but how the bytes are to be read is known before the first."""
     if suffix in _TABLES:
@@ -227,8 +204,8 @@ def _records(
     if suffix in (".csv", ".tsv"):
         return csv_records(found, content, "\t" if suffix == ".tsv" else None)
     if suffix == ".json" or _begins_a_list(content, found.encoding):
-        return json_records(found, content, chats=chats)
-    return jsonl_records(found, content, chats=chats)
+        return json_records(found, content)
+    return jsonl_records(found, content)
 
 
 def _begins_a_list(content: Content, encoding: str) -> bool:

@@ -20,18 +20,15 @@ from db.errors import UsageError
 from db.identity import question_hash
 from db.tables import Question
 from db.tables.library import ROLES
+from serving.importers.cells import is_blank, written
 from serving.importers.changes import chunks
+from serving.importers.examples import ExampleMaker
+from serving.importers.fields import FIELDS, NAMES, field_of
+from serving.importers.parsed_row import LeftOut
 from serving.importers.readers import read_records
-from serving.importers.rows import (
-    ALIASES,
-    COLUMN_NAMES,
-    ImportRow,
-    RowMaker,
-    is_blank,
-    used_columns,
-    written,
-)
-from serving.importers.source import ImportRefused
+from serving.importers.rows import ImportRow
+from serving.importers.source import ImportRefused, Record, Source
+from serving.importers.unwrap import Unwrapper
 
 _ID = re.compile(r"[qQ]?([0-9]{1,18})(?:\.0+)?")
 """``12``, ``q12``, and ``12.0`` as tables of numbers have it; no store counts further."""
@@ -64,42 +61,45 @@ def read_reasonings(
     Raises:
         UsageError: The file cannot be read, or a row has no reasoning or names no question.
     """
-    reader = read_records(source, name=name, used={*COLUMN_NAMES, "question_id"})
-    found, records = reader.source, list(reader)
-    columns = reader.columns
-    numbers = [column for column in columns if column.strip().casefold() == "question_id"]
-    maker = RowMaker(found, roles)
-    if not used_columns(columns)["reasoning"]:
-        raise UsageError(
-            f"{found.name}: has no column 'reasoning'; found {', '.join(columns) or 'none'}."
-        )
-    reasonings = []
-    for record in records:
-        row = maker.row(record, needs_text=False)
-        value = record.values.get(numbers[0]) if numbers else None
-        number = "" if is_blank(value) else written(value).strip()
-        if row is None:
+    reader = read_records(source, name=name, used={*NAMES, "question_id"})
+    maker = ExampleMaker(reader.source, Unwrapper.builtin(), roles, takes_judgements=False)
+    reasonings: list[SuppliedReasoning] = []
+    for record in reader:
+        try:
+            examples = maker.examples(record, needs_text=False)
+        except LeftOut as left_out:
+            reader.source.refuse(record.line, None, f"is left out ({left_out}); remove the row.")
             continue
-        if row.reasoning is None:
-            found.refuse(record.line, "reasoning", "is empty; fill it in or remove the row.")
-        elif number and not _ID.fullmatch(number):
-            found.refuse(record.line, numbers[0], f"{number[:40]!r} is no id; write 12 or q12.")
-        elif not (number or row.text or row.external_id):
-            found.refuse(
-                record.line,
-                None,
-                f"names no question; fill in question_id, {ALIASES['text'][0]} or id.",
-            )
-        else:
-            reasonings.append(SuppliedReasoning(record.line, _ref(number, row), row.reasoning))
-    if found.problems:
-        raise ImportRefused(found.problems, _NOTHING_DONE)
+        found = (_supplied(reader.source, record, one.row) for one in examples)
+        reasonings += [one for one in found if one is not None]
+    known = {field_of(column) for column in reader.columns}
+    if not reasonings and not known & {"reasoning", "messages", "output"}:
+        columns = ", ".join(reader.columns) or "none"
+        raise UsageError(f"{reader.source.name}: has no column 'reasoning'; found {columns}.")
+    if reader.source.problems:
+        raise ImportRefused(reader.source.problems, _NOTHING_DONE)
     return reasonings
 
 
+def _supplied(source: Source, record: Record, row: ImportRow) -> SuppliedReasoning | None:
+    column = next((one for one in record.values if one.strip().casefold() == "question_id"), "")
+    value = record.values.get(column)
+    number = "" if is_blank(value) else written(value).strip()
+    if row.reasoning is None:
+        source.refuse(record.line, "reasoning", "is empty; fill it in or remove the row.")
+    elif number and not _ID.fullmatch(number):
+        source.refuse(record.line, column, f"{number[:40]!r} is no id; write 12 or q12.")
+    elif not (number or row.text or row.external_id):
+        what = f"names no question; fill in question_id, {FIELDS['text'][0]} or id."
+        source.refuse(record.line, None, what)
+    else:
+        return SuppliedReasoning(record.line, _ref(number, row), row.reasoning)
+    return None
+
+
 def _ref(number: str, row: ImportRow) -> QuestionRef:
-    if told := _ID.fullmatch(number):
-        return QuestionRef(question_id=int(told[1]))
+    if found := _ID.fullmatch(number):
+        return QuestionRef(question_id=int(found[1]))
     if row.text:
         return QuestionRef(content_hash=question_hash(row.text, row.context, row.role))
     return QuestionRef(external_id=row.external_id)

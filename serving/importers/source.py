@@ -45,6 +45,8 @@ class Source:
     notes: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     """Names of columns that an earlier one has as well; only the last one's values are kept."""
+    class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column → what the numbers 0, 1, … in it stand for, where the file says so."""
     done: int = 0
     """How much has been read, of ``total``: bytes, or rows where a table counts its rows."""
     total: int = 0

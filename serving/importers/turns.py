@@ -1,21 +1,35 @@
-"""Turns of a chat in the shapes of ShareGPT, ChatML and TRL: one question and what was answered."""
+"""Turns of a chat in the shapes of ShareGPT, ChatML, TRL and harmony: a question and its answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.importers.told import Refused, Told, kind_of, label_of, text_of
+from serving.importers.fields import FIELDS
+from serving.importers.parsed_row import NOT_TRAINED, LeftOut, Refused, WrittenText, kind_of
 
 SPEAKERS = {
     "human": "user",
     "user": "user",
+    "prompter": "user",
     "gpt": "assistant",
     "assistant": "assistant",
     "model": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
     "system": "system",
     "developer": "system",
+    "reasoning": "reasoning",
+    "thinking": "reasoning",
+    "thought": "reasoning",
 }
-"""What the files call who speaks."""
+"""What the files call who speaks; ``reasoning``: the assistant, to itself."""
+_CHANNELS = {"analysis": "reasoning", "final": "assistant"}
+_REASONING = FIELDS["reasoning"]
+_SPEAKERS = ("system", "user", "reasoning", "assistant")
+_CALLS = ("tool_calls", "function_call")
+_MASKS = ("weight", "loss_weight", "loss", "train", "trainable")
+"""What says of a turn that it is not to be learned, by 0 or false."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,145 +44,146 @@ class TurnKeys:
 USUAL = TurnKeys()
 
 
-@dataclass(slots=True)
-class _Said:
-    system: list[str] = field(default_factory=list)
-    user: list[str] = field(default_factory=list)
-    assistant: list[str] = field(default_factory=list)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """A conversation of one question and at most one answer."""
+
+    system: str | None = None
+    user: str | None = None
+    answer: WrittenText | None = None
+    n_greetings: int = 0
+    """Turns of the assistant before any question, which answer nothing."""
+    unused: tuple[str, ...] = ()
+    """What its turns hold beside who says what, as names of fields."""
 
 
-def is_of_turns(values: Mapping[str, Any]) -> bool:
-    """Tell whether a row is a prompt and what follows it, rather than named texts."""
-    if "conversations" in values or "messages" in values:
-        return True
-    has_prompt = "prompt" in values and not {"instruction", "question"} & values.keys()
-    return (has_prompt and "completion" in values) or (
-        "chosen" in values and not {"instruction", "question"} & values.keys()
-    )
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    speaker: str
+    text: str | None
+    reasoning: str | None = None
 
 
-def told_by(values: Mapping[str, Any], keys: TurnKeys = USUAL) -> Told:
-    """Return what a row of turns says.
-
-    Raises:
-        Refused: It is no question with one answer, or with a better and a worse one.
-    """
-    for name in ("conversations", "messages"):
-        if name in values:
-            return _conversation(values, name, keys)
-    return _prompted(values, keys)
-
-
-def _conversation(values: Mapping[str, Any], name: str, keys: TurnKeys) -> Told:
-    said = _said(values[name], name, keys)
-    system = text_of(values, "system") or _one(said.system)
-    fields = {"prompt": name, "completion": name, "rejected": "rejected"}
-    if "chosen" in values or "rejected" in values:
-        return Told(
-            prompt=said.user[0],
-            system=system,
-            completion=_completion(values, "chosen", keys),
-            rejected=_completion(values, "rejected", keys),
-            fields=fields | {"completion": "chosen"},
-        )
-    return Told(
-        prompt=said.user[0],
-        system=system,
-        completion=_one(said.assistant),
-        label=label_of(values),
-        fields=fields,
-    )
-
-
-def _prompted(values: Mapping[str, Any], keys: TurnKeys) -> Told:
-    better = "chosen" if "chosen" in values else "completion"
-    if "prompt" in values:
-        system, prompt = _prompt(values, "prompt", keys)
-    else:  # TRL takes what chosen and rejected have in common for the prompt
-        system, prompt = _prompt(values, better, keys)
-    is_pair = better == "chosen"
-    return Told(
-        prompt=prompt,
-        system=text_of(values, "system") or system,
-        completion=_completion(values, better, keys),
-        rejected=_completion(values, "rejected", keys) if is_pair else None,
-        label=None if is_pair else label_of(values),
-        fields={
-            "prompt": "prompt" if "prompt" in values else better,
-            "completion": better,
-            "rejected": "rejected",
-        },
-    )
-
-
-def _prompt(values: Mapping[str, Any], name: str, keys: TurnKeys) -> tuple[str | None, str]:
-    value = values[name]
-    if isinstance(value, str) and name == "prompt":
-        if not value.strip():
-            raise Refused(name, "is empty; fill it in or remove the row.")
-        return None, value.strip()
-    if isinstance(value, str):
-        raise Refused("prompt", "is not there; give the prompt in a field of its own.")
-    said = _said(value, name, keys)
-    return _one(said.system), said.user[0]
-
-
-def _completion(values: Mapping[str, Any], name: str, keys: TurnKeys) -> str | None:
-    """Return what is to be written, or what is rather not: a text, a turn, or a list of turns."""
-    value = values.get(name)
-    if value is None or isinstance(value, str):
-        text = (value or "").strip()
-        if not text:
-            raise Refused(name, "is empty; fill it in or remove the row.")
-        return text
-    turns = [value] if isinstance(value, dict) else value
-    said = _said(turns, name, keys, needs_user=False)
-    if len(said.assistant) != 1:
-        raise Refused(name, f"holds {len(said.assistant)} answers; one is needed.")
-    return said.assistant[0]
-
-
-def _said(turns: Any, name: str, keys: TurnKeys, *, needs_user: bool = True) -> _Said:
-    """Return who said what.
+def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
+    """Return what the turns in the field ``name`` say.
 
     Raises:
-        Refused: There is more than one question with one answer, or something that is no text.
+        Refused: They are not one question with at most one answer, or hold more than texts.
+        LeftOut: The answer is not to be learned.
     """
-    if not isinstance(turns, (list, tuple)):
-        raise Refused(name, f"holds {kind_of(turns)}; give a list of turns.")
-    said = _Said()
-    for turn in turns:
-        speaker, text = _turn(turn, name, keys)
-        getattr(said, speaker).append(text)
-    limits = (("system", said.system), ("user", said.user), ("assistant", said.assistant))
-    if needs_user and not said.user:
-        raise Refused(name, "holds no turn of the user, which is the question; add it.")
-    if any(len(texts) > 1 for _, texts in limits):
+    given = [value] if isinstance(value, dict) else value
+    if not isinstance(given, (list, tuple)):
+        raise Refused(name, f"holds {kind_of(given)}; give a list of turns.")
+    unused: dict[str, None] = {}
+    turns = [one for turn in given if (one := _turn(turn, name, keys, unused)) is not None]
+    first = next((place for place, one in enumerate(turns) if one.speaker == "user"), 0)
+    kept = [one for one in turns[:first] if one.speaker == "system"] + turns[first:]
+    texts = {speaker: [one for one in kept if one.speaker == speaker] for speaker in _SPEAKERS}
+    if any(len(found) > 1 for found in texts.values()):
         raise Refused(
             name,
-            f"holds {len(turns)} turns; a row is one question with one answer. Split it into rows,"
+            f"holds {len(given)} turns; a row is one question with one answer. Split it into rows,"
             " with what was said before in the question's context.",
         )
-    return said
+    return Turns(
+        system=_text(texts["system"]),
+        user=_text(texts["user"]),
+        answer=_answer(texts["reasoning"], texts["assistant"], name),
+        n_greetings=len(turns) - len(kept),
+        unused=tuple(unused),
+    )
 
 
-def _turn(turn: Any, name: str, keys: TurnKeys) -> tuple[str, str]:
+def _text(turns: Sequence[_Turn]) -> str | None:
+    return turns[0].text if turns else None
+
+
+def _answer(thoughts: Sequence[_Turn], answers: Sequence[_Turn], name: str) -> WrittenText | None:
+    if not answers and not thoughts:
+        return None
+    if not answers:
+        raise Refused(name, "holds a reasoning and no answer after it; add the answer.")
+    beside = answers[0].reasoning
+    if thoughts and beside:
+        raise Refused(name, "holds two reasonings for one answer; leave one.")
+    return WrittenText(answers[0].text or "", name, beside or _text(thoughts))
+
+
+def _turn(turn: Any, name: str, keys: TurnKeys, unused: dict[str, None]) -> _Turn | None:
+    """Return a turn; None for a system turn that says nothing."""
     if not isinstance(turn, dict):
         raise Refused(name, f"holds {kind_of(turn)} in place of a turn; give speaker and text.")
-    speaker = next((turn[key] for key in keys.speaker if turn.get(key) is not None), None)
-    text = next((turn[key] for key in keys.text if turn.get(key) is not None), None)
-    known = keys.speakers.get(str(speaker))
-    if known is None:
+    said_by = next((turn[key] for key in keys.speaker if turn.get(key) is not None), None)
+    speaker = keys.speakers.get(str(said_by)) or keys.speakers.get(str(said_by).casefold())
+    if speaker is None:
         raise Refused(
-            name, f"holds a turn of {speaker!r}; only system, user and assistant are taken."
+            name, f"holds a turn of {said_by!r}; only system, user and assistant are taken."
         )
-    if isinstance(text, list) and all(isinstance(one, dict) for one in text):
-        parts = [one.get("text") for one in text]
-        text = "\n".join(map(str, parts)) if all(isinstance(one, str) for one in parts) else None
-    if not isinstance(text, str) or not text.strip():
-        raise Refused(name, f"holds a turn of {speaker!r} without a text; add it.")
-    return known, text.strip()
+    if any(turn.get(key) for key in _CALLS):
+        raise Refused(name, "holds a turn that calls tools, which is no answer; remove the row.")
+    if speaker == "assistant" and any(_is_off(turn[key]) for key in _MASKS if key in turn):
+        raise LeftOut(NOT_TRAINED)
+    text, reasoning = _texts(turn, said_by, name, keys)
+    if channel := turn.get("channel"):
+        speaker = _CHANNELS.get(str(channel), "") if speaker == "assistant" else speaker
+    if not speaker:
+        raise Refused(name, f"holds a message on the channel {channel!r}; remove the row.")
+    known = {*keys.speaker, *keys.text, *_REASONING, *_MASKS, *_CALLS, "channel"}
+    unused.update(
+        (f"{name}[].{key}", None) for key, one in turn.items() if key not in known and one
+    )
+    if text is None and speaker == "system":
+        return None
+    if text is None:
+        raise Refused(name, f"holds a turn of {said_by!r} without a text; add it.")
+    return _Turn(speaker, text, reasoning)
 
 
-def _one(texts: Sequence[str]) -> str | None:
-    return texts[0] if texts else None
+def _is_off(value: Any) -> bool:
+    return value is not None and value in (0, False, "0", "false")
+
+
+def _texts(
+    turn: Mapping[str, Any], said_by: Any, name: str, keys: TurnKeys
+) -> tuple[str | None, str | None]:
+    """Return what a turn says, and the reasoning that stands beside it."""
+    content = next((turn[key] for key in keys.text if turn.get(key) is not None), None)
+    beside = [turn[key] for key in _REASONING if isinstance(turn.get(key), str)]
+    thoughts = [one.strip() for one in beside if one.strip()]
+    text: str | None = None
+    if isinstance(content, str):
+        text = content.strip() or None
+    elif isinstance(content, (list, tuple)):
+        parts = [_part(one, said_by, name) for one in content]
+        text = "\n".join(said for said, is_thought in parts if not is_thought).strip() or None
+        thoughts += [said.strip() for said, is_thought in parts if is_thought and said.strip()]
+    elif content is not None:
+        raise Refused(name, f"holds a turn of {said_by!r} without a text; add it.")
+    distinct = list(dict.fromkeys(thoughts))
+    return text, "\n\n".join(distinct) or None
+
+
+def _part(part: Any, said_by: Any, name: str) -> tuple[str, bool]:
+    """Return the text of a part of a turn, and whether it is reasoning."""
+    if isinstance(part, str):
+        return part, False
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in ("thinking", "reasoning", "thought"):
+        return "\n".join(_inner_texts(part)), True
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        return part["text"], False
+    raise Refused(
+        name,
+        f"holds a turn of {said_by!r} without a text: a part of it is {kind or kind_of(part)!r};"
+        " remove the row.",
+    )
+
+
+def _inner_texts(part: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts of a part that is reasoning: one, or a list of parts of its own."""
+    for key in ("thinking", "reasoning", "thought", "text", "content", "summary"):
+        value = part.get(key)
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            inner = one.get("text") if isinstance(one, dict) else one
+            if isinstance(inner, str) and inner.strip():
+                yield inner

@@ -1,16 +1,18 @@
 """Prompts and completions as our formats write them, taken apart into question and texts again."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
-from serving.formats.definitions import FormatDefinition
+from serving.formats.definitions import FormatDefinition, RoleDefinition
+from serving.formats.library import load_definitions
+from serving.formats.reasoning_markup import NO_ANSWER, SECOND_REASONING, split_reasoning
 from serving.formats.registry import Registry
 from serving.formats.tasks import Task
 from serving.formats.templates import parse_template, without_empty_context
 from serving.importers.match_template import match_template
-from serving.importers.told import LeftOut, Refused, Told
+from serving.importers.parsed_row import NEXT_QUESTIONS, LeftOut, Refused, WrittenText
 
 Scope = Literal["reasoning", "answer", "whole"]
 _MARK = 4
@@ -41,6 +43,8 @@ class Written:
     reasoning: str | None
     answer: str | None
     scope: Scope
+    is_split: bool = False
+    """The two stood in one text, in markup of other programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,69 +67,113 @@ class _Pattern:
 
 
 class Unwrapper:
-    """Knows all prompt formats and roles of a store."""
+    """Knows prompt formats and roles, and the markup of other programs."""
 
-    def __init__(self, registry: Registry) -> None:
-        forms = [one.definition for one in registry.formats.values()]
+    def __init__(self, forms: Iterable[FormatDefinition], roles: Iterable[RoleDefinition]) -> None:
+        forms = tuple(forms)
         found = [pattern for form in forms for pattern in _patterns(form)]
         self._patterns = sorted(found, key=lambda one: -one.n_literal)
-        self._roles = {
-            one.definition.system.strip(): one.definition.name for one in registry.roles.values()
-        }
+        self._roles = {role.system.strip(): role.name for role in roles}
         self._tags = [form for form in forms if form.kind == "tagged" and form.tasks.whole]
+
+    @classmethod
+    def of(cls, registry: Registry) -> Self:
+        """Return one that knows what a store knows."""
+        return cls(
+            (one.definition for one in registry.formats.values()),
+            (one.definition for one in registry.roles.values()),
+        )
+
+    @classmethod
+    def builtin(cls) -> Self:
+        """Return one that knows the formats and roles that come with the product."""
+        known = load_definitions()
+        return cls(known.formats.values(), known.roles.values())
 
     def role(self, system: str | None) -> str | None:
         """Return the role whose system text this is; None where it is no role's."""
         return self._roles.get((system or "").strip())
 
-    def asked(self, told: Told) -> Asked:
-        """Return what the prompt of a row asks; one in no known format is the question itself.
+    def asked(self, prompt: str, system: str | None = None) -> Asked:
+        """Return what a prompt asks; one in no known format is the question itself.
 
         Raises:
             LeftOut: It asks for the next questions of a dialogue.
         """
         for pattern in self._patterns:
-            fields = pattern.match(told.prompt)
+            fields = pattern.match(prompt)
             if fields is None:
                 continue
             if pattern.tasks == ("ask",):
-                raise LeftOut("next_questions")
+                raise LeftOut(NEXT_QUESTIONS)
             values = {name: value.strip() for name, value in fields.items()}
             return Asked(
                 question=values["question"],
                 context=values.get("context", ""),
-                system=told.system or values.get("system") or None,
+                system=system or values.get("system") or None,
                 reasoning=values.get("reasoning"),
                 form=pattern.form,
                 tasks=pattern.tasks,
             )
-        return Asked(question=told.prompt, system=told.system)
+        return Asked(question=prompt, system=system)
 
-    def written(self, asked: Asked, text: str, field: str) -> Written:
+    def written(self, asked: Asked, completion: WrittenText) -> Written:
         """Return what a completion of ``asked`` holds.
 
         Raises:
-            Refused: It is not what the format of its prompt asks for.
+            Refused: It is not what the format of its prompt asks for, or cannot be split into a
+                reasoning and an answer.
         """
         if asked.form is None or not {"whole", "reasoning"} & set(asked.tasks):
-            return Written(reasoning=asked.reasoning, answer=text, scope="answer")
-        found = _in_format(asked.form, asked.tasks, text)
-        if found is None:
-            raise Refused(
-                field,
-                f"holds no {asked.form.response_tag!r} after its reasoning, as prompts of the"
-                f" format {asked.form.reference} ask for; add it.",
-            )
-        return found
+            return _split(completion, asked.reasoning)
+        split = split_reasoning(completion.text, reasoning=completion.reasoning)
+        if split.problem == NO_ANSWER and "reasoning" in asked.tasks:  # no answer was asked for
+            return Written(reasoning=split.reasoning, answer=None, scope="reasoning")
+        found = _in_format(asked.form, asked.tasks, split.answer or "")
+        if split.reasoning is None and split.problem is None and found is not None:
+            return found
+        if found is not None and found.answer is not None:
+            raise _unsplit(completion.column, SECOND_REASONING)
+        if split.reasoning is not None and "whole" in asked.tasks:
+            return _split(completion, None)
+        raise Refused(
+            completion.column,
+            f"holds no {asked.form.response_tag!r} after its reasoning, as prompts of the"
+            f" format {asked.form.reference} ask for; add it.",
+        )
 
-    def tagged(self, text: str) -> Written:
-        """Return what a completion without its prompt holds; without a tag it is an answer."""
+    def answered(self, completion: WrittenText) -> Written:
+        """Return what a completion whose prompt is a plain question holds.
+
+        Raises:
+            Refused: It cannot be split into a reasoning and an answer.
+        """
         for form in self._tags:
-            if form.response_tag in text:
-                found = _in_format(form, ("whole", "reasoning"), text)
+            if form.response_tag in completion.text and completion.reasoning is None:
+                found = _in_format(form, ("whole", "reasoning"), completion.text)
                 if found is not None:
                     return found
-        return Written(reasoning=None, answer=text, scope="answer")
+        return _split(completion, None)
+
+
+def _split(completion: WrittenText, given: str | None) -> Written:
+    """Return reasoning and answer; a reasoning ``given`` in the prompt is not the completion's."""
+    beside = completion.reasoning
+    if given is not None and beside is not None and given.split() != beside.split():
+        raise _unsplit(completion.column, SECOND_REASONING)
+    split = split_reasoning(completion.text, reasoning=given or beside)
+    if split.problem is not None:
+        raise _unsplit(completion.column, split.problem)
+    return Written(
+        reasoning=split.reasoning,
+        answer=split.answer,
+        scope="answer" if given is not None or split.reasoning is None else "whole",
+        is_split=split.reasoning is not None and split.answer != completion.text.strip(),
+    )
+
+
+def _unsplit(column: str, problem: str) -> Refused:
+    return Refused(column, f"{problem}; correct it or remove the row.")
 
 
 def _in_format(form: FormatDefinition, tasks: tuple[Task, ...], text: str) -> Written | None:

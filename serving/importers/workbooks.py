@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from serving.importers.content import MAX_UNPACKED_BYTES, Content, too_large, unreadable
-from serving.importers.rows import used_columns
+from serving.importers.fields import has_question
 from serving.importers.source import Record, Source, header_of, repeated_names
 
 _MAX_COLUMNS = 256
@@ -45,7 +45,7 @@ def _quietly(records: Iterator[Record]) -> Iterator[Record]:
 def _records_of_book(source: Source, book: Any) -> Iterator[Record]:
     with closing(book):
         sheets = [(sheet, columns) for sheet in book.worksheets if (columns := _columns_of(sheet))]
-        chosen = next((one for one in sheets if used_columns(one[1])["text"]), None)
+        chosen = next((one for one in sheets if has_question(one[1])), None)
         if chosen is None and not sheets:
             return
         sheet, columns = chosen or sheets[0]

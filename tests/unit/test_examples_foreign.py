@@ -107,7 +107,7 @@ def test_next_questions_of_dialogues_are_left_out_and_counted(lab: Lab, tmp_path
 TWO = [say("user", "a"), say("assistant", "b"), say("user", "c"), say("assistant", "d")]
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": TWO}, "field 'messages': holds 4 turns; a row is one question with one answer"),
-    ({"messages": "hello"}, "field 'messages': holds something else; give a list of turns"),
+    ({"messages": "hello"}, "field 'messages': holds a text; give a list of turns"),
     ({"messages": [say("tool", "x")]}, "holds a turn of 'tool'; only system, user and assistant"),
     ({"messages": [say("user", " ")]}, "holds a turn of 'user' without a text"),
     ({"messages": [say("assistant", "x")]}, "holds no turn of the user"),

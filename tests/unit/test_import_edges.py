@@ -77,7 +77,7 @@ def test_two_equal_headers_of_the_sheet_that_is_read_are_refused() -> None:
 def test_two_equal_headers_that_nothing_reads_are_no_problem() -> None:
     result = read("q.csv", "text,note,note\nwhy?,a,b\n")
     assert (texts(result), result.problems) == (["why?"], [])
-    assert result.notes == ["Columns not used: note."]
+    assert result.notes == ["Fields not used: note."]
 
 
 def parquet_of(*names: str) -> bytes:

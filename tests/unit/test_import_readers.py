@@ -229,7 +229,7 @@ def test_lines_after_a_broken_csv_line_are_still_read() -> None:
             "q.csv",
             b"frage,antwort\na,b\n",
             "q.csv: no column can be the question; found frage, antwort. Name it one of "
-            "instruction, question, prompt, text.",
+            "instruction, question, prompt, problem, query, user_prompt, text.",
         ),
         ("q.jsonl", b'{"a": 1}', "q.jsonl: no column can be the question; found a."),
     ],
@@ -257,7 +257,7 @@ def test_a_path_is_read_like_its_bytes(tmp_path: Path) -> None:
 
 def test_unused_columns_are_named_once() -> None:
     result = read("q.csv", "text,colour,input,size\na,b,c,d\ne,f,g,h\n")
-    assert result.notes == ["Columns not used: colour, size."]
+    assert result.notes == ["Fields not used: colour, size."]
 
 
 def test_removed_control_characters_are_told_once() -> None:

@@ -60,7 +60,7 @@ def test_problems_and_notes_are_complete_when_all_rows_were_taken() -> None:
     assert next(rows).text == "a"
     assert [row.text for row in rows] == ["b"]
     assert [problem.line for problem in rows.problems] == [2]
-    assert rows.notes == ["Columns not used: colour."]
+    assert rows.notes == ["Fields not used: colour."]
 
 
 VALUES = st.recursive(

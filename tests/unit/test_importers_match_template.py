@@ -8,7 +8,6 @@ import pytest
 
 from db.database import Database
 from serving.importers.match_template import match_template
-from serving.importers.told import Told
 from serving.importers.unwrap import Unwrapper
 from tests.unit import sweep_lab
 
@@ -56,5 +55,5 @@ def test_a_hostile_prompt_takes_no_longer_than_its_length_asks(database: Databas
     hostile = prompt.replace("\n<|response|>", " <|response|>")
     assert hostile != prompt
     begun = time.monotonic()
-    assert Unwrapper(registry).asked(Told(prompt=hostile)).form is None
+    assert Unwrapper.of(registry).asked(hostile).form is None
     assert time.monotonic() - begun < 30

@@ -45,7 +45,7 @@ class ExampleCounts:
     judged: int = 0
     """Of these, rows with OK or not OK."""
     left_out: int = 0
-    """Rows of next questions in a dialogue, which are not imported."""
+    """Rows that are of no kind that is imported; the notes say which."""
     errors: int = 0
 
     @property

@@ -107,8 +107,6 @@ def _draw_preview(found: ExamplePreview, files: list[FileExamples]) -> None:
         ],
     )
     st.caption(t("examples.rows", n=count(counts.rows), held_out=count(counts.held_out)))
-    if counts.left_out:
-        st.caption(t("examples.left_out", n=count(counts.left_out)))
     for note in found.notes:
         st.caption(escaped(one_line(note, 300)))
     if found.problems:

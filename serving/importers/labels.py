@@ -1,0 +1,51 @@
+"""Whether a row is OK, however its label is written: a truth value, a number, a name of a class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from serving.importers.parsed_row import Refused
+
+_OK = (
+    "true", "1", "1.0", "yes", "y", "ok", "okay", "good", "positive", "pos", "correct", "right",
+    "accept", "accepted", "pass", "passed", "chosen", "desirable", "up", "thumbs up", "like",
+)  # fmt: skip
+_NOT_OK = (
+    "false", "0", "0.0", "no", "n", "not ok", "bad", "negative", "neg", "incorrect", "wrong",
+    "reject", "rejected", "fail", "failed", "undesirable", "down", "thumbs down", "dislike",
+    "not okay", "not good",
+)  # fmt: skip
+_MEANING = dict.fromkeys(_OK, True) | dict.fromkeys(_NOT_OK, False)
+_NO_CLASS = -1
+"""What `datasets` writes where a row has no class."""
+
+
+def label_of(value: Any, name: str, classes: Sequence[str] = ()) -> bool | None:
+    """Return whether a row is OK; None where it does not say.
+
+    Args:
+        value: The label.
+        name: What the file calls it.
+        classes: What the file says that the numbers 0, 1, … stand for.
+
+    Raises:
+        Refused: It is none of the labels that are known.
+    """
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    shown: Any = value
+    if classes and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value == _NO_CLASS:
+            return None
+        if value != int(value) or not 0 <= value < len(classes):
+            raise Refused(name, f"is {value}, and the file names {len(classes)} classes only.")
+        shown = classes[int(value)]
+    word = " ".join(str(shown).strip().casefold().replace("_", " ").replace("-", " ").split())
+    if not word:
+        return None
+    if (found := _MEANING.get(word)) is not None:
+        return found
+    what = f"is {str(shown)[:40]!r}"
+    if classes:
+        what += f" (one of the classes {', '.join(map(repr, classes[:8]))}); which one is OK?"
+        raise Refused(name, f"{what} Write true (OK) or false (not OK).")
+    raise Refused(name, f"{what}; write true (OK) or false (not OK).")

@@ -1,0 +1,278 @@
+"""What one row of a file is, whatever its shape: a question with what was written for it.
+
+Alpaca, ShareGPT, ChatML messages, harmony, prompt and completion, pairs, labels, OpenAI's batch
+requests, lists of generations, and our own table are found out row by row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from serving.formats.reasoning_markup import plain_reasoning, reasoning_tag
+from serving.importers.fields import FieldMap
+from serving.importers.labels import label_of
+from serving.importers.parsed_row import (
+    NEXT_QUESTIONS,
+    LeftOut,
+    Refused,
+    RowNotes,
+    WrittenText,
+    text_of,
+)
+from serving.importers.row_answers import AnswerReader
+from serving.importers.row_fields import RowFields
+from serving.importers.row_prompts import PromptReader, RowPrompt
+from serving.importers.turns import USUAL, TurnKeys, Turns
+from serving.importers.unwrap import Scope, Unwrapper, Written
+
+_ABOUT = ("reference_answer", "category", "language", "tags", "external_id", "held_out", "split")
+"""What a row says of its question beside its texts."""
+_SCOPES = ("reasoning", "answer", "whole", "questions")
+_PAIRS = ("chosen", "rejected", "rejected_reasoning", "rejected_answer")
+_BATCH_OUTPUT = "is the output of a batch; import the file with the requests instead."
+_ASKING = ("text", "messages", "chosen", "body")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedRow:
+    """A row in our own fields."""
+
+    texts: Mapping[str, Any]
+    """Field → value, of the fields that ``RowMaker`` reads."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Field → what the file calls it."""
+    rejected: Written | None = None
+    rejected_names: Mapping[str, str] = field(default_factory=dict)
+    label: bool | None = None
+    scope: Scope = "answer"
+    is_raw: bool = False
+    """Its prompt was the question alone, with the context after a blank line if it has one."""
+
+
+class RowParser:
+    """Finds out what the rows of one file are."""
+
+    def __init__(
+        self,
+        unwrapper: Unwrapper,
+        *,
+        fields: FieldMap,
+        keys: TurnKeys = USUAL,
+        classes: Mapping[str, Sequence[str]] | None = None,
+        takes_judgements: bool = True,
+    ) -> None:
+        """Without ``takes_judgements``, pairs are refused and labels are not used."""
+        self.unwrapper, self.fields = unwrapper, fields
+        self.classes = {} if classes is None else classes
+        self.takes_judgements = takes_judgements
+        self.notes = RowNotes()
+        self.may_ask = False
+        """A row had a column that can be the question."""
+        self._prompts = PromptReader(unwrapper, keys, self.notes)
+        self._answers = AnswerReader(self._prompts)
+
+    def parse(self, values: Mapping[str, Any]) -> list[ParsedRow]:
+        """Return what a row holds: one question, several times where it lists several answers.
+
+        Raises:
+            Refused: It is nothing that can be taken.
+            LeftOut: It is of a kind that is not imported.
+        """
+        row = RowFields(values, self.fields.columns(tuple(values)))
+        self.may_ask = self.may_ask or any(name in row.columns for name in _ASKING)
+        if "custom_id" in values and isinstance(values.get("response"), dict):
+            self.may_ask = True
+            raise Refused(None, _BATCH_OUTPUT)
+        if row.peek("body") is not None:
+            row = self._request(row)
+        found = self._rows(row)
+        if len(row.used) < len(row.values):
+            self.notes.unused.update(dict.fromkeys(row.unused()))
+        return found
+
+    def _request(self, row: RowFields) -> RowFields:
+        """Return a request of a batch as a row."""
+        body, column = row.take("body")
+        if not isinstance(body, dict):
+            raise Refused(column, "holds no object; give the request.")
+        skipped = (column, "method", "url")
+        values = {name: one for name, one in row.values.items() if name not in skipped}
+        if "messages" in body:
+            values["messages"] = body["messages"]
+        else:
+            values["prompt"] = body.get("prompt", body.get("input"))
+            values["system"] = body.get("instructions")
+        return RowFields(values, self.fields.columns(tuple(values)))
+
+    def _rows(self, row: RowFields) -> list[ParsedRow]:
+        judged = _judged(row)
+        if judged == "questions":
+            raise LeftOut(NEXT_QUESTIONS)
+        _refuse_unfit(row)
+        pair = next((name for name in _PAIRS if row.peek(name) is not None), None)
+        if pair is not None and not self.takes_judgements:
+            raise Refused(
+                row.column(pair),
+                "holds a text of a pair, better or worse; `q2q dataset import` takes such rows.",
+            )
+        prompt = self._prompts.read(row)
+        if pair in ("chosen", "rejected"):
+            return [self._pair(row, prompt)]
+        scope: Scope | None = judged  # type: ignore[assignment]
+        if pair is not None:
+            return [self._own_pair(row, prompt, scope)]
+        label = self._label(row)
+        found = self._completed(row, prompt)
+        return [replace(one, label=label, scope=scope or one.scope) for one in found]
+
+    def _label(self, row: RowFields) -> bool | None:
+        if (value := row.peek("label")) is None:
+            return None
+        if not self.takes_judgements:
+            self.notes.counts["label"] += 1
+            return None
+        _, column = row.take("label")
+        return label_of(value, column, self.classes.get(column, ()))
+
+    def _completed(self, row: RowFields, prompt: RowPrompt) -> list[ParsedRow]:
+        """Return a row for each text that it holds as an answer, or one without."""
+        completions = self._answers.completions(row, prompt)
+        texts, names = _about(row, prompt)
+        if completions:
+            return [self._answered(prompt, one, texts, names) for one in completions]
+        given, column = self._answers.reasoning(row)
+        reasoning = plain_reasoning(given or "")
+        return [
+            ParsedRow(
+                texts={**texts, "reasoning": reasoning},
+                names={**names, "reasoning": column},
+                scope="answer" if reasoning is None else "reasoning",
+                is_raw=prompt.is_raw,
+            )
+        ]
+
+    def _answered(
+        self,
+        prompt: RowPrompt,
+        completion: WrittenText,
+        texts: Mapping[str, Any],
+        names: Mapping[str, str],
+    ) -> ParsedRow:
+        found = self.unwrapper.written(prompt.asked, completion)
+        self._note(found)
+        return ParsedRow(
+            texts={**texts, "reasoning": found.reasoning, "output": found.answer},
+            names={**names, "reasoning": completion.column, "output": completion.column},
+            scope=found.scope,
+            is_raw=prompt.is_raw,
+        )
+
+    def _note(self, found: Written) -> None:
+        self.notes.counts["split"] += found.is_split
+        self.notes.counts["mention"] += reasoning_tag(found.answer or "") is not None
+
+    def _pair(self, row: RowFields, prompt: RowPrompt) -> ParsedRow:
+        """Return a pair; a reasoning in a field beside it was given to both."""
+        better, worse = (self._side(row, prompt, name) for name in ("chosen", "rejected"))
+        found, rejected = (self._written(row, prompt, one) for one in (better, worse))
+        _must_be_alike(found, rejected, worse.column)
+        texts, names = _about(row, prompt)
+        return ParsedRow(
+            texts={**texts, "reasoning": found.reasoning, "output": found.answer},
+            names={**names, "reasoning": better.column, "output": better.column},
+            rejected=rejected,
+            rejected_names={**names, "reasoning": worse.column, "output": worse.column},
+            scope=found.scope,
+            is_raw=prompt.is_raw,
+        )
+
+    def _side(self, row: RowFields, prompt: RowPrompt, name: str) -> WrittenText:
+        """Return the better or the worse text of a pair.
+
+        Raises:
+            Refused: It is not there, or is for another question.
+        """
+        value, column = row.take(name)
+        if value is None:
+            raise Refused(column, "is empty; fill it in or remove the row.")
+        if isinstance(value, str):
+            return WrittenText(value.strip(), column)
+        turns = self._prompts.turns(value, column)
+        _must_ask(prompt, turns, column)
+        if turns.answer is None:
+            raise Refused(column, "holds 0 answers; one is needed.")
+        return turns.answer
+
+    def _written(self, row: RowFields, prompt: RowPrompt, side: WrittenText) -> Written:
+        given, column = self._answers.reasoning(row)
+        if given is None and prompt.asked.form is None:
+            found = self.unwrapper.answered(side)
+        else:
+            inside = prompt.asked.reasoning
+            if given and inside and given.split() != inside.split():
+                raise Refused(column, "differs from the reasoning in the prompt; leave one.")
+            asked = replace(prompt.asked, reasoning=plain_reasoning(given or "") or inside)
+            found = self.unwrapper.written(asked, side)
+        self._note(found)
+        return found
+
+    def _own_pair(self, row: RowFields, prompt: RowPrompt, judged: Scope | None) -> ParsedRow:
+        """Return a pair of our own table, whose worse texts have fields of their own."""
+        (better,) = self._completed(row, prompt)
+        worse, names = {}, dict(better.names)
+        for name, own in (("reasoning", "rejected_reasoning"), ("output", "rejected_answer")):
+            value, names[name] = row.take(own)
+            worse[name] = text_of(value, names[name])
+        scope: Scope = judged or ("answer" if better.texts.get("reasoning") is None else "whole")
+        if judged is None and worse["output"] is None:
+            scope = "reasoning"
+        if scope == "answer":
+            worse["reasoning"] = better.texts.get("reasoning")
+        rejected = Written(reasoning=worse["reasoning"], answer=worse["output"], scope=scope)
+        return replace(better, rejected=rejected, rejected_names=names, scope=scope)
+
+
+def _judged(row: RowFields) -> str | None:
+    """Return what a row of our own table judges; another ``target`` is a reference answer."""
+    value = row.peek("judged")
+    if not isinstance(value, str) or value.strip() not in _SCOPES:
+        return None
+    _, column = row.take("judged")
+    others = [one for one in row.columns.get("reference_answer", ()) if one != column]
+    row.columns = {**row.columns, "reference_answer": others}
+    return value.strip()
+
+
+def _refuse_unfit(row: RowFields) -> None:
+    if row.peek("history") is not None:
+        raise Refused(
+            row.column("history"), "holds earlier turns; a row is one question with one answer."
+        )
+
+
+def _about(row: RowFields, prompt: RowPrompt) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return all that a row says of its question, and what the file calls it."""
+    texts, names = dict(prompt.texts), dict(prompt.names)
+    for name in _ABOUT:
+        texts[name], names[name] = row.take(name)
+    return texts, names
+
+
+def _must_ask(prompt: RowPrompt, turns: Turns, column: str) -> None:
+    """Refuse a side of a pair that is for another question than the pair.
+
+    Raises:
+        Refused: Its question or its system text is another one.
+    """
+    known = prompt.turns.system if prompt.turns else None
+    for given, expected in ((turns.user, prompt.full_text), (turns.system, known)):
+        if given and expected and given.split() != expected.split():
+            raise Refused(
+                column,
+                f"asks {given[:60]!r} and not {expected[:60]!r}; a pair has one prompt.",
+            )
+
+
+def _must_be_alike(better: Written, worse: Written, column: str) -> None:
+    if better.scope != worse.scope:
+        raise Refused(column, f"is of another kind ({worse.scope}) than chosen ({better.scope}).")
