@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from db.errors import UsageError
 from db.settings import Settings
+from db.yaml_text import load_yaml, parse_yaml, read_text
 from serving.formats.definitions import DefinitionFile, FormatDefinition, RoleDefinition
 from serving.formats.tasks import DIALOGUE_TASKS, Task
 
@@ -85,21 +86,11 @@ def load_definitions(user_file: Path | None = None) -> Definitions:
 @lru_cache(maxsize=1)
 def _builtin() -> DefinitionFile:
     text = files("serving.formats").joinpath("builtin.yaml").read_text("utf-8")
-    return DefinitionFile.model_validate(yaml.safe_load(text))
+    return DefinitionFile.model_validate(load_yaml(text, where="builtin.yaml"))
 
 
 def _read(path: Path) -> tuple[DefinitionFile, yaml.Node | None]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: is not valid YAML: {' '.join(str(error).split())}.") from error
+    content, root = parse_yaml(read_text(path), where=str(path))
     try:
         return DefinitionFile.model_validate({} if content is None else content), root
     except ValidationError as error:

@@ -4,16 +4,15 @@ One file; a folder that ``datasets`` saved to disk; a folder of data files with 
 LLaMA-Factory's ``dataset_info.json`` or its folder.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from db.errors import UsageError
+from db.yaml_text import load_yaml
+from serving.importers.json_stream import RepeatedKey, loads
 from serving.importers.readers import SUFFIXES
 from serving.importers.splits import is_held_out
 from serving.importers.turns import SPEAKERS, USUAL, TurnKeys
@@ -101,10 +100,7 @@ def _card(folder: Path) -> Iterator[tuple[Path, str]]:
     path = folder / "README.md"
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    try:
-        told = yaml.safe_load(head[1]) if head else None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: its head is not valid YAML; correct or remove it.") from error
+    told = load_yaml(head[1], where=f"The head of {path}") if head else None
     configs = told.get("configs") if isinstance(told, dict) else None
     for config in configs if isinstance(configs, list) else ():
         files = config.get("data_files") if isinstance(config, dict) else None
@@ -196,7 +192,9 @@ def _within(folder: Path, name: str) -> Path:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = loads(path.read_bytes())
+    except RepeatedKey as error:
+        raise UsageError(f"{path} {error}.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON that can be read; correct it.") from error
     return found if isinstance(found, dict) else {}

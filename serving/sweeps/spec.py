@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from db.errors import UsageError
+from db.yaml_text import load_mapping, read_text
 from serving.engines.sampling import MAX_SEED, SamplingParameters
 
 Mode = Literal["reasoning", "supplied", "vanilla", "rationalise", "ensemble"]
@@ -174,23 +174,7 @@ def load_spec(path: Path) -> SweepSpec:
     Raises:
         UsageError: The file cannot be read, is no YAML, or its spec is wrong.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not in UTF-8; save it in that encoding.") from None
-    except (ValueError, RecursionError):  # e.g. a date that no calendar has, or 10,000 brackets
-        raise UsageError(
-            f"{path} holds a value that YAML cannot read; check dates and brackets."
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"{path}{line} is no YAML; check indentation and colons.") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold keys and values, such as `name: first`.")
-    spec = parse_spec({str(key): value for key, value in content.items()}, where=str(path))
+    spec = parse_spec(load_mapping(read_text(path), where=str(path)), where=str(path))
     return _with_files_beside(spec, path.parent)
 
 

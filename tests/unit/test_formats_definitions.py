@@ -139,7 +139,7 @@ def test_all_problems_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("roles: [", "is not valid YAML"),
+        ("roles: [", "is no YAML"),
         ("- 1", "line 1, top level"),
         (changed(kind="other"), "formats[0].kind"),
         (changed(tags=["<|context|>"]), "tags must hold the response_tag"),
@@ -191,7 +191,7 @@ def test_a_single_brace_asks_to_be_doubled() -> None:
 
 
 def test_a_missing_file_and_a_wrong_encoding_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.yaml: cannot be read"):
+    with pytest.raises(UsageError, match=r"none\.yaml cannot be read"):
         load_definitions(tmp_path / "none.yaml")
     path = tmp_path / "sjis.yaml"
     path.write_bytes("roles: [] # 役割".encode("shift_jis"))

@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from db.errors import UsageError
+from db.yaml_text import load_mapping, read_text
 from training.datasets.rules import DpoRules, KtoRules, Rules, SftRules
-from training.spec_files import read_mapping, read_text, validated
+from training.spec_files import validated
 
 _KINDS: dict[str, type[SftRules] | type[DpoRules] | type[KtoRules]] = {
     "sft": SftRules,
@@ -35,7 +36,7 @@ def parse_yaml(text: str, *, where: str = "The rules") -> Rules:
     Raises:
         UsageError: It is no YAML, or its rules are wrong.
     """
-    return parse_rules(read_mapping(text, where=where), where=where)
+    return parse_rules(load_mapping(text, where=where), where=where)
 
 
 def load_rules(path: Path) -> Rules:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from db.errors import UsageError
+from db.yaml_text import load_mapping, read_text
 from serving.sweeps.spec import QuestionSelection
 from training.datasets.spec import load_rules, parse_rules
 
@@ -102,17 +102,7 @@ def load_round(path: Path) -> RoundSpec:
     Raises:
         UsageError: The file or its rules cannot be read, or are wrong.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from None
-    except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError):
-        raise UsageError(
-            f"{path} is no YAML in UTF-8; check encoding, indentation and colons."
-        ) from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold keys and values, such as `name: first`.")
-    mapping = {str(key): value for key, value in content.items()}
+    mapping = load_mapping(read_text(path), where=str(path))
     named = mapping.get("dataset")
     if isinstance(named, str) and named.endswith((".yaml", ".yml")):
         rules = load_rules((path.parent / named).resolve())

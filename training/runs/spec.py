@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from db.errors import UsageError
+from db.yaml_text import load_mapping, read_text
 from serving.device import Device
 from training.runs.presets import (
     PRESETS,
@@ -17,7 +18,7 @@ from training.runs.presets import (
     Schedule,
     choose_preset,
 )
-from training.spec_files import read_mapping, read_text, validated
+from training.spec_files import validated
 
 
 class TrainSpec(BaseModel):
@@ -149,4 +150,4 @@ def load_spec(path: Path) -> TrainSpec:
         UsageError: The file cannot be read, is no YAML, or its settings are wrong.
     """
     where = f"The training settings in {path}"
-    return parse_spec(read_mapping(read_text(path), where=where), where=where)
+    return parse_spec(load_mapping(read_text(path), where=where), where=where)

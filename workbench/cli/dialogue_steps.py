@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import yaml
 from sqlalchemy.orm import Session
 
 from db.database import Database
@@ -14,6 +13,7 @@ from db.errors import Q2QError, UsageError
 from db.jobs import JobRow
 from db.ratings import ensure_rater
 from db.settings import Settings
+from db.yaml_text import load_yaml
 from serving.formats.registry import Registry
 from workbench.cli.dialogue_places import answer_place, candidate, card, here, node_of
 from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
@@ -365,10 +365,7 @@ def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise UsageError(f"{pair!r} is no setting: write NAME=VALUE, e.g. variants=4.")
-        try:
-            found[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UsageError(f"{pair!r}: the value is no YAML; put it in quotes.") from None
+        found[name] = load_yaml(value, where=f"{pair!r}: the value")
     return found
 
 

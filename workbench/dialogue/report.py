@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from db.text_rows import TextRow
+from db.yaml_text import load_yaml, read_text
 from workbench.dialogue.cards import Candidate
 from workbench.dialogue.story import Judged, Story, StoryNode, Told
 from workbench.dialogue.synopsis import SynopsisLine
@@ -269,7 +269,9 @@ def _words(story: Story) -> Words:
 
 @cache
 def _all_words() -> Mapping[str, Words]:
-    found: dict[str, Words] = yaml.safe_load((FOLDER / "report_words.yaml").read_text("utf-8"))
+    found: dict[str, Words] = load_yaml(
+        read_text(FOLDER / "report_words.yaml"), where="report_words.yaml"
+    )
     return found
 
 

@@ -5,11 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from db.errors import UsageError
 from db.tables import MOVES
+from db.yaml_text import load_yaml, read_text
 from serving.engines.sampling import SamplingParameters
 from serving.formats.library import ASKING
 from serving.formats.registry import Registry, StoredFormat
@@ -96,7 +96,7 @@ def ask_format(settings: DialogueSettings, registry: Registry) -> StoredFormat:
 @cache
 def move_instructions() -> Mapping[str, str]:
     """Return what a model is told for each move."""
-    found: dict[str, str] = yaml.safe_load(
-        Path(__file__).with_name("moves.yaml").read_text("utf-8")
+    found: dict[str, str] = load_yaml(
+        read_text(Path(__file__).with_name("moves.yaml")), where="moves.yaml"
     )
     return found

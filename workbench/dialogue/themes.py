@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,6 +18,7 @@ from db.dialogues import ThemeRow
 from db.errors import UsageError
 from db.plain_text import problem_of
 from db.themes import FIELDS, save_theme
+from db.yaml_text import load_yaml, read_text
 from workbench.dialogue.settings import DialogueSettings, mistakes
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
@@ -108,14 +108,7 @@ def load_theme(path: Path) -> ThemeFile:
     Raises:
         UsageError: The file cannot be read, is no YAML, or its theme is wrong.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
+    content = load_yaml(read_text(path), where=str(path))
     if not isinstance(content, dict):
         raise UsageError(
             f"{path} holds no theme: give name, concept and goal; see docs/dialogues.md."

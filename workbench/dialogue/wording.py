@@ -15,9 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-
 from db.search import UNSEEN
+from db.yaml_text import load_yaml, read_text
 
 Script = Literal["en", "ja", "zh"]
 WORDS: Final = Path(__file__).with_name("wording.yaml")
@@ -196,7 +195,7 @@ def _phrases(script: Script) -> dict[str, frozenset[_Mark]]:
             key = " ".join(map(stem, phrase.split())) if script == "en" else phrase
             found.setdefault(key, set()).update([mark] if mark else [])
 
-    words: dict[str, Any] = yaml.safe_load(WORDS.read_text("utf-8"))
+    words: dict[str, Any] = load_yaml(read_text(WORDS), where=WORDS.name)
     for name, by_script in words["kinds"].items():
         note(by_script[script], _Mark("kinds", name))
     for name, by_script in words["frames"].items():

@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.ratings import RESERVED, Scope
 from db.tables import RatingAxis
+from db.yaml_text import load_yaml, read_text
 
 BUILT_IN = Path(__file__).with_name("axes.yaml")
 
@@ -92,9 +92,7 @@ def _built_in() -> Axes:
 
 def _read(path: Path) -> Axes:
     try:
-        axes = _FILE.validate_python(yaml.safe_load(path.read_text("utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not readable YAML: {str(error).splitlines()[0]}") from None
+        axes = _FILE.validate_python(load_yaml(read_text(path), where=str(path)))
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(str(step) for step in wrong["loc"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from db.errors import UsageError
+from db.yaml_text import load_mapping
 from serving.engines.sampling import SamplingParameters
 from serving.sweeps.spec import QuestionSelection, ReasoningSelection, SweepSpec, parse_spec
 
@@ -47,15 +47,7 @@ def from_yaml(text: str) -> Draft:
     Raises:
         UsageError: It is no YAML, or no mapping.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"Line {mark.line + 1}" if mark is not None else "The text"
-        raise UsageError(f"{line} is no YAML; check indentation and colons.") from None
-    if not isinstance(content, dict):
-        raise UsageError("The spec must hold keys and values, such as `name: first`.")
-    return {str(key): value for key, value in content.items()}
+    return load_mapping(text, where="The spec")
 
 
 def check(draft: Mapping[str, Any], where: str) -> SweepSpec:

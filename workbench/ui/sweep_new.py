@@ -9,6 +9,7 @@ from db.errors import Q2QError, UsageError
 from db.models import list_models
 from db.questions import question_facets
 from db.sweeps import get_sweep
+from db.yaml_text import decoded
 from serving.checks import CHECKS
 from serving.sweeps.plan import SweepPlan, plan_sweep
 from serving.sweeps.spec import SweepSpec
@@ -96,7 +97,10 @@ def _draw_text() -> Draft | None:
     upload = st.file_uploader(t("new.load"), type=["yaml", "yml"], key="spec_file")
     if upload is not None and st.session_state.get("spec_file_id") != upload.file_id:
         st.session_state["spec_file_id"] = upload.file_id
-        st.session_state[TEXT] = upload.getvalue().decode("utf-8-sig", errors="replace")
+        try:
+            st.session_state[TEXT] = decoded(upload.getvalue(), where=upload.name)
+        except UsageError as error:
+            st.error(escaped(str(error)))
     text = st.text_area(
         t("new.yaml_label"), st.session_state[TEXT], height=420, help=t("new.yaml_help")
     )

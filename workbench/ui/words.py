@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
+from db.yaml_text import load_yaml, read_text
 
 Language = Literal["en", "ja"]
 LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "ja": "日本語"}
@@ -26,7 +26,7 @@ def catalogue() -> Mapping[str, Mapping[str, str]]:
     """
     entries: dict[str, Mapping[str, str]] = {}
     for path in sorted(CATALOGUE.glob("*.yaml")):
-        part = yaml.load(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+        part = load_yaml(read_text(path), where=path.name)
         if twice := entries.keys() & part.keys():
             raise ValueError(f"{path.name} repeats {sorted(twice)}; a key stands in one file only")
         entries.update(part)
