@@ -53,10 +53,30 @@ def open_card(session: Session, queue_id: int, rater_id: int) -> Card | None:
 
 
 def deal(
-    session: Session, item: ItemRow, rater_id: int, *, card_id: str, swapped: bool, sampler: str
+    session: Session,
+    item: ItemRow,
+    rater_id: int,
+    *,
+    card_id: str,
+    swapped: bool,
+    sampler: str,
+    after: datetime | None = None,
+    entered: dict[str, Any] | None = None,
 ) -> Card:
-    """Lay ``item`` before ``rater_id`` and return it as a card; the caller's write makes it so."""
-    now = utc_now()
+    """Lay ``item`` before ``rater_id`` and return it as a card; the caller's write makes it so.
+
+    Args:
+        session: One that may write.
+        item: What is laid down.
+        rater_id: Before whom.
+        card_id: Of the new card.
+        swapped: Whether the other target stands on the left.
+        sampler: How the item was chosen.
+        after: When the card before was closed; this one is later, whatever the clock says.
+        entered: What is entered on the card from the start.
+    """
+    now = _later(after)
+    entered = entered or {}
     state = session.get(QueueItemState, (item.id, rater_id))
     if state is None:
         state = QueueItemState(item_id=item.id, rater_id=rater_id)
@@ -67,10 +87,12 @@ def deal(
         "swapped": swapped,
         "sampler": sampler,
         "dealt_at": now.isoformat(),
-        "entered": {},
+        "entered": entered,
     }
     session.flush()
-    return Card(id=card_id, item=item, swapped=swapped, sampler=sampler, dealt_at=now, draft={})
+    return Card(
+        id=card_id, item=item, swapped=swapped, sampler=sampler, dealt_at=now, draft=entered
+    )
 
 
 def keep_draft(session: Session, card: Card, rater_id: int, entered: dict[str, Any]) -> None:
@@ -80,17 +102,27 @@ def keep_draft(session: Session, card: Card, rater_id: int, entered: dict[str, A
         state.draft = {**state.draft, "entered": entered}
 
 
-def close_card(session: Session, card: Card, rater_id: int, state: ItemState) -> None:
-    """Take a card off the table: rated, skipped, or put aside for good."""
+def close_card(session: Session, card: Card, rater_id: int, state: ItemState) -> datetime:
+    """Take a card off the table: rated, skipped, or put aside for good; return when.
+
+    Cards are told apart as earlier and later by these moments, so that none is before that of the
+    card's own start, also where the clock was set back meanwhile.
+    """
     row = session.get_one(QueueItemState, (card.item.id, rater_id))
-    row.state, row.draft, row.updated_at = state, None, utc_now()
+    row.state, row.draft, row.updated_at = state, None, _later(card.dealt_at)
     session.flush()
+    return row.updated_at
 
 
-def last_closed(session: Session, queue_id: int, rater_id: int) -> ItemRow | None:
-    """Return the item whose card ``rater_id`` closed last; None where there is none."""
-    item = session.scalar(
-        select(QueueItem)
+def _later(than: datetime | None) -> datetime:
+    now = utc_now()
+    return now if than is None or now > than else than + timedelta(microseconds=1)
+
+
+def last_closed(session: Session, queue_id: int, rater_id: int) -> tuple[ItemRow, datetime] | None:
+    """Return the item whose card ``rater_id`` closed last, and when; None where there is none."""
+    found = session.execute(
+        select(QueueItem, QueueItemState.updated_at)
         .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
         .where(
             QueueItem.queue_id == queue_id,
@@ -100,8 +132,8 @@ def last_closed(session: Session, queue_id: int, rater_id: int) -> ItemRow | Non
         )
         .order_by(QueueItemState.updated_at.desc())
         .limit(1)
-    )
-    return item_row(item) if item else None
+    ).one_or_none()
+    return (item_row(found.QueueItem), found.updated_at) if found else None
 
 
 def put_back(session: Session, item_id: int, rater_id: int) -> None:

@@ -16,6 +16,10 @@ from db.tables import QueueItem, QueueItemState, RatingQueue
 Way = Literal["pair", "single", "table"]
 N_ITEMS = "items"
 """Key of a queue's spec: how many items it was made with; hidden repeats come on top."""
+REPEAT_SHARE = "repeat_share"
+"""Key of a queue's spec: hidden repeats for each item, of comparisons only."""
+DEFAULT_REPEAT_SHARE = 0.1
+"""Of queues whose spec does not say."""
 _INSERT_CHUNK = 2_000
 
 
@@ -40,6 +44,17 @@ class QueueRow:
     n_items: int
     created_at: datetime
 
+    @property
+    def repeat_share(self) -> float:
+        """Hidden repeats for each item."""
+        share = float(self.spec.get(REPEAT_SHARE, DEFAULT_REPEAT_SHARE))
+        return share if self.way == "pair" else 0.0
+
+    @property
+    def n_cards(self) -> int:
+        """How many cards a rater of all items is shown: the items and the hidden repeats."""
+        return self.n_items + int(self.repeat_share * self.n_items)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRow:
@@ -54,13 +69,21 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueProgress:
-    """How far one rater is in a queue."""
+    """How far one rater is in a queue, in cards shown.
+
+    Hidden repeats count like any other card: a number that stood still would tell them.
+    """
 
     submitted: int
     skipped: int
     discarded: int
     total: int
-    """Items of the queue, hidden repeats not counted."""
+    """Cards that a rater of all items is shown."""
+
+    @property
+    def done(self) -> int:
+        """Cards that are closed."""
+        return self.submitted + self.skipped + self.discarded
 
 
 def create_queue(
@@ -115,13 +138,12 @@ def get_queue(session: Session, queue_id: int) -> QueueRow:
 
 
 def queue_progress(session: Session, queue_id: int, rater_id: int) -> QueueProgress:
-    """Return how far ``rater_id`` is; hidden repeats are not counted."""
+    """Return how far ``rater_id`` is."""
     by_state = (
         select(QueueItemState.state, func.count())
         .join(QueueItem, QueueItem.id == QueueItemState.item_id)
         .where(
             QueueItem.queue_id == queue_id,
-            QueueItem.repeat_of_id.is_(None),
             QueueItemState.rater_id == rater_id,
         )
         .group_by(QueueItemState.state)
@@ -131,7 +153,7 @@ def queue_progress(session: Session, queue_id: int, rater_id: int) -> QueueProgr
         submitted=counts.get("submitted", 0),
         skipped=counts.get("skipped", 0),
         discarded=counts.get("discarded", 0),
-        total=get_queue(session, queue_id).n_items,
+        total=get_queue(session, queue_id).n_cards,
     )
 
 

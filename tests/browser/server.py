@@ -17,9 +17,9 @@ START_TIMEOUT_S = 60
 
 
 @contextmanager
-def app_server(home: Path) -> Iterator[str]:
+def app_server(home: Path, port: int | None = None) -> Iterator[str]:
     """Yield the URL of an app that works on ``home``; the server ends with the block."""
-    port = _free_port()
+    port = port or free_port()
     log = home / "app.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -46,7 +46,8 @@ def app_server(home: Path) -> Iterator[str]:
             process.wait(timeout=20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -19,18 +19,12 @@ from db.ratings import ensure_rater
 from db.tables import Rater, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.cli.main import app
-from workbench.rating import desk
 from workbench.rating.axes import load_axes
 from workbench.rating.building import QueueSpec, build_queue, save_queue
 from workbench.rating.desk import Verdict, look, say, undo
 from workbench.rating.exchange import COLUMNS, rating_rows
 from workbench.rating.rating_import import RatingImport
 from workbench.rating.rating_import import import_ratings as import_with
-
-
-@pytest.fixture(autouse=True)
-def no_glance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "GLANCE_S", 0.0)
 
 
 def import_ratings(database: Database, file: Path) -> RatingImport:

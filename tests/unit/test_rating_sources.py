@@ -152,9 +152,7 @@ def test_questions_are_rated_on_their_own_axes(
     assert axes == ["relevant", "deeper", "novel", "answerable"]
     card = look(database, queue, rater)
     assert card is not None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.rating.desk.GLANCE_S", 0.0)
-        say(database, queue, rater, card.id, Verdict(values=dict.fromkeys(axes, 4.0)))
+    say(database, queue, rater, card.id, Verdict(values=dict.fromkeys(axes, 4.0)))
     with database.read() as session:
         rows = session.scalars(select(Rating)).all()
     assert [row.axis for row in rows] == axes

@@ -9,15 +9,9 @@ from db.queues import QueueRow, get_queue
 from db.ratings import ensure_rater, standing
 from db.tables import QueueItem, QueueItemState, Rating, ReasoningVariant
 from tests.app.seed import seed_store
-from workbench.rating import desk
 from workbench.rating.building import QueueSpec, build_queue, save_queue
 from workbench.rating.desk import Verdict, look, say
 from workbench.rating.table import NOTHING, Said, save_table, table_page
-
-
-@pytest.fixture(autouse=True)
-def no_glance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "GLANCE_S", 0.0)
 
 
 @pytest.fixture

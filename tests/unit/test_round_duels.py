@@ -116,9 +116,8 @@ def test_what_both_wrote_in_the_same_words_is_no_card(database: Database) -> Non
 
 
 def test_the_side_is_dealt_by_lot_and_stored_and_the_queue_tells_no_model_on_a_card(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
 ) -> None:
-    monkeypatch.setattr("workbench.rating.desk.GLANCE_S", 0)
     write_round(database, 8)
     make_queue(database)
     sides = set()

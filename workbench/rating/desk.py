@@ -1,13 +1,15 @@
 """What a rater does with the card on the desk: say, skip, put aside, take back.
 
-Every press names its card. A press that names another card than the one that lies there came from
-an older page or came twice, and changes nothing. A press and the next card are one transaction.
+Every judgement names its card. One that names another card than the one that lies there came from
+an older page or came twice, and changes nothing. A judgement and the next card are one transaction.
 """
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -39,12 +41,10 @@ from db.ratings import (
 from db.tables import Rating, utc_now
 from workbench.rating.sampling import SAMPLERS, Sampler, choose
 
-REPEAT_SHARE = 0.1
-"""Hidden repeats for each original: how a rater agrees with oneself."""
 REPEAT_AFTER = 6
 """Cards between an original and its repeat at least."""
-GLANCE_S = 0.15
-"""A press sooner after the card was dealt was meant for the card before."""
+VALUES, TAGS, NOTE, ANSWER_SEEN = "values", "tags", "note", "answer_seen"
+"""What is entered on a card before it is submitted, by these keys."""
 MAX_SECONDS = 600.0
 """Longer than this on one card was a break."""
 
@@ -61,6 +61,8 @@ class Verdict:
     flag: str | None = None
     note: str | None = None
     answer_seen: bool = False
+    seconds: float | None = None
+    """From when the card was shown, by a clock that nobody sets; None: from when it was dealt."""
 
     @property
     def is_empty(self) -> bool:
@@ -101,16 +103,36 @@ def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
     Works again and again, back to the first card, also after a reload. None: nothing to take back.
     """
     with database.write() as session:
-        last = last_closed(session, queue.id, rater_id)
-        if last is None:
+        found = last_closed(session, queue.id, rater_id)
+        if found is None:
             return None
+        last, closed_at = found
         if open_now := open_card(session, queue.id, rater_id):
             put_back(session, open_now.item.id, rater_id)
-        said = item_ratings(session, rater_id, last.id)
-        first = session.get_one(Rating, said[0]) if said else None
-        undo_ratings(session, said)
-        sampler = (first.sampler if first else None) or queue.spec.get("sampler", SAMPLERS[0])
-        return _lay(session, last, rater_id, sampler, first.swapped if first else None)
+        said = [session.get_one(Rating, id) for id in item_ratings(session, rater_id, last.id)]
+        undo_ratings(session, [rating.id for rating in said])
+        first = said[0] if said else None
+        return _lay(
+            session,
+            last,
+            rater_id,
+            (first.sampler if first else None) or queue.spec.get("sampler", SAMPLERS[0]),
+            swapped=first.swapped if first else None,
+            after=closed_at,
+            entered=_entered(said),
+        )
+
+
+def _entered(said: Sequence[Rating]) -> dict[str, Any]:
+    """Return what was said of a card as what is entered on it: to correct it takes one key."""
+    if not said:
+        return {}
+    return {
+        VALUES: {rating.axis: int(rating.value) for rating in said if rating.value is not None},
+        TAGS: [rating.label for rating in said if rating.axis == TAG],
+        NOTE: said[0].note or "",
+        ANSWER_SEEN: said[0].scope == "reasoning" and said[0].answer_seen,
+    }
 
 
 def _close(
@@ -125,21 +147,27 @@ def _close(
         card = open_card(session, queue.id, rater_id)
         if card is None:
             return _deal_next(session, queue, rater_id)
-        seconds = (utc_now() - card.dealt_at).total_seconds()
-        if card.id != card_id or seconds < GLANCE_S:
+        if card.id != card_id:
             return card
         if verdict is not None:
             if verdict.is_empty:
                 return card
-            add_ratings(session, _facts(queue, rater_id, card, verdict, seconds))
-        close_card(session, card, rater_id, state)
-        return _deal_next(session, queue, rater_id)
+            add_ratings(session, _facts(queue, rater_id, card, verdict))
+        closed_at = close_card(session, card, rater_id, state)
+        return _deal_next(session, queue, rater_id, after=closed_at)
 
 
-def _facts(
-    queue: QueueRow, rater_id: int, card: Card, verdict: Verdict, seconds: float
-) -> list[NewRating]:
+def _seconds(card: Card, verdict: Verdict) -> float:
+    """Return the time that a card took; a clock that was set back makes it no less than 0."""
+    seconds = verdict.seconds
+    if seconds is None:
+        seconds = (utc_now() - card.dealt_at).total_seconds()
+    return round(min(max(seconds, 0.0), MAX_SECONDS), 3)
+
+
+def _facts(queue: QueueRow, rater_id: int, card: Card, verdict: Verdict) -> list[NewRating]:
     """Return a row for each thing said; the first carries the card's own id."""
+    seconds = _seconds(card, verdict)
 
     def fact(axis: str, number: int, **said: object) -> NewRating:
         return NewRating(
@@ -151,7 +179,7 @@ def _facts(
             swapped=card.swapped if card.item.other else None,
             answer_seen=verdict.answer_seen or queue.scope != "reasoning",
             sampler=card.sampler,
-            seconds=round(min(seconds, MAX_SECONDS), 3),
+            seconds=seconds,
             queue_item_id=card.item.id,
             card_id=card.id if number == 0 else f"{card.id}/{number}",
             note=verdict.note,
@@ -168,22 +196,45 @@ def _facts(
     return [fact(axis, number, **words) for number, (axis, words) in enumerate(said)]
 
 
-def _deal_next(session: Session, queue: QueueRow, rater_id: int) -> Card | None:
-    if original := _due_repeat(session, queue, rater_id):
-        shown = session.scalar(
-            standing()
-            .where(Rating.rater_id == rater_id, Rating.queue_item_id == original.id)
-            .with_only_columns(Rating.swapped)
-            .limit(1)
-        )
-        return _lay(session, add_repeat(session, original), rater_id, "repeat", not shown)
+def _deal_next(
+    session: Session, queue: QueueRow, rater_id: int, after: datetime | None = None
+) -> Card | None:
+    # Due at a random moment around the share, so that nobody can count the cards.
+    if random.random() < 0.5 and (card := _repeat(session, queue, rater_id, after)):
+        return card
     sampler: Sampler = queue.spec.get("sampler", SAMPLERS[0])
     item = choose(session, queue, rater_id, sampler)
-    return _lay(session, item, rater_id, sampler) if item else None
+    if item is None:
+        return _repeat(session, queue, rater_id, after)
+    return _lay(session, item, rater_id, sampler, after=after)
+
+
+def _repeat(
+    session: Session, queue: QueueRow, rater_id: int, after: datetime | None
+) -> Card | None:
+    """Lay down an item that was rated before, with its sides swapped, if one is due."""
+    original = _due_repeat(session, queue, rater_id)
+    if original is None:
+        return None
+    shown = session.scalar(
+        standing()
+        .where(Rating.rater_id == rater_id, Rating.queue_item_id == original.id)
+        .with_only_columns(Rating.swapped)
+        .limit(1)
+    )
+    item = add_repeat(session, original)
+    return _lay(session, item, rater_id, "repeat", swapped=not shown, after=after)
 
 
 def _lay(
-    session: Session, item: ItemRow, rater_id: int, sampler: str, swapped: bool | None = None
+    session: Session,
+    item: ItemRow,
+    rater_id: int,
+    sampler: str,
+    *,
+    swapped: bool | None = None,
+    after: datetime | None = None,
+    entered: dict[str, Any] | None = None,
 ) -> Card:
     if swapped is None:
         swapped = random.random() < 0.5
@@ -194,17 +245,17 @@ def _lay(
         card_id=uuid.uuid4().hex,
         swapped=swapped and item.other is not None,
         sampler=sampler,
+        after=after,
+        entered=entered,
     )
 
 
 def _due_repeat(session: Session, queue: QueueRow, rater_id: int) -> ItemRow | None:
     """Return the item that is shown again now, if one is due."""
-    share = float(queue.spec.get("repeat_share", REPEAT_SHARE))
-    if queue.way != "pair" or share <= 0:
+    if queue.repeat_share <= 0:
         return None
     originals, repeats = count_dealt(session, queue.id, rater_id)
-    # Due at a random moment around the share, so that nobody can count the cards.
-    if repeats + 1 > share * originals or random.random() < 0.5:
+    if repeats + 1 > queue.repeat_share * originals:
         return None
     found = repeatable(session, queue.id, rater_id, after=REPEAT_AFTER, limit=20)
     return random.choice(found) if found else None

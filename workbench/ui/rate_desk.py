@@ -1,29 +1,33 @@
 """The desk: one card of a queue at a time, rated by key; nothing on it tells who wrote what."""
 
+from collections.abc import Callable
+
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.dealing import Card
+from db.dealing import Card, open_card
 from db.errors import Q2QError
 from db.questions import QuestionRow, get_question
 from db.queues import QueueRow, get_queue, queue_progress
-from db.ratings import Scope, Target
+from db.ratings import Scope
 from db.settings import settings
 from db.text_rows import TextRow, read_texts
 from workbench.rating.axes import load_axes
-from workbench.rating.desk import flag, look, pass_over, undo
+from workbench.rating.desk import look
 from workbench.ui import url
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import back_link, card, empty_state
 from workbench.ui.rate_edit import draw_edit, start_edit
-from workbench.ui.rate_pair import draw_marked_button, draw_pair, press
-from workbench.ui.rate_single import draw_single, draw_tags_button
+from workbench.ui.rate_pair import MARKED, draw_pair, sides
+from workbench.ui.rate_panel import PanelButton, draw_panel
+from workbench.ui.rate_single import draw_single
 from workbench.ui.rate_table import draw_table
 from workbench.ui.rater import current_rater, draw_rater
 from workbench.ui.store import database
 from workbench.ui.text import escaped, show_text
 
 Texts = dict[int, TextRow]
+EDITS = ("edit", "edit_left", "edit_right", "merge", "write")
 
 
 def draw_desk(queue_id: int) -> None:
@@ -77,31 +81,35 @@ def _turn(view: str | None) -> None:
 
 
 def _draw(queue: QueueRow, rater_id: int) -> None:
+    if url.number("queue") != queue.id or url.parameter("edit") or url.parameter("view"):
+        st.rerun()  # a key on the card led elsewhere
     dealt = look(database(), queue, rater_id)
-    _draw_progress(queue, rater_id)
+    _draw_progress(queue, rater_id, is_over=dealt is None)
     if dealt is None:
-        with empty_state("done", ":material/done_all:", t("rate.done"), t("rate.done_text")):
-            _undo_button(queue, rater_id, "done")
-        return
+        empty_state("done", ":material/done_all:", t("rate.done"), t("rate.done_text"))
+    else:
+        _draw_card(queue, dealt)
+    axes = load_axes(settings().home_dir).get(queue.scope, [])
+    with st.container(key="rate_bar" if queue.way == "pair" else "rate_scales"):
+        draw_panel(queue, rater_id, dealt, axes, _buttons(queue, dealt), _go(queue, rater_id))
+
+
+def _draw_card(queue: QueueRow, dealt: Card) -> None:
     with database().read() as session:
         question = get_question(session, dealt.item.target.question_id)
         reasonings, answers = _texts(session, dealt)
     _draw_question(question)
-    if queue.way == "pair":
-        draw_pair(queue, rater_id, dealt, reasonings, answers)
-    else:
-        axes = load_axes(settings().home_dir).get(queue.scope, [])
-        draw_single(queue, rater_id, dealt, reasonings, answers, axes)
-    _draw_bar(queue, rater_id, dealt)
+    draw = draw_pair if queue.way == "pair" else draw_single
+    draw(queue, dealt, reasonings, answers)
 
 
-def _draw_progress(queue: QueueRow, rater_id: int) -> None:
+def _draw_progress(queue: QueueRow, rater_id: int, *, is_over: bool = False) -> None:
     with database().read() as session:
         progress = queue_progress(session, queue.id, rater_id)
-    done = progress.submitted + progress.skipped + progress.discarded
+    total = progress.done if is_over else max(progress.total, progress.done)
     st.progress(
-        min(1.0, done / progress.total),
-        text=f"{escaped(queue.name)} · {t('rate.progress', done=done, total=progress.total)}",
+        progress.done / total if total else 1.0,
+        text=f"{escaped(queue.name)} · {t('rate.progress', done=progress.done, total=total)}",
     )
 
 
@@ -121,78 +129,58 @@ def _draw_question(question: QuestionRow) -> None:
         st.badge(word("role", question.role), icon=":material/theater_comedy:", color="blue")
 
 
-def _draw_bar(queue: QueueRow, rater_id: int, dealt: Card) -> None:
-    with st.container(horizontal=True, gap="xsmall", key="rate_more"):
-        st.button(
-            t("rate.skip"),
-            key=f"skip_{dealt.id}",
-            shortcut="S",
-            icon=":material/redo:",
-            type="tertiary",
-            on_click=press,
-            args=(pass_over, queue, rater_id, dealt.id),
-        )
-        _undo_button(queue, rater_id, dealt.id)
-        st.button(
-            t("rate.flag"),
-            key=f"flag_{dealt.id}",
-            shortcut="F",
-            icon=":material/flag:",
-            type="tertiary",
-            help=t("rate.flag_help"),
-            on_click=press,
-            args=(flag, queue, rater_id, dealt.id),
-        )
-        draw_marked_button()
-        if queue.way == "single":
-            draw_tags_button(dealt)
-        st.space("stretch")
-        _edit_buttons(queue.scope, rater_id, dealt)
+def _buttons(queue: QueueRow, dealt: Card | None) -> list[PanelButton]:
+    """Return what leads elsewhere from a card, or, without one, from the queue."""
+    marked = "rate.plain" if st.session_state.get(MARKED) else "rate.marked"
+    away = [
+        PanelButton(name="review", key="V", is_always=True),
+    ]
+    if dealt is None:
+        return away
+    return [
+        *away,
+        PanelButton(
+            name="marked",
+            key="D",
+            label=t(marked),
+            icon="format_list_bulleted",
+            help=t("rate.marked_help"),
+        ),
+        *(
+            PanelButton(name=name, key=key, label=t(f"rate.{name}"), icon=icon)
+            for name, key, icon in _edits(queue.scope, dealt)
+        ),
+    ]
 
 
-def _undo_button(queue: QueueRow, rater_id: int, key: str) -> None:
-    st.button(
-        t("rate.undo"),
-        key=f"undo_{key}",
-        shortcut="U",
-        icon=":material/undo:",
-        type="tertiary",
-        on_click=press,
-        args=(undo, queue, rater_id),
-    )
-
-
-def _edit_buttons(scope: Scope, rater_id: int, dealt: Card) -> None:
+def _edits(scope: Scope, dealt: Card) -> list[tuple[str, str, str]]:
     left, right = sides(dealt)
-    choices: list[tuple[str, str, tuple[int | None, ...]]]
-    if scope == "answer" or right is None:
-        choices = [("rate.edit", "E", (left.variant_id,))]
-    else:
-        choices = [
-            ("rate.edit_left", "E", (left.variant_id,)),
-            ("rate.edit_right", "Shift+E", (right.variant_id,)),
-            ("rate.merge", "M", (left.variant_id, right.variant_id)),
-        ]
-    for name, key, parents in choices:
-        ids = [parent for parent in parents if parent is not None]
-        if ids and st.button(
-            t(name), key=f"{name}_{dealt.id}", shortcut=key, icon=":material/edit:", type="tertiary"
-        ):
-            start_edit(dealt, rater_id, ids)
-            st.rerun()
-    if st.button(
-        t("rate.write"),
-        key=f"write_{dealt.id}",
-        shortcut="W",
-        icon=":material/add_notes:",
-        type="tertiary",
-    ):
-        start_edit(dealt, rater_id, [])
-        st.rerun()
+    ways = [("write", "W", "add_notes")]
+    if scope != "answer" and right is not None:
+        both = [("edit_left", "E"), ("edit_right", "Shift+E"), ("merge", "M")]
+        return [*((name, key, "edit") for name, key in both), *ways]
+    return [("edit", "E", "edit"), *ways] if left.variant_id is not None else ways
 
 
-def sides(dealt: Card) -> tuple[Target, Target | None]:
-    """Return what lies left and right."""
-    if dealt.swapped and dealt.item.other:
-        return dealt.item.other, dealt.item.target
-    return dealt.item.target, dealt.item.other
+def _go(queue: QueueRow, rater_id: int) -> Callable[[str, str | None], None]:
+    """Return what leads where a key on the card asks for."""
+
+    def go(name: str, card_id: str | None) -> None:
+        if name == "review":
+            _turn("table")
+        elif name == "marked":
+            st.session_state[MARKED] = not st.session_state.get(MARKED)
+        elif name in EDITS:
+            _edit(queue, rater_id, name, card_id)
+
+    return go
+
+
+def _edit(queue: QueueRow, rater_id: int, name: str, card_id: str | None) -> None:
+    with database().read() as session:
+        dealt = open_card(session, queue.id, rater_id)
+    if dealt is None or dealt.id != card_id:
+        return
+    left, right = (side.variant_id if side else None for side in sides(dealt))
+    parents = {"write": [], "edit_right": [right], "merge": [left, right]}.get(name, [left])
+    start_edit(dealt, rater_id, [parent for parent in parents if parent is not None])

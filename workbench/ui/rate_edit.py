@@ -3,7 +3,7 @@
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.dealing import Card, keep_draft
+from db.dealing import Card
 from db.errors import Q2QError
 from db.jobs import JobRow
 from db.models import list_models
@@ -11,7 +11,8 @@ from db.questions import get_question
 from db.queues import QueueRow
 from db.text_rows import TextRow
 from db.texts import VariantCard, question_card
-from workbench.rating.desk import look
+from workbench.rating.card_events import enter
+from workbench.rating.desk import ANSWER_SEEN, look
 from workbench.rating.editing import answer_again, answer_jobs, save_reasoning
 from workbench.rating.merging import merge_by_model, merge_jobs, merged
 from workbench.ui import url
@@ -38,8 +39,7 @@ def start_edit(dealt: Card, rater_id: int, parent_ids: list[int]) -> None:
 
     It shows answers, so what is then said about the card was said with answers seen.
     """
-    with database().write() as session:
-        keep_draft(session, dealt, rater_id, {**dealt.draft, "answer_seen": True})
+    enter(database(), dealt, rater_id, {ANSWER_SEEN: True})
     url.put("edit", ",".join(map(str, parent_ids)) or NOTHING)
 
 

@@ -57,8 +57,7 @@ def _draw(queue: QueueRow, rater_id: int | None) -> None:
     done = 0
     if rater_id is not None:
         with database().read() as session:
-            progress = queue_progress(session, queue.id, rater_id)
-        done = progress.submitted + progress.skipped + progress.discarded
+            done = queue_progress(session, queue.id, rater_id).done
     with card(f"queue_{queue.id}"):
         with head_row(f"queue_{queue.id}"):
             st.markdown(f"**{escaped(queue.name)}**", width="content")
@@ -76,6 +75,6 @@ def _draw(queue: QueueRow, rater_id: int | None) -> None:
                 args=("queue", str(queue.id)),
             )
         st.progress(
-            min(1.0, done / queue.n_items), text=t("rate.progress", done=done, total=queue.n_items)
+            min(1.0, done / queue.n_cards), text=t("rate.progress", done=done, total=queue.n_cards)
         )
         st.caption(ago(queue.created_at))

@@ -1,0 +1,148 @@
+"""What a rater did on cards in the browser: each event is applied to the store once, in order."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy import exists, select
+
+from db.database import Database
+from db.dealing import Card, keep_draft, open_card
+from db.queues import QueueRow
+from db.ratings import HIGHEST, LOWEST, OK, Outcome
+from db.tables import Rating
+from workbench.rating.desk import (
+    ANSWER_SEEN,
+    NOTE,
+    TAGS,
+    VALUES,
+    Verdict,
+    flag,
+    pass_over,
+    say,
+    undo,
+)
+
+Act = Literal["rate", "skip", "flag", "undo", "draft"]
+Place = Literal["left", "right", "tie", "both_bad"]
+MAX_TAGS: Final = 10
+MAX_TAG: Final = 60
+MAX_NOTE: Final = 2_000
+
+
+class CardEvent(BaseModel):
+    """One thing done on one card: rated, skipped, put aside, taken back, or something entered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(min_length=1, max_length=64)
+    card: str | None
+    """The card that it was done on; None where none lay there."""
+    act: Act
+    place: Place | None = None
+    """Of a comparison: which side is better, as the sides stood."""
+    values: dict[str, Annotated[int, Field(ge=0, le=HIGHEST)]] = Field(default_factory=dict)
+    """Axis → value; ``ok`` → 1 or 0."""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    seconds: float | None = Field(default=None, allow_inf_nan=False)
+    """Since the card was shown, by the browser's monotonic clock."""
+
+    @field_validator("values")
+    @classmethod
+    def _in_range(cls, values: dict[str, int]) -> dict[str, int]:
+        for axis, value in values.items():
+            low, high = (0, 1) if axis == OK else (LOWEST, HIGHEST)
+            if not low <= value <= high:
+                raise ValueError(f"{axis} is {value}; it goes from {low} to {high}")
+        return values
+
+    @property
+    def clean_tags(self) -> tuple[str, ...]:
+        """Tags without blanks around them, each once."""
+        named = (tag.strip()[:MAX_TAG] for tag in self.tags)
+        return tuple(dict.fromkeys(tag for tag in named if tag))[:MAX_TAGS]
+
+    @property
+    def entered(self) -> dict[str, Any]:
+        """What stands on the card before it is submitted."""
+        return {
+            VALUES: dict(self.values),
+            TAGS: list(self.clean_tags),
+            NOTE: self.note[:MAX_NOTE],
+        }
+
+
+def apply_event(database: Database, queue: QueueRow, rater_id: int, event: CardEvent) -> bool:
+    """Apply an event; the same one again changes nothing.
+
+    Returns:
+        False where a judgement could not be stored since its card no longer lies before the rater
+        and has no judgement either: it was taken back on another page.
+    """
+    with database.read() as session:
+        card = open_card(session, queue.id, rater_id)
+    if (card.id if card else None) != event.card:
+        return event.act != "rate" or _is_stored(database, event.card)
+    if event.act == "undo":
+        undo(database, queue, rater_id)
+    elif card is not None:
+        _apply(database, queue, rater_id, card, event)
+    return True
+
+
+def _apply(
+    database: Database, queue: QueueRow, rater_id: int, card: Card, event: CardEvent
+) -> None:
+    if event.act == "rate":
+        say(database, queue, rater_id, card.id, _verdict(card, event))
+    elif event.act == "skip":
+        pass_over(database, queue, rater_id, card.id)
+    elif event.act == "flag":
+        flag(database, queue, rater_id, card.id)
+    else:
+        enter(database, card, rater_id, event.entered)
+
+
+def enter(database: Database, card: Card, rater_id: int, entered: dict[str, Any]) -> None:
+    """Keep what is entered on a card, beside what is known of it."""
+    with database.write() as session:
+        keep_draft(session, card, rater_id, {**card.draft, **entered})
+
+
+def entered_on(card: Card) -> dict[str, Any]:
+    """Return what is entered on a card: values by axis, tags, a note."""
+    # Stores written before cards held notes kept values by axis, side by side with the rest.
+    old = {
+        axis: int(value)
+        for axis, value in card.draft.items()
+        if axis != ANSWER_SEEN and isinstance(value, (int, float))
+    }
+    return {
+        VALUES: card.draft.get(VALUES, old),
+        TAGS: card.draft.get(TAGS, []),
+        NOTE: card.draft.get(NOTE, ""),
+    }
+
+
+def _verdict(card: Card, event: CardEvent) -> Verdict:
+    return Verdict(
+        outcome=_outcome(event.place, card.swapped),
+        values={axis: float(value) for axis, value in event.values.items()},
+        tags=event.clean_tags,
+        note=event.note.strip()[:MAX_NOTE] or None,
+        answer_seen=bool(card.draft.get(ANSWER_SEEN)),
+        seconds=event.seconds,
+    )
+
+
+def _outcome(place: Place | None, swapped: bool) -> Outcome | None:
+    if place == "left":
+        return "b" if swapped else "a"
+    if place == "right":
+        return "a" if swapped else "b"
+    return place
+
+
+def _is_stored(database: Database, card_id: str | None) -> bool:
+    with database.read() as session:
+        return bool(session.scalar(select(exists().where(Rating.card_id == card_id))))
