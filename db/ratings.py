@@ -47,6 +47,8 @@ class NewRating:
     target: Target
     other: Target | None = None
     axis: str
+    axis_id: int | None = None
+    """How the axis is worded, where it is a scale."""
     value: float | None = None
     outcome: Outcome | None = None
     """``a``: the target is better; ``b``: the other one; whatever stood on the left."""
@@ -234,6 +236,7 @@ def _row(rating: NewRating) -> dict[str, object]:
         "other_variant_id": other.variant_id if other else None,
         "other_answer_id": other.answer_id if other else None,
         "axis": rating.axis,
+        "axis_id": rating.axis_id,
         "value": rating.value,
         "outcome": rating.outcome,
         "label": rating.label,

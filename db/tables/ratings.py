@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created
+from db.tables.base import Base, Created, Hash
 
 SCOPES = ("reasoning", "answer", "whole", "question")
 OUTCOMES = ("a", "b", "tie", "both_bad")
@@ -13,7 +13,7 @@ ITEM_STATES = ("pending", "draft", "submitted", "skipped", "discarded")
 
 
 class RatingAxis(Base):
-    """A named scale, e.g. ``helpful_hint`` from 1 to 5; users define their own."""
+    """One wording of a named scale, e.g. ``helpful_hint`` from 1 to 5; users define their own."""
 
     __tablename__ = "rating_axis"
 
@@ -21,11 +21,12 @@ class RatingAxis(Base):
     scope: Mapped[str]
     name: Mapped[str]
     definition: Mapped[dict[str, Any]]
-    """Labels by language, lowest and highest value, what each end means."""
-    position: Mapped[int] = mapped_column(default=0)
+    """Labels by language, and what each end means."""
+    definition_hash: Mapped[Hash]
+    created_at: Mapped[Created]
 
     __table_args__ = (
-        UniqueConstraint("scope", "name"),
+        UniqueConstraint("scope", "name", "definition_hash"),
         CheckConstraint(f"scope IN {SCOPES}", name="scope"),
     )
 
@@ -106,6 +107,8 @@ class Rating(Base):
     other_answer_id: Mapped[int | None] = mapped_column(ForeignKey("answer.id"), index=True)
     axis: Mapped[str]
     """Name of the axis, or ``preference`` (a comparison), ``ok`` (OK or not), ``tag``, ``flag``."""
+    axis_id: Mapped[int | None] = mapped_column(ForeignKey("rating_axis.id"))
+    """How the axis was worded; None where that was not kept, or where it is no scale."""
     value: Mapped[float | None]
     outcome: Mapped[str | None]
     """``a`` = the first target is better, ``b`` = the other one."""

@@ -105,6 +105,8 @@ def test_an_export_holds_texts_origins_and_how_it_was_shown(rated: Database) -> 
     assert whole["other_answer"]
     assert isinstance(pair["swapped"], bool)
     assert single["swapped"] is None
+    assert json.loads(single["axis_definition"])["label"]["en"] == "Correct"
+    assert pair["axis_definition"] is None
     assert {row["model"] for row in rows} == {"smollm2-135m-instruct"}
     assert all(row["blind"] and row["temperature"] and row["queue"] == "評価" for row in rows)
     assert [row["label"] for row in rows[-3:]] == [None, None, "浅い"]

@@ -1,5 +1,6 @@
 """Ratings from files: what is checked of a row, who rates, and what stands in old stores."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from db.tables import ModelVersion, Rater, Rating, ReasoningVariant
 from tests.unit.dataset_lab import Lab
 from tests.unit.rating_lab import QUESTIONS, REASONINGS, bring, comparison, fill, row, write
 from workbench.cli.main import app
+from workbench.rating.axes import load_axes
 from workbench.rating.exchange import rating_rows
+from workbench.rating.rating_import import import_ratings
 
 
 @pytest.fixture
@@ -209,3 +212,26 @@ def test_values_off_their_scale_count_nowhere_and_are_told(store: Database, home
 def test_no_door_of_the_store_takes_a_value_off_its_scale(store: Database) -> None:
     with store.write() as session, pytest.raises(UsageError, match="value is 6; write a whole"):
         Lab(session).rate(1, 6)
+
+
+WORDED = "reasoning: [{name: depth, label: {en: Depth}, low: {en: %s}}]\n"
+
+
+def test_a_rating_keeps_how_its_axis_was_worded_when_it_was_given(
+    store: Database, other: Database, home: Path, tmp_path: Path
+) -> None:
+    axes = home / "axes.yaml"
+    for low, card in (("shallow", "1"), ("flat", "2"), ("shallow", "3")):
+        axes.write_text(WORDED % low, "utf-8")
+        file = write(tmp_path / f"{card}.jsonl", row(axis="depth", card_id=card))
+        assert import_ratings(store, file, load_axes(home)).added == 1
+    axes.unlink()  # what was rated stays readable, and the store goes on to know the axis
+    told = [json.loads(one["axis_definition"])["low"] for one in rating_rows(store)]
+    assert told == [{"en": "shallow"}, {"en": "flat"}, {"en": "shallow"}]
+    file = write(tmp_path / "4.jsonl", row(axis="depth", card_id="4"))
+    assert bring(store, file).added == 1
+    exported = write(tmp_path / "all.jsonl", *rating_rows(store))
+    axes.write_text(WORDED % "other", "utf-8")
+    assert import_ratings(other, exported, load_axes(home)).added == 4
+    told = [json.loads(one["axis_definition"])["low"] for one in list(rating_rows(other))[:3]]
+    assert told == [{"en": "shallow"}, {"en": "flat"}, {"en": "shallow"}]

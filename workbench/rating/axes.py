@@ -1,16 +1,17 @@
 """The axes of a rating, built in or a user's own; the store keeps how each was worded."""
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.axes import ensure_axis
 from db.errors import UsageError
 from db.ratings import RESERVED, Scope
+from db.settings import settings
 from db.tables import RatingAxis
 from db.yaml_text import load_yaml, read_text
 
@@ -28,6 +29,11 @@ class Axis(BaseModel):
     label: Worded = Field(min_length=1)
     low: Worded = Field(default_factory=dict)
     high: Worded = Field(default_factory=dict)
+
+    @property
+    def wording(self) -> dict[str, Any]:
+        """What people read: the labels of the axis and of its ends."""
+        return self.model_dump(exclude={"name"})
 
     def said(self, what: Worded, language: str) -> str:
         """Return ``what`` in ``language``, or in the first language that it has."""
@@ -69,20 +75,22 @@ def known_axes(session: Session, axes: Axes) -> dict[Scope, list[str]]:
     return names
 
 
-def store_axes(session: Session, scope: Scope, axes: Sequence[Axis]) -> None:
-    """Keep how the axes of ``scope`` are worded, beside the ratings that use them."""
-    known = {
-        row.name: row
-        for row in session.scalars(select(RatingAxis).where(RatingAxis.scope == scope))
+def store_axes(session: Session, scope: Scope, axes: Axes | None = None) -> dict[str, int]:
+    """Keep how the axes of ``scope`` are worded, for the ratings that are given under them.
+
+    Args:
+        session: Of the store.
+        scope: What is rated.
+        axes: The axes; None: those of the home of this process.
+
+    Returns:
+        Name of the axis → id of its wording.
+    """
+    given = load_axes(settings().home_dir) if axes is None else axes
+    return {
+        axis.name: ensure_axis(session, scope, axis.name, axis.wording)
+        for axis in given.get(scope, ())
     }
-    for position, axis in enumerate(axes):
-        definition = axis.model_dump(exclude={"name"})
-        if axis.name not in known:
-            session.add(
-                RatingAxis(scope=scope, name=axis.name, definition=definition, position=position)
-            )
-        elif known[axis.name].definition != definition:
-            known[axis.name].definition = definition
 
 
 @cache

@@ -39,6 +39,7 @@ from db.ratings import (
     undo_ratings,
 )
 from db.tables import Rating, utc_now
+from workbench.rating.axes import store_axes
 from workbench.rating.sampling import SAMPLERS, Sampler, choose
 
 REPEAT_AFTER = 6
@@ -152,7 +153,8 @@ def _close(
         if verdict is not None:
             if verdict.is_empty:
                 return card
-            add_ratings(session, _facts(queue, rater_id, card, verdict))
+            axis_ids = store_axes(session, queue.scope) if verdict.values else {}
+            add_ratings(session, _facts(queue, rater_id, card, verdict, axis_ids))
         closed_at = close_card(session, card, rater_id, state)
         return _deal_next(session, queue, rater_id, after=closed_at)
 
@@ -165,7 +167,9 @@ def _seconds(card: Card, verdict: Verdict) -> float:
     return round(min(max(seconds, 0.0), MAX_SECONDS), 3)
 
 
-def _facts(queue: QueueRow, rater_id: int, card: Card, verdict: Verdict) -> list[NewRating]:
+def _facts(
+    queue: QueueRow, rater_id: int, card: Card, verdict: Verdict, axis_ids: Mapping[str, int]
+) -> list[NewRating]:
     """Return a row for each thing said; the first carries the card's own id."""
     seconds = _seconds(card, verdict)
 
@@ -189,7 +193,10 @@ def _facts(queue: QueueRow, rater_id: int, card: Card, verdict: Verdict) -> list
     said: list[tuple[str, dict[str, object]]] = []
     if verdict.outcome:
         said.append((PREFERENCE, {"outcome": verdict.outcome, "other": card.item.other}))
-    said += [(axis, {"value": float(value)}) for axis, value in verdict.values.items()]
+    said += [
+        (axis, {"value": float(value), "axis_id": axis_ids.get(axis)})
+        for axis, value in verdict.values.items()
+    ]
     said += [(TAG, {"label": tag}) for tag in verdict.tags]
     if verdict.flag:
         said.append((FLAG, {"label": verdict.flag}))

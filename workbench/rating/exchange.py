@@ -3,6 +3,7 @@
 A row names its texts twice: by id and by their words.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -14,7 +15,7 @@ from db.database import Database
 _ORIGIN = ("model", "prompt_format", "mode", "temperature", "top_p", "max_tokens", "seed", "source")
 COLUMNS: Final[Mapping[str, Literal["text", "integer", "number", "flag"]]] = {
     **dict.fromkeys(("card_id", "rater", "rater_kind", "rater_model"), "text"),
-    **dict.fromkeys(("scope", "axis", "outcome"), "text"),
+    **dict.fromkeys(("scope", "axis", "axis_definition", "outcome"), "text"),
     "value": "number",
     "label": "text",
     **dict.fromkeys(("question_id", "variant_id", "answer_id"), "integer"),
@@ -43,7 +44,8 @@ _SIDES = ", ".join(
     for name in _ORIGIN
 )
 _ROWS = f"""
-SELECT x.card_id, r.rater, r.rater_kind, m.name AS rater_model, r.scope, r.axis, r.outcome,
+SELECT x.card_id, r.rater, r.rater_kind, m.name AS rater_model, r.scope, r.axis,
+    d.definition AS axis_definition, r.outcome,
     r.value, r.label,
     r.question_id, r.variant_id, r.answer_id, r.other_variant_id, r.other_answer_id,
     q.text AS question, q.context, q.role, q.language, v.text AS reasoning, a.text AS answer,
@@ -54,6 +56,7 @@ JOIN rating x ON x.id = r.rating_id
 JOIN rater p ON p.id = x.rater_id
 LEFT JOIN model_version m ON m.id = p.model_version_id
 JOIN question q ON q.id = r.question_id
+LEFT JOIN rating_axis d ON d.id = x.axis_id
 LEFT JOIN queue_item i ON i.id = x.queue_item_id
 LEFT JOIN rating_queue u ON u.id = i.queue_id
 LEFT JOIN v_variant v ON v.variant_id = r.variant_id
@@ -76,8 +79,16 @@ def rating_rows(database: Database, queue_id: int | None = None) -> Iterator[dic
             kept = dict(row)
             for name in _FLAGS:
                 kept[name] = None if kept[name] is None else bool(kept[name])
+            kept["axis_definition"] = _as_json(kept["axis_definition"])
             kept["created_at"] = _in_utc(kept["created_at"])
             yield kept
+
+
+def _as_json(definition: object) -> str | None:
+    """Return how an axis was worded as JSON; SQLite gives its text, PostgreSQL what it holds."""
+    if isinstance(definition, str):
+        definition = json.loads(definition)
+    return None if definition is None else json.dumps(definition, ensure_ascii=False)
 
 
 def _in_utc(time: datetime | str) -> str:

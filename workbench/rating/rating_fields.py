@@ -1,5 +1,6 @@
 """One row of a rating file understood by itself: each field has its type, and they fit together."""
 
+import json
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -9,6 +10,7 @@ from typing import Any, Final, Literal, cast, get_args
 
 from db.errors import UsageError
 from db.ratings import FLAG, OK, PREFERENCE, RESERVED, TAG, Outcome, Scope, rater_name, why_wrong
+from workbench.rating.axes import Axis
 
 RaterKind = Literal["person", "model"]
 FIRST_YEAR: Final = 1970
@@ -32,6 +34,8 @@ class RatingFields:
 
     scope: Scope
     axis: str
+    wording: Axis | None
+    """How the axis was worded, where the row tells it."""
     value: float | None
     outcome: Outcome | None
     label: str | None
@@ -76,6 +80,7 @@ def understand(
     return RatingFields(
         scope=scope,
         axis=axis,
+        wording=_wording(row, axis),
         value=value,
         outcome=cast(Outcome | None, outcome),
         label=label,
@@ -173,6 +178,18 @@ def _check_axis(scope: Scope, axis: str, axes: Mapping[Scope, Collection[str]]) 
         f"there is no axis {_short(axis)} of scope {scope}; write one of {listed}, or add it to"
         " axes.yaml in Q2Q_HOME.",
     )
+
+
+def _wording(row: Mapping[str, Any], axis: str) -> Axis | None:
+    told = given(row, "axis_definition")
+    if told is None:
+        return None
+    try:
+        return Axis.model_validate({**json.loads(told), "name": axis})
+    except (ValueError, TypeError):
+        raise RowRefusedError(
+            "axis_definition", "is not as it is exported; leave it empty."
+        ) from None
 
 
 def _check_said(axis: str, value: float | None, outcome: str | None, label: str | None) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from db.axes import ensure_axis
 from db.database import Database
 from db.ratings import NewRating, Scope, Target, add_ratings, ensure_rater
 from serving.importers.readers import RecordReader, read_records
 from training.imports.raters import ensure_model_rater
-from workbench.rating.axes import Axes, known_axes
+from workbench.rating.axes import Axes, known_axes, store_axes
 from workbench.rating.exchange import COLUMNS
 from workbench.rating.rating_cards import Cards, Judged
 from workbench.rating.rating_fields import RatingFields, RowRefusedError, understand
@@ -62,7 +63,7 @@ def import_ratings(
     )
     if not done.errors:
         with database.write() as session:
-            done.added = _store(session, judged)
+            done.added = _store(session, judged, axes)
         done.skipped = n_rows - done.added
     return done
 
@@ -86,17 +87,37 @@ def _judged(
     return cards.new(found), n_rows
 
 
-def _store(session: Session, judged: Sequence[Judged]) -> int:
-    raters = {(one.said.rater, one.said.rater_kind): _rater(session, one.said) for one in judged}
-    return len(
-        add_ratings(
-            session,
-            [
-                _rating(raters[one.said.rater, one.said.rater_kind], one, *one.targets)
-                for one in judged
-            ],
-        )
-    )
+def _store(session: Session, judged: Sequence[Judged], axes: Axes) -> int:
+    raters: dict[str, int] = {}
+    wordings = _Wordings(session, axes)
+    ratings = []
+    for one in judged:
+        if one.said.rater not in raters:
+            raters[one.said.rater] = _rater(session, one.said)
+        ratings.append(_rating(raters[one.said.rater], wordings.id_of(one.said), one, *one.targets))
+    return len(add_ratings(session, ratings))
+
+
+class _Wordings:
+    """The ids of how axes are worded: as a row tells it, else as raters read it now."""
+
+    def __init__(self, session: Session, axes: Axes) -> None:
+        self.session, self.axes = session, axes
+        self._current: dict[Scope, dict[str, int]] = {}
+        self._told: dict[tuple[Scope, str], int] = {}
+
+    def id_of(self, said: RatingFields) -> int | None:
+        """Return the id of the wording that a row was given under; None: it is on no scale."""
+        if said.wording is not None:
+            key = (said.scope, said.wording.model_dump_json())
+            if key not in self._told:
+                self._told[key] = ensure_axis(
+                    self.session, said.scope, said.axis, said.wording.wording
+                )
+            return self._told[key]
+        if said.scope not in self._current:
+            self._current[said.scope] = store_axes(self.session, said.scope, self.axes)
+        return self._current[said.scope].get(said.axis)
 
 
 def _rater(session: Session, said: RatingFields) -> int:
@@ -106,7 +127,7 @@ def _rater(session: Session, said: RatingFields) -> int:
 
 
 def _rating(
-    rater_id: int, judged: Judged, target: Target, other: Target | None = None
+    rater_id: int, axis_id: int | None, judged: Judged, target: Target, other: Target | None = None
 ) -> NewRating:
     said = judged.said
     return NewRating(
@@ -115,6 +136,7 @@ def _rating(
         target=target,
         other=other,
         axis=said.axis,
+        axis_id=axis_id,
         value=said.value,
         outcome=said.outcome,
         label=said.label,

@@ -26,6 +26,7 @@ from db.ratings import (
     undo_ratings,
 )
 from db.tables import QueueItem, QueueItemState, Rating
+from workbench.rating.axes import store_axes
 
 SAMPLER = "table"
 """How an item was chosen that is first rated in a table: the rater saw many at once."""
@@ -93,6 +94,7 @@ def save_table(
     What is said already is left alone, so that the same table again adds nothing.
     """
     changed = taken = 0
+    axis_ids: dict[str, int] = {}
     with database.write() as session:
         known = _standing(session, rater_id, list(wanted))
         for row in session.scalars(select(QueueItem).where(QueueItem.id.in_(wanted))).all():
@@ -104,7 +106,8 @@ def save_table(
             if not before and others >= queue.overlap:
                 taken += 1
                 continue
-            _correct(session, queue, rater_id, item, before, said)
+            axis_ids = axis_ids or store_axes(session, queue.scope)
+            _correct(session, queue, rater_id, item, before, said, axis_ids)
             settle(session, item.id, rater_id, "submitted" if not said.is_empty else None)
             changed += 1
     return Saved(changed=changed, taken=taken)
@@ -117,10 +120,12 @@ def _correct(
     item: ItemRow,
     before: Sequence[Rating],
     said: Said,
+    axis_ids: Mapping[str, int],
 ) -> None:
     keys = {_key(rating): rating for rating in before}
     wanted: dict[tuple[str, str | None], dict[str, Any]] = {
-        (axis, None): {"value": float(value)} for axis, value in said.values.items()
+        (axis, None): {"value": float(value), "axis_id": axis_ids.get(axis)}
+        for axis, value in said.values.items()
     }
     wanted |= {(TAG, tag): {"label": tag} for tag in said.tags}
     if said.outcome:
