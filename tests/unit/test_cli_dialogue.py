@@ -184,6 +184,22 @@ def test_nothing_is_stored_of_a_turn_that_is_refused(theme: str, database: Datab
     assert told("show", "1", "--node", "1")["context"] in ("", None)
 
 
+def test_names_that_are_not_there_are_refused_before_anything_is_stored(theme: str) -> None:
+    for words, sentence in (
+        (("--model", "typo"), "no model 'typo'"),
+        (("--set", "model=typo"), "no model 'typo'"),
+        (("--set", "prompt_format=typo"), "no prompt format 'typo'"),
+        (("--set", "ask_format=typo"), "no prompt format 'typo'"),
+        (("--set", "role=typo"), "no role 'typo'"),
+    ):
+        assert sentence in refused("new", theme, *words), words
+    assert told("show") == []
+    told("new", theme)
+    for words in (("model=typo",), ("prompt_format=typo",)):
+        assert "typo" in refused("fork", "1", "--node", "1", "--set", *words)
+    assert len(told("show")) == 1
+
+
 def test_options_that_would_stay_unread_are_refused_with_both_names(theme: str) -> None:
     told("new", theme)
     told("next", "1")

@@ -62,6 +62,17 @@ def test_all_mistakes_of_a_theme_are_told_at_once(tmp_path: Path) -> None:
         load_theme(tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["name: 2024-13-45", "[" * 20_000, "name: a\nconcept: b\ngoal: c\nname: d", "name: 2024-12-01"],
+)
+def test_a_theme_that_cannot_be_read_is_refused_with_its_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "theme.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(UsageError, match=r"theme\.yaml.*(date|key|name)"):
+        load_theme(path)
+
+
 def test_a_theme_in_use_does_not_change_under_its_sessions(database: Database) -> None:
     theme = parse_theme(THEME)
     with database.write() as session:

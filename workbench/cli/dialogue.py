@@ -33,7 +33,7 @@ def new(
       q2q dialogue new examples/themes/town_without_cars.yaml
     """
     from db.ratings import ensure_rater
-    from workbench.cli.dialogue_steps import parse_set
+    from workbench.cli.dialogue_settings import check_settings, parse_set
     from workbench.dialogue.sessions import new_dialogue
     from workbench.dialogue.themes import load_theme
     from workbench.dialogue.tree import read_tree
@@ -41,7 +41,8 @@ def new(
 
     changes = parse_set(set_) | ({"model": model} if model else {})
     loaded = load_theme(theme)
-    with open_home() as (_, database):
+    with open_home() as (settings, database):
+        check_settings(settings, database, loaded.settings.model_dump() | changes)
         with database.write() as session:
             by = By(rater_id=ensure_rater(session, rater))
             dialogue_id = new_dialogue(session, loaded, by, name=name or None, settings=changes)
@@ -287,10 +288,11 @@ def fork(
     Example:
       q2q dialogue fork 1 --node 3 --set variants=4
     """
-    from workbench.cli.dialogue_steps import make_fork, parse_set
+    from workbench.cli.dialogue_settings import make_fork, parse_set
 
-    with open_home() as (_, database):
+    with open_home() as (settings, database):
         new_id = make_fork(
+            settings,
             database,
             number(dialogue),
             number(node, "question"),

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,9 +13,8 @@ from db.errors import Q2QError, UsageError
 from db.jobs import JobRow
 from db.ratings import ensure_rater
 from db.settings import Settings
-from db.yaml_text import load_yaml
 from serving.formats.registry import Registry
-from workbench.cli.dialogue_places import answer_place, candidate, card, here, node_of
+from workbench.cli.dialogue_places import answer_place, candidate, card, here
 from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
 from workbench.cli.dialogue_wishes import Wishes, refuse_mixed
 from workbench.cli.output import say
@@ -34,7 +33,6 @@ from workbench.dialogue.decisions import (
     write_hint,
 )
 from workbench.dialogue.finishing import finish_left, has_left
-from workbench.dialogue.sessions import fork
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask
 from workbench.worker.follow import POLL_S, run_job
@@ -327,46 +325,6 @@ def end_of(database: Database, dialogue_id: int, step: Step) -> EventRow:
             f"The model is still at it. To see what came, later: q2q dialogue show {dialogue_id}"
         )
     return ended
-
-
-def make_fork(
-    database: Database,
-    dialogue_id: int,
-    number: int,
-    changes: Mapping[str, Any],
-    *,
-    name: str,
-    reason: str,
-    rater: str,
-) -> int:
-    """Begin a dialogue of its own at a question; return its number."""
-    with database.write() as session:
-        by = By(rater_id=ensure_rater(session, rater))
-        node_id = node_of(session, dialogue_id, number)
-        return fork(
-            session,
-            dialogue_id,
-            node_id,
-            by,
-            name=name or None,
-            settings=changes,
-            reason=reason or None,
-        )
-
-
-def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the settings in ``NAME=VALUE`` pairs; values are YAML, e.g. ``moves=[rebut, gap]``.
-
-    Raises:
-        UsageError: One is no such pair.
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not sign or not name:
-            raise UsageError(f"{pair!r} is no setting: write NAME=VALUE, e.g. variants=4.")
-        found[name] = load_yaml(value, where=f"{pair!r}: the value")
-    return found
 
 
 def _say_next(dialogue_id: int, view: NodeView) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.tables import MOVES
@@ -13,6 +14,7 @@ from db.yaml_text import load_yaml, read_text
 from serving.engines.sampling import SamplingParameters
 from serving.formats.library import ASKING
 from serving.formats.registry import Registry, StoredFormat
+from serving.sweeps.selection import DEFAULT_MODEL, select_models
 
 
 def _move(name: str) -> str:
@@ -91,6 +93,21 @@ def ask_format(settings: DialogueSettings, registry: Registry) -> StoredFormat:
     if settings.ask_format is not None:
         return registry.format(settings.ask_format)
     return registry.format(ASKING[registry.format(settings.prompt_format).definition.kind])
+
+
+def check_names(session: Session, registry: Registry, settings: DialogueSettings) -> None:
+    """Refuse settings that name what is not there, before anything is stored with them.
+
+    The model ``default`` passes: it is found, or fetched, when a turn asks for it.
+
+    Raises:
+        UsageError: There is no such model, prompt format or role.
+    """
+    if settings.model != DEFAULT_MODEL:
+        select_models(session, [settings.model], "model")
+    registry.format(settings.prompt_format)
+    ask_format(settings, registry)
+    registry.role(settings.role)
 
 
 @cache

@@ -7,7 +7,7 @@ import streamlit as st
 from db.errors import Q2QError
 from db.tables import MOVES
 from workbench.dialogue.sessions import new_dialogue
-from workbench.dialogue.settings import DialogueSettings
+from workbench.dialogue.settings import DialogueSettings, check_names
 from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_theme
 from workbench.dialogue.turn import By
 from workbench.ui import url
@@ -16,7 +16,7 @@ from workbench.ui.i18n import current_language, t
 from workbench.ui.parts import back_link, card, heading, section
 from workbench.ui.rater import current_rater, draw_rater
 from workbench.ui.sentences import said
-from workbench.ui.store import database
+from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, show_text
 
 
@@ -110,6 +110,7 @@ def _begin(theme: ThemeFile) -> None:
     try:
         with database().write() as session:
             by = By(rater_id=rater[0] if rater else None)
+            check_names(session, registry(), theme.settings)
             dialogue_id = new_dialogue(session, theme, by)
     except Q2QError as error:
         st.error(escaped(said(str(error))))
