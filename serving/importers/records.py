@@ -1,7 +1,6 @@
 """Questions as lines of a file, in the keys that the import reads: what goes out comes in again."""
 
-import json
-
+from db.new_files import json_line
 from db.questions import QuestionRow
 
 
@@ -23,4 +22,4 @@ def question_line(row: QuestionRow) -> str:
         "held_out": row.held_out,
     }
     kept = {key: value for key, value in record.items() if value not in (None, "", [])}
-    return json.dumps(kept, ensure_ascii=False)
+    return json_line(kept)

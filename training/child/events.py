@@ -1,9 +1,10 @@
 """What the child tells its parent: JSON lines in a file, which outlive both."""
 
 import errno
-import json
 from pathlib import Path
 from typing import Any
+
+from db.new_files import json_line
 
 _DISK = ("no space left", "pytorchstreamwriter failed", "unexpected pos")
 """The last two are what ``torch.save`` says of a full disk."""
@@ -25,7 +26,7 @@ class Events:
 
     def _append(self, event: str, values: dict[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+            file.write(f"{json_line({'event': event, **values})}\n")
 
 
 def failure_of(error: BaseException) -> dict[str, str]:

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy.orm import Session
 
 from db.datasets import DatasetInfo, Split, every_row
 from db.errors import UsageError
+from db.new_files import json_line, new_file, new_folder
 from serving.formats.definitions import FormatDefinition
 from training.datasets.card import card
 from training.datasets.shapes import SHAPES, Row, Shape, sharegpt, trl
@@ -56,18 +57,13 @@ def export(
     if kind in _OF_TURNS:
         must_be_chat(form, kind)
     writer = _Writer(session, dataset, form)
-    try:
-        if kind == "hf":
-            return writer.hugging_face(target)
-        if kind == "llamafactory":
-            return writer.llama_factory(target)
-        splits = SPLITS if kind == "parquet" else (split,)
-        return {target.name: writer.file(target, kind, SHAPES[kind], splits)}
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename or target} cannot be written ({error.strerror}); "
-            "give another file or folder."
-        ) from error
+    if kind in FOLDER_FORMATS:
+        with new_folder(target) as folder:
+            write = writer.hugging_face if kind == "hf" else writer.llama_factory
+            return write(folder)
+    splits = SPLITS if kind == "parquet" else (split,)
+    with new_file(target) as file:
+        return {target.name: writer.rows(file, kind, SHAPES[kind], splits)}
 
 
 class _Writer:
@@ -75,46 +71,43 @@ class _Writer:
         self.session, self.dataset, self.form = session, dataset, form
 
     def hugging_face(self, folder: Path) -> dict[str, int]:
-        files = self._folder(folder, {split: f"data/{split}.parquet" for split in SPLITS})
+        files = self._files(folder, {split: f"data/{split}.parquet" for split in SPLITS})
         written = {
-            path: self.file(folder / path, "parquet", trl, (split,))
-            for split, path in files.items()
+            path: self._file(folder / path, "parquet", trl, split) for split, path in files.items()
         }
         text = card(self.dataset, files, self.form.reference)
         (folder / "README.md").write_text(text, "utf-8")
         return written
 
     def llama_factory(self, folder: Path) -> dict[str, int]:
-        files = self._folder(folder, {split: f"{split}.json" for split in SPLITS})
+        files = self._files(folder, {split: f"{split}.json" for split in SPLITS})
         written = {
-            path: self.file(folder / path, "sharegpt", sharegpt, (split,))
+            path: self._file(folder / path, "sharegpt", sharegpt, split)
             for split, path in files.items()
         }
         info = {
             f"{self.dataset.name}_{split}": _llama_factory_entry(self.dataset.kind, path)
             for split, path in files.items()
         }
-        (folder / "dataset_info.json").write_text(_json(info, indent=2), "utf-8")
+        (folder / "dataset_info.json").write_text(
+            json.dumps(info, ensure_ascii=False, indent=2), "utf-8"
+        )
         return written
 
-    def file(self, path: Path, kind: str, shape: Shape, splits: Sequence[Split]) -> int:
+    def rows(self, file: BinaryIO, kind: str, shape: Shape, splits: Sequence[Split]) -> int:
+        """Write the rows of some splits and return how many."""
         rows = (
             shape(row, self.dataset.kind, self.form)
             for row in every_row(self.session, self.dataset.id, splits)
         )
-        with path.open("xb"):  # refuses to overwrite
-            pass
-        try:
-            return _WRITERS[kind](path, rows)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        return _WRITERS[kind](file, rows)
 
-    def _folder(self, folder: Path, files: Mapping[Split, str]) -> dict[Split, str]:
-        """Make the folder; return the files of the splits that have rows."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise UsageError(f"{folder} is not empty; give a new folder.")
+    def _file(self, path: Path, kind: str, shape: Shape, split: Split) -> int:
+        with path.open("wb") as file:
+            return self.rows(file, kind, shape, (split,))
+
+    def _files(self, folder: Path, files: Mapping[Split, str]) -> dict[Split, str]:
+        """Return the files of the splits that have rows; their folders are made."""
         n_rows = {"train": self.dataset.n_train, "held_out": self.dataset.n_held_out}
         kept = {split: path for split, path in files.items() if n_rows[split]}
         for path in kept.values():
@@ -133,38 +126,32 @@ def _llama_factory_entry(kind: str, path: str) -> dict[str, Any]:
     return {**entry, "columns": columns}
 
 
-def _json(value: object, *, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _write_json(path: Path, rows: Iterator[Row]) -> int:
+def _write_json(file: BinaryIO, rows: Iterator[Row]) -> int:
     n_rows = 0
-    with path.open("w", encoding="utf-8") as file:
-        file.write("[")
-        for row in rows:
-            file.write(f"{',' if n_rows else ''}\n{_json(row)}")
-            n_rows += 1
-        file.write("\n]\n")
+    file.write(b"[")
+    for row in rows:
+        file.write(f"{',' if n_rows else ''}\n{json_line(row)}".encode())
+        n_rows += 1
+    file.write(b"\n]\n")
     return n_rows
 
 
-def _write_jsonl(path: Path, rows: Iterator[Row]) -> int:
+def _write_jsonl(file: BinaryIO, rows: Iterator[Row]) -> int:
     n_rows = 0
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(f"{_json(row)}\n")
-            n_rows += 1
+    for row in rows:
+        file.write(f"{json_line(row)}\n".encode())
+        n_rows += 1
     return n_rows
 
 
-def _write_parquet(path: Path, rows: Iterator[Row]) -> int:
+def _write_parquet(file: BinaryIO, rows: Iterator[Row]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     first = list(islice(rows, _BATCH))
     schema = _schema(first)
     n_rows = 0
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(file, schema) as writer:
         batch = first
         while batch:
             writer.write_table(pa.Table.from_pylist(batch, schema))
@@ -188,7 +175,7 @@ def _schema(rows: Sequence[Row]) -> Any:
     return pa.schema([(field.name, kind_of(field.name, field.type)) for field in inferred])
 
 
-_WRITERS: Mapping[str, Callable[[Path, Iterator[Row]], int]] = {
+_WRITERS: Mapping[str, Callable[[BinaryIO, Iterator[Row]], int]] = {
     "alpaca": _write_json,
     "sharegpt": _write_json,
     "messages": _write_jsonl,

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from db.new_files import json_line
+
 COMPLETE = "complete"
 """File in a checkpoint that is written last: without it, the checkpoint is half a one."""
 
@@ -61,7 +63,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(f"{json_line(row)}\n")
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

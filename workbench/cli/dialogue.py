@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from db.errors import UsageError
+from db.new_files import new_file
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_words import As, DialogueId, Reason, language_code, number
@@ -172,13 +173,8 @@ def export(
         else:
             show_exactly(text.rstrip("\n"))
         return
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written ({error.strerror}); give another file."
-        ) from error
+    with new_file(target) as file:
+        file.write(text.encode())
     if as_json:
         show_json({"file": target, "format": format_})
     else:

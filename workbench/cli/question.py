@@ -198,16 +198,13 @@ def export(
 
 
 def _write_new(target: Path, lines: "Iterable[str]") -> int:
+    from db.new_files import new_file
+
     n_written = 0
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            for line in lines:
-                file.write(f"{line}\n")
-                n_written += 1
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written ({error.strerror}); give another file."
-        ) from error
+    with new_file(target) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode())
+            n_written += 1
     return n_written
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.errors import Q2QError, UsageError
+from db.new_files import new_file
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
@@ -160,13 +161,8 @@ def report(
     chosen: Any = language
     with open_home() as (_, database), database.read() as session:
         page = round_page(session, name, chosen)
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(page)
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written ({error.strerror}); give another file."
-        ) from None
+    with new_file(target) as file:
+        file.write(page.encode())
     if as_json:
         show_json({"target": target, "bytes": len(page.encode())})
     else:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from db.errors import UsageError
+from db.new_files import json_line, new_file
 
 Row = dict[str, Any]
 Columns = Mapping[str, Literal["text", "integer", "number", "flag"]]
@@ -18,6 +19,10 @@ Columns = Mapping[str, Literal["text", "integer", "number", "flag"]]
 BATCH = 1_000
 MOST_IN_A_CELL = 32_767
 """Characters that Excel keeps of one cell."""
+_FIRST_ROUNDED = 10**15
+"""Excel keeps 15 digits of a number."""
+_ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f]|_(?=x[0-9A-Fa-f]{4}_)")
+"""What a cell holds as ``_x000D_``: control characters, and texts that look like one of these."""
 
 
 def write_rows(rows: Iterator[Row], columns: Columns, kind: str, target: Path | None) -> int:
@@ -32,36 +37,30 @@ def write_rows(rows: Iterator[Row], columns: Columns, kind: str, target: Path | 
         if kind in ("parquet", "xlsx"):
             raise UsageError(f"A {kind} file needs a name: add --to FILE.{kind}.")
         return WRITERS[kind](sys.stdout.buffer, rows, columns)
-    try:
-        with target.open("xb") as file:
-            return WRITERS[kind](file, rows, columns)
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written ({error.strerror}); give another file."
-        ) from error
-    except UsageError:
-        target.unlink(missing_ok=True)
-        raise
+    with new_file(target) as file:
+        return WRITERS[kind](file, rows, columns)
 
 
 def _write_jsonl(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
     n_rows = 0
     for row in rows:
         kept = {name: row[name] for name in columns}
-        file.write(json.dumps(kept, ensure_ascii=False, default=str).encode() + b"\n")
+        file.write(f"{json_line(kept, default=str)}\n".encode())
         n_rows += 1
     return n_rows
 
 
 def _write_csv(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
     lines = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.DictWriter(lines, list(columns))
-    writer.writeheader()
-    n_rows = 0
-    for row in rows:
-        writer.writerow(row)
-        n_rows += 1
-    lines.detach()
+    try:
+        writer = csv.DictWriter(lines, list(columns))
+        writer.writeheader()
+        n_rows = 0
+        for row in rows:
+            writer.writerow(row)
+            n_rows += 1
+    finally:
+        lines.detach()  # the file is the caller's to close
     return n_rows
 
 
@@ -93,32 +92,47 @@ def _write_parquet(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int
 
 def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
     from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("rows")
-    sheet.append(list(columns))
     n_rows = 0
-    for row in rows:
-        n_rows += 1
-        cells = []
-        for name, kind in columns.items():
-            value = row[name]
-            if kind == "text" and value is not None:
-                value = ILLEGAL_CHARACTERS_RE.sub("", str(value))
-                if len(value) > MOST_IN_A_CELL:
-                    raise UsageError(
-                        f"Row {n_rows}, {name}: has {len(value):,} characters, and Excel keeps"
-                        f" {MOST_IN_A_CELL:,}; export as jsonl or parquet."
+    try:
+        sheet.append(list(columns))
+        for row in rows:
+            n_rows += 1
+            sheet.append(
+                [
+                    _cell(
+                        sheet,
+                        str(row[name]) if kind == "text" and row[name] is not None else row[name],
+                        f"Row {n_rows}, {name}",
                     )
-            cell = WriteOnlyCell(sheet, value)
-            if kind == "text" and value is not None:
-                cell.data_type = "s"  # A text that begins with = is a text, not a formula.
-            cells.append(cell)
-        sheet.append(cells)
+                    for name, kind in columns.items()
+                ]
+            )
+    except BaseException:
+        sheet.close()  # which ends openpyxl's own writing
+        raise
     book.save(file)
     return n_rows
+
+
+def _cell(sheet: Any, value: Any, place: str) -> Any:
+    """Return a cell: numbers as such where Excel keeps all their digits, all else as text."""
+    from openpyxl.cell import WriteOnlyCell
+
+    is_long = isinstance(value, int) and abs(value) >= _FIRST_ROUNDED
+    if value is None or (isinstance(value, int | float) and not is_long):
+        return WriteOnlyCell(sheet, value)
+    text = _ESCAPED.sub(lambda found: f"_x{ord(found[0]):04X}_", str(value))
+    if len(text) > MOST_IN_A_CELL:
+        raise UsageError(
+            f"{place}: has {len(text):,} characters, and Excel keeps"
+            f" {MOST_IN_A_CELL:,}; export as jsonl or parquet."
+        )
+    cell = WriteOnlyCell(sheet, text)
+    cell.data_type = "s"  # A text that begins with = is a text, not a formula.
+    return cell
 
 
 WRITERS: Mapping[str, Callable[[BinaryIO, Iterator[Row], Columns], int]] = {
