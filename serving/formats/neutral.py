@@ -18,12 +18,16 @@ UNSENDABLE = re.compile("[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 """Control characters and lone surrogates: some vocabularies drop them, which would join what they
 part. Each is shown as U+FFFD."""
 
+REASONING_CONTROL = (r"</?think>", r"\[/?THINK\]")
+"""Tokens around a reasoning: in files for other programs they stay, since those read them so."""
+
 TURN_CONTROL = (
+    *REASONING_CONTROL,
     r"<[|\uff5c][^<>|\uff5c\s]{1,40}[|\uff5c]>",  # the bars of DeepSeek are full-width
     r"\[\|[^\[\]|\s]{1,40}\|\]",  # EXAONE
-    r"</?(?:s|unk|pad|bos|eos|think|start_of_turn|end_of_turn)>",
+    r"</?(?:s|unk|pad|bos|eos|start_of_turn|end_of_turn)>",
     r"<(?:eoh|eoa|eosys|sop|eop)>",  # InternLM, ChatGLM
-    r"\[/?(?:INST|THINK)\]",
+    r"\[/?INST\]",
     r"\[(?:BOS|EOS|gMASK)\]",
     r"<</?SYS>>",
 )
@@ -39,6 +43,9 @@ COMMON_CONTROL = (
 
 Each is written as a tokenizer reads it: with a space inside, all of them take it for plain text.
 """
+
+EXPORTED_CONTROL = tuple(one for one in COMMON_CONTROL if one not in REASONING_CONTROL)
+"""What is broken up in texts that other programs train on."""
 
 NOTHING = "(?!)"
 _MAX_ROUNDS = 16

@@ -21,16 +21,20 @@ _NAMES = (
     "|seed:think|antthinking"
 )
 _SPECIAL = (
-    (r"\[THINK\]", r"\[/THINK\]"),  # Mistral
-    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1, OpenThoughts
-    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Cohere
-    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),  # Kimi-VL
-    (r"<\|channel>thought\b", r"<channel\|>"),  # Gemma
-    ("<unused94>thought\\b", "<unused95>"),  # MedGemma
+    ("\\[", r"THINK\]", r"/THINK\]"),  # Mistral
+    ("<", r"\|begin_of_thought\|>", r"\|end_of_thought\|>"),  # Sky-T1, OpenThoughts
+    ("<", r"\|START_THINKING\|>", r"\|END_THINKING\|>"),  # Cohere
+    ("\u25c1", "think\u25b7", "/think\u25b7"),  # Kimi-VL
+    ("<", r"\|channel>thought\b", r"channel\|>"),  # Gemma
+    ("<", r"unused94>thought\b", "unused95>"),  # MedGemma
 )
-_OPENING = "|".join(f"(?P<o{number}>{pair[0]})" for number, pair in enumerate(_SPECIAL))
-_CLOSING = "|".join(f"(?P<c{number}>{pair[1]})" for number, pair in enumerate(_SPECIAL))
-_TAG = re.compile(rf"<(?P<slash>/?)(?P<name>{_NAMES})\s*>|{_OPENING}|{_CLOSING}", re.IGNORECASE)
+"""First character, and what follows it in an opening and in a closing tag."""
+_MARKERS = "|".join(
+    f"(?<={first})(?:(?P<o{number}>{opening})|(?P<c{number}>{closing}))"
+    for number, (first, opening, closing) in enumerate(_SPECIAL)
+)
+_TAG = re.compile(rf"[<\[\u25c1](?i:(?<=<)(?P<slash>/?)(?P<name>{_NAMES})\s*>|{_MARKERS})")
+"""It begins with its first characters, which a search looks for quickly."""
 _MAY_HOLD = re.compile("[<\\[\u25c1]")
 _ANSWER = re.compile(
     r"<(?P<name>answer|final_answer|final|response|solution|output)>(?P<xml>.*?)(?:</(?P=name)>)?"
@@ -112,6 +116,8 @@ def split_reasoning(text: str, *, reasoning: str | None = None, opened: bool = F
 
 def plain_reasoning(reasoning: str) -> str | None:
     """Return a reasoning without the tags around it; None where it is empty."""
+    if not _MAY_HOLD.search(reasoning):
+        return reasoning.strip() or None
     split = _by_tags(reasoning, opened=False)
     inner = split.reasoning if split.answer is None else None
     return inner or (None if split.problem == NO_ANSWER else reasoning.strip() or None)
@@ -170,6 +176,8 @@ def _blocks(text: str, tags: Sequence[_Tag], *, opened: bool) -> tuple[list[_Blo
             end = None if place is None else tags[place]
             if _is_block(text, tag, end, blocks):
                 blocks.append(_Block.of(tag, end, len(text)))
+            elif end is not None and _is_lone_word(text, tag, end):
+                place = None
             number = (number if place is None else place) + 1
             continue
         if not _is_word(text, tag):
@@ -223,6 +231,12 @@ def _is_block(text: str, tag: _Tag, closing: _Tag | None, blocks: Sequence[_Bloc
     n_words = len(inner.split(maxsplit=_PHRASE_WORDS))
     is_phrase = 0 < n_words <= _PHRASE_WORDS and _SENTENCE_END.search(inner) is None
     return not (is_phrase and _GOES_ON.match(text, closing.end))
+
+
+def _is_lone_word(text: str, tag: _Tag, closing: _Tag) -> bool:
+    """Tell whether an opening tag within a line is a word; what closes lines below is another's."""
+    start = text.rfind("\n", 0, tag.start) + 1
+    return bool(text[start : tag.start].strip()) and "\n" in text[tag.end : closing.start]
 
 
 def _is_word(text: str, tag: _Tag) -> bool:

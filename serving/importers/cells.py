@@ -8,11 +8,11 @@ from typing import Any
 
 def is_blank(value: Any) -> bool:
     """Tell whether a cell holds nothing: no value, no number, or white space."""
+    if isinstance(value, str):
+        return not value or value.isspace()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
-    if isinstance(value, (list, dict, tuple)):
-        return not value
-    return isinstance(value, str) and not value.strip()
+    return isinstance(value, (list, dict, tuple)) and not value
 
 
 def written(value: Any) -> str:

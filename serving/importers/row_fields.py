@@ -12,24 +12,27 @@ class RowFields:
     def __init__(self, values: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> None:
         self.values, self.columns = values, columns
         self.used: set[str] = set()
+        self._blank = {name for name, value in values.items() if is_blank(value)}
 
     def filled(self, name: str) -> list[str]:
         """Return the columns of a field that hold something."""
-        columns = self.columns.get(name, ())
-        return [one for one in columns if not is_blank(self.values.get(one))]
+        return [one for one in self.columns.get(name, ()) if one not in self._blank]
 
     def column(self, name: str) -> str | None:
         """Return the first filled column of a field, else the first one; None: there is none."""
-        columns = self.columns.get(name, ())
-        if len(columns) == 1:
-            return columns[0]
-        return next(iter(self.filled(name)), columns[0] if columns else None)
+        columns = self.columns.get(name)
+        if not columns:
+            return None
+        if len(columns) > 1:
+            return next((one for one in columns if one not in self._blank), columns[0])
+        return columns[0]
 
     def peek(self, name: str) -> Any:
         """Return the value of a field; None where it is not filled."""
+        if name not in self.columns:  # most fields of most rows
+            return None
         column = self.column(name)
-        value = self.values.get(column) if column is not None else None
-        return None if is_blank(value) else value
+        return None if column is None or column in self._blank else self.values[column]
 
     def take(self, name: str) -> tuple[Any, str]:
         """Return the value of a field, which counts as used, and what the file calls it."""
@@ -37,12 +40,12 @@ class RowFields:
         if column is None:
             return None, name
         self.used.add(column)
-        return self.peek(name), column
+        return (None if column in self._blank else self.values[column]), column
 
     def unused(self) -> Iterator[str]:
         """Yield the names of the columns that hold something and were not used."""
-        for column, value in self.values.items():
-            if column and column not in self.used and not is_blank(value):
+        for column in self.values:
+            if column and column not in self.used and column not in self._blank:
                 yield column
 
 

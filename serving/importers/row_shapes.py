@@ -28,9 +28,10 @@ from serving.importers.unwrap import Scope, Unwrapper, Written
 _ABOUT = ("reference_answer", "category", "language", "tags", "external_id", "held_out", "split")
 """What a row says of its question beside its texts."""
 _SCOPES = ("reasoning", "answer", "whole", "questions")
-_PAIRS = ("chosen", "rejected", "rejected_reasoning", "rejected_answer")
+_PAIR_FIELDS = ("chosen", "rejected", "rejected_reasoning", "rejected_answer")
+_PAIRS = frozenset(_PAIR_FIELDS)
 _BATCH_OUTPUT = "is the output of a batch; import the file with the requests instead."
-_ASKING = ("text", "messages", "chosen", "body")
+_ASKING = frozenset({"text", "messages", "chosen", "body"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ class RowParser:
             LeftOut: It is of a kind that is not imported.
         """
         row = RowFields(values, self.fields.columns(tuple(values)))
-        self.may_ask = self.may_ask or any(name in row.columns for name in _ASKING)
+        self.may_ask = self.may_ask or not _ASKING.isdisjoint(row.columns)
         if "custom_id" in values and isinstance(values.get("response"), dict):
             self.may_ask = True
             raise Refused(None, _BATCH_OUTPUT)
@@ -109,7 +110,7 @@ class RowParser:
         if judged == "questions":
             raise LeftOut(NEXT_QUESTIONS)
         _refuse_unfit(row)
-        pair = next((name for name in _PAIRS if row.peek(name) is not None), None)
+        pair = _pair_of(row)
         if pair is not None and not self.takes_judgements:
             raise Refused(
                 row.column(pair),
@@ -123,6 +124,8 @@ class RowParser:
             return [self._own_pair(row, prompt, scope)]
         label = self._label(row)
         found = self._completed(row, prompt)
+        if label is None and scope is None:
+            return found
         return [replace(one, label=label, scope=scope or one.scope) for one in found]
 
     def _label(self, row: RowFields) -> bool | None:
@@ -232,6 +235,13 @@ class RowParser:
         return replace(better, rejected=rejected, rejected_names=names, scope=scope)
 
 
+def _pair_of(row: RowFields) -> str | None:
+    """Return the first field of a pair that a row fills."""
+    if _PAIRS.isdisjoint(row.columns):
+        return None
+    return next((name for name in _PAIR_FIELDS if row.peek(name) is not None), None)
+
+
 def _judged(row: RowFields) -> str | None:
     """Return what a row of our own table judges; another ``target`` is a reference answer."""
     value = row.peek("judged")
@@ -254,7 +264,8 @@ def _about(row: RowFields, prompt: RowPrompt) -> tuple[dict[str, Any], dict[str,
     """Return all that a row says of its question, and what the file calls it."""
     texts, names = dict(prompt.texts), dict(prompt.names)
     for name in _ABOUT:
-        texts[name], names[name] = row.take(name)
+        if name in row.columns:
+            texts[name], names[name] = row.take(name)
     return texts, names
 
 

@@ -190,7 +190,8 @@ class _Cells:
 
     def held_out(self) -> bool | None:
         """Return whether the question never trains; None where the row does not say."""
-        if is_name_held_out(written(self.values.get("split") or "")):
+        split = self.values.get("split")
+        if split is not None and is_name_held_out(written(split)):
             return True
         value = self.values.get("held_out")
         if is_blank(value):

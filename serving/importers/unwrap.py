@@ -53,6 +53,8 @@ class _Pattern:
     tasks: tuple[Task, ...]
     template: str
     literals: Counter[str]
+    longest: str
+    """Of the literals."""
 
     @property
     def n_literal(self) -> int:
@@ -60,6 +62,8 @@ class _Pattern:
 
     def match(self, text: str) -> dict[str, str] | None:
         """Return the fields of ``text``; None where it is no prompt of this template."""
+        if self.longest not in text:
+            return None
         marks = ((mark, n) for mark, n in self.literals.items() if len(mark) >= _MARK)
         if any(text.count(mark) != n for mark, n in marks):
             return None
@@ -201,4 +205,4 @@ def _patterns(form: FormatDefinition) -> Iterator[_Pattern]:
         pieces = parse_template(prompt)
         literals = Counter(one.text.strip() for one in pieces if not one.is_field)
         if any(literals):
-            yield _Pattern(form, tuple(of_task), prompt, literals)
+            yield _Pattern(form, tuple(of_task), prompt, literals, max(literals, key=len))

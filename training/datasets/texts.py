@@ -4,10 +4,15 @@ from dataclasses import dataclass
 
 from db.errors import UsageError
 from serving.formats.definitions import FormatDefinition
-from serving.formats.layout import structure_of, task_templates
+from serving.formats.layout import task_templates
 from serving.formats.library import form_for
-from serving.formats.neutral import Segment, neutralise, sendable
-from serving.formats.render import render
+from serving.formats.neutral import (
+    EXPORTED_CONTROL,
+    Segment,
+    neutralise,
+    sendable,
+    structure_pattern,
+)
 from serving.formats.tasks import Completion, PromptFields
 from serving.formats.templates import parse_template, without_empty_context
 from training.datasets.payload import RowTexts, Target
@@ -29,23 +34,25 @@ class RowAsText:
 def row_as_text(texts: RowTexts, target: Target, form: FormatDefinition) -> RowAsText:
     """Return one row in ``form``; texts of people hold no tag of it afterwards.
 
+    Tags of reasoning such as ``<think>`` stay: other programs read them as we do.
+
     Raises:
         PromptError: A text cannot be kept apart from the tags.
         UsageError: The format lacks the task.
     """
     fields, task = texts.fields(target), texts.task(target)
     form = form_for(form, task)
-    template = task_templates(form, task).completion
+    templates = task_templates(form, task)
 
     def written(completion: Completion) -> str:
-        return _filled(template, completion.fields(), form)
+        return _filled(templates.completion, completion.fields(), form)
 
     is_pair = texts.rejected_reasoning is not None or texts.rejected_answer is not None
     is_pair = is_pair or texts.rejected_questions is not None
     is_chat = form.kind == "chat"
     return RowAsText(
         system=texts.system if is_chat else "",
-        prompt=_turn(form, fields, texts, target) if is_chat else render(form, task, fields).text,
+        prompt=_prompt(form, templates.prompt, fields),
         completion=written(texts.completion(target)),
         rejected=written(texts.completion(target, rejected=True)) if is_pair else None,
     )
@@ -64,9 +71,10 @@ def must_be_chat(form: FormatDefinition, what: str) -> None:
         )
 
 
-def _turn(form: FormatDefinition, fields: PromptFields, texts: RowTexts, target: Target) -> str:
-    template = task_templates(form, texts.task(target)).prompt
-    return _filled(template if fields.context else without_empty_context(template), fields, form)
+def _prompt(form: FormatDefinition, template: str, fields: PromptFields) -> str:
+    """Return the whole prompt of a tagged format, or the user's turn of a chat format."""
+    is_short = form.kind == "chat" and not fields.context
+    return _filled(without_empty_context(template) if is_short else template, fields, form)
 
 
 def _filled(template: str, fields: PromptFields, form: FormatDefinition) -> str:
@@ -76,5 +84,5 @@ def _filled(template: str, fields: PromptFields, form: FormatDefinition) -> str:
         else Segment(piece.text, trusted=True)
         for piece in parse_template(template)
     ]
-    safe = neutralise(segments, structure_of(form, None))
+    safe = neutralise(segments, structure_pattern(form.tags, EXPORTED_CONTROL))
     return "".join(segment.text for segment in safe)
