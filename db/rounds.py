@@ -1,6 +1,6 @@
 """Rounds by meaning: written, found, moved from step to step, decided."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -51,8 +51,12 @@ def create_round(
     config: Mapping[str, Any],
     starts_from_id: int,
     parent_id: int | None = None,
+    busy: Collection[int] = (),
 ) -> RoundRow:
     """Write a round that is at its first step.
+
+    One of this name that failed before it made anything takes the new config, so that it can be
+    mended, unless a job is at it: it is among ``busy``.
 
     Raises:
         UsageError: There is a round of this name with another config.
@@ -60,13 +64,25 @@ def create_round(
     if (known := _by_name(session, name)) is not None:
         if known.config == dict(config):
             return _row(known)
-        raise UsageError(
-            f"There is a round {name!r} with another config already; give this one another name."
-        )
+        if known.step != STEPS[0] or known.state != "failed" or known.id in busy:
+            raise UsageError(
+                f"There is a round {name!r} with another config already; give this one another"
+                " name."
+            )
+        known.config, known.starts_from_id = dict(config), starts_from_id
+        known.parent_id, known.state = parent_id, "open"
+        session.flush()
+        return _row(known)
     made = Round(name=name, config=dict(config), starts_from_id=starts_from_id, parent_id=parent_id)
     session.add(made)
     session.flush()
     return _row(made)
+
+
+def is_known(session: Session, name: str, config: Mapping[str, Any]) -> bool:
+    """Tell whether a round of this name and config was begun."""
+    known = _by_name(session, name)
+    return known is not None and known.config == dict(config)
 
 
 def find_round(session: Session, reference: str | int) -> RoundRow:

@@ -1,5 +1,7 @@
 """Training runs and rounds as a visitor sees, starts, approves and decides them."""
 
+from pathlib import Path
+
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -61,12 +63,12 @@ def test_a_run_is_queued_with_the_reason_for_its_preset(
     open_app: OpenApp,
     seeded: tuple[int, int],
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: object,
+    embedded_model: Path,
 ) -> None:
     with store.write() as session:
         session.connection().exec_driver_sql(
             "UPDATE model_version SET path = ?, state = 'ready' WHERE kind = 'base'",
-            (str(tmp_path),),
+            (str(embedded_model),),
         )
     app = open_app("training")
     app.selectbox[1].set_value("smollm2-135m-instruct").run()
@@ -149,12 +151,12 @@ def test_models_of_a_round_are_compared_blind_from_its_page(
 
 
 def test_a_round_is_started_by_its_fields_and_mistakes_are_said_before(
-    store: Database, open_app: OpenApp, seeded: tuple[int, int], tmp_path: object
+    store: Database, open_app: OpenApp, seeded: tuple[int, int], embedded_model: Path
 ) -> None:
     with store.write() as session:
         session.connection().exec_driver_sql(
             "UPDATE model_version SET path = ?, state = 'ready' WHERE kind = 'base'",
-            (str(tmp_path),),
+            (str(embedded_model),),
         )
     app = open_app("rounds")
     assert "Give the round a name" in words_of(app)

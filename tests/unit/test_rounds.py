@@ -39,6 +39,12 @@ def whole(prompt: str, choice_index: int, seed: int | None) -> str:
     return f"You should look at it {choice_index} times.\n<|response|>It is so {choice_index}."
 
 
+@pytest.fixture(autouse=True)
+def base_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here a model on a fake server stands for the base, which no training would take."""
+    monkeypatch.setattr("workbench.rounds.checking.check_training", lambda *given: None)
+
+
 class Lab:
     """A store with some of the example training set, a fake server with two models, a worker.
 

@@ -91,9 +91,8 @@ def build(session: Session, rules: Rules, registry: Registry) -> Built:
     Raises:
         UsageError: The rules name something that is not in the store.
     """
-    _check_roles(rules, registry)
+    selected = check_rules(session, rules, registry)
     questions = read_questions(session)
-    selected = select_questions(session, rules.questions, registry.current.roles)
     families = settle(questions, selected, rules.held_out)
     by_id = {one.id: one for one in questions}
     wanted = {one: by_id[one] for one in selected}
@@ -132,6 +131,16 @@ def build(session: Session, rules: Rules, registry: Registry) -> Built:
         families=families,
         content_hash=json_hash(hashed),
     )
+
+
+def check_rules(session: Session, rules: Rules, registry: Registry) -> list[int]:
+    """Return the questions that ``rules`` choose from, as soon as all that they name is there.
+
+    Raises:
+        UsageError: The rules name something that is not in the store.
+    """
+    _check_roles(rules, registry)
+    return select_questions(session, rules.questions, registry.current.roles)
 
 
 def _check_roles(rules: Rules, registry: Registry) -> None:

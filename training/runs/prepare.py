@@ -53,13 +53,23 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
         if spec.name is not None and model_by_name(session, spec.name) is not None:
             raise UsageError(f"name: another model is called {spec.name} already; choose another.")
     base = named or ensure_default_model(database, settings)
+    resolved = check_training(settings, spec, base, dataset.kind)
+    return Prepared(dataset=dataset, base=base, resolved=resolved)
+
+
+def check_training(settings: Settings, spec: TrainSpec, base: ModelRow, kind: str) -> Resolved:
+    """Return the settings of a training on ``base`` with data of ``kind``.
+
+    Raises:
+        UsageError: The base cannot be trained, or a setting does not fit data or device.
+    """
     _check_base(base)
     load_definitions(user_file(settings)).format(spec.prompt_format)
     device = resolve_device(settings.device)
     memory = gpu_memory_gib() if device == "cuda" else 0.0
-    resolved = resolve(spec, dataset.kind, device, memory)
+    resolved = resolve(spec, kind, device, memory)
     check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
-    return Prepared(dataset=dataset, base=base, resolved=resolved)
+    return resolved
 
 
 def queue_run(session: Session, spec: TrainSpec, prepared: Prepared) -> RunRow:

@@ -7,12 +7,21 @@ from db.errors import UsageError
 from db.jobs import active_jobs, enqueue
 from db.merges import merges_of
 from db.models import ModelRow, find_model, get_model
-from db.rounds import RoundRow, create_round, find_round, move_round
+from db.rounds import (
+    RoundRow,
+    create_round,
+    find_round,
+    is_known,
+    move_round,
+)
 from db.settings import Settings
+from serving.formats.library import load_definitions, user_file
+from serving.formats.registry import sync_definitions
 from serving.models.register import ensure_default_model
 from serving.sweeps.selection import DEFAULT_MODEL
 from training.rounds.disk import check_disk
 from training.rounds.spec import BASE, RoundSpec
+from workbench.rounds.checking import check_round
 
 KIND = "round"
 
@@ -21,7 +30,7 @@ def begin_round(database: Database, settings: Settings, spec: RoundSpec) -> Roun
     """Write the round, or return the one that was begun with the same config.
 
     Raises:
-        UsageError: A model or an earlier round that it names is not there.
+        UsageError: Something that it names is not there or does not fit; nothing is written then.
         Q2QError: The disk has too little room.
     """
     default = None
@@ -30,12 +39,16 @@ def begin_round(database: Database, settings: Settings, spec: RoundSpec) -> Roun
     with database.write() as session:
         model, parent = _start(session, spec, default)
         check_disk(settings.home_dir, model, merge=spec.merge)
+        if not is_known(session, spec.name, spec.as_config()):
+            registry = sync_definitions(session, load_definitions(user_file(settings)))
+            check_round(session, settings, registry, spec, model)
         return create_round(
             session,
             name=spec.name,
             config=spec.as_config(),
             starts_from_id=model.id,
             parent_id=parent.id if parent else None,
+            busy={job.payload["round_id"] for job in active_jobs(session, kind=KIND)},
         )
 
 

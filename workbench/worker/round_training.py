@@ -11,7 +11,7 @@ from db.training import get_run
 from training.merge.merge import merge_adapter
 from training.merge.process import Cancelled
 from training.runs.prepare import plan_run, queue_run
-from training.runs.spec import TrainSpec, parse_spec
+from workbench.rounds.checking import train_spec
 from workbench.worker.merging import failure, prove_for, rebuild
 from workbench.worker.training import train_run
 from workbench.worker.worker import Interrupted, JobContext
@@ -79,8 +79,8 @@ class RoundTraining:
     def _begin(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
         """Write the run of a round; a round that is resumed finds it again."""
         with context.database.read() as session:
-            spec = round_train_spec(
-                found,
+            spec = train_spec(
+                found.name,
                 settings,
                 dataset=find_dataset(session, str(found.dataset_id)).name,
                 base=get_model(session, found.starts_from_id).name,
@@ -90,15 +90,3 @@ class RoundTraining:
             run = queue_run(session, spec, prepared)
             move_round(session, found.id, training_run_id=run.id)
         return run.id
-
-
-def round_train_spec(
-    found: RoundRow, settings: Mapping[str, Any], *, dataset: str, base: str
-) -> TrainSpec:
-    """Return the training of a round.
-
-    Raises:
-        UsageError: A setting under ``train`` is wrong.
-    """
-    given = {"dataset": dataset, "base": base, "name": f"round-{found.name}", **settings}
-    return parse_spec(given, where=f"The settings under train of round {found.name!r}")
