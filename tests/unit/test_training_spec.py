@@ -22,7 +22,8 @@ def test_notebook_is_the_notebook() -> None:
         "epochs": None, "batch": 2, "accumulation": 4, "max_length": 2048, "packing": False,
         "recomputation": "unsloth", "load_in_4bit": True, "optimizer": "adamw_8bit",
         "weight_decay": 0.01, "seed": 3407, "eval_every": 25, "save_every": 25, "samples": 3,
-        "loss_on": "all", "beta": 0.1, "processes": 1,
+        "loss_on": "all", "beta": 0.1, "desirable_weight": 1.0,
+        "undesirable_weight": 1.0, "processes": 1,
     }  # fmt: skip
 
 

@@ -78,6 +78,9 @@ def make_trainer(
         arguments["packing"] = settings.packing
     else:
         arguments["beta"] = settings.beta
+    if method == "kto":
+        arguments["desirable_weight"] = settings.desirable_weight
+        arguments["undesirable_weight"] = settings.undesirable_weight
     trainer = trainer_class(
         model=model,
         processing_class=tokenizer,

@@ -19,6 +19,7 @@ from serving.formats.library import load_definitions, user_file
 from serving.formats.render import render
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.register import ensure_default_model
+from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.encode import EncodedRow, encode_dataset
 from training.datasets.payload import RowTexts
 from training.runs.folder import RunFolder, write_rows
@@ -39,6 +40,8 @@ class Prepared:
     dataset: DatasetInfo
     base: ModelRow
     resolved: Resolved
+    cautions: tuple[Caution, ...] = ()
+    """What to know of the rows before they are trained."""
 
 
 def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepared:
@@ -49,16 +52,31 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
     """
     with database.read() as session:
         dataset = find_dataset(session, spec.dataset)
+        balance = read_balance(session, dataset)
         named = None if spec.base is None else find_model(session, spec.base)
         if spec.name is not None and model_by_name(session, spec.name) is not None:
             raise UsageError(f"name: another model is called {spec.name} already; choose another.")
     base = named or ensure_default_model(database, settings)
-    resolved = check_training(settings, spec, base, dataset.kind)
-    return Prepared(dataset=dataset, base=base, resolved=resolved)
+    resolved = check_training(
+        settings, spec, base, dataset.kind, n_ok=balance.n_ok, n_not_ok=balance.n_not_ok
+    )
+    return Prepared(
+        dataset=dataset, base=base, resolved=resolved, cautions=tuple(cautions(balance))
+    )
 
 
-def check_training(settings: Settings, spec: TrainSpec, base: ModelRow, kind: str) -> Resolved:
+def check_training(
+    settings: Settings,
+    spec: TrainSpec,
+    base: ModelRow,
+    kind: str,
+    *,
+    n_ok: int = 0,
+    n_not_ok: int = 0,
+) -> Resolved:
     """Return the settings of a training on ``base`` with data of ``kind``.
+
+    ``n_ok`` and ``n_not_ok`` are its rows with these labels, where it is for KTO.
 
     Raises:
         UsageError: The base cannot be trained, or a setting does not fit data or device.
@@ -67,7 +85,7 @@ def check_training(settings: Settings, spec: TrainSpec, base: ModelRow, kind: st
     load_definitions(user_file(settings)).format(spec.prompt_format)
     device = resolve_device(settings.device)
     memory = gpu_memory_gib() if device == "cuda" else 0.0
-    resolved = resolve(spec, kind, device, memory)
+    resolved = resolve(spec, kind, device, memory, n_ok=n_ok, n_not_ok=n_not_ok)
     check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
     return resolved
 

@@ -56,6 +56,10 @@ class RunSettings(BaseModel):
     loss_on: Literal["completion", "all"]
     beta: float = Field(gt=0)
     """How closely DPO and KTO hold to the base."""
+    desirable_weight: float = Field(default=1.0, gt=0, le=10_000)
+    """How much the rows that are OK weigh in KTO."""
+    undesirable_weight: float = Field(default=1.0, gt=0, le=10_000)
+    """How much those that are not OK weigh."""
     processes: int = Field(ge=1, le=64)
     """Data-parallel processes, one for each GPU."""
 

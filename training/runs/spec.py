@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from db.errors import UsageError
 from db.yaml_text import load_mapping, read_text
 from serving.device import Device
+from training.datasets.class_weights import class_weights
 from training.runs.presets import (
     PRESETS,
     Optimizer,
@@ -19,6 +20,8 @@ from training.runs.presets import (
     choose_preset,
 )
 from training.spec_files import validated
+
+WEIGHTS = ("desirable_weight", "undesirable_weight")
 
 
 class TrainSpec(BaseModel):
@@ -59,6 +62,9 @@ class TrainSpec(BaseModel):
     samples: int | None = Field(default=None, ge=0, le=20)
     loss_on: Literal["completion", "all"] | None = None
     beta: float | None = Field(default=None, gt=0)
+    desirable_weight: float | None = Field(default=None, gt=0, le=10_000)
+    undesirable_weight: float | None = Field(default=None, gt=0, le=10_000)
+    """Of OK and not OK rows in KTO; neither told: by their numbers; one told: the other is 1."""
     processes: int | None = Field(default=None, ge=1, le=64)
 
     @model_validator(mode="before")
@@ -87,8 +93,24 @@ class Resolved(BaseModel):
     settings: RunSettings
 
 
-def resolve(spec: TrainSpec, kind: str, device: Device, memory_gib: float) -> Resolved:
+def resolve(
+    spec: TrainSpec,
+    kind: str,
+    device: Device,
+    memory_gib: float,
+    *,
+    n_ok: int = 0,
+    n_not_ok: int = 0,
+) -> Resolved:
     """Return all settings of ``spec`` for a dataset of ``kind`` on this device.
+
+    Args:
+        spec: What is asked for.
+        kind: Of the dataset.
+        device: What trains.
+        memory_gib: Of the GPU.
+        n_ok: Rows to train on that are OK, in KTO.
+        n_not_ok: Those that are not.
 
     Raises:
         UsageError: A setting does not go with the device or the method.
@@ -114,6 +136,14 @@ def resolve(spec: TrainSpec, kind: str, device: Device, memory_gib: float) -> Re
         why += f" {name} is {_said(value)}: {reason}."
     if kind == "kto" and values["batch"] < 2:
         raise UsageError("batch: KTO compares the rows of a batch; give at least 2.")
+    weighed = _weighed(given, kind, n_ok, n_not_ok)
+    if weighed:
+        values |= weighed
+        told = " and ".join(f"{name} {value:g}" for name, value in weighed.items())
+        why += (
+            f" Rows are weighed with {told}: {n_ok} are OK and {n_not_ok} are not, and KTO learns"
+            " best where their weighted numbers stand between 1:1 and 4:3."
+        )
     return Resolved(preset=preset, why=why, settings=RunSettings(**values))
 
 
@@ -128,6 +158,17 @@ def _forced(kind: str, device: Device) -> list[tuple[str, object, str]]:
     if kind != "sft":
         forced.append(("packing", False, "preference rows are not packed"))
     return forced
+
+
+def _weighed(given: Mapping[str, Any], kind: str, n_ok: int, n_not_ok: int) -> dict[str, float]:
+    """Return weights that follow from the numbers of rows; none where they are told or even."""
+    told = next((name for name in WEIGHTS if name in given), None)
+    if kind != "kto" and told is not None:
+        raise UsageError(f"{told}: only KTO weighs OK and not OK rows; take it out of the spec.")
+    weights = class_weights(n_ok, n_not_ok)
+    if kind != "kto" or told is not None or weights == (1.0, 1.0):
+        return {}
+    return dict(zip(WEIGHTS, weights, strict=True))
 
 
 def _said(value: object) -> str:

@@ -36,10 +36,12 @@ def build(
       q2q dataset build examples/datasets/first_round.yaml --preview
       q2q dataset build examples/datasets/first_round.yaml
     """
+    from training.datasets.balance import balance_of, cautions
     from training.datasets.build import build as built_by
     from training.datasets.freeze import freeze
     from training.datasets.spec import load_rules
     from workbench.cli.rendering import load_registry
+    from workbench.ui.cautions import caution_sentences
 
     wanted = load_rules(rules)
     with open_home() as (settings, database):
@@ -47,6 +49,7 @@ def build(
             registry = load_registry(settings, session)
         with database.read() as session:
             built = built_by(session, wanted, registry)
+            warnings = caution_sentences(cautions(balance_of(session, built)))
         dataset_id = None
         if not preview:
             with database.write() as session:
@@ -58,10 +61,12 @@ def build(
         "content_hash": built.content_hash,
     }
     if as_json:
-        show_json({**facts, **built.counts.as_json()})
+        show_json({**facts, **built.counts.as_json(), "warnings": warnings})
         return
     show_fields(facts)
     _show_figures(built.counts.as_json())
+    for line in warnings:
+        say(line)
 
 
 @app.as_command("show")
@@ -78,11 +83,14 @@ def show_(
       q2q dataset show first-round
     """
     from db.datasets import find_dataset, list_datasets
+    from training.datasets.balance import cautions, read_balance
     from training.datasets.spec import as_yaml, parse_rules
+    from workbench.ui.cautions import caution_sentences
 
     with open_home() as (_, database), database.read() as session:
         found = list_datasets(session) if name is None else [find_dataset(session, name)]
-    if name is None:
+        balance = None if name is None else read_balance(session, found[0])
+    if balance is None:
         rows = [_row(one) for one in found]
         if as_json:
             show_json(rows)
@@ -90,11 +98,14 @@ def show_(
             show_table(rows, ("id", "name", "kind", "n_train", "n_held_out", "content_hash"))
         return
     (dataset,) = found
+    warnings = caution_sentences(cautions(balance))
     if as_json:
-        show_json(dataset)
+        show_json({**asdict(dataset), "warnings": warnings})
         return
     show_fields({**_row(dataset), "frozen_at": dataset.frozen_at})
     _show_figures(dataset.counts)
+    for line in warnings:
+        say(line)
     show_exactly("\n" + as_yaml(parse_rules(dataset.rules)).rstrip())
 
 

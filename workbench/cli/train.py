@@ -40,12 +40,15 @@ def run(
       q2q train run --dataset first-round --preset laptop
     """
     from training.runs.prepare import plan_run, queue_run
+    from workbench.ui.cautions import caution_sentences
     from workbench.worker.training import enqueue_training
 
     asked = _spec(spec, dataset, {"preset": preset, "max_steps": max_steps})
     with open_home() as (settings, database):
         prepared = plan_run(database, settings, asked)
         say(f"Preset {prepared.resolved.why}")
+        for line in caution_sentences(prepared.cautions):
+            say(line)
         with database.write() as session:
             new = queue_run(session, asked, prepared)
             job_id = enqueue_training(session, new.id)

@@ -1,14 +1,17 @@
 """What became of the candidates of a dataset, as figures and one plot; nothing else is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import altair as alt
 import streamlit as st
 
+from training.datasets.balance import Caution
+from workbench.ui.cautions import caution_sentences
 from workbench.ui.figures import count
-from workbench.ui.i18n import t, word
+from workbench.ui.i18n import current_language, t, word
 from workbench.ui.parts import figures
+from workbench.ui.text import escaped
 
 FATES = ("taken", "dropped", "not_taken")
 COLOURS = ("#2f7d5b", "#c77d1e", "#8a949c")
@@ -48,6 +51,12 @@ def draw_counts(counts: Mapping[str, Any], key: str, *, is_frozen: bool) -> None
         )
     )
     _draw_mix(counts)
+
+
+def draw_cautions(found: Iterable[Caution]) -> None:
+    """Draw what to know of the rows before they are trained."""
+    for sentence in caution_sentences(found, current_language()):
+        st.warning(escaped(sentence), icon=":material/balance:")
 
 
 def fates(counts: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from db.questions import question_facets
 from db.rating_columns import high_water
 from training.datasets.spec import parse_yaml
 from workbench.ui import url
-from workbench.ui.dataset_counts import draw_counts
+from workbench.ui.dataset_counts import draw_cautions, draw_counts
 from workbench.ui.dataset_form import DatasetChoices, draw_form, starting_rules
 from workbench.ui.dataset_reads import freeze_rules, preview
 from workbench.ui.i18n import t
@@ -81,11 +81,13 @@ def _draw_preview(text: str) -> None:
     try:
         with st.spinner(t("dataset.counting"), show_time=True):
             rules = parse_yaml(text, where=t("dataset.rules"))
-            counts = preview(text)
+            found = preview(text)
     except Q2QError as error:
         _draw_problems(str(error))
         return
+    counts = found.counts
     draw_counts(counts, "preview", is_frozen=False)
+    draw_cautions(found.cautions)
     if st.button(
         t("dataset.freeze"),
         type="primary",

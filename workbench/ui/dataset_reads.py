@@ -1,5 +1,6 @@
 """What the pages of datasets read: a preview that is computed once for each state of the store."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -8,11 +9,20 @@ from sqlalchemy.orm import Session
 
 from db.rating_columns import high_water
 from db.tables import Answer, Dataset, Question, ReasoningVariant
+from training.datasets.balance import Caution, balance_of, cautions
 from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.rules import Rules
 from training.datasets.spec import parse_yaml
 from workbench.ui.store import database, registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What rules would come to."""
+
+    counts: dict[str, Any]
+    cautions: tuple[Caution, ...]
 
 
 def store_mark(session: Session) -> str:
@@ -22,7 +32,7 @@ def store_mark(session: Session) -> str:
     return "/".join(map(str, (high_water(session), *newest)))
 
 
-def preview(rules_text: str) -> dict[str, Any]:
+def preview(rules_text: str) -> Preview:
     """Return what each rule takes and drops; the same text on the same store is computed once.
 
     Raises:
@@ -35,9 +45,11 @@ def preview(rules_text: str) -> dict[str, Any]:
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def _preview(label: str, mark: str, rules_text: str) -> dict[str, Any]:
+def _preview(label: str, mark: str, rules_text: str) -> Preview:
     with database().read() as session:
-        return build(session, parse_yaml(rules_text), registry()).counts.as_json()
+        built = build(session, parse_yaml(rules_text), registry())
+        found = cautions(balance_of(session, built))
+        return Preview(counts=built.counts.as_json(), cautions=tuple(found))
 
 
 def freeze_rules(rules: Rules) -> int:

@@ -8,11 +8,12 @@ import streamlit as st
 
 from db.datasets import DatasetInfo, DatasetRowInfo, Split, dataset_rows, find_dataset
 from db.errors import Q2QError
+from training.datasets.balance import cautions, read_balance
 from training.datasets.export import FOLDER_FORMATS, FORMATS, default_prompt_format, export
 from training.datasets.payload import RowTexts
 from training.datasets.spec import as_yaml, parse_rules
 from workbench.ui import url
-from workbench.ui.dataset_counts import draw_counts
+from workbench.ui.dataset_counts import draw_cautions, draw_counts
 from workbench.ui.figures import ago
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import back_link, card, head_row, heading, section
@@ -40,6 +41,8 @@ def draw_dataset(dataset_id: int) -> None:
             heading(escaped(dataset.name))
         st.badge(word("dataset_kind", dataset.kind), color="blue")
     st.caption(t("dataset.identity", hash=dataset.content_hash or "–", when=ago(dataset.frozen_at)))
+    with database().read() as session:
+        draw_cautions(cautions(read_balance(session, dataset)))
     view = url.segments("view", t("datasets.title"), VIEWS, lambda one: t(f"dataset.view.{one}"))
     if view == "counts":
         draw_counts(dataset.counts, "dataset", is_frozen=True)

@@ -3,16 +3,18 @@
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.datasets import list_datasets
+from db.datasets import find_dataset, list_datasets
 from db.errors import Q2QError, UsageError
 from db.jobs import active_jobs
 from db.models import list_models
 from db.settings import settings
 from db.training import RunRow, list_runs
 from serving.sweeps.selection import default_model
+from training.datasets.balance import cautions, read_balance
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import parse_spec
 from workbench.ui import url
+from workbench.ui.dataset_counts import draw_cautions
 from workbench.ui.figures import ago
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import card, empty_state, head_row, heading, section, state_badge
@@ -84,6 +86,9 @@ def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> No
             if base:  # the default model may have to be made first: not while a page is drawn
                 planned = plan_run(database(), settings(), spec)
                 st.caption(escaped(planned.resolved.why))
+            with database().read() as session:
+                balance = read_balance(session, find_dataset(session, dataset))
+            draw_cautions(cautions(balance))
         except Q2QError as error:
             st.error(escaped(str(error)))
             return
