@@ -66,7 +66,11 @@ class Settings(BaseSettings):
     """Settings of one workbench. ``q2q doctor`` shows where each value comes from."""
 
     model_config = SettingsConfigDict(
-        env_prefix="Q2Q_", env_nested_delimiter="__", extra="ignore", frozen=True
+        env_prefix="Q2Q_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     home: Path = Path("~/.q2q")

@@ -146,7 +146,9 @@ def test_failed_slots_are_counted_and_a_retry_cures_them(
     fake_server.context_length = 12
     ended = q2q("sweep", "run", spec, "--json")
     assert ended.code == 1
-    assert ended.json["failed"] + ended.json["blocked"] == N_CELLS
+    assert ended.json["error"].startswith("No slot of sweep 1 was done")
+    result = ended.json["result"]
+    assert result["failed"] + result["blocked"] == N_CELLS
     fake_server.context_length = 4096
     retried = q2q("sweep", "retry", "1", "--json")
     assert retried.code == 0, retried.err
@@ -161,7 +163,7 @@ def test_a_sweep_without_its_server_fails_with_a_sentence_and_can_be_resumed(
     port = fake_server.port
     fake_server.stop()
     ended = q2q("sweep", "run", spec, "--json")
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, set(ended.json)) == (1, {"error"})
     assert "No model server offers fake now" in ended.err
     assert "q2q sweep resume 1" in ended.err
     assert "Traceback" not in ended.err
@@ -195,7 +197,7 @@ def test_a_finished_sweep_can_be_read_shown_exported_and_traced(
     assert pq.read_table(target).num_rows == N_CELLS
     refused = q2q("sweep", "export", "1", "--format", "parquet", "--to", target)
     assert refused.code == 2
-    assert "give another file" in refused.err
+    assert "give another" in refused.err
     assert "tagged@1" in q2q("lineage", "a1").out
     assert q2q("lineage", "v1", "--json").json["generation"]["model"]["name"] == "fake"
 

@@ -153,7 +153,7 @@ def export(
             chosen: Any = split
             written = export(session, dataset, format_, target, form=form, split=chosen)
     if as_json:
-        show_json({"target": target, "prompt_format": form.reference, "rows": written})
+        show_json({"file": target, "prompt_format": form.reference, "rows": written})
         return
     for file, n_rows in written.items():
         show(f"{n_rows} rows in {target if target.name == file else target / file}.")

@@ -1,5 +1,6 @@
 """``q2q dialogue``: question-to-question dialogues, turn by turn, scripted or by hand."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -168,8 +169,8 @@ def export(
     with open_home() as (_, database), database.read() as session:
         text = writers[format_](read_story(session, number(dialogue)))
     if target is None:
-        if as_json and format_ != "json":
-            show_json({"format": format_, "text": text})
+        if as_json:
+            show_json(json.loads(text) if format_ == "json" else {"format": format_, "text": text})
         else:
             show_exactly(text.rstrip("\n"))
         return

@@ -6,9 +6,11 @@ from pathlib import Path
 from sqlalchemy import text
 
 from db.database import Database
+from db.errors import UsageError
 from db.generations import chunks
 from db.questions import QuestionFilter, get_questions, question_ids
 from serving.importers.records import question_line
+from workbench.cli.output import show, show_json, show_json_rows
 from workbench.cli.writing import Columns, Row, write_rows
 
 
@@ -19,16 +21,29 @@ def question_lines(database: Database, wanted: QuestionFilter) -> Iterator[str]:
             yield from map(question_line, get_questions(session, ids))
 
 
-def export_sweep(database: Database, sweep_id: int, kind: str, target: Path | None) -> int:
-    """Write the texts of a sweep and return how many; None as target is stdout.
+def export_rows(
+    rows: Iterator[Row], columns: Columns, kind: str, target: Path | None, *, as_json: bool
+) -> None:
+    """Write rows to a file and say so; or to stdout, as lines, or with ``--json`` as one array.
 
     Raises:
         UsageError: There is no such kind of file, or the target cannot be written.
     """
-    return write_rows(_sweep_rows(database, sweep_id), COLUMNS, kind, target)
+    if target is None and as_json:
+        if kind != "jsonl":
+            raise UsageError(f"--json prints JSON; give {kind} a file with --to FILE.{kind}.")
+        show_json_rows({name: row[name] for name in columns} for row in rows)
+        return
+    n_rows = write_rows(rows, columns, kind, target)
+    if target is None:
+        return
+    if as_json:
+        show_json({"file": target, "rows": n_rows})
+    else:
+        show(f"{n_rows} rows in {target}.")
 
 
-def _sweep_rows(database: Database, sweep_id: int) -> Iterator[Row]:
+def sweep_rows(database: Database, sweep_id: int) -> Iterator[Row]:
     """Yield a row for each reasoning, then for each answer of a sweep; never all in memory."""
     with database.read() as session:
         for statement in (_REASONINGS, _ANSWERS):

@@ -1,11 +1,14 @@
 """The command ``q2q``. Commands import what they need when they run, so that help is quick."""
 
+import contextlib
 import errno
+import os
 import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+
+import typer
 
 from db.errors import Q2QError
 from workbench.cli import (
@@ -24,8 +27,12 @@ from workbench.cli import (
     sweep,
     train,
 )
-from workbench.cli.output import say
+from workbench.cli.output import complete_streams, say, show_failure
 from workbench.cli.typer_app import CommandGroup
+
+_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE)
+"""Errors of stdout, not of the work."""
+_NOT_UTF8 = "A text that was given is not in UTF-8; set the terminal to UTF-8, or use a file in it."
 
 app = CommandGroup(
     "Q2Q Workbench: questions in, reasonings and answers out, everything kept.", name="q2q"
@@ -47,32 +54,66 @@ merging.register(app, model.app)
 
 
 def run() -> None:
-    """Run the command line: 0 = done, 1 = failed, 2 = wrong usage, 130 = Ctrl-C."""
+    """Run the command line: 0 = done, 1 = failed, 2 = wrong usage, 130 = Ctrl-C.
+
+    With ``--json`` a failure is an object with its sentence on stdout, too; see docs/cli.md.
+    """
+    complete_streams()
     try:
-        app(prog_name="q2q")
-    except Q2QError as error:
-        say(str(error))
-        sys.exit(error.exit_code)
+        code = _run(as_json="--json" in sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has enough of it
+        code = 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
         say(f"The output could not be written ({error.strerror}); free some space and try again.")
-        sys.stdout = None  # what is left in it cannot be written either
-        sys.exit(1)
+        code = 1
+    _forget_output()
+    sys.exit(code)
+
+
+def _run(*, as_json: bool) -> int:
+    """Run the command; return the exit code."""
+    try:
+        return int(app(prog_name="q2q", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        shows = getattr(error, "show", None)
+        if shows is not None:
+            shows()  # with the usage of the command
+        show_failure(error.format_message(), as_json=as_json, is_said=shows is not None)
+        return error.exit_code
+    except Q2QError as error:
+        show_failure(str(error), as_json=as_json)
+        return error.exit_code
+    except OSError as error:
+        if error.errno in _OUTPUT:
+            raise
+        show_failure(_file_sentence(error), as_json=as_json)
     except UnicodeEncodeError as error:
         if error.reason != "surrogates not allowed":
-            _say_bug()
-        say(
-            "A text that was given is not in UTF-8; set the terminal to UTF-8, or use a file in it."
-        )
-        sys.exit(2)
+            show_failure(_bug_sentence(traceback.format_exc()), as_json=as_json)
+            return 1
+        show_failure(_NOT_UTF8, as_json=as_json)
+        return 2
     except Exception:  # The edge of the program: people get a sentence, the trace goes to a file.
-        _say_bug()
+        show_failure(_bug_sentence(traceback.format_exc()), as_json=as_json)
+    return 1
 
 
-def _say_bug() -> NoReturn:
-    say(_bug_sentence(traceback.format_exc()))
-    sys.exit(1)
+def _forget_output() -> None:
+    """Let nothing be written when the program ends: what could not be written cannot be then."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _file_sentence(error: OSError) -> str:
+    if error.filename is None:
+        return _bug_sentence(traceback.format_exc())
+    return (
+        f"{error.filename} cannot be used ({error.strerror}); check that it is there, who may read "
+        "and write it, and that its disk is whole."
+    )
 
 
 def _bug_sentence(trace: str) -> str:

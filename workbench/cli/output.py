@@ -1,9 +1,12 @@
 """What commands print: results on stdout, everything else on stderr."""
 
+import io
 import json
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +15,67 @@ from typing import Annotated, Any
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for machines.")]
-"""The option that every command has."""
+"""The option that every command has; ``one_document`` keeps what it promises."""
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """What steers a terminal, or puts text that follows in another order than it is stored."""
+
+
+class _Results:
+    """The JSON result of the command that runs, held back until it is known how it ends."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        """A command with ``--json`` runs."""
+        self.text: str | None = None
+        """Its result; None while there is none."""
+
+
+_results = _Results()
+
+
+@contextmanager
+def one_document() -> Iterator[None]:
+    """Hold back what ``show_json`` gets, and write it if the block succeeds.
+
+    Where it fails, ``show_failure`` writes an object with the error, and the result beside it.
+    """
+    _results.holds, _results.text = True, None
+    try:
+        yield
+    finally:
+        _results.holds = False
+    if _results.text is not None:
+        sys.stdout.write(f"{_results.text}\n")
+
+
+def show_failure(sentence: str, *, as_json: bool, is_said: bool = False) -> None:
+    """Say why a command failed; with ``--json`` also as ``{"error": …}`` on stdout."""
+    if not is_said:
+        say(sentence)
+    if as_json:
+        error = json.dumps(sentence, ensure_ascii=_is_narrow())
+        result = "" if _results.text is None else f', "result": {_results.text}'
+        sys.stdout.write(f'{{"error": {error}{result}}}\n')
+
+
+def complete_streams() -> None:
+    """Make stdin, stdout and stderr usable whatever the caller gave: closed, or in ASCII.
+
+    A closed one would be given to the next file that is opened, which may be the store; nothing
+    written there appears anywhere. A letter that the encoding lacks is written as its number.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def safe(text: str) -> str:
@@ -40,8 +100,25 @@ def show_exactly(text: str) -> None:
 
 
 def show_json(value: object) -> None:
-    """Write the result as one JSON value to stdout."""
-    sys.stdout.write(f"{json.dumps(_plain(value), ensure_ascii=False, indent=2)}\n")
+    """Write the result as one JSON value to stdout, once the command has succeeded."""
+    text = json.dumps(_plain(value), ensure_ascii=_is_narrow(), indent=2)
+    _write_result(text)
+
+
+def show_json_rows(rows: Iterable[Mapping[str, object]]) -> int:
+    """Write rows as one JSON array, a row a line; return how many there were."""
+    narrow = _is_narrow()
+    lines = [json.dumps(row, ensure_ascii=narrow, default=str) for row in rows]
+    text = "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
+    _write_result(text)
+    return len(lines)
+
+
+def _write_result(text: str) -> None:
+    if _results.holds:
+        _results.text = text
+    else:
+        sys.stdout.write(f"{text}\n")
 
 
 def show_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
@@ -80,6 +157,11 @@ def _cell(value: object) -> str:
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
     return _UNSAFE.sub(_named, " ".join(str(value).split()))
+
+
+def _is_narrow() -> bool:
+    """Say whether stdout takes other letters only as numbers, which would be no JSON."""
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
 
 
 def _named(mark: re.Match[str]) -> str:

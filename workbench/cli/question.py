@@ -1,5 +1,6 @@
 """``q2q question``: questions in, questions out, and the exact prompt of one."""
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,16 @@ import typer
 from db.errors import UsageError
 from workbench.cli.context import open_home
 from workbench.cli.encoding_option import Encoding, naming_encoding_option
-from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
+from workbench.cli.output import (
+    Json,
+    say,
+    show,
+    show_exactly,
+    show_fields,
+    show_json,
+    show_json_rows,
+    show_table,
+)
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
@@ -186,13 +196,16 @@ def export(
 
     with open_home() as (_, database):
         lines = question_lines(database, _filter(tag, role, language, search))
+        if target is None and as_json:
+            show_json_rows(map(json.loads, lines))
+            return
         if target is None:
             for line in lines:
                 show_exactly(line)
             return
         n_written = _write_new(target, lines)
     if as_json:
-        show_json({"file": target, "questions": n_written})
+        show_json({"file": target, "rows": n_written})
     else:
         show(f"{n_written} questions in {target}.")
 

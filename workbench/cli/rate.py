@@ -211,17 +211,12 @@ def export(
       q2q rate export --format csv --to ratings.csv
     """
     from db.queues import get_queue
-    from workbench.cli.writing import write_rows
+    from workbench.cli.exporting import export_rows
     from workbench.rating.exchange import COLUMNS, rating_rows
 
     with open_home() as (_, database):
         if queue_id is not None:
             with database.read() as session:
                 get_queue(session, queue_id)
-        n_rows = write_rows(rating_rows(database, queue_id), COLUMNS, format_, target)
-    if target is None:
-        return
-    if as_json:
-        show_json({"file": target, "rows": n_rows})
-    else:
-        show(f"{n_rows} rows in {target}.")
+        rows = rating_rows(database, queue_id)
+        export_rows(rows, COLUMNS, format_, target, as_json=as_json)

@@ -164,7 +164,7 @@ def report(
     with new_file(target) as file:
         file.write(page.encode())
     if as_json:
-        show_json({"target": target, "bytes": len(page.encode())})
+        show_json({"file": target, "bytes": len(page.encode())})
     else:
         show(f"The report of round {name} is in {target}.")
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from db.errors import Q2QError
 from workbench.cli.context import load_settings, open_home
 from workbench.cli.output import Json, say, show, show_json
 from workbench.cli.typer_app import CommandGroup
@@ -57,8 +58,9 @@ def doctor(as_json: Json = False) -> None:
             show(f"{check.state.upper():5}  {check.name}: {check.message}")
             if check.remedy:
                 show(f"       {check.remedy}")
-    if any(check.state == "fail" for check in checks):
-        raise typer.Exit(1)
+    failed = [check.name for check in checks if check.state == "fail"]
+    if failed:
+        raise Q2QError(f"What must be mended: {', '.join(failed)}.")
 
 
 def setup() -> None:

@@ -190,19 +190,14 @@ def export(
       q2q sweep export 3 --format csv --to first.csv
     """
     from db.sweeps import get_sweep
-    from workbench.cli.exporting import export_sweep
+    from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
 
     sweep_id = _number(sweep)
     with open_home() as (_, database):
         with database.read() as session:
             get_sweep(session, sweep_id)
-        n_rows = export_sweep(database, sweep_id, format_, target)
-    if target is None:
-        return
-    if as_json:
-        show_json({"file": target, "rows": n_rows})
-    else:
-        show(f"{n_rows} rows in {target}.")
+        rows = sweep_rows(database, sweep_id)
+        export_rows(rows, COLUMNS, format_, target, as_json=as_json)
 
 
 def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:

@@ -1,9 +1,12 @@
 """A Typer group whose commands keep the lines of their examples."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import typer
+
+from workbench.cli.output import one_document
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -32,6 +35,20 @@ class CommandGroup(typer.Typer):
 
         def register(function: FunctionT) -> FunctionT:
             function.__doc__ = (function.__doc__ or "").replace(_EXAMPLE, _UNWRAPPED)
-            return self.command(name, hidden=hidden)(function)
+            self.command(name, hidden=hidden)(_with_one_document(function))
+            return function
 
         return register
+
+
+def _with_one_document(function: FunctionT) -> Callable[..., Any]:
+    """Let a command that was called with ``--json`` write one JSON value, or none."""
+
+    @wraps(function)
+    def command(**options: Any) -> Any:
+        if not options.get("as_json"):
+            return function(**options)
+        with one_document():
+            return function(**options)
+
+    return command
