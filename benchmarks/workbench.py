@@ -102,15 +102,17 @@ SEARCHES: dict[str, str] = {
     "nothing": "xylophone",
 }
 
+LISTEN = """window.addEventListener('keydown', () => window.q2qPressed?.(), true)"""
+"""Added before the page's own listeners, which keep their keys to themselves."""
 WATCH = """() => {
     const card = () => ['left', 'right'].map(
         side => document.querySelector(`.st-key-card_side_${side}`)?.innerText ?? '').join('|');
     window.q2q = {shown: card(), pressed: 0, took: null};
-    document.addEventListener('keydown', () => {
+    window.q2qPressed = () => {
         window.q2q.pressed = performance.now();
         window.q2q.shown = card();
         window.q2q.took = null;
-    }, true);
+    };
     new MutationObserver(() => {
         const now = card();
         const state = window.q2q;
@@ -137,6 +139,7 @@ def press_keys(home: Path, presses: int) -> dict[str, Any]:
     """Return how long the next card takes after each press of an arrow key in Chromium."""
     with app_server(home) as url, chromium() as browser:
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        page.add_init_script(LISTEN)
         page.goto(f"{url}/rating?queue={QUEUE_ID}&rater=Keys")
         page.locator(".st-key-card_side_left").wait_for(timeout=60_000)
         _rest(page)
@@ -151,7 +154,7 @@ def press_keys(home: Path, presses: int) -> dict[str, Any]:
 
 
 def _rest(page: Page) -> None:
-    """Wait until the page is idle, and for as long as a glance takes."""
+    """Wait until the page is idle, and for as long as a look takes."""
     page.wait_for_function(
         "() => document.querySelector('[data-test-script-state]')?.dataset.testScriptState"
         " === 'notRunning'"
@@ -234,9 +237,7 @@ def _rate(database: Database) -> tuple[int, list[float]]:
             started = time.perf_counter()
             following = say(database, queue, rater, card.id, Verdict(outcome="a"))
             with lock:
-                # A press within a glance of the deal is taken for a double one: the card stays.
-                if following is None or following.id != card.id:
-                    took.append((time.perf_counter() - started) * 1000)
+                took.append((time.perf_counter() - started) * 1000)
             card = following
 
     threads = [threading.Thread(target=work, args=(rater,)) for rater in raters]
