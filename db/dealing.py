@@ -38,18 +38,25 @@ class Card:
 
 def open_card(session: Session, queue_id: int, rater_id: int) -> Card | None:
     """Return the card that lies before ``rater_id``; None where none is dealt."""
-    row = session.execute(
+    row = session.execute(_own_cards(queue_id, rater_id, "draft")).one_or_none()
+    return _card(row.QueueItem, row.QueueItemState) if row else None
+
+
+def _own_cards(
+    queue_id: int, rater_id: int, state: Literal["draft", "pending"]
+) -> Select[QueueItem, QueueItemState]:
+    """Return the select of the newest card of a rater in such a state."""
+    return (
         select(QueueItem, QueueItemState)
         .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
         .where(
             QueueItem.queue_id == queue_id,
             QueueItemState.rater_id == rater_id,
-            QueueItemState.state == "draft",
+            QueueItemState.state == state,
         )
         .order_by(QueueItemState.updated_at.desc())
         .limit(1)
-    ).one_or_none()
-    return _card(row.QueueItem, row.QueueItemState) if row else None
+    )
 
 
 def deal(
@@ -137,9 +144,19 @@ def last_closed(session: Session, queue_id: int, rater_id: int) -> tuple[ItemRow
 
 
 def put_back(session: Session, item_id: int, rater_id: int) -> None:
-    """Make an item as good as never dealt to ``rater_id``."""
-    session.delete(session.get_one(QueueItemState, (item_id, rater_id)))
+    """Make an item as good as never dealt to ``rater_id``, but for what is entered on its card."""
+    row = session.get_one(QueueItemState, (item_id, rater_id))
+    if row.draft and any(row.draft["entered"].values()):
+        row.state = "pending"
+    else:
+        session.delete(row)
     session.flush()
+
+
+def begun_card(session: Session, queue_id: int, rater_id: int) -> Card | None:
+    """Return a card that was put back with something entered on it; None where there is none."""
+    row = session.execute(_own_cards(queue_id, rater_id, "pending")).one_or_none()
+    return _card(row.QueueItem, row.QueueItemState) if row else None
 
 
 def settle(session: Session, item_id: int, rater_id: int, state: ItemState | None) -> None:

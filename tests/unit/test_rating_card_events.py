@@ -130,6 +130,30 @@ def test_what_is_entered_stays_on_the_card_beside_what_is_known_of_it(filled: Da
     assert all(row.answer_seen for row in holding(filled))
 
 
+def test_a_card_that_an_undo_puts_back_comes_again_with_what_was_entered(
+    filled: Database,
+) -> None:
+    queue, rater = make(filled, way="single", scope="reasoning")
+    first = lying(filled, queue, rater)
+    apply_event(filled, queue, rater, event(first, "rate", values={"clear": 1}))
+    second = lying(filled, queue, rater)
+    enter(filled, second, rater, {ANSWER_SEEN: True})
+    entered = {"values": {"clear": 3}, "tags": ["x"], "note": "because"}
+    apply_event(filled, queue, rater, event(second, "undo", **entered))
+    back = lying(filled, queue, rater)
+    assert back.item.id == first.item.id
+    apply_event(filled, queue, rater, event(back, "rate", values={"clear": 2}))
+    again = lying(filled, queue, rater)
+    assert (again.item.id, again.swapped) == (second.item.id, second.swapped)
+    assert entered_on(again) == entered
+    apply_event(filled, queue, rater, event(again, "rate", **entered))
+    assert {row.answer_seen for row in holding(filled) if row.queue_item_id == again.item.id} == {
+        True
+    }
+    apply_event(filled, queue, rater, event(lying(filled, queue, rater), "undo"))
+    assert entered_on(lying(filled, queue, rater)) == entered
+
+
 def test_values_entered_before_the_update_are_still_on_their_card(filled: Database) -> None:
     queue, rater = make(filled, way="single", scope="answer")
     card = lying(filled, queue, rater)

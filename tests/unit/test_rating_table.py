@@ -145,3 +145,21 @@ def test_items_of_another_queue_are_left_alone(filled: Database) -> None:
     assert item is not None
     assert save_table(filled, queue, rater, {item: Said(values={"clear": 1})}).changed == 0
     assert n_facts(filled) == 0
+
+
+def test_the_review_lists_the_last_card_first_and_no_comparison_twice_where_some_came_back(
+    filled: Database,
+) -> None:
+    queue, rater = make(filled, way="pair", scope="whole", repeat_share=0.3, sampler="random")
+    card = look(filled, queue, rater)
+    n_repeats = 0
+    while card is not None:
+        last = card
+        n_repeats += card.item.repeat_of_id is not None
+        card = say(filled, queue, rater, card.id, Verdict(outcome="a"))
+        with filled.read() as session:
+            page = table_page(session, queue, rater, 1, 500)
+        assert page.rows[0].item.id == last.item.id
+    assert n_repeats > 0
+    compared = [(row.item.target, row.item.other) for row in page.rows]
+    assert len(set(compared)) == len(compared) == page.total == queue.n_items

@@ -84,6 +84,8 @@ def apply_event(database: Database, queue: QueueRow, rater_id: int, event: CardE
     if (card.id if card else None) != event.card:
         return event.act != "rate" or _is_stored(database, event.card)
     if event.act == "undo":
+        if card is not None and any(event.entered.values()):
+            enter(database, card, rater_id, event.entered)
         undo(database, queue, rater_id)
     elif card is not None:
         _apply(database, queue, rater_id, card, event)

@@ -18,6 +18,7 @@ from db.dealing import (
     Card,
     ItemState,
     add_repeat,
+    begun_card,
     close_card,
     count_dealt,
     deal,
@@ -206,6 +207,16 @@ def _facts(
 def _deal_next(
     session: Session, queue: QueueRow, rater_id: int, after: datetime | None = None
 ) -> Card | None:
+    if begun := begun_card(session, queue.id, rater_id):
+        return _lay(
+            session,
+            begun.item,
+            rater_id,
+            begun.sampler,
+            swapped=begun.swapped,
+            after=after,
+            entered=begun.draft,
+        )
     # Due at a random moment around the share, so that nobody can count the cards.
     if random.random() < 0.5 and (card := _repeat(session, queue, rater_id, after)):
         return card

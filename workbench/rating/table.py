@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from sqlalchemy import Select, literal, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, exists, literal, select
+from sqlalchemy.orm import Session, aliased
 
 from db.database import Database
 from db.dealing import is_own_hand, settle, taken_by
@@ -211,15 +211,25 @@ def _to_rate(queue: QueueRow, rater_id: int) -> Select[*tuple[Any, ...]]:
 
 
 def _rated(queue: QueueRow, rater_id: int) -> Select[*tuple[Any, ...]]:
-    """Return the items rated, hidden repeats left out: to see them marked would unhide them."""
+    """Return the items rated; of one that came back only the later card, in the other's stead.
+
+    To see both would unhide it, and so would a last card that is not listed.
+    """
+    repeat, later = aliased(QueueItem), aliased(QueueItemState)
+    came_back = exists().where(
+        repeat.repeat_of_id == QueueItem.id,
+        later.item_id == repeat.id,
+        later.rater_id == rater_id,
+        later.state == "submitted",
+    )
     return (
         select(QueueItem.id)
         .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
         .where(
             QueueItem.queue_id == queue.id,
-            QueueItem.repeat_of_id.is_(None),
             QueueItemState.rater_id == rater_id,
             QueueItemState.state == "submitted",
+            ~came_back,
         )
         .order_by(QueueItemState.updated_at.desc(), QueueItem.id.desc())
     )
