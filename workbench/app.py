@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from workbench.ui.drafts import keep_in_browser
 from workbench.ui.i18n import current_language, t
 from workbench.ui.memory import settle_modules
 from workbench.ui.parts import STYLE, STYLE_JA
@@ -92,4 +93,6 @@ with st.sidebar:
     shortcuts_help()
 require_store()
 page.run()
+with st.sidebar:
+    keep_in_browser(page.url_path)
 settle_modules()

@@ -1,6 +1,7 @@
 """A person at the pages of a dialogue, and the worker that does what they asked for."""
 
 import asyncio
+import re
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
@@ -14,6 +15,14 @@ from tests.unit.dialogue_lab import Lab, asking, end_job
 from workbench.dialogue.auto import Turns, run_turns
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import TURNS_JOB, By
+
+
+def draft_field(app: AppTest, panel: str, name: str = "text") -> Any:
+    """Return a field of a panel: ``own``, ``edit``, ``tag``, ``note``, ``fact``, ``fork`` …."""
+    fields = [*app.text_area, *app.text_input]
+    mark = re.compile(rf"draft--dialogue-\d+-{panel}(-\d+)?--{name}")
+    (found,) = [one for one in fields if one.key and mark.fullmatch(one.key)]
+    return found
 
 
 class Desk:

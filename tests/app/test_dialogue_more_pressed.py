@@ -9,7 +9,7 @@ from db.database import Database
 from db.dialogues import list_dialogues
 from db.models import declare_model
 from tests.app.conftest import OpenApp, words_of
-from tests.app.dialogue_desk import Desk
+from tests.app.dialogue_desk import Desk, draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, theme
 from workbench.dialogue.decisions import choose
@@ -72,11 +72,11 @@ def test_a_synopsis_is_written_edited_and_leads_to_its_questions(lab: Lab) -> No
     assert desk.work() == 1
     assert "Vans still come." in desk.words
     desk.key("E")
-    assert desk.app.text_area(key="syn_known").value == "Vans still come. [1]"
-    desk.app.text_area(key="syn_open").set_value("Who pays? [9]")
+    assert draft_field(desk.app, "synopsis", "known").value == "Vans still come. [1]"
+    draft_field(desk.app, "synopsis", "open").set_value("Who pays? [9]")
     desk.press("Save")
     assert desk.app.error
-    desk.app.text_area(key="syn_open").set_value("Who pays? [1]")
+    draft_field(desk.app, "synopsis", "open").set_value("Who pays? [1]")
     desk.press("Save")
     assert "Last edited by a person." in desk.words
     desk.press("Question 1")
@@ -102,8 +102,8 @@ def test_a_synopsis_is_read_in_another_language_line_by_line_also_while_it_is_ed
     assert desk.words.count("配達の車は今も来ます。") == 2
     desk.key("E")
     assert desk.words.count("配達の車は今も来ます。") == 2
-    assert desk.app.text_area(key="syn_known").value == "Vans still come. [1]"
-    desk.app.text_area(key="syn_open").set_value("Who pays, and when?")
+    assert draft_field(desk.app, "synopsis", "known").value == "Vans still come. [1]"
+    draft_field(desk.app, "synopsis", "open").set_value("Who pays, and when?")
     desk.press("Save")
     assert desk.work() == 2, "the synopsis as it stands now"
     assert desk.words.count("配達の車は今も来ます。") == 2

@@ -5,7 +5,7 @@ import pytest
 from db.database import Database
 from db.dialogues import list_dialogues
 from db.questions import NewQuestion, add_question
-from tests.app.dialogue_desk import Desk
+from tests.app.dialogue_desk import Desk, draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from workbench.dialogue.decisions import choose
@@ -29,7 +29,7 @@ def shown(desk: Desk) -> list[str]:
 def test_editing_starts_from_the_words_of_the_question_that_is_selected(desk: Desk) -> None:
     first, second, *_ = shown(desk)
     desk.key("W")
-    assert desk.app.text_area(key="dialogue_own").value == ""
+    assert draft_field(desk.app, "own").value == ""
     desk.key("E")
     assert desk.app.text_area[0].value == first
     desk.key("2")
@@ -39,7 +39,7 @@ def test_editing_starts_from_the_words_of_the_question_that_is_selected(desk: De
     assert not desk.app.text_area
     desk.key("E")
     desk.app.text_area[0].set_value("Who pays for it at night?")
-    desk.app.text_input(key="dialogue_reason").set_value("more to the point")
+    desk.app.text_input(key="draft--dialogue-reason--text").set_value("more to the point")
     desk.press("Go on with this")
     child = desk.tree.nodes[-1]
     assert (child.question, child.source, child.move, child.reason) == (
@@ -62,7 +62,7 @@ def test_a_merge_shows_what_is_kept_and_can_be_left(desk: Desk) -> None:
 
 
 def test_a_question_that_was_parked_or_taken_is_gone_to_and_not_made_twice(desk: Desk) -> None:
-    desk.app.text_input(key="dialogue_reason").set_value("later")
+    desk.app.text_input(key="draft--dialogue-reason--text").set_value("later")
     assert desk.key("K") == "Park"
     parked = desk.tree.nodes[-1]
     assert (parked.state, parked.reason) == ("parked", "later")
@@ -81,7 +81,7 @@ def test_one_goes_back_with_a_reason_and_rejects_where_it_led(desk: Desk) -> Non
     root, child = desk.tree.nodes
     desk.press("Show")
     assert "You are looking at question 1" in desk.words
-    desk.app.text_input(key="dialogue_back_reason").set_value("it led nowhere")
+    desk.app.text_input(key="draft--dialogue-back-reason--text").set_value("it led nowhere")
     assert desk.key("G") == "Go on from here"
     assert desk.tree.current_id == root.id
     assert desk.events("goto")[-1].reason == "it led nowhere"
@@ -94,7 +94,7 @@ def test_one_goes_back_with_a_reason_and_rejects_where_it_led(desk: Desk) -> Non
 def test_a_fork_by_its_key_takes_the_way_along(desk: Desk) -> None:
     desk.key("P")
     assert desk.key("Y") == "Fork"
-    desk.app.text_input(key="dialogue_fork_name").set_value("The other way")
+    draft_field(desk.app, "fork", "name").set_value("The other way")
     desk.app.button(key="fork_go").click()
     desk.run()
     with desk.lab.database.read() as session:

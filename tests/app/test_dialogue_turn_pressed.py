@@ -3,7 +3,7 @@
 import pytest
 
 from db.database import Database
-from tests.app.dialogue_desk import Desk
+from tests.app.dialogue_desk import Desk, draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from tests.unit.sweep_lab import rows
@@ -95,7 +95,7 @@ def test_a_hint_comes_first_and_its_answer_is_taken(lab: Lab) -> None:
     assert desk.key("H") == "My hint"
     desk.press("Save and answer from it")
     assert "empty" in desk.words
-    desk.app.text_area(key="dialogue_edited").set_value("You should name who pays.")
+    draft_field(desk.app, "edit").set_value("You should name who pays.")
     desk.press("Save and answer from it")
     assert "You should name who pays." in desk.words
     assert desk.work() == 1
@@ -113,20 +113,20 @@ def test_an_edited_reasoning_of_a_second_card_starts_from_its_own_words(lab: Lab
     for key, card in zip("qw", shown, strict=False):
         assert desk.key(key) == "Edit"
         assert card.reasoning
-        assert desk.app.text_area(key="dialogue_edited").value == card.reasoning.text
+        assert draft_field(desk.app, "edit").value == card.reasoning.text
         desk.key("B")
 
 
 def test_tags_notes_and_a_note_that_is_empty(lab: Lab) -> None:
     desk = Desk(lab)
     assert desk.key("T") == "Tag"
-    desk.app.text_input(key="dialogue_tag_text").set_value("traffic、静か, who pays")
+    draft_field(desk.app, "tag").set_value("traffic、静か, who pays")
     desk.press("Add")
     assert desk.tree.nodes[0].tags == ("traffic", "who pays", "静か")
     desk.key("N")
     desk.press("Add")
     assert "The note is empty." in desk.words
-    desk.app.text_area(key="dialogue_note_text").set_value("Ask the *bus* company.")
+    draft_field(desk.app, "note").set_value("Ask the *bus* company.")
     desk.press("Add")
     assert "Ask the *bus* company." in desk.words
     desk.key("F")

@@ -7,6 +7,7 @@ import pytest
 from db.database import Database
 from db.dialogues import list_dialogues, read_events
 from tests.app.conftest import OpenApp, words_of
+from tests.app.dialogue_desk import draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from workbench.dialogue.decisions import choose
@@ -71,7 +72,7 @@ def test_an_answer_is_chosen_and_a_question_picked(lab: Lab, open_app: OpenApp) 
     assert "Chosen answer" in words_of(app)
     lab.ask("rebut")
     app.run()
-    app.text_input(key="dialogue_reason").set_value("it is checkable")
+    app.text_input(key="draft--dialogue-reason--text").set_value("it is checkable")
     button(app, "Take it").click()
     app.run()
     assert not app.exception
@@ -114,7 +115,7 @@ def test_a_question_of_ones_own_goes_on(lab: Lab, open_app: OpenApp) -> None:
     app = open_app("dialogues", session=str(lab.id), rater="Ada")
     button(app, "Write my own").click()
     app.run()
-    app.text_area(key="dialogue_own").set_value("Who pays for the new buses?")
+    draft_field(app, "own").set_value("Who pays for the new buses?")
     button(app, "Go on with this").click()
     app.run()
     assert tree_of(lab).nodes[-1].question == "Who pays for the new buses?"
@@ -125,7 +126,7 @@ def test_a_fact_is_carried_by_the_question(lab: Lab, open_app: OpenApp) -> None:
     app = open_app("dialogues", session=str(lab.id), rater="Ada")
     button(app, "Fact").click()
     app.run()
-    app.text_area(key="dialogue_fact_text").set_value("Two of three people come by bus.")
+    draft_field(app, "fact").set_value("Two of three people come by bus.")
     app.text_input[0].set_value("Survey 2024")
     button(app, "Add").click()
     app.run()

@@ -11,6 +11,7 @@ from db.errors import Q2QError
 from workbench.dialogue.decisions import go_to
 from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui import url
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
 from workbench.ui.parts import focus
 from workbench.ui.sentences import said
@@ -19,6 +20,8 @@ from workbench.ui.text import escaped
 
 T = TypeVar("T")
 PROBLEM = "dialogue_problem"
+_reason_draft = FormDraft("dialogue-reason")
+REASON = _reason_draft.key("text")
 OWN = ("selected", "merging", "panel", "asking", "in_store")
 """What a visit remembers of one question only."""
 
@@ -74,15 +77,15 @@ def go_there(
 
 def reason() -> str | None:
     """Return the reason that is written beside the buttons, and empty its field."""
-    text = (st.session_state.get("dialogue_reason") or "").strip()
-    if "dialogue_reason" in st.session_state:
-        st.session_state["dialogue_reason"] = ""
-    return text or None
+    text = reason_now()
+    if REASON in st.session_state:
+        st.session_state[REASON] = ""
+    return text
 
 
 def reason_now() -> str | None:
     """Return the reason where its field is drawn already and must not be emptied."""
-    return str(st.session_state.get("dialogue_reason") or "").strip() or None
+    return str(st.session_state.get(REASON) or "").strip() or None
 
 
 def draw_reason() -> None:
@@ -90,13 +93,13 @@ def draw_reason() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         st.text_input(
             t("dlg.reason"),
-            key="dialogue_reason",
+            key=_reason_draft.field("text", ""),
             placeholder=t("dlg.reason_placeholder"),
             label_visibility="collapsed",
             max_chars=300,
         )
         if st.button(t("dlg.reason_key"), shortcut="Z", type="tertiary", help=t("dlg.reason_help")):
-            focus("dialogue_reason")
+            focus(REASON)
 
 
 def remembered(name: str) -> object:

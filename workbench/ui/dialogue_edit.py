@@ -10,14 +10,13 @@ from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By, answer_from
 from workbench.ui import url
 from workbench.ui.dialogue_acts import act, draw_problem, remember
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, check_badges, empty_state, focus
 from workbench.ui.rate_edit import NOTHING
 from workbench.ui.store import database, registry
 from workbench.ui.text import show_text
 from workbench.ui.word_diff import show_diff
-
-FIELD = "dialogue_edited"
 
 
 def draw_edit(tree: Tree, view: NodeView, by: By) -> None:
@@ -55,18 +54,20 @@ def draw_edit(tree: Tree, view: NodeView, by: By) -> None:
 
 
 def _draw_form(tree: Tree, view: NodeView, by: By, before: TextRow | None) -> None:
+    draft = FormDraft(f"dialogue-{view.node.id}-edit-{before.id if before else 0}")
+    field = draft.field("text", before.text if before else "")
+    draft.draw_notice()
     with card("after"), st.form("dialogue_edit", border=False):
         text = st.text_area(
             t("rate.after"),
-            before.text if before else "",
             height=220,
-            key=FIELD,
+            key=field,
             placeholder=t("rate.write_placeholder"),
         )
         pressed = st.form_submit_button(
             t("dlg.answer_from"), type="primary", icon=":material/send:", width="stretch"
         )
-    focus(FIELD)
+    focus(field)
     if not pressed:
         return
     at, words = (tree.dialogue.id, view.node.id), text or ""
@@ -77,6 +78,7 @@ def _draw_form(tree: Tree, view: NodeView, by: By, before: TextRow | None) -> No
     if new_id is None:
         draw_problem()
         return
+    draft.forget()
     url.put("edit", url.parameter("edit") or NOTHING)
     url.put("edited", str(new_id))
     act(lambda session: answer_from(session, registry(), *at, new_id, by))

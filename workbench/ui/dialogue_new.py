@@ -12,6 +12,7 @@ from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_th
 from workbench.dialogue.turn import By
 from workbench.ui import url
 from workbench.ui.actions import EXAMPLES
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import current_language, t
 from workbench.ui.parts import back_link, card, heading, section
 from workbench.ui.rater import current_rater, draw_rater
@@ -22,11 +23,12 @@ from workbench.ui.text import escaped, show_text
 
 def draw_new() -> None:
     """Draw the form, and the example themes below it."""
-    back_link(t("dlg.back"), _leave)
+    draft = FormDraft("theme")
+    back_link(t("dlg.back"), _leave, draft)
     heading(t("dlg.new"), t("dlg.new_lead"))
     draw_rater("dlg.by")
     if current_rater() is not None:
-        _draw_form()
+        _draw_form(draft)
     draw_examples()
 
 
@@ -41,43 +43,49 @@ def draw_examples() -> None:
             show_text(theme.goal)
             if st.button(
                 t("dlg.begin_example"), key=f"example_{number}", icon=":material/play_arrow:"
-            ):
-                _begin(theme)
+            ) and _begin(theme):
+                st.rerun()
 
 
 def _leave() -> None:
     url.clear("new")
 
 
-def _draw_form() -> None:
+def _draw_form(draft: FormDraft) -> None:
     defaults = DialogueSettings()
-    with card("theme"), st.form("theme", border=False):
-        concept = st.text_area(t("dlg.concept"), height=80, help=t("dlg.concept_help"))
-        goal = st.text_area(t("dlg.goal"), height=80, help=t("dlg.goal_help"))
-        opposing = st.text_input(t("dlg.opposing"), help=t("dlg.opposing_help"))
+    draft.draw_notice()
+    with card("theme"):
+        concept = _text(draft, "concept", is_long=True)
+        goal = _text(draft, "goal", is_long=True)
+        opposing = _text(draft, "opposing")
         left, right = st.columns(2)
-        audience = left.text_input(t("dlg.audience"), help=t("dlg.audience_help"))
+        with left:
+            audience = _text(draft, "audience")
         codes = list(LANGUAGES)
         language = right.selectbox(
             t("dlg.language"),
             codes,
-            codes.index(current_language()),
+            key=draft.field("language", current_language(), codes),
             format_func=lambda code: t(f"dlg.language.{code}"),
         )
-        points = st.text_area(t("dlg.points"), height=80, help=t("dlg.points_help"))
-        first = st.text_input(t("dlg.first"), help=t("dlg.first_help"))
-        name = st.text_input(t("dlg.name"), help=t("dlg.name_help"), max_chars=100)
+        points = _text(draft, "points", is_long=True)
+        first = _text(draft, "first")
+        name = _text(draft, "name", max_chars=100)
         with st.expander(t("dlg.how")):
             moves = st.multiselect(
                 t("dlg.moves"),
                 MOVES,
-                defaults.moves,
+                key=draft.field("moves", list(defaults.moves), MOVES),
                 format_func=lambda move: t(f"dlg.move.{move}"),
             )
             a, b = st.columns(2)
-            variants = a.number_input(t("dlg.variants"), 1, 12, defaults.variants)
-            answers = b.number_input(t("dlg.answers"), 1, 12, defaults.answers)
-        pressed = st.form_submit_button(
+            variants = a.number_input(
+                t("dlg.variants"), 1, 12, key=draft.field("variants", defaults.variants)
+            )
+            answers = b.number_input(
+                t("dlg.answers"), 1, 12, key=draft.field("answers", defaults.answers)
+            )
+        pressed = st.button(
             t("dlg.begin"), type="primary", icon=":material/play_arrow:", width="stretch"
         )
     if not pressed:
@@ -102,10 +110,22 @@ def _draw_form() -> None:
     except Q2QError as error:
         st.error(escaped(said(str(error))))
         return
-    _begin(theme)
+    if _begin(theme):
+        draft.forget()
+        st.rerun()
 
 
-def _begin(theme: ThemeFile) -> None:
+def _text(
+    draft: FormDraft, name: str, *, is_long: bool = False, max_chars: int | None = None
+) -> str | None:
+    label, help_text, key = t(f"dlg.{name}"), t(f"dlg.{name}_help"), draft.field(name, "")
+    if is_long:
+        return st.text_area(label, height=80, help=help_text, key=key)
+    return st.text_input(label, help=help_text, key=key, max_chars=max_chars)
+
+
+def _begin(theme: ThemeFile) -> bool:
+    """Begin a dialogue and open it; False where it was refused, with the reason drawn."""
     rater = current_rater()
     try:
         with database().write() as session:
@@ -114,7 +134,7 @@ def _begin(theme: ThemeFile) -> None:
             dialogue_id = new_dialogue(session, theme, by)
     except Q2QError as error:
         st.error(escaped(said(str(error))))
-        return
+        return False
     _leave()
     url.put("session", str(dialogue_id))
-    st.rerun()
+    return True

@@ -10,8 +10,9 @@ from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui import url
 from workbench.ui.dialogue_acts import act, cancel_button, remember, remembered
-from workbench.ui.dialogue_fork import draw_fork
+from workbench.ui.dialogue_fork import draw_fork, fork_draft
 from workbench.ui.dialogue_reading import reading_button
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, focus
 from workbench.ui.rate_edit import NOTHING
@@ -57,17 +58,20 @@ def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
         _draw_panel(str(panel), tree, view, by)
     elif panel == "fork":
         draw_fork(tree, view.node.id, by)
-        focus("dialogue_fork_name")
+        focus(fork_draft(view.node.id).key("name"))
 
 
 def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
-    field = f"dialogue_{name}_text"
+    draft = FormDraft(f"dialogue-{view.node.id}-{name}")
+    field = draft.field("text", "")
     with card("added"), st.form(f"dialogue_{name}", border=False):
         if name == "tag":
             text = st.text_input(t("dlg.tag_text"), key=field)
         else:
             text = st.text_area(t(f"dlg.{name}_text"), key=field, height=90)
-        source = st.text_input(t("dlg.fact_source")) if name == "fact" else ""
+        source = ""
+        if name == "fact":
+            source = st.text_input(t("dlg.fact_source"), key=draft.field("source", "")) or ""
         pressed = st.form_submit_button(t("dlg.add"), type="primary", icon=":material/add:")
     cancel_button()
     focus(field)
@@ -75,11 +79,12 @@ def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
         return
     at, words = (tree.dialogue.id, view.node.id), text or ""
     if name == "fact":
-        done = act(lambda session: add_fact(session, *at, words, source or "", by))
+        done = act(lambda session: add_fact(session, *at, words, source, by))
     elif name == "tag":
         done = act(lambda session: tag(session, *at, COMMAS.split(words), by))
     else:
         done = act(lambda session: note(session, *at, words, by))
     if done is not None:
+        draft.forget()
         remember("panel", None)
     st.rerun()

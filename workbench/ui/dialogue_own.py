@@ -7,6 +7,7 @@ from workbench.dialogue.decisions import pick, write
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.dialogue_acts import act, cancel_button, reason_now, remembered, show_node
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, focus
 
@@ -20,11 +21,12 @@ def draw_own(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
         return
     edited = one if panel == "edit" else None
     # A field for each proposal: a widget of one key would keep the words of the one before.
-    key = f"dialogue_own_{edited.event_id}_{edited.place}" if edited else "dialogue_own"
+    own = f"take-{edited.event_id}-{edited.place}" if edited else "own"
+    draft = FormDraft(f"dialogue-{view.node.id}-{own}")
+    key = draft.field("text", edited.text if edited else "")
     with card("own_question"), st.form("own_question", border=False):
         text = st.text_area(
             t("dlg.edit_question") if edited else t("dlg.own_question"),
-            edited.text if edited else "",
             key=key,
             height=90,
         )
@@ -33,10 +35,12 @@ def draw_own(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
         cancel_button()
         focus(key)
     if pressed:
-        _take(tree, view, by, edited, text or "")
+        _take(tree, view, by, edited, text or "", draft)
 
 
-def _take(tree: Tree, view: NodeView, by: By, edited: Candidate | None, text: str) -> None:
+def _take(
+    tree: Tree, view: NodeView, by: By, edited: Candidate | None, text: str, draft: FormDraft
+) -> None:
     why, at = reason_now(), (tree.dialogue.id, view.node.id)
     if edited:
         ids = (edited.event_id, edited.place)
@@ -44,5 +48,6 @@ def _take(tree: Tree, view: NodeView, by: By, edited: Candidate | None, text: st
     else:
         child = act(lambda session: write(session, *at, text, by, reason=why))
     if child:
+        draft.forget()
         show_node(child)
     st.rerun()

@@ -11,6 +11,7 @@ from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By
 from workbench.ui.dialogue_acts import act, go_there
 from workbench.ui.dialogue_marks import state_mark
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import counted, t
 from workbench.ui.sentences import said
 from workbench.ui.store import database
@@ -21,6 +22,8 @@ CHANGES = {
     "close": ":material/lock:",
     "resume": ":material/play_arrow:",
 }
+
+_reason_draft = FormDraft("dialogue-back-reason")
 
 
 def draw_state(tree: Tree, here: TreeNode | None, by: By | None) -> None:
@@ -77,7 +80,7 @@ def _draw_elsewhere(tree: Tree, here: TreeNode, by: By) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.text_input(
                 t("dlg.reason"),
-                key="dialogue_back_reason",
+                key=_reason_draft.field("text", ""),
                 placeholder=t("dlg.reason_placeholder"),
                 label_visibility="collapsed",
                 max_chars=300,
@@ -104,8 +107,9 @@ def _draw_elsewhere(tree: Tree, here: TreeNode, by: By) -> None:
 
 
 def _reason() -> str | None:
-    text = str(st.session_state.get("dialogue_back_reason") or "").strip()
-    st.session_state["dialogue_back_reason"] = ""
+    key = _reason_draft.key("text")
+    text = str(st.session_state.get(key) or "").strip()
+    st.session_state[key] = ""
     return text or None
 
 

@@ -18,6 +18,7 @@ from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.dialogue_acts import act, draw_problem, later, remember, remembered, show_node
 from workbench.ui.dialogue_reading import draw_reading, read_lines, reading_button
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, empty_state, section
 from workbench.ui.sentences import said
@@ -105,13 +106,16 @@ def _draw_lines(
 def _draw_form(tree: Tree, found: Synopsis, read: Mapping[str, str], by: By) -> None:
     kinds = get_args(LineKind)
     fields: dict[str, str] = {}
+    draft = FormDraft(f"dialogue-{tree.dialogue.id}-synopsis")
+    draft.draw_notice()
     with card("synopsis"), st.form("synopsis", border=False):
         st.caption(t("syn.form_help"))
         for kind in kinds:
             lines = _of_kind(found, kind)
             own = [_as_line(tree, line) for _, line in lines]
             fields[kind] = (
-                st.text_area(t(f"syn.{kind}"), "\n".join(own), height=160, key=f"syn_{kind}") or ""
+                st.text_area(t(f"syn.{kind}"), key=draft.field(kind, "\n".join(own)), height=160)
+                or ""
             )
             for name, _ in lines:
                 draw_reading(read, name)
@@ -122,6 +126,7 @@ def _draw_form(tree: Tree, found: Synopsis, read: Mapping[str, str], by: By) -> 
     if act(lambda session: edit_synopsis(session, tree.dialogue.id, new, by)) is None:
         draw_problem()
         return
+    draft.forget()
     remember("panel", None)
     st.rerun()
 

@@ -9,6 +9,7 @@ from db.engines import LOCAL, EngineRow, add_external, remove_external
 from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import ModelRow
+from workbench.ui.drafts import FormDraft
 from workbench.ui.figures import count, parameters, size
 from workbench.ui.home_view import can_start, can_stop
 from workbench.ui.i18n import has, t
@@ -95,12 +96,24 @@ def draw_add_server(database: Database) -> None:
         st.form("add_server", border=False),
     ):
         st.markdown(t("server.lead"))
-        name = st.text_input(t("server.name"), placeholder="teacher", max_chars=40)
-        address = st.text_input(t("server.url"), placeholder="http://10.0.0.5:8000/v1")
-        key_variable = st.text_input(
-            t("server.key"), placeholder="TEACHER_API_KEY", help=t("server.key_help")
+        draft = FormDraft("server")
+        name = st.text_input(
+            t("server.name"), key=draft.field("name", ""), placeholder="teacher", max_chars=40
         )
-        tokenizer = st.text_input(t("server.tokenizer"), help=t("server.tokenizer_help"))
+        address = st.text_input(
+            t("server.url"), key=draft.field("url", ""), placeholder="http://10.0.0.5:8000/v1"
+        )
+        key_variable = st.text_input(
+            t("server.key"),
+            key=draft.field("key_variable", ""),
+            placeholder="TEACHER_API_KEY",
+            help=t("server.key_help"),
+        )
+        tokenizer = st.text_input(
+            t("server.tokenizer"),
+            key=draft.field("tokenizer", ""),
+            help=t("server.tokenizer_help"),
+        )
         if not st.form_submit_button(t("server.submit"), type="primary"):
             return
         try:
@@ -121,5 +134,6 @@ def draw_add_server(database: Database) -> None:
         except Q2QError as error:
             st.error(escaped(str(error)))
             return
+        draft.forget()
         st.toast(t("server.added", name=escaped(name or "")), icon=":material/check:")
         st.rerun()

@@ -15,6 +15,7 @@ from workbench.ui.words import (
 
 __all__ = [
     "LANGUAGES",
+    "LANGUAGE_COOKIE",
     "Language",
     "catalogue",
     "counted",
@@ -26,12 +27,19 @@ __all__ = [
     "word",
 ]
 
+LANGUAGE_COOKIE = "q2q_language"
+"""What a visitor chose; links and tabs without a language in their address follow it."""
+
 
 def current_language() -> Language:
-    """Return the language of this visit: chosen, in the URL, or the browser's."""
-    chosen = st.session_state.get("language") or st.query_params.get("lang")
-    if chosen in LANGUAGES:
-        return cast(Language, chosen)
+    """Return the language: of the URL, chosen in this visit, chosen earlier, or the browser's."""
+    for chosen in (
+        st.query_params.get("lang"),
+        st.session_state.get("language"),
+        st.context.cookies.get(LANGUAGE_COOKIE),
+    ):
+        if chosen in LANGUAGES:
+            return cast(Language, chosen)
     return "ja" if (st.context.locale or "").lower().startswith("ja") else "en"
 
 

@@ -1,11 +1,13 @@
 """Small parts that all pages draw alike: headings, empty states, badges, bars, confirmations."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import streamlit as st
 
+from workbench.ui.drafts import FormDraft
 from workbench.ui.figures import count
 from workbench.ui.i18n import t, word
 from workbench.ui.text import escaped
@@ -26,6 +28,9 @@ STATE_LOOKS: Final[dict[str, tuple[Colour, str]]] = {
 }
 """Colour and icon of every state that a job, sweep or engine can be in."""
 
+LEAVING: Final = "leaving_form"
+KEY: Final = re.compile("[A-Za-z0-9_-]+")
+"""Of fields that a page can put the cursor into: signs that a class of HTML has, too."""
 POLL_S: Final = 1.0
 """Between looks at what is being counted."""
 STYLE: Final = Path(__file__).parent / "style.css"
@@ -98,7 +103,7 @@ def figures(key: str, pairs: Sequence[tuple[str, int | str, str]]) -> None:
 
 def focus(key: str) -> None:
     """Put the cursor at the end of the text field called ``key``, so that one can type at once."""
-    assert key.isidentifier()
+    assert KEY.fullmatch(key)
     # The script may run before the field is drawn: it looks again for two seconds.
     st.html(
         f"""<script>
@@ -117,11 +122,45 @@ def focus(key: str) -> None:
     )
 
 
-def back_link(label: str, on_click: Callable[[], None]) -> None:
-    """Draw the way back to the list; Esc is its key."""
+def back_link(label: str, on_click: Callable[[], None], draft: FormDraft | None = None) -> None:
+    """Draw the way back to the list; Esc is its key, once no field has the cursor.
+
+    Args:
+        label: Where it leads.
+        on_click: Leaves the page.
+        draft: The form on the page; where it has changes, leaving asks first.
+    """
     st.button(
-        label, icon=":material/arrow_back:", type="tertiary", on_click=on_click, shortcut="Esc"
+        label,
+        key="back_link",
+        icon=":material/arrow_back:",
+        type="tertiary",
+        on_click=_leave,
+        args=(on_click, draft),
     )
+    if draft is not None and st.session_state.pop(LEAVING, None) == draft.form:
+        st.dialog(t("draft.leave_title"), icon=":material/edit_note:")(_ask_to_leave)(
+            draft, on_click
+        )
+
+
+def _leave(leave: Callable[[], None], draft: FormDraft | None) -> None:
+    if draft is not None and draft.is_changed:
+        st.session_state[LEAVING] = draft.form
+    else:
+        leave()
+
+
+def _ask_to_leave(draft: FormDraft, leave: Callable[[], None]) -> None:
+    st.markdown(t("draft.leave_text"))
+    with st.container(horizontal=True):
+        keeps = st.button(t("draft.leave_keep"), type="primary", icon=":material/save:")
+        discards = st.button(t("draft.leave_discard"), icon=":material/delete_sweep:")
+    if discards:
+        draft.forget()
+    if keeps or discards:
+        leave()
+        st.rerun()
 
 
 def check_badges(flags: Sequence[tuple[str, str | None]]) -> None:

@@ -5,6 +5,7 @@ import streamlit as st
 from db.errors import Q2QError
 from db.questions import NewQuestion, QuestionRow, add_question, edit_question, role_names
 from workbench.ui import url
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t, word
 from workbench.ui.question_view import tags_of
 from workbench.ui.store import database
@@ -28,14 +29,20 @@ def _draw_form(row: QuestionRow | None) -> None:
         st.caption(t("question.edit_lead"))
     with database().read() as session:
         roles = tuple(dict.fromkeys([*role_names(session), *([row.role] if row else [])]))
-    with st.form("question", border=False):
-        text = st.text_area(t("question.text"), row.text if row else "", height=140)
+    draft = FormDraft(f"question-{row.id}" if row else "question")
+    draft.draw_notice()
+    with st.container():
+        text = st.text_area(
+            t("question.text"), key=draft.field("text", row.text if row else ""), height=140
+        )
         context = st.text_area(
-            t("question.context"), row.context if row else "", help=t("question.context_help")
+            t("question.context"),
+            key=draft.field("context", row.context if row else ""),
+            help=t("question.context_help"),
         )
         reference = st.text_area(
             t("question.reference"),
-            (row.reference_answer or "") if row else "",
+            key=draft.field("reference", (row.reference_answer or "") if row else ""),
             help=t("question.reference_help"),
         )
         left, right = st.columns(2)
@@ -43,27 +50,33 @@ def _draw_form(row: QuestionRow | None) -> None:
             role = st.selectbox(
                 t("question.role"),
                 roles,
-                roles.index(row.role) if row else 0,
+                key=draft.field("role", row.role if row else roles[0], roles),
                 format_func=lambda name: word("role", name),
             )
-            category = st.text_input(t("question.category"), (row.category or "") if row else "")
+            category = st.text_input(
+                t("question.category"),
+                key=draft.field("category", (row.category or "") if row else ""),
+            )
         with right:
             codes = tuple(dict.fromkeys([*LANGUAGE_CODES, *([row.language] if row else [])]))
             language = st.selectbox(
                 t("question.language"),
                 codes,
-                codes.index(row.language) if row else 0,
+                key=draft.field("language", row.language if row else None, codes),
                 format_func=lambda code: (
                     word("language", code) if code else t("question.language_unknown")
                 ),
             )
             tags = st.text_input(
-                t("question.tags"), ", ".join(row.tags) if row else "", help=t("question.tags_help")
+                t("question.tags"),
+                key=draft.field("tags", ", ".join(row.tags) if row else ""),
+                help=t("question.tags_help"),
             )
         label = t("question.save_edit") if row else t("question.save")
-        if st.form_submit_button(label, type="primary"):
+        if st.button(label, type="primary"):
             _save(
                 row,
+                draft,
                 NewQuestion(
                     text=text or "",
                     context=context or "",
@@ -76,7 +89,7 @@ def _draw_form(row: QuestionRow | None) -> None:
             )
 
 
-def _save(row: QuestionRow | None, new: NewQuestion) -> None:
+def _save(row: QuestionRow | None, draft: FormDraft, new: NewQuestion) -> None:
     if not new.text.strip():
         st.error(t("question.needs_text"))
         return
@@ -89,6 +102,7 @@ def _save(row: QuestionRow | None, new: NewQuestion) -> None:
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
+    draft.forget()
     done = is_new or (row is not None and question_id == row.id)
     st.toast(t("question.saved" if done else "question.known", id=question_id))
     url.put("question", str(question_id))

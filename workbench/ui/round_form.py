@@ -12,6 +12,7 @@ from training.rounds.spec import BASE, RoundSpec, parse_round
 from training.runs.spec import parse_spec
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.ui import url
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t, word
 from workbench.ui.parts import card, section
 from workbench.ui.spec_draft import from_yaml
@@ -29,13 +30,16 @@ def draw_round_form(datasets: Sequence[str], earlier: Sequence[str]) -> None:
         datasets: Names of the frozen datasets.
         earlier: Names of the rounds to go on from.
     """
+    draft = FormDraft("round")
     with card("round_new"):
         section(t("rounds.new"), t("rounds.new_help"))
-        fields = {**_draw_what(datasets, earlier), **_draw_training()}
-        fields["compare"] = _draw_comparing()
+        draft.draw_notice()
+        fields = {**_draw_what(draft, datasets, earlier), **_draw_training(draft)}
+        fields["compare"] = _draw_comparing(draft)
         with st.expander(t("rounds.more"), icon=":material/tune:"):
             more = st.text_area(
                 t("rounds.more_yaml"),
+                key=draft.field("more", ""),
                 placeholder=t("rounds.more_example"),
                 help=t("rounds.more_help"),
             )
@@ -47,7 +51,7 @@ def draw_round_form(datasets: Sequence[str], earlier: Sequence[str]) -> None:
             disabled=spec is None,
         ):
             assert spec is not None
-            _start(spec)
+            _start(spec, draft)
 
 
 def joined(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,43 +77,54 @@ def read_round(fields: Mapping[str, Any], more: str) -> RoundSpec:
     return spec
 
 
-def _draw_what(datasets: Sequence[str], earlier: Sequence[str]) -> dict[str, Any]:
+def _draw_what(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[str]) -> dict[str, Any]:
     left, middle, right = st.columns(3)
     name = left.text_input(
-        t("rounds.name"), max_chars=60, placeholder="first", help=t("rounds.name_help")
+        t("rounds.name"),
+        key=draft.field("name", ""),
+        max_chars=60,
+        placeholder="first",
+        help=t("rounds.name_help"),
     )
-    dataset = middle.selectbox(t("training.dataset"), datasets)
+    dataset = middle.selectbox(
+        t("training.dataset"), datasets, key=draft.field("dataset", datasets[0], datasets)
+    )
+    starts = [BASE, *earlier]
     start = right.selectbox(
         t("rounds.from"),
-        [BASE, *earlier],
+        starts,
+        key=draft.field("from", BASE, starts),
         format_func=lambda one: t("rounds.from_base") if one == BASE else one,
         help=t("rounds.from_help"),
     )
     return {"name": name or "", "dataset": dataset, "from": start}
 
 
-def _draw_training() -> dict[str, Any]:
+def _draw_training(draft: FormDraft) -> dict[str, Any]:
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     preset = left.selectbox(
         t("training.preset"),
         PRESETS,
+        key=draft.field("preset", PRESETS[0], PRESETS),
         format_func=lambda one: word("preset", one),
         help=t("training.preset_help"),
     )
     steps = middle.number_input(
         t("rounds.steps"),
         1,
-        None,
-        None,
+        value=None,
+        key=draft.field("steps"),
         placeholder=t("rounds.steps_preset"),
         help=t("rounds.steps_help"),
     )
-    merge = right.toggle(t("rounds.merge"), True, help=t("rounds.merge_help"))
+    merge = right.toggle(
+        t("rounds.merge"), key=draft.field("merge", True), help=t("rounds.merge_help")
+    )
     train = {"preset": preset, **({"max_steps": int(steps)} if steps else {})}
     return {"train": train, "merge": merge}
 
 
-def _draw_comparing() -> dict[str, Any]:
+def _draw_comparing(draft: FormDraft) -> dict[str, Any]:
     with database().read() as session:
         n_held_out = len(question_ids(session, QuestionFilter(held_out=True)))
     formats = [name for name, one in registry().formats.items() if one.definition.tasks.whole]
@@ -117,23 +132,38 @@ def _draw_comparing() -> dict[str, Any]:
     limit = left.number_input(
         t("rounds.questions"),
         1,
-        None,
-        None,
+        value=None,
+        key=draft.field("limit"),
         placeholder=t("rounds.questions_all", n=n_held_out),
         help=t("rounds.questions_help"),
     )
     chosen = middle.multiselect(
-        t("rounds.formats"), formats, [name for name in formats if name == TAGGED]
+        t("rounds.formats"),
+        formats,
+        key=draft.field("formats", [name for name in formats if name == TAGGED], formats),
     )
     max_tokens = right.number_input(
-        t("rounds.max_tokens"), 8, None, 256, 8, help=t("rounds.max_tokens_help")
+        t("rounds.max_tokens"),
+        8,
+        step=8,
+        key=draft.field("max_tokens", 256),
+        help=t("rounds.max_tokens_help"),
     )
     left, middle, right = st.columns(3, vertical_alignment="bottom")
-    variants = left.number_input(t("rounds.variants"), 1, 100, 3, help=t("rounds.variants_help"))
-    share = middle.number_input(
-        t("rounds.well_formed"), 0, 100, 95, 5, help=t("rounds.well_formed_help")
+    variants = left.number_input(
+        t("rounds.variants"), 1, 100, key=draft.field("variants", 3), help=t("rounds.variants_help")
     )
-    scores = right.toggle(t("rounds.scores"), True, help=t("rounds.scores_help"))
+    share = middle.number_input(
+        t("rounds.well_formed"),
+        0,
+        100,
+        step=5,
+        key=draft.field("well_formed", 95),
+        help=t("rounds.well_formed_help"),
+    )
+    scores = right.toggle(
+        t("rounds.scores"), key=draft.field("scores", True), help=t("rounds.scores_help")
+    )
     return {
         "questions": {"held_out": True, **({"limit": int(limit)} if limit else {})},
         "formats": chosen,
@@ -160,7 +190,7 @@ def _checked(fields: Mapping[str, Any], more: str) -> RoundSpec | None:
         return None
 
 
-def _start(spec: RoundSpec) -> None:
+def _start(spec: RoundSpec, draft: FormDraft) -> None:
     try:
         found = begin_round(database(), settings(), spec)
         with database().write() as session:
@@ -168,6 +198,7 @@ def _start(spec: RoundSpec) -> None:
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
+    draft.forget()
     url.put("round", str(found.id))
     st.toast(t("rounds.queued"), icon=":material/check:")
     st.rerun()

@@ -17,6 +17,7 @@ from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
 from workbench.rounds.verdict import said
 from workbench.ui import url
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import current_language, t, word
 from workbench.ui.insights_charts import Dot, draw_dots
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
@@ -211,13 +212,14 @@ def _draw_languages(comparison: Comparison) -> None:
 
 def _draw_decision(found: RoundRow) -> None:
     with st.expander(t("rounds.decide"), icon=":material/gavel:"):
+        draft = FormDraft(f"round-{found.id}-decision")
         verdict = st.segmented_control(
             t("rounds.verdict"),
             VERDICTS,
-            default=cast(Verdict, found.verdict) if found.verdict else None,
+            key=draft.field("verdict", found.verdict, (None, *VERDICTS)),
             format_func=lambda one: word("verdict", one),
         )
-        reason = st.text_area(t("rounds.reason"), max_chars=2_000)
+        reason = st.text_area(t("rounds.reason"), key=draft.field("reason", ""), max_chars=2_000)
         if st.button(t("rounds.save_decision"), disabled=not (verdict and reason)):
             try:
                 with database().write() as session:
@@ -225,4 +227,5 @@ def _draw_decision(found: RoundRow) -> None:
             except Q2QError as error:
                 st.error(escaped(str(error)))
                 return
+            draft.forget()
             st.rerun()

@@ -10,12 +10,8 @@ from workbench.ui.text import escaped
 
 
 def language_switch() -> None:
-    """Draw the switch of languages; the choice stays for the visit and stands in the URL."""
-    language = current_language()
-    chosen_before = st.session_state.get("language") or url.parameter("lang")
-    if chosen_before and url.parameter("lang") != language:
-        url.put("lang", language)
-    st.session_state["language_widget"] = language
+    """Draw the switch of languages; the choice stands in the URL and stays in the browser."""
+    st.session_state["language_widget"] = current_language()
     st.segmented_control(
         t("shell.language"),
         list(LANGUAGES),

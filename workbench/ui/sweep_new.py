@@ -18,41 +18,46 @@ from workbench.ui.actions import queue_sweep
 from workbench.ui.figures import count, duration
 from workbench.ui.i18n import counted, t
 from workbench.ui.parts import back_link, card, heading
-from workbench.ui.spec_draft import Draft, check, from_yaml, new_draft, to_yaml
+from workbench.ui.spec_draft import Draft, check, new_draft, to_yaml
+from workbench.ui.spec_editor import SpecEditor
 from workbench.ui.spec_form import Choices, draw_form
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped
 
-DRAFT = "sweep_draft"
-TEXT = "sweep_draft_text"
-VERSION = "sweep_draft_version"
-MADE_FROM = "sweep_draft_from"
+TYPED = {
+    "name": ("name",),
+    "search": ("questions", "search"),
+    "ids": ("questions", "ids"),
+    "from_search": ("reasonings", "search"),
+    "from_ids": ("reasonings", "ids"),
+}
+"""Text fields of the form and where their values stand in a spec."""
 
 
 def draw_new() -> None:
     """Draw the draft of this visit and the plan that it comes to."""
-    back_link(t("sweeps.back"), _leave)
+    editor = _editor()
+    back_link(t("sweeps.back"), _leave, editor.kept)
     heading(t("new.title"), t("new.lead"))
-    _begin()
+    editor.kept.draw_notice()
     left, right = st.columns([3, 2], gap="large")
     with left:
         as_text = url.segments("as", t("new.title"), ("form", "yaml"), lambda v: t(f"new.{v}"))
-        draft = _draw_text() if as_text == "yaml" else _draw_form()
+        draft = _draw_text(editor) if as_text == "yaml" else _draw_form(editor)
     with right, st.container(key="plan"):
-        _draw_plan(draft)
+        _draw_plan(draft, editor)
 
 
 def _leave() -> None:
     url.clear("new", "from", "as")
 
 
-def _begin() -> None:
-    """Make the draft: the default one, or a copy of the sweep that the URL names."""
-    source = url.parameter("from") or ""
-    if DRAFT in st.session_state and st.session_state.get(MADE_FROM, "") == source:
-        return
-    _set(_copy_of(int(source)) if source.isdigit() else new_draft(t("new.title")))
-    st.session_state[MADE_FROM] = source
+def _editor() -> SpecEditor:
+    """Return the draft: the default one, or a copy of the sweep that the URL names."""
+    source = url.number("from")
+    if source is None:
+        return SpecEditor("sweep", lambda: new_draft(t("new.title")), TYPED)
+    return SpecEditor(f"sweep-{source}", lambda: _copy_of(source), TYPED)
 
 
 def _copy_of(sweep_id: int) -> Draft:
@@ -63,16 +68,7 @@ def _copy_of(sweep_id: int) -> Draft:
         return new_draft(t("new.title"))
 
 
-def _set(draft: Draft) -> None:
-    """Take ``draft``; the fields of both views are filled afresh."""
-    st.session_state[DRAFT] = draft
-    st.session_state[VERSION] = st.session_state.get(VERSION, 0) + 1
-
-
-def _draw_form() -> Draft:
-    if TEXT in st.session_state:
-        del st.session_state[TEXT]
-        st.session_state[VERSION] += 1
+def _draw_form(editor: SpecEditor) -> Draft:
     with database().read() as session:
         facets = question_facets(session)
         models = [model.name for model in list_models(session)]
@@ -85,36 +81,25 @@ def _draw_form() -> Draft:
         models=["default", *models],
         checks=list(CHECKS),
     )
-    version = st.session_state[VERSION]
-    base = st.session_state.setdefault(f"{DRAFT}_{version}", st.session_state[DRAFT])
-    st.session_state[DRAFT] = draw_form(base, choices, f"spec{version}")
-    draft: Draft = st.session_state[DRAFT]
-    return draft
+    return editor.draw_form(lambda base, key: draw_form(base, choices, key))
 
 
-def _draw_text() -> Draft | None:
-    st.session_state.setdefault(TEXT, to_yaml(st.session_state[DRAFT]))
+def _draw_text(editor: SpecEditor) -> Draft | None:
     upload = st.file_uploader(t("new.load"), type=["yaml", "yml"], key="spec_file")
     if upload is not None and st.session_state.get("spec_file_id") != upload.file_id:
         st.session_state["spec_file_id"] = upload.file_id
         try:
-            st.session_state[TEXT] = decoded(upload.getvalue(), where=upload.name)
+            editor.set_text(decoded(upload.getvalue(), where=upload.name))
         except UsageError as error:
             st.error(escaped(str(error)))
-    text = st.text_area(
-        t("new.yaml_label"), st.session_state[TEXT], height=420, help=t("new.yaml_help")
-    )
-    st.session_state[TEXT] = text or ""
     try:
-        draft = from_yaml(text or "")
+        return editor.draw_text(t("new.yaml_label"), height=420, help=t("new.yaml_help"))
     except UsageError as error:
         _draw_invalid(str(error))
         return None
-    st.session_state[DRAFT] = draft
-    return draft
 
 
-def _draw_plan(draft: Mapping[str, Any] | None) -> None:
+def _draw_plan(draft: Mapping[str, Any] | None, editor: SpecEditor) -> None:
     with card("plan"):
         st.markdown(f"**{t('new.plan')}**")
         if draft is None:
@@ -128,7 +113,7 @@ def _draw_plan(draft: Mapping[str, Any] | None) -> None:
             return
         _draw_numbers(plan)
         if st.button(t("new.start"), type="primary", icon=":material/play_arrow:", width="stretch"):
-            _start(spec)
+            _start(spec, editor)
         st.download_button(
             t("new.download"),
             to_yaml(draft),
@@ -166,14 +151,13 @@ def _draw_invalid(problems: str) -> None:
     st.text("\n".join(part.strip() for part in problems.split("; ")), width="stretch")
 
 
-def _start(spec: SweepSpec) -> None:
+def _start(spec: SweepSpec, editor: SpecEditor) -> None:
     try:
         sweep_id = queue_sweep(database(), spec, registry())
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
-    for key in (DRAFT, TEXT):
-        st.session_state.pop(key, None)
+    editor.kept.forget()
     _leave()
     url.put("sweep", str(sweep_id))
     st.toast(t("sweeps.queued"), icon=":material/check:")

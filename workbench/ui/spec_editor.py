@@ -1,0 +1,106 @@
+"""A spec while a person writes it: its form and its YAML are two views of one mapping.
+
+What was written is kept like the fields of any form (``workbench.ui.drafts``).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import streamlit as st
+
+from workbench.ui.drafts import FormDraft
+from workbench.ui.spec_draft import Draft, from_yaml, to_yaml
+
+_TYPED = re.compile(r"v\d+_\d+_(\w+)")
+"""The name of a form's field, as the browser kept it before the field was left."""
+
+
+class SpecEditor:
+    """The spec of one page."""
+
+    def __init__(
+        self, form: str, start: Callable[[], Draft], typed: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Open the spec of ``form``.
+
+        Args:
+            form: Names it, as in ``FormDraft``.
+            start: Makes the spec to begin with.
+            typed: Text fields of the form → the keys of the spec that lead to what they hold.
+        """
+        self.kept = FormDraft(form)
+        self._start_key = f"{form}_start"
+        self._text_key = f"{form}_text"
+        self._typed = typed
+        if self._start_key not in st.session_state:
+            st.session_state[self._start_key] = start()
+        self._take_typed()
+
+    @property
+    def mapping(self) -> Draft:
+        """The spec as it is now, valid or not."""
+        found: Draft = self.kept.values.get("spec", st.session_state[self._start_key])
+        return found
+
+    def draw_form(self, draw: Callable[[Mapping[str, Any], str], Draft]) -> Draft:
+        """Draw the form by ``draw``, which takes the spec and a prefix of keys; return the spec."""
+        if st.session_state.pop(self._text_key, None) is not None:
+            self.kept.drop("text")
+            self._refill()
+        version = f"v{self.kept.n_forgotten}_{st.session_state.get(self._version_key, 0)}"
+        # A widget keeps the value that it was first drawn with: fields are filled once a version.
+        base_key = f"{self.kept.form}_base_{version}"
+        is_first = base_key not in st.session_state
+        base = st.session_state.setdefault(base_key, deepcopy(self.mapping))
+        spec = draw(base, self.kept.key(version))
+        if is_first and base == st.session_state[self._start_key]:
+            st.session_state[self._start_key] = spec  # with what the form writes out
+        self._keep(spec)
+        return spec
+
+    def draw_text(self, label: str, *, height: int, help: str | None = None) -> Draft:
+        """Draw the spec as YAML and return it.
+
+        Raises:
+            UsageError: The text is no YAML, or no mapping; it is kept all the same.
+        """
+        start = st.session_state.setdefault(self._text_key, to_yaml(self.mapping))
+        key = self.kept.field("text", start)
+        text = st.text_area(label, key=key, height=height, help=help)
+        spec = from_yaml(text or "")
+        self._keep(spec)
+        return spec
+
+    def set_text(self, text: str) -> None:
+        """Fill the YAML, before it is drawn."""
+        st.session_state[self.kept.key("text")] = text
+
+    @property
+    def _version_key(self) -> str:
+        return f"{self.kept.form}_version"
+
+    def _refill(self) -> None:
+        st.session_state[self._version_key] = st.session_state.get(self._version_key, 0) + 1
+
+    def _keep(self, spec: Draft) -> None:
+        self.kept.keep("spec", spec, st.session_state[self._start_key])
+
+    def _take_typed(self) -> None:
+        """Put what was restored, or typed and not yet left, into the spec and its fields."""
+        if self.kept.take_news():
+            self._refill()
+        for name, value in self.kept.values.items():
+            found = _TYPED.fullmatch(name)
+            if found is None:
+                continue
+            self.kept.drop(name)
+            if found[1] in self._typed:
+                spec = deepcopy(self.mapping)
+                *groups, last = self._typed[found[1]]
+                group = spec
+                for one in groups:
+                    group = group.setdefault(one, {})
+                group[last] = value
+                self._keep(spec)
