@@ -95,4 +95,4 @@ def test_a_server_that_has_no_address_is_refused_with_a_sentence(
     fields["Name"].set_value("teacher")
     fields["Address"].set_value("teacher.example")
     next(button for button in app.button if button.label == "Add").click().run()
-    assert "is no URL of a model server" in words_of(app)
+    assert "is no URL of a server" in words_of(app)
