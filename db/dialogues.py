@@ -27,6 +27,17 @@ class ThemeRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForkedFrom:
+    """Where a session was forked from."""
+
+    dialogue_id: int
+    name: str
+    node_id: int
+    number: int
+    """Of the question, from 1, as lists and reports count them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueRow:
     """One session; safe to use after the session of the store is closed."""
 
@@ -36,7 +47,7 @@ class DialogueRow:
     state: str
     """``open``, ``paused`` or ``closed``."""
     settings: Mapping[str, Any]
-    forked_from_node_id: int | None
+    forked_from: ForkedFrom | None
     created_at: datetime
 
 
@@ -51,6 +62,7 @@ class DialogueSummary:
     state: str
     n_nodes: int
     n_answered: int
+    forked_from: ForkedFrom | None
     created_at: datetime
     changed_at: datetime
     """When the last thing happened in it."""
@@ -143,9 +155,25 @@ def get_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
         name=row.name,
         state=row.state,
         settings=row.settings,
-        forked_from_node_id=row.forked_from_node_id,
+        forked_from=_forks(session, row.id).get(row.id),
         created_at=row.created_at,
     )
+
+
+def _forks(session: Session, dialogue_id: int | None = None) -> dict[int, ForkedFrom]:
+    """Return where sessions that are forks began, by session; of one or of all."""
+    fork, parent = aliased(DialogueSession), aliased(DialogueSession)
+    query = (
+        select(fork.id, parent.id, parent.name, DialogueNode.id, DialogueNode.position)
+        .join(DialogueNode, DialogueNode.id == fork.forked_from_node_id)
+        .join(parent, parent.id == DialogueNode.session_id)
+    )
+    if dialogue_id is not None:
+        query = query.where(fork.id == dialogue_id)
+    return {
+        one: ForkedFrom(dialogue_id=parent_id, name=name, node_id=node_id, number=position + 1)
+        for one, parent_id, name, node_id, position in session.execute(query)
+    }
 
 
 def list_dialogues(session: Session) -> list[DialogueSummary]:
@@ -170,6 +198,7 @@ def list_dialogues(session: Session) -> list[DialogueSummary]:
         .outerjoin(nodes, nodes.c.session_id == DialogueSession.id)
         .outerjoin(last, last.c.session_id == DialogueSession.id)
     )
+    forks = _forks(session)
     found = [
         DialogueSummary(
             id=row.id,
@@ -179,6 +208,7 @@ def list_dialogues(session: Session) -> list[DialogueSummary]:
             state=row.state,
             n_nodes=n or 0,
             n_answered=answered or 0,
+            forked_from=forks.get(row.id),
             created_at=row.created_at,
             changed_at=at or row.created_at,
         )

@@ -6,12 +6,18 @@ import pytest
 
 from db.database import Database
 from db.dialogues import list_dialogues, read_events
+from db.jobs import request_cancel
 from tests.app.conftest import OpenApp, words_of
 from tests.app.dialogue_desk import draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
-from workbench.dialogue.decisions import choose
+from workbench.dialogue.decisions import choose, go_to, pick
+from workbench.dialogue.finishing import finish_left
+from workbench.dialogue.outcomes import called_words, words_of_reports
+from workbench.dialogue.report import forked_words
+from workbench.dialogue.sessions import fork
 from workbench.dialogue.tree import Tree, read_tree
+from workbench.dialogue.turn import answer
 
 VIEWS = ("talk", "tree", "synopsis", "more")
 
@@ -93,6 +99,53 @@ def test_rejected_and_parked_questions_keep_their_mark(lab: Lab, open_app: OpenA
     app.run()
     decided = [one.decision for one in lab.view().candidates]
     assert sorted(one for one in decided if one) == ["park", "reject"]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_page_calls_outcomes_and_forks_as_the_report_does(
+    lab: Lab, open_app: OpenApp, language: str
+) -> None:
+    take_first_answer(lab)
+    one = lab.ask("deepen").candidates[0]
+    root, own = lab.here, "Are trams a danger to children?"
+    with lab.database.write() as session:
+        child = pick(session, lab.id, root, one.event_id, one.place, lab.by, text=own)
+        new = fork(session, lab.id, child, lab.by, name="The other way")
+        go_to(session, lab.id, root, lab.by)
+    name = called_words(language)["own"]
+    at_root = words_of(open_app("dialogues", session=str(lab.id), rater="Ada", lang=language))
+    assert name in at_root
+    assert own in at_root
+    at_child = open_app("dialogues", session=str(lab.id), node=str(child), lang=language)
+    assert name in words_of(at_child)
+    with lab.database.read() as session:
+        parent = read_tree(session, new).dialogue.forked_from
+    assert parent
+    forked = forked_words(parent, words_of_reports(language))
+    assert forked in words_of(open_app("dialogues", lang=language)).replace("\\", "")
+    there = open_app("dialogues", session=str(new), rater="Ada", lang=language)
+    there.button(key="forked_from").click()
+    there.run()
+    assert there.query_params["session"] == str(lab.id)
+    assert there.query_params["node"] == str(child)
+
+
+def test_a_page_only_reads_and_two_tabs_show_the_same(lab: Lab, open_app: OpenApp) -> None:
+    with lab.database.write() as session:
+        step = answer(session, lab.registry, lab.id, lab.here, lab.by)
+    tabs = [open_app("dialogues", session=str(lab.id), rater="Ada") for _ in range(2)]
+    with lab.database.write() as session:  # ended by something that stored nothing
+        request_cancel(session, step.job_id)
+        before = len(read_events(session, lab.id))
+    for tab in tabs:
+        tab.run()
+    with lab.database.read() as session:
+        assert len(read_events(session, lab.id)) == before
+    finish_left(lab.database)
+    said = "No new answer came"
+    for tab in tabs:
+        tab.run()
+        assert any(said in str(one.value) for one in tab.warning)
 
 
 def test_two_questions_that_ask_the_same_are_merged(lab: Lab, open_app: OpenApp) -> None:

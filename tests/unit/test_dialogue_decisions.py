@@ -207,7 +207,8 @@ def test_a_fork_takes_the_path_along_and_leaves_the_session_alone(lab: Lab) -> N
     assert tree.nodes[1].move == "gap"
     assert tree.current_id == tree.nodes[1].id
     assert tree.dialogue.settings["variants"] == 5
-    assert tree.dialogue.forked_from_node_id == child
+    assert tree.dialogue.forked_from
+    assert tree.dialogue.forked_from.node_id == child
     assert events[-1].reason == "deeper"
     assert len(old_tree.nodes) == 3
     lab.id = new

@@ -1,32 +1,30 @@
 """How dialogues look on a terminal and as JSON."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from db.database import Database
-from db.dialogues import list_dialogues, read_nodes
+from db.dialogues import ForkedFrom, list_dialogues, read_events, read_nodes
 from db.errors import UsageError
 from workbench.cli.output import say, show, show_fields, show_json, show_table
-from workbench.dialogue.cards import AnswerCard, NodeView, node_view
+from workbench.dialogue.cards import (
+    AnswerCard,
+    NodeView,
+    UnderWay,
+    node_view,
+    steps_under_way,
+)
 from workbench.dialogue.compare import compare
+from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.replay import Replay
 from workbench.dialogue.synopsis import read_synopsis
 from workbench.dialogue.tree import Tree, TreeNode, read_tree
+from workbench.dialogue.turn import open_steps
 
 MOST_WORDS = 70
 """Characters of a question in a list."""
-FOLDED: Mapping[str | None, str] = {
-    "merged": "merged into another one",
-    "here": "the question you are at",
-    "language": "in another language",
-    "twin": "proposed twice",
-    "rejected": "rejected before",
-    "proposed": "shown before",
-    "repeat": "asked before",
-}
-"""Why a proposed question is folded away; what is left had no room."""
 
 
 def list_all(database: Database, as_json: bool) -> None:
@@ -39,20 +37,33 @@ def list_all(database: Database, as_json: bool) -> None:
     if not found:
         say("There is no dialogue yet. To begin one: q2q dialogue new THEME.yaml")
         return
-    rows = [{**asdict(one), "questions": one.n_nodes, "answered": one.n_answered} for one in found]
-    show_table(rows, ("id", "name", "state", "language", "questions", "answered", "changed_at"))
+    rows = [
+        {
+            **asdict(one),
+            "questions": one.n_nodes,
+            "answered": one.n_answered,
+            "forked_from": _fork(one.forked_from),
+        }
+        for one in found
+    ]
+    names = ("id", "name", "state", "language", "questions", "answered", "forked_from")
+    show_table(rows, (*names, "changed_at"))
 
 
 def show_tree(database: Database, dialogue_id: int, as_json: bool) -> None:
     """Show a dialogue as a tree."""
     with database.read() as session:
         tree = read_tree(session, dialogue_id)
+        under_way = steps_under_way(session, open_steps(read_events(session, dialogue_id)))
+    parent = tree.dialogue.forked_from
     if as_json:
         show_json(
             {
                 "dialogue": tree.dialogue.id,
                 "name": tree.dialogue.name,
                 "state": tree.dialogue.state,
+                "forked_from": asdict(parent) if parent else None,
+                "under_way": [_step_json(one) for one in under_way],
                 "theme": asdict(tree.dialogue.theme),
                 "settings": tree.dialogue.settings,
                 "at": tree.node(tree.current_id).position + 1 if tree.current_id else None,
@@ -62,7 +73,11 @@ def show_tree(database: Database, dialogue_id: int, as_json: bool) -> None:
         )
         return
     theme = tree.dialogue.theme
-    show_fields({"name": tree.dialogue.name, "state": tree.dialogue.state, "goal": theme.goal})
+    fields = {"name": tree.dialogue.name, "state": tree.dialogue.state, "goal": theme.goal}
+    if parent:
+        fields["forked_from"] = _fork(parent)
+    show_fields(fields)
+    _say_under_way(under_way)
     for line in _branch(tree, None):
         show(line)
 
@@ -87,9 +102,11 @@ def show_node(database: Database, dialogue_id: int, number: int, as_json: bool) 
                 "questions": questions_json(view),
                 "problems": view.problems,
                 "notes": view.notes,
+                "under_way": [_step_json(one) for one in view.under_way],
             }
         )
         return
+    _say_under_way(view.under_way)
     show(f"{number}. {view.question.text}")
     if view.question.context:
         show(view.question.context)
@@ -179,6 +196,9 @@ def questions_json(view: NodeView) -> list[dict[str, Any]]:
             "nearest": one.nearest,
             "language": one.language,
             "decision": one.decision,
+            "called": one.called,
+            "became": one.outcome.text if one.outcome else None,
+            "reason": one.reason,
         }
         for place, one in enumerate(view.candidates, start=1)
     ]
@@ -194,14 +214,29 @@ def say_answers(view: NodeView, out: Any = say) -> None:
 
 def say_questions(view: NodeView, out: Any = say) -> None:
     """Write the candidates, the folded ones as a number."""
+    words = called_words("en")
     for place, one in enumerate(view.candidates, start=1):
         if one.is_shown:
-            decided = f" ({one.decision})" if one.decision else ""
+            decided = f" ({words[one.called]})" if one.decision else ""
             out(f"{place}. [{one.move or '-'}] {one.text}{decided}")
-    folded = Counter(one.folded_because for one in view.candidates if not one.is_shown)
+    folded = Counter(one.called for one in view.candidates if not one.is_shown)
     if folded:
-        told = [f"{n} {FOLDED[why]}" for why, n in folded.items() if why in FOLDED]
+        told = [f"{n} {words[why]}" for why, n in folded.items() if why != "rest"]
         out(f"({folded.total()} more{': ' if told else ''}{', '.join(told)})")
+
+
+def _step_json(one: UnderWay) -> dict[str, Any]:
+    return {"step": one.kind, "job": one.job.id, "state": one.job.state}
+
+
+def _say_under_way(steps: Sequence[UnderWay]) -> None:
+    for one in steps:
+        say(f"Under way: {one.kind} (job {one.job.id}, {one.job.state})")
+
+
+def _fork(parent: ForkedFrom | None) -> str:
+    """Return where a fork began, as dialogue and number of the question."""
+    return f"{parent.dialogue_id}, question {parent.number}" if parent else ""
 
 
 def letter(place: int) -> str:
@@ -224,6 +259,7 @@ def _branch(tree: Tree, parent_id: int | None) -> list[str]:
         here = ">" if node.id == tree.current_id else " "
         move = f"[{node.move}] " if node.move else ""
         state = "" if node.state == "answered" else f" ({node.state})"
+        state += " (held out)" if node.held_out else ""
         auto = " (automatic)" if node.automatic else ""
         same = f" (= {tree.node(node.merged_into).position + 1})" if node.merged_into else ""
         indent = "  " * node.depth
@@ -241,10 +277,13 @@ def _node_json(node: TreeNode, tree: Tree) -> dict[str, Any]:
         "question": node.question,
         "move": node.move,
         "source": node.source,
+        "called": node.called,
+        "held_out": node.held_out,
         "state": node.state,
         "same_as": tree.node(node.merged_into).position + 1 if node.merged_into else None,
         "answer_id": node.answer_id,
         "reason": node.reason,
+        "state_reason": node.aside_reason,
         "automatic": node.automatic,
         "answers": node.n_answers,
         "candidates": node.n_candidates,

@@ -11,6 +11,7 @@ from db.jobs import JobRow, get_job
 from db.questions import QuestionRow, get_question
 from db.text_rows import TextRow, read_texts
 from workbench.dialogue.asked import How
+from workbench.dialogue.outcomes import Fates, Outcome, outcome_of, read_fates
 from workbench.dialogue.turn import open_steps
 
 Folded = Literal["merged", "here", "language", "twin", "rejected", "proposed", "repeat", "rest"]
@@ -56,14 +57,28 @@ class Candidate:
     towards: str | None
     """``goal``, ``opposing`` or ``both``."""
     decision: Literal["pick", "park", "reject", "merge"] | None
-    """What became of it."""
-    reason: str | None
+    """The last decision on it."""
+    outcome: Outcome | None
+    """What became of it; None where nobody decided."""
     merged_into: int | None
     """Place of the candidate that stands for it."""
     is_here: bool
     """It is the very question that one is at; it can be taken in other words only."""
     language: str | None
     """ISO 639-1 code of the language that it is in, where that is not the session's."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it became what it is."""
+        return self.outcome.reason if self.outcome else None
+
+    @property
+    def called(self) -> str:
+        """What became of it, as a name of ``workbench.dialogue.outcomes.called_words``."""
+        if self.outcome is not None:
+            return self.outcome.called
+        why = self.folded_because or "rest"
+        return {"rejected": "rejected_before", "proposed": "proposed_before"}.get(why, why)
 
     @property
     def folded_because(self) -> Folded | None:
@@ -88,7 +103,7 @@ class UnderWay:
 
     event_id: int
     kind: str
-    """``answer`` or ``ask``."""
+    """Of the event that began it, e.g. ``answer`` or ``ask``."""
     job: JobRow
 
 
@@ -165,7 +180,8 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
     cards = _cards(session, events, laid_out)
     shown = [one for one in (laid_out[-1].payload["shown"] if laid_out else ()) if one in cards]
     chosen = next((card for card in cards.values() if card.is_chosen), None)
-    latest = candidates_of(asked[-1], events) if asked else ()
+    fates = read_fates(session, dialogue_id)
+    latest = candidates_of(asked[-1], events, fates) if asked else ()
     return NodeView(
         node=node,
         question=get_question(session, node.question_id),
@@ -174,12 +190,9 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
         chosen=chosen,
         candidates=latest,
         earlier_candidates=tuple(
-            candidate for event in asked[:-1] for candidate in candidates_of(event, events)
+            candidate for event in asked[:-1] for candidate in candidates_of(event, events, fates)
         ),
-        under_way=tuple(
-            UnderWay(event_id=e.id, kind=e.kind, job=get_job(session, e.payload["job_id"]))
-            for e in open_steps(events)
-        ),
+        under_way=steps_under_way(session, open_steps(events)),
         problems=tuple(p for e in (*laid_out[-1:], *asked[-1:]) for p in e.payload["problems"]),
         facts=tuple(
             Fact(text=e.payload["text"], source=e.payload["source"], node_id=node_id)
@@ -188,6 +201,14 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
         ),
         notes=tuple(e.payload["text"] for e in events if e.kind == "note"),
         events=tuple(events),
+    )
+
+
+def steps_under_way(session: Session, steps: Sequence[EventRow]) -> tuple[UnderWay, ...]:
+    """Return steps that have not ended, each with its job."""
+    return tuple(
+        UnderWay(event_id=one.id, kind=one.kind, job=get_job(session, one.payload["job_id"]))
+        for one in steps
     )
 
 
@@ -216,14 +237,17 @@ def _cards(
     }
 
 
-def candidates_of(asked: EventRow, events: Sequence[EventRow]) -> tuple[Candidate, ...]:
+def candidates_of(
+    asked: EventRow, events: Sequence[EventRow], fates: Fates
+) -> tuple[Candidate, ...]:
     """Return what an asking proposed and what became of it; ``events`` are those of its node."""
     shown: list[int] = list(asked.payload["shown"])
     listed = asked.payload["candidates"]
     order = [*shown, *(place for place in range(len(listed)) if place not in shown)]
     decided, merged = _decided(asked, events)
+    outcomes = {place: (event, outcome_of(event, fates)) for place, event in decided.items()}
     return tuple(
-        _candidate(asked.id, place, listed[place], place in shown, decided.get(place), merged)
+        _candidate(asked.id, place, listed[place], place in shown, outcomes.get(place), merged)
         for place in order
     )
 
@@ -233,7 +257,7 @@ def _candidate(
     place: int,
     told: Mapping[str, object],
     is_shown: bool,
-    decision: EventRow | None,
+    decided: tuple[EventRow, Outcome] | None,
     merged: Mapping[int, int],
 ) -> Candidate:
     own = {name: told.get(name) for name in _WRITTEN}
@@ -241,8 +265,8 @@ def _candidate(
         event_id=event_id,
         place=place,
         is_shown=is_shown and place not in merged,
-        decision=decision.kind if decision else None,  # type: ignore[arg-type]  # see _decided
-        reason=decision.reason if decision else None,
+        decision=decided[0].kind if decided else None,  # type: ignore[arg-type]  # see _decided
+        outcome=decided[1] if decided else None,
         merged_into=merged.get(place),
         is_here=bool(told.get("is_here")),
         **own,  # type: ignore[arg-type]  # see _WRITTEN

@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import DialogueRow, EventRow, NewEvent, add_event, get_dialogue, read_events
 from db.errors import UsageError
+from db.failures import failure_reasons
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import find_model, get_model
 from db.sweeps import get_sweep, set_state
-from db.tables import Answer, Generation, SweepGeneration
+from db.tables import Answer, SweepGeneration
 from serving.formats.registry import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.selection import select_models
@@ -232,9 +233,7 @@ def _nearest(old: str | None, new: list[str]) -> float | None:
 
 
 def _problems(session: Session, sweep_id: int) -> list[str]:
-    errors = session.scalars(
-        select(Generation.error)
-        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
-        .where(SweepGeneration.sweep_id == sweep_id, ~Generation.ok)
-    )
-    return list(dict.fromkeys(error for error in errors if error))
+    """Return why answers did not come, in sentences, each reason with its count."""
+    error = get_sweep(session, sweep_id).error
+    reasons = [str(one) for one in failure_reasons(session, sweep_id)]
+    return [*([error] if error else []), *reasons]

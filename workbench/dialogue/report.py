@@ -10,9 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from db.dialogues import ForkedFrom
 from db.text_rows import TextRow
-from db.yaml_text import load_yaml, read_text
 from workbench.dialogue.cards import Candidate
+from workbench.dialogue.outcomes import words_of_reports
+from workbench.dialogue.replay import Replay
 from workbench.dialogue.story import Judged, Story, StoryNode, Told
 from workbench.dialogue.synopsis import SynopsisLine
 from workbench.dialogue.tree import TreeNode
@@ -39,6 +41,10 @@ def as_html(story: Story) -> str:
             synopsis=_synopsis(story),
             came_by=lambda node: _came_by(node, words),
             became=lambda candidate: _became(candidate, words),
+            marks=lambda node: _marks(node, words),
+            forked=_forked(story, words),
+            state=_state(story, words),
+            replay=lambda it: _replayed(it, words),
             by=lambda row: _by(row, words),
             verdict=lambda judged: _verdict(judged, words),
         )
@@ -49,6 +55,7 @@ def as_markdown(story: Story) -> str:
     """Return the session as Markdown; signs of people and models with a meaning are escaped."""
     words = _words(story)
     lines = [f"# {_plain(story.tree.dialogue.name)}", "", _figures(story, words), ""]
+    lines += [f"{_plain(line)}\n" for line in (_forked(story, words), _state(story, words)) if line]
     lines += [words["intro"], ""]
     lines += [f"- **{name}**: {_plain(value)}" for name, value in _about(story, words)]
     for kind, told in _synopsis(story):
@@ -56,6 +63,8 @@ def as_markdown(story: Story) -> str:
         for line in told:
             numbers = ", ".join(str(story.number(one)) for one in line.node_ids)
             lines.append(f"- {_plain(line.text)}" + (f" ({numbers})" if numbers else ""))
+    if story.synopsis and story.synopsis.lines and story.synopsis.is_edited:
+        lines += ["", f"*{words['edited_by_person']}*"]
     lines += ["", f"## {words['questions']}"]
     for one in story.nodes:
         lines += ["", *_markdown_node(one, story, words)]
@@ -69,6 +78,8 @@ def as_json(story: Story) -> str:
         "format": "q2q-dialogue/1",
         "name": dialogue.name,
         "state": dialogue.state,
+        "state_reason": story.state_reason,
+        "forked_from": asdict(dialogue.forked_from) if dialogue.forked_from else None,
         "theme": asdict(dialogue.theme),
         "settings": dict(dialogue.settings),
         "began_at": story.began_at.isoformat(),
@@ -83,6 +94,17 @@ def as_json(story: Story) -> str:
                 "questions": [story.number(one) for one in line.node_ids],
             }
             for line in (story.synopsis.lines if story.synopsis else ())
+        ],
+        "synopsis_edited": bool(story.synopsis and story.synopsis.is_edited),
+        "replays": [
+            {
+                "sweep_id": one.sweep_id,
+                "changes": dict(one.changes),
+                "model": one.model,
+                "state": one.state,
+                "problems": list(one.problems),
+            }
+            for one in story.replays
         ],
         "questions": [_json_node(one, story) for one in story.nodes],
     }
@@ -99,7 +121,10 @@ def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
         "context": node.context,
         "move": node.move,
         "source": node.source,
+        "called": node.called,
         "state": node.state,
+        "state_reason": node.aside_reason,
+        "held_out": node.held_out,
         "same_as": story.number(node.merged_into) if node.merged_into else None,
         "reason": node.reason,
         "automatic": node.automatic,
@@ -108,6 +133,11 @@ def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
         "rating": node.rating,
         "facts": [{"text": fact.text, "source": fact.source} for fact in one.facts],
         "chosen": _json_answer(one.chosen) if one.chosen else None,
+        "chosen_because": node.choice_reason,
+        "chosen_automatically": node.answer_automatic,
+        "replayed": [
+            {"sweep_id": replay.sweep_id, "answers": list(texts)} for replay, texts in one.replayed
+        ],
         "others": [_json_answer(told) for told in one.others],
         "judged": [
             {
@@ -127,6 +157,8 @@ def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
                 "similarity": candidate.similarity,
                 "towards": candidate.towards,
                 "decision": candidate.decision,
+                "called": candidate.called,
+                "became": candidate.outcome.text if candidate.outcome else None,
                 "reason": candidate.reason,
             }
             for candidate in one.candidates
@@ -155,8 +187,8 @@ def _json_answer(told: Told) -> dict[str, Any]:
 def _markdown_node(one: StoryNode, story: Story, words: Words) -> list[str]:
     node = one.node
     marks = [_came_by(node, words)]
-    marks += [words["automatic"]] if node.automatic else []
-    marks += [words["states"][node.state]] if node.state != "answered" else []
+    marks += [f"← {story.number(node.parent_id)}"] if node.parent_id is not None else []
+    marks += _marks(node, words)
     if node.merged_into is not None:
         marks.append(f"{words['same_as']} {story.number(node.merged_into)}")
     lines = [
@@ -166,46 +198,83 @@ def _markdown_node(one: StoryNode, story: Story, words: Words) -> list[str]:
     ]
     if node.reason:
         lines += ["", f"**{words['why']}**: {_plain(node.reason)}"]
+    if node.aside_reason:
+        lines += ["", f"**{words['aside_because']}**: {_plain(node.aside_reason)}"]
     for fact in one.facts:
         source = f" ({words['source']}: {_plain(fact.source)})" if fact.source else ""
         lines += ["", f"- **{words['facts']}**: {_plain(fact.text)}{source}"]
-    answer = _block(one.chosen.answer.text) if one.chosen else words["not_answered"]
-    lines += ["", answer]
-    if one.chosen:
-        lines += ["", f"*{words['answer']}: {_plain(_by(one.chosen.answer, words))}*"]
-    if one.chosen and one.chosen.reasoning:
-        lines += ["", f"**{words['reasoning']}**: {_plain(one.chosen.reasoning.text)}"]
+    lines += (
+        _markdown_answer(one.chosen, node, words) if one.chosen else ["", words["not_answered"]]
+    )
+    for replay, texts in one.replayed:
+        for text in texts:
+            lines += ["", f"*{_plain(_replayed(replay, words))}*", "", _block(text)]
     lines += [line for told in one.judged for line in ("", f"- {_plain(_verdict(told, words))}")]
     lines += [line for text in node.notes for line in ("", f"**{words['notes']}**: {_plain(text)}")]
     if node.tags:
         lines += ["", f"{words['tags']}: {', '.join(map(_plain, node.tags))}"]
     if one.candidates:
         lines += ["", f"**{words['considered'].format(n=len(one.candidates))}**", ""]
-        lines += [f"- {_plain(c.text)} *({_became(c, words)})*" for c in one.candidates]
+        lines += [f"- {_plain(c.text)} *({_plain(_became(c, words))})*" for c in one.candidates]
+    return lines
+
+
+def _markdown_answer(chosen: Told, node: TreeNode, words: Words) -> list[str]:
+    told = [f"{words['answer']}: {_plain(_by(chosen.answer, words))}"]
+    told += [words["sides"][chosen.side]] if chosen.side else []
+    told += [words["automatic"]] if node.answer_automatic else []
+    lines = ["", _block(chosen.answer.text), "", f"*{' · '.join(told)}*"]
+    if node.choice_reason:
+        lines += ["", f"**{words['chosen_because']}**: {_plain(node.choice_reason)}"]
+    if chosen.reasoning:
+        lines += ["", f"**{words['reasoning']}**: {_plain(chosen.reasoning.text)}"]
     return lines
 
 
 def _came_by(node: TreeNode, words: Words) -> str:
-    if node.parent_id is None:
-        return str(words["root"])
-    return str(words["moves"][node.move]) if node.move in words["moves"] else str(words["no_move"])
+    move = [words["moves"][node.move]] if node.move in words["moves"] else []
+    return " · ".join([*move, words["called"][node.called]])
+
+
+def _marks(node: TreeNode, words: Words) -> list[str]:
+    """Return what else is told of a question beside its text, in words."""
+    marks = [words["automatic"]] if node.automatic else []
+    marks += [words["states"][node.state]] if node.state != "answered" else []
+    marks += [words["held_out"]] if node.held_out else []
+    return marks + ([f"{words['rating']} {node.rating:.1f}"] if node.rating is not None else [])
 
 
 def _became(candidate: Candidate, words: Words) -> str:
-    kind = candidate.decision or _undecided(candidate)
+    other = candidate.outcome.text if candidate.outcome else None
+    text = f" → {words['quoted'].format(text=other)}" if other else ""
     reason = f": {candidate.reason}" if candidate.reason else ""
-    return f"{words['became'][kind]}{reason}"
+    return f"{words['called'][candidate.called]}{text}{reason}"
 
 
-def _undecided(candidate: Candidate) -> str:
-    """Return the word for a candidate that nobody decided on; shown ones may be repeats too."""
-    if candidate.language is not None:
-        return "language"
-    if not candidate.is_repeat:
-        return "undecided"
-    return {"rejected": "rejected_before", "proposed": "proposed_before"}.get(
-        candidate.nearest_is or "", "repeat"
-    )
+def _forked(story: Story, words: Words) -> str:
+    """Return which dialogue and question a session was forked from; nothing where it was not."""
+    parent = story.tree.dialogue.forked_from
+    return forked_words(parent, words) if parent else ""
+
+
+def forked_words(parent: ForkedFrom, words: Words) -> str:
+    """Return where a fork began, in words: the dialogue and the number of the question."""
+    form: str = words["forked"]
+    return form.format(id=parent.dialogue_id, name=parent.name, n=parent.number)
+
+
+def _state(story: Story, words: Words) -> str:
+    """Return that a session is paused or closed, and why; nothing where it is open."""
+    state = story.tree.dialogue.state
+    if state == "open":
+        return ""
+    reason = f" ({story.state_reason})" if story.state_reason else ""
+    return f"{words['state']}: {words['dialogue_states'][state]}{reason}"
+
+
+def _replayed(replay: Replay, words: Words) -> str:
+    changes = ", ".join(str(value) for value in replay.changes.values())
+    return str(words["replayed"]).format(changes=changes)
 
 
 def _by(row: TextRow, words: Words) -> str:
@@ -263,16 +332,7 @@ def _synopsis(story: Story) -> list[tuple[str, list[SynopsisLine]]]:
 
 
 def _words(story: Story) -> Words:
-    all_words = _all_words()
-    return all_words.get(story.tree.dialogue.theme.language or "en", all_words["en"])
-
-
-@cache
-def _all_words() -> Mapping[str, Words]:
-    found: dict[str, Words] = load_yaml(
-        read_text(FOLDER / "report_words.yaml"), where="report_words.yaml"
-    )
-    return found
+    return words_of_reports(story.tree.dialogue.theme.language or "en")
 
 
 @cache

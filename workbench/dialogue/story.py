@@ -2,14 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from db.dialogues import EventRow, read_events
+from db.dialogues import EventRow, list_dialogues, read_events
 from db.text_rows import TextRow, read_texts
 from workbench.dialogue.cards import Candidate, Fact, candidates_of
+from workbench.dialogue.outcomes import Fates, how_taken, read_fates
+from workbench.dialogue.replay import Replay, read_replay, replays
 from workbench.dialogue.synopsis import Synopsis, read_synopsis
 from workbench.dialogue.tree import Tree, TreeNode, read_tree
 
@@ -34,8 +36,10 @@ class Decision:
     """What was decided, by whom and why."""
 
     kind: str
+    called: str
+    """The kind; of a pick, whether it is ``taken``, ``edited`` or the person's ``own``."""
     text: str | None
-    """The question that it is about, where it is about one."""
+    """The question, or the dialogue, that it is about, where it is about one."""
     reason: str | None
     by: str | None
     """Name of the person."""
@@ -79,6 +83,8 @@ class StoryNode:
     facts: tuple[Fact, ...]
     judged: tuple[Judged, ...]
     decisions: tuple[Decision, ...]
+    replayed: tuple[tuple[Replay, tuple[str, ...]], ...]
+    """Each replay with the answers that it brought to this question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,9 @@ class Story:
     nodes: tuple[StoryNode, ...]
     """Branch by branch: a node is followed by what came of it."""
     synopsis: Synopsis | None
+    replays: tuple[Replay, ...]
+    state_reason: str | None
+    """Why the session is paused or closed."""
     people: tuple[str, ...]
     began_at: datetime
     ended_at: datetime
@@ -126,15 +135,26 @@ def read_story(session: Session, dialogue_id: int) -> Story:
         for one, row in answers.items()
     }
     texts = {node.id: node.question for node in tree.nodes}
+    fates = read_fates(session, dialogue_id)
+    again = [
+        read_replay(session, dialogue_id, event.payload["replay_sweep_id"])
+        for event in replays(session, dialogue_id)
+    ]
+    forks = {one.id: one.name for one in list_dialogues(session)}
     nodes = []
     for node in _branch_by_branch(tree):
         ids = [one for one in laid_out[node.id] if one in told]
-        decisions = tuple(_decisions(by_node[node.id], texts))
-        nodes.append(_story_node(node, by_node[node.id], [told[one] for one in ids], decisions))
+        own = by_node[node.id]
+        one = _story_node(node, own, [told[one] for one in ids], fates)
+        decisions = tuple(_decisions(own, texts, fates, forks))
+        replayed = tuple((it, lines) for it in again if (lines := _answers_of(it, node.id)))
+        nodes.append(replace(one, decisions=decisions, replayed=replayed))
     return Story(
         tree=tree,
         nodes=tuple(nodes),
         synopsis=read_synopsis(session, dialogue_id),
+        replays=tuple(again),
+        state_reason=_state_reason(tree, events),
         people=tuple(dict.fromkeys(event.rater for event in events if event.rater)),
         began_at=tree.dialogue.created_at,
         ended_at=events[-1].created_at if events else tree.dialogue.created_at,
@@ -145,7 +165,7 @@ def _story_node(
     node: TreeNode,
     events: Sequence[EventRow],
     told: Sequence[Told],
-    decisions: tuple[Decision, ...],
+    fates: Fates,
 ) -> StoryNode:
     asked = [event for event in events if event.kind == "questions_shown"]
     return StoryNode(
@@ -153,15 +173,27 @@ def _story_node(
         node=node,
         chosen=next((one for one in told if one.answer.id == node.answer_id), None),
         others=tuple(one for one in told if one.answer.id != node.answer_id),
-        candidates=tuple(one for event in asked for one in candidates_of(event, events)),
+        candidates=tuple(one for event in asked for one in candidates_of(event, events, fates)),
         facts=tuple(
             Fact(text=e.payload["text"], source=e.payload["source"], node_id=node.id)
             for e in events
             if e.kind == "fact"
         ),
         judged=tuple(_judged(events, {one.answer.id: one for one in told})),
-        decisions=decisions,
+        decisions=(),
+        replayed=(),
     )
+
+
+def _answers_of(replay: Replay, node_id: int) -> tuple[str, ...]:
+    return next((line.after for line in replay.lines if line.node_id == node_id), ())
+
+
+def _state_reason(tree: Tree, events: Sequence[EventRow]) -> str | None:
+    """Return why a session is paused or closed; None where it is open."""
+    if tree.dialogue.state == "open":
+        return None
+    return next((one.reason for one in reversed(events) if one.kind in ("pause", "close")), None)
 
 
 def _judged(events: Sequence[EventRow], told: Mapping[int, Told]) -> Iterator[Judged]:
@@ -198,11 +230,17 @@ def _branch_by_branch(tree: Tree) -> list[TreeNode]:
     return ordered
 
 
-def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Decision]:
+def _decisions(
+    events: Sequence[EventRow],
+    texts: Mapping[int, str],
+    fates: Fates,
+    dialogues: Mapping[int, str],
+) -> list[Decision]:
     return [
         Decision(
             kind=event.kind,
-            text=_about(event, texts),
+            called=_called(event, fates),
+            text=_about(event, texts, dialogues),
             reason=event.reason,
             by=event.rater,
             automatic=event.automatic,
@@ -213,9 +251,19 @@ def _decisions(events: Sequence[EventRow], texts: Mapping[int, str]) -> list[Dec
     ]
 
 
-def _about(event: EventRow, texts: Mapping[int, str]) -> str | None:
-    """Return the questions that a decision is about; None where it is the question it stands at."""
+def _called(event: EventRow, fates: Fates) -> str:
+    if event.kind != "pick":
+        return event.kind
+    proposed: str = event.payload["proposed"]
+    return how_taken(proposed, fates.texts.get(event.question_id or 0, proposed))
+
+
+def _about(event: EventRow, texts: Mapping[int, str], dialogues: Mapping[int, str]) -> str | None:
+    """Return what a decision is about; None where it is the question it stands at."""
     payload = event.payload
+    if event.kind in ("fork", "forked"):
+        other = payload["from_dialogue" if event.kind == "fork" else "to_dialogue"]
+        return f"{other} · {dialogues.get(other, '')}"
     if event.kind == "merge_nodes":
         return " / ".join(texts[one] for one in payload["others"] if one in texts)
     node_id = payload.get("to") or payload.get("node")

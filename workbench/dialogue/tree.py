@@ -14,6 +14,7 @@ from db.tables import Question, QuestionTag, Rater, Rating
 from db.tables import Tag as TagTable
 from workbench.dialogue.deciding import merged_nodes
 from workbench.dialogue.decisions import current_node_id
+from workbench.dialogue.outcomes import Came, how_it_came, set_aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,16 @@ class TreeNode:
     """The chosen answer."""
     variant_id: int | None
     """The reasoning of the chosen answer."""
+    called: Came
+    """How it came to be; the words are ``workbench.dialogue.outcomes.called_words``."""
     reason: str | None
     """Why this question was taken."""
+    aside_reason: str | None
+    """Why it was parked or rejected, where it is now."""
+    choice_reason: str | None
+    """Why its answer was chosen."""
+    held_out: bool
+    """Its question is for evaluation: nothing of it trains."""
     automatic: bool
     """Nobody chose it."""
     answer_automatic: bool
@@ -100,6 +109,7 @@ def read_tree(session: Session, dialogue_id: int) -> Tree:
     for event in events:
         by_node[event.node_id].append(event)
     origins = _origins(events)
+    aside = set_aside(events)
     questions = _questions(session, [row.question_id for row in rows])
     tags = _tags(session, list(questions))
     ratings = _ratings(session, list(questions))
@@ -108,7 +118,8 @@ def read_tree(session: Session, dialogue_id: int) -> Tree:
     nodes = []
     for row in rows:
         depths[row.id] = 0 if row.parent_id is None else depths[row.parent_id] + 1
-        node = _tree_node(row, depths[row.id], questions, by_node[row.id], origins, tags, ratings)
+        own = by_node[row.id]
+        node = _tree_node(row, depths[row.id], questions, own, origins, aside, tags, ratings)
         nodes.append(replace(node, merged_into=merged.get(row.id)))
     moves = Counter(node.move or "none" for node in nodes if node.parent_id is not None)
     return Tree(
@@ -126,6 +137,7 @@ def _tree_node(
     questions: Mapping[int, Question],
     events: Sequence[EventRow],
     origins: Mapping[int, EventRow],
+    aside: Mapping[int, EventRow],
     tags: Mapping[int, list[str]],
     ratings: Mapping[int, float],
 ) -> TreeNode:
@@ -144,9 +156,13 @@ def _tree_node(
         context=question.context,
         move=origin.payload.get("move") if origin else None,
         source=_source(question, origin),
+        called=how_it_came(origin, question.text, question.source),
         answer_id=chosen.answer_id if chosen else None,
         variant_id=chosen.variant_id if chosen else None,
         reason=origin.reason if origin else None,
+        aside_reason=_aside_reason(row, aside.get(row.id)),
+        choice_reason=chosen.reason if chosen else None,
+        held_out=bool(question.held_out),
         automatic=bool(origin and origin.automatic),
         answer_automatic=bool(chosen and chosen.automatic),
         n_answers=len(
@@ -160,6 +176,14 @@ def _tree_node(
         rating=ratings.get(row.question_id),
         merged_into=None,
     )
+
+
+def _aside_reason(row: NodeRow, aside: EventRow | None) -> str | None:
+    """Return why a question was parked or rejected in the tree; None where it is not, or no more.
+
+    One that was parked as a proposal has that reason as the reason why it is there.
+    """
+    return aside.reason if aside and row.state in ("parked", "rejected") else None
 
 
 def _source(question: Question, origin: EventRow | None) -> str:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from workbench.dialogue.cards import Candidate, NodeView
 from workbench.dialogue.decisions import merge, park, pick, reject
+from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.reading import candidate_name
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
@@ -22,7 +23,7 @@ from workbench.ui.dialogue_curve import draw_curve
 from workbench.ui.dialogue_in_store import draw_like, in_store, store_button
 from workbench.ui.dialogue_own import draw_own
 from workbench.ui.dialogue_reading import draw_reading
-from workbench.ui.i18n import t
+from workbench.ui.i18n import current_language, t
 from workbench.ui.text import escaped, show_text
 
 MOST_KEYS = 9
@@ -88,6 +89,8 @@ def _draw(
         draw_reading(read, candidate_name(one.event_id, one.place))
         if one.is_repeat and one.nearest:
             st.caption(t("dlg.repeats", text=escaped(one.nearest)))
+        if one.outcome and one.outcome.text:
+            st.caption(t("dlg.became", text=escaped(one.outcome.text)))
         if one.reason:
             st.caption(t("dlg.because", reason=escaped(one.reason)))
 
@@ -114,8 +117,9 @@ def _draw_marks(one: Candidate) -> None:
         st.badge(t(f"dlg.move.{one.move}"), color="blue")
     for words, meaning in _measures(one):
         st.caption(words, width="content", help=meaning)
-    if one.decision:
-        st.badge(t(f"dlg.decided.{one.decision}"), color="orange")
+    if one.decision or not one.is_shown:
+        words = called_words(current_language())[one.called]
+        st.badge(words, color="orange" if one.decision else "gray")
     if remembered("merging") == _key(one):
         st.badge(t("dlg.merge_keeps"), icon=":material/merge:", color="green")
 

@@ -3,11 +3,13 @@
 import streamlit as st
 
 from db.dialogues import DialogueSummary, list_dialogues
+from workbench.dialogue.outcomes import words_of_reports
+from workbench.dialogue.report import forked_words
 from workbench.ui import url
 from workbench.ui.dialogue_marks import state_mark
 from workbench.ui.dialogue_new import draw_examples
 from workbench.ui.figures import ago
-from workbench.ui.i18n import counted, t
+from workbench.ui.i18n import counted, current_language, t
 from workbench.ui.parts import card, empty_state, head_row, heading
 from workbench.ui.store import database
 from workbench.ui.text import escaped
@@ -78,3 +80,6 @@ def _draw(one: DialogueSummary) -> None:
             f"{counted('questions', one.n_nodes)} · {answered} · "
             + t("dlg.changed", ago=ago(one.changed_at))
         )
+        if one.forked_from is not None:
+            words = words_of_reports(current_language())
+            st.caption(escaped(forked_words(one.forked_from, words)))

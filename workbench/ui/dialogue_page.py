@@ -2,11 +2,13 @@
 
 import streamlit as st
 
-from db.dialogues import read_events
+from db.dialogues import ForkedFrom, read_events
 from db.errors import Q2QError
 from db.jobs import get_job
 from workbench.dialogue.cards import node_view
 from workbench.dialogue.finishing import stop
+from workbench.dialogue.outcomes import words_of_reports
+from workbench.dialogue.report import forked_words
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui import url
@@ -16,7 +18,7 @@ from workbench.ui.dialogue_state import draw_state
 from workbench.ui.dialogue_synopsis import draw_synopsis
 from workbench.ui.dialogue_talk import draw_talk
 from workbench.ui.dialogue_tree import draw_tree
-from workbench.ui.i18n import t
+from workbench.ui.i18n import current_language, t
 from workbench.ui.jobs_panel import draw_progress
 from workbench.ui.parts import back_link, heading
 from workbench.ui.rater import current_rater, draw_rater
@@ -81,6 +83,25 @@ def _draw_head(tree: Tree) -> None:
         with st.container(width="content" if current_rater() else "stretch"):
             draw_rater("dlg.by")
     heading(escaped(tree.dialogue.name), escaped(tree.dialogue.theme.goal))
+    if tree.dialogue.forked_from is not None:
+        _draw_parent(tree.dialogue.forked_from)
+
+
+def _draw_parent(parent: ForkedFrom) -> None:
+    """Draw which dialogue this one was forked from, and at which question, with the way there."""
+
+    def go() -> None:
+        url.put("session", str(parent.dialogue_id))
+        url.clear("view", "edit", "edited")
+        url.put("node", str(parent.node_id))
+
+    st.button(
+        escaped(forked_words(parent, words_of_reports(current_language()))),
+        key="forked_from",
+        type="tertiary",
+        icon=":material/fork_right:",
+        on_click=go,
+    )
 
 
 def _watch(dialogue_id: int) -> None:

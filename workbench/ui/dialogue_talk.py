@@ -6,6 +6,7 @@ import streamlit as st
 
 from db.text_rows import TextRow, read_texts
 from workbench.dialogue.cards import NodeView
+from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By
 from workbench.ui import url
@@ -14,7 +15,7 @@ from workbench.ui.dialogue_edit import draw_edit
 from workbench.ui.dialogue_marks import automatic_mark
 from workbench.ui.dialogue_reading import draw_reading, read_here
 from workbench.ui.dialogue_turn import draw_turn
-from workbench.ui.i18n import t
+from workbench.ui.i18n import current_language, t
 from workbench.ui.store import database
 from workbench.ui.text import escaped, show_text
 
@@ -65,7 +66,9 @@ def _draw_marks(node: TreeNode, *, is_link: bool) -> None:
         if node.move:
             st.badge(t(f"dlg.move.{node.move}"), color="blue")
         if node.parent_id is not None:
-            st.badge(t(f"dlg.source.{node.source}"), color="gray")
+            st.badge(called_words(current_language())[node.called], color="gray")
+        if node.held_out:
+            st.badge(t("dlg.held_out"), icon=":material/lock:", color="violet")
         if node.automatic:
             automatic_mark()
         if node.state in ("parked", "rejected"):
@@ -81,8 +84,9 @@ def _draw_marks(node: TreeNode, *, is_link: bool) -> None:
                 on_click=show_node,
                 args=(node.id,),
             )
-    if node.reason:
-        st.caption(t("dlg.because", reason=escaped(node.reason)))
+    for why in (node.reason, node.aside_reason):
+        if why:
+            st.caption(t("dlg.because", reason=escaped(why)))
 
 
 def _draw_question(node: TreeNode, view: NodeView, read: Mapping[str, str]) -> None:
