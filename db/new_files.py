@@ -1,6 +1,5 @@
 """Files that people ask for: whole under their name or not there at all, and JSON safe to split."""
 
-import contextlib
 import errno
 import json
 import os
@@ -43,7 +42,7 @@ def new_file(target: Path) -> Iterator[BinaryIO]:
         beside.chmod(0o666 & ~_umask())
         _rename_new(beside, target)
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise _unwritable(target, error, "file") from error
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)
@@ -66,7 +65,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         beside.chmod(0o777 & ~_umask())
         beside.rename(target)
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise _unwritable(target, error, "folder") from error
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
@@ -94,9 +93,6 @@ def _umask() -> int:
     return mask
 
 
-def _unwritable(target: Path, error: OSError) -> UsageError:
+def _unwritable(target: Path, error: OSError, kind: str) -> UsageError:
     reason = error.strerror or str(error)
-    with contextlib.suppress(OSError):
-        if target.is_dir() and error.errno == errno.EEXIST:
-            reason = os.strerror(errno.EISDIR)
-    return UsageError(f"{target} cannot be written ({reason}); give another place.")
+    return UsageError(f"{target} cannot be written ({reason}); give another {kind}.")

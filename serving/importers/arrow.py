@@ -1,7 +1,7 @@
 """Parquet and Arrow files to records."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from db.errors import UsageError
@@ -9,10 +9,17 @@ from serving.importers.content import MAX_UNPACKED_BYTES, Content, too_large, un
 from serving.importers.source import Record, Source, repeated_names
 
 _ROWS_A_STEP = 1024
+_NO_TEXT = object()
+"""Stands for bytes that are not UTF-8."""
 
 
-def parquet_records(source: Source, content: Content) -> Iterator[Record]:
-    """Yield the records of a Parquet file, a part of a row group at a time."""
+def parquet_records(
+    source: Source, content: Content, used: Collection[str] | None
+) -> Iterator[Record]:
+    """Yield the records of a Parquet file, a part of a row group at a time.
+
+    Bytes that are no text refuse their row where their column is one of ``used`` (None: all are).
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -25,20 +32,22 @@ def parquet_records(source: Source, content: Content) -> Iterator[Record]:
             source.repeated = repeated_names(file.schema_arrow.names)
             source.class_names |= _class_names(file.schema_arrow)
             source.total = file.metadata.num_rows
-            yield from _records(source, file.iter_batches(batch_size=_ROWS_A_STEP))
+            yield from _records(source, file.iter_batches(batch_size=_ROWS_A_STEP), used)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(source.name, "Parquet file") from error
 
 
-def arrow_records(source: Source, content: Content) -> Iterator[Record]:
-    """Yield the rows of a file that ``datasets`` saved: an Arrow stream."""
+def arrow_records(
+    source: Source, content: Content, used: Collection[str] | None
+) -> Iterator[Record]:
+    """Yield the rows of a file that ``datasets`` saved, an Arrow stream; ``used`` as of Parquet."""
     import pyarrow as pa
 
     try:
         with content.open() as raw, pa.ipc.open_stream(raw) as stream:
             source.repeated = repeated_names(stream.schema.names)
             source.class_names |= _class_names(stream.schema)
-            yield from _records(source, stream)
+            yield from _records(source, stream, used)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"{source.name}: is no Arrow file of `datasets`; save it again."
@@ -59,10 +68,57 @@ def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _records(source: Source, batches: Any) -> Iterator[Record]:
+def _records(source: Source, batches: Any, used: Collection[str] | None) -> Iterator[Record]:
     line = 0
     for batch in batches:
-        for row in batch.to_pylist():
+        names = [one for one in batch.schema.names if _is_used(one, used)]
+        has_bytes = any("binary" in str(one.type) for one in batch.schema if one.name in names)
+        for row in _rows(batch):
             line += 1
-            yield Record(line, row)
+            if has_bytes:
+                row |= {name: _as_text(row[name]) for name in names}
+            wrong = [name for name in names if row[name] is _NO_TEXT]
+            if wrong:
+                source.refuse(line, wrong[0], "holds bytes that are not UTF-8; correct them.")
+            else:
+                yield Record(line, row)
         source.done = line
+
+
+def _is_used(column: str, used: Collection[str] | None) -> bool:
+    return used is None or column.strip().casefold() in used
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a batch; a text that is not UTF-8 is ``_NO_TEXT``."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+        for index in range(batch.num_rows):
+            yield {name: _cell(column[index]) for name, column in columns.items()}
+
+
+def _cell(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _NO_TEXT
+
+
+def _as_text(value: Any) -> Any:
+    """Return a value whose bytes are texts; ``_NO_TEXT`` where some are not UTF-8."""
+    try:
+        return _decoded(value)
+    except UnicodeDecodeError:
+        return _NO_TEXT
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, list):
+        return [_decoded(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _decoded(one) for name, one in value.items()}
+    return value

@@ -23,7 +23,7 @@ from serving.importers.workbooks import xlsx_records
 MAX_FILE_BYTES = 16 << 30
 """Larger files are refused; all kinds but XLSX are read piece by piece."""
 _MAX_XLSX_BYTES = 512 << 20
-_TABLES: dict[str, Callable[[Source, Content], Iterator[Record]]] = {
+_TABLES: dict[str, Callable[[Source, Content, Collection[str] | None], Iterator[Record]]] = {
     ".xlsx": xlsx_records,
     ".parquet": parquet_records,
     ".arrow": arrow_records,
@@ -181,7 +181,7 @@ def read_records(
     limit = _MAX_XLSX_BYTES if suffix == ".xlsx" else MAX_FILE_BYTES
     content = content_of(source, found.name, limit)
     found.total = content.n_bytes
-    records = _records(found, suffix, content, encoding=encoding)
+    records = _records(found, suffix, content, used, encoding)
     first = next(records, None)
     for column in found.repeated:
         if used is None or column.strip().casefold() in used:
@@ -192,12 +192,16 @@ def read_records(
 
 
 def _records(
-    found: Source, suffix: str, content: Content, *, encoding: str | None
+    found: Source,
+    suffix: str,
+    content: Content,
+    used: Collection[str] | None,
+    encoding: str | None,
 ) -> Iterator[Record]:
     """Return the records; nothing but how the bytes are to be read is known before the first."""
     if suffix in _TABLES:
         found.unit, found.encoding = "row", suffix[1:]
-        return _TABLES[suffix](found, content)
+        return _TABLES[suffix](found, content, used)
     found.encoding = encoding_of(content, encoding)
     if encoding is not None:
         found.notes.append(f"Read as {found.encoding}.")

@@ -55,6 +55,11 @@ class Source:
         """Add a problem; ``what`` says what is wrong and what to do."""
         self.problems.append(problem_at(self.name, self.unit, line, column, what))
 
+    def refuse_file(self, line: int, what: str) -> None:
+        """Add a problem at a line because of which nothing of the file can be imported."""
+        sentence = problem_at(self.name, self.unit, line, None, what).sentence
+        self.problems.append(Problem(None, None, sentence))
+
 
 class ImportRefused(UsageError):
     """A file has problems and nothing of it was used; all of them are in ``problems``."""

@@ -12,6 +12,7 @@ import pytest
 
 from db.errors import UsageError
 from db.new_files import json_line, new_file, new_folder
+from serving.importers.readers import read_records
 from workbench.cli.writing import MOST_IN_A_CELL, WRITERS, Columns, write_rows
 
 COLUMNS: Columns = {"id": "integer", "text": "text", "n": "number", "ok": "flag"}
@@ -53,7 +54,7 @@ def test_an_export_that_fails_leaves_nothing(
     with pytest.raises(expected) as failure:
         write_rows(failing(error), COLUMNS, kind, tmp_path / f"rows.{kind}")
     if expected is UsageError:
-        assert str(failure.value).endswith("(No space left on device); give another place.")
+        assert str(failure.value).endswith("(No space left on device); give another file.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,6 +84,17 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "set" / "a").read_text() == "a"
     with pytest.raises(UsageError, match="is not empty"), new_folder(tmp_path / "set"):
         pass
+
+
+def test_workbooks_keep_long_numbers_and_texts_that_look_like_escapes(tmp_path: Path) -> None:
+    path = tmp_path / "rows.xlsx"
+    texts = ["_x0041_", "a_x000D_b", "=1+1", "bell\x07 and\rreturn", "_x005F_", "#N/A"]
+    seed = 2**62 + 1
+    write_rows(iter([row(text, seed) for text in texts]), COLUMNS, "xlsx", path)
+    records = list(read_records(path))
+    assert [one.values["text"] for one in records] == texts
+    assert {one.values["id"] for one in records} == {str(seed)}
+    assert {(one.values["n"], one.values["ok"]) for one in records} == {(0.5, True)}
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
