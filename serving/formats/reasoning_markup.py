@@ -165,7 +165,7 @@ def _blocks(text: str, tags: Sequence[_Tag], *, opened: bool) -> tuple[list[_Blo
     stray: str | None = None
     last = {tag.kind: place for place, tag in enumerate(tags) if not tag.is_opening}
     number = 0
-    if opened:
+    if opened and not _begins_itself(text, tags):
         number = _first_closing(text, tags)
         end = tags[number] if number < len(tags) else None
         blocks, number = [_Block.of(None, end, len(text))], number + 1
@@ -187,6 +187,11 @@ def _blocks(text: str, tags: Sequence[_Tag], *, opened: bool) -> tuple[list[_Blo
                 blocks.append(_Block.of(None, tag, len(text)))
         number += 1
     return blocks, stray
+
+
+def _begins_itself(text: str, tags: Sequence[_Tag]) -> bool:
+    """Tell whether a text opens its reasoning though its prompt did so too."""
+    return bool(tags) and tags[0].is_opening and not text[: tags[0].start].strip()
 
 
 def _first_closing(text: str, tags: Sequence[_Tag]) -> int:

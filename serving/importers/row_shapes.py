@@ -116,6 +116,8 @@ class RowParser:
                 row.column(pair),
                 "holds a text of a pair, better or worse; `q2q dataset import` takes such rows.",
             )
+        if pair is None and self.takes_judgements:
+            _refuse_empty_pair(row)
         prompt = self._prompts.read(row)
         if pair in ("chosen", "rejected"):
             return [self._pair(row, prompt)]
@@ -240,6 +242,13 @@ def _pair_of(row: RowFields) -> str | None:
     if _PAIRS.isdisjoint(row.columns):
         return None
     return next((name for name in _PAIR_FIELDS if row.peek(name) is not None), None)
+
+
+def _refuse_empty_pair(row: RowFields) -> None:
+    """Refuse a row that has fields for a pair and neither a pair nor an answer in them."""
+    column = row.column("chosen") or row.column("rejected")
+    if column is not None and not row.filled("output") and not row.filled("messages"):
+        raise Refused(column, "is empty; fill it in or remove the row.")
 
 
 def _judged(row: RowFields) -> str | None:

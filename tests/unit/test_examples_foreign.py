@@ -116,6 +116,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "Why?", "completion": "x", "label": "so"}, "field 'label': is 'so'; write true"),
     ({"prompt": "Why?", "chosen": "x", "rejected": "x"}, "field 'rejected': says the same as"),
     ({"prompt": "Why?", "chosen": "x"}, "field 'rejected': is empty"),
+    ({"prompt": "Why?", "chosen": ""}, "field 'chosen': is empty"),
     ({"chosen": "x", "rejected": "y"}, "field 'prompt': is not there"),
     ({"instruction": "", "output": "x"}, "field 'instruction': the question is empty"),
     ({"instruction": "Why?", "label": True}, "judges a row without texts"),

@@ -117,6 +117,8 @@ def test_a_prompt_that_opened_the_reasoning_is_recognised() -> None:
     assert not opens_reasoning("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     assert split_reasoning(f"{ADD}\n</think>\n{FOUR}", opened=True) == SplitText(ADD, FOUR)
     assert split_reasoning(ADD, opened=True).is_unclosed
+    again = f"<think>\n{ADD}\n</think>\n{FOUR}"
+    assert split_reasoning(again, opened=True) == SplitText(ADD, FOUR)
 
 
 def test_a_tag_is_found_wherever_it_stands() -> None:

@@ -25,6 +25,7 @@ SHAPES = {
     "alpaca": "instruction · input · output · reasoning · flag",
     "sharegpt": "conversations: [{from, value}]",
     "messages": "messages: [{role, content}]",
+    "reasoning": "reasoning_content · thinking · <think>…</think>",
     "sft": "prompt · completion",
     "dpo": "prompt · chosen · rejected",
     "kto": "prompt · completion · label",

@@ -5,6 +5,7 @@ import streamlit as st
 from db.errors import Q2QError
 from db.questions import role_names
 from serving.importers import ImportPreview, import_questions, preview, read_rows
+from serving.importers.fields import FIELDS
 from serving.importers.readers import SUFFIXES
 from workbench.ui import url
 from workbench.ui.actions import EXAMPLE_QUESTIONS
@@ -17,12 +18,12 @@ from workbench.ui.upload_encoding import in_utf8
 
 EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
 COLUMNS = {
-    "question": ("instruction", "question"),
-    "context": ("input", "context"),
-    "reasoning": ("reasoning",),
-    "answer": ("output", "answer"),
-    "reference": ("reference_answer",),
-    "role": ("flag", "role"),
+    "question": FIELDS["text"][:3],
+    "context": FIELDS["context"],
+    "reasoning": FIELDS["reasoning"][:3],
+    "answer": FIELDS["output"][:3],
+    "reference": FIELDS["reference_answer"][:3],
+    "role": FIELDS["role"],
     "category": ("category", "language", "tags"),
 }
 """The columns that most files have; docs/import.md names all of them."""
