@@ -53,7 +53,9 @@ def test_the_table_is_filtered_by_findings(filled: Seeded, open_app: OpenApp) ->
 def test_the_figures_say_in_a_sentence_what_they_show(filled: Seeded, open_app: OpenApp) -> None:
     read = words_of(open_app("sweeps", sweep=str(filled.sweep_id), view="figures"))
     assert "97 % of the texts were ended by the model itself" in read
-    assert "of the texts have no finding" in read
+    assert "Of kind reasoning, 24 texts: " in read  # reasonings and answers are never pooled
+    assert "Of kind answer, 48 texts: " in read
+    assert "Of kind answer, half have up to " in read
 
 
 def test_failed_texts_can_be_tried_again(

@@ -24,7 +24,7 @@ from workbench.ui.spec_draft import (
     sampling_rows,
     to_yaml,
 )
-from workbench.ui.sweep_reads import LengthBin, median_bin
+from workbench.ui.sweep_reads import Outcome, median_tokens
 
 
 def job(**values: Any) -> JobRow:
@@ -89,7 +89,8 @@ def test_a_compact_spec_leaves_defaults_out() -> None:
     assert compact(SweepSpec(name="x", variants=7)) == {"name": "x", "variants": 7}
 
 
-def test_the_middle_of_the_lengths_is_found_in_their_steps() -> None:
-    bins = [LengthBin("answer", 0, 1), LengthBin("answer", 10, 5), LengthBin("answer", 50, 2)]
-    assert median_bin(bins, "answer") == 20
-    assert median_bin(bins, "reasoning") is None
+def test_the_median_length_is_one_of_the_lengths_and_no_edge_of_a_bin() -> None:
+    counted = [("answer", True, 3, 1), ("answer", True, 64, 5), ("answer", False, 900, 9)]
+    outcomes = [Outcome(kind, ok, "stop", 1, 1, at, n) for kind, ok, at, n in counted]
+    assert median_tokens(outcomes, "answer") == 64
+    assert median_tokens(outcomes, "reasoning") is None

@@ -12,10 +12,11 @@ from workbench.ui.store import database
 from workbench.ui.sweep_reads import (
     CheckCount,
     EndCount,
-    LengthBin,
+    Findings,
+    Outcome,
     ends,
     lengths,
-    median_bin,
+    median_tokens,
     read_counts,
     steps,
 )
@@ -48,7 +49,7 @@ def draw_figures(sweep_id: int) -> None:
     left, right = st.columns(2)
     with left, card("lengths"):
         section(t("figures.lengths"))
-        _lengths(lengths(outcomes))
+        _lengths(outcomes)
     with right, card("ends"):
         section(t("figures.finish"))
         _ends(ends(outcomes))
@@ -62,7 +63,8 @@ def _is_counted(sweep_id: int) -> bool:
         return read_counts(session, sweep_id) is not None
 
 
-def _lengths(bins: Sequence[LengthBin]) -> None:
+def _lengths(outcomes: Sequence[Outcome]) -> None:
+    bins = lengths(outcomes)
     drawn, width = steps(bins)
     frame = _rows(
         {
@@ -84,13 +86,11 @@ def _lengths(bins: Sequence[LengthBin]) -> None:
         .properties(height=HEIGHT, background="transparent")
     )
     st.altair_chart(chart)
-    st.caption(
-        t(
-            "figures.lengths_says",
-            variant=count(median_bin(bins, "reasoning")),
-            answer=count(median_bin(bins, "answer")),
-        )
-    )
+    middles = [
+        t("figures.half_have", kind=_kind(kind), tokens=count(median_tokens(outcomes, kind)))
+        for kind in sorted({b.kind for b in bins}, key=_place)
+    ]
+    st.caption(" ".join([*middles, t("figures.lengths_says")]))
 
 
 def _ends(found: Sequence[EndCount]) -> None:
@@ -120,17 +120,34 @@ def _ends(found: Sequence[EndCount]) -> None:
     st.caption(t("figures.finish_says", share=percent(by_itself, total)))
 
 
-def _findings(found: tuple[Sequence[CheckCount], int, int]) -> None:
-    rows, clean, total = found
-    if not rows:
+def _findings(found: Findings) -> None:
+    if not found.rows:
         st.caption(t("figures.checks_none"))
         return
+    for kind in KIND_WORDS:
+        if rows := [row for row in found.rows if row.kind == kind]:
+            _findings_of(kind, rows)
+    clean = [
+        t(
+            "figures.clean",
+            kind=_kind(one.kind),
+            n=count(one.of),
+            share=percent(one.n_clean, one.of),
+        )
+        for one in found.texts
+    ]
+    st.caption(" ".join([*clean, t("figures.checks_says")]))
+
+
+def _findings_of(kind: str, rows: Sequence[CheckCount]) -> None:
+    """Draw the shares of the texts of one kind; each bar tells how many there are."""
     frame = _rows(
         {
             "finding": [word("check", row.name) for row in rows],
             "share": [row.n / row.of for row in rows],
             "level": [row.level for row in rows],
             "texts": [row.n for row in rows],
+            "of": [row.of for row in rows],
         }
     )
     chart = (
@@ -138,20 +155,22 @@ def _findings(found: tuple[Sequence[CheckCount], int, int]) -> None:
         .mark_bar(cornerRadiusEnd=4, height={"band": 0.7})
         .encode(
             x=alt.X(
-                "share:Q", title=t("figures.axis.share"), axis=alt.Axis(format=".1~%", tickCount=5)
+                "share:Q",
+                title=f"{t('figures.axis.share')} · {_kind(kind)}",
+                axis=alt.Axis(format=".1~%", tickCount=5),
             ),
             y=alt.Y("finding:N", title=None, sort="-x", axis=NAMES),
             yOffset=alt.YOffset("level:N"),
             color=alt.Color("level:N", title=t("figures.axis.level"), legend=LEGEND),
             tooltip=[
                 *_told(("finding", "level", "texts")),
+                alt.Tooltip("of:Q", title=t("figures.axis.of")),
                 alt.Tooltip("share:Q", format=".1%", title=t("figures.axis.share")),
             ],
         )
         .properties(height=110 + 30 * len(rows), background="transparent")
     )
     st.altair_chart(chart)
-    st.caption(t("figures.checks_says", share=percent(clean, total)))
 
 
 def _kind(kind: str) -> str:

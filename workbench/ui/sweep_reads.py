@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -21,6 +21,7 @@ from db.tables import (
 from db.tallies import counted_beside
 
 BIN_TOKENS = 10
+TextKind = Literal["reasoning", "answer"]
 MOST_STEPS = 40
 """Bars of a histogram; wider steps are taken where there would be more."""
 
@@ -36,7 +37,7 @@ class Outcome:
     model_version_id: int
     sampling_id: int
     tokens: int | None
-    """Lower border of the step of ``BIN_TOKENS`` that their length falls into."""
+    """Their length."""
     n: int
 
 
@@ -61,18 +62,34 @@ class EndCount:
 
 @dataclass(frozen=True, slots=True)
 class CheckCount:
-    """On how many texts of one level a check found something."""
+    """On how many texts of one kind and level a check found something."""
 
     name: str
+    kind: TextKind
     level: str
     n: int
     of: int
-    """Texts of the level."""
+    """Texts of the kind and level."""
 
 
-def read_counts(
-    session: Session, sweep_id: int
-) -> tuple[list[Outcome], tuple[list[CheckCount], int, int]] | None:
+@dataclass(frozen=True, slots=True)
+class KindCount:
+    """How many texts of one kind there are, and how many of them without a finding."""
+
+    kind: TextKind
+    n_clean: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the checks found on the texts of a sweep; reasonings and answers are never pooled."""
+
+    rows: tuple[CheckCount, ...]
+    texts: tuple[KindCount, ...]
+
+
+def read_counts(session: Session, sweep_id: int) -> tuple[list[Outcome], Findings] | None:
     """Return how the sweep's generations came out, and the findings on them.
 
     None while very many are being counted for the first time.
@@ -80,9 +97,8 @@ def read_counts(
     mark = sweep_mark(session, sweep_id)
     found = session.scalar(select(func.max(CheckFlag.id)))
 
-    def count(own: Session) -> tuple[list[Outcome], tuple[list[CheckCount], int, int]]:
-        outcomes = read_outcomes(own, sweep_id)
-        return outcomes, read_findings(own, sweep_id, outcomes)
+    def count(own: Session) -> tuple[list[Outcome], Findings]:
+        return read_outcomes(own, sweep_id), read_findings(own, sweep_id)
 
     return counted_beside(session, ("figures", sweep_id), (mark, found), count)
 
@@ -95,7 +111,7 @@ def read_outcomes(session: Session, sweep_id: int) -> list[Outcome]:
         func.coalesce(Generation.finish_reason, case((Generation.ok, "unknown"), else_="none")),
         Generation.model_version_id,
         Generation.sampling_id,
-        (Generation.completion_tokens // BIN_TOKENS) * BIN_TOKENS,
+        Generation.completion_tokens,
     )
     query = _of_sweep(sweep_id, *columns, func.count()).group_by(*columns)
     return [Outcome(*row) for row in session.execute(query)]
@@ -106,7 +122,7 @@ def lengths(outcomes: Iterable[Outcome]) -> list[LengthBin]:
     found: Counter[tuple[str, int]] = Counter()
     for one in outcomes:
         if one.ok and one.tokens is not None:
-            found[one.kind, one.tokens] += one.n
+            found[one.kind, one.tokens // BIN_TOKENS * BIN_TOKENS] += one.n
     return [LengthBin(kind, tokens, n) for (kind, tokens), n in sorted(found.items())]
 
 
@@ -135,15 +151,17 @@ def _widths() -> Iterator[int]:
         width *= 10
 
 
-def median_bin(bins: Sequence[LengthBin], kind: str) -> int | None:
-    """Return the upper border of the step that holds the middle text of ``kind``."""
-    own = sorted((b for b in bins if b.kind == kind), key=lambda b: b.tokens)
-    half = sum(b.n for b in own) / 2
-    seen = 0
-    for one in own:
-        seen += one.n
+def median_tokens(outcomes: Iterable[Outcome], kind: str) -> int | None:
+    """Return how many tokens half of the good texts of ``kind`` have at most."""
+    found: Counter[int] = Counter()
+    for one in outcomes:
+        if one.ok and one.kind == kind and one.tokens is not None:
+            found[one.tokens] += one.n
+    half, seen = found.total() / 2, 0
+    for tokens, n in sorted(found.items()):
+        seen += n
         if seen >= half:
-            return one.tokens + BIN_TOKENS
+            return tokens
     return None
 
 
@@ -155,10 +173,8 @@ def ends(outcomes: Iterable[Outcome]) -> list[EndCount]:
     return [EndCount(kind, reason, n) for (kind, reason), n in sorted(found.items())]
 
 
-def read_findings(
-    session: Session, sweep_id: int, outcomes: Iterable[Outcome]
-) -> tuple[list[CheckCount], int, int]:
-    """Return findings by check and level (model and temperature), texts without any, all texts."""
+def read_findings(session: Session, sweep_id: int) -> Findings:
+    """Return the findings by check, kind of text and level (model and temperature)."""
     names = {
         row.id: row.name for row in session.execute(select(ModelVersion.id, ModelVersion.name))
     }
@@ -169,22 +185,26 @@ def read_findings(
     def level(model_id: int, sampling_id: int) -> str:
         return f"{names[model_id]} · {samplings[sampling_id].get('temperature', 0):g}"
 
-    totals: Counter[str] = Counter()
-    for one in outcomes:
-        if one.ok:
-            totals[level(one.model_version_id, one.sampling_id)] += one.n
-    found: Counter[tuple[str, str]] = Counter()
-    n_flagged = 0
-    for table, target in _TARGETS:
-        flags = _flags_of(table, target, sweep_id)
-        columns = (CheckFlag.name, Generation.model_version_id, Generation.sampling_id)
+    rows: list[CheckCount] = []
+    texts: list[KindCount] = []
+    by_level = (Generation.model_version_id, Generation.sampling_id)
+    for kind, table, target in _TARGETS:
+        totals: Counter[str] = Counter()
+        own = _texts_of(table, sweep_id).add_columns(*by_level, func.count()).group_by(*by_level)
+        for model_id, sampling_id, n in session.execute(own):
+            totals[level(model_id, sampling_id)] += n
+        found: Counter[tuple[str, str]] = Counter()
+        flags = _texts_of(table, sweep_id).join(CheckFlag, target == table.id)
+        columns = (CheckFlag.name, *by_level)
         counted = flags.add_columns(*columns, func.count()).group_by(*columns)
         for name, model_id, sampling_id, n in session.execute(counted):
             found[name, level(model_id, sampling_id)] += n
-        n_flagged += session.scalar(flags.add_columns(func.count(target.distinct()))) or 0
-    total = sum(totals.values())
-    rows = [CheckCount(name, at, n, max(n, totals[at])) for (name, at), n in found.most_common()]
-    return rows, total - n_flagged, total
+        rows += [CheckCount(name, kind, at, n, totals[at]) for (name, at), n in found.items()]
+        n_flagged = session.scalar(flags.add_columns(func.count(target.distinct()))) or 0
+        if totals:
+            texts.append(KindCount(kind, totals.total() - n_flagged, totals.total()))
+    rows.sort(key=lambda row: -row.n)
+    return Findings(tuple(rows), tuple(texts))
 
 
 def count_outcomes(session: Session, sweep_id: int, question_id: int) -> int:
@@ -197,20 +217,18 @@ def count_outcomes(session: Session, sweep_id: int, question_id: int) -> int:
 
 
 _TARGETS: tuple[
-    tuple[type[ReasoningVariant] | type[Answer], InstrumentedAttribute[int | None]], ...
-] = ((ReasoningVariant, CheckFlag.variant_id), (Answer, CheckFlag.answer_id))
+    tuple[TextKind, type[ReasoningVariant] | type[Answer], InstrumentedAttribute[int | None]], ...
+] = (
+    ("reasoning", ReasoningVariant, CheckFlag.variant_id),
+    ("answer", Answer, CheckFlag.answer_id),
+)
 
 
-def _flags_of(
-    table: type[ReasoningVariant] | type[Answer],
-    target: InstrumentedAttribute[int | None],
-    sweep_id: int,
-) -> Select[Any]:
-    """Return the findings on the texts of ``table`` that the sweep shows; columns are to come."""
+def _texts_of(table: type[ReasoningVariant] | type[Answer], sweep_id: int) -> Select[Any]:
+    """Return the texts of ``table`` that the sweep shows; columns are to come."""
     return (
         select()
-        .select_from(CheckFlag)
-        .join(table, table.id == target)
+        .select_from(table)
         .join(Generation, Generation.id == table.generation_id)
         .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
         .where(SweepGeneration.sweep_id == sweep_id)
