@@ -3,7 +3,7 @@
 import re
 
 from serving.checks.findings import CheckContext
-from serving.checks.sentences import count_words
+from serving.words import count_words
 
 MAX_SENTENCES = 5
 MAX_WORDS = 120

@@ -4,11 +4,12 @@ Made for precision: where it cannot tell, it says None and no check fires.
 """
 
 import re
+import unicodedata
 from functools import lru_cache
 
 from serving.checks.findings import CheckContext
-from serving.checks.sentences import HAN, KANA
 from serving.checks.vocabulary import SMALL_WORDS
+from serving.words import HAN, KANA
 
 _SCRIPTS = {
     "ko": re.compile("[\uac00-\ud7af]"),
@@ -18,6 +19,12 @@ _SCRIPTS = {
     "he": re.compile("[\u0590-\u05ff]"),
     "th": re.compile("[\u0e00-\u0e7f]"),
     "hi": re.compile("[\u0900-\u097f]"),
+    "bn": re.compile("[\u0980-\u09ff]"),
+    "ta": re.compile("[\u0b80-\u0bff]"),
+    "te": re.compile("[\u0c00-\u0c7f]"),
+    "lo": re.compile("[\u0e80-\u0eff]"),
+    "my": re.compile("[\u1000-\u109f]"),
+    "km": re.compile("[\u1780-\u17ff]"),
 }
 _HAN = re.compile(f"[{HAN}]")
 _KANA = re.compile(f"[{KANA}]")
@@ -65,7 +72,8 @@ _NAMES = {
     "ko": r"\bKorean\b|韓国語|ハングル|韩语|韩文",
     "ru": r"\bRussian\b|ロシア語|俄语",
     "ar": r"\bArabic\b|アラビア語|阿拉伯语",
-    "": r"\b(?:Latin|Greek|Hebrew|Hindi|Thai|Vietnamese|Turkish|Polish|Swedish|Esperanto)\b"
+    "": r"\b(?:Latin|Greek|Hebrew|Hindi|Bengali|Tamil|Telugu|Lao|Burmese|Khmer"
+    r"|Thai|Vietnamese|Turkish|Polish|Swedish|Esperanto)\b"
     r"|(?i:\btranslat)|翻訳|訳して|外国語|翻译|翻譯|外语",
 }
 _NAME = {code: re.compile(pattern) for code, pattern in _NAMES.items()}
@@ -80,6 +88,7 @@ def detect_language(text: str) -> str | None:
         prose = "\n".join(line for line in prose.splitlines() if not _is_code(line))
     if prose.isascii():
         return _latin_language(prose)
+    prose = unicodedata.normalize("NFC", prose)
     n_kana, n_han = len(_KANA.findall(prose)), len(_HAN.findall(prose))
     weights = {code: 2.0 * len(script.findall(prose)) for code, script in _SCRIPTS.items()}
     weights["cjk"] = _CJK_WEIGHT * (n_kana + n_han)

@@ -5,21 +5,22 @@ answer ("Mount Fuji" for 富士山) is not looked for here.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
 from serving.checks.ignorance import ignorance
-from serving.checks.sentences import CJK_CHAR, HAN, KANA, count_words, split_sentences
+from serving.checks.sentences import split_sentences
 from serving.checks.vocabulary import MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH
+from serving.words import CJK, HAN, LETTER, MARKS, SOUTHEAST_ASIAN, count_words, plain_form
 
-_CJK = f"{HAN}{KANA}"
+_CJK_CHAR = re.compile(f"[{CJK}]")
+_SOUTHEAST_ASIAN = re.compile(f"[{SOUTHEAST_ASIAN}]")
 _TOKEN = re.compile(
     r"[a-z]{1,2}(?:\+\+|#)(?![\w+#])"  # C++, F#
     r"|(?:(?<![^\s(\[=,:（、，])-)?\d+(?:\.\d+)?%?"  # -5 but not the second half of 3-5
-    f"|[{_CJK}]+|[^\\W\\d_{_CJK}]+"
+    f"|[{CJK}]+|(?:[{SOUTHEAST_ASIAN}][{MARKS}]*)+|{LETTER}+"
 )
 _DIGIT = re.compile(r"\d")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -35,7 +36,7 @@ _FIRST_NAME = re.compile(
     r"(?:^|[.!?:][\"”'’)]*\s+)[\"“'‘(]?([A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*)", re.MULTILINE
 )
 _CJK_NAME = re.compile(f"[{HAN}]{{2,}}|[ァ-ヺー]{{2,}}")
-_CJK_RUN = re.compile(f"[{_CJK}]{{2,}}")
+_CJK_RUN = re.compile(f"[{CJK}]{{2,}}")
 _POLITE_END = re.compile("(?:です|だ|である|でしょう|になります|ですね)$")
 _ARTICLE = re.compile(r"^(?:the|an?|it is|it's|they are|is) ")
 _ALTERNATIVE = re.compile(r"[()（）;；|]|\s/\s|\sor\s|または|或")
@@ -44,6 +45,8 @@ _BARE_WORDS = 6
 _BARE_ANSWER_WORDS = 4
 _SHORT_ANSWER_WORDS = 30
 _LONGEST_LOOK = 20_000
+_LEAST_CHARACTERS = 5
+"""Of an answer in Thai, Lao, Burmese or Khmer; a shorter one may be the part of any word."""
 _GRAM_WORDS = 8
 _GRAM_NEW_WORDS = 4
 _GRAM_CJK = 12
@@ -71,8 +74,7 @@ class _Words:
 def _words(text: str) -> _Words:
     """Return ``text`` made ready; questions, references and reasonings come many times in a row."""
     plain = text[:_LONGEST_LOOK]
-    if not plain.isascii():
-        plain = unicodedata.normalize("NFKC", plain)
+    plain = plain_form(plain)
     folded = plain.casefold()
     if "’" in folded or "'" in folded:
         folded = _APOSTROPHE_S.sub("", folded)
@@ -120,9 +122,12 @@ def _bare_leak(inside: _Words, target: str, given: _Words) -> str | None:
         phrase = _POLITE_END.sub("", _ARTICLE.sub("", words.joined.strip()))
         if not phrase or phrase in NO_ANSWER or set(phrase.split()) <= SMALL_ENGLISH:
             continue
-        if CJK_CHAR.search(phrase):
+        if _CJK_CHAR.search(phrase):
             is_inside = len(phrase) > 1 and phrase in inside.cjk and phrase not in given.cjk
             is_inside = is_inside or (phrase in inside.known and phrase not in given.cjk)
+        elif _SOUTHEAST_ASIAN.search(phrase):  # a part of a longer run: no spaces divide its words
+            is_long = len(phrase) >= _LEAST_CHARACTERS
+            is_inside = is_long and phrase in inside.joined and phrase not in given.joined
         elif phrase in inside.known and _is_number(phrase):
             is_inside = phrase in _numbers(inside) and phrase not in given.known
         else:

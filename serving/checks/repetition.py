@@ -4,17 +4,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from serving.checks.sentences import HAN, KANA, normalise
+from serving.checks.sentences import normalise
+from serving.words import EMOJI, MARKS, SIGN, UNSPACED
 
 _Gram = tuple[str, str, str, str]
-_UNIT = re.compile(f"[{HAN}{KANA}]|[^\\W_{HAN}{KANA}]+")
-_ONE_LETTER = re.compile(r"([^\W\d_])\1{15,}")
-_CJK = re.compile(f"[{HAN}{KANA}]")
+_UNIT = re.compile(f"{SIGN}|{EMOJI}|(?:[^\\W_{UNSPACED}][{MARKS}]*)+")
+_ONE_LETTER = re.compile(f"([^\\W\\d_]|[{MARKS}])\\1{{15,}}")
+_SIGN = re.compile(f"{SIGN}|{EMOJI}")
 _LONGEST_PERIOD = 60
 _LONGEST_LOOK = 20_000
 _LEAST_SHARE = 0.3
 """A sentence that comes back is a loop only where it fills that much of the text."""
-_LEAST_CJK_UNITS = 15
+_LEAST_SIGNS = 15
 
 
 def repetition_problem(text: str, sentences: list[str], role: str) -> str | None:
@@ -54,8 +55,8 @@ def _row_of_units(units: Sequence[str], period: int) -> str | None:
             piece = units[end - period : end]
             n_times = n_same // period + 1
             if n_times >= _times_allowed(piece) + 1:
-                is_cjk = _CJK.search(piece[0]) is not None
-                return f"“{('' if is_cjk else ' ').join(piece)[:60]}” {n_times} times in a row"
+                is_unspaced = _SIGN.match(piece[0]) is not None
+                return f"“{('' if is_unspaced else ' ').join(piece)[:60]}” {n_times} times in a row"
     return None
 
 
@@ -63,8 +64,8 @@ def _times_allowed(piece: Sequence[str]) -> int:
     """Return how often people say ``piece`` in a row: "very, very, very" is no loop."""
     if all(unit.isdigit() for unit in piece):
         return 30
-    if all(_CJK.match(unit) for unit in piece):
-        return max(2, (_LEAST_CJK_UNITS - 1) // len(piece))
+    if all(_SIGN.match(unit) for unit in piece):
+        return max(2, (_LEAST_SIGNS - 1) // len(piece))
     return {1: 5, 2: 3, 3: 3}.get(len(piece), 2)
 
 

@@ -1,12 +1,9 @@
-"""Sentences and words of English, Japanese and Chinese text: splitting, counting, hashing."""
+"""Sentences of a text: splitting, comparing, hashing. Words are those of ``serving.words``."""
 
 import re
-import unicodedata
 from hashlib import blake2b
 
-HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff々〆"
-KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff"
-CJK_CHAR = re.compile(f"[{HAN}{KANA}]")
+from serving.words import count_words, only_words
 
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Dr. ", "Prof. ", "St. ", "Mt. ", "Fig. ", "No. ", "vs. ")
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St|Mt|Fig|No|vs)\.(?= )")
@@ -16,12 +13,11 @@ _BOUNDARY = re.compile(
     r"|(?<=[.!?])\s+(?=you\b)"
     r"|(?<=[a-z]{4}[.!?])\s+"  # after a long word even where it is: "e.g. this" stays whole
     r"|(?<=[。！？])(?![」』）”])"
+    r"|(?<=[।॥؟۔។။])\s*"  # Hindi, Arabic, Urdu, Khmer, Burmese
     r"|\n+"
 )
-_WORDLESS = re.compile(r"[\W_]+")
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 _SHORTEST_WORDS = 4
-_SHORTEST_CJK = 8
 
 
 def split_sentences(text: str) -> list[str]:
@@ -32,22 +28,11 @@ def split_sentences(text: str) -> list[str]:
     return [piece for part in _BOUNDARY.split(plain) if (piece := part.strip())]
 
 
-def count_words(text: str) -> int:
-    """Return the number of words; two Japanese or Chinese characters count as one."""
-    if text.isascii():
-        return len(text.split())
-    n_cjk = len(CJK_CHAR.findall(text))
-    if not n_cjk:
-        return len(text.split())
-    others = CJK_CHAR.sub(" ", text).split()
-    return (n_cjk + 1) // 2 + sum(1 for word in others if any(map(str.isalnum, word)))
-
-
 def normalise(text: str) -> str:
-    """Return ``text`` in NFKC, case-folded, with everything but letters and digits as one space."""
+    """Return ``text`` case-folded, with everything but letters and digits as one space."""
     if text.isascii():
         return " ".join(text.translate(_ASCII).split())
-    return _WORDLESS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return only_words(text)
 
 
 def sentences_of(text: str) -> list[int]:
@@ -75,5 +60,4 @@ _ADMITS = ("don t know", "do not know", "unsure", "not sure", "not certain")
 def _is_long_enough(plain: str) -> bool:
     if plain.isascii():
         return plain.count(" ") + 1 >= _SHORTEST_WORDS
-    n_cjk = len(CJK_CHAR.findall(plain))
-    return n_cjk >= _SHORTEST_CJK or (n_cjk == 0 and plain.count(" ") + 1 >= _SHORTEST_WORDS)
+    return count_words(plain) >= _SHORTEST_WORDS

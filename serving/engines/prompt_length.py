@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 
 from serving.engines.messages import Prompt
+from serving.words import UNSPACED
 
 _WORD = re.compile(r"\S+")
-_UNSPACED = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e01-\u0eff]")
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}\uac00-\ud7af]")
 _LEAST_WORDS = 64
 """Shorter prompts fit every context; an odd count says nothing there."""
 
@@ -19,8 +20,8 @@ def least_tokens(prompt: Prompt) -> int:
     """
     if not isinstance(prompt, str):
         return len(prompt)
-    n_unspaced = len(_UNSPACED.findall(prompt))
-    n_words = len(_WORD.findall(_UNSPACED.sub(" ", prompt)))
+    n_unspaced = len(_UNSPACED_LETTER.findall(prompt))
+    n_words = len(_WORD.findall(_UNSPACED_LETTER.sub(" ", prompt)))
     least = n_words * 3 // 4 + n_unspaced // 4
     return least if least >= _LEAST_WORDS else 0
 

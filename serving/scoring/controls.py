@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 from serving.checks.sentences import split_sentences
+from serving.words import letters_of
 
 FEWEST_WORDS = 4
 """A text with fewer words between spaces (as in Japanese) is handled by its characters."""
@@ -61,7 +62,7 @@ def pair_foreign(
 
 def _parts(text: str) -> tuple[list[str], str]:
     words = text.split()
-    return (list("".join(words)), "") if _is_spaceless(text) else (words, " ")
+    return (letters_of("".join(words)), "") if _is_spaceless(text) else (words, " ")
 
 
 def _is_spaceless(text: str) -> bool:

@@ -55,7 +55,7 @@ def test_an_odd_spec_is_one_sentence(values: dict[str, object], said: str) -> No
 async def test_odd_log_probabilities_are_none_at_all(
     fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch, odd: object
 ) -> None:
-    monkeypatch.setattr("tests.fakes.server._told", lambda prompt, log_prob: odd)
+    monkeypatch.setattr("tests.fakes.server.told_log_probs", lambda prompt, log_prob: odd)
     async with CompletionClient(fake_server.endpoint, retry=lab.QUICK) as client:
         request = CompletionRequest(
             model="fake",

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from db.search import UNSEEN
 from db.yaml_text import load_yaml, read_text
+from serving.words import MARKS
 
 Script = Literal["en", "ja", "zh"]
 WORDS: Final = Path(__file__).with_name("wording.yaml")
@@ -33,10 +34,12 @@ PAIR_WEIGHT: Final = 0.3
 _HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
 _HIRAGANA = "\u3041-\u309f"
+_CHARACTER = f"(?:[^\\W_][{MARKS}]*)"
+"""A letter or digit with the marks that belong to it."""
 _CJK: Final = re.compile(f"[{_HAN}{_KATAKANA}{_HIRAGANA}\uac00-\ud7af]")
 _KANA: Final = re.compile(f"[{_HIRAGANA}{_KATAKANA}]")
-_RUN: Final = re.compile(f"([{_HAN}]+)|([{_KATAKANA}]+)|([{_HIRAGANA}]+)|([^\\W_]+)")
-_WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_RUN: Final = re.compile(f"([{_HAN}]+)|([{_KATAKANA}]+)|([{_HIRAGANA}]+)|({_CHARACTER}+)")
+_WORD: Final = re.compile(f"{_CHARACTER}+(?:['’-]{_CHARACTER}+)*")
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*[年月日歳回割倍岁次天周%]?")
 _COUNTED: Final = re.compile(
     "[一二三四五六七八九十百千万]+[つ個人年月日歳本回割倍点个种位岁次天周]"

@@ -7,12 +7,13 @@ from typing import Final, Literal
 
 import streamlit as st
 
+from serving.words import EMOJI, LETTER, MARKS
 from workbench.ui.text import escaped_lines
 
 Change = Literal["same", "out", "in"]
 
-_WORDS: Final = re.compile(r"\n|[^\S\n]+|[A-Za-z0-9À-ɏ'’]+|.")
-"""Lines, blanks, Latin words; any other letter, such as a Japanese one, is a word of its own."""
+_WORDS: Final = re.compile(f"\\n|[^\\S\\n]+|(?:{LETTER}|\\d|['’])+|{EMOJI}|.[{MARKS}]*")
+"""Lines, blanks, words; a letter of scripts without spaces, such as Japanese, is one of its own."""
 MOST_WORDS: Final = 6_000
 """Longer texts are shown as they are: comparing them would take seconds."""
 
