@@ -6,7 +6,9 @@ Servers take what a request leaves out from the model's own files, so nothing is
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from db.spec_numbers import Number
 
 MAX_SEED = 2**63 - 1
 MAX_TOKENS = 1_000_000
@@ -28,23 +30,23 @@ class SamplingParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(default=0.8, ge=0, le=10)
+    temperature: Number = Field(default=0.8, ge=0, le=10)
     """0 always takes the likeliest token; 1 is the model's own distribution."""
-    top_p: float = Field(default=0.95, gt=0, le=1)
+    top_p: Number = Field(default=0.95, gt=0, le=1)
     """Draw from the likeliest tokens that together hold this probability."""
-    top_k: int = Field(default=0, ge=0, le=MAX_TOKENS)
+    top_k: StrictInt = Field(default=0, ge=0, le=MAX_TOKENS)
     """Draw from this many likeliest tokens; 0 is no limit."""
-    min_p: float = Field(default=0.0, ge=0, le=1)
+    min_p: Number = Field(default=0.0, ge=0, le=1)
     """Leave out tokens less likely than this share of the likeliest one's probability."""
-    max_tokens: int = Field(default=512, ge=1, le=MAX_TOKENS)
+    max_tokens: StrictInt = Field(default=512, ge=1, le=MAX_TOKENS)
     """Most tokens of one completion."""
-    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    presence_penalty: Number = Field(default=0.0, ge=-2, le=2)
     """Subtracted from the score of every token that the completion holds already."""
-    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: Number = Field(default=0.0, ge=-2, le=2)
     """The same, once for each time the token occurs."""
-    repetition_penalty: float = Field(default=1.0, gt=0, le=10)
+    repetition_penalty: Number = Field(default=1.0, gt=0, le=10)
     """Divides the scores of tokens in prompt and completion; 1 is off."""
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    seed: StrictInt | None = Field(default=None, ge=0, le=MAX_SEED)
     """None (the default) lets the server draw; a seed slows sampling down."""
 
     def resolved(self) -> dict[str, float | int | None]:

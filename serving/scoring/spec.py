@@ -2,7 +2,15 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from db.errors import UsageError
 
@@ -12,9 +20,9 @@ class ScoreSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sweep: int | None = Field(default=None, ge=1)
+    sweep: StrictInt | None = Field(default=None, ge=1)
     """Only answers that this sweep shows."""
-    questions: tuple[int, ...] = ()
+    questions: tuple[StrictInt, ...] = ()
     """Only answers to these questions."""
     role: str | None = None
     model: str | None = None
@@ -24,17 +32,17 @@ class ScoreSpec(BaseModel):
     """Answers that models sampled, or those that people wrote or imported (not in sweeps)."""
     format: str = "chat@1"
     """Prompt format for the answers of people; a model's have one already."""
-    most_questions: int = Field(default=200, ge=1)
+    most_questions: StrictInt = Field(default=200, ge=1)
     """Questions, the oldest first."""
-    most_reasonings: int = Field(default=8, ge=1, le=64)
+    most_reasonings: StrictInt = Field(default=8, ge=1, le=64)
     """Reasonings of one question, the oldest first."""
-    most_answers: int = Field(default=4, ge=1, le=64)
+    most_answers: StrictInt = Field(default=4, ge=1, le=64)
     """Answers under one reasoning, the oldest first."""
-    controls: bool = True
+    controls: StrictBool = True
     """Also score under shuffled, truncated and foreign reasonings."""
-    leak: bool = True
+    leak: StrictBool = True
     """Also score with the question withheld."""
-    retry: bool = False
+    retry: StrictBool = False
     """Score once more what could not be scored, e.g. because it was too long."""
 
     @model_validator(mode="after")

@@ -9,10 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from db.errors import UsageError
+from db.spec_numbers import Number
 from db.yaml_text import load_mapping, read_text
 from serving.engines.sampling import MAX_SEED, SamplingParameters
 
@@ -52,9 +62,9 @@ class QuestionSelection(_Part):
     """Is in one of these languages (ISO 639-1)."""
     roles: tuple[str, ...] = ()
     """Has one of these roles."""
-    held_out: bool | None = None
+    held_out: StrictBool | None = None
     """True: is kept from training; false: is one to train on."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: StrictInt | None = Field(default=None, ge=1)
     """At most so many, the oldest first."""
 
 
@@ -65,7 +75,7 @@ class ReasoningSelection(_Part):
     """Is one of these."""
     search: str | None = None
     """Holds these words."""
-    min_rating: float | None = None
+    min_rating: Number | None = None
     """People rated it so high on average, on the axes of reasonings."""
     file: Path | None = None
     """Is in this file, which has been imported; a path beside the spec's own."""
@@ -100,13 +110,13 @@ class SweepSpec(_Part):
         default=(SamplingParameters(),), min_length=1
     )
     """Sampling levels of the answers."""
-    variants: int = Field(default=4, ge=1, le=10_000)
+    variants: StrictInt = Field(default=4, ge=1, le=10_000)
     """k: reasonings per question and level."""
-    answers: int = Field(default=2, ge=0, le=10_000)
+    answers: StrictInt = Field(default=2, ge=0, le=10_000)
     """n: answers per reasoning and level; 0 writes reasonings only."""
-    one_pass: bool = False
+    one_pass: StrictBool = False
     """Reasoning and answer in one completion, as a trained model writes them; k of these."""
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED - 10_000)
+    seed: StrictInt | None = Field(default=None, ge=0, le=MAX_SEED - 10_000)
     """Replicate j is drawn with seed + j; None (faster) lets the server draw."""
     reasonings: ReasoningSelection | None = None
     """The existing reasonings that ``supplied`` and ``ensemble`` start from."""

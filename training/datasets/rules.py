@@ -5,8 +5,17 @@ Knows nothing of the store: names stay names here; ``training.datasets.build`` a
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 
+from db.spec_numbers import Number
 from serving.checks import BAD_FINDINGS, CHECKS
 from serving.sweeps.spec import QuestionSelection
 
@@ -15,7 +24,7 @@ Scope = Literal["reasoning", "answer", "whole"]
 SCOPES: tuple[Scope, ...] = ("reasoning", "answer", "whole")
 MOST_OTHER_SHARE = 0.9
 
-Share = Annotated[float, Field(ge=0, le=MOST_OTHER_SHARE)]
+Share = Annotated[Number, Field(ge=0, le=MOST_OTHER_SHARE)]
 
 
 class Part(BaseModel):
@@ -27,11 +36,11 @@ class Part(BaseModel):
 class RatedRule(Part):
     """Takes a text by the mean of its values from 1 to 5."""
 
-    at_least: float = Field(ge=1, le=5)
+    at_least: Number = Field(ge=1, le=5)
     """The lowest mean that is good enough."""
     axes: tuple[str, ...] = ()
     """Only values on these axes; none given: on all."""
-    raters: int = Field(default=1, ge=1)
+    raters: StrictInt = Field(default=1, ge=1)
     """How many raters must have given a value."""
 
 
@@ -40,11 +49,11 @@ class SftTake(Part):
 
     rated: RatedRule | None = None
     """Rated so high on average."""
-    chosen: bool = False
+    chosen: StrictBool = False
     """Won more comparisons than it lost."""
-    ok: bool = False
+    ok: StrictBool = False
     """Called OK more often than not OK."""
-    edited: bool = False
+    edited: StrictBool = False
     """Edited by a person."""
     sources: tuple[Literal["human", "imported"], ...] = ()
     """Written by a person here, or imported; a first round has no ratings yet."""
@@ -63,7 +72,7 @@ class DpoTake(Part):
 
     comparisons: tuple[Scope, ...] = SCOPES
     """Comparisons of these; each teaches what was compared. Ties and "both bad" give no pair."""
-    edits: bool = True
+    edits: StrictBool = True
     """What a person edited, over the text it was made from."""
     questions: Literal["rejected", "passed_over", "none"] = "rejected"
     """Next questions of dialogues: the chosen over the rejected ones; ``passed_over``: also over
@@ -90,21 +99,21 @@ class _Rules(Part):
     """Which questions; none of its conditions given: all of them."""
     raters: Literal["people", "models"] = "people"
     """Whose judgements count; the two are never mixed."""
-    blind_only: bool = False
+    blind_only: StrictBool = False
     """Only judgements that were given blind."""
     contradictions: Literal["drop", "majority"] = "drop"
     """What becomes of texts judged both ways: dropped, or the majority counts."""
     findings: tuple[str, ...] = BAD_FINDINGS
     """Checks whose findings keep a text from being learned. Empty texts never are."""
-    near_duplicates: float | None = Field(default=0.9, ge=0.5, le=1)
+    near_duplicates: Number | None = Field(default=0.9, ge=0.5, le=1)
     """Texts so alike (0 to 1) count as one; null keeps them all."""
-    per_question: int = Field(default=3, ge=1)
+    per_question: StrictInt = Field(default=3, ge=1)
     """At most so many different reasonings of one question, and answers without one."""
-    held_out: float = Field(default=0.1, ge=0, le=0.5)
+    held_out: Number = Field(default=0.1, ge=0, le=0.5)
     """Share of the question families to keep from training, as far as not fixed before."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: StrictInt | None = Field(default=None, ge=1)
     """At most so many examples to train on, drawn at random."""
-    seed: int = Field(default=1, ge=0)
+    seed: StrictInt = Field(default=1, ge=0)
     """Of what is drawn."""
 
     @field_validator("findings")
@@ -125,7 +134,7 @@ class SftRules(_Rules):
     """Role → what is learned: the reasoning, the response under it, or both; both unless told."""
     passes: Literal["one", "two"] = "one"
     """Both are learned in one completion, or as two rows: the reasoning, and the answer from it."""
-    answers_per_reasoning: int = Field(default=1, ge=1)
+    answers_per_reasoning: StrictInt = Field(default=1, ge=1)
     """At most so many different answers under one reasoning."""
     without_reasoning: Share = 0.1
     """At most this share of the examples are answers without a reasoning."""
@@ -147,7 +156,7 @@ class DpoRules(_Rules):
 
     kind: Literal["dpo"]
     take: DpoTake = DpoTake()
-    per_question: int = Field(default=10, ge=1)
+    per_question: StrictInt = Field(default=10, ge=1)
     """At most so many pairs of one question and target."""
 
 
@@ -156,7 +165,7 @@ class KtoRules(_Rules):
 
     kind: Literal["kto"]
     take: KtoTake = KtoTake()
-    per_question: int = Field(default=10, ge=1)
+    per_question: StrictInt = Field(default=10, ge=1)
     """At most so many texts of one question and target."""
 
 

@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from db.errors import UsageError
+from db.spec_numbers import Number
 from db.yaml_text import load_mapping, read_text
 from serving.sweeps.spec import QuestionSelection
 from training.datasets.spec import load_rules, parse_rules
@@ -32,13 +41,13 @@ class Comparing(_Part):
     """Prompt formats."""
     rounds: tuple[str, ...] = ()
     """Earlier rounds that are compared as well; the model that it starts from always is."""
-    variants: int = Field(default=3, ge=1, le=100)
+    variants: StrictInt = Field(default=3, ge=1, le=100)
     """Completions for each question, model and sampling."""
-    temperature: float = Field(default=0.8, ge=0, le=2)
+    temperature: Number = Field(default=0.8, ge=0, le=2)
     """Of the sampled completions, which tell the spread; the others are greedy. 0: greedy only."""
-    max_tokens: int = Field(default=256, ge=8)
+    max_tokens: StrictInt = Field(default=256, ge=8)
     """Of one completion, reasoning and answer together."""
-    scores: bool = True
+    scores: StrictBool = True
     """Have the engine score influence and held-out loss too; ``workbench.rounds.scoring`` says
     how much that is at most."""
     well_formed: Share = 0.95
@@ -58,7 +67,7 @@ class RoundSpec(_Part):
     """The base model; ``default`` is that of the settings."""
     train: dict[str, Any] = {}
     """Settings of the training, such as ``preset``."""
-    merge: bool = True
+    merge: StrictBool = True
     """Merge the adapter and prove the merge; else it is served beside its base, which is quicker
     to have and slower in a sweep."""
     compare: Comparing = Comparing()

@@ -4,9 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 
 from db.errors import UsageError
+from db.spec_numbers import Number
 from db.yaml_text import load_mapping, read_text
 from serving.device import Device
 from training.datasets.class_weights import class_weights
@@ -39,33 +47,33 @@ class TrainSpec(BaseModel):
     """The format in which the model learns to read and write."""
     preset: Literal["auto", "notebook", "fast", "max", "laptop"] = "auto"
 
-    r: int | None = Field(default=None, ge=1, le=512)
-    alpha: int | None = Field(default=None, ge=1)
-    dropout: float | None = Field(default=None, ge=0, lt=1)
+    r: StrictInt | None = Field(default=None, ge=1, le=512)
+    alpha: StrictInt | None = Field(default=None, ge=1)
+    dropout: Number | None = Field(default=None, ge=0, lt=1)
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    learning_rate: Number | None = Field(default=None, gt=0, le=1)
     schedule: Schedule | None = None
-    warmup: int | None = Field(default=None, ge=0)
-    max_steps: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
-    batch: int | None = Field(default=None, ge=1)
-    accumulation: int | None = Field(default=None, ge=1)
-    max_length: int | None = Field(default=None, ge=16)
-    packing: bool | None = None
+    warmup: StrictInt | None = Field(default=None, ge=0)
+    max_steps: StrictInt | None = Field(default=None, ge=1)
+    epochs: Number | None = Field(default=None, gt=0)
+    batch: StrictInt | None = Field(default=None, ge=1)
+    accumulation: StrictInt | None = Field(default=None, ge=1)
+    max_length: StrictInt | None = Field(default=None, ge=16)
+    packing: StrictBool | None = None
     recomputation: Recomputation | None = None
-    load_in_4bit: bool | None = None
+    load_in_4bit: StrictBool | None = None
     optimizer: Optimizer | None = None
-    weight_decay: float | None = Field(default=None, ge=0)
-    seed: int | None = Field(default=None, ge=0)
-    eval_every: int | None = Field(default=None, ge=1)
-    save_every: int | None = Field(default=None, ge=1)
-    samples: int | None = Field(default=None, ge=0, le=20)
+    weight_decay: Number | None = Field(default=None, ge=0)
+    seed: StrictInt | None = Field(default=None, ge=0)
+    eval_every: StrictInt | None = Field(default=None, ge=1)
+    save_every: StrictInt | None = Field(default=None, ge=1)
+    samples: StrictInt | None = Field(default=None, ge=0, le=20)
     loss_on: Literal["completion", "all"] | None = None
-    beta: float | None = Field(default=None, gt=0)
-    desirable_weight: float | None = Field(default=None, gt=0, le=10_000)
-    undesirable_weight: float | None = Field(default=None, gt=0, le=10_000)
+    beta: Number | None = Field(default=None, gt=0)
+    desirable_weight: Number | None = Field(default=None, gt=0, le=10_000)
+    undesirable_weight: Number | None = Field(default=None, gt=0, le=10_000)
     """Of OK and not OK rows in KTO; neither told: by their numbers; one told: the other is 1."""
-    processes: int | None = Field(default=None, ge=1, le=64)
+    processes: StrictInt | None = Field(default=None, ge=1, le=64)
 
     @model_validator(mode="before")
     @classmethod

@@ -5,10 +5,19 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
+from db.spec_numbers import Number
 from db.tables import MOVES
 from db.yaml_text import load_yaml, read_text
 from serving.engines.sampling import SamplingParameters
@@ -39,19 +48,19 @@ class DialogueSettings(BaseModel):
     """Of questions, synopses and verdicts; None: the built-in one of the same kind."""
     role: str = "assistant"
     mode: Literal["reasoning", "vanilla"] = "reasoning"
-    variants: int = Field(default=3, ge=1, le=32)
+    variants: StrictInt = Field(default=3, ge=1, le=32)
     """Reasonings for a question."""
-    answers: int = Field(default=1, ge=1, le=32)
+    answers: StrictInt = Field(default=1, ge=1, le=32)
     """Answers under each reasoning."""
-    shown_answers: int = Field(default=3, ge=1, le=12)
+    shown_answers: StrictInt = Field(default=3, ge=1, le=12)
     """Cards that are laid out; the others are folded."""
-    shown_questions: int = Field(default=6, ge=1, le=24)
+    shown_questions: StrictInt = Field(default=6, ge=1, le=24)
     moves: tuple[Move, ...] = Field(default=("deepen", "unfold", "rebut"), min_length=1)
     """What is asked for where nobody names moves."""
     reasoning_sampling: SamplingParameters = SamplingParameters(max_tokens=256)
     answer_sampling: SamplingParameters = SamplingParameters(max_tokens=512)
     ask_sampling: SamplingParameters = SamplingParameters(temperature=1.0, max_tokens=400)
-    turn_timeout_s: float = Field(default=300.0, gt=0)
+    turn_timeout_s: Number = Field(default=300.0, gt=0)
     """A step that takes longer is ended with what there is."""
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from db.queues import Way
 from db.ratings import Scope
@@ -18,21 +18,21 @@ class QueueSpec(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     way: Way = "pair"
     scope: Scope = "reasoning"
-    sweep: int | None = None
+    sweep: StrictInt | None = None
     """Only texts that this sweep wrote or found written."""
-    dialogue: int | None = None
+    dialogue: StrictInt | None = None
     """Only questions of this dialogue session, rejected ones left out, and their texts."""
-    dataset: int | None = None
+    dataset: StrictInt | None = None
     """Only what the rows of this dataset hold."""
-    round: int | None = None
+    round: StrictInt | None = None
     """Only what this round's model and another one wrote in one pass for held-out questions."""
-    against: int | None = None
+    against: StrictInt | None = None
     """With ``round``: id of the other model version; default is the one that it starts from."""
     search: str = ""
     languages: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
-    models: tuple[int, ...] = ()
+    models: tuple[StrictInt, ...] = ()
     """Ids of model versions."""
     leave_out: tuple[str, ...] = BAD_FINDINGS
     """Checks whose findings keep a text out; by default those of texts that cannot train."""
