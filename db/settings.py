@@ -1,12 +1,13 @@
 """All that a user may set: environment ``Q2Q_*`` over ``q2q.toml`` over the defaults here."""
 
 import difflib
+import re
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -58,7 +59,7 @@ class Embedder(BaseModel):
     """Cosine from which two questions are the same: ``python -m benchmarks.novelty`` chooses it."""
     catches_paraphrases: bool = False
     """Whether it finds most repeats in other words; only then are branches called exhausted."""
-    timeout_s: float = Field(default=10, gt=0)
+    timeout_s: float = Field(default=10, gt=0, allow_inf_nan=False)
     """Deadline of one request; a turn goes on by wording after it."""
 
 
@@ -95,11 +96,11 @@ class Settings(BaseSettings):
     """Memory for the key/value cache on CPU, in GiB."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of GPU memory that vLLM may take."""
-    server_start_timeout_s: float = Field(default=900, gt=0)
+    server_start_timeout_s: float = Field(default=900, gt=0, allow_inf_nan=False)
     """How long a starting server may show no sign of life (no new log line) before it is ended."""
     vllm_args: tuple[str, ...] = ()
     """More arguments for the vLLM server, as on its command line."""
-    request_timeout_s: float = Field(default=600, gt=0)
+    request_timeout_s: float = Field(default=600, gt=0, allow_inf_nan=False)
     """Deadline of one completion request."""
     servers: tuple[ExternalServer, ...] = ()
     """Model servers that run elsewhere."""
@@ -109,6 +110,26 @@ class Settings(BaseSettings):
     """What compares the questions of dialogues; by wording alone without it."""
     formats_file: Path | None = None
     """YAML file with more prompt formats and roles; default ``formats.yaml`` in ``home``."""
+
+    @field_validator("home", "cache", "formats_file", "database_url", "model")
+    @classmethod
+    def _is_something(cls, value: Path | str | None) -> Path | str | None:
+        if value is not None and not str(value).strip():
+            raise ValueError("is blank; leave it out, or give a value")
+        return value
+
+    @field_validator("home", "cache")
+    @classmethod
+    def _has_an_owner(cls, value: Path) -> Path:
+        _expanded(value)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _keeps_what_it_gets(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch(r"sqlite[^:]*:/{0,3}(:memory:)?", value.strip()):
+            raise ValueError("names no file, so that nothing would be kept; name one, or leave it")
+        return value
 
     @property
     def database(self) -> str:
@@ -137,10 +158,25 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over the file over the defaults; the file lies in ``Q2Q_HOME``."""
-        home = Path(env_settings().get("home", "~/.q2q")).expanduser()
+        home = _expanded(Path(env_settings().get("home", "~/.q2q")))
         toml = TomlConfigSettingsSource(settings_cls, home / "q2q.toml")
         _refuse_unknown(toml.toml_data, settings_cls.model_fields)
         return init_settings, env_settings, toml
+
+
+def _expanded(folder: Path) -> Path:
+    """Return ``folder`` with its ``~`` replaced.
+
+    Raises:
+        UsageError: It begins with the name of a user that this machine does not have.
+    """
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"The settings are wrong: {folder} names a home folder that this machine does not "
+            "have. Correct Q2Q_HOME or Q2Q_CACHE: give a whole path."
+        ) from None
 
 
 def _refuse_unknown(given: Collection[str], known: Collection[str]) -> None:

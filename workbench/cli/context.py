@@ -19,6 +19,7 @@ def load_settings() -> "Settings":
         UsageError: A value is wrong; the sentence names all that are.
     """
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from db.settings import settings
 
@@ -26,10 +27,16 @@ def load_settings() -> "Settings":
         return settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
         )
         raise UsageError(
             f"The settings are wrong: {problems}. Correct the variable Q2Q_… or q2q.toml."
+        ) from None
+    except SettingsError as error:
+        raise UsageError(
+            f"The settings are wrong: {error} (lists are written as JSON, such as '[\"--flag\"]')."
+            " Correct the variable Q2Q_… or q2q.toml."
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"q2q.toml in Q2Q_HOME is no TOML: {error}.") from None

@@ -1,15 +1,18 @@
 """A Typer group whose commands keep the lines of their examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
 import typer
 
+from db.errors import UsageError
 from workbench.cli.output import one_document
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
+_LARGEST = 2**63
+"""The first whole number that is too large for the store."""
 _EXAMPLE = "\n\n    Example:\n"
 _UNWRAPPED = "\n\n    \b\n    Example:\n"
 """The backspace keeps the paragraph from being wrapped."""
@@ -46,9 +49,20 @@ def _with_one_document(function: FunctionT) -> Callable[..., Any]:
 
     @wraps(function)
     def command(**options: Any) -> Any:
+        _check_numbers(options)
         if not options.get("as_json"):
             return function(**options)
         with one_document():
             return function(**options)
 
     return command
+
+
+def _check_numbers(options: Mapping[str, Any]) -> None:
+    """Refuse numbers that no store can hold and no clock can count."""
+    for name, value in options.items():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            is_number = isinstance(one, int | float) and not isinstance(one, bool)
+            if is_number and not -_LARGEST < one < _LARGEST:
+                option = name.strip("_").replace("_", "-")
+                raise UsageError(f"{option}: {one} is no number that can be used; give a smaller.")

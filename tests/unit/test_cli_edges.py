@@ -1,0 +1,139 @@
+"""The edge of the program: odd settings, streams and numbers end in a sentence, never as a bug."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from db.errors import UsageError
+from db.settings import Settings
+from workbench.cli.context import load_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def shell(command: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which ``q2q`` is this program."""
+    given = os.environ | {"PYTHONPATH": str(ROOT), "Q2Q_HOME": str(home), **environment}
+    line = command.replace("q2q ", f"'{sys.executable}' -m workbench.cli.main ")
+    return subprocess.run(
+        ["bash", "-c", line], cwd=home, env=given, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def full(home: Path, migrated_file: Path) -> Path:
+    """A home with a store; its folder is where commands run."""
+    home.mkdir(exist_ok=True)
+    (home / "q2q.sqlite").write_bytes(migrated_file.read_bytes())
+    (home / "rows.jsonl").write_text('{"question": "なぜ空は青い？"}\n', "utf-8")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [
+        ("q2q question list >&-", {}),
+        ("q2q question list 2>&-", {}),
+        ("q2q question list <&- >&- 2>&-", {}),
+        ("q2q question list | true", {}),
+        ("q2q question export | head -c 1 >/dev/null", {}),
+        ("q2q question import rows.jsonl >&-", {}),
+        ("q2q question list", {"PYTHONIOENCODING": "ascii"}),
+        ("q2q question list", {"LC_ALL": "C", "PYTHONUTF8": "0"}),
+    ],
+)
+def test_closed_and_narrow_streams_are_no_bug(
+    command: str, environment: dict[str, str], full: Path
+) -> None:
+    imported = shell("q2q question import rows.jsonl", full)
+    assert imported.returncode == 0, imported.stderr
+    ended = shell(f"{command}; test ${{PIPESTATUS[0]}} -le 1", full, **environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "bug" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    listed = shell("q2q question list --json", full)
+    assert "なぜ空は青い" in listed.stdout, "the store was not written over"
+
+
+def test_json_in_a_narrow_encoding_is_json(full: Path) -> None:
+    shell("q2q question import rows.jsonl", full)
+    for command in ("q2q question list --json", "q2q question export --json"):
+        told = shell(command, full, PYTHONIOENCODING="ascii").stdout
+        assert "\\u306a\\u305c" in told
+        assert told.isascii()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("Q2Q_HOME", " ", "home: is blank"),
+        ("Q2Q_HOME", "~nobody-is-called-so/x", "names a home folder that this machine does not"),
+        ("Q2Q_CACHE", "~nobody-is-called-so/x", "names a home folder that this machine does not"),
+        ("Q2Q_SERVERS", "x", 'error parsing value for field "servers"'),
+        ("Q2Q_VLLM_ARGS", "--flag", 'error parsing value for field "vllm_args"'),
+        ("Q2Q_DATABASE_URL", "sqlite://", "names no file, so that nothing would be kept"),
+        ("Q2Q_DATABASE_URL", "sqlite:///:memory:", "names no file, so that nothing would be kept"),
+        ("Q2Q_REQUEST_TIMEOUT_S", "inf", "request_timeout_s: Input should be a finite number"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(
+    name: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from db.settings import settings
+
+    settings.cache_clear()
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=r"^The settings are wrong: ") as refused:
+        load_settings()
+    assert sentence in str(refused.value)
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name != "servers"])
+def test_an_empty_variable_is_as_if_it_were_not_set(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(f"Q2Q_{name.upper()}", raising=False)
+    without = getattr(Settings(), name)
+    monkeypatch.setenv(f"Q2Q_{name.upper()}", "")
+    assert getattr(Settings(), name) == without
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rate queue --name x --sweep 99999999999999999999",
+        "question list --limit 99999999999999999999",
+        "rate queue --name x --minutes inf",
+        "train list --limit 9223372036854775808",
+    ],
+)
+def test_numbers_that_no_store_can_hold_are_refused(
+    words: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from workbench.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["q2q", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    assert ended.value.code == 2
+    assert "is no number that can be used" in capsys.readouterr().err
+
+
+def test_a_home_of_a_newer_version_is_one_sentence(full: Path) -> None:
+    import sqlite3
+
+    store = sqlite3.connect(full / "q2q.sqlite")
+    with store:
+        store.execute("UPDATE alembic_version SET version_num = '9999'")
+    store.close()
+    for command in ("question list", "sweep list", "rate export", "dialogue show", "doctor"):
+        ended = shell(f"q2q {command}", full)
+        assert ended.returncode in (1, 2)
+        assert "Traceback" not in ended.stderr
+        assert "bug" not in ended.stderr
+        assert "newer" in ended.stderr + ended.stdout
