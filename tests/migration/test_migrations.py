@@ -1,5 +1,6 @@
 """Migrations make what the models say, keep every row, and change nothing when they fail."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, MetaData, inspect, select, text
 
 from db import schema
 from db.database import Database, open_database
+from db.dialogues import read_open_steps
 from db.errors import Q2QError
 from db.identity import short_hash
 from db.migrate import main, open_store, status, upgrade, upgrade_store, write_next_revision
@@ -280,6 +282,41 @@ def test_words_that_unseen_signs_parted_are_found_after_the_upgrade(empty: Datab
         assert search_ids(session, "question", "葛城") == [1]
         assert search_ids(session, "question", "known") == []
         assert search_ids(session, "variant", "ask") == [1]
+
+
+def test_ended_steps_of_dialogues_are_known_after_the_upgrade(empty: Database) -> None:
+    upgrade(empty, "0009")
+    events: list[tuple[str, dict[str, int]]] = [
+        ("answer", {"sweep_id": 1, "job_id": 1}),
+        ("answers_shown", {"step": 1}),
+        ("answers_shown", {"step": 1}),  # by a second page, before the worker did it
+        ("ask", {"sweep_id": 1, "job_id": 1}),
+        ("turns", {"auto_job_id": 1}),
+        ("checkpoint", {"turns": 1}),  # as a worker stopped
+        ("checkpoint", {"turns": 2}),
+        ("questions_shown", {"step": 99}),
+    ]
+    with empty.engine.begin() as connection:
+        fill(connection)
+        connection.execute(
+            text(
+                "INSERT INTO dialogue_session (id, theme_id, name, state, settings, created_at)"
+                f" VALUES (1, 1, 'd', 'open', '{{}}', '{NOW}')"
+            )
+        )
+        for number, (kind, payload) in enumerate(events, start=1):
+            connection.execute(
+                text(
+                    "INSERT INTO dialogue_event (id, session_id, kind, payload, automatic,"
+                    " created_at) VALUES (:id, 1, :kind, :payload, 0, :now)"
+                ),
+                {"id": number, "kind": kind, "payload": json.dumps(payload), "now": NOW},
+            )
+    upgrade(empty)
+    with empty.read() as session:
+        found = session.execute(text("SELECT id, step_id FROM dialogue_event ORDER BY id"))
+        assert [row[1] for row in found] == [None, 1, None, None, None, None, 5, None]
+        assert [one.id for one in read_open_steps(session, ("answer", "ask", "turns"))] == [4]
 
 
 def test_an_empty_home_is_completed_by_whatever_opens_it() -> None:
