@@ -41,7 +41,7 @@ class RealLab(Lab):
         self.real = server
         super().__init__(database, FakeServer(), settings=SETTINGS)
 
-    async def _run(self, step: Step, options: dict[str, Any]) -> Any:
+    async def run_sweep(self, step: Step, **options: Any) -> Any:
         async with CompletionClient(self.real.endpoint, timeout_s=120) as client:
             model = sweep_lab.served(
                 client,

@@ -52,7 +52,7 @@ from training.datasets.proposals import read_proposals
 from workbench.analysis.insights import read_insights
 from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
-from workbench.dialogue.story import read_story
+from workbench.dialogue.export import read_export
 from workbench.rating.building import QueueSpec, build_queue, save_queue
 from workbench.rating.promise import promise
 from workbench.rating.table import Said, save_table, table_page
@@ -278,7 +278,7 @@ def test_a_turn_of_a_dialogue_is_held_as_in_a_file(
         candidate = view.candidates[0]
         pick(session, lab.id, lab.here, candidate.event_id, candidate.place, lab.by)
     with store.read() as session:
-        assert [node.depth for node in read_story(session, lab.id).tree.nodes] == [0, 1]
+        assert [node.depth for node in read_export(session, lab.id).tree.nodes] == [0, 1]
         assert figures(session, lab.id).questions == 2
         (listed,) = list_dialogues(session)
         (proposal,) = read_proposals(session, [1]).proposals

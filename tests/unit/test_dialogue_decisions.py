@@ -10,10 +10,10 @@ from tests.unit.dialogue_lab import Lab
 from tests.unit.sweep_lab import rows
 from workbench.dialogue import decisions
 from workbench.dialogue.compare import figures
+from workbench.dialogue.export import read_export
 from workbench.dialogue.report import as_markdown
 from workbench.dialogue.same import alike, merge_nodes
 from workbench.dialogue.sessions import change_state, fork, set_settings
-from workbench.dialogue.story import read_story
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By, answer, answer_from, ask
 
@@ -160,14 +160,14 @@ def test_questions_of_the_tree_that_ask_the_same_are_merged_and_told_apart_again
         merge_nodes(session, lab.id, one, [two], lab.by, reason="the same bill")
     with lab.database.read() as session:
         tree = read_tree(session, lab.id)
-        story = read_story(session, lab.id)
+        export = read_export(session, lab.id)
         assert figures(session, lab.id).distinct == 2
     assert [node.merged_into for node in tree.nodes] == [None, None, one, one]
     assert len(tree.nodes) == 4
     assert tree.current_id == one
-    (told,) = [d for n in story.nodes for d in n.decisions if d.reason == "the same bill"]
+    (told,) = [d for n in export.nodes for d in n.decisions if d.reason == "the same bill"]
     assert told.text == "Who is it that pays for the new bus lines?"
-    assert "asks the same as 2" in as_markdown(story)
+    assert "asks the same as 2" in as_markdown(export)
     with lab.database.write() as session:
         decisions.go_to(session, lab.id, two, lab.by)
     with lab.database.read() as session:

@@ -13,12 +13,12 @@ from db.themes import list_themes
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import THEME, Lab
 from workbench.dialogue.decisions import add_fact, choose, note, reject, write
+from workbench.dialogue.export import read_export
 from workbench.dialogue.report import as_html, as_json, as_markdown
 from workbench.dialogue.sessions import new_dialogue
 from workbench.dialogue.sheet_plan import n_nodes, plan_tree
 from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.sheets import read_sheet
-from workbench.dialogue.story import read_story
 from workbench.dialogue.themes import load_theme, parse_theme, store_theme
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By
@@ -120,14 +120,14 @@ def test_a_spreadsheet_of_earlier_sessions_comes_in_as_trees(
         ("静かな町", 1, True),
     ]
     with database.read() as session:
-        story = read_story(session, found[0].dialogue_id)
-    tree = story.tree
+        export = read_export(session, found[0].dialogue_id)
+    tree = export.tree
     assert [(n.question, n.depth, n.state, n.source) for n in tree.nodes] == [
         ("Why loud?", 0, "answered", "imported"),
         ("Which cars?", 1, "answered", "imported"),
         ("Where?", 1, "open", "imported"),
     ]
-    root = story.nodes[0]
+    root = export.nodes[0]
     assert root.chosen is not None
     assert root.chosen.answer.text == "Cars."
     assert root.node.notes == ("too short",)
@@ -223,7 +223,7 @@ def test_an_html_report_is_self_contained_and_shows_hostile_texts_as_text(
 ) -> None:
     lab = told(database, fake_server)
     with database.read() as session:
-        page = as_html(read_story(session, lab.id))
+        page = as_html(read_export(session, lab.id))
     tags = _Tags()
     tags.feed(page)
     names = {tag for tag, _ in tags.found}
@@ -240,7 +240,7 @@ def test_a_markdown_report_holds_no_image_and_no_html(
 ) -> None:
     lab = told(database, fake_server)
     with database.read() as session:
-        text = as_markdown(read_story(session, lab.id))
+        text = as_markdown(read_export(session, lab.id))
     assert "![x]" not in text
     assert "<img" not in text.replace("\\<", "")
     assert "\\*\\*bold\\*\\*" in text
@@ -251,7 +251,7 @@ def test_the_json_holds_everything_that_was_decided(
 ) -> None:
     lab = told(database, fake_server)
     with database.read() as session:
-        value = json.loads(as_json(read_story(session, lab.id)))
+        value = json.loads(as_json(read_export(session, lab.id)))
     root, child = value["questions"]
     assert [one["decision"] for one in root["candidates"]] == ["reject"]
     assert root["facts"] == [{"text": HOSTILE, "source": HOSTILE}]
@@ -263,6 +263,6 @@ def test_the_json_holds_everything_that_was_decided(
 def test_a_japanese_report_is_in_japanese(database: Database, fake_server: FakeServer) -> None:
     lab = Lab(database, fake_server, language="ja", first_question="なぜ静かなのですか。")
     with database.read() as session:
-        story = read_story(session, lab.id)
-    assert "まだ回答がありません。" in as_html(story)
-    assert "最初の問い" in as_markdown(story)
+        export = read_export(session, lab.id)
+    assert "まだ回答がありません。" in as_html(export)
+    assert "最初の問い" in as_markdown(export)

@@ -23,10 +23,10 @@ from workbench.dialogue.decisions import (
     set_node_state,
     write,
 )
+from workbench.dialogue.export import read_export
 from workbench.dialogue.outcomes import Came, Outcome, called_words, how_taken
 from workbench.dialogue.report import as_html, as_json, as_markdown
 from workbench.dialogue.sessions import change_state, fork
-from workbench.dialogue.story import read_story
 from workbench.dialogue.tree import read_tree
 
 PROPOSED = (
@@ -94,7 +94,7 @@ def test_each_outcome_is_called_alike_wherever_it_is_told(lab: Lab) -> None:
     expected = ("taken", "own", "edited", "parked", "rejected", "merged")
     assert called(lab, root) == dict(zip(PROPOSED, expected, strict=True))
     with lab.database.read() as session:
-        tree, story = read_tree(session, lab.id), read_story(session, lab.id)
+        tree, export = read_tree(session, lab.id), read_export(session, lab.id)
     assert [node.called for node in tree.nodes] == [
         "first",
         "taken",
@@ -104,16 +104,16 @@ def test_each_outcome_is_called_alike_wherever_it_is_told(lab: Lab) -> None:
         "own",
     ]
     words = called_words("en")
-    data = json.loads(as_json(story))
+    data = json.loads(as_json(export))
     shown = json.loads(q2q("show", str(lab.id), "--node", "1", "--json"))
     for told in (data["questions"][0]["candidates"], shown["questions"]):
         assert {one["text"]: one["called"] for one in told} == called(lab, root)
         assert [one["became"] for one in told if one["called"] == "own"] == [own]
-    for report in (as_html(story), as_markdown(story).replace("\\", "")):
+    for report in (as_html(export), as_markdown(export).replace("\\", "")):
         assert f"({words['own']} → “{own}”: nearer to *me*)" in report
         assert f"({words['rejected']}: known)" in report
         assert "it names *figures*" in report, "why the answer was chosen"
-    assert "wrote a question in place of a proposed one" in as_html(story)
+    assert "wrote a question in place of a proposed one" in as_html(export)
     assert words["own"] not in q2q("show", str(lab.id)), "the tree tells states, not words"
     assert f"{PROPOSED[0]} ({words['taken']})" in q2q("show", str(lab.id), "--node", "1")
 
@@ -136,10 +136,10 @@ def test_what_was_decided_later_in_the_tree_counts(lab: Lab) -> None:
     assert (found[PROPOSED[0]], found[PROPOSED[1]]) == ("rejected", "taken")
     with lab.database.read() as session:
         view = node_view(session, lab.id, root)
-        story = read_story(session, lab.id)
+        export = read_export(session, lab.id)
     reasons = {one.text: one.reason for one in view.candidates}
     assert reasons[PROPOSED[0]] == "leads nowhere"
-    for report in (as_html(story), as_markdown(story)):
+    for report in (as_html(export), as_markdown(export)):
         assert "Why it was set aside" in report
         assert "leads nowhere" in report
     with lab.database.write() as session:
@@ -154,13 +154,13 @@ def test_a_fork_names_its_parent_and_the_question_wherever_it_is_told(lab: Lab) 
         child = pick(session, lab.id, root, one.event_id, one.place, lab.by)
         new = fork(session, lab.id, child, lab.by, name="The other way")
     with lab.database.read() as session:
-        story, parent = read_story(session, new), read_story(session, lab.id)
+        export, parent = read_export(session, new), read_export(session, lab.id)
         (listed,) = [row for row in list_dialogues(session) if row.id == new]
     forked = f"Forked from dialogue {lab.id} (A town without cars), at question 2"
-    assert forked in as_html(story)
-    assert forked in as_markdown(story).replace("\\", "")
+    assert forked in as_html(export)
+    assert forked in as_markdown(export).replace("\\", "")
     told = {"dialogue_id": lab.id, "name": "A town without cars", "node_id": child, "number": 2}
-    assert json.loads(as_json(story))["forked_from"] == told
+    assert json.loads(as_json(export))["forked_from"] == told
     assert json.loads(q2q("show", str(new), "--json"))["forked_from"] == told
     assert f"{lab.id}, question 2" in q2q("show", str(new))
     assert f"{lab.id}, question 2" in q2q("show")
@@ -175,8 +175,8 @@ def test_a_report_tells_the_state_and_what_is_held_out(lab: Lab) -> None:
         session.get_one(Question, lab.view().question.id).held_out = True
         change_state(session, lab.id, "close", lab.by, reason="all is said")
     with lab.database.read() as session:
-        story = read_story(session, lab.id)
-    for report in (as_html(story), as_markdown(story)):
+        export = read_export(session, lab.id)
+    for report in (as_html(export), as_markdown(export)):
         assert "State: closed (all is said)" in report
         assert "held out" in report
     assert "(held out)" in q2q("show", str(lab.id))

@@ -159,15 +159,15 @@ def export(
     Example:
       q2q dialogue export 1 --format html --to town.html
     """
+    from workbench.dialogue.export import read_export
     from workbench.dialogue.report import as_html, as_markdown
     from workbench.dialogue.report import as_json as as_data
-    from workbench.dialogue.story import read_story
 
     writers = {"md": as_markdown, "html": as_html, "json": as_data}
     if format_ not in writers:
         raise UsageError(f"There is no format {format_!r}; give one of {', '.join(writers)}.")
     with open_home() as (_, database), database.read() as session:
-        text = writers[format_](read_story(session, number(dialogue)))
+        text = writers[format_](read_export(session, number(dialogue)))
     if target is None:
         if as_json:
             show_json(json.loads(text) if format_ == "json" else {"format": format_, "text": text})

@@ -11,7 +11,7 @@ from db.jobs import JobRow, get_job
 from db.questions import QuestionRow, get_question
 from db.text_rows import TextRow, read_texts
 from workbench.dialogue.asked import How
-from workbench.dialogue.outcomes import Fates, Outcome, outcome_of, read_fates
+from workbench.dialogue.outcomes import Outcome, OutcomeContext, outcome_of, read_outcome_context
 from workbench.dialogue.turn import open_steps
 
 Folded = Literal["merged", "here", "language", "twin", "rejected", "proposed", "repeat", "rest"]
@@ -180,8 +180,8 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
     cards = _cards(session, events, laid_out)
     shown = [one for one in (laid_out[-1].payload["shown"] if laid_out else ()) if one in cards]
     chosen = next((card for card in cards.values() if card.is_chosen), None)
-    fates = read_fates(session, dialogue_id)
-    latest = candidates_of(asked[-1], events, fates) if asked else ()
+    context = read_outcome_context(session, dialogue_id)
+    latest = candidates_of(asked[-1], events, context) if asked else ()
     return NodeView(
         node=node,
         question=get_question(session, node.question_id),
@@ -190,7 +190,7 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
         chosen=chosen,
         candidates=latest,
         earlier_candidates=tuple(
-            candidate for event in asked[:-1] for candidate in candidates_of(event, events, fates)
+            candidate for event in asked[:-1] for candidate in candidates_of(event, events, context)
         ),
         under_way=steps_under_way(session, open_steps(events)),
         problems=tuple(p for e in (*laid_out[-1:], *asked[-1:]) for p in e.payload["problems"]),
@@ -238,14 +238,14 @@ def _cards(
 
 
 def candidates_of(
-    asked: EventRow, events: Sequence[EventRow], fates: Fates
+    asked: EventRow, events: Sequence[EventRow], context: OutcomeContext
 ) -> tuple[Candidate, ...]:
     """Return what an asking proposed and what became of it; ``events`` are those of its node."""
     shown: list[int] = list(asked.payload["shown"])
     listed = asked.payload["candidates"]
     order = [*shown, *(place for place in range(len(listed)) if place not in shown)]
     decided, merged = _decided(asked, events)
-    outcomes = {place: (event, outcome_of(event, fates)) for place, event in decided.items()}
+    outcomes = {place: (event, outcome_of(event, context)) for place, event in decided.items()}
     return tuple(
         _candidate(asked.id, place, listed[place], place in shown, outcomes.get(place), merged)
         for place in order

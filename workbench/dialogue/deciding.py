@@ -21,7 +21,7 @@ def node_of(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
     return get_node(session, dialogue_id, node_id)
 
 
-def hang_under(
+def add_child_node(
     session: Session,
     node: NodeRow,
     text: str,

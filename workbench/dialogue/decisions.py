@@ -22,9 +22,9 @@ from db.plain_text import plain, problem_of
 from db.questions import NewQuestion, add_child, get_question, tag_questions
 from db.tables import MOVES, Answer
 from workbench.dialogue.deciding import (
+    add_child_node,
     author_of,
     decide,
-    hang_under,
     merged_nodes,
     node_of,
     one_line,
@@ -193,7 +193,7 @@ def pick(
     words = candidate["text"] if text is None else plain(text)[0]
     _differs_from_here(candidate, words)
     is_edited = words != candidate["text"]
-    child_id, question_id = hang_under(
+    child_id, question_id = add_child_node(
         session, node, words, candidate["move"], source="human" if is_edited else "model"
     )
     payload = {
@@ -227,7 +227,7 @@ def write(
     node = node_of(session, dialogue_id, node_id)
     if move is not None and move not in MOVES:
         raise UsageError(f"There is no move {move!r}; known are {', '.join(MOVES)}.")
-    child_id, question_id = hang_under(session, node, plain(text)[0], move, source="human")
+    child_id, question_id = add_child_node(session, node, plain(text)[0], move, source="human")
     payload = {"text": plain(text)[0], "move": move, "to": child_id}
     _take_up(session, dialogue_id, child_id, by)
     decide(session, node, "write", by, payload, reason=reason, question_id=question_id)
@@ -253,7 +253,7 @@ def park(
     candidate = candidate_of(session, node, event_id, place)
     _differs_from_here(candidate, candidate["text"])
     before = {one.id: one for one in read_nodes(session, dialogue_id)}
-    child_id, question_id = hang_under(
+    child_id, question_id = add_child_node(
         session, node, candidate["text"], candidate["move"], source="model", state="parked"
     )
     if child_id in before:

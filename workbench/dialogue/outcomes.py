@@ -38,7 +38,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fates:
+class OutcomeContext:
     """What the outcomes of proposals depend on beside the decisions at their own node."""
 
     texts: Mapping[int, str]
@@ -49,12 +49,12 @@ class Fates:
     """Node → the last time that it was parked or rejected in the tree itself."""
 
 
-def read_fates(session: Session, dialogue_id: int) -> Fates:
+def read_outcome_context(session: Session, dialogue_id: int) -> OutcomeContext:
     """Return what the outcomes of a session's proposals depend on, in three queries."""
     events = read_events(session, dialogue_id, kinds=("pick", "park", "reject"))
     picked = {one.question_id for one in events if one.kind == "pick"}
     ids = [one for one in picked if one is not None]
-    return Fates(
+    return OutcomeContext(
         texts={question.id: question.text for question in get_questions(session, ids)},
         states={node.id: node.state for node in read_nodes(session, dialogue_id)},
         aside=set_aside(events),
@@ -79,7 +79,7 @@ def how_taken(proposed: str, text: str) -> Taken:
     return "edited" if n_both >= EDITED_FROM * (len(before) + len(after)) else "own"
 
 
-def outcome_of(decision: EventRow, fates: Fates) -> Outcome:
+def outcome_of(decision: EventRow, context: OutcomeContext) -> Outcome:
     """Return what became of a proposal by the last decision on it, and in the tree after that."""
     told = decision.payload
     if decision.kind == "reject":
@@ -87,15 +87,15 @@ def outcome_of(decision: EventRow, fates: Fates) -> Outcome:
     if decision.kind == "merge":
         return Outcome(called="merged", reason=decision.reason, text=None)
     node_id = told["to"] if decision.kind == "pick" else told["node"]
-    state = fates.states.get(node_id)
+    state = context.states.get(node_id)
     if state in ("parked", "rejected"):
-        later = fates.aside.get(node_id, decision)
+        later = context.aside.get(node_id, decision)
         called: Literal["parked", "rejected"] = "parked" if state == "parked" else "rejected"
         return Outcome(called=called, reason=later.reason, text=None)
     if decision.kind == "park":  # and taken up again
         return Outcome(called="taken", reason=decision.reason, text=None)
     proposed = told["proposed"]
-    text = fates.texts.get(decision.question_id or 0, proposed)
+    text = context.texts.get(decision.question_id or 0, proposed)
     taken = how_taken(proposed, text)
     other = None if taken == "taken" else text
     return Outcome(called=taken, reason=decision.reason, text=other)

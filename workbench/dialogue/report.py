@@ -13,9 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from db.dialogues import ForkedFrom
 from db.text_rows import TextRow
 from workbench.dialogue.cards import Candidate
+from workbench.dialogue.export import DialogueExport, ExportedQuestion, Judged, Told
 from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.replay import Replay
-from workbench.dialogue.story import Judged, Story, StoryNode, Told
 from workbench.dialogue.synopsis import SynopsisLine
 from workbench.dialogue.tree import TreeNode
 
@@ -26,24 +26,24 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~])")
 Words = Mapping[str, Any]
 
 
-def as_html(story: Story) -> str:
+def as_html(export: DialogueExport) -> str:
     """Return a page that needs nothing beside itself; every text is escaped."""
-    words = _words(story)
+    words = _words(export)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
-            story=story,
+            export=export,
             w=words,
-            language=story.tree.dialogue.theme.language or "en",
-            figures=_figures(story, words),
-            about=_about(story, words),
-            synopsis=_synopsis(story),
+            language=export.tree.dialogue.theme.language or "en",
+            figures=_figures(export, words),
+            about=_about(export, words),
+            synopsis=_synopsis(export),
             came_by=lambda node: _came_by(node, words),
             became=lambda candidate: _became(candidate, words),
             marks=lambda node: _marks(node, words),
-            forked=_forked(story, words),
-            state=_state(story, words),
+            forked=_forked(export, words),
+            state=_state(export, words),
             replay=lambda it: _replayed(it, words),
             by=lambda row: _by(row, words),
             verdict=lambda judged: _verdict(judged, words),
@@ -51,51 +51,53 @@ def as_html(story: Story) -> str:
     )
 
 
-def as_markdown(story: Story) -> str:
+def as_markdown(export: DialogueExport) -> str:
     """Return the session as Markdown; signs of people and models with a meaning are escaped."""
-    words = _words(story)
-    lines = [f"# {_plain(story.tree.dialogue.name)}", "", _figures(story, words), ""]
-    lines += [f"{_plain(line)}\n" for line in (_forked(story, words), _state(story, words)) if line]
+    words = _words(export)
+    lines = [f"# {_plain(export.tree.dialogue.name)}", "", _figures(export, words), ""]
+    lines += [
+        f"{_plain(line)}\n" for line in (_forked(export, words), _state(export, words)) if line
+    ]
     lines += [words["intro"], ""]
-    lines += [f"- **{name}**: {_plain(value)}" for name, value in _about(story, words)]
-    for kind, told in _synopsis(story):
+    lines += [f"- **{name}**: {_plain(value)}" for name, value in _about(export, words)]
+    for kind, told in _synopsis(export):
         lines += ["", f"## {words[kind]}", ""]
         for line in told:
-            numbers = ", ".join(str(story.number(one)) for one in line.node_ids)
+            numbers = ", ".join(str(export.number(one)) for one in line.node_ids)
             lines.append(f"- {_plain(line.text)}" + (f" ({numbers})" if numbers else ""))
-    if story.synopsis and story.synopsis.lines and story.synopsis.is_edited:
+    if export.synopsis and export.synopsis.lines and export.synopsis.is_edited:
         lines += ["", f"*{words['edited_by_person']}*"]
     lines += ["", f"## {words['questions']}"]
-    for one in story.nodes:
-        lines += ["", *_markdown_node(one, story, words)]
+    for one in export.nodes:
+        lines += ["", *_markdown_node(one, export, words)]
     return "\n".join(lines) + "\n"
 
 
-def as_json(story: Story) -> str:
+def as_json(export: DialogueExport) -> str:
     """Return all that is known of the session, as JSON."""
-    dialogue = story.tree.dialogue
+    dialogue = export.tree.dialogue
     value = {
         "format": "q2q-dialogue/1",
         "name": dialogue.name,
         "state": dialogue.state,
-        "state_reason": story.state_reason,
+        "state_reason": export.state_reason,
         "forked_from": asdict(dialogue.forked_from) if dialogue.forked_from else None,
         "theme": asdict(dialogue.theme),
         "settings": dict(dialogue.settings),
-        "began_at": story.began_at.isoformat(),
-        "ended_at": story.ended_at.isoformat(),
-        "people": list(story.people),
-        "moves": dict(story.tree.moves),
-        "current": story.number(story.tree.current_id) if story.tree.current_id else None,
+        "began_at": export.began_at.isoformat(),
+        "ended_at": export.ended_at.isoformat(),
+        "people": list(export.people),
+        "moves": dict(export.tree.moves),
+        "current": export.number(export.tree.current_id) if export.tree.current_id else None,
         "synopsis": [
             {
                 "kind": line.kind,
                 "text": line.text,
-                "questions": [story.number(one) for one in line.node_ids],
+                "questions": [export.number(one) for one in line.node_ids],
             }
-            for line in (story.synopsis.lines if story.synopsis else ())
+            for line in (export.synopsis.lines if export.synopsis else ())
         ],
-        "synopsis_edited": bool(story.synopsis and story.synopsis.is_edited),
+        "synopsis_edited": bool(export.synopsis and export.synopsis.is_edited),
         "replays": [
             {
                 "sweep_id": one.sweep_id,
@@ -104,18 +106,18 @@ def as_json(story: Story) -> str:
                 "state": one.state,
                 "problems": list(one.problems),
             }
-            for one in story.replays
+            for one in export.replays
         ],
-        "questions": [_json_node(one, story) for one in story.nodes],
+        "questions": [_json_node(one, export) for one in export.nodes],
     }
     return json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n"
 
 
-def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
+def _json_node(one: ExportedQuestion, export: DialogueExport) -> dict[str, Any]:
     node = one.node
     return {
         "number": one.number,
-        "parent": story.number(node.parent_id) if node.parent_id else None,
+        "parent": export.number(node.parent_id) if node.parent_id else None,
         "question_id": node.question_id,
         "question": node.question,
         "context": node.context,
@@ -125,7 +127,7 @@ def _json_node(one: StoryNode, story: Story) -> dict[str, Any]:
         "state": node.state,
         "state_reason": node.aside_reason,
         "held_out": node.held_out,
-        "same_as": story.number(node.merged_into) if node.merged_into else None,
+        "same_as": export.number(node.merged_into) if node.merged_into else None,
         "reason": node.reason,
         "automatic": node.automatic,
         "tags": list(node.tags),
@@ -184,13 +186,13 @@ def _json_answer(told: Told) -> dict[str, Any]:
     }
 
 
-def _markdown_node(one: StoryNode, story: Story, words: Words) -> list[str]:
+def _markdown_node(one: ExportedQuestion, export: DialogueExport, words: Words) -> list[str]:
     node = one.node
     marks = [_came_by(node, words)]
-    marks += [f"← {story.number(node.parent_id)}"] if node.parent_id is not None else []
+    marks += [f"← {export.number(node.parent_id)}"] if node.parent_id is not None else []
     marks += _marks(node, words)
     if node.merged_into is not None:
-        marks.append(f"{words['same_as']} {story.number(node.merged_into)}")
+        marks.append(f"{words['same_as']} {export.number(node.merged_into)}")
     lines = [
         f"{'#' * min(3 + node.depth, 6)} {one.number}. {_plain(node.question)}",
         "",
@@ -251,9 +253,9 @@ def _became(candidate: Candidate, words: Words) -> str:
     return f"{words['called'][candidate.called]}{text}{reason}"
 
 
-def _forked(story: Story, words: Words) -> str:
+def _forked(export: DialogueExport, words: Words) -> str:
     """Return which dialogue and question a session was forked from; nothing where it was not."""
-    parent = story.tree.dialogue.forked_from
+    parent = export.tree.dialogue.forked_from
     return forked_words(parent, words) if parent else ""
 
 
@@ -263,12 +265,12 @@ def forked_words(parent: ForkedFrom, words: Words) -> str:
     return form.format(id=parent.dialogue_id, name=parent.name, n=parent.number)
 
 
-def _state(story: Story, words: Words) -> str:
+def _state(export: DialogueExport, words: Words) -> str:
     """Return that a session is paused or closed, and why; nothing where it is open."""
-    state = story.tree.dialogue.state
+    state = export.tree.dialogue.state
     if state == "open":
         return ""
-    reason = f" ({story.state_reason})" if story.state_reason else ""
+    reason = f" ({export.state_reason})" if export.state_reason else ""
     return f"{words['state']}: {words['dialogue_states'][state]}{reason}"
 
 
@@ -303,8 +305,8 @@ def _called(told: Told, words: Words) -> str:
     return str(words["quoted"]).format(text=short)
 
 
-def _figures(story: Story, words: Words) -> str:
-    nodes = story.tree.nodes
+def _figures(export: DialogueExport, words: Words) -> str:
+    nodes = export.tree.nodes
     return str(words["figures"]).format(
         nodes=len(nodes),
         answered=sum(node.state == "answered" for node in nodes),
@@ -312,8 +314,8 @@ def _figures(story: Story, words: Words) -> str:
     )
 
 
-def _about(story: Story, words: Words) -> list[tuple[str, str]]:
-    theme = story.tree.dialogue.theme
+def _about(export: DialogueExport, words: Words) -> list[tuple[str, str]]:
+    theme = export.tree.dialogue.theme
     told = {
         "concept": theme.concept,
         "goal": theme.goal,
@@ -324,15 +326,15 @@ def _about(story: Story, words: Words) -> list[tuple[str, str]]:
     return [(words[name], text) for name, text in told.items() if text]
 
 
-def _synopsis(story: Story) -> list[tuple[str, list[SynopsisLine]]]:
-    lines = story.synopsis.lines if story.synopsis else ()
+def _synopsis(export: DialogueExport) -> list[tuple[str, list[SynopsisLine]]]:
+    lines = export.synopsis.lines if export.synopsis else ()
     kinds = ("known", "open")
     found = [(kind, [line for line in lines if line.kind == kind]) for kind in kinds]
     return [(kind, told) for kind, told in found if told]
 
 
-def _words(story: Story) -> Words:
-    return words_of_reports(story.tree.dialogue.theme.language or "en")
+def _words(export: DialogueExport) -> Words:
+    return words_of_reports(export.tree.dialogue.theme.language or "en")
 
 
 @cache

@@ -4,8 +4,8 @@ import streamlit as st
 
 from db.dialogues import list_dialogues
 from workbench.dialogue.auto import MOST_TURNS, queue_turns
+from workbench.dialogue.export import read_export
 from workbench.dialogue.report import as_html, as_json, as_markdown
-from workbench.dialogue.story import read_story
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui import url
@@ -62,7 +62,7 @@ def _draw_report(tree: Tree) -> None:
 
                 def make(write=write) -> str:  # type: ignore[no-untyped-def]  # bound in the loop
                     with database().read() as session:
-                        return str(write(read_story(session, tree.dialogue.id)))
+                        return str(write(read_export(session, tree.dialogue.id)))
 
                 st.download_button(
                     t(f"more.{kind}"),

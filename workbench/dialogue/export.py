@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.dialogues import EventRow, list_dialogues, read_events
 from db.text_rows import TextRow, read_texts
 from workbench.dialogue.cards import Candidate, Fact, candidates_of
-from workbench.dialogue.outcomes import Fates, how_taken, read_fates
+from workbench.dialogue.outcomes import OutcomeContext, how_taken, read_outcome_context
 from workbench.dialogue.replay import Replay, read_replay, replays
 from workbench.dialogue.synopsis import Synopsis, read_synopsis
 from workbench.dialogue.tree import Tree, TreeNode, read_tree
@@ -69,7 +69,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoryNode:
+class ExportedQuestion:
     """One question with all that happened at it."""
 
     number: int
@@ -88,11 +88,11 @@ class StoryNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class DialogueExport:
     """A whole session."""
 
     tree: Tree
-    nodes: tuple[StoryNode, ...]
+    nodes: tuple[ExportedQuestion, ...]
     """Branch by branch: a node is followed by what came of it."""
     synopsis: Synopsis | None
     replays: tuple[Replay, ...]
@@ -107,7 +107,7 @@ class Story:
         return self.tree.node(node_id).position + 1
 
 
-def read_story(session: Session, dialogue_id: int) -> Story:
+def read_export(session: Session, dialogue_id: int) -> DialogueExport:
     """Return a session with all its texts, in a fixed number of queries.
 
     Raises:
@@ -135,7 +135,7 @@ def read_story(session: Session, dialogue_id: int) -> Story:
         for one, row in answers.items()
     }
     texts = {node.id: node.question for node in tree.nodes}
-    fates = read_fates(session, dialogue_id)
+    context = read_outcome_context(session, dialogue_id)
     again = [
         read_replay(session, dialogue_id, event.payload["replay_sweep_id"])
         for event in replays(session, dialogue_id)
@@ -145,11 +145,11 @@ def read_story(session: Session, dialogue_id: int) -> Story:
     for node in _branch_by_branch(tree):
         ids = [one for one in laid_out[node.id] if one in told]
         own = by_node[node.id]
-        one = _story_node(node, own, [told[one] for one in ids], fates)
-        decisions = tuple(_decisions(own, texts, fates, forks))
+        one = _exported(node, own, [told[one] for one in ids], context)
+        decisions = tuple(_decisions(own, texts, context, forks))
         replayed = tuple((it, lines) for it in again if (lines := _answers_of(it, node.id)))
         nodes.append(replace(one, decisions=decisions, replayed=replayed))
-    return Story(
+    return DialogueExport(
         tree=tree,
         nodes=tuple(nodes),
         synopsis=read_synopsis(session, dialogue_id),
@@ -161,19 +161,19 @@ def read_story(session: Session, dialogue_id: int) -> Story:
     )
 
 
-def _story_node(
+def _exported(
     node: TreeNode,
     events: Sequence[EventRow],
     told: Sequence[Told],
-    fates: Fates,
-) -> StoryNode:
+    context: OutcomeContext,
+) -> ExportedQuestion:
     asked = [event for event in events if event.kind == "questions_shown"]
-    return StoryNode(
+    return ExportedQuestion(
         number=node.position + 1,
         node=node,
         chosen=next((one for one in told if one.answer.id == node.answer_id), None),
         others=tuple(one for one in told if one.answer.id != node.answer_id),
-        candidates=tuple(one for event in asked for one in candidates_of(event, events, fates)),
+        candidates=tuple(one for event in asked for one in candidates_of(event, events, context)),
         facts=tuple(
             Fact(text=e.payload["text"], source=e.payload["source"], node_id=node.id)
             for e in events
@@ -233,13 +233,13 @@ def _branch_by_branch(tree: Tree) -> list[TreeNode]:
 def _decisions(
     events: Sequence[EventRow],
     texts: Mapping[int, str],
-    fates: Fates,
+    context: OutcomeContext,
     dialogues: Mapping[int, str],
 ) -> list[Decision]:
     return [
         Decision(
             kind=event.kind,
-            called=_called(event, fates),
+            called=_called(event, context),
             text=_about(event, texts, dialogues),
             reason=event.reason,
             by=event.rater,
@@ -251,11 +251,11 @@ def _decisions(
     ]
 
 
-def _called(event: EventRow, fates: Fates) -> str:
+def _called(event: EventRow, context: OutcomeContext) -> str:
     if event.kind != "pick":
         return event.kind
     proposed: str = event.payload["proposed"]
-    return how_taken(proposed, fates.texts.get(event.question_id or 0, proposed))
+    return how_taken(proposed, context.texts.get(event.question_id or 0, proposed))
 
 
 def _about(event: EventRow, texts: Mapping[int, str], dialogues: Mapping[int, str]) -> str | None:
