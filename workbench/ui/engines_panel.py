@@ -12,7 +12,8 @@ from db.models import ModelRow
 from workbench.ui.drafts import FormDraft
 from workbench.ui.figures import count, parameters, size
 from workbench.ui.home_view import can_start, can_stop
-from workbench.ui.i18n import has, t
+from workbench.ui.i18n import t
+from workbench.ui.labels import model_note
 from workbench.ui.parts import card, head_row, state_badge
 from workbench.ui.sentences import said
 from workbench.ui.text import escaped, one_line
@@ -83,9 +84,7 @@ def _model(model: ModelRow) -> None:
         f"{escaped(model.name)} &nbsp; :gray[:small[{' · '.join(fact for fact in facts if fact)}]]",
         help=t("model.digest_help", digest=model.digest or t("model.undigested")),
     )
-    note_key = f"model.note.{model.name}"
-    note = t(note_key) if has(note_key) else model.note and escaped(model.note)
-    if note:
+    if note := model_note(model):
         st.info(note, icon=":material/science:")
 
 

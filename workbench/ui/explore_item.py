@@ -18,6 +18,7 @@ from workbench.ui.explore_lineage import draw_lineage
 from workbench.ui.figures import parameters, size
 from workbench.ui.how_panel import draw_lines, facts, forget_panel, how_button
 from workbench.ui.i18n import t, word
+from workbench.ui.labels import model_note
 from workbench.ui.parts import (
     back_link,
     card,
@@ -208,8 +209,8 @@ def _draw_model(ref: Ref) -> None:
             (t("how.when"), f"{model.created_at:%Y-%m-%d %H:%M:%S} UTC"),
         ]
         draw_lines(lines)
-        if model.note:
-            st.caption(escaped(model.note))
+        if note := model_note(model):
+            st.caption(note)
 
 
 def _most() -> int | None:

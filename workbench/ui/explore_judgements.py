@@ -6,7 +6,8 @@ import streamlit as st
 
 from db.judgements import JudgementRow, judgements
 from db.refs import Ref
-from workbench.ui.i18n import t, word
+from workbench.ui.i18n import has, t, word
+from workbench.ui.labels import axis_label
 from workbench.ui.parts import section
 from workbench.ui.store import database
 from workbench.ui.text import one_line
@@ -45,7 +46,7 @@ def rows_of(rows: Sequence[JudgementRow]) -> list[dict[str, object]]:
     return [
         {
             t("explore.rating.rater"): _rater(row),
-            t("explore.rating.axis"): word("explore.axis", row.axis),
+            t("explore.rating.axis"): _axis(row.axis),
             t("explore.rating.said"): _said(row),
             t("explore.rating.blind"): row.blind,
             t("explore.rating.note"): one_line(row.note or "", 200),
@@ -53,6 +54,10 @@ def rows_of(rows: Sequence[JudgementRow]) -> list[dict[str, object]]:
         }
         for row in rows
     ]
+
+
+def _axis(axis: str) -> str:
+    return word("explore.axis", axis) if has(f"explore.axis.{axis}") else axis_label(axis)
 
 
 def _rater(row: JudgementRow) -> str:

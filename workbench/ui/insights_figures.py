@@ -11,8 +11,9 @@ from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.analysis.spread import LevelSpread
 from workbench.ui import url
 from workbench.ui.figures import percent
-from workbench.ui.i18n import t, word
+from workbench.ui.i18n import has, t, word
 from workbench.ui.insights_charts import Dot, draw_days, draw_dots, draw_scatter
+from workbench.ui.labels import axis_label
 from workbench.ui.parts import card, section
 from workbench.ui.text import escaped
 
@@ -182,7 +183,7 @@ def _level(factor: str, level: str) -> str:
 
 
 def _axis(axis: str) -> str:
-    return word("insights.on", axis)
+    return word("insights.on", axis) if has(f"insights.on.{axis}") else axis_label(axis)
 
 
 def _rater(found: Insights, name: str) -> str:

@@ -8,6 +8,7 @@ from workbench.ui import url
 from workbench.ui.figures import ago, size
 from workbench.ui.i18n import t, word
 from workbench.ui.jobs_panel import draw_jobs
+from workbench.ui.labels import model_note
 from workbench.ui.parts import card, empty_state, head_row, heading
 from workbench.ui.store import database
 from workbench.ui.text import escaped
@@ -64,8 +65,8 @@ def _draw(model: ModelRow, base: ModelRow | None) -> None:
             ago(model.created_at),
         ]
         st.caption(" · ".join(part for part in parts if part))
-        if model.note:
-            st.caption(escaped(model.note))
+        if note := model_note(model):
+            st.caption(note)
 
 
 def model_badges(model: ModelRow) -> None:

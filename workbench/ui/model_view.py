@@ -12,6 +12,7 @@ from workbench.ui import url
 from workbench.ui.figures import ago, count, size
 from workbench.ui.i18n import has, t
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
+from workbench.ui.labels import model_note
 from workbench.ui.model_list import KINDS, POLL_S, model_badges
 from workbench.ui.parts import back_link, card, head_row, heading, section
 from workbench.ui.store import database
@@ -37,8 +38,8 @@ def draw_model(model_id: int) -> None:
         with st.container(width="content"):
             heading(escaped(model.name))
         model_badges(model)
-    if model.note:
-        st.caption(escaped(model.note))
+    if note := model_note(model):
+        st.caption(note)
     if jobs:
         st.fragment(run_every=POLL_S)(_draw_job)(model, adapter_id)
     else:
