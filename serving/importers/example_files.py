@@ -50,6 +50,7 @@ def read_examples(
 def _read(part: Part, unwrapper: Unwrapper, roles: set[str], encoding: str | None) -> FileExamples:
     records = read_records(part.path, name=part.name, used=NAMES, encoding=encoding)
     source = records.source
+    source.notes += part.notes
     found = FileExamples(
         name=part.name, unit=source.unit, problems=source.problems, notes=source.notes
     )

@@ -8,6 +8,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.questions import question_facets, role_names
 from db.settings import settings
+from serving.importers.data_files import data_files
 from serving.importers.questions import import_questions
 from serving.importers.readers import SUFFIXES, read_rows
 from workbench.cli.rendering import load_registry
@@ -49,7 +50,7 @@ def import_path(
     Raises:
         UsageError: Something is wrong with a file; then nothing at all was imported.
     """
-    files = _files(path)
+    files, skipped = _files(path)
     with database.write() as session:
         load_registry(settings(), session)
         summaries = [
@@ -71,14 +72,17 @@ def import_path(
         answers=sum(summary.answers for summary in summaries),
         files=tuple(map(str, files)),
         problems=tuple(one.sentence for summary in summaries for one in summary.problems),
-        notes=tuple(note for summary in summaries for note in summary.notes),
+        notes=(*skipped, *(note for summary in summaries for note in summary.notes)),
     )
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the files to read, and notes of those that are not."""
     if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        return [path], []
+    files, notes = data_files(path, is_deep=False)
     if not files:
-        raise UsageError(f"{path} holds no file of questions; these are read: {SUFFIXES}.")
-    return files
+        raise UsageError(
+            f"{path} holds no file of questions; these are read: {', '.join(SUFFIXES)}."
+        )
+    return files, notes

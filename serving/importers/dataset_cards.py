@@ -1,0 +1,135 @@
+"""The card of a folder of data: which files its configuration names, each with its split."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from db.errors import UsageError
+from db.yaml_text import load_yaml
+from serving.importers.data_files import data_files, is_meant
+
+_HEAD = re.compile(r"\ufeff?---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+
+
+def configurations(folder: Path) -> list[Mapping[str, Any]]:
+    """Return the configurations that the card of a folder names; none without a card.
+
+    Raises:
+        UsageError: The head of the card is no YAML.
+    """
+    path = folder / "README.md"
+    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    head = _HEAD.match(text.replace("\r\n", "\n").replace("\r", "\n"))
+    told = load_yaml(head[1], where=f"The head of {path}") if head else None
+    if not isinstance(told, dict):
+        return []
+    given = told.get("configs", [told] if "data_files" in told else [])
+    found = [given] if isinstance(given, dict) else given
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise UsageError(f"{path}: configs is no list of configurations; correct it.")
+    return [one for one in found if one.keys() & {"data_files", "data_dir"}]
+
+
+def chosen(
+    folder: Path, found: list[Mapping[str, Any]], only: str | None
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the configuration to read, and a note of the others.
+
+    Args:
+        folder: The folder of the card.
+        found: Its configurations; at least one.
+        only: The one to read; None: the only one, or the default one.
+
+    Raises:
+        UsageError: There is no such configuration, or none is the default one of several.
+    """
+    by_name = {name_of(one): one for one in found}
+    names = ", ".join(by_name)
+    if only is not None and only not in by_name:
+        raise UsageError(f"{folder} has no configuration {only!r}; it has {names}.")
+    defaults = [one for one in found if one.get("default") is True] or [
+        one for one in found if name_of(one) == "default"
+    ]
+    if only is None and len(found) > 1 and not defaults:
+        raise UsageError(
+            f"{folder / 'README.md'} has several configurations and none is the default one; "
+            f"choose one of {names} with --only."
+        )
+    one = by_name[only] if only is not None else (defaults or found)[0]
+    others = [name for name in by_name if name != name_of(one)]
+    if not others:
+        return one, []
+    return one, [f"Read configuration {name_of(one)}; not read: {', '.join(others)}."]
+
+
+def name_of(configuration: Mapping[str, Any]) -> str:
+    """Return what a configuration is called."""
+    return str(configuration.get("config_name") or "default")
+
+
+def files_of(folder: Path, configuration: Mapping[str, Any]) -> dict[Path, list[str]]:
+    """Return the files that a configuration names, each with its splits.
+
+    Raises:
+        UsageError: One is not there, or lies outside of the folder.
+    """
+    root = folder
+    if (inner := configuration.get("data_dir")) is not None:
+        root = _inside(folder, folder / str(inner), str(inner))
+    given = configuration.get("data_files")
+    if given is None:
+        return {path: _names(folder, path) for path in data_files(root)[0]}
+    found: dict[Path, list[str]] = {}
+    for split, pattern in _patterns(folder, given):
+        for path in _globbed(folder, root, pattern):
+            found.setdefault(path, []).extend([split] if split else _names(folder, path))
+    return found
+
+
+def _names(folder: Path, path: Path) -> list[str]:
+    """Return the names in a path, of which one may be that of a split."""
+    return [*path.relative_to(folder.resolve()).parent.parts, path.stem]
+
+
+def _patterns(folder: Path, given: Any) -> Iterator[tuple[str | None, str]]:
+    """Yield split, if named, and pattern of each spelling: text, list, split → files, or both."""
+    if isinstance(given, str):
+        yield None, given
+    elif isinstance(given, dict) and "path" in given:
+        for _, pattern in _patterns(folder, given["path"]):
+            yield str(given["split"]) if given.get("split") else None, pattern
+    elif isinstance(given, dict):
+        for split, files in given.items():
+            yield from ((str(split), pattern) for _, pattern in _patterns(folder, files))
+    elif isinstance(given, list):
+        for one in given:
+            yield from _patterns(folder, one)
+    else:
+        raise UsageError(
+            f"{folder / 'README.md'}: data_files holds {str(given)[:40]!r}; write the path of a "
+            "file, a list of them, or split and path."
+        )
+
+
+def _globbed(folder: Path, root: Path, pattern: str) -> list[Path]:
+    try:
+        found = sorted(root.glob(pattern.removeprefix("./")))
+    except (ValueError, NotImplementedError):
+        found = []
+    files = [
+        file
+        for path in found
+        for file in (data_files(path)[0] if path.is_dir() else [path])
+        if is_meant(file.relative_to(root)) or str(file.relative_to(root)) == pattern
+    ]
+    if not files:
+        raise UsageError(f"{folder / 'README.md'} names {pattern}, which is not there; add it.")
+    return [_inside(folder, path, pattern) for path in files]
+
+
+def _inside(folder: Path, path: Path, name: str) -> Path:
+    found = path.resolve()
+    if not found.is_relative_to(folder.resolve()) or not found.exists():
+        raise UsageError(f"{folder} names {name}, which is no file of this folder; add it.")
+    return found
