@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from db.emptiness import require_questions, require_texts
 from db.errors import UsageError
 from db.ratings import Scope, Target
 from db.tables import QueueItem, QueueItemState, RatingQueue
@@ -103,6 +104,7 @@ def create_queue(
     """
     items = list(items)
     if not items:
+        (require_questions if scope == "question" else require_texts)(session)
         raise UsageError("Nothing to rate is left; choose other texts or fewer exclusions.")
     if overlap < 1:
         raise UsageError(f"overlap is {overlap}; an item needs at least one rater.")

@@ -21,12 +21,11 @@ from db.errors import Q2QError
 from db.migrate import open_store, upgrade_store
 from db.settings import Settings
 from serving.engines.process import is_free
-from workbench.cli.importing import has_questions, import_path
+from workbench.cli.importing import add_examples
 from workbench.ui.home_view import READING_ONLY
 from workbench.worker.lock import HomeLock, read_owner
 
 ROOT = Path(workbench.__file__).parents[1]
-EXAMPLES = ROOT / "examples" / "questions"
 POLL_S = 0.2
 STEADY_S = 60.0
 """A child that ran this long has not crashed at its start: the next pause is short again."""
@@ -173,12 +172,8 @@ def complete_home(settings: Settings, say: Say) -> None:
     copy = upgrade_store(settings)
     if copy is not None:
         say(f"The store was upgraded; the copy made before is {copy}.")
-    if not EXAMPLES.is_dir():
-        return
     with closing(open_store(settings)) as database:
-        if not has_questions(database):
-            report = import_path(database, EXAMPLES, source="example")
-            say(f"{report.added} example questions are in the store.")
+        add_examples(database, say)
 
 
 def _children(home: Path, port: int, with_engine: bool) -> list[Child]:

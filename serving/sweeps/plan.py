@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.emptiness import require_questions
 from db.errors import UsageError
 from db.generations import chunks
 from db.identity import text_hash
@@ -94,6 +95,7 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
     roles = {reference.rpartition("@")[0] for reference in registry.roles}
     question_ids = select_questions(session, spec.questions, roles)
     if not question_ids:
+        require_questions(session)
         raise UsageError("No question fits the conditions under questions; loosen them.")
     models = select_models(session, spec.models, "models")
     answer_models = None

@@ -107,7 +107,7 @@ def test_flagged_texts_and_copies_are_left_out_and_counted(filled: Database) -> 
 
 
 def test_nothing_to_rate_is_said(database: Database) -> None:
-    with database.write() as session, pytest.raises(UsageError, match="Nothing to rate"):
+    with database.write() as session, pytest.raises(UsageError, match="no questions yet"):
         save_queue(session, build_queue(session, QueueSpec(name="x")))
     with pytest.raises(ValidationError, match="one at a time"):
         QueueSpec(name="x", scope="question")

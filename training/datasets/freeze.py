@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from db.emptiness import require_questions
 from db.errors import UsageError
 from db.generations import chunks
 from db.tables import Dataset, DatasetRow, DatasetRowRating, Question, utc_now
@@ -33,6 +34,7 @@ def freeze(session: Session, built: Built) -> int:
             " give this one another name."
         )
     if built.counts.rows["train"] == 0:
+        require_questions(session)
         raise UsageError(
             "These rules take no row to train on; a preview says what became of the candidates."
         )

@@ -1,5 +1,6 @@
 """Bringing files of questions into the store, one or a whole folder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from serving.importers.data_files import data_files
 from serving.importers.questions import import_questions
 from serving.importers.readers import SUFFIXES, read_rows
 from workbench.cli.rendering import load_registry
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "questions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,13 @@ def has_questions(database: Database) -> bool:
     """Tell whether the store holds any question."""
     with database.read() as session:
         return question_facets(session).total > 0
+
+
+def add_examples(database: Database, say: Callable[[str], None]) -> None:
+    """Put the example questions into a store that holds none."""
+    if EXAMPLES.is_dir() and not has_questions(database):
+        report = import_path(database, EXAMPLES, source="example")
+        say(f"{report.added} example questions are in the store.")
 
 
 def import_path(

@@ -20,7 +20,7 @@ from serving.models.register import ensure_default_model
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
 from serving.sweeps.selection import DEFAULT_MODEL
 from serving.sweeps.spec import load_spec
-from workbench.cli.importing import import_path
+from workbench.cli.importing import add_examples, import_path
 from workbench.cli.rendering import load_registry
 from workbench.worker.follow import run_job
 
@@ -47,6 +47,8 @@ def plan_file(settings: Settings, database: Database, path: Path, say: Say) -> S
         done = import_path(database, spec.questions.file)
         if done.added:
             say(f"{done.added} new questions of {spec.questions.file} are in the store.")
+    else:
+        add_examples(database, say)
     look_for_models(settings, database, [*spec.models, *(spec.answer_models or ())], say)
     with database.write() as session:
         registry = load_registry(settings, session)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.datasets import find_dataset
+from db.emptiness import require_questions
 from db.errors import UsageError
 from db.models import ModelRow, model_by_name
 from db.rounds import find_round
@@ -41,6 +42,7 @@ def check_round(
     Raises:
         UsageError: It names something that is not there or does not fit.
     """
+    require_questions(session)
     name, kind = _dataset(session, registry, spec)
     training = train_spec(spec.name, spec.train, dataset=name, base=model.name)
     if training.name and model_by_name(session, training.name) is not None:
