@@ -9,6 +9,7 @@ import pytest
 
 from db.tables import MODES
 from serving.checks import CHECKS
+from workbench.analysis.rounds import MEASURES
 from workbench.ui.i18n import LANGUAGES, catalogue, placeholders
 from workbench.ui.text import escaped, escaped_lines, one_line
 
@@ -49,6 +50,11 @@ def test_every_key_that_a_page_names_is_in_the_catalogue(path: Path) -> None:
 def test_every_check_and_mode_is_explained() -> None:
     assert [name for name in CHECKS if f"check_help.{name}" not in catalogue()] == []
     assert [name for name in MODES if f"mode_help.{name}" not in catalogue()] == []
+
+
+def test_every_measure_of_a_round_is_named_and_explained() -> None:
+    keys = [f"{prefix}.{name}" for prefix in ("measure", "measure_help") for name in MEASURES]
+    assert [key for key in keys if key not in catalogue()] == []
 
 
 def _drawn_literals(tree: ast.AST) -> Iterator[str]:

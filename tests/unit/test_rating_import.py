@@ -223,7 +223,7 @@ def test_a_rating_keeps_how_its_axis_was_worded_when_it_was_given(
     axes = home / "axes.yaml"
     for low, card in (("shallow", "1"), ("flat", "2"), ("shallow", "3")):
         axes.write_text(WORDED % low, "utf-8")
-        file = write(tmp_path / f"{card}.jsonl", row(axis="depth", card_id=card))
+        file = write(tmp_path / f"{card}.jsonl", row(axis="depth", rater=f"Rater {card}"))
         assert import_ratings(store, file, load_axes(home)).added == 1
     axes.unlink()  # what was rated stays readable, and the store goes on to know the axis
     told = [json.loads(one["axis_definition"])["low"] for one in rating_rows(store)]

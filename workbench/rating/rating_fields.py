@@ -46,7 +46,7 @@ class RatingFields:
     blind: bool
     swapped: bool | None
     answer_seen: bool
-    sampler: str
+    sampler: str | None
     seconds: float | None
     card_id: str | None
     note: str | None
@@ -61,7 +61,7 @@ def understand(
     Args:
         row: Lower-case names of columns, and values.
         axes: Scope → names of its axes.
-        file: Name of the file, for the sampler of rows that name none.
+        file: Name of the file: the sampler of rows that have neither a sampler nor a card.
 
     Raises:
         RowRefusedError: A field is wrong, or two do not go together.
@@ -76,6 +76,7 @@ def understand(
     if axis == PREFERENCE and scope == "question":
         raise RowRefusedError("axis", "compares questions; they are rated one at a time.")
     _check_said(axis, value, outcome, label)
+    card_id = given(row, "card_id")
     is_model = bool(given(row, "rater_kind")) and _rater_kind(row) == "model"
     return RatingFields(
         scope=scope,
@@ -90,9 +91,9 @@ def understand(
         blind=bool(flag(row, "blind")),
         swapped=flag(row, "swapped"),
         answer_seen=bool(flag(row, "answer_seen")),
-        sampler=given(row, "sampler") or f"import {file}",
+        sampler=given(row, "sampler") or (None if card_id else f"import {file}"),
         seconds=_seconds(row),
-        card_id=given(row, "card_id"),
+        card_id=card_id,
         note=words(row, "note"),
         created_at=_time(row),
     )

@@ -115,6 +115,8 @@ class _Wordings:
                     self.session, said.scope, said.axis, said.wording.wording
                 )
             return self._told[key]
+        if said.card_id is not None:
+            return None  # an export that does not tell it: nobody knows how it was worded
         if said.scope not in self._current:
             self._current[said.scope] = store_axes(self.session, said.scope, self.axes)
         return self._current[said.scope].get(said.axis)
