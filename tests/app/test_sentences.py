@@ -1,12 +1,25 @@
 """What the worker says is told in the language of the visit."""
 
 import re
+import ssl
 from typing import Any
 
 import pytest
+from aiohttp.client_exceptions import (
+    ClientConnectorCertificateError,
+    ClientConnectorError,
+    ClientConnectorSSLError,
+    ClientProxyConnectionError,
+    ServerDisconnectedError,
+)
+from aiohttp.client_reqrep import ConnectionKey
 
 from serving.engines.failure import explain_exit
+from serving.engines.probe import _ONLY_CHAT
 from serving.engines.progress import _STAGES, LoadReader
+from serving.engines.refusals import http_error
+from serving.engines.routes import Proxy
+from serving.engines.transport import _broken
 from serving.sweeps.progress import Progress
 from workbench.ui.sentences import in_language
 from workbench.worker.handlers import describe
@@ -40,6 +53,10 @@ def test_a_model_that_begins_to_load_is_told_in_japanese() -> None:
         (
             progress(failed=1234, tokens_per_second=5678.0, eta_s=200.0),
             "生成中 · 失敗 1,234 · 毎秒 5,678 トークン · 残り 3 分",
+        ),
+        (
+            progress(failed=2, failure="The model server at x gave no answer in 5.0 s."),
+            "生成中 · 失敗 2（x のモデルサーバーが 5.0 秒以内に応答しませんでした。）",
         ),
         (
             progress(message="waiting for the model", eta_s=30.0),
@@ -84,3 +101,36 @@ def test_why_a_server_ended_is_told_in_japanese_within_a_restart(log: str, tmp_p
 @pytest.mark.parametrize("message", ["", "All is well, or so it seems.", "{not} a template"])
 def test_a_sentence_that_nobody_translated_stays(message: str, language: Any) -> None:
     assert in_language(message, language) == message
+
+
+def sentences_of_servers() -> list[str]:
+    """Return what the code itself says, made by the code itself."""
+    where, url = "http://10.0.0.5:8000", "http://10.0.0.5:8000/v1/completions"
+    body = b'{"error": {"message": "no, not that"}}'
+    moved = {"Location": "https://other.org/v1/completions"}
+    proxy = Proxy("http://proxy.lan:3128", "HTTPS_PROXY")
+    refused = ConnectionRefusedError(111, "refused")
+    key = ConnectionKey("10.0.0.5", 8000, True, True, None, None, None)
+    return [
+        *(str(http_error(where, url, status, {}, body)) for status in (400, 401, 429, 500)),
+        str(http_error(where, url, 308, moved, b"")),
+        str(http_error(where, url, 302, {"Location": "/login"}, b"")),
+        str(_broken(where, ClientConnectorError(key, refused), None)),
+        str(_broken(where, ClientProxyConnectionError(key, refused), proxy)),
+        str(_broken(where, ServerDisconnectedError(), None)),
+        str(_broken(where, ClientConnectorCertificateError(key, CERTIFICATE), None)),
+        str(_broken(where, ClientConnectorSSLError(key, refused), None)),
+        _ONLY_CHAT.format(where=where),
+        f"{http_error(where, url, 400, {}, body)} So it cannot write completions.",
+        f"{http_error(where, url, 500, {}, body)} Tried 4 times.",
+    ]
+
+
+CERTIFICATE = ssl.SSLCertVerificationError("certificate verify failed")
+
+
+@pytest.mark.parametrize("sentence", sentences_of_servers())
+def test_what_requests_run_into_is_told_in_japanese(sentence: str) -> None:
+    said = in_language(sentence, "ja")
+    assert JAPANESE.search(said)
+    assert "model server" not in said

@@ -64,6 +64,7 @@ def test_failed_texts_can_be_tried_again(
     seed_failures(store, filled)
     app = open_app("sweeps", sweep=str(filled.sweep_id))
     assert "2 failed" in words_of(app)
+    assert "2 × The server closed the connection" in words_of(app)
     next(button for button in app.button if button.label == "Retry failed").click().run()
     with store.read() as session:
         (job,) = active_jobs(session, sweep_id=filled.sweep_id)

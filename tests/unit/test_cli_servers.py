@@ -62,10 +62,11 @@ def test_run_and_show_say_why_slots_failed(q2q: Q2Q, spec: Path, fake_server: Fa
     fake_server.context_length = 12
     spec.write_text(spec.read_text() + "reasoning_sampling: [{max_tokens: 4}]\n")
     ran = q2q("sweep", "run", spec, "--json")
-    shown = q2q("sweep", "show", "1", "--json")
-    assert ran.json["failures"] == shown.json["failures"]
-    assert sum(one["n"] for one in ran.json["failures"]) == ran.json["failed"] > 0
-    assert "HTTP 400: This model's maximum context length" in ran.json["failures"][0]["error"]
+    told = ran.json["result"]
+    assert ran.code == 1
+    assert q2q("sweep", "show", "1", "--json").json["failures"] == told["failures"]
+    assert sum(one["n"] for one in told["failures"]) == told["failed"] > 0
+    assert "HTTP 400: This model's maximum context length" in told["failures"][0]["error"]
     assert " × The model server at " in ran.err
     assert " × The model server at " in q2q("sweep", "show", "1").err
     fake_server.context_length = 4096
@@ -85,3 +86,15 @@ def test_a_level_that_its_server_refuses_is_told_by_the_plan(
     assert refused.code == 2
     assert "answer_sampling, level 2: top_k 50" in refused.err
     assert "answer_sampling, level 1: top_k 5 " in refused.err
+
+
+def test_a_server_that_only_settings_can_mend_is_not_waited_for(
+    q2q: Q2Q, spec: Path, fake_server: FakeServer
+) -> None:
+    q2q("serve", "status", "--probe")
+    fake_server.default = "redirect"
+    fake_server.location = "https://other.org/v1/completions"
+    ran = q2q("sweep", "run", spec)
+    assert ran.code == 1
+    assert "No model server offers fake now" in ran.err
+    assert "give https://other.org/v1 as its URL" in ran.err

@@ -21,7 +21,12 @@ from db.models import ModelRow, declare_model
 from db.server_urls import check_server_url
 from db.settings import Settings
 from serving.engines.client import CompletionClient
-from serving.engines.errors import EngineError, EngineUnavailable
+from serving.engines.errors import (
+    EngineError,
+    EngineUnavailable,
+    RequestRefused,
+    ServerMisconfigured,
+)
 from serving.engines.messages import Capabilities, Endpoint
 from serving.engines.probe import ProbeResult, probe
 from serving.formats.tokenizer import PromptTokenizer
@@ -32,6 +37,8 @@ log = logging.getLogger(__name__)
 BACK_WITHIN_S = 60.0
 """How long a job waits for a server that is away."""
 ASK_AGAIN_S = 2.0
+_LASTING = (ServerMisconfigured, RequestRefused, UsageError)
+"""Problems that waiting does not cure: a certificate, a redirect, a wrong key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,8 @@ class ExternalServers:
         """By engine id; those that answered their last probe."""
         self._probing = asyncio.Lock()
         self._said: dict[int, str] = {}
+        self._problems: dict[str, Exception] = {}
+        """By name; of the servers that did not answer their last probe."""
 
     async def start(self) -> None:
         """Write the servers of the settings to the store, and probe all that are known."""
@@ -104,10 +113,14 @@ class ExternalServers:
             await self.probe(None)
             if any(model.id in server.models for server in self._servers.values()):
                 continue
-            if asyncio.get_running_loop().time() > deadline:
+            is_hopeless = bool(self._problems) and all(
+                isinstance(problem, _LASTING) for problem in self._problems.values()
+            )
+            if is_hopeless or asyncio.get_running_loop().time() > deadline:
+                why = "".join(f" {name}: {error}" for name, error in self._problems.items())
                 raise EngineUnavailable(
                     f"No model server offers {model.name} now; start its server, or see"
-                    " `q2q serve status --probe`."
+                    f" `q2q serve status --probe`.{why}"
                 )
             await asyncio.sleep(ASK_AGAIN_S)
 
@@ -119,11 +132,13 @@ class ExternalServers:
             result = await probe(endpoint)
             tokenizer = _tokenizer(engine, result)
         except (EngineError, UsageError) as error:
+            self._problems[engine.name] = error
             await self._forget(engine.id)
             with self._database.write() as session:
                 save_engine_state(session, engine.id, "unhealthy", message=str(error))
             self._say(engine, logging.WARNING, str(error))
             return
+        self._problems.pop(engine.name, None)
         models = self._store(engine, result, tokenizer)
         await self._remember(engine, result.endpoint(endpoint), models, tokenizer)
         self._say(engine, logging.INFO, f"It offers {', '.join(models)}.")

@@ -116,7 +116,7 @@ def describe(progress: Progress) -> str:
 
 def _brief(reason: str) -> str:
     """Return a reason short enough for a line whose parts are divided by commas."""
-    return reason.replace(", ", "; ")[:MOST_OF_REASON].rstrip(" .")
+    return reason.replace(", ", "; ")[:MOST_OF_REASON]
 
 
 def duration(seconds: float) -> str:
