@@ -71,3 +71,39 @@ def test_nothing_is_wider_than_a_narrow_screen(phone: Page, filled_site: Site, p
     expect(phone.locator("h1").first).to_be_visible()
     main = phone.get_by_test_id("stMain")
     assert main.evaluate("element => element.scrollWidth") <= 390
+
+
+def test_going_back_three_times_shows_what_each_address_names(
+    page: Page, filled_site: Site
+) -> None:
+    page.goto(f"{filled_site.url}/sweeps?sweep=1")
+    expect(page.get_by_text("Question 1 of 8")).to_be_visible()
+    for number in (2, 3, 4):
+        ready(page, page.get_by_role("button", name="Next"))
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_text(f"Question {number} of 8")).to_be_visible()
+    for number in (3, 2, 1):
+        page.go_back()
+        expect(page.get_by_text(f"Question {number} of 8")).to_be_visible()
+        ready(page, page.locator("h1"))
+    page.go_forward()
+    expect(page.get_by_text("Question 2 of 8")).to_be_visible()
+
+
+def test_going_back_in_explore_leads_over_the_views_to_the_list(
+    page: Page, filled_site: Site
+) -> None:
+    page.goto(f"{filled_site.url}/explore")
+    ready(page, page.get_by_role("button", name="You should separate").first).click()
+    expect(page.get_by_role("heading", name=re.compile("Reasoning v"))).to_be_visible()
+    page.goto(f"{filled_site.url}/explore?id=v1&with=v2")
+    ready(page, page.get_by_text("Plain", exact=True)).click()
+    expect(page.get_by_text("Red: only in v1.")).not_to_be_visible()
+    page.go_back()
+    expect(page.get_by_text("Red: only in v1.")).to_be_visible()
+    ready(page, page.locator("h1"))
+    page.go_back()
+    expect(page.get_by_role("heading", name=re.compile("Reasoning v"))).to_be_visible()
+    ready(page, page.locator("h1"))
+    page.go_back()
+    expect(page.get_by_role("heading", name="Explore")).to_be_visible()
