@@ -9,15 +9,18 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from db.database import Database
-from db.dialogues import read_events, read_nodes
+from db.dialogues import has_ended, read_events, read_nodes
 from db.errors import Q2QError, UsageError
-from db.jobs import get_job
+from db.jobs import get_job, request_cancel
 from db.settings import Settings
+from serving.formats.library import load_definitions
+from serving.formats.registry import sync_definitions
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import THEME, asking
 from workbench.cli.main import app
 from workbench.dialogue.decisions import current_node_id, go_to
-from workbench.dialogue.turn import By
+from workbench.dialogue.sessions import set_settings
+from workbench.dialogue.turn import By, answer
 
 
 def q2q(*words: str) -> Result:
@@ -110,10 +113,15 @@ def test_people_read_plain_lines(theme: str) -> None:
 
 
 def test_a_step_past_its_deadline_ends_by_itself_and_nothing_chosen_is_lost(
-    theme: str, fake_server: FakeServer
+    theme: str, fake_server: FakeServer, database: Database
 ) -> None:
-    told("new", theme, "--set", "turn_timeout_s=0.5")
+    def limit(seconds: float) -> None:
+        with database.write() as session:
+            set_settings(session, 1, {"turn_timeout_s": seconds}, By())
+
+    told("new", theme)
     told("next", "1")
+    limit(0.5)
     fake_server.default = "stall"
     stopped = CliRunner().invoke(app, ["dialogue", "next", "1", "--answer", "A"])
     assert isinstance(stopped.exception, Q2QError)
@@ -123,6 +131,7 @@ def test_a_step_past_its_deadline_ends_by_itself_and_nothing_chosen_is_lost(
     assert node["step"] == "ask"
     assert node["problems"][0].startswith("It took longer than 0.5 s and was stopped")
     fake_server.default = "ok"
+    limit(300)
     assert told("next", "1")["step"] == "pick"
 
 
@@ -182,6 +191,28 @@ def test_nothing_is_stored_of_a_turn_that_is_refused(theme: str, database: Datab
     with database.read() as session:
         assert read_events(session, 1) == before
     assert told("show", "1", "--node", "1")["context"] in ("", None)
+
+
+def test_a_step_that_was_left_is_told_by_show_and_stored_by_the_next_command(
+    theme: str, database: Database
+) -> None:
+    told("new", theme)
+    told("next", "1")
+    with database.write() as session:
+        registry = sync_definitions(session, load_definitions())
+        step = answer(session, registry, 1, read_nodes(session, 1)[0].id, By())
+        request_cancel(session, step.job_id)
+        before = len(read_events(session, 1))
+    under_way = [{"step": "answer", "job": step.job_id, "state": "cancelled"}]
+    assert told("show", "1")["under_way"] == under_way
+    assert told("show", "1", "--node", "1")["under_way"] == under_way
+    assert "Under way: answer" in q2q("show", "1").stderr
+    with database.read() as session:
+        assert len(read_events(session, 1)) == before, "show only reads"
+    assert told("next", "1", "--answer", "A")["step"] == "pick"
+    with database.read() as session:
+        assert has_ended(session, step.event_id)
+    assert told("show", "1")["under_way"] == []
 
 
 def test_names_that_are_not_there_are_refused_before_anything_is_stored(theme: str) -> None:
