@@ -211,13 +211,13 @@ def test_a_table_is_filled_saved_and_corrected_in_the_browser(page: Page, site: 
     page.goto(f"{site.url}/rating?queue=3&rater=Aki")
     grid = page.get_by_test_id("stDataFrame")
     ready(page, grid)
-    _fill(page, "4")
+    fill(page, "4")
     ready(page, page.get_by_role("button", name="Save 1 changed rows")).click()
     expect(page.get_by_text("1 rows saved")).to_be_visible()
     assert said(site.database, "Aki") == 1
     page.reload()
     ready(page, grid)
-    _fill(page, "2")
+    fill(page, "2")
     save = ready(page, page.get_by_role("button", name="Save 1 changed rows"))
     save.click()
     expect(page.get_by_text("1 rows saved")).to_be_visible()
@@ -231,7 +231,7 @@ def test_a_table_is_filled_saved_and_corrected_in_the_browser(page: Page, site: 
     ]
 
 
-def _fill(page: Page, value: str) -> None:
+def fill(page: Page, value: str) -> None:
     """Type ``value`` into the first axis of the first line."""
     grid = page.get_by_test_id("stDataFrame")
     editor = page.locator(".gdg-input, .gdg-growing-entry input").first

@@ -35,6 +35,11 @@ export default function ({ data, setTriggerValue }) {
     }
     store[form] = { at: Date.now(), values, typed };
   }
+  // A form that is back at what it begins with has nothing to keep.
+  for (const form of page.drafts ?? []) {
+    if (!(form in data.drafts) && store[form]) store[form].values = {};
+  }
+  page.drafts = Object.keys(data.drafts);
   write(store);
   for (const [name, value] of Object.entries(data.cookies)) {
     if (value) document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=31536000; SameSite=Strict`;

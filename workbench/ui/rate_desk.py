@@ -21,7 +21,7 @@ from workbench.ui.rate_edit import draw_edit, start_edit
 from workbench.ui.rate_pair import MARKED, draw_pair, sides
 from workbench.ui.rate_panel import PanelButton, draw_panel
 from workbench.ui.rate_single import draw_single
-from workbench.ui.rate_table import draw_table
+from workbench.ui.rate_table import draw_table, table_draft
 from workbench.ui.rater import current_rater, draw_rater
 from workbench.ui.store import database
 from workbench.ui.text import escaped, show_text
@@ -43,15 +43,17 @@ def draw_desk(queue_id: int) -> None:
     if rater is not None and url.parameter("edit"):
         draw_edit(queue, rater[0])
         return
+    is_table = queue.way == "table" or url.parameter("view") == "table"
+    draft = table_draft(queue.id, rater[0]) if rater is not None and is_table else None
     with st.container(horizontal=True, vertical_alignment="center"):
-        back_link(t("rate.back"), _leave)
+        back_link(t("rate.back"), _leave, draft)
         st.space("stretch")
         if rater is not None and queue.way != "table":
             _view_button()
         draw_rater()
     if rater is None:
         return
-    if queue.way == "table" or url.parameter("view") == "table":
+    if is_table:
         _draw_progress(queue, rater[0])
         draw_table(queue, rater[0])
     else:

@@ -17,6 +17,7 @@ from workbench.rating.editing import answer_again, answer_jobs, save_reasoning
 from workbench.rating.merging import merge_by_model, merge_jobs, merged
 from workbench.ui import url
 from workbench.ui.device_note import draw_device_note
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
 from workbench.ui.parts import back_link, card, check_badges, empty_state, focus, heading
 from workbench.ui.store import database, registry
@@ -25,7 +26,6 @@ from workbench.ui.word_diff import show_diff
 
 NOTHING = "new"
 """Value of ``?edit=`` for a reasoning written from nothing."""
-FIELD = "edited_text"
 POLL_S = 0.7
 N_ANSWERS = 3
 MOST_ANSWERS = 8
@@ -45,10 +45,11 @@ def start_edit(dealt: Card, rater_id: int, parent_ids: list[int]) -> None:
 
 def draw_edit(queue: QueueRow, rater_id: int) -> None:
     """Draw the reasoning as it was and as it becomes, each with its answers."""
-    back_link(t("rate.back_to_card"), _leave)
     parents = _parents()
     dealt = look(database(), queue, rater_id)
     question_id = dealt.item.target.question_id if dealt else None
+    draft = _draft(question_id, parents)
+    back_link(t("rate.back_to_card"), _leave, draft)
     with database().read() as session:
         if question_id is None:
             _nothing_here()
@@ -77,7 +78,11 @@ def draw_edit(queue: QueueRow, rater_id: int) -> None:
         if edited in found:
             _draw_after(found[edited], before, rater_id, question_id)
         else:
-            _draw_form(before, rater_id, question_id)
+            _draw_form(draft, before, rater_id, question_id)
+
+
+def _draft(question_id: int | None, parents: list[int]) -> FormDraft:
+    return FormDraft("-".join(map(str, ("reasoning", question_id or 0, *parents))))
 
 
 def _leave() -> None:
@@ -93,27 +98,40 @@ def _nothing_here() -> None:
     empty_state("edit", ":material/edit_off:", t("rate.edit_gone.title"), t("rate.edit_gone.text"))
 
 
-def _draw_form(before: list[VariantCard], rater_id: int, question_id: int) -> None:
-    with card("after"), st.form("edit", border=False):
+def _draw_form(
+    draft: FormDraft, before: list[VariantCard], rater_id: int, question_id: int
+) -> None:
+    draft.draw_notice()
+    field = draft.field("text", "\n\n".join(variant.variant.text for variant in before))
+    with card("after"):
         text = st.text_area(
             t("rate.after"),
-            "\n\n".join(variant.variant.text for variant in before),
             height=260,
             placeholder=t("rate.write_placeholder"),
             help=t("rate.after_help"),
-            key=FIELD,
+            key=field,
         )
         # An area, since a line would submit on Enter: also on the one that ends a conversion.
-        note = st.text_area(t("rate.note"), placeholder=t("rate.note_placeholder"), height=68)
-        n = st.number_input(t("rate.n_answers"), 0, MOST_ANSWERS, N_ANSWERS)
-        pressed = st.form_submit_button(
-            t("rate.save"), type="primary", icon=":material/send:", width="stretch"
+        note = st.text_area(
+            t("rate.note"),
+            placeholder=t("rate.note_placeholder"),
+            height=68,
+            key=draft.field("note", ""),
         )
-    focus(FIELD)
+        n = st.number_input(t("rate.n_answers"), 0, MOST_ANSWERS, key=draft.field("n", N_ANSWERS))
+        pressed = st.button(
+            t("rate.save"),
+            type="primary",
+            icon=":material/send:",
+            width="stretch",
+            shortcut="Ctrl+Enter",
+        )
+    focus(field)
     if len(before) == 2:
         _draw_merge([one.variant.id for one in before])
     if pressed:
-        _save(text or "", note or "", int(n), before, rater_id, question_id)
+        parents = [variant.variant.id for variant in before]
+        _save(draft, text or "", note or "", int(n), parents, rater_id, question_id)
 
 
 def _draw_merge(ids: list[int]) -> None:
@@ -163,7 +181,13 @@ def _jobs_of(session: Session, variant: VariantCard) -> list[JobRow]:
 
 
 def _save(
-    text: str, note: str, n: int, before: list[VariantCard], rater_id: int, question_id: int
+    draft: FormDraft,
+    text: str,
+    note: str,
+    n: int,
+    parent_ids: list[int],
+    rater_id: int,
+    question_id: int,
 ) -> None:
     try:
         with database().write() as session:
@@ -172,9 +196,10 @@ def _save(
                 question_id,
                 text,
                 rater_id,
-                parent_ids=[variant.variant.id for variant in before],
+                parent_ids=parent_ids,
                 note=note.strip() or None,
             )
+        draft.forget()
         url.put("edited", str(variant_id))
         if n:
             answer_again(database(), registry(), variant_id, n)

@@ -22,6 +22,7 @@ from workbench.rating.promise import Promise, promise
 from workbench.rating.sampling import SAMPLERS
 from workbench.rating.sources import SOURCES, source_names
 from workbench.ui import url
+from workbench.ui.drafts import FormDraft
 from workbench.ui.figures import count, duration
 from workbench.ui.i18n import has, t, word
 from workbench.ui.parts import back_link, card, heading, wait_for
@@ -38,74 +39,87 @@ MOST_SEPARABLE = 5
 
 def draw_new() -> None:
     """Draw the form and its plan."""
-    back_link(t("rate.back"), _leave)
+    draft = FormDraft(f"queue-{_wanted().replace(':', '-') or 'all'}")
+    back_link(t("rate.back"), _leave, draft)
     heading(t("rate.new"), t("rate.new_lead"))
     draw_rater()
+    draft.draw_notice()
     left, right = st.columns([3, 2], gap="large")
     with left:
-        spec = _draw_form()
+        spec = _draw_form(draft)
     with right, st.container(key="plan"):
-        _draw_plan(spec)
+        _draw_plan(spec, draft)
 
 
 def _leave() -> None:
     url.clear("new", *SOURCES)
 
 
-def _draw_form() -> QueueSpec:
+def _draw_form(draft: FormDraft) -> QueueSpec:
     with card("rate_what"):
-        scope: Scope = st.segmented_control(
+        chosen_scope: Scope | None = st.segmented_control(
             t("rate.what"),
             get_args(Scope),
-            default="reasoning",
             required=True,
+            key=draft.field("scope", "reasoning", get_args(Scope)),
             format_func=lambda name: t(f"rate.scope.{name}"),
             help=t("rate.what_help"),
         )
+        scope: Scope = chosen_scope or "reasoning"
         ways: list[Way] = (
             ["single", "table"] if scope == "question" else ["pair", "single", "table"]
         )
-        way: Way = st.segmented_control(
+        chosen_way: Way | None = st.segmented_control(
             t("rate.how"),
             ways,
-            default=ways[0],
             required=True,
-            key=f"way_of_{scope == 'question'}",
+            key=draft.field("way_alone" if scope == "question" else "way", ways[0], ways),
             format_func=lambda name: t(f"rate.way.{name}"),
             help=t("rate.how_help"),
         )
-        source, source_name = _draw_source()
+        way = chosen_way or ways[0]
+        source, source_name = _draw_source(draft)
         search = st.text_input(
             t("rate.search"),
+            key=draft.field("search", ""),
             type="search",
             icon=":material/search:",
             placeholder=t("rate.any_words"),
         )
     with card("rate_time"):
-        minutes: int = st.segmented_control(
+        minutes: int | None = st.segmented_control(
             t("rate.minutes"),
             MINUTES,
-            default=20,
             required=True,
+            key=draft.field("minutes", 20, MINUTES),
             format_func=lambda m: t("rate.minutes_n", n=m) if m else t("rate.minutes_all"),
             help=t("rate.minutes_help"),
         )
         leave_out = st.multiselect(
             t("rate.leave_out"),
             list(CHECKS),
-            BAD_FINDINGS,
+            key=draft.field("leave_out", list(BAD_FINDINGS), list(CHECKS)),
             format_func=lambda name: word("check", name),
             help=t("rate.leave_out_help"),
         )
         with st.expander(t("rate.more")):
-            overlap = st.number_input(t("rate.overlap"), 1, 20, 1, help=t("rate.overlap_help"))
+            overlap = st.number_input(
+                t("rate.overlap"),
+                1,
+                20,
+                help=t("rate.overlap_help"),
+                key=draft.field("overlap", 1),
+            )
             sampler = st.selectbox(
                 t("rate.sampler"),
                 SAMPLERS,
                 format_func=lambda name: t(f"rate.sampler.{name}"),
                 help=t("rate.sampler_help"),
+                key=draft.field("sampler", SAMPLERS[0], SAMPLERS),
             )
-            repeats = st.toggle(t("rate.repeats"), True, help=t("rate.repeats_help"))
+            repeats = st.toggle(
+                t("rate.repeats"), help=t("rate.repeats_help"), key=draft.field("repeats", True)
+            )
     with database().read() as session:
         per_card = seconds_per_card(session, way, scope)
     name = source_name or search.strip() or t("rate.all_texts")
@@ -123,18 +137,23 @@ def _draw_form() -> QueueSpec:
     )
 
 
-def _draw_source() -> tuple[dict[str, int], str]:
+def _wanted() -> str:
+    """Return the source that the address names, as a key of ``source_names``; empty: none."""
+    found = ((kind, url.number(kind)) for kind in SOURCES)
+    return next((f"{kind}:{id}" for kind, id in found if id is not None), "")
+
+
+def _draw_source(draft: FormDraft) -> tuple[dict[str, int], str]:
     """Draw the choice of a source; return it as a field of the spec, and its name."""
     with database().read() as session:
         named = source_names(session, MOST_SOURCES)
-    wanted = next(
-        (f"{kind}:{id}" for kind in SOURCES if (id := url.number(kind)) is not None), None
-    )
+    wanted = _wanted()
     options = list(named)
     chosen = st.selectbox(
         t("rate.from"),
         options,
-        options.index(wanted) if wanted in named else None,
+        None,
+        key=draft.field("source", wanted if wanted in named else None, options),
         format_func=lambda key: _said(key, named[key]),
         placeholder=t("rate.from_all"),
         help=t("rate.from_help"),
@@ -162,7 +181,7 @@ def _planned(spec: QueueSpec) -> tuple[BuiltQueue, Promise] | None:
         return counted_beside(session, name, facets_version(session), plan)
 
 
-def _draw_plan(spec: QueueSpec) -> None:
+def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
     with database().read() as session:
         per_card = seconds_per_card(session, spec.way, spec.scope)
     planned = _planned(spec)
@@ -189,7 +208,7 @@ def _draw_plan(spec: QueueSpec) -> None:
             width="stretch",
             disabled=not built.items,
         ):
-            _start(built)
+            _start(built, draft)
         if not built.items:
             st.caption(t("rate.nothing"))
 
@@ -243,13 +262,14 @@ def _why(reason: str) -> str:
     return t(own) if has(own) else word("check", reason)
 
 
-def _start(built: BuiltQueue) -> None:
+def _start(built: BuiltQueue, draft: FormDraft) -> None:
     try:
         with database().write() as session:
             queue_id = save_queue(session, built)
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
+    draft.forget()
     _leave()
     url.put("queue", str(queue_id))
     st.rerun()

@@ -1,10 +1,12 @@
 """A queue as a table: many cards on one page, rated or reviewed and corrected, saved together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from db.errors import Q2QError
@@ -17,6 +19,7 @@ from db.text_rows import TextRow, read_texts
 from workbench.rating.axes import Axis, load_axes
 from workbench.rating.table import Said, TableRow, save_table, table_page
 from workbench.ui import url
+from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import current_language, t
 from workbench.ui.parts import card, empty_state
 from workbench.ui.store import database
@@ -32,6 +35,9 @@ LEFT, RIGHT, EQUAL, BAD = "left", "right", "equal", "bad"
 VERDICTS = (LEFT, EQUAL, BAD, RIGHT)
 REVISION = "rate_table_revision"
 """Number of saves: with it the table begins anew from what is stored."""
+UNSAVED = "unsaved"
+"""Name of the draft's field: what is to be said, by item."""
+SAID = TypeAdapter(Said)
 
 
 def draw_table(queue: QueueRow, rater_id: int) -> None:
@@ -40,6 +46,7 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
     with database().read() as session:
         found = table_page(session, queue, rater_id, page_number, PER_PAGE)
         texts = _texts(session, queue, found)
+    draft = table_draft(queue.id, rater_id)
     if not found.rows:
         which = "none" if queue.way == "table" else "unrated"
         empty_state(
@@ -51,9 +58,15 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
         return
     axes = load_axes(settings().home_dir).get(queue.scope, [])
     st.caption(t("rate.table.lead" if queue.way == "table" else "rate.table.review_lead"))
-    frame = _frame(queue, found.rows, texts, axes)
-    revision = st.session_state.setdefault(REVISION, 0)
+    if draft.take_news():
+        _begin_anew()
+    draft.draw_notice()
+    revision = f"{st.session_state.setdefault(REVISION, 0)}_{draft.n_forgotten}"
     key = f"rate_table_{queue.id}_{rater_id}_{found.page}_{revision}"
+    # What was changed before the table was first drawn: it stands in the cells from the start.
+    begun = st.session_state.setdefault(f"begun_{key}", _unsaved(draft))
+    rows = [replace(row, said=begun.get(row.item.id, row.said)) for row in found.rows]
+    frame = _frame(queue, rows, texts, axes)
     edited = st.data_editor(
         frame,
         key=key,
@@ -65,7 +78,8 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
         num_rows="fixed",
         placeholder="–",
     )
-    changes = _changes(found.rows, frame, edited)
+    changes = _changes(found.rows, rows, frame, edited)
+    _keep(draft, found.rows, changes)
     with st.container(horizontal=True, vertical_alignment="center", key="rate_table_bar"):
         st.button(
             t("rate.table.save", n=len(changes)),
@@ -75,7 +89,7 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
             icon=":material/save:",
             disabled=not changes,
             on_click=_save,
-            args=(queue, rater_id, changes),
+            args=(queue, rater_id, changes, draft),
         )
         if changes:
             st.caption(t("rate.table.unsaved", n=len(changes)))
@@ -181,17 +195,52 @@ def _columns(queue: QueueRow, axes: Sequence[Axis]) -> dict[str, Any]:
 
 
 def _changes(
-    rows: Sequence[TableRow], before: pd.DataFrame, after: pd.DataFrame
+    stored: Sequence[TableRow],
+    rows: Sequence[TableRow],
+    before: pd.DataFrame,
+    after: pd.DataFrame,
 ) -> dict[int, Said]:
-    """Return what is to be said of each item of which a cell was changed."""
+    """Return what is to be said of each item of which something else is stored.
+
+    Args:
+        stored: What the rater said so far.
+        rows: The same, with what was changed before the table was drawn.
+        before: The table as it was drawn, a line for each row.
+        after: The table as it stands.
+    """
     changed: dict[int, Said] = {}
-    for place, row in enumerate(rows):
+    for place, (known, row) in enumerate(zip(stored, rows, strict=True)):
         old, new = before.iloc[place].to_dict(), after.iloc[place].to_dict()
-        if any(_value(old[name]) != _value(new[name]) for name in old):
-            said = _said(row, new)
-            if said != row.said:
-                changed[row.item.id] = said
+        is_edited = any(_value(old[name]) != _value(new[name]) for name in old)
+        said = _said(row, new) if is_edited else row.said
+        if said != known.said:
+            changed[row.item.id] = said
     return changed
+
+
+def table_draft(queue_id: int, rater_id: int) -> FormDraft:
+    """Return what a rater changed in a queue's table and has not saved, on all its pages."""
+    return FormDraft(f"table-{queue_id}-{rater_id}")
+
+
+def _unsaved(draft: FormDraft) -> dict[int, Said]:
+    kept = draft.values.get(UNSAVED)
+    if not isinstance(kept, dict):
+        return {}
+    return {int(item): SAID.validate_python(said) for item, said in kept.items()}
+
+
+def _keep(draft: FormDraft, rows: Sequence[TableRow], changes: Mapping[int, Said]) -> None:
+    """Keep the changes to the rows of this page, beside those of other pages."""
+    here = {row.item.id for row in rows}
+    kept = {item: said for item, said in _unsaved(draft).items() if item not in here}
+    kept |= changes
+    as_json = {str(item): SAID.dump_python(said, mode="json") for item, said in kept.items()}
+    draft.keep(UNSAVED, as_json, {})
+
+
+def _begin_anew() -> None:
+    st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
 
 
 def _said(row: TableRow, line: Mapping[str, Any]) -> Said:
@@ -212,13 +261,16 @@ def _said(row: TableRow, line: Mapping[str, Any]) -> Said:
     return Said(values=values, tags=tuple(tag for tag in tags if tag))
 
 
-def _save(queue: QueueRow, rater_id: int, changes: Mapping[int, Said]) -> None:
+def _save(queue: QueueRow, rater_id: int, changes: Mapping[int, Said], draft: FormDraft) -> None:
     try:
         saved = save_table(database(), queue, rater_id, changes)
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
-    st.session_state[REVISION] += 1
+    others = {item: said for item, said in _unsaved(draft).items() if item not in changes}
+    draft.keep(UNSAVED, {}, {})
+    _keep(draft, (), others)
+    _begin_anew()
     st.toast(t("rate.table.saved", n=saved.changed), icon=":material/check:")
     if saved.taken:
         st.toast(t("rate.table.taken", n=saved.taken), icon=":material/group:")
