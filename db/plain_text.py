@@ -14,6 +14,8 @@ def plain(text: str) -> tuple[str, int]:
 
     Lines end with a line feed alone; tabs stay.
     """
+    if text.isprintable():  # most texts are, and a million of them is looked at
+        return text.strip(), 0
     clean, n_removed = _CONTROL.subn("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return clean.strip(), n_removed
 

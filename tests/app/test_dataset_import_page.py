@@ -51,3 +51,22 @@ def test_a_wrong_row_is_named_and_stops_the_import(store: Database, open_app: Op
     app.checkbox[0].check().run()
     next(one for one in app.button if one.label.startswith("Import 2")).click().run()
     assert scalar(store, "SELECT count(*) FROM question") == 2
+
+
+def test_a_guessed_encoding_is_shown_with_a_sample_and_can_be_changed(
+    store: Database, open_app: OpenApp
+) -> None:
+    st.cache_data.clear()
+    app = open_app("datasets", **{"import": "1"})
+    data = "question,answer\n한국에서 가장 높은 산은?,백두산입니다.\n".encode("cp949")
+    app.file_uploader[0].set_value(("korean.csv", data, "text/csv")).run()
+    assert not app.exception, app.exception
+    assert app.selectbox[0].value == "cp949"
+    assert "한국에서 가장 높은 산은?" in words_of(app)
+    assert scalar(store, "SELECT count(*) FROM question") == 0
+    app.selectbox[0].select("cp1252").run()
+    assert "ÇÑ±¹" in words_of(app)
+    app.selectbox[0].select("cp949").run()
+    next(one for one in app.button if one.label.startswith("Import 1")).click().run()
+    assert not app.exception, app.exception
+    assert scalar(store, "SELECT text FROM question") == "한국에서 가장 높은 산은?"
