@@ -297,3 +297,10 @@ def test_a_preview_writes_nothing(lab: Lab) -> None:
         lab.whole(letter * 12)
     lab.build(take=FROM_FILES, held_out=0.5)
     assert all(one.held_out is None for one in lab.session.query(Question))
+
+
+def test_an_axis_that_nothing_is_rated_on_is_refused_by_name(lab: Lab) -> None:
+    _, variant, _ = lab.whole("Why is the sea salty?")
+    lab.rate(variant, 5, axis="clear")
+    with pytest.raises(UsageError, match=r"axis 'nope'; ratings are on clear\."):
+        lab.build(take={"rated": {"at_least": 4, "axes": ["clear", "nope"]}})

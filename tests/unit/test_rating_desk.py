@@ -7,14 +7,16 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.dealing import Card
 from db.errors import UsageError
 from db.queues import QueueRow, get_queue, list_queues, queue_progress
 from db.ratings import ensure_rater, list_raters, standing
-from db.tables import QueueItem, QueueItemState, Rating, ReasoningVariant, utc_now
+from db.tables import CheckFlag, QueueItem, QueueItemState, Rating, ReasoningVariant, utc_now
 from tests.app.seed import seed_store
+from tests.unit.rating_lab import fill
 from workbench.rating import desk
 from workbench.rating.building import QueueSpec, build_queue, save_queue, seconds_per_card
 from workbench.rating.card_events import entered_on
@@ -106,9 +108,21 @@ def test_flagged_texts_and_copies_are_left_out_and_counted(filled: Database) -> 
     assert built.left_out == {"duplicate": 2, "alone": 1}
 
 
+def flag_everything(session: Session) -> None:
+    for variant_id in session.scalars(select(ReasoningVariant.id)).all():
+        session.add(CheckFlag(variant_id=variant_id, name="form", detail="x"))
+    session.flush()
+
+
 def test_nothing_to_rate_is_said(database: Database) -> None:
     with database.write() as session, pytest.raises(UsageError, match="no questions yet"):
         save_queue(session, build_queue(session, QueueSpec(name="x")))
+    with database.write() as session:
+        fill(session)
+        flag_everything(session)
+        built = build_queue(session, QueueSpec(name="x"))
+        with pytest.raises(UsageError, match=r"left out \(form 4\): .*--keep-flagged"):
+            save_queue(session, built)
     with pytest.raises(ValidationError, match="one at a time"):
         QueueSpec(name="x", scope="question")
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from db.errors import UsageError
 from db.generations import chunks
 from db.identity import json_hash
-from db.tables import Answer, ReasoningVariant
+from db.ratings import RESERVED
+from db.tables import Answer, Rating, ReasoningVariant
 from serving.formats.lists import write_questions
 from serving.formats.registry import Registry
 from serving.sweeps.selection import select_questions
@@ -140,7 +141,23 @@ def check_rules(session: Session, rules: Rules, registry: Registry) -> list[int]
         UsageError: The rules name something that is not in the store.
     """
     _check_roles(rules, registry)
+    _check_axes(session, rules)
     return select_questions(session, rules.questions, registry.current.roles)
+
+
+def _check_axes(session: Session, rules: Rules) -> None:
+    """Refuse an axis that nothing was rated on, where others were: it would take no text."""
+    rated = rules.take.rated if isinstance(rules, SftRules) else None
+    if rated is None or not rated.axes:
+        return
+    scales = select(Rating.axis).where(Rating.value.is_not(None), Rating.axis.not_in(RESERVED))
+    known = sorted(session.scalars(scales.distinct()))
+    unknown = [axis for axis in rated.axes if axis not in known]
+    if known and unknown:
+        raise UsageError(
+            f"take.rated.axes: nothing is rated on the axis {unknown[0]!r}; ratings are on"
+            f" {', '.join(known)}."
+        )
 
 
 def _check_roles(rules: Rules, registry: Registry) -> None:

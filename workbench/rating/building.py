@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.errors import UsageError
 from db.queues import NewItem, Way, create_queue
 from db.ratings import Scope, Target
 from db.tables import QueueItem, Rating, RatingQueue
@@ -129,6 +130,12 @@ def save_queue(session: Session, built: BuiltQueue) -> int:
         UsageError: It holds nothing.
     """
     spec = built.spec
+    if not built.items and built.left_out:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in built.left_out.items())
+        raise UsageError(
+            f"Nothing to rate is left; texts were left out ({reasons}): leave out fewer findings"
+            " (on the command line: --keep-flagged), or choose other texts."
+        )
     kept: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "way", "scope", "overlap"})
     return create_queue(
         session,
