@@ -1,10 +1,12 @@
 """A training set from its files: the examples of each, and apart from them what is wrong."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.formats.registry import Registry
+from serving.importers.card_classes import classes_of_card
 from serving.importers.examples import Example, ExampleMaker
 from serving.importers.fields import NAMES
 from serving.importers.folders import Part, parts_of
@@ -44,13 +46,22 @@ def read_examples(
     """
     unwrapper = Unwrapper.of(registry)
     roles = {full_name.rpartition("@")[0] for full_name in registry.roles}
-    return [_read(part, unwrapper, roles, encoding) for part in parts_of(path, only)]
+    parts = parts_of(path, only)
+    classes = classes_of_card(path)
+    return [_read(part, unwrapper, roles, encoding, classes) for part in parts]
 
 
-def _read(part: Part, unwrapper: Unwrapper, roles: set[str], encoding: str | None) -> FileExamples:
+def _read(
+    part: Part,
+    unwrapper: Unwrapper,
+    roles: set[str],
+    encoding: str | None,
+    classes: Mapping[str, tuple[str, ...]],
+) -> FileExamples:
     records = read_records(part.path, name=part.name, used=NAMES, encoding=encoding)
     source = records.source
     source.notes += part.notes
+    source.class_names = {**classes, **source.class_names}
     found = FileExamples(
         name=part.name, unit=source.unit, problems=source.problems, notes=source.notes
     )

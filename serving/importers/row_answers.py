@@ -72,6 +72,8 @@ class AnswerReader:
         column = filled[0]
         if "solution" in by_name and column == by_name.get("answer"):
             column = by_name["solution"]  # a worked answer, and its result beside it
+        if len(filled) > 1:  # what holds a reasoning was written by a model
+            column = next((one for one in filled if _holds_reasoning(row.values[one])), column)
         results = (by_name[one] for one in _RESULTS if one in by_name)
         others = [one for one in results if one != column]
         if others and not row.filled("reference_answer"):
@@ -97,6 +99,10 @@ class AnswerReader:
             raise Refused(column, f"{UNCLOSED}; remove the row.")
         self.notes.counts["unfinished"] += len(found) - len(whole)
         return whole
+
+
+def _holds_reasoning(value: Any) -> bool:
+    return isinstance(value, str) and split_reasoning(value).reasoning is not None
 
 
 def as_text(value: Any, column: str) -> str:

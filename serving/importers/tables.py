@@ -24,9 +24,9 @@ def csv_records(source: Source, content: Content, delimiter: str | None = None) 
     with content.open_text(source.encoding, newline="") as stream:
         lines = _with_progress(source, stream)
         first = [next(lines, "")]
-        if told := _SEPARATOR.match(first[0]):
+        if found := _SEPARATOR.match(first[0]):
             # Its line break stays, and so do the numbers.
-            delimiter, first[0] = told[1], first[0][told.end() :]
+            delimiter, first[0] = found[1], first[0][found.end() :]
         while first[-1] and not first[-1].strip("\r\n"):
             first.append(next(lines, ""))
         yield from _Table(source, chain(first, lines), delimiter or _delimiter(first[-1])).records()

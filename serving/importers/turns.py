@@ -115,6 +115,8 @@ def _turn(turn: Any, name: str, keys: TurnKeys, unused: dict[str, None]) -> _Tur
         raise Refused(name, f"holds {kind_of(turn)} in place of a turn; give speaker and text.")
     said_by = next((turn[key] for key in keys.speaker if turn.get(key) is not None), None)
     speaker = keys.speakers.get(str(said_by)) or keys.speakers.get(str(said_by).casefold())
+    if said_by is None:
+        raise Refused(name, "holds a turn without a speaker; give speaker and text.")
     if speaker is None:
         raise Refused(
             name, f"holds a turn of {said_by!r}; only system, user and assistant are taken."

@@ -220,6 +220,7 @@ def test_an_answer_that_speaks_of_the_markup_stays_and_is_counted(lab: Lab, tmp_
     [
         ({"question": ASK, "solution": "Add.", "answer": "4"}, "4", "Add."),
         ({"problem": ASK, "solution": FOUR}, None, FOUR),
+        ({"question": ASK, "solution": "4", "answer": THINK}, "4", FOUR),
         ({"question": ASK, "response": FOUR, "answer": "4"}, "4", FOUR),
         ({"question": ASK, "answer": FOUR, "ground_truth": "4"}, "4", FOUR),
         ({"question": ASK, "answer": FOUR, "target": "4"}, "4", FOUR),

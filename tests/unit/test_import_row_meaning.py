@@ -230,6 +230,19 @@ def test_names_of_classes_that_say_nothing_are_asked_for(lab: Lab, tmp_path: Pat
         assert "which one is OK?" in sentence
 
 
+@pytest.mark.parametrize("names", ["{'0': good, '1': bad}", "[good, bad]", "{'1': no, '0': yes}"])
+def test_a_card_names_the_classes_of_files_that_cannot(
+    lab: Lab, tmp_path: Path, names: str
+) -> None:
+    feature = f"{{name: label, dtype: {{class_label: {{names: {names}}}}}}}"
+    head = f"---\ndataset_info: {{features: [{feature}]}}\n---\n"
+    (tmp_path / "README.md").write_text(head)
+    rows = [{"prompt": str(label), "completion": "A", "label": label} for label in (0, 1)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (found,) = read_examples(tmp_path, lab.registry)
+    assert [one.label for one in found.examples] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("label", "is_ok"),
     [("good", True), ("Bad", False), ("not_ok", False), ("Yes", True), ("rejected", False)],

@@ -25,9 +25,9 @@ def alpaca(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
     if row.target == "questions":
         asked = {"instruction": texts.move or "", "input": f"{texts.question}\n\n{texts.answer}"}
     if kind == "dpo":
-        told = _as_text(row, form)
+        row_text = _as_text(row, form)
         given = texts.reasoning if row.target == "answer" else None
-        judged: Row = {"chosen": told.completion, "rejected": told.rejected}
+        judged: Row = {"chosen": row_text.completion, "rejected": row_text.rejected}
         return {**asked, **judged, "reasoning": given or "", "flag": texts.role}
     answered = {
         "output": _lines(texts.questions) if texts.questions else texts.answer or "",
@@ -39,21 +39,26 @@ def alpaca(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
 
 def sharegpt(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
     """Return ``system`` and ``conversations``, with ``chosen`` and ``rejected`` or ``kto_tag``."""
-    told = _as_text(row, form)
-    human = {"from": "human", "value": told.prompt}
-    gpt = {"from": "gpt", "value": told.completion}
+    row_text = _as_text(row, form)
+    human = {"from": "human", "value": row_text.prompt}
+    gpt = {"from": "gpt", "value": row_text.completion}
     if kind == "dpo":
-        worse = {"from": "gpt", "value": told.rejected}
-        return {"system": told.system, "conversations": [human], "chosen": gpt, "rejected": worse}
+        worse = {"from": "gpt", "value": row_text.rejected}
+        return {
+            "system": row_text.system,
+            "conversations": [human],
+            "chosen": gpt,
+            "rejected": worse,
+        }
     extra = {"kto_tag": row.label} if kind == "kto" else {}
-    return {"system": told.system, "conversations": [human, gpt], **extra}
+    return {"system": row_text.system, "conversations": [human, gpt], **extra}
 
 
 def messages(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
     """Return ChatML ``messages``; of pairs and judged texts, TRL's conversational columns."""
     if kind == "sft":
-        told = _as_text(row, form)
-        return {"messages": [*_asked(told), _said(told.completion)]}
+        row_text = _as_text(row, form)
+        return {"messages": [*_prompt_turns(row_text), _answer_turn(row_text.completion)]}
     return trl(row, kind, form)
 
 
@@ -62,21 +67,21 @@ def trl(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
 
     Texts in a tagged format, lists of messages in a chat format.
     """
-    told = _as_text(row, form)
+    row_text = _as_text(row, form)
     is_chat = form.kind == "chat"
-    prompt: Any = _asked(told) if is_chat else told.prompt
+    prompt: Any = _prompt_turns(row_text) if is_chat else row_text.prompt
 
     def written(text: str | None) -> Any:
-        return [_said(text)] if is_chat else text
+        return [_answer_turn(text)] if is_chat else text
 
     if kind == "dpo":
         return {
             "prompt": prompt,
-            "chosen": written(told.completion),
-            "rejected": written(told.rejected),
+            "chosen": written(row_text.completion),
+            "rejected": written(row_text.rejected),
         }
     extra = {"label": row.label} if kind == "kto" else {}
-    return {"prompt": prompt, "completion": written(told.completion), **extra}
+    return {"prompt": prompt, "completion": written(row_text.completion), **extra}
 
 
 def table(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
@@ -115,10 +120,10 @@ def _as_text(row: DatasetRowInfo, form: FormatDefinition) -> RowAsText:
     return row_as_text(RowTexts.from_payload(row.payload), cast(Target, row.target), form)
 
 
-def _asked(told: RowAsText) -> list[dict[str, str]]:
-    system = [{"role": "system", "content": told.system}] if told.system else []
-    return [*system, {"role": "user", "content": told.prompt}]
+def _prompt_turns(row_text: RowAsText) -> list[dict[str, str]]:
+    system = [{"role": "system", "content": row_text.system}] if row_text.system else []
+    return [*system, {"role": "user", "content": row_text.prompt}]
 
 
-def _said(text: str | None) -> dict[str, str | None]:
+def _answer_turn(text: str | None) -> dict[str, str | None]:
     return {"role": "assistant", "content": text}
