@@ -64,13 +64,17 @@ def http_error(
 
 def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -> str:
     """Say where a redirect points; it is never followed, since the key would go along."""
-    location = headers.get("Location")
+    location = storable(headers.get("Location", ""))[:300]
     if not location:
         return f"The model server at {where} redirects (HTTP {status}) without saying where to."
-    target = urljoin(url, location)
     path = urlsplit(url).path
     sent = next((end for end in _ENDPOINTS if path.endswith(end)), None)
-    if sent is None or not urlsplit(target).path.rstrip("/").endswith(sent):
+    try:
+        target = urljoin(url, location)
+        is_endpoint = sent is not None and urlsplit(target).path.rstrip("/").endswith(sent)
+    except ValueError:
+        target, is_endpoint = location, False
+    if sent is None or not is_endpoint:
         return (
             f"The model server at {where} redirects to {masked(target)} (HTTP {status}), which is "
             "no address of its API; correct its URL."
