@@ -1,13 +1,10 @@
 """Names of classes in the card of a folder of `datasets`, for files that hold only numbers."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from db.yaml_text import load_yaml
-
-_HEAD = re.compile(r"---\r?\n(.*?)\r?\n---", re.DOTALL)
+from serving.importers.dataset_cards import head_of_card
 
 
 def classes_of_card(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -16,11 +13,7 @@ def classes_of_card(folder: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         UsageError: The head of the card is no YAML.
     """
-    path = folder / "README.md"
-    text = path.read_text("utf-8", "replace") if path.is_file() else ""
-    head = _HEAD.match(text)
-    card = load_yaml(head[1], where=f"The head of {path}") if head else None
-    info = card.get("dataset_info") if isinstance(card, dict) else None
+    info = head_of_card(folder).get("dataset_info")
     found: dict[str, tuple[str, ...]] = {}
     for config in info if isinstance(info, list) else [info]:
         features = config.get("features") if isinstance(config, dict) else None

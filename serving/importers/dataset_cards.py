@@ -12,8 +12,8 @@ from serving.importers.data_files import data_files, is_meant
 _HEAD = re.compile(r"\ufeff?---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
-def configurations(folder: Path) -> list[Mapping[str, Any]]:
-    """Return the configurations that the card of a folder names; none without a card.
+def head_of_card(folder: Path) -> Mapping[str, Any]:
+    """Return what the head of the card of a folder holds; empty without one.
 
     Raises:
         UsageError: The head of the card is no YAML.
@@ -21,13 +21,23 @@ def configurations(folder: Path) -> list[Mapping[str, Any]]:
     path = folder / "README.md"
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
     head = _HEAD.match(text.replace("\r\n", "\n").replace("\r", "\n"))
-    told = load_yaml(head[1], where=f"The head of {path}") if head else None
-    if not isinstance(told, dict):
-        return []
-    given = told.get("configs", [told] if "data_files" in told else [])
+    found = load_yaml(head[1], where=f"The head of {path}") if head else None
+    return found if isinstance(found, dict) else {}
+
+
+def configurations(folder: Path) -> list[Mapping[str, Any]]:
+    """Return the configurations that the card of a folder names; none without a card.
+
+    Raises:
+        UsageError: The head of the card is no YAML.
+    """
+    head = head_of_card(folder)
+    given = head.get("configs", [head] if "data_files" in head else [])
     found = [given] if isinstance(given, dict) else given
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise UsageError(f"{path}: configs is no list of configurations; correct it.")
+        raise UsageError(
+            f"{folder / 'README.md'}: configs is no list of configurations; correct it."
+        )
     return [one for one in found if one.keys() & {"data_files", "data_dir"}]
 
 
