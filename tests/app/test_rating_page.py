@@ -1,10 +1,18 @@
 """Rating: what the cards and forms say, as AppTest draws them; the keys are pressed in Chromium."""
 
+import pytest
+from streamlit.testing.v1 import AppTest
+
 from db.database import Database
+from db.errors import UsageError
+from db.queues import get_queue
+from db.ratings import ensure_rater, standing
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
 from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.desk import look
+from workbench.ui import rate_panel
 
 
 def test_a_question_that_is_rated_stands_on_its_card_once(
@@ -36,3 +44,64 @@ def _blocks(block):  # type: ignore[no-untyped-def]
     yield from [block] if hasattr(block, "proto") and hasattr(block.proto, "id") else []
     for child in getattr(block, "children", {}).values():
         yield from _blocks(child)
+
+
+def _receive() -> None:
+    import streamlit as st
+
+    from workbench.ui.rate_panel import receive_events
+
+    given = st.session_state["given"]
+    receive_events(*given, lambda name, card: st.session_state["gone"].append((name, card)))
+
+
+def test_events_are_stored_in_order_and_what_the_store_refuses_is_told_and_not_confirmed(
+    store: Database, filled: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = QueueSpec.model_validate({"name": "one", "way": "single", "scope": "answer"})
+    with store.write() as session:
+        queue = get_queue(session, save_queue(session, build_queue(session, spec)))
+        rater = ensure_rater(session, "Mia")
+    card = look(store, queue, rater)
+    assert card is not None
+    rated = {"id": "1", "card": card.id, "act": "rate", "values": {"correct": 4}, "seconds": 1.5}
+    events = [
+        {**rated, "act": "draft", "id": "0"},
+        rated,
+        {"id": "2", "card": None, "go": "review"},
+    ]
+    app = AppTest.from_function(_receive)
+    app.session_state["given"] = (queue, rater, events)
+    app.session_state["gone"] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(rate_panel, "apply_event", refuse)
+        app.run()
+    assert app.session_state[rate_panel.TROUBLE] == "The disk is full."
+    assert rate_panel.HANDLED not in app.session_state
+    app.run()
+    app.run()  # the browser sends again what it has not seen confirmed
+    assert app.session_state[rate_panel.HANDLED] == ["0", "1", "2"]
+    assert app.session_state["gone"] == [("review", None)]
+    with store.read() as session:
+        rows = session.scalars(standing()).all()
+    assert [(row.axis, row.value, row.seconds) for row in rows] == [("correct", 4.0, 1.5)]
+
+
+def test_an_event_that_no_panel_can_mean_is_told_and_not_sent_for_ever(
+    store: Database, filled: Seeded
+) -> None:
+    spec = QueueSpec.model_validate({"name": "one", "way": "single", "scope": "answer"})
+    with store.write() as session:
+        queue = get_queue(session, save_queue(session, build_queue(session, spec)))
+        rater = ensure_rater(session, "Mia")
+    wrong = {"id": "1", "card": "x", "act": "rate", "values": {"correct": 9}}
+    app = AppTest.from_function(_receive)
+    app.session_state["given"] = (queue, rater, [wrong])
+    app.session_state["gone"] = []
+    app.run()
+    assert app.session_state[rate_panel.HANDLED] == ["1"]
+    assert "values" in app.session_state[rate_panel.TROUBLE]
+
+
+def refuse(*given: object) -> bool:
+    raise UsageError("The disk is full.")
