@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from db import hidden as hidden  # sessions leave out what nobody may see yet
 from db.errors import Q2QError
 from db.faults import StoreFault, fault_of, full, is_disk_full, read_only
 

@@ -77,6 +77,20 @@ def full(label: str) -> StoreFull:
     )
 
 
+def require_room(path: Path | None, n_bytes: int) -> None:
+    """See that about so many bytes more fit on the disk of the store; a server sees to its own.
+
+    Raises:
+        StoreFull: They do not.
+    """
+    free = shutil.disk_usage(path.absolute().parent).free if path is not None else n_bytes
+    if free < n_bytes:
+        raise StoreFull(
+            f"The disk of {path} has {free / 1e6:.0f} MB free, and this needs about"
+            f" {n_bytes / 1e6:.0f} MB; free some space and try again. Nothing was written."
+        )
+
+
 def read_only(label: str) -> StoreReadOnly:
     """Return the fault of a store that may only be read."""
     return StoreReadOnly(

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, delete, false, func, insert, selec
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.errors import UsageError
+from db.hidden import WITH_HIDDEN, is_hidden
 from db.identity import question_hash
 from db.pages import COUNT_LIMIT, Page, page_of_keys
 from db.plain_text import plain, problem_of
@@ -262,7 +263,12 @@ def _add(
     if not new.text.strip():
         raise UsageError("A question needs a text.")
     content_hash = question_hash(new.text, new.context, new.role)
-    known = session.scalar(select(Question).where(Question.content_hash == content_hash))
+    same = select(Question).where(Question.content_hash == content_hash)
+    known = session.scalar(same, execution_options=WITH_HIDDEN)
+    if known is not None and is_hidden(session, "question", known.id):
+        raise UsageError(
+            "This question is part of an import that is under way; try again when it is done."
+        )
     if known is not None:
         known.reference_answer = known.reference_answer or new.reference_answer or None
         known.category = known.category or new.category or None

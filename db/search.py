@@ -8,13 +8,16 @@ and a query of one character is a query for terms that begin with it.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Integer, bindparam, func, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TextualSelect
+
+from db.bulk import insert_tuples
+from db.hidden import hidden
 
 TextKind = Literal["question", "variant", "answer"]
 
@@ -76,6 +79,17 @@ def index_texts(session: Session, kind: TextKind, rows: Iterable[tuple[int, str]
         session.execute(_INDEX, values)
 
 
+def add_terms(session: Session, rows: Sequence[tuple[int, TextKind, int, str]]) -> None:
+    """Add search texts whose ids an import keeps, given as (id, kind, id of the text, terms).
+
+    Call it last in a transaction: FTS5 writes what it has gathered before each other statement.
+    """
+    insert_tuples(session, "search_text", ("id", "kind", "text_id", "terms"), rows)
+    if session.get_bind().dialect.name == "sqlite":
+        columns = ("rowid", "kind", "terms")
+        insert_tuples(session, "search_index", columns, [(row[0], row[1], row[3]) for row in rows])
+
+
 def search_ids(session: Session, kind: TextKind, query: str, limit: int = EVERY_HIT) -> list[int]:
     """Return ids of the texts of ``kind`` that hold all of ``query``, newest first.
 
@@ -91,7 +105,7 @@ def matching(
     """Return the select of the ids of such texts, in any order; None if it can find nothing.
 
     Args:
-        session: Of the store to be searched.
+        session: Of the store to be searched; what nobody may see yet is not found.
         kind: Which texts.
         query: What was typed.
         limit: Only so many, the newest, in this order. It saves time where nothing else narrows
@@ -107,6 +121,9 @@ def matching(
     else:
         values = {"kind": kind, "sought": _tsquery(phrases)}
         clause, newest = _TSQUERY, "id"
+    if unseen := hidden(session).get("search_text"):
+        values["first"], values["last"] = unseen
+        clause += f" AND {newest} NOT BETWEEN :first AND :last"
     if limit is not None:
         values["limit"] = limit
         clause += f" ORDER BY {newest} DESC LIMIT :limit"

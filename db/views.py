@@ -18,6 +18,12 @@ SAMPLING_REAL = (
 SAMPLING_INTEGER = ("top_k", "max_tokens")
 
 
+def _there(table: str, alias: str) -> str:
+    """Condition that a row belongs to no import that is still under way."""
+    return f"""NOT EXISTS (SELECT 1 FROM staged_range z
+        WHERE z.table_name = '{table}' AND {alias}.id BETWEEN z.first_id AND z.last_id)"""
+
+
 class _Dialect:
     """The few words that differ between SQLite and PostgreSQL."""
 
@@ -52,10 +58,13 @@ def _question(sql: _Dialect) -> str:
 SELECT q.id AS question_id, q.text, q.context, q.reference_answer, q.role, q.category, q.language,
     {tags} AS tags,
     q.source, q.external_id, q.parent_id, q.root_id, q.move, q.held_out,
-    (SELECT count(*) FROM reasoning_variant v WHERE v.question_id = q.id) AS n_variants,
-    (SELECT count(*) FROM answer a WHERE a.question_id = q.id) AS n_answers,
+    (SELECT count(*) FROM reasoning_variant v WHERE v.question_id = q.id
+        AND {_there("reasoning_variant", "v")}) AS n_variants,
+    (SELECT count(*) FROM answer a WHERE a.question_id = q.id
+        AND {_there("answer", "a")}) AS n_answers,
     q.created_at
 FROM question q
+WHERE {_there("question", "q")}
 """
 
 
@@ -80,8 +89,9 @@ def _judged(sql: _Dialect, kind: str) -> str:
 
     The plus keeps SQLite from reading all ratings by the index of ``undoes_id``, mostly NULL.
     """
-    valid = """+x.undoes_id IS NULL
-        AND NOT EXISTS (SELECT 1 FROM rating u WHERE u.undoes_id = x.id)"""
+    valid = f"""+x.undoes_id IS NULL
+        AND NOT EXISTS (SELECT 1 FROM rating u WHERE u.undoes_id = x.id)
+        AND {_there("rating", "x")}"""
     if kind == "variant":
         valid += " AND x.answer_id IS NULL"
 
@@ -104,13 +114,15 @@ SELECT t.id AS variant_id, t.question_id, q.text AS question, q.context, q.langu
     {parents} AS parent_ids,
     t.generation_id, {_origin(sql)},
     {_judged(sql, "variant")},
-    (SELECT count(*) FROM answer a WHERE a.variant_id = t.id) AS n_answers,
+    (SELECT count(*) FROM answer a WHERE a.variant_id = t.id
+        AND {_there("answer", "a")}) AS n_answers,
     t.created_at
 FROM reasoning_variant t
 JOIN question q ON q.id = t.question_id
 LEFT JOIN rater p ON p.id = t.author_id
 LEFT JOIN generation g ON g.id = t.generation_id
-{_ORIGIN_TABLES}"""
+{_ORIGIN_TABLES}WHERE {_there("reasoning_variant", "t")}
+"""
 
 
 def _answer(sql: _Dialect) -> str:
@@ -126,7 +138,8 @@ JOIN question q ON q.id = t.question_id
 LEFT JOIN reasoning_variant v ON v.id = t.variant_id
 LEFT JOIN rater p ON p.id = t.author_id
 LEFT JOIN generation g ON g.id = t.generation_id
-{_ORIGIN_TABLES}"""
+{_ORIGIN_TABLES}WHERE {_there("answer", "t")}
+"""
 
 
 def _generation(sql: _Dialect) -> str:
@@ -140,14 +153,14 @@ LEFT JOIN engine e ON e.id = g.engine_id
 
 
 def _rating(sql: _Dialect) -> str:
-    return """
+    return f"""
 SELECT x.id AS rating_id, p.name AS rater, p.kind AS rater_kind, x.scope, x.axis, x.value,
     x.outcome, x.label, x.question_id, x.variant_id, x.answer_id, x.other_question_id,
     x.other_variant_id, x.other_answer_id, x.blind, x.swapped, x.answer_seen, x.sampler, x.seconds,
     x.note, EXISTS (SELECT 1 FROM rating u WHERE u.undoes_id = x.id) AS is_undone, x.created_at
 FROM rating x
 JOIN rater p ON p.id = x.rater_id
-WHERE x.undoes_id IS NULL
+WHERE x.undoes_id IS NULL AND {_there("rating", "x")}
 """
 
 

@@ -20,6 +20,7 @@ import workbench
 from db.errors import Q2QError
 from db.migrate import open_store, upgrade_store
 from db.settings import Settings
+from db.staging import tidy
 from serving.engines.process import is_free
 from workbench.cli.importing import add_examples
 from workbench.ui.home_view import READING_ONLY
@@ -173,6 +174,7 @@ def complete_home(settings: Settings, say: Say) -> None:
     if copy is not None:
         say(f"The store was upgraded; the copy made before is {copy}.")
     with closing(open_store(settings)) as database:
+        tidy(database)
         add_examples(database, say)
 
 

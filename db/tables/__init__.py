@@ -22,6 +22,10 @@ from db.tables.generations import (
     SweepGeneration,
     VariantParent,
 )
+from db.tables.imports import (
+    PendingChange,
+    StagedRange,
+)
 from db.tables.jobs import (
     Job,
 )
@@ -92,6 +96,7 @@ __all__ = [
     "Job",
     "MergeProof",
     "ModelVersion",
+    "PendingChange",
     "Prompt",
     "PromptFormat",
     "ProofCheck",
@@ -110,6 +115,7 @@ __all__ = [
     "Sampling",
     "SearchText",
     "SentenceUse",
+    "StagedRange",
     "Sweep",
     "SweepGeneration",
     "Tag",

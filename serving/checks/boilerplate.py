@@ -13,6 +13,7 @@ from functools import cache
 from sqlalchemy import TextClause, insert, select, text
 from sqlalchemy.orm import Session
 
+from db.hidden import hidden
 from db.tables import SentenceUse
 from serving.checks.findings import Finding
 from serving.checks.sentences import hashed_sentences
@@ -22,7 +23,7 @@ MIN_QUESTIONS = 5
 """A sentence under so many different questions is boilerplate."""
 
 _CHUNK = 512
-_SHOWN = 80
+SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ def note_sentences(session: Session, texts: Sequence[NewText]) -> list[TextFindi
     shown = {key: sentence for hashes in sentences for key, sentence in hashes.items()}
     if not shown:
         return []
-    known = _questions_by_sentence(session, shown)
+    known = questions_by_sentence(session, shown)
     settled = {key for key, questions in known.items() if len(questions) >= MIN_QUESTIONS}
     _insert_uses(session, texts, sentences, settled)
     for new, hashes in zip(texts, sentences, strict=True):
@@ -59,25 +60,27 @@ def note_sentences(session: Session, texts: Sequence[NewText]) -> list[TextFindi
         for key in hashes
         if key in settled
     }
-    for variant_id, answer_id, key in _uses_of(session, risen):
+    for variant_id, answer_id, key in uses_of(session, risen):
         found.setdefault((variant_id, answer_id), key)
     return [
         TextFinding(
             variant_id=variant_id,
             answer_id=answer_id,
-            finding=Finding("boilerplate", shown[key][:_SHOWN]),
+            finding=Finding("boilerplate", shown[key][:SHOWN_CHARS]),
         )
         for (variant_id, answer_id), key in found.items()
     ]
 
 
-def _questions_by_sentence(session: Session, keys: Iterable[int]) -> defaultdict[int, set[int]]:
+def questions_by_sentence(session: Session, keys: Iterable[int]) -> defaultdict[int, set[int]]:
     """Return up to ``MIN_QUESTIONS`` questions under which each sentence stands."""
     questions: defaultdict[int, set[int]] = defaultdict(set)
     for chunk in _chunks(sorted(keys)):
         n_places = 1 << (len(chunk) - 1).bit_length()
         padded = chunk + chunk[:1] * (n_places - len(chunk))
+        first, last = hidden(session).get("sentence_use", (0, 0))
         parameters = {f"key{place}": key for place, key in enumerate(padded)}
+        parameters |= {"first": first, "last": last}
         for key, question_id in session.execute(_walk(n_places), parameters):
             questions[key].add(question_id)
     return questions
@@ -95,10 +98,12 @@ def _walk(n_places: int) -> TextClause:
         f"WITH RECURSIVE wanted (sentence) AS (VALUES {places}),"
         " walk (sentence, question_id, position) AS ("
         " SELECT sentence, (SELECT min(question_id) FROM sentence_use"
-        "  WHERE sentence_hash = wanted.sentence), 1 FROM wanted"
+        "  WHERE sentence_hash = wanted.sentence"
+        "  AND id NOT BETWEEN :first AND :last), 1 FROM wanted"
         " UNION ALL"
         " SELECT sentence, (SELECT min(question_id) FROM sentence_use"
-        "  WHERE sentence_hash = walk.sentence AND question_id > walk.question_id), position + 1"
+        "  WHERE sentence_hash = walk.sentence AND question_id > walk.question_id"
+        "  AND id NOT BETWEEN :first AND :last), position + 1"
         f" FROM walk WHERE question_id IS NOT NULL AND position < {MIN_QUESTIONS})"
         " SELECT sentence, question_id FROM walk WHERE question_id IS NOT NULL"
     )
@@ -126,7 +131,8 @@ def _insert_uses(
         session.connection().execute(insert(SentenceUse), rows)
 
 
-def _uses_of(session: Session, keys: set[int]) -> list[tuple[int | None, int | None, int]]:
+def uses_of(session: Session, keys: set[int]) -> list[tuple[int | None, int | None, int]]:
+    """Return (id of the reasoning, id of the answer, sentence) for each use of these sentences."""
     uses: list[tuple[int | None, int | None, int]] = []
     for chunk in _chunks(sorted(keys)):
         rows = session.execute(

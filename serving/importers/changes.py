@@ -1,18 +1,20 @@
 """What an import would change: rows compared with each other and with the store; writes nothing."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.database import Database
 from db.identity import question_hash, text_hash
 from db.tables import Answer, Question, QuestionTag, ReasoningVariant, Tag
-from serving.importers.rows import ImportRow, ReadResult
+from serving.importers.rows import ImportRow
 from serving.importers.source import Problem, problem_at
+from serving.importers.spool import BATCH, Spool
 
 Outcome = Literal["added", "updated", "skipped"]
 _CHUNK = 5_000
@@ -20,91 +22,237 @@ _T = TypeVar("_T")
 
 AnswerKey = tuple[str | None, str]
 """Hash of the reasoning that an answer stands under, or None, and hash of the answer."""
+DETAILS = ("reference_answer", "category", "language", "external_id")
+"""What a known question can gain; a value that it has stays."""
+
+
+class RowFile(Protocol):
+    """A file of questions; problems and notes are complete once all rows were taken."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What its lines are called."""
+        ...
+
+    @property
+    def rows(self) -> Iterable[ImportRow]:
+        """Its good rows."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong with the others."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the reader did without being asked."""
+        ...
 
 
 @dataclass(slots=True)
 class QuestionChange:
-    """One question of the file and what the file adds to it."""
+    """One question of the files and what they add to it."""
 
     content_hash: str
-    row: ImportRow
-    """The first row that brings it."""
-    question_id: int | None = None
-    """None for a question that the store does not have yet."""
+    n: int
+    """Its number in the spool; the id with a minus of one that the store has already."""
+    text: str
+    context: str
+    role: str
     reference_answer: str | None = None
     category: str | None = None
     language: str | None = None
     external_id: str | None = None
     held_out: bool | None = None
-    is_updated: bool = False
-    """A known question gains a reference answer, a category or a language."""
+    is_new: bool = True
+    """The spool does not hold it yet."""
+    gains: bool = False
+    """It gains one of its details after it was stored or spooled."""
     tags: set[str] = field(default_factory=set)
     """Tags it has already."""
     new_tags: dict[str, None] = field(default_factory=dict)
     variants: dict[str, int | None] = field(default_factory=dict)
-    """Hash of each imported reasoning → its id, None where it is new."""
+    """Hash of each imported reasoning → its number, None where it is new."""
     answers: set[AnswerKey] = field(default_factory=set)
     new_variants: dict[str, str] = field(default_factory=dict)
     """Hash → text of the reasonings that are new."""
     new_answers: dict[AnswerKey, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
 class ImportPlan:
-    """All changes of a file, in the order of its rows."""
+    """All changes of some files, in the order of their rows, in a spool."""
 
-    changes: dict[str, QuestionChange]
-    """By the question's ``content_hash``."""
-    outcomes: list[tuple[ImportRow, Outcome]]
-    problems: list[Problem]
+    def __init__(
+        self,
+        database: Database,
+        spool: Spool,
+        *,
+        extra_tags: Iterable[str] = (),
+        n_sample: int = 0,
+    ) -> None:
+        self.spool = spool
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.outcomes: Counter[Outcome] = Counter()
+        self.sample: list[tuple[ImportRow, Outcome]] = []
+        """The first rows and what would become of them."""
+        self.n_questions = self.n_variants = self.n_answers = 0
+        """New ones."""
+        self.n_errors = 0
+        """Rows that have problems; a problem of a whole file counts as one."""
+        self._n_positions = 0
+        self._n_sample = n_sample
+        self._database = database
+        self._extra = tuple(dict.fromkeys(extra_tags))
 
-    def count(self, outcome: Outcome) -> int:
-        """Return the number of rows with this outcome."""
-        return Counter(one for _, one in self.outcomes)[outcome]
+    def add(self, file: RowFile) -> Iterator[int]:
+        """Take all rows of a file; yields how many were taken, from time to time."""
+        own: list[Problem] = []
+        n_rows = 0
+        for rows in chunks(file.rows, BATCH):
+            self._add_rows(file, rows, own)
+            n_rows += len(rows)
+            yield n_rows
+        own = [*file.problems, *own]
+        lines = [problem.line for problem in own]
+        self.n_errors += len({line for line in lines if line is not None}) + lines.count(None)
+        self.problems += own
+        self.notes += file.notes
 
-    @property
-    def n_errors(self) -> int:
-        """Rows that have problems; a problem of the whole file counts as one."""
-        lines = [problem.line for problem in self.problems]
-        return len({line for line in lines if line is not None}) + lines.count(None)
+    def _add_rows(self, file: RowFile, rows: Sequence[ImportRow], own: list[Problem]) -> None:
+        hashes = [question_hash(row.text, row.context, row.role) for row in rows]
+        known = self._known(set(hashes))
+        touched: dict[str, QuestionChange] = {}
+        for row, content_hash in zip(rows, hashes, strict=True):
+            change = known.get(content_hash)
+            is_new = change is None
+            if change is None:
+                change = known[content_hash] = self._new_change(row, content_hash)
+            if conflict := _conflict(change, row):
+                own.append(problem_at(file.name, file.unit, row.line, *conflict))
+                continue
+            is_changed = _merge(change, row, (*row.tags, *self._extra))
+            touched[content_hash] = change
+            outcome: Outcome = "added" if is_new else "updated" if is_changed else "skipped"
+            self.outcomes[outcome] += 1
+            if len(self.sample) < self._n_sample:
+                self.sample.append((row, outcome))
+        self._save(touched.values())
 
+    def _new_change(self, row: ImportRow, content_hash: str) -> QuestionChange:
+        self.n_questions += 1
+        return QuestionChange(
+            content_hash,
+            self.n_questions,
+            row.text,
+            row.context,
+            row.role,
+            row.reference_answer,
+            row.category,
+            row.language,
+            row.external_id,
+            row.held_out,
+        )
 
-def plan_import(session: Session, result: ReadResult, extra_tags: Iterable[str] = ()) -> ImportPlan:
-    """Return what importing ``result`` would change; every row counts once."""
-    hashes = [question_hash(row.text, row.context, row.role) for row in result.rows]
-    changes = {
-        known.content_hash: known for known in _known_questions(session, result.rows, hashes)
-    }
-    plan = ImportPlan({}, [], list(result.problems))
-    extra = tuple(dict.fromkeys(extra_tags))
-    for row, content_hash in zip(result.rows, hashes, strict=True):
-        change = changes.get(content_hash)
-        is_new = change is None
-        if change is None:
-            change = changes[content_hash] = QuestionChange(
-                content_hash,
-                row,
-                reference_answer=row.reference_answer,
-                category=row.category,
-                language=row.language,
-                external_id=row.external_id,
-                held_out=row.held_out,
-            )
-        conflict = _conflict(change, row)
-        if conflict:
-            column, what = conflict
-            plan.problems.append(problem_at(result.name, result.unit, row.line, column, what))
-            continue
-        is_changed = _merge(change, row, (*row.tags, *extra))
-        plan.changes[content_hash] = change
-        plan.outcomes.append((row, "added" if is_new else "updated" if is_changed else "skipped"))
-    return plan
+    def _known(self, hashes: set[str]) -> dict[str, QuestionChange]:
+        """Return those that the store has or that earlier rows have brought."""
+        spooled = {change.content_hash: change for change in self._spooled(hashes)}
+        rest = hashes - spooled.keys()
+        with self._database.read() as session:
+            stored = {change.content_hash: change for change in _stored(session, rest)}
+            of_store = [one for one in (*spooled.values(), *stored.values()) if one.n < 0]
+            _add_facts(session, of_store)
+        self._add_spooled_facts(spooled.values())
+        return spooled | stored
+
+    def _spooled(self, hashes: set[str]) -> Iterator[QuestionChange]:
+        found = self.spool.among(
+            "SELECT content_hash, n, text, context, role, reference_answer, category, language,"
+            " external_id, held_out FROM question WHERE content_hash IN",
+            hashes,
+        )
+        for values in found:
+            change = QuestionChange(*values)
+            change.is_new = False
+            yield change
+
+    def _add_spooled_facts(self, changes: Iterable[QuestionChange]) -> None:
+        by_n = {change.n: change for change in changes}
+        if not by_n:
+            return
+        spool = self.spool
+        for n, name in spool.among("SELECT question_n, name FROM tag WHERE question_n IN", by_n):
+            by_n[n].tags.add(name)
+        for n, content_hash, variant_n in spool.among(
+            "SELECT question_n, content_hash, n FROM variant WHERE question_n IN", by_n
+        ):
+            by_n[n].variants[content_hash] = variant_n
+        for n, variant_hash, content_hash in spool.among(
+            "SELECT question_n, variant_hash, content_hash FROM answer WHERE question_n IN", by_n
+        ):
+            by_n[n].answers.add((variant_hash, content_hash))
+
+    def _save(self, changes: Iterable[QuestionChange]) -> None:
+        questions: list[tuple[object, ...]] = []
+        gained: list[tuple[object, ...]] = []
+        tags: list[tuple[object, ...]] = []
+        variants: list[tuple[object, ...]] = []
+        answers: list[tuple[object, ...]] = []
+        for change in changes:
+            details = [getattr(change, name) for name in DETAILS]
+            if change.is_new:
+                self._n_positions += 1
+                questions.append(
+                    (
+                        change.n,
+                        self._n_positions,
+                        change.content_hash,
+                        change.text,
+                        change.context,
+                        change.role,
+                        *details,
+                        change.held_out,
+                        change.gains,
+                    )
+                )
+            elif change.gains:
+                gained.append((*details, change.n))
+            tags += [(change.n, name) for name in change.new_tags]
+            variants += self._numbered_variants(change)
+            answers += self._numbered_answers(change)
+        self.spool.insert("question", questions)
+        self.spool.change(
+            "UPDATE question SET reference_answer = ?, category = ?, language = ?,"
+            " external_id = ?, gains = 1 WHERE n = ?",
+            gained,
+        )
+        self.spool.insert("tag", tags)
+        self.spool.insert("variant", variants)
+        self.spool.insert("answer", answers)
+
+    def _numbered_variants(self, change: QuestionChange) -> Iterator[tuple[object, ...]]:
+        for content_hash, text in change.new_variants.items():
+            self.n_variants += 1
+            change.variants[content_hash] = self.n_variants
+            yield self.n_variants, change.n, content_hash, text
+
+    def _numbered_answers(self, change: QuestionChange) -> Iterator[tuple[object, ...]]:
+        for (variant_hash, content_hash), text in change.new_answers.items():
+            self.n_answers += 1
+            variant_n = change.variants[variant_hash] if variant_hash else None
+            yield self.n_answers, change.n, variant_n, variant_hash, content_hash, text
 
 
 def _conflict(change: QuestionChange, row: ImportRow) -> tuple[str, str] | None:
     """Say which value of ``row`` contradicts what is known; such values are never overwritten."""
     known, given = change.reference_answer, row.reference_answer
-    if known and given and text_hash(known) != text_hash(given):
+    if known and given and known != given and text_hash(known) != text_hash(given):
         return "reference_answer", (
             f"the question is known with the reference answer {known[:60]!r}; make the two equal "
             "or leave this one empty."
@@ -121,12 +269,14 @@ def _merge(change: QuestionChange, row: ImportRow, tags: Sequence[str]) -> bool:
     """Add what ``row`` has beyond ``change``; tell whether that was anything."""
     n_before = _size(change)
     gains = False
-    for name in ("reference_answer", "category", "language", "external_id"):
+    for name in DETAILS:
         value = getattr(row, name)
         if value and not getattr(change, name):
             setattr(change, name, value)
-            gains = change.is_updated = True
-    change.new_tags.update((tag, None) for tag in tags if tag not in change.tags)
+            gains = change.gains = True
+    for tag in tags:
+        if tag not in change.tags:
+            change.new_tags[tag] = None
     variant_hash = text_hash(row.reasoning) if row.reasoning else None
     if variant_hash and row.reasoning and variant_hash not in change.variants:
         change.variants[variant_hash] = None
@@ -143,46 +293,38 @@ def _size(change: QuestionChange) -> int:
     return len(change.new_tags) + len(change.new_variants) + len(change.new_answers)
 
 
-def _known_questions(
-    session: Session, rows: Sequence[ImportRow], hashes: Sequence[str]
-) -> Iterator[QuestionChange]:
-    """Yield the questions of the file that the store has, with their tags and imported texts."""
-    first = {
-        content_hash: row
-        for row, content_hash in zip(reversed(rows), reversed(hashes), strict=True)
-    }
-    for chunk in chunks(first):
-        found = session.execute(
-            select(
-                Question.id,
-                Question.content_hash,
-                Question.reference_answer,
-                Question.category,
-                Question.language,
-                Question.external_id,
-                Question.held_out,
-            ).where(Question.content_hash.in_(chunk))
-        ).all()
-        ids = [row.id for row in found]
-        tags = _tags_of(session, ids)
-        variants, answers = _imported_texts(session, ids)
-        for row in found:
-            yield QuestionChange(
-                row.content_hash,
-                first[row.content_hash],
-                question_id=row.id,
-                reference_answer=row.reference_answer,
-                category=row.category,
-                language=row.language,
-                external_id=row.external_id,
-                held_out=row.held_out,
-                tags=tags[row.id],
-                variants=variants[row.id],
-                answers=answers[row.id],
-            )
+def _stored(session: Session, hashes: Iterable[str]) -> Iterator[QuestionChange]:
+    """Yield the questions of these hashes that the store has."""
+    found = select(
+        Question.content_hash,
+        -Question.id,
+        Question.text,
+        Question.context,
+        Question.role,
+        Question.reference_answer,
+        Question.category,
+        Question.language,
+        Question.external_id,
+        Question.held_out,
+    ).where(Question.content_hash.in_(hashes))
+    for row in session.execute(found):
+        yield QuestionChange(*row)
 
 
-def _tags_of(session: Session, ids: Sequence[int]) -> defaultdict[int, set[str]]:
+def _add_facts(session: Session, changes: Sequence[QuestionChange]) -> None:
+    """Give questions of the store their tags, imported reasonings and imported answers."""
+    by_id = {-change.n: change for change in changes}
+    if not by_id:
+        return
+    tags = _tags_of(session, by_id)
+    variants, answers = _imported_texts(session, by_id)
+    for question_id, change in by_id.items():
+        change.tags |= tags[question_id]
+        change.variants |= variants[question_id]
+        change.answers |= answers[question_id]
+
+
+def _tags_of(session: Session, ids: Iterable[int]) -> Mapping[int, set[str]]:
     tags: defaultdict[int, set[str]] = defaultdict(set)
     rows = session.execute(
         select(QuestionTag.question_id, Tag.name).join(Tag).where(QuestionTag.question_id.in_(ids))
@@ -193,8 +335,8 @@ def _tags_of(session: Session, ids: Sequence[int]) -> defaultdict[int, set[str]]
 
 
 def _imported_texts(
-    session: Session, ids: Sequence[int]
-) -> tuple[defaultdict[int, dict[str, int | None]], defaultdict[int, set[AnswerKey]]]:
+    session: Session, ids: Iterable[int]
+) -> tuple[Mapping[int, dict[str, int | None]], Mapping[int, set[AnswerKey]]]:
     """Return question id → imported reasonings, and question id → imported answers."""
     variants: defaultdict[int, dict[str, int | None]] = defaultdict(dict)
     answers: defaultdict[int, set[AnswerKey]] = defaultdict(set)
@@ -204,7 +346,7 @@ def _imported_texts(
             ReasoningVariant.id, ReasoningVariant.question_id, ReasoningVariant.content_hash
         ).where(ReasoningVariant.question_id.in_(ids), ReasoningVariant.source == "imported")
     ):
-        variants[question_id][content_hash] = variant_id
+        variants[question_id][content_hash] = -variant_id
         hash_of[variant_id] = content_hash
     for question_id, parent_id, content_hash in session.execute(
         select(Answer.question_id, Answer.variant_id, Answer.content_hash).where(

@@ -75,6 +75,21 @@ class RowReader(Iterator[ImportRow]):
         self._rows = self._read()
 
     @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.source.name
+
+    @property
+    def unit(self) -> str:
+        """What its lines are called: ``line``, ``row`` or ``item``."""
+        return self.source.unit
+
+    @property
+    def rows(self) -> Iterator[ImportRow]:
+        """The reader itself."""
+        return self
+
+    @property
     def problems(self) -> list[Problem]:
         """What is wrong with the rows so far."""
         return self.source.problems

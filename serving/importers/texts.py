@@ -1,159 +1,88 @@
-"""Imported reasonings and answers: stored, made findable and checked, in bulk."""
+"""Imported reasonings and answers are checked before anything is written, batch by batch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.search import index_texts
-from db.tables import Answer, ReasoningVariant, utc_now
+from db.database import Database
+from db.tables import ReasoningVariant
 from serving.checks import CheckContext, check_answer, check_reasoning
-from serving.checks.boilerplate import NewText, note_sentences
-from serving.checks.store import TextFinding, store_findings
-from serving.importers.changes import QuestionChange, chunks
+from serving.checks.sentences import hashed_sentences
+from serving.importers.boilerplate import find_boilerplate
+from serving.importers.spool import Spool
+
+_VARIANTS = """
+SELECT v.n, v.question_n, v.text, q.text, q.context, q.reference_answer, q.role, q.language
+FROM variant v JOIN question q ON q.n = v.question_n ORDER BY v.n
+"""
+_ANSWERS = """
+SELECT a.n, a.question_n, a.variant_n, a.text, v.text, q.text, q.context, q.reference_answer,
+    q.role, q.language
+FROM answer a JOIN question q ON q.n = a.question_n LEFT JOIN variant v ON v.n = a.variant_n
+ORDER BY a.n
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Variant:
-    change: QuestionChange
-    content_hash: str
-    text: str
+def check_texts(database: Database, spool: Spool) -> Iterator[int]:
+    """Add what the checks find to ``spool``; yields how many texts were checked, now and then."""
+    n_checked = 0
+    for rows in spool.batches(_VARIANTS):
+        _check_variants(spool, rows)
+        n_checked += len(rows)
+        yield n_checked
+    for rows in spool.batches(_ANSWERS):
+        with database.read() as session:
+            _check_answers(spool, rows, _known_reasonings(session, rows))
+        n_checked += len(rows)
+        yield n_checked
+    with database.read() as session:
+        find_boilerplate(session, spool)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    change: QuestionChange
-    variant_hash: str | None
-    content_hash: str
-    text: str
+def _check_variants(spool: Spool, rows: Sequence[Any]) -> None:
+    flags: list[tuple[Any, ...]] = []
+    uses: list[tuple[Any, ...]] = []
+    for n, question_n, text, *asked in rows:
+        for finding in check_reasoning(text, _context(*asked)):
+            flags.append((n, None, finding.name, finding.detail))
+        uses += [(key, question_n, n, None) for key in hashed_sentences(text)]
+    spool.insert("flag", flags)
+    spool.insert("sentence", uses)
 
 
-def insert_texts(session: Session, changes: Sequence[QuestionChange]) -> tuple[int, int]:
-    """Store the new texts of ``changes``, whose questions are stored; return how many of each.
-
-    The first number counts reasonings, the second answers.
-    """
-    n_variants = n_answers = 0
-    for variants in chunks(_new_variants(changes)):
-        _insert_variants(session, variants)
-        n_variants += len(variants)
-    for answers in chunks(_new_answers(changes)):
-        _insert_answers(session, answers)
-        n_answers += len(answers)
-    return n_variants, n_answers
-
-
-def _new_variants(changes: Sequence[QuestionChange]) -> Iterator[_Variant]:
-    for change in changes:
-        for content_hash, text in change.new_variants.items():
-            yield _Variant(change, content_hash, text)
-
-
-def _new_answers(changes: Sequence[QuestionChange]) -> Iterator[_Answer]:
-    for change in changes:
-        for (variant_hash, content_hash), text in change.new_answers.items():
-            yield _Answer(change, variant_hash, content_hash, text)
-
-
-def _insert_variants(session: Session, variants: Sequence[_Variant]) -> None:
-    now = utc_now()
-    inserted = session.execute(
-        insert(ReasoningVariant).returning(
-            ReasoningVariant.id, ReasoningVariant.question_id, ReasoningVariant.content_hash
-        ),
-        [
-            {
-                "question_id": variant.change.question_id,
-                "text": variant.text,
-                "source": "imported",
-                "content_hash": variant.content_hash,
-                "created_at": now,
-            }
-            for variant in variants
-        ],
-    )
-    ids = {(question_id, content_hash): new_id for new_id, question_id, content_hash in inserted}
-    findings, texts, indexed = [], [], []
-    for variant in variants:
-        change = variant.change
-        variant_id = ids[_question_id(change), variant.content_hash]
-        change.variants[variant.content_hash] = variant_id
-        indexed.append((variant_id, variant.text))
-        for finding in check_reasoning(variant.text, _context(change)):
-            findings.append(TextFinding(variant_id=variant_id, finding=finding))
-        texts.append(
-            NewText(question_id=_question_id(change), text=variant.text, variant_id=variant_id)
-        )
-    index_texts(session, "variant", indexed)
-    store_findings(session, findings)
-    store_findings(session, note_sentences(session, texts))
-
-
-def _insert_answers(session: Session, answers: Sequence[_Answer]) -> None:
-    now = utc_now()
-    inserted = session.execute(
-        insert(Answer).returning(
-            Answer.id, Answer.question_id, Answer.variant_id, Answer.content_hash
-        ),
-        [
-            {
-                "question_id": answer.change.question_id,
-                "variant_id": _variant_id(answer),
-                "text": answer.text,
-                "source": "imported",
-                "content_hash": answer.content_hash,
-                "created_at": now,
-            }
-            for answer in answers
-        ],
-    )
-    ids = {
-        (question_id, variant_id, content_hash): new_id
-        for new_id, question_id, variant_id, content_hash in inserted
-    }
-    reasonings = _reasonings(session, answers)
-    findings, texts, indexed = [], [], []
-    for answer in answers:
-        change, variant_id = answer.change, _variant_id(answer)
-        answer_id = ids[_question_id(change), variant_id, answer.content_hash]
-        indexed.append((answer_id, answer.text))
-        for finding in check_answer(answer.text, _context(change), reasonings.get(variant_id)):
-            findings.append(TextFinding(answer_id=answer_id, finding=finding))
+def _check_answers(spool: Spool, rows: Sequence[Any], known: dict[int, str]) -> None:
+    flags: list[tuple[Any, ...]] = []
+    uses: list[tuple[Any, ...]] = []
+    for n, question_n, variant_n, text, reasoning, *asked in rows:
+        if reasoning is None and variant_n is not None:
+            reasoning = known.get(-variant_n)
+        for finding in check_answer(text, _context(*asked), reasoning):
+            flags.append((None, n, finding.name, finding.detail))
             if finding.name == "answer_leak":  # what one gives away, the other holds
-                findings.append(TextFinding(variant_id=variant_id, finding=finding))
-        texts.append(
-            NewText(question_id=_question_id(change), text=answer.text, answer_id=answer_id)
-        )
-    index_texts(session, "answer", indexed)
-    store_findings(session, findings)
-    store_findings(session, note_sentences(session, texts))
+                flags.append((variant_n, None, finding.name, finding.detail))
+        uses += [(key, question_n, None, n) for key in hashed_sentences(text)]
+    spool.insert("flag", flags)
+    spool.insert("sentence", uses)
 
 
-def _reasonings(session: Session, answers: Sequence[_Answer]) -> dict[int | None, str]:
-    """Return the reasonings that ``answers`` stand under, by id, whether new or stored before."""
-    ids = {variant_id for answer in answers if (variant_id := _variant_id(answer)) is not None}
+def _known_reasonings(session: Session, rows: Sequence[Any]) -> dict[int, str]:
+    """Return the reasonings of the store that answers stand under, by id."""
+    ids = {-row[2] for row in rows if row[2] is not None and row[2] < 0}
+    if not ids:
+        return {}
     found = select(ReasoningVariant.id, ReasoningVariant.text).where(ReasoningVariant.id.in_(ids))
     return dict(session.execute(found).all())
 
 
-def _question_id(change: QuestionChange) -> int:
-    if change.question_id is None:
-        raise RuntimeError("questions are stored before their texts")
-    return change.question_id
-
-
-def _variant_id(answer: _Answer) -> int | None:
-    if answer.variant_hash is None:
-        return None
-    return answer.change.variants[answer.variant_hash]
-
-
-def _context(change: QuestionChange) -> CheckContext:
+def _context(
+    question: str, context: str, reference: str | None, role: str, language: str | None
+) -> CheckContext:
     return CheckContext(
-        question=change.row.text,
-        context=change.row.context,
-        reference_answer=change.reference_answer,
-        role=change.row.role,
-        language=change.language,
+        question=question,
+        context=context,
+        reference_answer=reference,
+        role=role,
+        language=language,
     )

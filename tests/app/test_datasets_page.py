@@ -28,9 +28,8 @@ def no_cache() -> None:
 @pytest.fixture
 def imported(store: Database, open_app: OpenApp) -> AppTest:
     """The page of a new dataset on a store that holds some of the example training set."""
-    with store.write() as session:
-        for name in ("held_out.jsonl", "japanese.jsonl"):
-            import_questions(session, read_rows(TRAINING / name), source="example")
+    for name in ("held_out.jsonl", "japanese.jsonl"):
+        import_questions(store, read_rows(TRAINING / name), source="example")
     return open_app("datasets", new="1")
 
 

@@ -82,8 +82,7 @@ def test_an_export_can_be_imported_again(store: Database, filled: Seeded) -> Non
         rows = list_questions(session, QuestionFilter(), 1, 100).rows
     data = as_jsonl(rows)
     assert len([json.loads(line) for line in data.decode().splitlines()]) == 8
-    with store.write() as session:
-        summary = import_questions(session, read_rows(data, name="questions.jsonl"))
+    summary = import_questions(store, read_rows(data, name="questions.jsonl"))
     assert (summary.added, summary.skipped) == (0, 8)
 
 

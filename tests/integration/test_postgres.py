@@ -199,10 +199,10 @@ def test_every_view_can_be_read(store: Database) -> None:
 
 def test_questions_are_imported_searched_edited_and_counted(store: Database) -> None:
     file = "question,language,tags\n富士山の高さは？,ja,mountain\nWhat is water?,en,\n".encode()
+    result = read_rows(file, name="questions.csv")
+    assert import_questions(store, result).added == 2
+    assert import_questions(store, result).skipped == 2
     with store.write() as session:
-        result = read_rows(file, name="questions.csv")
-        assert import_questions(session, result).added == 2
-        assert import_questions(session, result).skipped == 2
         edit_question(session, 1, NewQuestion(text="富士山の形は？", tags=("mountain",)))
         assert add_question(session, NewQuestion(text="What is water?"))[1] is False
     with store.read() as session:

@@ -89,7 +89,7 @@ def write_texts(database: Database, folder: Path) -> int:
     ensure_default_model(database, Settings(device="cpu"))
     with database.write() as session:
         registry = sync_definitions(session, load_definitions())
-        import_questions(session, read_rows(folder / "questions.jsonl"), source="imported")
+    import_questions(database, read_rows(folder / "questions.jsonl"), source="imported")
     sweep_id = queue_sweep(database, spec, registry)
 
     def is_done() -> bool:

@@ -1,9 +1,11 @@
 """What the tests of datasets share: a store with questions, texts and ratings; building."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from db.database import Database
@@ -32,12 +34,29 @@ def registry_of(session: Session) -> Registry:
     return sync_definitions(session, load_definitions())
 
 
+@contextmanager
+def lab_session(database: Database) -> Iterator[Session]:
+    """Yield a session that writes and may commit in between, so that imports can run beside it."""
+    writer = database.engine.execution_options(q2q_write=True)
+    with Session(writer, expire_on_commit=False) as session:
+        yield session
+        session.commit()
+
+
 class Lab:
     """A store that is filled line by line; texts are imported, so that no engine is needed."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.registry = registry_of(session)
+
+    @property
+    def database(self) -> Database:
+        """The store, after a commit: its lock is free. Only within ``lab_session``."""
+        self.session.commit()
+        engine = self.session.get_bind()
+        assert isinstance(engine, Engine)
+        return Database(engine.execution_options(q2q_write=False))
 
     def question(self, text: str, **values: Any) -> int:
         role = values.get("role", "assistant")

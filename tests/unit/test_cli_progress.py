@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workbench.cli.output import show_fields, show_json, show_table
-from workbench.cli.progress import BarProgress, LineProgress, open_progress
+from workbench.cli.progress import BarProgress, LineProgress, import_progress, open_progress
 
 
 def test_a_pipe_gets_a_line_only_when_something_changed(
@@ -65,3 +65,29 @@ def test_json_takes_what_queries_return(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out) == [
         {"at": "2026-11-01T00:00:00+00:00", "path": "a", "ids": [1, 2]}
     ]
+
+
+def test_an_import_tells_phase_speed_and_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(100, 1_000, 10))
+    monkeypatch.setattr("workbench.cli.progress.time.monotonic", lambda: next(now))
+    with import_progress() as tell:
+        tell("reading", 1_000_000, 4_000_000)
+        tell("reading", 3_000_000, 4_000_000)
+        tell("writing", 100, 500)
+        tell("writing", 300, 500)
+    assert capsys.readouterr().err.splitlines() == [
+        "1000 of 4000: kB read",
+        "3000 of 4000: kB read, 0.1 MB/s, 10 s left",
+        "100 of 500: rows written",
+        "300 of 500: rows written, 10/s, 20 s left",
+    ]
+
+
+def test_ctrl_c_in_an_import_says_that_nothing_was_imported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(KeyboardInterrupt), import_progress():
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "Stopped; nothing was imported.\n"

@@ -13,14 +13,14 @@ from serving.importers.example_files import FileExamples, read_examples
 from serving.importers.examples import Example
 from serving.importers.folders import parts_of
 from serving.importers.source import ImportRefused
-from tests.unit.dataset_lab import Lab
+from tests.unit.dataset_lab import Lab, lab_session
 from training.imports.judged import Judge
 from training.imports.store import import_examples
 
 
 @pytest.fixture
 def lab(database: Database) -> Iterator[Lab]:
-    with database.write() as session:
+    with lab_session(database) as session:
         yield Lab(session)
 
 
@@ -137,8 +137,8 @@ def test_what_cannot_be_taken_is_told_with_its_place(
     assert problem.sentence.startswith("rows.jsonl, line 2")
     assert sentence in problem.sentence
     with pytest.raises(ImportRefused, match="Nothing was imported"):
-        import_examples(lab.session, [found], judge=Judge())
-    assert import_examples(lab.session, [found], judge=Judge(), skip_errors=True).counts.rows == 1
+        import_examples(lab.database, [found], judge=Judge())
+    assert import_examples(lab.database, [found], judge=Judge(), skip_errors=True).counts.rows == 1
 
 
 def test_a_completion_without_the_tag_of_its_prompt_is_refused(lab: Lab, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from db.database import Database, open_database
 from db.datasets import find_dataset
 from db.tables import DatasetRow, Question, Rater, Rating
 from serving.importers.example_files import read_examples
-from tests.unit.dataset_lab import Lab
+from tests.unit.dataset_lab import Lab, lab_session
 from training.datasets.export import default_prompt_format, export
 from training.imports.judged import Judge, JudgedBy, rater_of
 from training.imports.store import ExampleCounts, import_examples, preview_examples
@@ -41,7 +41,7 @@ EXACT = [
 def stored(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterator[Lab]:
     """A store with a dataset of each kind; its texts hold tags, blank lines and contexts."""
     database = fresh(migrated_file, tmp_path_factory.mktemp("first"))
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         for i in range(7):
             name = "富士山の高さはい"[i]
@@ -83,7 +83,7 @@ def write(lab: Lab, kind: str, shape: str, folder: Path, form: str | None = None
 
 def bring(lab: Lab, path: Path, **more: Any) -> ExampleCounts:
     files = read_examples(path, lab.registry, only=more.pop("only", None))
-    return import_examples(lab.session, files, judge=more.pop("judge", Judge()), **more).counts
+    return import_examples(lab.database, files, judge=more.pop("judge", Judge()), **more).counts
 
 
 def lines(lab: Lab, kind: str, shape: str, folder: Path, form: str | None = None) -> set[str]:
@@ -121,7 +121,7 @@ def test_the_same_texts_come_out_again(
     before = lines(stored, kind, shape, tmp_path / "a", form)
     path = next((tmp_path / "a").iterdir())
     database = fresh(migrated_file, tmp_path)
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         counts = bring(lab, path)
         assert counts.errors == counts.left_out == 0
@@ -136,7 +136,7 @@ def test_the_same_texts_come_out_again(
 def test_pairs_and_labels_become_ratings_of_somebody_who_was_not_blind(
     stored: Lab, database: Database, tmp_path: Path
 ) -> None:
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         pairs = bring(lab, write(stored, "dpo", "trl", tmp_path), judge=Judge(name="Nao"))
         labels = bring(lab, write(stored, "kto", "trl", tmp_path), judge=Judge(kind="model"))
@@ -160,7 +160,7 @@ def test_a_name_in_other_width_or_composition_is_the_same_rater(
     stored: Lab, database: Database, tmp_path: Path, kind: JudgedBy
 ) -> None:
     path = write(stored, "dpo", "trl", tmp_path)
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         assert bring(lab, path, judge=Judge(name="ガÉ Q", kind=kind)).comparisons > 0
         for name in ("ｶﾞÉ Ｑ", " カ\u3099E\u0301 Q "):
@@ -172,7 +172,7 @@ def test_a_name_in_other_width_or_composition_is_the_same_rater(
 def test_the_worse_text_of_a_pair_is_not_imitated(
     stored: Lab, database: Database, tmp_path: Path
 ) -> None:
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         bring(lab, write(stored, "dpo", "trl", tmp_path))
         lab.freeze(name="sft", **{**COMMON, "held_out": 0}, **RULES["sft"])
@@ -187,7 +187,7 @@ def test_held_out_splits_stay_held_out_and_a_leak_is_refused(
 ) -> None:
     folder = write(stored, "sft", "hf", tmp_path)
     train, held = folder / "data" / "train.parquet", folder / "data" / "held_out.parquet"
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         counts = bring(lab, folder)
         asked = set(session.scalars(select(Question.text).where(Question.held_out)))
@@ -195,7 +195,7 @@ def test_held_out_splits_stay_held_out_and_a_leak_is_refused(
         assert 0 < len(asked) < 7
         shutil.copyfile(held, train)
         files = read_examples(folder, lab.registry)
-        found = preview_examples(session, files, Judge())
+        found = preview_examples(lab.database, files, Judge())
     assert found.counts.errors == counts.held_out
     assert "held_out.parquet, row 1: is held out, and its question also trains" in (
         found.problems[0].sentence
@@ -233,7 +233,7 @@ def test_what_datasets_saved_is_read(stored: Lab, database: Database, tmp_path: 
     (out / "hub" / "data").mkdir(parents=True)
     given = [str(out), f"train={train}", f"test={test}"]
     subprocess.run([sys.executable, "-c", SAVE, *given], check=True, capture_output=True)
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         first = bring(lab, out / "dict")
         assert (first.held_out, first.pairs) == (1, first.rows)
@@ -246,7 +246,7 @@ def test_what_datasets_saved_is_read(stored: Lab, database: Database, tmp_path: 
 def test_a_known_question_gets_its_context_back(stored: Lab, tmp_path: Path) -> None:
     path = write(stored, "sft", "messages", tmp_path)
     files = read_examples(path, stored.registry)
-    assert preview_examples(stored.session, files, Judge()).counts.questions == 0
+    assert preview_examples(stored.database, files, Judge()).counts.questions == 0
 
 
 def test_a_leak_is_found_where_one_row_is_bare_and_the_other_one_is_not(
@@ -258,10 +258,10 @@ def test_a_leak_is_found_where_one_row_is_bare_and_the_other_one_is_not(
     turns = {"messages": [{"role": role, "content": text} for role, text in said]}
     (tmp_path / "test.jsonl").write_text(json.dumps(turns) + "\n", "utf-8")
     files = read_examples(tmp_path, stored.registry)
-    found = preview_examples(stored.session, files, Judge())
+    found = preview_examples(stored.database, files, Judge())
     assert [one.sentence for one in found.problems] == [
         "test.jsonl, line 1: is held out, and its question also trains (train.json, item 1); take"
         " one out."
     ]
-    again = import_examples(stored.session, files, judge=Judge(), skip_errors=True)
+    again = import_examples(stored.database, files, judge=Judge(), skip_errors=True)
     assert (again.counts.questions, again.counts.errors) == (1, 1)

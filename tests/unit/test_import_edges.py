@@ -41,8 +41,7 @@ HALF = "half \ud83d"
 
 def bring(database: Database, *rows: dict[str, Any]) -> ImportSummary:
     data = "\n".join(map(json.dumps, rows)).encode()
-    with database.write() as session:
-        return import_questions(session, read_rows(data, name="q.jsonl"))
+    return import_questions(database, read_rows(data, name="q.jsonl"))
 
 
 def stored(database: Database) -> list[QuestionRow]:
@@ -238,8 +237,7 @@ def out_by_page(database: Database) -> bytes:
 @pytest.mark.parametrize("out", [out_by_command, out_by_page])
 def test_an_export_changes_nothing_where_it_came_from(filled: Database, out: Any) -> None:
     before = stored(filled)
-    with filled.write() as session:
-        done = import_questions(session, read_rows(out(filled), name="q.jsonl"))
+    done = import_questions(filled, read_rows(out(filled), name="q.jsonl"))
     assert (done.skipped, done.added, done.updated) == (5, 0, 0)
     assert stored(filled) == before
 
@@ -250,8 +248,7 @@ def test_an_export_fills_an_empty_store_with_the_same(
 ) -> None:
     other = open_database(f"sqlite:///{tmp_path / 'other.sqlite'}")
     upgrade(other)
-    with other.write() as session:
-        import_questions(session, read_rows(out(filled), name="q.jsonl"))
+    import_questions(other, read_rows(out(filled), name="q.jsonl"))
     names = ("text", "context", "role", "reference_answer", "category", "language", "tags",
              "external_id", "held_out")  # fmt: skip
     told = [[getattr(row, name) for name in names] for row in stored(filled)]

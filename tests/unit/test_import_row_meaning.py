@@ -13,14 +13,14 @@ from db.errors import UsageError
 from db.tables import Question
 from serving.importers import read_rows
 from serving.importers.example_files import FileExamples, read_examples
-from tests.unit.dataset_lab import Lab
+from tests.unit.dataset_lab import Lab, lab_session
 from training.imports.judged import Judge
 from training.imports.store import import_examples
 
 
 @pytest.fixture
 def lab(database: Database) -> Iterator[Lab]:
-    with database.write() as session:
+    with lab_session(database) as session:
         yield Lab(session)
 
 
@@ -58,7 +58,7 @@ def refused(found: FileExamples) -> str:
 def test_a_held_out_row_never_becomes_one_that_may_train(
     lab: Lab, tmp_path: Path, row: dict[str, Any]
 ) -> None:
-    done = import_examples(lab.session, [read(lab, tmp_path, row)], judge=Judge())
+    done = import_examples(lab.database, [read(lab, tmp_path, row)], judge=Judge())
     assert done.counts.held_out == 1
     assert list(lab.session.scalars(select(Question.held_out))) == [True]
 

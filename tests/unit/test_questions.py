@@ -31,11 +31,14 @@ DAY = datetime(2026, 11, 23, tzinfo=UTC)
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[tuple[str, object]]]:
-    """Collect the statements, with their values, that run inside the block."""
+    """Collect the statements, with their values, that run inside the block.
+
+    Left out is the look at the start of each transaction for rows that nobody may see yet.
+    """
     seen: list[tuple[str, object]] = []
 
     def note(_: object, __: object, statement: str, values: object, *___: object) -> None:
-        if not statement.startswith("BEGIN"):
+        if not statement.startswith("BEGIN") and "FROM staged_range" not in statement:
             seen.append((statement, values))
 
     event.listen(database.engine, "before_cursor_execute", note)

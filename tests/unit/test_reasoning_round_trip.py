@@ -12,7 +12,7 @@ from db.database import Database, open_database
 from db.datasets import find_dataset
 from db.tables import Answer, Question, ReasoningVariant
 from serving.importers.example_files import read_examples
-from tests.unit.dataset_lab import Lab
+from tests.unit.dataset_lab import Lab, lab_session
 from training.datasets.export import FORMATS, default_prompt_format, export
 from training.imports.judged import Judge
 from training.imports.store import import_examples
@@ -83,7 +83,7 @@ def stored(lab: Lab) -> Texts:
 
 
 def bring(lab: Lab, path: Path) -> Texts:
-    done = import_examples(lab.session, read_examples(path, lab.registry), judge=Judge())
+    done = import_examples(lab.database, read_examples(path, lab.registry), judge=Judge())
     assert (done.counts.errors, done.problems) == (0, ())
     return stored(lab)
 
@@ -103,7 +103,7 @@ def test_eleven_shapes_come_in_are_built_and_come_back_from_every_export(
     path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     suffix = {"alpaca": ".json", "sharegpt": ".json", "messages": ".jsonl", "trl": ".jsonl"}
     target = tmp_path / f"out{suffix.get(kind, '.parquet' if kind == 'parquet' else '')}"
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         assert bring(lab, path) == set(texts)
         lab.freeze(name="all", take={"sources": ["imported"]}, held_out=0, **rules)
@@ -113,7 +113,7 @@ def test_eleven_shapes_come_in_are_built_and_come_back_from_every_export(
         export(session, dataset, kind, target, form=form)
     shutil.copy(migrated_file, tmp_path / "other.sqlite")
     other = open_database(f"sqlite:///{tmp_path / 'other.sqlite'}")
-    with other.write() as session:
+    with lab_session(other) as session:
         assert bring(Lab(session), target) == set(texts)
     other.close()
 
@@ -121,7 +121,7 @@ def test_eleven_shapes_come_in_are_built_and_come_back_from_every_export(
 def test_a_stored_answer_with_markup_goes_out_as_it_was_written(
     database: Database, tmp_path: Path
 ) -> None:
-    with database.write() as session:
+    with lab_session(database) as session:
         lab = Lab(session)
         question = lab.question("Why do kites fly?")
         written = "<think>\nYou should name the wind.\n</think>\n\nWind lifts them."

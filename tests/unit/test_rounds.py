@@ -15,8 +15,9 @@ from db.errors import Q2QError, UsageError
 from db.jobs import JobRow, get_job, request_cancel
 from db.models import declare_model, find_model, get_model
 from db.rounds import RoundRow, decide_round, find_round, list_rounds, move_round
+from db.schema import upgrade
 from db.settings import ExternalServer, Settings
-from db.tables import Base, ModelVersion, Question, TrainingRun
+from db.tables import ModelVersion, Question, TrainingRun
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer
@@ -57,18 +58,14 @@ class Lab:
         servers = [ExternalServer(name="lab", url=HttpUrl(server.url))]
         self.settings = Settings(home=home, servers=servers)
         self.database: Database = open_database(self.settings.database)
-        Base.metadata.create_all(self.database.engine)
+        upgrade(self.database)
+        import_questions(
+            self.database,
+            read_rows(ROOT / "examples" / "training" / "held_out.jsonl"),
+            read_rows(ROOT / "examples" / "training" / "japanese.jsonl"),
+            source="example",
+        )
         with self.database.write() as session:
-            import_questions(
-                session,
-                read_rows(ROOT / "examples" / "training" / "held_out.jsonl"),
-                source="example",
-            )
-            import_questions(
-                session,
-                read_rows(ROOT / "examples" / "training" / "japanese.jsonl"),
-                source="example",
-            )
             held_out = session.query(Question).filter(Question.held_out.is_(True)).all()
             assert len(held_out) > 20
             session.add(ModelVersion(name="small", kind="declared", context_length=4096))

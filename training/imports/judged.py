@@ -1,6 +1,6 @@
 """What pairs and labels of a training file say, as ratings of the texts in the store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,13 +8,15 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.database import Database
 from db.generations import chunks
 from db.identity import question_hash, short_hash, text_hash
 from db.ratings import OK, PREFERENCE, NewRating, Target, ensure_rater, stored_name
-from db.tables import Answer, Question, ReasoningVariant
-from serving.importers.example_files import FileExamples
+from db.tables import Answer, ReasoningVariant
 from serving.importers.examples import Example
 from serving.importers.rows import ImportRow
+from serving.importers.spool import Spool
+from serving.importers.writing import StoredIds
 from training.imports.raters import ensure_model_rater
 
 JudgedBy = Literal["person", "model"]
@@ -26,6 +28,14 @@ class Judge:
 
     name: str = "imported"
     kind: JudgedBy = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedExample:
+    """An example with a judgement, and the file that it came in."""
+
+    example: Example
+    file: str
 
 
 def is_judged(example: Example) -> bool:
@@ -55,81 +65,105 @@ def rater_of(session: Session, judge: Judge) -> int:
 
 
 def ratings_of(
-    session: Session, file: FileExamples, judged: Sequence[Example], rater_id: int, judge: Judge
-) -> list[NewRating]:
-    """Return what ``judged`` says of its texts, which are stored; not blind, as nobody knows.
+    database: Database,
+    spool: Spool,
+    judged: Sequence[JudgedExample],
+    ids: StoredIds,
+    rater_id: int,
+    judge: Judge,
+) -> Iterator[NewRating]:
+    """Yield what ``judged`` says of its texts; not blind, as nobody knows.
 
-    Examples whose texts are not in the store, because of a problem of their row, say nothing.
+    Examples whose texts are not in ``spool``, because of a problem of their row, say nothing.
     """
-    targets = _Targets(session, judged)
-    ratings: list[NewRating] = []
-    for one in judged:
-        target = targets.of(one, one.row)
-        other = targets.of(one, one.rejected) if one.rejected is not None else None
-        if target is None or (one.rejected is not None and other is None):
-            continue  # the row had a problem and was left out
-        ratings.append(
-            NewRating(
-                rater_id=rater_id,
-                scope=one.scope,
-                target=target,
-                other=other,
-                axis=OK if other is None else PREFERENCE,
-                value=float(bool(one.label)) if other is None else None,
-                outcome=None if other is None else "a",
-                blind=False,
-                sampler=f"import {Path(file.name).name}",
-                card_id=card_of(one, judge),
-            )
-        )
-    return ratings
+    for some in chunks(judged):
+        with database.read() as session:
+            targets = _Targets(session, spool, ids, [one.example for one in some])
+        for one in some:
+            if rating := _rating(targets, one, rater_id, judge):
+                yield rating
+
+
+def _rating(
+    targets: "_Targets", judged: JudgedExample, rater_id: int, judge: Judge
+) -> NewRating | None:
+    one = judged.example
+    target = targets.of(one, one.row)
+    other = targets.of(one, one.rejected) if one.rejected is not None else None
+    if target is None or (one.rejected is not None and other is None):
+        return None  # the row had a problem and was left out
+    return NewRating(
+        rater_id=rater_id,
+        scope=one.scope,
+        target=target,
+        other=other,
+        axis=OK if other is None else PREFERENCE,
+        value=float(bool(one.label)) if other is None else None,
+        outcome=None if other is None else "a",
+        blind=False,
+        sampler=f"import {Path(judged.file).name}",
+        card_id=card_of(one, judge),
+    )
 
 
 class _Targets:
-    """The ids of the texts that examples were stored as."""
+    """The ids of the texts that examples are stored as."""
 
-    def __init__(self, session: Session, examples: Sequence[Example]) -> None:
+    def __init__(
+        self, session: Session, spool: Spool, ids: StoredIds, examples: Sequence[Example]
+    ) -> None:
+        self._ids = ids
         hashes = {_asked(one.row) for one in examples}
-        self._questions: dict[str, int] = {}
-        self._variants: dict[tuple[int, str], int] = {}
-        self._answers: dict[tuple[int, int | None, str], int] = {}
-        for some in chunks(sorted(hashes)):
-            found = select(Question.content_hash, Question.id).where(
-                Question.content_hash.in_(some)
+        found = spool.among("SELECT content_hash, n FROM question WHERE content_hash IN", hashes)
+        self._questions: dict[str, int] = dict(found)
+        numbers = list(self._questions.values())
+        self._variants: dict[tuple[int, str], int] = {
+            (question_n, content_hash): n
+            for question_n, content_hash, n in spool.among(
+                "SELECT question_n, content_hash, n FROM variant WHERE question_n IN", numbers
             )
-            self._questions |= dict(session.execute(found).all())
-        for ids in chunks(sorted(self._questions.values())):
-            self._read_texts(session, ids)
+        }
+        self._answers: dict[tuple[int, int | None, str], int] = {
+            (question_n, variant_n, content_hash): n
+            for question_n, variant_n, content_hash, n in spool.among(
+                "SELECT question_n, variant_n, content_hash, n FROM answer WHERE question_n IN",
+                numbers,
+            )
+        }
+        self._read_stored(session, [-n for n in numbers if n < 0])
 
-    def _read_texts(self, session: Session, ids: Sequence[int]) -> None:
+    def _read_stored(self, session: Session, ids: Sequence[int]) -> None:
         variants = select(
             ReasoningVariant.id, ReasoningVariant.question_id, ReasoningVariant.content_hash
         ).where(ReasoningVariant.question_id.in_(ids), ReasoningVariant.source == "imported")
         for variant_id, question_id, content_hash in session.execute(variants):
-            self._variants[question_id, content_hash] = variant_id
+            self._variants[-question_id, content_hash] = -variant_id
         answers = select(
             Answer.id, Answer.question_id, Answer.variant_id, Answer.content_hash
         ).where(Answer.question_id.in_(ids), Answer.source == "imported")
         for answer_id, question_id, parent_id, content_hash in session.execute(answers):
-            self._answers[question_id, parent_id, content_hash] = answer_id
+            self._answers[-question_id, parent_id and -parent_id, content_hash] = -answer_id
 
     def of(self, example: Example, row: ImportRow) -> Target | None:
-        """Return what is judged of a row; None where it is not in the store."""
-        question_id = self._questions.get(_asked(row))
-        if question_id is None:
+        """Return what is judged of a row; None where it is not stored."""
+        question_n = self._questions.get(_asked(row))
+        if question_n is None:
             return None
-        variant_id: int | None = None
+        question_id = self._ids.of("question", question_n)
+        variant_n: int | None = None
         if row.reasoning is not None:
-            variant_id = self._variants.get((question_id, text_hash(row.reasoning)))
-            if variant_id is None:
+            variant_n = self._variants.get((question_n, text_hash(row.reasoning)))
+            if variant_n is None:
                 return None
+        variant_id = self._ids.maybe("reasoning_variant", variant_n)
         if example.scope == "reasoning":
             return Target(question_id=question_id, variant_id=variant_id)
         if row.output is None:
             return None
-        answer_id = self._answers.get((question_id, variant_id, text_hash(row.output)))
-        if answer_id is None:
+        answer_n = self._answers.get((question_n, variant_n, text_hash(row.output)))
+        if answer_n is None:
             return None
+        answer_id = self._ids.of("answer", answer_n)
         return Target(question_id=question_id, variant_id=variant_id, answer_id=answer_id)
 
 

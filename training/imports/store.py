@@ -4,22 +4,31 @@ A row becomes a question with an imported reasoning and answer; a pair becomes a
 better text won; OK and not OK become ratings. Rules of datasets take them as they take others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from db.database import Database
 from db.generations import chunks
-from db.ratings import add_ratings
+from db.staging import import_lock, tidy_alone
 from db.tables import Rating
-from serving.importers.changes import ImportPlan, plan_import
+from serving.importers.changes import ImportPlan
 from serving.importers.example_files import FileExamples
-from serving.importers.questions import import_questions
+from serving.importers.questions import OnProgress, check_plan, no_progress, read_files
 from serving.importers.rows import ReadResult
 from serving.importers.source import ImportRefused, Problem, problem_at
-from training.imports.judged import Judge, card_of, is_judged, rater_of, ratings_of
+from serving.importers.spool import Spool
+from serving.importers.writing import Judgements, StoreWriter
+from training.imports.judged import (
+    Judge,
+    JudgedExample,
+    card_of,
+    is_judged,
+    rater_of,
+    ratings_of,
+)
 from training.imports.known import part_known_contexts
 from training.imports.leaks import refuse_leaks
 
@@ -69,53 +78,94 @@ class ExamplePreview:
 
 
 def preview_examples(
-    session: Session, files: Sequence[FileExamples], judge: Judge
+    database: Database,
+    files: Sequence[FileExamples],
+    judge: Judge,
+    *,
+    on_progress: OnProgress = no_progress,
 ) -> ExamplePreview:
     """Return what importing these files would bring; writes nothing.
 
     Questions that the store knows with a context get it back in ``files``, and only then are
     held-out questions that train looked for: questions are the same with their contexts.
     """
-    part_known_contexts(session, files)
-    refuse_leaks(files)
-    seen = _Seen()
-    counts, problems, notes = ExampleCounts(), [], []
-    for file in files:
-        plan = plan_import(session, _result(file))
-        told = [_plainly(problem, file) for problem in plan.problems]
-        problems += told
-        notes += [f"{file.name}: {note}" if len(files) > 1 else note for note in file.notes]
-        counts += _counts(session, file, plan, judge, seen)
-    return ExamplePreview(counts=counts, problems=tuple(problems), notes=tuple(notes))
+    with Spool(database) as spool:
+        return _plan(database, ImportPlan(database, spool), files, judge, on_progress)[0]
 
 
 def import_examples(
-    session: Session,
+    database: Database,
     files: Sequence[FileExamples],
     *,
     judge: Judge,
     tags: Iterable[str] = (),
     skip_errors: bool = False,
+    on_progress: OnProgress = no_progress,
 ) -> ExamplePreview:
-    """Import training examples in the caller's one transaction; return what it brought.
+    """Import training examples, all of them at once or none; return what that brought.
 
-    The same files again bring nothing.
+    They are written as ``import_questions`` writes. The same files again bring nothing.
 
     Raises:
         ImportRefused: There are problems and ``skip_errors`` is not set. Nothing was written.
+        ImportRuns: Another import is under way.
         UsageError: The judge's name cannot be one.
     """
-    done = preview_examples(session, files, judge)
-    if any(problem.line is None or not skip_errors for problem in done.problems):
-        raise ImportRefused(done.problems, _NOTHING_DONE)
-    rater_id: int | None = None
+    with import_lock(database), Spool(database) as spool:
+        tidy_alone(database)
+        plan = ImportPlan(database, spool, extra_tags=tags)
+        done, judged = _plan(database, plan, files, judge, on_progress)
+        if any(problem.line is None or not skip_errors for problem in done.problems):
+            raise ImportRefused(done.problems, _NOTHING_DONE)
+        check_plan(database, plan, on_progress)
+        writer = StoreWriter(
+            database, plan, "imported", _judgements(database, spool, judged, judge)
+        )
+        writer.write(lambda n_done: on_progress("writing", n_done, writer.n_rows))
+        return done
+
+
+def _judgements(
+    database: Database, spool: Spool, judged: Sequence[JudgedExample], judge: Judge
+) -> Judgements | None:
+    if not judged:
+        return None
+    return Judgements(
+        len(judged),
+        lambda session: rater_of(session, judge),
+        lambda ids, rater_id: ratings_of(database, spool, judged, ids, rater_id, judge),
+    )
+
+
+def _plan(
+    database: Database,
+    plan: ImportPlan,
+    files: Sequence[FileExamples],
+    judge: Judge,
+    on_progress: OnProgress,
+) -> tuple[ExamplePreview, list[JudgedExample]]:
+    """Take ``files`` into ``plan``; return what they bring and the judgements that are new."""
+    with database.read() as session:
+        part_known_contexts(session, files)
+    refuse_leaks(files)
+    problems: list[Problem] = []
+    notes: list[str] = []
     for file in files:
-        import_questions(session, _result(file), extra_tags=tags, skip_errors=skip_errors)
-        judged = [one for one in file.examples if is_judged(one)]
-        if judged:
-            rater_id = rater_id or rater_of(session, judge)
-            add_ratings(session, ratings_of(session, file, judged, rater_id, judge))
-    return done
+        n_before = len(plan.problems)
+        read_files(plan, [_result(file)], on_progress)
+        problems += [_plainly(problem, file) for problem in plan.problems[n_before:]]
+        notes += [f"{file.name}: {note}" if len(files) > 1 else note for note in file.notes]
+    judged = _new_judgements(database, files, judge)
+    counts = sum((_counts_of(file) for file in files), start=ExampleCounts())
+    counts += ExampleCounts(
+        questions=plan.n_questions,
+        reasonings=plan.n_variants,
+        answers=plan.n_answers,
+        comparisons=sum(one.example.rejected is not None for one in judged),
+        labels=sum(one.example.label is not None for one in judged),
+        errors=plan.n_errors,
+    )
+    return ExamplePreview(counts=counts, problems=tuple(problems), notes=tuple(notes)), judged
 
 
 def _result(file: FileExamples) -> ReadResult:
@@ -142,44 +192,29 @@ def _plainly(problem: Problem, file: FileExamples) -> Problem:
     return problem_at(file.name, file.unit, problem.line, None, what)
 
 
-class _Seen:
-    """What earlier files bring already."""
-
-    def __init__(self) -> None:
-        self.questions: set[str] = set()
-        self.texts: set[tuple[str, ...]] = set()
-        self.cards: set[str] = set()
-
-
-def _counts(
-    session: Session, file: FileExamples, plan: ImportPlan, judge: Judge, seen: _Seen
-) -> ExampleCounts:
-    changes = plan.changes.values()
-    new = {one.content_hash for one in changes if one.question_id is None} - seen.questions
-    reasonings = {("v", c.content_hash, v) for c in changes for v in c.new_variants}
-    answers = {("a", c.content_hash, v or "", a) for c in changes for v, a in c.new_answers}
-    cards = {card_of(one, judge): one for one in file.examples if is_judged(one)}
-    known = set(_known_cards(session, cards)) | seen.cards
-    fresh = [one for card, one in cards.items() if card not in known]
-    counts = ExampleCounts(
-        questions=len(new),
-        reasonings=len(reasonings - seen.texts),
-        answers=len(answers - seen.texts),
-        comparisons=sum(one.rejected is not None for one in fresh),
-        labels=sum(one.label is not None for one in fresh),
+def _counts_of(file: FileExamples) -> ExampleCounts:
+    """Return what a file holds, new or not."""
+    return ExampleCounts(
         rows=len(file.examples),
         held_out=sum(bool(one.row.held_out) for one in file.examples),
         pairs=sum(one.rejected is not None for one in file.examples),
         judged=sum(one.label is not None for one in file.examples),
         left_out=file.left_out.total(),
-        errors=plan.n_errors,
     )
-    seen.questions |= new
-    seen.texts |= reasonings | answers
-    seen.cards |= cards.keys()
-    return counts
 
 
-def _known_cards(session: Session, cards: Iterable[str]) -> Iterator[str]:
-    for some in chunks(sorted(cards)):
-        yield from session.scalars(select(Rating.card_id).where(Rating.card_id.in_(some)))
+def _new_judgements(
+    database: Database, files: Sequence[FileExamples], judge: Judge
+) -> list[JudgedExample]:
+    """Return what is judged in ``files`` and not in the store yet, each once."""
+    cards = {
+        card_of(one, judge): JudgedExample(one, file.name)
+        for file in files
+        for one in file.examples
+        if is_judged(one)
+    }
+    with database.read() as session:
+        for some in chunks(sorted(cards)):
+            for card in session.scalars(select(Rating.card_id).where(Rating.card_id.in_(some))):
+                del cards[card]
+    return list(cards.values())

@@ -197,6 +197,7 @@ def import_(
     from serving.importers.example_files import read_examples
     from training.imports.judged import Judge
     from training.imports.store import import_examples, preview_examples
+    from workbench.cli.progress import import_progress
     from workbench.cli.rendering import load_registry
 
     if judged_by not in ("person", "model"):
@@ -208,13 +209,17 @@ def import_(
             registry = load_registry(settings, session)
         with naming_encoding_option():
             files = read_examples(path, registry, only=only, encoding=encoding)
-        if preview:
-            with database.read() as session:
-                done = preview_examples(session, files, judge)
-        else:
-            with database.write() as session:
+        with import_progress() as tell:
+            if preview:
+                done = preview_examples(database, files, judge, on_progress=tell)
+            else:
                 done = import_examples(
-                    session, files, judge=judge, tags=tuple(tag or ()), skip_errors=skip_errors
+                    database,
+                    files,
+                    judge=judge,
+                    tags=tuple(tag or ()),
+                    skip_errors=skip_errors,
+                    on_progress=tell,
                 )
     sentences = [problem.sentence for problem in done.problems]
     if as_json:

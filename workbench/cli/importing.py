@@ -10,8 +10,8 @@ from db.errors import UsageError
 from db.questions import question_facets, role_names
 from db.settings import settings
 from serving.importers.data_files import data_files
-from serving.importers.questions import import_questions
-from serving.importers.readers import SUFFIXES, read_rows
+from serving.importers.questions import OnProgress, import_questions, no_progress
+from serving.importers.readers import SUFFIXES, stream_rows
 from workbench.cli.rendering import load_registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "questions"
@@ -54,35 +54,35 @@ def import_path(
     extra_tags: tuple[str, ...] = (),
     skip_errors: bool = False,
     encoding: str | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> Imported:
-    """Import a file, or all files of a folder, in one transaction.
+    """Import a file, or all files of a folder: all rows of all of them, or none.
 
     Raises:
         UsageError: Something is wrong with a file; then nothing at all was imported.
     """
-    files, skipped = _files(path)
+    paths, skipped = _files(path)
     with database.write() as session:
         load_registry(settings(), session)
-        summaries = [
-            import_questions(
-                session,
-                read_rows(file, roles=role_names(session), encoding=encoding),
-                source=source,
-                extra_tags=extra_tags,
-                skip_errors=skip_errors,
-            )
-            for file in files
-        ]
+        roles = role_names(session)
+    done = import_questions(
+        database,
+        *(stream_rows(one, roles=roles, encoding=encoding) for one in paths),
+        source=source,
+        extra_tags=extra_tags,
+        skip_errors=skip_errors,
+        on_progress=on_progress,
+    )
     return Imported(
-        added=sum(summary.added for summary in summaries),
-        updated=sum(summary.updated for summary in summaries),
-        skipped=sum(summary.skipped for summary in summaries),
-        errors=sum(summary.errors for summary in summaries),
-        variants=sum(summary.variants for summary in summaries),
-        answers=sum(summary.answers for summary in summaries),
-        files=tuple(map(str, files)),
-        problems=tuple(one.sentence for summary in summaries for one in summary.problems),
-        notes=(*skipped, *(note for summary in summaries for note in summary.notes)),
+        added=done.added,
+        updated=done.updated,
+        skipped=done.skipped,
+        errors=done.errors,
+        variants=done.variants,
+        answers=done.answers,
+        files=tuple(map(str, paths)),
+        problems=tuple(one.sentence for one in done.problems),
+        notes=(*skipped, *done.notes),
     )
 
 

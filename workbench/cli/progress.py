@@ -2,12 +2,19 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from workbench.cli.output import safe, say
 
+if TYPE_CHECKING:
+    from serving.importers.questions import OnProgress, Phase
+
 LINE_EVERY_S = 5.0
+SOON_S = 1.0
+"""An import that is done sooner says nothing of its progress."""
 
 
 class Progress(Protocol):
@@ -30,6 +37,59 @@ class Progress(Protocol):
 def open_progress() -> Progress:
     """Return what suits stderr."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+@contextmanager
+def import_progress() -> "Iterator[OnProgress]":
+    """Yield what an import tells its phase, how far it is, how fast, and how long it will take.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; said is that nothing was imported.
+    """
+    meter = _Meter()
+    due = time.monotonic() + SOON_S
+    try:
+        with open_progress() as progress:
+
+            def tell(phase: "Phase", done: int, total: int) -> None:
+                now = time.monotonic()
+                message = meter.message(phase, done, total, now)
+                if now < due:
+                    return
+                in_bytes = phase == "reading" and total > 0
+                unit = 1_000 if in_bytes else 1
+                progress.update(done // unit, total // unit or None, message)
+
+            yield tell
+    except KeyboardInterrupt:
+        say("Stopped; nothing was imported.")
+        raise
+
+
+class _Meter:
+    """The speed of an import in its phase."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._since = 0.0
+        self._begun_at = 0
+
+    def message(self, phase: "Phase", done: int, total: int, now: float) -> str:
+        """Return what there is to say beside the bar."""
+        if phase != self._phase:
+            self._phase, self._since, self._begun_at = phase, now, done
+        seconds = now - self._since
+        in_bytes = phase == "reading" and total > 0
+        what = "kB read" if in_bytes else _PHASES[phase]
+        if seconds < 1 or done <= self._begun_at:
+            return what
+        rate = (done - self._begun_at) / seconds
+        speed = f"{rate / 1e6:.1f} MB/s" if in_bytes else f"{rate:,.0f}/s"
+        left = f", {(total - done) / rate:.0f} s left" if total > done else ""
+        return f"{what}, {speed}{left}"
+
+
+_PHASES = {"reading": "rows read", "checking": "texts checked", "writing": "rows written"}
 
 
 class LineProgress:

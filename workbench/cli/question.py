@@ -59,14 +59,16 @@ def import_(
       q2q question import mine.csv --tag pilot
     """
     from workbench.cli.importing import import_path
+    from workbench.cli.progress import import_progress
 
-    with open_home() as (_, database), naming_encoding_option():
+    with open_home() as (_, database), naming_encoding_option(), import_progress() as tell:
         done = import_path(
             database,
             path,
             extra_tags=tuple(tag or ()),
             skip_errors=skip_errors,
             encoding=encoding,
+            on_progress=tell,
         )
     for line in (*done.notes, *done.problems):
         say(line)

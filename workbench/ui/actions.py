@@ -10,7 +10,7 @@ from db.jobs import active_jobs, enqueue
 from db.sweeps import set_state
 from serving.formats.registry import Registry
 from serving.importers.questions import import_questions
-from serving.importers.readers import SUFFIXES, read_rows
+from serving.importers.readers import SUFFIXES, stream_rows
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.spec import SweepSpec, load_spec
 
@@ -22,12 +22,8 @@ FIRST_SWEEP = EXAMPLES / "sweeps" / "first.yaml"
 def import_examples(database: Database) -> tuple[int, int]:
     """Bring the bundled questions in; return how many are new and how many were there already."""
     files = [path for path in sorted(EXAMPLE_QUESTIONS.iterdir()) if path.suffix in SUFFIXES]
-    added = skipped = 0
-    with database.write() as session:
-        for path in files:
-            summary = import_questions(session, read_rows(path), source="example")
-            added, skipped = added + summary.added, skipped + summary.skipped + summary.updated
-    return added, skipped
+    done = import_questions(database, *map(stream_rows, files), source="example")
+    return done.added, done.skipped + done.updated
 
 
 def queue_sweep(database: Database, spec: SweepSpec, registry: Registry) -> int:

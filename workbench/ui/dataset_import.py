@@ -15,6 +15,7 @@ from workbench.ui import url
 from workbench.ui.figures import count
 from workbench.ui.i18n import t
 from workbench.ui.import_problems import draw_problems
+from workbench.ui.import_progress import import_progress
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
@@ -44,8 +45,8 @@ def draw_import() -> None:
     judge = _draw_judge()
     try:
         files = _read(upload.name, in_utf8(upload.name, upload.getvalue()))
-        with database().read() as session:
-            found = preview_examples(session, files, judge)
+        with import_progress() as tell:
+            found = preview_examples(database(), files, judge, on_progress=tell)
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
@@ -138,8 +139,10 @@ def _worse(row: object) -> str:
 
 def _import(files: list[FileExamples], judge: Judge, skip_errors: bool) -> None:
     try:
-        with database().write() as session:
-            done = import_examples(session, files, judge=judge, skip_errors=skip_errors)
+        with import_progress() as tell:
+            done = import_examples(
+                database(), files, judge=judge, skip_errors=skip_errors, on_progress=tell
+            )
     except ImportRefused as refused:
         st.error(escaped(str(refused)))
         return

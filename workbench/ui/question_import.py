@@ -4,13 +4,14 @@ import streamlit as st
 
 from db.errors import Q2QError
 from db.questions import role_names
-from serving.importers import ImportPreview, import_questions, preview, read_rows
+from serving.importers import ImportPreview, import_questions, preview
 from serving.importers.fields import FIELDS
-from serving.importers.readers import SUFFIXES
+from serving.importers.readers import SUFFIXES, stream_rows
 from workbench.ui import url
 from workbench.ui.actions import EXAMPLE_QUESTIONS
 from workbench.ui.i18n import counted, t, word
 from workbench.ui.import_problems import draw_problems
+from workbench.ui.import_progress import import_progress
 from workbench.ui.parts import back_link, card, figures, heading, section
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
@@ -39,10 +40,12 @@ def draw_import() -> None:
         return
     try:
         registry()  # a role that the user added counts from here on
+        data = in_utf8(upload.name, upload.getvalue())
         with database().read() as session:
-            data = in_utf8(upload.name, upload.getvalue())
-            result = read_rows(data, name=upload.name, roles=role_names(session))
-            found = preview(session, result)
+            roles = role_names(session)
+        with import_progress() as tell:
+            rows = stream_rows(data, name=upload.name, roles=roles)
+            found = preview(database(), rows, on_progress=tell)
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
@@ -58,8 +61,9 @@ def draw_import() -> None:
         disabled=not to_write or (bool(found.problems) and not skip_errors),
     ):
         try:
-            with database().write() as session:
-                done = import_questions(session, result, skip_errors=skip_errors)
+            with import_progress() as tell:
+                rows = stream_rows(data, name=upload.name, roles=roles)
+                done = import_questions(database(), rows, skip_errors=skip_errors, on_progress=tell)
         except Q2QError as error:
             st.error(escaped(str(error)))
             return

@@ -27,6 +27,7 @@ from db.jobs import (
     release_dead,
 )
 from db.settings import Settings
+from db.staging import tidy
 from workbench.worker.lock import is_dead_owner, job_owner
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Worker:
         """Run jobs until ``stop`` is set; jobs in flight then go back into the queue."""
         with self._database.write() as session:
             orphans = release_dead(session, is_dead_owner)
+        await asyncio.to_thread(tidy, self._database)
         if orphans:
             log.info("Going on with what a worker that died left: job %s", orphans)
         await self._store_left()

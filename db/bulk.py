@@ -1,0 +1,32 @@
+"""Many rows at once, as the driver takes them: no mapping, no answer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db.tables.base import UtcDateTime
+
+
+def insert_tuples(
+    session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert ``rows``, whose values are in the order of ``columns`` and as the driver takes them.
+
+    Names of table and columns come from the program, never from people.
+    """
+    if not rows:
+        return
+    place = "?" if session.get_bind().dialect.name == "sqlite" else "%s"
+    places = ", ".join([place] * len(columns))
+    session.connection().exec_driver_sql(
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", list(rows)
+    )
+
+
+def driver_time(session: Session, moment: datetime) -> Any:
+    """Return a time as ``insert_tuples`` takes it."""
+    dialect = session.get_bind().dialect
+    bind = UtcDateTime().dialect_impl(dialect).bind_processor(dialect)
+    return bind(moment) if bind else moment
