@@ -134,3 +134,22 @@ def test_what_requests_run_into_is_told_in_japanese(sentence: str) -> None:
     said = in_language(sentence, "ja")
     assert JAPANESE.search(said)
     assert "model server" not in said
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "vLLM cannot serve it beside its base: it uses DoRA. Merge it with `q2q merge x`, and use "
+        "the merged model.",
+        "vLLM cannot serve it beside its base: it holds whole weights of lm_head (modules_to_save)."
+        " Merge it with `q2q merge x`, and use the merged model.",
+        "vLLM refused it (no such module). Merge it with `q2q merge x`, or add it again with "
+        "`q2q model add` to try once more.",
+        "vllm 0.32.0 serves base. Left out: the adapter x (no such module).",
+    ],
+)
+def test_why_an_adapter_is_left_out_is_told_in_japanese(note: str) -> None:
+    told = in_language(note, "ja")
+    assert JAPANESE.search(told)
+    assert "vLLM cannot" not in told
+    assert "whole weights" not in told
