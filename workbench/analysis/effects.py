@@ -21,6 +21,7 @@ from workbench.analysis.resampling import (
     estimate,
     intervals,
 )
+from workbench.analysis.separation import Separation, nearly_separated
 
 RIDGE = 0.01
 """Keeps the effects of levels that never met finite; beside dozens of values, nothing."""
@@ -100,7 +101,8 @@ def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects |
     tied = columns.centred(np.eye(columns.width)).T
     fitted = fit(pairs, level.reshape(2, -1).T, levels, tied)
     shown = fitted.shown(
-        lambda effects, spread: logit(expected_points(columns.centred(effects), spread))
+        lambda effects, spread: logit(expected_points(columns.centred(effects), spread)),
+        _separation(columns, pairs),
     )
     values, low, high = (expit(one) - 0.5 for one in shown)
     return Effects(
@@ -178,6 +180,22 @@ def _untangled(columns: _Columns, design: Array) -> tuple[_Columns | None, Array
     kept = {name: found for name, found in columns.factors.items() if name not in entangled}
     places = [i for name in kept for i in range(columns.of(name).start, columns.of(name).stop)]
     return _Columns(kept) if kept else None, design[:, places], tuple(entangled)
+
+
+def _separation(columns: _Columns, pairs: pd.DataFrame) -> Separation:
+    """Return of which effects (next to) all comparisons say the same."""
+    won = pairs["points"].to_numpy(dtype=float)
+    sparse, scale, met = [], [], []
+    for factor, levels in columns.factors.items():
+        a, b = (pairs[f"{factor}_{side}"].to_numpy() for side in "ab")
+        sides = [((a == one) & (b != one), (b == one) & (a != one)) for one in levels]
+        points = np.array([won[a].sum() + (1 - won[b]).sum() for a, b in sides])
+        total = np.array([a.sum() + b.sum() for a, b in sides])
+        separated = nearly_separated(points, total - points)
+        sparse.append(np.full(len(levels), separated.any()))
+        scale.append(np.full(len(levels), len(levels) / (len(levels) - 1)))
+        met.append(total)
+    return Separation(np.concatenate(sparse), np.concatenate(scale), np.concatenate(met))
 
 
 def _effects(columns: _Columns, values: Array, low: Array, high: Array) -> tuple[Effect, ...]:

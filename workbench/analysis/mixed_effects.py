@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from workbench.analysis.drawn_strengths import MetTexts
 from workbench.analysis.resampling import Array, jackknife_errors, within_errors
+from workbench.analysis.separation import Separation
 
 IMAGINED = 1.0
 """Ties that each level is imagined to have with an average one: without them, who won everything
@@ -49,13 +50,16 @@ class MixedEffects:
     """(questions, parameters): what leaving a question out changes."""
     covariance: Array
     """(parameters, parameters): if the model were right in all."""
+    expected: Array
+    """(effects, effects): covariance of the effects at these spreads, by the chances that are
+    expected rather than by curvature: it holds also where one side wins nearly everything."""
 
     @property
     def n_questions(self) -> int:
         """How many questions were fitted to."""
         return len(self.changes)
 
-    def shown(self, show: Shown) -> tuple[Array, Array, Array]:
+    def shown(self, show: Shown, separation: Separation) -> tuple[Array, Array, Array]:
         """Return what ``show`` gives, and both ends of its intervals; each of shape (n,)."""
         slopes = np.column_stack(
             [
@@ -67,7 +71,15 @@ class MixedEffects:
         values = show(*_split(self.parameters))
         least = np.sqrt(np.diag(slopes @ self.covariance @ slopes.T))
         errors = np.maximum(jackknife_errors(self.changes @ slopes.T), least)
-        return values, *within_errors(values, errors, self.n_questions)
+        low, high = within_errors(values, errors, self.n_questions)
+        sparse = separation.sparse
+        if sparse.any() and self.n_questions > 1:
+            own = slopes[sparse, :-2]
+            variances = np.einsum("ij,jk,ik->i", own, self.expected, own)
+            low[sparse], high[sparse] = separation.exact_ends(
+                values[sparse], variances, IMAGINED / 2
+            )
+        return values, low, high
 
 
 def fit(
@@ -103,6 +115,7 @@ def fit(
         parameters=parameters,
         changes=_left_out(told.covariance, told.bends, told.slopes),
         covariance=told.covariance,
+        expected=_expected(pairs, levels, model, parameters),
     )
 
 
@@ -174,6 +187,30 @@ def _told(met: MetTexts, model: _Model, parameters: Array, near: Array | None = 
         covariance=_inverse(bends.sum(axis=0) + bend, model.least),
         modes=drawn.modes,
     )
+
+
+def _expected(pairs: pd.DataFrame, levels: Array, model: _Model, parameters: Array) -> Array:
+    """Return the covariance of effects that expected chances give, at these spreads.
+
+    Comparisons of one question hang together: they count as if there were fewer, by the usual
+    design effect 1 + (size - 1) times the correlation of two of them.
+    """
+    effects, spread = _split(parameters)
+    n_levels = len(model.design)
+    differ = levels[:, 0] != levels[:, 1]
+    met = np.bincount(levels[differ] @ [n_levels, 1], minlength=n_levels**2)
+    places = np.flatnonzero(met)
+    apart = model.design[places // n_levels] - model.design[places % n_levels]
+    lead = (apart @ effects)[:, None] + spread * _NODES
+    shares = _SHARES / _SHARES.sum()
+    chance, slope = expit(lead) @ shares, (expit(lead) * expit(-lead)) @ shares
+    variance = chance * (expit(-lead) @ shares)
+    correlation = np.clip(1 - slope / variance, 0, 1)
+    _, sizes = np.unique(pairs["question_id"].to_numpy()[differ], return_counts=True)
+    size = (sizes**2).sum() / sizes.sum()
+    weight = met[places] * slope**2 / variance / (1 + (size - 1) * correlation)
+    _, bend = _beforehand(model.tied, parameters)
+    return np.linalg.inv((apart.T * weight) @ apart + bend[:-2, :-2])
 
 
 def _split(parameters: Array) -> tuple[Array, float]:

@@ -7,17 +7,19 @@ by comparisons of two texts under the same question. For levels, the comparisons
 mixed-effects model expects between all their texts, whichever of them were chosen to be rated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, combinations
 
 import evalica
 import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
-from scipy.special import expit
+from scipy.special import expit, logit
 
-from workbench.analysis.mixed_effects import IMAGINED, expected_points, fit
+from workbench.analysis.mixed_effects import IMAGINED, MixedEffects, expected_points, fit
 from workbench.analysis.resampling import Array, Estimate, estimate
+from workbench.analysis.separation import Separation, nearly_separated
 
 TOLERANCE = 1e-8
 MOST_STEPS = 10_000
@@ -37,11 +39,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WinChance:
+    """The share of points that one level is expected to take from another."""
+
+    better: str
+    """The one with the higher place."""
+    other: str
+    share: Estimate
+    n_comparisons: int
+    """How often the two met; where never, others that both met tell of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
     """Levels of one factor, the strongest first."""
 
     factor: str
     places: tuple[Place, ...]
+    win_chances: tuple[WinChance, ...]
+    """Of every two levels, in the order of their places."""
     n_comparisons: int
     n_questions: int
     apart: tuple[str, ...]
@@ -95,26 +111,87 @@ def rank_levels(pairs: pd.DataFrame, factor: str) -> Ranking | None:
     tells = told["question_id"][of_kept & (levels[:, 0] != levels[:, 1])]
     of_kept &= told["question_id"].isin(tells).to_numpy()
     told, levels = told[of_kept], levels[of_kept]
+    points = _points(levels, told["points"].to_numpy(dtype=float), len(names))[np.ix_(kept, kept)]
     fitted = fit(told, np.searchsorted(kept, levels), np.eye(len(kept))[:, 1:])
-    values, low, high = fitted.shown(
-        lambda leads, spread: strengths(_round_robin(np.r_[0.0, leads], spread), imagined=0)
-    )
+    shown = _shown(fitted, points)
     places = [
         Place(
             name=names[level],
-            share=estimate(expit(values[i]), expit(low[i]), expit(high[i])),
-            strength=float(values[i]),
+            share=share,
+            strength=strength,
             n_comparisons=int(met[level].sum() + met[:, level].sum()),
         )
-        for i, level in enumerate(kept)
+        for level, (strength, share) in zip(kept, shown, strict=False)
     ]
+    order = sorted(range(len(kept)), key=lambda i: -places[i].strength)
     return Ranking(
         factor=factor,
-        places=tuple(sorted(places, key=lambda place: -place.strength)),
+        places=tuple(places[i] for i in order),
+        win_chances=_win_chances(order, places, shown[len(kept) :], (met + met.T)[kept][:, kept]),
         n_comparisons=int(met[kept].sum()),
         n_questions=fitted.n_questions,
         apart=tuple(names[level] for level in apart),
     )
+
+
+def _shown(fitted: MixedEffects, points: Array) -> list[tuple[float, Estimate]]:
+    """Return leads and shares: of each level against an average one, then of every two levels."""
+    n = len(points)
+    a, b = np.triu_indices(n, 1)
+
+    def show(leads: Array, spread: float) -> Array:
+        expected = _round_robin(np.r_[0.0, leads], spread)
+        return np.concatenate([strengths(expected, imagined=0), logit(expected[a, b])])
+
+    separated = nearly_separated(points.sum(axis=1), points.sum(axis=0))
+    met = (points + points.T).sum(axis=1)
+    separation = Separation(
+        # One level that wins everything makes the average one as uncertain as itself.
+        sparse=np.r_[np.full(n, separated.any()), separated[a] | separated[b]],
+        scale=np.r_[np.full(n, n / (n - 1)), np.ones(len(a))],
+        met=np.r_[met, np.minimum(met[a], met[b])],
+    )
+    values, low, high = fitted.shown(show, separation)
+    shares = zip(values, expit(values), expit(low), expit(high), strict=True)
+    return [(float(lead), estimate(*share)) for lead, *share in shares]
+
+
+def _win_chances(
+    order: Sequence[int],
+    places: Sequence[Place],
+    pairs: Sequence[tuple[float, Estimate]],
+    met: Array,
+) -> tuple[WinChance, ...]:
+    """Return the win chance of every two levels, given those of the upper triangle, by rows."""
+    n = len(order)
+    row = {pair: place for place, pair in enumerate(combinations(range(n), 2))}
+    found = []
+    for better, other in combinations(order, 2):
+        share = pairs[row[min(better, other), max(better, other)]][1]
+        found.append(
+            WinChance(
+                better=places[better].name,
+                other=places[other].name,
+                share=share if better < other else _turned(share),
+                n_comparisons=int(met[better, other]),
+            )
+        )
+    return tuple(found)
+
+
+def _turned(share: Estimate) -> Estimate:
+    if share.low is None or share.high is None:
+        return Estimate(1 - share.value)
+    return Estimate(1 - share.value, 1 - share.high, 1 - share.low)
+
+
+def _points(levels: Array, won: Array, n_levels: int) -> Array:
+    """Return the points that each level took from each other one, shape (levels, levels)."""
+    points = np.zeros((n_levels, n_levels))
+    np.add.at(points, (levels[:, 0], levels[:, 1]), won)
+    np.add.at(points, (levels[:, 1], levels[:, 0]), 1 - won)
+    np.fill_diagonal(points, 0)
+    return points
 
 
 def _levels(pairs: pd.DataFrame, factor: str) -> tuple[list[str], Array]:
@@ -134,8 +211,8 @@ def _round_robin(strength: Array, spread: float) -> Array:
 def rank_texts(pairs: pd.DataFrame) -> tuple[Place, ...]:
     """Rank the texts of one question (of answers: under one reasoning), the strongest first.
 
-    The interval is that of the likelihood's curvature: within one question there are no questions
-    to resample. ``name`` is the id of the text.
+    The interval is that of the likelihood's curvature, or an exact one where a text won or lost
+    all: within one question there are no questions to resample. ``name`` is the id of the text.
     """
     ids = sorted({*pairs["a"], *pairs["b"]})
     place = {text: i for i, text in enumerate(ids)}
@@ -145,16 +222,16 @@ def rank_texts(pairs: pd.DataFrame) -> tuple[Place, ...]:
     np.add.at(points, (a, b), won)
     np.add.at(points, (b, a), 1.0 - won)
     values = strengths(points)
-    errors = _errors(points, values)
+    low, high = _text_ends(points, values)
     met = points + points.T
     places = [
         Place(
             name=str(text),
-            share=estimate(expit(value), expit(value - Z * error), expit(value + Z * error)),
-            strength=float(value),
+            share=estimate(*expit([values[i], low[i], high[i]])),
+            strength=float(values[i]),
             n_comparisons=round(met[i].sum()),
         )
-        for i, (text, value, error) in enumerate(zip(ids, values, errors, strict=True))
+        for i, text in enumerate(ids)
     ]
     return tuple(sorted(places, key=lambda one: -one.strength))
 
@@ -162,6 +239,20 @@ def rank_texts(pairs: pd.DataFrame) -> tuple[Place, ...]:
 def text_groups(pairs: pd.DataFrame, scope: str) -> list[str]:
     """Return the columns within which texts may be ranked."""
     return ["question_id", "variant_id"] if scope == "answer" else ["question_id"]
+
+
+def _text_ends(points: Array, values: Array) -> tuple[Array, Array]:
+    """Return both ends of the intervals of strengths."""
+    errors = _errors(points, values)
+    low, high = values - Z * errors, values + Z * errors
+    won, lost = points.sum(axis=1), points.sum(axis=0)
+    n = len(values)
+    separation = Separation(
+        sparse=np.minimum(won, lost) == 0, scale=np.full(n, n / (n - 1)), met=won + lost
+    )
+    own = separation.sparse
+    low[own], high[own] = separation.exact_ends(values[own], errors[own] ** 2, IMAGINED / 2)
+    return low, high
 
 
 def _errors(points: Array, values: Array) -> Array:
