@@ -119,7 +119,7 @@ def _check_backup(source: Path) -> str:
             if revision is None or ours.fetchone() is None:
                 raise UsageError(f"{source} is not a store of the workbench.")
             _check_integrity(reader, source)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if "no such table" in str(error):
             raise UsageError(f"{source} is not a store of the workbench.") from error
         raise UsageError(

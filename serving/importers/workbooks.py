@@ -2,6 +2,7 @@
 
 import warnings
 import zipfile
+import zlib
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
@@ -15,7 +16,11 @@ from serving.importers.workbook_cells import Formulas, UntrustedCell, exact_stri
 _MAX_COLUMNS = 256
 _MAX_EMPTY_ROWS = 1_000
 _ROWS_A_STEP = 256
-_DAMAGED = (KeyError, ValueError, TypeError, OSError, SyntaxError, zipfile.BadZipFile)
+_DAMAGED = (
+    *(LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError),
+    *(OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile, zlib and openpyxl raise where a byte is wrong, or the file is encrypted."""
 
 
 def xlsx_records(
@@ -166,7 +171,7 @@ def _refuse_bombs(source: Source, content: Content) -> None:
     try:
         with content.open() as file, zipfile.ZipFile(file) as archive:
             n_bytes = sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as error:
+    except _DAMAGED as error:
         raise unreadable(source.name, "XLSX workbook") from error
     if n_bytes > MAX_UNPACKED_BYTES:
         raise too_large(source.name, n_bytes)

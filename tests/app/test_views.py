@@ -76,7 +76,7 @@ def test_a_new_draft_is_a_valid_spec_and_survives_yaml() -> None:
 
 
 def test_broken_yaml_names_its_line() -> None:
-    with pytest.raises(UsageError, match="Line 2"):
+    with pytest.raises(UsageError, match="line 2"):
         from_yaml("name: x\n  bad: [")
 
 

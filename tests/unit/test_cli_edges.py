@@ -137,3 +137,34 @@ def test_a_home_of_a_newer_version_is_one_sentence(full: Path) -> None:
         assert "Traceback" not in ended.stderr
         assert "bug" not in ended.stderr
         assert "newer" in ended.stderr + ended.stdout
+
+
+def test_a_workbook_with_a_wrong_byte_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    from openpyxl import Workbook
+
+    from serving.importers.readers import read_rows
+
+    book = Workbook()
+    for row in (["question", "answer"], *([f"Why {n}?", f"Because {n}."] for n in range(50))):
+        book.active.append(row)
+    book.save(tmp_path / "whole.xlsx")
+    whole = (tmp_path / "whole.xlsx").read_bytes()
+    refused = 0
+    for at in range(0, len(whole), 41):
+        file = tmp_path / "spoilt.xlsx"
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            read_rows(file)
+        except UsageError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_backup_with_wrong_letters_is_refused_in_one_sentence(full: Path) -> None:
+    data = (full / "q2q.sqlite").read_bytes()
+    wrong = full / "wrong.sqlite"
+    wrong.write_bytes(data.replace(b"CREATE TABLE", b"CREATE TABL\xf2"))
+    ended = shell("q2q restore wrong.sqlite", full)
+    assert ended.returncode == 2
+    assert "cannot be read as a store" in ended.stderr
+    assert (full / "q2q.sqlite").read_bytes() == data
