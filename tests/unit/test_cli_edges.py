@@ -168,3 +168,12 @@ def test_a_backup_with_wrong_letters_is_refused_in_one_sentence(full: Path) -> N
     assert ended.returncode == 2
     assert "cannot be read as a store" in ended.stderr
     assert (full / "q2q.sqlite").read_bytes() == data
+
+
+def test_help_imports_little() -> None:
+    """Commands import what they need when they run."""
+    command = [sys.executable, "-X", "importtime", "-m", "workbench.cli.main", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+    heavy = {"sqlalchemy", "pydantic", "yaml", "torch", "aiohttp", "tempfile", "rich", "openpyxl"}
+    assert not heavy & imported

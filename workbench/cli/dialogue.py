@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from db.errors import UsageError
-from db.new_files import new_file
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_words import As, DialogueId, Reason, language_code, number
@@ -159,6 +158,7 @@ def export(
     Example:
       q2q dialogue export 1 --format html --to town.html
     """
+    from db.new_files import new_file
     from workbench.dialogue.export import read_export
     from workbench.dialogue.report import as_html, as_markdown
     from workbench.dialogue.report import as_json as as_data

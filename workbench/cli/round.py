@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.errors import Q2QError, UsageError
-from db.new_files import new_file
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
@@ -154,6 +153,7 @@ def report(
       q2q report first first.html
       q2q report first first-ja.html --language ja
     """
+    from db.new_files import new_file
     from workbench.rounds.reporting import round_page
 
     if language not in ("en", "ja"):
