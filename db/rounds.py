@@ -12,11 +12,12 @@ from db.errors import UsageError
 from db.tables import Round
 
 RoundState = Literal["open", "waiting", "running", "done", "failed"]
-Verdict = Literal["keep", "drop", "branch"]
+Verdict = Literal["keep", "drop", "branch", "not_enough_questions"]
 
 STEPS = ("dataset", "approval", "train", "merge", "verify", "sweep", "compare", "ended")
 """In their order; a round is at the step that is to be done next."""
 VERDICTS: tuple[Verdict, ...] = ("keep", "drop", "branch")
+"""What people decide; figures can also say that there are not enough questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,7 @@ def decide_round(
     Args:
         session: One that writes.
         round_id: The round.
-        verdict: Keep, drop or branch.
+        verdict: Keep, drop or branch; of figures also that there are not enough questions.
         reason: In words.
         findings: The same as values, where the figures speak and not a person.
 
@@ -165,7 +166,7 @@ def decide_round(
         UsageError: It has not been compared yet, the verdict is none, or there is no reason.
     """
     found = session.get_one(Round, round_id)
-    if verdict not in VERDICTS:
+    if verdict not in VERDICTS and (findings is None or verdict != "not_enough_questions"):
         raise UsageError(f"{verdict!r} is no verdict; choose one of {', '.join(VERDICTS)}.")
     if not reason.strip():
         raise UsageError("Say why: a verdict without its reason helps nobody later.")

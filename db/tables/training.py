@@ -182,6 +182,9 @@ class Round(Base):
     created_at: Mapped[Created]
 
     __table_args__ = (
-        CheckConstraint("verdict IS NULL OR verdict IN ('keep', 'drop', 'branch')", name="verdict"),
+        CheckConstraint(
+            "verdict IS NULL OR verdict IN ('keep', 'drop', 'branch', 'not_enough_questions')",
+            name="verdict",
+        ),
         CheckConstraint("state IN ('open', 'waiting', 'running', 'done', 'failed')", name="state"),
     )

@@ -89,7 +89,7 @@ def test_a_round_is_trained_merged_proved_asked_and_compared_with_its_base(
     assert base["en"] < 0.5
     assert trained["en"] >= 0.95, "of the English questions"
     assert trained["ja"] > base["ja"], "what it learned in English helps in Japanese"
-    assert ended.verdict in ("keep", "branch")
+    assert ended.verdict in ("keep", "branch", "not_enough_questions")
     assert "round1-merged" in page
 
 

@@ -19,6 +19,7 @@ from tests.unit import sweep_lab as lab
 from tests.unit.dataset_lab import Lab
 from tests.unit.round_lab import MODELS, write_round
 from training.datasets.held_out_loss import read_losses
+from training.rounds.spec import Comparing
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.scoring import ScoringDone, score_round
 from workbench.rounds.verdict import propose
@@ -89,7 +90,7 @@ async def test_a_round_is_scored_once_and_compared_with_its_scores(
     assert told["held_out_loss"].n_questions == 3
     changes = {change.measure: change.found.value for change in comparison.models[1].changes}
     assert changes["held_out_loss"] == pytest.approx(0)
-    assert propose(comparison, 2, 0.95).findings["first"] == "base"
+    assert propose(comparison, 2, Comparing()).findings["first"] == "base"
     before = len(fake_server.requests)
     assert await scored(database, found, fake_server, tokenizer) == ScoringDone((), False)
     assert len(fake_server.requests) == before, "what has a score is not scored again"

@@ -23,10 +23,7 @@ from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer
 from training.rounds.disk import check_disk, needed_bytes
 from training.rounds.spec import load_round, parse_round
-from workbench.analysis.resampling import Estimate
-from workbench.analysis.rounds import Change, Comparison, Figure, ModelFigures
 from workbench.rounds.beginning import begin_round, queue_round
-from workbench.rounds.verdict import propose, said
 from workbench.worker.engines import EnginePool
 from workbench.worker.rounds import round_handler
 from workbench.worker.steps import ON_DEVICE
@@ -174,7 +171,8 @@ async def test_a_round_pauses_for_approval_and_then_goes_through(lab: Lab) -> No
         job = await lab.ended(lab.queue(found.id, approved=True))
     assert job.error is None
     ended = lab.read()
-    assert (ended.step, ended.state, ended.verdict) == ("ended", "done", "keep")
+    assert (ended.step, ended.state) == ("ended", "done")
+    assert ended.verdict == "not_enough_questions", "six questions show no absence of harm"
     assert "100 % of its outputs are well-formed" in (ended.reason or "")
     assert lab.calls == ["train", "merge", "verify"]
     with lab.database.write() as session, pytest.raises(UsageError, match="has ended"):
@@ -252,7 +250,7 @@ async def test_a_worker_that_ends_leaves_the_round_to_the_next_one(lab: Lab) -> 
     lab.hangs = None
     async with lab.worker():
         assert (await lab.ended(job_id)).state == "done"
-    assert lab.read().verdict == "keep"
+    assert lab.read().verdict == "not_enough_questions"
 
 
 async def test_the_device_waits_for_others_and_others_wait_for_it(lab: Lab) -> None:
@@ -319,6 +317,8 @@ def test_a_verdict_needs_its_reason_and_a_comparison(lab: Lab) -> None:
         with pytest.raises(UsageError, match="Say why"):
             decide_round(session, found.id, "drop", " ")
         assert decide_round(session, found.id, "branch", "Odd. ").reason == "Odd."
+        with pytest.raises(UsageError, match="choose one of keep, drop, branch"):
+            decide_round(session, found.id, "not_enough_questions", "Hm.")
 
 
 @pytest.mark.parametrize(
@@ -326,6 +326,8 @@ def test_a_verdict_needs_its_reason_and_a_comparison(lab: Lab) -> None:
     [
         ({"train": {"base": "x"}}, "base is the round's own key"),
         ({"compare": {"temprature": 1}}, "compare.temprature"),
+        ({"compare": {"margins": {"clean": 0}}}, "compare.margins.clean"),
+        ({"compare": {"margins": {"tokens": 1}}}, "compare.margins.tokens"),
         ({"name": "a b"}, "name"),
         ({"dataset": {"name": "x", "kind": "sft", "take": {}}}, "at least one of rated"),
     ],
@@ -346,46 +348,6 @@ def test_a_disk_that_is_too_small_is_said_before_anything_runs(
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
     with pytest.raises(Q2QError, match=r"writes about 1\.0 GB"):
         check_disk(lab.settings.home_dir, model, merge=True)
-
-
-def figures(share: float, *changes: tuple[str, float, float]) -> Comparison:
-    def model(model_id: int, well_formed: float, own: tuple[Change, ...]) -> ModelFigures:
-        found = Figure(measure="well_formed", found=Estimate(well_formed), n_questions=9)
-        return ModelFigures(
-            model_id=model_id,
-            model="base" if model_id == 1 else "round",
-            n_completions=9,
-            figures=(found,),
-            changes=own,
-            well_formed_by_language=(),
-        )
-
-    told = tuple(
-        Change(measure=name, found=Estimate((low + high) / 2, low, high), n_questions=9)
-        for name, low, high in changes
-    )
-    return Comparison(
-        sweep_id=1,
-        n_questions=9,
-        n_unanswerable=0,
-        formats=("tagged@1",),
-        has_greedy=True,
-        has_sampled=True,
-        models=(model(1, 0.1, ()), model(2, share, told)),
-    )
-
-
-def test_the_figures_speak_for_keep_drop_or_branch() -> None:
-    better = ("well_formed", 0.2, 0.9)
-    worse = ("answers", -0.9, -0.2)
-    assert propose(figures(0.97, better), 2, 0.95).verdict == "keep"
-    assert propose(figures(0.97, better, worse), 2, 0.95).verdict == "branch"
-    assert propose(figures(0.5, better), 2, 0.95).verdict == "branch"
-    dropped = propose(figures(0.5, worse), 2, 0.95)
-    assert dropped.verdict == "drop"
-    assert "Surely worse than base: different answers to a question" in dropped.reason
-    assert "base より確かに悪くなったもの：質問ごとの異なる回答の数" in said(dropped.findings, "ja")
-    assert "No change from base is sure" in propose(figures(0.97), 2, 0.95).reason
 
 
 def test_a_round_called_by_a_number_is_not_mistaken_for_the_one_of_that_number(lab: Lab) -> None:

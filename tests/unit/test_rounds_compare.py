@@ -12,6 +12,8 @@ from db.tables.library import QuestionTag
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.round_lab import write_round
+from training.rounds.spec import Comparing
+from workbench.analysis.paired import PairedSample
 from workbench.analysis.round_texts import Written
 from workbench.analysis.rounds import Change, compare, measure
 from workbench.reporting.round_report import plots, report
@@ -83,7 +85,8 @@ def test_a_change_says_whether_it_is_for_the_better() -> None:
 
     def change(name: str, low: float, high: float) -> bool | None:
         found = Estimate((low + high) / 2, low, high)
-        return Change(measure=name, found=found, n_questions=9).is_better
+        sample = PairedSample(before=(0.0,), after=(0.0,), is_share=True)
+        return Change(measure=name, found=found, n_questions=9, sample=sample).is_better
 
     assert change("well_formed", 0.1, 0.3) is True
     assert change("answer_leak", 0.1, 0.3) is False
@@ -160,7 +163,7 @@ def test_the_report_is_in_japanese_with_a_plot_and_a_sentence_of_each_figure(
         comparison = compare_round(session, found)
         own = found.merged_model_version_id
         assert own is not None
-        proposal = propose(comparison, own, 0.95)
+        proposal = propose(comparison, own, Comparing())
         decide_round(
             session, found.id, proposal.verdict, proposal.reason, findings=proposal.findings
         )
@@ -170,10 +173,13 @@ def test_the_report_is_in_japanese_with_a_plot_and_a_sentence_of_each_figure(
     assert '<html lang="ja">' in page
     for words in (
         "ラウンド first",
-        "採用：出力の 100 % が正しい形式です（英語 100 %、日本語 100 %）",
+        "質問不足：出力の 100 % が正しい形式です（英語 100 %、日本語 100 %）",
+        "判断の根拠",
+        "許容幅に収まるとまだ示されていないもの",
     ):
         assert words in page
-    assert "keep: 100 % of its outputs are well-formed (English 100 %, Japanese 100 %)" in english
+    told = "100 % of its outputs are well-formed (English 100 %, Japanese 100 %)"
+    assert f"not enough questions: {told}" in english
     shown = plots(comparison)
     assert page.count('class="dot"') == sum(len(plot.lines) for plot in shown)
     assert {"well_formed", "tokens", "reasonings"} <= {plot.measure for plot in shown}
@@ -184,4 +190,4 @@ def test_the_report_is_in_japanese_with_a_plot_and_a_sentence_of_each_figure(
         assert plot.place(plot.high) == "100.0%"
     assert "100 % (0 % …" not in page, "no doubt is shown as all doubt"
     well_formed = next(plot for plot in shown if plot.measure == "well_formed")
-    assert [line.way for line in well_formed.lines] == ["open", "better"]
+    assert [line.way for line in well_formed.lines] == ["open", "open"], "5 of 6: p = 0.0625"

@@ -32,6 +32,33 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Margin = Annotated[float, Field(gt=0)] | None
+
+
+class Margins(_Part):
+    """How much worse a round to keep may be, at most, in the unit of each measure.
+
+    A round is kept on evidence that it is no worse than that. None: no such evidence is asked for,
+    and only a sure change for the worse speaks against the round.
+    """
+
+    people: Margin = 0.15
+    """Of the share of points in blind comparisons, below ½."""
+    held_out_loss: Margin = 0.05
+    """Nats a token."""
+    well_formed: Margin = 0.1
+    clean: Margin = 0.1
+    dont_know_unanswerable: Margin = 0.2
+    """Wider: there are few questions that nobody can answer."""
+    dont_know_answerable: Margin = 0.1
+    stopped: Margin = None
+    reasonings: Margin = None
+    """Different reasonings of a question."""
+    answers: Margin = None
+    influence: Margin = None
+    """Bits."""
+
+
 class Comparing(_Part):
     """How the held-out questions are asked, alike of all models."""
 
@@ -52,6 +79,8 @@ class Comparing(_Part):
     how much that is at most."""
     well_formed: Share = 0.95
     """The least share of well-formed greedy completions that a round to keep has."""
+    margins: Margins = Margins()
+    """How much worse a round to keep may be, by measure."""
 
 
 class RoundSpec(_Part):
@@ -81,8 +110,15 @@ class RoundSpec(_Part):
         return self
 
     def as_config(self) -> dict[str, Any]:
-        """Return it as JSON values, for the store."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return it as JSON values, for the store.
+
+        Margins are left out where they are the usual ones: a round that was begun before there were
+        any is the same round by the same file.
+        """
+        config = self.model_dump(mode="json", by_alias=True)
+        if self.compare.margins == Margins():
+            del config["compare"]["margins"]
+        return config
 
 
 def parse_round(mapping: Mapping[str, Any], *, where: str = "The round") -> RoundSpec:

@@ -3,7 +3,8 @@
 Ratings of one question hang together (the same texts, the same raters in the same minute), so that
 resampling single ratings would make intervals too narrow. Questions are drawn with replacement; the
 spread of what is computed from each draw is the standard error (the cluster bootstrap). Where a
-model is fitted, each question is left out in turn instead (the cluster jackknife). The interval is
+model is fitted, each question is left out in turn instead (the cluster jackknife); of a mean of one
+value a question the standard error needs no draws. The interval is
 the estimate plus and minus that error times Student's t with one degree of freedom less than there
 are questions: percentiles of the draws are too narrow where questions are few. See Cameron, Gelbach
 and Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors" (2008).
@@ -23,6 +24,9 @@ Array = npt.NDArray[Any]
 N_DRAWS = 400
 LEVEL = 0.95
 SEED = 20_240
+RESOLUTION = 0.01
+"""The least difference of one question that counts, where a measure has none of its own: pages
+show two decimals."""
 FEW_QUESTIONS = 10
 """Under so many, other questions may well tell another story; figures say so."""
 
@@ -52,7 +56,9 @@ def draw_weights(n_questions: int, n_draws: int = N_DRAWS, seed: int = SEED) -> 
     return weights
 
 
-def intervals(values: Array, draws: Array, n_questions: int) -> tuple[Array, Array]:
+def intervals(
+    values: Array, draws: Array, n_questions: int, *, level: float = LEVEL
+) -> tuple[Array, Array]:
     """Return the lower and upper ends for ``values`` of shape (n,), given draws of (draws, n).
 
     Draws in which a value cannot be computed are NaN and left out. Both ends are NaN where fewer
@@ -63,6 +69,7 @@ def intervals(values: Array, draws: Array, n_questions: int) -> tuple[Array, Arr
         values: What was computed from all questions.
         draws: The same from each draw.
         n_questions: How many questions there are.
+        level: Share of repetitions that are to hold the truth.
     """
     if n_questions < 2:
         return within_errors(values, np.zeros(len(values)), n_questions)
@@ -74,7 +81,7 @@ def intervals(values: Array, draws: Array, n_questions: int) -> tuple[Array, Arr
     # Drawing n with replacement spreads by the factor (n - 1) / n too little.
     error = np.sqrt(variance * n_questions / (n_questions - 1))
     error[known.mean(axis=0) < 0.5] = np.nan
-    return within_errors(values, error, n_questions)
+    return within_errors(values, error, n_questions, level=level)
 
 
 def jackknife_errors(changes: Array) -> Array:
@@ -87,51 +94,104 @@ def jackknife_errors(changes: Array) -> Array:
     return np.asarray(np.sqrt(((changes - changes.mean(axis=0)) ** 2).sum(axis=0) * (n - 1) / n))
 
 
-def within_errors(values: Array, errors: Array, n_questions: int) -> tuple[Array, Array]:
-    """Return both ends of the intervals, given standard errors; NaN where these tell nothing."""
+def within_errors(
+    values: Array,
+    errors: Array,
+    n_questions: int,
+    *,
+    level: float = LEVEL,
+    resolution: float = 0.0,
+) -> tuple[Array, Array]:
+    """Return both ends of the intervals, given standard errors; NaN where these tell nothing.
+
+    Args:
+        values: Shape (n,).
+        errors: Shape (n,); about 0 where all questions say the same.
+        n_questions: How many questions there are.
+        level: Share of repetitions that are to hold the truth.
+        resolution: The least difference of one question that counts. Where all questions say the
+            same, a share ``unseen`` of all others may still differ by that much, so that no spread
+            is no lack of knowledge; with 0 the ends are NaN then.
+    """
     if n_questions < 2:
         return np.full(len(values), np.nan), np.full(len(values), np.nan)
-    known = np.where(errors < 1e-9, np.nan, errors)
-    reach = stats.t.ppf((1 + LEVEL) / 2, n_questions - 1) * known
+    floor = resolution * unseen(n_questions, level)
+    known = errors if floor else np.where(errors < 1e-9, np.nan, errors)
+    reach = np.maximum(stats.t.ppf((1 + level) / 2, n_questions - 1) * known, floor)
     return values - reach, values + reach
 
 
-def share(hits: Array, totals: Array) -> Estimate:
+def unseen(n_questions: int, level: float = LEVEL) -> float:
+    """Return how great a share of all questions can be of a kind that none of those asked was of.
+
+    It is the upper end of Clopper and Pearson's interval for 0 of ``n_questions``.
+    """
+    return float(1.0 - ((1.0 - level) / 2) ** (1.0 / n_questions))
+
+
+def wilson(value: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """Return Wilson's score interval for a share of ``n``, which need not be whole (1927)."""
+    z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
+    middle = (value + z2 / (2 * n)) / (1 + z2 / n)
+    reach = float(np.sqrt(z2 * value * (1 - value) / n + (z2 / (2 * n)) ** 2)) / (1 + z2 / n)
+    # At 0 and 1 an end is the value itself; rounding must not put it on the other side.
+    return min(value, middle - reach), max(value, middle + reach)
+
+
+def share(hits: Array, totals: Array, level: float = LEVEL) -> Estimate:
     """Return the share of ``hits`` in ``totals``, given both by question, with its interval.
 
     The interval holds that of independent ratings (Wilson's), which is the wider one where few
-    questions all say the same.
+    questions all say the same. Where all ratings say the same, nothing tells how far those of one
+    question hang together; each question counts as one rating then.
 
     Raises:
         ValueError: There is nothing to share.
     """
-    n = totals.sum()
+    n = float(totals.sum())
     if not n:
         raise ValueError("no totals")
     value = np.array([hits.sum() / n])
+    if len(totals) < 2:
+        return Estimate(float(value[0]))
     weights = draw_weights(len(totals))
     drawn = weights @ totals
     draws = np.divide(weights @ hits, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
-    low, high = intervals(value, draws[:, None], len(totals))
-    if len(totals) < 2:
-        return Estimate(float(value[0]))
-    wilson = stats.binomtest(min(round(hits.sum()), round(n)), max(1, round(n))).proportion_ci(
-        LEVEL, method="wilson"
-    )
+    low, high = intervals(value, draws[:, None], len(totals), level=level)
+    n_independent = n if 0 < value[0] < 1 else float(np.minimum(totals, 1).sum())
+    score = wilson(float(np.minimum(1.0, value[0])), n_independent, level)
     return Estimate(
         float(value[0]),
-        max(0.0, float(np.fmin(low[0], wilson.low))),
-        min(1.0, float(np.fmax(high[0], wilson.high))),
+        max(0.0, float(np.fmin(low[0], score[0]))),
+        min(1.0, float(np.fmax(high[0], score[1]))),
     )
 
 
-def mean(values: Array, lowest: float = -np.inf, highest: float = np.inf) -> Estimate:
-    """Return the mean of one value a question with its interval, kept within the bounds given."""
-    weights = draw_weights(len(values))
-    found = np.array([values.mean()])
-    low, high = intervals(found, (weights @ values)[:, None] / len(values), len(values))
-    # NumPy's keep an end that is not known (NaN); Python's would put a bound in its place.
-    return estimate(found[0], np.maximum(lowest, low[0]), np.minimum(highest, high[0]))
+def mean(
+    values: Array,
+    lowest: float = -np.inf,
+    highest: float = np.inf,
+    *,
+    resolution: float = RESOLUTION,
+    level: float = LEVEL,
+) -> Estimate:
+    """Return the mean of one value a question with its interval, kept within the bounds given.
+
+    Args:
+        values: Shape (questions,).
+        lowest: What the mean cannot be less than.
+        highest: What it cannot be greater than.
+        resolution: As in ``within_errors``.
+        level: Share of repetitions that are to hold the truth.
+    """
+    found, n = values.mean(), len(values)
+    if n < 2:
+        return Estimate(float(found))
+    error = values.std(ddof=1) / np.sqrt(n)
+    low, high = within_errors(
+        np.array([found]), np.array([error]), n, level=level, resolution=resolution
+    )
+    return estimate(found, np.maximum(lowest, low[0]), np.minimum(highest, high[0]))
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:

@@ -1,8 +1,9 @@
 """Rounds compared on the same held-out questions, in one pass: what changed, with intervals.
 
-Every figure is a mean over questions; intervals resample questions
+Every figure is a mean over questions; intervals tell what other questions could have said
 (``workbench.analysis.resampling``). A change is paired: only questions that both models were asked
-count, each with its own difference, so that hard questions cancel out.
+count, each with its own difference, so that hard questions cancel out
+(``workbench.analysis.paired``).
 
 - Form (well-formed, stopped, length, findings, "I don't know") is told by the greedy completions
   where there are any, since these are what a user of the model meets; else by all.
@@ -19,7 +20,7 @@ count, each with its own difference, so that hard questions cancel out.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -31,7 +32,8 @@ from db.errors import UsageError
 from serving.checks import CHECKS
 from workbench.analysis.diversity import likeness, number_of_different
 from workbench.analysis.duels import Duel, read_duels
-from workbench.analysis.resampling import Estimate, mean, share
+from workbench.analysis.paired import PairedSample
+from workbench.analysis.resampling import RESOLUTION, Estimate, mean, share
 from workbench.analysis.round_texts import Written, read_written, unanswerable
 
 FORM = ("well_formed", "stopped", "tokens", "clean")
@@ -48,6 +50,8 @@ LOWER_IS_BETTER = frozenset((*FINDINGS, "dont_know_answerable", "held_out_loss")
 NO_DIRECTION = frozenset(("tokens",))
 BOUNDS = {"follows": (-1.0, 1.0), "influence": (-np.inf, np.inf)}
 """Least and greatest value of measures that are no shares and can be less than 0."""
+RESOLUTIONS = {"tokens": 1.0, "reasonings": 1.0, "answers": 1.0}
+"""The least difference of one question that counts: a token, a text; ``RESOLUTION`` of others."""
 FEWEST_FOR_FOLLOWS = 3
 """Completions of a question under which there are too few pairs."""
 
@@ -70,6 +74,8 @@ class Change:
     measure: str
     found: Estimate
     n_questions: int
+    sample: PairedSample = field(repr=False)
+    """What it is of, for intervals at other levels."""
 
     @property
     def is_sure(self) -> bool:
@@ -125,8 +131,8 @@ class Comparison:
     """What raters said of the models, blind."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
+        """Return it as JSON values, without those of single questions."""
+        return asdict(self, dict_factory=lambda each: {k: v for k, v in each if k != "sample"})
 
 
 def compare(
@@ -245,7 +251,8 @@ def _estimate(measure: str, by_question: ByQuestion) -> Estimate:
     values = np.array(list(by_question.values()))
     if measure in SHARES:
         return share(values, np.ones(len(values)))
-    return mean(values, *BOUNDS.get(measure, (0.0, np.inf)))
+    bounds = BOUNDS.get(measure, (0.0, np.inf))
+    return mean(values, *bounds, resolution=RESOLUTIONS.get(measure, RESOLUTION))
 
 
 def _figures(measured: dict[str, ByQuestion]) -> tuple[Figure, ...]:
@@ -270,10 +277,13 @@ def _change(measure: str, first: ByQuestion, own: ByQuestion) -> Change | None:
     both = sorted(first.keys() & own.keys())
     if not both:
         return None
-    differences = np.array([own[question] - first[question] for question in both])
-    furthest = 1.0 if measure in SHARES else np.inf
-    found = mean(differences, -furthest, furthest)
-    return Change(measure=measure, found=found, n_questions=len(both))
+    sample = PairedSample(
+        before=tuple(first[question] for question in both),
+        after=tuple(own[question] for question in both),
+        is_share=measure in SHARES,
+        resolution=RESOLUTIONS.get(measure, RESOLUTION),
+    )
+    return Change(measure=measure, found=sample.interval(), n_questions=len(both), sample=sample)
 
 
 def _by_language(

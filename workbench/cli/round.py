@@ -1,5 +1,6 @@
 """``q2q round``: dataset, training, held-out sweep and comparison as one job; and its report."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from db.database import Database
     from db.rounds import RoundRow
     from db.settings import Settings
+    from workbench.rounds.verdict import Proposal
 
 app = CommandGroup("Run rounds: dataset, training, held-out questions, comparison.")
 
@@ -93,18 +95,23 @@ def show_(name: Name, as_json: Json = False) -> None:
     """
     from db.rounds import find_round
     from workbench.rounds.comparing import compare_round
+    from workbench.rounds.judging import is_outdated, judge
 
     with open_home() as (_, database), database.read() as session:
         found = find_round(session, name)
         row = _row(session, found)
-        comparison = None
+        comparison = now = None
         if found.sweep_id is not None and found.step == "ended":
             comparison = compare_round(session, found)
+            now = judge(found, comparison)
     if as_json:
         told = comparison.as_json() if comparison else None
-        show_json({**row, "config": found.config, "comparison": told})
+        figures = {"verdict": now.verdict, "reason": now.reason, **now.findings} if now else None
+        show_json({**row, "config": found.config, "figures_now": figures, "comparison": told})
         return
     show_fields(row)
+    if now is not None:
+        _show_settled(now, is_outdated(found, now), found.name)
     for model in comparison.models if comparison else ():
         show(f"\n{model.model} ({model.n_completions} completions)")
         changes = {change.measure: change.found.value for change in model.changes}
@@ -115,6 +122,24 @@ def show_(name: Name, as_json: Json = False) -> None:
             for one in model.figures
         ]  # fmt: skip
         show_table(rows, ("measure", "value", "change", "questions"))
+
+
+@app.as_command()
+def judge(name: Name, as_json: Json = False) -> None:
+    """Make the verdict of a round again from its figures, blind comparisons since then included.
+
+    Example:
+      q2q round judge first
+    """
+    from db.rounds import find_round
+    from workbench.rounds.judging import judge_again
+
+    with open_home() as (_, database), database.write() as session:
+        row = _row(session, judge_again(session, find_round(session, name)))
+    if as_json:
+        show_json(row)
+    else:
+        show_fields(row)
 
 
 @app.as_command()
@@ -167,6 +192,20 @@ def report(
         show_json({"file": target, "bytes": len(page.encode())})
     else:
         show(f"The report of round {name} is in {target}.")
+
+
+def _show_settled(now: "Proposal", is_outdated: bool, name: str) -> None:
+    """Show each measure that decides, and the verdict of today's figures where it is another."""
+    from workbench.rounds.verdict_text import settled_lines
+    from workbench.ui.words import translate
+
+    if is_outdated:
+        verdict = translate(f"verdict.{now.verdict}", "en")
+        show(f"\nIts figures now: {verdict}. {now.reason} To take it: q2q round judge {name}")
+    lines = settled_lines(now.findings, "en")
+    if lines:
+        show(f"\n{translate('settled.title', 'en')}")
+        show_table([asdict(one) for one in lines], tuple(asdict(lines[0])))
 
 
 def _go_on(

@@ -21,7 +21,8 @@ from workbench.analysis.rounds import (
     Comparison,
     ModelFigures,
 )
-from workbench.rounds.verdict import language_name
+from workbench.rounds.numbers import figure
+from workbench.rounds.verdict_text import SettledLine, language_name
 from workbench.ui.words import Language, translate
 
 TEMPLATES = Path(__file__).parent
@@ -72,6 +73,7 @@ def report(
     *,
     title: str,
     facts: Sequence[tuple[str, str]] = (),
+    settled: Sequence[SettledLine] = (),
     language: Language = "en",
 ) -> str:
     """Return the report of a one-pass sweep as HTML.
@@ -81,6 +83,7 @@ def report(
         comparison: Of the sweep's models.
         title: What the page is called.
         facts: What else is known, such as the dataset and the verdict: name and value.
+        settled: What is known of each measure that decides on a round.
         language: Of the page's own words.
     """
     environment = Environment(
@@ -95,19 +98,11 @@ def report(
         facts=facts,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         comparison=comparison,
+        settled=settled,
         plots=plots(comparison),
         few_questions=comparison.n_questions < FEW_QUESTIONS,
         examples=examples(session, comparison),
     )
-
-
-def figure(found: Estimate, measure: str, *, signed: bool = False) -> str:
-    """Return an estimate as people read it, with its interval."""
-    value = _number(found.value, measure, signed=signed)
-    if found.low is None or found.high is None:
-        return value
-    low, high = (_number(end, measure, signed=signed) for end in (found.low, found.high))
-    return f"{value} ({low} … {high})"
 
 
 def plots(comparison: Comparison) -> list[Plot]:
@@ -158,8 +153,3 @@ def _scale(measure: str, lines: Sequence[Line]) -> tuple[float, float]:
     values = [0.0, *(v for one in told for v in (one.value, one.low, one.high) if v is not None)]
     low, high = float(np.min(values)), float(np.max(values))
     return low, high if high > low else low + 1.0
-
-
-def _number(value: float, measure: str, *, signed: bool) -> str:
-    sign = "+" if signed else ""
-    return f"{100 * value:{sign}.0f} %" if measure in SHARES else f"{value:{sign}.2f}"

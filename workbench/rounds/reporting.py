@@ -8,7 +8,9 @@ from db.rounds import RoundRow, find_round
 from db.training import get_run
 from workbench.reporting.round_report import report
 from workbench.rounds.comparing import compare_round
-from workbench.rounds.verdict import said
+from workbench.rounds.judging import is_outdated, judge
+from workbench.rounds.verdict import Proposal
+from workbench.rounds.verdict_text import said, settled_lines
 from workbench.ui.words import Language, translate
 
 
@@ -20,15 +22,19 @@ def round_page(session: Session, name: str | int, language: Language = "en") -> 
     """
     found = find_round(session, name)
     comparison = compare_round(session, found)
+    now = judge(found, comparison)
     facts = [
         (translate(f"round_report.{key}", language), value)
-        for key, value in _facts(session, found, language)
+        for key, value in _facts(session, found, now, language)
     ]
+    settled = settled_lines(now.findings, language) if now else ()
     title = translate("round_report.title", language, name=found.name)
-    return report(session, comparison, title=title, facts=facts, language=language)
+    return report(session, comparison, title=title, facts=facts, settled=settled, language=language)
 
 
-def _facts(session: Session, found: RoundRow, language: Language) -> list[tuple[str, str]]:
+def _facts(
+    session: Session, found: RoundRow, now: Proposal | None, language: Language
+) -> list[tuple[str, str]]:
     def told(key: str, **values: object) -> str:
         return translate(f"round_report.{key}", language, **values)
 
@@ -50,6 +56,10 @@ def _facts(session: Session, found: RoundRow, language: Language) -> list[tuple[
         reason = said(found.findings, language) if found.findings else found.reason
         verdict = translate(f"verdict.{found.verdict}", language)
         facts.append(("verdict", told("because", verdict=verdict, reason=reason)))
+    if now is not None and is_outdated(found, now):
+        verdict = translate(f"verdict.{now.verdict}", language)
+        reason = said(now.findings, language)
+        facts.append(("figures_now", told("because", verdict=verdict, reason=reason)))
     return facts + [
         (kind, why)
         for kind in ("not_written", "not_scored")

@@ -1,31 +1,20 @@
-"""What a comparison says of a round: keep, drop or branch, and why. People may decide otherwise.
+"""What a comparison says of a round: keep, drop, branch, or that there are not enough questions.
 
-The reason is kept as values; each language has its own words for them, under ``round_said`` in the
-catalogue. Only measures that tell good from bad by themselves speak against a round.
+People may decide otherwise. A round is kept on evidence of no harm: each measure with a margin
+(``training.rounds.spec.Margins``) is shown to be no worse than it allows
+(``workbench.rounds.evidence``). The reason is kept as values; each language has its own words for
+them (``workbench.rounds.verdict_text``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor
 from typing import Any
 
 from db.rounds import Verdict
-from workbench.analysis.rounds import Comparison, ModelFigures
-from workbench.ui.words import Language, has, translate
-
-DECIDING = (
-    "well_formed",
-    "stopped",
-    "clean",
-    "reasonings",
-    "answers",
-    "influence",
-    "dont_know_answerable",
-)
-"""Measures whose sure change for the worse speaks against a round."""
-BETWEEN: Mapping[Language, str] = {"en": ", ", "ja": "、"}
-AFTER: Mapping[Language, str] = {"en": " ", "ja": ""}
-"""What stands between two sentences."""
+from training.rounds.spec import Comparing
+from workbench.analysis.rounds import Comparison
+from workbench.rounds.evidence import PEOPLE, Settled, settle
+from workbench.rounds.verdict_text import said
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +24,8 @@ class Proposal:
     verdict: Verdict
     findings: dict[str, Any]
     """``share`` and ``asked`` (0 to 1), ``languages`` (code → share), ``first`` (the model it is
-    compared with), ``better`` and ``worse`` (measures)."""
+    compared with), ``better`` and ``worse`` (measures), ``settled`` (each measure that decides, as
+    of ``Settled``), ``missing`` (measures with a margin that were not taken)."""
 
     @property
     def reason(self) -> str:
@@ -43,86 +33,49 @@ class Proposal:
         return said(self.findings, "en")
 
 
-def propose(comparison: Comparison, model_id: int, well_formed: float) -> Proposal:
+def propose(comparison: Comparison, model_id: int, asked: Comparing) -> Proposal:
     """Return what the figures speak for.
 
-    ``keep``: enough outputs are well-formed, and nothing became surely worse. ``drop``: too few are
-    well-formed, and no more of them than before. ``branch``: some of both; worth going on from
-    beside what was there.
+    ``drop``: people surely prefer the model before; or too few outputs are well-formed, and no more
+    than before; or something is surely worse and nothing surely better. ``branch``: some of both,
+    or something that is only watched is surely worse; worth going on from beside what was there.
+    ``keep``: every measure with a margin is shown to be no worse than that.
+    ``not_enough_questions``: neither harm nor its absence is shown.
 
     Args:
         comparison: Of the round's sweep.
         model_id: The round's own model.
-        well_formed: The least share of well-formed outputs to keep it.
+        asked: What the round asks of a model to keep.
     """
     own = next(one for one in comparison.models if one.model_id == model_id)
     share = next((f.found.value for f in own.figures if f.measure == "well_formed"), 0.0)
-    enough = share >= well_formed
-    worse, better = _sure(own, is_better=False), _sure(own, is_better=True)
+    margins = asked.margins.model_dump()
+    settled = settle(comparison, own, margins)
+    taken = {one.measure for one in settled}
     findings = {
         "share": share,
-        "asked": well_formed,
+        "asked": asked.well_formed,
         "languages": {one.language: one.found.value for one in own.well_formed_by_language},
         "first": comparison.models[0].model,
-        "better": better,
-        "worse": worse,
+        "better": [one.measure for one in settled if one.outcome == "better"],
+        "worse": [one.measure for one in settled if one.outcome == "worse"],
+        "settled": [one.as_json() for one in settled],
+        "missing": [name for name, margin in margins.items() if margin and name not in taken],
     }
-    if enough and not worse:
-        return Proposal("keep", findings)
-    return Proposal("branch" if enough or "well_formed" in better else "drop", findings)
+    return Proposal(_verdict(settled, enough_well_formed=share >= asked.well_formed), findings)
 
 
-def said(findings: Mapping[str, Any], language: Language) -> str:
-    """Return the reason of a proposal in words of ``language``."""
-    share, asked = findings["share"], findings["asked"]
-    sentences = [
-        translate(
-            f"round_said.{'enough' if share >= asked else 'too_few'}",
-            language,
-            share=_percent(floor(100 * share) / 100),  # 94.9 is not the 95 asked for
-            asked=_percent(asked),
-            languages=_languages(findings["languages"], language),
-        )
-    ]
-    first = findings["first"]
-    for name in ("better", "worse"):
-        if findings[name]:
-            listed = BETWEEN[language].join(_measure(one, language) for one in findings[name])
-            sentences.append(
-                translate(f"round_said.{name}", language, first=first, measures=listed)
-            )
-    if not findings["better"] and not findings["worse"]:
-        sentences.append(translate("round_said.no_change", language, first=first))
-    return AFTER[language].join(sentences)
-
-
-def _sure(own: ModelFigures, *, is_better: bool) -> list[str]:
-    return [
-        change.measure
-        for change in own.changes
-        if change.measure in DECIDING and change.is_better is is_better
-    ]
-
-
-def _languages(shares: Mapping[str, float], language: Language) -> str:
-    """Return the shares of the languages in parentheses; nothing where there is only one."""
-    if len(shares) < 2:
-        return ""
-    told = BETWEEN[language].join(
-        f"{language_name(code, language)} {_percent(share)}" for code, share in shares.items()
-    )
-    return translate("round_said.languages", language, shares=told)
-
-
-def language_name(code: str, language: Language) -> str:
-    """Return what a language is called in ``language``; its code where there is no word."""
-    key = f"language.{code}"
-    return translate(key, language) if has(key) else code
-
-
-def _measure(name: str, language: Language) -> str:
-    return translate(f"measure_said.{name}", language)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def _verdict(settled: Sequence[Settled], *, enough_well_formed: bool) -> Verdict:
+    better = {one.measure for one in settled if one.outcome == "better"}
+    worse = {one.measure for one in settled if one.outcome == "worse"}
+    required = [one for one in settled if one.margin is not None]
+    if PEOPLE in worse:
+        return "drop"
+    if not enough_well_formed:
+        return "branch" if better & {PEOPLE, "well_formed"} else "drop"
+    if worse:
+        harmed = worse & {one.measure for one in required}
+        return "branch" if better or not harmed else "drop"
+    if required and all(one.outcome != "open" for one in required):
+        return "keep"
+    return "not_enough_questions"

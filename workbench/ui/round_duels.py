@@ -50,11 +50,18 @@ def _draw_results(duels: Sequence[Duel]) -> None:
         )
         for duel in duels
     ]
+    dots += [
+        Dot(f"{_raters(duel)} · {t('duel.rater', n=place)}", one, duel.n_questions)
+        for duel in duels
+        for place, one in enumerate(duel.by_rater, 1)
+    ]
     draw_dots(dots, t("duel.points"), neutral=0.5)
     for duel in duels:
         sure = {True: "better", False: "worse", None: "open"}[duel.is_better]
         names = {"model": escaped(duel.model), "against": escaped(duel.against)}
         st.markdown(t(f"duel.said.{sure}", raters=_raters(duel), **names))
+        if duel.is_for_these_raters:
+            st.caption(t("duel.these_raters"))
         st.caption(
             t(
                 "duel.figures",

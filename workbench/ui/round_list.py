@@ -7,7 +7,7 @@ import streamlit as st
 from db.datasets import list_datasets
 from db.models import get_model
 from db.rounds import RoundRow, list_rounds
-from workbench.rounds.verdict import said
+from workbench.rounds.verdict_text import said
 from workbench.ui import url
 from workbench.ui.i18n import current_language, t, word
 from workbench.ui.parts import Colour, card, empty_state, head_row, heading, section, state_badge
@@ -17,7 +17,12 @@ from workbench.ui.text import escaped
 
 STATES = {"open": "stopped", "waiting": "queued"}
 """Of rounds → the state whose badge they bear."""
-VERDICT_COLOURS: Final[dict[str, Colour]] = {"keep": "green", "drop": "red", "branch": "blue"}
+VERDICT_COLOURS: Final[dict[str, Colour]] = {
+    "keep": "green",
+    "drop": "red",
+    "branch": "blue",
+    "not_enough_questions": "orange",
+}
 
 
 def draw_list() -> None:

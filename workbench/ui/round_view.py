@@ -1,29 +1,27 @@
 """One round: its steps, the pause for approval, the comparison in plots, verdict and report."""
 
-from typing import cast
-
 import streamlit as st
 
 from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs
 from db.models import get_model
 from db.rating_columns import high_water
-from db.rounds import STEPS, VERDICTS, RoundRow, Verdict, decide_round, find_round
+from db.rounds import STEPS, RoundRow, find_round
 from db.text_facets import facets_version
 from workbench.analysis.resampling import FEW_QUESTIONS
 from workbench.analysis.rounds import MEASURES, NO_DIRECTION, SHARES, Comparison
 from workbench.rounds.beginning import queue_round
 from workbench.rounds.comparing import compare_round
+from workbench.rounds.judging import judge
 from workbench.rounds.reporting import round_page
-from workbench.rounds.verdict import said
 from workbench.ui import url
-from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import current_language, t, word
 from workbench.ui.insights_charts import Dot, draw_dots
 from workbench.ui.jobs_panel import draw_cancel, draw_progress
 from workbench.ui.parts import back_link, card, head_row, heading, section
 from workbench.ui.round_duels import draw_duels
 from workbench.ui.round_list import round_badge
+from workbench.ui.round_verdict import draw_verdict
 from workbench.ui.store import database
 from workbench.ui.text import escaped
 
@@ -128,14 +126,7 @@ def _draw_comparison(found: RoundRow) -> None:
     with database().read() as session:
         mark = f"{high_water(session)}/{facets_version(session)}"
     comparison = _computed(database().label, found.id, mark, found)
-    with card("verdict"):
-        section(t("rounds.verdict"))
-        told = said(found.findings, current_language()) if found.findings else found.reason or ""
-        st.markdown(escaped(told))
-        for kind in ("not_written", "not_scored"):
-            for why in (found.findings or {}).get(kind, ()):
-                st.caption(t(f"rounds.{kind}", why=escaped(why)))
-        _draw_decision(found)
+    draw_verdict(found, judge(found, comparison))
     section(t("rounds.comparison"), t("rounds.comparison_help"))
     st.caption(
         t(
@@ -194,8 +185,6 @@ def _draw_change(comparison: Comparison, model_id: int, measure: str) -> None:
     colour, way = WAYS[change.is_better]
     if change.is_sure and measure in NO_DIRECTION:
         way = "moved"
-    elif change.found.low is None and change.n_questions > 1:
-        way = "alike"
     st.markdown(f":{colour}[{told} · {t(f'rounds.change_{way}')}]")
 
 
@@ -208,24 +197,3 @@ def _draw_languages(comparison: Comparison) -> None:
     with card("languages"):
         section(t("rounds.by_language"))
         draw_dots(dots, "", neutral=None)
-
-
-def _draw_decision(found: RoundRow) -> None:
-    with st.expander(t("rounds.decide"), icon=":material/gavel:"):
-        draft = FormDraft(f"round-{found.id}-decision")
-        verdict = st.segmented_control(
-            t("rounds.verdict"),
-            VERDICTS,
-            key=draft.field("verdict", found.verdict, (None, *VERDICTS)),
-            format_func=lambda one: word("verdict", one),
-        )
-        reason = st.text_area(t("rounds.reason"), key=draft.field("reason", ""), max_chars=2_000)
-        if st.button(t("rounds.save_decision"), disabled=not (verdict and reason)):
-            try:
-                with database().write() as session:
-                    decide_round(session, found.id, cast(Verdict, verdict), reason or "")
-            except Q2QError as error:
-                st.error(escaped(str(error)))
-                return
-            draft.forget()
-            st.rerun()

@@ -245,7 +245,7 @@ class RoundRun:
         with self._database.read() as session:
             comparison = compare_round(session, self._round)
             failures = failure_reasons(session, sweep_id) if sweep_id is not None else ()
-        proposal = propose(comparison, own, self._spec.compare.well_formed)
+        proposal = propose(comparison, own, self._spec.compare)
         findings = {
             **proposal.findings,
             "not_written": list(map(str, failures)),
