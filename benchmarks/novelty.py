@@ -2,9 +2,10 @@
 
     python -m benchmarks.novelty [OUT.json] [--url http://127.0.0.1:8000/v1 --model NAME]
 
-Every second entry of ``examples/novelty/pairs.yaml`` chooses the threshold (the highest F1 of those
-with a precision of at least 0.9); the figures are of the other entries, which had no part in it.
-With ``--url`` the vectors of an embeddings server are compared in place of the wording.
+Without ``--url`` the threshold is that of the workbench (``benchmarks/families.py`` measures it on
+pairs that had no part in choosing it). With it, the vectors of an embeddings server are compared
+instead, and every second entry of ``examples/novelty/pairs.yaml`` chooses the threshold: the one of
+highest F1 with a precision of at least 0.9.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pydantic import HttpUrl
 from benchmarks.setting import note, write_result
 from db.settings import Embedder
 from workbench.dialogue.embedding import EmbeddingServer
-from workbench.dialogue.novelty import Embed, assess, similarities
+from workbench.dialogue.novelty import REPEAT_FROM, Embed, assess, similarities
 
 OUT = Path(__file__).parent / "results" / "novelty.json"
 PAIRS = Path(__file__).parents[1] / "examples" / "novelty" / "pairs.yaml"
@@ -61,7 +62,7 @@ def main() -> None:
 def measured(embed: Embed | None = None) -> dict[str, Any]:
     """Return the threshold and its figures, over all and by language and kind."""
     choosing, testing = pairs(0, embed), pairs(1, embed)
-    threshold = best_threshold(choosing)
+    threshold = best_threshold(choosing) if embed else REPEAT_FROM
     result = {
         "threshold": threshold,
         "pairs_for_choosing": len(choosing),

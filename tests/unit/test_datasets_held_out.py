@@ -82,6 +82,49 @@ def test_descendants_and_near_duplicates_inherit(lab: Lab) -> None:
     assert held_out(lab) == {root: True, child: True, near: True, other: False}
 
 
+PASSAGE = " ".join(
+    f"In chapter {n} the keeper of the lighthouse tells of storm {n}." for n in range(40)
+)
+
+
+def same_family(lab: Lab, one: dict[str, str], other: dict[str, str]) -> bool:
+    ids = [lab.question(**given) for given in (one, other)]
+    family = settle(read_questions(lab.session), ids, 0).family
+    return family[ids[0]] == family[ids[1]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_one"),
+    [
+        ("Who lives in the lighthouse?", "When was the lighthouse built?", False),
+        ("Who lives in the lighthouse?", "Who is living in the lighthouse?", True),
+        ("灯台守はなぜ島を去ったのですか。", "灯台守はいつ島を去ったのですか。", False),
+        ("灯台守はなぜ島を去ったのですか。", "灯台守がなぜ島を去ったのですか。", True),
+    ],
+)
+def test_questions_on_one_passage_are_told_apart_by_themselves(
+    lab: Lab, one: str, other: str, is_one: bool
+) -> None:
+    mine, theirs = ({"text": text, "context": PASSAGE} for text in (one, other))
+    assert same_family(lab, mine, theirs) is is_one
+
+
+def test_one_task_on_other_texts_is_another_question(lab: Lab) -> None:
+    task = "Summarise the text in one sentence."
+    one = {"text": task, "context": "Owls hunt at night."}
+    assert not same_family(lab, one, {"text": task, "context": "Bread rises in the oven."})
+    assert not same_family(lab, one, {"text": task, "context": ""})
+    assert same_family(
+        lab, one, {"text": f"Please {task.lower()}", "context": "Owls hunt at night!"}
+    )
+
+
+def test_contexts_with_other_numbers_are_other_contexts(lab: Lab) -> None:
+    task = "How much does the flat cost in a year?"
+    given = [{"text": task, "context": f"The flat costs {n} euros a month."} for n in (700, 900)]
+    assert not same_family(lab, *given)
+
+
 def test_an_edit_of_a_held_out_question_is_held_out(lab: Lab) -> None:
     root, *_ = lab.whole("Why do birds sing?")
     lab.session.get_one(Question, root).held_out = True

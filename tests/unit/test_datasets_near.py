@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.datasets.near import grams, likeness, near_pairs
+from training.datasets.near import are_alike, grams, likeness, near_pairs
 
 WORDS = st.lists(st.sampled_from(["aa", "bcd", "富士", "山は", "Ａ", "e"]), max_size=8).map(
     " ".join
@@ -35,6 +35,24 @@ def test_the_pairs_are_those_of_comparing_all_with_all(texts: list[str], thresho
 )
 def test_case_width_and_spacing_do_not_count(a: str, b: str) -> None:
     assert list(near_pairs([a, b], 1.0)) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (
+            "Add 3 cups of flour to the dough and wait.",
+            "Add 8 cups of flour to the dough and wait.",
+        ),
+        (
+            "七日間の旅行の計画を立てて、家族に見せてください",
+            "三日間の旅行の計画を立てて、家族に見せてください",
+        ),
+    ],
+)
+def test_texts_that_differ_in_their_numbers_are_no_duplicates(a: str, b: str) -> None:
+    assert list(near_pairs([a, b], 0.5)) == []
+    assert not are_alike(grams(a), grams(b), 0.5)
 
 
 def test_three_thousand_questions_take_little_time() -> None:

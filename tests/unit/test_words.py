@@ -6,8 +6,8 @@ from serving.checks import CheckContext, Finding, check_answer, check_reasoning
 from serving.checks.sentences import normalise, split_sentences
 from serving.engines.prompt_length import least_tokens
 from serving.scoring.controls import truncated
+from serving.similarity.wording import wording
 from serving.words import count_words, letters_of, only_words
-from workbench.dialogue.wording import wording
 from workbench.ui.word_diff import word_diff
 
 THAI = "ภูเขาไฟฟูจิเป็นภูเขาที่สูงที่สุดในประเทศญี่ปุ่นและมีความสูงประมาณสามพันเจ็ดร้อยเมตร"

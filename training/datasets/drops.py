@@ -8,7 +8,7 @@ from typing import Literal
 from db.identity import short_hash
 from serving.checks import UNUSABLE_FINDINGS
 from training.datasets.candidates import Candidate, Pool
-from training.datasets.near import are_alike, grams, near_pairs
+from training.datasets.near import Grams, are_alike, grams, near_pairs
 from training.datasets.payload import RowTexts
 from training.datasets.rules import Rules, SftRules
 
@@ -255,7 +255,7 @@ def _group(draft: Draft) -> Hashable:
     return (draft.family, one.target, one.label, draft.texts.role, one.variant_id is None, sort)
 
 
-def _are_near(a: Draft, b: Draft, threshold: float, sets: Mapping[str, frozenset[str]]) -> bool:
+def _are_near(a: Draft, b: Draft, threshold: float, sets: Mapping[str, Grams]) -> bool:
     """Tell whether two rows of one group teach nearly the same.
 
     Two reasonings of one question to imitate are told apart by their own words, whatever was

@@ -1,7 +1,7 @@
 """Which questions never train: fixed once per root, inherited by descendants and near-duplicates.
 
-Questions that descend from one root or say nearly the same are one family, over the whole store.
-One held-out member keeps the whole family from training.
+Questions that descend from one root or ask the same of the same context are one family, over the
+whole store. One held-out member keeps the whole family from training.
 """
 
 from collections import defaultdict
@@ -16,11 +16,12 @@ from sqlalchemy.orm import Session
 from db.generations import chunks
 from db.identity import short_hash
 from db.tables import Question
+from serving.similarity.families import question_groups
 from training.datasets.near import near_pairs
 
-LIKENESS = 0.8
-"""Questions at least so alike are one family. Not a matter of rules: it must never change between
-rounds."""
+CONTEXT_LIKENESS = 0.8
+"""Contexts at least so alike count as one. Like the similarity of questions, this is not a matter
+of rules: it must never change between rounds."""
 
 Standing = Literal["train", "held_out", "near_held_out"]
 """``near_held_out``: once fixed as one to train on, but a held-out question of its family came
@@ -118,9 +119,11 @@ def _families(questions: Sequence[QuestionInfo]) -> list[list[QuestionInfo]]:
     for one in questions:
         if one.root_id is not None:
             joined.merge(one.root_id, one.id)
-    texts = [f"{one.text}\n{one.context}" for one in questions]
-    for a, b in near_pairs(texts, LIKENESS):
-        joined.merge(questions[a].id, questions[b].id)
+    for places in question_groups([one.text for one in questions]):
+        if len(places) > 1:
+            alike = [questions[place] for place in places]
+            for a, b in near_pairs([one.context for one in alike], CONTEXT_LIKENESS):
+                joined.merge(alike[a].id, alike[b].id)
     members: defaultdict[int, list[QuestionInfo]] = defaultdict(list)
     for one in questions:
         members[joined[one.id]].append(one)

@@ -1,16 +1,21 @@
 """Which texts say nearly the same: sets of three-letter sequences, compared exactly.
 
-Likeness is the Jaccard index of those sets; case, width and spacing do not count. Pairs are found
-without comparing all with all: two sets that share so much must share several of their rarest
-members (prefix filtering: Wang, Li and Feng, "Can we beat the prefix filtering?", 2012).
+Likeness is the Jaccard index of those sets; case, width and spacing do not count. Texts that differ
+in their numbers are never alike. Pairs are found without comparing all with all: two sets that
+share so much must share several of their rarest members (prefix filtering: Wang, Li and Feng, "Can
+we beat the prefix filtering?", 2012). Whether questions ask the same, in whatever words, is for
+``serving.similarity`` to say.
 """
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
+
+from serving.similarity.marks import numbers
 
 GRAM = 3
 _SHARED = 12
@@ -21,25 +26,36 @@ _ROOM = 1e-9
 """So that rounding never loses a pair."""
 
 
-def grams(text: str) -> frozenset[str]:
+class Grams(NamedTuple):
+    """A text as it is compared."""
+
+    letters: frozenset[str]
+    """Its three-letter sequences."""
+    numbers: tuple[str, ...]
+
+
+def grams(text: str) -> Grams:
     """Return the three-letter sequences of a text; of a shorter text, itself."""
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     if len(plain) < GRAM:
-        return frozenset([plain] if plain else [])
-    return frozenset(plain[i : i + GRAM] for i in range(len(plain) - GRAM + 1))
+        return Grams(frozenset([plain] if plain else []), numbers(text))
+    letters = frozenset(plain[i : i + GRAM] for i in range(len(plain) - GRAM + 1))
+    return Grams(letters, numbers(text))
 
 
-def likeness(a: frozenset[str], b: frozenset[str]) -> float:
-    """Return how alike two sets are: 0 where they share nothing, 1 where they are the same."""
-    if not a and not b:
+def likeness(a: Grams, b: Grams) -> float:
+    """Return how alike two texts are: 0 where they share nothing, 1 where they are the same."""
+    if a.numbers != b.numbers:
+        return 0.0
+    if not a.letters and not b.letters:
         return 1.0
-    shared = len(a & b)
-    return shared / (len(a) + len(b) - shared)
+    shared = len(a.letters & b.letters)
+    return shared / (len(a.letters) + len(b.letters) - shared)
 
 
-def are_alike(a: frozenset[str], b: frozenset[str], threshold: float) -> bool:
-    """Tell whether two sets are at least so alike."""
-    small, large = sorted((len(a), len(b)))
+def are_alike(a: Grams, b: Grams, threshold: float) -> bool:
+    """Tell whether two texts are at least so alike."""
+    small, large = sorted((len(a.letters), len(b.letters)))
     return small >= threshold * large - _ROOM and likeness(a, b) >= threshold
 
 
@@ -48,16 +64,17 @@ def near_pairs(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, in
 
     Of texts that are the same, each is paired with the first one only.
     """
-    first: dict[frozenset[str], int] = {}
+    first: dict[Grams, int] = {}
     for i, text in enumerate(texts):
         found = grams(text)
         if found in first:
             yield first[found], i
         else:
             first[found] = i
-    sets, places = [one for one in first if one], [i for one, i in first.items() if one]
-    for a, b in _candidates(sets, threshold):
-        if are_alike(sets[a], sets[b], threshold):
+    read = [one for one in first if one.letters]
+    places = [first[one] for one in read]
+    for a, b in _candidates([one.letters for one in read], threshold):
+        if are_alike(read[a], read[b], threshold):
             yield places[a], places[b]
 
 

@@ -1,41 +1,30 @@
 """The guard against going round in circles: how new a question is beside all earlier ones.
 
-Two questions are as alike as their terms and their runs of letters point the same way (cosine, each
-term weighted by its rarity among the questions at hand), less where they ask for something else,
-negate, or name other numbers or the other side of an opposition. An embedder can take the place of
-the wording (``workbench.dialogue.embedding``). How well this tells repeats from near misses is
-measured by ``benchmarks/novelty.py``.
+Questions are compared as for held-out families (``serving.similarity.questions``); an embedder can
+take the place of that. Goals are statements: how near a question is to one is told by wording
+alone. How well repeats are told from near misses is measured by ``benchmarks/novelty.py``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from serving.similarity.questions import (
+    SAME_FROM,
+    Array,
+    Embed,
+    similarities,
+    wording_similarities,
+)
+from serving.similarity.wording import wording
 
-from workbench.dialogue.wording import Wording, wording
+__all__ = ["REPEAT_FROM", "Array", "Embed", "Novelty", "assess", "one_script", "similarities"]
 
-Array = NDArray[np.float64]
-Embed = Callable[[Sequence[str]], Array]
-"""Return one vector a text, shape (texts, dimensions), each of length 1."""
 Towards = Literal["goal", "opposing", "both"]
 
-REPEAT_FROM: Final = 0.85
-"""Similarity of a repeat, chosen on one half of ``examples/novelty/pairs.yaml``."""
-TERMS_SHARE: Final = 0.9
-"""Of the terms in the similarity; the runs of letters have the rest."""
-PRIOR_QUESTIONS: Final = 20
-"""Questions that are added in thought, so that few questions do not make every word rare."""
+REPEAT_FROM: Final = SAME_FROM
 LEANING: Final = 0.05
 """Goals that differ by less are equally near."""
-N_CLOSEST: Final = 16
-"""Earlier questions that are looked at mark by mark for each candidate."""
-OTHER_NUMBER: Final = 0.6
-OTHER_SIDE: Final = 0.6
-OTHER_SIGN: Final = 0.65
-OTHER_KIND: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +78,19 @@ def assess(
         return []
     goals = [text for text in (goal, opposing_goal) if text and text.strip()]
     others = [*earlier, *candidates]
-    alike = similarities(candidates, [*others, *goals], embed=embed)
+    if embed is not None:
+        both = similarities(candidates, [*others, *goals], embed=embed)
+        alike, to_goals = both[:, : len(others)], both[:, len(others) :]
+    else:
+        alike = similarities(candidates, others)
+        to_goals = wording_similarities(candidates, goals)
     n = len(earlier)
     found = []
     for place, candidate in enumerate(candidates):
         before = alike[place, :n]
         twins = alike[place, n : n + place]
         to_goal = [
-            1.0 - float(alike[place, len(others) + i]) if one_script(candidate, text) else None
+            1.0 - float(to_goals[place, i]) if one_script(candidate, text) else None
             for i, text in enumerate(goals)
         ]
         nearest = int(before.argmax()) if n else None
@@ -119,80 +113,6 @@ def assess(
 def one_script(one: str, other: str) -> bool:
     """Tell whether two texts are both in letters of one kind, and so comparable by wording."""
     return wording(one).is_cjk == wording(other).is_cjk
-
-
-def similarities(
-    texts: Sequence[str], others: Sequence[str], *, embed: Embed | None = None
-) -> Array:
-    """Return how alike texts are, 0 to 1: shape (texts, others)."""
-    mine = [wording(text) for text in texts]
-    theirs = [wording(text) for text in others]
-    if embed is None:
-        alike = _by_wording(mine, theirs)
-    else:
-        vectors = embed([*texts, *others])
-        alike = np.clip(vectors[: len(texts)] @ vectors[len(texts) :].T, 0.0, 1.0)
-    for row, one in enumerate(mine):
-        closest = np.argsort(-alike[row])[:N_CLOSEST]
-        for column in closest:
-            alike[row, column] *= _agreement(one, theirs[column])
-    return alike
-
-
-def _by_wording(mine: Sequence[Wording], theirs: Sequence[Wording]) -> Array:
-    terms = _cosines([dict(one.terms) for one in mine], [dict(one.terms) for one in theirs])
-    grams = _cosines([dict(one.grams) for one in mine], [dict(one.grams) for one in theirs])
-    alike: Array = TERMS_SHARE * terms + (1 - TERMS_SHARE) * grams
-    return alike
-
-
-def _cosines(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Array:
-    """Return cosines of the rarity-weighted counts: shape (mine, theirs)."""
-    columns: dict[str, int] = {}
-    both = _matrix([*mine, *theirs], columns)
-    n_with = np.bincount(both.indices, minlength=len(columns))
-    n_texts = both.shape[0] + PRIOR_QUESTIONS
-    rarity = np.log1p(n_texts / (1.0 + n_with))
-    both.data *= rarity[both.indices]
-    lengths = np.sqrt(np.add.reduceat(np.append(both.data**2, 0.0), both.indptr[:-1]))
-    lengths[np.diff(both.indptr) == 0] = 1.0
-    both.data /= np.repeat(lengths, np.diff(both.indptr))
-    product: Array = (both[: len(mine)] @ both[len(mine) :].T).toarray()
-    return np.clip(product, 0.0, 1.0)
-
-
-def _matrix(counts: list[dict[str, Any]], columns: dict[str, int]) -> Any:
-    """Return counts as rows; ``columns`` learns the terms."""
-    indices = [columns.setdefault(term, len(columns)) for row in counts for term in row]
-    data = np.fromiter((n for row in counts for n in row.values()), float, len(indices))
-    starts = np.cumsum([0, *(len(row) for row in counts)])
-    return csr_array((data, indices, starts), shape=(len(counts), max(1, len(columns))))
-
-
-def _agreement(one: Wording, other: Wording) -> float:
-    """Return what is left of the similarity of two questions after their marks, 0 to 1."""
-    if one.plain == other.plain:
-        return 1.0
-    left = 1.0
-    if one.numbers != other.numbers:
-        left *= OTHER_NUMBER
-    if one.is_negated != other.is_negated:
-        left *= OTHER_SIGN
-    if one.kinds and other.kinds and not one.kinds & other.kinds:
-        left *= OTHER_KIND
-    if _are_opposed(one, other):
-        left *= OTHER_SIDE
-    return left
-
-
-def _are_opposed(one: Wording, other: Wording) -> bool:
-    """Tell whether each names a side of an opposition that the other does not."""
-    return any(
-        (name, 1 - side) in other.sides
-        and (name, side) not in other.sides
-        and (name, 1 - side) not in one.sides
-        for name, side in one.sides
-    )
 
 
 def _towards(distances: Sequence[float | None]) -> Towards | None:

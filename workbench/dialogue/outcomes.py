@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from db.dialogues import EventRow, read_events, read_nodes
 from db.questions import get_questions
 from db.yaml_text import load_yaml, read_text
-from workbench.dialogue.wording import wording
+from serving.similarity.wording import wording
 
 WORDS = Path(__file__).with_name("report_words.yaml")
 EDITED_FROM = 0.5

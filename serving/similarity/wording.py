@@ -1,27 +1,26 @@
 """What a question says, by its wording alone: English, Japanese and Chinese without a model.
 
 A text becomes weighted terms (what it is about) and marks (what it asks for, whether it negates,
-which numbers and which side of an opposition it names). Words of form are left out; ways of saying
-the same in any theme become one term. The words are in ``wording.yaml``. This sees no meaning: a
-paraphrase in other words of the theme looks like another question.
+which numbers, names and side of an opposition it has). Words of form and of politeness are left
+out; ways of saying the same in any theme become one term. The words are in ``wording.yaml``. This
+sees no meaning; ``serving.similarity.meaning`` does.
 """
 
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from db.search import UNSEEN
 from db.yaml_text import load_yaml, read_text
+from serving.similarity.marks import names, numbers, standards
+from serving.similarity.scripts import HAN, HIRAGANA, KATAKANA, folded
 from serving.words import MARKS
 
 Script = Literal["en", "ja", "zh"]
 WORDS: Final = Path(__file__).with_name("wording.yaml")
-MOST_CHARACTERS: Final = 2_000
+MAX_CHARACTERS: Final = 2_000
 """Read of one text; questions are shorter."""
 LONGEST_PHRASE: Final = 5
 """Words."""
@@ -31,25 +30,12 @@ SIGN_WEIGHT: Final = 0.5
 PAIR_WEIGHT: Final = 0.3
 """Of a Chinese character and of a pair of neighbours; words of a theme mostly have two."""
 
-_HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
-_HIRAGANA = "\u3041-\u309f"
 _CHARACTER = f"(?:[^\\W_][{MARKS}]*)"
 """A letter or digit with the marks that belong to it."""
-_CJK: Final = re.compile(f"[{_HAN}{_KATAKANA}{_HIRAGANA}\uac00-\ud7af]")
-_KANA: Final = re.compile(f"[{_HIRAGANA}{_KATAKANA}]")
-_RUN: Final = re.compile(f"([{_HAN}]+)|([{_KATAKANA}]+)|([{_HIRAGANA}]+)|({_CHARACTER}+)")
+_CJK: Final = re.compile(f"[{HAN}{KATAKANA}{HIRAGANA}\uac00-\ud7af]")
+_KANA: Final = re.compile(f"[{HIRAGANA}{KATAKANA}]")
+_RUN: Final = re.compile(f"([{HAN}]+)|([{KATAKANA}]+)|([{HIRAGANA}]+)|({_CHARACTER}+)")
 _WORD: Final = re.compile(f"{_CHARACTER}+(?:['’-]{_CHARACTER}+)*")
-_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*[年月日歳回割倍岁次天周%]?")
-_COUNTED: Final = re.compile(
-    "[一二三四五六七八九十百千万]+[つ個人年月日歳本回割倍点个种位岁次天周]"
-)
-_SPELT: Final = {
-    word: str(n)
-    for n, word in enumerate(
-        ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2
-    )
-}
 _ENDINGS: Final = ("ingly", "edly", "ings", "ing", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
 
 
@@ -60,13 +46,16 @@ class Wording:
     plain: str
     """Letters and digits alone, width and case as one; equal where only signs differ."""
     terms: Mapping[str, float]
-    """What it is about, each with its weight before rarity counts."""
-    grams: Mapping[str, int]
-    """Runs of three letters, or two characters of Japanese or Chinese, with their counts."""
+    """What it is about, each with its weight; runs of letters where it is all words of form."""
+    words: tuple[tuple[str, str], ...]
+    """Words that carry matter, each with its stem or the names of what it stands for, in order."""
     kinds: frozenset[str]
     """What is asked for: ``why``, ``how``, ``who`` …"""
     is_negated: bool
-    numbers: frozenset[str]
+    numbers: tuple[str, ...]
+    names: frozenset[str]
+    standards: frozenset[str]
+    """What something is compared with."""
     sides: frozenset[tuple[str, int]]
     """Which side of which opposition is named."""
     is_cjk: bool
@@ -81,82 +70,98 @@ class _Mark:
     side: int = 0
 
 
+_MATTER: Final = ("frames", "opposites")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A part of a text: a word that carries matter with its terms, or the marks of a phrase."""
+
+    word: str = ""
+    stem: str = ""
+    terms: tuple[tuple[str, float], ...] = ()
+    marks: frozenset[_Mark] = frozenset()
+
+
 @lru_cache(maxsize=50_000)
 def wording(text: str) -> Wording:
-    """Return ``text`` made ready; questions of a session come again and again."""
-    folded = unicodedata.normalize("NFKC", UNSEEN.sub("", text[:MOST_CHARACTERS])).casefold()
-    is_cjk = _CJK.search(folded) is not None
-    marks: set[_Mark] = set()
-    terms: dict[str, float] = {}
-    n_negations = 0
-    for term, weight, found in _cjk_terms(folded) if is_cjk else _latin_terms(folded):
-        n_negations += any(mark.role == "negations" for mark in found)
-        marks |= found
-        for mark in found:
-            if mark.role == "frames":
-                terms[f"={mark.name}"] = FRAME_WEIGHT
-            elif mark.role == "opposites":
-                terms[f"±{mark.name}{mark.side}"] = SIDE_WEIGHT
-        if term:
-            terms[term] = max(terms.get(term, 0.0), weight)
-    plain = "".join(_WORD.findall(folded))
+    """Return ``text`` made ready; questions of a dialogue come again and again."""
+    plain = folded(text[:MAX_CHARACTERS])
+    is_cjk = _CJK.search(plain) is not None
+    pieces = list(_cjk_pieces(plain) if is_cjk else _latin_pieces(plain))
+    marks = {mark for piece in pieces for mark in piece.marks}
+    n_negations = sum(any(mark.role == "negations" for mark in one.marks) for one in pieces)
     return Wording(
-        plain=plain,
-        terms=terms,
-        grams=Counter(_grams(folded)),
+        plain="".join(_WORD.findall(plain)),
+        terms=_terms(pieces, marks) or dict.fromkeys(_grams(plain), 1.0),
+        words=tuple((piece.word, piece.stem) for piece in pieces if piece.word),
         kinds=frozenset(mark.name for mark in marks if mark.role == "kinds"),
         is_negated=n_negations % 2 == 1,
-        numbers=_numbers(folded),
+        numbers=numbers(text[:MAX_CHARACTERS]),
+        names=names(text[:MAX_CHARACTERS]),
+        standards=standards(text[:MAX_CHARACTERS]),
         sides=frozenset((mark.name, mark.side) for mark in marks if mark.role == "opposites"),
         is_cjk=is_cjk,
     )
 
 
-def _latin_terms(folded: str) -> Iterator[tuple[str, float, frozenset[_Mark]]]:
-    """Yield stems that carry matter, and what the phrases between them stand for."""
+def _terms(pieces: Sequence[_Piece], marks: Collection[_Mark]) -> dict[str, float]:
+    terms: dict[str, float] = {}
+    for mark in marks:
+        if mark.role == "frames":
+            terms[f"={mark.name}"] = FRAME_WEIGHT
+        elif mark.role == "opposites":
+            terms[f"±{mark.name}{mark.side}"] = SIDE_WEIGHT
+    for term, weight in (one for piece in pieces for one in piece.terms):
+        terms[term] = max(terms.get(term, 0.0), weight)
+    return terms
+
+
+def _latin_pieces(plain: str) -> Iterator[_Piece]:
     phrases = _phrases("en")
-    words = [word.replace("’", "'") for word in _WORD.findall(folded)]
+    words = [word.replace("’", "'") for word in _WORD.findall(plain)]
     stems = [stem(word) for word in words]
     place = 0
     while place < len(words):
         for length in range(min(LONGEST_PHRASE, len(words) - place), 0, -1):
             found = phrases.get(" ".join(stems[place : place + length]))
             if found is not None:
-                yield "", 0.0, found
+                yield _phrase(" ".join(words[place : place + length]), found)
                 place += length
                 break
         else:
-            yield stems[place], 1.0, frozenset()
+            yield _Piece(words[place], stems[place], ((stems[place], 1.0),))
             place += 1
 
 
-def _cjk_terms(folded: str) -> Iterator[tuple[str, float, frozenset[_Mark]]]:
-    """Yield words and pairs of characters that carry matter, and what phrases stand for."""
-    script: Script = "ja" if _KANA.search(folded) else "zh"
+def _cjk_pieces(plain: str) -> Iterator[_Piece]:
+    script: Script = "ja" if _KANA.search(plain) else "zh"
     phrases = _phrases(script)
     end = 0
-    for match in _finder(script).finditer(folded):
-        yield from _run_terms(folded[end : match.start()])
-        yield "", 0.0, phrases[match.group()]
+    for match in _finder(script).finditer(plain):
+        yield from _run_pieces(plain[end : match.start()])
+        yield _phrase(match.group(), phrases[match.group()])
         end = match.end()
-    yield from _run_terms(folded[end:])
+    yield from _run_pieces(plain[end:])
 
 
-def _run_terms(part: str) -> Iterator[tuple[str, float, frozenset[_Mark]]]:
-    none: frozenset[_Mark] = frozenset()
+def _phrase(text: str, marks: frozenset[_Mark]) -> _Piece:
+    """Return a phrase; one that stands for something carries matter too, whatever its words."""
+    stands_for = sorted(f"{one.name}{one.side}" for one in marks if one.role in _MATTER)
+    return _Piece(text if stands_for else "", " ".join(stands_for), marks=marks)
+
+
+def _run_pieces(part: str) -> Iterator[_Piece]:
     for han, katakana, hiragana, word in _RUN.findall(part):
         if han:
-            for sign in han:
-                yield sign, SIGN_WEIGHT, none
-            for pair in _pairs(han):
-                yield pair, PAIR_WEIGHT, none
+            signs = ((sign, SIGN_WEIGHT) for sign in han)
+            yield _Piece(han, han, (*signs, *((pair, PAIR_WEIGHT) for pair in _pairs(han))))
         elif katakana:
-            yield katakana, 1.0, none
+            yield _Piece(katakana, katakana, ((katakana, 1.0),))
         elif word:
-            yield stem(word), 1.0, none
+            yield _Piece(word, stem(word), ((stem(word), 1.0),))
         elif len(hiragana) > 2:
-            for pair in _pairs(hiragana):
-                yield pair, PAIR_WEIGHT, none
+            yield _Piece(terms=tuple((pair, PAIR_WEIGHT) for pair in _pairs(hiragana)))
 
 
 def stem(word: str) -> str:
@@ -170,13 +175,8 @@ def stem(word: str) -> str:
     return bare
 
 
-def _numbers(folded: str) -> frozenset[str]:
-    spelt = (_SPELT[word] for word in _WORD.findall(folded) if word in _SPELT)
-    return frozenset([*_NUMBER.findall(folded), *_COUNTED.findall(folded), *spelt])
-
-
-def _grams(folded: str) -> Iterator[str]:
-    for run in _WORD.findall(folded):
+def _grams(plain: str) -> Iterator[str]:
+    for run in _WORD.findall(plain):
         if _CJK.search(run):
             yield from _pairs(run)
         else:

@@ -1,0 +1,1 @@
+"""Which texts say the same: one mechanism for repeated questions and for families of questions."""

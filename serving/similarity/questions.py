@@ -1,0 +1,193 @@
+"""Whether two questions ask the same: wording, meaning, and marks that tell questions apart.
+
+Wording is the cosine of weighted terms, meaning that of sentence vectors. Where words of one
+question stand in the place of words of the other, these words must mean the same as well: one name
+in a long question hardly moves the rest. Other numbers, names, negations, kinds of question or
+sides of an opposition are another question, however alike the rest is. The figure of a pair depends
+on its two texts alone, so that what is one family today is one family in every store. Measured on
+labelled pairs by ``benchmarks/novelty.py``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from serving.similarity.meaning import meanings
+from serving.similarity.wording import Wording, wording
+
+Array = NDArray[np.float64]
+Embed = Callable[[Sequence[str]], Array]
+"""Return one vector a text, shape (texts, dimensions), each of length 1."""
+
+SAME_FROM: Final = 0.8
+"""Similarity of two questions that ask the same; chosen, as all below, on development pairs."""
+WORDING_SHARE: Final = 0.3
+"""Of the similarity; meaning has the rest."""
+MIN_WORDING: Final = 0.5
+"""With less in common, no meaning makes two questions one: a sentence vector sees words as well."""
+DISAGREEMENT: Final = 0.6
+"""Left of the similarity for each mark that tells two questions apart."""
+REPLACED: Final = (0.5, 0.75)
+"""Similarity of replaced words: up to the first ``REPLACED_LEFT`` is left, from the second all."""
+REPLACED_LEFT: Final = 0.7
+N_CLOSEST: Final = 16
+"""Texts whose marks are compared, for each one, where an embedder gave the vectors."""
+
+
+def similarities(
+    texts: Sequence[str], others: Sequence[str], *, embed: Embed | None = None
+) -> Array:
+    """Return how alike questions are, 0 to 1: shape (texts, others).
+
+    Args:
+        texts: Any texts.
+        others: Those to compare each of them with.
+        embed: What turns texts into vectors in place of wording and meaning.
+    """
+    if embed is not None:
+        return _by_vectors(texts, others, embed)
+    alike = wording_similarities(texts, others)
+    rows, columns = np.nonzero(alike >= MIN_WORDING)
+    pairs = [(texts[row], others[column]) for row, column in zip(rows, columns, strict=True)]
+    alike[rows, columns] = compare(pairs, alike[rows, columns])
+    return alike
+
+
+def wording_similarities(texts: Sequence[str], others: Sequence[str]) -> Array:
+    """Return the cosines of the terms of texts, 0 to 1: shape (texts, others)."""
+    columns: dict[str, int] = {}
+    mine, theirs = (
+        term_rows([wording(text) for text in some], columns) for some in (texts, others)
+    )
+    shape = (len(texts), len(columns))
+    alike: Array = (
+        (csr_array(mine, shape=shape) @ theirs.T).toarray()
+        if columns
+        else np.zeros((len(texts), len(others)))
+    )
+    return np.clip(alike, 0.0, 1.0)
+
+
+def compare(pairs: Sequence[tuple[str, str]], by_wording: Array) -> Array:
+    """Return how alike the questions of each pair are, 0 to 1: shape (pairs,).
+
+    Args:
+        pairs: Two questions each.
+        by_wording: Their cosines by terms, shape (pairs,).
+    """
+    read = [(wording(one), wording(other)) for one, other in pairs]
+    found = by_wording * [DISAGREEMENT ** n_disagreements(*pair) for pair in read]
+    agreeing = np.flatnonzero((found == by_wording) & (by_wording >= MIN_WORDING))
+    left = _replaced_left([read[place] for place in agreeing])
+    found[agreeing] *= left
+    best = (WORDING_SHARE * by_wording[agreeing] + 1 - WORDING_SHARE) * left
+    open_, left = agreeing[best >= SAME_FROM], left[best >= SAME_FROM]
+    if len(open_):  # of the others the meaning need not be looked up
+        meaning = _meaning_similarities([pairs[place] for place in open_])
+        mixed = WORDING_SHARE * by_wording[open_] + (1 - WORDING_SHARE) * meaning
+        found[open_] = mixed * left
+    found[[one.plain == other.plain for one, other in read]] = 1.0
+    return found
+
+
+def n_disagreements(one: Wording, other: Wording) -> int:
+    """Return how many marks tell two questions apart; none where only signs differ."""
+    if one.plain == other.plain:
+        return 0
+    return sum(
+        (
+            one.numbers != other.numbers,
+            one.is_negated != other.is_negated,
+            bool(one.kinds and other.kinds and not one.kinds & other.kinds),
+            _are_opposed(one, other),
+            _are_swapped(one, other),
+            _have_other_names(one, other),
+        )
+    )
+
+
+def term_rows(read: Sequence[Wording], columns: dict[str, int]) -> csr_array:
+    """Return the terms of texts as rows of length 1; ``columns`` learns the terms."""
+    indices = [columns.setdefault(term, len(columns)) for one in read for term in one.terms]
+    data = np.fromiter((n for one in read for n in one.terms.values()), float, len(indices))
+    starts = np.cumsum([0, *(len(one.terms) for one in read)])
+    squares = np.concatenate([[0.0], np.cumsum(data**2)])
+    lengths = np.sqrt(np.maximum(squares[starts[1:]] - squares[starts[:-1]], 1e-12))
+    data /= np.repeat(lengths, np.diff(starts))
+    return csr_array((data, indices, starts), shape=(len(read), len(columns)))
+
+
+def _by_vectors(texts: Sequence[str], others: Sequence[str], embed: Embed) -> Array:
+    vectors = embed([*texts, *others])
+    alike: Array = np.clip(vectors[: len(texts)] @ vectors[len(texts) :].T, 0.0, 1.0)
+    for row, text in enumerate(texts):
+        for column in np.argsort(-alike[row])[:N_CLOSEST]:
+            marks = n_disagreements(wording(text), wording(others[column]))
+            alike[row, column] *= DISAGREEMENT**marks
+    return alike
+
+
+def _meaning_similarities(pairs: Sequence[tuple[str, str]]) -> Array:
+    vectors = meanings([text for pair in pairs for text in pair]).astype(float)
+    alike: Array = np.clip((vectors[::2] * vectors[1::2]).sum(axis=1), 0.0, 1.0)
+    return alike
+
+
+def _replaced_left(read: Sequence[tuple[Wording, Wording]]) -> Array:
+    """Return what replaced words leave of the similarity of each pair: shape (pairs,)."""
+    left = np.ones(len(read))
+    replaced = [(_leftover(one, other), _leftover(other, one)) for one, other in read]
+    places = [place for place, (mine, other) in enumerate(replaced) if mine and other]
+    if places:
+        alike = _meaning_similarities([replaced[place] for place in places])
+        share = np.clip((alike - REPLACED[0]) / (REPLACED[1] - REPLACED[0]), 0.0, 1.0)
+        left[places] = REPLACED_LEFT + (1 - REPLACED_LEFT) * share
+    return left
+
+
+def _leftover(one: Wording, other: Wording) -> str:
+    """Return the words of a question that the other one has not."""
+    known = {part for _, stem in other.words for part in stem.split()}
+    left = [
+        word
+        for word, stem in one.words
+        if known.isdisjoint(stem.split()) and word not in other.plain
+    ]
+    if not one.is_cjk:
+        return " ".join(left)
+    # longer runs are several words: of them, the characters that the other has not
+    signs = set(other.plain)
+    return "".join(
+        word if len(word) <= 2 else "".join(sign for sign in word if sign not in signs)
+        for word in left
+    )
+
+
+def _are_opposed(one: Wording, other: Wording) -> bool:
+    """Tell whether each names a side of an opposition that the other does not."""
+    return any(
+        (name, 1 - side) in other.sides
+        and (name, side) not in other.sides
+        and (name, 1 - side) not in one.sides
+        for name, side in one.sides
+    )
+
+
+def _are_swapped(one: Wording, other: Wording) -> bool:
+    """Tell whether what each compares with is what the other one compares."""
+    mine, theirs = one.standards - other.standards, other.standards - one.standards
+    return (
+        bool(mine and theirs)
+        and all(word in other.plain for word in mine)
+        and all(word in one.plain for word in theirs)
+    )
+
+
+def _have_other_names(one: Wording, other: Wording) -> bool:
+    """Tell whether each has a name that the other one does not mention."""
+    return any(name not in other.plain for name in one.names) and any(
+        name not in one.plain for name in other.names
+    )
