@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -56,6 +56,8 @@ FEWEST_FOR_FOLLOWS = 3
 """Completions of a question under which there are too few pairs."""
 
 ByQuestion = dict[int, float]
+Direction = Literal["better", "worse", "moved", "open"]
+"""``moved``: sure, but neither better nor worse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,14 @@ class Change:
         if not self.is_sure or self.measure in NO_DIRECTION:
             return None
         return (self.found.value > 0) != (self.measure in LOWER_IS_BETTER)
+
+    @property
+    def direction(self) -> Direction:
+        """What the interval says, in the word by which catalogues call it."""
+        if self.is_sure and self.measure in NO_DIRECTION:
+            return "moved"
+        words: dict[bool | None, Direction] = {True: "better", False: "worse", None: "open"}
+        return words[self.is_better]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

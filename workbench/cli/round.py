@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from db.database import Database
     from db.rounds import RoundRow
     from db.settings import Settings
+    from workbench.analysis.rounds import Change
     from workbench.rounds.verdict import Proposal
 
 app = CommandGroup("Run rounds: dataset, training, held-out questions, comparison.")
@@ -96,6 +97,7 @@ def show_(name: Name, as_json: Json = False) -> None:
     from db.rounds import find_round
     from workbench.rounds.comparing import compare_round
     from workbench.rounds.judging import is_outdated, judge
+    from workbench.rounds.numbers import number
 
     with open_home() as (_, database), database.read() as session:
         found = find_round(session, name)
@@ -114,14 +116,13 @@ def show_(name: Name, as_json: Json = False) -> None:
         _show_settled(now, is_outdated(found, now), found.name)
     for model in comparison.models if comparison else ():
         show(f"\n{model.model} ({model.n_completions} completions)")
-        changes = {change.measure: change.found.value for change in model.changes}
+        changes = {change.measure: change for change in model.changes}
         rows = [
-            {"measure": one.measure, "value": round(one.found.value, 3),
-             "change": round(changes[one.measure], 3) if one.measure in changes else None,
-             "questions": one.n_questions}
+            {"measure": one.measure, "value": number(one.found.value, one.measure),
+             "questions": one.n_questions, **_change(changes.get(one.measure))}
             for one in model.figures
         ]  # fmt: skip
-        show_table(rows, ("measure", "value", "change", "questions"))
+        show_table(rows, ("measure", "value", "change", "says", "questions"))
 
 
 @app.as_command()
@@ -192,6 +193,19 @@ def report(
         show_json({"file": target, "bytes": len(page.encode())})
     else:
         show(f"The report of round {name} is in {target}.")
+
+
+def _change(change: "Change | None") -> dict[str, Any]:
+    """Return a change with its interval, and what that says."""
+    from workbench.rounds.numbers import figure
+    from workbench.ui.words import translate
+
+    if change is None:
+        return {"change": None, "says": None}
+    return {
+        "change": figure(change.found, change.measure, signed=True),
+        "says": translate(f"rounds.change_{change.direction}", "en"),
+    }
 
 
 def _show_settled(now: "Proposal", is_outdated: bool, name: str) -> None:

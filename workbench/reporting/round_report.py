@@ -15,10 +15,10 @@ from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.analysis.round_texts import Written, read_written
 from workbench.analysis.rounds import (
     MEASURES,
-    NO_DIRECTION,
     SHARES,
     Change,
     Comparison,
+    Direction,
     ModelFigures,
 )
 from workbench.rounds.numbers import figure
@@ -47,8 +47,7 @@ class Line:
     model: str
     found: Estimate
     change: Change | None
-    way: str
-    """``better``, ``worse``, ``moved`` (sure, but neither) or ``open``."""
+    way: Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +138,7 @@ def _line(model: ModelFigures, measure: str) -> Line | None:
     change = next((one for one in model.changes if one.measure == measure), None)
     if own is None:
         return None
-    way = {True: "better", False: "worse", None: "open"}[change.is_better if change else None]
-    if change is not None and change.is_sure and measure in NO_DIRECTION:
-        way = "moved"
+    way = change.direction if change else "open"
     return Line(model=model.model, found=own, change=change, way=way)
 
 

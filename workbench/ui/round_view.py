@@ -1,5 +1,7 @@
 """One round: its steps, the pause for approval, the comparison in plots, verdict and report."""
 
+from typing import Final
+
 import streamlit as st
 
 from db.errors import Q2QError
@@ -9,7 +11,7 @@ from db.rating_columns import high_water
 from db.rounds import STEPS, RoundRow, find_round
 from db.text_facets import facets_version
 from workbench.analysis.resampling import FEW_QUESTIONS
-from workbench.analysis.rounds import MEASURES, NO_DIRECTION, SHARES, Comparison
+from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, Direction
 from workbench.rounds.beginning import queue_round
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.judging import judge
@@ -26,8 +28,13 @@ from workbench.ui.store import database
 from workbench.ui.text import escaped
 
 POLL_S = 2.0
-WAYS = {True: ("green", "better"), False: ("red", "worse"), None: ("gray", "open")}
-"""Whether a change is for the better → its colour, and what it is called."""
+COLOURS: Final[dict[Direction, str]] = {
+    "better": "green",
+    "worse": "red",
+    "moved": "gray",
+    "open": "gray",
+}
+"""Of what a change says."""
 DONE, NOW, LATER = ":material/check_circle:", ":material/pending:", ":material/circle:"
 
 
@@ -176,16 +183,18 @@ def _draw_measures(comparison: Comparison) -> None:
 def _draw_change(comparison: Comparison, model_id: int, measure: str) -> None:
     model = next(one for one in comparison.models if one.model_id == model_id)
     change = next((one for one in model.changes if one.measure == measure), None)
-    if change is None:
-        return
-    form = "+.0%" if measure in SHARES else "+.2f"
+    if change is not None:
+        st.markdown(_told(change))
+
+
+def _told(change: Change) -> str:
+    """Return a change with its interval and what that says, coloured where it is sure."""
+    form = "+.0%" if change.measure in SHARES else "+.2f"
     low, high = change.found.low, change.found.high
     ends = "" if low is None or high is None else f" ({low:{form}} … {high:{form}})"
     told = t("rounds.change", value=f"{change.found.value:{form}}{ends}", n=change.n_questions)
-    colour, way = WAYS[change.is_better]
-    if change.is_sure and measure in NO_DIRECTION:
-        way = "moved"
-    st.markdown(f":{colour}[{told} · {t(f'rounds.change_{way}')}]")
+    way = change.direction
+    return f":{COLOURS[way]}[{told} · {t(f'rounds.change_{way}')}]"
 
 
 def _draw_languages(comparison: Comparison) -> None:
@@ -197,3 +206,8 @@ def _draw_languages(comparison: Comparison) -> None:
     with card("languages"):
         section(t("rounds.by_language"))
         draw_dots(dots, "", neutral=None)
+        for model in comparison.models[1:]:
+            for one in model.well_formed_by_language:
+                if one.change is not None:
+                    name = f"{escaped(model.model)} · {word('language', one.language)}"
+                    st.markdown(f"{name}: {_told(one.change)}")
