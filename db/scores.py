@@ -61,6 +61,10 @@ class AnswerText:
     """None, with role and model, where a person wrote the answer."""
     role_id: int | None
     model_version_id: int | None
+    sampling_id: int | None
+    """Of the parameters that it was drawn with."""
+    kind: str | None
+    """Of its generation: ``answer``, or ``whole`` where it was written with its reasoning."""
     is_ended: bool
     """The model ended it by its stop token, or a person did; it was not cut off."""
 
@@ -129,6 +133,8 @@ def read_answers(
             Generation.prompt_format_id,
             Generation.role_id,
             Generation.model_version_id,
+            Generation.sampling_id,
+            Generation.kind,
             Generation.finish_reason,
             Generation.stop_reason,
         )

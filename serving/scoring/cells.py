@@ -1,8 +1,13 @@
-"""What is scored together: the answers and the reasonings of one question at one level."""
+"""What is scored together: the answers and the reasonings of one question at one level.
+
+A level is a prompt format, a role, a model and, of sampled answers, one set of parameters: answers
+that were drawn differently are never put together.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -43,6 +48,8 @@ class CellAnswer:
     own: int
     """Place of the reasoning that it was written under among those of its cell."""
     is_ended: bool
+    is_separate: bool = False
+    """A model wrote it under its reasoning, not in one pass with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,8 @@ class Cell:
     format_id: int
     role_id: int
     model_id: int
+    sampling_id: int | None = None
+    """Of the parameters that the answers were drawn with; None for those of people."""
     reasonings: tuple[Reasoning, ...]
     """Different ones; equal texts count once."""
     answers: tuple[CellAnswer, ...]
@@ -96,21 +105,22 @@ def read_cells(session: Session, spec: ScoreSpec) -> list[Cell]:
     answers = read_answers(session, scope, spec.most_questions)
     ids = list(dict.fromkeys(answer.question_id for answer in answers))[: spec.most_questions]
     questions = {one.id: one for part in chunks(ids) for one in question_texts(session, part)}
-    grouped: defaultdict[tuple[int, int, int, int], list[AnswerText]] = defaultdict(list)
+    grouped: defaultdict[_CellKey, list[AnswerText]] = defaultdict(list)
     for answer in answers:
         if answer.question_id not in questions:
             continue
         at = level.of(answer, questions[answer.question_id])
-        grouped[(answer.question_id, *at)].append(answer)
+        grouped[_CellKey(answer.question_id, *at, answer.sampling_id)].append(answer)
     cells = []
-    for (question_id, format_id, role_id, model_id), own in grouped.items():
+    for key, own in grouped.items():
         reasonings, chosen = _chosen(own, spec)
         cells.append(
             Cell(
-                question=questions[question_id],
-                format_id=format_id,
-                role_id=role_id,
-                model_id=model_id,
+                question=questions[key.question_id],
+                format_id=key.format_id,
+                role_id=key.role_id,
+                model_id=key.model_id,
+                sampling_id=key.sampling_id,
                 reasonings=reasonings,
                 answers=chosen,
                 controls={},
@@ -129,13 +139,8 @@ def with_controls(session: Session, cells: Sequence[Cell]) -> list[Cell]:
         return Reasoning(*found) if found else None
 
     return [
-        Cell(
-            question=cell.question,
-            format_id=cell.format_id,
-            role_id=cell.role_id,
-            model_id=cell.model_id,
-            reasonings=cell.reasonings,
-            answers=cell.answers,
+        replace(
+            cell,
             controls={
                 kind: tuple(control(one.variant_id, kind) for one in cell.reasonings)
                 for kind in CONTROL_KINDS
@@ -249,8 +254,24 @@ def _chosen(
             place = places[answer.variant_hash] = len(reasonings)
             reasonings.append(Reasoning(answer.variant_id, answer.variant_text))
         if len(chosen[place]) < spec.most_answers:
-            chosen[place].append(CellAnswer(answer.answer_id, answer.text, place, answer.is_ended))
+            chosen[place].append(
+                CellAnswer(
+                    answer.answer_id,
+                    answer.text,
+                    place,
+                    is_ended=answer.is_ended,
+                    is_separate=answer.kind == "answer",
+                )
+            )
     return tuple(reasonings), tuple(one for place in chosen.values() for one in place)
+
+
+class _CellKey(NamedTuple):
+    question_id: int
+    format_id: int
+    role_id: int
+    model_id: int
+    sampling_id: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,11 @@ def test_bits_stand_beside_controls_and_their_limit(scored: Database, open_app: 
     words = words_of(app)
     for said in (
         "of at most 1.00 bits",
+        "temperature 0.8 · top_p 0.95",
+        "Not clear yet** whether the reasonings are an input or only an output",
+        "For each token: **not clear yet**",
+        "Sampling: 0 questions have answers drawn from what scores them",
+        "bits of different temperatures cannot be compared",
         "Above the controls, in bits: words shuffled",
         "not that they get better",
         "Only 2 questions",

@@ -19,6 +19,13 @@ CHOICES = (
     ("green", "purple"),
     ("winter", "summer"),
     ("doctor", "teacher"),
+    ("bread", "water"),
+    ("window", "garden"),
+    ("silver", "copper"),
+    ("monday", "friday"),
+    ("horse", "rabbit"),
+    ("violin", "trumpet"),
+    ("Paris", "London"),
 )
 HAMLET = {
     "William Shakespeare escribió Hamlet.": "es",
@@ -73,7 +80,7 @@ async def test_a_reasoning_that_says_which_answer_to_give_moves_it_and_a_foreign
     assert abs(foreign.untempered) < 0.15
     assert foreign.p > 0.05
     assert found.margins["foreign"].value > 0.3
-    assert found.verdict in ("input", "words")
+    assert found.verdict in ("input", "words", "input_unsorted")
     again = await score(database, vllm_server, spec)
     assert (again.new, again.scored) == (0, outcome.scored)
 

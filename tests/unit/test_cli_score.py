@@ -61,8 +61,16 @@ def test_a_sweep_is_scored_once_and_told(swept: Database, fake_server: FakeServe
     for kind in ("own", "shuffled", "truncated", "foreign"):
         assert kind in shown
     assert "Leak, bits a token" in shown
+    assert "temperature 0.8 · top_p 0.95" in shown
+    assert "Not clear yet whether the reasoning is an input or only an output." in shown
+    assert "Sampling: 0 questions have answers drawn from what scores them" in shown
+    assert "to call reasonings only an output takes 30." in shown
+    assert "For each token: not clear yet." in shown
     levels = told("score", "show", "--question", "q1")["levels"]
     assert [level["n_scored"] for level in levels] == [1]
+    assert levels[0]["verdict"] == levels[0]["per_token"]["verdict"] == "unclear"
+    assert {"what": "sampling", "has": 0, "needs": 30} in levels[0]["missing"]
+    assert levels[0]["sampling"] == "temperature 0.8 · top_p 0.95"
     assert sorted(levels[0]["scores"]) == ["foreign", "own", "shuffled", "truncated"]
 
 

@@ -169,7 +169,7 @@ async def test_reasonings_that_decide_are_told_from_those_that_do_not(
     assert found.scores["own"].p < 0.05
     assert abs(found.scores["foreign"].bits.value) < 0.05
     assert abs(found.scores["truncated"].bits.value) < 0.05
-    assert found.verdict in ("input", "words")
+    assert found.verdict in ("input", "words", "input_unsorted")
     assert found.leak is not None
     assert found.leak.own.value > found.leak.foreign.value
 
@@ -181,7 +181,11 @@ async def test_a_model_that_does_not_heed_the_reasoning_makes_it_an_output(
     await score_lab.score(store, fake_server.endpoint, tokenizer)
     found = level(store)
     assert found.scores["own"].bits.value == pytest.approx(0, abs=1e-6)
-    assert found.verdict in ("output", "unclear")
+    assert found.verdict == "unclear"
+    assert [(one.what, one.has, one.needs) for one in found.missing] == [
+        ("different", found.n_different, 30),
+        ("sampling", 0, 30),
+    ]
     assert found.leak is not None
     assert not found.leak.flagged
 
@@ -354,6 +358,38 @@ async def test_sampled_answers_are_scored_as_they_were_asked_for(
         " AND NOT s.question_withheld AND s.prompt_id = g.prompt_id"
     )
     assert lab.scalar(database, own) == 12
+
+
+async def test_samplings_are_levels_of_their_own_and_only_neutral_ones_are_as_scored(
+    database: Database, fake_server: FakeServer, tokenizer: PromptTokenizer
+) -> None:
+    """The same answers must not be put together with those of another temperature."""
+    lab.fill(database, 3)
+    sweep_id = lab.save(
+        database,
+        formats=["tagged@1"],
+        variants=2,
+        answers=2,
+        answer_sampling=[
+            {"temperature": 1.0, "top_p": 1.0},
+            {"temperature": 0.7, "top_p": 0.9},
+        ],
+    )
+    await lab.run(database, sweep_id, fake_server.endpoint, tokenizer=tokenizer)
+    spec = ScoreSpec(sweep=sweep_id, leak=False)
+    found = await score_lab.score(database, fake_server.endpoint, tokenizer, spec)
+    assert found.scored == 2 * 3 * 4 * 8
+    with database.read() as session:
+        levels = read_reasoning_report(session, spec).levels
+    neutral = [one for one in levels if one.sampling == "temperature 1 · top_p 1"]
+    cold = [one for one in levels if one.sampling == "temperature 0.7 · top_p 0.9"]
+    assert len(neutral) + len(cold) == len(levels)
+    assert [sum(one.n_answers for one in some) for some in (neutral, cold)] == [12, 12]
+    assert {one.sampling_id for one in neutral}.isdisjoint(one.sampling_id for one in cold)
+    assert sum(one.n_as_scored for one in neutral) == 3
+    assert sum(one.n_as_scored for one in cold) == 0
+    assert all("sampling" in {lack.what for lack in one.missing} for one in cold)
+    assert {one.verdict for one in levels} == {"unclear"}
 
 
 def test_reports_are_plain_numbers(store: Database) -> None:

@@ -1,8 +1,8 @@
 """Whether answers under different reasonings differ more than answers under the same one.
 
 For engines without log-probabilities. The distance of two answers is one less how alike their
-counts of three-letter sequences are (``workbench.analysis.diversity``): it sees wording, not
-meaning, and says nothing of how much a reasoning decides.
+wording is (``workbench.analysis.diversity``): it does not see meaning, and says nothing of how much
+a reasoning decides.
 """
 
 from collections.abc import Sequence

@@ -1,22 +1,35 @@
 """Does the reasoning move the answer? All that the scores of a spec say, level by level."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.failures import group_reasons
+from db.rating_columns import read_samplings
 from db.scores import CONTROL_KINDS, Score, ScoreKey
 from db.tables import ModelVersion, PromptFormat, Role
+from serving.engines.sampling import NEUTRAL
 from serving.scoring.cells import Cell, count_unmade, pairs_of, read_cells, scores_of
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.work import Reasoning
+from workbench.analysis.comparisons import sampling_names
+from workbench.analysis.diversity import likeness, mean_difference
 from workbench.analysis.reasoning_distance import BetweenWithin, between_within, distances
 from workbench.analysis.reasoning_leak import LeakOfAnswer, Leaks, leaks
-from workbench.analysis.reasoning_score import Bits, Scored, Verdict, margin, summary, verdict
+from workbench.analysis.reasoning_score import Bits, Scored, margin, margins_of, summary
+from workbench.analysis.reasoning_verdict import (
+    Judgement,
+    Lack,
+    ReasoningVerdict,
+    judge,
+    judge_per_token,
+    telling,
+)
 from workbench.analysis.resampling import Estimate
 
 OWN = "own"
@@ -28,15 +41,23 @@ Known = Mapping[ScoreKey, Score]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelReport:
-    """One model, role and prompt format over its questions."""
+    """One model, role, prompt format and sampling over its questions."""
 
     model: str
     role: str
     format: str
+    sampling: str | None
+    """The parameters that answers were drawn with, e.g. ``temperature 1``; None where people wrote
+    them."""
+    sampling_id: int | None
     n_questions: int
     """With at least two different reasonings that have answers."""
     n_scored: int
     """Of these, all of whose answers have a score under every reasoning."""
+    n_different: int
+    """Scored questions whose reasonings really differ, by their wording."""
+    n_as_scored: int
+    """Scored questions whose answers were drawn from what scores them."""
     n_reasonings: int
     n_answers: int
     limit: float
@@ -47,7 +68,13 @@ class LevelReport:
     """By how many bits ``own`` exceeds each control."""
     question_ids: tuple[int, ...] = ()
     """Questions of ``scores["own"].by_question``, in that order."""
-    verdict: Verdict = "unclear"
+    verdict: ReasoningVerdict = "unclear"
+    missing: tuple[Lack, ...] = ()
+    """What is missing for a verdict."""
+    at_most: float | None = None
+    """Bits that reasonings surely do not exceed (95 %); None where no question can tell."""
+    per_token: Judgement = field(default_factory=Judgement)
+    """What bits a token say, which may be something else."""
     leak: Leaks | None = None
     distance: BetweenWithin | None = None
 
@@ -85,14 +112,13 @@ def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
     for state in states:
         if state.error is not None:
             errors[state.error] += 1
-    by_level: defaultdict[tuple[int, int, int], list[Cell]] = defaultdict(list)
+    by_level: defaultdict[tuple[int, int, int, int], list[Cell]] = defaultdict(list)
     for cell in cells:
-        by_level[cell.model_id, cell.role_id, cell.format_id].append(cell)
-    names = _Names(session)
+        level = (cell.model_id, cell.role_id, cell.format_id, cell.sampling_id or 0)
+        by_level[level].append(cell)
+    names = _Names(session, {cell.sampling_id for cell in cells})
     return ReasoningReport(
-        levels=tuple(
-            _level(own, known, names.of(*level)) for level, own in sorted(by_level.items())
-        ),
+        levels=tuple(_level(own, known, names) for _, own in sorted(by_level.items())),
         pairs=len(wanted) + count_unmade(cells, spec),
         scored=len(states) - sum(errors.values()),
         failed=sum(errors.values()),
@@ -100,16 +126,17 @@ def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
     )
 
 
-def _level(cells: Sequence[Cell], known: Known, names: tuple[str, str, str]) -> LevelReport:
+def _level(cells: Sequence[Cell], known: Known, names: "_Names") -> LevelReport:
     several = [cell for cell in cells if len(cell.reasonings) > 1]
+    neutral = names.is_neutral(cells[0].sampling_id)
     by_kind: dict[str, dict[int, Scored]] = {
-        OWN: _scored(several, known, {id(cell): cell.reasonings for cell in several})
+        OWN: _scored(several, known, {id(cell): cell.reasonings for cell in several}, neutral)
     }
     for kind in CONTROL_KINDS:
         by_kind[kind] = _scored(several, known, {id(cell): cell.controls[kind] for cell in several})
     scores = {kind: summary(list(own.values())) for kind, own in by_kind.items() if own}
-    limits = [one.limit for one in by_kind[OWN].values()]
-    limit = float(np.mean(limits)) if limits else 0.0
+    scored = list(by_kind[OWN].values())
+    limit = float(np.mean([one.limit for one in scored])) if scored else 0.0
     bits = {
         kind: dict(zip(by_kind[kind], found.by_question, strict=True))
         for kind, found in scores.items()
@@ -117,31 +144,47 @@ def _level(cells: Sequence[Cell], known: Known, names: tuple[str, str, str]) -> 
     margins: dict[str, Estimate] = {
         kind: found
         for kind in CONTROL_KINDS
-        if kind in bits and OWN in bits and (found := margin(bits[OWN], bits[kind]))
+        if kind in bits and OWN in bits and (found := margin(bits[OWN], bits[kind], limit))
     }
-    model, role, format_ = names
-    return LevelReport(
-        model=model,
-        role=role,
-        format=format_,
+    able = telling(scored)
+    report = LevelReport(
+        **names.of(cells[0]),
         n_questions=len(several),
-        n_scored=len(by_kind[OWN]),
+        n_scored=len(scored),
+        n_different=able.n_different,
+        n_as_scored=able.n_as_scored,
         n_reasonings=sum(len(cell.reasonings) for cell in several),
         n_answers=sum(len(cell.answers) for cell in several),
         limit=limit,
         scores=scores,
         margins=margins,
         question_ids=tuple(by_kind[OWN]),
-        verdict=verdict(scores[OWN], margins, limit) if OWN in scores else "unclear",
         leak=leaks(_leaks(cells, known)),
         distance=_distance(several),
+    )
+    if not scored:
+        return report
+    differences = {kind: margins_of(bits[OWN], bits[kind]) for kind in margins}
+    judgement = judge(scored, scores[OWN], margins, limit, differences)
+    return replace(
+        report,
+        verdict=judgement.verdict,
+        missing=judgement.missing,
+        at_most=judgement.at_most,
+        per_token=judge_per_token(scored, scores[OWN], margins),
     )
 
 
 def _scored(
-    cells: Sequence[Cell], known: Known, columns: Mapping[int, Sequence[Reasoning | None]]
+    cells: Sequence[Cell],
+    known: Known,
+    columns: Mapping[int, Sequence[Reasoning | None]],
+    is_neutral: bool = False,
 ) -> dict[int, Scored]:
-    """Return the answers of each question that have a score under all ``columns`` of its cell."""
+    """Return the answers of each question that have a score under all ``columns`` of its cell.
+
+    ``is_neutral``: answers were drawn at temperature 1 with nothing left out.
+    """
     found = {}
     for cell in cells:
         under = columns[id(cell)]
@@ -161,6 +204,9 @@ def _scored(
                 np.array([log_probs for _, log_probs, _ in whole], dtype=float),
                 np.array([answer.own for answer, _, _ in whole]),
                 np.array([first.n_tokens if first else 0 for _, _, first in whole]),
+                is_as_scored=is_neutral
+                and all(one.is_separate and one.is_ended for one in cell.answers),
+                difference=mean_difference(likeness([one.text for one in under if one])),
             )
     return found
 
@@ -206,16 +252,46 @@ def _distance(cells: Sequence[Cell]) -> BetweenWithin | None:
 
 
 class _Names:
-    """What people call models, roles and formats."""
+    """What people call models, roles, formats and the sampling of answers."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, sampling_ids: Collection[int | None]) -> None:
         models = session.execute(select(ModelVersion.id, ModelVersion.name))
         self._models = {row[0]: row[1] for row in models}
         roles = session.execute(select(Role.id, Role.name))
         self._roles = {row[0]: row[1] for row in roles}
         formats = session.execute(select(PromptFormat.id, PromptFormat.name, PromptFormat.version))
         self._formats = {row[0]: f"{row[1]}@{row[2]}" for row in formats}
+        samplings = read_samplings(session)
+        self._parameters = {id: samplings[id] for id in sampling_ids if id is not None}
+        self._samplings = sampling_names(self._parameters)
 
-    def of(self, model_id: int, role_id: int, format_id: int) -> tuple[str, str, str]:
-        """Return the names of a model, a role and a format."""
-        return self._models[model_id], self._roles[role_id], self._formats[format_id]
+    def of(self, cell: Cell) -> dict[str, Any]:
+        """Return the names of the level of ``cell``."""
+        return {
+            "model": self._models[cell.model_id],
+            "role": self._roles[cell.role_id],
+            "format": self._formats[cell.format_id],
+            "sampling": None if cell.sampling_id is None else self._sampling(cell.sampling_id),
+            "sampling_id": cell.sampling_id,
+        }
+
+    def is_neutral(self, sampling_id: int | None) -> bool:
+        """Tell whether tokens were drawn from just what scores them."""
+        if sampling_id is None:
+            return False
+        parameters = self._parameters[sampling_id]
+        return all(parameters.get(name) == value for name, value in NEUTRAL.items())
+
+    def _sampling(self, sampling_id: int) -> str:
+        """Name the temperature, what else is not neutral, and in what levels differ."""
+        parameters = self._parameters[sampling_id]
+        differing = {one.split(" ")[0] for one in self._samplings[sampling_id].split(" · ")}
+        shown = {"temperature": parameters.get("temperature")} | {
+            name: value
+            for name, value in parameters.items()
+            if name in differing or value != NEUTRAL.get(name, value)
+        }
+        return " · ".join(
+            f"{name} {value:g}" if isinstance(value, float | int) else f"{name} –"
+            for name, value in shown.items()
+        )

@@ -25,20 +25,14 @@ without a look at the question itself and the bound holds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from scipy.special import logsumexp
 
-from workbench.analysis.resampling import SEED, Array, Estimate, mean
-
-Verdict = Literal["input", "words", "output", "unclear"]
+from workbench.analysis.bounded_mean import bounded_mean
+from workbench.analysis.resampling import SEED, Array, Estimate
 
 POWERS = np.concatenate([[0.0], np.geomspace(1 / 1024, 1.0, 21)])
 N_PERMUTATIONS = 999
-SIGNIFICANT = 0.05
-WORTH = 0.05
-"""Share of log2(k) under which an influence counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +45,16 @@ class Scored:
     """Column of the reasoning that each answer was written under: shape (answers,)."""
     tokens: Array
     """Length of each answer: shape (answers,)."""
+    is_as_scored: bool = False
+    """All answers were drawn from what scores them: by this model from this prompt at temperature
+    1, nothing left out, added or cut off."""
+    difference: float = 0.0
+    """How different two of the reasonings are on average, 0 to 1."""
+
+    @property
+    def mean_tokens(self) -> float:
+        """The mean length of answers, reasonings counted alike."""
+        return float(self.weights @ self.tokens)
 
     @property
     def limit(self) -> float:
@@ -66,10 +70,16 @@ class Scored:
 
 def bits(scored: Scored, power: float = 1.0) -> float:
     """Return the score of one question in bits, from minus infinity to ``scored.limit``."""
-    scaled = power * scored.log_probs
-    rows = np.arange(len(scored.own))
-    gain = scaled[rows, scored.own] - logsumexp(scaled, axis=1)
-    return float(scored.weights @ gain / np.log(2)) + scored.limit
+    return float(_bits_at(scored, np.array([power]))[0])
+
+
+def _bits_at(scored: Scored, powers: Array) -> Array:
+    """Return the score of one question at each of ``powers``: shape (powers,)."""
+    scaled = powers[:, None, None] * scored.log_probs
+    highest = scaled.max(axis=2, keepdims=True)
+    total = np.log(np.exp(scaled - highest).sum(axis=2)) + highest[:, :, 0]
+    gain = scaled[:, np.arange(len(scored.own)), scored.own] - total
+    return np.asarray(gain @ scored.weights / np.log(2) + scored.limit)
 
 
 def bits_by_question(questions: Sequence[Scored]) -> Array:
@@ -79,7 +89,7 @@ def bits_by_question(questions: Sequence[Scored]) -> Array:
     """
     if len(questions) < 2:
         return np.array([bits(one) for one in questions])
-    at = np.array([[bits(one, power) for power in POWERS] for one in questions])
+    at = np.array([_bits_at(one, POWERS) for one in questions])
     of_others = at.sum(axis=0) - at
     return np.asarray(at[np.arange(len(questions)), of_others.argmax(axis=1)])
 
@@ -114,8 +124,10 @@ class Bits:
     by_question: tuple[float, ...]
     untempered: float
     """The mean with every power at 1, as in the formula above."""
-    per_token: float
+    per_token: Estimate
     """Bits for each token of an answer."""
+    mean_tokens: float
+    """Of an answer."""
     p: float
     """By permutation: how likely so good a fit is by chance."""
 
@@ -124,53 +136,33 @@ def summary(questions: Sequence[Scored]) -> Bits:
     """Return the score over ``questions``, at least one, with its interval."""
     found = bits_by_question(questions)
     highest = float(np.mean([one.limit for one in questions]))
-    lengths = np.array([float(one.weights @ one.tokens) for one in questions])
+    lengths = np.array([one.mean_tokens for one in questions])
     return Bits(
-        bits=mean(found, highest=highest),
+        bits=bounded_mean(found, 0.0, highest),
         by_question=tuple(float(one) for one in found),
         untempered=float(np.mean([bits(one) for one in questions])),
-        per_token=float(found.mean() / lengths.mean()),
+        per_token=_per_token(found, lengths, highest),
+        mean_tokens=float(lengths.mean()),
         p=permutation_p(questions),
     )
 
 
-def margin(own: Mapping[int, float], control: Mapping[int, float]) -> Estimate | None:
-    """Return by how much ``own`` exceeds ``control``, over the questions that both have."""
-    shared = sorted(own.keys() & control.keys())
-    if not shared:
-        return None
-    return mean(np.array([own[one] - control[one] for one in shared]))
+def _per_token(found: Array, lengths: Array, highest: float) -> Estimate:
+    """Return bits a token; the interval is that of the residuals of the ratio."""
+    rate, length = float(found.sum() / lengths.sum()), float(lengths.mean())
+    residuals = (found - rate * lengths) / length
+    around = bounded_mean(residuals, -rate, (highest - rate * length) / length)
+    if around.low is None or around.high is None:
+        return Estimate(rate)
+    return Estimate(rate, rate + around.low, rate + around.high)
 
 
-def verdict(
-    own: Bits, margins: Mapping[str, Estimate], limit: float, control: str = "foreign"
-) -> Verdict:
-    """Return what the reasonings are to their answers.
-
-    ``input``: clearly above every control. ``words``: clearly above foreign reasonings, but not
-    above all others: the words alone, or the first half, do as much. ``output``: if there is an
-    influence, it is smaller than what counts. ``unclear``: the interval allows both.
-
-    Args:
-        own: The score of the reasonings themselves.
-        margins: By how much it exceeds each kind of control.
-        limit: The most bits that there can be.
-        control: The kind that can hold nothing of the answer.
-    """
-    against = margins.get(control)
-    if against is None:
-        return "unclear"
-    is_above = {kind: _is_above(one, own.p, limit) for kind, one in margins.items()}
-    if is_above[control]:
-        return "input" if all(is_above.values()) else "words"
-    highest = min(_high(own.bits), _high(against))
-    return "output" if highest < WORTH * limit else "unclear"
+def margins_of(own: Mapping[int, float], control: Mapping[int, float]) -> Array:
+    """Return by how much ``own`` exceeds ``control``, for each question that both have."""
+    return np.array([own[one] - control[one] for one in sorted(own.keys() & control.keys())])
 
 
-def _is_above(found: Estimate, p: float, limit: float) -> bool:
-    lowest = found.value - WORTH * limit if found.low is None else found.low
-    return p <= SIGNIFICANT and lowest > 0
-
-
-def _high(found: Estimate) -> float:
-    return float("inf") if found.high is None else found.high
+def margin(own: Mapping[int, float], control: Mapping[int, float], limit: float) -> Estimate | None:
+    """Return by how much ``own`` exceeds ``control`` on average; None without common questions."""
+    found = margins_of(own, control)
+    return bounded_mean(found, 0.0, limit) if len(found) else None

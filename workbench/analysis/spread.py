@@ -8,7 +8,13 @@ import pandas as pd
 
 from db.ratings import HIGHEST, LOWEST, RESERVED, Scope
 from workbench.analysis.comparisons import FACTORS
-from workbench.analysis.diversity import best_set, likeness, mean_difference, number_of_different
+from workbench.analysis.diversity import (
+    best_set,
+    floor_of,
+    likeness,
+    mean_difference,
+    number_of_different,
+)
 from workbench.analysis.ranking import Place, rank_texts, text_groups
 from workbench.analysis.resampling import Estimate, mean
 
@@ -51,22 +57,36 @@ class Group:
     n_texts: int
     n_different: float
     best: tuple[int, ...]
-    """Ids of the best set."""
+    """Ids of the best set: only texts that are good enough, so that there may be few."""
+    floor: float | None = None
+    """The quality that a text of the best set has at least; None where none has a quality."""
+    unrated: tuple[int, ...] = ()
+    """Ids of texts whose quality nothing tells; they are left out of the best set."""
 
 
-def text_quality(judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope) -> pd.Series:
+def text_quality(
+    judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope, *, imagined: float = 0.0
+) -> pd.Series:
     """Return the quality of each text, 0 to 1: its share of points, or else its mean on the axes.
+
+    Texts of which nothing is known are left out; they are neither good nor bad.
 
     Args:
         judgements: All judgements.
         pairs: Comparisons that rank.
         scope: What is judged.
+        imagined: So many values at the mean of all are added to those of each text on the axes, so
+            that a single high one does not beat many. (Shares of points are drawn to the middle.)
     """
     quality: dict[int, float] = {}
     own = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
     own = own[~own["axis"].isin(RESERVED)]
     scaled = (own["value"].astype(float) - LOWEST) / (HIGHEST - LOWEST)
-    quality.update(scaled.clip(0, 1).groupby(own["text_id"]).mean().to_dict())
+    scaled = scaled.clip(0, 1)
+    if len(scaled):
+        by_text = scaled.groupby(own["text_id"]).agg(["sum", "size"])
+        total = by_text["sum"] + imagined * scaled.mean()
+        quality.update((total / (by_text["size"] + imagined)).to_dict())
     for _, group in pairs.groupby(text_groups(pairs, scope), dropna=False):
         quality.update({int(place.name): place.share.value for place in rank_texts(group)})
     return pd.Series(quality, dtype=float)
@@ -129,7 +149,8 @@ def groups(
     judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope, words: Mapping[int, str]
 ) -> list[Group]:
     """Return the rated texts of one question, ranked, with how many differ and the best set."""
-    quality = text_quality(judgements, pairs, scope)
+    quality = text_quality(judgements, pairs, scope, imagined=1.0)
+    quality = quality.combine_first(_called_bad(judgements))
     sides = [
         judgements[["variant_id", column]]
         .rename(columns={column: "text_id"})
@@ -144,14 +165,25 @@ def groups(
         ids = [int(text) for text in own["text_id"]]
         compared = pairs[pairs["a"].isin(ids)]
         alike = likeness([words[text] for text in ids])
-        worth = quality.reindex(ids).fillna(0.0).to_numpy(dtype=float)
+        worth = quality.reindex(ids).to_numpy(dtype=float)
+        known = np.flatnonzero(np.isfinite(worth))
+        best = best_set(worth[known], alike[np.ix_(known, known)])
         found.append(
             Group(
                 variant_id=None if pd.isna(variant) else int(variant),
                 places=rank_texts(compared) if len(compared) else (),
                 n_texts=len(ids),
                 n_different=number_of_different(alike),
-                best=tuple(ids[place] for place in best_set(worth, alike)),
+                best=tuple(ids[known[place]] for place in best),
+                floor=floor_of(worth[known]) if len(known) else None,
+                unrated=tuple(ids[place] for place in np.flatnonzero(~np.isfinite(worth))),
             )
         )
     return sorted(found, key=lambda group: -group.n_texts)
+
+
+def _called_bad(judgements: pd.DataFrame) -> pd.Series:
+    """Return quality 0 for the texts that were in a comparison in which both were bad."""
+    bad = judgements[(judgements["outcome"] == "both_bad") & judgements["blind"].astype(bool)]
+    ids = pd.concat([bad["text_id"], bad["other_id"]]).dropna().astype(int).unique()
+    return pd.Series(0.0, index=ids, dtype=float)

@@ -11,8 +11,11 @@ from workbench.cli.output import Json, say, show, show_fields, show_json, show_t
 from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from serving.scoring.spec import ScoreSpec
     from workbench.analysis.reasoning_report import LevelReport, ReasoningReport
+    from workbench.analysis.reasoning_verdict import Lack
     from workbench.analysis.resampling import Estimate
 
 app = CommandGroup("Ask whether reasonings move their answers.")
@@ -35,10 +38,36 @@ MostReasonings = Annotated[int, typer.Option(min=1, max=64, help="Of one questio
 MostAnswers = Annotated[int, typer.Option(min=1, max=64, help="Under one reasoning.")]
 
 VERDICTS = {
-    "input": "The reasoning is an input: it tells more of the answer than every control.",
-    "words": "The reasoning is an input by its words: shuffled or cut in half it does as much.",
-    "output": "The reasoning is only an output: the answer does not depend on it.",
-    "unclear": "It cannot be told yet: more questions, or answers under more reasonings, may.",
+    "input": "The reasoning is an input: surely above every control, by more than {least} bits.",
+    "words": "The reasoning is an input by its words: surely above reasonings of other questions,"
+    " but shuffled or cut in half it does as much (to within {least} bits).",
+    "input_unsorted": "The reasoning is an input: surely above reasonings of other questions, by"
+    " more than {least} bits. Whether by more than its words or its beginning is not clear yet.",
+    "output": "The reasoning is only an output: it makes at most {at_most} bits of difference to"
+    " the answer (95 % confidence), under the limit of {least}.",
+    "unclear": "Not clear yet whether the reasoning is an input or only an output.",
+}
+PER_TOKEN = {
+    "input": "For each token: an input, surely more than {least} bits a token.",
+    "output": "For each token: hardly anything, at most {at_most} bits a token (95 % confidence),"
+    " under the limit of {least}.",
+    "unclear": "For each token: not clear yet.",
+}
+MISSING = {
+    "questions": "Questions: {has:,} so far; with about {needs:,} like these it would be clear.",
+    "questions_some": "Questions: {has:,} so far; more of them may make it clear.",
+    "close_some": "The estimate is near the limit: more questions like these ({has:,} so far) will"
+    " hardly tell; more answers under each reasoning may.",
+    "different": "Different reasonings: those of {has:,} questions differ enough (mean difference"
+    " of their wording {different:g} or more); to call them only an output takes {needs:,}.",
+    "sampling": "Sampling: {has:,} questions have answers drawn from what scores them (temperature"
+    " 1, no top-p, top-k, min-p or penalties, not cut off, not in one pass with the reasoning);"
+    " to call reasonings only an output takes {needs:,}.",
+    "controls": "Controls: none of {needs:,} questions has scores under reasonings of other"
+    " questions; leave out --no-controls.",
+    "chance_some": "Answers fit their own reasonings no better than chance may (p above 0.05).",
+    "ceiling_some": "More reasonings: with {has:,} a question the bits are near their limit, so"
+    " that bits a token may be more than they seem.",
 }
 KINDS = ("own", "shuffled", "truncated", "foreign")
 MOST_FLAGGED = 10
@@ -227,7 +256,8 @@ def _show(found: "ReasoningReport") -> None:
         say(f"{n:,} could not be scored: {reason}")
     for level in found.levels:
         show("")
-        show(f"{level.model}, {level.role}, {level.format}")
+        sampling = level.sampling or "written by people"
+        show(f"{level.model}, {level.role}, {level.format}, {sampling}")
         _show_bits(level)
         _show_leak(level)
         if level.distance is not None:
@@ -244,7 +274,7 @@ def _show_bits(level: "LevelReport") -> None:
     if own is None:
         show(f"No score yet: {level.n_questions} questions have two or more reasonings.")
         return
-    show(VERDICTS[level.verdict])
+    _show_verdicts(level)
     show(
         f"Bits of {level.limit:.2f} possible, over {level.n_scored} questions;"
         " intervals hold the truth in 95 of 100 cases."
@@ -254,7 +284,7 @@ def _show_bits(level: "LevelReport") -> None:
             {
                 "reasonings": kind,
                 "bits": _span(one.bits),
-                "per token": f"{one.per_token:.3f}",
+                "per token": _span(one.per_token, 3),
                 "p": f"{one.p:.3f}",
                 "own exceeds it by": _span(level.margins[kind]) if kind in level.margins else None,
             }
@@ -263,6 +293,29 @@ def _show_bits(level: "LevelReport") -> None:
         ],
         ("reasonings", "bits", "per token", "p", "own exceeds it by"),
     )
+
+
+def _show_verdicts(level: "LevelReport") -> None:
+    from workbench.analysis.reasoning_verdict import WORTH, WORTH_OF_TOKEN
+
+    show(_verdict(VERDICTS[level.verdict], level.at_most, WORTH * level.limit, 2))
+    _show_missing(level.missing)
+    per_token = level.per_token
+    show(_verdict(PER_TOKEN[per_token.verdict], per_token.at_most, WORTH_OF_TOKEN, 3))
+    if per_token.missing != level.missing:
+        _show_missing(per_token.missing)
+
+
+def _verdict(sentence: str, at_most: float | None, least: float, digits: int) -> str:
+    return sentence.format(at_most=f"{at_most or 0:.{digits}f}", least=f"{least:.2f}")
+
+
+def _show_missing(missing: "Sequence[Lack]") -> None:
+    from workbench.analysis.reasoning_verdict import DIFFERENT
+
+    for one in missing:
+        name = one.what if one.needs is not None else f"{one.what}_some"
+        show(f"- {MISSING[name].format(has=one.has, needs=one.needs, different=DIFFERENT)}")
 
 
 def _show_leak(level: "LevelReport") -> None:
@@ -279,7 +332,7 @@ def _show_leak(level: "LevelReport") -> None:
         show(f"Reasonings that seem to hold the answer: {named}{more}.")
 
 
-def _span(found: "Estimate") -> str:
+def _span(found: "Estimate", digits: int = 2) -> str:
     if found.low is None or found.high is None:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+        return f"{found.value:.{digits}f}"
+    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"

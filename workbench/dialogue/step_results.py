@@ -79,7 +79,7 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
     ids = list(rows)
     quality = np.array([1.0 - 0.5 * any(f in BAD_FINDINGS for f in rows[one].flags) for one in ids])
     alike = likeness([rows[one].text for one in ids])
-    shown = [ids[place] for place in best_set(quality, alike, size)]
+    shown = [ids[place] for place in best_set(quality, alike, size, fill=True)]
     random.shuffle(shown)
     return shown
 

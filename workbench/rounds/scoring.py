@@ -21,7 +21,7 @@ from serving.scoring.runner import run_scoring
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.engines import Engines
 from training.datasets.held_out_loss import read_losses, score_held_out
-from workbench.analysis.reasoning_report import OWN, read_reasoning_report
+from workbench.analysis.reasoning_report import OWN, LevelReport, read_reasoning_report
 from workbench.analysis.rounds import ByQuestion
 
 MOST_QUESTIONS = 24
@@ -151,13 +151,23 @@ def _add_influence(
     asked: _Asked,
     measured: dict[int, dict[str, ByQuestion]],
 ) -> None:
-    """Add the bits of each question; those of several formats or roles are averaged."""
+    """Add the bits of each question; those of several formats or roles are averaged.
+
+    Answers that were drawn with other parameters say something else: only one set of them counts,
+    the one that most models share (then that with the most questions).
+    """
     told: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    by_sampling: defaultdict[int | None, list[LevelReport]] = defaultdict(list)
     for level in read_reasoning_report(session, spec).levels:
-        bits = level.scores.get(OWN)
-        for question, value in zip(
-            level.question_ids, bits.by_question if bits else (), strict=True
-        ):
+        if OWN in level.scores:
+            by_sampling[level.sampling_id].append(level)
+
+    def coverage(levels: list[LevelReport]) -> tuple[int, int]:
+        return len({one.model for one in levels}), sum(one.n_scored for one in levels)
+
+    for level in max(by_sampling.values(), key=coverage, default=[]):
+        values = level.scores[OWN].by_question
+        for question, value in zip(level.question_ids, values, strict=True):
             told[asked.names[level.model]][question].append(value)
     for model, by_question in told.items():
         measured[model][INFLUENCE] = _means(by_question)

@@ -74,6 +74,10 @@ def _draw_group(group: Group, told: QuestionInsight, is_reasoning: bool) -> None
             neutral=0.5,
         )
     st.markdown(t("insights.best_set", n=group.n_texts, different=f"{group.n_different:.1f}"))
+    if group.floor is not None:
+        st.caption(t("insights.best_set_floor", floor=f"{group.floor:.2f}"))
+    if group.unrated:
+        st.caption(t("insights.best_set_unrated", n=len(group.unrated)))
     shares = {int(place.name): place.share.value for place in group.places}
     for column, text_id in zip(st.columns(max(1, len(group.best))), group.best, strict=False):
         with column:

@@ -1,5 +1,6 @@
 """Does the reasoning move the answer? The scores of engines, level by level, in Insights."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import altair as alt
@@ -16,6 +17,7 @@ from workbench.analysis.reasoning_report import (
     ReasoningReport,
     read_reasoning_report,
 )
+from workbench.analysis.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.ui import url
 from workbench.ui.figures_beside import read_figures
@@ -87,7 +89,13 @@ def _computed(store: str, mark: str, spec: str) -> ReasoningReport:
 def _draw_level(level: LevelReport) -> None:
     if OWN not in level.scores and level.distance is None and level.leak is None:
         return
-    name = t("moves.level", model=level.model, role=level.role, format=level.format)
+    name = t(
+        "moves.level",
+        model=level.model,
+        role=level.role,
+        format=level.format,
+        sampling=level.sampling or t("moves.by_people"),
+    )
     st.text(one_line(name, 200))
     if OWN in level.scores:
         _draw_bits(level)
@@ -108,7 +116,11 @@ def _draw_level(level: LevelReport) -> None:
 
 def _draw_bits(level: LevelReport) -> None:
     own = level.scores[OWN]
-    st.markdown(t(f"moves.verdict.{level.verdict}"))
+    st.markdown(t(f"moves.verdict.{level.verdict}", **_sizes(level)))
+    _draw_missing(level.missing)
+    st.markdown(t(f"moves.per_token.{level.per_token.verdict}", **_per_token_sizes(level)))
+    if level.per_token.missing != level.missing:
+        _draw_missing(level.per_token.missing)
     _plot(level)
     margins = [
         t("moves.margin", kind=t(f"moves.kind.{kind}"), bits=_span(found))
@@ -119,7 +131,7 @@ def _draw_bits(level: LevelReport) -> None:
             "moves.says",
             bits=_span(own.bits),
             limit=f"{level.limit:.2f}",
-            per_token=f"{own.per_token:.3f}",
+            per_token=_span(own.per_token, 3),
             p=f"{own.p:.3f}",
             questions=level.n_scored,
         )
@@ -129,6 +141,27 @@ def _draw_bits(level: LevelReport) -> None:
     st.caption(t("moves.doubt"))
     if level.n_scored < FEW_QUESTIONS:
         st.caption(f":material/warning: {t('insights.few', n=level.n_scored)}")
+
+
+def _sizes(level: LevelReport) -> dict[str, str]:
+    at_most = "–" if level.at_most is None else f"{level.at_most:.2f}"
+    return {"at_most": at_most, "least": f"{WORTH * level.limit:.2f}"}
+
+
+def _per_token_sizes(level: LevelReport) -> dict[str, str]:
+    at_most = level.per_token.at_most
+    return {
+        "bits": _span(level.scores[OWN].per_token, 3),
+        "at_most": "–" if at_most is None else f"{at_most:.3f}",
+        "least": f"{WORTH_OF_TOKEN:g}",
+    }
+
+
+def _draw_missing(missing: Sequence[Lack]) -> None:
+    """Say what would make it clear."""
+    for one in missing:
+        name = f"moves.missing.{one.what}" + ("" if one.needs is not None else "_some")
+        st.caption(t(name, has=one.has, needs=one.needs or 0, different=f"{DIFFERENT:g}"))
 
 
 def _plot(level: LevelReport) -> None:
@@ -228,7 +261,7 @@ def _say_end(job: JobRow | None) -> None:
         st.caption(f":material/warning: {escaped(one_line(str(reason), 300))}")
 
 
-def _span(found: Estimate) -> str:
+def _span(found: Estimate, digits: int = 2) -> str:
     if found.low is None or found.high is None:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} – {found.high:.2f})"
+        return f"{found.value:.{digits}f}"
+    return f"{found.value:.{digits}f} ({found.low:.{digits}f} – {found.high:.{digits}f})"
