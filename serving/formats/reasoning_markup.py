@@ -18,7 +18,8 @@ SECOND_REASONING = "holds a reasoning of its own beside another one that is give
 
 _NAMES = (
     "think|thinking|thoughts?|reasoning|reason|rationale|scratchpad|chain_of_thought|cot"
-    "|seed:think|antthinking"
+    "|seed:think|antthinking|analysis|(?:thought|thinking|reasoning)_process"
+    "|inner_thoughts?|(?:inner|internal)_monologue"
 )
 _SPECIAL = (
     ("\\[", r"THINK\]", r"/THINK\]"),  # Mistral
@@ -33,21 +34,25 @@ _MARKERS = "|".join(
     f"(?<={first})(?:(?P<o{number}>{opening})|(?P<c{number}>{closing}))"
     for number, (first, opening, closing) in enumerate(_SPECIAL)
 )
-_TAG = re.compile(rf"[<\[\u25c1](?i:(?<=<)(?P<slash>/?)(?P<name>{_NAMES})\s*>|{_MARKERS})")
+_TAG = re.compile(
+    rf"[<\[\u25c1](?i:(?<=<)(?P<slash>/?)(?P<name>{_NAMES})(?:\s[^<>]{{0,80}})?>|{_MARKERS})"
+)
 """It begins with its first characters, which a search looks for quickly."""
 _MAY_HOLD = re.compile("[<\\[\u25c1]")
+_CONTROL = re.compile(f"(?:\\s|{'|'.join(TURN_CONTROL)})*")
+"""White space and what an engine leaves around a text."""
 _ANSWER = re.compile(
-    r"<(?P<name>answer|final_answer|final|response|solution|output)>(?P<xml>.*?)(?:</(?P=name)>)?"
-    r"|<\|begin_of_solution\|>(?P<solution>.*?)(?:<\|end_of_solution\|>)?"
-    r"|<\|START_RESPONSE\|>(?P<response>.*?)(?:<\|END_RESPONSE\|>)?",
+    r"(?:<(?P<name>answer|final_answer|final|response|solution|output)>"
+    r"(?P<xml>(?:(?!</(?P=name)>).)*)(?:</(?P=name)>)?"
+    r"|<\|begin_of_solution\|>(?P<solution>(?:(?!<\|end_of_solution\|>).)*)(?:<\|end_of_solution\|>)?"
+    r"|<\|START_RESPONSE\|>(?P<response>(?:(?!<\|END_RESPONSE\|>).)*)(?:<\|END_RESPONSE\|>)?)"
+    rf"{_CONTROL.pattern}",
     re.DOTALL | re.IGNORECASE,
 )
 """Around a whole answer that stands after a reasoning; its end may have been a stop string."""
 _GOES_ON = re.compile(r"[ \t]+[a-z]|[,;:)]|\.(?:\s|\Z)")
 """After a tag that is a word of a sentence."""
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f\u2026\n]")
-_CONTROL = re.compile(f"(?:\\s|{'|'.join(TURN_CONTROL)})*")
-"""White space and what an engine leaves around a text."""
 _QUOTES = "`'\"\u2018\u2019\u201c\u201d\u00ab\u00bb\u300c\u300d"
 _PHRASE_WORDS = 3
 """``<think>these</think> stand around thoughts`` quotes no more words."""
@@ -127,6 +132,19 @@ def opens_reasoning(prompt: str) -> bool:
     """Tell whether ``prompt`` ends inside a reasoning, as some chat templates begin a turn."""
     end = prompt[-80:].rstrip()
     return any(found.end() == len(end) and _tag(found).is_opening for found in _TAG.finditer(end))
+
+
+def without_opening(prompt: str) -> tuple[str, bool]:
+    """Return ``prompt`` without a tag at its end that opens a reasoning, and whether one was there.
+
+    Such a tag stands alone on its line, or after a token that begins a turn.
+    """
+    end = prompt.rstrip()
+    for found in _TAG.finditer(end, max(len(end) - 80, 0)):
+        before = end[: found.start()].rstrip(" \t")
+        if found.end() == len(end) and _tag(found).is_opening and before.endswith(("\n", ">", "]")):
+            return before.rstrip(), True
+    return prompt, False
 
 
 def reasoning_tag(text: str) -> str | None:

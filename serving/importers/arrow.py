@@ -6,6 +6,7 @@ from typing import Any
 
 from db.errors import UsageError
 from serving.importers.content import MAX_UNPACKED_BYTES, Content, too_large, unreadable
+from serving.importers.fields import plain_name
 from serving.importers.source import Record, Source, repeated_names
 
 _ROWS_A_STEP = 1024
@@ -86,7 +87,7 @@ def _records(source: Source, batches: Any, used: Collection[str] | None) -> Iter
 
 
 def _is_used(column: str, used: Collection[str] | None) -> bool:
-    return used is None or column.strip().casefold() in used
+    return used is None or plain_name(column) in used
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any]]:

@@ -92,6 +92,7 @@ class ExampleMaker:
         """Add what was noted of all records to the notes of the file."""
         notes = self._parser.notes
         notes.counts["cleaned"] = self._maker.n_cleaned
+        notes.counts["garbled"] = self._maker.n_garbled
         self.source.notes.extend(notes.sentences())
 
     def must_ask(self, columns: Collection[str]) -> None:

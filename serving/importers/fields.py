@@ -1,6 +1,7 @@
 """The one table of what files call the fields of a question and of what was written for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "text": ("instruction", "question", "prompt", "problem", "query", "user_prompt", "text"),
@@ -16,6 +17,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "gold_answer",
         "gold_standard_solution",
         "ground_truth_solution",
+        "correct_answer",
+        "best_answer",
         "target",
     ),
     "reasoning": (
@@ -35,6 +38,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "deepseek_thinking_trajectory",
         "thinking_trajectory",
         "thinking_trajectories",
+        "think",
+        "thought_process",
+        "thinking_process",
+        "model_reasoning",
+        "reasoning_details",
+        "thinking_blocks",
     ),
     "output": (
         "output",
@@ -45,13 +54,18 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "deepseek_solution",
         "deepseek_attempt",
         "attempt",
+        "model_answer",
+        "model_output",
+        "model_response",
+        "llm_response",
         "answer",
         "solution",
         "final_answer",
     ),
     "messages": ("messages", "conversations", "conversation"),
-    "chosen": ("chosen", "chosen_response"),
-    "rejected": ("rejected", "rejected_response"),
+    "chosen": ("chosen", "chosen_response", "preferred_output"),
+    "rejected": ("rejected", "rejected_response", "non_preferred_output"),
+    "chosen_reasoning": ("chosen_reasoning",),
     "rejected_reasoning": ("rejected_reasoning",),
     "rejected_answer": ("rejected_answer",),
     "label": ("label", "kto_tag"),
@@ -61,17 +75,33 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "language": ("language", "lang"),
     "tags": ("tags", "tag"),
     "external_id": ("external_id", "id", "custom_id", "uuid", "problem_id", "prompt_id"),
-    "held_out": ("held_out", "is_held_out"),
-    "split": ("split",),
+    "held_out": ("held_out", "is_held_out", "holdout", "is_holdout", "is_test"),
+    "split": ("split", "data_split", "dataset_split", "partition"),
     "history": ("history",),
     "body": ("body",),
 }
-"""Field → names that files use for it, the first that is filled wins; case does not matter.
+"""Field → names that files use for it, the first that is filled wins.
+
+Case does not matter, nor how words are joined: ``Held-Out`` and ``heldOut`` are ``held_out``.
 
 ``target`` is what a row of our own table judges, and otherwise a reference answer. Where several
 columns of answers are filled, ``answer``, ``final_answer`` or ``solution`` is the reference answer.
 """
 NAMES = frozenset(name for names in FIELDS.values() for name in names)
+
+
+@lru_cache(maxsize=4096)
+def plain_name(column: str) -> str:
+    """Return a column's name as the table has it; one that is not in the table in lower case."""
+    name = column.strip().casefold()
+    return _BY_LETTERS.get(_letters(name), name)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name))
+
+
+_BY_LETTERS = {_letters(name): name for name in sorted(NAMES)}
 
 
 class FieldMap:
@@ -97,7 +127,7 @@ class FieldMap:
             if column in self._renamed:
                 stated.setdefault(self._renamed[column], []).append(column)
             else:
-                by_name.setdefault(column.strip().casefold(), column)
+                by_name.setdefault(plain_name(column), column)
         usual = {
             field: [by_name[name] for name in known if name in by_name]
             for field, known in FIELDS.items()
@@ -107,10 +137,10 @@ class FieldMap:
 
 def has_question(columns: Iterable[str]) -> bool:
     """Tell whether one of ``columns`` can be the question."""
-    return any(one.strip().casefold() in FIELDS["text"] for one in columns)
+    return any(plain_name(one) in FIELDS["text"] for one in columns)
 
 
 def field_of(name: str) -> str | None:
     """Return the field that a column called ``name`` fills first; None where it fills none."""
-    wanted = name.strip().casefold()
+    wanted = plain_name(name)
     return next((field for field, names in FIELDS.items() if wanted in names), None)

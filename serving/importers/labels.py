@@ -1,5 +1,6 @@
 """Whether a row is OK, however its label is written: a truth value, a number, a name of a class."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ _NOT_OK = (
     "not okay", "not good",
 )  # fmt: skip
 _MEANING = dict.fromkeys(_OK, True) | dict.fromkeys(_NOT_OK, False)
+_JOINED = re.compile(r"[_-](?=\D)")
+"""What joins words; the sign of a number does not."""
 _NO_CLASS = -1
 """What `datasets` writes where a row has no class."""
 
@@ -39,7 +42,7 @@ def label_of(value: Any, name: str, classes: Sequence[str] = ()) -> bool | None:
         if value != int(value) or not 0 <= value < len(classes):
             raise Refused(name, f"is {value}, and the file names {len(classes)} classes only.")
         shown = classes[int(value)]
-    word = " ".join(str(shown).strip().casefold().replace("_", " ").replace("-", " ").split())
+    word = " ".join(_JOINED.sub(" ", str(shown).strip().casefold()).split())
     if not word:
         return None
     if (found := _MEANING.get(word)) is not None:

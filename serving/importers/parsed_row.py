@@ -86,6 +86,12 @@ _SENTENCES = {
         "1 of the texts in a list of generations was left out: its reasoning was cut.",
         "{number} texts in lists of generations were left out: their reasoning was cut.",
     ),
+    "garbled": (
+        "1 text holds characters that were lost or garbled before the file was written, such as"
+        " \ufffd or Ã¼ for ü; look at it.",
+        "{number} texts hold characters that were lost or garbled before the file was written, such"
+        " as \ufffd or Ã¼ for ü; look at them.",
+    ),
     "cleaned": (
         "Control characters were removed from 1 text.",
         "Control characters were removed from {number} texts.",

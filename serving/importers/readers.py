@@ -12,7 +12,7 @@ from serving.importers.content import Content, content_of
 from serving.importers.documents import json_records, jsonl_records
 from serving.importers.encoding import encoding_of
 from serving.importers.examples import ExampleMaker
-from serving.importers.fields import NAMES
+from serving.importers.fields import NAMES, plain_name
 from serving.importers.parsed_row import LeftOut
 from serving.importers.rows import ImportRow, ReadResult
 from serving.importers.source import Problem, Record, Source
@@ -178,8 +178,8 @@ def read_records(
     Args:
         source: The file, or its bytes.
         name: What an uploaded file is called.
-        used: Names of the columns that matter, in lower case; None: all do. Where two columns have
-            one such name, that is a problem of the file.
+        used: Names of the columns that matter, as ``plain_name`` has them; None: all do. Where two
+            columns have one such name, that is a problem of the file.
         encoding: What a text that is not UTF-8 is to be read as.
 
     Raises:
@@ -199,7 +199,7 @@ def read_records(
     records = _records(found, suffix, content, used, encoding)
     first = next(records, None)
     for column in found.repeated:
-        if used is None or column.strip().casefold() in used:
+        if used is None or plain_name(column) in used:
             found.refuse(None, column, "two columns have this name; rename one.")
     if first is None and not found.problems:
         raise UsageError(f"{found.name}: holds no rows; give a file with at least one question.")

@@ -23,7 +23,7 @@ from db.tables.library import ROLES
 from serving.importers.cells import is_blank, written
 from serving.importers.changes import chunks
 from serving.importers.examples import ExampleMaker
-from serving.importers.fields import FIELDS, NAMES, field_of
+from serving.importers.fields import FIELDS, NAMES, field_of, plain_name
 from serving.importers.parsed_row import LeftOut
 from serving.importers.readers import read_records
 from serving.importers.rows import ImportRow
@@ -82,7 +82,7 @@ def read_reasonings(
 
 
 def _supplied(source: Source, record: Record, row: ImportRow) -> SuppliedReasoning | None:
-    column = next((one for one in record.values if one.strip().casefold() == "question_id"), "")
+    column = next((one for one in record.values if plain_name(one) == "question_id"), "")
     value = record.values.get(column)
     number = "" if is_blank(value) else written(value).strip()
     if row.reasoning is None:

@@ -4,6 +4,7 @@ Alpaca, ShareGPT, ChatML messages, harmony, prompt and completion, pairs, labels
 requests, lists of generations, and our own table are found out row by row.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,9 +20,10 @@ from serving.importers.parsed_row import (
     WrittenText,
     text_of,
 )
-from serving.importers.row_answers import AnswerReader
-from serving.importers.row_fields import RowFields
-from serving.importers.row_prompts import PromptReader, RowPrompt
+from serving.importers.row_answers import AnswerReader, beside_turn
+from serving.importers.row_fields import RowFields, is_turns
+from serving.importers.row_prompts import PromptReader, RowPrompt, two_prompts, two_systems
+from serving.importers.transcripts import is_conversation, without_end
 from serving.importers.turns import USUAL, TurnKeys, Turns
 from serving.importers.unwrap import Scope, Unwrapper, Written
 
@@ -31,6 +33,8 @@ _SCOPES = ("reasoning", "answer", "whole", "questions")
 _PAIR_FIELDS = ("chosen", "rejected", "rejected_reasoning", "rejected_answer")
 _PAIRS = frozenset(_PAIR_FIELDS)
 _BATCH_OUTPUT = "is the output of a batch; import the file with the requests instead."
+_RESULT = re.compile(r"\n#### ?([-+$]?\d[\d,]*(?:\.\d+)?%?)\s*\Z")
+"""How GSM8K ends a worked answer: with its result."""
 _ASKING = frozenset({"text", "messages", "chosen", "body"})
 
 
@@ -86,6 +90,8 @@ class RowParser:
             raise Refused(None, _BATCH_OUTPUT)
         if row.peek("body") is not None:
             row = self._request(row)
+        elif is_turns(_turns_in(row.peek("context"))):
+            row = self._asked_by_input(row)
         found = self._rows(row)
         if len(row.used) < len(row.values):
             self.notes.unused.update(dict.fromkeys(row.unused()))
@@ -103,6 +109,16 @@ class RowParser:
         else:
             values["prompt"] = body.get("prompt", body.get("input"))
             values["system"] = body.get("instructions")
+        return RowFields(values, self.fields.columns(tuple(values)))
+
+    def _asked_by_input(self, row: RowFields) -> RowFields:
+        """Return a row whose input is the turns that ask, as a row with turns."""
+        value, column = row.take("context")
+        self.may_ask = True
+        if row.filled("text") or row.filled("messages"):
+            raise Refused(column, "holds turns beside the question; leave one of them.")
+        values = {name: one for name, one in row.values.items() if name != column}
+        values["messages"] = _turns_in(value)
         return RowFields(values, self.fields.columns(tuple(values)))
 
     def _rows(self, row: RowFields) -> list[ParsedRow]:
@@ -163,8 +179,12 @@ class RowParser:
         texts: Mapping[str, Any],
         names: Mapping[str, str],
     ) -> ParsedRow:
+        completion = replace(completion, text=without_end(completion.text))
         found = self.unwrapper.written(prompt.asked, completion)
         self._note(found)
+        result = _RESULT.search(found.answer or "")
+        if result is not None and not texts.get("reference_answer"):
+            texts = {**texts, "reference_answer": result[1]}
         return ParsedRow(
             texts={**texts, "reasoning": found.reasoning, "output": found.answer},
             names={**names, "reasoning": completion.column, "output": completion.column},
@@ -178,7 +198,11 @@ class RowParser:
 
     def _pair(self, row: RowFields, prompt: RowPrompt) -> ParsedRow:
         """Return a pair; a reasoning in a field beside it was given to both."""
-        better, worse = (self._side(row, prompt, name) for name in ("chosen", "rejected"))
+        (better, asked), (worse, other) = (
+            self._side(row, prompt, name) for name in ("chosen", "rejected")
+        )
+        if asked and other and asked.user and other.user and asked.system != other.system:
+            raise two_systems(worse.column, other.system, asked.system)
         found, rejected = (self._written(row, prompt, one) for one in (better, worse))
         _must_be_alike(found, rejected, worse.column)
         texts, names = _about(row, prompt)
@@ -191,8 +215,10 @@ class RowParser:
             is_raw=prompt.is_raw,
         )
 
-    def _side(self, row: RowFields, prompt: RowPrompt, name: str) -> WrittenText:
-        """Return the better or the worse text of a pair.
+    def _side(
+        self, row: RowFields, prompt: RowPrompt, name: str
+    ) -> tuple[WrittenText, Turns | None]:
+        """Return the better or the worse text of a pair, and the turns that it stands in.
 
         Raises:
             Refused: It is not there, or is for another question.
@@ -200,18 +226,19 @@ class RowParser:
         value, column = row.take(name)
         if value is None:
             raise Refused(column, "is empty; fill it in or remove the row.")
-        if isinstance(value, str):
-            return WrittenText(value.strip(), column)
+        beside, beside_name = self._answers.reasoning(row, f"{name}_reasoning")
+        if isinstance(value, str) and not is_conversation(value):
+            return WrittenText(without_end(value.strip()), column, beside), None
         turns = self._prompts.turns(value, column)
         _must_ask(prompt, turns, column)
         if turns.answer is None:
             raise Refused(column, "holds 0 answers; one is needed.")
-        return turns.answer
+        return beside_turn(turns.answer, beside, beside_name), turns
 
     def _written(self, row: RowFields, prompt: RowPrompt, side: WrittenText) -> Written:
         given, column = self._answers.reasoning(row)
         if given is None and prompt.asked.form is None:
-            found = self.unwrapper.answered(side)
+            found = self.unwrapper.answered(side, opened=prompt.asked.opened)
         else:
             inside = prompt.asked.reasoning
             if given and inside and given.split() != inside.split():
@@ -235,6 +262,11 @@ class RowParser:
             worse["reasoning"] = better.texts.get("reasoning")
         rejected = Written(reasoning=worse["reasoning"], answer=worse["output"], scope=scope)
         return replace(better, rejected=rejected, rejected_names=names, scope=scope)
+
+
+def _turns_in(value: Any) -> Any:
+    """Return the turns of a request, which stand in it or are it."""
+    return value.get("messages") if isinstance(value, Mapping) else value
 
 
 def _pair_of(row: RowFields) -> str | None:
@@ -284,13 +316,11 @@ def _must_ask(prompt: RowPrompt, turns: Turns, column: str) -> None:
     Raises:
         Refused: Its question or its system text is another one.
     """
-    known = prompt.turns.system if prompt.turns else None
-    for given, expected in ((turns.user, prompt.full_text), (turns.system, known)):
-        if given and expected and given.split() != expected.split():
-            raise Refused(
-                column,
-                f"asks {given[:60]!r} and not {expected[:60]!r}; a pair has one prompt.",
-            )
+    if turns.user and prompt.full_text and turns.user.split() != prompt.full_text.split():
+        raise two_prompts(column, turns.user, prompt.full_text)
+    known = [prompt.system or "", (prompt.turns and prompt.turns.system) or ""]
+    if turns.system and turns.system.split() not in [one.split() for one in known]:
+        raise two_systems(column, turns.system, known[-1])
 
 
 def _must_be_alike(better: Written, worse: Written, column: str) -> None:

@@ -1,5 +1,6 @@
 """One row of an imported file: its limits, and what is wrong with it."""
 
+import json
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -24,6 +25,17 @@ _TEXTS = (
     "language",
     "external_id",
 )
+_REST = (
+    "[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc"
+    "\u2013-\u203a\u20ac\u2122]"
+)
+"""What Windows-1252 makes of the further bytes of a character in UTF-8."""
+_GARBLED = re.compile(
+    f"\ufffd|[\u00c2\u00c3]{_REST}|(?:[\u00ce-\u00d1]{_REST}){{2}}|[\u00e0-\u00ef]{_REST}{{2}}|\u00f0{_REST}{{3}}"
+)
+"""What is left of a character that was read in a wrong encoding before the file was written."""
+_EXACT = 1e15
+"""From here on, floating-point numbers are shown as rounded."""
 _YES = frozenset({"true", "1", "yes"})
 _NO = frozenset({"false", "0", "no"})
 
@@ -68,6 +80,7 @@ class RowMaker:
     def __init__(self, source: Source, roles: Collection[str]) -> None:
         self.source, self.roles = source, roles
         self.n_cleaned = 0
+        self.n_garbled = 0
 
     def row(
         self,
@@ -140,12 +153,16 @@ class _Cells:
         if isinstance(value, float) and math.isinf(value):
             self.refuse(name, "holds a number without end; write it as a text in quotes.")
             return None
+        if name == "external_id" and isinstance(value, float) and abs(value) >= _EXACT:
+            self.refuse(name, "is a number that was rounded; give the id as a text in quotes.")
+            return None
         text = written(value)
         problem = problem_of(text)
         if problem:
             self.refuse(name, problem)
             return None
         clean, n_removed = plain(text)
+        self.maker.n_garbled += not clean.isascii() and _GARBLED.search(clean) is not None
         self.maker.n_cleaned += bool(n_removed)
         return clean or None
 
@@ -177,7 +194,7 @@ class _Cells:
             return ()
         parts: Sequence[Any] = value if isinstance(value, (list, tuple)) else [value]
         if isinstance(value, str):
-            parts = _TAG_BORDER.split(value)
+            parts = _listed(value) or _TAG_BORDER.split(value)
         tags: dict[str, None] = {}
         for part in parts:
             if isinstance(part, (dict, list, tuple)):
@@ -201,3 +218,14 @@ class _Cells:
             self.refuse("held_out", f"{word[:40]!r} is not true or false.")
             return None
         return word in _YES
+
+
+def _listed(text: str) -> list[Any] | None:
+    """Return the list that a cell of a table holds as JSON; None where it holds none."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db.errors import UsageError
+from serving.importers.fields import plain_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,12 @@ def header_of(cells: Sequence[Any]) -> list[str]:
 
 
 def repeated_names(columns: Iterable[str]) -> list[str]:
-    """Return the names that an earlier column has as well; case does not matter."""
+    """Return the names that an earlier column has as well, in whichever spelling."""
     seen: set[str] = set()
     repeated = []
     for column in filter(None, columns):
-        if column.casefold() in seen:
+        name = plain_name(column)
+        if name in seen:
             repeated.append(column)
-        seen.add(column.casefold())
+        seen.add(name)
     return repeated

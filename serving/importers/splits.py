@@ -3,7 +3,8 @@
 import re
 
 HELD_OUT = frozenset(
-    {"held_out", "heldout", "test", "validation", "valid", "val", "dev", "eval", "evaluation"}
+    {"held_out", "heldout", "holdout", "hold_out", "test", "testing", "validation", "valid", "val"}
+    | {"dev", "eval", "evaluation"}
 )
 """Names of splits that never train."""
 _BETWEEN = re.compile("[^a-z]+")

@@ -1,10 +1,10 @@
 """Turns of a chat in the shapes of ShareGPT, ChatML, TRL and harmony: a question and its answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.importers.fields import FIELDS
+from serving.importers.fields import FIELDS, plain_name
 from serving.importers.parsed_row import NOT_TRAINED, LeftOut, Refused, WrittenText, kind_of
 
 SPEAKERS = {
@@ -25,7 +25,11 @@ SPEAKERS = {
 }
 """What the files call who speaks; ``reasoning``: the assistant, to itself."""
 _CHANNELS = {"analysis": "reasoning", "final": "assistant"}
-_REASONING = FIELDS["reasoning"]
+_DETAILS = ("reasoning_details", "thinking_blocks")
+_REASONING = tuple(name for name in FIELDS["reasoning"] if name not in _DETAILS)
+_BESIDE = frozenset(FIELDS["reasoning"])
+_INNER = ("thinking", "reasoning", "thought", "text", "content", "summary")
+"""Where a part of a turn has its text."""
 _SPEAKERS = ("system", "user", "reasoning", "assistant")
 _CALLS = ("tool_calls", "function_call")
 _MASKS = ("weight", "loss_weight", "loss", "train", "trainable")
@@ -62,6 +66,8 @@ class _Turn:
     speaker: str
     text: str | None
     reasoning: str | None = None
+    is_off: bool = False
+    """It is not to be learned."""
 
 
 def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
@@ -79,12 +85,14 @@ def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
     first = next((place for place, one in enumerate(turns) if one.speaker == "user"), 0)
     kept = [one for one in turns[:first] if one.speaker == "system"] + turns[first:]
     texts = {speaker: [one for one in kept if one.speaker == speaker] for speaker in _SPEAKERS}
-    if any(len(found) > 1 for found in texts.values()):
+    if any(len(texts[speaker]) > 1 for speaker in ("user", "assistant")):
         raise Refused(
             name,
             f"holds {len(given)} turns; a row is one question with one answer. Split it into rows,"
             " with what was said before in the question's context.",
         )
+    if any(one.is_off for one in texts["assistant"]):
+        raise LeftOut(NOT_TRAINED)
     return Turns(
         system=_text(texts["system"]),
         user=_text(texts["user"]),
@@ -95,7 +103,7 @@ def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
 
 
 def _text(turns: Sequence[_Turn]) -> str | None:
-    return turns[0].text if turns else None
+    return "\n\n".join(filter(None, (one.text for one in turns))) or None
 
 
 def _answer(thoughts: Sequence[_Turn], answers: Sequence[_Turn], name: str) -> WrittenText | None:
@@ -123,22 +131,23 @@ def _turn(turn: Any, name: str, keys: TurnKeys, unused: dict[str, None]) -> _Tur
         )
     if any(turn.get(key) for key in _CALLS):
         raise Refused(name, "holds a turn that calls tools, which is no answer; remove the row.")
-    if speaker == "assistant" and any(_is_off(turn[key]) for key in _MASKS if key in turn):
-        raise LeftOut(NOT_TRAINED)
     text, reasoning = _texts(turn, said_by, name, keys)
     if channel := turn.get("channel"):
         speaker = _CHANNELS.get(str(channel), "") if speaker == "assistant" else speaker
     if not speaker:
         raise Refused(name, f"holds a message on the channel {channel!r}; remove the row.")
-    known = {*keys.speaker, *keys.text, *_REASONING, *_MASKS, *_CALLS, "channel"}
+    known = {*keys.speaker, *keys.text, *_MASKS, *_CALLS, "channel"}
     unused.update(
-        (f"{name}[].{key}", None) for key, one in turn.items() if key not in known and one
+        (f"{name}[].{key}", None)
+        for key, one in turn.items()
+        if key not in known and one and not (plain_name(key) in _BESIDE and inner_text(one))
     )
     if text is None and speaker == "system":
         return None
     if text is None:
         raise Refused(name, f"holds a turn of {said_by!r} without a text; add it.")
-    return _Turn(speaker, text, reasoning)
+    is_off = any(_is_off(turn[key]) for key in _MASKS if key in turn)
+    return _Turn(speaker, text, reasoning, is_off)
 
 
 def _is_off(value: Any) -> bool:
@@ -150,8 +159,12 @@ def _texts(
 ) -> tuple[str | None, str | None]:
     """Return what a turn says, and the reasoning that stands beside it."""
     content = next((turn[key] for key in keys.text if turn.get(key) is not None), None)
-    beside = [turn[key] for key in _REASONING if isinstance(turn.get(key), str)]
-    thoughts = [one.strip() for one in beside if one.strip()]
+    beside = {plain_name(key): value for key, value in turn.items() if key not in keys.text}
+    thoughts = [inner_text(beside[key]) for key in _REASONING if key in beside]
+    for key in _DETAILS:  # what another field has as one text
+        if not any(thoughts):
+            thoughts.append(inner_text(beside.get(key)))
+    thoughts = list(filter(None, thoughts))
     text: str | None = None
     if isinstance(content, str):
         text = content.strip() or None
@@ -171,7 +184,7 @@ def _part(part: Any, said_by: Any, name: str) -> tuple[str, bool]:
         return part, False
     kind = part.get("type") if isinstance(part, dict) else None
     if kind in ("thinking", "reasoning", "thought"):
-        return "\n".join(_inner_texts(part)), True
+        return inner_text(part), True
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         return part["text"], False
     raise Refused(
@@ -181,11 +194,13 @@ def _part(part: Any, said_by: Any, name: str) -> tuple[str, bool]:
     )
 
 
-def _inner_texts(part: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the texts of a part that is reasoning: one, or a list of parts of its own."""
-    for key in ("thinking", "reasoning", "thought", "text", "content", "summary"):
-        value = part.get(key)
-        for one in value if isinstance(value, (list, tuple)) else [value]:
-            inner = one.get("text") if isinstance(one, dict) else one
-            if isinstance(inner, str) and inner.strip():
-                yield inner
+def inner_text(value: Any) -> str:
+    """Return the text of a reasoning: a text, a part of a turn, or a list of them; else empty."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, (list, tuple)):
+        return "\n".join(filter(None, map(inner_text, value)))
+    if not isinstance(value, dict):
+        return ""
+    inner = (inner_text(value[key]) for key in _INNER if key in value)
+    return "\n".join(dict.fromkeys(filter(None, inner)))

@@ -7,7 +7,12 @@ from typing import Literal, Self
 
 from serving.formats.definitions import FormatDefinition, RoleDefinition
 from serving.formats.library import load_definitions
-from serving.formats.reasoning_markup import NO_ANSWER, SECOND_REASONING, split_reasoning
+from serving.formats.reasoning_markup import (
+    NO_ANSWER,
+    SECOND_REASONING,
+    split_reasoning,
+    without_opening,
+)
 from serving.formats.registry import Registry
 from serving.formats.tasks import Task
 from serving.formats.templates import parse_template, without_empty_context
@@ -30,6 +35,8 @@ class Asked:
     system: str | None = None
     reasoning: str | None = None
     """Given in the prompt."""
+    opened: bool = False
+    """Its end opens the reasoning, in which the completion then begins."""
     form: FormatDefinition | None = None
     """The format that the prompt is written in; None: in none that is known here."""
     tasks: tuple[Task, ...] = ()
@@ -119,7 +126,8 @@ class Unwrapper:
                 form=pattern.form,
                 tasks=pattern.tasks,
             )
-        return Asked(question=prompt, system=system)
+        question, opened = without_opening(prompt)
+        return Asked(question=question, system=system, opened=opened)
 
     def written(self, asked: Asked, completion: WrittenText) -> Written:
         """Return what a completion of ``asked`` holds.
@@ -129,7 +137,7 @@ class Unwrapper:
                 reasoning and an answer.
         """
         if asked.form is None or not {"whole", "reasoning"} & set(asked.tasks):
-            return _split(completion, asked.reasoning)
+            return _split(completion, asked.reasoning, opened=asked.opened)
         split = split_reasoning(completion.text, reasoning=completion.reasoning)
         if split.problem == NO_ANSWER and "reasoning" in asked.tasks:  # no answer was asked for
             return Written(reasoning=split.reasoning, answer=None, scope="reasoning")
@@ -146,8 +154,12 @@ class Unwrapper:
             f" format {asked.form.reference} ask for; add it.",
         )
 
-    def answered(self, completion: WrittenText) -> Written:
+    def answered(self, completion: WrittenText, *, opened: bool = False) -> Written:
         """Return what a completion whose prompt is a plain question holds.
+
+        Args:
+            completion: The completion.
+            opened: The prompt opened its reasoning.
 
         Raises:
             Refused: It cannot be split into a reasoning and an answer.
@@ -157,15 +169,15 @@ class Unwrapper:
                 found = _in_format(form, ("whole", "reasoning"), completion.text)
                 if found is not None:
                     return found
-        return _split(completion, None)
+        return _split(completion, None, opened=opened)
 
 
-def _split(completion: WrittenText, given: str | None) -> Written:
+def _split(completion: WrittenText, given: str | None, *, opened: bool = False) -> Written:
     """Return reasoning and answer; a reasoning ``given`` in the prompt is not the completion's."""
     beside = completion.reasoning
     if given is not None and beside is not None and given.split() != beside.split():
         raise _unsplit(completion.column, SECOND_REASONING)
-    split = split_reasoning(completion.text, reasoning=given or beside)
+    split = split_reasoning(completion.text, reasoning=given or beside, opened=opened)
     if split.problem is not None:
         raise _unsplit(completion.column, split.problem)
     return Written(

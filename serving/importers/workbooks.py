@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from serving.importers.content import MAX_UNPACKED_BYTES, Content, too_large, unreadable
-from serving.importers.fields import has_question
+from serving.importers.fields import has_question, plain_name
 from serving.importers.source import Record, Source, header_of, repeated_names
 from serving.importers.workbook_cells import Formulas, UntrustedCell, exact_strings, value_of
 
@@ -159,7 +159,7 @@ class _SheetReader:
                 values[column] = value_of(cell, is_uncalculated=index in uncalculated)
             except UntrustedCell as untrusted:
                 values[column] = None
-                if self._used is None or column.strip().casefold() in self._used:
+                if self._used is None or plain_name(column) in self._used:
                     self._source.refuse(line, column, str(untrusted))
                     is_refused = True
                 else:
