@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
@@ -27,6 +27,9 @@ RESERVED = (PREFERENCE, OK, TAG, FLAG)
 LOWEST, HIGHEST = 1, 5
 """Values of every scale, whole numbers."""
 MAX_RATER_NAME = 60
+JUDGED_BEFORE_ANSWERS: frozenset[Scope] = frozenset({"reasoning"})
+"""Scopes of which only judgements count that were given before an answer was seen. One rule for
+rankings and training: what does not rank does not train."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,3 +259,8 @@ def _row(rating: NewRating) -> dict[str, object]:
         "note": rating.note,
         "created_at": rating.created_at or utc_now(),
     }
+
+
+def seen_too_early() -> ColumnElement[bool]:
+    """Return the condition for judgements that neither rank nor train: the answer was seen."""
+    return and_(Rating.scope.in_(JUDGED_BEFORE_ANSWERS), Rating.answer_seen.is_(True))

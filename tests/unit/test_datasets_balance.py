@@ -43,6 +43,11 @@ def test_rows_that_are_enough_and_even_are_passed_without_a_word() -> None:
         (balance("sft", n_rows=3, n_ok=0, n_not_ok=0, n_of_one_question=1), ["few_rows"]),
         (balance("sft", n_ok=0, n_not_ok=0, n_of_one_question=180), ["one_question"]),
         (balance("dpo", n_ok=0, n_not_ok=0, n_raters=1), ["one_rater"]),
+        (balance("dpo", n_longer=150, n_shorter=50), ["longer"]),
+        (balance("dpo", n_longer=50, n_shorter=150), ["shorter"]),
+        (balance("dpo", n_longer=110, n_shorter=90), ["length"]),
+        (balance("dpo", n_longer=1_100, n_shorter=900), ["length"]),
+        (balance("dpo", n_longer=7, n_shorter=3), ["length"]),
     ],
 )
 def test_rows_that_are_few_or_uneven_are_told_before_training(
@@ -51,6 +56,23 @@ def test_rows_that_are_few_or_uneven_are_told_before_training(
     assert names(found) == said
     for language in ("en", "ja"):
         assert all(caution_sentences(cautions(found), language))  # type: ignore[arg-type]
+
+
+def test_the_length_balance_of_pairs_is_told_with_its_interval(database: Database) -> None:
+    with database.write() as session:
+        lab = Lab(session)
+        for number in range(12):
+            q = lab.question(f"What is the name of river number {number}?")
+            better = lab.reasoning(q, "You should think " + "long and " * (number > 1) + "hard.")
+            worse = lab.reasoning(q, "You should think again.")
+            lab.rate(better, over=worse)
+        built = lab.build(kind="dpo", near_duplicates=None)
+        found = balance_of(session, built)
+        freeze(session, built)
+        assert read_balance(session, find_dataset(session, "lab")) == found
+    assert (found.n_longer, found.n_shorter) == (10, 2)
+    (told,) = [one for one in cautions(found) if one.name == "longer"]
+    assert told.values == {"percent": 83, "low": 55, "high": 95, "n": 12}  # Wilson, by hand
 
 
 @pytest.mark.parametrize("n_ok", [1, 7, 30, 40, 41, 100, 5_000])

@@ -13,6 +13,7 @@ from serving.formats.render import IGNORED_LABEL
 from training.child.events import Events
 from training.child.reporting import Reporter
 from training.runs.folder import RunFolder
+from training.runs.mismatched import other_completions
 from training.runs.presets import RunSettings
 
 
@@ -41,12 +42,10 @@ class Dpo(CountsTokens, trl.DPOTrainer):  # type: ignore[misc]  # trl has no typ
 
 
 class Kto(CountsTokens, trl.KTOTrainer):  # type: ignore[misc]  # trl has no types
-    """Learns from OK and not OK; rows are ``prompt_ids``, ``completion_ids``, ``label``."""
+    """Learns from OK and not OK; rows are ids of prompt, completion and KL completion, a label."""
 
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, name: str) -> Any:
-        return dataset.map(
-            _with_other_completion, batched=True, batch_size=args.per_device_train_batch_size
-        )
+    def _prepare_dataset(self, dataset: Any, *rest: Any, **more: Any) -> Any:
+        return dataset
 
 
 _METHODS: dict[str, tuple[Any, Any]] = {
@@ -73,6 +72,9 @@ def make_trainer(
     if method == "sft" and settings.loss_on == "all":
         for row in (*train_rows, *held_out_rows):
             row["labels"] = list(row["input_ids"])
+    if method == "kto":
+        held_out_rows = _with_other_completions(held_out_rows, settings.batch, train_rows)
+        train_rows = _with_other_completions(train_rows, settings.batch)
     arguments = _arguments(settings, folder, has_held_out=bool(held_out_rows), config=config)
     if method == "sft":
         arguments["packing"] = settings.packing
@@ -149,7 +151,13 @@ def _arguments(
     }
 
 
-def _with_other_completion(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Add each row's completion of another prompt, for the KL term: those of a batch, rotated."""
-    completions = rows["completion_ids"]
-    return rows | {"KL_completion_ids": [completions[-1], *completions[:-1]]}
+def _with_other_completions(
+    rows: list[dict[str, Any]], batch: int, spare: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Return rows with the completion of another prompt for the KL term; without those of none."""
+    found = other_completions(rows, batch, spare or ())
+    return [
+        row | {"KL_completion_ids": other}
+        for row, other in zip(rows, found, strict=True)
+        if other is not None
+    ]

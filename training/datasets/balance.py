@@ -5,21 +5,38 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from scipy.stats import binomtest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.datasets import DatasetInfo
 from db.generations import chunks
 from db.tables import DatasetRow, DatasetRowRating, Rating
+from serving.formats.tasks import Completion
 from training.datasets.build import Built
 from training.datasets.class_weights import is_even
+from training.datasets.payload import RowTexts, Target
 
 FEW_ROWS = 20
 """A model learns fewer rows by heart."""
 MAX_SHARE = 0.5
 """Of the rows, that one question should give."""
 
-CautionName = Literal["few_rows", "one_question", "one_rater", "only_ok", "only_not_ok", "uneven"]
+MAX_LENGTH_LEAN = 0.1
+"""Share of pairs beyond one half whose chosen text is the longer (or the shorter) one."""
+CONFIDENCE = 0.95
+
+CautionName = Literal[
+    "few_rows",
+    "one_question",
+    "one_rater",
+    "only_ok",
+    "only_not_ok",
+    "uneven",
+    "longer",
+    "shorter",
+    "length",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +51,9 @@ class Balance:
     """Rows of the question that gives most."""
     n_raters: int
     """Raters whose judgements are behind the rows."""
+    n_longer: int = 0
+    """Pairs whose chosen text is longer than the rejected one."""
+    n_shorter: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +68,10 @@ def read_balance(session: Session, dataset: DatasetInfo) -> Balance:
     """Return what a frozen dataset's rows to train on are made of."""
     mine = (DatasetRow.dataset_id == dataset.id, DatasetRow.split == "train")
     rows = session.execute(select(DatasetRow.label, DatasetRow.question_id).where(*mine)).all()
+    leads = []
+    if dataset.kind == "dpo":
+        texts = session.execute(select(DatasetRow.target, DatasetRow.payload).where(*mine))
+        leads = [_lead(RowTexts.from_payload(row.payload), row.target) for row in texts]
     raters = (
         select(Rating.rater_id)
         .join(DatasetRowRating, DatasetRowRating.rating_id == Rating.id)
@@ -56,7 +80,8 @@ def read_balance(session: Session, dataset: DatasetInfo) -> Balance:
         .distinct()
     )
     n_raters = len(session.scalars(raters).all())
-    return _balance(dataset.kind, [(row.label, row.question_id) for row in rows], n_raters)
+    judged = [(row.label, row.question_id) for row in rows]
+    return _balance(dataset.kind, judged, n_raters, leads)
 
 
 def balance_of(session: Session, built: Built) -> Balance:
@@ -67,6 +92,7 @@ def balance_of(session: Session, built: Built) -> Balance:
         built.rules.kind,
         [(row.candidate.label, row.candidate.question_id) for row in rows],
         len(_raters(session, ratings)),
+        [_lead(row.texts, row.target) for row in rows if built.rules.kind == "dpo"],
     )
 
 
@@ -89,12 +115,42 @@ def cautions(balance: Balance) -> list[Caution]:
             n_rows > 1 and balance.n_of_one_question > MAX_SHARE * n_rows,
             {"percent": round(100 * balance.n_of_one_question / n_rows)},
         ),
+        *_of_length(balance),
         ("one_rater", balance.kind != "sft" and balance.n_raters == 1, {}),
     ]
     return [Caution(name=name, values=values) for name, holds, values in found if holds]
 
 
-def _balance(kind: str, rows: Collection[tuple[bool | None, int]], n_raters: int) -> Balance:
+def _of_length(balance: Balance) -> list[tuple[CautionName, bool, dict[str, Any]]]:
+    """Return how often the chosen text is the longer one, gravely where it is far from half."""
+    n = balance.n_longer + balance.n_shorter
+    if not n:
+        return []
+    share = balance.n_longer / n
+    interval = binomtest(balance.n_longer, n).proportion_ci(CONFIDENCE, method="wilson")
+    leans = abs(share - 0.5) > MAX_LENGTH_LEAN and not interval.low <= 0.5 <= interval.high
+    name: CautionName = "length" if not leans else "longer" if share > 0.5 else "shorter"
+    told = {"percent": share, "low": interval.low, "high": interval.high}
+    return [(name, True, {key: round(100 * value) for key, value in told.items()} | {"n": n})]
+
+
+def _lead(texts: RowTexts, target: Target) -> int:
+    """Return by how many characters the chosen text of a pair is longer."""
+    chosen, rejected = (texts.completion(target, rejected=rejected) for rejected in (False, True))
+    return _length(chosen) - _length(rejected)
+
+
+def _length(written: Completion) -> int:
+    parts = (written.reasoning, written.response, written.questions)
+    return sum(len(part or "") for part in parts)
+
+
+def _balance(
+    kind: str,
+    rows: Collection[tuple[bool | None, int]],
+    n_raters: int,
+    leads: Collection[int] = (),
+) -> Balance:
     by_question = Counter(question_id for _, question_id in rows)
     labels = Counter(label for label, _ in rows)
     return Balance(
@@ -104,6 +160,8 @@ def _balance(kind: str, rows: Collection[tuple[bool | None, int]], n_raters: int
         n_not_ok=labels[False],
         n_of_one_question=max(by_question.values(), default=0),
         n_raters=n_raters,
+        n_longer=sum(lead > 0 for lead in leads),
+        n_shorter=sum(lead < 0 for lead in leads),
     )
 
 

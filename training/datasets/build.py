@@ -68,6 +68,8 @@ class Counts:
     """Ratings behind the rows."""
     off_scale: int = 0
     """Ratings that were not counted, since their value is not one of their axis."""
+    answer_seen: int = 0
+    """Ratings of reasonings that were not counted, since an answer had been seen."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -128,6 +130,7 @@ def build(session: Session, rules: Rules, registry: Registry) -> Built:
             newly_held_out=sum(families.to_fix.values()),
             ratings=len({one for row in rows for one in row.candidate.rating_ids}),
             off_scale=taker.evidence.n_off_scale,
+            answer_seen=taker.evidence.n_answer_seen,
         ),
         families=families,
         content_hash=json_hash(hashed),

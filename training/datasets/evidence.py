@@ -1,18 +1,31 @@
 """What raters said of texts, gathered by text and by pair; only judgements that still hold."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, select
+from scipy.special import expit
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from db.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, count_off_scale, standing
+from db.ratings import (
+    FLAG,
+    HIGHEST,
+    LOWEST,
+    OK,
+    TAG,
+    count_off_scale,
+    seen_too_early,
+    standing,
+)
 from db.tables import Rater, Rating
 from training.datasets.rules import RatedRule, Rules, Scope
+from training.datasets.strengths import strengths
 
 Won = Literal["a", "b", "tie", "both_bad"]
+EVEN = 1e-6
+"""Strengths that differ by less are equal."""
 
 
 class TextKey(NamedTuple):
@@ -88,17 +101,26 @@ class Evidence:
     """The reasoning that a judged text is, or stands under."""
     won: defaultdict[TextKey, list[int]] = field(default_factory=lambda: defaultdict(list))
     """Comparisons won, in pairs that nobody contradicts (or where most agree)."""
-    lost: defaultdict[TextKey, list[int]] = field(default_factory=lambda: defaultdict(list))
+    strengths: dict[TextKey, float] = field(default_factory=dict)
+    """By comparisons alone, in logits: 0 for an average text and where nobody compared."""
+    combined: dict[TextKey, float] = field(default_factory=dict)
+    """By comparisons, OK and values together."""
     n_off_scale: int = 0
     """Ratings that were not read, since their value is not one of their axis."""
+    n_answer_seen: int = 0
+    """Ratings of reasonings that were not read, since an answer had been seen."""
 
     def score(self, key: TextKey) -> float:
-        """Return how good a text is by all that was said of it, 0 to 1; 0.5 where nothing was."""
-        said = self.texts.get(key, Verdict())
-        points = [(one.value - LOWEST) / (HIGHEST - LOWEST) for one in said.values]
-        points += [1.0] * (len(said.ok) + len(self.won.get(key, ())))
-        points += [0.0] * (len(said.not_ok) + len(self.lost.get(key, ())))
-        return sum(points) / len(points) if points else 0.5
+        """Return how good a text is by all that was said of it, 0 to 1; 0.5 where nothing was.
+
+        It is the chance to win against an average text, shrunken towards ½ where little was said.
+        """
+        return float(expit(self.combined.get(key, 0.0)))
+
+    def strength(self, key: TextKey) -> float:
+        """Return the strength of a text by its comparisons, 0 for an average one."""
+        found = self.strengths.get(key, 0.0)
+        return 0.0 if abs(found) < EVEN else found
 
 
 def read_evidence(session: Session, rules: Rules, question_ids: Collection[int]) -> Evidence:
@@ -113,8 +135,14 @@ def read_evidence(session: Session, rules: Rules, question_ids: Collection[int])
     ]
     if rules.blind_only:
         counted.append(Rating.blind.is_(True))
-    evidence = Evidence(n_off_scale=count_off_scale(session, *counted))
-    query = standing().where(*counted)
+    evidence = Evidence(
+        n_off_scale=count_off_scale(session, *counted),
+        n_answer_seen=session.scalar(
+            standing().where(*counted, seen_too_early()).with_only_columns(func.count())
+        )
+        or 0,
+    )
+    query = standing().where(*counted, ~seen_too_early())
     rows = session.execute(
         query.with_only_columns(
             Rating.id,
@@ -160,6 +188,7 @@ def read_evidence(session: Session, rules: Rules, question_ids: Collection[int])
         elif value is not None:
             said.values.append(Value(rating_id, rater_id, axis, value))
     _count_wins(evidence, rules)
+    _fit(evidence, rules)
     return evidence
 
 
@@ -182,10 +211,27 @@ def _compare(
 def _count_wins(evidence: Evidence, rules: Rules) -> None:
     for pair, said in evidence.pairs.items():
         winner = said.winner(rules)
-        if winner == "both_bad":
-            for key in pair:
-                evidence.lost[key] += said.ids("both_bad")
-        elif winner in ("a", "b"):
-            better, worse = pair if winner == "a" else (pair.b, pair.a)
-            evidence.won[better] += said.ids(winner)
-            evidence.lost[worse] += said.ids(winner)
+        if winner in ("a", "b"):
+            evidence.won[pair.a if winner == "a" else pair.b] += said.ids(winner)
+
+
+def _fit(evidence: Evidence, rules: Rules) -> None:
+    """Fit strengths to all that was said; contradicted pairs take part unless they are dropped."""
+    wins: list[tuple[TextKey, TextKey, float]] = []
+    lost: Counter[TextKey] = Counter()
+    for (a, b), said in evidence.pairs.items():
+        lost.update({key: len(said.ids("both_bad")) for key in (a, b)})
+        if said.winner(rules) != "contradiction":
+            half_ties = len(said.ids("tie")) / 2
+            wins += [
+                (a, b, len(said.ids("a")) + half_ties),
+                (b, a, len(said.ids("b")) + half_ties),
+            ]
+    points: dict[TextKey, tuple[float, float]] = {}
+    for key, said_alone in evidence.texts.items():
+        shares = [(one.value - LOWEST) / (HIGHEST - LOWEST) for one in said_alone.values]
+        shares += [1.0] * len(said_alone.ok) + [0.0] * len(said_alone.not_ok)
+        points[key] = (sum(shares), len(shares) - sum(shares) + lost[key])
+    both_bad = {key: (0.0, float(n)) for key, n in lost.items()}
+    evidence.strengths = strengths(wins, both_bad)
+    evidence.combined = strengths(wins, both_bad | points)

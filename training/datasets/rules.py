@@ -50,7 +50,7 @@ class SftTake(Part):
     rated: RatedRule | None = None
     """Rated so high on average."""
     chosen: StrictBool = False
-    """Won more comparisons than it lost."""
+    """Won comparisons, and is better than an average text by all of them (a fitted strength)."""
     ok: StrictBool = False
     """Called OK more often than not OK."""
     edited: StrictBool = False

@@ -104,15 +104,15 @@ class SftTaker:
             n_raters = len({one.rater_id for one in values})
             if n_raters >= take.rated.raters and _mean(said, self.rules) >= take.rated.at_least:
                 found["rated"] = [one.rating_id for one in values]
-        won, lost = self.evidence.won.get(key, []), self.evidence.lost.get(key, [])
-        if take.chosen and len(won) > len(lost):
+        won, strength = self.evidence.won.get(key, []), self.evidence.strength(key)
+        if take.chosen and won and strength > 0:
             found["chosen"] = won
         if take.ok and len(said.ok) > len(said.not_ok):
             found["ok"] = said.ok
         source = self._source(key)
         if take.edited and source == "edited":
             found["edited"] = []
-        if source in take.sources and len(lost) <= len(won):  # the worse one of a pair is no model
+        if source in take.sources and strength >= 0:  # the worse one of a pair is no model
             found["sources"] = []
         return found
 

@@ -23,6 +23,7 @@ from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.encode import EncodedRow, encode_dataset
 from training.datasets.payload import RowTexts
 from training.runs.folder import RunFolder, write_rows
+from training.runs.mismatched import check_has_other_prompts
 from training.runs.presets import RunSettings
 from training.runs.spec import Resolved, TrainSpec, resolve
 from training.runs.targets import check_targets
@@ -56,6 +57,11 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
         named = None if spec.base is None else find_model(session, spec.base)
         if spec.name is not None and model_by_name(session, spec.name) is not None:
             raise UsageError(f"name: another model is called {spec.name} already; choose another.")
+    if dataset.kind == "kto" and balance.n_of_one_question == balance.n_rows:
+        raise UsageError(
+            "KTO pairs each row with the text of another question, and all rows to train on of"
+            f" {dataset.name} are of one question; add rows of other questions to it."
+        )
     base = named or ensure_default_model(database, settings)
     resolved = check_training(
         settings, spec, base, dataset.kind, n_ok=balance.n_ok, n_not_ok=balance.n_not_ok
@@ -134,6 +140,8 @@ def write_folder(database: Database, settings: Settings, run: RunRow, folder: Ru
             f"No row of the dataset {run.config['dataset']} fits into max_length"
             f" {chosen.max_length}; raise it."
         )
+    if run.method == "kto":
+        check_has_other_prompts(kept)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_rows(folder.train, kept)
     write_rows(folder.held_out, kept_held_out)

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from db.rating_columns import Columns
-from db.ratings import PREFERENCE, Scope
+from db.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, Scope
 
 FACTORS = ("format", "role", "model", "sampling", "mode", "source")
 """What two texts can differ in by design."""
@@ -76,7 +76,7 @@ def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Sco
         is_repeat=found["repeat_of_id"].notna() | found["sampler"].eq("repeat"),
     )
     table["ranks"] = ~table["is_repeat"] & found["blind"].astype(bool)
-    if scope == "reasoning":
+    if scope in JUDGED_BEFORE_ANSWERS:
         table["ranks"] &= ~found["answer_seen"].astype(bool)
     for side in ("a", "b"):
         for name in (*FACTORS, "n_characters"):

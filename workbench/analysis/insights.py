@@ -14,7 +14,7 @@ from db.rating_columns import (
     read_samplings,
     read_words,
 )
-from db.ratings import list_raters
+from db.ratings import JUDGED_BEFORE_ANSWERS, list_raters
 from workbench.analysis import agreement, bias
 from workbench.analysis.comparisons import FACTORS, comparison_table, origins_table, ranked
 from workbench.analysis.effects import Effects, comparison_effects, value_effects
@@ -129,7 +129,7 @@ def _tables(
 def _values(judgements: pd.DataFrame, origins: pd.DataFrame, filter: RatingFilter) -> pd.DataFrame:
     """Return the blind values on axes, each with the levels of its text."""
     values = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
-    if filter.scope == "reasoning":
+    if filter.scope in JUDGED_BEFORE_ANSWERS:
         values = values[~values["answer_seen"].astype(bool)]
     return values.join(origins[list(FACTORS)], on="text_id")
 

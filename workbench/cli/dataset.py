@@ -253,3 +253,5 @@ def _show_figures(counts: dict[str, Any]) -> None:
     )
     if n := counts.get("off_scale"):
         say(f"{n} ratings were not counted: their values are off their scale.")
+    if n := counts.get("answer_seen"):
+        say(f"{n} ratings of reasonings were not counted: an answer had been seen before.")

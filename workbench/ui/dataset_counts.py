@@ -35,6 +35,8 @@ def draw_counts(counts: Mapping[str, Any], key: str, *, is_frozen: bool) -> None
         st.caption(t("dataset.newly_held_out", n=counts["newly_held_out"]))
     if counts.get("off_scale"):
         st.caption(t("dataset.off_scale", n=counts["off_scale"]))
+    if counts.get("answer_seen"):
+        st.caption(t("dataset.answer_seen", n=counts["answer_seen"]))
     bars = fates(counts)
     if not bars:
         st.caption(t("dataset.no_candidates"))
