@@ -1,10 +1,11 @@
-"""Simulated reasoning scores of a known effect, and how often each verdict is said of them.
+"""Simulated reasoning scores of known effects: intervals that hold them, and verdicts said.
 
-    python -m benchmarks.reasoning_verdicts
+    python -m benchmarks.reasoning_verdicts [intervals]
 
-prints the table of docs/reasoning-score.md (seed 13; some minutes on one core).
+prints the tables of docs/reasoning-score.md (seed 13; some minutes on one core).
 """
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -12,8 +13,10 @@ from typing import Literal
 import numpy as np
 from scipy.special import logsumexp
 
+from workbench.analysis.bounded_mean import bounded_mean
 from workbench.analysis.reasoning_score import (
     Scored,
+    bits,
     bits_by_question,
     margin,
     margins_of,
@@ -116,8 +119,34 @@ def rates(case: Case, n_questions: int, n_runs: int, seed: int = SEED) -> Counte
     return Counter({name: told[name] / n_runs for name in SHOWN})
 
 
-def main(n_runs: int = 200) -> None:
-    """Print the table."""
+def coverage(strength: float, n_questions: int, n_runs: int, seed: int = SEED) -> tuple[float, ...]:
+    """Return the true bits, the mean of estimates, and the share of intervals with the truth."""
+    rng = np.random.default_rng(seed)
+    many = [sampled_question(rng, strength, n_answers=8) for _ in range(4000)]
+    truth = float(np.mean([bits(one) for one in many]))
+    found = [
+        bounded_mean(
+            bits_by_question([sampled_question(rng, strength) for _ in range(n_questions)]),
+            0.0,
+            LIMIT,
+        )
+        for _ in range(n_runs)
+    ]
+    held = [one.low <= truth <= one.high for one in found if one.low is not None and one.high]
+    return truth, float(np.mean([one.value for one in found])), sum(held) / n_runs
+
+
+def print_intervals(n_runs: int = 400) -> None:
+    """Print the table of intervals."""
+    for strength in (0.31, 0.8, 1.4):
+        for n_questions in (8, 30, 100):
+            truth, value, held = coverage(strength, n_questions, n_runs)
+            told = f"| {truth:.2f} | {n_questions} | {value:.2f} | {100 * held:.1f} % |"
+            print(told, flush=True)
+
+
+def print_verdicts(n_runs: int = 200) -> None:
+    """Print the table of verdicts."""
     cases = [Case(shape, effect) for shape in ("even", "few") for effect in EFFECTS]
     cases += [Case("alike", 0.0), Case("cold", 0.0), Case("cold", 2.0)]
     print("| effects | size | questions | only an output | an input | not clear yet |")
@@ -133,4 +162,7 @@ def main(n_runs: int = 200) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if "intervals" in sys.argv[1:]:
+        print_intervals()
+    else:
+        print_verdicts()

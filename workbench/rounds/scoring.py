@@ -6,6 +6,7 @@ reasonings times 4 answers, and 200 held-out rows. What is stored is never score
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -151,26 +152,31 @@ def _add_influence(
     asked: _Asked,
     measured: dict[int, dict[str, ByQuestion]],
 ) -> None:
-    """Add the bits of each question; those of several formats or roles are averaged.
-
-    Answers that were drawn with other parameters say something else: only one set of them counts,
-    the one that most models share (then that with the most questions).
-    """
+    """Add the bits of each question; those of several formats or roles are averaged."""
     told: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    by_sampling: defaultdict[int | None, list[LevelReport]] = defaultdict(list)
-    for level in read_reasoning_report(session, spec).levels:
-        if OWN in level.scores:
-            by_sampling[level.sampling_id].append(level)
-
-    def coverage(levels: list[LevelReport]) -> tuple[int, int]:
-        return len({one.model for one in levels}), sum(one.n_scored for one in levels)
-
-    for level in max(by_sampling.values(), key=coverage, default=[]):
+    for level in of_one_sampling(read_reasoning_report(session, spec).levels):
         values = level.scores[OWN].by_question
         for question, value in zip(level.question_ids, values, strict=True):
             told[asked.names[level.model]][question].append(value)
     for model, by_question in told.items():
         measured[model][INFLUENCE] = _means(by_question)
+
+
+def of_one_sampling(levels: Sequence[LevelReport]) -> list[LevelReport]:
+    """Return the scored levels of one set of sampling parameters.
+
+    Bits of answers that were drawn differently say different things, of one model and of two. The
+    set that most models share is taken, then the one with the most questions.
+    """
+    by_sampling: defaultdict[int | None, list[LevelReport]] = defaultdict(list)
+    for level in levels:
+        if OWN in level.scores:
+            by_sampling[level.sampling_id].append(level)
+
+    def coverage(own: list[LevelReport]) -> tuple[int, int]:
+        return len({one.model for one in own}), sum(one.n_scored for one in own)
+
+    return max(by_sampling.values(), key=coverage, default=[])
 
 
 def _add_losses(
