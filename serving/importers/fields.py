@@ -94,14 +94,15 @@ NAMES = frozenset(name for names in FIELDS.values() for name in names)
 def plain_name(column: str) -> str:
     """Return a column's name as the table has it; one that is not in the table in lower case."""
     name = column.strip().casefold()
-    return _BY_LETTERS.get(_letters(name), name)
+    return _BY_LETTERS.get(letters(name), name)
 
 
-def _letters(name: str) -> str:
-    return "".join(filter(str.isalnum, name))
+def letters(name: str) -> str:
+    """Return a name in lower case without what joins its words."""
+    return "".join(filter(str.isalnum, name.casefold()))
 
 
-_BY_LETTERS = {_letters(name): name for name in sorted(NAMES)}
+_BY_LETTERS = {letters(name): name for name in sorted(NAMES)}
 
 
 class FieldMap:

@@ -149,6 +149,23 @@ def test_axes_of_a_home_are_known_and_said_to_be_the_way_out(
     assert "1 added" in done.output
 
 
+@pytest.mark.parametrize("name", ["Rater Kind", "rater-kind", "raterKind"])
+def test_a_model_stays_a_model_however_the_column_is_written(
+    store: Database, tmp_path: Path, name: str
+) -> None:
+    assert bring(store, write(tmp_path / "r.jsonl", row(**{name: "model"}))).added == 1
+    with store.read() as session:
+        assert session.scalar(select(Rater.kind).where(Rater.name == "Ben")) == "model"
+
+
+def test_a_field_that_a_row_has_in_two_spellings_is_refused(
+    store: Database, tmp_path: Path
+) -> None:
+    done = bring(store, write(tmp_path / "r.jsonl", row(Value=5)))
+    assert (done.added, count(store)) == (0, 0)
+    assert "stands in this row twice" in done.problems[0]
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "xlsx", "parquet"])
 def test_a_model_stays_a_model_in_every_format_and_store(
     store: Database, other: Database, tmp_path: Path, kind: str

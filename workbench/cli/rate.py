@@ -191,7 +191,8 @@ def import_(
     elif not done.errors:
         show(f"{done.added} added, {done.skipped} known already.")
     if done.errors:
-        raise UsageError(f"Nothing was imported: {done.errors} rows are wrong.")
+        wrong = "1 row is" if done.errors == 1 else f"{done.errors} rows are"
+        raise UsageError(f"Nothing was imported: {wrong} wrong.")
 
 
 @app.as_command()

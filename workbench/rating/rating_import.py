@@ -7,12 +7,14 @@ The file is read and understood before anything is written, so that raters wait 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from db.axes import ensure_axis
 from db.database import Database
 from db.ratings import NewRating, Scope, Target, add_ratings, ensure_rater
+from serving.importers.fields import letters
 from serving.importers.readers import RecordReader, read_records
 from training.imports.raters import ensure_model_rater
 from workbench.rating.axes import Axes, known_axes, store_axes
@@ -21,6 +23,8 @@ from workbench.rating.rating_cards import Cards, Judged
 from workbench.rating.rating_fields import RatingFields, RowRefusedError, understand
 from workbench.rating.rating_raters import Raters
 from workbench.rating.rating_targets import Targets
+
+_BY_LETTERS = {letters(name): name for name in COLUMNS}
 
 
 @dataclass(slots=True)
@@ -77,7 +81,7 @@ def _judged(
     for record in records:
         n_rows += 1
         try:
-            row = {name.strip().casefold(): value for name, value in record.values.items()}
+            row = _row(record.values)
             said = understand(row, axes, found.name)
             rated = targets.of(row, said.scope, compares=said.outcome is not None)
             raters.check(said, record.line, is_told=bool(row.get("rater_kind")))
@@ -153,6 +157,17 @@ def _rating(
     )
 
 
+def _row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a row by the names of ``COLUMNS``, in whichever spelling it has them."""
+    row: dict[str, Any] = {}
+    for given, value in values.items():
+        name = _BY_LETTERS.get(letters(given), given.strip().casefold())
+        if row.get(name) is not None and value is not None:
+            raise RowRefusedError(given, "stands in this row twice; leave one.")
+        row[name] = value if value is not None else row.get(name)
+    return row
+
+
 def _unused(columns: Sequence[str]) -> list[str]:
-    unknown = [name for name in columns if name.strip().casefold() not in COLUMNS]
+    unknown = [name for name in columns if letters(name) not in _BY_LETTERS]
     return [f"Columns not used: {', '.join(unknown)}."] if unknown else []
