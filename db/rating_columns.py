@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Row, Select, String, cast, func, select, union
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Row, Select, String, cast, func, null, select, union
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.generations import chunks
 from db.ratings import Scope, standing
@@ -31,6 +31,7 @@ from db.tables import (
 
 RaterKind = Literal["person", "model"]
 Columns = dict[str, list[Any]]
+_Reasoned, _Reasoner = aliased(Generation), aliased(ModelVersion)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class RatingFilter:
     sweep_id: int | None = None
     """Only of texts that this sweep wrote or found written."""
     question_id: int | None = None
+    equal_length: bool = False
+    """Tell figures of comparisons as if texts that meet were equally long."""
 
 
 def high_water(session: Session) -> str:
@@ -84,7 +87,8 @@ def read_ratings(session: Session, filter: RatingFilter) -> Columns:
 def read_origins(session: Session, filter: RatingFilter) -> Columns:
     """Return where each judged text comes from, and how long it is.
 
-    What a person wrote or imported has no format, role, model, mode and sampling: None.
+    What a person wrote or imported has no format, role, model, mode and sampling: None. Answers
+    have besides who wrote their reasoning (a model, or the kind of source) and its sampling.
     """
     judged = _judged(filter)
     wanted = union(*(judged.with_only_columns(side) for side in _sides(filter.scope)))
@@ -100,7 +104,7 @@ def origins_of(session: Session, scope: Scope, text_ids: Sequence[int]) -> Colum
 
 def _origins(session: Session, scope: Scope, wanted: Sequence[int] | Select[Any]) -> Columns:
     table = _table(scope)
-    columns = (
+    columns: tuple[Any, ...] = (
         table.id.label("text_id"),
         table.source,
         func.length(table.text).label("n_characters"),
@@ -109,6 +113,7 @@ def _origins(session: Session, scope: Scope, wanted: Sequence[int] | Select[Any]
         Role.name.label("role"),
         ModelVersion.name.label("model"),
         Generation.sampling_id,
+        *_reasoning_columns(scope),
     )
     query = (
         select(*columns)
@@ -119,7 +124,23 @@ def _origins(session: Session, scope: Scope, wanted: Sequence[int] | Select[Any]
         .outerjoin(Role, Role.id == Generation.role_id)
         .outerjoin(ModelVersion, ModelVersion.id == Generation.model_version_id)
     )
+    if scope != "reasoning":
+        query = (
+            query.outerjoin(ReasoningVariant, ReasoningVariant.id == Answer.variant_id)
+            .outerjoin(_Reasoned, _Reasoned.id == ReasoningVariant.generation_id)
+            .outerjoin(_Reasoner, _Reasoner.id == _Reasoned.model_version_id)
+        )
     return _columns([column.key for column in columns], session.execute(query).all())
+
+
+def _reasoning_columns(scope: Scope) -> tuple[ColumnElement[Any], ...]:
+    """Return who wrote the reasoning of an answer, and how; nothing of a reasoning itself."""
+    if scope == "reasoning":
+        return null().label("reasoning_model"), null().label("reasoning_sampling_id")
+    return (
+        func.coalesce(_Reasoner.name, ReasoningVariant.source).label("reasoning_model"),
+        _Reasoned.sampling_id.label("reasoning_sampling_id"),
+    )
 
 
 def _table(scope: Scope) -> type[ReasoningVariant] | type[Answer]:

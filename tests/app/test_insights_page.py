@@ -56,6 +56,8 @@ def test_figures_appear_with_their_sentences(open_app: OpenApp, rated: Rated) ->
         "do not trust an order whose intervals overlap widely",
         "do not trust an order whose intervals overlap widely",
         "Only 8 questions",
+        "For these 2 raters only",
+        "0.2 against 0.8:",
         "Main effects of each factor",
         "Left out, since their levels changed together with others",
         "agree beyond chance",
@@ -70,8 +72,10 @@ def test_figures_appear_with_their_sentences(open_app: OpenApp, rated: Rated) ->
         assert said in words, said
     drawn = json.dumps(plots(app))
     assert len(plots(app)) >= 7
-    assert "temperature 0.2" in drawn
+    assert "Temperature: 0.2" in drawn
     assert {"Aki", "Ben"} <= {name for name in ("Aki", "Ben") if name in drawn}
+    marks = [layer["encoding"].get("shape", {}).get("field") for layer in plots(app)[0]["layer"]]
+    assert "rater" in marks
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["Comparisons"] == "58"
     assert metrics["Cards rated"] == "100 %"
@@ -81,6 +85,15 @@ def test_the_page_speaks_japanese(open_app: OpenApp, rated: Rated) -> None:
     app = open_app("insights", lang="ja")
     assert "何が好まれるか" in words_of(app)
     assert "平均的な相手に対する得点率" in json.dumps(plots(app), ensure_ascii=False)
+
+
+def test_figures_at_equal_length_are_asked_for_by_the_address(
+    open_app: OpenApp, rated: Rated
+) -> None:
+    assert "At equal length" not in words_of(open_app("insights"))
+    app = open_app("insights", length="equal")
+    assert "A text twice as long as the other takes" in words_of(app)
+    assert "同じ長さにそろえた結果です" in words_of(open_app("insights", length="equal", lang="ja"))
 
 
 def test_filters_narrow_what_is_told(open_app: OpenApp, rated: Rated) -> None:
@@ -180,7 +193,10 @@ def test_the_same_ratings_are_told_in_the_same_numbers(store: Database, rated: R
     with store.read() as session:
         first, again = (read_insights(session, RatingFilter()) for _ in range(2))
     assert first == again
-    assert first.rankings[0].places[0].name == "temperature 0.2"
+    assert (first.rankings[0].factor, first.rankings[0].places[0].name) == (
+        "temperature",
+        "temperature 0.2",
+    )
     assert np.isclose(sum(place.strength for place in first.rankings[0].places), 0)
 
 

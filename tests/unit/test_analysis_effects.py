@@ -120,6 +120,73 @@ def test_sampling_levels_are_named_by_what_differs() -> None:
     assert sampling_names({1: base, 2: {**base, "seed": 7}})[1] == "seed –"
 
 
+def test_each_sampling_parameter_is_a_factor_of_its_own() -> None:
+    """Both parameters change; temperature counts, top-p does not."""
+    random = np.random.default_rng(2)
+    settings = list(product((0.2, 0.8), (0.9, 1.0)))
+    samplings = {
+        number: {"temperature": temperature, "top_p": top_p}
+        for number, (temperature, top_p) in enumerate(settings)
+    }
+    n_questions, n = 80, 4
+    ids = np.arange(n_questions * n)
+    origins = {"text_id": ids, "n_characters": ids * 0 + 9, "sampling_id": ids % n}
+    names = ("format", "role", "model", "mode", "source", "reasoning_model")
+    origins |= {name: ["x"] * len(ids) for name in names}
+    origins["reasoning_sampling_id"] = [None] * len(ids)
+    table = origins_table(origins, samplings)
+    a, b = (random.integers(n, size=600) for _ in range(2))
+    question = random.integers(n_questions, size=600)
+    calm = np.array([temperature == 0.2 for temperature, _ in settings])
+    pairs = pd.DataFrame({"question_id": question, "a": question * n + a, "b": question * n + b})
+    pairs = pairs.assign(points=random.random(600) < expit(1.5 * (calm[a] * 1.0 - calm[b])))
+    pairs = pairs[pairs["a"] != pairs["b"]].astype({"points": float})
+    for side, name in product("ab", FACTORS):
+        pairs[f"{name}_{side}"] = pairs[side].map(table[name])
+    found = comparison_effects(pairs, FACTORS)
+    assert found is not None
+    ends = {(one.factor, one.level): one.change for one in found.effects}
+    levels = {"temperature": ("0.2", "0.8"), "top_p": ("0.9", "1")}
+    assert set(ends) == {(name, f"{name} {at}") for name, pair in levels.items() for at in pair}
+    assert ends["temperature", "temperature 0.2"].low is not None
+    assert ends["temperature", "temperature 0.2"].low > 0.05
+    assert abs(ends["top_p", "top_p 0.9"].value) < 0.06
+    # Always changed together, neither is told apart; the others still are.
+    tied = pairs.assign(top_p_a=pairs["temperature_a"], top_p_b=pairs["temperature_b"])
+    assert comparison_effects(tied, FACTORS) is None
+
+
+def test_answers_without_a_reasoning_leave_its_writers_told_apart() -> None:
+    """Who wrote the reasoning is no question for them; that they have none is the mode's effect."""
+    random = np.random.default_rng(0)
+    strength = {("direct", None): 0.0, ("reasoning", "big"): 1.5, ("reasoning", "small"): 0.5}
+    kinds = list(strength)
+    rows = []
+    for question in range(150):
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            won = float(random.random() < expit(strength[kinds[i]] - strength[kinds[j]]))
+            rows.append((question, 3 * question + i, 3 * question + j, *kinds[i], *kinds[j], won))
+    names = ("question_id", "a", "b", "mode_a", "reasoning_model_a", "mode_b", "reasoning_model_b")
+    pairs = pd.DataFrame(rows, columns=[*names, "points"])
+    found = comparison_effects(pairs, ["mode", "reasoning_model"])
+    assert found is not None
+    assert found.entangled == ()
+    # Either lies half of their distance from their mean: 1 apart.
+    assert changes(found)["reasoning"] == pytest.approx(expit(0.5) - 0.5, abs=0.04)
+    assert changes(found)["big"] == pytest.approx(expit(0.5) - 0.5, abs=0.04)
+
+
+def test_values_that_all_say_the_same_have_an_interval_that_is_not_nothing() -> None:
+    rows = [(q, 1, level, value) for q in range(40) for level, value in (("x", 4.0), ("y", 2.0))]
+    values = pd.DataFrame(rows, columns=["question_id", "rater_id", "format", "value"])
+    found = value_effects(values, "clear", ["format"])
+    assert found is not None
+    change = next(one.change for one in found.effects if one.level == "x")
+    assert change.low is not None
+    assert change.high is not None
+    assert 0.8 < change.low < 1.0 < change.high < 1.2
+
+
 def test_a_comparison_is_turned_so_that_the_smaller_id_comes_first() -> None:
     judged = pd.DataFrame(
         {
@@ -140,9 +207,13 @@ def test_a_comparison_is_turned_so_that_the_smaller_id_comes_first() -> None:
             "repeat_of_id": [None] * 3,
         }
     )
-    told = {factor: ["x", None] for factor in FACTORS if factor != "sampling"}
+    told = {factor: ["x", None] for factor in ("format", "role", "model", "mode", "source")}
+    told |= {"reasoning_model": [None, None], "reasoning_sampling_id": [None, None]}
     origins = {"text_id": [1, 2], "n_characters": [5, 9], "sampling_id": [1, None], **told}
     table = comparison_table(judged, origins_table(origins, {1: {"temperature": 1}}), "reasoning")
+    assert table["temperature_a"].tolist() == ["temperature 1"] * 3
+    assert table["temperature_b"].isna().all()
+    assert table["reasoning_model_a"].isna().all()
     assert table["points"].tolist()[:2] == [1.0, 0.0]
     assert np.isnan(table["points"].iloc[2])
     assert table["a_left"].tolist() == [1.0, 0.0, 0.0]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from workbench.analysis.drawn_strengths import MetTexts
+from workbench.analysis.met_texts import MetTexts
 from workbench.analysis.mixed_effects import expected_points
 from workbench.analysis.ranking import rank_levels, rank_texts, strengths
 from workbench.analysis.resampling import draw_weights, intervals, share

@@ -27,8 +27,11 @@ def shown(*words: str) -> str:
 def test_people_read_tables(rated: Rated) -> None:
     told = shown()
     assert "58 comparisons, 45 of them in rankings" in told
-    assert "Preferred sampling" in told
-    assert told.index("temperature 0.2") < told.index("temperature 0.8")
+    ranking = told[told.index("Preferred temperature") :]
+    assert ranking.index("temperature 0.2") < ranking.index("temperature 0.8")
+    assert "Win chances by temperature" in told
+    assert "For these 2 raters" in told
+    assert "Aki" in ranking.split("\n")[1]
     for title in ("Main effects on preference", "Agreement", "The left text won", "Seconds a card"):
         assert title in told
     assert "nan" not in told
@@ -42,9 +45,21 @@ def test_machines_read_one_value_without_nan(rated: Rated) -> None:
     assert found["counts"]["ranked"] == 45
     best = found["rankings"][0]["places"][0]
     assert best["share"]["low"] < best["share"]["value"] < best["share"]["high"]
+    (chance,) = found["rankings"][0]["win_chances"]
+    assert (chance["better"], chance["other"]) == ("temperature 0.2", "temperature 0.8")
+    assert chance["share"]["low"] < best["share"]["value"] < chance["share"]["value"]
+    assert found["rankings"][0]["n_raters"] == len(found["rankings"][0]["by_rater"]) == 2
     assert best["strength"] == pytest.approx(
         math.log(best["share"]["value"] / (1 - best["share"]["value"]))
     )
+
+
+def test_figures_can_be_told_at_equal_length(rated: Rated) -> None:
+    told = shown("--length", "equal")
+    assert "At equal length; a text twice as long takes" in told
+    found = json.loads(shown("--length", "equal", "--json"))
+    assert found["rankings"][0]["twice_as_long"]["low"] is not None
+    assert json.loads(shown("--json"))["rankings"][0]["twice_as_long"] is None
 
 
 def test_nothing_rated_says_what_to_do(database: Database) -> None:
@@ -61,6 +76,7 @@ def test_models_are_asked_for_by_name(rated: Rated) -> None:
     [
         (("--scope", "question"), "--scope is one of"),
         (("--raters", "all"), "--raters one of"),
+        (("--length", "short"), "--length is one of"),
         (("--queue", "99"), "no queue 99"),
         (("--sweep", "99"), "no sweep 99"),
     ],

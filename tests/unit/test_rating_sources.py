@@ -176,7 +176,7 @@ def test_the_promise_counts_levels_that_meet_and_rows_that_train(
     built, promised = build(database)
     assert len(built.items) == len(alike.items) == 24
     (levels,) = promised.separable
-    assert levels.factor == "sampling"
+    assert levels.factor == "temperature"
     assert levels.n_cards == 16  # the first of three reasonings is calmer: two of three pairs
     assert promised.held_out == 3
     assert promised.is_counted

@@ -22,8 +22,22 @@ import pandas as pd
 
 from db.rating_columns import Columns
 from db.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, Scope
+from workbench.analysis.resampling import Array
 
-FACTORS = ("format", "role", "model", "sampling", "mode", "source")
+SAMPLING_FACTORS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "max_tokens",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "seed",
+)
+REASONING_FACTORS = ("reasoning_model", "reasoning_sampling")
+"""Of answers: who wrote the reasoning that they stand under, and at which sampling."""
+FACTORS = ("format", "role", "model", *SAMPLING_FACTORS, "mode", "source", *REASONING_FACTORS)
 """What two texts can differ in by design."""
 POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0, "both_bad": np.nan}
 _TURNED = {"a": "b", "b": "a"}
@@ -32,8 +46,13 @@ _TURNED = {"a": "b", "b": "a"}
 def origins_table(origins: Columns, samplings: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row for each judged text: its level of every factor, and its length."""
     table = pd.DataFrame(origins).set_index("text_id")
-    names = sampling_names({id: samplings[id] for id in table["sampling_id"].dropna().unique()})
-    table["sampling"] = table["sampling_id"].map(names)
+    for factor in SAMPLING_FACTORS:
+        # The name stands in a level too: some lists show levels of several factors.
+        values = {id: f"{factor} {_said(one.get(factor))}" for id, one in samplings.items()}
+        table[factor] = table["sampling_id"].map(values)
+    used = table["reasoning_sampling_id"].dropna().unique()
+    names = sampling_names({id: samplings[id] for id in used})
+    table["reasoning_sampling"] = table["reasoning_sampling_id"].map(names)
     text = {factor: table[factor].astype(object) for factor in FACTORS}
     return table.assign(
         **{name: levels.where(levels.notna(), None) for name, levels in text.items()}
@@ -88,6 +107,12 @@ def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Sco
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
     """Return the comparisons that rankings rest on; "both bad" says nothing about an order."""
     return table[table["ranks"] & table["points"].notna()]
+
+
+def log_lengths(table: pd.DataFrame) -> Array:
+    """Return the logs of the lengths of both texts, shape (comparisons, 2); 0 where unknown."""
+    sides = table[["characters_a", "characters_b"]].to_numpy(dtype=float)
+    return np.asarray(np.log(np.maximum(1.0, np.nan_to_num(sides, nan=1.0))))
 
 
 def _said(value: object) -> str:

@@ -13,15 +13,22 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from workbench.analysis.comparisons import REASONING_FACTORS, log_lengths
 from workbench.analysis.mixed_effects import expected_points, fit
 from workbench.analysis.resampling import (
     Array,
     Estimate,
-    draw_weights,
     estimate,
-    intervals,
+    jackknife_errors,
 )
 from workbench.analysis.separation import Separation, nearly_separated
+from workbench.analysis.two_way import (
+    FEW_RATERS,
+    RaterChanges,
+    parts_of_few_raters,
+    raters_of,
+    reaches,
+)
 
 RIDGE = 0.01
 """Keeps the effects of levels that never met finite; beside dozens of values, nothing."""
@@ -38,6 +45,14 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaterEffects:
+    """The same by the judgements of one rater alone."""
+
+    rater_id: int
+    effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
     """Main effects on the outcome of comparisons, or on one axis."""
 
@@ -47,6 +62,13 @@ class Effects:
     """Factors left out: their levels changed together with those of others."""
     n: int
     n_questions: int
+    n_raters: int
+    """With fewer than five, figures are of these raters, and say nothing of others."""
+    by_rater: tuple[RaterEffects, ...]
+    """Of two to four raters, each alone."""
+    twice_as_long: Estimate | None
+    """What a text gains from being twice as long, in the units of the changes; None where the
+    effects are not those of texts of equal length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +76,11 @@ class _Columns:
     """The levels behind the columns of a design; the first level of a factor has none."""
 
     factors: dict[str, list[str]]
+
+    @property
+    def levels(self) -> list[tuple[str, str]]:
+        """Every level with its factor, in the order of ``centred``."""
+        return [(factor, level) for factor, levels in self.factors.items() for level in levels]
 
     @property
     def width(self) -> int:
@@ -68,12 +95,18 @@ class _Columns:
         raise KeyError(factor)
 
     def dummies(self, table: pd.DataFrame, suffix: str = "") -> Array:
-        """Return shape (rows, width): 1 where a row has the level of a column."""
-        blocks = [
-            (table[f"{factor}{suffix}"].to_numpy()[:, None] == np.array(levels[1:])[None, :])
-            for factor, levels in self.factors.items()
-        ]
-        return np.hstack(blocks).astype(float)
+        """Return shape (rows, width): 1 where a row has the level of a column.
+
+        Answers without a reasoning have no level of who wrote it: they stand at the average of
+        these, so that what they lack is an effect of the mode.
+        """
+        blocks = []
+        for factor, levels in self.factors.items():
+            own = table[f"{factor}{suffix}"]
+            block = (own.to_numpy()[:, None] == np.array(levels[1:])[None, :]).astype(float)
+            block[own.isna().to_numpy()] = 1 / len(levels)
+            blocks.append(block)
+        return np.hstack(blocks)
 
     def centred(self, effects: Array) -> Array:
         """Return the effects of all levels, of each factor with the mean 0: (..., levels)."""
@@ -85,8 +118,16 @@ class _Columns:
         return np.concatenate(blocks, axis=-1)
 
 
-def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects | None:
-    """Return main effects on who is better; None where no compared texts differ in a factor."""
+def comparison_effects(
+    pairs: pd.DataFrame, factors: Sequence[str], *, equal_length: bool = False
+) -> Effects | None:
+    """Return main effects on who is better; None where no compared texts differ in a factor.
+
+    Args:
+        pairs: Comparisons that rank; see ``workbench.analysis.comparisons``.
+        factors: Which of its factors.
+        equal_length: Whether to tell them of texts that are equally long.
+    """
     pairs, columns = _complete(pairs, factors, ("_a", "_b"))
     if columns is None:
         return None
@@ -99,7 +140,8 @@ def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects |
     texts = np.vstack([columns.dummies(pairs, "_a"), columns.dummies(pairs, "_b")])
     levels, level = np.unique(texts, axis=0, return_inverse=True)
     tied = columns.centred(np.eye(columns.width)).T
-    fitted = fit(pairs, level.reshape(2, -1).T, levels, tied)
+    lengths = log_lengths(pairs) if equal_length else None
+    fitted = fit(pairs, level.reshape(2, -1).T, levels, tied, lengths)
     shown = fitted.shown(
         lambda effects, spread: logit(expected_points(columns.centred(effects), spread)),
         _separation(columns, pairs),
@@ -111,16 +153,32 @@ def comparison_effects(pairs: pd.DataFrame, factors: Sequence[str]) -> Effects |
         entangled=entangled,
         n=len(pairs),
         n_questions=fitted.n_questions,
+        n_raters=len(raters_of(pairs)),
+        by_rater=tuple(
+            RaterEffects(rater_id=rater, effects=own.effects)
+            for rater, part in parts_of_few_raters(pairs)
+            if (own := comparison_effects(part, list(columns.factors), equal_length=equal_length))
+        ),
+        twice_as_long=_less_half(fitted.twice_as_long()),
     )
 
 
-def value_effects(values: pd.DataFrame, axis: str, factors: Sequence[str]) -> Effects | None:
+def _less_half(share: Estimate | None) -> Estimate | None:
+    if share is None or share.low is None or share.high is None:
+        return share and Estimate(share.value - 0.5)
+    return Estimate(share.value - 0.5, share.low - 0.5, share.high - 0.5)
+
+
+def value_effects(
+    values: pd.DataFrame, axis: str, factors: Sequence[str], *, equal_length: bool = False
+) -> Effects | None:
     """Return main effects on the values of ``axis``; None where no texts differ in a factor.
 
     Args:
         values: Columns ``question_id``, ``rater_id``, ``value``, and one for each factor.
         axis: The axis that the values are on.
         factors: Which columns are factors.
+        equal_length: Whether to tell them of texts that are equally long; needs ``characters``.
     """
     values, columns = _complete(values, factors, ("",))
     if columns is None:
@@ -131,24 +189,81 @@ def value_effects(values: pd.DataFrame, axis: str, factors: Sequence[str]) -> Ef
     if columns is None:
         return None
     raters = pd.get_dummies(values["rater_id"]).to_numpy(dtype=float)[:, 1:]
-    whole = np.column_stack([design, _within(raters, question)])
+    beside = [_within(raters, question)]
+    if equal_length:
+        # The first column beside the levels: what being twice as long adds.
+        long = np.log2(np.maximum(1.0, values[["characters"]].to_numpy(dtype=float)))
+        beside.insert(0, _within(long, question))
+    whole = np.column_stack([design, *beside])
     told = _within(values["value"].to_numpy(dtype=float)[:, None], question)[:, 0]
-    n, width = len(questions), whole.shape[1]
-    squares, products = np.zeros((n, width, width)), np.zeros((n, width))
-    np.add.at(squares, question, whole[:, :, None] * whole[:, None, :])
-    np.add.at(products, question, whole * told[:, None])
-    weights = np.vstack([np.ones(n), draw_weights(n)])
-    left = np.tensordot(weights, squares, axes=1) + RIDGE * np.eye(width)
-    fitted = np.linalg.solve(left, (weights @ products)[:, :, None])[:, :, 0]
-    changes = columns.centred(fitted)
-    low, high = intervals(changes[0], changes[1:], n)
+    columns_shown = columns.centred(np.eye(whole.shape[1])[:, : columns.width]).T
+    shown = np.vstack([columns_shown, np.eye(whole.shape[1])[columns.width :][: int(equal_length)]])
+    # Where questions say exactly the same, another one may well differ by a step of the axis.
+    steps = np.diff(np.unique(values["value"]))
+    least = (steps.min() if len(steps) else 1.0) / len(questions)
+    changes, low, high = _linear(whole, told, question, values["rater_id"], shown, least)
     return Effects(
         axis=axis,
-        effects=_effects(columns, changes[0], low, high),
+        effects=_effects(columns, *(end[: len(columns.levels)] for end in (changes, low, high))),
         entangled=entangled,
         n=len(values),
-        n_questions=n,
+        n_questions=len(questions),
+        n_raters=len(raters_of(values)),
+        by_rater=tuple(
+            RaterEffects(rater_id=rater, effects=own.effects)
+            for rater, part in parts_of_few_raters(values)
+            if (own := value_effects(part, axis, list(columns.factors), equal_length=equal_length))
+        ),
+        twice_as_long=estimate(changes[-1], low[-1], high[-1]) if equal_length else None,
     )
+
+
+def _linear(
+    design: Array, told: Array, question: Array, rater: pd.Series, shown: Array, least: float
+) -> tuple[Array, Array, Array]:
+    """Fit a linear model to values; return what ``shown``, (n, columns), makes of it, with ends.
+
+    Args:
+        design: Shape (values, columns), less its mean in each question.
+        told: Shape (values,), likewise.
+        question: Shape (values,): codes of the questions.
+        rater: Who said each.
+        shown: Shape (n, columns).
+        least: The least error that is believed.
+    """
+    n, width = int(question.max()) + 1, design.shape[1]
+    squares, products = np.zeros((n, width, width)), np.zeros((n, width))
+    np.add.at(squares, question, design[:, :, None] * design[:, None, :])
+    np.add.at(products, question, design * told[:, None])
+    left, right = squares.sum(axis=0) + RIDGE * np.eye(width), products.sum(axis=0)
+    fitted = np.linalg.solve(left, right)
+    values = shown @ fitted
+    if n < 2:
+        return values, np.full(len(values), np.nan), np.full(len(values), np.nan)
+    without = np.linalg.solve(left - squares, (right - products)[:, :, None])[:, :, 0]
+    errors = np.maximum(jackknife_errors((without - fitted) @ shown.T), least)
+    coded, raters = pd.factorize(rater, sort=True)
+    chance = None
+    if len(raters) >= FEW_RATERS:
+        scores = design * (told - design @ fitted)[:, None]
+        by_both = _sums(scores, question * len(raters) + coded) @ np.linalg.inv(left)
+        without_rater = [
+            np.linalg.solve(left - own.T @ own, right - own.T @ told[coded == one])
+            for one in range(len(raters))
+            for own in [design[coded == one]]
+        ]
+        by_rater = np.array(without_rater) - fitted
+        chance = RaterChanges(by_rater=by_rater, by_both=-by_both).through(shown)
+    reach = reaches(errors, n, chance)
+    return values, values - reach, values + reach
+
+
+def _sums(rows: Array, group: Array) -> Array:
+    """Return the sums of the rows of each group: shape (groups, columns)."""
+    found, place = np.unique(group, return_inverse=True)
+    sums = np.zeros((len(found), rows.shape[1]))
+    np.add.at(sums, place, rows)
+    return sums
 
 
 def _complete(
@@ -162,7 +277,7 @@ def _complete(
         if len(levels) > 1:
             kept[factor] = levels
     for factor in kept:
-        for suffix in suffixes:
+        for suffix in suffixes if factor not in REASONING_FACTORS else ():
             table = table[table[f"{factor}{suffix}"].notna()]
     return table, _Columns(kept) if kept and len(table) else None
 
@@ -200,10 +315,9 @@ def _separation(columns: _Columns, pairs: pd.DataFrame) -> Separation:
 
 def _effects(columns: _Columns, values: Array, low: Array, high: Array) -> tuple[Effect, ...]:
     """Return the effects of all levels, given the numbers of one after the other."""
-    named = [(factor, level) for factor, levels in columns.factors.items() for level in levels]
     return tuple(
         Effect(factor=factor, level=level, change=estimate(*ends))
-        for (factor, level), *ends in zip(named, values, low, high, strict=True)
+        for (factor, level), *ends in zip(columns.levels, values, low, high, strict=True)
     )
 
 

@@ -85,7 +85,8 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
     raters = {row.id: row.name for row in list_raters(session)}
     present = judgements["rater_id"].unique()
     values = _values(judgements, origins, filter)
-    rankings = [rank_levels(order, factor) for factor in FACTORS]
+    equal_length = filter.equal_length
+    rankings = [rank_levels(order, factor, equal_length=equal_length) for factor in FACTORS]
     listed = judgements["question_id"].value_counts().head(MOST_LISTED)
     days = read_days(session, filter)
     return Insights(
@@ -93,7 +94,7 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
         raters={int(id): raters[int(id)] for id in present},
         rankings=tuple(ranking for ranking in rankings if ranking),
         both_bad=_both_bad(pairs[pairs["ranks"]]),
-        effects=_effects(order, values),
+        effects=_effects(order, values, equal_length=equal_length),
         between_raters=_agreements(pairs, values),
         with_oneself=agreement.with_oneself(pairs) if len(pairs) else None,
         position=bias.position(pairs),
@@ -131,12 +132,18 @@ def _values(judgements: pd.DataFrame, origins: pd.DataFrame, filter: RatingFilte
     values = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
     if filter.scope in JUDGED_BEFORE_ANSWERS:
         values = values[~values["answer_seen"].astype(bool)]
-    return values.join(origins[list(FACTORS)], on="text_id")
+    kept = origins[[*FACTORS, "n_characters"]].rename(columns={"n_characters": "characters"})
+    return values.join(kept, on="text_id")
 
 
-def _effects(order: pd.DataFrame, values: pd.DataFrame) -> tuple[Effects, ...]:
-    found = [comparison_effects(order, FACTORS)] if len(order) else []
-    found += [value_effects(own, str(axis), FACTORS) for axis, own in values.groupby("axis")]
+def _effects(
+    order: pd.DataFrame, values: pd.DataFrame, *, equal_length: bool
+) -> tuple[Effects, ...]:
+    found = []
+    if len(order):
+        found.append(comparison_effects(order, FACTORS, equal_length=equal_length))
+    for axis, own in values.groupby("axis"):
+        found.append(value_effects(own, str(axis), FACTORS, equal_length=equal_length))
     return tuple(one for one in found if one)
 
 

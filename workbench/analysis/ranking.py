@@ -17,9 +17,11 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, logit
 
+from workbench.analysis.comparisons import log_lengths
 from workbench.analysis.mixed_effects import IMAGINED, MixedEffects, expected_points, fit
 from workbench.analysis.resampling import Array, Estimate, estimate
 from workbench.analysis.separation import Separation, nearly_separated
+from workbench.analysis.two_way import parts_of_few_raters, raters_of
 
 TOLERANCE = 1e-8
 MOST_STEPS = 10_000
@@ -51,6 +53,14 @@ class WinChance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaterPlaces:
+    """The same by the comparisons of one rater alone."""
+
+    rater_id: int
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
     """Levels of one factor, the strongest first."""
 
@@ -60,8 +70,15 @@ class Ranking:
     """Of every two levels, in the order of their places."""
     n_comparisons: int
     n_questions: int
+    n_raters: int
+    """With fewer than five, figures are of these raters, and say nothing of others."""
+    by_rater: tuple[RaterPlaces, ...]
+    """Of two to four raters, each alone."""
     apart: tuple[str, ...]
     """Levels that no chain of comparisons connects with those ranked; nothing is said of them."""
+    twice_as_long: Estimate | None
+    """Share of points of a text from one half as long; None where levels are not ranked as if
+    texts were equally long."""
 
 
 def strengths(points: Array, imagined: float = IMAGINED) -> Array:
@@ -89,12 +106,13 @@ def strengths(points: Array, imagined: float = IMAGINED) -> Array:
     return np.asarray(found - found.mean(), dtype=float)
 
 
-def rank_levels(pairs: pd.DataFrame, factor: str) -> Ranking | None:
+def rank_levels(pairs: pd.DataFrame, factor: str, *, equal_length: bool = False) -> Ranking | None:
     """Rank the levels of ``factor`` over questions; None where no two of them ever met.
 
     Args:
         pairs: Comparisons that rank; see ``workbench.analysis.comparisons``.
         factor: One of its factors.
+        equal_length: Whether to rank as if texts that meet were equally long.
     """
     known = pairs[pairs[f"{factor}_a"].notna() & pairs[f"{factor}_b"].notna()]
     differ = known[f"{factor}_a"] != known[f"{factor}_b"]
@@ -112,7 +130,8 @@ def rank_levels(pairs: pd.DataFrame, factor: str) -> Ranking | None:
     of_kept &= told["question_id"].isin(tells).to_numpy()
     told, levels = told[of_kept], levels[of_kept]
     points = _points(levels, told["points"].to_numpy(dtype=float), len(names))[np.ix_(kept, kept)]
-    fitted = fit(told, np.searchsorted(kept, levels), np.eye(len(kept))[:, 1:])
+    lengths = log_lengths(told) if equal_length else None
+    fitted = fit(told, np.searchsorted(kept, levels), np.eye(len(kept))[:, 1:], lengths=lengths)
     shown = _shown(fitted, points)
     places = [
         Place(
@@ -130,7 +149,14 @@ def rank_levels(pairs: pd.DataFrame, factor: str) -> Ranking | None:
         win_chances=_win_chances(order, places, shown[len(kept) :], (met + met.T)[kept][:, kept]),
         n_comparisons=int(met[kept].sum()),
         n_questions=fitted.n_questions,
+        n_raters=len(raters_of(told)),
+        by_rater=tuple(
+            RaterPlaces(rater_id=rater, places=own.places)
+            for rater, part in parts_of_few_raters(told)
+            if (own := rank_levels(part, factor, equal_length=equal_length))
+        ),
         apart=tuple(names[level] for level in apart),
+        twice_as_long=fitted.twice_as_long(),
     )
 
 

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
     from db.rating_columns import RaterKind
     from db.ratings import Scope
+    from workbench.analysis.effects import Effects
     from workbench.analysis.insights import Insights
+    from workbench.analysis.ranking import Ranking
     from workbench.analysis.resampling import Estimate
 
 SCOPES = ("reasoning", "answer", "whole")
+LENGTHS = ("as-is", "equal")
 RATERS = {"people": "person", "models": "model"}
 INTERVAL = (
-    "Intervals resample questions and aim to hold the truth in 95 of 100 cases, whichever cards"
-    " were dealt (measured: docs/insights.md)."
+    "Intervals aim to hold the truth in 95 of 100 cases, whichever cards were dealt (measured:"
+    " docs/insights.md)."
 )
 
 
@@ -38,6 +41,9 @@ def insights(
     ] = None,
     scope: Annotated[str, typer.Option(help="reasoning, answer or whole.")] = "reasoning",
     raters: Annotated[str, typer.Option(help="people or models; never both.")] = "people",
+    length: Annotated[
+        str, typer.Option(help="as-is, or equal: as if compared texts were equally long.")
+    ] = "as-is",
     as_json: Json = False,
 ) -> None:
     """Show what the ratings say: rankings, effects, agreement, bias, diversity.
@@ -45,7 +51,10 @@ def insights(
     Example:
       q2q rate insights
       q2q rate insights --queue 1 --json
+      q2q rate insights --length equal
     """
+    if length not in LENGTHS:
+        raise UsageError(f"--length is one of {', '.join(LENGTHS)}.")
     if scope not in SCOPES or raters not in RATERS:
         raise UsageError(
             f"--scope is one of {', '.join(SCOPES)} and --raters one of {', '.join(RATERS)}."
@@ -60,6 +69,7 @@ def insights(
             raters=cast("RaterKind", RATERS[raters]),
             queue_id=queue_id,
             sweep_id=sweep_id,
+            equal_length=length == "equal",
         )
         found = read_insights(session, wanted)
     if as_json:
@@ -93,23 +103,9 @@ def _show(found: "Insights") -> None:
         show(f"Both bad: {_share(found.both_bad)}")
     show(INTERVAL)
     for ranking in found.rankings:
-        rows = [
-            {"level": place.name, "share": _share(place.share), "comparisons": place.n_comparisons}
-            for place in ranking.places
-        ]
-        _table(f"Preferred {ranking.factor}, against an average one:", rows)
+        _show_ranking(found, ranking)
     for effects in found.effects:
-        rows = [
-            {
-                "factor": one.factor,
-                "level": one.level,
-                "change": _span(one.change, "+.2f"),
-            }
-            for one in effects.effects
-        ]
-        _table(f"Main effects on {effects.axis}:", rows)
-        if effects.entangled:
-            show(f"Not told apart from others: {', '.join(effects.entangled)}")
+        _show_effects(found, effects)
     _show_trust(found)
     if found.spread:
         show("")
@@ -117,6 +113,76 @@ def _show(found: "Insights") -> None:
             f"Of {found.spread.texts.value:.1f} texts a question"
             f" {found.spread.different.value:.1f} are really different (by wording)."
         )
+
+
+def _show_ranking(found: "Insights", ranking: "Ranking") -> None:
+    rows = [
+        {
+            "level": place.name,
+            "share": _share(place.share),
+            "comparisons": place.n_comparisons,
+            **{
+                found.raters[own.rater_id]: _share(alone.share)
+                for own in ranking.by_rater
+                for alone in own.places
+                if alone.name == place.name
+            },
+        }
+        for place in ranking.places
+    ]
+    names = [found.raters[own.rater_id] for own in ranking.by_rater]
+    _table(f"Preferred {ranking.factor}, against an average one:", rows, names)
+    _table(
+        f"Win chances by {ranking.factor}:",
+        [
+            {
+                "level": one.better,
+                "against": one.other,
+                "share": _share(one.share),
+                "comparisons": one.n_comparisons,
+            }
+            for one in ranking.win_chances
+        ],
+    )
+    _show_whose(ranking.n_raters)
+    if ranking.twice_as_long:
+        show(
+            "At equal length; a text twice as long takes"
+            f" {_share(ranking.twice_as_long)} of the points."
+        )
+
+
+def _show_effects(found: "Insights", effects: "Effects") -> None:
+    rows = [
+        {
+            "factor": one.factor,
+            "level": one.level,
+            "change": _span(one.change, "+.2f"),
+            **{
+                found.raters[own.rater_id]: _span(alone.change, "+.2f")
+                for own in effects.by_rater
+                for alone in own.effects
+                if (alone.factor, alone.level) == (one.factor, one.level)
+            },
+        }
+        for one in effects.effects
+    ]
+    names = [found.raters[own.rater_id] for own in effects.by_rater]
+    _table(f"Main effects on {effects.axis}:", rows, names)
+    _show_whose(effects.n_raters)
+    if effects.twice_as_long:
+        show(f"At equal length; being twice as long adds {_span(effects.twice_as_long, '+.2f')}.")
+    if effects.entangled:
+        show(f"Not told apart from others: {', '.join(effects.entangled)}")
+
+
+def _show_whose(n_raters: int) -> None:
+    from workbench.analysis.two_way import FEW_RATERS
+
+    if n_raters == 1:
+        show("For this rater: another one may prefer otherwise.")
+    elif n_raters < FEW_RATERS:
+        show(f"For these {n_raters} raters: others may prefer otherwise.")
 
 
 def _show_trust(found: "Insights") -> None:
@@ -162,12 +228,14 @@ def _show_trust(found: "Insights") -> None:
     )
 
 
-def _table(title: str, rows: Iterable[Mapping[str, Any]]) -> None:
+def _table(title: str, rows: Iterable[Mapping[str, Any]], more: Iterable[str] = ()) -> None:
+    """Show a table with the columns of its first row, and ``more`` that not every row has."""
     rows = list(rows)
     if rows:
+        columns = dict.fromkeys((*rows[0], *more))
         show("")
         show(title)
-        show_table(rows, tuple(rows[0]))
+        show_table([{name: row.get(name) for name in columns} for row in rows], tuple(columns))
 
 
 def _share(found: "Estimate") -> str:

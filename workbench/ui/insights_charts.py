@@ -12,6 +12,9 @@ from workbench.ui.text import one_line
 
 NAMES = alt.Axis(labelLimit=240, labelFontSize=12, ticks=False, domain=False)
 ROW_PX = 34
+LEGEND_PX, SQUARE_PX = 44, 44
+MOST_LABELLED = 8
+"""Levels whose squares are wide enough for words; of more, the tooltip tells the numbers."""
 AXIS_PX = 80
 """Of a plot: what its horizontal axis takes with numbers and title."""
 
@@ -24,6 +27,8 @@ class Dot:
     found: Estimate
     n: int
     """How much it rests on."""
+    by_rater: tuple[tuple[str, Estimate], ...] = ()
+    """The same of each rater alone, by name."""
 
 
 RULE = "#8593a0"
@@ -71,14 +76,99 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
         ),
         dotted.mark_circle(size=110, opacity=1).encode(x=x),
     ]
+    alone = [
+        {
+            "name": one_line(dot.name, 60),
+            "value": found.value,
+            "rater": one_line(rater, 40),
+            **_ends(found),
+        }
+        for dot in dots
+        for rater, found in dot.by_rater
+    ]
+    if alone:
+        layers.append(_by_rater(alone, y, title, form))
     if neutral is not None:
         line = alt.Chart(alt.InlineData(values=[{"at": neutral}]))
         layers.insert(
             0, line.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x="at:Q")
         )
-    draw_chart(
-        alt.layer(*layers).properties(height=AXIS_PX + ROW_PX * len(rows), background="transparent")
+    height = AXIS_PX + (LEGEND_PX if alone else 0) + ROW_PX * len(rows)
+    draw_chart(alt.layer(*layers).properties(height=height, background="transparent"))
+
+
+def _by_rater(rows: list[dict[str, object]], y: alt.Y, title: str, form: str) -> alt.Chart:
+    """Return a small open mark for each rater, under the pooled dots of their names."""
+    marks = alt.Chart(alt.InlineData(values=rows))
+    marks = marks.mark_point(size=55, filled=False, strokeWidth=2, opacity=0.9, yOffset=9)
+    legend = alt.Legend(orient="top", labelLimit=200)
+    drawn: alt.Chart = marks.encode(
+        y=y,
+        x=alt.X("value:Q", title=title),
+        color=alt.Color("rater:N", title=t("insights.alone"), legend=legend),
+        shape=alt.Shape("rater:N", title=t("insights.alone")),
+        tooltip=[
+            alt.Tooltip("rater:N", title=t("insights.rater")),
+            alt.Tooltip("name:N", title=" "),
+            alt.Tooltip("value:Q", format=form, title=title),
+            alt.Tooltip("low:Q", format=form, title=t("insights.low")),
+            alt.Tooltip("high:Q", format=form, title=t("insights.high")),
+        ],
     )
+    return drawn
+
+
+def draw_win_chances(
+    names: Sequence[str], chances: Sequence[tuple[str, str, Estimate, int]]
+) -> None:
+    """Draw how many points each takes from each lower one: a square each, with its interval.
+
+    Args:
+        names: From the strongest on.
+        chances: The stronger one, the other, the share of points, and how often the two met.
+    """
+    rows = [
+        {
+            "name": one_line(better, 60),
+            "other": one_line(other, 60),
+            "value": share.value,
+            "share": f"{share.value:.0%}",
+            "ends": f"{share.low:.0%} – {share.high:.0%}" if _ends(share) else "",
+            "n": n,
+        }
+        for better, other, share, n in chances
+    ]
+    order = [one_line(name, 60) for name in names]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X(
+            "other:N",
+            title=t("insights.against"),
+            sort=order[1:],
+            axis=alt.Axis(orient="top", labelAngle=0, labelLimit=120, ticks=False, domain=False),
+        ),
+        y=alt.Y("name:N", title=None, sort=order, axis=NAMES),
+        tooltip=[
+            alt.Tooltip("name:N", title=" "),
+            alt.Tooltip("other:N", title=t("insights.against")),
+            alt.Tooltip("share:N", title=t("insights.axis.win_chance")),
+            alt.Tooltip("ends:N", title=t("insights.interval")),
+            alt.Tooltip("n:Q", format=",", title=t("insights.n")),
+        ],
+    )
+    colour = alt.Color(
+        "value:Q",
+        title=t("insights.axis.win_chance"),
+        scale=alt.Scale(domain=[0.5, 1.0], range=["#d9e2ea", "#2f6f9f"], clamp=True),
+        legend=None,
+    )
+    ink = alt.condition("datum.value > 0.75", alt.value("#ffffff"), alt.value("#17242e"))
+    layers = [base.mark_rect(cornerRadius=3).encode(color=colour)]
+    if len(names) <= MOST_LABELLED:
+        for column, size, dy in (("share", 13, -7), ("ends", 10, 9)):
+            text = base.mark_text(fontSize=size, dy=dy)
+            layers.append(text.encode(text=f"{column}:N", color=ink))
+    height = AXIS_PX + SQUARE_PX * (len(names) - 1)
+    draw_chart(alt.layer(*layers).properties(height=height, background="transparent"))
 
 
 def draw_scatter(

@@ -4,15 +4,23 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from workbench.analysis.comparisons import SAMPLING_FACTORS
 from workbench.analysis.effects import Effects
 from workbench.analysis.insights import Insights
 from workbench.analysis.ranking import Ranking
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.analysis.spread import LevelSpread
+from workbench.analysis.two_way import FEW_RATERS
 from workbench.ui import url
 from workbench.ui.figures import percent
 from workbench.ui.i18n import has, t, word
-from workbench.ui.insights_charts import Dot, draw_days, draw_dots, draw_scatter
+from workbench.ui.insights_charts import (
+    Dot,
+    draw_days,
+    draw_dots,
+    draw_scatter,
+    draw_win_chances,
+)
 from workbench.ui.labels import axis_label
 from workbench.ui.parts import card, section
 from workbench.ui.text import escaped
@@ -29,18 +37,54 @@ def draw_rankings(found: Insights) -> None:
             st.caption(t("insights.rankings_none"))
             return
         for ranking in found.rankings:
-            _ranking(ranking)
+            _ranking(found, ranking)
 
 
-def _ranking(ranking: Ranking) -> None:
+def _ranking(found: Insights, ranking: Ranking) -> None:
     st.markdown(f"**{t(f'insights.factor.{ranking.factor}')}**")
     dots = [
-        Dot(_level(ranking.factor, place.name), place.share, place.n_comparisons)
+        Dot(
+            _level(ranking.factor, place.name),
+            place.share,
+            place.n_comparisons,
+            tuple(
+                (found.raters[own.rater_id], alone.share)
+                for own in ranking.by_rater
+                for alone in own.places
+                if alone.name == place.name
+            ),
+        )
         for place in ranking.places
     ]
     draw_dots(dots, t("insights.axis.share"), neutral=0.5)
     st.caption(t("insights.rankings_says", n=ranking.n_comparisons, questions=ranking.n_questions))
+    _say_whose(ranking.n_raters)
+    if ranking.twice_as_long:
+        st.caption(t("insights.twice_as_long", share=_span(ranking.twice_as_long)))
     _warn_few(ranking.n_questions)
+    if len(ranking.places) > 2:
+        levels = [_level(ranking.factor, place.name) for place in ranking.places]
+        rows = [
+            (
+                _level(ranking.factor, one.better),
+                _level(ranking.factor, one.other),
+                one.share,
+                one.n_comparisons,
+            )
+            for one in ranking.win_chances
+        ]
+        draw_win_chances(levels, rows)
+        st.caption(t("insights.win_chances_says"))
+    else:
+        for one in ranking.win_chances:
+            st.caption(
+                t(
+                    "insights.win_chance",
+                    better=escaped(_level(ranking.factor, one.better)),
+                    other=escaped(_level(ranking.factor, one.other)),
+                    share=_span(one.share),
+                )
+            )
     if ranking.apart:
         names = ", ".join(escaped(_level(ranking.factor, name)) for name in ranking.apart)
         st.caption(t("insights.apart", names=names))
@@ -60,12 +104,22 @@ def draw_effects(found: Insights) -> None:
                 f"{t(f'insights.factor.{one.factor}')}: {_level(one.factor, one.level)}",
                 one.change,
                 shown.n,
+                tuple(
+                    (found.raters[own.rater_id], alone.change)
+                    for own in shown.by_rater
+                    for alone in own.effects
+                    if (alone.factor, alone.level) == (one.factor, one.level)
+                ),
             )
             for one in shown.effects
         ]
         title = t("insights.axis.change" if by_choice else "insights.axis.points")
         draw_dots(dots, title, neutral=0.0, form="+.0%" if by_choice else "+.2f")
         st.caption(t("insights.effects_says", n=shown.n, questions=shown.n_questions))
+        _say_whose(shown.n_raters)
+        if shown.twice_as_long:
+            gain = _change(shown.twice_as_long, by_choice=by_choice)
+            st.caption(t("insights.twice_as_long_adds", change=gain))
         _warn_few(shown.n_questions)
         if shown.entangled:
             names = ", ".join(t(f"insights.factor.{name}") for name in shown.entangled)
@@ -173,12 +227,28 @@ def draw_spread(found: Insights) -> None:
         st.caption(t("insights.spread_says" if by_factor else "insights.spread_says_texts"))
 
 
+def _say_whose(n_raters: int) -> None:
+    if n_raters == 1:
+        st.caption(t("insights.this_rater"))
+    elif n_raters < FEW_RATERS:
+        st.caption(t("insights.these_raters", n=n_raters))
+
+
+def _change(found: Estimate, *, by_choice: bool) -> str:
+    form = "+.0%" if by_choice else "+.2f"
+    if found.low is None or found.high is None:
+        return f"{found.value:{form}}"
+    return f"{found.value:{form}} ({found.low:{form}} – {found.high:{form}})"
+
+
 def _warn_few(n_questions: int) -> None:
     if n_questions < FEW_QUESTIONS:
         st.caption(f":material/warning: {t('insights.few', n=n_questions)}")
 
 
 def _level(factor: str, level: str) -> str:
+    if factor in SAMPLING_FACTORS:
+        return level.removeprefix(f"{factor} ")
     return word(factor, level) if factor in LEVEL_WORDS else level
 
 

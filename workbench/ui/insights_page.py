@@ -27,6 +27,7 @@ from workbench.ui.parts import empty_state, figures, heading
 from workbench.ui.store import database
 
 SCOPES: tuple[Scope, ...] = ("reasoning", "answer", "whole")
+LENGTHS = ("any", "equal")
 MOST_CHOICES = 100
 """Queues and sweeps offered as filters, the newest ones."""
 
@@ -97,6 +98,9 @@ def _filters() -> RatingFilter:
             get_args(RaterKind),
             lambda kind: t(f"insights.by.{kind}"),
         )
+        length = url.segments(
+            "length", t("insights.length"), LENGTHS, lambda one: t(f"insights.lengths.{one}")
+        )
     with database().read() as session:
         queues = {str(q.id): q.name for q in list_queues(session)[:MOST_CHOICES]}
         sweeps = {str(id): name for id, name in sweep_names(session, MOST_CHOICES).items()}
@@ -122,6 +126,7 @@ def _filters() -> RatingFilter:
         raters="model" if raters == "model" else "person",
         queue_id=int(queue) if queue else None,
         sweep_id=int(sweep) if sweep else None,
+        equal_length=length == "equal",
     )
 
 

@@ -1,0 +1,90 @@
+"""Errors of figures that rest on chance in two ways: which questions were asked, and who rated.
+
+Errors by questions and by raters add up, less what both count: the error by single judgements of
+a rater under a question (Cameron, Gelbach and Miller, "Robust Inference with Multiway Clustering",
+2011). With fewer than ``FEW_RATERS`` raters nothing can be told of others: figures are then of
+these raters, and only questions count.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from workbench.analysis.resampling import LEVEL, Array, jackknife_errors
+
+FEW_RATERS = 5
+
+
+def raters_of(table: pd.DataFrame) -> list[int]:
+    """Return the ids of those who made the judgements."""
+    return sorted(table["rater_id"].unique()) if "rater_id" in table else []
+
+
+def parts_of_few_raters(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Yield the judgements of each rater, where there are two or more and too few for any."""
+    raters = raters_of(table)
+    if 1 < len(raters) < FEW_RATERS:
+        for rater in raters:
+            yield int(rater), table[table["rater_id"] == rater]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaterChanges:
+    """What leaving out each rater changes, and each rater under each question."""
+
+    by_rater: Array
+    """(raters, n)"""
+    by_both: Array
+    """(raters that judged under a question, n)"""
+
+    @classmethod
+    def of(cls, slopes: Array, rater: Array, weights: Array) -> "RaterChanges | None":
+        """Return them for a figure to which each judgement adds a part; None of few raters.
+
+        Args:
+            slopes: Shape (cells, n), of cells of one rater under one question: what they add.
+            rater: Shape (cells,): whose they are.
+            weights: Shape (cells,): how many judgements stand in each.
+        """
+        _, place = np.unique(rater, return_inverse=True)
+        n_raters = int(place.max()) + 1
+        if n_raters < FEW_RATERS:
+            return None
+        shares = weights / weights.sum()
+        # All judgements made heavier alike: that says nothing of single ones.
+        slopes = slopes - shares[:, None] * slopes.sum(axis=0)
+        by_rater = np.zeros((n_raters, slopes.shape[1]))
+        np.add.at(by_rater, place, slopes)
+        left = 1 - np.minimum(np.bincount(place, shares), 0.5)
+        return cls(by_rater=-by_rater / left[:, None], by_both=-slopes)
+
+    def through(self, slopes: Array) -> "RaterChanges":
+        """Return the changes of what follows from the figures by ``slopes``, shape (any, n)."""
+        return RaterChanges(by_rater=self.by_rater @ slopes.T, by_both=self.by_both @ slopes.T)
+
+    def variances(self) -> tuple[Array, Array]:
+        """Return the variances by raters, and by raters under questions; each of shape (n,)."""
+        return jackknife_errors(self.by_rater) ** 2, (self.by_both**2).sum(axis=0)
+
+
+def reaches(errors: Array, n_questions: int, raters: RaterChanges | None) -> Array:
+    """Return how far intervals reach to both sides, shape (n,).
+
+    Args:
+        errors: Standard errors by questions.
+        n_questions: How many questions there are; two or more.
+        raters: Changes of the same figures; None: the figures are of these raters.
+    """
+    if raters is None:
+        return np.asarray(stats.t.ppf((1 + LEVEL) / 2, n_questions - 1) * errors)
+    by_rater, by_both = raters.variances()
+    variance = np.maximum(errors**2 + np.maximum(by_rater - by_both, 0), by_rater)
+    of_questions = np.maximum(variance - by_rater, 0)
+    n_raters = len(raters.by_rater)
+    parts = by_rater**2 / (n_raters - 1) + of_questions**2 / (n_questions - 1)
+    # Degrees of freedom after Satterthwaite.
+    freedom = np.divide(variance**2, parts, out=np.ones(len(errors)), where=parts > 0)
+    return np.asarray(stats.t.ppf((1 + LEVEL) / 2, np.maximum(freedom, 1)) * np.sqrt(variance))
