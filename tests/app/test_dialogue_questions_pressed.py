@@ -9,6 +9,7 @@ from tests.app.dialogue_desk import Desk, draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from workbench.dialogue.decisions import choose
+from workbench.dialogue.sessions import change_state
 from workbench.dialogue.tree import read_tree
 
 
@@ -39,7 +40,7 @@ def test_editing_starts_from_the_words_of_the_question_that_is_selected(desk: De
     assert not desk.app.text_area
     desk.key("E")
     desk.app.text_area[0].set_value("Who pays for it at night?")
-    desk.app.text_input(key="draft--dialogue-reason--text").set_value("more to the point")
+    draft_field(desk.app, "reason").set_value("more to the point")
     desk.press("Go on with this")
     child = desk.tree.nodes[-1]
     assert (child.question, child.source, child.move, child.reason) == (
@@ -62,7 +63,7 @@ def test_a_merge_shows_what_is_kept_and_can_be_left(desk: Desk) -> None:
 
 
 def test_a_question_that_was_parked_or_taken_is_gone_to_and_not_made_twice(desk: Desk) -> None:
-    desk.app.text_input(key="draft--dialogue-reason--text").set_value("later")
+    draft_field(desk.app, "reason").set_value("later")
     assert desk.key("K") == "Park"
     parked = desk.tree.nodes[-1]
     assert (parked.state, parked.reason) == ("parked", "later")
@@ -76,12 +77,34 @@ def test_a_question_that_was_parked_or_taken_is_gone_to_and_not_made_twice(desk:
     assert desk.tree.node(parked.id).state == "open"
 
 
+def test_a_reason_waits_at_its_question_until_a_decision_takes_it(desk: Desk) -> None:
+    field = draft_field(desk.app, "reason")
+    field.set_value("it can be counted")
+    lab = desk.lab
+    with lab.database.write() as session:  # in another tab
+        change_state(session, lab.id, "close", lab.by)
+    desk.key("K")
+    assert [one.reason for one in desk.events("park")] == []
+    with lab.database.write() as session:
+        change_state(session, lab.id, "resume", lab.by)
+    desk.run()
+    assert draft_field(desk.app, "reason").value == "it can be counted"
+    desk.key("P")
+    assert desk.tree.nodes[-1].reason == "it can be counted"
+    desk.work()
+    desk.app.query_params["node"] = str(desk.tree.nodes[0].id)
+    desk.run()
+    desk.key("G")
+    again = draft_field(desk.app, "reason")
+    assert (again.key, again.value) == (field.key, "")
+
+
 def test_one_goes_back_with_a_reason_and_rejects_where_it_led(desk: Desk) -> None:
     desk.key("P")
     root, child = desk.tree.nodes
     desk.press("Show")
     assert "You are looking at question 1" in desk.words
-    desk.app.text_input(key="draft--dialogue-back-reason--text").set_value("it led nowhere")
+    draft_field(desk.app, "back-reason").set_value("it led nowhere")
     assert desk.key("G") == "Go on from here"
     assert desk.tree.current_id == root.id
     assert desk.events("goto")[-1].reason == "it led nowhere"

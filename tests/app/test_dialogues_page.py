@@ -78,7 +78,7 @@ def test_an_answer_is_chosen_and_a_question_picked(lab: Lab, open_app: OpenApp) 
     assert "Chosen answer" in words_of(app)
     lab.ask("rebut")
     app.run()
-    app.text_input(key="draft--dialogue-reason--text").set_value("it is checkable")
+    draft_field(app, "reason").set_value("it is checkable")
     button(app, "Take it").click()
     app.run()
     assert not app.exception

@@ -62,6 +62,142 @@ def test_esc_leaves_the_field_then_asks_and_keeps_the_form(page: Page, filled_si
     expect(field(page, "Name of the sweep")).to_have_value("kept by Esc")
 
 
+def test_numbers_and_lists_that_were_just_typed_are_read_back_as_such(
+    page: Page, filled_site: Site
+) -> None:
+    page.goto(f"{filled_site.url}/sweeps?new=1")
+    type_into(page, "Only these numbers", "q2, q3")
+    page.reload()
+    expect(field(page, "Only these numbers")).to_have_value("q2, q3")
+    type_into(page, "Reasonings per question (k)", "17")
+    page.reload()
+    expect(field(page, "Reasonings per question (k)")).to_have_value("17")
+    expect(field(page, "Only these numbers")).to_have_value("q2, q3")
+    # More than the field can hold: it keeps what it had.
+    type_into(page, "Reasonings per question (k)", "123456")
+    page.reload()
+    expect(field(page, "Reasonings per question (k)")).to_have_value("17")
+    page.goto(f"{filled_site.url}/datasets?new=1")
+    type_into(page, "Most per question", "5")
+    page.reload()
+    expect(field(page, "Most per question")).to_have_value("5")
+
+
+def test_a_tab_overwrites_no_form_that_another_changed_since(page: Page, filled_site: Site) -> None:
+    address = f"{filled_site.url}/sweeps?new=1"
+    page.goto(address)
+    type_into(page, "Name of the sweep", "older")
+    page.keyboard.press("Tab")
+    other = page.context.new_page()
+    other.goto(address)
+    expect(field(other, "Name of the sweep")).to_have_value("older")
+    other.goto(f"{filled_site.url}/questions")
+    ready(other, other.get_by_role("heading", name="Questions"))
+    type_into(page, "Name of the sweep", "newer")
+    page.keyboard.press("Tab")
+    ready(page, field(page, "Name of the sweep"))
+    ready(other, other.get_by_role("link", name="Explore")).click()
+    ready(other, other.get_by_role("heading", name="Explore"))
+    page.reload()
+    expect(field(page, "Name of the sweep")).to_have_value("newer")
+    come_back(other)
+    ready(other, other.get_by_role("link", name="Sweeps")).click()
+    ready(other, other.get_by_role("button", name="New sweep")).first.click()
+    expect(field(other, "Name of the sweep")).to_have_value("newer")
+
+
+def test_a_submitted_form_is_gone_in_other_tabs_but_not_what_they_hold_of_their_own(
+    page: Page, filled_site: Site
+) -> None:
+    address = f"{filled_site.url}/dialogues?new=1&rater=Mika"
+    page.goto(address)
+    type_into(page, "Concept", "one")
+    page.keyboard.press("Tab")
+    ready(page, field(page, "Goal"))
+    copy, own = page.context.new_page(), page.context.new_page()
+    for other in (copy, own):
+        other.goto(address)
+        expect(field(other, "Concept")).to_have_value("one")
+    type_into(own, "Concept", "another")
+    own.keyboard.press("Tab")
+    ready(own, field(own, "Goal"))
+    type_into(page, "Goal", "to begin")
+    ready(page, page.get_by_role("button", name="Begin", exact=True)).click()
+    expect(page).to_have_url(re.compile(r"session=\d+"))
+    ready(page, page.locator("h1"))
+    come_back(copy)
+    come_back(own)
+    expect(field(copy, "Concept")).to_have_value("")
+    expect(field(own, "Concept")).to_have_value("another")
+    own.reload()
+    expect(field(own, "Concept")).to_have_value("another")
+
+
+def come_back(page: Page) -> None:
+    """Do what a browser does as its tab is shown again."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(300)
+
+
+def test_drafts_of_one_store_do_not_show_in_another_at_the_same_address(
+    page: Page, tmp_path: Path
+) -> None:
+    port = free_port()
+    for name, kept in (("one", ""), ("two", ""), ("one", "of store one")):
+        home = tmp_path / name
+        home.mkdir(exist_ok=True)
+        database = _new_store(home)
+        with app_server(home, port) as url:
+            page.goto(f"{url}/dialogues?new=1&rater=Mika")
+            expect(field(page, "Concept")).to_have_value(kept)
+            type_into(page, "Concept", f"of store {name}")
+        database.close()
+
+
+def test_the_oldest_drafts_make_room_where_the_browser_would_be_full(
+    page: Page, filled_site: Site
+) -> None:
+    page.goto(f"{filled_site.url}/questions")
+    ready(page, page.get_by_role("heading", name="Questions"))
+    page.evaluate(
+        """() => {
+            const store = {};
+            for (let n = 0; n < 30; n++) {
+                const values = {text: "x".repeat(100_000)};
+                store[`other/${n}`] = {at: Date.now() - n * 1000, values, typed: {}};
+            }
+            store["other/expired"] = {at: 0, values: {text: "x"}, typed: {}};
+            store["other/empty"] = {at: Date.now(), values: {}, typed: {}};
+            localStorage.setItem("q2q.drafts", JSON.stringify(store));
+        }"""
+    )
+    page.goto(f"{filled_site.url}/dialogues?new=1&rater=Mika")
+    type_into(page, "Audience (optional)", "the newest")
+    kept: dict[str, object] = page.evaluate("JSON.parse(localStorage.getItem('q2q.drafts'))")
+    assert len([form for form in kept if form.endswith("/theme")]) == 1
+    assert "other/0" in kept
+    assert not {"other/29", "other/expired", "other/empty"} & set(kept)
+    assert len(str(kept)) < 2_100_000
+
+
+def test_esc_leaves_a_field_of_a_popover_then_closes_it_and_keeps_the_text(
+    page: Page, filled_site: Site
+) -> None:
+    page.goto(filled_site.url)
+    ready(page, page.get_by_role("button", name="Add a server by URL")).click()
+    popover = page.get_by_test_id("stPopoverBody")
+    name = popover.locator("input").first
+    ready(page, name).click()
+    page.keyboard.type("teacher")
+    page.keyboard.press("Escape")
+    expect(name).not_to_be_focused()
+    expect(popover).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(popover).not_to_be_visible()
+    ready(page, page.get_by_role("button", name="Add a server by URL")).click()
+    expect(name).to_have_value("teacher")
+
+
 def test_an_invalid_yaml_is_kept_as_it_was_typed(page: Page, filled_site: Site) -> None:
     page.goto(f"{filled_site.url}/datasets?new=1&as=yaml")
     rules = page.locator("textarea")

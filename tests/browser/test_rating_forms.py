@@ -1,6 +1,7 @@
 """Forms of the Rate pages in real Chromium: nothing typed is lost to Esc, reload or an outage."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlalchemy import select
 from db.database import Database, open_database
 from db.migrate import upgrade
 from db.ratings import ensure_rater, standing
-from db.tables import Rating, RatingQueue, ReasoningVariant
+from db.tables import Rater, Rating, RatingQueue, ReasoningVariant
 from tests.app.seed import seed_store
 from tests.browser.conftest import Site, ready
 from tests.browser.server import app_server, free_port
@@ -167,3 +168,63 @@ def test_cells_that_are_not_saved_survive_esc_and_a_reload(page: Page, site: Sit
     with site.database.read() as session:
         rows = session.scalars(standing().where(Rating.sampler == "table")).all()
     assert [(row.axis, row.value) for row in rows] == [("helpful_hint", 4.0)]
+
+
+def test_cells_that_are_not_saved_survive_turning_the_page(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/rating?queue=2&rater=Ben")
+    ready(page, page.get_by_test_id("stDataFrame"))
+    fill(page, "5")
+    one_changed = page.get_by_role("button", name="Save 1 changed rows")
+    for turn in ("Next page", "Previous page"):
+        ready(page, one_changed)
+        page.get_by_role("button", name=turn).click()
+        ready(page, page.get_by_role("button", name=turn).and_(page.locator(":disabled")))
+        if turn == "Next page":
+            ready(page, page.get_by_role("button", name="Save 0 changed rows"))
+            fill(page, "2")
+    ready(page, one_changed).click()
+    expect(page.get_by_text("1 rows saved")).to_be_visible()
+    ready(page, page.get_by_role("button", name="Next page")).click()
+    ready(page, one_changed).click()
+    ready(page, page.get_by_role("button", name="Save 0 changed rows"))
+    assert [value for _, value in table_ratings(site.database, "Ben")] == [5.0, 2.0]
+
+
+def test_what_is_chosen_in_a_cell_means_the_same_in_another_language(
+    page: Page, site: Site
+) -> None:
+    page.goto(f"{site.url}/rating?queue=2&rater=Chi")
+    ready(page, page.get_by_test_id("stDataFrame"))
+    fill(page, "3")
+    ready(page, page.get_by_role("button", name="Save 1 changed rows"))
+    choose_ok(page)
+    ready(page, page.get_by_text("日本語", exact=True)).click()
+    ready(page, page.get_by_role("button", name="変更した 1 行を保存")).click()
+    ready(page, page.get_by_role("button", name="変更した 0 行を保存"))
+    assert ("ok", 1.0) in table_ratings(site.database, "Chi")
+
+
+def choose_ok(page: Page) -> None:
+    """Choose OK in the first row, whose first axis has the cursor or had it last."""
+    grid = page.get_by_test_id("stDataFrame")
+    options = page.get_by_role("option")
+    for _ in range(4):  # a grid that is being drawn anew loses the click
+        box = grid.bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + 150, box["y"] + 75)
+        for _ in range(10):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")  # the last column holds tags
+        page.keyboard.press("Enter")
+        with contextlib.suppress(TooLate):
+            options.first.wait_for(timeout=5_000)
+            break
+    options.filter(has_text=re.compile("^OK$")).click()
+    expect(options).to_have_count(0)
+
+
+def table_ratings(database: Database, rater: str) -> list[tuple[str, float | None]]:
+    with database.read() as session:
+        own = select(Rater.id).where(Rater.name == rater)
+        query = standing().where(Rating.rater_id.in_(own)).order_by(Rating.id)
+        return [(row.axis, row.value) for row in session.scalars(query)]

@@ -8,17 +8,21 @@ from db.rating_columns import high_water
 from training.datasets.spec import parse_yaml
 from workbench.ui import url
 from workbench.ui.dataset_counts import draw_cautions, draw_counts
-from workbench.ui.dataset_form import DatasetChoices, draw_form, starting_rules
+from workbench.ui.dataset_form import KINDS, DatasetChoices, draw_form, starting_rules
 from workbench.ui.dataset_reads import freeze_rules, preview
 from workbench.ui.i18n import t
 from workbench.ui.parts import back_link, card, heading
 from workbench.ui.spec_draft import Draft, to_yaml
-from workbench.ui.spec_editor import SpecEditor
+from workbench.ui.spec_editor import SpecEditor, Typed, within
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped
 
-TYPED = {"name": ("name",)}
-"""The text field of the form and where its value stands in the rules."""
+TYPED = {
+    "name": Typed(("name",)),
+    **{f"{kind}_per_question": Typed(("per_question",), within(1)) for kind in KINDS},
+    **{f"{kind}_held_out": Typed(("held_out",), within(0.0, 0.5)) for kind in KINDS},
+}
+"""The fields of the form that are typed into, and where their values stand in the rules."""
 
 
 def draw_new() -> None:

@@ -20,8 +20,6 @@ from workbench.ui.text import escaped
 
 T = TypeVar("T")
 PROBLEM = "dialogue_problem"
-_reason_draft = FormDraft("dialogue-reason")
-REASON = _reason_draft.key("text")
 OWN = ("selected", "merging", "panel", "asking", "in_store")
 """What a visit remembers of one question only."""
 
@@ -67,39 +65,45 @@ def show_node(node_id: int) -> None:
 
 
 def go_there(
-    dialogue_id: int, node_id: int, by: By, *, is_open: bool, why: str | None = None
+    dialogue_id: int, node_id: int, by: By, *, is_open: bool, why: FormDraft | None = None
 ) -> None:
-    """Show a question; where the session is open, go on from it."""
-    if is_open:
-        act(lambda session: go_to(session, dialogue_id, node_id, by, reason=why))
+    """Show a question; where the session is open, go on from it, for the reason in ``why``."""
+    if is_open and why:
+        decide(why, lambda session, text: go_to(session, dialogue_id, node_id, by, reason=text))
+    elif is_open:
+        act(lambda session: go_to(session, dialogue_id, node_id, by))
     show_node(node_id)
 
 
-def reason() -> str | None:
-    """Return the reason that is written beside the buttons, and empty its field."""
-    text = reason_now()
-    if REASON in st.session_state:
-        st.session_state[REASON] = ""
-    return text
+def reason_draft(node_id: int) -> FormDraft:
+    """Return the draft of the optional reason for what is decided at a question."""
+    return FormDraft(f"dialogue-{node_id}-reason")
 
 
-def reason_now() -> str | None:
-    """Return the reason where its field is drawn already and must not be emptied."""
-    return str(st.session_state.get(REASON) or "").strip() or None
+def decide(why: FormDraft, do: Callable[[Session, str | None], T]) -> T | None:
+    """Do one thing like ``act``, for the reason in ``why``, which is kept where it was refused."""
+    text = st.session_state.get(why.key("text"), why.values.get("text")) or ""
+    done = act(lambda session: do(session, str(text).strip() or None))
+    if done is None:
+        why.keep("text", text, "")  # its field may be gone by now
+    else:
+        why.forget()
+    return done
 
 
-def draw_reason() -> None:
+def draw_reason(node_id: int) -> None:
     """Draw the field of the optional reason, and the key that leads into it."""
+    field = reason_draft(node_id).field("text", "")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         st.text_input(
             t("dlg.reason"),
-            key=_reason_draft.field("text", ""),
+            key=field,
             placeholder=t("dlg.reason_placeholder"),
             label_visibility="collapsed",
             max_chars=300,
         )
         if st.button(t("dlg.reason_key"), shortcut="Z", type="tertiary", help=t("dlg.reason_help")):
-            focus(REASON)
+            focus(field)
 
 
 def remembered(name: str) -> object:

@@ -11,10 +11,10 @@ from workbench.dialogue.reading import candidate_name
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.dialogue_acts import (
-    act,
+    decide,
     draw_reason,
     go_there,
-    reason,
+    reason_draft,
     remember,
     remembered,
     show_node,
@@ -137,7 +137,7 @@ def _measures(one: Candidate) -> list[tuple[str, str]]:
 
 def _draw_actions(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
     with st.container(key="dialogue_bar", gap="xsmall"):
-        draw_reason()
+        draw_reason(view.node.id)
         with st.container(horizontal=True, gap="xsmall"):
             if one:
                 _draw_decisions(view, tree.dialogue.id, one, by)
@@ -221,25 +221,23 @@ def _merge(at: tuple[int, int], keep: Candidate | None, one: Candidate | None, b
     if keep is None or one is None:
         remember("merging", _key(one) if one else None)
         return
-    why, other = reason(), one.place
-    act(lambda session: merge(session, *at, keep.event_id, keep.place, [other], by, reason=why))
+    into, others = (*at, keep.event_id, keep.place), [one.place]
+    decide(reason_draft(at[1]), lambda session, why: merge(session, *into, others, by, reason=why))
     remember("merging", None)
     remember("selected", None)
 
 
 def _pick(dialogue_id: int, node_id: int, one: Candidate, there: int | None, by: By) -> None:
     if there is not None:
-        go_there(dialogue_id, there, by, is_open=True, why=reason())
+        go_there(dialogue_id, there, by, is_open=True, why=reason_draft(node_id))
         return
-    why = reason()
-    child = act(
-        lambda session: pick(session, dialogue_id, node_id, one.event_id, one.place, by, reason=why)
-    )
+    at = (dialogue_id, node_id, one.event_id, one.place)
+    child = decide(reason_draft(node_id), lambda session, why: pick(session, *at, by, reason=why))
     if child:
         show_node(child)
 
 
 def _decide(do: Callable[..., int], dialogue_id: int, node_id: int, one: Candidate, by: By) -> None:
-    why = reason()
-    act(lambda session: do(session, dialogue_id, node_id, one.event_id, one.place, by, reason=why))
+    at = (dialogue_id, node_id, one.event_id, one.place)
+    decide(reason_draft(node_id), lambda session, why: do(session, *at, by, reason=why))
     remember("selected", None)

@@ -6,7 +6,7 @@ from workbench.dialogue.cards import Candidate, NodeView
 from workbench.dialogue.decisions import pick, write
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
-from workbench.ui.dialogue_acts import act, cancel_button, reason_now, remembered, show_node
+from workbench.ui.dialogue_acts import cancel_button, decide, reason_draft, remembered, show_node
 from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
 from workbench.ui.parts import card, focus
@@ -41,12 +41,14 @@ def draw_own(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
 def _take(
     tree: Tree, view: NodeView, by: By, edited: Candidate | None, text: str, draft: FormDraft
 ) -> None:
-    why, at = reason_now(), (tree.dialogue.id, view.node.id)
+    why, at = reason_draft(view.node.id), (tree.dialogue.id, view.node.id)
     if edited:
         ids = (edited.event_id, edited.place)
-        child = act(lambda session: pick(session, *at, *ids, by, text=text, reason=why))
+        child = decide(
+            why, lambda session, said: pick(session, *at, *ids, by, text=text, reason=said)
+        )
     else:
-        child = act(lambda session: write(session, *at, text, by, reason=why))
+        child = decide(why, lambda session, said: write(session, *at, text, by, reason=said))
     if child:
         draft.forget()
         show_node(child)

@@ -1,7 +1,5 @@
 """The state of a session above its views: open or not, where it is, what ran by itself."""
 
-from functools import partial
-
 import streamlit as st
 
 from db.dialogues import read_events
@@ -9,7 +7,7 @@ from workbench.dialogue.decisions import set_node_state
 from workbench.dialogue.sessions import change_state
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By
-from workbench.ui.dialogue_acts import act, go_there
+from workbench.ui.dialogue_acts import act, decide, go_there
 from workbench.ui.dialogue_marks import state_mark
 from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import counted, t
@@ -23,7 +21,9 @@ CHANGES = {
     "resume": ":material/play_arrow:",
 }
 
-_reason_draft = FormDraft("dialogue-back-reason")
+
+def _reason_draft(here: TreeNode) -> FormDraft:
+    return FormDraft(f"dialogue-{here.id}-back-reason")
 
 
 def draw_state(tree: Tree, here: TreeNode | None, by: By | None) -> None:
@@ -80,7 +80,7 @@ def _draw_elsewhere(tree: Tree, here: TreeNode, by: By) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.text_input(
                 t("dlg.reason"),
-                key=_reason_draft.field("text", ""),
+                key=_reason_draft(here).field("text", ""),
                 placeholder=t("dlg.reason_placeholder"),
                 label_visibility="collapsed",
                 max_chars=300,
@@ -106,17 +106,10 @@ def _draw_elsewhere(tree: Tree, here: TreeNode, by: By) -> None:
                     )
 
 
-def _reason() -> str | None:
-    key = _reason_draft.key("text")
-    text = str(st.session_state.get(key) or "").strip()
-    st.session_state[key] = ""
-    return text or None
-
-
 def _go_on(tree: Tree, here: TreeNode, by: By) -> None:
-    go_there(tree.dialogue.id, here.id, by, is_open=True, why=_reason())
+    go_there(tree.dialogue.id, here.id, by, is_open=True, why=_reason_draft(here))
 
 
 def _set_state(tree: Tree, here: TreeNode, state: str, by: By) -> None:
-    put = partial(set_node_state, reason=_reason())
-    act(lambda session: put(session, tree.dialogue.id, here.id, state, by))
+    at = (tree.dialogue.id, here.id, state)
+    decide(_reason_draft(here), lambda session, why: set_node_state(session, *at, by, reason=why))

@@ -10,7 +10,14 @@ from workbench.dialogue.decisions import choose
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By, answer
 from workbench.ui import url
-from workbench.ui.dialogue_acts import act, draw_reason, later, reason, remember, remembered
+from workbench.ui.dialogue_acts import (
+    decide,
+    draw_reason,
+    later,
+    reason_draft,
+    remember,
+    remembered,
+)
 from workbench.ui.dialogue_asking import draw_moves
 from workbench.ui.dialogue_candidates import draw_candidates, draw_proposed
 from workbench.ui.dialogue_marks import automatic_mark
@@ -81,7 +88,7 @@ def _draw_cards(
     if view.shown:
         if is_open:
             st.markdown(f"**{t('dlg.which_answer')}**")
-            draw_reason()
+            draw_reason(view.node.id)
         columns = st.columns(min(3, len(view.shown)), gap="small")
         for number, one in enumerate(view.shown):
             with columns[number % len(columns)], card(f"choice_{number}", gap="xsmall"):
@@ -139,8 +146,8 @@ def _draw_card(
 
 
 def _choose(dialogue_id: int, node_id: int, answer_id: int, by: By) -> None:
-    why = reason()
-    act(lambda session: choose(session, dialogue_id, node_id, answer_id, by, reason=why))
+    at = (dialogue_id, node_id, answer_id)
+    decide(reason_draft(node_id), lambda session, why: choose(session, *at, by, reason=why))
     remember("asking", None)
 
 

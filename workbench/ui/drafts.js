@@ -3,43 +3,32 @@ const STORE = "q2q.drafts";
 const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
 const MAX_CHARACTERS = 2_000_000;
 const SETTLED_MS = 500; // after which the page shows what the program sent
+const AGAIN_MS = 3000;
 const FIELD = /(?:^|\s)st-key-draft--(.+?)--([A-Za-z0-9_]+)(?:\s|$)/;
 const TEXTS = 'textarea, input[type="text"], input[type="search"], input[type="number"], input:not([type])';
 const LISTS = '[role="listbox"], [role="menu"], #portal .gdg-clip-region, #portal [class*="gdg-"]';
-const DIALOGS = '[role="dialog"], [data-testid="stPopoverBody"]';
+const BOXES = '[role="dialog"], [data-testid="stPopoverBody"]';
+const INSIDE = 'textarea, input, select, [data-testid="stDataFrame"] canvas';
 
-// One for the page, however often the component is drawn anew.
-const page = (window.__q2qDrafts ??= { visit: null, forgotten: {}, listens: false });
+// One for the page, however often the component is drawn anew. Of this visit: `known` is what the
+// program holds of each form, as JSON; `own`, the forms changed in this tab; `sent`, what the
+// program was told and has not confirmed.
+const page = (window.__q2qDrafts ??= { visit: null, listens: false });
 
 export default function ({ data, setTriggerValue }) {
-  page.send = (values) => setTriggerValue("restored", values);
+  page.emit = (message) => setTriggerValue("restored", message);
+  if (page.visit !== data.visit) begin(data);
+  if (data.taken >= page.n) page.sent = {};
+  else if (Date.now() - page.sentAt > AGAIN_MS) send({});
   const store = read();
-  if (page.visit !== data.visit) {
-    page.visit = data.visit;
-    page.forgotten = {};
-    const found = {};
-    for (const [form, one] of Object.entries(store)) {
-      found[form] = one.values = { ...one.values, ...one.typed };
-      one.typed = {};
-    }
-    if (Object.keys(found).length) page.send(found);
-  }
   for (const [form, n] of Object.entries(data.forgotten)) {
-    if ((page.forgotten[form] ?? 0) < n) delete store[form];
+    if ((page.forgotten[form] ?? 0) < n) forget(store, form);
     page.forgotten[form] = n;
   }
-  for (const [form, values] of Object.entries(data.drafts)) {
-    const typed = store[form]?.typed ?? {};
-    for (const [name, value] of Object.entries(values)) {
-      if (String(value) === typed[name]) delete typed[name];
-    }
-    store[form] = { at: Date.now(), values, typed };
-  }
   // A form that is back at what it begins with has nothing to keep.
-  for (const form of page.drafts ?? []) {
-    if (!(form in data.drafts) && store[form]) store[form].values = {};
+  for (const form of new Set([...Object.keys(data.drafts), ...Object.keys(page.known)])) {
+    if (!(form in page.sent)) take(store, form, data.drafts[form] ?? {});
   }
-  page.drafts = Object.keys(data.drafts);
   write(store);
   for (const [name, value] of Object.entries(data.cookies)) {
     if (value) document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=31536000; SameSite=Strict`;
@@ -50,8 +39,70 @@ export default function ({ data, setTriggerValue }) {
   if (!page.listens) {
     page.listens = true;
     document.addEventListener("input", typed, true);
+    document.addEventListener("visibilitychange", comeBack);
     window.addEventListener("keydown", escape, true);
   }
+}
+
+// A visit begins with what earlier ones left.
+function begin(data) {
+  Object.assign(page, { visit: data.visit, store: data.store, n: 0, sent: {}, forgotten: {}, known: {}, own: new Set() });
+  const store = read();
+  const found = {};
+  for (const [form, one] of ofThisStore(store)) {
+    found[form] = one.values = { ...one.values, ...one.typed };
+    one.typed = {};
+  }
+  write(store);
+  send(found);
+}
+
+// Tells the program what its forms hold, until it has confirmed.
+function send(forms) {
+  Object.assign(page.sent, forms);
+  if (!Object.keys(page.sent).length) return;
+  for (const [form, values] of Object.entries(forms)) page.known[form] = JSON.stringify(values);
+  page.n += 1;
+  page.sentAt = Date.now();
+  page.emit({ n: page.n, forms: page.sent });
+}
+
+// What the program holds is kept where it has changed: another tab may have kept something newer.
+function take(store, form, values) {
+  const entry = (store[key(form)] ??= { values: {}, typed: {} });
+  for (const [name, value] of Object.entries(values)) {
+    if (String(value) === entry.typed[name]) delete entry.typed[name];
+  }
+  const now = JSON.stringify(values);
+  if ((page.known[form] ?? "{}") === now) return;
+  page.known[form] = now;
+  page.own.add(form);
+  Object.assign(entry, { at: Date.now(), by: page.visit, values });
+}
+
+// What another tab has written since it was changed here stays.
+function forget(store, form) {
+  const entry = store[key(form)];
+  if (entry?.by === page.visit || !page.own.has(form)) delete store[key(form)];
+  delete page.known[form];
+  page.own.delete(form);
+}
+
+// The tab is looked at again: it takes what others wrote, and keeps anew what only it has.
+function comeBack() {
+  if (document.visibilityState !== "visible" || !page.visit || isShown(BOXES)) return;
+  const store = read();
+  const stored = Object.fromEntries(ofThisStore(store));
+  const found = {};
+  for (const form of new Set([...Object.keys(stored), ...Object.keys(page.known)])) {
+    const values = stored[form]?.values ?? {};
+    const known = page.known[form] ?? "{}";
+    if (JSON.stringify(values) === known) continue;
+    if (!page.own.has(form)) found[form] = values;
+    else if (!stored[form]) store[key(form)] = { at: Date.now(), by: page.visit, values: JSON.parse(known), typed: {} };
+  }
+  write(store);
+  send(found);
 }
 
 // A copied address says what its page was shown in. Going back must not stop at an address without.
@@ -64,24 +115,24 @@ function complete(address) {
 // What was typed into a field that is gone, and never reached the server, goes there now.
 function giveBack(store) {
   const left = {};
-  for (const [form, one] of Object.entries(store)) {
-    for (const [name, value] of Object.entries(one.typed)) {
-      if (!fieldOf(form, name)) (left[form] ??= {})[name] = value;
+  for (const [form, one] of ofThisStore(store)) {
+    const names = one.by === page.visit ? Object.keys(one.typed).filter((name) => !fieldOf(form, name)) : [];
+    if (!names.length) continue;
+    left[form] = one.values;
+    for (const name of names) {
+      one.values[name] = one.typed[name];
+      delete one.typed[name];
     }
   }
-  if (!Object.keys(left).length) return;
-  for (const [form, values] of Object.entries(left)) {
-    Object.assign(store[form].values, values);
-    for (const name of Object.keys(values)) delete store[form].typed[name];
-  }
   write(store);
-  page.send(left);
+  send(left);
 }
 
 // A field that the program filled or emptied since holds no draft any more.
 function prune() {
   const store = read();
-  for (const [form, one] of Object.entries(store)) {
+  for (const [form, one] of ofThisStore(store)) {
+    if (one.by !== page.visit) continue; // another tab's field
     for (const [name, value] of Object.entries(one.typed)) {
       const field = fieldOf(form, name);
       if (field && field !== focused() && field.value !== value) delete one.typed[name];
@@ -98,26 +149,29 @@ function typed(event) {
   const field = event.target;
   if (!field.matches?.(TEXTS) || field.getAttribute("role") === "combobox") return;
   const found = FIELD.exec(field.closest('[class*="st-key-draft--"]')?.className ?? "");
-  if (!found) return;
+  if (!found || !page.visit) return;
   const store = read();
-  const one = (store[found[1]] ??= { at: 0, values: {}, typed: {} });
+  const one = (store[key(found[1])] ??= { values: {}, typed: {} });
   one.at = Date.now();
+  one.by = page.visit;
   one.typed[found[2]] = field.value;
   write(store);
 }
 
 // Esc leaves a field or closes what is open; only then does it leave the page, by its own button.
 function escape(event) {
-  if (event.key !== "Escape" || event.isComposing) return;
+  if (event.key !== "Escape" || event.isComposing || event.keyCode === 229) return;
   if (isShown(LISTS)) return; // closes by itself
   const field = focused();
-  if (field?.matches("textarea, input, select") || field?.isContentEditable) {
-    const dialog = field.closest('[role="dialog"]');
-    if (dialog) dialog.focus(); // which hears the next Esc
-    else field.blur();
+  if (field?.matches(INSIDE) || field?.isContentEditable) {
+    const box = field.closest(BOXES);
+    if (box) {
+      box.tabIndex = -1;
+      box.focus(); // which hears the next Esc
+    } else field.blur();
     event.stopImmediatePropagation();
     event.preventDefault();
-  } else if (!isShown(DIALOGS)) {
+  } else if (!isShown(BOXES)) {
     document.querySelector(".st-key-back_link button")?.click();
   }
 }
@@ -132,6 +186,16 @@ function isShown(selector) {
   return [...document.querySelectorAll(selector)].some((one) => one.checkVisibility());
 }
 
+// One address may serve one store after another: each has drafts of its own.
+function key(form) {
+  return `${page.store}/${form}`;
+}
+
+function ofThisStore(store) {
+  const ours = Object.keys(store).filter((one) => one.startsWith(key("")));
+  return ours.map((one) => [one.slice(key("").length), store[one]]);
+}
+
 function read() {
   try {
     const store = JSON.parse(localStorage.getItem(STORE) ?? "{}");
@@ -143,9 +207,15 @@ function read() {
 }
 
 function write(store) {
-  const full = JSON.stringify(store);
+  const held = Object.entries(store).filter(([, one]) => Object.keys({ ...one.values, ...one.typed }).length);
+  held.sort(([, a], [, b]) => b.at - a.at);
+  let full = JSON.stringify(Object.fromEntries(held));
+  while (full.length > MAX_CHARACTERS && held.length > 1) {
+    held.pop(); // the oldest
+    full = JSON.stringify(Object.fromEntries(held));
+  }
   try {
-    if (full.length < MAX_CHARACTERS) localStorage.setItem(STORE, full);
+    localStorage.setItem(STORE, full);
   } catch {
     // A full or forbidden store: the visit keeps its drafts all the same.
   }

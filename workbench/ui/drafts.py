@@ -1,5 +1,9 @@
 """What is typed into a form stays until it is submitted or discarded.
 
+Several tabs may show one form: the browser keeps what was changed last, and a tab that comes to the
+front takes over what others changed, unless it was changed in this tab, too. What was typed into
+one store never shows in another that the same address serves later.
+
 A form's fields take their keys from a ``FormDraft``. What a field holds is kept for the visit, so
 that it is there again after Esc, and in the browser's local storage, so that it survives a reload,
 a lost connection and a server that was started anew. The browser also keeps each letter as it is
@@ -15,12 +19,14 @@ from typing import Any
 import streamlit as st
 
 from workbench.ui.i18n import LANGUAGE_COOKIE, current_language, t
+from workbench.ui.store import mark
 
 KEY = "drafts"
 _KEPT = "drafts_kept"
 _FORGOTTEN = "drafts_forgotten"
 _RESTORED = "drafts_restored"
 _NEWS = "drafts_news"
+_TAKEN = "drafts_taken"
 _VISIT = "drafts_visit"
 _BORDER = "--"
 """Between the parts of a field's key; the browser reads form and field from it."""
@@ -132,6 +138,8 @@ def keep_in_browser(page: str) -> None:
         key=KEY,
         data={
             "visit": visit,
+            "store": mark(),
+            "taken": st.session_state.get(_TAKEN, 0),
             "drafts": _kept(),
             "forgotten": st.session_state.get(_FORGOTTEN, {}),
             "address": {"lang": current_language()},
@@ -154,20 +162,26 @@ def _kept() -> dict[str, dict[str, Any]]:
 
 
 def _restore() -> None:
-    """Take what the browser kept; what this visit holds already is newer."""
+    """Take what the browser kept, which is newer; nothing kept: the form begins afresh."""
     found = st.session_state[KEY].get("restored")
     if not isinstance(found, Mapping):
         return
-    restored = st.session_state.setdefault(_RESTORED, set())
-    for form, values in found.items():
+    st.session_state[_TAKEN] = found["n"]
+    for form, values in found["forms"].items():
         if isinstance(values, Mapping) and values:
-            if form not in _kept():
-                restored.add(form)
-            st.session_state.setdefault(_NEWS, set()).add(form)
-            own = _kept().setdefault(str(form), {})
-            for name, value in values.items():
-                own[str(name)] = value
-                st.session_state.pop(_BORDER.join(("draft", str(form), str(name))), None)
+            _take(str(form), values)
+        else:
+            FormDraft(str(form)).forget()
+
+
+def _take(form: str, values: Mapping[str, Any]) -> None:
+    if form not in _kept():
+        st.session_state.setdefault(_RESTORED, set()).add(form)
+    st.session_state.setdefault(_NEWS, set()).add(form)
+    before = _kept().get(form, {})
+    _kept()[form] = {str(name): value for name, value in values.items()}
+    for name in {*before, *_kept()[form]}:
+        st.session_state.pop(FormDraft(form).key(name), None)
 
 
 def _fitting(value: Any, default: Any, options: Sequence[Any] | None) -> Any:

@@ -28,7 +28,7 @@ from workbench.rating.card_events import (
     entered_on,
 )
 from workbench.ui.i18n import current_language, t
-from workbench.ui.store import database
+from workbench.ui.store import database, mark
 from workbench.ui.text import escaped, one_line
 
 HERE: Final = Path(__file__).parent
@@ -102,7 +102,7 @@ def draw_panel(
         key=KEY,
         data={
             "drawn": time.monotonic_ns() // 1000,
-            "store": f"{queue.id}/{rater_id}",
+            "store": f"{mark()}/{queue.id}/{rater_id}",
             "way": queue.way,
             "card": card.id if card else None,
             "entered": entered_on(card) if card else None,

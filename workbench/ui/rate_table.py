@@ -33,6 +33,8 @@ MOST_CHARACTERS = 4_000
 """Of a text in its cell; below the table it stands in full."""
 LEFT, RIGHT, EQUAL, BAD = "left", "right", "equal", "bad"
 VERDICTS = (LEFT, EQUAL, BAD, RIGHT)
+YES, NO = "yes", "no"
+"""Cells hold codes, not words: the language may change while they wait to be saved."""
 REVISION = "rate_table_revision"
 """Number of saves: with it the table begins anew from what is stored."""
 UNSAVED = "unsaved"
@@ -63,8 +65,11 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
     draft.draw_notice()
     revision = f"{st.session_state.setdefault(REVISION, 0)}_{draft.n_forgotten}"
     key = f"rate_table_{queue.id}_{rater_id}_{found.page}_{revision}"
-    # What was changed before the table was first drawn: it stands in the cells from the start.
-    begun = st.session_state.setdefault(f"begun_{key}", _unsaved(draft))
+    # What was changed before the table is drawn afresh, on an earlier look at this page of it too:
+    # it stands in the cells from the start.
+    if key not in st.session_state:
+        st.session_state[f"begun_{key}"] = _unsaved(draft)
+    begun: dict[int, Said] = st.session_state[f"begun_{key}"]
     rows = [replace(row, said=begun.get(row.item.id, row.said)) for row in found.rows]
     frame = _frame(queue, rows, texts, axes)
     edited = st.data_editor(
@@ -156,7 +161,7 @@ def _frame(
                 value = row.said.values.get(axis.name)
                 line[axis.name] = None if value is None else int(value)
             ok = row.said.values.get(OK)
-            line[OK] = None if ok is None else t("rate.ok_yes" if ok else "rate.ok_no")
+            line[OK] = None if ok is None else YES if ok else NO
             line["tags"] = ", ".join(row.said.tags)
         lines.append(line)
     frame = pd.DataFrame(lines)
@@ -183,13 +188,16 @@ def _columns(queue: QueueRow, axes: Sequence[Axis]) -> dict[str, Any]:
             help=escaped(f"{LOWEST} {low} · {HIGHEST} {high}"),
         )
     config[OK] = st.column_config.SelectboxColumn(
-        t("rate.ok"), options=[t("rate.ok_yes"), t("rate.ok_no")], width=VALUE_PX
+        t("rate.ok"),
+        options=[YES, NO],
+        format_func=lambda code: t(f"rate.ok_{code}"),
+        width=VALUE_PX,
     )
     config["tags"] = st.column_config.TextColumn(
         t("rate.tags"), help=t("rate.table.tags_help"), max_chars=300
     )
     config["verdict"] = st.column_config.SelectboxColumn(
-        t("rate.table.verdict"), options=[_verdict_word(name) for name in VERDICTS], required=True
+        t("rate.table.verdict"), options=VERDICTS, format_func=_verdict_word, required=True
     )
     return config
 
@@ -245,8 +253,8 @@ def _begin_anew() -> None:
 
 def _said(row: TableRow, line: Mapping[str, Any]) -> Said:
     if row.item.other is not None:
-        place = {_verdict_word(name): name for name in VERDICTS}.get(str(line["verdict"]))
-        return Said(outcome=_outcome(place, row.swapped), values={}, tags=row.said.tags)
+        outcome = _outcome(_value(line["verdict"]), row.swapped)
+        return Said(outcome=outcome, values={}, tags=row.said.tags)
     values = {
         name: float(value)
         for name, cell in line.items()
@@ -254,7 +262,7 @@ def _said(row: TableRow, line: Mapping[str, Any]) -> Said:
     }
     ok = _value(line[OK])
     if ok is not None:
-        values[OK] = float(ok == t("rate.ok_yes"))
+        values[OK] = float(ok == YES)
     tags = dict.fromkeys(
         tag.strip()[:60] for tag in str(_value(line["tags"]) or "").replace("、", ",").split(",")
     )
@@ -315,7 +323,7 @@ def _verdict(row: TableRow) -> str | None:
     if row.said.outcome is None:
         return None
     place = {"tie": EQUAL, "both_bad": BAD}.get(row.said.outcome)
-    return _verdict_word(place or (LEFT if (row.said.outcome == "b") == row.swapped else RIGHT))
+    return place or (LEFT if (row.said.outcome == "b") == row.swapped else RIGHT)
 
 
 def _outcome(place: str | None, swapped: bool) -> Outcome | None:
@@ -324,9 +332,9 @@ def _outcome(place: str | None, swapped: bool) -> Outcome | None:
     return {EQUAL: "tie", BAD: "both_bad"}.get(place or "")  # type: ignore[return-value]
 
 
-def _verdict_word(place: str) -> str:
+def _verdict_word(place: object) -> str:
     names = {LEFT: "left_better", RIGHT: "right_better", EQUAL: "tie", BAD: "both_bad"}
-    return t(f"rate.{names[place]}")
+    return t(f"rate.{names[str(place)]}")
 
 
 def _short(text: str) -> str:

@@ -4,8 +4,9 @@ What was written is kept like the fields of any form (``workbench.ui.drafts``).
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -15,20 +16,48 @@ from workbench.ui.spec_draft import Draft, from_yaml, to_yaml
 
 _TYPED = re.compile(r"v\d+_\d+_(\w+)")
 """The name of a form's field, as the browser kept it before the field was left."""
+_MOST = 2**53 - 1
+"""The largest whole number of a browser."""
+
+
+def within(low: float, high: float = _MOST) -> Callable[[str], float | None]:
+    """Return what reads a number from ``low`` to ``high``, a whole one where ``low`` is.
+
+    What it returns takes the text of a field and returns None where that is empty; it raises
+    ValueError where the text is no such number.
+    """
+
+    def read(text: str) -> float | None:
+        if not text.strip():
+            return None
+        value = float(text)
+        if not low <= value <= high:
+            raise ValueError(text)
+        return int(value) if isinstance(low, int) else value
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A field that is typed into, and where its value stands in the spec."""
+
+    path: tuple[str, ...]
+    """The keys that lead to the value."""
+    read: Callable[[str], Any] = str
+    """Makes the value from the field's text; ValueError where it cannot."""
 
 
 class SpecEditor:
     """The spec of one page."""
 
-    def __init__(
-        self, form: str, start: Callable[[], Draft], typed: Mapping[str, Sequence[str]]
-    ) -> None:
+    def __init__(self, form: str, start: Callable[[], Draft], typed: Mapping[str, Typed]) -> None:
         """Open the spec of ``form``.
 
         Args:
             form: Names it, as in ``FormDraft``.
             start: Makes the spec to begin with.
-            typed: Text fields of the form → the keys of the spec that lead to what they hold.
+            typed: The fields of the form that are typed into, by name.
         """
         self.kept = FormDraft(form)
         self._start_key = f"{form}_start"
@@ -96,11 +125,22 @@ class SpecEditor:
             if found is None:
                 continue
             self.kept.drop(name)
-            if found[1] in self._typed:
-                spec = deepcopy(self.mapping)
-                *groups, last = self._typed[found[1]]
-                group = spec
-                for one in groups:
-                    group = group.setdefault(one, {})
-                group[last] = value
-                self._keep(spec)
+            if field := self._typed.get(found[1]):
+                self._put(field, str(value))
+
+    def _put(self, field: Typed, text: str) -> None:
+        try:
+            value = field.read(text)
+        except ValueError:
+            return  # half a number
+        spec = deepcopy(self.mapping)
+        *groups, last = field.path
+        group = spec
+        for one in groups:
+            if not isinstance(group.get(one), dict):
+                group[one] = {}
+            group = group[one]
+        group[last] = value
+        if value is None:
+            del group[last]
+        self._keep(spec)

@@ -24,6 +24,9 @@ from workbench.ui.spec_draft import (
 )
 from workbench.ui.text import escaped
 
+MOST_TEXTS = 10_000
+"""Reasonings of a question, or answers under one of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
@@ -123,7 +126,7 @@ def _how(draft: Mapping[str, Any], choices: Choices, key: str) -> Draft:
         variants = st.number_input(
             t("spec.variants"),
             1,
-            10_000,
+            MOST_TEXTS,
             draft.get("variants", 4),
             key=f"{key}_variants",
             help=t("spec.variants_help"),
@@ -133,7 +136,7 @@ def _how(draft: Mapping[str, Any], choices: Choices, key: str) -> Draft:
         answers = st.number_input(
             t("spec.answers"),
             0,
-            10_000,
+            MOST_TEXTS,
             draft.get("answers", 2),
             key=f"{key}_answers",
             help=t("spec.answers_help"),

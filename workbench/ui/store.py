@@ -1,10 +1,15 @@
 """The store of this process, opened once; pages take short sessions from it."""
 
+import contextlib
+
 import streamlit as st
 
 from db.database import Database
+from db.errors import Q2QError
+from db.identity import short_hash
 from db.migrate import open_store
 from db.settings import settings
+from db.store_mark import store_mark
 from serving.formats.library import load_definitions
 from serving.formats.registry import Registry, sync_definitions
 
@@ -31,3 +36,12 @@ def registry() -> Registry:
     definitions = load_definitions(user_file)
     with database().write() as session:
         return sync_definitions(session, definitions)
+
+
+@st.cache_resource(show_spinner=False)
+def mark() -> str:
+    """Return what tells this store apart: a browser keeps texts for all that one address showed."""
+    with contextlib.suppress(Q2QError):
+        registry()  # a new store is marked by what it is given first
+    with database().read() as session:
+        return store_mark(session) or short_hash(database().label)

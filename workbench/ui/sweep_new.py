@@ -18,20 +18,26 @@ from workbench.ui.actions import queue_sweep
 from workbench.ui.figures import count, duration
 from workbench.ui.i18n import counted, t
 from workbench.ui.parts import back_link, card, heading
-from workbench.ui.spec_draft import Draft, check, new_draft, to_yaml
-from workbench.ui.spec_editor import SpecEditor
-from workbench.ui.spec_form import Choices, draw_form
+from workbench.ui.spec_draft import Draft, check, new_draft, numbers, to_yaml
+from workbench.ui.spec_editor import SpecEditor, Typed, within
+from workbench.ui.spec_form import MOST_TEXTS, Choices, draw_form
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped
 
 TYPED = {
-    "name": ("name",),
-    "search": ("questions", "search"),
-    "ids": ("questions", "ids"),
-    "from_search": ("reasonings", "search"),
-    "from_ids": ("reasonings", "ids"),
+    "name": Typed(("name",)),
+    "search": Typed(("questions", "search")),
+    "ids": Typed(("questions", "ids"), numbers),
+    "limit": Typed(("questions", "limit"), within(1)),
+    "variants": Typed(("variants",), within(1, MOST_TEXTS)),
+    "answers": Typed(("answers",), within(0, MOST_TEXTS)),
+    "seed": Typed(("seed",), within(0)),
+    "from_sweep": Typed(("reasonings", "sweep"), within(1)),
+    "from_search": Typed(("reasonings", "search")),
+    "from_ids": Typed(("reasonings", "ids"), numbers),
+    "from_rating": Typed(("reasonings", "min_rating"), within(-1e9, 1e9)),
 }
-"""Text fields of the form and where their values stand in a spec."""
+"""The fields of the form that are typed into, and where their values stand in a spec."""
 
 
 def draw_new() -> None:
