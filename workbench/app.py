@@ -1,8 +1,10 @@
 """The app: theme, language, navigation. It reads the store, writes jobs, and never generates."""
 
+import sys
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.scriptrunner_utils.exceptions import RerunException
 
 from workbench.ui.drafts import keep_in_browser
 from workbench.ui.i18n import current_language, t
@@ -92,7 +94,10 @@ with st.sidebar:
     language_switch()
     shortcuts_help()
 require_store()
-page.run()
-with st.sidebar:
-    keep_in_browser(page.url_path)
+try:
+    page.run()
+finally:
+    if not isinstance(sys.exception(), RerunException):
+        with st.sidebar:
+            keep_in_browser(page.url_path)
 settle_modules()

@@ -191,6 +191,7 @@ def test_a_held_key_a_double_click_and_a_press_on_an_old_page_count_once(
     # The other page still shows the card that was rated meanwhile.
     other.keyboard.press("t")
     expect(other.get_by_text("3 of 24 cards")).to_be_visible()
+    expect(other.get_by_text("its card was judged otherwise")).to_be_visible()
     with site.database.read() as session:
         own = select(Rater.id).where(Rater.name == "Rio")
         rows = session.scalars(standing().where(Rating.rater_id.in_(own))).all()

@@ -113,6 +113,27 @@ def test_a_judgement_of_a_card_that_was_taken_back_elsewhere_is_told(filled: Dat
     assert holding(filled) == []
 
 
+@pytest.mark.parametrize(
+    ("way", "first", "second"),
+    [
+        ("pair", {"place": "left"}, {"place": "tie"}),
+        ("single", {"values": {"correct": 2}}, {"values": {"correct": 4}}),
+        ("single", {"values": {"correct": 2}}, {"values": {"correct": 2, "ok": 1}}),
+        ("single", {"tags": ["a"]}, {"tags": ["b"]}),
+    ],
+)
+def test_another_judgement_of_a_card_that_was_judged_elsewhere_is_told_and_the_first_stays(
+    filled: Database, way: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    queue, rater = make(filled, way=way, scope="answer")
+    card = lying(filled, queue, rater)
+    assert apply_event(filled, queue, rater, event(card, "rate", **first))
+    before = [(row.id, row.value, row.label, row.outcome) for row in holding(filled)]
+    assert not apply_event(filled, queue, rater, event(card, "rate", **second))
+    assert apply_event(filled, queue, rater, event(card, "rate", **first))
+    assert [(row.id, row.value, row.label, row.outcome) for row in holding(filled)] == before
+
+
 def test_what_is_entered_stays_on_the_card_beside_what_is_known_of_it(filled: Database) -> None:
     queue, rater = make(filled, way="single", scope="reasoning")
     card = lying(filled, queue, rater)

@@ -3,12 +3,12 @@
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from sqlalchemy import exists, select
+from sqlalchemy import or_, select
 
 from db.database import Database
 from db.dealing import Card, keep_draft, open_card
 from db.queues import QueueRow
-from db.ratings import HIGHEST, LOWEST, OK, Outcome
+from db.ratings import HIGHEST, LOWEST, OK, TAG, Outcome
 from db.tables import Rating
 from workbench.rating.desk import (
     ANSWER_SEEN,
@@ -77,12 +77,12 @@ def apply_event(database: Database, queue: QueueRow, rater_id: int, event: CardE
 
     Returns:
         False where a judgement could not be stored since its card no longer lies before the rater
-        and has no judgement either: it was taken back on another page.
+        and has not that judgement: it was taken back, or judged otherwise, on another page.
     """
     with database.read() as session:
         card = open_card(session, queue.id, rater_id)
     if (card.id if card else None) != event.card:
-        return event.act != "rate" or _is_stored(database, event.card)
+        return event.act != "rate" or _is_stored(database, event)
     if event.act == "undo":
         if card is not None and any(event.entered.values()):
             enter(database, card, rater_id, event.entered)
@@ -145,6 +145,13 @@ def _outcome(place: Place | None, swapped: bool) -> Outcome | None:
     return place
 
 
-def _is_stored(database: Database, card_id: str | None) -> bool:
+def _is_stored(database: Database, event: CardEvent) -> bool:
+    """Tell whether the card was judged as in ``event``, which may have come before."""
+    own = or_(Rating.card_id == event.card, Rating.card_id.startswith(f"{event.card}/"))
     with database.read() as session:
-        return bool(session.scalar(select(exists().where(Rating.card_id == card_id))))
+        rows = list(session.scalars(select(Rating).where(own, Rating.undoes_id.is_(None))))
+    if event.place:
+        return any(row.outcome == _outcome(event.place, bool(row.swapped)) for row in rows)
+    values = {row.axis: row.value for row in rows if row.value is not None}
+    tags = {row.label for row in rows if row.axis == TAG}
+    return bool(rows) and values == event.values and tags == set(event.clean_tags)

@@ -5,7 +5,7 @@ import streamlit as st
 from db.errors import Q2QError, UsageError
 from db.questions import question_facets
 from db.rating_columns import high_water
-from training.datasets.spec import parse_yaml
+from training.datasets.spec import parse_rules, parse_yaml
 from workbench.ui import url
 from workbench.ui.dataset_counts import draw_cautions, draw_counts
 from workbench.ui.dataset_form import KINDS, DatasetChoices, draw_form, starting_rules
@@ -53,12 +53,20 @@ def _leave() -> None:
     url.clear("new", "as")
 
 
-def _draw_form(editor: SpecEditor) -> Draft:
+def _draw_form(editor: SpecEditor) -> Draft | None:
     with database().read() as session:
         facets = question_facets(session)
     roles = list(dict.fromkeys(name.rpartition("@")[0] for name in registry().roles))
     choices = DatasetChoices(tags=list(facets.tags), languages=list(facets.languages), roles=roles)
-    return editor.draw_form(lambda base, key: draw_form(base, choices, key))
+    try:
+        return editor.draw_form(
+            lambda base, key: draw_form(base, choices, key),
+            lambda rules: parse_rules(rules, where=t("dataset.rules")),
+        )
+    except UsageError as error:
+        _draw_problems(str(error))
+        st.caption(t("new.only_yaml"))
+        return None
 
 
 def _draw_text(editor: SpecEditor) -> Draft | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from workbench.ui.drafts import FormDraft
 from workbench.ui.spec_draft import Draft, from_yaml, to_yaml
@@ -73,8 +74,20 @@ class SpecEditor:
         found: Draft = self.kept.values.get("spec", st.session_state[self._start_key])
         return found
 
-    def draw_form(self, draw: Callable[[Mapping[str, Any], str], Draft]) -> Draft:
-        """Draw the form by ``draw``, which takes the spec and a prefix of keys; return the spec."""
+    def draw_form(
+        self,
+        draw: Callable[[Mapping[str, Any], str], Draft],
+        check: Callable[[Draft], object],
+    ) -> Draft:
+        """Draw the form and return the spec.
+
+        Args:
+            draw: Draws it from the spec and a prefix of keys.
+            check: Raises UsageError where the spec is wrong.
+
+        Raises:
+            UsageError: The spec was written as YAML, and fields cannot hold its mistakes.
+        """
         if st.session_state.pop(self._text_key, None) is not None:
             self.kept.drop("text")
             self._refill()
@@ -83,7 +96,14 @@ class SpecEditor:
         base_key = f"{self.kept.form}_base_{version}"
         is_first = base_key not in st.session_state
         base = st.session_state.setdefault(base_key, deepcopy(self.mapping))
-        spec = draw(base, self.kept.key(version))
+        place = st.empty()
+        try:
+            with place.container():
+                spec = draw(base, self.kept.key(version))
+        except (TypeError, ValueError, AttributeError, StreamlitAPIException):
+            place.empty()
+            check(base)
+            raise
         if is_first and base == st.session_state[self._start_key]:
             st.session_state[self._start_key] = spec  # with what the form writes out
         self._keep(spec)

@@ -74,7 +74,7 @@ def _copy_of(sweep_id: int) -> Draft:
         return new_draft(t("new.title"))
 
 
-def _draw_form(editor: SpecEditor) -> Draft:
+def _draw_form(editor: SpecEditor) -> Draft | None:
     with database().read() as session:
         facets = question_facets(session)
         models = [model.name for model in list_models(session)]
@@ -87,7 +87,15 @@ def _draw_form(editor: SpecEditor) -> Draft:
         models=["default", *models],
         checks=list(CHECKS),
     )
-    return editor.draw_form(lambda base, key: draw_form(base, choices, key))
+    try:
+        return editor.draw_form(
+            lambda base, key: draw_form(base, choices, key),
+            lambda spec: check(spec, t("new.title")),
+        )
+    except UsageError as error:
+        _draw_invalid(str(error))
+        st.caption(t("new.only_yaml"))
+        return None
 
 
 def _draw_text(editor: SpecEditor) -> Draft | None:
