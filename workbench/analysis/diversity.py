@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from serving.words import HAN, KANA
 from workbench.analysis.resampling import Array
@@ -35,14 +36,19 @@ _WIDE = {2: re.compile(f"[{KANA}\uac00-\ud7a3]"), 3: re.compile(f"[{HAN}]")}
 
 def likeness(texts: Sequence[str]) -> Array:
     """Return how alike texts are, 0 to 1: shape (n, n), the diagonal 1."""
-    runs = [_runs(text) for text in texts]
-    columns = {run: i for i, run in enumerate(sorted(set().union(*runs)))}
-    held = np.zeros((len(texts), max(1, len(columns))))
-    for row, found in enumerate(runs):
-        for run, letters in found.items():
-            held[row, columns[run]] = np.sqrt(letters)
-    held /= np.maximum(np.linalg.norm(held, axis=1, keepdims=True), 1e-12)
-    alike = np.clip(held @ held.T, 0.0, 1.0)
+    columns: dict[str, int] = {}
+    places: list[int] = []
+    values: list[float] = []
+    ends = [0]
+    for text in texts:
+        runs = _runs(text)
+        places += [columns.setdefault(run, len(columns)) for run in runs]
+        length = np.sqrt(max(1, sum(runs.values())))
+        values += [np.sqrt(letters) / length for letters in runs.values()]
+        ends.append(len(places))
+    # Nearly every run is of one text only: a full matrix of them would be mostly zeros.
+    held = csr_array((values, places, ends), shape=(len(texts), max(1, len(columns))), dtype=float)
+    alike: Array = np.clip((held @ held.T).toarray(), 0.0, 1.0)
     np.fill_diagonal(alike, 1.0)
     return alike
 
