@@ -62,6 +62,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "solution",
         "final_answer",
     ),
+    "choices": ("choices", "options"),
+    "key": ("answer_key", "answer_idx", "answer_index", "correct_option"),
     "messages": ("messages", "conversations", "conversation"),
     "chosen": ("chosen", "chosen_response", "preferred_output"),
     "rejected": ("rejected", "rejected_response", "non_preferred_output"),

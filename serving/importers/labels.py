@@ -1,5 +1,6 @@
 """Whether a row is OK, however its label is written: a truth value, a number, a name of a class."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,12 +37,13 @@ def label_of(value: Any, name: str, classes: Sequence[str] = ()) -> bool | None:
     if value is None or (isinstance(value, float) and value != value):
         return None
     shown: Any = value
-    if classes and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value == _NO_CLASS:
+    number = _number_of(value, classes) if classes else None
+    if number is not None:
+        if number == _NO_CLASS:
             return None
-        if value != int(value) or not 0 <= value < len(classes):
+        if number != int(number) or not 0 <= number < len(classes):
             raise Refused(name, f"is {value}, and the file names {len(classes)} classes only.")
-        shown = classes[int(value)]
+        shown = classes[int(number)]
     word = " ".join(_JOINED.sub(" ", str(shown).strip().casefold()).split())
     if not word:
         return None
@@ -52,3 +54,14 @@ def label_of(value: Any, name: str, classes: Sequence[str] = ()) -> bool | None:
         what += f" (one of the classes {', '.join(map(repr, classes[:8]))}); which one is OK?"
         raise Refused(name, f"{what} Write true (OK) or false (not OK).")
     raise Refused(name, f"{what}; write true (OK) or false (not OK).")
+
+
+def _number_of(value: Any, classes: Sequence[str]) -> float | None:
+    """Return the number of a class, as which tables of text have it too; None: it is a name."""
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip() in classes):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

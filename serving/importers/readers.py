@@ -16,6 +16,7 @@ from serving.importers.fields import NAMES, plain_name
 from serving.importers.parsed_row import LeftOut
 from serving.importers.rows import ImportRow, ReadResult
 from serving.importers.source import Problem, Record, Source
+from serving.importers.splits import is_held_out
 from serving.importers.tables import csv_records
 from serving.importers.unwrap import Unwrapper
 from serving.importers.workbooks import xlsx_records
@@ -58,6 +59,12 @@ class RecordReader(Iterator[Record]):
         if not self._columns.keys() >= record.values.keys():
             self._columns.update(dict.fromkeys(record.values))
         return record
+
+
+_NAMED_HELD_OUT = (
+    "The file is named as a split that never trains; its questions may train unless a column"
+    " held_out or split says otherwise. `q2q dataset import` holds such files out."
+)
 
 
 class RowReader(Iterator[ImportRow]):
@@ -108,15 +115,19 @@ class RowReader(Iterator[ImportRow]):
         return next(self._rows)
 
     def _read(self) -> Iterator[ImportRow]:
-        number = 0
+        number, may_train = 0, False
         for number, record in enumerate(self._records, start=1):
             if number == _ROWS_BEFORE_A_QUESTION:
                 self._maker.must_ask(self.columns)
             with suppress(LeftOut):  # it is noted
-                yield from (one.row for one in self._maker.examples(record))
+                for one in self._maker.examples(record):
+                    may_train = may_train or one.row.held_out is None
+                    yield one.row
         if number:
             self._maker.must_ask(self.columns)
         self._maker.finish()
+        if may_train and is_held_out(Path(self.name).stem):
+            self.notes.append(_NAMED_HELD_OUT)
 
 
 def stream_rows(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serving.formats.reasoning_markup import plain_reasoning, reasoning_tag
+from serving.importers.choices import with_choices
 from serving.importers.fields import FieldMap
 from serving.importers.labels import label_of
 from serving.importers.parsed_row import (
@@ -92,6 +93,8 @@ class RowParser:
             row = self._request(row)
         elif is_turns(_turns_in(row.peek("context"))):
             row = self._asked_by_input(row)
+        elif "choices" in row.columns:
+            row = with_choices(row, self.fields)
         found = self._rows(row)
         if len(row.used) < len(row.values):
             self.notes.unused.update(dict.fromkeys(row.unused()))

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from db.database import Database
 from serving.formats.reasoning_markup import SplitText, split_reasoning, without_opening
+from serving.importers import read_rows
 from serving.importers.example_files import FileExamples, read_examples
 from serving.importers.examples import Example
+from serving.importers.source import ImportRefused
 from serving.importers.transcripts import turns_of, without_end
 from tests.unit.dataset_lab import Lab
+from workbench.cli.main import app
 
 Q, A = {"role": "user", "content": "Q?"}, {"role": "assistant", "content": "A"}
 BETTER, WORSE = [Q, A], [Q, {"role": "assistant", "content": "B"}]
@@ -238,6 +242,39 @@ def test_the_system_text_that_both_texts_of_a_pair_stand_under_is_kept(
     assert example(lab, tmp_path, row).row.context == "S"
 
 
+# Choices
+
+LISTED = "A. red\nB. blue"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"choices": ["red", "blue"], "answer": 1},
+        {"choices": {"text": ["red", "blue"], "label": ["A", "B"]}, "answerKey": "B"},
+        {"options": {"A": "red", "B": "blue"}, "answer_idx": "B", "answer": "blue"},
+        {"options": [{"key": "A", "value": "red"}, {"key": "B", "value": "blue"}], "answer": "b"},
+    ],
+)
+def test_choices_stand_in_the_context_and_the_right_one_is_the_reference(
+    lab: Lab, tmp_path: Path, row: dict[str, Any]
+) -> None:
+    found = example(lab, tmp_path, {"question": "Q?", **row}).row
+    assert (found.context, found.reference_answer) == (LISTED, "B. blue")
+    assert found.output == (None if row.get("answer") != "blue" else "blue")
+
+
+def test_a_context_stays_before_the_choices(lab: Lab, tmp_path: Path) -> None:
+    row = {"question": "Q?", "context": "C", "choices": ["red", "blue"], "response": "It is red."}
+    found = example(lab, tmp_path, row).row
+    assert (found.context, found.output) == (f"C\n\n{LISTED}", "It is red.")
+
+
+def test_a_key_of_no_choice_is_refused(lab: Lab, tmp_path: Path) -> None:
+    row = {"question": "Q?", "choices": ["red", "blue"], "answerKey": "E"}
+    assert "'E', which is none of the choices" in refused(lab, tmp_path, row)
+
+
 # Answers, references, labels, ids
 
 
@@ -297,3 +334,31 @@ def test_texts_that_came_garbled_are_counted(lab: Lab, tmp_path: Path, text: str
 @pytest.mark.parametrize("text", ["Größe", "“voilà”", "„MENÜ“", "NÃO", "São Paulo…", "日本", "É™"])
 def test_accents_and_quotes_are_not_taken_for_garbled(lab: Lab, tmp_path: Path, text: str) -> None:
     assert read(lab, tmp_path, {"question": text}).notes == []
+
+
+def test_numbers_of_classes_in_tables_of_text_are_read_by_their_names(
+    lab: Lab, tmp_path: Path
+) -> None:
+    names = "".join(f"          '{n}': {name}\n" for n, name in enumerate(("good", "bad")))
+    card = f"  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n{names}"
+    (tmp_path / "README.md").write_text(f"---\ndataset_info:\n{card}---\n", "utf-8")
+    (tmp_path / "train.csv").write_text("prompt,completion,label\nQ?,A,0\nR?,B,1\n", "utf-8")
+    (found,) = read_examples(tmp_path, lab.registry)
+    assert [one.label for one in found.examples] == [True, False]
+
+
+def test_a_held_out_mark_that_is_no_mark_is_called_that(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "Q?", "answer": "A", "held_out": "ja"}', "utf-8")
+    done = CliRunner().invoke(app, ["dataset", "import", str(path)])
+    assert isinstance(done.exception, ImportRefused)
+    assert "line 1, field 'held_out': 'ja' is not true or false." in str(done.exception)
+
+
+@pytest.mark.parametrize(("mark", "is_noted"), [({}, True), ({"held_out": True}, False)])
+def test_the_door_for_questions_notes_a_file_named_as_held_out(
+    mark: dict[str, Any], is_noted: bool
+) -> None:
+    data = json.dumps({"question": "Q?", **mark}).encode()
+    notes = read_rows(data, name="test.jsonl").notes
+    assert any("never trains" in one for one in notes) == is_noted

@@ -183,7 +183,7 @@ def _result(file: FileExamples) -> ReadResult:
 
 def _plainly(problem: Problem, file: FileExamples) -> Problem:
     """Say in words of splits that a question cannot become held out any more."""
-    if problem.field != "held_out":
+    if problem.field != "held_out" or problem in file.problems:
         return problem
     what = (
         "is held out in these files, and the store knows its question as one that may train; "
