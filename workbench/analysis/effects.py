@@ -184,18 +184,15 @@ def value_effects(
     if columns is None:
         return None
     question, questions = pd.factorize(values["question_id"], sort=True)
-    design = _within(columns.dummies(values), question)
-    columns, design, entangled = _untangled(columns, design)
+    columns, _, entangled = _untangled(columns, _within(columns.dummies(values), question))
     if columns is None:
         return None
-    raters = pd.get_dummies(values["rater_id"]).to_numpy(dtype=float)[:, 1:]
-    beside = [_within(raters, question)]
+    parts = [columns.dummies(values)]
     if equal_length:
         # The first column beside the levels: what being twice as long adds.
-        long = np.log2(np.maximum(1.0, values[["characters"]].to_numpy(dtype=float)))
-        beside.insert(0, _within(long, question))
-    whole = np.column_stack([design, *beside])
-    told = _within(values["value"].to_numpy(dtype=float)[:, None], question)[:, 0]
+        parts.append(np.log2(np.maximum(1.0, values[["characters"]].to_numpy(dtype=float))))
+    parts.append(pd.get_dummies(values["rater_id"]).to_numpy(dtype=float)[:, 1:])
+    whole, told = np.column_stack(parts), values["value"].to_numpy(dtype=float)
     columns_shown = columns.centred(np.eye(whole.shape[1])[:, : columns.width]).T
     shown = np.vstack([columns_shown, np.eye(whole.shape[1])[columns.width :][: int(equal_length)]])
     # Where questions say exactly the same, another one may well differ by a step of the axis.
@@ -224,17 +221,19 @@ def _linear(
     """Fit a linear model to values; return what ``shown``, (n, columns), makes of it, with ends.
 
     Args:
-        design: Shape (values, columns), less its mean in each question.
-        told: Shape (values,), likewise.
-        question: Shape (values,): codes of the questions.
+        design: Shape (values, columns).
+        told: Shape (values,).
+        question: Shape (values,): codes of the questions, each of which has a mean of its own.
         rater: Who said each.
         shown: Shape (n, columns).
         least: The least error that is believed.
     """
+    coded, raters = pd.factorize(rater, sort=True)
+    within, within_told = _within(design, question), _within(told[:, None], question)[:, 0]
     n, width = int(question.max()) + 1, design.shape[1]
     squares, products = np.zeros((n, width, width)), np.zeros((n, width))
-    np.add.at(squares, question, design[:, :, None] * design[:, None, :])
-    np.add.at(products, question, design * told[:, None])
+    np.add.at(squares, question, within[:, :, None] * within[:, None, :])
+    np.add.at(products, question, within * within_told[:, None])
     left, right = squares.sum(axis=0) + RIDGE * np.eye(width), products.sum(axis=0)
     fitted = np.linalg.solve(left, right)
     values = shown @ fitted
@@ -242,20 +241,25 @@ def _linear(
         return values, np.full(len(values), np.nan), np.full(len(values), np.nan)
     without = np.linalg.solve(left - squares, (right - products)[:, :, None])[:, :, 0]
     errors = np.maximum(jackknife_errors((without - fitted) @ shown.T), least)
-    coded, raters = pd.factorize(rater, sort=True)
     chance = None
     if len(raters) >= FEW_RATERS:
-        scores = design * (told - design @ fitted)[:, None]
+        scores = within * (within_told - within @ fitted)[:, None]
         by_both = _sums(scores, question * len(raters) + coded) @ np.linalg.inv(left)
-        without_rater = [
-            np.linalg.solve(left - own.T @ own, right - own.T @ told[coded == one])
-            for one in range(len(raters))
-            for own in [design[coded == one]]
-        ]
-        by_rater = np.array(without_rater) - fitted
+        # Means of questions are those of all raters: without one they must be found anew.
+        others = (coded != one for one in range(len(raters)))
+        alone = [_solved(design[rows], told[rows], question[rows]) for rows in others]
+        by_rater = np.array(alone) - fitted
         chance = RaterChanges(by_rater=by_rater, by_both=-by_both).through(shown)
     reach = reaches(errors, n, chance)
     return values, values - reach, values + reach
+
+
+def _solved(design: Array, told: Array, question: Array) -> Array:
+    """Return the coefficients of a linear model with a mean for each question."""
+    _, question = np.unique(question, return_inverse=True)
+    design, told = _within(design, question), _within(told[:, None], question)[:, 0]
+    left = design.T @ design + RIDGE * np.eye(design.shape[1])
+    return np.asarray(np.linalg.solve(left, design.T @ told))
 
 
 def _sums(rows: Array, group: Array) -> Array:
@@ -324,6 +328,5 @@ def _effects(columns: _Columns, values: Array, low: Array, high: Array) -> tuple
 def _within(columns: Array, question: Array) -> Array:
     """Return columns less their mean in each question."""
     counts = np.bincount(question)
-    sums = np.zeros((len(counts), columns.shape[1]))
-    np.add.at(sums, question, columns)
-    return columns - (sums / counts[:, None])[question]
+    means = [np.bincount(question, column) / counts for column in columns.T]
+    return columns - np.column_stack(means)[question]
