@@ -47,6 +47,7 @@ from tests.fakes.server import FakeServer
 from tests.migration.test_migrations import differences
 from tests.store_rows import make_generation, make_library, make_question
 from tests.unit import test_lineage, test_matrix, test_search, test_texts
+from tests.unit.dataset_lab import registry_of
 from tests.unit.dialogue_lab import Lab
 from training.datasets.proposals import read_proposals
 from workbench.analysis.insights import read_insights
@@ -293,7 +294,7 @@ def test_queues_are_made_and_filled_as_a_table_on_it(store: Database) -> None:
         built = build_queue(session, spec)
         queue = get_queue(session, save_queue(session, built))
         rater = ensure_rater(session, "Aki")
-        assert promise(session, built).separable == ()
+        assert promise(session, built, registry_of(session)).separable == ()
         item = table_page(session, queue, rater, 1, 20).rows[0].item
     save_table(store, queue, rater, {item.id: Said(values={"clear": 5})})
     save_table(store, queue, rater, {item.id: Said(values={"clear": 1})})

@@ -1,9 +1,7 @@
 """Queues from sweeps, searches, dialogues and datasets, and what they promise."""
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
-from scipy.stats import binomtest
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
@@ -22,10 +20,11 @@ from db.tables import (
 )
 from tests.app.seed import Seeded, seed_store
 from tests.app.seed_ratings import seed_ratings
+from tests.unit.dataset_lab import registry_of
 from workbench.cli.main import app
 from workbench.rating.building import QueueSpec, build_queue
 from workbench.rating.desk import Verdict, look, say
-from workbench.rating.promise import CLEAR, promise, shows
+from workbench.rating.promise import promise
 
 
 @pytest.fixture
@@ -87,9 +86,11 @@ def dataset(database: Database, filled: Seeded) -> int:
 
 def build(database: Database, **given: object):  # type: ignore[no-untyped-def]
     spec = QueueSpec.model_validate({"name": "x", "leave_out": (), **given})
+    with database.write() as session:
+        registry = registry_of(session)
     with database.read() as session:
         built = build_queue(session, spec)
-        return built, promise(session, built)
+        return built, promise(session, built, registry)
 
 
 def test_a_dialogue_gives_its_questions_and_their_texts(
@@ -102,7 +103,7 @@ def test_a_dialogue_gives_its_questions_and_their_texts(
         assert len(built.items) == n
     built, promised = build(database, scope="question", way="single", dialogue=dialogue)
     assert {item.target for item in built.items} == {Target(question_id=id) for id in shown}
-    assert promised.training_rows == 0
+    assert promised.training_rows == {}
 
 
 def test_a_dataset_gives_the_texts_of_its_rows_and_no_others(
@@ -166,21 +167,24 @@ def test_the_promise_counts_levels_that_meet_and_rows_that_train(
 ) -> None:
     alike, promised = build(database)
     assert promised.separable == ()
-    assert promised.training_rows == round(24 * 0.6)
+    assert set(promised.training_rows) == {"dpo", "sft"}
     assert not promised.is_counted
     seed_ratings(database, filled)
     with database.write() as session:
         session.execute(
             update(Question).where(Question.id == filled.question_ids[0]).values(held_out=True)
         )
-    built, promised = build(database)
+    built, promised = build(database, only_trainable=False)
     assert len(built.items) == len(alike.items) == 24
     (levels,) = promised.separable
     assert levels.factor == "temperature"
     assert levels.n_cards == 16  # the first of three reasonings is calmer: two of three pairs
     assert promised.held_out == 3
     assert promised.is_counted
-    assert promised.training_rows == round(21 * promised.share)
+    built, promised = build(database)
+    assert len(built.items) == 21
+    assert built.left_out["held_out"] == 1
+    assert promised.held_out == 0
 
 
 def test_people_and_their_ok_count_for_texts_one_at_a_time(
@@ -210,18 +214,6 @@ def test_people_and_their_ok_count_for_texts_one_at_a_time(
     assert promised.share == 0.25
 
 
-def test_a_promised_preference_shows_in_four_of_five_cases() -> None:
-    """What ``shows`` says of n comparisons is true of the interval that Insights would give."""
-    random = np.random.default_rng(4)
-    for n in (31, 80, 300):
-        lead = shows(n)
-        won = random.binomial(n, lead, 400)
-        seen = [binomtest(int(w), n).proportion_ci(0.95, method="wilson").low > 0.5 for w in won]
-        assert np.mean(seen) == pytest.approx(0.8, abs=0.1)
-    assert shows(31) > CLEAR > shows(32)
-    assert shows(0) == shows(3) > 0.99
-
-
 def test_queues_of_dialogues_and_datasets_are_made_on_the_command_line(
     database: Database, filled: Seeded, dialogue: int, dataset: int
 ) -> None:
@@ -235,6 +227,6 @@ def test_queues_of_dialogues_and_datasets_are_made_on_the_command_line(
     assert "2 cards of 2 questions" in asked
     told = q2q("--name", "rows", "--dataset", "first", "--keep-flagged")
     assert "2 cards of 2 questions" in told
-    assert "About 1 training rows to expect." in told
+    assert "training rows to expect, by the rules at their defaults" in told
     seed_ratings(database, filled)
     assert "temperature 0.2 / temperature 0.8: 16 cards" in q2q("--name", "all", "--keep-flagged")

@@ -1,7 +1,7 @@
 """From rules to rows, and what became of the others; writes nothing."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from serving.formats.registry import Registry
 from serving.sweeps.selection import select_questions
 from training.datasets.candidates import Candidate, Pool, read_pool
 from training.datasets.drops import Draft, Dropper, Split
-from training.datasets.evidence import read_evidence
+from training.datasets.evidence import Evidence, Judgement, read_evidence
 from training.datasets.held_out import Families, QuestionInfo, read_questions, settle
 from training.datasets.payload import RowTexts, Target
 from training.datasets.proposals import Proposal, read_proposals
@@ -88,19 +88,55 @@ class Built:
     """Of kind and rows; not of the name, the rules or the ids of the store."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What rules choose from."""
+
+    questions: Mapping[int, QuestionInfo]
+    families: Families
+    pool: Pool
+
+
 def build(session: Session, rules: Rules, registry: Registry) -> Built:
     """Return the rows that ``rules`` choose and what became of the others; writes nothing.
 
     Raises:
         UsageError: The rules name something that is not in the store.
     """
+    return build_from(session, gather(session, rules, registry), rules, registry)
+
+
+def gather(session: Session, rules: Rules, registry: Registry) -> Material:
+    """Return what ``rules`` choose from; other rules on the same questions may share it.
+
+    Raises:
+        UsageError: The rules name something that is not in the store.
+    """
     selected = check_rules(session, rules, registry)
     questions = read_questions(session)
-    families = settle(questions, selected, rules.held_out)
     by_id = {one.id: one for one in questions}
     wanted = {one: by_id[one] for one in selected}
-    pool = read_pool(session, wanted)
-    taker = _taker(session, rules, wanted, pool)
+    return Material(
+        questions=wanted,
+        families=settle(questions, selected, rules.held_out),
+        pool=read_pool(session, wanted),
+    )
+
+
+def build_from(
+    session: Session,
+    material: Material,
+    rules: Rules,
+    registry: Registry,
+    expected: Iterable[Judgement] = (),
+) -> Built:
+    """Return the rows that ``rules`` choose from ``material``, as ``build`` does.
+
+    ``expected`` are judgements that are not stored, taken as if they were.
+    """
+    wanted, families, pool = material.questions, material.families, material.pool
+    evidence = read_evidence(session, rules, wanted, expected)
+    taker = _taker(session, rules, wanted, pool, evidence)
     taken = list(taker.taken())
     dropper = Dropper(rules, pool)
     drafts = list(_drafts(session, taken, wanted, families, registry, dropper))
@@ -173,9 +209,12 @@ def _check_roles(rules: Rules, registry: Registry) -> None:
 
 
 def _taker(
-    session: Session, rules: Rules, questions: Mapping[int, QuestionInfo], pool: Pool
+    session: Session,
+    rules: Rules,
+    questions: Mapping[int, QuestionInfo],
+    pool: Pool,
+    evidence: Evidence,
 ) -> SftTaker | DpoTaker | KtoTaker:
-    evidence = read_evidence(session, rules, questions)
     if isinstance(rules, SftRules):
         proposals = read_proposals(session, questions)
         return SftTaker(rules, questions, pool, evidence, proposals)

@@ -1,8 +1,9 @@
 """What raters said of texts, gathered by text and by pair; only judgements that still hold."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal, NamedTuple, cast
 
 from scipy.special import expit
@@ -49,6 +50,22 @@ class Value(NamedTuple):
     rater_id: int
     axis: str
     value: float
+
+
+class Judgement(NamedTuple):
+    """One judgement of one text, or of two against each other."""
+
+    rating_id: int
+    rater_id: int
+    scope: Scope
+    question_id: int
+    variant_id: int | None
+    answer_id: int | None
+    other_variant_id: int | None
+    other_answer_id: int | None
+    axis: str
+    value: float | None
+    outcome: Won | None
 
 
 @dataclass(slots=True)
@@ -123,8 +140,20 @@ class Evidence:
         return 0.0 if abs(found) < EVEN else found
 
 
-def read_evidence(session: Session, rules: Rules, question_ids: Collection[int]) -> Evidence:
-    """Return what the raters that ``rules`` count said of texts of these questions."""
+def read_evidence(
+    session: Session,
+    rules: Rules,
+    question_ids: Collection[int],
+    expected: Iterable[Judgement] = (),
+) -> Evidence:
+    """Return what the raters that ``rules`` count said of texts of these questions.
+
+    Args:
+        session: Of an open transaction.
+        rules: Those of a dataset.
+        question_ids: The questions.
+        expected: Judgements that are not stored, taken as if they were.
+    """
     wanted = set(question_ids)
     kind = "person" if rules.raters == "people" else "model"
     raters = select(Rater.id).where(Rater.kind == kind)
@@ -142,54 +171,35 @@ def read_evidence(session: Session, rules: Rules, question_ids: Collection[int])
         )
         or 0,
     )
-    query = standing().where(*counted, ~seen_too_early())
-    rows = session.execute(
-        query.with_only_columns(
-            Rating.id,
-            Rating.rater_id,
-            Rating.scope,
-            Rating.question_id,
-            Rating.variant_id,
-            Rating.answer_id,
-            Rating.other_variant_id,
-            Rating.other_answer_id,
-            Rating.axis,
-            Rating.value,
-            Rating.outcome,
-        ).order_by(Rating.id)
-    )
-    for (
-        rating_id,
-        rater_id,
-        scope,
-        question_id,
-        variant_id,
-        answer_id,
-        other_variant_id,
-        other_answer_id,
-        axis,
-        value,
-        outcome,
-    ) in rows:
-        if question_id not in wanted:
-            continue
-        key = _key(scope, variant_id, answer_id)
-        evidence.question_of[key], evidence.variant_of[key] = question_id, variant_id
-        said = evidence.texts[key]
-        if outcome is not None:
-            other = _key(scope, other_variant_id, other_answer_id)
-            evidence.question_of[other] = question_id
-            evidence.variant_of[other] = other_variant_id
-            _compare(evidence, key, other, cast(Won, outcome), rating_id)
-        elif axis == FLAG:
-            said.flagged.append(rating_id)
-        elif axis == OK:
-            (said.ok if value else said.not_ok).append(rating_id)
-        elif value is not None:
-            said.values.append(Value(rating_id, rater_id, axis, value))
+    columns = [
+        Rating.id if name == "rating_id" else getattr(Rating, name) for name in Judgement._fields
+    ]
+    query = standing().where(*counted, ~seen_too_early()).with_only_columns(*columns)
+    stored = (Judgement(*row) for row in session.execute(query.order_by(Rating.id)))
+    for judgement in chain(stored, expected):
+        if judgement.question_id in wanted:
+            _note(evidence, judgement)
     _count_wins(evidence, rules)
     _fit(evidence, rules)
     return evidence
+
+
+def _note(evidence: Evidence, judgement: Judgement) -> None:
+    one = judgement
+    key = _key(one.scope, one.variant_id, one.answer_id)
+    evidence.question_of[key], evidence.variant_of[key] = one.question_id, one.variant_id
+    said = evidence.texts[key]
+    if one.outcome is not None:
+        other = _key(one.scope, one.other_variant_id, one.other_answer_id)
+        evidence.question_of[other] = one.question_id
+        evidence.variant_of[other] = one.other_variant_id
+        _compare(evidence, key, other, one.outcome, one.rating_id)
+    elif one.axis == FLAG:
+        said.flagged.append(one.rating_id)
+    elif one.axis == OK:
+        (said.ok if one.value else said.not_ok).append(one.rating_id)
+    elif one.value is not None:
+        said.values.append(Value(one.rating_id, one.rater_id, one.axis, one.value))
 
 
 def _key(scope: str, variant_id: int | None, answer_id: int | None) -> TextKey:

@@ -15,11 +15,13 @@ from workbench.cli.typer_app import CommandGroup
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from serving.formats.registry import Registry
     from workbench.rating.building import QueueSpec
 
 LEFT_OUT = {
     "alone": "nothing to compare them with",
     "duplicate": "the same words as another",
+    "flagged": "a rater flagged them; no dataset takes them (--keep-untrainable)",
     "control": "made as a control of a score",
     "not_held_out": "their question is not held out",
     "not_whole": "no reasoning with an answer",
@@ -63,6 +65,10 @@ def queue(
     keep_flagged: Annotated[
         bool, typer.Option("--keep-flagged", help="Rate texts with findings too.")
     ] = False,
+    keep_untrainable: Annotated[
+        bool,
+        typer.Option("--keep-untrainable", help="Rate held-out questions and flagged texts too."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the rating queues, or make one.
@@ -89,6 +95,8 @@ def queue(
         "overlap": overlap,
         "sampler": sampler,
     }
+    if keep_untrainable:
+        given["only_trainable"] = False
     if keep_flagged:
         given["leave_out"] = ()
     _make(given, dataset, minutes, as_json)
@@ -123,25 +131,39 @@ def _spec(given: dict[str, Any]) -> "QueueSpec":
 
 def _make(given: dict[str, Any], dataset: str, minutes: float | None, as_json: bool) -> None:
     from db.datasets import find_dataset
+    from workbench.cli.rendering import load_registry
 
-    with open_home() as (_, database), database.write() as session:
+    with open_home() as (settings, database), database.write() as session:
         if dataset:
             given["dataset"] = find_dataset(session, dataset).id
-        _store(session, _spec(given), minutes, as_json)
+        _store(session, _spec(given), minutes, as_json, load_registry(settings, session))
 
 
 def _compare_round(
     name: str, reference: str, against: str, minutes: float | None, overlap: int, as_json: bool
 ) -> None:
+    from workbench.cli.rendering import load_registry
     from workbench.rating.duels import duel_spec
 
-    with open_home() as (_, database), database.write() as session:
+    with open_home() as (settings, database), database.write() as session:
         spec = duel_spec(session, reference, against)
         changes = {"overlap": overlap, **({"name": name} if name else {})}
-        _store(session, spec.model_copy(update=changes), minutes, as_json)
+        _store(
+            session,
+            spec.model_copy(update=changes),
+            minutes,
+            as_json,
+            load_registry(settings, session),
+        )
 
 
-def _store(session: "Session", spec: "QueueSpec", minutes: float | None, as_json: bool) -> None:
+def _store(
+    session: "Session",
+    spec: "QueueSpec",
+    minutes: float | None,
+    as_json: bool,
+    registry: "Registry",
+) -> None:
     from workbench.rating.building import build_queue, save_queue, seconds_per_card
     from workbench.rating.promise import promise
 
@@ -149,7 +171,7 @@ def _store(session: "Session", spec: "QueueSpec", minutes: float | None, as_json
         seconds = seconds_per_card(session, spec.way, spec.scope)
         spec = spec.model_copy(update={"limit": max(1, round(minutes * 60 / seconds))})
     built = build_queue(session, spec)
-    promised = promise(session, built)
+    promised = promise(session, built, registry)
     queue_id = save_queue(session, built)
     if as_json:
         made = {"queue_id": queue_id, "cards": len(built.items), "left_out": built.left_out}
@@ -157,13 +179,17 @@ def _store(session: "Session", spec: "QueueSpec", minutes: float | None, as_json
         return
     show(f"Queue {queue_id}: {len(built.items)} cards of {built.n_questions} questions.")
     for reason, n in built.left_out.items():
+        if reason == "held_out":
+            show(f"{n} questions left out: they are held out and never train (--keep-untrainable).")
+            continue
         show(f"{n} texts left out: {LEFT_OUT.get(reason, f'finding {reason} (--keep-flagged)')}.")
     for one in promised.separable:
         seen = f"a preference of {one.shows:.0%} or clearer will show"
         few = "" if one.is_enough else "; too few for less"
         show(f"{one.factor}: {one.a} / {one.b}: {one.n_cards} cards, {seen}{few}.")
     if spec.scope != "question":
-        show(f"About {promised.training_rows} training rows to expect.")
+        told = " and ".join(f"{n} ({kind})" for kind, n in promised.training_rows.items())
+        show(f"About {told or 'no'} training rows to expect, by the rules at their defaults.")
 
 
 @app.as_command("import")

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from statistics import median
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.queues import NewItem, Way, create_queue
-from db.ratings import Scope, Target
+from db.ratings import FLAG, Scope, Target, standing
 from db.tables import QueueItem, Rating, RatingQueue
 from db.texts import TextKey
 from workbench.rating.duels import duel_cards
@@ -44,7 +44,7 @@ class BuiltQueue:
     """Texts among which the items were chosen."""
     left_out: dict[str, int]
     """Reason → texts left out: the name of a check, ``duplicate``, ``alone`` (nothing to compare
-    with)."""
+    with), ``flagged`` by a rater; ``held_out``: questions left out."""
     n_possible: int
     """Cards that there would be without a limit, of the questions that were looked at."""
     n_source: int
@@ -70,8 +70,9 @@ def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
     if spec.round is not None:
         return _of_round(session, spec, limit)
     found = find_texts(session, spec, max(FEW_QUESTIONS, limit if spec.limit else MOST_CARDS))
-    left_out: Counter[str] = Counter()
-    texts = list(_worth_rating(spec, found.texts, left_out))
+    left_out = Counter({"held_out": found.n_held_out})
+    flagged = _flagged(session) if spec.only_trainable else frozenset()
+    texts = list(_worth_rating(spec, found.texts, flagged, left_out))
     groups: defaultdict[Hashable, list[TextKey]] = defaultdict(list)
     for text in texts:
         groups[_group(spec, text)].append(text)
@@ -162,8 +163,21 @@ def seconds_per_card(session: Session, way: Way, scope: Scope) -> float:
     return median(seconds) if len(seconds) >= 10 else USUAL_SECONDS[way]
 
 
+def _flagged(session: Session) -> frozenset[tuple[str, int]]:
+    """Return the reasonings and answers that people put a flag on, by kind and id."""
+    query = standing().where(Rating.axis == FLAG, Rating.scope != "question")
+    rows = session.execute(query.with_only_columns(Rating.variant_id, Rating.answer_id))
+    return frozenset(
+        ("variant", row.variant_id) if row.answer_id is None else ("answer", row.answer_id)
+        for row in rows
+    )
+
+
 def _worth_rating(
-    spec: QueueSpec, texts: Iterable[TextKey], left_out: Counter[str]
+    spec: QueueSpec,
+    texts: Iterable[TextKey],
+    flagged: Container[tuple[str, int | None]],
+    left_out: Counter[str],
 ) -> Iterator[TextKey]:
     """Yield the texts to rate, one of each wording a question (and reasoning); count the others."""
     seen = set()
@@ -174,6 +188,8 @@ def _worth_rating(
             left_out[found] += 1
         elif text.source == "control":
             left_out["control"] += 1
+        elif (text.kind, text.id) in flagged or ("variant", text.variant_id) in flagged:
+            left_out["flagged"] += 1
         elif wording in seen:
             left_out["duplicate"] += 1
         else:

@@ -1,10 +1,8 @@
 """What a queue promises before anybody rates: which levels it can tell apart, and training rows.
 
-A lead of one level over another is a share of points p; n comparisons of the two show it with a
-95 % interval in four of five cases where ``|p - 1/2| >= (1.96 + 0.84) / (2 sqrt(n))``, the normal
-sample size of a proportion (Fleiss, Levin and Paik, "Statistical Methods for Rates and
-Proportions", 2003, chapter 4). Comparisons of one question hang together, so that n never counts
-more than ``PER_QUESTION`` of them.
+Both are worked out as they will be found out: the first by the power of the analysis that Insights
+makes (``workbench.rating.power``), the second by the rules of datasets applied to drawn outcomes
+(``workbench.rating.forecast``).
 """
 
 from collections import Counter, defaultdict
@@ -18,21 +16,22 @@ from sqlalchemy.orm import Session
 
 from db.queues import NewItem
 from db.rating_columns import origins_of, read_samplings
-from db.ratings import OK, PREFERENCE, Scope, standing
+from db.ratings import OK, PREFERENCE, Scope, Target, standing
 from db.tables import Question, Rating
+from serving.formats.registry import Registry
 from workbench.analysis.comparisons import FACTORS, origins_table
 from workbench.rating.building import BuiltQueue
+from workbench.rating.forecast import Shares, training_rows
+from workbench.rating.power import Meeting, lead_errors, smallest_share
 
-REACH = (1.96 + 0.84) / 2
-PER_QUESTION = 2.0
 CLEAR = 0.75
 """A preference that a queue should be able to show: three of four points."""
-USUAL_SHARE = 0.6
-"""Share of cards that decide something, until there is a history."""
+USUAL = Shares(good=0.6, tie=0.2, is_counted=False)
+"""How judgements end, until there is a history."""
 HISTORY = 500
 FEW = 30
 """Ratings that make a history."""
-MOST_ITEMS = 2_000
+MAX_ITEMS = 2_000
 """Items whose texts are looked up; the shares of the rest are taken to be the same."""
 
 
@@ -59,68 +58,102 @@ class Promise:
 
     separable: tuple[Separable, ...]
     """Pairs of levels that meet on its cards, those told apart best first."""
-    training_rows: int
-    """Rows that a dataset gains: decided comparisons, or texts that are found OK."""
+    training_rows: Mapping[str, int]
+    """Kind of dataset → rows to train on that its rules at their defaults gain; empty: none can."""
     held_out: int
     """Cards of held-out questions, which never train."""
     share: float
-    """Of the cards that give a row, as counted here or usual."""
+    """Of the cards that decide something, or find a text OK, as counted here or usual."""
     is_counted: bool
     """The share is that of the ratings in this store."""
 
 
-def promise(session: Session, built: BuiltQueue) -> Promise:
+def promise(session: Session, built: BuiltQueue, registry: Registry) -> Promise:
     """Return what the items of a queue can tell and teach; writes nothing."""
     spec = built.spec
-    held_out = _held_out(session, built)
-    share, is_counted = _share(session, spec.scope, compares=spec.way == "pair")
-    trains = 0 if spec.scope == "question" else len(built.items) - held_out
+    compares = spec.way == "pair"
+    shares = _shares(session, spec.scope, compares=compares)
     return Promise(
-        separable=_separable(session, built, share) if spec.way == "pair" else (),
-        training_rows=round(trains * share),
-        held_out=held_out,
-        share=share,
-        is_counted=is_counted,
+        separable=_separable(session, built, shares.good) if compares else (),
+        training_rows=training_rows(session, built, shares, registry),
+        held_out=_held_out(session, built),
+        share=shares.good,
+        is_counted=shares.is_counted,
     )
 
 
-def shows(n: float) -> float:
-    """Return the smallest share of points, ½ to 1, that ``n`` decided comparisons probably show."""
-    return min(1.0, 0.5 + REACH / n**0.5) if n > 0 else 1.0
-
-
 def _separable(session: Session, built: BuiltQueue, share: float) -> tuple[Separable, ...]:
-    items = list(islice(built.items, MOST_ITEMS))
+    """Return the pairs of levels that meet, those told apart best first.
+
+    Every card counts as often as raters meet it, and each of them decides with chance ``share``.
+    """
+    items = list(islice(built.items, MAX_ITEMS))
     if not items:
         return ()
     scale = len(built.items) / len(items)
     levels = _levels(session, built.spec.scope, items)
-    cards: Counter[tuple[str, str, str]] = Counter()
-    by_question: defaultdict[tuple[str, str, str], Counter[int]] = defaultdict(Counter)
+    found: list[Separable] = []
+    for factor in FACTORS:
+        met = _met(built.spec.scope, items, levels, factor)
+        names = sorted({name for one in met for name in one[:2]})
+        if len(names) > 1:
+            found += _of_factor(factor, names, met, scale, built.spec.overlap * share)
+    return tuple(sorted(found, key=lambda one: (one.shows, one.factor, one.a, one.b)))
+
+
+def _met(
+    scope: Scope,
+    items: list[NewItem],
+    levels: Mapping[int, Mapping[str, object]],
+    factor: str,
+) -> list[tuple[str, str, NewItem]]:
+    """Return the cards whose two texts both have a level of ``factor``, with these levels."""
+    met = []
     for item in items:
         assert item.other is not None
-        a, b = (levels.get(_text(built.spec.scope, side)) for side in (item.target, item.other))
-        for factor in FACTORS:
-            first, second = (side.get(factor) if side else None for side in (a, b))
-            if first is None or second is None or first == second:
-                continue
-            low, high = sorted((str(first), str(second)))
-            pair = (factor, low, high)
-            cards[pair] += 1
-            by_question[pair][item.target.question_id] += 1
-    found = []
-    for (factor, a_level, b_level), n in cards.items():
-        told = sum(min(PER_QUESTION, own) for own in by_question[factor, a_level, b_level].values())
-        found.append(
-            Separable(
-                factor=factor,
-                a=a_level,
-                b=b_level,
-                n_cards=round(n * scale),
-                shows=shows(told * scale * share),
+        sides = [levels.get(_text(scope, side), {}) for side in (item.target, item.other)]
+        first, second = (side.get(factor) for side in sides)
+        if first is not None and second is not None:
+            met.append((str(first), str(second), item))
+    return met
+
+
+def _of_factor(
+    factor: str, names: list[str], met: list[tuple[str, str, NewItem]], scale: float, times: float
+) -> list[Separable]:
+    place = {name: i for i, name in enumerate(names)}
+    meetings, cards = [], Counter[tuple[str, str]]()
+    questions: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for first, second, item in met:
+        assert item.other is not None
+        question = item.target.question_id
+        meetings.append(
+            Meeting(
+                question,
+                a=item.target.answer_id or item.target.variant_id or 0,
+                b=item.other.answer_id or item.other.variant_id or 0,
+                level_a=place[first],
+                level_b=place[second],
+                n=times,
             )
         )
-    return tuple(sorted(found, key=lambda one: (one.shows, one.factor, one.a, one.b)))
+        if first != second:
+            pair = (min(first, second), max(first, second))
+            cards[pair] += 1
+            questions[pair].add(question)
+    errors = lead_errors(meetings, len(names)) / scale**0.5
+    return [
+        Separable(
+            factor=factor,
+            a=a,
+            b=b,
+            n_cards=round(n * scale),
+            shows=smallest_share(
+                errors[:, place[a], place[b]], round(len(questions[a, b]) * scale)
+            ),
+        )
+        for (a, b), n in cards.items()
+    ]
 
 
 def _levels(
@@ -132,9 +165,9 @@ def _levels(
     return {int(id): row for id, row in table[list(FACTORS)].to_dict("index").items()}
 
 
-def _text(scope: Scope, side: object) -> int:
-    text_id = getattr(side, "variant_id" if scope == "reasoning" else "answer_id")
-    assert isinstance(text_id, int)
+def _text(scope: Scope, side: Target) -> int:
+    text_id = side.variant_id if scope == "reasoning" else side.answer_id
+    assert text_id is not None
     return text_id
 
 
@@ -146,8 +179,8 @@ def _held_out(session: Session, built: BuiltQueue) -> int:
     return sum(asked[question_id] for question_id in kept)
 
 
-def _share(session: Session, scope: Scope, *, compares: bool) -> tuple[float, bool]:
-    """Return the share of people's latest judgements that gave a row, and whether it is counted."""
+def _shares(session: Session, scope: Scope, *, compares: bool) -> Shares:
+    """Return how people's latest judgements ended, or how they usually end."""
     axis = PREFERENCE if compares else OK
     latest = (
         standing()
@@ -158,6 +191,7 @@ def _share(session: Session, scope: Scope, *, compares: bool) -> tuple[float, bo
         .subquery()
     )
     good = latest.c.outcome.in_(("a", "b")) if compares else latest.c.value == 1
-    row = session.execute(select(func.count(), func.count().filter(good)).select_from(latest)).one()
-    n, hits = row[0], row[1]
-    return (hits / n, True) if n >= FEW else (USUAL_SHARE, False)
+    even = latest.c.outcome == "tie"
+    counts = (func.count(), func.count().filter(good), func.count().filter(even))
+    n, n_good, n_even = session.execute(select(*counts).select_from(latest)).one()
+    return Shares(good=n_good / n, tie=n_even / n, is_counted=True) if n >= FEW else USUAL

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, true
+from sqlalchemy import exists, select, true
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
@@ -15,6 +15,7 @@ from db.sweeps import sweep_plan
 from db.tables import Dataset, DatasetRow, DialogueNode, DialogueSession, Question, Sweep
 from db.text_rows import TABLES, ListedKind
 from db.texts import TextFilter, TextKey, text_keys
+from training.datasets.held_out import read_questions, settle
 from workbench.rating.spec import QueueSpec
 
 SOURCES = ("sweep", "dialogue", "dataset")
@@ -36,6 +37,8 @@ class Found:
     """Questions that the source holds."""
     n_looked_at: int = 0
     """Those whose texts were read: as many as the queue needs, drawn by lot."""
+    n_held_out: int = 0
+    """Questions left out, since they are held out or ask the same as one that is."""
 
 
 def find_texts(session: Session, spec: QueueSpec, most_questions: int) -> Found:
@@ -47,8 +50,12 @@ def find_texts(session: Session, spec: QueueSpec, most_questions: int) -> Found:
     kind: ListedKind = "variant" if spec.scope == "reasoning" else "answer"
     own = _question_ids(session, spec, kind)
     only = _dataset_texts(session, spec, kind)
+    asked = len(own)
+    if spec.only_trainable:
+        never = never_trained(session)
+        own = [id for id in own if id not in never]
     random.shuffle(own)
-    found = Found(n_questions=len(own))
+    found = Found(n_questions=len(own), n_held_out=asked - len(own))
     with_texts: set[int] = set()
     for batch in chunks(own, BATCH):
         if len(with_texts) >= most_questions or len(found.texts) >= MOST_TEXTS:
@@ -59,6 +66,14 @@ def find_texts(session: Session, spec: QueueSpec, most_questions: int) -> Found:
                 with_texts.add(text.question_id)
                 found.texts.append(text)
     return found
+
+
+def never_trained(session: Session) -> set[int]:
+    """Return the questions that no dataset trains: held out, or of the family of one that is."""
+    if not session.scalar(select(exists().where(Question.held_out.is_(True)))):
+        return set()
+    standing = settle(read_questions(session), (), 0).standing
+    return {id for id, where in standing.items() if where != "train"}
 
 
 def source_names(session: Session, most: int) -> dict[str, str]:

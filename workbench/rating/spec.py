@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
 from db.queues import Way
 from db.ratings import Scope
@@ -36,6 +36,9 @@ class QueueSpec(BaseModel):
     """Ids of model versions."""
     leave_out: tuple[str, ...] = BAD_FINDINGS
     """Checks whose findings keep a text out; by default those of texts that cannot train."""
+    only_trainable: StrictBool = True
+    """Leave out what no dataset would take, however it is rated: texts that a rater flagged, and
+    those of held-out questions. Models of a round are compared on held-out questions anyway."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Cards at most."""
     overlap: Annotated[int, Field(ge=1, le=20)] = 1

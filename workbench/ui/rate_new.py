@@ -27,7 +27,7 @@ from workbench.ui.figures import count, duration
 from workbench.ui.i18n import has, t, word
 from workbench.ui.parts import back_link, card, heading, wait_for
 from workbench.ui.rater import draw_rater
-from workbench.ui.store import database
+from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, one_line
 
 MINUTES = (0, 10, 20, 40, 60)
@@ -102,6 +102,11 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
             format_func=lambda name: word("check", name),
             help=t("rate.leave_out_help"),
         )
+        only_trainable = st.toggle(
+            t("rate.only_trainable"),
+            help=t("rate.only_trainable_help"),
+            key=draft.field("only_trainable", True),
+        )
         with st.expander(t("rate.more")):
             overlap = st.number_input(
                 t("rate.overlap"),
@@ -129,6 +134,7 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
         scope=scope,
         search=search,
         leave_out=tuple(leave_out),
+        only_trainable=only_trainable,
         limit=max(1, round(minutes * 60 / per_card)) if minutes else None,
         overlap=int(overlap),
         sampler=sampler,
@@ -171,10 +177,11 @@ def _said(key: str, name: str) -> str:
 
 def _planned(spec: QueueSpec) -> tuple[BuiltQueue, Promise] | None:
     """Return a queue before it is stored; None while very many texts are being looked through."""
+    known = registry()
 
     def plan(own: Session) -> tuple[BuiltQueue, Promise]:
         built = build_queue(own, spec)
-        return built, promise(own, built)
+        return built, promise(own, built, known)
 
     with database().read() as session:
         name = ("plan", spec.model_dump_json())
@@ -252,8 +259,8 @@ def _numbers(built: BuiltQueue, promised: Promise, per_card: float) -> list[tupl
         ("rate.time", duration(n * per_card)),
     ]
     if built.spec.scope != "question":
-        name = "rate.rows" if built.spec.way == "pair" else "rate.rows_single"
-        rows.append((name, f"≈ {count(promised.training_rows)}"))
+        for kind, n_rows in promised.training_rows.items():
+            rows.append((f"rate.rows.{kind}", f"≈ {count(n_rows)}"))
     return rows
 
 
