@@ -172,6 +172,7 @@ def test_blind_comparisons_change_what_the_figures_speak_for(database: Database)
         judge(database, item, "b")
     shown = CliRunner().invoke(app, ["round", "show", "first"])
     assert shown.exit_code == 0, shown.output
+    assert "not enough questions" in CliRunner().invoke(app, ["round", "list"]).stdout
     assert "Its figures now: drop." in shown.stdout
     assert "blind comparisons by people" in shown.stdout
     told = json.loads(CliRunner().invoke(app, ["round", "show", "first", "--json"]).stdout)

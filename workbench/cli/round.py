@@ -84,7 +84,8 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         show_json(rows)
     else:
-        show_table(rows, ("round_id", "name", "step", "state", "starts_from", "model", "verdict"))
+        columns = ("round_id", "name", "step", "state", "starts_from", "model", "verdict")
+        show_table([_in_words(row) for row in rows], columns)
 
 
 @app.as_command("show")
@@ -111,7 +112,7 @@ def show_(name: Name, as_json: Json = False) -> None:
         figures = {"verdict": now.verdict, "reason": now.reason, **now.findings} if now else None
         show_json({**row, "config": found.config, "figures_now": figures, "comparison": told})
         return
-    show_fields(row)
+    show_fields(_in_words(row))
     if now is not None:
         _show_settled(now, is_outdated(found, now), found.name)
     for model in comparison.models if comparison else ():
@@ -140,7 +141,7 @@ def judge(name: Name, as_json: Json = False) -> None:
     if as_json:
         show_json(row)
     else:
-        show_fields(row)
+        show_fields(_in_words(row))
 
 
 @app.as_command()
@@ -164,7 +165,7 @@ def decide(
     if as_json:
         show_json(row)
     else:
-        show_fields(row)
+        show_fields(_in_words(row))
 
 
 def report(
@@ -193,6 +194,14 @@ def report(
         show_json({"file": target, "bytes": len(page.encode())})
     else:
         show(f"The report of round {name} is in {target}.")
+
+
+def _in_words(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its verdict as people read it."""
+    from workbench.ui.words import translate
+
+    verdict = row["verdict"]
+    return {**row, "verdict": verdict and translate(f"verdict.{verdict}", "en")}
 
 
 def _change(change: "Change | None") -> dict[str, Any]:
@@ -252,7 +261,7 @@ def _go_on(
     if as_json:
         show_json(row)
     else:
-        show_fields(row)
+        show_fields(_in_words(row))
 
 
 def _row(session: "Session", found: "RoundRow") -> dict[str, Any]:
