@@ -63,10 +63,18 @@ def values(random: np.random.Generator, n: int, truth: Truth) -> Values:
     clean = (truth.lost, truth.won) if truth.clean_lost is None else (truth.clean_lost, 0.0)
     return {
         "well_formed": share_pair(random, n, truth.lost, truth.won),
+        "stopped": told,
         "clean": share_pair(random, n, *clean),
+        "reasonings": texts_of(random, n),
+        "answers": texts_of(random, n),
         "dont_know_answerable": (1 - told[0], 1 - told[1]),
         "held_out_loss": (loss, loss + random.normal(truth.loss, 0.1, n)),
     }
+
+
+def texts_of(random: np.random.Generator, n: int) -> tuple[Array, Array]:
+    """Return how many of three texts differ, before and after, without a change on average."""
+    return random.uniform(1, 3, n), random.uniform(1, 3, n)
 
 
 def verdicts(n: int, truth: Truth, runs: int, *, people: float | None = None) -> dict[str, float]:

@@ -71,11 +71,11 @@ def test_too_few_well_formed_outputs_are_dropped_unless_there_are_more_than_befo
 
 def test_what_is_watched_speaks_against_a_round_only_where_it_is_surely_worse() -> None:
     values = {"well_formed": SAME, "clean": SAME}
-    fewer = ([3.0] * 100, [2.0, 1.5] * 50)
-    assert proposal({**values, "answers": ([3.0, 2.0] * 50, [2.0, 3.0] * 50)}).verdict == "keep"
-    found = proposal({**values, "answers": fewer})
+    wavers = ([1.0, 0.5] * 12, [0.5, 1.0] * 12)
+    assert proposal({**values, "influence": wavers}).verdict == "keep"
+    found = proposal({**values, "influence": ([1.0] * 24, [0.8, 0.7] * 12)})
     assert found.verdict == "branch"
-    assert found.findings["worse"] == ["answers"]
+    assert found.findings["worse"] == ["influence"]
 
 
 def test_a_fall_within_the_margin_is_told_and_kept() -> None:
@@ -105,7 +105,8 @@ def test_intervals_beside_the_verdict_say_what_it_says_and_hold_together() -> No
         for each in settled_of(found.findings):
             assert each.low is not None
             assert each.margin is not None
-            assert (each.outcome == "harmless") == (each.low > -each.margin)
+            assert each.high is not None
+            assert (each.outcome == "harmless") == (each.low > -each.margin and each.high >= 0)
     mixed = proposal({"well_formed": SAME, "clean": fallen(40, 2)})
     assert settled(mixed, "well_formed").level == pytest.approx(0.975)
     assert settled(mixed, "clean").level == pytest.approx(0.95)
@@ -164,7 +165,7 @@ def test_raters_are_a_source_of_chance_once_there_are_enough_of_them() -> None:
 
 
 def test_blind_comparisons_change_what_the_figures_speak_for(database: Database) -> None:
-    write_round(database, 40)
+    write_round(database, 40, models=("first-base", "first-made"))
     with database.write() as session:
         found = find_round(session, "first")
         assert judge_again(session, found).verdict == "not_enough_questions"

@@ -51,12 +51,12 @@ class Margins(_Part):
     dont_know_unanswerable: Margin = 0.2
     """Wider: there are few questions that nobody can answer."""
     dont_know_answerable: Margin = 0.1
-    stopped: Margin = None
-    reasonings: Margin = None
+    stopped: Margin = 0.1
+    reasonings: Margin = 0.3
     """Different reasonings of a question."""
-    answers: Margin = None
+    answers: Margin = 0.3
     influence: Margin = None
-    """Bits."""
+    """Bits, which at most 24 questions tell of: too few to show that they did not fall."""
 
 
 class Comparing(_Part):

@@ -1,13 +1,14 @@
 """What is known of each measure that decides on a round: harmless, better, worse, or open.
 
-One interval of each measure tells all: it is read against the margin that the round allows and
-against "no change", and it is the one that pages show beside the verdict. Intervals of the measures
-with a margin hold together: Holm's step-down method ("A simple sequentially rejective multiple test
-procedure", 1979) gives all of them the level of Bonferroni, and those that stay open a milder one
-for each that was settled. Measures without a margin are watched: the same is done among them.
+Two questions are asked of each: is it surely not worse than the margin of the round allows, and
+did it surely change? Each is asked of several measures, so its intervals hold together: Holm's
+step-down method ("A simple sequentially rejective multiple test procedure", 1979) begins at the
+level of Bonferroni, and each measure that is settled makes that of the others milder. The one end
+of the interval that pages show is that of the first question, towards harm, the other that of the
+second. Measures without a margin are watched: only the second is asked of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
@@ -34,6 +35,9 @@ DECIDING = (
 POWER = 0.8
 """With how many questions a round without any change is kept in that share of cases."""
 MOST_NEEDED = 100_000
+
+FOR_THE_SPREAD = frozenset(("reasonings", "answers", "influence"))
+"""A fall of these alone is no reason to drop a round."""
 
 Outcome = Literal["better", "harmless", "within", "worse", "open"]
 """``within``: surely worse, yet surely by less than the margin."""
@@ -74,19 +78,24 @@ class Evidence:
         low, high = (None if end is None else end - 0.5 for end in (found.low, found.high))
         return Estimate(found.value - 0.5, low, high)
 
-    def outcome(self, level: float) -> Outcome:
-        """Return what the interval of this level says."""
+    def reaches(self, level: float) -> tuple[float, float] | None:
+        """Return both ends of the interval, up for the better; None where there are none."""
         found = self.found(level)
         if found.low is None or found.high is None:
-            return "open"
-        low, high = found.low, found.high
+            return None
         if self.measure in LOWER_IS_BETTER:
-            low, high = -high, -low
-        if low > 0:
-            return "better"
-        if self.margin is not None and low > -self.margin:
-            return "within" if high < 0 else "harmless"
-        return "worse" if high < 0 else "open"
+            return -found.high, -found.low
+        return found.low, found.high
+
+    def is_harmless(self, level: float) -> bool:
+        """Whether it is surely not worse than the margin allows."""
+        ends = self.reaches(level)
+        return ends is not None and self.margin is not None and ends[0] > -self.margin
+
+    def is_changed(self, level: float) -> bool:
+        """Whether the interval leaves no room for "no change"."""
+        ends = self.reaches(level)
+        return ends is not None and (ends[0] > 0 or ends[1] < 0)
 
     def needed(self, level: float, power: float) -> int | None:
         """Return how many questions would show no harm with ``power``.
@@ -127,7 +136,9 @@ class Settled:
     low: float | None
     high: float | None
     level: float
-    """Of this interval, between ``low`` and ``high``."""
+    """Of the end of the interval towards harm."""
+    level_of_change: float
+    """Of the other end; of both where it is better."""
     margin: float | None
     n_questions: int
     n_needed: int | None = None
@@ -149,13 +160,17 @@ def settle(
 ) -> list[Settled]:
     """Return what is known of each measure that was taken, in the order in which they decide."""
     evidence = _evidence(comparison, own, margins)
+    required = [one for one in evidence if one.margin is not None]
+    changed = _holm(evidence, Evidence.is_changed)
+    harmless = _holm(required, Evidence.is_harmless)
     settled = {
-        one.measure: one
-        for some in (
-            [one for one in evidence if one.margin is not None],
-            [one for one in evidence if one.margin is None],
+        one.measure: _settled(
+            one,
+            changed[one.measure],
+            harmless.get(one.measure, changed[one.measure]),
+            len(required),
         )
-        for one in _holm(some)
+        for one in evidence
     }
     return [settled[name] for name in DECIDING if name in settled]
 
@@ -188,33 +203,50 @@ def _evidence(
     ]
 
 
-def _holm(evidence: Sequence[Evidence]) -> list[Settled]:
-    """Settle measures step by step, each step at the level for those that are left."""
-    left = list(evidence)
-    settled: list[Settled] = []
+def _holm(
+    evidence: Sequence[Evidence], is_clear: Callable[[Evidence, float], bool]
+) -> dict[str, float]:
+    """Return the level at which each measure was settled, or at which it stayed open."""
+    left, levels = list(evidence), {}
     while left:
         level = 1 - (1 - LEVEL) / len(left)
-        clear = [one for one in left if one.outcome(level) != "open"]
-        if not clear:
-            strictest = 1 - (1 - LEVEL) / len(evidence)
-            power = 1 - (1 - POWER) / len(evidence)
-            return settled + [_settled(one, level, one.needed(strictest, power)) for one in left]
-        settled += [_settled(one, level) for one in clear]
-        left = [one for one in left if one not in clear]
-    return settled
+        clear = [one for one in left if is_clear(one, level)]
+        levels.update({one.measure: level for one in clear or left})
+        left = [one for one in left if one not in clear] if clear else []
+    return levels
 
 
-def _settled(one: Evidence, level: float, n_needed: int | None = None) -> Settled:
-    found = one.found(level)
+def _settled(one: Evidence, of_change: float, of_harm: float, n_required: int) -> Settled:
+    outcome = _outcome(one, of_change, of_harm)
+    change, harm = one.found(of_change), one.found(of_change if outcome == "better" else of_harm)
+    low, high = harm.low, change.high
+    if one.measure in LOWER_IS_BETTER:
+        low, high = change.low, harm.high
+    n_needed = None
+    if outcome == "open" and one.margin is not None:
+        strictest, power = 1 - (1 - LEVEL) / n_required, 1 - (1 - POWER) / n_required
+        n_needed = one.needed(strictest, power)
     return Settled(
         measure=one.measure,
-        outcome=one.outcome(level),
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        level=level,
+        outcome=outcome,
+        value=change.value,
+        low=low,
+        high=high,
+        level=of_harm,
+        level_of_change=of_change,
         margin=one.margin,
         n_questions=one.n_questions,
         n_needed=n_needed,
         n_raters=one.n_raters,
     )
+
+
+def _outcome(one: Evidence, of_change: float, of_harm: float) -> Outcome:
+    ends = one.reaches(of_change)
+    if ends is None:
+        return "open"
+    if ends[0] > 0:
+        return "better"
+    if one.is_harmless(of_harm):
+        return "within" if ends[1] < 0 else "harmless"
+    return "worse" if ends[1] < 0 else "open"

@@ -13,7 +13,7 @@ from typing import Any
 from db.rounds import Verdict
 from training.rounds.spec import Comparing
 from workbench.analysis.rounds import Comparison
-from workbench.rounds.evidence import PEOPLE, Settled, settle
+from workbench.rounds.evidence import FOR_THE_SPREAD, PEOPLE, Settled, settle
 from workbench.rounds.verdict_text import said
 
 
@@ -38,7 +38,8 @@ def propose(comparison: Comparison, model_id: int, asked: Comparing) -> Proposal
 
     ``drop``: people surely prefer the model before; or too few outputs are well-formed, and no more
     than before; or something is surely worse and nothing surely better. ``branch``: some of both,
-    or something that is only watched is surely worse; worth going on from beside what was there.
+    or only the number of different texts or the influence of reasonings fell; worth going on from
+    beside what was there.
     ``keep``: every measure with a margin is shown to be no worse than that.
     ``not_enough_questions``: neither harm nor its absence is shown.
 
@@ -74,8 +75,7 @@ def _verdict(settled: Sequence[Settled], *, enough_well_formed: bool) -> Verdict
     if not enough_well_formed:
         return "branch" if better & {PEOPLE, "well_formed"} else "drop"
     if worse:
-        harmed = worse & {one.measure for one in required}
-        return "branch" if better or not harmed else "drop"
+        return "branch" if better or worse <= FOR_THE_SPREAD else "drop"
     if required and all(one.outcome != "open" for one in required):
         return "keep"
     return "not_enough_questions"
