@@ -62,11 +62,18 @@ def test_form_is_told_by_the_greedy_completions_and_spread_by_the_others() -> No
 
 
 def test_answers_that_move_with_their_reasonings_are_told_from_those_that_do_not() -> None:
-    words = ("alpha beta", "alpha gamma", "delta epsilon", "zeta eta theta")
+    words = (
+        "Look at the river first, and then at its banks.",
+        "Look at the river first, and then at the bridges.",
+        "Ask who pays for the lamps of the town.",
+        "Count how many trains leave before noon.",
+    )
     heeds = [written(1, is_greedy=False, reasoning=w, response=f"{w}!") for w in words]
     deaf = [
         written(1, is_greedy=False, reasoning=w, response=r)
-        for w, r in zip(words, ("one two", "nine ten", "one two three", "six"), strict=True)
+        for w, r in zip(
+            words, (words[3], words[2], words[3] + " Then wait.", words[0]), strict=True
+        )
     ]
     assert measure(heeds, set())["follows"][1] > 0.95
     assert measure(deaf, set())["follows"][1] < 0.5
