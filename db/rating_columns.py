@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, String, cast, func, null, select, union
+from sqlalchemy import ColumnElement, Row, Select, String, case, cast, func, null, select, union
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.generations import chunks
@@ -32,6 +32,10 @@ from db.tables import (
 RaterKind = Literal["person", "model"]
 Columns = dict[str, list[Any]]
 _Reasoned, _Reasoner = aliased(Generation), aliased(ModelVersion)
+
+
+_POSSIBLE_SECONDS = case((Rating.seconds >= 0, Rating.seconds)).label("seconds")
+"""A clock that was set back once left negative ones, which say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def read_ratings(session: Session, filter: RatingFilter) -> Columns:
         Rating.swapped,
         Rating.answer_seen,
         Rating.sampler,
-        Rating.seconds,
+        _POSSIBLE_SECONDS,
         Rating.queue_item_id.label("item_id"),
         QueueItem.repeat_of_id,
     )

@@ -13,6 +13,7 @@ from db.database import Database
 from db.dealing import Card
 from db.errors import UsageError
 from db.queues import QueueRow, get_queue, list_queues, queue_progress
+from db.rating_columns import RatingFilter, read_ratings
 from db.ratings import ensure_rater, list_raters, standing
 from db.tables import CheckFlag, QueueItem, QueueItemState, Rating, ReasoningVariant, utc_now
 from tests.app.seed import seed_store
@@ -345,4 +346,7 @@ def test_the_time_for_a_card_is_that_of_this_house(filled: Database) -> None:
         session.execute(update(Rating).values(seconds=7.0))
         assert seconds_per_card(session, "pair", "reasoning") == 7.0
         assert seconds_per_card(session, "single", "reasoning") == 20.0
+        session.execute(update(Rating).values(seconds=-3600.0))  # of a clock that was set back
+        assert seconds_per_card(session, "pair", "reasoning") == 15.0
+        assert set(read_ratings(session, RatingFilter(scope="reasoning"))["seconds"]) == {None}
         assert [queue.name for queue in list_queues(session)] == ["test"]

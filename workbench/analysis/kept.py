@@ -149,7 +149,9 @@ def _last_line(log: Path) -> str:
 
 
 def _is_young(found: Kept) -> bool:
-    return found.made_at is not None and (utc_now() - found.made_at).total_seconds() < REST_S
+    if found.made_at is None:
+        return False
+    return 0 <= (utc_now() - found.made_at).total_seconds() < REST_S  # a clock may be set back
 
 
 def _read(kind: FigureKind, path: Path) -> Kept | None:

@@ -71,7 +71,7 @@ def figures(session: Session, dialogue_id: int) -> Figures:
         for candidate in event.payload["candidates"]
     ]
     times = [event.created_at for event in events]
-    gaps = [(b - a).total_seconds() for a, b in pairwise(times)]
+    gaps = [max(0.0, (b - a).total_seconds()) for a, b in pairwise(times)]
     ratings = [node.rating for node in tree.nodes if node.rating is not None]
     return Figures(
         dialogue_id=dialogue_id,

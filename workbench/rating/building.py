@@ -155,7 +155,7 @@ def seconds_per_card(session: Session, way: Way, scope: Scope) -> float:
         select(Rating.seconds)
         .join(QueueItem, QueueItem.id == Rating.queue_item_id)
         .join(RatingQueue, RatingQueue.id == QueueItem.queue_id)
-        .where(RatingQueue.way == way, Rating.scope == scope, Rating.seconds.is_not(None))
+        .where(RatingQueue.way == way, Rating.scope == scope, Rating.seconds >= 0)
         .order_by(Rating.id.desc())
         .limit(HISTORY)
     )

@@ -46,4 +46,5 @@ def seconds_left(job: JobRow, now: datetime) -> float | None:
     """
     if job.kind == "round" or not job.total or not job.done or job.started_at is None:
         return None
-    return (now - job.started_at).total_seconds() * (job.total - job.done) / job.done
+    worked_s = max(0.0, (now - job.started_at).total_seconds())  # a clock may be set back
+    return worked_s * (job.total - job.done) / job.done

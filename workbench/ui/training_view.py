@@ -127,7 +127,7 @@ def _draw_figures(run: RunRow) -> None:
             (
                 t("figures.time"),
                 duration(
-                    (run.finished_at - run.started_at).total_seconds()
+                    max(0.0, (run.finished_at - run.started_at).total_seconds())
                     if run.finished_at and run.started_at
                     else None
                 ),
