@@ -18,11 +18,18 @@ def insert_tuples(
     """
     if not rows:
         return
-    place = "?" if session.get_bind().dialect.name == "sqlite" else "%s"
-    places = ", ".join([place] * len(columns))
+    places = ", ".join([_place(session)] * len(columns))
     session.connection().exec_driver_sql(
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", list(rows)
     )
+
+
+def select_among(session: Session, statement: str, values: Sequence[Any]) -> Sequence[Any]:
+    """Return the rows of a select that ends in ``IN``, for some thousand ``values`` at most."""
+    if not values:
+        return []
+    places = ", ".join([_place(session)] * len(values))
+    return session.connection().exec_driver_sql(f"{statement} ({places})", tuple(values)).all()
 
 
 def driver_time(session: Session, moment: datetime) -> Any:
@@ -30,3 +37,7 @@ def driver_time(session: Session, moment: datetime) -> Any:
     dialect = session.get_bind().dialect
     bind = UtcDateTime().dialect_impl(dialect).bind_processor(dialect)
     return bind(moment) if bind else moment
+
+
+def _place(session: Session) -> str:
+    return "?" if session.get_bind().dialect.name == "sqlite" else "%s"

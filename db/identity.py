@@ -13,12 +13,11 @@ from typing import Any
 
 def short_hash(*parts: str | bytes) -> str:
     """Return 32 hexadecimal digits that stand for ``parts``, their order and their borders."""
-    digest = hashlib.sha256()
+    pieces: list[bytes] = []
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()[:32]
+        pieces += (len(data).to_bytes(8, "little"), data)
+    return hashlib.sha256(b"".join(pieces)).hexdigest()[:32]
 
 
 def json_hash(value: Mapping[str, Any]) -> str:
@@ -28,7 +27,13 @@ def json_hash(value: Mapping[str, Any]) -> str:
 
 def text_hash(text: str) -> str:
     """Return the hash of ``text`` in Unicode's composed form, outer white space left out."""
-    return short_hash(unicodedata.normalize("NFC", text).strip())
+    if not text:
+        return _NO_TEXT
+    return short_hash((text if text.isascii() else unicodedata.normalize("NFC", text)).strip())
+
+
+_NO_TEXT = short_hash("")
+"""Most questions have no context."""
 
 
 def question_hash(text: str, context: str = "", role: str = "assistant") -> str:

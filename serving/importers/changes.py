@@ -9,9 +9,11 @@ from typing import Literal, Protocol, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.bulk import select_among
 from db.database import Database
+from db.hidden import is_hidden
 from db.identity import question_hash, text_hash
-from db.tables import Answer, Question, QuestionTag, ReasoningVariant, Tag
+from db.tables import Answer, QuestionTag, ReasoningVariant, Tag
 from serving.importers.rows import ImportRow
 from serving.importers.source import Problem, problem_at
 from serving.importers.spool import BATCH, Spool
@@ -295,20 +297,15 @@ def _size(change: QuestionChange) -> int:
 
 def _stored(session: Session, hashes: Iterable[str]) -> Iterator[QuestionChange]:
     """Yield the questions of these hashes that the store has."""
-    found = select(
-        Question.content_hash,
-        -Question.id,
-        Question.text,
-        Question.context,
-        Question.role,
-        Question.reference_answer,
-        Question.category,
-        Question.language,
-        Question.external_id,
-        Question.held_out,
-    ).where(Question.content_hash.in_(hashes))
-    for row in session.execute(found):
-        yield QuestionChange(*row)
+    for content_hash, question_id, *rest in select_among(session, _STORED, list(hashes)):
+        if not is_hidden(session, "question", question_id):
+            yield QuestionChange(content_hash, -question_id, *rest)
+
+
+_STORED = """
+SELECT content_hash, id, text, context, role, reference_answer, category, language, external_id,
+    held_out
+FROM question WHERE content_hash IN"""
 
 
 def _add_facts(session: Session, changes: Sequence[QuestionChange]) -> None:

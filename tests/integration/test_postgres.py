@@ -34,6 +34,7 @@ from db.ratings import ensure_rater
 from db.refs import Ref
 from db.search import index_texts, search_ids
 from db.settings import Settings
+from db.staging import ImportRuns, import_lock
 from db.sweeps import list_sweeps, sweep_progress
 from db.tables import Tag
 from db.text_facets import text_facets
@@ -46,6 +47,7 @@ from tests.app.seed_ratings import seed_ratings
 from tests.fakes.server import FakeServer
 from tests.migration.test_migrations import differences
 from tests.store_rows import make_generation, make_library, make_question
+from tests.unit import test_import_staging as staging
 from tests.unit import test_lineage, test_matrix, test_search, test_texts
 from tests.unit.dataset_lab import registry_of
 from tests.unit.dialogue_lab import Lab
@@ -211,6 +213,32 @@ def test_questions_are_imported_searched_edited_and_counted(store: Database) -> 
         facets = question_facets(session)
     assert [row.parent_id for row in found.rows] == [1, None]
     assert (facets.total, facets.tags) == (3, {"mountain": 2})
+
+
+def test_an_import_is_all_or_nothing_in_short_transactions(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.transactions.LONGEST_S", 0)
+    monkeypatch.setattr("serving.importers.writing._BATCH", 20)
+    before, shown = staging.everything(store), staging.seen(store)
+
+    def stop(done: int) -> None:
+        assert staging.seen(store) == shown
+        if done > 300:
+            with store.write() as session:
+                add_question(session, NewQuestion(text="Who writes meanwhile?"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        staging.bring(store, stop, staging.rows(90))
+    assert set(staging.everything(store)) == set(before)
+    assert staging.seen(store)["questions"] == 1
+    with import_lock(store), pytest.raises(ImportRuns), import_lock(store, wait_s=0):
+        pass
+    assert staging.bring(store, lambda _: None, staging.rows(90)).added == 90
+    assert staging.seen(store)["facets"].tags == {"known": 90, "new": 90}
+    assert staging.bring(store, lambda _: None, staging.rows(90, tags="later")).updated == 90
+    assert staging.seen(store)["facets"].tags["later"] == 90
 
 
 def test_a_slot_has_at_most_one_good_attempt(store: Database) -> None:
