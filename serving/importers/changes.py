@@ -1,7 +1,9 @@
 """What an import would change: rows compared with each other and with the store; writes nothing."""
 
+import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, Protocol, TypeVar
@@ -118,7 +120,8 @@ class ImportPlan:
         own: list[Problem] = []
         n_rows = 0
         for rows in chunks(file.rows, BATCH):
-            self._add_rows(file, rows, own)
+            with uncollected():
+                self._add_rows(file, rows, own)
             n_rows += len(rows)
             yield n_rows
         own = [*file.problems, *own]
@@ -352,6 +355,18 @@ def _imported_texts(
     ):
         answers[question_id].add((hash_of.get(parent_id), content_hash))
     return variants, answers
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no cycles among the many objects of a batch; there are none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def chunks(items: Iterable[_T], size: int = _CHUNK) -> Iterator[list[_T]]:
