@@ -70,3 +70,34 @@ def test_a_guessed_encoding_is_shown_with_a_sample_and_can_be_changed(
     next(one for one in app.button if one.label.startswith("Import 1")).click().run()
     assert not app.exception, app.exception
     assert scalar(store, "SELECT text FROM question") == "한국에서 가장 높은 산은?"
+
+
+def test_rows_in_the_markup_of_chats_are_parted_and_what_is_doubtful_is_said(
+    store: Database, open_app: OpenApp
+) -> None:
+    chat = "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n<think>R</think>A<|im_end|>"
+    whole = "\n\nHuman: How?\n\nAssistant: "
+    rows = [
+        {"text": chat, "Held-Out": "yes"},
+        {"chosen": f"{whole}B", "rejected": f"{whole}C"},
+        {"question": "GrÃ¶ÃŸe?", "answer": "D", "reasoning": "on"},
+    ]
+    app = upload(open_app, "rows.jsonl", rows)
+    words = words_of(app)
+    assert "3 rows were understood" in words
+    assert "garbled" in words
+    assert "Fields not used: reasoning" in words
+    next(one for one in app.button if one.label == "Import 3 rows").click().run()
+    assert not app.exception, app.exception
+    assert scalar(store, "SELECT held_out FROM question WHERE text = 'Why?'") == 1
+    assert scalar(store, "SELECT text FROM reasoning_variant") == "R"
+    for text in "ABC":
+        assert scalar(store, f"SELECT count(*) FROM answer WHERE text = '{text}'") == 1
+
+
+def test_a_pair_under_two_system_texts_stops_the_import(store: Database, open_app: OpenApp) -> None:
+    asked = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "A"}]
+    other = [{"role": "system", "content": "S"}, asked[0], {"role": "assistant", "content": "B"}]
+    app = upload(open_app, "rows.jsonl", [{"chosen": asked, "rejected": other}])  # type: ignore[dict-item]
+    assert "a pair has one prompt" in words_of(app)
+    assert scalar(store, "SELECT count(*) FROM question") == 0
