@@ -140,6 +140,8 @@ def without_opening(prompt: str) -> tuple[str, bool]:
     Such a tag stands alone on its line, or after a token that begins a turn.
     """
     end = prompt.rstrip()
+    if not end.endswith((">", "]", "\u25b7", "thought")):  # as a tag ends
+        return prompt, False
     for found in _TAG.finditer(end, max(len(end) - 80, 0)):
         before = end[: found.start()].rstrip(" \t")
         if found.end() == len(end) and _tag(found).is_opening and before.endswith(("\n", ">", "]")):

@@ -135,7 +135,8 @@ class PromptReader:
             raise Refused(column, "holds no turn of the user, which is the question; add it.")
         parts = dict.fromkeys(filter(None, (system, turns.system)))
         asked = self.unwrapper.asked(turns.user, "\n\n".join(parts) or None)
-        asked = replace(asked, opened=asked.opened or opened)
+        if opened:
+            asked = replace(asked, opened=True)
         return self._prompt(row, asked, asked.question, column, asked.system, turns)
 
     def _of_text(self, row: RowFields, value: Any, column: str, system: str | None) -> RowPrompt:

@@ -182,10 +182,12 @@ class RowParser:
         texts: Mapping[str, Any],
         names: Mapping[str, str],
     ) -> ParsedRow:
-        completion = replace(completion, text=without_end(completion.text))
+        if (text := without_end(completion.text)) is not completion.text:
+            completion = replace(completion, text=text)
         found = self.unwrapper.written(prompt.asked, completion)
         self._note(found)
-        result = _RESULT.search(found.answer or "")
+        answer = found.answer or ""
+        result = _RESULT.search(answer) if "####" in answer else None
         if result is not None and not texts.get("reference_answer"):
             texts = {**texts, "reference_answer": result[1]}
         return ParsedRow(

@@ -31,7 +31,9 @@ _REST = (
 )
 """What Windows-1252 makes of the further bytes of a character in UTF-8."""
 _GARBLED = re.compile(
-    f"\ufffd|[\u00c2\u00c3]{_REST}|(?:[\u00ce-\u00d1]{_REST}){{2}}|[\u00e0-\u00ef]{_REST}{{2}}|\u00f0{_REST}{{3}}"
+    "[\ufffd\u00c2\u00c3\u00ce-\u00d1\u00e0-\u00f0](?:"
+    f"(?<=\ufffd)|(?<=[\u00c2\u00c3]){_REST}|(?<=[\u00ce-\u00d1]){_REST}[\u00ce-\u00d1]{_REST}"
+    f"|(?<=[\u00e0-\u00ef]){_REST}{{2}}|(?<=\u00f0){_REST}{{3}})"
 )
 """What is left of a character that was read in a wrong encoding before the file was written."""
 _EXACT = 1e15

@@ -61,7 +61,9 @@ _INST = re.compile(
     rf"{_BEGIN}\[INST\]\s*(?:<<SYS>>(?P<system>.*?)<</SYS>>)?(?P<user>.*?)\[/INST\](?P<answer>.*)",
     re.DOTALL,
 )
-_MAY_HOLD = re.compile(r"<[|\uff5cs]|\[INST\]|Human:|USER:|### (?:Instruction|Human)|###Human")
+_MAY_BEGIN = re.compile(
+    rf"\s*(?:<[|\uff5csb]|\[|Human:|USER:|###\s*(?:Instruction|Human)|{_ALPACA}|{_VICUNA})"
+)
 
 
 def turns_of(text: str) -> list[dict[str, Any]] | None:
@@ -70,10 +72,10 @@ def turns_of(text: str) -> list[dict[str, Any]] | None:
     What ends turns is taken off; the assistant's last turn is left out where it is yet to be
     written.
     """
+    if not _MAY_BEGIN.match(text):
+        return None
     if text.lstrip().startswith(("[{", "[ {")):
         return _from_json(text)
-    if not _MAY_HOLD.search(text):
-        return None
     if text.lstrip().startswith(("[INST]", "<s>")) and (turns := _instructed(text)):
         return turns
     for markup in _MARKUPS:

@@ -27,6 +27,8 @@ SPEAKERS = {
 _CHANNELS = {"analysis": "reasoning", "final": "assistant"}
 _DETAILS = ("reasoning_details", "thinking_blocks")
 _REASONING = tuple(name for name in FIELDS["reasoning"] if name not in _DETAILS)
+_USUAL_LENGTH = 2
+"""A speaker and a text; most turns have no more."""
 _BESIDE = frozenset(FIELDS["reasoning"])
 _INNER = ("thinking", "reasoning", "thought", "text", "content", "summary")
 """Where a part of a turn has its text."""
@@ -136,17 +138,18 @@ def _turn(turn: Any, name: str, keys: TurnKeys, unused: dict[str, None]) -> _Tur
         speaker = _CHANNELS.get(str(channel), "") if speaker == "assistant" else speaker
     if not speaker:
         raise Refused(name, f"holds a message on the channel {channel!r}; remove the row.")
-    known = {*keys.speaker, *keys.text, *_MASKS, *_CALLS, "channel"}
-    unused.update(
-        (f"{name}[].{key}", None)
-        for key, one in turn.items()
-        if key not in known and one and not (plain_name(key) in _BESIDE and inner_text(one))
-    )
+    if len(turn) > _USUAL_LENGTH:
+        known = {*keys.speaker, *keys.text, *_MASKS, *_CALLS, "channel"}
+        unused.update(
+            (f"{name}[].{key}", None)
+            for key, one in turn.items()
+            if key not in known and one and not (plain_name(key) in _BESIDE and inner_text(one))
+        )
     if text is None and speaker == "system":
         return None
     if text is None:
         raise Refused(name, f"holds a turn of {said_by!r} without a text; add it.")
-    is_off = any(_is_off(turn[key]) for key in _MASKS if key in turn)
+    is_off = len(turn) > _USUAL_LENGTH and any(_is_off(turn.get(key)) for key in _MASKS)
     return _Turn(speaker, text, reasoning, is_off)
 
 
@@ -159,12 +162,7 @@ def _texts(
 ) -> tuple[str | None, str | None]:
     """Return what a turn says, and the reasoning that stands beside it."""
     content = next((turn[key] for key in keys.text if turn.get(key) is not None), None)
-    beside = {plain_name(key): value for key, value in turn.items() if key not in keys.text}
-    thoughts = [inner_text(beside[key]) for key in _REASONING if key in beside]
-    for key in _DETAILS:  # what another field has as one text
-        if not any(thoughts):
-            thoughts.append(inner_text(beside.get(key)))
-    thoughts = list(filter(None, thoughts))
+    thoughts = _thoughts(turn, keys) if len(turn) > _USUAL_LENGTH else []
     text: str | None = None
     if isinstance(content, str):
         text = content.strip() or None
@@ -176,6 +174,16 @@ def _texts(
         raise Refused(name, f"holds a turn of {said_by!r} without a text; add it.")
     distinct = list(dict.fromkeys(thoughts))
     return text, "\n\n".join(distinct) or None
+
+
+def _thoughts(turn: Mapping[str, Any], keys: TurnKeys) -> list[str]:
+    """Return the reasonings that stand in fields of a turn beside its text."""
+    beside = {plain_name(key): value for key, value in turn.items() if key not in keys.text}
+    found = [inner_text(beside[key]) for key in _REASONING if key in beside]
+    for key in _DETAILS:  # what another field has as one text
+        if not any(found):
+            found.append(inner_text(beside.get(key)))
+    return list(filter(None, found))
 
 
 def _part(part: Any, said_by: Any, name: str) -> tuple[str, bool]:
