@@ -13,7 +13,7 @@ from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui import url
 from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
-from workbench.ui.parts import focus
+from workbench.ui.parts import focus, opens_field
 from workbench.ui.sentences import said
 from workbench.ui.store import database
 from workbench.ui.text import escaped
@@ -102,7 +102,13 @@ def draw_reason(node_id: int) -> None:
             label_visibility="collapsed",
             max_chars=300,
         )
-        if st.button(t("dlg.reason_key"), shortcut="Z", type="tertiary", help=t("dlg.reason_help")):
+        if st.button(
+            t("dlg.reason_key"),
+            key=opens_field("Z", "reason"),
+            shortcut="Z",
+            type="tertiary",
+            help=t("dlg.reason_help"),
+        ):
             focus(field)
 
 

@@ -24,6 +24,7 @@ from workbench.ui.dialogue_in_store import draw_like, in_store, store_button
 from workbench.ui.dialogue_own import draw_own
 from workbench.ui.dialogue_reading import draw_reading
 from workbench.ui.i18n import current_language, t
+from workbench.ui.parts import opens_field
 from workbench.ui.text import escaped, show_text
 
 MOST_KEYS = 9
@@ -147,6 +148,7 @@ def _draw_actions(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> 
             ):
                 st.button(
                     t(f"dlg.{name}"),
+                    key=opens_field(key, name) if name == "write" else None,
                     shortcut=key,
                     icon=f":material/{icon}:",
                     type="tertiary",
@@ -169,7 +171,7 @@ def _draw_decisions(view: NodeView, dialogue_id: int, one: Candidate, by: By) ->
     )
     st.button(
         t("dlg.edit"),
-        key="edit_question",
+        key=opens_field("E", "edit"),
         shortcut="E",
         icon=":material/edit:",
         on_click=remember,

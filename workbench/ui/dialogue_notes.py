@@ -14,7 +14,7 @@ from workbench.ui.dialogue_fork import draw_fork, fork_draft
 from workbench.ui.dialogue_reading import reading_button
 from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
-from workbench.ui.parts import card, focus
+from workbench.ui.parts import card, focus, opens_field
 from workbench.ui.rate_edit import NOTHING
 
 PANELS = {"fact": ("F", "fact_check"), "tag": ("T", "sell"), "note": ("N", "sticky_note_2")}
@@ -26,6 +26,7 @@ def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
     with st.container(horizontal=True, gap="xsmall", key="dialogue_notes"):
         st.button(
             t("dlg.hint"),
+            key=opens_field("H", "hint"),
             shortcut="H",
             icon=":material/lightbulb:",
             type="tertiary",
@@ -36,6 +37,7 @@ def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
         for name, (key, icon) in PANELS.items():
             st.button(
                 t(f"dlg.{name}"),
+                key=opens_field(key, name),
                 shortcut=key,
                 icon=f":material/{icon}:",
                 type="tertiary",
@@ -46,6 +48,7 @@ def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
         reading_button(tree)
         st.button(
             t("more.fork_go"),
+            key=opens_field("Y", "fork"),
             shortcut="Y",
             icon=":material/fork_right:",
             type="tertiary",

@@ -25,7 +25,7 @@ from workbench.ui.dialogue_notes import draw_notes
 from workbench.ui.dialogue_reading import draw_reading
 from workbench.ui.dialogue_sides import argue_button, draw_verdicts, judge_button
 from workbench.ui.i18n import t
-from workbench.ui.parts import card
+from workbench.ui.parts import card, opens_field
 from workbench.ui.sentences import said
 from workbench.ui.store import registry
 from workbench.ui.text import escaped, show_text
@@ -125,10 +125,12 @@ def _draw_card(
             args=(tree.dialogue.id, view.node.id, one.answer.id, by),
         )
         if one.reasoning and is_open:
+            edit_key = EDIT_KEYS[number] if from_key and number < 3 else None
+            name = f"edit_{one.answer.id}"
             st.button(
                 t("dlg.edit"),
-                key=f"edit_{one.answer.id}",
-                shortcut=EDIT_KEYS[number] if from_key and number < 3 else None,
+                key=opens_field(edit_key, name) if edit_key else name,
+                shortcut=edit_key,
                 type="tertiary",
                 icon=":material/edit:",
                 on_click=url.put,

@@ -4,6 +4,7 @@ const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
 const MAX_CHARACTERS = 2_000_000;
 const SETTLED_MS = 500; // after which the page shows what the program sent
 const AGAIN_MS = 3000;
+const HOLD_MS = 3000;
 const FIELD = /(?:^|\s)st-key-draft--(.+?)--([A-Za-z0-9_]+)(?:\s|$)/;
 const TEXTS = 'textarea, input[type="text"], input[type="search"], input[type="number"], input:not([type])';
 const LISTS = '[role="listbox"], [role="menu"], #portal .gdg-clip-region, #portal [class*="gdg-"]';
@@ -12,8 +13,8 @@ const INSIDE = 'textarea, input, select, [data-testid="stDataFrame"] canvas';
 
 // One for the page, however often the component is drawn anew. Of this visit: `known` is what the
 // program holds of each form, as JSON; `own`, the forms changed in this tab; `sent`, what the
-// program was told and has not confirmed.
-const page = (window.__q2qDrafts ??= { visit: null, listens: false });
+// program was told and has not confirmed. `held` is what was typed for a field that is on its way.
+const page = (window.__q2qDrafts ??= { visit: null, listens: false, held: null });
 
 export default function ({ data, setTriggerValue }) {
   page.emit = (message) => setTriggerValue("restored", message);
@@ -41,6 +42,10 @@ export default function ({ data, setTriggerValue }) {
     document.addEventListener("input", typed, true);
     document.addEventListener("visibilitychange", comeBack);
     window.addEventListener("keydown", escape, true);
+    page.hold = hold;
+    page.isHolding = isHolding;
+    window.addEventListener("keydown", typeAhead, true);
+    document.addEventListener("focusin", release, true);
   }
 }
 
@@ -174,6 +179,47 @@ function escape(event) {
   } else if (!isShown(BOXES)) {
     document.querySelector(".st-key-back_link button")?.click();
   }
+}
+
+// A key that leads into a field is followed by letters for it, before it is there: they wait for
+// it, and are never taken for keys of the page.
+function hold() {
+  page.held = "";
+  page.heldUntil = Date.now() + HOLD_MS;
+}
+
+function isHolding() {
+  return page.held !== null && Date.now() < page.heldUntil;
+}
+
+function typeAhead(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.keyCode === 229) return;
+  if (focused()?.matches(INSIDE)) return;
+  if (!isHolding()) {
+    if (!isShown(BOXES) && leadsIntoField(event.key)) hold();
+    return;
+  }
+  if (event.key === "Escape") page.held = null;
+  if (event.key === "Enter") page.held += "\n";
+  else if (event.key === "Backspace") page.held = page.held.slice(0, -1);
+  else if (event.key.length === 1) page.held += event.key;
+  else return;
+  event.stopImmediatePropagation();
+  event.preventDefault();
+}
+
+function leadsIntoField(key) {
+  if (!/^[a-z0-9]$/i.test(key)) return false;
+  const button = document.querySelector(`[class*="st-key-opens-${key.toLowerCase()}-"] button`);
+  return button !== null && !button.disabled;
+}
+
+function release(event) {
+  if (!isHolding() || !event.target.matches(TEXTS)) return;
+  const text = page.held;
+  page.held = null;
+  // Once the cursor stands where the page puts it.
+  queueMicrotask(() => text && document.execCommand("insertText", false, text));
 }
 
 function focused() {

@@ -101,6 +101,14 @@ def figures(key: str, pairs: Sequence[tuple[str, int | str, str]]) -> None:
             st.metric(name, shown, help=meaning, border=True)
 
 
+def opens_field(shortcut: str, name: str) -> str:
+    """Return the key of a button whose shortcut leads into a text field, which ``focus`` is put in.
+
+    What is typed after it waits in the browser until the field is there (``drafts.js``).
+    """
+    return f"opens-{shortcut.lower()}-{name}"
+
+
 def focus(key: str) -> None:
     """Put the cursor at the end of the text field called ``key``, so that one can type at once."""
     assert KEY.fullmatch(key)

@@ -149,7 +149,7 @@ def _buttons(queue: QueueRow, dealt: Card | None) -> list[PanelButton]:
             help=t("rate.marked_help"),
         ),
         *(
-            PanelButton(name=name, key=key, label=t(f"rate.{name}"), icon=icon)
+            PanelButton(name=name, key=key, label=t(f"rate.{name}"), icon=icon, opens_field=True)
             for name, key, icon in _edits(queue.scope, dealt)
         ),
     ]

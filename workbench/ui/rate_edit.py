@@ -19,7 +19,15 @@ from workbench.ui import url
 from workbench.ui.device_note import draw_device_note
 from workbench.ui.drafts import FormDraft
 from workbench.ui.i18n import t
-from workbench.ui.parts import back_link, card, check_badges, empty_state, focus, heading
+from workbench.ui.parts import (
+    back_link,
+    card,
+    check_badges,
+    empty_state,
+    focus,
+    heading,
+    opens_field,
+)
 from workbench.ui.store import database, registry
 from workbench.ui.text import escaped, show_text
 from workbench.ui.word_diff import show_diff
@@ -237,7 +245,13 @@ def _draw_after(
                     st.error(escaped(str(error)))
                 else:
                     st.rerun()
-            if st.button(t("rate.edit_on"), icon=":material/edit:", shortcut="E", type="tertiary"):
+            if st.button(
+                t("rate.edit_on"),
+                key=opens_field("E", "edit_on"),
+                icon=":material/edit:",
+                shortcut="E",
+                type="tertiary",
+            ):
                 url.put("edit", str(variant.variant.id))
                 url.clear("edited")
                 st.rerun()

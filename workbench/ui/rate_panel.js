@@ -75,7 +75,7 @@ class Panel {
     const { way, axes, buttons } = this.data;
     if (key === "U" || key === "Backspace") return () => this.takeBack(key);
     const button = buttons.find((one) => one.key === key);
-    if (button && (this.card !== null || button.is_always)) return () => this.close({ go: button.name });
+    if (button && (this.card !== null || button.is_always)) return () => this.go(button);
     if (this.card === null) return undefined;
     if (key === "S") return () => this.close({ act: "skip" });
     if (key === "F") return () => this.close({ act: "flag" });
@@ -175,6 +175,11 @@ class Panel {
     this.send();
   }
 
+  go({ name, opens_field }) {
+    if (opens_field) window.__q2qDrafts?.hold?.();
+    this.close({ go: name });
+  }
+
   event(what) {
     return { id: newId(), card: this.card, seconds: this.seconds(), ...this.entered(), ...what };
   }
@@ -252,7 +257,7 @@ function keyOf(event) {
 
 function onKey(event) {
   if (event.key === "Tab") isTabbed = true;
-  if (!active || isComposing(event)) return;
+  if (!active || isComposing(event) || window.__q2qDrafts?.isHolding?.()) return;
   const target = event.composedPath()[0];
   if (isEditable(target) || document.querySelector(OVERLAYS)) return;
   // Who walks the page by Tab presses the button that has the focus.

@@ -65,6 +65,8 @@ class PanelButton:
     help: str = ""
     is_always: bool = False
     """Also where all cards are rated."""
+    opens_field: bool = False
+    """What is typed next waits for the field that it leads into."""
 
 
 @st.cache_resource(show_spinner=False)
