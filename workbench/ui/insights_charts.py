@@ -12,7 +12,7 @@ from workbench.ui.text import one_line
 
 NAMES = alt.Axis(labelLimit=240, labelFontSize=12, ticks=False, domain=False)
 ROW_PX = 34
-LEGEND_PX, SQUARE_PX = 44, 44
+LEGEND_PX, SQUARE_PX = 64, 44
 MOST_LABELLED = 8
 """Levels whose squares are wide enough for words; of more, the tooltip tells the numbers."""
 AXIS_PX = 80
@@ -161,7 +161,7 @@ def draw_win_chances(
         scale=alt.Scale(domain=[0.5, 1.0], range=["#d9e2ea", "#2f6f9f"], clamp=True),
         legend=None,
     )
-    ink = alt.condition("datum.value > 0.75", alt.value("#ffffff"), alt.value("#17242e"))
+    ink = alt.condition("datum.value > 0.9", alt.value("#ffffff"), alt.value("#17242e"))
     layers = [base.mark_rect(cornerRadius=3).encode(color=colour)]
     if len(names) <= MOST_LABELLED:
         for column, size, dy in (("share", 13, -7), ("ends", 10, 9)):
