@@ -59,7 +59,7 @@ def _student(values: Array, level: float, times: float) -> float:
     return float(values.mean() + stats.t.ppf(level, n - 1) * error)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _weights(n: int, times: float) -> Array:
     """Return weights that add up to 1, the imagined value's last: shape (weightings, n + 1)."""
     random = np.random.default_rng(SEED)

@@ -17,6 +17,7 @@ Bits a token have a verdict of their own: an answer of many tokens can hold many
 hardly a token depends on the reasoning.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -212,9 +213,9 @@ def _missing(
 def _questions(values: Array, would_do: Callable[[float], bool], fewest: int = 0) -> Lack:
     """Return how many questions like those of ``values`` would do."""
     n = len(values)
-    sizes = (size for size in (fewest, *SIZES) if size > n)
-    found = next((size for size in sizes if would_do(size / n)), None)
-    return Lack("close", n) if found is None else Lack("questions", n, found)
+    sizes = [size for size in (fewest, *SIZES) if size > n]
+    place = bisect_left(sizes, True, key=lambda size: would_do(size / n))
+    return Lack("questions", n, sizes[place]) if place < len(sizes) else Lack("close", n)
 
 
 def _most(shares: Array, times: float) -> float:
