@@ -245,6 +245,7 @@ def test_a_theme_survives_a_server_that_went_away(page: Page, tmp_path: Path) ->
     expect(field(page, "Goal")).to_be_disabled()
     with app_server(tmp_path, port):
         page.reload()
+        ready(page, page.get_by_text("Your draft was restored."))
         expect(field(page, "Concept")).to_have_value("a town without cars")
         expect(field(page, "Goal")).to_have_value("what it takes")
     database.close()

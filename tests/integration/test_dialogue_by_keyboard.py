@@ -137,7 +137,8 @@ def test_a_dialogue_by_keyboard_is_what_the_store_tells(
     assert [node.question for node in tree.path(tree.current_id or 0)][-1] == "Who was left out?"
     assert len(told["questions"]) == len(tree.nodes)
     fork = read(database, fork_id)
-    assert fork.dialogue.forked_from_node_id == tree.current_id
+    assert fork.dialogue.forked_from is not None
+    assert fork.dialogue.forked_from.node_id == tree.current_id
     assert [n.question for n in fork.nodes] == [n.question for n in tree.path(tree.current_id or 0)]
 
 
