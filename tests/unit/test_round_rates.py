@@ -139,7 +139,7 @@ def test_table_of_verdicts() -> None:
     sys.stdout.write("\n| truth | questions | keep | not enough | branch | drop |\n")
     for name, truth, people, is_harm in kinds:
         for n in (40, 80, 120, 200, 400):
-            found = verdicts(n, truth, RUNS, people=people)
+            found = verdicts(n, truth, RUNS // 2, people=people)
             row = [found.get(v, 0.0) for v in ("keep", "not_enough_questions", "branch", "drop")]
             sys.stdout.write(f"| {name} | {n} | {' | '.join(f'{one:.3f}' for one in row)} |\n")
             if is_harm:

@@ -14,7 +14,7 @@ resolution (``workbench.analysis.resampling.within_errors``).
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from workbench.analysis.resampling import LEVEL, Estimate, mean, wilson
 
@@ -47,7 +47,7 @@ class PairedSample:
         """
         if not self.is_share:
             return float(
-                stats.t.ppf((1 + level) / 2, n - 1) * self.deviation / np.sqrt(n)
+                special.stdtrit(n - 1, (1 + level) / 2) * self.deviation / np.sqrt(n)
                 if n > 1
                 else np.inf
             )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Array = npt.NDArray[Any]
 """Numbers; each function tells their shape."""
@@ -117,7 +117,7 @@ def within_errors(
         return np.full(len(values), np.nan), np.full(len(values), np.nan)
     floor = resolution * unseen(n_questions, level)
     known = errors if floor else np.where(errors < 1e-9, np.nan, errors)
-    reach = np.maximum(stats.t.ppf((1 + level) / 2, n_questions - 1) * known, floor)
+    reach = np.maximum(special.stdtrit(n_questions - 1, (1 + level) / 2) * known, floor)
     return values - reach, values + reach
 
 
@@ -131,7 +131,7 @@ def unseen(n_questions: int, level: float = LEVEL) -> float:
 
 def wilson(value: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """Return Wilson's score interval for a share of ``n``, which need not be whole (1927)."""
-    z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
+    z2 = float(special.ndtri((1 + level) / 2)) ** 2
     middle = (value + z2 / (2 * n)) / (1 + z2 / n)
     reach = float(np.sqrt(z2 * value * (1 - value) / n + (z2 / (2 * n)) ** 2)) / (1 + z2 / n)
     # At 0 and 1 an end is the value itself; rounding must not put it on the other side.

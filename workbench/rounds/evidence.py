@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-from scipy import stats
+from scipy import special
 
 from workbench.analysis.duels import ENOUGH_RATERS
 from workbench.analysis.resampling import LEVEL, Estimate
@@ -114,7 +114,7 @@ class Evidence:
         return self._needed(self.margin - fall, level, power)
 
     def _needed(self, room: float, level: float, power: float) -> int | None:
-        beyond = float(stats.norm.ppf(power)) * self.sample.deviation
+        beyond = float(special.ndtri(power)) * self.sample.deviation
         few, many = 1, MOST_NEEDED
         while many - few > 1:
             middle = (few + many) // 2
