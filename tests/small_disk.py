@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.fakes.fixtures import ROOT
@@ -12,7 +13,12 @@ _UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--mount
 def run_mounted(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script whose mounts end with it; ``q2q`` in it is the command line."""
     return subprocess.run(
-        [*_UNSHARE, "sh", "-ec", f'q2q() {{ python -m workbench.cli.main "$@"; }}\n{script}'],
+        [
+            *_UNSHARE,
+            "sh",
+            "-ec",
+            f'q2q() {{ "{sys.executable}" -m workbench.cli.main "$@"; }}\n{script}',
+        ],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environ,
         capture_output=True,
