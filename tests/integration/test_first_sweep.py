@@ -21,32 +21,30 @@ ROOT = Path(__file__).parents[2]
 COMMAND = ["sweep", "run", "examples/sweeps/first.yaml", "--json"]
 
 
-def test_the_first_sweep_fills_an_empty_home_and_every_text_tells_its_origin(
-    embedded_model: Path, database: Database, home: Path
-) -> None:
-    environ = os.environ | {"Q2Q_DEVICE": "cpu", "Q2Q_KV_CACHE_GIB": "1"}
-    imported = subprocess.run(
-        [sys.executable, "-m", "workbench.cli.main", "setup"],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert imported.returncode == 0, imported.stderr
+def run(*arguments: str) -> str:
+    """Run a command as the tour of the README does; return what it printed."""
     ended = subprocess.run(
-        [sys.executable, "-m", "workbench.cli.main", *COMMAND],
+        [sys.executable, "-m", "workbench.cli.main", *arguments],
         cwd=ROOT,
-        env=environ,
+        env=os.environ | {"Q2Q_DEVICE": "cpu", "Q2Q_KV_CACHE_GIB": "1"},
         capture_output=True,
         text=True,
         timeout=400,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    result = json.loads(ended.stdout)
+    return ended.stdout
+
+
+def test_the_first_sweep_fills_an_empty_home_and_gives_cards_to_rate(
+    embedded_model: Path, database: Database, home: Path
+) -> None:
+    run("setup")
+    result = json.loads(run(*COMMAND))
     assert (result["cells"], result["done"], result["failed"]) == (48, 48, 0)
     assert read_record(settings().home_dir) is None, "the server ends with the command"
+    queue = run("rate", "queue", "--name", "pilot", "--minutes", "20", "--keep-flagged", "--json")
+    assert json.loads(queue)["cards"] >= 10
     with database.read() as session:
         query = select(func.max(Answer.id)).where(Answer.generation_id.is_not(None))
         origin = provenance(session, f"a{session.scalar(query)}")

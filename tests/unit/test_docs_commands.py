@@ -42,6 +42,7 @@ RUN_ELSEWHERE = {
     "q2q dialogue show 1": "unit/test_cli_dialogue.py",
     "q2q dialogue export 1 --format html --to town.html": "unit/test_cli_dialogue.py",
     "q2q rate queue --name pilot --minutes 20": "unit/test_rating_exchange.py",
+    "q2q rate queue --name pilot --minutes 20 --keep-flagged": "integration/test_first_sweep.py",
     "q2q rate queue --name talk --dialogue 1 --scope question": "unit/test_rating_sources.py",
     "q2q rate export --format csv --to ratings.csv": "unit/test_rating_exchange.py",
     "q2q rate import ratings.csv": "unit/test_rating_exchange.py",
