@@ -1,26 +1,20 @@
-"""What an import would change: rows compared with each other and with the store; writes nothing."""
+"""Questions of an import and what its rows add to them, compared with each other and the store."""
 
-import gc
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, Protocol, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.bulk import select_among
-from db.database import Database
 from db.hidden import is_hidden
-from db.identity import question_hash, text_hash
+from db.identity import text_hash
 from db.tables import Answer, QuestionTag, ReasoningVariant, Tag
 from serving.importers.rows import ImportRow
-from serving.importers.source import Problem, problem_at
-from serving.importers.spool import BATCH, Spool
 
-Outcome = Literal["added", "updated", "skipped"]
 _CHUNK = 5_000
 _T = TypeVar("_T")
 
@@ -28,35 +22,6 @@ AnswerKey = tuple[str | None, str]
 """Hash of the reasoning that an answer stands under, or None, and hash of the answer."""
 DETAILS = ("reference_answer", "category", "language", "external_id")
 """What a known question can gain; a value that it has stays."""
-
-
-class RowFile(Protocol):
-    """A file of questions; problems and notes are complete once all rows were taken."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def unit(self) -> str:
-        """What its lines are called."""
-        ...
-
-    @property
-    def rows(self) -> Iterable[ImportRow]:
-        """Its good rows."""
-        ...
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        """What is wrong with the others."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What the reader did without being asked."""
-        ...
 
 
 @dataclass(slots=True)
@@ -76,6 +41,8 @@ class QuestionChange:
     held_out: bool | None = None
     is_new: bool = True
     """The spool does not hold it yet."""
+    position: int = 0
+    """Its place among the questions of the files."""
     gains: bool = False
     """It gains one of its details after it was stored or spooled."""
     tags: set[str] = field(default_factory=set)
@@ -89,172 +56,7 @@ class QuestionChange:
     new_answers: dict[AnswerKey, str] = field(default_factory=dict)
 
 
-class ImportPlan:
-    """All changes of some files, in the order of their rows, in a spool."""
-
-    def __init__(
-        self,
-        database: Database,
-        spool: Spool,
-        *,
-        extra_tags: Iterable[str] = (),
-        n_sample: int = 0,
-    ) -> None:
-        self.spool = spool
-        self.problems: list[Problem] = []
-        self.notes: list[str] = []
-        self.outcomes: Counter[Outcome] = Counter()
-        self.sample: list[tuple[ImportRow, Outcome]] = []
-        """The first rows and what would become of them."""
-        self.n_questions = self.n_variants = self.n_answers = 0
-        """New ones."""
-        self.n_errors = 0
-        """Rows that have problems; a problem of a whole file counts as one."""
-        self._n_positions = 0
-        self._n_sample = n_sample
-        self._database = database
-        self._extra = tuple(dict.fromkeys(extra_tags))
-
-    def add(self, file: RowFile) -> Iterator[int]:
-        """Take all rows of a file; yields how many were taken, from time to time."""
-        own: list[Problem] = []
-        n_rows = 0
-        for rows in chunks(file.rows, BATCH):
-            with uncollected():
-                self._add_rows(file, rows, own)
-            n_rows += len(rows)
-            yield n_rows
-        own = [*file.problems, *own]
-        lines = [problem.line for problem in own]
-        self.n_errors += len({line for line in lines if line is not None}) + lines.count(None)
-        self.problems += own
-        self.notes += file.notes
-
-    def _add_rows(self, file: RowFile, rows: Sequence[ImportRow], own: list[Problem]) -> None:
-        hashes = [question_hash(row.text, row.context, row.role) for row in rows]
-        known = self._known(set(hashes))
-        touched: dict[str, QuestionChange] = {}
-        for row, content_hash in zip(rows, hashes, strict=True):
-            change = known.get(content_hash)
-            is_new = change is None
-            if change is None:
-                change = known[content_hash] = self._new_change(row, content_hash)
-            if conflict := _conflict(change, row):
-                own.append(problem_at(file.name, file.unit, row.line, *conflict))
-                continue
-            is_changed = _merge(change, row, (*row.tags, *self._extra))
-            touched[content_hash] = change
-            outcome: Outcome = "added" if is_new else "updated" if is_changed else "skipped"
-            self.outcomes[outcome] += 1
-            if len(self.sample) < self._n_sample:
-                self.sample.append((row, outcome))
-        self._save(touched.values())
-
-    def _new_change(self, row: ImportRow, content_hash: str) -> QuestionChange:
-        self.n_questions += 1
-        return QuestionChange(
-            content_hash,
-            self.n_questions,
-            row.text,
-            row.context,
-            row.role,
-            row.reference_answer,
-            row.category,
-            row.language,
-            row.external_id,
-            row.held_out,
-        )
-
-    def _known(self, hashes: set[str]) -> dict[str, QuestionChange]:
-        """Return those that the store has or that earlier rows have brought."""
-        spooled = {change.content_hash: change for change in self._spooled(hashes)}
-        rest = hashes - spooled.keys()
-        with self._database.read() as session:
-            stored = {change.content_hash: change for change in _stored(session, rest)}
-            of_store = [one for one in (*spooled.values(), *stored.values()) if one.n < 0]
-            _add_facts(session, of_store)
-        self._add_spooled_facts(spooled.values())
-        return spooled | stored
-
-    def _spooled(self, hashes: set[str]) -> Iterator[QuestionChange]:
-        found = self.spool.among(
-            "SELECT content_hash, n, text, context, role, reference_answer, category, language,"
-            " external_id, held_out FROM question WHERE content_hash IN",
-            hashes,
-        )
-        for values in found:
-            change = QuestionChange(*values)
-            change.is_new = False
-            yield change
-
-    def _add_spooled_facts(self, changes: Iterable[QuestionChange]) -> None:
-        by_n = {change.n: change for change in changes}
-        if not by_n:
-            return
-        spool = self.spool
-        for n, name in spool.among("SELECT question_n, name FROM tag WHERE question_n IN", by_n):
-            by_n[n].tags.add(name)
-        for n, content_hash, variant_n in spool.among(
-            "SELECT question_n, content_hash, n FROM variant WHERE question_n IN", by_n
-        ):
-            by_n[n].variants[content_hash] = variant_n
-        for n, variant_hash, content_hash in spool.among(
-            "SELECT question_n, variant_hash, content_hash FROM answer WHERE question_n IN", by_n
-        ):
-            by_n[n].answers.add((variant_hash, content_hash))
-
-    def _save(self, changes: Iterable[QuestionChange]) -> None:
-        questions: list[tuple[object, ...]] = []
-        gained: list[tuple[object, ...]] = []
-        tags: list[tuple[object, ...]] = []
-        variants: list[tuple[object, ...]] = []
-        answers: list[tuple[object, ...]] = []
-        for change in changes:
-            details = [getattr(change, name) for name in DETAILS]
-            if change.is_new:
-                self._n_positions += 1
-                questions.append(
-                    (
-                        change.n,
-                        self._n_positions,
-                        change.content_hash,
-                        change.text,
-                        change.context,
-                        change.role,
-                        *details,
-                        change.held_out,
-                        change.gains,
-                    )
-                )
-            elif change.gains:
-                gained.append((*details, change.n))
-            tags += [(change.n, name) for name in change.new_tags]
-            variants += self._numbered_variants(change)
-            answers += self._numbered_answers(change)
-        self.spool.insert("question", questions)
-        self.spool.change(
-            "UPDATE question SET reference_answer = ?, category = ?, language = ?,"
-            " external_id = ?, gains = 1 WHERE n = ?",
-            gained,
-        )
-        self.spool.insert("tag", tags)
-        self.spool.insert("variant", variants)
-        self.spool.insert("answer", answers)
-
-    def _numbered_variants(self, change: QuestionChange) -> Iterator[tuple[object, ...]]:
-        for content_hash, text in change.new_variants.items():
-            self.n_variants += 1
-            change.variants[content_hash] = self.n_variants
-            yield self.n_variants, change.n, content_hash, text
-
-    def _numbered_answers(self, change: QuestionChange) -> Iterator[tuple[object, ...]]:
-        for (variant_hash, content_hash), text in change.new_answers.items():
-            self.n_answers += 1
-            variant_n = change.variants[variant_hash] if variant_hash else None
-            yield self.n_answers, change.n, variant_n, variant_hash, content_hash, text
-
-
-def _conflict(change: QuestionChange, row: ImportRow) -> tuple[str, str] | None:
+def conflict_of(change: QuestionChange, row: ImportRow) -> tuple[str, str] | None:
     """Say which value of ``row`` contradicts what is known; such values are never overwritten."""
     known, given = change.reference_answer, row.reference_answer
     if known and given and known != given and text_hash(known) != text_hash(given):
@@ -270,7 +72,7 @@ def _conflict(change: QuestionChange, row: ImportRow) -> tuple[str, str] | None:
     return None
 
 
-def _merge(change: QuestionChange, row: ImportRow, tags: Sequence[str]) -> bool:
+def merge(change: QuestionChange, row: ImportRow, tags: Sequence[str]) -> bool:
     """Add what ``row`` has beyond ``change``; tell whether that was anything."""
     n_before = _size(change)
     gains = False
@@ -298,7 +100,7 @@ def _size(change: QuestionChange) -> int:
     return len(change.new_tags) + len(change.new_variants) + len(change.new_answers)
 
 
-def _stored(session: Session, hashes: Iterable[str]) -> Iterator[QuestionChange]:
+def stored_questions(session: Session, hashes: Iterable[str]) -> Iterator[QuestionChange]:
     """Yield the questions of these hashes that the store has."""
     for content_hash, question_id, *rest in select_among(session, _STORED, list(hashes)):
         if not is_hidden(session, "question", question_id):
@@ -311,7 +113,7 @@ SELECT content_hash, id, text, context, role, reference_answer, category, langua
 FROM question WHERE content_hash IN"""
 
 
-def _add_facts(session: Session, changes: Sequence[QuestionChange]) -> None:
+def add_stored_facts(session: Session, changes: Sequence[QuestionChange]) -> None:
     """Give questions of the store their tags, imported reasonings and imported answers."""
     by_id = {-change.n: change for change in changes}
     if not by_id:
@@ -355,18 +157,6 @@ def _imported_texts(
     ):
         answers[question_id].add((hash_of.get(parent_id), content_hash))
     return variants, answers
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Look for no cycles among the many objects of a batch; there are none."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def chunks(items: Iterable[_T], size: int = _CHUNK) -> Iterator[list[_T]]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from db.database import Database
 from db.staging import import_lock, tidy_alone
-from serving.importers.changes import ImportPlan, Outcome, RowFile
+from serving.importers.plan import ImportPlan, Outcome, RowFile
 from serving.importers.rows import ImportRow
 from serving.importers.source import ImportRefused, Problem
 from serving.importers.spool import Spool

@@ -19,7 +19,8 @@ from db.search import TextKind, add_terms, terms
 from db.staging import note_side_rows, publish, reserve, side_rows, take_back
 from db.tables import Tag, utc_now
 from db.transactions import ShortTransactions
-from serving.importers.changes import DETAILS, ImportPlan, chunks
+from serving.importers.changes import DETAILS, chunks
+from serving.importers.plan import ImportPlan
 from serving.importers.spool import Spool
 
 _BATCH = 500

@@ -14,8 +14,8 @@ from db.database import Database
 from db.generations import chunks
 from db.staging import import_lock, tidy_alone
 from db.tables import Rating
-from serving.importers.changes import ImportPlan
 from serving.importers.example_files import FileExamples
+from serving.importers.plan import ImportPlan
 from serving.importers.questions import OnProgress, check_plan, no_progress, read_files
 from serving.importers.rows import ReadResult
 from serving.importers.source import ImportRefused, Problem, problem_at
