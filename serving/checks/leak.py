@@ -22,6 +22,10 @@ _TOKEN = re.compile(
     r"|(?:(?<![^\s(\[=,:（、，])-)?\d+(?:\.\d+)?%?"  # -5 but not the second half of 3-5
     f"|[{CJK}]+|(?:[{SOUTHEAST_ASIAN}][{MARKS}]*)+|{LETTER}+"
 )
+_ASCII_TOKEN = re.compile(
+    r"[a-z]{1,2}(?:\+\+|#)(?![\w+#])|(?:(?<![^\s(\[=,:])-)?\d+(?:\.\d+)?%?|[a-z]+", re.ASCII
+)
+"""The same for a text in ASCII, several times as fast."""
 _DIGIT = re.compile(r"\d")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SPACED_THOUSANDS = re.compile(r"(?<![\d.,-])\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)")
@@ -82,11 +86,15 @@ def _words(text: str) -> _Words:
         folded = _THOUSANDS.sub("", folded.replace("\u2212", "-"))
         folded = _SPACED_THOUSANDS.sub(lambda found: re.sub(r"\s", "", found[0]), folded)
         folded = _PERCENT.sub("%", folded)
-    tokens = tuple(_TOKEN.findall(folded))
+    tokens = tuple(_tokens(folded))
     cjk = "" if plain.isascii() else " ".join(_CJK_RUN.findall(folded))
     known = frozenset(tokens)
     numbers = frozenset(filter(_is_number, known)) if _DIGIT.search(folded) else frozenset()
     return _Words(plain, tokens, f" {' '.join(tokens)} ", known, numbers, cjk)
+
+
+def _tokens(folded: str) -> list[str]:
+    return (_ASCII_TOKEN if folded.isascii() else _TOKEN).findall(folded)
 
 
 @lru_cache(maxsize=8192)
@@ -146,7 +154,7 @@ def _name_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
             continue
         own = [
             word
-            for word in _TOKEN.findall(_APOSTROPHE_S.sub("", name.casefold()))
+            for word in _tokens(_APOSTROPHE_S.sub("", name.casefold()))
             if word not in given.known and word not in NO_NAME and word not in SMALL_ENGLISH
         ]
         if own and len(own[0]) > 1 and wanted.known.issuperset(own) and name not in shared:

@@ -9,6 +9,7 @@ from serving.words import EMOJI, MARKS, SIGN, UNSPACED
 
 _Gram = tuple[str, str, str, str]
 _UNIT = re.compile(f"{SIGN}|{EMOJI}|(?:[^\\W_{UNSPACED}][{MARKS}]*)+")
+_ASCII_UNIT = re.compile("[a-z0-9]+")
 _ONE_LETTER = re.compile(f"([^\\W\\d_]|[{MARKS}])\\1{{15,}}")
 _SIGN = re.compile(f"{SIGN}|{EMOJI}")
 _LONGEST_PERIOD = 60
@@ -20,7 +21,8 @@ _LEAST_SIGNS = 15
 
 def repetition_problem(text: str, sentences: list[str], role: str) -> str | None:
     """Say what a text repeats; a song or a poem (role ``creator``) may repeat a line once more."""
-    units = _UNIT.findall(text[:_LONGEST_LOOK].casefold())
+    folded = text[:_LONGEST_LOOK].casefold()
+    units = (_ASCII_UNIT if folded.isascii() else _UNIT).findall(folded)
     letter = _ONE_LETTER.search(max(units, key=len, default=""))
     if letter:
         return f"“{letter.group(1)}” {len(letter.group())} times in a row"

@@ -1,6 +1,7 @@
 """Sentences of a text: splitting, comparing, hashing. Words are those of ``serving.words``."""
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 from serving.words import count_words, only_words
@@ -16,16 +17,30 @@ _BOUNDARY = re.compile(
     r"|(?<=[।॥؟۔។။])\s*"  # Hindi, Arabic, Urdu, Khmer, Burmese
     r"|\n+"
 )
+_ASCII_BOUNDARY = re.compile(
+    r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[^\sa-z])"
+    r"|(?<=[.!?])\s+(?=you\b)"
+    r"|(?<=[a-z]{4}[.!?])\s+"
+    r"|\n+"
+)
+"""The same for a text in ASCII, in half the time."""
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 _SHORTEST_WORDS = 4
 
 
 def split_sentences(text: str) -> list[str]:
     """Return the sentences of ``text`` in order, without list marks and empty pieces."""
+    return list(_sentences(text))
+
+
+@lru_cache(maxsize=64)
+def _sentences(text: str) -> tuple[str, ...]:
+    """Return the same; several checks ask for the same text one after the other."""
     plain = _TITLE.sub(r"\1", text) if any(map(text.__contains__, _TITLES)) else text
     if "\n" in plain or not plain[:1].isalpha():
         plain = _LIST_MARK.sub("", plain)
-    return [piece for part in _BOUNDARY.split(plain) if (piece := part.strip())]
+    boundary = _ASCII_BOUNDARY if plain.isascii() else _BOUNDARY
+    return tuple(piece for part in boundary.split(plain) if (piece := part.strip()))
 
 
 def normalise(text: str) -> str:
