@@ -1,9 +1,7 @@
 """What an import would change: its rows compared with each other and with the store, in a spool."""
 
-import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -21,7 +19,7 @@ from serving.importers.changes import (
 )
 from serving.importers.rows import ImportRow
 from serving.importers.source import Problem, problem_at
-from serving.importers.spool import BATCH, Spool
+from serving.importers.spool import BATCH, Spool, uncollected
 
 Outcome = Literal["added", "updated", "skipped"]
 
@@ -108,8 +106,12 @@ class ImportPlan:
         """Take all rows of a file; yields how many were taken, from time to time."""
         own: list[Problem] = []
         n_rows = 0
-        for rows in chunks(file.rows, BATCH):
+        batches = chunks(file.rows, BATCH)
+        while True:
             with uncollected():
+                rows = next(batches, None)
+                if rows is None:
+                    break
                 self._add_rows(file, rows, own)
             n_rows += len(rows)
             yield n_rows
@@ -252,15 +254,3 @@ class ImportPlan:
             "SELECT question_n, variant_hash, content_hash FROM answer WHERE question_n IN", by_n
         ):
             by_n[n].answers.add((variant_hash, content_hash))
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Look for no cycles among the many objects of a batch; there are none."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -21,7 +21,7 @@ from db.tables import Tag, utc_now
 from db.transactions import ShortTransactions
 from serving.importers.changes import DETAILS, chunks
 from serving.importers.plan import ImportPlan
-from serving.importers.spool import Spool
+from serving.importers.spool import Spool, uncollected
 
 _BATCH = 500
 _GROWTH = 3
@@ -144,7 +144,8 @@ class StoreWriter:
         ):
             n_before = 0
             for rows in self._spool.batches(statement, _BATCH):
-                work(short, ids, rows, n_before)
+                with uncollected():
+                    work(short, ids, rows, n_before)
                 n_before += len(rows)
                 self._n_done += len(rows)
                 short.rest()
