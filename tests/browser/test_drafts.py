@@ -17,6 +17,19 @@ def field(page: Page, label: str) -> Locator:
     return page.get_by_label(label, exact=True)
 
 
+def expect_value(page: Page, label: str, value: str) -> None:
+    """Wait until the one field called ``label`` holds ``value``; a page drawn anew has two."""
+    page.wait_for_function(
+        """([label, value]) => {
+            const fields = [...document.querySelectorAll("input, textarea")];
+            const named = fields.filter((one) => one.ariaLabel === label);
+            return named.length === 1 && named[0].value === value;
+        }""",
+        arg=[label, value],
+        timeout=30_000,
+    )
+
+
 def type_into(page: Page, label: str, text: str) -> None:
     """Type without leaving the field."""
     ready(page, field(page, label)).click()
@@ -31,14 +44,14 @@ def test_letters_that_were_just_typed_into_a_sweep_survive_a_reload(
     type_into(page, "Name of the sweep", "二つの役割 with no blur")
     page.reload()
     ready(page, page.get_by_text("Your draft was restored."))
-    expect(field(page, "Name of the sweep")).to_have_value("二つの役割 with no blur")
+    expect_value(page, "Name of the sweep", "二つの役割 with no blur")
     ready(page, page.get_by_role("button", name="Start afresh")).click()
     expect(page.get_by_text("Your draft was restored.")).not_to_be_visible()
     ready(page, page.locator("h1"))
-    expect(field(page, "Name of the sweep")).to_have_value("New sweep")
+    expect_value(page, "Name of the sweep", "New sweep")
     page.reload()
     ready(page, page.locator("h1"))
-    expect(field(page, "Name of the sweep")).to_have_value("New sweep")
+    expect_value(page, "Name of the sweep", "New sweep")
 
 
 def test_esc_leaves_the_field_then_asks_and_keeps_the_form(page: Page, filled_site: Site) -> None:
@@ -53,13 +66,13 @@ def test_esc_leaves_the_field_then_asks_and_keeps_the_form(page: Page, filled_si
     ready(page, leave)
     page.keyboard.press("Escape")
     expect(leave).not_to_be_visible()
-    expect(field(page, "Name of the sweep")).to_have_value("kept by Esc")
+    expect_value(page, "Name of the sweep", "kept by Esc")
     ready(page, field(page, "Name of the sweep"))
     page.keyboard.press("Escape")
     ready(page, leave.get_by_role("button", name="Keep as a draft")).click()
     expect(field(page, "Name of the sweep")).not_to_be_visible()
     ready(page, page.get_by_role("button", name="New sweep")).first.click()
-    expect(field(page, "Name of the sweep")).to_have_value("kept by Esc")
+    expect_value(page, "Name of the sweep", "kept by Esc")
 
 
 def test_numbers_and_lists_that_were_just_typed_are_read_back_as_such(
@@ -68,19 +81,19 @@ def test_numbers_and_lists_that_were_just_typed_are_read_back_as_such(
     page.goto(f"{filled_site.url}/sweeps?new=1")
     type_into(page, "Only these numbers", "q2, q3")
     page.reload()
-    expect(field(page, "Only these numbers")).to_have_value("q2, q3")
+    expect_value(page, "Only these numbers", "q2, q3")
     type_into(page, "Reasonings per question (k)", "17")
     page.reload()
-    expect(field(page, "Reasonings per question (k)")).to_have_value("17")
-    expect(field(page, "Only these numbers")).to_have_value("q2, q3")
+    expect_value(page, "Reasonings per question (k)", "17")
+    expect_value(page, "Only these numbers", "q2, q3")
     # More than the field can hold: it keeps what it had.
     type_into(page, "Reasonings per question (k)", "123456")
     page.reload()
-    expect(field(page, "Reasonings per question (k)")).to_have_value("17")
+    expect_value(page, "Reasonings per question (k)", "17")
     page.goto(f"{filled_site.url}/datasets?new=1")
     type_into(page, "Most per question", "5")
     page.reload()
-    expect(field(page, "Most per question")).to_have_value("5")
+    expect_value(page, "Most per question", "5")
 
 
 def test_a_tab_overwrites_no_form_that_another_changed_since(page: Page, filled_site: Site) -> None:
@@ -90,7 +103,7 @@ def test_a_tab_overwrites_no_form_that_another_changed_since(page: Page, filled_
     page.keyboard.press("Tab")
     other = page.context.new_page()
     other.goto(address)
-    expect(field(other, "Name of the sweep")).to_have_value("older")
+    expect_value(other, "Name of the sweep", "older")
     other.goto(f"{filled_site.url}/questions")
     ready(other, other.get_by_role("heading", name="Questions"))
     type_into(page, "Name of the sweep", "newer")
@@ -99,11 +112,11 @@ def test_a_tab_overwrites_no_form_that_another_changed_since(page: Page, filled_
     ready(other, other.get_by_role("link", name="Explore")).click()
     ready(other, other.get_by_role("heading", name="Explore"))
     page.reload()
-    expect(field(page, "Name of the sweep")).to_have_value("newer")
+    expect_value(page, "Name of the sweep", "newer")
     come_back(other)
     ready(other, other.get_by_role("link", name="Sweeps")).click()
     ready(other, other.get_by_role("button", name="New sweep")).first.click()
-    expect(field(other, "Name of the sweep")).to_have_value("newer")
+    expect_value(other, "Name of the sweep", "newer")
 
 
 def test_a_submitted_form_is_gone_in_other_tabs_but_not_what_they_hold_of_their_own(
@@ -117,7 +130,7 @@ def test_a_submitted_form_is_gone_in_other_tabs_but_not_what_they_hold_of_their_
     copy, own = page.context.new_page(), page.context.new_page()
     for other in (copy, own):
         other.goto(address)
-        expect(field(other, "Concept")).to_have_value("one")
+        expect_value(other, "Concept", "one")
     type_into(own, "Concept", "another")
     own.keyboard.press("Tab")
     ready(own, field(own, "Goal"))
@@ -127,10 +140,10 @@ def test_a_submitted_form_is_gone_in_other_tabs_but_not_what_they_hold_of_their_
     ready(page, page.locator("h1"))
     come_back(copy)
     come_back(own)
-    expect(field(copy, "Concept")).to_have_value("")
-    expect(field(own, "Concept")).to_have_value("another")
+    expect_value(copy, "Concept", "")
+    expect_value(own, "Concept", "another")
     own.reload()
-    expect(field(own, "Concept")).to_have_value("another")
+    expect_value(own, "Concept", "another")
 
 
 def come_back(page: Page) -> None:
@@ -149,7 +162,7 @@ def test_drafts_of_one_store_do_not_show_in_another_at_the_same_address(
         database = _new_store(home)
         with app_server(home, port) as url:
             page.goto(f"{url}/dialogues?new=1&rater=Mika")
-            expect(field(page, "Concept")).to_have_value(kept)
+            expect_value(page, "Concept", kept)
             type_into(page, "Concept", f"of store {name}")
         database.close()
 
@@ -246,8 +259,8 @@ def test_a_theme_survives_a_server_that_went_away(page: Page, tmp_path: Path) ->
     with app_server(tmp_path, port):
         page.reload()
         ready(page, page.get_by_text("Your draft was restored."))
-        expect(field(page, "Concept")).to_have_value("a town without cars")
-        expect(field(page, "Goal")).to_have_value("what it takes")
+        expect_value(page, "Concept", "a town without cars")
+        expect_value(page, "Goal", "what it takes")
     database.close()
 
 
