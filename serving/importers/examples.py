@@ -16,7 +16,7 @@ from serving.importers.turns import USUAL, TurnKeys
 from serving.importers.unwrap import Scope, Unwrapper
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Example:
     """A question with a reasoning and an answer, and what was judged of them."""
 

@@ -21,7 +21,7 @@ class LeftOut(Exception):
     """A row is left out on purpose; the text says of what kind it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WrittenText:
     """What was written for a prompt: a text, and the reasoning that stands beside it."""
 

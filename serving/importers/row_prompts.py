@@ -22,7 +22,7 @@ _NO_INPUT = re.compile(
 _NO_PROMPT = "is not there; give the prompt in a field of its own."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RowPrompt:
     """What a row asks."""
 

@@ -61,7 +61,7 @@ class ImportRow:
     held_out: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ReadResult:
     """What a file holds: good rows and, apart from them, what is wrong with the others."""
 
@@ -127,7 +127,7 @@ class RowMaker:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Cells:
     """The values of one row."""
 

@@ -26,7 +26,7 @@ texts of people that hold it have it broken up."""
 _TASKS: tuple[Task, ...] = ("whole", "reasoning", "answer", "vanilla", "ask")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Asked:
     """What a prompt asks."""
 
@@ -43,7 +43,7 @@ class Asked:
     """What it may ask for; some tasks of a format have one prompt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Written:
     """What a completion holds, and how much of it is the completion's own."""
 
@@ -54,7 +54,7 @@ class Written:
     """The two stood in one text, in markup of other programs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pattern:
     form: FormatDefinition
     tasks: tuple[Task, ...]

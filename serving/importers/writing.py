@@ -23,7 +23,7 @@ from serving.importers.changes import DETAILS, chunks
 from serving.importers.plan import ImportPlan
 from serving.importers.spool import Spool, uncollected
 
-_BATCH = 500
+_BATCH = 1_000
 _GROWTH = 3
 """Bytes that a store grows by for each byte of a spool: texts, search terms, indexes."""
 _NEW_FLAG = "coalesce(variant_n, answer_n) > 0"
