@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -99,19 +100,10 @@ def imported(url: str, file: Path, n_raters: int) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     importer = context.Process(target=run_import, args=(url, file, there))
-    stop = threading.Event()
-    waits: list[float] = []
-    raters = [
-        threading.Thread(target=rate, args=(url, number, stop, waits)) for number in range(n_raters)
-    ]
-    for rater in raters:
-        rater.start()
-    importer.start()
-    found: dict[str, Any] = here.recv()
-    importer.join()
-    stop.set()
-    for rater in raters:
-        rater.join()
+    with rated(url, n_raters) as waits:
+        importer.start()
+        found: dict[str, Any] = here.recv()
+        importer.join()
     return found | {"ratings": len(waits), "waits_ms": spread_of(waits)}
 
 
@@ -144,6 +136,14 @@ def run_import(url: str, file: Path, result: Connection) -> None:
 
 def waits_of(url: str, n_raters: int, seconds: float) -> list[float]:
     """Return how long raters wait while nothing else goes on."""
+    with rated(url, n_raters) as waits:
+        time.sleep(seconds)
+    return waits
+
+
+@contextmanager
+def rated(url: str, n_raters: int) -> Iterator[list[float]]:
+    """Let raters rate meanwhile; yield what becomes the list of their waits, in seconds."""
     stop = threading.Event()
     waits: list[float] = []
     raters = [
@@ -151,11 +151,12 @@ def waits_of(url: str, n_raters: int, seconds: float) -> list[float]:
     ]
     for rater in raters:
         rater.start()
-    time.sleep(seconds)
-    stop.set()
-    for rater in raters:
-        rater.join()
-    return waits
+    try:
+        yield waits
+    finally:
+        stop.set()
+        for rater in raters:
+            rater.join()
 
 
 def rate(url: str, number: int, stop: threading.Event, waits: list[float]) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from db.judgements import JudgementRow, judgements
 from db.refs import Ref
-from workbench.ui.i18n import has, t, word
+from workbench.ui.i18n import t
 from workbench.ui.labels import axis_label
 from workbench.ui.parts import section
 from workbench.ui.store import database
@@ -43,10 +43,11 @@ def draw_judgements(ref: Ref) -> None:
 
 def rows_of(rows: Sequence[JudgementRow]) -> list[dict[str, object]]:
     """Return the lines of the table, in the language of the visit."""
+    axes = {axis: axis_label(axis, "explore.axis") for axis in {row.axis for row in rows}}
     return [
         {
             t("explore.rating.rater"): _rater(row),
-            t("explore.rating.axis"): _axis(row.axis),
+            t("explore.rating.axis"): axes[row.axis],
             t("explore.rating.said"): _said(row),
             t("explore.rating.blind"): row.blind,
             t("explore.rating.note"): one_line(row.note or "", 200),
@@ -54,10 +55,6 @@ def rows_of(rows: Sequence[JudgementRow]) -> list[dict[str, object]]:
         }
         for row in rows
     ]
-
-
-def _axis(axis: str) -> str:
-    return word("explore.axis", axis) if has(f"explore.axis.{axis}") else axis_label(axis)
 
 
 def _rater(row: JudgementRow) -> str:

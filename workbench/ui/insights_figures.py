@@ -13,7 +13,7 @@ from workbench.analysis.spread import LevelSpread
 from workbench.analysis.two_way import FEW_RATERS
 from workbench.ui import url
 from workbench.ui.figures import percent
-from workbench.ui.i18n import has, t, word
+from workbench.ui.i18n import t, word
 from workbench.ui.insights_charts import (
     Dot,
     draw_days,
@@ -253,7 +253,7 @@ def _level(factor: str, level: str) -> str:
 
 
 def _axis(axis: str) -> str:
-    return word("insights.on", axis) if has(f"insights.on.{axis}") else axis_label(axis)
+    return axis_label(axis, "insights.on")
 
 
 def _rater(found: Insights, name: str) -> str:

@@ -16,8 +16,15 @@ def model_note(model: ModelRow) -> str | None:
     return escaped(said(model.note)) if model.note else None
 
 
-def axis_label(name: str) -> str:
-    """Return the label of a rating axis, or its name where no file of axes has it any more."""
+def axis_label(name: str, words: str) -> str:
+    """Return the label of a rating axis, or its name where no file of axes has it any more.
+
+    Args:
+        name: Of the axis, or of another kind of judgement, such as ``preference``.
+        words: Prefix of the catalogue's keys for these other kinds.
+    """
+    if has(f"{words}.{name}"):
+        return t(f"{words}.{name}")
     axes = (axis for own in load_axes(settings().home_dir).values() for axis in own)
     found = next((axis for axis in axes if axis.name == name), None)
     return one_line(found.said(found.label, current_language())) if found else name
