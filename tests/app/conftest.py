@@ -28,6 +28,7 @@ def store(database: Database) -> Iterator[Database]:
 def counts_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pages wait for their counts, however busy the machine is."""
     monkeypatch.setattr("db.tallies.WAIT_S", 30.0)
+    monkeypatch.setattr("db.tallies.QUICK_S", 30.0)
 
 
 @pytest.fixture(autouse=True)

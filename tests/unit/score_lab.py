@@ -58,7 +58,7 @@ async def score(
         for key in ("context_length", "capabilities", "max_num_seqs", "name")
         if key in options
     }
-    timeout_s = options.pop("timeout_s", 5.0)
+    timeout_s = options.pop("timeout_s", 30.0)
     async with CompletionClient(endpoint, timeout_s=timeout_s, retry=lab.QUICK) as client:
         model = lab.served(client, tokenizer=tokenizer, **changes)
         running = run_scoring(database, spec, FixedEngines([model]), **options)

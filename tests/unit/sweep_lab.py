@@ -75,7 +75,7 @@ async def fixed_engines(
     endpoint: Endpoint, models: Sequence[str] = ("fake",), *, together: bool = True, **changes: Any
 ) -> AsyncIterator[FixedEngines]:
     """Yield engines that serve ``models`` (ids 1, 2, …) from one server."""
-    timeout_s = changes.pop("timeout_s", 5.0)
+    timeout_s = changes.pop("timeout_s", 30.0)
     async with CompletionClient(endpoint, timeout_s=timeout_s, retry=QUICK) as client:
         yield FixedEngines(
             [served(client, i, name, **changes) for i, name in enumerate(models, 1)],
