@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
 from db.generations import chunks
-from db.tables import Rater, Rating, utc_now
+from db.tables import QueueItem, Rater, Rating, utc_now
 
 Scope = Literal["reasoning", "answer", "whole", "question"]
 Outcome = Literal["a", "b", "tie", "both_bad"]
@@ -26,6 +26,9 @@ RESERVED = (PREFERENCE, OK, TAG, FLAG)
 """Axes that are no scales."""
 LOWEST, HIGHEST = 1, 5
 """Values of every scale, whole numbers."""
+REPEAT = "repeat"
+"""Sampler of hidden repeats: they tell how far raters agree with themselves, and which side draws
+them. What was said the first time is what ranks and trains."""
 MAX_RATER_NAME = 60
 JUDGED_BEFORE_ANSWERS: frozenset[Scope] = frozenset({"reasoning"})
 """Scopes of which only judgements count that were given before an answer was seen. One rule for
@@ -264,3 +267,11 @@ def _row(rating: NewRating) -> dict[str, object]:
 def seen_too_early() -> ColumnElement[bool]:
     """Return the condition for judgements that neither rank nor train: the answer was seen."""
     return and_(Rating.scope.in_(JUDGED_BEFORE_ANSWERS), Rating.answer_seen.is_(True))
+
+
+def of_repeat() -> ColumnElement[bool]:
+    """Return the condition for judgements of hidden repeats; of other stores, too, by sampler."""
+    repeats = exists().where(
+        QueueItem.id == Rating.queue_item_id, QueueItem.repeat_of_id.is_not(None)
+    )
+    return or_(Rating.sampler.is_not_distinct_from(REPEAT), repeats)

@@ -5,8 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from sqlalchemy import select
 
 from db.database import Database
+from db.dealing import add_repeat
+from db.queues import NewItem, create_queue, item_row
+from db.ratings import Target
+from db.tables import QueueItem
 from tests.unit.dataset_lab import Lab
 from training.datasets.evidence import TextKey, read_evidence
 from training.datasets.spec import parse_rules
@@ -109,3 +114,36 @@ def test_what_was_said_after_an_answer_was_seen_trains_as_little_as_it_ranks(lab
     answers = [lab.answer(q, a, text) for text in ("To call.", "To court.")]
     lab.rate(answers[0], over=answers[1], scope="answer", answer_seen=True)
     assert len(lab.build(kind="dpo").rows) == 1
+
+
+def test_hidden_repeats_train_as_little_as_they_rank(lab: Lab) -> None:
+    q = lab.question("Why do birds sing?")
+    a, b = (lab.reasoning(q, f"You should think of {what}.") for what in ("territory", "mates"))
+    first = lab.rate(a, over=b)
+    lab.rate(a, over=b, sampler="repeat")
+    lab.rate(b, over=a, sampler="repeat")  # changed their mind: no contradiction, and no second win
+    said_ok = lab.rate(a, 1, axis="ok", sampler="informative")
+    lab.rate(a, 0, axis="ok", sampler="repeat")
+    (pair,) = lab.build(kind="dpo").rows
+    assert (pair.candidate.variant_id, pair.candidate.rating_ids) == (a, {first})
+    (single,) = lab.build(kind="kto").rows
+    assert (single.candidate.label, single.candidate.rating_ids) == (True, {said_ok})
+    lab.rate(a, axis="flag", label="wrong", sampler="repeat")
+    assert not lab.build(kind="dpo").rows, "a text that is flagged at any time is no model"
+
+
+def test_repeats_are_known_by_their_card_too(lab: Lab) -> None:
+    q = lab.question("Why do birds sing?")
+    a, b = (lab.reasoning(q, f"You should think of {what}.") for what in ("territory", "mates"))
+    card = NewItem(
+        target=Target(question_id=q, variant_id=a), other=Target(question_id=q, variant_id=b)
+    )
+    queue = create_queue(
+        lab.session, name="q", way="pair", scope="reasoning", spec={}, items=[card]
+    )
+    original = lab.session.scalars(select(QueueItem).where(QueueItem.queue_id == queue)).one()
+    repeat = add_repeat(lab.session, item_row(original))
+    first = lab.rate(a, over=b, queue_item_id=original.id)
+    lab.rate(a, over=b, queue_item_id=repeat.id)
+    (pair,) = lab.build(kind="dpo").rows
+    assert pair.candidate.rating_ids == {first}

@@ -125,7 +125,8 @@ def test_where_all_are_bad_the_best_go_first() -> None:
 
 def judged(rows: list[tuple[object, ...]]) -> pd.DataFrame:
     columns = ["question_id", "variant_id", "text_id", "other_id", "axis", "value", "outcome"]
-    return pd.DataFrame(rows, columns=columns).assign(blind=True)
+    given = {"blind": True, "answer_seen": False, "repeat_of_id": None, "sampler": None}
+    return pd.DataFrame(rows, columns=columns).assign(**given)
 
 
 NO_PAIRS = pd.DataFrame(
@@ -154,3 +155,13 @@ def test_one_high_value_does_not_beat_many() -> None:
     assert quality[2] > quality[1] > quality[3]
     plain = text_quality(judged(rows), NO_PAIRS, "reasoning")
     assert plain[1] > plain[2]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sampler": "repeat"}, {"repeat_of_id": 7.0}, {"answer_seen": True}]
+)
+def test_values_that_do_not_rank_tell_no_quality(changes: dict[str, object]) -> None:
+    first = judged([(1, 1, 1, None, "overall", 5.0, None)])
+    again = judged([(1, 1, 1, None, "overall", 1.0, None)]).assign(**changes)
+    both = pd.concat([first, again], ignore_index=True)
+    assert text_quality(both, NO_PAIRS, "reasoning")[1] == 1

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Literal, NamedTuple, cast
 
 from scipy.special import expit
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.ratings import (
@@ -17,6 +17,7 @@ from db.ratings import (
     OK,
     TAG,
     count_off_scale,
+    of_repeat,
     seen_too_early,
     standing,
 )
@@ -161,6 +162,7 @@ def read_evidence(
         Rating.rater_id.in_(raters),
         Rating.scope != "question",
         Rating.axis != TAG,
+        or_(Rating.axis == FLAG, ~of_repeat()),
     ]
     if rules.blind_only:
         counted.append(Rating.blind.is_(True))

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from db.rating_columns import Columns
-from db.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, Scope
+from db.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, REPEAT, Scope
 from workbench.analysis.resampling import Array
 
 SAMPLING_FACTORS = (
@@ -74,8 +74,7 @@ def sampling_names(samplings: Mapping[int, Mapping[str, Any]]) -> dict[int, str]
 def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Scope) -> pd.DataFrame:
     """Return all comparisons among ``judgements`` as described above.
 
-    In rankings take part: blind ones that are no hidden repeats, and of reasonings those that were
-    given before an answer was seen.
+    See ``may_rank`` for those that take part in rankings.
     """
     found = judgements[judgements["axis"] == PREFERENCE]
     found = found[found["other_id"].notna()].reset_index(drop=True)
@@ -91,17 +90,34 @@ def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Sco
         outcome=outcome,
         points=outcome.map(POINTS).astype(float),
         a_left=np.where(turned, swapped, 1.0 - swapped),
-        # Ratings of another store have no items here; how they were dealt tells it of them.
-        is_repeat=found["repeat_of_id"].notna() | found["sampler"].eq("repeat"),
+        is_repeat=is_repeat(found),
     )
-    table["ranks"] = ~table["is_repeat"] & found["blind"].astype(bool)
-    if scope in JUDGED_BEFORE_ANSWERS:
-        table["ranks"] &= ~found["answer_seen"].astype(bool)
+    table["ranks"] = may_rank(found, scope)
     for side in ("a", "b"):
         for name in (*FACTORS, "n_characters"):
             kept = "characters" if name == "n_characters" else name
             table[f"{kept}_{side}"] = table[side].map(origins[name])
     return table
+
+
+def is_repeat(judgements: pd.DataFrame) -> pd.Series:
+    """Tell which judgements are of hidden repeats.
+
+    Ratings of another store have no items here; how they were dealt tells it of them.
+    """
+    return judgements["repeat_of_id"].notna() | judgements["sampler"].eq(REPEAT)
+
+
+def may_rank(judgements: pd.DataFrame, scope: Scope) -> pd.Series:
+    """Tell which judgements take part in rankings, effects and best sets.
+
+    Blind ones that are no hidden repeats, and of reasonings those that were given before an answer
+    was seen.
+    """
+    told = ~is_repeat(judgements) & judgements["blind"].astype(bool)
+    if scope in JUDGED_BEFORE_ANSWERS:
+        told &= ~judgements["answer_seen"].astype(bool)
+    return told
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:

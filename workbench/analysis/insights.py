@@ -14,9 +14,16 @@ from db.rating_columns import (
     read_samplings,
     read_words,
 )
-from db.ratings import JUDGED_BEFORE_ANSWERS, list_raters
+from db.ratings import list_raters
 from workbench.analysis import agreement, bias
-from workbench.analysis.comparisons import FACTORS, comparison_table, origins_table, ranked
+from workbench.analysis.comparisons import (
+    FACTORS,
+    comparison_table,
+    is_repeat,
+    may_rank,
+    origins_table,
+    ranked,
+)
 from workbench.analysis.effects import Effects, comparison_effects, value_effects
 from workbench.analysis.ranking import Ranking, rank_levels
 from workbench.analysis.resampling import Estimate, share
@@ -128,10 +135,8 @@ def _tables(
 
 
 def _values(judgements: pd.DataFrame, origins: pd.DataFrame, filter: RatingFilter) -> pd.DataFrame:
-    """Return the blind values on axes, each with the levels of its text."""
-    values = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
-    if filter.scope in JUDGED_BEFORE_ANSWERS:
-        values = values[~values["answer_seen"].astype(bool)]
+    """Return the values on axes that count, each with the levels of its text."""
+    values = judgements[judgements["value"].notna() & may_rank(judgements, filter.scope)]
     kept = origins[[*FACTORS, "n_characters"]].rename(columns={"n_characters": "characters"})
     return values.join(kept, on="text_id")
 
@@ -184,7 +189,7 @@ def _counts(
     session: Session, filter: RatingFilter, judgements: pd.DataFrame, pairs: pd.DataFrame
 ) -> Counts:
     order = ranked(pairs)
-    originals = judgements[judgements["repeat_of_id"].isna()]
+    originals = judgements[~is_repeat(judgements)]
     cards = originals[originals["item_id"].notna()].drop_duplicates(["rater_id", "item_id"])
     fresh = pairs[~pairs["is_repeat"]]
     return Counts(

@@ -30,7 +30,7 @@ from db.tables import utc_now
 from serving.scoring.spec import ScoreSpec
 
 FigureKind = Literal["insights", "moves"]
-FORM: Final = 4
+FORM: Final = 5
 """Of the files; another number is as good as no file."""
 NICENESS: Final = 5
 REST_S: Final = 30.0

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from db.ratings import HIGHEST, LOWEST, RESERVED, Scope
-from workbench.analysis.comparisons import FACTORS
+from workbench.analysis.comparisons import FACTORS, may_rank
 from workbench.analysis.diversity import (
     best_set,
     floor_of,
@@ -72,14 +72,14 @@ def text_quality(
     Texts of which nothing is known are left out; they are neither good nor bad.
 
     Args:
-        judgements: All judgements.
+        judgements: All judgements; those that rank count.
         pairs: Comparisons that rank.
         scope: What is judged.
         imagined: So many values at the mean of all are added to those of each text on the axes, so
             that a single high one does not beat many. (Shares of points are drawn to the middle.)
     """
     quality: dict[int, float] = {}
-    own = judgements[judgements["value"].notna() & judgements["blind"].astype(bool)]
+    own = judgements[judgements["value"].notna() & may_rank(judgements, scope)]
     own = own[~own["axis"].isin(RESERVED)]
     scaled = (own["value"].astype(float) - LOWEST) / (HIGHEST - LOWEST)
     scaled = scaled.clip(0, 1)
@@ -150,7 +150,7 @@ def groups(
 ) -> list[Group]:
     """Return the rated texts of one question, ranked, with how many differ and the best set."""
     quality = text_quality(judgements, pairs, scope, imagined=1.0)
-    quality = quality.combine_first(_called_bad(judgements))
+    quality = quality.combine_first(_called_bad(judgements[may_rank(judgements, scope)]))
     sides = [
         judgements[["variant_id", column]]
         .rename(columns={column: "text_id"})
@@ -184,6 +184,6 @@ def groups(
 
 def _called_bad(judgements: pd.DataFrame) -> pd.Series:
     """Return quality 0 for the texts that were in a comparison in which both were bad."""
-    bad = judgements[(judgements["outcome"] == "both_bad") & judgements["blind"].astype(bool)]
+    bad = judgements[judgements["outcome"] == "both_bad"]
     ids = pd.concat([bad["text_id"], bad["other_id"]]).dropna().astype(int).unique()
     return pd.Series(0.0, index=ids, dtype=float)

@@ -31,6 +31,7 @@ from db.queues import ItemRow, QueueRow
 from db.ratings import (
     FLAG,
     PREFERENCE,
+    REPEAT,
     TAG,
     NewRating,
     Outcome,
@@ -241,7 +242,7 @@ def _repeat(
         .limit(1)
     )
     item = add_repeat(session, original)
-    return _lay(session, item, rater_id, "repeat", swapped=not shown, after=after)
+    return _lay(session, item, rater_id, REPEAT, swapped=not shown, after=after)
 
 
 def _lay(

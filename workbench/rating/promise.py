@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from db.queues import NewItem
 from db.rating_columns import origins_of, read_samplings
-from db.ratings import OK, PREFERENCE, Scope, Target, standing
+from db.ratings import OK, PREFERENCE, Scope, Target, of_repeat, standing
 from db.tables import Question, Rating
 from serving.formats.registry import Registry
 from workbench.analysis.comparisons import FACTORS, origins_table
@@ -184,7 +184,7 @@ def _shares(session: Session, scope: Scope, *, compares: bool) -> Shares:
     axis = PREFERENCE if compares else OK
     latest = (
         standing()
-        .where(Rating.scope == scope, Rating.axis == axis)
+        .where(Rating.scope == scope, Rating.axis == axis, ~of_repeat())
         .with_only_columns(Rating.outcome, Rating.value)
         .order_by(Rating.id.desc())
         .limit(HISTORY)

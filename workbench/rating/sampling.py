@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from db.dealing import candidates
 from db.queues import ItemRow, QueueRow
-from db.ratings import PREFERENCE, Scope, Target, standing
+from db.ratings import PREFERENCE, Scope, Target, of_repeat, standing
 from db.tables import Rating
 
 Sampler = Literal["informative", "random"]
@@ -94,7 +94,9 @@ def _records(session: Session, scope: Scope, targets: Sequence[Target]) -> dict[
     keys = {_key(scope, target) for target in targets}
     records = {key: Record() for key in keys}
     for column in (first, other):
-        query = standing().where(Rating.axis == PREFERENCE, Rating.scope == scope, column.in_(keys))
+        query = standing().where(
+            Rating.axis == PREFERENCE, Rating.scope == scope, column.in_(keys), ~of_repeat()
+        )
         rows = session.execute(query.with_only_columns(first, other, Rating.outcome))
         for a, b, outcome in rows:
             key, points = (a, 0) if column is first else (b, 1)
