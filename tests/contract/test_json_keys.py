@@ -1,0 +1,161 @@
+"""What ``--json`` prints: the keys of every command, nested, with the types of their values.
+
+After a change that is meant:
+
+    WRITE_SNAPSHOTS=1 python -m pytest tests/contract/test_json_keys.py
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.settings import settings
+from tests.contract.seeded_home import folder as folder
+from tests.contract.seeded_home import q2q
+from tests.contract.snapshots import check_snapshot, shape
+from tests.fakes.server import FakeServer
+from tests.unit.dialogue_lab import asking
+from tests.unit.test_cli_json import WALKED
+
+COMMANDS = """
+doctor
+backup {}/copy.sqlite
+report first {}/round.html
+lineage q1
+lineage v1
+lineage a1
+lineage g1
+lineage m4
+model list
+model show tiny-merged
+model show fake
+serve status
+serve add other http://127.0.0.1:9/v1
+serve remove other
+serve stop
+question import {}/questions.jsonl
+question list
+question show q1
+question show q1 --rendered --format tagged@1 --model fake
+question export
+question export {}/out.jsonl
+sweep plan {}/sweep.yaml
+sweep run {}/sweep.yaml
+sweep resume 3
+sweep retry 3
+sweep cancel 3
+sweep list
+sweep show 3
+sweep export 3
+sweep export 3 --format csv --to {}/sweep.csv
+rate queue
+rate queue --name more
+rate export
+rate export --format csv --to {}/ratings.csv
+rate import {}/ratings.csv
+rate insights
+score run --sweep 3
+score cancel {job}
+score show --sweep 3
+dialogue new {}/theme.yaml --as Ada
+dialogue next 3
+dialogue next 3 --answer B --move rebut --question 2 --as Ada --reason doubt
+dialogue next 3 --answer A
+dialogue show
+dialogue show 1
+dialogue show 3
+dialogue show 3 --node 1
+dialogue export 1 --format json
+dialogue export 1 --format md
+dialogue export 1 --format html --to {}/talk.html
+dialogue import {}/sheet.jsonl
+dialogue compare 1 3
+dialogue fork 3 --node 1 --set variants=2
+dialogue synopsis 1
+dialogue replay 3 --model talker
+dialogue park 3 --question 2
+dialogue reject 3 --question 3
+dialogue merge 3 --question 4 --same 1
+dialogue go 3 --node 1
+dialogue note 3 a-note --node 1
+dialogue tag 3 water --node 1
+dialogue translate 3 --to ja
+dialogue argue 3
+dialogue judge 3
+dialogue pause 3
+dialogue resume 3
+dialogue close 3
+dataset build {}/sft.yaml --preview
+dataset build {}/sft.yaml
+dataset show
+dataset show sft
+dataset export sft {}/rows.json --format alpaca
+dataset import {}/judged.jsonl
+train list
+train show 1
+train cancel 1
+round list
+round show first
+round judge first
+round decide first keep --reason better
+round approve first
+model prune tiny-merged
+model remove tiny-merged
+restore {}/copy.sqlite
+""".strip().splitlines()
+"""In this order, on one home; ``{}`` is a folder of files, ``{job}`` the newest job."""
+NOT_RUN = {
+    "merge": "needs weights",
+    "model add": "needs weights",
+    "model verify": "needs weights",
+    "round run": "trains",
+    "serve start": "starts vLLM",
+    "train resume": "trains",
+    "train run": "trains",
+}
+
+
+@contextlib.contextmanager
+def serving(name: str) -> Iterator[str]:
+    """Serve a model by this name from a fake server; yield its URL."""
+    server = FakeServer()
+    server.models, server.text = (name,), asking
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def servers(folder: Path, embedded_model: Path) -> Iterator[None]:
+    """One server that takes ids and tells probabilities, one that takes texts."""
+    with serving("fake") as teacher, serving("talker") as talker:
+        q2q("serve", "add", "teacher", teacher, "--tokenizer", str(embedded_model))
+        q2q("serve", "add", "talker", talker)
+        yield
+
+
+def words_of(command: str, folder: Path) -> list[str]:
+    if "{job}" in command:
+        with contextlib.closing(sqlite3.connect(settings().home_dir / "q2q.sqlite")) as store:
+            (job_id,) = store.execute("SELECT max(id) FROM job").fetchone()
+        command = command.replace("{job}", str(job_id))
+    return [word.replace("{}", str(folder)) for word in command.split()]
+
+
+@pytest.mark.usefixtures("servers")
+def test_keys_and_types_of_every_command_are_those_of_the_snapshot(folder: Path) -> None:
+    found = {}
+    for command in COMMANDS:
+        found[command] = shape(json.loads(q2q(*words_of(command, folder), "--json")))
+    check_snapshot("json_keys", found)
+
+
+def test_every_command_with_json_is_run_here_or_says_why_not() -> None:
+    run = {words for words in WALKED if any(c.startswith(" ".join(words)) for c in COMMANDS)}
+    assert {" ".join(words) for words in set(WALKED) - run} == set(NOT_RUN)
