@@ -78,7 +78,7 @@ def page_times(page: str, parameters: dict[str, str], runs: int) -> dict[str, An
     app = AppTest.from_file(str(APP), default_timeout=TIMEOUT_S)
     app.run()
     if page != "home":
-        app.switch_page(f"app_pages/{page}.py")
+        app.switch_page(f"ui/{page}/page.py")
     for name, value in parameters.items():
         app.query_params[name] = value
     first = _run(app)

@@ -23,7 +23,7 @@ from db.settings import Settings
 from db.staging import tidy
 from serving.engines.process import is_free
 from workbench.cli.importing import add_examples
-from workbench.ui.home_view import READING_ONLY
+from workbench.ui.home.view import READING_ONLY
 from workbench.worker.lock import HomeLock, read_owner
 
 ROOT = Path(workbench.__file__).parents[1]

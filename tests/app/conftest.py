@@ -60,7 +60,7 @@ def run_page(page: str = "home", **parameters: str) -> AppTest:
         app.query_params[name] = value
     app.run()
     if page != "home":
-        app.switch_page(f"app_pages/{page}.py")
+        app.switch_page(f"ui/{page}/page.py")
         for name, value in parameters.items():
             app.query_params[name] = value
         app.run()

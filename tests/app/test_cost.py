@@ -36,7 +36,7 @@ from streamlit.testing.v1 import AppTest
 app = AppTest.from_file(sys.argv[1], default_timeout=60).run()
 for page in sys.argv[2:]:
     name, _, query = page.partition("?")
-    app.switch_page(f"app_pages/{name}.py")
+    app.switch_page(f"ui/{name}/page.py")
     app.query_params.clear()
     for part in filter(None, query.split("&")):
         key, _, value = part.partition("=")

@@ -15,7 +15,7 @@ from db.datasets import find_dataset, list_datasets
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.app.conftest import OpenApp, words_of
-from workbench.ui.dataset_view import file_of
+from workbench.ui.datasets.dataset import file_of
 
 TRAINING = Path(__file__).parents[2] / "examples" / "training"
 

@@ -19,7 +19,7 @@ from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.sheets import read_sheet
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By
-from workbench.ui.sentences import in_language
+from workbench.ui.components.sentences import in_language
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dialogues" / "earlier_sessions.csv"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.ui.sentences import in_language
+from workbench.ui.components.sentences import in_language
 
 
 @pytest.mark.parametrize(

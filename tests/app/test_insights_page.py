@@ -21,7 +21,7 @@ from tests.app.seed import Seeded
 from tests.app.seed_ratings import Rated, seed_bulk_ratings, seed_ratings
 from workbench.analysis import kept
 from workbench.analysis.insights import Insights, read_insights
-from workbench.ui import figures_beside
+from workbench.ui.components import background as figures_beside
 
 HOSTILE = "![x](http://e.com/x.png) <script>alert(1)</script> :red[x] $y$"
 

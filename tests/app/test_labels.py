@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.ui import labels
+from workbench.ui.components import labels
 
 
 @pytest.mark.parametrize(("language", "label"), [("en", "Helpful hint"), ("ja", "役立つヒント")])

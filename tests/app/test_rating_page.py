@@ -12,7 +12,7 @@ from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
 from workbench.rating.building import QueueSpec, build_queue, save_queue
 from workbench.rating.desk import look
-from workbench.ui import rate_panel
+from workbench.ui.rating import panel as rate_panel
 
 
 def test_a_question_that_is_rated_stands_on_its_card_once(
@@ -49,7 +49,7 @@ def _blocks(block):  # type: ignore[no-untyped-def]
 def _receive() -> None:
     import streamlit as st
 
-    from workbench.ui.rate_panel import receive_events
+    from workbench.ui.rating.panel import receive_events
 
     given = st.session_state["given"]
     receive_events(*given, lambda name, card: st.session_state["gone"].append((name, card)))

@@ -21,7 +21,7 @@ from serving.engines.refusals import http_error
 from serving.engines.routes import Proxy
 from serving.engines.transport import _broken
 from serving.sweeps.progress import Progress
-from workbench.ui.sentences import in_language
+from workbench.ui.components.sentences import in_language
 from workbench.worker.handlers import describe
 
 JAPANESE = re.compile("[ぁ-んァ-ン]")

@@ -8,14 +8,7 @@ from db.engines import EngineRow
 from db.errors import UsageError
 from db.jobs import JobRow
 from serving.sweeps.spec import SweepSpec
-from workbench.ui.home_view import (
-    StoreCounts,
-    can_start,
-    can_stop,
-    is_moving,
-    next_step,
-)
-from workbench.ui.spec_draft import (
+from workbench.ui.components.spec_draft import (
     check,
     compact,
     from_yaml,
@@ -24,7 +17,14 @@ from workbench.ui.spec_draft import (
     sampling_rows,
     to_yaml,
 )
-from workbench.ui.sweep_reads import Outcome, median_tokens
+from workbench.ui.home.view import (
+    StoreCounts,
+    can_start,
+    can_stop,
+    is_moving,
+    next_step,
+)
+from workbench.ui.sweeps.reads import Outcome, median_tokens
 
 
 def job(**values: Any) -> JobRow:

@@ -10,13 +10,11 @@ import pytest
 from db.tables import MODES
 from serving.checks import CHECKS
 from workbench.analysis.rounds import MEASURES
-from workbench.ui.i18n import LANGUAGES, catalogue, placeholders
-from workbench.ui.text import escaped, escaped_lines, one_line
+from workbench.ui.components.i18n import LANGUAGES, catalogue, placeholders
+from workbench.ui.components.text import escaped, escaped_lines, one_line
 
 WORKBENCH = Path(__file__).resolve().parents[2] / "workbench"
-SOURCES = sorted(
-    [WORKBENCH / "app.py", *WORKBENCH.glob("app_pages/*.py"), *WORKBENCH.glob("ui/*.py")]
-)
+SOURCES = sorted([WORKBENCH / "app.py", *WORKBENCH.glob("ui/**/*.py")])
 DRAWN = {
     "title", "header", "subheader", "markdown", "caption", "text", "button", "badge", "metric",
     "info", "error", "warning", "success", "toast", "selectbox", "multiselect", "text_input",
@@ -35,13 +33,13 @@ def test_every_text_is_there_in_both_languages_with_the_same_values(key: str) ->
     assert placeholders(entry["en"]) == placeholders(entry["ja"])
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(WORKBENCH)))
 def test_no_page_holds_words_of_its_own(path: Path) -> None:
     literals = [text for text in _drawn_literals(ast.parse(path.read_text())) if _is_prose(text)]
     assert literals == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(WORKBENCH)))
 def test_every_key_that_a_page_names_is_in_the_catalogue(path: Path) -> None:
     keys = re.findall(r"""\bt\(\s*"([a-z_.]+)"[,)]""", path.read_text())
     assert [key for key in keys if key not in catalogue()] == []

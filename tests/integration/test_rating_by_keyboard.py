@@ -30,7 +30,7 @@ from tests.browser.conftest import ready
 from tests.browser.server import app_server
 from tests.engine_fixture import VllmServer
 from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.ui.actions import queue_sweep
+from workbench.ui.components.actions import queue_sweep
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
 

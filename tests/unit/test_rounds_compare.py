@@ -16,11 +16,11 @@ from training.rounds.spec import Comparing
 from workbench.analysis.paired import PairedSample
 from workbench.analysis.round_texts import Written
 from workbench.analysis.rounds import Change, compare, measure
+from workbench.i18n import translate
 from workbench.reporting.round_report import plots, report
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
 from workbench.rounds.verdict import propose
-from workbench.ui.words import translate
 
 HOSTILE = "<script>alert(1)</script>"
 

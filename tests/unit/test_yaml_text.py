@@ -17,7 +17,7 @@ from training.runs.spec import load_spec as load_training
 from workbench.cli.dialogue_settings import parse_set
 from workbench.dialogue.themes import load_theme
 from workbench.rating.axes import load_axes
-from workbench.ui.spec_draft import from_yaml
+from workbench.ui.components.spec_draft import from_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -41,7 +41,7 @@ def build(
     from training.datasets.freeze import freeze
     from training.datasets.spec import load_rules
     from workbench.cli.rendering import load_registry
-    from workbench.ui.cautions import caution_sentences
+    from workbench.ui.components.cautions import caution_sentences
 
     wanted = load_rules(rules)
     with open_home() as (settings, database):
@@ -85,7 +85,7 @@ def show_(
     from db.datasets import find_dataset, list_datasets
     from training.datasets.balance import cautions, read_balance
     from training.datasets.spec import as_yaml, parse_rules
-    from workbench.ui.cautions import caution_sentences
+    from workbench.ui.components.cautions import caution_sentences
 
     with open_home() as (_, database), database.read() as session:
         found = list_datasets(session) if name is None else [find_dataset(session, name)]

@@ -198,7 +198,7 @@ def report(
 
 def _in_words(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with its verdict as people read it."""
-    from workbench.ui.words import translate
+    from workbench.i18n import translate
 
     verdict = row["verdict"]
     return {**row, "verdict": verdict and translate(f"verdict.{verdict}", "en")}
@@ -206,8 +206,8 @@ def _in_words(row: dict[str, Any]) -> dict[str, Any]:
 
 def _change(change: "Change | None") -> dict[str, Any]:
     """Return a change with its interval, and what that says."""
+    from workbench.i18n import translate
     from workbench.rounds.numbers import figure
-    from workbench.ui.words import translate
 
     if change is None:
         return {"change": None, "says": None}
@@ -219,8 +219,8 @@ def _change(change: "Change | None") -> dict[str, Any]:
 
 def _show_settled(now: "Proposal", is_outdated: bool, name: str) -> None:
     """Show each measure that decides, and the verdict of today's figures where it is another."""
+    from workbench.i18n import translate
     from workbench.rounds.verdict_text import settled_lines
-    from workbench.ui.words import translate
 
     if is_outdated:
         verdict = translate(f"verdict.{now.verdict}", "en")

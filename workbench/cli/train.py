@@ -40,7 +40,7 @@ def run(
       q2q train run --dataset first-round --preset laptop
     """
     from training.runs.prepare import plan_run, queue_run
-    from workbench.ui.cautions import caution_sentences
+    from workbench.ui.components.cautions import caution_sentences
     from workbench.worker.training import enqueue_training
 
     asked = _spec(spec, dataset, {"preset": preset, "max_steps": max_steps})

@@ -21,9 +21,9 @@ from workbench.analysis.rounds import (
     Direction,
     ModelFigures,
 )
+from workbench.i18n import Language, translate
 from workbench.rounds.numbers import figure
 from workbench.rounds.verdict_text import SettledLine, language_name
-from workbench.ui.words import Language, translate
 
 TEMPLATES = Path(__file__).parent
 MOST_EXAMPLES = 12

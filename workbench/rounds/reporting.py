@@ -6,12 +6,12 @@ from db.datasets import find_dataset
 from db.models import get_model
 from db.rounds import RoundRow, find_round
 from db.training import get_run
+from workbench.i18n import Language, translate
 from workbench.reporting.round_report import report
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.judging import is_outdated, judge
 from workbench.rounds.verdict import Proposal
 from workbench.rounds.verdict_text import said, settled_lines
-from workbench.ui.words import Language, translate
 
 
 def round_page(session: Session, name: str | int, language: Language = "en") -> str:

@@ -10,9 +10,9 @@ from math import ceil, floor
 from typing import Any
 
 from workbench.analysis.resampling import Estimate
+from workbench.i18n import Language, has, translate
 from workbench.rounds.evidence import PEOPLE, Settled
 from workbench.rounds.numbers import figure, number
-from workbench.ui.words import Language, has, translate
 
 BETWEEN: Mapping[Language, str] = {"en": ", ", "ja": "、"}
 AFTER: Mapping[Language, str] = {"en": " ", "ja": ""}

@@ -1,1 +1,1 @@
-"""What the pages share: words in two languages, links, texts, cards, presenters."""
+"""The screens: one folder a page, and the components they share; texts stand beside each."""

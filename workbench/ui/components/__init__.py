@@ -1,0 +1,1 @@
+"""What the pages share: page frame, language, texts, forms and drafts, jobs, cards."""

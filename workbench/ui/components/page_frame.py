@@ -1,0 +1,48 @@
+"""What stands around every page: the language switch, the keys, a store that can be read."""
+
+import streamlit as st
+
+from db.errors import Q2QError
+from workbench.ui.components import url
+from workbench.ui.components.i18n import LANGUAGES, Language, current_language, t
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped
+
+
+def language_switch() -> None:
+    """Draw the switch of languages; the choice stands in the URL and stays in the browser."""
+    st.session_state["language_widget"] = current_language()
+    st.segmented_control(
+        t("shell.language"),
+        list(LANGUAGES),
+        format_func=_name_of,
+        key="language_widget",
+        required=True,
+        on_change=_choose_language,
+        label_visibility="collapsed",
+        width="stretch",
+    )
+
+
+def _name_of(language: Language) -> str:
+    return LANGUAGES[language]
+
+
+def _choose_language() -> None:
+    st.session_state["language"] = st.session_state["language_widget"]
+    url.put("lang", st.session_state["language"])
+
+
+def shortcuts_help() -> None:
+    """Draw the list of keys, folded."""
+    with st.popover(t("shell.keys"), icon=":material/keyboard:", type="tertiary"):
+        st.markdown(t("shell.keys_text"))
+
+
+def require_store() -> None:
+    """End the page with one clear sentence where the store cannot be used."""
+    try:
+        database()
+    except Q2QError as error:
+        st.error(escaped(str(error)), icon=":material/database_off:")
+        st.stop()

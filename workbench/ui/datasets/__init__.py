@@ -1,0 +1,1 @@
+"""Datasets: list, form, import, one dataset."""

@@ -1,0 +1,154 @@
+"""Training data of other programs: read, preview what each row becomes, confirm."""
+
+import tempfile
+from pathlib import Path
+
+import streamlit as st
+
+from db.errors import Q2QError
+from serving.importers.example_files import FileExamples, read_examples
+from serving.importers.readers import SUFFIXES
+from serving.importers.source import ImportRefused
+from training.imports.judged import Judge
+from training.imports.store import ExamplePreview, import_examples, preview_examples
+from workbench.ui.components import url
+from workbench.ui.components.i18n import t
+from workbench.ui.components.import_problems import draw_problems
+from workbench.ui.components.import_progress import import_progress
+from workbench.ui.components.numbers import count
+from workbench.ui.components.parts import back_link, card, figures, heading, section
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.upload_encoding import in_utf8
+
+MOST_ROWS = 200
+SHAPES = {
+    "alpaca": "instruction · input · output · reasoning · flag",
+    "sharegpt": "conversations: [{from, value}]",
+    "messages": "messages: [{role, content}]",
+    "reasoning": "reasoning_content · thinking · <think>…</think>",
+    "sft": "prompt · completion",
+    "dpo": "prompt · chosen · rejected",
+    "kto": "prompt · completion · label",
+}
+SHOWN = ("questions", "reasonings", "answers", "comparisons", "labels")
+
+
+def draw_import() -> None:
+    """Draw the upload and, for a file, what importing it would do; nothing is written before."""
+    back_link(t("datasets.back"), lambda: url.clear("import"))
+    heading(t("examples.title"), t("examples.lead"))
+    upload = st.file_uploader(t("examples.file"), type=[suffix[1:] for suffix in SUFFIXES])
+    if upload is None:
+        _draw_shapes()
+        return
+    judge = _draw_judge()
+    try:
+        files = _read(upload.name, in_utf8(upload.name, upload.getvalue()))
+        with import_progress() as tell:
+            found = preview_examples(database(), files, judge, on_progress=tell)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    _draw_preview(found, files)
+    skip_errors = bool(found.problems) and st.checkbox(t("import.skip_errors"))
+    if not found.counts.brings and not found.problems:
+        st.info(t("import.nothing"), icon=":material/check:")
+    if st.button(
+        t("examples.confirm", n=count(found.counts.rows)),
+        type="primary",
+        icon=":material/download:",
+        disabled=not found.counts.brings or (bool(found.problems) and not skip_errors),
+    ):
+        _import(files, judge, skip_errors)
+
+
+def _read(name: str, data: bytes) -> list[FileExamples]:
+    known = registry()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(data)
+        return read_examples(path, known)
+
+
+def _draw_judge() -> Judge:
+    with st.container(horizontal=True):
+        name = st.text_input(t("examples.rater"), "imported", help=t("examples.rater_help"))
+        kind = st.segmented_control(
+            t("examples.judged_by"),
+            ("person", "model"),
+            default="person",
+            required=True,
+            format_func=lambda one: t(f"examples.by.{one}"),
+        )
+    return Judge(name=name.strip() or "imported", kind="model" if kind == "model" else "person")
+
+
+def _draw_shapes() -> None:
+    with card("shapes"):
+        section(t("examples.shapes"))
+        st.table(
+            [
+                {t("examples.shape"): t(f"examples.shape.{name}"), t("import.columns.name"): keys}
+                for name, keys in SHAPES.items()
+            ],
+            border="horizontal",
+            hide_index=True,
+        )
+        st.caption(t("examples.folders"))
+
+
+def _draw_preview(found: ExamplePreview, files: list[FileExamples]) -> None:
+    section(t("import.preview"))
+    counts = found.counts
+    figures(
+        "examples",
+        [
+            (t(f"examples.{name}"), getattr(counts, name), t(f"examples.{name}_help"))
+            for name in SHOWN
+        ],
+    )
+    st.caption(t("examples.rows", n=count(counts.rows), held_out=count(counts.held_out)))
+    for note in found.notes:
+        st.caption(escaped(one_line(note, 300)))
+    if found.problems:
+        draw_problems("import.problems", [one.sentence for one in found.problems])
+    rows = [one for file in files for one in file.examples][:MOST_ROWS]
+    if rows:
+        st.markdown(f"**{t('import.sample')}**")
+        st.dataframe(
+            [
+                {
+                    t("import.column.line"): one.row.line,
+                    t("import.column.text"): one_line(one.row.text, 160),
+                    t("import.column.reasoning"): one_line(one.row.reasoning or "", 100),
+                    t("import.column.output"): one_line(one.row.output or "", 100),
+                    t("examples.worse"): one_line(_worse(one.rejected), 100),
+                    t("examples.label"): "" if one.label is None else "OK" if one.label else "✕",
+                }
+                for one in rows
+            ],
+            hide_index=True,
+        )
+
+
+def _worse(row: object) -> str:
+    texts = (getattr(row, "reasoning", None), getattr(row, "output", None))
+    return " → ".join(text for text in texts if text)
+
+
+def _import(files: list[FileExamples], judge: Judge, skip_errors: bool) -> None:
+    try:
+        with import_progress() as tell:
+            done = import_examples(
+                database(), files, judge=judge, skip_errors=skip_errors, on_progress=tell
+            )
+    except ImportRefused as refused:
+        st.error(escaped(str(refused)))
+        return
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    st.toast(t("examples.done", n=count(done.counts.rows)), icon=":material/check:")
+    url.clear("import")
+    st.rerun()

@@ -1,0 +1,1 @@
+"""Dialogues: list, form, import, comparison, one dialogue."""

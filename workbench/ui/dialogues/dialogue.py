@@ -1,0 +1,132 @@
+"""One dialogue: its head, the question at hand in one of four views, and what runs meanwhile."""
+
+import streamlit as st
+
+from db.dialogues import ForkedFrom, read_events
+from db.errors import Q2QError
+from db.jobs import get_job
+from workbench.dialogue.cards import node_view
+from workbench.dialogue.finishing import stop
+from workbench.dialogue.outcomes import words_of_reports
+from workbench.dialogue.report import forked_words
+from workbench.dialogue.tree import Tree, read_tree
+from workbench.dialogue.turn import By, open_steps, running_turns
+from workbench.ui.components import url
+from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.jobs import draw_progress
+from workbench.ui.components.parts import back_link, heading
+from workbench.ui.components.rater import current_rater, draw_rater
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped
+from workbench.ui.dialogues.acts import act, draw_problem, is_busy
+from workbench.ui.dialogues.more import draw_more
+from workbench.ui.dialogues.state import draw_state
+from workbench.ui.dialogues.synopsis import draw_synopsis
+from workbench.ui.dialogues.talk import draw_talk
+from workbench.ui.dialogues.tree import draw_tree
+
+POLL_S = 0.7
+VIEWS = ("talk", "tree", "synopsis", "more")
+
+
+def draw_dialogue(dialogue_id: int) -> None:
+    """Draw one session as the URL names its question and view."""
+    busy = is_busy(dialogue_id)
+    try:
+        with database().read() as session:
+            tree = read_tree(session, dialogue_id)
+    except Q2QError:
+        back_link(t("dlg.back"), _leave)
+        st.error(t("dlg.missing", id=dialogue_id))
+        return
+    _draw_head(tree)
+    rater = current_rater()
+    by = By(rater_id=rater[0]) if rater else None
+    here = tree.node(_node_of(tree)) if tree.nodes else None
+    draw_state(tree, here, by)
+    draw_problem()
+    if busy:
+        st.fragment(run_every=POLL_S)(_watch)(dialogue_id)
+    view = url.segments("view", t("dlg.view"), VIEWS, lambda name: t(f"dlg.view.{name}"))
+    if here is None:
+        return
+    node_id = here.id
+    if view == "tree":
+        draw_tree(tree, node_id, by)
+    elif view == "synopsis":
+        draw_synopsis(tree, by)
+    elif view == "more":
+        draw_more(tree, node_id, by)
+    else:
+        with database().read() as session:
+            found = node_view(session, dialogue_id, node_id)
+        draw_talk(tree, found, by)
+
+
+def _leave() -> None:
+    url.clear("session", "node", "view", "edit", "edited", "with", "replay", "lines")
+
+
+def _node_of(tree: Tree) -> int:
+    """Return the question of the URL, or where the dialogue is."""
+    wanted = url.number("node")
+    known = {node.id for node in tree.nodes}
+    if wanted in known and wanted is not None:
+        return wanted
+    return tree.current_id or tree.nodes[0].id
+
+
+def _draw_head(tree: Tree) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        back_link(t("dlg.back"), _leave)
+        st.space("stretch")
+        with st.container(width="content" if current_rater() else "stretch"):
+            draw_rater("dlg.by")
+    heading(escaped(tree.dialogue.name), escaped(tree.dialogue.theme.goal))
+    if tree.dialogue.forked_from is not None:
+        _draw_parent(tree.dialogue.forked_from)
+
+
+def _draw_parent(parent: ForkedFrom) -> None:
+    """Draw which dialogue this one was forked from, and at which question, with the way there."""
+
+    def go() -> None:
+        url.put("session", str(parent.dialogue_id))
+        url.clear("view", "edit", "edited")
+        url.put("node", str(parent.node_id))
+
+    st.button(
+        escaped(forked_words(parent, words_of_reports(current_language()))),
+        key="forked_from",
+        type="tertiary",
+        icon=":material/fork_right:",
+        on_click=go,
+    )
+
+
+def _watch(dialogue_id: int) -> None:
+    """Draw what the model does now; the whole page again once anything has come."""
+    with database().read() as session:
+        n_before = len(read_events(session, dialogue_id))
+        turns = running_turns(session, dialogue_id)
+        steps = open_steps(read_events(session, dialogue_id))
+        jobs = {step.payload["job_id"]: step.kind for step in steps}
+        shown = [(get_job(session, job_id), kind) for job_id, kind in jobs.items()]
+    if turns is not None and turns.id not in jobs:
+        shown.append((turns, "turns"))
+    known = st.session_state.setdefault(f"dialogue_seen_{dialogue_id}", n_before)
+    if not is_busy(dialogue_id) or known != n_before:
+        st.session_state.pop(f"dialogue_seen_{dialogue_id}", None)
+        st.rerun()
+    with st.container(border=True, key="dialogue_busy", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            kinds = dict.fromkeys(kind for _, kind in shown)
+            what = " · ".join(t(f"dlg.doing.{kind}") for kind in kinds)
+            st.markdown(f":material/hourglass_top: {what}", width="content")
+            st.space("stretch")
+            if st.button(
+                t("dlg.stop"), icon=":material/stop_circle:", type="tertiary", shortcut="S"
+            ):
+                act(lambda session: stop(session, dialogue_id))
+        for job, _ in shown[:3]:
+            draw_progress(job)

@@ -1,0 +1,140 @@
+"""A new dialogue: the theme as a form, or one of the example themes."""
+
+from typing import Any
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.tables import MOVES
+from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.settings import DialogueSettings, check_names
+from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_theme
+from workbench.dialogue.turn import By
+from workbench.ui.components import url
+from workbench.ui.components.actions import EXAMPLES
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.parts import back_link, card, heading, section
+from workbench.ui.components.rater import current_rater, draw_rater
+from workbench.ui.components.sentences import said
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import escaped, show_text
+
+
+def draw_new() -> None:
+    """Draw the form, and the example themes below it."""
+    draft = FormDraft("theme")
+    back_link(t("dlg.back"), _leave, draft)
+    heading(t("dlg.new"), t("dlg.new_lead"))
+    draw_rater("dlg.by")
+    if current_rater() is not None:
+        _draw_form(draft)
+    draw_examples()
+
+
+def draw_examples() -> None:
+    """Draw the example themes, each with a button that begins it."""
+    section(t("dlg.examples"))
+    themes = [load_theme(path) for path in sorted((EXAMPLES / "themes").glob("*.yaml"))]
+    columns = st.columns(2, gap="small")
+    for number, theme in enumerate(themes):
+        with columns[number % 2], card(f"example_{number}", gap="xsmall"):
+            st.markdown(f"**{escaped(theme.name)}**")
+            show_text(theme.goal)
+            if st.button(
+                t("dlg.begin_example"), key=f"example_{number}", icon=":material/play_arrow:"
+            ) and _begin(theme):
+                st.rerun()
+
+
+def _leave() -> None:
+    url.clear("new")
+
+
+def _draw_form(draft: FormDraft) -> None:
+    defaults = DialogueSettings()
+    draft.draw_notice()
+    with card("theme"):
+        concept = _text(draft, "concept", is_long=True)
+        goal = _text(draft, "goal", is_long=True)
+        opposing = _text(draft, "opposing")
+        left, right = st.columns(2)
+        with left:
+            audience = _text(draft, "audience")
+        codes = list(LANGUAGES)
+        language = right.selectbox(
+            t("dlg.language"),
+            codes,
+            key=draft.field("language", current_language(), codes),
+            format_func=lambda code: t(f"dlg.language.{code}"),
+        )
+        points = _text(draft, "points", is_long=True)
+        first = _text(draft, "first")
+        name = _text(draft, "name", max_chars=100)
+        with st.expander(t("dlg.how")):
+            moves = st.multiselect(
+                t("dlg.moves"),
+                MOVES,
+                key=draft.field("moves", list(defaults.moves), MOVES),
+                format_func=lambda move: t(f"dlg.move.{move}"),
+            )
+            a, b = st.columns(2)
+            variants = a.number_input(
+                t("dlg.variants"), 1, 12, key=draft.field("variants", defaults.variants)
+            )
+            answers = b.number_input(
+                t("dlg.answers"), 1, 12, key=draft.field("answers", defaults.answers)
+            )
+        pressed = st.button(
+            t("dlg.begin"), type="primary", icon=":material/play_arrow:", width="stretch"
+        )
+    if not pressed:
+        return
+    if not (concept or "").strip() or not (goal or "").strip():
+        st.error(t("dlg.need"))
+        return
+    settings: dict[str, Any] = {"moves": moves or list(defaults.moves)}
+    given: dict[str, Any] = {
+        "name": (name or "").strip() or (concept or "").strip()[:100],
+        "concept": concept,
+        "goal": goal,
+        "opposing_goal": (opposing or "").strip() or None,
+        "audience": (audience or "").strip() or None,
+        "points_of_view": [line.strip() for line in (points or "").splitlines() if line.strip()],
+        "language": language,
+        "first_question": (first or "").strip() or None,
+        "settings": settings | {"variants": int(variants), "answers": int(answers)},
+    }
+    try:
+        theme = parse_theme(given)
+    except Q2QError as error:
+        st.error(escaped(said(str(error))))
+        return
+    if _begin(theme):
+        draft.forget()
+        st.rerun()
+
+
+def _text(
+    draft: FormDraft, name: str, *, is_long: bool = False, max_chars: int | None = None
+) -> str | None:
+    label, help_text, key = t(f"dlg.{name}"), t(f"dlg.{name}_help"), draft.field(name, "")
+    if is_long:
+        return st.text_area(label, height=80, help=help_text, key=key)
+    return st.text_input(label, help=help_text, key=key, max_chars=max_chars)
+
+
+def _begin(theme: ThemeFile) -> bool:
+    """Begin a dialogue and open it; False where it was refused, with the reason drawn."""
+    rater = current_rater()
+    try:
+        with database().write() as session:
+            by = By(rater_id=rater[0] if rater else None)
+            check_names(session, registry(), theme.settings)
+            dialogue_id = new_dialogue(session, theme, by)
+    except Q2QError as error:
+        st.error(escaped(said(str(error))))
+        return False
+    _leave()
+    url.put("session", str(dialogue_id))
+    return True

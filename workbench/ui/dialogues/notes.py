@@ -1,0 +1,93 @@
+"""What a person adds to a question: a hint, a fact with its source, a tag, a note; or a fork."""
+
+import re
+
+import streamlit as st
+
+from workbench.dialogue.cards import NodeView
+from workbench.dialogue.decisions import add_fact, note, tag
+from workbench.dialogue.tree import Tree
+from workbench.dialogue.turn import By
+from workbench.ui.components import url
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.i18n import t
+from workbench.ui.components.parts import card, focus, opens_field
+from workbench.ui.dialogues.acts import act, cancel_button, remember, remembered
+from workbench.ui.dialogues.fork import draw_fork, fork_draft
+from workbench.ui.dialogues.reading import reading_button
+from workbench.ui.rating.edit import NOTHING
+
+PANELS = {"fact": ("F", "fact_check"), "tag": ("T", "sell"), "note": ("N", "sticky_note_2")}
+COMMAS = re.compile("[,，、]")
+
+
+def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
+    """Draw the keys of what can be added, and the field of the one that was pressed."""
+    with st.container(horizontal=True, gap="xsmall", key="dialogue_notes"):
+        st.button(
+            t("dlg.hint"),
+            key=opens_field("H", "hint"),
+            shortcut="H",
+            icon=":material/lightbulb:",
+            type="tertiary",
+            help=t("dlg.hint_help"),
+            on_click=url.put,
+            args=("edit", NOTHING),
+        )
+        for name, (key, icon) in PANELS.items():
+            st.button(
+                t(f"dlg.{name}"),
+                key=opens_field(key, name),
+                shortcut=key,
+                icon=f":material/{icon}:",
+                type="tertiary",
+                help=t(f"dlg.{name}_help"),
+                on_click=remember,
+                args=("panel", name),
+            )
+        reading_button(tree)
+        st.button(
+            t("more.fork_go"),
+            key=opens_field("Y", "fork"),
+            shortcut="Y",
+            icon=":material/fork_right:",
+            type="tertiary",
+            help=t("dlg.fork_help"),
+            on_click=remember,
+            args=("panel", "fork"),
+        )
+    panel = remembered("panel")
+    if panel in PANELS:
+        _draw_panel(str(panel), tree, view, by)
+    elif panel == "fork":
+        draw_fork(tree, view.node.id, by)
+        focus(fork_draft(view.node.id).key("name"))
+
+
+def _draw_panel(name: str, tree: Tree, view: NodeView, by: By) -> None:
+    draft = FormDraft(f"dialogue-{view.node.id}-{name}")
+    field = draft.field("text", "")
+    with card("added"), st.form(f"dialogue_{name}", border=False):
+        if name == "tag":
+            text = st.text_input(t("dlg.tag_text"), key=field)
+        else:
+            text = st.text_area(t(f"dlg.{name}_text"), key=field, height=90)
+        source = ""
+        if name == "fact":
+            source = st.text_input(t("dlg.fact_source"), key=draft.field("source", "")) or ""
+        pressed = st.form_submit_button(t("dlg.add"), type="primary", icon=":material/add:")
+    cancel_button()
+    focus(field)
+    if not pressed:
+        return
+    at, words = (tree.dialogue.id, view.node.id), text or ""
+    if name == "fact":
+        done = act(lambda session: add_fact(session, *at, words, source, by))
+    elif name == "tag":
+        done = act(lambda session: tag(session, *at, COMMAS.split(words), by))
+    else:
+        done = act(lambda session: note(session, *at, words, by))
+    if done is not None:
+        draft.forget()
+        remember("panel", None)
+    st.rerun()

@@ -1,0 +1,157 @@
+"""Reading translations on one key: the texts at hand in the reader's language."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+import streamlit as st
+from sqlalchemy.orm import Session
+
+from db.dialogues import EventRow, read_events
+from db.refs import parse_ref
+from workbench.dialogue.cards import NodeView
+from workbench.dialogue.reading import (
+    candidate_name,
+    line_name,
+    translate,
+    translate_candidate,
+    translate_lines,
+    translations,
+)
+from workbench.dialogue.synopsis import Synopsis
+from workbench.dialogue.tree import Tree, TreeNode
+from workbench.dialogue.turn import By, open_steps
+from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.sentences import said
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import escaped, show_text
+from workbench.ui.dialogues.acts import act
+
+READING = "dialogue_reading"
+"""Number of the last event when translations were asked for; absent where none are wanted."""
+
+
+def is_reading() -> bool:
+    """Tell whether translations are shown in this visit."""
+    return READING in st.session_state
+
+
+def reading_language(tree: Tree) -> str:
+    """Return the language to read in: the interface's, or the other one where that is written."""
+    mine = current_language()
+    if tree.dialogue.theme.language != mine:
+        return mine
+    return "en" if mine == "ja" else "ja"
+
+
+def reading_button(tree: Tree) -> None:
+    """Draw the button that shows or hides translations of what is on the page."""
+    st.button(
+        t("dlg.read_off") if is_reading() else t("dlg.read"),
+        shortcut="X",
+        icon=":material/translate:",
+        type="tertiary",
+        help=t("dlg.read_help"),
+        on_click=_toggle,
+        args=(tree,),
+    )
+
+
+def _toggle(tree: Tree) -> None:
+    if is_reading():
+        del st.session_state[READING]
+        return
+    with database().read() as session:
+        events = read_events(session, tree.dialogue.id)
+    st.session_state[READING] = events[-1].id if events else 0
+
+
+def read_here(
+    tree: Tree, view: NodeView, before: Sequence[TreeNode], by: By | None
+) -> Mapping[str, str]:
+    """Return translations of the question at hand by name; see ``_read``."""
+    names = tuple(_names(view, before))
+    return _read(tree, names, partial(_order, tree, view), by)
+
+
+def read_lines(tree: Tree, found: Synopsis, by: By | None) -> Mapping[str, str]:
+    """Return translations of a synopsis by the names of its lines; see ``_read``."""
+    names = [line_name(found.event.id, place) for place in range(len(found.lines))]
+    return _read(tree, names, partial(_order_lines, tree), by)
+
+
+Order = Callable[[Session, Sequence[str], str, By], object]
+"""Asks for the translations of names into a language."""
+
+
+def _read(tree: Tree, names: Sequence[str], order: Order, by: By | None) -> Mapping[str, str]:
+    """Return translations by name, once what is at hand has been asked for.
+
+    What failed is told, and asked for again only where the person asks for translations again.
+    """
+    if not is_reading():
+        return {}
+    language, dialogue_id = reading_language(tree), tree.dialogue.id
+    with database().read() as session:
+        found = translations(session, dialogue_id, language)
+        events = read_events(session, dialogue_id, kinds=("translate", "translated"))
+    own = [event for event in events if event.payload["language"] == language]
+    since = st.session_state[READING]
+    in_vain = {
+        event.payload["ref"]: event
+        for event in own
+        if event.kind == "translated" and not event.payload["text"] and event.id > since
+    }
+    known = {*found, *in_vain, *_on_their_way(own)}
+    missing = [name for name in names if name not in known]
+    if missing and by is not None and tree.dialogue.state == "open":
+        act(lambda session: order(session, missing, language, by))
+        st.rerun()
+    problems = [problem for event in in_vain.values() for problem in event.payload["problems"]]
+    for problem in dict.fromkeys(problems):
+        st.warning(escaped(said(problem)), icon=":material/translate:")
+    return found
+
+
+def draw_reading(read: Mapping[str, str], name: object) -> None:
+    """Draw the reading translation of a text, where it is wanted and there."""
+    if text := read.get(str(name)):
+        with st.container(key=f"reading_{str(name).replace('.', '_')}", gap=None):
+            st.caption(f":material/translate: {t('dlg.reading')}")
+            show_text(text)
+
+
+def _on_their_way(events: Sequence[EventRow]) -> set[str]:
+    return {event.payload["ref"] for event in open_steps(events)}
+
+
+def _names(view: NodeView, before: Sequence[TreeNode]) -> Iterator[str]:
+    """Return the names of the texts that are shown: what to decide on, then the way there."""
+    yield f"q{view.question.id}"
+    for card in [view.chosen] if view.chosen else view.shown:
+        if card.reasoning:
+            yield str(card.reasoning.ref)
+        yield str(card.answer.ref)
+    for one in view.candidates if view.step == "pick" else ():
+        if one.is_shown:
+            yield candidate_name(one.event_id, one.place)
+    for node in reversed(before):
+        yield f"q{node.question_id}"
+        if node.answer_id:
+            yield f"a{node.answer_id}"
+
+
+def _order(
+    tree: Tree, view: NodeView, session: Session, names: Sequence[str], language: str, by: By
+) -> None:
+    at = (session, registry(), tree.dialogue.id, view.node.id)
+    proposed = {candidate_name(one.event_id, one.place): one for one in view.candidates}
+    for name in names:
+        one = proposed.get(name)
+        if one is not None:
+            translate_candidate(*at, one.event_id, one.place, language, by)
+        else:
+            translate(*at, parse_ref(name), language, by)
+
+
+def _order_lines(tree: Tree, session: Session, names: Sequence[str], language: str, by: By) -> None:
+    translate_lines(session, registry(), tree.dialogue.id, names, language, by)

@@ -1,0 +1,83 @@
+"""For and against: both sides argued on a key, and what the audience says of them."""
+
+import streamlit as st
+
+from workbench.dialogue.cards import NodeView
+from workbench.dialogue.sides import argue, judge, verdicts
+from workbench.dialogue.tree import Tree
+from workbench.dialogue.turn import By
+from workbench.ui.components.i18n import t
+from workbench.ui.components.parts import card
+from workbench.ui.components.sentences import said
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import escaped, show_text
+from workbench.ui.dialogues.acts import later
+
+
+def argue_button(tree: Tree, view: NodeView, by: By) -> None:
+    """Draw the button that has both sides argued, where the theme has an opposing goal."""
+    if not tree.dialogue.theme.opposing_goal:
+        return
+    st.button(
+        t("dlg.argue"),
+        shortcut="O",
+        icon=":material/balance:",
+        type="tertiary",
+        help=t("dlg.argue_help"),
+        disabled=any(one.kind == "answer" for one in view.under_way),
+        on_click=later(
+            lambda session: argue(session, registry(), tree.dialogue.id, view.node.id, by)
+        ),
+    )
+
+
+def judge_button(tree: Tree, view: NodeView, by: By) -> None:
+    """Draw the button that has the audience judge the two sides, where both are there."""
+    pair = sides_of(view)
+    if pair is None or not tree.dialogue.theme.audience:
+        return
+    at = (tree.dialogue.id, view.node.id)
+    st.button(
+        t("dlg.judge"),
+        shortcut="J",
+        icon=":material/gavel:",
+        type="tertiary",
+        help=t("dlg.judge_help"),
+        disabled=any(one.kind == "judge" for one in view.under_way),
+        on_click=later(lambda session: judge(session, registry(), *at, pair, by)),
+    )
+
+
+def sides_of(view: NodeView) -> tuple[int, int] | None:
+    """Return the latest answers for each goal; None unless both are there."""
+    found: dict[str, int] = {}
+    for one in (*view.folded, *view.shown):
+        if one.side:
+            found[one.side] = max(one.answer.id, found.get(one.side, 0))
+    if "goal" in found and "opposing" in found:
+        return found["goal"], found["opposing"]
+    return None
+
+
+def draw_verdicts(tree: Tree, view: NodeView) -> None:
+    """Draw what the audience said of the latest pair, in each order, and whether they agree."""
+    with database().read() as session:
+        told = verdicts(session, tree.dialogue.id, view.node.id)
+    events = told.get(sides_of(view) or (0, 0), [])
+    if not events:
+        return
+    with card("verdict", gap="xsmall"):
+        audience = escaped(tree.dialogue.theme.audience or "")
+        st.markdown(f":material/gavel: **{t('dlg.verdict', audience=audience)}**")
+        latest = {event.payload["is_swapped"]: event for event in events}
+        for is_swapped, event in sorted(latest.items()):
+            outcome = event.payload["outcome"] or "none"
+            order = t("dlg.swapped" if is_swapped else "dlg.in_order")
+            st.caption(f"{order}: **{t(f'dlg.verdict.{outcome}')}**")
+            if event.payload["why"]:
+                show_text(event.payload["why"])
+            for problem in event.payload["problems"]:
+                st.caption(f":material/info: {escaped(said(problem))}")
+        outcomes = {event.payload["outcome"] for event in latest.values()}
+        if len(latest) == 2 and None not in outcomes:
+            st.caption(t("dlg.verdict_agree" if len(outcomes) == 1 else "dlg.verdict_order"))

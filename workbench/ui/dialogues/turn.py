@@ -1,0 +1,198 @@
+"""The turn at hand: answers to choose from, then questions to choose from, each by key."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import streamlit as st
+
+from workbench.dialogue.cards import AnswerCard, NodeView
+from workbench.dialogue.decisions import choose
+from workbench.dialogue.tree import Tree
+from workbench.dialogue.turn import By, answer
+from workbench.ui.components import url
+from workbench.ui.components.i18n import t
+from workbench.ui.components.parts import card, opens_field
+from workbench.ui.components.sentences import said
+from workbench.ui.components.store import registry
+from workbench.ui.components.text import escaped, show_text
+from workbench.ui.dialogues.acts import (
+    decide,
+    draw_reason,
+    later,
+    reason_draft,
+    remember,
+    remembered,
+)
+from workbench.ui.dialogues.asking import draw_moves
+from workbench.ui.dialogues.candidates import draw_candidates, draw_proposed
+from workbench.ui.dialogues.marks import automatic_mark
+from workbench.ui.dialogues.notes import draw_notes
+from workbench.ui.dialogues.reading import draw_reading
+from workbench.ui.dialogues.sides import argue_button, draw_verdicts, judge_button
+
+EDIT_KEYS = "QWERTYUIOP"
+"""The keys under the digits edit what the digits choose."""
+
+
+def draw_turn(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
+    """Draw what comes next at a question; nothing can be pressed where the session is not open."""
+    for problem in view.problems:
+        st.warning(escaped(said(problem)), icon=":material/info:")
+    if tree.dialogue.state != "open":
+        _draw_at_rest(tree, view, by, read)
+        return
+    step = replace(view, under_way=()).step
+    choosing = step == "choose" or remembered("asking") == "answers"
+    if step == "answer":
+        _draw_answer_buttons(tree, view, by)
+    elif choosing:
+        _draw_cards(tree, view, by, read, is_open=True)
+    else:
+        assert view.chosen
+        _draw_chosen(view, view.chosen, read)
+        if step == "ask" or remembered("asking") == "moves":
+            draw_moves(tree, view, by)
+        if step == "pick" and remembered("asking") != "moves":
+            draw_candidates(tree, view, by, read)
+    draw_notes(tree, view, by)
+
+
+def _draw_at_rest(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
+    """Draw what there is in a session that is paused or closed, to be read only."""
+    if view.chosen:
+        _draw_chosen(view, view.chosen, read, is_open=False)
+        draw_proposed(view, read)
+    else:
+        _draw_cards(tree, view, by, read, is_open=False)
+
+
+def _draw_answer_buttons(tree: Tree, view: NodeView, by: By) -> None:
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button(
+            t("dlg.answer"),
+            type="primary",
+            shortcut="A",
+            icon=":material/auto_awesome:",
+            disabled=any(one.kind == "answer" for one in view.under_way),
+            on_click=later(
+                lambda session: answer(session, registry(), tree.dialogue.id, view.node.id, by)
+            ),
+        )
+        argue_button(tree, view, by)
+    st.caption(t("dlg.answer_help"))
+
+
+def _draw_cards(
+    tree: Tree, view: NodeView, by: By, read: Mapping[str, str], *, is_open: bool
+) -> None:
+    if view.shown:
+        if is_open:
+            st.markdown(f"**{t('dlg.which_answer')}**")
+            draw_reason(view.node.id)
+        columns = st.columns(min(3, len(view.shown)), gap="small")
+        for number, one in enumerate(view.shown):
+            with columns[number % len(columns)], card(f"choice_{number}", gap="xsmall"):
+                _draw_card(tree, view, by, number, one, read, is_open=is_open)
+    if view.folded:
+        with st.expander(t("dlg.folded_answers", n=len(view.folded))):
+            for number, one in enumerate(view.folded, start=len(view.shown)):
+                with card(f"choice_{number}", gap="xsmall"):
+                    _draw_card(tree, view, by, number, one, read, is_open=is_open)
+    draw_verdicts(tree, view)
+    if is_open:
+        _draw_card_bar(tree, view, by)
+
+
+def _draw_card(
+    tree: Tree,
+    view: NodeView,
+    by: By,
+    number: int,
+    one: AnswerCard,
+    read: Mapping[str, str],
+    *,
+    is_open: bool,
+) -> None:
+    from_key = number < len(view.shown) and number < 9
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.button(
+            t("dlg.choose"),
+            key=f"choose_{one.answer.id}",
+            shortcut=f"{number + 1}" if from_key and is_open else None,
+            type="primary" if one.is_chosen else "secondary",
+            disabled=not is_open,
+            on_click=_choose,
+            args=(tree.dialogue.id, view.node.id, one.answer.id, by),
+        )
+        if one.reasoning and is_open:
+            edit_key = EDIT_KEYS[number] if from_key and number < 3 else None
+            name = f"edit_{one.answer.id}"
+            st.button(
+                t("dlg.edit"),
+                key=opens_field(edit_key, name) if edit_key else name,
+                shortcut=edit_key,
+                type="tertiary",
+                icon=":material/edit:",
+                on_click=url.put,
+                args=("edit", str(one.reasoning.id)),
+            )
+        if one.side:
+            st.badge(t(f"dlg.side.{one.side}"), color="violet")
+    if one.reasoning:
+        st.caption(t("dlg.reasoning"))
+        show_text(one.reasoning.text)
+        draw_reading(read, one.reasoning.ref)
+    st.caption(t("dlg.the_answer"))
+    show_text(one.answer.text)
+    draw_reading(read, one.answer.ref)
+
+
+def _choose(dialogue_id: int, node_id: int, answer_id: int, by: By) -> None:
+    at = (dialogue_id, node_id, answer_id)
+    decide(reason_draft(node_id), lambda session, why: choose(session, *at, by, reason=why))
+    remember("asking", None)
+
+
+def _draw_card_bar(tree: Tree, view: NodeView, by: By) -> None:
+    at = (tree.dialogue.id, view.node.id)
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button(
+            t("dlg.more_answers"),
+            shortcut="M",
+            icon=":material/add:",
+            type="tertiary",
+            on_click=later(lambda session: answer(session, registry(), *at, by)),
+        )
+        argue_button(tree, view, by)
+        judge_button(tree, view, by)
+
+
+def _draw_chosen(
+    view: NodeView, one: AnswerCard, read: Mapping[str, str], *, is_open: bool = True
+) -> None:
+    choice = next(event for event in reversed(view.events) if event.kind == "choose")
+    with st.chat_message("assistant", avatar=":material/forum:"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.caption(t("dlg.chosen"), width="content")
+            if one.side:
+                st.badge(t(f"dlg.side.{one.side}"), color="violet")
+            if choice.automatic:
+                automatic_mark()
+            st.space("stretch")
+            if is_open:
+                st.button(
+                    t("dlg.choose_again"),
+                    shortcut="B",
+                    type="tertiary",
+                    icon=":material/undo:",
+                    on_click=remember,
+                    args=("asking", "answers"),
+                )
+        if choice.reason:
+            st.caption(t("dlg.because", reason=escaped(choice.reason)))
+        show_text(one.answer.text)
+        draw_reading(read, one.answer.ref)
+        if one.reasoning:
+            with st.expander(t("dlg.reasoning")):
+                show_text(one.reasoning.text)
+                draw_reading(read, one.reasoning.ref)

@@ -1,0 +1,1 @@
+"""Explore: the matrix of questions and reasonings, one item, two texts side by side."""

@@ -1,0 +1,232 @@
+"""One item of the store: its text, how it came to be, its ratings, its lineage both ways."""
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.item_texts import ItemText, comparable, item_text
+from db.lineage import lineage
+from db.matrix_cells import Cell, cells_of
+from db.models import ModelRow, get_model
+from db.pages import Page
+from db.provenance import Provenance, provenance
+from db.questions import QuestionRow, get_question
+from db.refs import Ref, parse_ref
+from workbench.ui.components import url
+from workbench.ui.components.how_panel import draw_lines, facts, forget_panel, how_button
+from workbench.ui.components.i18n import t, word
+from workbench.ui.components.labels import model_note
+from workbench.ui.components.numbers import parameters, size
+from workbench.ui.components.parts import (
+    back_link,
+    card,
+    check_badges,
+    empty_state,
+    head_row,
+    heading,
+    section,
+)
+from workbench.ui.components.store import database
+from workbench.ui.components.text import MOST_CHARACTERS, escaped, one_line, show_text
+from workbench.ui.explore.cells import draw_cell, open_item
+from workbench.ui.explore.judgements import draw_judgements
+from workbench.ui.explore.lineage import draw_lineage
+from workbench.ui.questions.list import draw_facts
+
+_PAGES = {
+    "dataset": ("datasets", "dataset"),
+    "training_run": ("training", "run"),
+    "round": ("rounds", "round"),
+}
+PER_ROW = 4
+PAGE_SIZE = 20
+"""Cells of a question on one page."""
+
+
+def draw_item(name: str) -> None:
+    """Draw the item called ``name``, e.g. ``v12``, or say that there is none."""
+    forget_panel()
+    back_link(t("explore.back"), leave)
+    try:
+        ref = parse_ref(name)
+        with database().read() as session:
+            kin = lineage(session, ref)
+    except Q2QError:
+        missing(name)
+        return
+    {
+        "question": _draw_question,
+        "variant": _draw_text,
+        "answer": _draw_text,
+        "generation": _draw_text,
+        "model": _draw_model,
+        "dataset": _draw_elsewhere,
+        "training_run": _draw_elsewhere,
+        "round": _draw_elsewhere,
+    }[ref.kind](ref)
+    draw_judgements(ref)
+    draw_lineage(kin)
+
+
+def leave() -> None:
+    """Go back to the matrix as it was."""
+    url.clear("id", "with", "all", "part")
+
+
+def missing(name: str) -> None:
+    """Say that nothing is called ``name``."""
+    st.error(t("explore.missing", id=escaped(one_line(name, 40))))
+
+
+def title(ref: Ref) -> str:
+    """Return what an item is called."""
+    return t(f"explore.item.{ref.kind}", id=ref.id)
+
+
+def link_to(ref: Ref) -> None:
+    """Draw the link that leads here from anywhere."""
+    address = (st.context.url or "explore").split("?")[0]
+    with st.popover(t("explore.link"), icon=":material/link:", type="tertiary"):
+        st.caption(t("explore.link_help"))
+        st.code(f"{address}?id={ref}", language=None, wrap_lines=True)
+
+
+def _head(ref: Ref) -> None:
+    with head_row("item"):
+        with st.container(width="content"):
+            heading(title(ref))
+        st.space("stretch")
+        link_to(ref)
+
+
+def _draw_elsewhere(ref: Ref) -> None:
+    """Draw the head of an item that has a page of its own, and the way there."""
+    page, name = _PAGES[ref.kind]
+    _head(ref)
+    st.page_link(
+        f"ui/{page}/page.py",
+        label=t("explore.own_page"),
+        icon=":material/open_in_new:",
+        query_params={name: str(ref.id)},
+    )
+
+
+def _draw_question(ref: Ref) -> None:
+    with database().read() as session:
+        row: QuestionRow = get_question(session, ref.id)
+        cells: Page[Cell] = cells_of(session, ref.id, url.number("part") or 1, PAGE_SIZE)
+    _head(ref)
+    with card("item"):
+        _show(ItemText(text=row.text[: _most() or None], n_characters=len(row.text)))
+        if row.context:
+            st.caption(t("question.context"))
+            show_text(row.context)
+        if row.reference_answer:
+            st.caption(t("question.reference"))
+            show_text(row.reference_answer)
+        draw_facts(row)
+        st.page_link(
+            "ui/questions/page.py",
+            label=t("explore.question_page"),
+            icon=":material/open_in_new:",
+            query_params={"question": str(ref.id)},
+        )
+    section(t("question.texts"))
+    if not cells.rows:
+        empty_state(
+            "texts", ":material/forum:", t("question.no_texts.title"), t("question.no_texts.text")
+        )
+    for start in range(0, len(cells.rows), PER_ROW):
+        for column, cell in zip(
+            st.columns(PER_ROW), cells.rows[start : start + PER_ROW], strict=False
+        ):
+            with column:
+                draw_cell(cell, "rating")
+    url.pages("part", cells.total, PAGE_SIZE)
+
+
+def _draw_text(ref: Ref) -> None:
+    with database().read() as session:
+        text = item_text(session, ref, _most())
+        told: Provenance = provenance(session, ref, most=1)
+    _head(ref)
+    with card("item"):
+        if told.generation is not None and told.generation.error is not None:
+            st.error(escaped(told.generation.error))
+        else:
+            _show(text)
+        if ref.kind != "generation":
+            check_badges(told.checks)
+        _draw_question_line(told.question)
+    if ref.kind != "generation":
+        _choose_other(ref)
+    with st.expander(t("how.title"), icon=":material/info:", expanded=False):
+        draw_lines(facts(told))
+        how_button(str(ref), t("explore.exact"))
+
+
+def _draw_question_line(row: QuestionRow) -> None:
+    st.button(
+        f"{row.ref} · {escaped(one_line(row.text, 160))}",
+        key="to_question",
+        icon=":material/help_center:",
+        type="tertiary",
+        wrap=True,
+        on_click=open_item,
+        args=(row.ref,),
+    )
+
+
+def _choose_other(ref: Ref) -> None:
+    """Draw the choice of a second text of the same question, to read both side by side."""
+    with database().read() as session:
+        others = {str(one.ref): one.words for one in comparable(session, ref)}
+    if others:
+        url.choose(
+            "with",
+            t("explore.compare"),
+            tuple(others),
+            lambda name: f"{name} · {one_line(others[name], 70) or t('text.empty')}",
+            any_label=t("explore.compare_any"),
+            help=t("explore.compare_help"),
+        )
+
+
+def _draw_model(ref: Ref) -> None:
+    with database().read() as session:
+        model: ModelRow = get_model(session, ref.id)
+    _head(ref)
+    with card("item"):
+        st.text(model.name, width="stretch")
+        lines = [
+            (t("explore.model.kind"), word("explore.model_kind", model.kind)),
+            (t("how.weights"), model.digest or t("model.undigested")),
+            (
+                t("explore.model.size"),
+                f"{parameters(model.n_parameters)} · {size(model.size_bytes)}",
+            ),
+            (t("explore.model.architecture"), model.architecture or "–"),
+            (t("explore.model.from"), model.hub_id or model.path or "–"),
+            (t("how.when"), f"{model.created_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ]
+        draw_lines(lines)
+        if note := model_note(model):
+            st.caption(note)
+
+
+def _most() -> int | None:
+    """Return how many characters of a text are read; all of them where the visitor asked."""
+    return None if url.parameter("all") else MOST_CHARACTERS
+
+
+def _show(text: ItemText) -> None:
+    """Draw a text, and what shows the rest of it."""
+    show_text(text.text, most=max(1, len(text.text)))
+    if text.n_characters > len(text.text):
+        st.caption(t("explore.cut", shown=len(text.text), total=text.n_characters))
+        st.button(
+            t("explore.show_all"),
+            icon=":material/unfold_more:",
+            type="tertiary",
+            on_click=url.put,
+            args=("all", "1"),
+        )

@@ -1,0 +1,1 @@
+"""Home: the next step, counts, engines, running jobs."""

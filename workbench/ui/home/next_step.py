@@ -1,0 +1,71 @@
+"""The card on Home that says what to do next, with the one button that does it."""
+
+import streamlit as st
+
+from db.database import Database
+from db.errors import Q2QError
+from workbench.ui.components.actions import import_examples, start_first_sweep
+from workbench.ui.components.i18n import t
+from workbench.ui.components.store import registry
+from workbench.ui.components.text import escaped
+from workbench.ui.home.view import Step, is_reading_only
+
+ICONS: dict[Step, str] = {
+    "import": ":material/download:",
+    "first_sweep": ":material/play_arrow:",
+    "watch": ":material/visibility:",
+    "look": ":material/menu_book:",
+    "open": ":material/arrow_forward:",
+}
+
+
+def draw_next_step(
+    database: Database, step: Step, newest_sweep: int | None, has_model: bool
+) -> None:
+    """Draw the step and do it when its button is pressed.
+
+    A sweep can only be planned once a model is known; until then its button waits.
+    """
+    waits = step == "first_sweep" and (not has_model or is_reading_only())
+    with (
+        st.container(border=True, key="next_step"),
+        st.container(horizontal=True, vertical_alignment="center", gap="large"),
+    ):
+        with st.container(width="stretch", gap="xxsmall", key="next_step_text"):
+            st.caption(t("home.next"))
+            st.subheader(t(f"next.{step}.title"), anchor=False)
+            st.markdown(t(f"next.{step}.text"))
+            if waits:
+                reason = "reading_only" if is_reading_only() else "waits"
+                st.caption(f":material/hourglass_top: {t(f'next.first_sweep.{reason}')}")
+        pressed = st.button(
+            t(f"next.{step}.button"),
+            key=f"next_{step}",
+            type="primary",
+            icon=ICONS[step],
+            disabled=waits,
+        )
+    if pressed:
+        _do(database, step, newest_sweep)
+
+
+def examples_button(database: Database) -> None:
+    """Draw the button that brings the bundled questions in."""
+    if st.button(t("import.examples"), type="primary", icon=ICONS["import"]):
+        _do(database, "import", None)
+
+
+def _do(database: Database, step: Step, newest_sweep: int | None) -> None:
+    try:
+        if step == "import":
+            added, skipped = import_examples(database)
+            st.toast(t("home.imported", added=added, skipped=skipped), icon=":material/check:")
+            st.rerun()
+        if step == "first_sweep":
+            newest_sweep = start_first_sweep(database, registry())
+            st.toast(t("home.sweep_queued"), icon=":material/check:")
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    if newest_sweep is not None:
+        st.switch_page("ui/sweeps/page.py", query_params={"sweep": str(newest_sweep)})

@@ -1,0 +1,1 @@
+"""Insights: what the ratings say."""

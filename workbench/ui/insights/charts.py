@@ -1,0 +1,233 @@
+"""The plots of Insights: estimates with their intervals, one thing over another, cards by day."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import streamlit as st
+
+from workbench.analysis.resampling import Estimate
+from workbench.ui.components.i18n import t
+from workbench.ui.components.text import one_line
+
+NAMES = alt.Axis(labelLimit=240, labelFontSize=12, ticks=False, domain=False)
+ROW_PX = 34
+LEGEND_PX, SQUARE_PX = 64, 44
+MOST_LABELLED = 8
+"""Levels whose squares are wide enough for words; of more, the tooltip tells the numbers."""
+AXIS_PX = 80
+"""Of a plot: what its horizontal axis takes with numbers and title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One estimate in a plot."""
+
+    name: str
+    found: Estimate
+    n: int
+    """How much it rests on."""
+    by_rater: tuple[tuple[str, Estimate], ...] = ()
+    """The same of each rater alone, by name."""
+
+
+RULE = "#8593a0"
+"""Of lines: seen on light ground and on dark."""
+
+
+def draw_chart(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> None:
+    """Draw a chart without checking it against the schema of Vega-Lite: half of a page's time."""
+    st.vega_lite_chart(None, chart.to_dict(validate=False))
+
+
+def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: str = ".0%") -> None:
+    """Draw estimates as dots with their intervals; what has no interval is a dot alone.
+
+    Args:
+        dots: In their order from above.
+        title: What the axis shows.
+        neutral: Where the line of "no difference" stands; None: no line.
+        form: How numbers are written, in the format of d3.
+    """
+    rows = [
+        {"name": one_line(dot.name, 60), "value": dot.found.value, "n": dot.n, **_ends(dot.found)}
+        for dot in dots
+    ]
+    order = [one_line(dot.name, 60) for dot in dots]
+    y = alt.Y("name:N", title=None, sort=order, axis=NAMES)
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(zero=False, nice=True),
+        axis=alt.Axis(format=form, tickCount=6),
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title=" "),
+        alt.Tooltip("value:Q", format=form, title=title),
+        alt.Tooltip("low:Q", format=form, title=t("insights.low")),
+        alt.Tooltip("high:Q", format=form, title=t("insights.high")),
+        alt.Tooltip("n:Q", format=",", title=t("insights.n")),
+    ]
+    dotted = alt.Chart(alt.InlineData(values=rows)).encode(y=y, tooltip=tooltip)
+    ranged = alt.Chart(alt.InlineData(values=[row for row in rows if "low" in row]))
+    layers = [
+        ranged.mark_rule(color=RULE, strokeWidth=3, opacity=0.45).encode(
+            y=y, x=alt.X("low:Q", title=title), x2="high:Q"
+        ),
+        dotted.mark_circle(size=110, opacity=1).encode(x=x),
+    ]
+    alone = [
+        {
+            "name": one_line(dot.name, 60),
+            "value": found.value,
+            "rater": one_line(rater, 40),
+            **_ends(found),
+        }
+        for dot in dots
+        for rater, found in dot.by_rater
+    ]
+    if alone:
+        layers.append(_by_rater(alone, y, title, form))
+    if neutral is not None:
+        line = alt.Chart(alt.InlineData(values=[{"at": neutral}]))
+        layers.insert(
+            0, line.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x="at:Q")
+        )
+    height = AXIS_PX + (LEGEND_PX if alone else 0) + ROW_PX * len(rows)
+    draw_chart(alt.layer(*layers).properties(height=height, background="transparent"))
+
+
+def _by_rater(rows: list[dict[str, object]], y: alt.Y, title: str, form: str) -> alt.Chart:
+    """Return a small open mark for each rater, under the pooled dots of their names."""
+    marks = alt.Chart(alt.InlineData(values=rows))
+    marks = marks.mark_point(size=55, filled=False, strokeWidth=2, opacity=0.9, yOffset=9)
+    legend = alt.Legend(orient="top", labelLimit=200)
+    drawn: alt.Chart = marks.encode(
+        y=y,
+        x=alt.X("value:Q", title=title),
+        color=alt.Color("rater:N", title=t("insights.alone"), legend=legend),
+        shape=alt.Shape("rater:N", title=t("insights.alone")),
+        tooltip=[
+            alt.Tooltip("rater:N", title=t("insights.rater")),
+            alt.Tooltip("name:N", title=" "),
+            alt.Tooltip("value:Q", format=form, title=title),
+            alt.Tooltip("low:Q", format=form, title=t("insights.low")),
+            alt.Tooltip("high:Q", format=form, title=t("insights.high")),
+        ],
+    )
+    return drawn
+
+
+def draw_win_chances(
+    names: Sequence[str], chances: Sequence[tuple[str, str, Estimate, int]]
+) -> None:
+    """Draw how many points each takes from each lower one: a square each, with its interval.
+
+    Args:
+        names: From the strongest on.
+        chances: The stronger one, the other, the share of points, and how often the two met.
+    """
+    rows = [
+        {
+            "name": one_line(better, 60),
+            "other": one_line(other, 60),
+            "value": share.value,
+            "share": f"{share.value:.0%}",
+            "ends": f"{share.low:.0%} – {share.high:.0%}" if _ends(share) else "",
+            "n": n,
+        }
+        for better, other, share, n in chances
+    ]
+    order = [one_line(name, 60) for name in names]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X(
+            "other:N",
+            title=t("insights.against"),
+            sort=order[1:],
+            axis=alt.Axis(orient="top", labelAngle=0, labelLimit=120, ticks=False, domain=False),
+        ),
+        y=alt.Y("name:N", title=None, sort=order, axis=NAMES),
+        tooltip=[
+            alt.Tooltip("name:N", title=" "),
+            alt.Tooltip("other:N", title=t("insights.against")),
+            alt.Tooltip("share:N", title=t("insights.axis.win_chance")),
+            alt.Tooltip("ends:N", title=t("insights.interval")),
+            alt.Tooltip("n:Q", format=",", title=t("insights.n")),
+        ],
+    )
+    colour = alt.Color(
+        "value:Q",
+        title=t("insights.axis.win_chance"),
+        scale=alt.Scale(domain=[0.5, 1.0], range=["#d9e2ea", "#2f6f9f"], clamp=True),
+        legend=None,
+    )
+    ink = alt.condition("datum.value > 0.9", alt.value("#ffffff"), alt.value("#17242e"))
+    layers = [base.mark_rect(cornerRadius=3).encode(color=colour)]
+    if len(names) <= MOST_LABELLED:
+        for column, size, dy in (("share", 13, -7), ("ends", 10, 9)):
+            text = base.mark_text(fontSize=size, dy=dy)
+            layers.append(text.encode(text=f"{column}:N", color=ink))
+    height = AXIS_PX + SQUARE_PX * (len(names) - 1)
+    draw_chart(alt.layer(*layers).properties(height=height, background="transparent"))
+
+
+def draw_scatter(
+    points: Sequence[tuple[str, Estimate, Estimate]], x_title: str, y_title: str
+) -> None:
+    """Draw named points with the intervals of both of their values."""
+    rows = []
+    for name, x, y in points:
+        row: dict[str, object] = {"name": one_line(name, 60), "x": x.value, "y": y.value}
+        row |= {f"x_{end}": at for end, at in _ends(x).items()}
+        row |= {f"y_{end}": at for end, at in _ends(y).items()}
+        rows.append(row)
+    data = alt.Chart(alt.InlineData(values=rows))
+    axis = alt.Axis(format=".0%", tickCount=5)
+    scale = alt.Scale(zero=False, nice=True)
+    x_axis = alt.X("x:Q", title=x_title, axis=axis, scale=scale)
+    y_axis = alt.Y("y:Q", title=y_title, axis=axis, scale=scale)
+    colour = alt.Color("name:N", title=None, legend=alt.Legend(orient="top", labelLimit=300))
+    tooltip = [
+        alt.Tooltip("name:N", title=" "),
+        alt.Tooltip("x:Q", format=".0%", title=x_title),
+        alt.Tooltip("y:Q", format=".0%", title=y_title),
+    ]
+    draw_chart(
+        alt.layer(
+            data.mark_rule(color=RULE, strokeWidth=2, opacity=0.4).encode(
+                x=alt.X("x_low:Q", title=x_title), x2="x_high:Q", y=y_axis, color=colour
+            ),
+            data.mark_rule(color=RULE, strokeWidth=2, opacity=0.4).encode(
+                y=alt.Y("y_low:Q", title=y_title), y2="y_high:Q", x=x_axis, color=colour
+            ),
+            data.mark_circle(size=140, opacity=1).encode(
+                x=x_axis, y=y_axis, color=colour, tooltip=tooltip
+            ),
+        ).properties(height=320, background="transparent")
+    )
+
+
+def draw_days(days: Sequence[tuple[str, str, int]], title: str) -> None:
+    """Draw cards by day, stacked by rater; given are day, rater's name, cards."""
+    rows = [{"day": day, "rater": one_line(rater, 40), "cards": n} for day, rater, n in days]
+    draw_chart(
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_bar(cornerRadiusEnd=3)
+        .encode(
+            x=alt.X("day:O", title=None, axis=alt.Axis(labelAngle=-40, labelOverlap=True)),
+            y=alt.Y("cards:Q", title=title, axis=alt.Axis(tickMinStep=1, format="d")),
+            color=alt.Color("rater:N", title=None, legend=alt.Legend(orient="top", labelLimit=200)),
+            tooltip=[
+                alt.Tooltip("day:O", title=" "),
+                alt.Tooltip("rater:N", title=t("insights.rater")),
+                alt.Tooltip("cards:Q", format=",", title=title),
+            ],
+        )
+        .properties(height=260, background="transparent")
+    )
+
+
+def _ends(found: Estimate) -> dict[str, float]:
+    if found.low is None or found.high is None:
+        return {}
+    return {"low": found.low, "high": found.high}

@@ -1,0 +1,161 @@
+"""Insights: filters, the computed statistics, and what is drawn of them."""
+
+from typing import cast, get_args
+
+import streamlit as st
+from pydantic import TypeAdapter
+
+from db.queues import list_queues
+from db.rating_columns import RaterKind, RatingFilter, high_water, sweep_names
+from db.ratings import Scope
+from workbench.analysis.insights import Insights, read_insights
+from workbench.ui.components import url
+from workbench.ui.components.background import read_figures
+from workbench.ui.components.i18n import t
+from workbench.ui.components.numbers import percent
+from workbench.ui.components.parts import empty_state, figures, heading
+from workbench.ui.components.store import database
+from workbench.ui.insights.figures import (
+    draw_agreement,
+    draw_bias,
+    draw_effects,
+    draw_rankings,
+    draw_spread,
+    draw_work,
+)
+from workbench.ui.insights.question import draw_question
+from workbench.ui.insights.reasoning import choose_sweep, draw_reasoning
+
+SCOPES: tuple[Scope, ...] = ("reasoning", "answer", "whole")
+LENGTHS = ("any", "equal")
+MOST_CHOICES = 100
+"""Queues and sweeps offered as filters, the newest ones."""
+
+
+def draw_insights() -> None:
+    """Draw everything that the ratings say, or what to do where there are none."""
+    heading(t("insights.title"), t("insights.lead"))
+    with database().read() as session:
+        mark = high_water(session)
+    if mark.startswith("0/"):
+        _draw_nothing()
+        draw_reasoning(choose_sweep())
+        return
+    wanted = _filters()
+    shown = read_figures(
+        "insights",
+        TypeAdapter(RatingFilter).dump_json(wanted).decode(),
+        mark,
+        lambda: _computed(database().label, mark, wanted),
+        n=int(mark.partition("/")[0]),
+    )
+    if shown is None:
+        draw_reasoning(wanted.sweep_id)
+        return
+    found = cast(Insights, shown.figures)
+    mark = shown.mark or mark
+    if not found.counts.judgements:
+        empty_state(
+            "insights",
+            ":material/filter_alt_off:",
+            t("insights.no_match.title"),
+            t("insights.no_match.text"),
+        )
+        draw_reasoning(wanted.sweep_id)
+        return
+    _draw_counts(found)
+    draw_rankings(found)
+    draw_effects(found)
+    draw_agreement(found)
+    draw_bias(found)
+    draw_work(found)
+    draw_spread(found)
+    draw_question(found, wanted, mark)
+    draw_reasoning(wanted.sweep_id)
+
+
+@st.cache_data(show_spinner=False, max_entries=24)
+def _computed(store: str, mark: str, wanted: RatingFilter) -> Insights:
+    """Return the statistics of one store as of ``mark``; the first two are for the cache."""
+    with database().read() as session:
+        return read_insights(session, wanted)
+
+
+def _draw_nothing() -> None:
+    with empty_state(
+        "insights", ":material/insights:", t("insights.none.title"), t("insights.none.text")
+    ):
+        st.page_link("ui/rating/page.py", label=t("nav.rating"), icon=":material/star:")
+
+
+def _filters() -> RatingFilter:
+    """Draw the filters and return what they ask for."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        scope = url.segments("scope", t("rate.what"), SCOPES, lambda s: t(f"rate.scope.{s}"))
+        raters = url.segments(
+            "by",
+            t("insights.by"),
+            get_args(RaterKind),
+            lambda kind: t(f"insights.by.{kind}"),
+        )
+        length = url.segments(
+            "length", t("insights.length"), LENGTHS, lambda one: t(f"insights.lengths.{one}")
+        )
+    with database().read() as session:
+        queues = {str(q.id): q.name for q in list_queues(session)[:MOST_CHOICES]}
+        sweeps = {str(id): name for id, name in sweep_names(session, MOST_CHOICES).items()}
+    left, right = st.columns(2)
+    with left:
+        queue = url.choose(
+            "queue",
+            t("insights.queue"),
+            list(queues),
+            lambda id: f"{queues[id]} ({id})",
+            any_label=t("insights.queue_any"),
+        )
+    with right:
+        sweep = url.choose(
+            "sweep",
+            t("insights.sweep"),
+            list(sweeps),
+            lambda id: f"{sweeps[id]} ({id})",
+            any_label=t("insights.sweep_any"),
+        )
+    return RatingFilter(
+        scope=next(one for one in SCOPES if one == scope),
+        raters="model" if raters == "model" else "person",
+        queue_id=int(queue) if queue else None,
+        sweep_id=int(sweep) if sweep else None,
+        equal_length=length == "equal",
+    )
+
+
+def _draw_counts(found: Insights) -> None:
+    counts = found.counts
+    agreed = next((one for one in found.between_raters if one.axis == "preference"), None)
+    alpha = agreed.alpha if agreed else None
+    figures(
+        "insights",
+        [
+            (t("insights.comparisons"), counts.comparisons, t("insights.comparisons_help")),
+            (t("insights.ranked"), counts.ranked, t("insights.ranked_help")),
+            (
+                t("insights.both_bad"),
+                percent(found.both_bad.value, 1) if found.both_bad else "–",
+                t("insights.both_bad_help"),
+            ),
+            (
+                t("insights.alpha"),
+                f"{alpha.value:.2f}" if alpha else "–",
+                t("insights.alpha_help"),
+            ),
+            (t("insights.questions"), counts.questions, t("insights.questions_help")),
+            (
+                t("insights.progress"),
+                percent(counts.cards_rated, counts.cards_planned),
+                t("insights.progress_help"),
+            ),
+        ],
+    )
+    if counts.not_blind:
+        st.caption(t("insights.not_blind", n=counts.not_blind))

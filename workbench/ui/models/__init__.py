@@ -1,0 +1,1 @@
+"""Models: list, and one model."""

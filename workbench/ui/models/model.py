@@ -1,0 +1,188 @@
+"""One model: what it is, how its merge was proved, its card, and what can be done with it."""
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.jobs import JobRow, active_jobs, enqueue
+from db.merges import CheckRow, ProofRow, adapter_of, merges_of, proof_of
+from db.models import ModelRow, get_model
+from training.merge.card import card as drafted_card
+from training.merge.prune import prune
+from workbench.ui.components import url
+from workbench.ui.components.i18n import has, t
+from workbench.ui.components.jobs import draw_cancel, draw_progress
+from workbench.ui.components.labels import model_note
+from workbench.ui.components.numbers import ago, count, size
+from workbench.ui.components.parts import back_link, card, head_row, heading, section
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped
+from workbench.ui.models.list import KINDS, POLL_S, model_badges
+
+PASSED = ("green", ":material/check_circle:")
+FAILED = ("red", ":material/error:")
+
+
+def draw_model(model_id: int) -> None:
+    """Draw the model, or say that there is none."""
+    back_link(t("models.back"), lambda: url.clear("model"))
+    try:
+        with database().read() as session:
+            model = get_model(session, model_id)
+            proof = proof_of(session, model_id)
+            adapter_id = adapter_of(session, model_id)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    jobs = _jobs(model, adapter_id)
+    with head_row("model"):
+        with st.container(width="content"):
+            heading(escaped(model.name))
+        model_badges(model)
+    if note := model_note(model):
+        st.caption(note)
+    if jobs:
+        st.fragment(run_every=POLL_S)(_draw_job)(model, adapter_id)
+    else:
+        _draw_actions(model, adapter_id)
+    _draw_facts(model, adapter_id)
+    if proof is not None:
+        _draw_proof(proof)
+    if model.kind == "merged":
+        _draw_card(model)
+
+
+def _jobs(model: ModelRow, adapter_id: int | None) -> list[JobRow]:
+    with database().read() as session:
+        jobs = [job for job in active_jobs(session) if job.kind in KINDS]
+    return [
+        job
+        for job in jobs
+        if job.payload.get("model_id") == model.id
+        or job.payload.get("adapter_id") in (model.id, adapter_id or model.id)
+    ]
+
+
+def _draw_job(model: ModelRow, adapter_id: int | None) -> None:
+    jobs = _jobs(model, adapter_id)
+    if not jobs:
+        st.rerun()
+    with card("model_job"):
+        draw_progress(jobs[0])
+        draw_cancel(database(), jobs[0])
+
+
+def _draw_actions(model: ModelRow, adapter_id: int | None) -> None:
+    with st.container(horizontal=True, gap="small"):
+        if model.kind == "adapter" and st.button(
+            t("models.merge"), icon=":material/merge:", type="primary", help=t("models.merge_help")
+        ):
+            _start("merge", {"adapter_id": model.id, "name": None})
+        if model.kind != "merged" or adapter_id is None:
+            return
+        if model.state == "pruned":
+            if st.button(t("models.rebuild"), icon=":material/merge:", type="primary"):
+                _start("merge", {"adapter_id": adapter_id, "name": model.name})
+            return
+        if st.button(t("models.verify"), icon=":material/fact_check:"):
+            _start("verify", {"model_id": model.id})
+        with st.popover(t("models.prune"), icon=":material/delete_sweep:"):
+            st.markdown(t("models.prune_help", size=size(model.size_bytes)))
+            if st.button(t("models.prune_now"), type="primary"):
+                _prune(model)
+
+
+def _start(kind: str, payload: dict[str, object]) -> None:
+    with database().write() as session:
+        enqueue(session, kind, lane="device", payload=payload)
+    st.rerun()
+
+
+def _prune(model: ModelRow) -> None:
+    try:
+        freed = prune(database(), model)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    st.toast(t("models.pruned", size=size(freed)), icon=":material/check:")
+    st.rerun()
+
+
+def _draw_facts(model: ModelRow, adapter_id: int | None) -> None:
+    with card("model_facts", gap="xsmall"):
+        for name, value in (
+            ("digest", model.digest),
+            ("parameters", count(model.n_parameters) if model.n_parameters else None),
+            ("dtype", model.dtype),
+            ("size", size(model.size_bytes) if model.size_bytes else None),
+            (
+                "context",
+                t("models.tokens", n=count(model.context_length)) if model.context_length else None,
+            ),
+            ("folder", model.path),
+            ("made", ago(model.created_at)),
+        ):
+            if value:
+                st.markdown(f":gray[{t(f'models.fact.{name}')}] {escaped(str(value))}")
+        with database().read() as session:
+            kin = [
+                ("base", get_model(session, model.base_id) if model.base_id else None),
+                ("adapter", get_model(session, adapter_id) if adapter_id else None),
+            ]
+            if model.kind == "adapter":
+                kin += [("merged", one) for one in merges_of(session, model.id)]
+        with st.container(horizontal=True, gap="small"):
+            for name, one in kin:
+                if one is not None:
+                    st.button(
+                        f"{t(f'models.kin.{name}')}: {escaped(one.name)}",
+                        key=f"kin_{name}_{one.id}",
+                        icon=":material/deployed_code:",
+                        type="tertiary",
+                        on_click=url.put,
+                        args=("model", str(one.id)),
+                    )
+            st.page_link(
+                "ui/explore/page.py",
+                label=t("models.lineage"),
+                icon=":material/account_tree:",
+                query_params={"id": f"m{model.id}"},
+            )
+
+
+def _draw_proof(proof: ProofRow) -> None:
+    n_passed = sum(check.passed for check in proof.checks)
+    with card("proof"):
+        section(t("models.proof"), t("models.proof_help"))
+        said = t("models.proof_line", n=n_passed, of=len(proof.checks), when=ago(proof.created_at))
+        colour, icon = PASSED if proof.passed else FAILED
+        st.markdown(f":{colour}[{icon} {said}]")
+        for check in proof.checks:
+            _draw_check(check)
+
+
+def _draw_check(check: CheckRow) -> None:
+    mark = ":green[:material/check:]" if check.passed else ":red[:material/close:]"
+    name = f"proof.{check.name}"
+    title = t(name) if has(name) else check.name
+    limit = ""
+    if check.measured is not None and check.tolerance is not None:
+        limit = t("models.limit", measured=f"{check.measured:.3g}", limit=f"{check.tolerance:.3g}")
+    with st.container(gap="xxsmall", key=f"check_{check.name}"):
+        st.markdown(f"{mark} **{escaped(title)}** {limit}")
+        if check.detail:
+            st.caption(escaped(check.detail))
+
+
+def _draw_card(model: ModelRow) -> None:
+    with database().read() as session:
+        text = drafted_card(session, model)
+    with st.expander(t("models.card"), icon=":material/description:"):
+        st.caption(t("models.card_help"))
+        st.code(text, language="markdown", wrap_lines=True)
+        st.download_button(
+            t("models.card_download"),
+            text,
+            f"{model.name}.md",
+            icon=":material/download:",
+            on_click="ignore",
+        )

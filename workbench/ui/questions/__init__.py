@@ -1,0 +1,1 @@
+"""Questions: list, one question, import."""

@@ -1,0 +1,141 @@
+"""Bringing a file of questions in: read, preview, confirm; nothing is written before that."""
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.questions import role_names
+from serving.importers import ImportPreview, import_questions, preview
+from serving.importers.fields import FIELDS
+from serving.importers.readers import SUFFIXES, stream_rows
+from workbench.ui.components import url
+from workbench.ui.components.actions import EXAMPLE_QUESTIONS
+from workbench.ui.components.i18n import counted, t, word
+from workbench.ui.components.import_problems import draw_problems
+from workbench.ui.components.import_progress import import_progress
+from workbench.ui.components.parts import back_link, card, figures, heading, section
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.upload_encoding import in_utf8
+
+EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
+COLUMNS = {
+    "question": FIELDS["text"][:3],
+    "context": FIELDS["context"],
+    "reasoning": FIELDS["reasoning"][:3],
+    "answer": FIELDS["output"][:3],
+    "reference": FIELDS["reference_answer"][:3],
+    "role": FIELDS["role"],
+    "category": ("category", "language", "tags"),
+}
+"""The columns that most files have; docs/import.md names all of them."""
+
+
+def draw_import() -> None:
+    """Draw the upload and, for a file, what importing it would do."""
+    back_link(t("questions.back"), _leave)
+    heading(t("import.title"), t("import.lead"))
+    upload = st.file_uploader(t("import.file"), type=[suffix[1:] for suffix in SUFFIXES])
+    if upload is None:
+        _draw_columns()
+        return
+    try:
+        registry()  # a role that the user added counts from here on
+        data = in_utf8(upload.name, upload.getvalue())
+        with database().read() as session:
+            roles = role_names(session)
+        with import_progress() as tell:
+            rows = stream_rows(data, name=upload.name, roles=roles)
+            found = preview(database(), rows, on_progress=tell)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    _show(found)
+    skip_errors = bool(found.errors) and st.checkbox(t("import.skip_errors"))
+    to_write = found.added + found.updated
+    if not to_write and not found.problems:
+        st.info(t("import.nothing"), icon=":material/check:")
+    if st.button(
+        t("import.confirm", rows=counted("rows", to_write)),
+        type="primary",
+        icon=":material/download:",
+        disabled=not to_write or (bool(found.problems) and not skip_errors),
+    ):
+        try:
+            with import_progress() as tell:
+                rows = stream_rows(data, name=upload.name, roles=roles)
+                done = import_questions(database(), rows, skip_errors=skip_errors, on_progress=tell)
+        except Q2QError as error:
+            st.error(escaped(str(error)))
+            return
+        st.toast(
+            t(
+                "import.done",
+                added=done.added,
+                updated=done.updated,
+                variants=done.variants,
+                answers=done.answers,
+            ),
+            icon=":material/check:",
+        )
+        _leave()
+        st.rerun()
+
+
+def _draw_columns() -> None:
+    """Draw which columns a file may have, and an example to start from."""
+    with card("columns"):
+        section(t("import.columns"))
+        st.table(
+            [
+                {
+                    t("import.columns.name"): " · ".join(f"`{name}`" for name in names),
+                    t("import.columns.meaning"): t(f"import.columns.{key}"),
+                }
+                for key, names in COLUMNS.items()
+            ],
+            border="horizontal",
+            hide_index=True,
+        )
+        st.download_button(
+            t("import.columns.example"),
+            EXAMPLE.read_bytes(),
+            EXAMPLE.name,
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+        )
+
+
+def _leave() -> None:
+    url.clear("import")
+
+
+def _show(found: ImportPreview) -> None:
+    section(t("import.preview"))
+    figures(
+        "import",
+        [
+            (t(f"import.{name}"), getattr(found, name), t(f"import.{name}_help"))
+            for name in ("added", "updated", "skipped", "errors")
+        ],
+    )
+    for note in found.notes:
+        st.caption(escaped(one_line(note, 300)))
+    if found.problems:
+        draw_problems("import.problems", [one.sentence for one in found.problems])
+    if found.sample:
+        st.markdown(f"**{t('import.sample')}**")
+        st.dataframe(
+            [
+                {
+                    t("import.column.line"): row.line,
+                    t("import.column.outcome"): word("import.outcome", outcome),
+                    t("import.column.text"): one_line(row.text, 160),
+                    t("import.column.role"): word("role", row.role),
+                    t("import.column.reasoning"): one_line(row.reasoning or "", 100),
+                    t("import.column.output"): one_line(row.output or "", 100),
+                }
+                for row, outcome in found.sample
+            ],
+            hide_index=True,
+        )

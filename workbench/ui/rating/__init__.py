@@ -1,0 +1,1 @@
+"""Rating: queues, and the cards of one queue."""

@@ -1,0 +1,188 @@
+"""The desk: one card of a queue at a time, rated by key; nothing on it tells who wrote what."""
+
+from collections.abc import Callable
+
+import streamlit as st
+from sqlalchemy.orm import Session
+
+from db.dealing import Card, open_card
+from db.errors import Q2QError
+from db.questions import QuestionRow, get_question
+from db.queues import QueueRow, get_queue, queue_progress
+from db.ratings import Scope
+from db.settings import settings
+from db.text_rows import TextRow, read_texts
+from workbench.rating.axes import load_axes
+from workbench.rating.desk import look
+from workbench.ui.components import url
+from workbench.ui.components.i18n import t, word
+from workbench.ui.components.parts import back_link, card, empty_state
+from workbench.ui.components.rater import current_rater, draw_rater
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped, show_text
+from workbench.ui.rating.edit import draw_edit, start_edit
+from workbench.ui.rating.pair import MARKED, draw_pair, sides
+from workbench.ui.rating.panel import PanelButton, draw_panel
+from workbench.ui.rating.single import draw_single
+from workbench.ui.rating.table import draw_table, table_draft
+
+Texts = dict[int, TextRow]
+EDITS = ("edit", "edit_left", "edit_right", "merge", "write")
+
+
+def draw_desk(queue_id: int) -> None:
+    """Draw the card that lies before the rater of this visit, or the reasoning being edited."""
+    try:
+        with database().read() as session:
+            queue = get_queue(session, queue_id)
+    except Q2QError:
+        back_link(t("rate.back"), _leave)
+        st.error(t("rate.missing", id=queue_id))
+        return
+    rater = current_rater()
+    if rater is not None and url.parameter("edit"):
+        draw_edit(queue, rater[0])
+        return
+    is_table = queue.way == "table" or url.parameter("view") == "table"
+    draft = table_draft(queue.id, rater[0]) if rater is not None and is_table else None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        back_link(t("rate.back"), _leave, draft)
+        st.space("stretch")
+        if rater is not None and queue.way != "table":
+            _view_button()
+        draw_rater()
+    if rater is None:
+        return
+    if is_table:
+        _draw_progress(queue, rater[0])
+        draw_table(queue, rater[0])
+    else:
+        st.fragment(_draw)(queue, rater[0])
+
+
+def _leave() -> None:
+    url.clear("queue", "edit", "edited", "view", "page")
+
+
+def _view_button() -> None:
+    """Draw the way from the cards to what was said of them, and back."""
+    reviews = url.parameter("view") == "table"
+    st.button(
+        t("rate.cards_view" if reviews else "rate.review"),
+        icon=":material/style:" if reviews else ":material/table_rows:",
+        type="tertiary",
+        shortcut="V",
+        on_click=_turn,
+        args=(None if reviews else "table",),
+    )
+
+
+def _turn(view: str | None) -> None:
+    url.put("view", view)
+    url.clear("page")
+
+
+def _draw(queue: QueueRow, rater_id: int) -> None:
+    if url.number("queue") != queue.id or url.parameter("edit") or url.parameter("view"):
+        st.rerun()  # a key on the card led elsewhere
+    dealt = look(database(), queue, rater_id)
+    _draw_progress(queue, rater_id, is_over=dealt is None)
+    if dealt is None:
+        empty_state("done", ":material/done_all:", t("rate.done"), t("rate.done_text"))
+    else:
+        _draw_card(queue, dealt)
+    axes = load_axes(settings().home_dir).get(queue.scope, [])
+    with st.container(key="rate_bar" if queue.way == "pair" else "rate_scales"):
+        draw_panel(queue, rater_id, dealt, axes, _buttons(queue, dealt), _go(queue, rater_id))
+
+
+def _draw_card(queue: QueueRow, dealt: Card) -> None:
+    with database().read() as session:
+        question = get_question(session, dealt.item.target.question_id)
+        reasonings, answers = _texts(session, dealt)
+    _draw_question(question)
+    draw = draw_pair if queue.way == "pair" else draw_single
+    draw(queue, dealt, reasonings, answers)
+
+
+def _draw_progress(queue: QueueRow, rater_id: int, *, is_over: bool = False) -> None:
+    with database().read() as session:
+        progress = queue_progress(session, queue.id, rater_id)
+    total = progress.done if is_over else max(progress.total, progress.done)
+    st.progress(
+        progress.done / total if total else 1.0,
+        text=f"{escaped(queue.name)} · {t('rate.progress', done=progress.done, total=total)}",
+    )
+
+
+def _texts(session: Session, dealt: Card) -> tuple[Texts, Texts]:
+    targets = [target for target in (dealt.item.target, dealt.item.other) if target]
+    reasonings = [target.variant_id for target in targets if target.variant_id]
+    answers = [target.answer_id for target in targets if target.answer_id]
+    return read_texts(session, "variant", reasonings), read_texts(session, "answer", answers)
+
+
+def _draw_question(question: QuestionRow) -> None:
+    with card("asked"):
+        show_text(question.text)
+        if question.context:
+            st.caption(t("question.context"))
+            show_text(question.context)
+        st.badge(word("role", question.role), icon=":material/theater_comedy:", color="blue")
+
+
+def _buttons(queue: QueueRow, dealt: Card | None) -> list[PanelButton]:
+    """Return what leads elsewhere from a card, or, without one, from the queue."""
+    marked = "rate.plain" if st.session_state.get(MARKED) else "rate.marked"
+    away = [
+        PanelButton(name="review", key="V", is_always=True),
+    ]
+    if dealt is None:
+        return away
+    return [
+        *away,
+        PanelButton(
+            name="marked",
+            key="D",
+            label=t(marked),
+            icon="format_list_bulleted",
+            help=t("rate.marked_help"),
+        ),
+        *(
+            PanelButton(name=name, key=key, label=t(f"rate.{name}"), icon=icon, opens_field=True)
+            for name, key, icon in _edits(queue.scope, dealt)
+        ),
+    ]
+
+
+def _edits(scope: Scope, dealt: Card) -> list[tuple[str, str, str]]:
+    left, right = sides(dealt)
+    ways = [("write", "W", "add_notes")]
+    if scope != "answer" and right is not None:
+        both = [("edit_left", "E"), ("edit_right", "Shift+E"), ("merge", "M")]
+        return [*((name, key, "edit") for name, key in both), *ways]
+    return [("edit", "E", "edit"), *ways] if left.variant_id is not None else ways
+
+
+def _go(queue: QueueRow, rater_id: int) -> Callable[[str, str | None], None]:
+    """Return what leads where a key on the card asks for."""
+
+    def go(name: str, card_id: str | None) -> None:
+        if name == "review":
+            _turn("table")
+        elif name == "marked":
+            st.session_state[MARKED] = not st.session_state.get(MARKED)
+        elif name in EDITS:
+            _edit(queue, rater_id, name, card_id)
+
+    return go
+
+
+def _edit(queue: QueueRow, rater_id: int, name: str, card_id: str | None) -> None:
+    with database().read() as session:
+        dealt = open_card(session, queue.id, rater_id)
+    if dealt is None or dealt.id != card_id:
+        return
+    left, right = (side.variant_id if side else None for side in sides(dealt))
+    parents = {"write": [], "edit_right": [right], "merge": [left, right]}.get(name, [left])
+    start_edit(dealt, rater_id, [parent for parent in parents if parent is not None])

@@ -1,0 +1,282 @@
+"""A new rating queue: what is rated, how, and for how long; beside it, what that comes to."""
+
+from typing import Any, get_args
+
+import streamlit as st
+from sqlalchemy.orm import Session
+
+from db.errors import Q2QError
+from db.queues import Way
+from db.ratings import Scope
+from db.tallies import counted_beside
+from db.text_facets import facets_version
+from serving.checks import BAD_FINDINGS, CHECKS
+from workbench.rating.building import (
+    BuiltQueue,
+    QueueSpec,
+    build_queue,
+    save_queue,
+    seconds_per_card,
+)
+from workbench.rating.promise import Promise, promise
+from workbench.rating.sampling import SAMPLERS
+from workbench.rating.sources import SOURCES, source_names
+from workbench.ui.components import url
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.i18n import has, t, word
+from workbench.ui.components.numbers import count, duration
+from workbench.ui.components.parts import back_link, card, heading, wait_for
+from workbench.ui.components.rater import draw_rater
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import escaped, one_line
+
+MINUTES = (0, 10, 20, 40, 60)
+"""Times to choose from; 0 is no limit."""
+MOST_SOURCES = 50
+"""Sweeps, dialogues and datasets offered, the newest of each."""
+MOST_SEPARABLE = 5
+
+
+def draw_new() -> None:
+    """Draw the form and its plan."""
+    draft = FormDraft(f"queue-{_wanted().replace(':', '-') or 'all'}")
+    back_link(t("rate.back"), _leave, draft)
+    heading(t("rate.new"), t("rate.new_lead"))
+    draw_rater()
+    draft.draw_notice()
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        spec = _draw_form(draft)
+    with right, st.container(key="plan"):
+        _draw_plan(spec, draft)
+
+
+def _leave() -> None:
+    url.clear("new", *SOURCES)
+
+
+def _draw_form(draft: FormDraft) -> QueueSpec:
+    with card("rate_what"):
+        chosen_scope: Scope | None = st.segmented_control(
+            t("rate.what"),
+            get_args(Scope),
+            required=True,
+            key=draft.field("scope", "reasoning", get_args(Scope)),
+            format_func=lambda name: t(f"rate.scope.{name}"),
+            help=t("rate.what_help"),
+        )
+        scope: Scope = chosen_scope or "reasoning"
+        ways: list[Way] = (
+            ["single", "table"] if scope == "question" else ["pair", "single", "table"]
+        )
+        chosen_way: Way | None = st.segmented_control(
+            t("rate.how"),
+            ways,
+            required=True,
+            key=draft.field("way_alone" if scope == "question" else "way", ways[0], ways),
+            format_func=lambda name: t(f"rate.way.{name}"),
+            help=t("rate.how_help"),
+        )
+        way = chosen_way or ways[0]
+        source, source_name = _draw_source(draft)
+        search = st.text_input(
+            t("rate.search"),
+            key=draft.field("search", ""),
+            type="search",
+            icon=":material/search:",
+            placeholder=t("rate.any_words"),
+        )
+    with card("rate_time"):
+        minutes: int | None = st.segmented_control(
+            t("rate.minutes"),
+            MINUTES,
+            required=True,
+            key=draft.field("minutes", 20, MINUTES),
+            format_func=lambda m: t("rate.minutes_n", n=m) if m else t("rate.minutes_all"),
+            help=t("rate.minutes_help"),
+        )
+        leave_out = st.multiselect(
+            t("rate.leave_out"),
+            list(CHECKS),
+            key=draft.field("leave_out", list(BAD_FINDINGS), list(CHECKS)),
+            format_func=lambda name: word("check", name),
+            help=t("rate.leave_out_help"),
+        )
+        only_trainable = st.toggle(
+            t("rate.only_trainable"),
+            help=t("rate.only_trainable_help"),
+            key=draft.field("only_trainable", True),
+        )
+        with st.expander(t("rate.more")):
+            overlap = st.number_input(
+                t("rate.overlap"),
+                1,
+                20,
+                help=t("rate.overlap_help"),
+                key=draft.field("overlap", 1),
+            )
+            sampler = st.selectbox(
+                t("rate.sampler"),
+                SAMPLERS,
+                format_func=lambda name: t(f"rate.sampler.{name}"),
+                help=t("rate.sampler_help"),
+                key=draft.field("sampler", SAMPLERS[0], SAMPLERS),
+            )
+            repeats = st.toggle(
+                t("rate.repeats"), help=t("rate.repeats_help"), key=draft.field("repeats", True)
+            )
+    with database().read() as session:
+        per_card = seconds_per_card(session, way, scope)
+    name = source_name or search.strip() or t("rate.all_texts")
+    return QueueSpec(
+        name=f"{name} · {t(f'rate.scope.{scope}')}"[:200],
+        way=way,
+        scope=scope,
+        search=search,
+        leave_out=tuple(leave_out),
+        only_trainable=only_trainable,
+        limit=max(1, round(minutes * 60 / per_card)) if minutes else None,
+        overlap=int(overlap),
+        sampler=sampler,
+        repeat_share=0.1 if repeats else 0.0,
+        **source,
+    )
+
+
+def _wanted() -> str:
+    """Return the source that the address names, as a key of ``source_names``; empty: none."""
+    found = ((kind, url.number(kind)) for kind in SOURCES)
+    return next((f"{kind}:{id}" for kind, id in found if id is not None), "")
+
+
+def _draw_source(draft: FormDraft) -> tuple[dict[str, int], str]:
+    """Draw the choice of a source; return it as a field of the spec, and its name."""
+    with database().read() as session:
+        named = source_names(session, MOST_SOURCES)
+    wanted = _wanted()
+    options = list(named)
+    chosen = st.selectbox(
+        t("rate.from"),
+        options,
+        None,
+        key=draft.field("source", wanted if wanted in named else None, options),
+        format_func=lambda key: _said(key, named[key]),
+        placeholder=t("rate.from_all"),
+        help=t("rate.from_help"),
+    )
+    if chosen is None:
+        return {}, ""
+    kind, _, number = chosen.partition(":")
+    return {kind: int(number)}, named[chosen]
+
+
+def _said(key: str, name: str) -> str:
+    kind, _, number = key.partition(":")
+    return t(f"rate.from.{kind}", id=number, name=one_line(name, 60))
+
+
+def _planned(spec: QueueSpec) -> tuple[BuiltQueue, Promise] | None:
+    """Return a queue before it is stored; None while very many texts are being looked through."""
+    known = registry()
+
+    def plan(own: Session) -> tuple[BuiltQueue, Promise]:
+        built = build_queue(own, spec)
+        return built, promise(own, built, known)
+
+    with database().read() as session:
+        name = ("plan", spec.model_dump_json())
+        return counted_beside(session, name, facets_version(session), plan)
+
+
+def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
+    with database().read() as session:
+        per_card = seconds_per_card(session, spec.way, spec.scope)
+    planned = _planned(spec)
+    with card("plan"):
+        st.markdown(f"**{t('new.plan')}**")
+        if planned is None:
+            wait_for(t("rate.counting"), lambda: _planned(spec) is not None)
+            return
+        built, promised = planned
+        for name, value in _numbers(built, promised, per_card):
+            with st.container(horizontal=True):
+                st.markdown(f":gray[{t(name)}]", width="content")
+                st.space("stretch")
+                st.markdown(f"**{value}**", width="content")
+        if built.n_looked_at < built.n_source:
+            st.caption(t("rate.by_lot", n=built.n_looked_at, of=built.n_source))
+        for reason, n in built.left_out.items():
+            st.caption(t("rate.left_out", n=n, why=_why(reason)))
+        _draw_promise(spec, promised)
+        if st.button(
+            t("rate.start"),
+            type="primary",
+            icon=":material/play_arrow:",
+            width="stretch",
+            disabled=not built.items,
+        ):
+            _start(built, draft)
+        if not built.items:
+            st.caption(t("rate.nothing"))
+
+
+def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
+    """Say which levels the cards can tell apart, and what training gains from them."""
+    if spec.way == "pair":
+        st.markdown(f"**{t('rate.tells')}**")
+        for one in promised.separable[:MOST_SEPARABLE]:
+            percent = round(100 * one.shows)
+            kind = "enough" if one.is_enough else "few" if percent < 100 else "none"
+            st.caption(
+                t(
+                    f"rate.tells.{kind}",
+                    factor=t(f"insights.factor.{one.factor}"),
+                    a=escaped(one.a),
+                    b=escaped(one.b),
+                    n=one.n_cards,
+                    share=percent,
+                    rest=100 - percent,
+                )
+            )
+        if not promised.separable:
+            st.caption(t("rate.tells.nothing"))
+    if promised.held_out:
+        st.caption(t("rate.held_out", n=promised.held_out))
+    if spec.scope != "question":
+        share = f"{100 * promised.share:.0f}"
+        st.caption(
+            t("rate.rows_counted" if promised.is_counted else "rate.rows_usual", share=share)
+        )
+
+
+def _numbers(built: BuiltQueue, promised: Promise, per_card: float) -> list[tuple[str, str]]:
+    n = len(built.items)
+    rows: list[tuple[str, Any]] = [
+        ("rate.cards", count(n)),
+        ("rate.possible", count(built.n_possible)),
+        ("rate.texts", count(built.n_texts)),
+        ("count.questions", count(built.n_questions)),
+        ("rate.time", duration(n * per_card)),
+    ]
+    if built.spec.scope != "question":
+        for kind, n_rows in promised.training_rows.items():
+            rows.append((f"rate.rows.{kind}", f"≈ {count(n_rows)}"))
+    return rows
+
+
+def _why(reason: str) -> str:
+    own = f"rate.why.{reason}"
+    return t(own) if has(own) else word("check", reason)
+
+
+def _start(built: BuiltQueue, draft: FormDraft) -> None:
+    try:
+        with database().write() as session:
+            queue_id = save_queue(session, built)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    draft.forget()
+    _leave()
+    url.put("queue", str(queue_id))
+    st.rerun()

@@ -1,0 +1,25 @@
+"""A card of one: the text that is rated, and the reasoning that an answer stands under."""
+
+import streamlit as st
+
+from db.dealing import Card
+from db.queues import QueueRow
+from db.text_rows import TextRow
+from workbench.ui.components.i18n import t
+from workbench.ui.components.parts import card
+from workbench.ui.components.text import show_text
+from workbench.ui.rating.pair import draw_side
+
+
+def draw_single(
+    queue: QueueRow, dealt: Card, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
+) -> None:
+    """Draw the text; of a question there is none beside the question itself."""
+    target = dealt.item.target
+    if queue.scope == "answer" and target.variant_id in reasonings:
+        with card("given"):
+            st.caption(t("rate.given_one"))
+            show_text(reasonings[target.variant_id].text)
+    if queue.scope != "question":
+        with card("side_only"):
+            draw_side(queue, target, reasonings, answers)

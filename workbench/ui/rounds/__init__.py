@@ -1,0 +1,1 @@
+"""Rounds: list, form, one round."""

@@ -1,0 +1,213 @@
+"""One round: its steps, the pause for approval, the comparison in plots, verdict and report."""
+
+from typing import Final
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.jobs import JobRow, active_jobs
+from db.models import get_model
+from db.rating_columns import high_water
+from db.rounds import STEPS, RoundRow, find_round
+from db.text_facets import facets_version
+from workbench.analysis.resampling import FEW_QUESTIONS
+from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, Direction
+from workbench.rounds.beginning import queue_round
+from workbench.rounds.comparing import compare_round
+from workbench.rounds.judging import judge
+from workbench.rounds.reporting import round_page
+from workbench.ui.components import url
+from workbench.ui.components.i18n import current_language, t, word
+from workbench.ui.components.jobs import draw_cancel, draw_progress
+from workbench.ui.components.parts import back_link, card, head_row, heading, section
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped
+from workbench.ui.insights.charts import Dot, draw_dots
+from workbench.ui.rounds.duels import draw_duels
+from workbench.ui.rounds.list import round_badge
+from workbench.ui.rounds.verdict import draw_verdict
+
+POLL_S = 2.0
+COLOURS: Final[dict[Direction, str]] = {
+    "better": "green",
+    "worse": "red",
+    "moved": "gray",
+    "open": "gray",
+}
+"""Of what a change says."""
+DONE, NOW, LATER = ":material/check_circle:", ":material/pending:", ":material/circle:"
+
+
+def draw_round(round_id: int) -> None:
+    """Draw the round, or say that there is none."""
+    back_link(t("rounds.back"), lambda: url.clear("round"))
+    try:
+        found, jobs = _read(round_id)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    st.fragment(run_every=POLL_S if jobs else None)(_draw_head)(round_id, moving=bool(jobs))
+    _draw_products(found)
+    if found.step == "ended":
+        _draw_comparison(found)
+
+
+def _read(round_id: int) -> tuple[RoundRow, list[JobRow]]:
+    with database().read() as session:
+        found = find_round(session, round_id)
+        jobs = active_jobs(session, kind="round")
+    return found, [job for job in jobs if job.payload["round_id"] == found.id]
+
+
+def _draw_head(round_id: int, *, moving: bool) -> None:
+    found, jobs = _read(round_id)
+    if moving and not jobs:
+        st.rerun()
+    with head_row("round"):
+        with st.container(width="content"):
+            heading(escaped(found.name))
+        round_badge(found)
+        st.space("stretch")
+        _draw_buttons(found, jobs)
+    at = STEPS.index(found.step)
+    with st.container(horizontal=True, gap="small"):
+        for place, step in enumerate(STEPS[:-1]):
+            if step in ("merge", "verify") and not found.config.get("merge", True):
+                continue
+            icon = DONE if place < at else NOW if place == at else LATER
+            st.markdown(f"{icon} {t(f'rounds.step.{step}')}", width="content")
+    if jobs:
+        with card("round_progress"):
+            draw_progress(jobs[0])
+
+
+def _draw_buttons(found: RoundRow, jobs: list[JobRow]) -> None:
+    if jobs:
+        draw_cancel(database(), jobs[0])
+        return
+    if found.step == "ended":
+        with database().read() as session:
+            page = round_page(session, found.id, current_language())
+        st.download_button(
+            t("rounds.report"),
+            page,
+            f"round-{found.name}.html",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        return
+    label = t("rounds.approve") if found.step == "approval" else t("rounds.resume")
+    if st.button(label, type="primary", icon=":material/play_arrow:"):
+        with database().write() as session:
+            queue_round(session, found.id, approved=found.step != "dataset")
+        st.rerun()
+
+
+def _draw_products(found: RoundRow) -> None:
+    """Draw links to what the round made, both ways along its lineage."""
+    with database().read() as session:
+        starts = get_model(session, found.starts_from_id)
+        made_id = found.merged_model_version_id
+        made = get_model(session, made_id) if made_id is not None else None
+    st.caption(t("rounds.starts_from", model=escaped(starts.name)))
+    with st.container(horizontal=True, gap="small"):
+        for page, name, value, label in (
+            ("datasets", "dataset", found.dataset_id, t("training.dataset")),
+            ("training", "run", found.training_run_id, t("nav.training")),
+            ("sweeps", "sweep", found.sweep_id, t("rounds.sweep")),
+        ):
+            if value is not None:
+                st.page_link(f"ui/{page}/page.py", label=label, query_params={name: str(value)})
+        if made is not None:
+            st.page_link(
+                "ui/explore/page.py",
+                label=escaped(made.name),
+                icon=":material/account_tree:",
+                query_params={"id": f"m{made.id}"},
+            )
+    if found.step == "approval" and found.state == "waiting":
+        st.info(t("rounds.approve_help"), icon=":material/front_hand:")
+
+
+def _draw_comparison(found: RoundRow) -> None:
+    with database().read() as session:
+        mark = f"{high_water(session)}/{facets_version(session)}"
+    comparison = _computed(database().label, found.id, mark, found)
+    draw_verdict(found, judge(found, comparison))
+    section(t("rounds.comparison"), t("rounds.comparison_help"))
+    st.caption(
+        t(
+            "rounds.asked",
+            n=comparison.n_questions,
+            unanswerable=comparison.n_unanswerable,
+            formats=", ".join(comparison.formats),
+        )
+    )
+    if comparison.n_questions < FEW_QUESTIONS:
+        st.caption(t("rounds.few"))
+    _draw_measures(comparison)
+    _draw_languages(comparison)
+    draw_duels(found, comparison.duels)
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _computed(label: str, round_id: int, mark: str, _found: RoundRow) -> Comparison:
+    """Return the comparison; all but the round are for the cache."""
+    with database().read() as session:
+        return compare_round(session, _found)
+
+
+def _draw_measures(comparison: Comparison) -> None:
+    columns = st.columns(2)
+    place = 0
+    for measure in MEASURES:
+        dots = [
+            Dot(model.model, figure.found, figure.n_questions)
+            for model in comparison.models
+            for figure in model.figures
+            if figure.measure == measure
+        ]
+        if not dots or all(dot.found.value == 0 for dot in dots):
+            continue
+        if place % 2 == 0:  # a row at a time: on a narrow screen the order stays
+            columns = st.columns(2)
+        with columns[place % 2], card(f"measure_{measure}", gap="xsmall"):
+            st.markdown(f"**{t(f'measure.{measure}')}**", help=t(f"measure_help.{measure}"))
+            form = ".0%" if measure in SHARES else ".2f"
+            draw_dots(dots, "", neutral=None, form=form)
+            for model in comparison.models[1:]:
+                _draw_change(comparison, model.model_id, measure)
+        place += 1
+
+
+def _draw_change(comparison: Comparison, model_id: int, measure: str) -> None:
+    model = next(one for one in comparison.models if one.model_id == model_id)
+    change = next((one for one in model.changes if one.measure == measure), None)
+    if change is not None:
+        st.markdown(_told(change))
+
+
+def _told(change: Change) -> str:
+    """Return a change with its interval and what that says, coloured where it is sure."""
+    form = "+.0%" if change.measure in SHARES else "+.2f"
+    low, high = change.found.low, change.found.high
+    ends = "" if low is None or high is None else f" ({low:{form}} … {high:{form}})"
+    told = t("rounds.change", value=f"{change.found.value:{form}}{ends}", n=change.n_questions)
+    way = change.direction
+    return f":{COLOURS[way]}[{told} · {t(f'rounds.change_{way}')}]"
+
+
+def _draw_languages(comparison: Comparison) -> None:
+    dots = [
+        Dot(f"{model.model} · {word('language', one.language)}", one.found, one.n_questions)
+        for model in comparison.models
+        for one in model.well_formed_by_language
+    ]
+    with card("languages"):
+        section(t("rounds.by_language"))
+        draw_dots(dots, "", neutral=None)
+        for model in comparison.models[1:]:
+            for one in model.well_formed_by_language:
+                if one.change is not None:
+                    name = f"{escaped(model.model)} · {word('language', one.language)}"
+                    st.markdown(f"{name}: {_told(one.change)}")

@@ -1,0 +1,1 @@
+"""Sweeps: list, form, one sweep with its results."""

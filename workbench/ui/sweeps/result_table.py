@@ -1,0 +1,104 @@
+"""The results of a sweep as a table: filtered and paged by the store; a row opens its panel."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from db.models import list_models
+from db.texts import TextFilter, TextRow, list_texts
+from serving.checks import CHECKS
+from workbench.ui.components import url
+from workbench.ui.components.how_panel import open_how, panels_closed
+from workbench.ui.components.i18n import counted, t, word
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import one_line
+
+PAGE_SIZE = 25
+KINDS = ("variant", "answer")
+NO_FINDING = "none"
+
+
+def draw_table(sweep_id: int) -> None:
+    """Draw the texts of the sweep that the filters in the URL let through."""
+    wanted = _draw_filters(sweep_id)
+    with database().read() as session:
+        page = list_texts(session, wanted, url.number("page") or 1, PAGE_SIZE)
+    if not page.rows:
+        st.info(t("table.nothing"), icon=":material/filter_alt_off:")
+        return
+    found = counted("texts", page.total, is_capped=page.is_capped)
+    st.caption(f"{found} · {t('table.select_hint')}")
+    selected = st.dataframe(
+        table_rows(page.rows),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        # A key for each page, and a new one once a panel is closed: its row can be chosen again.
+        key=f"table_{sweep_id}_{page.page}_{panels_closed()}",
+        column_config={
+            t("table.column.text"): st.column_config.TextColumn(width=420),
+            t("table.column.question"): st.column_config.TextColumn(width=220),
+            t("table.column.checks"): st.column_config.ListColumn(width=170),
+        },
+    )
+    url.pages("page", page.total, PAGE_SIZE)
+    rows: list[int] = selected["selection"]["rows"]
+    if rows and rows[0] < len(page.rows):
+        open_how(page.rows[rows[0]].ref)
+
+
+def _draw_filters(sweep_id: int) -> TextFilter:
+    search = url.search_box("find", t("table.search"), t("table.search_hint"), resets=("page",))
+    with database().read() as session:
+        models = {model.name: model.id for model in list_models(session, with_removed=True)}
+    with st.container(horizontal=True, key="filters"):
+        kind = _choose("kind", KINDS, "table.kind")
+        model = _choose("model", tuple(models)) if len(models) > 1 else None
+        role = _choose(
+            "role", tuple(dict.fromkeys(r.split("@")[0] for r in registry().roles)), "role"
+        )
+        form = _choose("format", tuple(registry().formats))
+        check = _choose("check", (NO_FINDING, *CHECKS), "check")
+        finish = _choose("finish", ("stop", "length"), "finish")
+    return TextFilter(
+        kind="variant" if kind == "variant" else "answer" if kind == "answer" else None,
+        sweep_id=sweep_id,
+        model_version_ids=(models[model],) if model else (),
+        roles=(role,) if role else (),
+        formats=(form,) if form else (),
+        with_flags=(check,) if check and check != NO_FINDING else (),
+        has_flags=False if check == NO_FINDING else None,
+        finish_reasons=(finish,) if finish else (),
+        search=search,
+    )
+
+
+def _choose(name: str, options: Sequence[str], words: str | None = None) -> str | None:
+    return url.choose(
+        name,
+        t(f"table.{name}"),
+        options,
+        lambda value: word(words, value) if words else one_line(value, 40),
+        any_label=t("any"),
+        resets=("page",),
+        help=t("table.finish_help") if name == "finish" else None,
+    )
+
+
+def table_rows(rows: Sequence[TextRow]) -> list[dict[str, object]]:
+    """Return the lines of the table: short, on one line each, in the language of the visit."""
+    return [
+        {
+            t("table.column.ref"): row.ref,
+            t("table.column.kind"): t(f"table.kind.{row.kind}"),
+            t("table.column.text"): one_line(row.text, 240),
+            t("table.column.checks"): [word("check", name) for name in row.flags],
+            t("table.column.question"): one_line(row.question, 80),
+            t("table.column.tokens"): row.completion_tokens,
+            t("table.column.finish"): word("finish", row.finish_reason)
+            if row.finish_reason
+            else "",
+            t("table.column.model"): one_line(row.model or word("source", row.source), 40),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,222 @@
+"""One sweep: progress while it runs, what can be done with it, and its results in four views."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from db.errors import Q2QError
+from db.failures import FailureReason, failure_reasons
+from db.jobs import JobRow, active_jobs
+from db.sweeps import SweepRow, get_sweep
+from workbench.ui.components import url
+from workbench.ui.components.actions import resume_sweep
+from workbench.ui.components.how_panel import forget_panel, is_panel_open
+from workbench.ui.components.i18n import t
+from workbench.ui.components.jobs import draw_cancel, draw_progress
+from workbench.ui.components.numbers import count, duration, percent
+from workbench.ui.components.parts import (
+    back_link,
+    card,
+    empty_state,
+    figures,
+    head_row,
+    heading,
+    state_badge,
+)
+from workbench.ui.components.sentences import said
+from workbench.ui.components.spec_draft import to_yaml
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped, one_line
+from workbench.ui.sweeps.reads import count_outcomes
+from workbench.ui.sweeps.result_cards import draw_cards, shown_question
+from workbench.ui.sweeps.result_figures import draw_figures
+from workbench.ui.sweeps.result_table import draw_table
+from workbench.ui.sweeps.view import actions, share, shown_state, tokens_per_s
+
+VIEWS = {"cards": draw_cards, "table": draw_table, "figures": draw_figures}
+POLL_S = 2.0
+MOST_REASONS = 5
+"""Reasons of failed slots that are shown."""
+OWN_PARAMETERS = (
+    "sweep",
+    "view",
+    "at",
+    "page",
+    "find",
+    "kind",
+    "model",
+    "role",
+    "format",
+    "check",
+    "finish",
+)
+
+
+def draw_sweep(sweep_id: int) -> None:
+    """Draw the sweep, or say that there is none."""
+    back_link(t("sweeps.back"), _leave)
+    try:
+        sweep, jobs = _read(sweep_id)
+    except Q2QError:
+        st.error(t("sweeps.missing", id=sweep_id))
+        return
+    forget_panel()
+    poll = POLL_S if jobs else None
+    drawn = _outcomes_in_view(sweep_id, sweep) if jobs else 0
+    st.fragment(run_every=poll)(_draw_head)(sweep_id, [(sweep, jobs)], drawn, moving=bool(jobs))
+    if not sweep.done and not sweep.failed:
+        empty_state(
+            "texts", ":material/hourglass_empty:", t("results.none.title"), t("results.none.text")
+        )
+        _draw_spec(sweep)
+        return
+    view = url.segments("view", t("nav.sweeps"), (*VIEWS, "spec"), lambda v: t(f"results.view.{v}"))
+    if view in VIEWS:
+        VIEWS[view](sweep_id)
+    else:
+        _draw_spec(sweep)
+
+
+def _leave() -> None:
+    url.clear(*OWN_PARAMETERS)
+
+
+def _read(sweep_id: int) -> tuple[SweepRow, list[JobRow]]:
+    with database().read() as session:
+        return get_sweep(session, sweep_id), active_jobs(session, sweep_id=sweep_id)
+
+
+def _outcomes_in_view(sweep_id: int, sweep: SweepRow) -> int:
+    """Return how many outcomes the view can show now: when it grows, the view is old.
+
+    The texts of one question come within seconds. A table or a plot would never stand still: it is
+    drawn anew when the visitor turns to it.
+    """
+    if not sweep.done and not sweep.failed:
+        return 0
+    if (url.parameter("view") or "cards") != "cards":
+        return 1
+    with database().read() as session:
+        return count_outcomes(session, sweep_id, shown_question(session, sweep_id)[0])
+
+
+def _draw_head(
+    sweep_id: int, just_read: list[tuple[SweepRow, list[JobRow]]], drawn: int, *, moving: bool
+) -> None:
+    """Draw what changes while the sweep runs; the whole page where the view is old or it ends.
+
+    Args:
+        sweep_id: The sweep.
+        just_read: What the page has read already, for the first time; later runs read anew.
+        drawn: Outcomes that the view showed when the page was drawn.
+        moving: Whether it ran when the page was drawn.
+    """
+    is_first = bool(just_read)
+    sweep, jobs = just_read.pop() if just_read else _read(sweep_id)
+    is_old = moving and not is_first and (not jobs or _outcomes_in_view(sweep_id, sweep) > drawn)
+    if is_old and not is_panel_open():
+        st.rerun()
+    with head_row("sweep"):
+        with st.container(width="content"):
+            heading(escaped(sweep.name))
+        state_badge(shown_state(sweep, jobs))
+        st.space("stretch")
+        _draw_buttons(sweep, jobs)
+    if jobs:
+        with card("progress"):
+            draw_progress(jobs[0])
+    elif sweep.error:
+        st.error(escaped(sweep.error))
+    with database().read() as session:
+        reasons = failure_reasons(session, sweep.sweep_id) if sweep.failed else ()
+    _draw_figures(sweep, reasons)
+
+
+def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
+    can = actions(sweep, jobs)
+    if can.cancel:
+        draw_cancel(database(), jobs[0])
+    if can.resume and st.button(
+        t("sweeps.resume"),
+        type="primary",
+        icon=":material/play_arrow:",
+        help=t("sweeps.resume_help"),
+    ):
+        _queue(sweep.sweep_id, retry_failed=False)
+    if can.retry and st.button(
+        t("sweeps.retry"), icon=":material/replay:", help=t("sweeps.failed_help")
+    ):
+        _queue(sweep.sweep_id, retry_failed=True)
+    if st.button(t("sweeps.copy"), icon=":material/content_copy:", type="tertiary"):
+        _use_as_template(sweep.sweep_id)
+
+
+def _queue(sweep_id: int, *, retry_failed: bool) -> None:
+    try:
+        resume_sweep(database(), sweep_id, retry_failed=retry_failed)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return
+    st.toast(t("sweeps.queued"), icon=":material/check:")
+    st.rerun()
+
+
+def _use_as_template(sweep_id: int) -> None:
+    _leave()
+    url.put("new", "1")
+    url.put("from", str(sweep_id))
+    st.rerun()
+
+
+def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
+    progress = sweep.progress
+    speed = tokens_per_s(sweep)
+    settled = f"{count(sweep.done)} / {count(sweep.cells)}"
+    figures(
+        "sweep",
+        [
+            (t("figures.done"), settled, f"{t('figures.done_help')} {percent(share(sweep), 1)}"),
+            (t("count.variants"), progress.variants, t("count.variants_help")),
+            (t("count.answers"), progress.answers, t("count.answers_help")),
+            (
+                t("figures.tokens"),
+                "–" if progress.completion_tokens is None else progress.completion_tokens,
+                t("figures.tokens_help"),
+            ),
+            (
+                t("figures.speed"),
+                "–" if speed is None else f"{speed:,.0f}",
+                t("figures.speed_help"),
+            ),
+            (t("figures.time"), duration(sweep.active_s), t("figures.time_help")),
+        ],
+    )
+    with st.container(horizontal=True, gap="xsmall"):
+        if progress.failed:
+            st.badge(
+                t("sweeps.failed", n=progress.failed),
+                icon=":material/error:",
+                color="red",
+                help=t("sweeps.failed_help"),
+            )
+        if progress.blocked:
+            st.badge(
+                t("sweeps.blocked", n=progress.blocked),
+                icon=":material/block:",
+                color="orange",
+                help=t("sweeps.blocked_help"),
+            )
+    for reason in reasons[:MOST_REASONS]:
+        st.caption(f"{count(reason.n)} × {escaped(said(one_line(reason.error, 300)))}")
+
+
+def _draw_spec(sweep: SweepRow) -> None:
+    text = to_yaml(sweep.spec)
+    st.code(text, language="yaml", wrap_lines=True)
+    st.download_button(
+        t("new.download"),
+        text,
+        f"sweep-{sweep.sweep_id}.yaml",
+        icon=":material/download:",
+        on_click="ignore",
+    )

@@ -1,0 +1,144 @@
+"""The training runs, newest first, and the form that starts one."""
+
+import streamlit as st
+from sqlalchemy.orm import Session
+
+from db.datasets import find_dataset, list_datasets
+from db.errors import Q2QError, UsageError
+from db.jobs import active_jobs
+from db.models import list_models
+from db.settings import settings
+from db.training import RunRow, list_runs
+from serving.sweeps.selection import default_model
+from training.datasets.balance import cautions, read_balance
+from training.runs.prepare import plan_run, queue_run
+from training.runs.spec import parse_spec
+from workbench.ui.components import url
+from workbench.ui.components.i18n import t, word
+from workbench.ui.components.numbers import ago
+from workbench.ui.components.parts import card, empty_state, head_row, heading, section, state_badge
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped
+from workbench.ui.datasets.counts import draw_cautions
+from workbench.worker.training import enqueue_training
+
+MOST = 50
+POLL_S = 3.0
+PRESETS = ("auto", "laptop", "notebook", "fast", "max")
+TRAINABLE = ("base", "merged")
+
+
+def draw_list() -> None:
+    """Draw the runs, and how to begin one."""
+    heading(t("training.title"), t("training.lead"))
+    with database().read() as session:
+        datasets = [one.name for one in list_datasets(session)]
+        bases = [one.name for one in list_models(session) if one.kind in TRAINABLE]
+        runs = list_runs(session, MOST)
+        jobs = active_jobs(session, kind="train")
+        default = _default_name(session)
+    if not datasets:
+        with empty_state(
+            "training",
+            ":material/model_training:",
+            t("training.none.title"),
+            t("training.none.text"),
+        ):
+            st.page_link("ui/datasets/page.py", label=t("nav.datasets"), icon=":material/dataset:")
+    else:
+        _draw_form(datasets, bases, default)
+    if runs:
+        section(t("training.runs"))
+        st.fragment(run_every=POLL_S if jobs else None)(_draw_runs)()
+
+
+def _default_name(session: Session) -> str | None:
+    """Return the model of the settings, where the store has it already."""
+    try:
+        return default_model(session).name
+    except UsageError:
+        return None
+
+
+def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> None:
+    with card("training_new"):
+        section(t("training.new"), t("training.new_help"))
+        left, middle, right = st.columns(3)
+        with left:
+            dataset = st.selectbox(t("training.dataset"), datasets)
+        with middle:
+            at = bases.index(default) if default in bases else None
+            base = st.selectbox(
+                t("training.base"), bases, at, placeholder=t("training.default_base")
+            )
+        with right:
+            preset = st.selectbox(
+                t("training.preset"),
+                PRESETS,
+                format_func=lambda one: word("preset", one),
+                help=t("training.preset_help"),
+            )
+        given = {"dataset": dataset, "preset": preset, **({"base": base} if base else {})}
+        try:
+            spec = parse_spec(given)
+            if base:  # the default model may have to be made first: not while a page is drawn
+                planned = plan_run(database(), settings(), spec)
+                st.caption(escaped(planned.resolved.why))
+            with database().read() as session:
+                balance = read_balance(session, find_dataset(session, dataset))
+            draw_cautions(cautions(balance))
+        except Q2QError as error:
+            st.error(escaped(str(error)))
+            return
+        if st.button(t("training.start"), type="primary", icon=":material/play_arrow:"):
+            try:
+                planned = plan_run(database(), settings(), spec)
+                with database().write() as session:
+                    run = queue_run(session, spec, planned)
+                    enqueue_training(session, run.id)
+            except Q2QError as error:
+                st.error(escaped(str(error)))
+                return
+            url.put("run", str(run.id))
+            st.toast(t("training.queued"), icon=":material/check:")
+            st.rerun()
+
+
+def _draw_runs() -> None:
+    with database().read() as session:
+        runs = list_runs(session, MOST)
+    for run in runs:
+        _draw(run)
+
+
+def _draw(run: RunRow) -> None:
+    with card(f"run_{run.id}", gap="xsmall"):
+        with head_row(f"run_{run.id}"):
+            st.markdown(
+                f"**t{run.id} · {escaped(str(run.config.get('dataset')))}**", width="content"
+            )
+            state_badge(run.state)
+            st.space("stretch")
+            st.button(
+                t("training.open"),
+                icon=":material/arrow_forward:",
+                icon_position="right",
+                type="tertiary",
+                key=f"run_{run.id}",
+                on_click=url.put,
+                args=("run", str(run.id)),
+            )
+        summary = run.summary
+        loss, held_out = summary.get("loss"), summary.get("held_out_loss")
+        st.caption(
+            t(
+                "training.line",
+                base=escaped(str(run.config.get("base"))),
+                method=run.method,
+                preset=str(run.config.get("preset")),
+                step=f"{summary.get('step', 0)} / {summary.get('total') or '–'}",
+                loss="–" if loss is None else f"{loss:.3f}",
+                held_out="–" if held_out is None else f"{held_out:.3f}",
+                when=ago(run.created_at),
+            )
+        )
