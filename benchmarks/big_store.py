@@ -18,8 +18,7 @@ from db.identity import json_hash, question_hash, short_hash
 from db.migrate import upgrade
 from db.search import terms
 from db.tables import ModelVersion, Sampling, Sweep
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 
 K, N = 10, 9
 """Reasonings of a question, and answers under each."""

@@ -201,8 +201,7 @@ async def until_ready(database: Any, worker: "asyncio.Task[None]") -> None:
 
 async def one_turn(database: Any, model: str, turn: dict[str, int], repeat: int) -> dict[str, Any]:
     """Run one turn of a fresh session; return its seconds by step."""
-    from serving.formats.library import load_definitions
-    from serving.formats.registry import sync_definitions
+    from serving.formats.library import load_definitions, sync_definitions
     from workbench.dialogue.cards import node_view
     from workbench.dialogue.decisions import choose
     from workbench.dialogue.sessions import new_dialogue

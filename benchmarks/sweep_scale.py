@@ -25,8 +25,7 @@ from db.identity import question_hash
 from db.tables import Generation, ModelVersion, Question
 from serving.engines.client import CompletionClient
 from serving.engines.messages import Capabilities, Endpoint
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
 from serving.sweeps.engines import FixedEngines, ServedModel

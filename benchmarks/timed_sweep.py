@@ -23,8 +23,7 @@ from db.tables import (
     Sampling,
     SweepGeneration,
 )
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from serving.models.register import add_model
 from serving.sweeps.engines import FixedEngines
 from serving.sweeps.plan import plan_sweep, save_sweep

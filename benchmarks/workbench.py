@@ -42,8 +42,7 @@ from db.tables import ModelVersion, Rating, SweepGeneration
 from db.texts import TextFilter, list_texts
 from serving.engines.client import CompletionClient
 from serving.engines.messages import Capabilities, Endpoint
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
 from serving.sweeps.engines import FixedEngines, ServedModel

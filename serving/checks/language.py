@@ -7,7 +7,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from serving.checks.findings import CheckContext
+from serving.checks.text import CheckContext, CheckedText
 from serving.checks.vocabulary import SMALL_WORDS
 from serving.words import HAN, KANA
 
@@ -138,11 +138,19 @@ def _cjk_language(prose: str, n_kana: int, n_han: int) -> str | None:
     return "zh" if len(set(small)) >= 2 and len(small) * 12 >= n_han else None
 
 
-def reasoning_language_problem(text: str, ctx: CheckContext) -> str | None:
-    """Say what is not English in a reasoning; words quoted from the question do not count."""
+def language_problem(one: CheckedText) -> str | None:
+    """Say what is not English in a reasoning, or that an answer is not in its question's language.
+
+    Words that a reasoning quotes from the question do not count, nor a language asked for.
+    """
+    if one.kind == "reasoning":
+        return _reasoning_problem(one.text, one.ctx.given)
+    return _answer_problem(one.text, one.ctx)
+
+
+def _reasoning_problem(text: str, given: str) -> str | None:
     prose = text
     if not text.isascii():
-        given = ctx.question + "\n" + ctx.context
         runs = [run for run in _CJK_RUN.findall(text) if run not in given]
         n_foreign = sum(map(len, runs))
         n_latin = len(_LATIN.findall(text))
@@ -155,15 +163,14 @@ def reasoning_language_problem(text: str, ctx: CheckContext) -> str | None:
     return None if language in (None, "en") else f"looks like {language!r}, not English"
 
 
-def answer_language_problem(text: str, ctx: CheckContext) -> str | None:
-    """Say that an answer is in another language than its question, unless that was asked for."""
+def _answer_problem(text: str, ctx: CheckContext) -> str | None:
     if ctx.role == "translator":
         return None
     expected = _primary(ctx.language) or _question_language(ctx.question)
     if expected not in KNOWN:
         return None
     found = detect_language(text)
-    if found is None or found == expected or _asks_for_other(ctx, expected):
+    if found is None or found == expected or _asks_for_other(ctx.given, expected):
         return None
     return f"looks like {found!r}; the question is in {expected!r}"
 
@@ -185,7 +192,7 @@ def other_language(text: str, expected: str | None, given: str = "") -> str | No
         return None
     if SMALL_WORDS.get(wanted, frozenset()) & set(_LATIN_WORD.findall(text.lower())):
         return None
-    return None if _asks_for_other(CheckContext(question=given), wanted) else found
+    return None if _asks_for_other(given, wanted) else found
 
 
 @lru_cache(maxsize=1024)
@@ -198,6 +205,5 @@ def _primary(language: str | None) -> str | None:
     return re.split("[-_]", language.strip().lower())[0] if language else None
 
 
-def _asks_for_other(ctx: CheckContext, expected: str) -> bool:
-    given = ctx.question + "\n" + ctx.context
+def _asks_for_other(given: str, expected: str) -> bool:
     return any(code != expected and name.search(given) for code, name in _NAME.items())

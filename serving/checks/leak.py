@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 
 from serving.checks.ignorance import ignorance
-from serving.checks.sentences import split_sentences
+from serving.checks.text import CheckContext, CheckedText, split_sentences
 from serving.checks.vocabulary import MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH
 from serving.words import CJK, HAN, LETTER, MARKS, SOUTHEAST_ASIAN, count_words, plain_form
 
@@ -95,6 +95,25 @@ def _words(text: str) -> _Words:
 
 def _tokens(folded: str) -> list[str]:
     return (_ASCII_TOKEN if folded.isascii() else _TOKEN).findall(folded)
+
+
+def leak_problem(one: CheckedText) -> str | None:
+    """Say what a reasoning gives away of the reference answer or of the answer under it."""
+    ctx = one.ctx
+    if one.kind == "answer":
+        return _answer_leak(one.reasoning, one.text, ctx)
+    if ctx.reference_answer:
+        leak = find_leak(one.text, ctx.reference_answer, ctx.question, ctx.context, exact=True)
+        if leak:
+            return f"reference answer: {leak}"
+    return _answer_leak(one.text, ctx.answer, ctx)
+
+
+def _answer_leak(reasoning: str | None, answer: str | None, ctx: CheckContext) -> str | None:
+    if not reasoning or not answer:
+        return None
+    leak = find_leak(reasoning, answer, ctx.question, ctx.context, exact=False)
+    return leak and f"answer: {leak}"
 
 
 @lru_cache(maxsize=8192)

@@ -19,7 +19,10 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from db.errors import UsageError
-from serving.formats.templates import Piece, parse_template
+from serving.formats.definitions import (
+    Piece,
+    parse_template,
+)
 
 STILL_CLOCK = datetime(2024, 7, 1, tzinfo=UTC)
 """What templates that write today's date are told, so that a prompt keeps its token ids."""

@@ -1,13 +1,202 @@
-"""What a role and a prompt format are; the rules that every definition must keep."""
+"""What a model can be asked to write, and what roles and prompt formats are.
+
+Tasks with the fields they read and write; templates, which are trusted text with named slots for
+what people or models wrote; and the rules that every definition of a role or format must keep.
+"""
 
 import json
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from functools import lru_cache
+from string import Formatter
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from db.errors import Q2QError
 from db.identity import json_hash
-from serving.formats.tasks import REQUIRED, WRITTEN, Task
-from serving.formats.templates import field_names, parse_template
+
+Task = Literal[
+    "reasoning",
+    "answer",
+    "vanilla",
+    "rationalise",
+    "ensemble",
+    "whole",
+    "ask",
+    "synopsis",
+    "translate",
+    "judge",
+]
+"""``reasoning``: write a reasoning; ``answer``: answer from one; ``vanilla``: answer without one;
+``rationalise``: a reasoning for a known answer; ``ensemble``: one reasoning out of two;
+``whole``: a reasoning and the answer in one completion. Those of a dialogue: ``ask``: next
+questions that an answer leads to; ``synopsis``: what is known and what is open; ``translate``: a
+text in another language; ``judge``: which of two answers is better for an audience."""
+
+DIALOGUE_TASKS: tuple[Task, ...] = ("ask", "synopsis", "translate", "judge")
+"""Tasks that have formats of their own."""
+
+FieldName = Literal[
+    "system",
+    "question",
+    "context",
+    "reasoning",
+    "answer",
+    "reasoning_a",
+    "reasoning_b",
+    "theme",
+    "move",
+    "language",
+    "text",
+    "answer_a",
+    "answer_b",
+    "questions",
+]
+
+REQUIRED: dict[Task, tuple[FieldName, ...]] = {
+    "reasoning": ("question",),
+    "answer": ("question", "reasoning"),
+    "vanilla": ("question",),
+    "rationalise": ("question", "answer"),
+    "ensemble": ("question", "reasoning_a", "reasoning_b"),
+    "whole": ("question",),
+    "ask": ("theme", "question", "answer", "move", "language"),
+    "synopsis": ("theme", "text", "language"),
+    "translate": ("text", "language"),
+    "judge": ("theme", "question", "answer_a", "answer_b"),
+}
+"""Fields that the prompt of each task must hold, beside the optional system text and context."""
+
+WRITTEN: dict[Task, tuple[FieldName, ...]] = {
+    "reasoning": ("reasoning",),
+    "answer": ("answer",),
+    "vanilla": ("answer",),
+    "rationalise": ("reasoning",),
+    "ensemble": ("reasoning",),
+    "whole": ("reasoning", "answer"),
+    "ask": ("questions",),
+    "synopsis": ("answer",),
+    "translate": ("answer",),
+    "judge": ("answer",),
+}
+"""Fields that the model writes in each task, in this order."""
+
+
+class PromptError(Q2QError):
+    """This prompt cannot be rendered; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFields:
+    """The values of one prompt. All of them are untrusted: they can change no structure."""
+
+    system: str
+    question: str
+    context: str = ""
+    reasoning: str | None = None
+    answer: str | None = None
+    """The known answer, for ``rationalise``; the one that ``ask`` goes on from."""
+    reasoning_a: str | None = None
+    reasoning_b: str | None = None
+    theme: str | None = None
+    """What a dialogue is about, in words."""
+    move: str | None = None
+    """What kind of next question is asked for, in words."""
+    language: str | None = None
+    """The name of the language to write in."""
+    text: str | None = None
+    """What is to be summed up or translated."""
+    answer_a: str | None = None
+    answer_b: str | None = None
+    questions: str | None = None
+    """A list of questions as JSON, as a model is to write it."""
+
+    def value(self, name: str) -> str:
+        """Return the value of the field called ``name``.
+
+        Raises:
+            PromptError: It was not given.
+        """
+        text = cast(str | None, getattr(self, name))
+        if text is None:
+            raise PromptError(
+                f"This prompt needs a value for {name!r} and has none: give one, or choose a mode "
+                "that does not need it."
+            )
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model is to learn to write; the fields that its task writes must be given."""
+
+    reasoning: str | None = None
+    response: str | None = None
+    questions: str | None = None
+
+    def fields(self) -> PromptFields:
+        """Return it as the values that a completion's template is filled with."""
+        return PromptFields(
+            system="",
+            question="",
+            reasoning=self.reasoning,
+            answer=self.response,
+            questions=self.questions,
+        )
+
+
+PLACEHOLDERS: tuple[str, ...] = get_args(FieldName)
+
+
+class Piece(NamedTuple):
+    """A part of a template: trusted text, or the name of the field that fills a slot."""
+
+    text: str
+    is_field: bool
+
+
+@lru_cache(maxsize=512)
+def parse_template(template: str) -> tuple[Piece, ...]:
+    """Split ``template`` into literal text and slots; ``{{`` and ``}}`` are literal braces.
+
+    Raises:
+        ValueError: A placeholder is unknown or malformed; the message names it.
+    """
+    pieces: list[Piece] = []
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"{error}; write {{{{ and }}}} for braces that are text") from error
+    for literal, name, spec, conversion in parsed:
+        if literal:
+            pieces.append(Piece(literal, is_field=False))
+        if name is None:
+            continue
+        if name not in PLACEHOLDERS or spec or conversion:
+            written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+            raise ValueError(
+                f"unknown placeholder {{{written}}}; use one of {known}, "
+                "or write {{ and }} for braces that are text"
+            )
+        pieces.append(Piece(name, is_field=True))
+    return tuple(pieces)
+
+
+def field_names(template: str) -> list[str]:
+    """Return the fields that ``template`` holds, in order, with repetitions."""
+    return [piece.text for piece in parse_template(template) if piece.is_field]
+
+
+def without_empty_context(template: str) -> str:
+    """Return ``template`` without the paragraphs that hold ``{context}``.
+
+    A paragraph ends at a blank line. This is how a chat format says nothing of a context where
+    the question has none.
+    """
+    paragraphs = template.split("\n\n")
+    return "\n\n".join(part for part in paragraphs if "context" not in field_names(part))
+
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 

@@ -1,7 +1,8 @@
 """Reasoning that stands in one text with its answer: told apart, whichever markup holds it.
 
 Known are tags such as ``<think>``, the markers of the models that write others, and the channels of
-harmony. A text that only speaks of such a tag (``use the <think> tag``) is left as it is.
+harmony, the format of gpt-oss. A text that only speaks of such a tag (``use the <think> tag``) is
+left as it is.
 """
 
 import re
@@ -9,8 +10,53 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from serving.formats.harmony import harmony_messages
-from serving.formats.neutral import TURN_CONTROL
+from serving.formats.sanitise import TURN_CONTROL
+
+ANALYSIS, FINAL = "analysis", "final"
+"""Channels whose texts are a reasoning and an answer."""
+_MESSAGE = re.compile(
+    r"<\|channel\|>\s*(?P<channel>\w+)(?P<more>[^<]*(?:<\|constrain\|>[^<]*)?)<\|message\|>"
+    r"(?P<text>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
+    re.DOTALL,
+)
+_BETWEEN = re.compile(r"<\|start\|>\s*assistant|<\|(?:end|return)\|>|\s+")
+_WITHOUT_TOKENS = re.compile(
+    r"analysis(?=[^\s:])(?P<analysis>.*?)assistantfinal(?P<final>.*)", re.DOTALL
+)
+"""What is left where a server wrote the text without its special tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class HarmonyMessages:
+    """The messages of one turn, by channel."""
+
+    analysis: tuple[str, ...]
+    final: tuple[str, ...]
+    problem: str | None = None
+    """What else the text holds, in words."""
+
+
+def harmony_messages(text: str) -> HarmonyMessages | None:
+    """Return the messages of a text that is written in harmony; None where it is not."""
+    text = text.strip()
+    if text.startswith("analysis") and (found := _WITHOUT_TOKENS.fullmatch(text)):
+        return HarmonyMessages((found["analysis"],), (found["final"],))
+    if not text.startswith(("<|channel|>", "<|start|>assistant")):
+        return None
+    messages = list(_MESSAGE.finditer(text))
+    if not messages:
+        return None
+    by_channel = {
+        channel: tuple(one["text"] for one in messages if one["channel"] == channel)
+        for channel in (ANALYSIS, FINAL)
+    }
+    others = [one["channel"] for one in messages if one["channel"] not in by_channel]
+    rest = _BETWEEN.sub("", _MESSAGE.sub("", text))
+    problem = f"holds a message on the channel {others[0]!r}" if others else None
+    if rest and problem is None:
+        problem = "holds text outside its channels"
+    return HarmonyMessages(by_channel[ANALYSIS], by_channel[FINAL], problem)
+
 
 NO_ANSWER = "holds no answer after its reasoning"
 UNCLOSED = "holds a reasoning that is never closed, so no answer"

@@ -5,20 +5,222 @@ id outside its own slot, holds no control token and no tag, and an example to le
 exactly the ids that are served.
 """
 
+import re
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from db.errors import UsageError
 from db.identity import short_hash
-from serving.formats.definitions import FormatDefinition
-from serving.formats.encode import EncodedSegments, encode_segments
-from serving.formats.layout import prompt_pieces, structure_of, task_templates
-from serving.formats.neutral import Segment, neutralise, sendable
-from serving.formats.tasks import Completion, PromptFields, Task
-from serving.formats.templates import Piece, parse_template
-from serving.formats.tokenizer import PromptTokenizer
+from serving.formats.chat_template import ChatTemplate
+from serving.formats.definitions import (
+    Completion,
+    FormatDefinition,
+    Piece,
+    PromptError,
+    PromptFields,
+    Task,
+    TaskTemplates,
+    parse_template,
+    without_empty_context,
+)
+from serving.formats.sanitise import COMMON_CONTROL, Segment, sanitise, sendable, structure_pattern
+from serving.formats.tokenizer import PromptTokenizer, Reading
+
+_MAX_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSegments:
+    """Segments as the model reads them, and their ids."""
+
+    segments: tuple[Segment, ...]
+    token_ids: tuple[int, ...]
+    """Begin with BOS where the model has one and the segments begin a prompt."""
+
+    @property
+    def text(self) -> str:
+        """The joined text, without BOS."""
+        return "".join(segment.text for segment in self.segments)
+
+
+def encode_segments(
+    prompts: Sequence[Sequence[Segment]],
+    structure: re.Pattern[str],
+    tokenizer: PromptTokenizer,
+    *,
+    after: EncodedSegments | None = None,
+) -> list[EncodedSegments]:
+    """Return the ids of each of ``prompts``, whose segments hold no structure that is not trusted.
+
+    A tokenizer may change a text (compose accents, drop characters), and so could make a tag where
+    there was none. The ids of every untrusted segment are therefore decoded: where another text
+    comes out, that text takes its place and is made safe and encoded again.
+
+    Args:
+        prompts: Segments of each prompt.
+        structure: Finds tags and control tokens.
+        tokenizer: The model's.
+        after: What precedes the segments; None at the start of a prompt.
+
+    Raises:
+        PromptError: A text keeps changing while it is encoded.
+    """
+    prompts = [list(segments) for segments in prompts]
+    for _ in range(_MAX_ROUNDS):
+        placed = [_placed(segments, tokenizer, after) for segments in prompts]
+        readings = _read(placed, tokenizer)
+        settled = True
+        for number, parts in enumerate(placed):
+            read = [Segment(readings[part].text, part.trusted) for part in parts]
+            if any(new.text != part.text for new, part in zip(read, parts, strict=True)):
+                prompts[number] = _safe_again(read, structure, after)
+                settled = False
+        if settled:
+            return [_joined(parts, readings, tokenizer, after) for parts in placed]
+    raise PromptError(
+        "This text changes each time the model's tokenizer reads it; "
+        "leave out its unusual characters."
+    )
+
+
+class _Part(NamedTuple):
+    """A segment in its place; equal ones have equal ids in every prompt."""
+
+    text: str
+    trusted: bool
+    first: bool
+    """Whether it starts afresh: nothing or a control token stands before it."""
+
+
+def _placed(
+    segments: Sequence[Segment], tokenizer: PromptTokenizer, after: EncodedSegments | None
+) -> list[_Part]:
+    first = tokenizer.starts_afresh_after(after.token_ids[-1] if after else None)
+    parts = []
+    for segment in segments:
+        if not segment.text:
+            continue
+        parts.append(_Part(segment.text, segment.trusted, first))
+        first = False
+        if segment.trusted:
+            ids = tokenizer.encode_trusted(segment.text, first=parts[-1].first)
+            first = tokenizer.starts_afresh_after(ids[-1])
+    return parts
+
+
+def _read(placed: Sequence[Sequence[_Part]], tokenizer: PromptTokenizer) -> dict[_Part, Reading]:
+    readings: dict[_Part, Reading] = {}
+    distinct = dict.fromkeys(part for parts in placed for part in parts)
+    for part in distinct:
+        if part.trusted:
+            ids = tokenizer.encode_trusted(part.text, first=part.first)
+            readings[part] = Reading(ids, part.text)
+    for first in (True, False):
+        untrusted = [part for part in distinct if not part.trusted and part.first is first]
+        read = tokenizer.read([part.text for part in untrusted], first=first)
+        readings.update(zip(untrusted, read, strict=True))
+    return readings
+
+
+def _safe_again(
+    segments: Sequence[Segment], structure: re.Pattern[str], after: EncodedSegments | None
+) -> list[Segment]:
+    before = [Segment(segment.text, trusted=True) for segment in after.segments] if after else []
+    read = [Segment(sendable(s.text), s.trusted) for s in segments]
+    return sanitise([*before, *read], structure)[len(before) :]
+
+
+def _joined(
+    parts: Sequence[_Part],
+    readings: Mapping[_Part, Reading],
+    tokenizer: PromptTokenizer,
+    after: EncodedSegments | None,
+) -> EncodedSegments:
+    ids: list[int] = []
+    if after is None and tokenizer.bos_token_id is not None:
+        ids.append(tokenizer.bos_token_id)
+    for part in parts:
+        ids += readings[part].token_ids
+    segments = tuple(Segment(part.text, part.trusted) for part in parts)
+    return EncodedSegments(segments, tuple(ids))
+
+
+def task_templates(form: FormatDefinition, task: Task) -> TaskTemplates:
+    """Return the templates of ``task``.
+
+    Raises:
+        UsageError: The format has none.
+    """
+    templates = form.tasks.get(task)
+    if templates is None:
+        raise UsageError(
+            f"The prompt format {form.reference} has no task {task!r} "
+            f"(it has {', '.join(form.tasks.given())}); choose another format or mode."
+        )
+    return templates
+
+
+def prompt_pieces(
+    form: FormatDefinition,
+    task: Task,
+    tokenizer: PromptTokenizer | None,
+    *,
+    with_system: bool,
+    with_context: bool,
+) -> tuple[Piece, ...]:
+    """Return the prompt of ``task`` as text and slots, without the token that begins every text.
+
+    Raises:
+        UsageError: The format has no such task, or needs a chat template that is not there.
+    """
+    if form.kind == "tagged":
+        return parse_template(task_templates(form, task).prompt)
+    if tokenizer is None or tokenizer.chat_template is None:
+        raise UsageError(
+            f"The prompt format {form.reference} needs the model's tokenizer with its chat "
+            "template: name the folder of both in the server's settings, or use a tagged format."
+        )
+    return _chat_pieces(
+        form, task, tokenizer.chat_template, tokenizer.bos_token, with_system, with_context
+    )
+
+
+def structure_of(form: FormatDefinition, tokenizer: PromptTokenizer | None) -> re.Pattern[str]:
+    """Return what finds everything that has a meaning of its own in a prompt of this format."""
+    if tokenizer is None:
+        return _structure(form.tags, COMMON_CONTROL)
+    return tokenizer.structure(form.tags)
+
+
+@lru_cache(maxsize=256)
+def _chat_pieces(
+    form: FormatDefinition,
+    task: Task,
+    template: ChatTemplate,
+    bos_token: str | None,
+    with_system: bool,
+    with_context: bool,
+) -> tuple[Piece, ...]:
+    turn = task_templates(form, task).prompt
+    pieces = template.pieces(
+        turn if with_context else without_empty_context(turn), with_system=with_system
+    )
+    if not bos_token or not pieces or pieces[0].is_field:
+        return pieces
+    start = pieces[0].text
+    while start.startswith(bos_token):
+        start = start.removeprefix(bos_token)
+    return (Piece(start, is_field=False), *pieces[1:])
+
+
+@lru_cache(maxsize=64)
+def _structure(tags: tuple[str, ...], expressions: tuple[str, ...]) -> re.Pattern[str]:
+    return structure_pattern(tags, expressions)
+
 
 IGNORED_LABEL = -100
 """Label of a token that is read but not learned."""
@@ -113,7 +315,7 @@ def render_example(
     templates = task_templates(form, task)
     segments = _segments(parse_template(templates.completion), completion.fields())
     before = [Segment(segment.text, trusted=True) for segment in prompt.segments]
-    segments = neutralise([*before, *segments], structure)[len(before) :]
+    segments = sanitise([*before, *segments], structure)[len(before) :]
     (learned,) = encode_segments([segments], structure, tokenizer, after=prompt)
     ids = learned.token_ids
     if templates.ends_with_stop_token:
@@ -140,7 +342,7 @@ def _safe_segments(
         with_system=bool(fields.system),
         with_context=bool(fields.context),
     )
-    return neutralise(_segments(pieces, fields), structure_of(form, tokenizer))
+    return sanitise(_segments(pieces, fields), structure_of(form, tokenizer))
 
 
 def _segments(pieces: Sequence[Piece], fields: PromptFields) -> list[Segment]:

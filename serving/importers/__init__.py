@@ -1,9 +1,9 @@
 """Bringing questions, reasonings and answers in from files; nothing is ever half-imported."""
 
+from serving.importers.examples import ImportRow, ReadResult
 from serving.importers.questions import ImportPreview, ImportSummary, import_questions, preview
 from serving.importers.readers import read_rows
 from serving.importers.reasonings import read_reasonings, resolve_reasonings
-from serving.importers.rows import ImportRow, ReadResult
 from serving.importers.source import ImportRefused, Problem
 
 __all__ = [

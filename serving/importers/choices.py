@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from serving.importers.cells import is_blank, written
-from serving.importers.fields import FieldMap, plain_name
+from serving.importers.fields import FieldMap, RowFields, is_blank, plain_name, written
 from serving.importers.parsed_row import Refused
-from serving.importers.row_fields import RowFields
 
 _RESULTS = ("answer", "final_answer", "solution")
 """Columns that may hold the letter or number of a choice."""

@@ -1,15 +1,55 @@
-"""The card of a folder of data: which files its configuration names, each with its split."""
+"""The card of a folder of data: the files and splits of a configuration, and names of classes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from db.errors import UsageError
 from db.yaml_text import load_yaml
-from serving.importers.data_files import data_files, is_meant
+from serving.importers.readers import SUFFIXES
 
 _HEAD = re.compile(r"\ufeff?---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+
+
+NOT_DATA = frozenset({"dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json"})
+"""Descriptions of data sets."""
+_NOT_MEANT = (".", "~$", "__MACOSX")
+"""How names begin of hidden files, of locks of spreadsheets and of leftovers of archives."""
+
+
+def is_meant(path: Path) -> bool:
+    """Tell whether a path within a folder is neither hidden nor a lock."""
+    return not any(part.startswith(_NOT_MEANT) for part in path.parts)
+
+
+def data_files(folder: Path, *, is_deep: bool = True) -> tuple[list[Path], list[str]]:
+    """Return the data files of a folder by name, and notes of what is not read.
+
+    ``is_deep``: files in subfolders are read as well; otherwise these are noted.
+    """
+    inside = sorted(folder.rglob("*"))
+    found = [
+        path
+        for path in inside
+        if path.suffix.lower() in SUFFIXES and path.is_file() and path.name not in NOT_DATA
+    ]
+    meant = [path for path in found if is_meant(path.relative_to(folder))]
+    files = [path for path in meant if is_deep or path.parent == folder]
+    hidden = [path.relative_to(folder) for path in found if path not in set(meant)]
+    deeper = {path.relative_to(folder).parts[0] for path in meant} if not is_deep else set()
+    deeper -= {path.name for path in files}
+    notes = [f"Hidden files and locks are not read: {listed(hidden)}."] if hidden else []
+    if deeper:
+        notes.append(f"Files in subfolders are not read: {listed(sorted(deeper))}.")
+    return files, notes
+
+
+def listed(names: Iterable[object], n_shown: int = 10) -> str:
+    """Return some names and how many more there are."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - n_shown} more" if len(texts) > n_shown else ""
+    return ", ".join(texts[:n_shown]) + more
 
 
 def head_of_card(folder: Path) -> Mapping[str, Any]:
@@ -143,3 +183,32 @@ def _inside(folder: Path, path: Path, name: str) -> Path:
     if not found.is_relative_to(folder.resolve()) or not found.exists():
         raise UsageError(f"{folder} names {name}, which is no file of this folder; add it.")
     return found
+
+
+def classes_of_card(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return column → what the numbers 0, 1, … in it stand for; empty where no card says so.
+
+    Raises:
+        UsageError: The head of the card is no YAML.
+    """
+    info = head_of_card(folder).get("dataset_info")
+    found: dict[str, tuple[str, ...]] = {}
+    for config in info if isinstance(info, list) else [info]:
+        features = config.get("features") if isinstance(config, dict) else None
+        found |= dict(_classes(features if isinstance(features, list) else ()))
+    return found
+
+
+def _classes(features: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for feature in features:
+        kind = feature.get("dtype") if isinstance(feature, dict) else None
+        label = kind.get("class_label") if isinstance(kind, dict) else None
+        names = label.get("names") if isinstance(label, dict) else None
+        if isinstance(names, Mapping):
+            names = [names[key] for key in sorted(names, key=_number)]
+        if isinstance(names, list):
+            yield str(feature.get("name")), tuple(map(str, names))
+
+
+def _number(key: Any) -> int:
+    return int(key) if str(key).isdigit() else 0

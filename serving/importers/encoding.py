@@ -9,7 +9,7 @@ from itertools import islice
 import chardet
 
 from db.errors import UsageError
-from serving.importers.content import Content
+from serving.importers.source import Content
 
 CANDIDATES = {
     "cp932": "cp932",

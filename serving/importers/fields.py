@@ -1,7 +1,44 @@
-"""The one table of what files call the fields of a question and of what was written for it."""
+"""What files call the fields of a question and of what was written for it, and what cells say."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
+from typing import Any
+
+from serving.importers.parsed_row import Refused
+
+
+def is_blank(value: Any) -> bool:
+    """Tell whether a cell holds nothing: no value, no number, or white space."""
+    if isinstance(value, str):
+        return not value or value.isspace()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return isinstance(value, (list, dict, tuple)) and not value
+
+
+def written(value: Any) -> str:
+    """Return a cell as a person would write it: 42.0 as 42, dates as in ISO 8601."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, datetime):
+        is_day = (value.hour, value.minute, value.second, value.microsecond) == (0, 0, 0, 0)
+        return value.date().isoformat() if is_day else value.isoformat(sep=" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)
+
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "text": ("instruction", "question", "prompt", "problem", "query", "user_prompt", "text"),
@@ -147,3 +184,129 @@ def field_of(name: str) -> str | None:
     """Return the field that a column called ``name`` fills first; None where it fills none."""
     wanted = plain_name(name)
     return next((field for field, names in FIELDS.items() if wanted in names), None)
+
+
+class RowFields:
+    """The fields of one row; remembers which columns were used."""
+
+    def __init__(self, values: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> None:
+        self.values, self.columns = values, columns
+        self.used: set[str] = set()
+        self._blank = {name for name, value in values.items() if is_blank(value)}
+
+    def filled(self, name: str) -> list[str]:
+        """Return the columns of a field that hold something."""
+        return [one for one in self.columns.get(name, ()) if one not in self._blank]
+
+    def column(self, name: str) -> str | None:
+        """Return the first filled column of a field, else the first one; None: there is none."""
+        columns = self.columns.get(name)
+        if not columns:
+            return None
+        if len(columns) > 1:
+            return next((one for one in columns if one not in self._blank), columns[0])
+        return columns[0]
+
+    def peek(self, name: str) -> Any:
+        """Return the value of a field; None where it is not filled."""
+        if name not in self.columns:  # most fields of most rows
+            return None
+        column = self.column(name)
+        return None if column is None or column in self._blank else self.values[column]
+
+    def take(self, name: str) -> tuple[Any, str]:
+        """Return the value of a field, which counts as used, and what the file calls it."""
+        column = self.column(name)
+        if column is None:
+            return None, name
+        self.used.add(column)
+        return (None if column in self._blank else self.values[column]), column
+
+    def unused(self) -> Iterator[str]:
+        """Yield the names of the columns that hold something and were not used."""
+        for column in self.values:
+            if column and column not in self.used and column not in self._blank:
+                yield column
+
+
+def is_turns(value: Any) -> bool:
+    """Tell whether a value is turns of a chat: one, or a list of them."""
+    if isinstance(value, dict):
+        return any(key in value for key in ("role", "from"))
+    return isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], dict)
+
+
+_OK = (
+    "true", "1", "1.0", "yes", "y", "ok", "okay", "good", "positive", "pos", "correct", "right",
+    "accept", "accepted", "pass", "passed", "chosen", "desirable", "up", "thumbs up", "like",
+)  # fmt: skip
+_NOT_OK = (
+    "false", "0", "0.0", "no", "n", "not ok", "bad", "negative", "neg", "incorrect", "wrong",
+    "reject", "rejected", "fail", "failed", "undesirable", "down", "thumbs down", "dislike",
+    "not okay", "not good",
+)  # fmt: skip
+_MEANING = dict.fromkeys(_OK, True) | dict.fromkeys(_NOT_OK, False)
+_JOINED = re.compile(r"[_-](?=\D)")
+"""What joins words; the sign of a number does not."""
+_NO_CLASS = -1
+"""What `datasets` writes where a row has no class."""
+
+
+def label_of(value: Any, name: str, classes: Sequence[str] = ()) -> bool | None:
+    """Return whether a row is OK; None where it does not say.
+
+    Args:
+        value: The label.
+        name: What the file calls it.
+        classes: What the file says that the numbers 0, 1, … stand for.
+
+    Raises:
+        Refused: It is none of the labels that are known.
+    """
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    shown: Any = value
+    number = _number_of(value, classes) if classes else None
+    if number is not None:
+        if number == _NO_CLASS:
+            return None
+        if number != int(number) or not 0 <= number < len(classes):
+            raise Refused(name, f"is {value}, and the file names {len(classes)} classes only.")
+        shown = classes[int(number)]
+    word = " ".join(_JOINED.sub(" ", str(shown).strip().casefold()).split())
+    if not word:
+        return None
+    if (found := _MEANING.get(word)) is not None:
+        return found
+    what = f"is {str(shown)[:40]!r}"
+    if classes:
+        what += f" (one of the classes {', '.join(map(repr, classes[:8]))}); which one is OK?"
+        raise Refused(name, f"{what} Write true (OK) or false (not OK).")
+    raise Refused(name, f"{what}; write true (OK) or false (not OK).")
+
+
+def _number_of(value: Any, classes: Sequence[str]) -> float | None:
+    """Return the number of a class, as which tables of text have it too; None: it is a name."""
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip() in classes):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+HELD_OUT = frozenset(
+    {"held_out", "heldout", "holdout", "hold_out", "test", "testing", "validation", "valid", "val"}
+    | {"dev", "eval", "evaluation"}
+)
+"""Names of splits that never train."""
+_BETWEEN = re.compile("[^a-z]+")
+
+
+def is_held_out(name: str) -> bool:
+    """Tell whether a name is, begins with, or ends with that of a split that never trains."""
+    words = _BETWEEN.sub("_", name.lower()).strip("_")
+    return words in HELD_OUT or any(
+        words.startswith(f"{split}_") or words.endswith(f"_{split}") for split in HELD_OUT
+    )

@@ -1,22 +1,107 @@
-"""Which files a training set consists of, and which of them are held out.
+"""Which files a training set consists of, which of them are held out, and their examples.
 
 One file; a folder that ``datasets`` saved to disk; a folder of data files with or without a card;
 LLaMA-Factory's ``dataset_info.json`` or its folder.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from db.errors import UsageError
-from serving.importers.data_files import data_files, is_meant, listed
-from serving.importers.dataset_cards import chosen, configurations, files_of
-from serving.importers.json_stream import RepeatedKey, loads
-from serving.importers.llama_factory import dataset_of, entries_of
-from serving.importers.readers import SUFFIXES
-from serving.importers.splits import is_held_out
-from serving.importers.turns import USUAL, TurnKeys
+from serving.formats.library import Registry
+from serving.importers.dataset_cards import (
+    chosen,
+    classes_of_card,
+    configurations,
+    data_files,
+    files_of,
+    is_meant,
+    listed,
+)
+from serving.importers.documents import RepeatedKey, loads
+from serving.importers.examples import Example, ExampleMaker
+from serving.importers.fields import NAMES, is_held_out
+from serving.importers.parsed_row import LeftOut
+from serving.importers.readers import SUFFIXES, read_records
+from serving.importers.source import Problem
+from serving.importers.turns import SPEAKERS, USUAL, TurnKeys
+from serving.importers.unwrap import Unwrapper
+
+_ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
+_TURNS = {"messages": "conversations"}
+_TAGS = {"user": ("human", "user_tag"), "assistant": ("gpt", "assistant_tag")}
+_FORMATS = ("alpaca", "sharegpt", "openai")
+_PLACES = frozenset({"file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedDataset:
+    """An entry of ``dataset_info.json``."""
+
+    file_name: str
+    """A file, or a folder of files."""
+    splits: tuple[str, str]
+    """Names that may say that it never trains."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The file's names of fields → ours."""
+    keys: TurnKeys = USUAL
+    notes: tuple[str, ...] = ()
+
+
+def entries_of(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]] | None:
+    """Return the data sets that a ``dataset_info.json`` lists; None where it is another one."""
+    entries: dict[str, Mapping[str, Any]] = {
+        name: one for name, one in content.items() if isinstance(one, dict)
+    }
+    return entries if any(_PLACES & one.keys() for one in entries.values()) else None
+
+
+def dataset_of(path: Path, name: str, entry: Mapping[str, Any]) -> ListedDataset:
+    """Return what an entry says.
+
+    Raises:
+        UsageError: It is not understood, or its files are not here.
+    """
+    file = entry.get("file_name")
+    if not isinstance(file, str):
+        raise UsageError(
+            f"{path}, {name}: lies on a hub, not in this folder; fetch it and name its file_name."
+        )
+    columns = entry.get("columns") or {}
+    tags = entry.get("tags") or {}
+    if not isinstance(columns, dict) or not isinstance(tags, dict):
+        raise UsageError(f"{path}, {name}: columns and tags are maps of names; correct them.")
+    form = entry.get("formatting") or "alpaca"
+    if form not in _FORMATS:
+        raise UsageError(
+            f"{path}, {name}: formatting {str(form)[:40]!r} is not known; write one of "
+            f"{', '.join(_FORMATS)}."
+        )
+    ours = _ALPACA if form == "alpaca" else _TURNS
+    limit = entry.get("num_samples")
+    return ListedDataset(
+        file_name=file,
+        splits=(name, str(entry.get("split") or "")),
+        columns={str(theirs): ours.get(str(key), str(key)) for key, theirs in columns.items()},
+        keys=USUAL if form == "alpaca" else _turn_keys(form, tags),
+        notes=() if limit is None else (f"num_samples {limit} is not used; all rows are read.",),
+    )
+
+
+def _turn_keys(form: str, tags: Mapping[str, Any]) -> TurnKeys:
+    role, text = ("from", "value") if form == "sharegpt" else ("role", "content")
+    speakers = dict(SPEAKERS)
+    speakers |= {str(tags.get(tag, usual)): one for one, (usual, tag) in _TAGS.items()}
+    speakers |= {str(tags.get("system_tag", "system")): "system"}
+    return TurnKeys(
+        speaker=(str(tags.get("role_tag", role)),),
+        text=(str(tags.get("content_tag", text)),),
+        speakers=speakers,
+    )
+
 
 ENTRY = "dataset_info.json"
 
@@ -181,3 +266,64 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON that can be read; correct it.") from error
     return found if isinstance(found, dict) else {}
+
+
+@dataclass(slots=True, kw_only=True)
+class FileExamples:
+    """What one file holds."""
+
+    name: str
+    unit: str
+    examples: list[Example] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Why rows are not imported though nothing is wrong with them → how many."""
+
+
+def read_examples(
+    path: Path, registry: Registry, *, only: str | None = None, encoding: str | None = None
+) -> list[FileExamples]:
+    """Read a file or folder of training data; writes nothing.
+
+    Args:
+        path: A file, a folder, or LLaMA-Factory's ``dataset_info.json``.
+        registry: Its formats and roles are recognised in the texts.
+        only: Of a ``dataset_info.json``, the dataset to read; None: all of them.
+        encoding: What texts that are not UTF-8 are to be read as.
+
+    Raises:
+        EncodingGuessed: A text is not UTF-8 and ``encoding`` is None.
+        UsageError: A file as a whole cannot be read; the sentence says what to do.
+    """
+    unwrapper = Unwrapper.of(registry)
+    roles = {full_name.rpartition("@")[0] for full_name in registry.roles}
+    parts = parts_of(path, only)
+    classes = classes_of_card(path)
+    return [_read(part, unwrapper, roles, encoding, classes) for part in parts]
+
+
+def _read(
+    part: Part,
+    unwrapper: Unwrapper,
+    roles: set[str],
+    encoding: str | None,
+    classes: Mapping[str, tuple[str, ...]],
+) -> FileExamples:
+    records = read_records(part.path, name=part.name, used=NAMES, encoding=encoding)
+    source = records.source
+    source.notes += part.notes
+    source.class_names = {**classes, **source.class_names}
+    found = FileExamples(
+        name=part.name, unit=source.unit, problems=source.problems, notes=source.notes
+    )
+    maker = ExampleMaker(source, unwrapper, roles, keys=part.keys, renamed=part.columns)
+    for record in records:
+        try:
+            found.examples += maker.examples(record, is_held_out=part.is_held_out)
+        except LeftOut as left_out:
+            found.left_out[str(left_out)] += 1
+    if records.columns:
+        maker.must_ask(records.columns)
+    maker.finish()
+    return found

@@ -6,8 +6,8 @@ from typing import Literal
 
 from db.database import Database
 from db.staging import import_lock, tidy_alone
+from serving.importers.examples import ImportRow
 from serving.importers.plan import ImportPlan, Outcome, RowFile
-from serving.importers.rows import ImportRow
 from serving.importers.source import ImportRefused, Problem
 from serving.importers.spool import Spool
 from serving.importers.texts import check_texts

@@ -7,17 +7,13 @@ from pathlib import Path
 
 from db.errors import UsageError
 from db.tables.library import ROLES
-from serving.importers.arrow import arrow_records, parquet_records
-from serving.importers.content import Content, content_of
 from serving.importers.documents import json_records, jsonl_records
 from serving.importers.encoding import encoding_of
-from serving.importers.examples import ExampleMaker
-from serving.importers.fields import NAMES, plain_name
+from serving.importers.examples import ExampleMaker, ImportRow, ReadResult
+from serving.importers.fields import NAMES, is_held_out, plain_name
 from serving.importers.parsed_row import LeftOut
-from serving.importers.rows import ImportRow, ReadResult
-from serving.importers.source import Problem, Record, Source
-from serving.importers.splits import is_held_out
-from serving.importers.tables import csv_records
+from serving.importers.source import Content, Problem, Record, Source, content_of
+from serving.importers.tables import arrow_records, csv_records, parquet_records
 from serving.importers.unwrap import Unwrapper
 from serving.importers.workbooks import xlsx_records
 

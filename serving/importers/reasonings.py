@@ -20,13 +20,11 @@ from db.errors import UsageError
 from db.identity import question_hash
 from db.tables import Question
 from db.tables.library import ROLES
-from serving.importers.cells import is_blank, written
-from serving.importers.changes import chunks
-from serving.importers.examples import ExampleMaker
-from serving.importers.fields import FIELDS, NAMES, field_of, plain_name
+from serving.importers.examples import ExampleMaker, ImportRow
+from serving.importers.fields import FIELDS, NAMES, field_of, is_blank, plain_name, written
 from serving.importers.parsed_row import LeftOut
+from serving.importers.plan import chunks
 from serving.importers.readers import read_records
-from serving.importers.rows import ImportRow
 from serving.importers.source import ImportRefused, Record, Source
 from serving.importers.unwrap import Unwrapper
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from serving.formats.reasoning_markup import plain_reasoning, reasoning_tag
 from serving.importers.choices import with_choices
-from serving.importers.fields import FieldMap
-from serving.importers.labels import label_of
+from serving.importers.fields import FieldMap, RowFields, is_turns, label_of
 from serving.importers.parsed_row import (
     NEXT_QUESTIONS,
     LeftOut,
@@ -21,11 +20,15 @@ from serving.importers.parsed_row import (
     WrittenText,
     text_of,
 )
-from serving.importers.row_answers import AnswerReader, beside_turn
-from serving.importers.row_fields import RowFields, is_turns
-from serving.importers.row_prompts import PromptReader, RowPrompt, two_prompts, two_systems
-from serving.importers.transcripts import is_conversation, without_end
-from serving.importers.turns import USUAL, TurnKeys, Turns
+from serving.importers.row_texts import (
+    AnswerReader,
+    PromptReader,
+    RowPrompt,
+    beside_turn,
+    two_prompts,
+    two_systems,
+)
+from serving.importers.turns import USUAL, TurnKeys, Turns, is_conversation, without_end
 from serving.importers.unwrap import Scope, Unwrapper, Written
 
 _ABOUT = ("reference_answer", "category", "language", "tags", "external_id", "held_out", "split")

@@ -7,10 +7,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.tables import ReasoningVariant
+from db.tables import ReasoningVariant, SentenceUse
 from serving.checks import CheckContext, check_answer, check_reasoning
-from serving.checks.sentences import hashed_sentences
-from serving.importers.boilerplate import find_boilerplate
+from serving.checks.store import (
+    MIN_QUESTIONS,
+    SHOWN_CHARS,
+    questions_by_sentence,
+    uses_of,
+)
+from serving.checks.text import hashed_sentences
 from serving.importers.spool import Spool
 
 _VARIANTS = """
@@ -86,3 +91,81 @@ def _context(
         role=role,
         language=language,
     )
+
+
+_OFTEN = f"""
+INSERT OR IGNORE INTO boilerplate SELECT sentence_hash, NULL FROM sentence
+GROUP BY sentence_hash HAVING count(DISTINCT question_n) >= {MIN_QUESTIONS}
+"""
+_FLAGS = """
+INSERT OR IGNORE INTO flag
+SELECT s.variant_n, s.answer_n, 'boilerplate', b.detail
+FROM sentence s JOIN boilerplate b USING (sentence_hash) ORDER BY s.rowid
+"""
+_NEEDLESS = f"""
+DELETE FROM sentence WHERE sentence_hash = ? AND rowid NOT IN (
+    SELECT min(rowid) FROM sentence WHERE sentence_hash = ? GROUP BY question_n
+    LIMIT {MIN_QUESTIONS}
+)
+"""
+"""As many uses as tell that it is boilerplate are kept; more would only cost."""
+
+
+def find_boilerplate(session: Session, spool: Spool) -> None:
+    """Flag the texts of ``spool``, and earlier ones of the store, that hold such sentences."""
+    spool.change("CREATE INDEX sentence_hash ON sentence (sentence_hash, question_n)", [()])
+    spool.change(_OFTEN, [()])
+    settled = _compare_with_store(session, spool)
+    found = [key for (key,) in spool.select("SELECT sentence_hash FROM boilerplate")]
+    details = [(_sentence(spool, key)[:SHOWN_CHARS], key) for key in found]
+    spool.change("UPDATE boilerplate SET detail = ? WHERE sentence_hash = ?", details)
+    spool.change(_FLAGS, [()])
+    risen = {key: detail for detail, key in details if key not in settled}
+    spool.insert(
+        "flag",
+        [
+            (variant_id and -variant_id, answer_id and -answer_id, "boilerplate", risen[key])
+            for variant_id, answer_id, key in uses_of(session, set(risen))
+        ],
+    )
+    spool.change("DELETE FROM sentence WHERE sentence_hash = ?", [(key,) for key in settled])
+    spool.change(_NEEDLESS, [(key, key) for key in risen])
+
+
+def _compare_with_store(session: Session, spool: Spool) -> set[int]:
+    """Note what is boilerplate together with the store; return what the store knew to be so."""
+    if session.scalar(select(SentenceUse.id).limit(1)) is None:
+        return set()
+    settled: set[int] = set()
+    often: set[int] = set()
+    for keys in _shared_keys(session, spool):
+        for key, questions in questions_by_sentence(session, keys).items():
+            own = spool.select(
+                "SELECT DISTINCT question_n FROM sentence WHERE sentence_hash = ? LIMIT ?",
+                (key, MIN_QUESTIONS),
+            )
+            if len(questions) >= MIN_QUESTIONS:
+                settled.add(key)
+            if len({-one for one in questions} | {n for (n,) in own}) >= MIN_QUESTIONS:
+                often.add(key)
+    spool.insert("boilerplate", [(key, None) for key in often])
+    return settled
+
+
+def _shared_keys(session: Session, spool: Spool) -> Iterator[list[int]]:
+    """Yield the sentences that the store has as well, in batches."""
+    for rows in spool.batches("SELECT DISTINCT sentence_hash FROM sentence"):
+        keys = [key for (key,) in rows]
+        found = select(SentenceUse.sentence_hash).where(SentenceUse.sentence_hash.in_(keys))
+        if shared := list(session.scalars(found.distinct())):
+            yield shared
+
+
+def _sentence(spool: Spool, key: int) -> str:
+    """Return a sentence as one of its texts has it."""
+    text = spool.first(
+        "SELECT coalesce(v.text, a.text) FROM sentence s LEFT JOIN variant v ON v.n = s.variant_n"
+        " LEFT JOIN answer a ON a.n = s.answer_n WHERE s.sentence_hash = ? LIMIT 1",
+        (key,),
+    )
+    return hashed_sentences(text)[key]

@@ -19,8 +19,7 @@ from db.search import TextKind, add_terms, terms
 from db.staging import note_side_rows, publish, reserve, side_rows, take_back
 from db.tables import Tag, utc_now
 from db.transactions import ShortTransactions
-from serving.importers.changes import DETAILS, chunks
-from serving.importers.plan import ImportPlan
+from serving.importers.plan import DETAILS, ImportPlan, chunks
 from serving.importers.spool import Spool, uncollected
 
 _BATCH = 1_000

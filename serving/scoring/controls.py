@@ -8,7 +8,7 @@ import random
 import zlib
 from collections.abc import Mapping, Sequence
 
-from serving.checks.sentences import split_sentences
+from serving.checks.text import split_sentences
 from serving.words import letters_of
 
 FEWEST_WORDS = 4

@@ -5,10 +5,14 @@ from typing import Generic, TypeVar
 
 from db.errors import UsageError
 from db.generations import PromptText
-from serving.formats.definitions import FormatDefinition
-from serving.formats.layout import task_templates
-from serving.formats.render import IGNORED_LABEL, render, render_example
-from serving.formats.tasks import Completion, PromptError, PromptFields, Task
+from serving.formats.definitions import (
+    Completion,
+    FormatDefinition,
+    PromptError,
+    PromptFields,
+    Task,
+)
+from serving.formats.render import IGNORED_LABEL, render, render_example, task_templates
 from serving.formats.tokenizer import PromptTokenizer
 from serving.scoring.cells import Pair
 from serving.sweeps.engines import ServedModel

@@ -10,7 +10,7 @@ from db.errors import UsageError
 from db.sweeps import create_sweep
 from db.tables import Question
 from serving.engines.sampling import SamplingParameters
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.sweeps.asks import Ask, asks_as_json
 from serving.sweeps.selection import select_models
 from serving.sweeps.slots import ResolvedPlan, count_slots

@@ -18,9 +18,9 @@ from db.models import ModelRow
 from db.search import index_texts
 from db.sweeps import create_sweep
 from db.tables import Question, ReasoningVariant
-from serving.formats.layout import task_templates
-from serving.formats.registry import Registry
-from serving.formats.tasks import Task
+from serving.formats.definitions import Task
+from serving.formats.library import Registry
+from serving.formats.render import task_templates
 from serving.sweeps.history import count_done, history_of, written_before
 from serving.sweeps.selection import (
     ChosenReasonings,

@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session
 from db.sweeps import QuestionText
 from db.tables import PromptFormat, Role
 from serving.engines.prompt_length import least_tokens
-from serving.formats.definitions import FormatDefinition
+from serving.formats.definitions import FormatDefinition, PromptError, PromptFields, Task
 from serving.formats.render import RenderedPrompt, render, render_many
-from serving.formats.tasks import PromptError, PromptFields, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.asks import Ask
 from serving.sweeps.engines import ServedModel

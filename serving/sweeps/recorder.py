@@ -13,9 +13,8 @@ from db.errors import Q2QError
 from db.faults import StoreBusy
 from db.generations import Recorded, link_generations, record_generations
 from db.search import index_texts
-from serving.checks.boilerplate import NewText, note_sentences
-from serving.checks.findings import Finding
-from serving.checks.store import TextFinding, store_findings
+from serving.checks import Finding
+from serving.checks.store import NewText, TextFinding, note_sentences, store_findings
 from serving.sweeps.prompts import PromptBook
 from serving.sweeps.results import Described, describe
 from serving.sweeps.work import Outcome

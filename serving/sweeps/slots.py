@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from serving.engines.sampling import SamplingParameters
-from serving.formats.tasks import Task
+from serving.formats.definitions import Task
 from serving.sweeps.asks import Ask
 from serving.sweeps.spec import Mode
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from db.sweeps import QuestionText
 from serving.engines.messages import Choice
 from serving.engines.sampling import SamplingParameters
+from serving.formats.definitions import Task
 from serving.formats.render import RenderedPrompt
-from serving.formats.tasks import Task
 from serving.sweeps.asks import Ask
 from serving.sweeps.progress import Chunk
 from serving.sweeps.slots import Kind

@@ -31,8 +31,7 @@ from db.tables import (
     Tag,
     utc_now,
 )
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from tests.app.texts import QUESTIONS, SeedQuestion
 
 

@@ -11,8 +11,7 @@ from db.database import Database
 from db.dialogues import list_dialogues, read_events
 from db.settings import Settings
 from db.tables import ReasoningVariant
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from serving.models.register import ensure_default_model
 from tests.browser.chromium import chromium
 from tests.browser.conftest import ready

@@ -19,8 +19,7 @@ from db.settings import Settings
 from db.sweeps import get_sweep
 from db.tables import Answer, QueueItemState, Rating, ReasoningVariant, VariantParent
 from serving.engines.server_file import read_record
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from serving.models.register import ensure_default_model

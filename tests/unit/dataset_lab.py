@@ -20,8 +20,7 @@ from db.tables import (
     ReasoningVariant,
     VariantParent,
 )
-from serving.formats.library import load_definitions
-from serving.formats.registry import Registry, sync_definitions
+from serving.formats.library import Registry, load_definitions, sync_definitions
 from tests.store_rows import make_answer, make_question, make_variant
 from training.datasets.build import Built, build
 from training.datasets.freeze import freeze

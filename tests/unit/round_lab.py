@@ -21,8 +21,7 @@ from db.tables import (
     Sweep,
     SweepGeneration,
 )
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from training.rounds.spec import parse_round
 
 MODELS = ("base", "round-first")

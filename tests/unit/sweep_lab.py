@@ -12,8 +12,7 @@ from db.questions import NewQuestion, add_question
 from db.tables import Engine, ModelVersion
 from serving.engines.client import CompletionClient, RetryPolicy
 from serving.engines.messages import Capabilities, Endpoint
-from serving.formats.library import load_definitions
-from serving.formats.registry import Registry, sync_definitions
+from serving.formats.library import Registry, load_definitions, sync_definitions
 from serving.sweeps.engines import FixedEngines, ServedModel
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.runner import SweepOutcome, run_sweep

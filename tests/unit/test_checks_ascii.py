@@ -6,12 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serving.checks import leak, repetition, sentences
+from serving.checks import form, leak
+from serving.checks import text as text_module
 
 ASCII = st.text(st.sampled_from("abcxyzABC 019.,:;!?-'\"()[]=+#%_\n\t you should etc"), max_size=80)
 PAIRS: list[tuple[re.Pattern[str], re.Pattern[str]]] = [
     (leak._ASCII_TOKEN, leak._TOKEN),
-    (repetition._ASCII_UNIT, repetition._UNIT),
+    (form._ASCII_UNIT, form._UNIT),
 ]
 
 
@@ -28,4 +29,4 @@ def test_the_same_pieces_are_found(
 @given(text=ASCII)
 @example('He said "Stop." Then you go. See e.g. this one. (Yes!) And\n\nmore')
 def test_the_same_sentences_are_found(text: str) -> None:
-    assert sentences._ASCII_BOUNDARY.split(text) == sentences._BOUNDARY.split(text)
+    assert text_module._ASCII_BOUNDARY.split(text) == text_module._BOUNDARY.split(text)

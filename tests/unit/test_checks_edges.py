@@ -2,11 +2,10 @@
 
 import pytest
 
-from serving.checks.findings import CheckContext
-from serving.checks.form import reasoning_form_problem
-from serving.checks.language import answer_language_problem, detect_language
+from serving.checks.form import form_problem
+from serving.checks.language import detect_language, language_problem
 from serving.checks.leak import find_leak
-from serving.checks.sentences import split_sentences
+from serving.checks.text import CheckContext, CheckedText
 
 
 def leak(reasoning: str, target: str, question: str = "Which one is it?") -> str | None:
@@ -91,13 +90,14 @@ def test_a_title_in_english_answers_a_japanese_question() -> None:
     ctx = CheckContext(
         question="この映画の原題は何ですか。", context="", role="assistant", language="ja"
     )
-    assert answer_language_problem("The Lord of the Rings", ctx) is None
-    assert answer_language_problem("It is the one that you have seen.", ctx)
+    title, sentence = "The Lord of the Rings", "It is the one that you have seen."
+    assert language_problem(CheckedText(text=title, kind="answer", ctx=ctx)) is None
+    assert language_problem(CheckedText(text=sentence, kind="answer", ctx=ctx))
 
 
 def form(text: str, question: str) -> str | None:
     ctx = CheckContext(question=question, context="", role="assistant", language="en")
-    return reasoning_form_problem(text, split_sentences(text), ctx)
+    return form_problem(CheckedText(text=text, kind="reasoning", ctx=ctx))
 
 
 @pytest.mark.parametrize(

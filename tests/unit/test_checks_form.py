@@ -3,7 +3,7 @@
 import pytest
 
 from serving.checks import CHECKS, CheckContext, Finding, check_answer, check_reasoning
-from serving.checks.sentences import count_words, split_sentences
+from serving.checks.text import count_words, split_sentences
 
 QUESTION = CheckContext(question="Why is the sky blue?")
 

@@ -34,13 +34,6 @@ def test_one_list_of_bad_findings_serves_rules_and_queues_and_the_guide_tells_it
     assert rules.findings == QueueSpec(name="x").leave_out == BAD_FINDINGS
 
 
-def test_every_check_has_a_label_in_both_languages_and_says_what_it_finds() -> None:
-    for info in CHECKS.values():
-        assert info.label_en.isascii()
-        assert not info.label_ja.isascii()
-        assert info.what.endswith(".")
-
-
 def test_the_example_of_the_guide_is_true() -> None:
     ctx = CheckContext(question="What is six times seven?", reference_answer="42")
     findings = check_reasoning("You should multiply and say 42.", ctx)

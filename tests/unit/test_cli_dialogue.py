@@ -13,8 +13,7 @@ from db.dialogues import has_ended, read_events, read_nodes
 from db.errors import Q2QError, UsageError
 from db.jobs import get_job, request_cancel
 from db.settings import Settings
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import THEME, asking
 from workbench.cli.main import app

@@ -8,7 +8,7 @@ from db.database import Database
 from db.dialogues import read_events
 from db.errors import UsageError
 from db.jobs import request_cancel
-from serving.formats.lists import read_questions
+from serving.formats.parse import read_questions
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking
 from workbench.dialogue.decisions import choose, park, pick, reject, write

@@ -9,13 +9,12 @@ import pytest
 
 from db.database import Database
 from db.errors import UsageError
-from serving.importers.example_files import FileExamples, read_examples
 from serving.importers.examples import Example
-from serving.importers.folders import parts_of
+from serving.importers.folders import FileExamples, parts_of, read_examples
+from serving.importers.judgements import Judge
 from serving.importers.source import ImportRefused
+from serving.importers.training_data import import_examples
 from tests.unit.dataset_lab import Lab, lab_session
-from training.imports.judged import Judge
-from training.imports.store import import_examples
 
 
 @pytest.fixture

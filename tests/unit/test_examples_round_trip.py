@@ -14,11 +14,11 @@ from sqlalchemy import select
 from db.database import Database, open_database
 from db.datasets import find_dataset
 from db.tables import DatasetRow, Question, Rater, Rating
-from serving.importers.example_files import read_examples
+from serving.importers.folders import read_examples
+from serving.importers.judgements import Judge, JudgedBy, rater_of
+from serving.importers.training_data import ExampleCounts, import_examples, preview_examples
 from tests.unit.dataset_lab import Lab, lab_session
 from training.datasets.export import default_prompt_format, export
-from training.imports.judged import Judge, JudgedBy, rater_of
-from training.imports.store import ExampleCounts, import_examples, preview_examples
 
 KINDS = ("sft", "dpo", "kto")
 RULES: dict[str, dict[str, Any]] = {

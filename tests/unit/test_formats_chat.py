@@ -5,10 +5,9 @@ from tokenizers import Tokenizer
 
 from db.errors import UsageError
 from serving.formats.chat_template import ChatTemplate
+from serving.formats.definitions import Completion, Piece, PromptFields
 from serving.formats.library import load_definitions
 from serving.formats.render import render, render_example
-from serving.formats.tasks import Completion, PromptFields
-from serving.formats.templates import Piece
 from serving.formats.tokenizer import PromptTokenizer
 from tests.unit.tokenizer_samples import EMBEDDED, NAMES, PHI3, named, small
 

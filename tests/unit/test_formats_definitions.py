@@ -4,9 +4,8 @@ import pytest
 import yaml
 
 from db.errors import UsageError
-from serving.formats.definitions import FormatDefinition
+from serving.formats.definitions import FormatDefinition, parse_template, without_empty_context
 from serving.formats.library import load_definitions
-from serving.formats.templates import parse_template, without_empty_context
 
 GUIDE = Path(__file__).parents[2] / "docs/formats.md"
 ROLES = ("assistant", "translator", "creator", "logician")

@@ -10,8 +10,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.tables import Generation, ModelVersion, PromptFormat, Question, Role, Sampling
 from serving.formats.definitions import FormatDefinition, RoleDefinition
-from serving.formats.library import Definitions, load_definitions
-from serving.formats.registry import Registry, sync_definitions
+from serving.formats.library import Definitions, Registry, load_definitions, sync_definitions
 
 BUILTIN = load_definitions()
 

@@ -4,10 +4,15 @@ from typing import Any
 import pytest
 
 from db.errors import UsageError
-from serving.formats.definitions import FormatDefinition
+from serving.formats.definitions import (
+    Completion,
+    FormatDefinition,
+    PromptError,
+    PromptFields,
+    Task,
+)
 from serving.formats.library import load_definitions
 from serving.formats.render import IGNORED_LABEL, render, render_example, render_many
-from serving.formats.tasks import Completion, PromptError, PromptFields, Task
 from serving.formats.tokenizer import PromptTokenizer
 from tests.unit.tokenizer_samples import NAMES, named
 

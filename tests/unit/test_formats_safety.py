@@ -7,11 +7,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from serving.formats.definitions import FormatDefinition
+from serving.formats.definitions import (
+    Completion,
+    FormatDefinition,
+    PromptError,
+    PromptFields,
+    Task,
+)
 from serving.formats.library import load_definitions
-from serving.formats.neutral import Segment, neutralise, structure_pattern
 from serving.formats.render import IGNORED_LABEL, render, render_example
-from serving.formats.tasks import Completion, PromptError, PromptFields, Task
+from serving.formats.sanitise import Segment, sanitise, structure_pattern
 from serving.formats.tokenizer import PromptTokenizer
 from tests.unit.tokenizer_samples import HOSTILE, NAMES, named, small, texts
 
@@ -192,7 +197,7 @@ def test_no_tag_is_left_outside_trusted_text(
     pattern = structure_pattern(tags)
     segments = [Segment(text, trusted) for text, trusted in parts]
     assume(all(pattern.search(segment.text) is None for segment in segments if segment.trusted))
-    safe = neutralise(segments, pattern)
+    safe = sanitise(segments, pattern)
     joined = "".join("\0" if segment.trusted else segment.text for segment in safe)
     assert pattern.search(joined) is None
     assert [s.text for s in safe if s.trusted] == [s.text for s in segments if s.trusted]
@@ -201,11 +206,11 @@ def test_no_tag_is_left_outside_trusted_text(
 
 def test_a_very_long_text_full_of_tags_is_made_safe_in_time() -> None:
     count = 100_000
-    safe = neutralise([Segment("<|a|>" * count, trusted=False)], structure_pattern(["<|a|>"]))
+    safe = sanitise([Segment("<|a|>" * count, trusted=False)], structure_pattern(["<|a|>"]))
     assert safe == [Segment("< |a|>" * count, trusted=False)]
 
 
 def test_tags_that_a_space_makes_into_each_other_are_refused() -> None:
     spaces = structure_pattern([f"a{' ' * count}b" for count in range(30)])
     with pytest.raises(PromptError, match="choose tags"):
-        neutralise([Segment("ab", trusted=False)], spaces)
+        sanitise([Segment("ab", trusted=False)], spaces)

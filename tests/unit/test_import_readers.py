@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from db.errors import UsageError
 from db.plain_text import MAX_TEXT_CHARS
 from serving.importers import ReadResult, read_rows
-from serving.importers.content import MAX_UNPACKED_BYTES
+from serving.importers.source import MAX_UNPACKED_BYTES
 
 JAPANESE = "日本一高い山はどこですか。"
 CHINESE = "请介绍彩虹为什么有颜色。"

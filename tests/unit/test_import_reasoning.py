@@ -9,7 +9,7 @@ import pytest
 
 from db.database import Database
 from serving.importers import read_reasonings, read_rows
-from serving.importers.example_files import FileExamples, read_examples
+from serving.importers.folders import FileExamples, read_examples
 from tests.unit.dataset_lab import Lab
 
 ADD, FOUR, ASK = "You should add.", "Four", "What is two and two?"

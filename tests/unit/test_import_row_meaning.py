@@ -12,10 +12,10 @@ from db.database import Database
 from db.errors import UsageError
 from db.tables import Question
 from serving.importers import read_rows
-from serving.importers.example_files import FileExamples, read_examples
+from serving.importers.folders import FileExamples, read_examples
+from serving.importers.judgements import Judge
+from serving.importers.training_data import import_examples
 from tests.unit.dataset_lab import Lab, lab_session
-from training.imports.judged import Judge
-from training.imports.store import import_examples
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from db.database import Database
 from serving.formats.reasoning_markup import SplitText, split_reasoning, without_opening
 from serving.importers import read_rows
-from serving.importers.example_files import FileExamples, read_examples
 from serving.importers.examples import Example
+from serving.importers.folders import FileExamples, read_examples
 from serving.importers.source import ImportRefused
-from serving.importers.transcripts import turns_of, without_end
+from serving.importers.turns import turns_of, without_end
 from tests.unit.dataset_lab import Lab
 from workbench.cli.main import app
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.importers import json_stream
-from serving.importers.json_stream import JsonCursor
+from serving.importers import documents
+from serving.importers.documents import JsonCursor
 from serving.importers.readers import RecordReader, read_records, stream_rows
 from tests.unit.test_import_readers import read as read_all
 from tests.unit.test_import_readers import sentences, texts, workbook
@@ -75,8 +75,8 @@ def test_the_size_of_the_pieces_changes_nothing(
     values: list[Any], n_chars: int, indent: int | None
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_CHUNK_CHARS", n_chars)
-        patch.setattr(json_stream, "_NEAR_END", 32)
+        patch.setattr(documents, "_CHUNK_CHARS", n_chars)
+        patch.setattr(documents, "_NEAR_END", 32)
         cursor = JsonCursor(io.StringIO(json.dumps(values, indent=indent)))
         assert [value for value, _ in cursor.items()] == values
         cursor.end()

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.importers import read_rows
-from serving.importers.workbook_cells import shown
+from serving.importers.workbooks import shown
 from tests.unit.test_import_readers import read, sentences, texts
 
 

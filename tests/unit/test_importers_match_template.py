@@ -7,8 +7,7 @@ import time
 import pytest
 
 from db.database import Database
-from serving.importers.match_template import match_template
-from serving.importers.unwrap import Unwrapper
+from serving.importers.unwrap import Unwrapper, match_template
 from tests.unit import sweep_lab
 
 

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.formats.definitions import Task
 from serving.formats.library import load_definitions
 from serving.formats.parse import ParsedCompletion, parse_completion
-from serving.formats.tasks import Task
 
 TAGGED = load_definitions().format("tagged")
 CHAT = load_definitions().format("chat")

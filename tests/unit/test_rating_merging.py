@@ -5,8 +5,7 @@ import pytest
 from db.database import Database
 from db.errors import UsageError
 from db.tables import ReasoningVariant, VariantParent
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from serving.sweeps.plan import plan_sweep
 from tests.app.seed import seed_store
 from workbench.rating.merging import merge_by_model, merge_jobs, merge_spec, merged

@@ -26,8 +26,8 @@ from db.ratings import (
     undo_ratings,
 )
 from db.tables import Answer, Rater, Rating, RatingAxis
+from serving.importers.judgements import ensure_model_rater
 from tests.unit.rating_lab import bring, fill
-from training.imports.raters import ensure_model_rater
 from workbench.cli.writing import write_rows
 from workbench.rating.axes import Axes, load_axes, store_axes
 from workbench.rating.exchange import COLUMNS, rating_rows

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.formats.lists import read_json_object, read_questions
+from serving.formats.parse import read_json_object, read_questions
 from serving.formats.reasoning_markup import (
     NO_ANSWER,
     SECOND_REASONING,

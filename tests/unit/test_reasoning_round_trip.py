@@ -11,11 +11,11 @@ from sqlalchemy import select
 from db.database import Database, open_database
 from db.datasets import find_dataset
 from db.tables import Answer, Question, ReasoningVariant
-from serving.importers.example_files import read_examples
+from serving.importers.folders import read_examples
+from serving.importers.judgements import Judge
+from serving.importers.training_data import import_examples
 from tests.unit.dataset_lab import Lab, lab_session
 from training.datasets.export import FORMATS, default_prompt_format, export
-from training.imports.judged import Judge
-from training.imports.store import import_examples
 
 Texts = set[tuple[str, str, str]]
 TOPICS = [

@@ -14,8 +14,7 @@ from db.queues import ItemRow, get_items, get_queue
 from db.ratings import NewRating, Outcome, add_ratings, ensure_rater, undo_ratings
 from db.rounds import find_round, move_round
 from db.tables import Answer, Generation, ModelVersion, Question, QueueItem, Rater
-from serving.formats.library import load_definitions
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions
 from tests.unit.round_lab import write_round
 from training.datasets.build import build
 from training.datasets.freeze import freeze

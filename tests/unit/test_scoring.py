@@ -18,9 +18,9 @@ from db.search import search_ids
 from db.tables import ReasoningVariant
 from serving.engines.errors import EngineUnavailable
 from serving.engines.messages import Capabilities
+from serving.formats.definitions import Completion, PromptFields
 from serving.formats.library import load_definitions
 from serving.formats.render import render_example
-from serving.formats.tasks import Completion, PromptFields
 from serving.formats.tokenizer import PromptTokenizer
 from serving.scoring.sequences import WITHHELD
 from serving.scoring.spec import ScoreSpec

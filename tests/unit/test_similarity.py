@@ -10,9 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 from benchmarks import families as bench
 from serving.similarity.families import question_groups
-from serving.similarity.marks import names, numbers, standards
-from serving.similarity.meaning import meanings
-from serving.similarity.questions import SAME_FROM, similarities
+from serving.similarity.questions import SAME_FROM, meanings, similarities
+from serving.similarity.wording import names, numbers, standards
 
 
 def is_same(one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from db.errors import UsageError
-from serving.formats.neutral import sendable
+from serving.formats.sanitise import sendable
 from serving.formats.tokenizer import REMEMBERED_TEXTS, PromptTokenizer
 from tests.unit.tokenizer_samples import (
     HOSTILE,
@@ -272,7 +272,7 @@ def test_a_folder_that_cannot_be_used_is_named_with_its_file(
 
 def test_prompts_are_rendered_without_torch_or_transformers() -> None:
     code = (
-        "import sys, serving.formats.render, serving.formats.registry, serving.formats.parse;"
+        "import sys, serving.formats.render, serving.formats.library, serving.formats.parse;"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.checks.findings import CheckContext
-from serving.checks.run import check_answer, check_reasoning
+from serving.checks import CheckContext, check_answer, check_reasoning
 from serving.importers import read_rows
-from serving.importers.rows import ImportRow
+from serving.importers.examples import ImportRow
 
 FOLDER = Path(__file__).parents[2] / "examples" / "training"
 MOST_ALIKE = 0.7

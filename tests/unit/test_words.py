@@ -3,7 +3,7 @@
 import pytest
 
 from serving.checks import CheckContext, Finding, check_answer, check_reasoning
-from serving.checks.sentences import normalise, split_sentences
+from serving.checks.text import normalise, split_sentences
 from serving.engines.prompt_length import least_tokens
 from serving.scoring.controls import truncated
 from serving.similarity.wording import wording

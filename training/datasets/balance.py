@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db.datasets import DatasetInfo
 from db.generations import chunks
 from db.tables import DatasetRow, DatasetRowRating, Rating
-from serving.formats.tasks import Completion
+from serving.formats.definitions import Completion
 from training.datasets.build import Built
 from training.datasets.class_weights import is_even
 from training.datasets.payload import RowTexts, Target

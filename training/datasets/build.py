@@ -13,8 +13,8 @@ from db.generations import chunks
 from db.identity import json_hash
 from db.ratings import RESERVED
 from db.tables import Answer, Rating, ReasoningVariant
-from serving.formats.lists import write_questions
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
+from serving.formats.parse import write_questions
 from serving.sweeps.selection import select_questions
 from training.datasets.candidates import Candidate, Pool, read_pool
 from training.datasets.drops import Draft, Dropper, Split

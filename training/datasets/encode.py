@@ -8,10 +8,9 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.tables import Dataset, DatasetRow
-from serving.formats.definitions import FormatDefinition
+from serving.formats.definitions import FormatDefinition, PromptError
 from serving.formats.library import form_for
 from serving.formats.render import IGNORED_LABEL, TrainingExample, render_example
-from serving.formats.tasks import PromptError
 from serving.formats.tokenizer import PromptTokenizer
 from training.datasets.payload import RowTexts, Target
 

@@ -23,9 +23,8 @@ from db.row_scores import (
     held_out_rows,
     record_row_scores,
 )
-from serving.formats.definitions import FormatDefinition
+from serving.formats.definitions import FormatDefinition, PromptError
 from serving.formats.render import IGNORED_LABEL
-from serving.formats.tasks import PromptError
 from serving.scoring.looping import OnProgress, finished, score_all, why_unable
 from serving.scoring.sending import ScoreSender, Told
 from serving.scoring.sequences import Sequence as Sent

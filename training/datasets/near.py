@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from serving.similarity.marks import numbers
+from serving.similarity.wording import numbers
 
 GRAM = 3
 _SHARED = 12

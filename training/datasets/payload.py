@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from serving.formats.tasks import Completion, PromptFields, Task
+from serving.formats.definitions import Completion, PromptFields, Task
 
 Target = Literal["reasoning", "answer", "whole", "questions"]
 """What is to be learned: the reasoning, the answer, both in one completion, or next questions."""

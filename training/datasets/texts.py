@@ -3,18 +3,22 @@
 from dataclasses import dataclass
 
 from db.errors import UsageError
-from serving.formats.definitions import FormatDefinition
-from serving.formats.layout import task_templates
+from serving.formats.definitions import (
+    Completion,
+    FormatDefinition,
+    PromptFields,
+    parse_template,
+    without_empty_context,
+)
 from serving.formats.library import form_for
-from serving.formats.neutral import (
+from serving.formats.render import task_templates
+from serving.formats.sanitise import (
     EXPORTED_CONTROL,
     Segment,
-    neutralise,
+    sanitise,
     sendable,
     structure_pattern,
 )
-from serving.formats.tasks import Completion, PromptFields
-from serving.formats.templates import parse_template, without_empty_context
 from training.datasets.payload import RowTexts, Target
 
 
@@ -84,5 +88,5 @@ def _filled(template: str, fields: PromptFields, form: FormatDefinition) -> str:
         else Segment(piece.text, trusted=True)
         for piece in parse_template(template)
     ]
-    safe = neutralise(segments, structure_pattern(form.tags, EXPORTED_CONTROL))
+    safe = sanitise(segments, structure_pattern(form.tags, EXPORTED_CONTROL))
     return "".join(segment.text for segment in safe)

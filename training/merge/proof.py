@@ -14,9 +14,9 @@ from db.merges import CheckRow, ProofRow, adapter_of, save_proof
 from db.models import ModelRow, get_model
 from db.settings import Settings
 from serving.device import Device, resolve_device
+from serving.formats.definitions import PromptFields
 from serving.formats.library import load_definitions
 from serving.formats.render import render
-from serving.formats.tasks import PromptFields
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.adapters import read_adapter
 from serving.models.digest import digest_folder

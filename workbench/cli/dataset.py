@@ -194,9 +194,9 @@ def import_(
       q2q dataset import preferences.jsonl --preview
       q2q dataset import preferences.jsonl --tag outside
     """
-    from serving.importers.example_files import read_examples
-    from training.imports.judged import Judge
-    from training.imports.store import import_examples, preview_examples
+    from serving.importers.folders import read_examples
+    from serving.importers.judgements import Judge
+    from serving.importers.training_data import import_examples, preview_examples
     from workbench.cli.progress import import_progress
     from workbench.cli.rendering import load_registry
 

@@ -12,7 +12,7 @@ from db.errors import Q2QError, UsageError
 from db.ratings import ensure_rater
 from db.refs import Ref, parse_ref
 from db.settings import Settings
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from workbench.cli.dialogue_places import card, here, node_of
 from workbench.cli.dialogue_show import answers_json, letter
 from workbench.cli.dialogue_steps import end_of, follow, see_stored

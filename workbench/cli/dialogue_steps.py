@@ -13,7 +13,7 @@ from db.errors import Q2QError, UsageError
 from db.jobs import JobRow
 from db.ratings import ensure_rater
 from db.settings import Settings
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from workbench.cli.dialogue_places import answer_place, candidate, card, here
 from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
 from workbench.cli.dialogue_wishes import Wishes, refuse_mixed

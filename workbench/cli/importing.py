@@ -9,7 +9,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.questions import question_facets, role_names
 from db.settings import settings
-from serving.importers.data_files import data_files
+from serving.importers.dataset_cards import data_files
 from serving.importers.questions import OnProgress, import_questions, no_progress
 from serving.importers.readers import SUFFIXES, stream_rows
 from workbench.cli.rendering import load_registry

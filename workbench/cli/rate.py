@@ -15,7 +15,7 @@ from workbench.cli.typer_app import CommandGroup
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from serving.formats.registry import Registry
+    from serving.formats.library import Registry
     from workbench.rating.building import QueueSpec
 
 LEFT_OUT = {

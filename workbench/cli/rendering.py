@@ -12,10 +12,9 @@ from db.models import ModelRow, find_model
 from db.settings import Settings
 from db.sweeps import question_texts
 from db.tables import ReasoningVariant
-from serving.formats.library import load_definitions, user_file
-from serving.formats.registry import Registry, sync_definitions
+from serving.formats.definitions import Task
+from serving.formats.library import Registry, load_definitions, sync_definitions, user_file
 from serving.formats.render import RenderedPrompt
-from serving.formats.tasks import Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.register import ensure_default_model
 from serving.sweeps.prompts import render_question

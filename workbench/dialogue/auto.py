@@ -14,7 +14,7 @@ from db.database import Database
 from db.dialogues import EventRow, NewEvent, add_event, read_events
 from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, JobEnd, enqueue
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from workbench.dialogue.cards import Candidate, NodeView, node_view
 from workbench.dialogue.decisions import choose, current_node_id, pick
 from workbench.dialogue.finishing import RESULTS, checkpoint, turns_done

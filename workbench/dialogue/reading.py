@@ -10,7 +10,7 @@ from db.item_texts import item_text
 from db.jobs import JobEnd
 from db.refs import Ref
 from serving.engines.sampling import SamplingParameters
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
 from workbench.dialogue.decisions import candidate_of

@@ -14,7 +14,7 @@ from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import find_model, get_model
 from db.sweeps import get_sweep, set_state
 from db.tables import Answer, SweepGeneration
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.selection import select_models
 from serving.sweeps.spec import SweepSpec, parse_spec

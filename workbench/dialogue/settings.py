@@ -21,8 +21,7 @@ from db.spec_numbers import Number
 from db.tables import MOVES
 from db.yaml_text import load_yaml, read_text
 from serving.engines.sampling import SamplingParameters
-from serving.formats.library import ASKING
-from serving.formats.registry import Registry, StoredFormat
+from serving.formats.library import ASKING, Registry, StoredFormat
 from serving.sweeps.selection import DEFAULT_MODEL, select_models
 
 

@@ -17,8 +17,8 @@ from db.models import get_model
 from db.ratings import NewRating, Outcome, Target, add_ratings
 from db.tables import Answer, Rater
 from serving.engines.sampling import SamplingParameters
-from serving.formats.lists import read_json_object
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
+from serving.formats.parse import read_json_object
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
 from workbench.dialogue.settings import ask_format

@@ -19,7 +19,7 @@ from db.tables import Answer, SweepGeneration
 from db.text_rows import read_texts
 from serving.checks import BAD_FINDINGS
 from serving.checks.language import other_language
-from serving.formats.lists import read_questions
+from serving.formats.parse import read_questions
 from serving.similarity.wording import wording
 from workbench.analysis.diversity import best_set, likeness
 from workbench.dialogue.asked import earlier_proposals, earlier_questions

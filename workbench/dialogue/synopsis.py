@@ -13,8 +13,8 @@ from db.jobs import JobEnd
 from db.plain_text import plain
 from db.questions import get_questions
 from db.tables import Answer
-from serving.formats.lists import read_json_list
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
+from serving.formats.parse import read_json_list
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask
 from workbench.dialogue.settings import ask_format

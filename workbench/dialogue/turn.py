@@ -29,7 +29,7 @@ from db.jobs import INTERACTIVE_PRIORITY, JobRow, active_jobs, enqueue
 from db.questions import get_question, get_questions
 from db.sweeps import set_state
 from db.tables import Answer, ReasoningVariant
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.sweeps.asking import save_asks
 from serving.sweeps.asks import Ask, GivenName
 from serving.sweeps.plan import plan_sweep, save_sweep

@@ -21,10 +21,9 @@ from db.sweeps import set_state
 from db.tables import Answer, ReasoningVariant, VariantParent
 from db.text_rows import TextRow, read_texts
 from serving.checks import CheckContext, check_reasoning
-from serving.checks.boilerplate import NewText, note_sentences
-from serving.checks.store import TextFinding, store_findings
+from serving.checks.store import NewText, TextFinding, note_sentences, store_findings
 from serving.engines.sampling import SamplingParameters
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.spec import SweepSpec, parse_spec
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from db.queues import NewItem
 from db.ratings import OK, PREFERENCE, Scope, Target
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from training.datasets.build import Built, build_from, gather
 from training.datasets.evidence import Judgement, Won
 from training.datasets.rules import Rules

@@ -10,7 +10,7 @@ from db.errors import UsageError
 from db.jobs import JobRow, recent_jobs
 from db.questions import get_question
 from db.tables import ReasoningVariant, VariantParent
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.rating.editing import run_soon, setting_of
 

@@ -18,7 +18,7 @@ from db.queues import NewItem
 from db.rating_columns import origins_of, read_samplings
 from db.ratings import OK, PREFERENCE, Scope, Target, of_repeat, standing
 from db.tables import Question, Rating
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from workbench.analysis.comparisons import FACTORS, origins_table
 from workbench.rating.building import BuiltQueue
 from workbench.rating.forecast import Shares, training_rows

@@ -15,8 +15,8 @@ from db.axes import ensure_axis
 from db.database import Database
 from db.ratings import NewRating, Scope, Target, add_ratings, ensure_rater
 from serving.importers.fields import letters
+from serving.importers.judgements import ensure_model_rater
 from serving.importers.readers import RecordReader, read_records
-from training.imports.raters import ensure_model_rater
 from workbench.rating.axes import Axes, known_axes, store_axes
 from workbench.rating.exchange import COLUMNS
 from workbench.rating.rating_cards import Cards, Judged

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from db.models import get_model
 from db.rounds import RoundRow, move_round
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.spec import SweepSpec, parse_spec
 from training.rounds.spec import RoundSpec

@@ -15,8 +15,7 @@ from db.rounds import (
     move_round,
 )
 from db.settings import Settings
-from serving.formats.library import load_definitions, user_file
-from serving.formats.registry import sync_definitions
+from serving.formats.library import load_definitions, sync_definitions, user_file
 from serving.models.register import ensure_default_model
 from serving.sweeps.selection import DEFAULT_MODEL
 from training.rounds.disk import check_disk

@@ -16,8 +16,8 @@ from db.models import ModelRow, model_by_name
 from db.rounds import find_round
 from db.settings import Settings
 from db.tables import Dataset
-from serving.formats.layout import task_templates
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
+from serving.formats.render import task_templates
 from serving.sweeps.selection import select_questions
 from training.datasets.build import check_rules
 from training.datasets.rules import Rules

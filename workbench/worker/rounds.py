@@ -15,8 +15,7 @@ from db.failures import failure_reasons
 from db.models import get_model
 from db.rounds import STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
-from serving.formats.library import load_definitions
-from serving.formats.registry import Registry, sync_definitions
+from serving.formats.library import Registry, load_definitions, sync_definitions
 from serving.sweeps.progress import Progress
 from serving.sweeps.runner import run_sweep
 from training.datasets.build import build

@@ -8,7 +8,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.jobs import active_jobs, enqueue
 from db.sweeps import set_state
-from serving.formats.registry import Registry
+from serving.formats.library import Registry
 from serving.importers.questions import import_questions
 from serving.importers.readers import SUFFIXES, stream_rows
 from serving.sweeps.plan import plan_sweep, save_sweep

@@ -10,8 +10,7 @@ from db.identity import short_hash
 from db.migrate import open_store
 from db.settings import settings
 from db.store_mark import store_mark
-from serving.formats.library import load_definitions
-from serving.formats.registry import Registry, sync_definitions
+from serving.formats.library import Registry, load_definitions, sync_definitions
 
 
 @st.cache_resource(show_spinner=False)

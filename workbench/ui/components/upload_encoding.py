@@ -4,9 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from serving.importers.content import Content
 from serving.importers.encoding import EncodingGuessed, encoding_of, recoded
 from serving.importers.readers import TEXT_SUFFIXES
+from serving.importers.source import Content
 from workbench.ui.components.i18n import t
 from workbench.ui.components.text import escaped
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import streamlit as st
 
 from db.errors import Q2QError
-from serving.importers.example_files import FileExamples, read_examples
+from serving.importers.folders import FileExamples, read_examples
+from serving.importers.judgements import Judge
 from serving.importers.readers import SUFFIXES
 from serving.importers.source import ImportRefused
-from training.imports.judged import Judge
-from training.imports.store import ExamplePreview, import_examples, preview_examples
+from serving.importers.training_data import ExamplePreview, import_examples, preview_examples
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.import_problems import draw_problems

@@ -11,7 +11,7 @@ from db.models import ModelRow, list_models
 from db.questions import QuestionRow
 from db.sweeps import question_texts
 from db.tables import ROLES
-from serving.formats.tasks import DIALOGUE_TASKS, REQUIRED, Task
+from serving.formats.definitions import DIALOGUE_TASKS, REQUIRED, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.prompts import render_question
 from workbench.ui.components.i18n import t, word

@@ -4,24 +4,21 @@ A row becomes a question with an imported reasoning and answer; a pair becomes a
 better text won; OK and not OK become ratings. Rules of datasets take them as they take others.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.generations import chunks
+from db.identity import question_hash
 from db.staging import import_lock, tidy_alone
-from db.tables import Rating
-from serving.importers.example_files import FileExamples
-from serving.importers.plan import ImportPlan
-from serving.importers.questions import OnProgress, check_plan, no_progress, read_files
-from serving.importers.rows import ReadResult
-from serving.importers.source import ImportRefused, Problem, problem_at
-from serving.importers.spool import Spool
-from serving.importers.writing import Judgements, StoreWriter
-from training.imports.judged import (
+from db.tables import Question, Rating
+from serving.importers.examples import Example, ImportRow, ReadResult
+from serving.importers.folders import FileExamples
+from serving.importers.judgements import (
     Judge,
     JudgedExample,
     card_of,
@@ -29,8 +26,79 @@ from training.imports.judged import (
     rater_of,
     ratings_of,
 )
-from training.imports.known import part_known_contexts
-from training.imports.leaks import refuse_leaks
+from serving.importers.plan import ImportPlan
+from serving.importers.questions import OnProgress, check_plan, no_progress, read_files
+from serving.importers.source import ImportRefused, Problem, problem_at
+from serving.importers.spool import Spool
+from serving.importers.writing import Judgements, StoreWriter
+
+_BORDER = "\n\n"
+_MOST_BORDERS = 20
+"""A text of more paragraphs is looked at up to here."""
+
+
+def part_known_contexts(session: Session, files: Sequence[FileExamples]) -> None:
+    """Give back their contexts to raw prompts, where files or store have the question with one.
+
+    A chat prompt without a reasoning is the question and its context with a blank line between
+    them; nothing else can tell it from a question of two paragraphs.
+    """
+    raw = [one for file in files for one in file.examples if one.is_raw]
+    borders = dict(parts for one in raw for parts in _partings(one.row))
+    others = (one.row for file in files for one in file.examples if not one.is_raw)
+    known = {question_hash(row.text, row.context, row.role) for row in others} & borders.keys()
+    for some in chunks(sorted(borders)):
+        found = select(Question.content_hash).where(Question.content_hash.in_(some))
+        known.update(session.scalars(found))
+    if known:
+        for file in files:
+            file.examples = [_parted(one, known) if one.is_raw else one for one in file.examples]
+
+
+def _partings(row: ImportRow) -> Iterator[tuple[str, tuple[str, str]]]:
+    parts = row.text.split(_BORDER)
+    for place in range(1, min(len(parts), _MOST_BORDERS)):
+        text, context = _BORDER.join(parts[:place]), _BORDER.join(parts[place:])
+        yield question_hash(text, context, row.role), (text, context)
+
+
+def _parted(example: Example, known: set[str]) -> Example:
+    found = next((parts for key, parts in _partings(example.row) if key in known), None)
+    if found is None:
+        return example
+    text, context = found
+    worse = example.rejected and replace(example.rejected, text=text, context=context)
+    row = replace(example.row, text=text, context=context)
+    return replace(example, row=row, rejected=worse, is_raw=False)
+
+
+def refuse_leaks(files: Sequence[FileExamples]) -> None:
+    """Refuse held-out rows whose question is to be trained on in the same set.
+
+    They go from the examples of ``files`` to their problems.
+    """
+    train: dict[str, str] = {}
+    for file in files:
+        for one in file.examples:
+            if not one.row.held_out:
+                place = f"{file.name}, {file.unit} {one.row.line}"
+                train.setdefault(_key(one), place)
+    for file in files:
+        kept = []
+        for one in file.examples:
+            place_of_train = train.get(_key(one)) if one.row.held_out else None
+            if place_of_train is None:
+                kept.append(one)
+                continue
+            what = f"is held out, and its question also trains ({place_of_train}); take one out."
+            file.problems.append(problem_at(file.name, file.unit, one.row.line, None, what))
+        file.examples = kept
+
+
+def _key(example: Example) -> str:
+    row = example.row
+    return question_hash(row.text, row.context, row.role)
+
 
 _NOTHING_DONE = "Nothing was imported: correct the data, or import it without the rows named here."
 

@@ -1,8 +1,13 @@
-"""Sentences of a text: splitting, comparing, hashing. Words are those of ``serving.words``."""
+"""A text that is checked, what is known of it, and its sentences: split, compared, hashed.
+
+Words are those of ``serving.words``.
+"""
 
 import re
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from hashlib import blake2b
+from typing import Literal
 
 from serving.words import count_words, only_words
 
@@ -28,6 +33,61 @@ _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in ra
 _SHORTEST_WORDS = 4
 
 
+TextKind = Literal["reasoning", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a check noticed in one text; a text has at most one of each name."""
+
+    name: str
+    """A key of ``CHECKS``."""
+    detail: str
+    """What was found, e.g. the words or the count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckContext:
+    """What the checks may know about a text besides its words."""
+
+    question: str
+    context: str = ""
+    reference_answer: str | None = None
+    role: str = "assistant"
+    language: str | None = None
+    """ISO 639-1 code of the question; told from its text where None."""
+    finish_reason: str | None = None
+    """As the engine gave it; ``length`` means that the token limit cut the text, ``unknown`` that
+    the engine did not say. None for a text that no engine gave."""
+    prompt_problem: str | None = None
+    """What is wrong with the prompt that the text answers; None where it was read as sent."""
+    unparsed: str | None = None
+    """Why the parser could not split the completion; None where it could."""
+    answer: str | None = None
+    """The answer written under a reasoning, where it is known already."""
+
+    @cached_property
+    def given(self) -> str:
+        """The question and its context as one text."""
+        return f"{self.question}\n{self.context}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedText:
+    """A text with all that its checks look at."""
+
+    text: str
+    kind: TextKind
+    ctx: CheckContext
+    reasoning: str | None = None
+    """What an answer was written under."""
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences of the text."""
+        return split_sentences(self.text)
+
+
 def split_sentences(text: str) -> list[str]:
     """Return the sentences of ``text`` in order, without list marks and empty pieces."""
     return list(_sentences(text))
@@ -50,13 +110,10 @@ def normalise(text: str) -> str:
     return only_words(text)
 
 
-def sentences_of(text: str) -> list[int]:
-    """Return the signed 64-bit hashes of the distinct sentences that can be boilerplate."""
-    return list(hashed_sentences(text))
-
-
 def hashed_sentences(text: str) -> dict[int, str]:
-    """Return hash → sentence, in order; without very short ones and advice to admit ignorance.
+    """Return signed 64-bit hash → sentence of those that can be boilerplate, in order.
+
+    Very short ones cannot, nor can advice to admit ignorance.
 
     The prompt formats ask for "say that you don't know", so that sentence is no boilerplate.
     """

@@ -2,9 +2,9 @@
 
 import pytest
 
+from serving.formats.definitions import PromptFields
 from serving.formats.library import load_definitions
 from serving.formats.render import render
-from serving.formats.tasks import PromptFields
 
 TAGGED = load_definitions().format("tagged")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from serving.formats.tasks import PromptError
+from serving.formats.definitions import PromptError
 
 UNSENDABLE = re.compile("[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 """Control characters and lone surrogates: some vocabularies drop them, which would join what they
@@ -70,7 +70,7 @@ def sendable(text: str) -> str:
     return UNSENDABLE.sub("\ufffd", text)
 
 
-def neutralise(segments: Sequence[Segment], structure: re.Pattern[str]) -> list[Segment]:
+def sanitise(segments: Sequence[Segment], structure: re.Pattern[str]) -> list[Segment]:
     """Return ``segments`` with untrusted text changed so that only trusted text holds structure.
 
     What two neighbours form together counts as well. Trusted segments are returned as they are.
