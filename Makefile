@@ -57,7 +57,7 @@ types: dev  ## Check types
 check: lint types  ## lint and types
 
 migration: dev  ## Write a migration for changed tables: make migration m="add a column"
-	$(BIN)/python -m db.migrate revision "$(m)"
+	$(BIN)/python -m db.store.migrate revision "$(m)"
 
 clean:  ## Remove .venv and caches; homes and models stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

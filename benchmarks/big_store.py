@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.setting import note, question
 from db.database import open_database
 from db.identity import json_hash, question_hash, short_hash
-from db.migrate import upgrade
 from db.search import terms
+from db.store.migrate import upgrade
 from db.tables import ModelVersion, Sampling, Sweep
 from serving.formats.library import load_definitions, sync_definitions
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.page_scripts import page_times
 from benchmarks.setting import note, versions, write_result
-from db.migrate import open_store
 from db.settings import settings
+from db.store.migrate import open_store
 from tests.app.seed_dialogue import seed_dialogue
 
 OUT = Path(__file__).parent / "results" / "dialogue_pages_cpu.json"

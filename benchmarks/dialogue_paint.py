@@ -18,8 +18,8 @@ from typing import Any
 from playwright.sync_api import Locator, Page
 
 from benchmarks.setting import note, versions, write_result
-from db.migrate import open_store
 from db.settings import settings
+from db.store.migrate import open_store
 from tests.app.seed_dialogue import seed_dialogue
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server

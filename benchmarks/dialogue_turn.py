@@ -145,8 +145,8 @@ def workbench_side(job: dict[str, Any]) -> dict[str, Any]:
 
 async def measure_turns(job: dict[str, Any]) -> dict[str, Any]:
     """Start the worker, run a turn to warm up and some to measure; return the figures."""
-    from db.migrate import open_store
     from db.settings import settings
+    from db.store.migrate import open_store
     from serving.models.register import ensure_default_model
     from workbench.worker.run import be_worker
 

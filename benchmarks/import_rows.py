@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.setting import new_store, note, write_result
 from db.database import open_database
 from db.questions import NewQuestion, add_question
-from db.ratings import NewRating, Target, add_ratings, ensure_rater
+from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
 from serving.importers.questions import import_questions
 from serving.importers.readers import stream_rows
 

@@ -21,9 +21,9 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from benchmarks.setting import note, versions, write_result
-from db.migrate import open_store
+from db.counts import wait_for_counts
 from db.settings import settings
-from db.tallies import wait_for_counts
+from db.store.migrate import open_store
 from tests.app.seed import seed_bulk, seed_store
 
 OUT = Path(__file__).parent / "results" / "page_scripts_cpu.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from db.database import Database, open_database
-from db.migrate import upgrade
+from db.store.migrate import upgrade
 
 SUBJECTS = (
     "a river",

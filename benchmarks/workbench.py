@@ -33,13 +33,13 @@ from benchmarks.big_store import QUEUE_ID, build
 from benchmarks.page_scripts import page_times
 from benchmarks.setting import note, versions, write_result
 from db.database import Database, open_database
-from db.matrix import MatrixFilter, matrix
-from db.migrate import upgrade
-from db.queues import get_queue
-from db.ratings import ensure_rater
+from db.rating.queues import get_queue
+from db.rating.ratings import ensure_rater
 from db.settings import settings
+from db.store.migrate import upgrade
 from db.tables import ModelVersion, Rating, SweepGeneration
-from db.texts import TextFilter, list_texts
+from db.texts.lists import TextFilter, list_texts
+from db.texts.matrix import MatrixFilter, matrix
 from serving.engines.client import CompletionClient
 from serving.engines.messages import Capabilities, Endpoint
 from serving.formats.library import load_definitions, sync_definitions

@@ -1,10 +1,12 @@
 """Opening the store: pragmas, transaction control, short sessions. SQLite and PostgreSQL alike."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from sqlalchemy import (
     URL,
@@ -20,8 +22,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db import hidden as hidden  # sessions leave out what nobody may see yet
-from db.errors import Q2QError
-from db.faults import StoreFault, fault_of, full, is_disk_full, read_only
+from db.errors import Q2QError, StoreFault, fault_of, full, is_disk_full, read_only
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -196,3 +197,51 @@ def _prepare_to_read(connection: Any, _: ConnectionPoolEntry) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("q2q_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+LONGEST_S = 0.05
+"""A transaction that has lasted so long is committed."""
+REST_S = 0.03
+"""Rest after a transaction at least; who waits for the lock looks every 25 ms at first."""
+
+
+class ShortTransactions:
+    """One open transaction after the other. A context manager: leaving it commits or rolls back."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._stack = ExitStack()
+        self._session: Session | None = None
+        self._since = 0.0
+
+    def open(self) -> Session:
+        """Return the session of the open transaction; begin one if there is none."""
+        if self._session is None:
+            self._session = self._stack.enter_context(self._database.write())
+            self._session.connection()  # takes the lock
+            self._since = time.monotonic()
+        return self._session
+
+    def rest(self) -> None:
+        """Commit and let others write, if the transaction has lasted long enough."""
+        lasted_s = time.monotonic() - self._since
+        if self._session is not None and lasted_s > LONGEST_S:
+            self.commit()
+            time.sleep(max(REST_S, lasted_s / 2))
+
+    def commit(self) -> None:
+        """Commit the open transaction, if there is one."""
+        self._session = None
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._session = None
+        self._stack.__exit__(kind, error, trace)

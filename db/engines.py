@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
-from db.server_urls import check_server_name, check_server_url, masked
+from db.settings import check_server_name, check_server_url, masked
 from db.tables import Engine, EngineModel, ModelVersion, utc_now
 
 LOCAL = "local"

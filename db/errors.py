@@ -2,7 +2,16 @@
 
 * Q2QError          - something could not be done (exit code 1)
   + UsageError      - the input was wrong (exit code 2)
+  + StoreFault      - the store cannot be used now; nothing half-written is left
+    - StoreBusy     - another program is writing for longer than one waits
+    - StoreFull     - its disk is full
+    - StoreReadOnly - it may be read and not written
+    - StoreDamaged  - its file is not what was written
 """
+
+import shutil
+import sqlite3
+from pathlib import Path
 
 
 class Q2QError(Exception):
@@ -15,3 +24,120 @@ class UsageError(Q2QError):
     """What was given is wrong; the sentence says where and what to do."""
 
     exit_code = 2
+
+
+_NEARLY_NOTHING = 256 << 10
+"""Bytes free on a disk that counts as full: SQLite then reports failing reads and writes."""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_POSTGRES_FULL = "53100"
+_POSTGRES_LOCKED = ("55P03", "57014")
+_POSTGRES_READ_ONLY = "25006"
+
+
+class StoreFault(Q2QError):
+    """The store cannot be used now; nothing half-written is left."""
+
+
+class StoreBusy(StoreFault):
+    """Another program holds the write lock for longer than one waits."""
+
+
+class StoreFull(StoreFault):
+    """The disk of the store is full."""
+
+
+class StoreReadOnly(StoreFault):
+    """The store may be read and not written."""
+
+
+class StoreDamaged(StoreFault):
+    """The file of the store is damaged, or no store."""
+
+
+def fault_of(error: BaseException, label: str, path: Path | None = None) -> StoreFault | None:
+    """Return what ``error`` of a database driver means; None where it is no fault of the store.
+
+    Args:
+        error: As the driver raised it.
+        label: What the store is called in the sentence.
+        path: Its file; None for a server.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return _sqlite_fault(error, code & 0xFF, label, path)
+    state = getattr(error, "sqlstate", None)
+    if state == _POSTGRES_FULL:
+        return full(label)
+    if state in _POSTGRES_LOCKED:
+        return busy(label)
+    if state == _POSTGRES_READ_ONLY:
+        return read_only(label)
+    return None
+
+
+def busy(label: str) -> StoreBusy:
+    """Return the fault of a lock that lasts."""
+    return StoreBusy(
+        f"Another program is writing to {label} and did not finish in time; nothing was written:"
+        " try again."
+    )
+
+
+def full(label: str) -> StoreFull:
+    """Return the fault of a full disk."""
+    return StoreFull(
+        f"The disk of {label} is full; free some space and try again. What was stored is whole."
+    )
+
+
+def require_room(path: Path | None, n_bytes: int) -> None:
+    """See that about so many bytes more fit on the disk of the store; a server sees to its own.
+
+    Raises:
+        StoreFull: They do not.
+    """
+    free = shutil.disk_usage(path.absolute().parent).free if path is not None else n_bytes
+    if free < n_bytes:
+        raise StoreFull(
+            f"The disk of {path} has {free / 1e6:.0f} MB free, and this needs about"
+            f" {n_bytes / 1e6:.0f} MB; free some space and try again. Nothing was written."
+        )
+
+
+def read_only(label: str) -> StoreReadOnly:
+    """Return the fault of a store that may only be read."""
+    return StoreReadOnly(
+        f"{label} can only be read here, so nothing was written; give yourself the right to write"
+        " to it and its folder, or set Q2Q_HOME to a folder that you may write to."
+    )
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Tell whether next to nothing fits on the disk of ``folder`` any more."""
+    try:
+        return shutil.disk_usage(folder).free < _NEARLY_NOTHING
+    except OSError:
+        return False
+
+
+def _sqlite_fault(
+    error: BaseException, code: int, label: str, path: Path | None
+) -> StoreFault | None:
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return busy(label)
+    is_io = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+    if code == sqlite3.SQLITE_FULL or (is_io and path is not None and is_disk_full(path.parent)):
+        return full(label)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return read_only(label)
+    if code in _DAMAGED:
+        return StoreDamaged(
+            f"The store {label} cannot be used ({error}); `q2q doctor` checks it and `q2q restore`"
+            " brings a backup back."
+        )
+    if is_io:
+        return StoreFault(
+            f"{label} could not be opened, read or written ({error}); see that its folder is there,"
+            " that you may write to it and that its disk works, then try again."
+        )
+    return None

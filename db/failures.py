@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from db.counts import remembered
 from db.sweeps import sweep_mark
 from db.tables import Generation, SweepGeneration
-from db.tallies import remembered
 
 _TRIED = re.compile(r" Tried \d+ times\.$")
 _NUMBER = re.compile(r"(?<!HTTP )(?<![\w.])\d[\d.,]*")

@@ -1,14 +1,19 @@
-"""Identity by content: short hashes of questions, texts, sampling sets, prompts and slots.
+"""Identity: short hashes of content, and short names of what the store holds.
 
 A hash is the first 128 bits of a SHA-256 over length-prefixed parts, as 32 hexadecimal digits:
-equal content has an equal hash, and different lists of parts do not collide by concatenation.
+equal content has an equal hash, and different lists of parts do not collide by concatenation. A
+short name is a letter for the kind and the id, e.g. ``v12``.
 """
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from db.errors import UsageError
 
 
 def short_hash(*parts: str | bytes) -> str:
@@ -61,3 +66,45 @@ def slot_key(
         variant_id: The variant that an answer slot belongs to.
     """
     return short_hash(question, prompt, model, sampling, str(replicate), str(variant_id or ""))
+
+
+RefKind = Literal[
+    "question", "variant", "answer", "generation", "model", "dataset", "training_run", "round"
+]
+LETTERS: dict[str, RefKind] = {
+    "q": "question",
+    "v": "variant",
+    "a": "answer",
+    "g": "generation",
+    "m": "model",
+    "d": "dataset",
+    "t": "training_run",
+    "r": "round",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """What a short name stands for."""
+
+    kind: RefKind
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.kind[0]}{self.id}"
+
+
+def parse_ref(value: str) -> Ref:
+    """Return what ``value``, e.g. ``v12``, stands for.
+
+    Raises:
+        UsageError: It is no such name.
+    """
+    match = re.fullmatch(r"([qvagmdtr])([0-9]{1,18})", value.strip().lower())
+    if match is None:
+        raise UsageError(
+            f"{value!r} is no id; ids are a letter and a number: q12 (question), v12 (reasoning),"
+            " a12 (answer), g12 (generation), m12 (model), d12 (dataset), t12 (training run),"
+            " r12 (round)."
+        )
+    return Ref(LETTERS[match[1]], int(match[2]))

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from db.ratings import standing
-from db.refs import Ref
+from db.identity import Ref
+from db.rating.ratings import standing
 from db.tables import Rater, Rating
 
 Result = Literal["won", "lost", "tie", "both_bad"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, func, literal, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.refs import LETTERS
+from db.identity import LETTERS
 
 KinKind = Literal[
     "question", "variant", "answer", "generation", "model", "sweep", "prompt", "person", "rating",

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
+from db.identity import Ref, parse_ref
 from db.kin import Kin, KinGroup, KinKind
 from db.lineage_down import descendants
 from db.lineage_up import ancestors
-from db.refs import Ref, parse_ref
 from db.tables import (
     Answer,
     Base,

@@ -6,10 +6,10 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db import kin_selects as named
+from db.identity import Ref
 from db.judgements import JudgementRow, judgements
 from db.kin import MOST_KIN, Kin, KinGroup, first_words, group, line
 from db.lineage_training import training_down
-from db.refs import Ref
 from db.tables import (
     Answer,
     Dataset,
@@ -29,7 +29,7 @@ from db.tables import (
     TrainingRun,
     VariantParent,
 )
-from db.text_filter import scanned
+from db.texts.lists import scanned
 
 
 def descendants(session: Session, ref: Ref) -> tuple[KinGroup, ...]:

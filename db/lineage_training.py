@@ -7,8 +7,8 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from db import kin_selects as named
+from db.identity import Ref
 from db.kin import KinGroup, first_words, group
-from db.refs import Ref
 from db.tables import (
     Answer,
     Dataset,

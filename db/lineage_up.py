@@ -6,9 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import kin_selects as named
+from db.identity import Ref
 from db.kin import KinGroup, first_words, group, line
 from db.lineage_training import training_behind, training_up
-from db.refs import Ref
 from db.tables import (
     Answer,
     Generation,

@@ -1,6 +1,7 @@
-"""Model versions by meaning: which there are, what one is, and what a remote server declares."""
+"""Model versions by meaning: which there are, what one is, how it was merged and proved."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
-from db.tables import ModelVersion
+from db.tables import MergeProof, ModelVersion, ProofCheck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +151,170 @@ def mark_unserved(session: Session, model_version_id: int, note: str) -> None:
 def _row(model: ModelVersion) -> ModelRow:
     values = {name: getattr(model, name) for name in ModelRow.__slots__}
     return ModelRow(**values | {"stop_token_ids": tuple(model.stop_token_ids)})
+
+
+OTHER_WEIGHTS = "Its folder holds other weights now; `q2q merge` makes its own again."
+NOT_PROVED = "Merged, and not proved yet: `q2q model verify` does that."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    """One check of a proof."""
+
+    name: str
+    passed: bool
+    measured: float | None = None
+    tolerance: float | None = None
+    detail: str | None = None
+    """What was found, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRow:
+    """One proof of a merge, with its checks by name."""
+
+    id: int
+    model_version_id: int
+    adapter_model_version_id: int
+    passed: bool
+    created_at: datetime
+    checks: tuple[CheckRow, ...]
+
+
+def record_merge(
+    session: Session, adapter: ModelRow, base: ModelRow, *, name: str, digest: str, path: str
+) -> ModelRow:
+    """Write a merged folder as a model version that is unusable until it is proved.
+
+    The same weights again, rebuilt after a prune for example, stay one row. Other weights of the
+    same name, merged on another device for example, get a name of their own.
+    """
+    row = session.scalar(select(ModelVersion).where(ModelVersion.digest == digest))
+    if row is None:
+        row = ModelVersion(
+            name=_free_name(session, name),
+            kind="merged",
+            digest=digest,
+            base_id=base.id,
+            architecture=base.architecture,
+            dtype=base.dtype,
+            n_parameters=base.n_parameters,
+            size_bytes=base.size_bytes,
+            context_length=base.context_length,
+            tokenizer_hash=base.tokenizer_hash,
+            bos_token_id=base.bos_token_id,
+            stop_token_ids=list(base.stop_token_ids),
+        )
+        session.add(row)
+        session.flush()
+    for other in session.scalars(
+        select(ModelVersion).where(ModelVersion.path == path, ModelVersion.id != row.id)
+    ):
+        other.path = None
+        if other.state in ("ready", "unusable"):
+            other.state, other.note = "pruned", OTHER_WEIGHTS
+    row.path, row.state, row.note = path, "unusable", NOT_PROVED
+    session.flush()
+    if not adapter_of(session, row.id):
+        session.add(
+            MergeProof(model_version_id=row.id, adapter_model_version_id=adapter.id, passed=False)
+        )
+        session.flush()
+    return get_model(session, row.id)
+
+
+def _free_name(session: Session, name: str) -> str:
+    taken = set(
+        session.scalars(select(ModelVersion.name).where(ModelVersion.name.startswith(name)))
+    )
+    later = (f"{name}-{n}" for n in range(2, len(taken) + 3))
+    return name if name not in taken else next(one for one in later if one not in taken)
+
+
+def merges_of(session: Session, adapter_id: int) -> list[ModelRow]:
+    """Return the merged models of an adapter, the newest first, pruned ones too."""
+    ids = select(MergeProof.model_version_id).where(
+        MergeProof.adapter_model_version_id == adapter_id
+    )
+    found = session.scalars(
+        select(ModelVersion.id)
+        .where(ModelVersion.id.in_(ids), ModelVersion.state != "removed")
+        .order_by(ModelVersion.id.desc())
+    )
+    return [get_model(session, model_id) for model_id in found]
+
+
+def adapter_of(session: Session, model_version_id: int) -> int | None:
+    """Return the adapter that was merged into a model version; None where nobody knows."""
+    return session.scalar(
+        select(MergeProof.adapter_model_version_id)
+        .where(MergeProof.model_version_id == model_version_id)
+        .order_by(MergeProof.id.desc())
+        .limit(1)
+    )
+
+
+def save_proof(
+    session: Session, model_version_id: int, adapter_id: int, checks: Sequence[CheckRow]
+) -> ProofRow:
+    """Write a proof and make its model ready, or unusable with the reason."""
+    failed = [check for check in checks if not check.passed]
+    proof = MergeProof(
+        model_version_id=model_version_id,
+        adapter_model_version_id=adapter_id,
+        passed=not failed,
+    )
+    session.add(proof)
+    session.flush()
+    for check in checks:
+        session.add(
+            ProofCheck(
+                proof_id=proof.id,
+                name=check.name,
+                passed=check.passed,
+                measured=check.measured,
+                tolerance=check.tolerance,
+                detail=check.detail,
+            )
+        )
+    model = session.get_one(ModelVersion, model_version_id)
+    model.state = "unusable" if failed else "ready"
+    model.note = f"Not usable: {failed[0].detail}" if failed else None
+    session.flush()
+    found = proof_of(session, model_version_id)
+    assert found is not None
+    return found
+
+
+def proof_of(session: Session, model_version_id: int) -> ProofRow | None:
+    """Return the newest proof of a model; None where it was never checked."""
+    proof = session.scalar(
+        select(MergeProof)
+        .where(
+            MergeProof.model_version_id == model_version_id,
+            select(ProofCheck.name).where(ProofCheck.proof_id == MergeProof.id).exists(),
+        )
+        .order_by(MergeProof.id.desc())
+        .limit(1)
+    )
+    if proof is None:
+        return None
+    checks = session.scalars(select(ProofCheck).where(ProofCheck.proof_id == proof.id))
+    return ProofRow(
+        id=proof.id,
+        model_version_id=proof.model_version_id,
+        adapter_model_version_id=proof.adapter_model_version_id,
+        passed=proof.passed,
+        created_at=proof.created_at,
+        checks=tuple(
+            CheckRow(**{name: getattr(check, name) for name in CheckRow.__slots__})
+            for check in checks
+        ),
+    )
+
+
+def mark_pruned(session: Session, model_version_id: int) -> None:
+    """Say that the weights of a merge were dropped; adapter and proof stay."""
+    model = session.get_one(ModelVersion, model_version_id)
+    model.state = "pruned"
+    model.note = "Its weights were dropped to free the disk; `q2q merge` makes them again."

@@ -12,8 +12,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from db.errors import UsageError
 from db.hidden import WITH_HIDDEN, is_hidden
 from db.identity import question_hash
+from db.input_text import plain, problem_of
 from db.pages import COUNT_LIMIT, Page, page_of_keys
-from db.plain_text import plain, problem_of
 from db.search import index_texts, matching
 from db.tables import ROLES, Answer, Question, QuestionTag, ReasoningVariant, Role, Tag
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from db.counts import first_counted, remembered
 from db.errors import UsageError
 from db.generations import chunks
 from db.identity import json_hash
@@ -21,7 +22,6 @@ from db.tables import (
     VariantParent,
     utc_now,
 )
-from db.tallies import first_counted, remembered
 
 ENDED = ("done", "cancelled", "failed")
 

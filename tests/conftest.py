@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from db.database import Database, open_database
-from db.migrate import upgrade
 from db.settings import settings
+from db.store.migrate import upgrade
 from serving.models.embedded import ensure_embedded_model
 
 pytest_plugins = [

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from db.yaml_text import load_yaml, read_text
+from db.input_text import load_yaml, read_text
 
 Language = Literal["en", "ja"]
 LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "ja": "日本語"}

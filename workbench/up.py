@@ -18,9 +18,9 @@ from typing import Any
 
 import workbench
 from db.errors import Q2QError
-from db.migrate import open_store, upgrade_store
 from db.settings import Settings
-from db.staging import tidy
+from db.store.migrate import open_store, upgrade_store
+from db.store.staging import tidy
 from serving.engines.process import is_free
 from workbench.cli.importing import add_examples
 from workbench.ui.home.view import READING_ONLY

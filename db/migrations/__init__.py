@@ -1,1 +1,1 @@
-"""Migrations of the store, run by ``db.schema``."""
+"""Migrations of the store, run by ``db.store.schema``."""

@@ -1,4 +1,4 @@
-"""Run by Alembic: the connection and its transaction belong to ``db.migrate``."""
+"""Run by Alembic: the connection and its transaction belong to ``db.store.migrate``."""
 
 from typing import Any, Literal
 

@@ -22,13 +22,6 @@ from db.tables.generations import (
     SweepGeneration,
     VariantParent,
 )
-from db.tables.imports import (
-    PendingChange,
-    StagedRange,
-)
-from db.tables.jobs import (
-    Job,
-)
 from db.tables.library import (
     MOVES,
     ROLES,
@@ -56,9 +49,6 @@ from db.tables.ratings import (
     RatingAxis,
     RatingQueue,
 )
-from db.tables.search import (
-    SearchText,
-)
 from db.tables.training import (
     Dataset,
     DatasetRow,
@@ -69,6 +59,12 @@ from db.tables.training import (
     RowScore,
     TrainingMetric,
     TrainingRun,
+)
+from db.tables.work import (
+    Job,
+    PendingChange,
+    SearchText,
+    StagedRange,
 )
 
 __all__ = [

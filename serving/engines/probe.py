@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from db.server_urls import masked
+from db.settings import masked
 from serving.engines.client import CompletionClient
 from serving.engines.errors import (
     Busy,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urljoin, urlsplit
 
-from db.server_urls import masked
+from db.settings import masked
 from serving.engines.answer_json import parse_json, storable
 from serving.engines.errors import Busy, RequestFailed, RequestRefused
 from serving.engines.routes import Proxy

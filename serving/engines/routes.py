@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from db.server_urls import masked
+from db.settings import masked
 from serving.engines.errors import ServerMisconfigured
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from db.spec_numbers import Number
+from db.input_text import Number
 
 MAX_SEED = 2**63 - 1
 MAX_TOKENS = 1_000_000

@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from db.server_urls import masked
+from db.settings import masked
 from serving.engines.errors import EngineUnavailable, RequestFailed, ServerMisconfigured
 from serving.engines.messages import Endpoint
 from serving.engines.refusals import http_error

@@ -14,9 +14,9 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
+from db.input_text import load_yaml, parse_yaml, read_text
 from db.settings import Settings
 from db.tables import Generation, PromptFormat, Role
-from db.yaml_text import load_yaml, parse_yaml, read_text
 from serving.formats.definitions import (
     DIALOGUE_TASKS,
     DefinitionFile,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import UsageError
-from db.yaml_text import load_yaml
+from db.input_text import load_yaml
 from serving.importers.readers import SUFFIXES
 
 _HEAD = re.compile(r"\ufeff?---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)

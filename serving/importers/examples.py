@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.errors import UsageError
-from db.plain_text import plain, problem_of
+from db.input_text import plain, problem_of
 from serving.importers.fields import FIELDS, FieldMap, is_blank, written
 from serving.importers.fields import is_held_out as is_name_held_out
 from serving.importers.parsed_row import LeftOut, Refused

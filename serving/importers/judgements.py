@@ -13,7 +13,15 @@ from db.errors import UsageError
 from db.generations import chunks
 from db.identity import question_hash, short_hash, text_hash
 from db.models import model_by_name
-from db.ratings import OK, PREFERENCE, NewRating, Target, ensure_rater, rater_name, stored_name
+from db.rating.ratings import (
+    OK,
+    PREFERENCE,
+    NewRating,
+    Target,
+    ensure_rater,
+    rater_name,
+    stored_name,
+)
 from db.tables import Answer, ModelVersion, Rater, ReasoningVariant
 from serving.importers.examples import Example, ImportRow
 from serving.importers.spool import Spool

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from db.database import Database
-from db.staging import import_lock, tidy_alone
+from db.store.staging import import_lock, tidy_alone
 from serving.importers.examples import ImportRow
 from serving.importers.plan import ImportPlan, Outcome, RowFile
 from serving.importers.source import ImportRefused, Problem

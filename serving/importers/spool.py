@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from db.database import Database
-from db.faults import fault_of
+from db.errors import fault_of
 
 _TABLES = """
 CREATE TABLE question (n INTEGER PRIMARY KEY, position INTEGER, content_hash TEXT, text TEXT,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.generations import chunks
 from db.identity import question_hash
-from db.staging import import_lock, tidy_alone
+from db.store.staging import import_lock, tidy_alone
 from db.tables import Question, Rating
 from serving.importers.examples import Example, ImportRow, ReadResult
 from serving.importers.folders import FileExamples

@@ -10,15 +10,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.bulk import driver_time, insert_tuples
-from db.database import Database
-from db.errors import Q2QError, UsageError
-from db.faults import require_room
-from db.pending import apply_pending, apply_some
-from db.ratings import NewRating, insert_ratings
+from db.database import Database, ShortTransactions
+from db.errors import Q2QError, UsageError, require_room
+from db.rating.ratings import NewRating, insert_ratings
 from db.search import TextKind, add_terms, terms
-from db.staging import note_side_rows, publish, reserve, side_rows, take_back
+from db.store.staging import (
+    apply_pending,
+    apply_some,
+    note_side_rows,
+    publish,
+    reserve,
+    side_rows,
+    take_back,
+)
 from db.tables import Tag, utc_now
-from db.transactions import ShortTransactions
 from serving.importers.plan import DETAILS, ImportPlan, chunks
 from serving.importers.spool import Spool, uncollected
 

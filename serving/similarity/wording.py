@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from db.input_text import load_yaml, read_text
 from db.search import UNSEEN
-from db.yaml_text import load_yaml, read_text
 from serving.words import MARKS
 
 HAN: Final = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

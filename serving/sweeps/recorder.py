@@ -9,8 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.errors import Q2QError
-from db.faults import StoreBusy
+from db.errors import Q2QError, StoreBusy
 from db.generations import Recorded, link_generations, record_generations
 from db.search import index_texts
 from serving.checks import Finding

@@ -12,7 +12,7 @@ from db.generations import chunks
 from db.identity import question_hash, text_hash
 from db.models import ModelRow, find_model, list_models
 from db.questions import QuestionFilter, question_ids
-from db.ratings import RESERVED, of_repeat, standing
+from db.rating.ratings import RESERVED, of_repeat, standing
 from db.search import search_ids
 from db.settings import settings
 from db.tables import (

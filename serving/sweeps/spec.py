@@ -22,8 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from db.errors import UsageError
-from db.spec_numbers import Number
-from db.yaml_text import load_mapping, read_text
+from db.input_text import Number, load_mapping, read_text
 from serving.engines.sampling import MAX_SEED, SamplingParameters
 
 Mode = Literal["reasoning", "supplied", "vanilla", "rationalise", "ensemble"]

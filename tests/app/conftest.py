@@ -27,8 +27,8 @@ def store(database: Database) -> Iterator[Database]:
 @pytest.fixture(autouse=True)
 def counts_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pages wait for their counts, however busy the machine is."""
-    monkeypatch.setattr("db.tallies.WAIT_S", 30.0)
-    monkeypatch.setattr("db.tallies.QUICK_S", 30.0)
+    monkeypatch.setattr("db.counts.WAIT_S", 30.0)
+    monkeypatch.setattr("db.counts.QUICK_S", 30.0)
 
 
 @pytest.fixture(autouse=True)

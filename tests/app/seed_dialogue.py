@@ -7,7 +7,7 @@ from db.database import Database
 from db.dialogues import NewEvent, add_event, change_node, read_nodes
 from db.identity import text_hash
 from db.questions import get_question
-from db.ratings import ensure_rater
+from db.rating.ratings import ensure_rater
 from db.tables import MOVES, Answer, ReasoningVariant
 from tests.unit.dialogue_lab import SUBJECTS, theme
 from workbench.dialogue.decisions import choose, park, pick, reject

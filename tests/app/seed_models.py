@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 from db.database import Database
-from db.merges import CheckRow, record_merge, save_proof
-from db.models import ModelRow, get_model
+from db.models import CheckRow, ModelRow, get_model, record_merge, save_proof
 from db.tables import ModelVersion
 
 N_BYTES = 2_000_000

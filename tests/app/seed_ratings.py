@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.identity import json_hash
-from db.queues import get_items, get_queue
-from db.ratings import NewRating, add_ratings, ensure_rater
+from db.rating.queues import get_items, get_queue
+from db.rating.ratings import NewRating, add_ratings, ensure_rater
 from db.tables import Generation, QueueItem, Rating, ReasoningVariant, Sampling
 from tests.app.seed import Seeded
 from workbench.rating.building import QueueSpec, build_queue, save_queue

@@ -14,8 +14,8 @@ import pytest
 import streamlit as st
 
 from db.database import open_database
-from db.migrate import upgrade
 from db.settings import settings
+from db.store.migrate import upgrade
 from tests.app.conftest import APP, run_page
 from tests.app.counting import Work, counted_work
 from tests.app.seed import seed_bulk, seed_store

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from db.database import Database
 from db.identity import text_hash
 from db.questions import NewQuestion, add_question
-from db.ratings import NewRating, Target, add_ratings, ensure_rater
+from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
 from db.tables import Answer, ReasoningVariant, VariantParent
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded, seed_bulk, seed_failures

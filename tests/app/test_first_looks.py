@@ -2,8 +2,8 @@
 
 import pytest
 
+from db.counts import wait_for_counts
 from db.database import Database
-from db.tallies import wait_for_counts
 from tests.app.conftest import run_page, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
@@ -27,7 +27,7 @@ def test_a_page_does_not_wait_for_its_first_count(
     then: str,
 ) -> None:
     seed_ratings(store, filled)
-    monkeypatch.setattr("db.tallies.WAIT_S", 0.0)
+    monkeypatch.setattr("db.counts.WAIT_S", 0.0)
     app = run_page(page, **address)
     assert meanwhile in words_of(app)
     assert then not in words_of(app)

@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db.database import Database
-from db.queues import get_queue
-from db.ratings import ensure_rater
+from db.rating.queues import get_queue
+from db.rating.ratings import ensure_rater
 from tests.app.conftest import run_page
 from tests.app.seed import Seeded
 from tests.app.seed_hostile import HOSTILE, seed_hostile

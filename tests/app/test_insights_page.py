@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
 from db.database import Database
-from db.rating_columns import RatingFilter
+from db.rating.columns import RatingFilter
 from db.tables import ModelVersion, Rater, Rating, ReasoningVariant
 from tests.app.conftest import OpenApp, run_page, words_of
 from tests.app.counting import counted_work

@@ -5,8 +5,8 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.errors import UsageError
-from db.queues import get_queue
-from db.ratings import ensure_rater, standing
+from db.rating.queues import get_queue
+from db.rating.ratings import ensure_rater, standing
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings

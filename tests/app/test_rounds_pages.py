@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 from db.database import Database
 from db.jobs import active_jobs
 from db.models import list_models
-from db.queues import list_queues
-from db.ratings import ensure_rater
+from db.rating.queues import list_queues
+from db.rating.ratings import ensure_rater
 from db.rounds import find_round, move_round
 from db.tables import Round
 from db.training import list_runs

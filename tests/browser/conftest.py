@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from db.database import Database, open_database
-from db.migrate import upgrade
+from db.store.migrate import upgrade
 from tests.app.seed import seed_engine, seed_store
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server

@@ -15,8 +15,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from db.database import Database
-from db.migrate import open_store
 from db.settings import settings
+from db.store.migrate import open_store
 from tests.app.seed import seed_running_job, seed_store
 from tests.app.seed_dialogue import seed_dialogue, seed_sides, seed_synopsis
 from tests.app.seed_models import seed_merge

@@ -11,8 +11,8 @@ from playwright.sync_api import TimeoutError as TooLate
 from sqlalchemy import select
 
 from db.database import Database, open_database
-from db.migrate import upgrade
-from db.ratings import ensure_rater, standing
+from db.rating.ratings import ensure_rater, standing
+from db.store.migrate import upgrade
 from db.tables import Rater, Rating, RatingQueue, ReasoningVariant
 from tests.app.seed import seed_store
 from tests.browser.conftest import Site, ready

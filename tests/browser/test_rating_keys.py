@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import func, select
 
 from db.database import Database, open_database
-from db.migrate import upgrade
-from db.ratings import standing
+from db.rating.ratings import standing
+from db.store.migrate import upgrade
 from db.tables import QueueItem, QueueItemState, Rater, Rating
 from tests.app.seed import seed_store
 from tests.browser.conftest import Site, ready

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import func, select
 
 from db.database import Database
-from db.provenance import provenance
 from db.settings import settings
 from db.tables import Answer
+from db.texts.provenance import provenance
 from serving.engines.server_file import read_record
 
 pytestmark = pytest.mark.engine

@@ -9,17 +9,13 @@ import pytest
 from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
-from db import schema
 from db.database import Database, open_database
 from db.dialogues import list_dialogues
 from db.errors import Q2QError
 from db.generations import find_slots
-from db.item_texts import comparable
+from db.identity import Ref
 from db.jobs import claim, enqueue
 from db.lineage import lineage
-from db.matrix import MatrixFilter
-from db.matrix_cells import cells_of
-from db.migrate import open_store, status, upgrade, upgrade_store
 from db.questions import (
     NewQuestion,
     QuestionFilter,
@@ -28,18 +24,22 @@ from db.questions import (
     list_questions,
     question_facets,
 )
-from db.queues import get_queue
-from db.rating_columns import RatingFilter, high_water
-from db.ratings import ensure_rater
-from db.refs import Ref
+from db.rating.columns import RatingFilter, high_water
+from db.rating.queues import get_queue
+from db.rating.ratings import ensure_rater
 from db.search import index_texts, search_ids
 from db.settings import Settings
-from db.staging import ImportRuns, import_lock
+from db.store import schema
+from db.store.migrate import open_store, status, upgrade, upgrade_store
+from db.store.schema import VIEWS
+from db.store.staging import ImportRuns, import_lock
 from db.sweeps import list_sweeps, sweep_progress
 from db.tables import Tag
-from db.text_facets import text_facets
-from db.texts import TextFilter, list_texts, provenance, question_card
-from db.views import VIEWS
+from db.texts.cards import question_card
+from db.texts.facets import text_facets
+from db.texts.lists import TextFilter, list_texts
+from db.texts.matrix import MatrixFilter, cells_of
+from db.texts.provenance import comparable, provenance
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.app.seed import seed_store
@@ -218,7 +218,7 @@ def test_questions_are_imported_searched_edited_and_counted(store: Database) -> 
 def test_an_import_is_all_or_nothing_in_short_transactions(
     store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.transactions.LONGEST_S", 0)
+    monkeypatch.setattr("db.database.LONGEST_S", 0)
     monkeypatch.setattr("serving.importers.writing._BATCH", 20)
     before, shown = staging.everything(store), staging.seen(store)
 

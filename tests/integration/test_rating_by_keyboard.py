@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from db.database import Database
-from db.queues import get_queue
-from db.ratings import ensure_rater, standing
+from db.rating.queues import get_queue
+from db.rating.ratings import ensure_rater, standing
 from db.settings import Settings
 from db.sweeps import get_sweep
 from db.tables import Answer, QueueItemState, Rating, ReasoningVariant, VariantParent

@@ -13,8 +13,7 @@ import pytest
 
 from db.database import Database, open_database
 from db.lineage import lineage
-from db.merges import mark_pruned, proof_of
-from db.models import get_model
+from db.models import get_model, mark_pruned, proof_of
 from db.rounds import RoundRow, find_round, move_round
 from db.settings import Settings
 from tests.training_fixture import TrainedAdapter

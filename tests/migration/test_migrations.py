@@ -13,16 +13,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, inspect, select, text
 
-from db import schema
 from db.database import Database, open_database
 from db.dialogues import read_open_steps
 from db.errors import Q2QError
 from db.identity import short_hash
-from db.migrate import main, open_store, status, upgrade, upgrade_store, write_next_revision
 from db.search import search_ids
 from db.settings import settings
+from db.store import schema
+from db.store.migrate import main, open_store, status, upgrade, upgrade_store, write_next_revision
+from db.store.schema import VIEWS
 from db.tables import Base
-from db.views import VIEWS
 
 NOW = "2026-11-23 08:00:00.000000"
 REVISIONS = [path.name[:4] for path in sorted((schema.MIGRATIONS / "versions").glob("0*.py"))]

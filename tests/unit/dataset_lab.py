@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.identity import question_hash
-from db.ratings import NewRating, Outcome, Scope, Target, add_ratings, ensure_rater
+from db.rating.ratings import NewRating, Outcome, Scope, Target, add_ratings, ensure_rater
 from db.tables import (
     Answer,
     DatasetRow,

@@ -9,7 +9,7 @@ from typing import Any
 from db.database import Database
 from db.dialogues import read_events
 from db.jobs import JobEnd, JobRow, claim, finish
-from db.ratings import ensure_rater
+from db.rating.ratings import ensure_rater
 from serving.formats.library import Registry
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit import sweep_lab

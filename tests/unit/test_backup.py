@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from db.backup import backup, backup_name, dump_command, restore
 from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
-from db.lock import WORKER_LOCK, try_lock
-from db.migrate import open_store, status, upgrade
+from db.locks import WORKER_LOCK, try_lock
 from db.settings import Settings, settings
+from db.store.backup import backup, backup_name, dump_command, restore
+from db.store.migrate import open_store, status, upgrade
 from db.tables import Tag
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from db.database import Database
 from db.errors import UsageError
-from db.ratings import undo_ratings
+from db.rating.ratings import undo_ratings
 from db.tables import Question
 from tests.unit.dataset_lab import Lab, add_up, all_ratings, linked_ratings
 

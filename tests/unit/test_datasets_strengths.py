@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 from sqlalchemy import select
 
 from db.database import Database
-from db.dealing import add_repeat
-from db.queues import NewItem, create_queue, item_row
-from db.ratings import Target
+from db.rating.assignment import add_repeat
+from db.rating.queues import NewItem, create_queue, item_row
+from db.rating.ratings import Target
 from db.tables import QueueItem
 from tests.unit.dataset_lab import Lab
 from training.datasets.evidence import TextKey, read_evidence

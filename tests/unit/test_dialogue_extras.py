@@ -6,7 +6,7 @@ import pytest
 
 from db.database import Database
 from db.errors import UsageError
-from db.refs import Ref
+from db.identity import Ref
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import Lab
 from tests.unit.sweep_lab import rows, scalar

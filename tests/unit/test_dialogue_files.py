@@ -8,8 +8,8 @@ import pytest
 from openpyxl import Workbook
 
 from db.database import Database
+from db.dialogues import list_themes
 from db.errors import UsageError
-from db.themes import list_themes
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import THEME, Lab
 from workbench.dialogue.decisions import add_fact, choose, note, reject, write

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.dialogues import EventRow, NewEvent, add_event, has_ended, read_events
+from db.identity import Ref
 from db.jobs import JobEnd, active_jobs, claim, finish, get_job, release, request_cancel
-from db.refs import Ref
 from db.settings import settings
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking

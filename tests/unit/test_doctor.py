@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from db.migrate import open_store
 from db.settings import Settings
+from db.store.migrate import open_store
 from serving.device import resolve_device
 from workbench.doctor import Check, machine, run_checks
 from workbench.doctor.machine import check_device, check_disk, check_memory, check_ports

@@ -13,7 +13,6 @@ from sqlalchemy import select
 
 from db.database import Database, open_database
 from db.errors import UsageError
-from db.migrate import upgrade
 from db.questions import (
     NewQuestion,
     QuestionFilter,
@@ -23,6 +22,7 @@ from db.questions import (
     get_question,
     list_questions,
 )
+from db.store.migrate import upgrade
 from db.tables import CheckFlag, Question
 from serving.importers import (
     ImportRefused,

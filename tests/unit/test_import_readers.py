@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.errors import UsageError
-from db.plain_text import MAX_TEXT_CHARS
+from db.input_text import MAX_TEXT_CHARS
 from serving.importers import ReadResult, read_rows
 from serving.importers.source import MAX_UNPACKED_BYTES
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-import db.transactions
+import db.database
 import serving.importers.writing
 from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
@@ -27,7 +27,8 @@ from db.questions import (
     role_names,
 )
 from db.search import has_more_hits, search_ids
-from db.staging import ImportRuns, import_lock, tidy
+from db.store.schema import VIEWS
+from db.store.staging import ImportRuns, import_lock, tidy
 from db.tables import (
     Answer,
     Base,
@@ -37,9 +38,7 @@ from db.tables import (
     ReasoningVariant,
     SentenceUse,
 )
-from db.text_filter import TextFilter
-from db.texts import list_texts
-from db.views import VIEWS
+from db.texts.lists import TextFilter, list_texts
 from serving.importers import ImportSummary, import_questions, read_rows
 from tests.fakes.fixtures import ROOT
 from workbench.cli.exporting import question_lines
@@ -67,8 +66,8 @@ def rows(n_rows: int = N_ROWS, **more: Any) -> bytes:
 @pytest.fixture(autouse=True)
 def many_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every batch of a few rows committed."""
-    monkeypatch.setattr(db.transactions, "LONGEST_S", 0)
-    monkeypatch.setattr(db.transactions, "REST_S", 0)
+    monkeypatch.setattr(db.database, "LONGEST_S", 0)
+    monkeypatch.setattr(db.database, "REST_S", 0)
     monkeypatch.setattr(serving.importers.writing, "_BATCH", 20)
 
 
@@ -178,10 +177,10 @@ def test_an_import_that_is_stopped_leaves_nothing(store: Database, moment: int) 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import db.transactions, serving.importers.writing
+import db.database, serving.importers.writing
 from db.database import open_database
 from serving.importers import import_questions, read_rows
-db.transactions.LONGEST_S = 0
+db.database.LONGEST_S = 0
 serving.importers.writing._BATCH = 20
 def tell(phase, done, total):
     if phase == "writing" and done > 300:
@@ -269,7 +268,7 @@ def test_a_question_that_somebody_was_quicker_with_ends_the_import(store: Databa
 def test_a_second_import_is_told_of_the_first(
     store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.staging.WAIT_S", 0)
+    monkeypatch.setattr("db.store.staging.WAIT_S", 0)
     with import_lock(store), pytest.raises(ImportRuns, match=r"Another import .* try again"):
         bring(store, lambda _: None, rows())
 
@@ -280,7 +279,7 @@ def test_what_is_published_is_completed_though_the_process_is_killed(
     """Every known question gains a tag; only the first few come with the publication."""
     bring(store, lambda _: None, rows())
     with monkeypatch.context() as patch:
-        patch.setattr("db.pending._CHUNK", 10)
+        patch.setattr("db.store.staging._CHUNK", 10)
         patch.setattr("serving.importers.writing.apply_pending", lambda _: None)
         done = bring(store, lambda _: None, rows(tags="later"))
     assert done.updated == N_ROWS
@@ -334,4 +333,4 @@ def test_a_store_that_cannot_be_written_to_keeps_what_it_had(
 
 
 def no_room(database: Database) -> Any:
-    raise db.faults.full(database.label)
+    raise db.errors.full(database.label)

@@ -9,13 +9,11 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import UsageError
-from db.item_texts import comparable, item_text, question_of
+from db.identity import Ref
 from db.judgements import judgements
 from db.kin import LABEL, MOST_KIN, KinGroup
 from db.lineage import lineage
-from db.provenance import provenance
-from db.ratings import NewRating, Target, add_ratings, ensure_rater, undo_ratings
-from db.refs import Ref
+from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater, undo_ratings
 from db.tables import (
     Answer,
     Dataset,
@@ -35,6 +33,7 @@ from db.tables import (
     TrainingRun,
     VariantParent,
 )
+from db.texts.provenance import comparable, item_text, provenance, question_of
 from tests.store_rows import (
     make_answer,
     make_generation,

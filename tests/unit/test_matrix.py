@@ -12,10 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from db.database import Database, open_database
-from db.matrix import MatrixFilter, matrix
-from db.matrix_cells import WORDS, cells_of
-from db.rating_scores import RatingSummary
-from db.ratings import NewRating, Target, add_ratings, ensure_rater, undo_ratings
+from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater, undo_ratings
+from db.rating.summaries import RatingSummary
 from db.tables import (
     Answer,
     CheckFlag,
@@ -30,6 +28,7 @@ from db.tables import (
     SweepGeneration,
     Tag,
 )
+from db.texts.matrix import WORDS, MatrixFilter, cells_of, matrix
 from tests.store_rows import (
     make_answer,
     make_library,

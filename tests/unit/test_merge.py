@@ -15,8 +15,7 @@ import pytest
 from db.database import Database, open_database
 from db.errors import Q2QError
 from db.lineage import lineage
-from db.merges import ProofRow, mark_pruned, proof_of
-from db.models import ModelRow, get_model
+from db.models import ModelRow, ProofRow, get_model, mark_pruned, proof_of
 from db.settings import Settings
 from serving.models.adapters import read_adapter
 from serving.models.register import add_model

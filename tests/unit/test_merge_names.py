@@ -1,8 +1,7 @@
 """Merges whose weights or names meet: each keeps its own row, and nothing is mistaken."""
 
 from db.database import Database
-from db.merges import merges_of, record_merge
-from db.models import get_model
+from db.models import get_model, merges_of, record_merge
 from db.tables import ModelVersion
 
 

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from sqlalchemy import select, update
 
 from db.database import Database
-from db.dealing import Card
-from db.queues import QueueRow, get_queue
-from db.ratings import ensure_rater, standing
+from db.rating.assignment import Card
+from db.rating.queues import QueueRow, get_queue
+from db.rating.ratings import ensure_rater, standing
 from db.tables import QueueItemState, Rating
 from tests.app.seed import seed_store
 from workbench.rating.building import QueueSpec, build_queue, save_queue

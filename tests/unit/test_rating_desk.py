@@ -10,11 +10,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dealing import Card
 from db.errors import UsageError
-from db.queues import QueueRow, get_queue, list_queues, queue_progress
-from db.rating_columns import RatingFilter, read_ratings
-from db.ratings import ensure_rater, list_raters, standing
+from db.rating.assignment import Card
+from db.rating.columns import RatingFilter, read_ratings
+from db.rating.queues import QueueRow, get_queue, list_queues, queue_progress
+from db.rating.ratings import ensure_rater, list_raters, standing
 from db.tables import CheckFlag, QueueItem, QueueItemState, Rating, ReasoningVariant, utc_now
 from tests.app.seed import seed_store
 from tests.unit.rating_lab import fill
@@ -216,7 +216,7 @@ def test_a_clock_that_is_set_back_between_two_cards_stops_nothing(
     assert first is not None
     second = say(filled, queue, rater, first.id, Verdict(outcome="a"))
     assert second is not None
-    for module in ("db.dealing", "workbench.rating.desk", "db.ratings"):
+    for module in ("db.rating.assignment", "workbench.rating.desk", "db.rating.ratings"):
         monkeypatch.setattr(f"{module}.utc_now", lambda: utc_now() - timedelta(hours=1))
     third = say(filled, queue, rater, second.id, Verdict(outcome="b"))
     assert third is not None

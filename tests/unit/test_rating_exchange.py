@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from db.database import Database, open_database
 from db.errors import UsageError
-from db.migrate import upgrade
-from db.queues import get_queue
-from db.ratings import ensure_rater
+from db.rating.queues import get_queue
+from db.rating.ratings import ensure_rater
+from db.store.migrate import upgrade
 from db.tables import Rater, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.cli.main import app

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from db.database import Database, open_database
 from db.errors import UsageError
-from db.migrate import upgrade
-from db.rating_scores import rating_summaries
-from db.ratings import NewRating, Target, add_ratings, ensure_rater
+from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
+from db.rating.summaries import rating_summaries
+from db.store.migrate import upgrade
 from db.tables import ModelVersion, Rater, Rating, ReasoningVariant
 from tests.unit.dataset_lab import Lab
 from tests.unit.rating_lab import QUESTIONS, REASONINGS, bring, comparison, fill, row, write

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import queue_power as bench
 from db.database import Database
-from db.ratings import NewRating, Target, add_ratings, ensure_rater
+from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
 from db.tables import Question
 from tests.unit.dataset_lab import Lab
 from workbench.rating.building import BuiltQueue, QueueSpec, build_queue

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
 from db.database import Database, open_database
-from db.migrate import upgrade
-from db.ratings import (
+from db.rating.ratings import (
     FLAG,
     OK,
     PREFERENCE,
@@ -25,6 +24,7 @@ from db.ratings import (
     ensure_rater,
     undo_ratings,
 )
+from db.store.migrate import upgrade
 from db.tables import Answer, Rater, Rating, RatingAxis
 from serving.importers.judgements import ensure_model_rater
 from tests.unit.rating_lab import bring, fill

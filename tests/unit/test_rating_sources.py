@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from db.database import Database
 from db.errors import UsageError
-from db.ratings import NewRating, Target, add_ratings, ensure_rater
+from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
 from db.tables import (
     Answer,
     Dataset,
@@ -140,7 +140,7 @@ def test_a_source_that_is_not_there_is_named(database: Database, filled: Seeded)
 def test_questions_are_rated_on_their_own_axes(
     database: Database, filled: Seeded, dialogue: int
 ) -> None:
-    from db.queues import get_queue
+    from db.rating.queues import get_queue
     from db.tables import Rating
     from workbench.rating.axes import load_axes
     from workbench.rating.building import save_queue

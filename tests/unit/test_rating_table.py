@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import func, select
 
 from db.database import Database
-from db.dealing import Card
-from db.queues import QueueRow, get_queue
-from db.ratings import ensure_rater, standing
+from db.rating.assignment import Card
+from db.rating.queues import QueueRow, get_queue
+from db.rating.ratings import ensure_rater, standing
 from db.tables import QueueItem, QueueItemState, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.rating.building import QueueSpec, build_queue, save_queue

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from db.database import Database
 from db.errors import UsageError
-from db.queues import ItemRow, get_items, get_queue
-from db.ratings import NewRating, Outcome, add_ratings, ensure_rater, undo_ratings
+from db.rating.queues import ItemRow, get_items, get_queue
+from db.rating.ratings import NewRating, Outcome, add_ratings, ensure_rater, undo_ratings
 from db.rounds import find_round, move_round
 from db.tables import Answer, Generation, ModelVersion, Question, QueueItem, Rater
 from serving.formats.library import load_definitions, sync_definitions

@@ -15,8 +15,8 @@ from db.errors import Q2QError, UsageError
 from db.jobs import JobRow, get_job, request_cancel
 from db.models import declare_model, find_model, get_model
 from db.rounds import RoundRow, decide_round, find_round, list_rounds, move_round
-from db.schema import upgrade
 from db.settings import ExternalServer, Settings
+from db.store.schema import upgrade
 from db.tables import ModelVersion, Question, TrainingRun
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows

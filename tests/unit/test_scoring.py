@@ -10,12 +10,11 @@ import pytest
 
 from db.database import Database
 from db.errors import UsageError
-from db.matrix import MatrixFilter, matrix
-from db.matrix_cells import cells_of
 from db.questions import get_questions
 from db.scores import score_mark
 from db.search import search_ids
 from db.tables import ReasoningVariant
+from db.texts.matrix import MatrixFilter, cells_of, matrix
 from serving.engines.errors import EngineUnavailable
 from serving.engines.messages import Capabilities
 from serving.formats.definitions import Completion, PromptFields

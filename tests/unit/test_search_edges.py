@@ -10,7 +10,7 @@ from db.pages import COUNT_LIMIT
 from db.questions import QuestionFilter, list_questions, question_ids
 from db.search import index_texts, search_ids
 from db.tables import Answer, Question
-from db.texts import TextFilter, list_texts, text_keys
+from db.texts.lists import TextFilter, list_texts, text_keys
 
 N_TEXTS = COUNT_LIMIT + 50
 OLDEST = 3

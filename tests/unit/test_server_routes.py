@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from db.errors import UsageError
-from db.server_urls import check_server_name, check_server_url, masked
+from db.settings import check_server_name, check_server_url, masked
 from serving.engines.client import CompletionClient, RetryPolicy
 from serving.engines.errors import EngineUnavailable, RequestRefused, ServerMisconfigured
 from serving.engines.messages import CompletionRequest, Endpoint

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from db.backup import backup, restore
 from db.database import Database, open_database
 from db.errors import Q2QError
-from db.lock import is_locked, try_lock
-from db.migrate import open_store
+from db.locks import is_locked, try_lock
 from db.settings import settings
+from db.store.backup import backup, restore
+from db.store.migrate import open_store
+from db.store.schema import VIEWS
 from db.tables import Question, Tag
-from db.views import VIEWS
 from tests.store_rows import (
     make_answer,
     make_generation,
@@ -33,7 +33,7 @@ WRITERS = 8
 WRITER = """
 import sys
 from sqlalchemy import func, select
-from db.migrate import open_store
+from db.store.migrate import open_store
 from db.settings import settings
 from db.tables import Tag
 database = open_store(settings())
@@ -208,7 +208,7 @@ def test_a_label_hides_the_password() -> None:
     assert "localhost" in database.label
 
 
-HOLDER = "import sys, time; from pathlib import Path; from db.lock import try_lock;"
+HOLDER = "import sys, time; from pathlib import Path; from db.locks import try_lock;"
 HOLDER += " lock = try_lock(Path(sys.argv[1])); print(lock is not None, flush=True); time.sleep(60)"
 
 

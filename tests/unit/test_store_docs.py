@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import inspect
 
 from db.database import Database
+from db.store.schema import VIEWS
 from db.tables import Base
-from db.views import VIEWS
 from tests.unit.test_texts import fill
 
 TEXT = (Path(__file__).parents[2] / "docs" / "store.md").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ import pytest
 
 import db.database
 from db.database import Database, open_database
-from db.faults import StoreBusy, StoreDamaged
-from db.migrate import open_store
+from db.errors import StoreBusy, StoreDamaged
 from db.settings import settings
+from db.store.migrate import open_store
 from db.tables import Tag
 from tests.small_disk import read_only_disk, run_mounted, small_disk
 from workbench.cli.main import run

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from db import faults
+from db import errors
 from db.database import Database, open_database
 from serving.engines.client import CompletionClient, RetryPolicy
 from serving.engines.errors import EngineUnavailable
@@ -240,7 +240,7 @@ async def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(
     sweep_id = lab.save(database, variants=2, answers=1)
 
     def full(*arguments: object) -> None:
-        raise faults.full("the store")
+        raise errors.full("the store")
 
     with monkeypatch.context() as patch:
         patch.setattr(recorder, "store_findings", full)  # the last step of a commit

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.orm import Session
 
-from db import tallies
+from db import counts
+from db.counts import counted_beside, first_counted, wait_for_counts
 from db.database import Database
-from db.tallies import counted_beside, first_counted, wait_for_counts
 
 
 def after(gate: threading.Event, value: int) -> Callable[[Session], int]:
@@ -45,16 +45,16 @@ def test_an_older_count_is_shown_while_a_newer_one_is_made(
 ) -> None:
     gate, open_gate = threading.Event(), threading.Event()
     open_gate.set()
-    monkeypatch.setattr(tallies, "WAIT_S", 20.0)
+    monkeypatch.setattr(counts, "WAIT_S", 20.0)
     with database.read() as session:
         assert counted_beside(session, "b", 1, after(open_gate, 7)) == 7
-        monkeypatch.setattr(tallies, "WAIT_S", 0.01)
+        monkeypatch.setattr(counts, "WAIT_S", 0.01)
         assert counted_beside(session, "b", 2, after(gate, 8)) == 7
         gate.set()
         wait_for_counts()
         assert counted_beside(session, "b", 2, after(gate, 9)) == 8
-        monkeypatch.setattr(tallies, "WAIT_S", 20.0)
-        monkeypatch.setattr(tallies, "QUICK_S", 20.0)  # no rest for what is quick to count
+        monkeypatch.setattr(counts, "WAIT_S", 20.0)
+        monkeypatch.setattr(counts, "QUICK_S", 20.0)  # no rest for what is quick to count
         assert counted_beside(session, "b", 3, after(open_gate, 10)) == 10
 
 

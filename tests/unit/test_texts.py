@@ -12,17 +12,13 @@ from sqlalchemy import update
 
 from db.database import Database, open_database
 from db.errors import UsageError
+from db.identity import Ref, parse_ref
 from db.pages import Page
 from db.tables import Answer, Engine, Rater, ReasoningVariant, SweepGeneration, VariantParent
-from db.texts import (
-    Ref,
-    TextFilter,
-    TextRow,
-    list_texts,
-    parse_ref,
-    provenance,
-    question_card,
-)
+from db.texts.cards import question_card
+from db.texts.lists import TextFilter, list_texts
+from db.texts.provenance import provenance
+from db.texts.rows import TextRow
 from tests.store_rows import (
     SAMPLING,
     make_answer,

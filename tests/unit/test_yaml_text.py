@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from db.errors import UsageError
-from db.yaml_text import load_mapping, load_yaml, read_text
+from db.input_text import load_mapping, load_yaml, read_text
 from serving.formats.library import load_definitions
 from serving.importers.folders import parts_of
 from serving.sweeps.spec import load_spec
@@ -102,7 +102,7 @@ def test_a_text_in_another_encoding_is_refused_by_line(tmp_path: Path) -> None:
 def test_every_yaml_of_the_product_is_read_by_the_one_loader() -> None:
     packages = ("db", "serving", "training", "workbench")
     for path in (file for one in packages for file in (ROOT / one).rglob("*.py")):
-        if path.name != "yaml_text.py":
+        if path.name != "input_text.py":
             text = path.read_text("utf-8")
             assert "yaml.safe_load" not in text, path
             assert "yaml.load(" not in text, path

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from db.errors import UsageError
 from db.generations import chunks
 from db.identity import json_hash
-from db.ratings import RESERVED
+from db.rating.ratings import RESERVED
 from db.tables import Answer, Rating, ReasoningVariant
 from serving.formats.library import Registry
 from serving.formats.parse import write_questions

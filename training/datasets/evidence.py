@@ -10,7 +10,7 @@ from scipy.special import expit
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from db.ratings import (
+from db.rating.ratings import (
     FLAG,
     HIGHEST,
     LOWEST,

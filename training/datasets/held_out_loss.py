@@ -15,14 +15,14 @@ from typing import cast
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.errors import UsageError
-from db.row_scores import (
+from db.datasets import (
     HeldOutRow,
     RowScoreKey,
     find_row_scores,
     held_out_rows,
     record_row_scores,
 )
+from db.errors import UsageError
 from serving.formats.definitions import FormatDefinition, PromptError
 from serving.formats.render import IGNORED_LABEL
 from serving.scoring.looping import OnProgress, finished, score_all, why_unable

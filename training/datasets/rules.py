@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from db.spec_numbers import Number
+from db.input_text import Number
 from serving.checks import BAD_FINDINGS, CHECKS
 from serving.sweeps.spec import QuestionSelection
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from db.errors import UsageError
-from db.yaml_text import load_mapping, read_text
+from db.input_text import load_mapping, read_text
 from training.datasets.rules import DpoRules, KtoRules, Rules, SftRules
 from training.spec_files import validated
 

@@ -7,8 +7,7 @@ import yaml
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.merges import ProofRow, proof_of
-from db.models import ModelRow, get_model
+from db.models import ModelRow, ProofRow, get_model, proof_of
 from db.tables import Dataset, DatasetRow, DatasetRowRating, TrainingRun
 from training.merge.folder import CARD, replace_text
 

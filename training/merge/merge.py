@@ -15,8 +15,7 @@ from pathlib import Path
 
 from db.database import Database
 from db.errors import UsageError
-from db.merges import merges_of, record_merge
-from db.models import ModelRow, get_model, model_by_name
+from db.models import ModelRow, get_model, merges_of, model_by_name, record_merge
 from db.settings import Settings
 from serving.device import resolve_device
 from serving.models.adapters import check_fit, read_adapter

@@ -10,8 +10,7 @@ from typing import Any
 
 from db.database import Database
 from db.errors import UsageError
-from db.merges import CheckRow, ProofRow, adapter_of, save_proof
-from db.models import ModelRow, get_model
+from db.models import CheckRow, ModelRow, ProofRow, adapter_of, get_model, save_proof
 from db.settings import Settings
 from serving.device import Device, resolve_device
 from serving.formats.definitions import PromptFields

@@ -6,7 +6,7 @@ They compare digests of tensors and bytes of files; nothing here imports torch.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from db.merges import CheckRow
+from db.models import CheckRow
 from serving.models.adapters import WeightChange
 from serving.models.digest import FolderDigest
 from serving.models.inspect import inspect_folder

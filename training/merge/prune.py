@@ -2,8 +2,7 @@
 
 from db.database import Database
 from db.errors import UsageError
-from db.merges import adapter_of, mark_pruned
-from db.models import ModelRow, get_model
+from db.models import ModelRow, adapter_of, get_model, mark_pruned
 from db.rounds import list_rounds
 from training.merge.merge import drop_weights, folder_of
 

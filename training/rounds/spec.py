@@ -19,8 +19,7 @@ from pydantic import (
 )
 
 from db.errors import UsageError
-from db.spec_numbers import Number
-from db.yaml_text import load_mapping, read_text
+from db.input_text import Number, load_mapping, read_text
 from serving.sweeps.spec import QuestionSelection
 from training.datasets.spec import load_rules, parse_rules
 

@@ -14,8 +14,7 @@ from pydantic import (
 )
 
 from db.errors import UsageError
-from db.spec_numbers import Number
-from db.yaml_text import load_mapping, read_text
+from db.input_text import Number, load_mapping, read_text
 from serving.device import Device
 from training.datasets.class_weights import class_weights
 from training.runs.presets import (

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from db.rating_columns import Columns
-from db.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, REPEAT, Scope
+from db.rating.columns import Columns
+from db.rating.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, REPEAT, Scope
 from workbench.analysis.resampling import Array
 
 SAMPLING_FACTORS = (

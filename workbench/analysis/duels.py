@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 from sqlalchemy.orm import Session
 
-from db.rating_columns import RaterKind, RatingFilter, read_origins, read_ratings, read_samplings
+from db.rating.columns import RaterKind, RatingFilter, read_origins, read_ratings, read_samplings
 from workbench.analysis.comparisons import comparison_table, origins_table
 from workbench.analysis.resampling import LEVEL, Array, Estimate, share, wilson
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 from sqlalchemy.orm import Session
 
-from db.queues import list_queues
-from db.rating_columns import (
+from db.rating.columns import (
     RatingFilter,
     read_days,
     read_origins,
@@ -14,7 +13,8 @@ from db.rating_columns import (
     read_samplings,
     read_words,
 )
-from db.ratings import list_raters
+from db.rating.queues import list_queues
+from db.rating.ratings import list_raters
 from workbench.analysis import agreement, bias
 from workbench.analysis.comparisons import (
     FACTORS,

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from db.identity import json_hash
-from db.rating_columns import RatingFilter
+from db.rating.columns import RatingFilter
 from db.settings import settings
 from db.tables import utc_now
 from serving.scoring.spec import ScoreSpec
@@ -91,7 +91,7 @@ def kept_figures(kind: FigureKind, store: str, asked: str, mark: str) -> Kept:
 
 def main(arguments: list[str]) -> None:
     """Compute figures and write their file, whole or not at all."""
-    from db.migrate import open_store
+    from db.store.migrate import open_store
 
     kind, asked, mark, target = arguments
     path = Path(target)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.failures import group_reasons
-from db.rating_columns import read_samplings
+from db.rating.columns import read_samplings
 from db.scores import CONTROL_KINDS, Score, ScoreKey
 from db.tables import ModelVersion, PromptFormat, Role
 from serving.engines.sampling import NEUTRAL

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from db.ratings import HIGHEST, LOWEST, RESERVED, Scope
+from db.rating.ratings import HIGHEST, LOWEST, RESERVED, Scope
 from workbench.analysis.comparisons import FACTORS, may_rank
 from workbench.analysis.diversity import (
     best_set,

@@ -51,7 +51,7 @@ def load_settings() -> "Settings":
 @contextmanager
 def open_home() -> Iterator[tuple["Settings", "Database"]]:
     """Yield the settings and the store; an empty home is completed first."""
-    from db.migrate import open_store
+    from db.store.migrate import open_store
 
     settings = load_settings()
     database = open_store(settings)

@@ -33,7 +33,7 @@ def new(
     Example:
       q2q dialogue new examples/themes/town_without_cars.yaml
     """
-    from db.ratings import ensure_rater
+    from db.rating.ratings import ensure_rater
     from workbench.cli.dialogue_settings import check_settings, parse_set
     from workbench.dialogue.sessions import new_dialogue
     from workbench.dialogue.themes import load_theme
@@ -197,7 +197,7 @@ def import_(
     Example:
       q2q dialogue import sessions.xlsx
     """
-    from db.ratings import ensure_rater
+    from db.rating.ratings import ensure_rater
     from workbench.dialogue.sheet_trees import import_sheet
     from workbench.dialogue.turn import By
 

@@ -217,7 +217,7 @@ def close(
 
 def _decide(dialogue: str, rater: str, do: Callable[["Session", int, Any], object]) -> None:
     """Have ``do`` decide in a write transaction, under the rater's name."""
-    from db.ratings import ensure_rater
+    from db.rating.ratings import ensure_rater
     from workbench.dialogue.turn import By
 
     with open_home() as (_, database), database.write() as session:

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.dialogues import EventRow, get_dialogue
 from db.errors import Q2QError, UsageError
-from db.ratings import ensure_rater
-from db.refs import Ref, parse_ref
+from db.identity import Ref, parse_ref
+from db.rating.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.library import Registry
 from workbench.cli.dialogue_places import card, here, node_of

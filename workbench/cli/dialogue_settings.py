@@ -6,9 +6,9 @@ from typing import Any
 from db.database import Database
 from db.dialogues import get_dialogue
 from db.errors import UsageError
-from db.ratings import ensure_rater
+from db.input_text import load_yaml
+from db.rating.ratings import ensure_rater
 from db.settings import Settings
-from db.yaml_text import load_yaml
 from serving.sweeps.selection import DEFAULT_MODEL
 from workbench.cli.dialogue_places import node_of
 from workbench.cli.output import say

@@ -11,7 +11,7 @@ from db.database import Database
 from db.dialogues import EventRow, get_dialogue, get_node, read_events
 from db.errors import Q2QError, UsageError
 from db.jobs import JobRow
-from db.ratings import ensure_rater
+from db.rating.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.library import Registry
 from workbench.cli.dialogue_places import answer_place, candidate, card, here

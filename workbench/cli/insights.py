@@ -13,8 +13,8 @@ from workbench.cli.typer_app import CommandGroup
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from db.rating_columns import RaterKind
-    from db.ratings import Scope
+    from db.rating.columns import RaterKind
+    from db.rating.ratings import Scope
     from workbench.analysis.effects import Effects
     from workbench.analysis.insights import Insights
     from workbench.analysis.ranking import Ranking
@@ -59,7 +59,7 @@ def insights(
         raise UsageError(
             f"--scope is one of {', '.join(SCOPES)} and --raters one of {', '.join(RATERS)}."
         )
-    from db.rating_columns import RatingFilter
+    from db.rating.columns import RatingFilter
     from workbench.analysis.insights import read_insights
 
     with open_home() as (_, database), database.read() as session:
@@ -84,7 +84,7 @@ def insights(
 
 def _require(session: "Session", queue_id: int | None, sweep_id: int | None) -> None:
     """Refuse a queue or a sweep that is not there, rather than call it unrated."""
-    from db.queues import get_queue
+    from db.rating.queues import get_queue
     from db.sweeps import get_sweep
 
     if queue_id is not None:

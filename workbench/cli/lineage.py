@@ -13,9 +13,9 @@ from workbench.cli.typer_app import CommandGroup
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from db.identity import Ref
     from db.kin import KinGroup
-    from db.provenance import Provenance
-    from db.refs import Ref
+    from db.texts.provenance import Provenance
 
 LABEL = 70
 """Characters of a related text on its line; ``--json`` has more."""
@@ -46,8 +46,8 @@ def lineage(
       q2q lineage a7
       q2q lineage m3
     """
+    from db.identity import parse_ref
     from db.lineage import lineage as lineage_of
-    from db.refs import parse_ref
 
     ref = parse_ref(id_)
     with open_home() as (_, database), database.read() as session:
@@ -69,9 +69,9 @@ def _item(session: "Session", ref: "Ref") -> Any:
     """Return all that is known of the thing itself."""
     from db.datasets import get_dataset
     from db.models import get_model
-    from db.provenance import provenance
     from db.questions import get_question
     from db.rounds import get_round
+    from db.texts.provenance import provenance
     from db.training import get_run
 
     by_id: dict[str, Callable[..., Any]] = {

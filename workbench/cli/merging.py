@@ -11,7 +11,7 @@ from workbench.cli.typer_app import CommandGroup
 
 if TYPE_CHECKING:
     from db.database import Database
-    from db.merges import ProofRow
+    from db.models import ProofRow
     from db.settings import Settings
 
 Merged = Annotated[str, typer.Argument(help="Name of a merged model, or its id, e.g. m3.")]
@@ -90,7 +90,7 @@ def _run(
     settings: "Settings", database: "Database", kind: str, payload: dict[str, Any], as_json: bool
 ) -> None:
     from db.jobs import enqueue
-    from db.merges import proof_of
+    from db.models import proof_of
     from workbench.cli.progress import open_progress
     from workbench.worker.follow import run_job
 

@@ -48,8 +48,7 @@ def list_(as_json: Json = False) -> None:
     Example:
       q2q model list
     """
-    from db.merges import adapter_of, proof_of
-    from db.models import list_models
+    from db.models import adapter_of, list_models, proof_of
 
     with open_home() as (_, database), database.read() as session:
         models = [m for m in list_models(session, with_removed=True) if m.state != "removed"]
@@ -91,8 +90,7 @@ def show_(model: Model, as_json: Json = False) -> None:
     Example:
       q2q model show smollm2-135m-instruct
     """
-    from db.merges import proof_of
-    from db.models import find_model
+    from db.models import find_model, proof_of
     from workbench.cli.merging import show_proof
 
     with open_home() as (_, database), database.read() as session:

@@ -237,7 +237,7 @@ def _filter(
 
 
 def _id_of(reference: str, kind: str) -> int:
-    from db.refs import parse_ref
+    from db.identity import parse_ref
 
     if re.fullmatch("[0-9]{1,18}", reference):
         return int(reference)

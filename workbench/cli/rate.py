@@ -103,7 +103,7 @@ def queue(
 
 
 def _list(as_json: bool) -> None:
-    from db.queues import list_queues
+    from db.rating.queues import list_queues
 
     with open_home() as (_, database), database.read() as session:
         queues = list_queues(session)
@@ -237,7 +237,7 @@ def export(
     Example:
       q2q rate export --format csv --to ratings.csv
     """
-    from db.queues import get_queue
+    from db.rating.queues import get_queue
     from workbench.cli.exporting import export_rows
     from workbench.rating.exchange import COLUMNS, rating_rows
 

@@ -86,8 +86,8 @@ def backup(
     Example:
       q2q backup ~/q2q-friday.sqlite
     """
-    from db.backup import backup as make_backup
-    from db.backup import backup_name
+    from db.store.backup import backup as make_backup
+    from db.store.backup import backup_name
 
     with open_home() as (settings, database):
         made = make_backup(database, target or settings.home_dir / "backups" / backup_name())
@@ -106,7 +106,7 @@ def restore(
     Example:
       q2q restore ~/.q2q/backups/q2q-20261101T120000000000Z.sqlite
     """
-    from db.backup import restore as put_back
+    from db.store.backup import restore as put_back
 
     done = put_back(load_settings(), source)
     if as_json:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db.dialogues import EventRow, NodeRow, get_node, read_events
 from db.jobs import JobRow, get_job
 from db.questions import QuestionRow, get_question
-from db.text_rows import TextRow, read_texts
+from db.texts.rows import TextRow, read_texts
 from workbench.dialogue.asked import How
 from workbench.dialogue.outcomes import Outcome, OutcomeContext, outcome_of, read_outcome_context
 from workbench.dialogue.turn import open_steps

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NewEvent, NodeRow, add_event, add_node, get_node, read_nodes
 from db.errors import UsageError
-from db.plain_text import plain, problem_of
+from db.input_text import plain, problem_of
 from db.questions import NewQuestion, add_child, get_question
 from workbench.dialogue.turn import By, open_dialogue
 

@@ -18,7 +18,7 @@ from db.dialogues import (
     read_nodes,
 )
 from db.errors import UsageError
-from db.plain_text import plain, problem_of
+from db.input_text import plain, problem_of
 from db.questions import NewQuestion, add_child, get_question, tag_questions
 from db.tables import MOVES, Answer
 from workbench.dialogue.deciding import (

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, list_dialogues, read_events
-from db.text_rows import TextRow, read_texts
+from db.texts.rows import TextRow, read_texts
 from workbench.dialogue.cards import Candidate, Fact, candidates_of
 from workbench.dialogue.outcomes import OutcomeContext, how_taken, read_outcome_context
 from workbench.dialogue.replay import Replay, read_replay, replays

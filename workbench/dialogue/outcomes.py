@@ -12,8 +12,8 @@ from typing import Any, Literal
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, read_events, read_nodes
+from db.input_text import load_yaml, read_text
 from db.questions import get_questions
-from db.yaml_text import load_yaml, read_text
 from serving.similarity.wording import wording
 
 WORDS = Path(__file__).with_name("report_words.yaml")

@@ -6,9 +6,9 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, read_events, read_nodes
 from db.errors import UsageError
-from db.item_texts import item_text
+from db.identity import Ref
 from db.jobs import JobEnd
-from db.refs import Ref
+from db.texts.provenance import item_text
 from serving.engines.sampling import SamplingParameters
 from serving.formats.library import Registry
 from serving.sweeps.asking import save_asks

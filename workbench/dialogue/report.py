@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from db.dialogues import ForkedFrom
-from db.text_rows import TextRow
+from db.texts.rows import TextRow
 from workbench.dialogue.cards import Candidate
 from workbench.dialogue.export import DialogueExport, ExportedQuestion, Judged, Told
 from workbench.dialogue.outcomes import words_of_reports

@@ -17,9 +17,8 @@ from pydantic import (
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
-from db.spec_numbers import Number
+from db.input_text import Number, load_yaml, read_text
 from db.tables import MOVES
-from db.yaml_text import load_yaml, read_text
 from serving.engines.sampling import SamplingParameters
 from serving.formats.library import ASKING, Registry, StoredFormat
 from serving.sweeps.selection import DEFAULT_MODEL, select_models

@@ -8,12 +8,19 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.dialogues import NewEvent, add_event, add_node, change_node, create_dialogue
+from db.dialogues import (
+    NewEvent,
+    add_event,
+    add_node,
+    change_node,
+    create_dialogue,
+    list_themes,
+    save_theme,
+)
 from db.identity import short_hash, text_hash
 from db.questions import NewQuestion, add_child, add_question
 from db.search import index_texts
 from db.tables import Answer, DialogueEvent, ReasoningVariant
-from db.themes import list_themes, save_theme
 from workbench.dialogue.settings import DialogueSettings
 from workbench.dialogue.sheet_plan import n_nodes, plan_tree
 from workbench.dialogue.sheets import SheetRow, read_sheet

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from db.plain_text import plain, problem_of
+from db.input_text import plain, problem_of
 from serving.importers.readers import read_records
 from serving.importers.source import ImportRefused, Record, Source
 

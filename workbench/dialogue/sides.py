@@ -14,7 +14,7 @@ from db.dialogues import DialogueRow, EventRow, get_dialogue, read_events
 from db.errors import UsageError
 from db.jobs import JobEnd
 from db.models import get_model
-from db.ratings import NewRating, Outcome, Target, add_ratings
+from db.rating.ratings import NewRating, Outcome, Target, add_ratings
 from db.tables import Answer, Rater
 from serving.engines.sampling import SamplingParameters
 from serving.formats.library import Registry

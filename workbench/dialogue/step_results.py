@@ -16,7 +16,7 @@ from db.dialogues import EventRow, get_dialogue, read_events
 from db.jobs import JobEnd
 from db.settings import settings as settings_of_home
 from db.tables import Answer, SweepGeneration
-from db.text_rows import read_texts
+from db.texts.rows import read_texts
 from serving.checks import BAD_FINDINGS
 from serving.checks.language import other_language
 from serving.formats.parse import read_questions

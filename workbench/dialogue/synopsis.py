@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NewEvent, add_event, get_dialogue, read_events, read_nodes
 from db.errors import UsageError
+from db.input_text import plain
 from db.jobs import JobEnd
-from db.plain_text import plain
 from db.questions import get_questions
 from db.tables import Answer
 from serving.formats.library import Registry

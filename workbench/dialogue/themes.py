@@ -14,11 +14,9 @@ from pydantic import (
 )
 from sqlalchemy.orm import Session
 
-from db.dialogues import ThemeRow
+from db.dialogues import FIELDS, ThemeRow, save_theme
 from db.errors import UsageError
-from db.plain_text import problem_of
-from db.themes import FIELDS, save_theme
-from db.yaml_text import load_yaml, read_text
+from db.input_text import load_yaml, problem_of, read_text
 from workbench.dialogue.settings import DialogueSettings, mistakes
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]

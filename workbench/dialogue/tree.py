@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import DialogueRow, EventRow, NodeRow, get_dialogue, read_events, read_nodes
 from db.generations import chunks
-from db.ratings import RESERVED, standing
+from db.rating.ratings import RESERVED, standing
 from db.tables import Question, QuestionTag, Rater, Rating
 from db.tables import Tag as TagTable
 from workbench.dialogue.deciding import merged_nodes

@@ -9,12 +9,11 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database, open_database, read_only_uri
-from db.errors import Q2QError
-from db.faults import StoreDamaged, StoreFault
+from db.errors import Q2QError, StoreDamaged, StoreFault
 from db.models import list_models
-from db.ratings import count_off_scale
-from db.schema import status
+from db.rating.ratings import count_off_scale
 from db.settings import Settings
+from db.store.schema import status
 from serving.device import Device
 from serving.models.embedded import embedded_model_folder, is_made
 from workbench.doctor.check import Check, fail, ok, warn

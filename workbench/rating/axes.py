@@ -8,12 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.axes import ensure_axis
 from db.errors import UsageError
-from db.ratings import RESERVED, Scope
+from db.input_text import load_yaml, read_text
+from db.rating.ratings import RESERVED, Scope, ensure_axis
 from db.settings import settings
 from db.tables import RatingAxis
-from db.yaml_text import load_yaml, read_text
 
 BUILT_IN = Path(__file__).with_name("axes.yaml")
 

@@ -12,10 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
-from db.queues import NewItem, Way, create_queue
-from db.ratings import FLAG, Scope, Target, standing
+from db.rating.queues import NewItem, Way, create_queue
+from db.rating.ratings import FLAG, Scope, Target, standing
 from db.tables import QueueItem, Rating, RatingQueue
-from db.texts import TextKey
+from db.texts.lists import TextKey
 from workbench.rating.duels import duel_cards
 from workbench.rating.sources import find_questions, find_texts
 from workbench.rating.spec import QueueSpec

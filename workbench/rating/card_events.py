@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import or_, select
 
 from db.database import Database
-from db.dealing import Card, keep_draft, open_card
-from db.queues import QueueRow
-from db.ratings import HIGHEST, LOWEST, OK, TAG, Outcome
+from db.rating.assignment import Card, keep_draft, open_card
+from db.rating.queues import QueueRow
+from db.rating.ratings import HIGHEST, LOWEST, OK, TAG, Outcome
 from db.tables import Rating
 from workbench.rating.desk import (
     ANSWER_SEEN,

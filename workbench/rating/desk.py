@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dealing import (
+from db.rating.assignment import (
     Card,
     ItemState,
     add_repeat,
@@ -27,8 +27,8 @@ from db.dealing import (
     put_back,
     repeatable,
 )
-from db.queues import ItemRow, QueueRow
-from db.ratings import (
+from db.rating.queues import ItemRow, QueueRow
+from db.rating.ratings import (
     FLAG,
     PREFERENCE,
     REPEAT,

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
 from db.models import get_model
-from db.queues import NewItem
-from db.ratings import Target
+from db.rating.queues import NewItem
+from db.rating.ratings import Target
 from db.rounds import RoundRow, find_round
 from db.tables import (
     Answer,

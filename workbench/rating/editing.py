@@ -19,7 +19,7 @@ from db.questions import get_question
 from db.search import index_texts
 from db.sweeps import set_state
 from db.tables import Answer, ReasoningVariant, VariantParent
-from db.text_rows import TextRow, read_texts
+from db.texts.rows import TextRow, read_texts
 from serving.checks import CheckContext, check_reasoning
 from serving.checks.store import NewText, TextFinding, note_sentences, store_findings
 from serving.engines.sampling import SamplingParameters

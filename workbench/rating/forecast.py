@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import expit
 from sqlalchemy.orm import Session
 
-from db.queues import NewItem
-from db.ratings import OK, PREFERENCE, Scope, Target
+from db.rating.queues import NewItem
+from db.rating.ratings import OK, PREFERENCE, Scope, Target
 from serving.formats.library import Registry
 from training.datasets.build import Built, build_from, gather
 from training.datasets.evidence import Judgement, Won

@@ -14,9 +14,9 @@ import pandas as pd
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.queues import NewItem
-from db.rating_columns import origins_of, read_samplings
-from db.ratings import OK, PREFERENCE, Scope, Target, of_repeat, standing
+from db.rating.columns import origins_of, read_samplings
+from db.rating.queues import NewItem
+from db.rating.ratings import OK, PREFERENCE, Scope, Target, of_repeat, standing
 from db.tables import Question, Rating
 from serving.formats.library import Registry
 from workbench.analysis.comparisons import FACTORS, origins_table

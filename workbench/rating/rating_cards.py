@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.generations import chunks
 from db.identity import short_hash
-from db.ratings import Target
+from db.rating.ratings import Target
 from db.tables import Answer, Question, Rater, Rating, ReasoningVariant
 from serving.importers.source import Source
 from workbench.rating.rating_fields import RatingFields

@@ -9,7 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, cast, get_args
 
 from db.errors import UsageError
-from db.ratings import FLAG, OK, PREFERENCE, RESERVED, TAG, Outcome, Scope, rater_name, why_wrong
+from db.rating.ratings import (
+    FLAG,
+    OK,
+    PREFERENCE,
+    RESERVED,
+    TAG,
+    Outcome,
+    Scope,
+    rater_name,
+    why_wrong,
+)
 from workbench.rating.axes import Axis
 
 RaterKind = Literal["person", "model"]

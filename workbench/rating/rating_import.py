@@ -11,9 +11,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.axes import ensure_axis
 from db.database import Database
-from db.ratings import NewRating, Scope, Target, add_ratings, ensure_rater
+from db.rating.ratings import NewRating, Scope, Target, add_ratings, ensure_axis, ensure_rater
 from serving.importers.fields import letters
 from serving.importers.judgements import ensure_model_rater
 from serving.importers.readers import RecordReader, read_records

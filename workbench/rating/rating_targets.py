@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.identity import question_hash, text_hash
-from db.ratings import Scope, Target
+from db.rating.ratings import Scope, Target
 from db.tables import Answer, Question, ReasoningVariant
 from workbench.rating.rating_fields import RowRefusedError, given, row_id, words
 

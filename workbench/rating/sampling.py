@@ -18,9 +18,9 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from db.dealing import candidates
-from db.queues import ItemRow, QueueRow
-from db.ratings import PREFERENCE, Scope, Target, of_repeat, standing
+from db.rating.assignment import candidates
+from db.rating.queues import ItemRow, QueueRow
+from db.rating.ratings import PREFERENCE, Scope, Target, of_repeat, standing
 from db.tables import Rating
 
 Sampler = Literal["informative", "random"]

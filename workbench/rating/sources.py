@@ -13,8 +13,8 @@ from db.generations import chunks
 from db.search import search_ids
 from db.sweeps import sweep_plan
 from db.tables import Dataset, DatasetRow, DialogueNode, DialogueSession, Question, Sweep
-from db.text_rows import TABLES, ListedKind
-from db.texts import TextFilter, TextKey, text_keys
+from db.texts.lists import TextFilter, TextKey, text_keys
+from db.texts.rows import TABLES, ListedKind
 from training.datasets.held_out import read_questions, settle
 from workbench.rating.spec import QueueSpec
 

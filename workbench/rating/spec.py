@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
-from db.queues import Way
-from db.ratings import Scope
+from db.rating.queues import Way
+from db.rating.ratings import Scope
 from serving.checks import BAD_FINDINGS
 from workbench.rating.sampling import Sampler
 

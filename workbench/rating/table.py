@@ -13,10 +13,10 @@ from sqlalchemy import Select, exists, literal, select
 from sqlalchemy.orm import Session, aliased
 
 from db.database import Database
-from db.dealing import is_own_hand, settle, taken_by
 from db.pages import Page, page_of_keys
-from db.queues import ItemRow, QueueRow, get_items, item_row
-from db.ratings import (
+from db.rating.assignment import is_own_hand, settle, taken_by
+from db.rating.queues import ItemRow, QueueRow, get_items, item_row
+from db.rating.ratings import (
     PREFERENCE,
     TAG,
     NewRating,

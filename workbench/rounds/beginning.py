@@ -5,8 +5,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.errors import UsageError
 from db.jobs import active_jobs, enqueue
-from db.merges import merges_of
-from db.models import ModelRow, find_model, get_model
+from db.models import ModelRow, find_model, get_model, merges_of
 from db.rounds import (
     RoundRow,
     create_round,

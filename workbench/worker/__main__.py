@@ -6,8 +6,8 @@ import sys
 
 from db.database import Database
 from db.errors import Q2QError
-from db.migrate import open_store
 from db.settings import Settings
+from db.store.migrate import open_store
 from workbench.cli.context import load_settings
 from workbench.worker.lock import HomeLock, read_owner
 from workbench.worker.run import be_worker, stop_on_signals, worker_log

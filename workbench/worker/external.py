@@ -18,8 +18,7 @@ from db.engines import (
 )
 from db.errors import UsageError
 from db.models import ModelRow, declare_model
-from db.server_urls import check_server_url
-from db.settings import Settings
+from db.settings import Settings, check_server_url
 from serving.engines.client import CompletionClient
 from serving.engines.errors import (
     EngineError,

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 import psutil
 
-from db.lock import WORKER_LOCK, FileLock, try_lock
+from db.locks import WORKER_LOCK, FileLock, try_lock
 
 LockName = Literal["worker", "up"]
 _FILES: dict[LockName, str] = {"worker": WORKER_LOCK, "up": "up.lock"}

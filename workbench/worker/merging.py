@@ -4,8 +4,7 @@ import asyncio
 from typing import Any
 
 from db.database import Database
-from db.merges import ProofRow, adapter_of
-from db.models import ModelRow, get_model
+from db.models import ModelRow, ProofRow, adapter_of, get_model
 from db.settings import Settings
 from training.merge.folder import MergeError
 from training.merge.merge import merge_adapter

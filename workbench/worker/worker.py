@@ -27,7 +27,7 @@ from db.jobs import (
     release_dead,
 )
 from db.settings import Settings
-from db.staging import tidy
+from db.store.staging import tidy
 from workbench.worker.lock import is_dead_owner, job_owner
 
 if TYPE_CHECKING:

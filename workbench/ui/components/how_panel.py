@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from db.errors import Q2QError
-from db.texts import Provenance, provenance
+from db.texts.provenance import Provenance, provenance
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.numbers import count, duration
 from workbench.ui.components.parts import check_badges

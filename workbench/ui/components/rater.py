@@ -3,7 +3,7 @@
 import streamlit as st
 
 from db.errors import UsageError
-from db.ratings import ensure_rater, list_raters
+from db.rating.ratings import ensure_rater, list_raters
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card

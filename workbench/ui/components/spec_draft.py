@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from db.yaml_text import load_mapping
+from db.input_text import load_mapping
 from serving.engines.sampling import SamplingParameters
 from serving.sweeps.spec import QuestionSelection, ReasoningSelection, SweepSpec, parse_spec
 

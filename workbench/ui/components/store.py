@@ -7,9 +7,9 @@ import streamlit as st
 from db.database import Database
 from db.errors import Q2QError
 from db.identity import short_hash
-from db.migrate import open_store
 from db.settings import settings
-from db.store_mark import store_mark
+from db.store.mark import store_mark
+from db.store.migrate import open_store
 from serving.formats.library import Registry, load_definitions, sync_definitions
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from db.texts import QuestionCard, TextRow, VariantCard
+from db.texts.cards import QuestionCard, VariantCard
+from db.texts.rows import TextRow
 from workbench.ui.components.how_panel import how_button
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, check_badges

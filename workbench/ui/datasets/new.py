@@ -4,7 +4,7 @@ import streamlit as st
 
 from db.errors import Q2QError, UsageError
 from db.questions import question_facets
-from db.rating_columns import high_water
+from db.rating.columns import high_water
 from training.datasets.spec import parse_rules, parse_yaml
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t

@@ -7,7 +7,7 @@ import streamlit as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.rating_columns import high_water
+from db.rating.columns import high_water
 from db.tables import Answer, Dataset, Question, ReasoningVariant
 from training.datasets.balance import Caution, balance_of, cautions
 from training.datasets.build import build

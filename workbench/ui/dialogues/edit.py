@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from db.text_rows import TextRow, read_texts
-from db.texts import VariantCard, question_card
+from db.texts.cards import VariantCard, question_card
+from db.texts.rows import TextRow, read_texts
 from workbench.dialogue.cards import NodeView
 from workbench.dialogue.decisions import choose, edit_reasoning, write_hint
 from workbench.dialogue.tree import Tree

@@ -7,7 +7,7 @@ import streamlit as st
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, read_events
-from db.refs import parse_ref
+from db.identity import parse_ref
 from workbench.dialogue.cards import NodeView
 from workbench.dialogue.reading import (
     candidate_name,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from db.text_rows import TextRow, read_texts
+from db.texts.rows import TextRow, read_texts
 from workbench.dialogue.cards import NodeView
 from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.tree import Tree, TreeNode

@@ -5,8 +5,8 @@ from typing import Literal
 
 import streamlit as st
 
-from db.matrix_cells import Cell
-from db.rating_scores import RatingSummary
+from db.rating.summaries import RatingSummary
+from db.texts.matrix import Cell
 from serving.checks import BAD_FINDINGS
 from workbench.ui.components import url
 from workbench.ui.components.i18n import counted, t, word

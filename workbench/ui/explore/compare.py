@@ -3,9 +3,9 @@
 import streamlit as st
 
 from db.errors import UsageError
-from db.item_texts import ItemText, item_text, question_of
+from db.identity import Ref, parse_ref
 from db.questions import get_question
-from db.refs import Ref, parse_ref
+from db.texts.provenance import ItemText, item_text, question_of
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import back_link, card, head_row, heading

@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from db.matrix import MatrixFilter
 from db.questions import QuestionFacets, question_facets
-from db.rating_scores import Liking
-from db.text_facets import TextFacets, facets_at_once
-from db.text_rows import TABLES
+from db.rating.summaries import Liking
+from db.texts.facets import TextFacets, facets_at_once
+from db.texts.matrix import MatrixFilter
+from db.texts.rows import TABLES
 from serving.checks import CHECKS
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word

@@ -3,14 +3,13 @@
 import streamlit as st
 
 from db.errors import Q2QError
-from db.item_texts import ItemText, comparable, item_text
+from db.identity import Ref, parse_ref
 from db.lineage import lineage
-from db.matrix_cells import Cell, cells_of
 from db.models import ModelRow, get_model
 from db.pages import Page
-from db.provenance import Provenance, provenance
 from db.questions import QuestionRow, get_question
-from db.refs import Ref, parse_ref
+from db.texts.matrix import Cell, cells_of
+from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance
 from workbench.ui.components import url
 from workbench.ui.components.how_panel import draw_lines, facts, forget_panel, how_button
 from workbench.ui.components.i18n import t, word

@@ -4,8 +4,8 @@ from functools import partial
 
 import streamlit as st
 
-from db.matrix import MatrixFilter, MatrixRow, matrix
-from db.rating_scores import likings_counted
+from db.rating.summaries import likings_counted
+from db.texts.matrix import MatrixFilter, MatrixRow, matrix
 from workbench.ui.components import url
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import empty_state, heading, wait_for

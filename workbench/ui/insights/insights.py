@@ -5,9 +5,9 @@ from typing import cast, get_args
 import streamlit as st
 from pydantic import TypeAdapter
 
-from db.queues import list_queues
-from db.rating_columns import RaterKind, RatingFilter, high_water, sweep_names
-from db.ratings import Scope
+from db.rating.columns import RaterKind, RatingFilter, high_water, sweep_names
+from db.rating.queues import list_queues
+from db.rating.ratings import Scope
 from workbench.analysis.insights import Insights, read_insights
 from workbench.ui.components import url
 from workbench.ui.components.background import read_figures

@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from db.questions import get_questions
-from db.rating_columns import RatingFilter
+from db.rating.columns import RatingFilter
 from workbench.analysis.insights import Insights, QuestionInsight, read_question
 from workbench.analysis.spread import Group
 from workbench.ui.components import url

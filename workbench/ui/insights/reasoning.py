@@ -7,7 +7,7 @@ import altair as alt
 import streamlit as st
 
 from db.jobs import JobRow, active_jobs, enqueue, recent_jobs
-from db.rating_columns import sweep_names
+from db.rating.columns import sweep_names
 from db.scores import score_mark
 from serving.scoring.spec import ScoreSpec
 from workbench.analysis.reasoning_leak import LEAK_BITS, Leaks

@@ -4,8 +4,7 @@ import streamlit as st
 
 from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs, enqueue
-from db.merges import CheckRow, ProofRow, adapter_of, merges_of, proof_of
-from db.models import ModelRow, get_model
+from db.models import CheckRow, ModelRow, ProofRow, adapter_of, get_model, merges_of, proof_of
 from training.merge.card import card as drafted_card
 from training.merge.prune import prune
 from workbench.ui.components import url

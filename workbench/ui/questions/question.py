@@ -4,7 +4,7 @@ import streamlit as st
 
 from db.errors import Q2QError
 from db.questions import QuestionRow
-from db.texts import question_card
+from db.texts.cards import question_card
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import back_link, card, empty_state, head_row, heading, section

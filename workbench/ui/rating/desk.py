@@ -5,13 +5,13 @@ from collections.abc import Callable
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.dealing import Card, open_card
 from db.errors import Q2QError
 from db.questions import QuestionRow, get_question
-from db.queues import QueueRow, get_queue, queue_progress
-from db.ratings import Scope
+from db.rating.assignment import Card, open_card
+from db.rating.queues import QueueRow, get_queue, queue_progress
+from db.rating.ratings import Scope
 from db.settings import settings
-from db.text_rows import TextRow, read_texts
+from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import load_axes
 from workbench.rating.desk import look
 from workbench.ui.components import url

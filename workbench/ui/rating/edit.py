@@ -3,14 +3,14 @@
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.dealing import Card
 from db.errors import Q2QError
 from db.jobs import JobRow
 from db.models import list_models
 from db.questions import get_question
-from db.queues import QueueRow
-from db.text_rows import TextRow
-from db.texts import VariantCard, question_card
+from db.rating.assignment import Card
+from db.rating.queues import QueueRow
+from db.texts.cards import VariantCard, question_card
+from db.texts.rows import TextRow
 from workbench.rating.card_events import enter
 from workbench.rating.desk import ANSWER_SEEN, look
 from workbench.rating.editing import answer_again, answer_jobs, save_reasoning

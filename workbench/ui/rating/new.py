@@ -5,11 +5,11 @@ from typing import Any, get_args
 import streamlit as st
 from sqlalchemy.orm import Session
 
+from db.counts import counted_beside
 from db.errors import Q2QError
-from db.queues import Way
-from db.ratings import Scope
-from db.tallies import counted_beside
-from db.text_facets import facets_version
+from db.rating.queues import Way
+from db.rating.ratings import Scope
+from db.texts.facets import facets_version
 from serving.checks import BAD_FINDINGS, CHECKS
 from workbench.rating.building import (
     BuiltQueue,

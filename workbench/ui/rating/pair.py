@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from db.dealing import Card
-from db.queues import QueueRow
-from db.ratings import Target
-from db.text_rows import TextRow
+from db.rating.assignment import Card
+from db.rating.queues import QueueRow
+from db.rating.ratings import Target
+from db.texts.rows import TextRow
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.text import show_marked, show_text

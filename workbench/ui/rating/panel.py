@@ -14,10 +14,10 @@ from typing import Any, Final
 import streamlit as st
 from pydantic import ValidationError
 
-from db.dealing import Card
 from db.errors import Q2QError
-from db.queues import QueueRow
-from db.ratings import HIGHEST, LOWEST
+from db.rating.assignment import Card
+from db.rating.queues import QueueRow
+from db.rating.ratings import HIGHEST, LOWEST
 from workbench.rating.axes import Axis
 from workbench.rating.card_events import (
     MAX_NOTE,

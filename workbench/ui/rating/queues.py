@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from db.queues import QueueRow, list_queues, queue_progress
+from db.rating.queues import QueueRow, list_queues, queue_progress
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.numbers import ago

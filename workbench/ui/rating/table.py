@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from db.errors import Q2QError
 from db.pages import Page
 from db.questions import QuestionRow, get_questions
-from db.queues import QueueRow
-from db.ratings import HIGHEST, LOWEST, OK, Outcome, Target
+from db.rating.queues import QueueRow
+from db.rating.ratings import HIGHEST, LOWEST, OK, Outcome, Target
 from db.settings import settings
-from db.text_rows import TextRow, read_texts
+from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import Axis, load_axes
 from workbench.rating.table import Said, TableRow, save_table, table_page
 from workbench.ui.components import url

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from db.errors import Q2QError
-from db.queues import QueueRow, list_queues
+from db.rating.queues import QueueRow, list_queues
 from db.rounds import RoundRow
 from workbench.analysis.duels import Duel
 from workbench.rating.building import build_queue, save_queue

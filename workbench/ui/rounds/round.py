@@ -7,9 +7,9 @@ import streamlit as st
 from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs
 from db.models import get_model
-from db.rating_columns import high_water
+from db.rating.columns import high_water
 from db.rounds import STEPS, RoundRow, find_round
-from db.text_facets import facets_version
+from db.texts.facets import facets_version
 from workbench.analysis.resampling import FEW_QUESTIONS
 from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, Direction
 from workbench.rounds.beginning import queue_round

@@ -6,10 +6,10 @@ from typing import Any
 import streamlit as st
 
 from db.errors import Q2QError, UsageError
+from db.input_text import decoded
 from db.models import list_models
 from db.questions import question_facets
 from db.sweeps import get_sweep
-from db.yaml_text import decoded
 from serving.checks import CHECKS
 from serving.sweeps.plan import SweepPlan, plan_sweep
 from serving.sweeps.spec import SweepSpec

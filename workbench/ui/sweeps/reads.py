@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.counts import counted_beside
 from db.sweeps import sweep_mark
 from db.tables import (
     Answer,
@@ -18,7 +19,6 @@ from db.tables import (
     Sampling,
     SweepGeneration,
 )
-from db.tallies import counted_beside
 
 BIN_TOKENS = 10
 TextKind = Literal["reasoning", "answer"]

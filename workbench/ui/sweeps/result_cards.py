@@ -4,7 +4,7 @@ import streamlit as st
 from sqlalchemy.orm import Session
 
 from db.sweeps import sweep_plan
-from db.texts import question_card
+from db.texts.cards import question_card
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card

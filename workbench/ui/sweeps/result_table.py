@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from db.models import list_models
-from db.texts import TextFilter, TextRow, list_texts
+from db.texts.lists import TextFilter, list_texts
+from db.texts.rows import TextRow
 from serving.checks import CHECKS
 from workbench.ui.components import url
 from workbench.ui.components.how_panel import open_how, panels_closed

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, String, case, cast, func, nul
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.generations import chunks
-from db.ratings import Scope, standing
+from db.rating.ratings import Scope, standing
 from db.tables import (
     Answer,
     Generation,

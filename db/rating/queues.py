@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.emptiness import require_questions, require_texts
 from db.errors import UsageError
-from db.ratings import Scope, Target
+from db.rating.ratings import Scope, Target
 from db.tables import QueueItem, QueueItemState, RatingQueue
 
 Way = Literal["pair", "single", "table"]

@@ -1,7 +1,7 @@
 """Opening the store of a home: a new one is completed, an older one upgraded on demand.
 
-``python -m db.migrate`` upgrades the store of the settings, after a backup and under the lock
-of the home; ``python -m db.migrate revision "what changed"`` writes the next migration.
+``python -m db.store.migrate`` upgrades the store of the settings, after a backup and under the lock
+of the home; ``python -m db.store.migrate revision "what changed"`` writes the next migration.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.backup import backup, backup_name, dump_command
 from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
-from db.lock import WORKER_LOCK, try_lock
-from db.schema import MigrationStatus, status, upgrade, write_revision
+from db.locks import WORKER_LOCK, try_lock
 from db.settings import Settings, settings
+from db.store.backup import backup, backup_name, dump_command
+from db.store.schema import MigrationStatus, status, upgrade, write_revision
 
 __all__ = ["MigrationStatus", "open_store", "status", "upgrade", "upgrade_store"]
 
@@ -139,7 +139,7 @@ def write_next_revision(message: str) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m db.migrate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m db.store.migrate", description=__doc__)
     parser.add_argument("command", nargs="?", choices=("upgrade", "revision"), default="upgrade")
     parser.add_argument("message", nargs="?", help="what a new revision changes")
     given = parser.parse_args(arguments)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.counts import counted_beside, remembered
 from db.sweeps import sweep_mark
 from db.tables import (
     CheckFlag,
@@ -16,7 +17,6 @@ from db.tables import (
     Sweep,
     SweepGeneration,
 )
-from db.tallies import counted_beside, remembered
 
 MOST_SWEEPS = 200
 """The newest ones; nobody looks through a longer list."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.questions import QuestionRow, get_question
 from db.tables import Answer, Generation, ReasoningVariant, SweepGeneration, VariantParent
-from db.text_rows import TextRow, read_texts
+from db.texts.rows import TextRow, read_texts
 
 MAX_VARIANTS = 100
 """Reasonings on one card; the list of texts pages through more."""

@@ -26,10 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, on_scale
+from db.counts import first_counted, remembered
+from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, on_scale
 from db.tables import Answer, Rater, Rating
-from db.tallies import first_counted, remembered
-from db.text_rows import ListedKind
+from db.texts.rows import ListedKind
 
 Liking = Literal["rated", "liked", "mixed", "disliked", "unrated"]
 

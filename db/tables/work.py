@@ -1,4 +1,4 @@
-"""Long work run outside the web process."""
+"""Long work, staged imports and the words for search: what the program keeps for itself."""
 
 from datetime import datetime
 from typing import Any
@@ -47,3 +47,44 @@ class Job(Base):
         ),
         Index("ix_job_state_priority", "state", "priority", "id"),
     )
+
+
+class SearchText(Base):
+    """The search terms of one text. Full-text indexes of both databases read this table."""
+
+    __tablename__ = "search_text"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """``question``, ``variant`` or ``answer``."""
+    text_id: Mapped[int]
+    terms: Mapped[str]
+    """Words in lower case, and character pairs of Japanese and Chinese, separated by spaces."""
+
+    __table_args__ = (Index("uq_search_text_target", "kind", "text_id", unique=True),)
+
+
+class StagedRange(Base):
+    """The ids that an unfinished import keeps for its rows in one table; nobody sees these rows.
+
+    Deleting the ranges publishes the import, all of it at once.
+    """
+
+    __tablename__ = "staged_range"
+
+    table_name: Mapped[str] = mapped_column(primary_key=True)
+    first_id: Mapped[int]
+    last_id: Mapped[int]
+
+
+class PendingChange(Base):
+    """What an import adds to a row that was there before; applied once the import is published."""
+
+    __tablename__ = "pending_change"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """``details`` or ``tag`` of a question, ``variant_flag`` or ``answer_flag``."""
+    row_id: Mapped[int]
+    """Id of the question, reasoning or answer."""
+    payload: Mapped[dict[str, Any]]

@@ -12,11 +12,10 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database, open_database, read_only_uri, sqlite_url
-from db.errors import Q2QError, UsageError
-from db.faults import full, is_disk_full
-from db.lock import WORKER_LOCK, try_lock
-from db.schema import status, upgrade
+from db.errors import Q2QError, UsageError, full, is_disk_full
+from db.locks import WORKER_LOCK, try_lock
 from db.settings import Settings
+from db.store.schema import status, upgrade
 
 SIDE_FILES = ("-wal", "-shm")
 """Files that SQLite keeps beside a store in use."""

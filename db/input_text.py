@@ -1,9 +1,11 @@
-"""YAML that people write: the one loader, which refuses a key that stands twice."""
+"""What people type and write: plain texts, YAML files and the numbers in them."""
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BeforeValidator, Field, StrictFloat
 
 from db.errors import UsageError
 
@@ -108,3 +110,48 @@ def _refuse_repeated_keys(node: yaml.MappingNode, where: str) -> None:
                 " already; remove one of them."
             )
         lines[key.value] = line
+
+
+MAX_TEXT_CHARS = 200_000
+"""Longest text of one field; longer ones are refused, not cut."""
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def plain(text: str) -> tuple[str, int]:
+    """Return ``text`` without control characters and outer white space, and how many went.
+
+    Lines end with a line feed alone; tabs stay.
+    """
+    if text.isprintable():  # most texts are, and a million of them is looked at
+        return text.strip(), 0
+    clean, n_removed = _CONTROL.subn("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return clean.strip(), n_removed
+
+
+def problem_of(text: str) -> str | None:
+    """Say why ``text`` cannot be stored, and what to do; None where it can."""
+    if len(text) > MAX_TEXT_CHARS:
+        return (
+            f"has {len(text):,} characters; at most {MAX_TEXT_CHARS:,} are taken. "
+            "Shorten it or split it into several rows."
+        )
+    half = None if text.isascii() else _SURROGATE.search(text)
+    if half:
+        return (
+            f"holds half a character (\\u{ord(half.group()):04x}); write it in full or remove it."
+        )
+    return None
+
+
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+
+
+def _with_exponent(value: Any) -> Any:
+    """Read ``2e-4``, which YAML 1.1 takes for a text since it has no point."""
+    is_number = isinstance(value, str) and _EXPONENT.fullmatch(value)
+    return float(value) if is_number else value
+
+
+Number = Annotated[StrictFloat, BeforeValidator(_with_exponent), Field(allow_inf_nan=False)]
+"""A finite number; ``true`` and texts are none. Whole numbers are pydantic's ``StrictInt``."""

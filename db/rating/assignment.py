@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from db.queues import ItemRow, NewItem, QueueRow, item_row, item_values
+from db.rating.queues import ItemRow, NewItem, QueueRow, item_row, item_values
 from db.tables import QueueItem, QueueItemState, ReasoningVariant, utc_now
 
 ItemState = Literal["submitted", "skipped", "discarded"]

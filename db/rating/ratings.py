@@ -1,21 +1,21 @@
 """Ratings by meaning: raters, facts that are only ever added, and what of them still holds."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
 from db.generations import chunks
-from db.tables import QueueItem, Rater, Rating, utc_now
+from db.identity import json_hash
+from db.tables import QueueItem, Rater, Rating, RatingAxis, utc_now
 
 Scope = Literal["reasoning", "answer", "whole", "question"]
 Outcome = Literal["a", "b", "tie", "both_bad"]
-
 PREFERENCE = "preference"
 """Axis of a comparison of two."""
 OK = "ok"
@@ -267,6 +267,24 @@ def _row(rating: NewRating) -> dict[str, object]:
 def seen_too_early() -> ColumnElement[bool]:
     """Return the condition for judgements that neither rank nor train: the answer was seen."""
     return and_(Rating.scope.in_(JUDGED_BEFORE_ANSWERS), Rating.answer_seen.is_(True))
+
+
+def ensure_axis(session: Session, scope: str, name: str, definition: Mapping[str, Any]) -> int:
+    """Return the id of an axis with this wording, known or new."""
+    hashed = json_hash(definition)
+    known = session.scalar(
+        select(RatingAxis.id).where(
+            RatingAxis.scope == scope,
+            RatingAxis.name == name,
+            RatingAxis.definition_hash == hashed,
+        )
+    )
+    if known is not None:
+        return known
+    axis = RatingAxis(scope=scope, name=name, definition=dict(definition), definition_hash=hashed)
+    session.add(axis)
+    session.flush()
+    return axis.id
 
 
 def of_repeat() -> ColumnElement[bool]:

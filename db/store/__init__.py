@@ -1,0 +1,1 @@
+"""Opening, upgrading, backing up a store, and staging imports into it."""
