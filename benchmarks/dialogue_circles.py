@@ -151,7 +151,7 @@ async def measure(paths: Sequence[Path], turns: int, temperature: float, save: A
     """Run both loops on each theme; figures are saved as they come."""
     from db.settings import settings
     from db.store.migrate import open_store
-    from serving.engines.server_file import read_record
+    from serving.engine.server import read_record
     from serving.models.register import ensure_default_model
     from workbench.cli.rendering import load_registry
     from workbench.dialogue.themes import load_theme

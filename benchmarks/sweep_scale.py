@@ -23,14 +23,14 @@ from benchmarks.setting import new_store, note, question, write_result
 from db.database import Database
 from db.identity import question_hash
 from db.tables import Generation, ModelVersion, Question
-from serving.engines.client import CompletionClient
-from serving.engines.messages import Capabilities, Endpoint
+from serving.engine.client import CompletionClient
+from serving.engine.messages import Capabilities, Endpoint
+from serving.engine.served import FixedEngines, ServedModel
 from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
-from serving.sweeps.engines import FixedEngines, ServedModel
 from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.runner import run_sweep
+from serving.sweeps.run import run_sweep
 from serving.sweeps.spec import parse_spec
 
 OUT = Path(__file__).parent / "results" / "sweep_scale_cpu.json"

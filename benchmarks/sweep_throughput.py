@@ -28,14 +28,14 @@ from benchmarks.raw_load import Load, Shape, bodies, run_load
 from benchmarks.setting import new_store, note, write_result
 from benchmarks.timed_sweep import NAME, Asked, edit_latency, fill, sampling, sent, spec_of, sweep
 from db.settings import Settings
-from serving.engines.client import CompletionClient
-from serving.engines.messages import Endpoint
-from serving.engines.probe import probe
-from serving.engines.process import ServerSpec
-from serving.engines.supervisor import EngineSupervisor
+from serving.engine.client import CompletionClient
+from serving.engine.command import ServerSpec
+from serving.engine.messages import Endpoint
+from serving.engine.probe import probe
+from serving.engine.served import FixedEngines, ServedModel
+from serving.engine.supervisor import EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
-from serving.sweeps.engines import FixedEngines, ServedModel
 
 OUT = Path(__file__).parent / "results" / "sweep_throughput_cpu.json"
 SHAPES = (

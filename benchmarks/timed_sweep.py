@@ -23,11 +23,11 @@ from db.tables import (
     Sampling,
     SweepGeneration,
 )
+from serving.engine.served import FixedEngines
 from serving.formats.library import load_definitions, sync_definitions
 from serving.models.register import add_model
-from serving.sweeps.engines import FixedEngines
 from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.runner import run_sweep
+from serving.sweeps.run import run_sweep
 from serving.sweeps.spec import parse_spec
 
 NAME = "model-under-test"

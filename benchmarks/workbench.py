@@ -40,14 +40,14 @@ from db.store.migrate import upgrade
 from db.tables import ModelVersion, Rating, SweepGeneration
 from db.texts.lists import TextFilter, list_texts
 from db.texts.matrix import MatrixFilter, matrix
-from serving.engines.client import CompletionClient
-from serving.engines.messages import Capabilities, Endpoint
+from serving.engine.client import CompletionClient
+from serving.engine.messages import Capabilities, Endpoint
+from serving.engine.served import FixedEngines, ServedModel
 from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
-from serving.sweeps.engines import FixedEngines, ServedModel
 from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.runner import run_sweep
+from serving.sweeps.run import run_sweep
 from serving.sweeps.spec import parse_spec
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server

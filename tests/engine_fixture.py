@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from db.settings import Settings
-from serving.engines.messages import Endpoint
-from serving.engines.process import ServerSpec
-from serving.engines.server_file import ServerRecord, read_record, write_record
-from serving.engines.supervisor import EngineState, EngineSupervisor
+from serving.engine.command import ServerSpec
+from serving.engine.messages import Endpoint
+from serving.engine.server import ServerRecord, read_record, write_record
+from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.models.embedded import ensure_embedded_model
-from serving.models.inspect import inspect_folder
+from serving.models.folder import inspect_folder
 
 LIMITS = {"kv_cache_gib": 1, "max_model_len": 1024, "max_num_seqs": 32}
 

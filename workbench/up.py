@@ -21,7 +21,7 @@ from db.errors import Q2QError
 from db.settings import Settings
 from db.store.migrate import open_store, upgrade_store
 from db.store.staging import tidy
-from serving.engines.process import is_free
+from serving.engine.command import is_free
 from workbench.cli.importing import add_examples
 from workbench.ui.home.view import READING_ONLY
 from workbench.worker.lock import HomeLock, read_owner

@@ -6,6 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,14 +24,18 @@ from db.models import ModelRow, find_model, get_model, list_models, model_by_nam
 from db.settings import Settings
 from db.tables import ModelVersion, TensorFile
 from serving.device import resolve_device
-from serving.models.adapter_config import AdapterConfig
-from serving.models.adapters import check_fit
-from serving.models.digest import FolderDigest, TensorDigest, digest_adapter, digest_folder
+from serving.models.adapters import AdapterConfig, check_fit
 from serving.models.embedded import EMBEDDED_NAME, ensure_embedded_model
-from serving.models.errors import ModelError
-from serving.models.hub import fetch_snapshot, is_hub_id
-from serving.models.inspect import ModelFacts, inspect_folder
+from serving.models.folder import (
+    FolderDigest,
+    ModelFacts,
+    TensorDigest,
+    digest_adapter,
+    digest_folder,
+    inspect_folder,
+)
 from serving.models.servable import note_of
+from serving.models.tensor_files import ModelError
 
 CUDA_DEFAULT = "unsloth/Phi-3-medium-4k-instruct"
 EMBEDDED_NOTE = "Proves that the machine works; too small for answers of quality."
@@ -316,3 +330,54 @@ def _found_again(
         message = f"{told}. {problem}" if problem else f"{told}; it can be used again."
     session.flush()
     return AddedModel(model=get_model(session, known.id), is_new=False, message=message)
+
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_WANTED = ["*.safetensors", "*.json", "*.jinja"]
+_UNWANTED = ["*/*", "consolidated*"]
+"""Other builds of the same weights."""
+
+
+def is_hub_id(source: str) -> bool:
+    """Say whether ``source`` has the form ``owner/name``."""
+    return _HUB_ID.fullmatch(source) is not None
+
+
+def fetch_snapshot(hub_id: str, revision: str | None = None) -> Path:
+    """Return the folder of a hub model, downloaded unless it is cached; it is named by its commit.
+
+    Without a network a cached snapshot is used.
+
+    Raises:
+        ModelError: it cannot be had; the sentence says why and what to do.
+    """
+    try:
+        return Path(
+            snapshot_download(
+                hub_id, revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
+            )
+        )
+    except GatedRepoError as error:
+        raise ModelError(
+            f"The hub asks you to accept the terms of {hub_id}. Accept them at "
+            f"https://huggingface.co/{hub_id}, then run `hf auth login`."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"The hub has no model {hub_id}, or it is private. Check the name; "
+            "for a private one run `hf auth login`."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"Model {hub_id} has no revision {revision}. Check its name.") from error
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"Model {hub_id} is not cached here and the hub cannot be reached. "
+            "Connect to the network, or give a local folder."
+        ) from error
+    except HFValidationError as error:
+        raise ModelError(f"{hub_id!r} is no hub id: give it as owner/name.") from error
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"Fetching {hub_id} failed ({said}). Try again; what was fetched so far is kept."
+        ) from error

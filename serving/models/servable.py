@@ -1,11 +1,16 @@
 """What can be done with an adapter: served beside its base by vLLM 0.32, merged into it, or both.
 
 vLLM's rules are those of its ``vllm/lora/peft_helper.py``. What passes here and is refused there
-all the same is left out when the server starts (``serving.engines.adapters``).
+all the same is left out when the server starts (``serving.engine.supervisor``).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from db.models import ModelRow
+from db.settings import Settings
+from serving.device import resolve_device
+from serving.engine.command import Adapter, ServerSpec
 from serving.models.adapters import (
     EMBEDDING,
     HEAD,
@@ -14,7 +19,7 @@ from serving.models.adapters import (
     read_adapter,
     shares_embeddings,
 )
-from serving.models.errors import ModelError
+from serving.models.tensor_files import ModelError
 
 LARGEST_RANK = 512
 """The largest ``--max-lora-rank`` that vLLM takes."""
@@ -139,3 +144,55 @@ def _remedy(adapter: AdapterFolder) -> str:
 
 def _is_bias(name: str) -> bool:
     return name.endswith(".bias")
+
+
+FALLBACK_CONTEXT = 4096
+
+
+def server_spec(
+    model: ModelRow, settings: Settings, adapters: Sequence[ModelRow] = ()
+) -> ServerSpec:
+    """Return how to serve ``model`` with ``adapters`` beside it, each under its own name.
+
+    Raises:
+        ModelError: A folder is gone, or an adapter belongs to another base.
+    """
+    for adapter in adapters:
+        if adapter.base_id != model.id:
+            raise ModelError(f"The adapter {adapter.name} does not belong to {model.name}.")
+    return ServerSpec(
+        model=_folder(model),
+        served_name=model.name,
+        context_length=model.context_length or FALLBACK_CONTEXT,
+        adapters=tuple(
+            Adapter(
+                name=adapter.name,
+                path=_folder(adapter),
+                rank=served_rank(_folder(adapter)),
+            )
+            for adapter in adapters
+        ),
+        device=resolve_device(settings.device),
+    )
+
+
+def served_rank(adapter: Path) -> int:
+    """Return the rank that a server must have room for: of all tensors and settings.
+
+    Raises:
+        ModelError: vLLM cannot serve the adapter; the sentence says why and what to do.
+    """
+    read = read_adapter(adapter)
+    why = why_not_served(read)
+    if why is not None:
+        raise ModelError(f"vLLM cannot serve the adapter in {adapter}: {why}. Merge it instead.")
+    return read.served_rank
+
+
+def _folder(model: ModelRow) -> Path:
+    if model.path is None or not Path(model.path).is_dir():
+        raise ModelError(
+            f"The folder of {model.name} ({model.path}) is gone. Add it again with "
+            "`q2q model add`, or choose another model."
+        )
+    return Path(model.path)

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.models.errors import ModelError
+from db.errors import UsageError
+
+
+class ModelError(UsageError):
+    """A model folder or hub id cannot be used; the sentence says why and what to do."""
+
 
 INDEX = "model.safetensors.index.json"
 _LENGTH_BYTES = 8

@@ -4,7 +4,7 @@ The heavy parts run in a thread, so that requests keep going out meanwhile.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +13,43 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.generations import SlotState, find_slots, sampling_id
 from db.identity import json_hash, short_hash, slot_key
-from serving.engines.sampling import SamplingParameters
-from serving.sweeps.claims import Claims
-from serving.sweeps.engines import ServedModel
-from serving.sweeps.prompts import PromptBook, render_works
+from serving.engine.messages import SamplingParameters
+from serving.engine.served import ServedModel
+from serving.sweeps.expand import PromptBook, render_works
 from serving.sweeps.work import Work
+
+
+class Claims:
+    """Slots that some run has taken and not yet brought to an end."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, asyncio.Event | None] = {}
+
+    def take(self, slot_key: str) -> asyncio.Event | None:
+        """Claim ``slot_key``; if somebody has it, return what is set when they let it go."""
+        if slot_key not in self._taken:
+            self._taken[slot_key] = None
+            return None
+        held = self._taken[slot_key]
+        if held is None:
+            held = self._taken[slot_key] = asyncio.Event()
+        return held
+
+    def release(self, slot_keys: Iterable[str]) -> None:
+        """Let slots go, recorded or not."""
+        for key in slot_keys:
+            held = self._taken.pop(key, None)
+            if held is not None:
+                held.set()
+
+
+_by_store: dict[str, Claims] = {}
+
+
+def claims_of(store_url: str) -> Claims:
+    """Return the claims on the slots of one store."""
+    return _by_store.setdefault(store_url, Claims())
+
 
 SamplingSet = tuple[SamplingParameters, tuple[str, ...], tuple[int, ...], str | None]
 

@@ -10,16 +10,13 @@ from dataclasses import dataclass, field
 
 from db.database import Database
 from db.generations import Recorded
-from serving.sweeps.candidates import answers_under, candidates, load_material
-from serving.sweeps.claims import Claims
-from serving.sweeps.engines import Completer, ServedModel
-from serving.sweeps.opening import Opened, Opener
-from serving.sweeps.passes import Pass
+from serving.engine.served import Completer, ServedModel
+from serving.sweeps.expand import PromptBook, answers_under, candidates, load_material
+from serving.sweeps.opening import Claims, Opened, Opener
 from serving.sweeps.progress import Board, Chunk, ChunkSource
-from serving.sweeps.prompts import PromptBook
-from serving.sweeps.recorder import Recorder
+from serving.sweeps.record import Recorder
 from serving.sweeps.sending import Sender
-from serving.sweeps.slots import ResolvedPlan, answers_under_variant
+from serving.sweeps.slots import Pass, ResolvedPlan, answers_under_variant
 from serving.sweeps.work import Outcome, Reasoning, Work
 
 WINDOW_SLOTS = 16_384

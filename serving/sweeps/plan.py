@@ -18,17 +18,17 @@ from db.models import ModelRow
 from db.search import index_texts
 from db.sweeps import create_sweep
 from db.tables import Question, ReasoningVariant
+from serving.engine.messages import SamplingParameters
 from serving.formats.definitions import Task
 from serving.formats.library import Registry
 from serving.formats.render import task_templates
-from serving.sweeps.history import count_done, history_of, written_before
+from serving.sweeps.forecast import check_against_limits, count_done, history_of, written_before
 from serving.sweeps.selection import (
     ChosenReasonings,
     select_models,
     select_questions,
     select_reasonings,
 )
-from serving.sweeps.server_limits import check_against_limits
 from serving.sweeps.slots import (
     TASK_OF_MODE,
     WRITING,
@@ -38,7 +38,7 @@ from serving.sweeps.slots import (
     answering_levels,
     count_slots,
 )
-from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE, Mode, SweepSpec
+from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE, Ask, Mode, SweepSpec, asks_as_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,3 +329,53 @@ def _expect(session: Session, plan: ResolvedPlan, counts: SlotCounts) -> _Expect
             else:
                 seconds += expected / history.tokens_per_second
     return _Expected(round(tokens), is_bound, seconds if is_timed else None)
+
+
+def save_asks(
+    session: Session,
+    registry: Registry,
+    asks: Sequence[Ask],
+    *,
+    model: str,
+    name: str,
+    purpose: str = "turn",
+) -> int:
+    """Write a sweep that has ``model`` write ``asks``; return its id.
+
+    Raises:
+        UsageError: There is nothing to ask, a question is gone, or the model cannot be used.
+    """
+    if not asks:
+        raise UsageError("There is nothing to ask for; name at least one move.")
+    ids = list(dict.fromkeys(ask.question_id for ask in asks))
+    found = session.execute(select(Question.id, Question.role).where(Question.id.in_(ids)))
+    roles = dict(found.all())
+    missing = [one for one in ids if one not in roles]
+    if missing:
+        raise UsageError(f"There is no question q{missing[0]}.")
+    models = select_models(session, [model], "model")
+    plan = ResolvedPlan(
+        question_ids=tuple(ids),
+        formats={},
+        roles={role: (registry.role(role).id,) for role in set(roles.values())},
+        questions_by_role=dict(Counter(roles.values())),
+        answerable_by_role={},
+        model_ids=tuple(one.id for one in models),
+        answer_model_ids=None,
+        reasoning_sampling=(SamplingParameters(),),
+        answer_sampling=(SamplingParameters(),),
+        variants=1,
+        answers=0,
+        chosen={},
+        chosen_by_role={},
+        asks=tuple(asks),
+    )
+    return create_sweep(
+        session,
+        name=name,
+        spec={"name": name, "models": [model], "asks": asks_as_json(asks)},
+        plan=plan.model_dump(mode="json"),
+        n_reasoning_slots=0,
+        n_answer_slots=count_slots(plan).answer_slots,
+        purpose=purpose,
+    )

@@ -6,11 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from serving.engines.errors import EngineUnavailable, RequestFailed, RequestRefused
-from serving.engines.messages import Choice, CompletionRequest, CompletionResult
-from serving.sweeps.engines import ServedModel
-from serving.sweeps.flow import flow_of
-from serving.sweeps.recorder import Recorder
+from serving.engine.limiter import flow_of
+from serving.engine.messages import (
+    Choice,
+    CompletionRequest,
+    CompletionResult,
+    EngineUnavailable,
+    RequestFailed,
+    RequestRefused,
+)
+from serving.engine.served import ServedModel
+from serving.sweeps.record import Recorder
 from serving.sweeps.work import Outcome, Shot, ShotQueue, Work, shots_of
 
 SUSPECT_AFTER, GUILTY_AFTER = 2, 3

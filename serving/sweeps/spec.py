@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 
 from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
-from serving.engines.sampling import MAX_SEED, SamplingParameters
+from serving.engine.messages import MAX_SEED, SamplingParameters
 
 Mode = Literal["reasoning", "supplied", "vanilla", "rationalise", "ensemble"]
 FROM_EXISTING: frozenset[Mode] = frozenset({"supplied", "ensemble"})
@@ -223,3 +223,26 @@ def _sentence(details: ErrorDetails) -> str:
         return f"{key} is not a key{meant} (allowed: {', '.join(allowed)})"
     message = details["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
+
+
+AskTask = Literal["ask", "synopsis", "translate", "judge"]
+GivenName = Literal["theme", "answer", "move", "language", "text", "answer_a", "answer_b"]
+
+
+class Ask(BaseModel):
+    """One prompt about a question, and how many completions of it are wanted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question_id: int
+    task: AskTask
+    given: dict[GivenName, str]
+    """The values of the prompt, beside the question and its context."""
+    format_id: int
+    sampling: SamplingParameters
+    replicates: int = Field(default=1, ge=1, le=32)
+
+
+def asks_as_json(asks: Sequence[Ask]) -> list[dict[str, Any]]:
+    """Return ``asks`` as JSON values, for the spec that a sweep keeps."""
+    return [ask.model_dump(mode="json") for ask in asks]

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from db.sweeps import QuestionText
-from serving.engines.messages import Choice
-from serving.engines.sampling import SamplingParameters
+from serving.engine.messages import Choice, SamplingParameters
 from serving.formats.definitions import Task
 from serving.formats.render import RenderedPrompt
-from serving.sweeps.asks import Ask
 from serving.sweeps.progress import Chunk
 from serving.sweeps.slots import Kind
-from serving.sweeps.spec import Mode
+from serving.sweeps.spec import Ask, Mode
 
 LARGEST_N = 32
 """Completions of one prompt in one request."""

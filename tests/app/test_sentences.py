@@ -14,12 +14,9 @@ from aiohttp.client_exceptions import (
 )
 from aiohttp.client_reqrep import ConnectionKey
 
-from serving.engines.failure import explain_exit
-from serving.engines.probe import _ONLY_CHAT
-from serving.engines.progress import _STAGES, LoadReader
-from serving.engines.refusals import http_error
-from serving.engines.routes import Proxy
-from serving.engines.transport import _broken
+from serving.engine.probe import _ONLY_CHAT
+from serving.engine.server_log import _STAGES, LoadReader, explain_exit
+from serving.engine.transport import Proxy, _broken, http_error
 from serving.sweeps.progress import Progress
 from workbench.ui.components.sentences import in_language
 from workbench.worker.handlers import describe

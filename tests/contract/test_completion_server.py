@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from serving.engines.client import CompletionClient
-from serving.engines.errors import RequestRefused
-from serving.engines.messages import Capabilities, CompletionRequest, Endpoint
-from serving.engines.probe import probe
-from serving.engines.sampling import SamplingParameters
+from serving.engine.client import CompletionClient
+from serving.engine.messages import (
+    Capabilities,
+    CompletionRequest,
+    Endpoint,
+    RequestRefused,
+    SamplingParameters,
+)
+from serving.engine.probe import probe
 from tests.engine_fixture import VllmServer
 from tests.fakes.server import FakeServer
 

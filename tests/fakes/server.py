@@ -48,7 +48,7 @@ from typing import Any, get_args
 import orjson
 from aiohttp import web
 
-from serving.engines.messages import Endpoint
+from serving.engine.messages import Endpoint
 from tests.fakes.behaviours import (
     Behaviour,
     break_off,

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from serving.engines.client import CompletionClient
+from serving.engine.client import CompletionClient
+from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
-from serving.sweeps.engines import FixedEngines
-from serving.sweeps.runner import run_sweep
+from serving.sweeps.run import run_sweep
 from tests.engine_fixture import VllmServer
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab

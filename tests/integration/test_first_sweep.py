@@ -13,7 +13,7 @@ from db.database import Database
 from db.settings import settings
 from db.tables import Answer
 from db.texts.provenance import provenance
-from serving.engines.server_file import read_record
+from serving.engine.server import read_record
 
 pytestmark = pytest.mark.engine
 

@@ -18,7 +18,7 @@ from db.rating.ratings import ensure_rater, standing
 from db.settings import Settings
 from db.sweeps import get_sweep
 from db.tables import Answer, QueueItemState, Rating, ReasoningVariant, VariantParent
-from serving.engines.server_file import read_record
+from serving.engine.server import read_record
 from serving.formats.library import load_definitions, sync_definitions
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows

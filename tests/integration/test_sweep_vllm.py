@@ -6,13 +6,12 @@ import time
 import pytest
 
 from db.database import Database
-from serving.engines.client import CompletionClient
-from serving.engines.messages import CompletionRequest
-from serving.engines.sampling import SamplingParameters
+from serving.engine.client import CompletionClient
+from serving.engine.messages import CompletionRequest, SamplingParameters
+from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
-from serving.sweeps.engines import FixedEngines
 from serving.sweeps.progress import Progress
-from serving.sweeps.runner import run_sweep
+from serving.sweeps.run import run_sweep
 from tests.engine_fixture import VllmServer
 from tests.unit import sweep_lab as lab
 

@@ -14,12 +14,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from db.settings import Settings
-from serving.engines.client import CompletionClient
-from serving.engines.errors import RequestRefused
-from serving.engines.messages import CompletionRequest, Endpoint
-from serving.engines.process import Adapter
-from serving.engines.sampling import SamplingParameters
-from serving.engines.server_file import (
+from serving.engine.client import CompletionClient
+from serving.engine.command import Adapter
+from serving.engine.messages import CompletionRequest, Endpoint, RequestRefused, SamplingParameters
+from serving.engine.server import (
     ServerRecord,
     end_group,
     is_alive,
@@ -27,7 +25,7 @@ from serving.engines.server_file import (
     read_record,
     start_time,
 )
-from serving.engines.supervisor import EngineState, EngineSupervisor, SupervisorPolicy
+from serving.engine.supervisor import EngineState, EngineSupervisor, SupervisorPolicy
 from tests.engine_fixture import VllmServer, embedded_spec
 
 pytestmark = pytest.mark.engine

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from db.settings import Settings
-from serving.engines.process import HOME_VARIABLE
-from serving.engines.server_file import members, read_record
+from serving.engine.command import HOME_VARIABLE
+from serving.engine.server import members, read_record
 
 pytestmark = pytest.mark.engine
 

@@ -14,10 +14,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from db.errors import Q2QError
-from serving.engines.client import CompletionClient, RetryPolicy
-from serving.engines.messages import CompletionRequest, CompletionResult, Endpoint
-from serving.engines.probe import probe
-from serving.engines.sampling import SamplingParameters
+from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.messages import (
+    CompletionRequest,
+    CompletionResult,
+    Endpoint,
+    SamplingParameters,
+)
+from serving.engine.probe import probe
 from tests.soak.mutations import spoilt
 
 pytestmark = pytest.mark.soak

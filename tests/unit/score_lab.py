@@ -8,12 +8,12 @@ from db.database import Database
 from db.identity import text_hash
 from db.questions import NewQuestion, add_question
 from db.tables import Answer, ReasoningVariant
-from serving.engines.client import CompletionClient
-from serving.engines.messages import Endpoint
+from serving.engine.client import CompletionClient
+from serving.engine.messages import Endpoint
+from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
-from serving.scoring.runner import ScoreOutcome, run_scoring
+from serving.scoring.run import ScoreOutcome, run_scoring
 from serving.scoring.spec import ScoreSpec
-from serving.sweeps.engines import FixedEngines
 from tests.unit import sweep_lab as lab
 
 BY_PEOPLE = ScoreSpec(answers="people", model="fake")

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from db.database import Database
 from db.questions import NewQuestion, add_question
 from db.tables import Engine, ModelVersion
-from serving.engines.client import CompletionClient, RetryPolicy
-from serving.engines.messages import Capabilities, Endpoint
+from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.messages import Capabilities, Endpoint
+from serving.engine.served import FixedEngines, ServedModel
 from serving.formats.library import Registry, load_definitions, sync_definitions
-from serving.sweeps.engines import FixedEngines, ServedModel
 from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.runner import SweepOutcome, run_sweep
+from serving.sweeps.run import SweepOutcome, run_sweep
 from serving.sweeps.spec import parse_spec
 
 QUICK = RetryPolicy(attempts=2, stalls=1, first_pause_s=0.01, longest_pause_s=0.05)

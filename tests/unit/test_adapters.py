@@ -16,13 +16,11 @@ from db.database import Database
 from db.models import get_model, list_models
 from db.settings import Settings
 from db.tables import ModelVersion
-from serving.models.adapter_config import AdapterConfig
-from serving.models.adapters import read_adapter
-from serving.models.digest import digest_folder
-from serving.models.errors import ModelError
+from serving.models.adapters import AdapterConfig, read_adapter
+from serving.models.folder import digest_folder
 from serving.models.register import add_model
-from serving.models.servable import why_not_merged, why_not_served
-from serving.models.serve import server_spec
+from serving.models.servable import server_spec, why_not_merged, why_not_served
+from serving.models.tensor_files import ModelError
 from workbench.worker.adapters import note_refused, servable
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from db.errors import Q2QError
-from serving.engines.client import CompletionClient, RetryPolicy, request_payload
-from serving.engines.errors import Busy, EngineUnavailable, RequestFailed, RequestRefused
-from serving.engines.messages import Capabilities, CompletionRequest, Endpoint
-from serving.engines.sampling import SamplingParameters
+from serving.engine.client import CompletionClient, RetryPolicy, request_payload
+from serving.engine.messages import (
+    Busy,
+    Capabilities,
+    CompletionRequest,
+    Endpoint,
+    EngineUnavailable,
+    RequestFailed,
+    RequestRefused,
+    SamplingParameters,
+)
 from tests.fakes.fixtures import fake_server_process
 from tests.fakes.server import Behaviour, FakeServer, fake_text
 

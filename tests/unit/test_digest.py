@@ -19,18 +19,16 @@ from db.models import ModelRow, list_models
 from db.settings import Settings
 from db.tables import ModelVersion
 from serving.models.adapters import check_fit
-from serving.models.digest import TensorDigest, digest_folder
-from serving.models.errors import ModelError
-from serving.models.hub import is_hub_id
-from serving.models.inspect import inspect_folder
+from serving.models.folder import TensorDigest, digest_folder, inspect_folder
 from serving.models.register import (
     StoredTensorCache,
     add_model,
     default_name,
     ensure_default_model,
+    is_hub_id,
 )
-from serving.models.serve import server_spec
-from serving.models.tensor_files import INDEX, read_header
+from serving.models.servable import server_spec
+from serving.models.tensor_files import INDEX, ModelError, read_header
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
 

@@ -6,9 +6,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from serving.engines.adapters import load_adapters
-from serving.engines.messages import Endpoint
-from serving.engines.process import Adapter, ServerSpec
+from serving.engine.command import Adapter, ServerSpec
+from serving.engine.messages import Endpoint
+from serving.engine.supervisor import load_adapters
 
 
 def spec(*names: str) -> ServerSpec:

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from serving.engines.client import CompletionClient, without_refused
-from serving.engines.errors import EngineUnavailable, RequestRefused
-from serving.engines.fields import find_refused
-from serving.engines.messages import Capabilities, CompletionRequest
-from serving.engines.probe import probe
-from serving.engines.responses import parse_load, parse_models
-from serving.engines.sampling import SamplingParameters
+from serving.engine.client import CompletionClient, without_refused
+from serving.engine.messages import (
+    Capabilities,
+    CompletionRequest,
+    EngineUnavailable,
+    RequestRefused,
+    SamplingParameters,
+)
+from serving.engine.probe import find_refused, probe
+from serving.engine.responses import parse_load, parse_models
 from tests.fakes.behaviours import Behaviour, error
 from tests.fakes.server import FakeServer
 

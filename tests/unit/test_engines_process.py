@@ -15,9 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from db.settings import Settings
-from serving.engines.errors import EngineUnavailable
-from serving.engines.failure import explain_exit
-from serving.engines.process import (
+from serving.engine.command import (
     HOME_VARIABLE,
     KEPT_LOGS,
     Adapter,
@@ -31,8 +29,8 @@ from serving.engines.process import (
     new_log,
     spawn,
 )
-from serving.engines.progress import LoadReader, LogTail
-from serving.engines.server_file import (
+from serving.engine.messages import EngineUnavailable
+from serving.engine.server import (
     ServerRecord,
     end_group,
     end_strays,
@@ -43,6 +41,7 @@ from serving.engines.server_file import (
     start_time,
     write_record,
 )
+from serving.engine.server_log import LoadReader, LogTail, explain_exit
 
 
 @pytest.fixture
@@ -111,7 +110,7 @@ def test_on_cpu_the_server_is_small_and_starts_fast(settings: Settings) -> None:
 def test_a_large_gpu_decodes_more_together(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, gib: float, expected: int
 ) -> None:
-    monkeypatch.setattr("serving.engines.process.gpu_memory_gib", lambda: gib)
+    monkeypatch.setattr("serving.engine.command.gpu_memory_gib", lambda: gib)
     assert value(made(spec(device="cuda"), settings).argv, "--max-num-seqs") == str(expected)
 
 
@@ -407,7 +406,7 @@ def test_a_program_that_cannot_run_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_engine_side_imports_no_torch() -> None:
     script = (
-        "import sys, serving.engines.supervisor\n"
+        "import sys, serving.engine.supervisor\n"
         "print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])"
     )
     told = subprocess.run(

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from db.settings import Settings
-from serving.engines.client import CompletionClient
-from serving.engines.errors import EngineError, EngineUnavailable
-from serving.engines.process import HOME_VARIABLE, Command, ServerSpec, free_port
-from serving.engines.server_file import (
+from serving.engine.client import CompletionClient
+from serving.engine.command import HOME_VARIABLE, Command, ServerSpec, free_port
+from serving.engine.messages import EngineError, EngineUnavailable
+from serving.engine.server import (
     ServerRecord,
     end_group,
     is_alive,
@@ -23,7 +23,7 @@ from serving.engines.server_file import (
     read_record,
     write_record,
 )
-from serving.engines.supervisor import EngineState, EngineSupervisor, SupervisorPolicy
+from serving.engine.supervisor import EngineState, EngineSupervisor, SupervisorPolicy
 
 TINY_SERVER = Path(__file__).parents[1] / "fakes" / "tiny_server.py"
 QUICK = SupervisorPolicy(
@@ -173,8 +173,8 @@ async def test_what_a_killed_server_left_behind_is_ended_before_a_new_one_starts
 async def test_an_adopted_server_that_hangs_is_replaced(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.engines.launch._ADOPTED_ANSWERS_WITHIN_S", 0.3)
-    monkeypatch.setattr("serving.engines.launch._HEALTH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("serving.engine.server._ADOPTED_ANSWERS_WITHIN_S", 0.3)
+    monkeypatch.setattr("serving.engine.server._HEALTH_TIMEOUT_S", 0.2)
     first = desk.supervisor()
     await first.ensure(SPEC)
     old = desk.record

@@ -5,10 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from serving.engines.client import CompletionClient
-from serving.engines.messages import Capabilities, Endpoint, EngineLoad
-from serving.sweeps.engines import ServedModel
-from serving.sweeps.flow import (
+from serving.engine.client import CompletionClient
+from serving.engine.limiter import (
     GUEST_SHARE,
     INTERACTIVE_MOST,
     STANDING_LOOKS,
@@ -16,6 +14,8 @@ from serving.sweeps.flow import (
     VISIBLE_START,
     Flow,
 )
+from serving.engine.messages import Capabilities, Endpoint, EngineLoad
+from serving.engine.served import ServedModel
 from tests.unit import sweep_lab as lab
 
 SEATS = 64
@@ -92,7 +92,7 @@ async def test_waiting_lanes_share_and_an_interactive_one_never_waits(model: Ser
 async def test_while_a_person_waits_sweeps_keep_a_small_share(
     model: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.sweeps.flow.GUEST_LINGER_S", 0.0)
+    monkeypatch.setattr("serving.engine.limiter.GUEST_LINGER_S", 0.0)
     flow = Flow(model)
     taken_back: list[int] = []
     sweep = flow.open_lane(shed=taken_back.append)

@@ -19,7 +19,7 @@ from db.models import ModelRow, ProofRow, get_model, mark_pruned, proof_of
 from db.settings import Settings
 from serving.models.adapters import read_adapter
 from serving.models.register import add_model
-from serving.models.serve import server_spec
+from serving.models.servable import server_spec
 from serving.models.tensor_files import read_header
 from training.merge import folder
 from training.merge.merge import drop_weights, merge_adapter
@@ -281,7 +281,7 @@ async def test_a_cancelled_merge_leaves_nothing(lab: Lab, store: Database) -> No
 
 
 def test_check_targets_names_what_was_not_merged(lab: Lab, store: Database) -> None:
-    from serving.models.digest import digest_folder
+    from serving.models.folder import digest_folder
 
     same = digest_folder(Path(lab.base.path or ""))
     missed, others = check_targets(same, same, read_adapter(Path(lab.adapter.path or "")).changes)

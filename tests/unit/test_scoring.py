@@ -15,13 +15,12 @@ from db.scores import score_mark
 from db.search import search_ids
 from db.tables import ReasoningVariant
 from db.texts.matrix import MatrixFilter, cells_of, matrix
-from serving.engines.errors import EngineUnavailable
-from serving.engines.messages import Capabilities
+from serving.engine.messages import Capabilities, EngineUnavailable
 from serving.formats.definitions import Completion, PromptFields
 from serving.formats.library import load_definitions
 from serving.formats.render import render_example
 from serving.formats.tokenizer import PromptTokenizer
-from serving.scoring.sequences import WITHHELD
+from serving.scoring.sender import WITHHELD
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.selection import select_reasonings
 from serving.sweeps.spec import ReasoningSelection

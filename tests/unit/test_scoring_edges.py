@@ -3,10 +3,9 @@
 import pytest
 
 from db.errors import UsageError
-from serving.engines.client import CompletionClient
-from serving.engines.messages import CompletionRequest
-from serving.engines.sampling import SamplingParameters
-from serving.scoring.controls import shuffled, truncated
+from serving.engine.client import CompletionClient
+from serving.engine.messages import CompletionRequest, SamplingParameters
+from serving.scoring.pairs import shuffled, truncated
 from serving.scoring.spec import parse_score_spec
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab

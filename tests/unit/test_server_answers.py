@@ -4,12 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from serving.engines.answer_json import parse_json
-from serving.engines.client import CompletionClient, RetryPolicy
-from serving.engines.messages import CompletionRequest, Prompt
-from serving.engines.prompt_length import cut_problem, least_tokens
-from serving.engines.refusals import server_message
-from serving.engines.sampling import SamplingParameters
+from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.messages import CompletionRequest, Prompt, SamplingParameters
+from serving.engine.responses import cut_problem, least_tokens, parse_json
+from serving.engine.transport import server_message
 from tests.fakes.server import Behaviour, FakeServer
 
 FAST = RetryPolicy(first_pause_s=0.001, longest_pause_s=0.01)

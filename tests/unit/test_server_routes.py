@@ -15,11 +15,16 @@ from cryptography.x509.oid import NameOID
 
 from db.errors import UsageError
 from db.settings import check_server_name, check_server_url, masked
-from serving.engines.client import CompletionClient, RetryPolicy
-from serving.engines.errors import EngineUnavailable, RequestRefused, ServerMisconfigured
-from serving.engines.messages import CompletionRequest, Endpoint
-from serving.engines.routes import proxy_of
-from serving.engines.sampling import SamplingParameters
+from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.messages import (
+    CompletionRequest,
+    Endpoint,
+    EngineUnavailable,
+    RequestRefused,
+    SamplingParameters,
+    ServerMisconfigured,
+)
+from serving.engine.transport import proxy_of
 from tests.fakes.server import FakeServer
 
 FAST = RetryPolicy(first_pause_s=0.001, longest_pause_s=0.01)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import UsageError
-from serving.engines.responses import parse_load, parse_models
+from serving.engine.responses import parse_load, parse_models
 from serving.sweeps.spec import load_spec, parse_spec
 
 UI = Path(__file__).parents[2] / "workbench" / "ui"

@@ -11,12 +11,11 @@ import pytest
 
 from db import errors
 from db.database import Database, open_database
-from serving.engines.client import CompletionClient, RetryPolicy
-from serving.engines.errors import EngineUnavailable
-from serving.engines.messages import Capabilities, Endpoint
-from serving.sweeps import recorder
-from serving.sweeps.engines import FixedEngines, ServedModel
-from serving.sweeps.runner import run_sweep
+from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.messages import Capabilities, Endpoint, EngineUnavailable
+from serving.engine.served import FixedEngines, ServedModel
+from serving.sweeps import record
+from serving.sweeps.run import run_sweep
 from tests.fakes.fixtures import ROOT, fake_server_process
 from tests.fakes.server import Behaviour, FakeServer
 from tests.unit import sweep_lab as lab
@@ -98,7 +97,7 @@ async def test_one_bad_prompt_does_not_stop_those_it_was_sent_with(
 async def test_a_request_that_the_server_lost_is_sent_again_long_before_its_deadline(
     database: Database, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.sweeps.flow.LOST_AFTER_S", 0.6)
+    monkeypatch.setattr("serving.engine.limiter.LOST_AFTER_S", 0.6)
     fake_server.script("ok", "lost", "ok")
     lab.fill(database, 6)
     sweep_id = lab.save(database, variants=2, answers=1)
@@ -243,7 +242,7 @@ async def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(
         raise errors.full("the store")
 
     with monkeypatch.context() as patch:
-        patch.setattr(recorder, "store_findings", full)  # the last step of a commit
+        patch.setattr(record, "store_findings", full)  # the last step of a commit
         outcome = await lab.run(database, sweep_id, fake_server.endpoint)
     assert outcome.state == "failed"
     assert "The disk of the store is full" in (outcome.error or "")
@@ -275,7 +274,7 @@ async def test_a_run_that_is_torn_down_leaves_a_store_that_resumes(
 RUN_IN_A_PROCESS = """
 import asyncio, sys
 from db.database import open_database
-from serving.engines.messages import Endpoint
+from serving.engine.messages import Endpoint
 from tests.unit import sweep_lab as lab
 url, server, sweep_id = sys.argv[1:]
 asyncio.run(lab.run(open_database(url), int(sweep_id), Endpoint(url=server), max_num_seqs=8))

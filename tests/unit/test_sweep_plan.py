@@ -13,18 +13,17 @@ from db.database import Database
 from db.errors import UsageError
 from db.identity import question_hash, text_hash
 from db.tables import Question, ReasoningVariant
-from serving.engines.messages import (
+from serving.engine.messages import (
     Capabilities,
     Choice,
     CompletionRequest,
     CompletionResult,
     EngineLoad,
 )
-from serving.sweeps.engines import FixedEngines, ServedModel
-from serving.sweeps.passes import passes_over
+from serving.engine.served import FixedEngines, ServedModel
 from serving.sweeps.plan import SweepPlan, plan_sweep
-from serving.sweeps.runner import run_sweep
-from serving.sweeps.slots import count_slots
+from serving.sweeps.run import run_sweep
+from serving.sweeps.slots import count_slots, passes_over
 from serving.sweeps.spec import parse_spec
 from tests.unit import sweep_lab as lab
 

@@ -7,9 +7,9 @@ from db.engines import save_offer
 from db.errors import UsageError
 from db.failures import failure_reasons, group_reasons
 from db.sweeps import sweep_progress
-from serving.engines.messages import Capabilities
+from serving.engine.messages import Capabilities
 from serving.sweeps.plan import plan_sweep
-from serving.sweeps.runner import SweepOutcome
+from serving.sweeps.run import SweepOutcome
 from serving.sweeps.spec import parse_spec
 from tests.fakes.behaviours import Behaviour
 from tests.fakes.server import FakeServer

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import UsageError
-from serving.engines.sampling import SamplingParameters
+from serving.engine.messages import SamplingParameters
 from serving.sweeps.spec import (
     QuestionSelection,
     ReasoningSelection,

@@ -4,8 +4,8 @@ import pytest
 
 from serving.checks import CheckContext, Finding, check_answer, check_reasoning
 from serving.checks.text import normalise, split_sentences
-from serving.engines.prompt_length import least_tokens
-from serving.scoring.controls import truncated
+from serving.engine.responses import least_tokens
+from serving.scoring.pairs import truncated
 from serving.similarity.wording import wording
 from serving.words import count_words, letters_of, only_words
 from workbench.ui.components.word_diff import word_diff

@@ -23,14 +23,12 @@ from db.datasets import (
     record_row_scores,
 )
 from db.errors import UsageError
+from serving.engine.served import Engines, ServedModel
 from serving.formats.definitions import FormatDefinition, PromptError
 from serving.formats.render import IGNORED_LABEL
-from serving.scoring.looping import OnProgress, finished, score_all, why_unable
-from serving.scoring.sending import ScoreSender, Told
-from serving.scoring.sequences import Sequence as Sent
-from serving.scoring.sequences import too_long
-from serving.sweeps.engines import Engines, ServedModel
-from serving.sweeps.prompts import load_book
+from serving.scoring.run import OnProgress, finished, score_all, why_unable
+from serving.scoring.sender import ScorePrompt, ScoreSender, Told, too_long
+from serving.sweeps.expand import load_book
 from training.datasets.encode import encode_row
 from training.datasets.payload import RowTexts, Target
 
@@ -151,7 +149,7 @@ class _Run:
         reason = why_unable(model)
         if reason is None and rows:
 
-            def render(some: Sequence[HeldOutRow]) -> list[Sent[HeldOutRow]]:
+            def render(some: Sequence[HeldOutRow]) -> list[ScorePrompt[HeldOutRow]]:
                 return [self._rendered(row, model) for row in some]
 
             def store(told: Sequence[Told[HeldOutRow]]) -> None:
@@ -172,7 +170,7 @@ class _Run:
     def _key(self, row: HeldOutRow, model_id: int) -> RowScoreKey:
         return RowScoreKey(row.row_id, self._format_id, model_id)
 
-    def _rendered(self, row: HeldOutRow, model: ServedModel) -> Sent[HeldOutRow]:
+    def _rendered(self, row: HeldOutRow, model: ServedModel) -> ScorePrompt[HeldOutRow]:
         """Return the ids of a row as it would be trained: of pairs, what was chosen."""
         assert self._form is not None
         assert model.tokenizer is not None
@@ -182,7 +180,7 @@ class _Run:
                 "sft", texts, target, None, form=self._form, tokenizer=model.tokenizer
             )
         except (PromptError, UsageError) as error:
-            return Sent(row, problem=str(error))
+            return ScorePrompt(row, problem=str(error))
         ids = tuple(cast(list[int], encoded["input_ids"]))
         n_prompt = cast(list[int], encoded["labels"]).count(IGNORED_LABEL)
-        return Sent(row, ids, len(ids) - n_prompt, problem=too_long(ids, model))
+        return ScorePrompt(row, ids, len(ids) - n_prompt, problem=too_long(ids, model))

@@ -19,9 +19,8 @@ from db.models import ModelRow, get_model, merges_of, model_by_name, record_merg
 from db.settings import Settings
 from serving.device import resolve_device
 from serving.models.adapters import check_fit, read_adapter
-from serving.models.errors import ModelError
 from serving.models.servable import check_mergeable
-from serving.models.tensor_files import INDEX, read_json
+from serving.models.tensor_files import INDEX, ModelError, read_json
 from training.merge.folder import (
     MANIFEST,
     MergeError,

@@ -18,9 +18,9 @@ from serving.formats.library import load_definitions
 from serving.formats.render import render
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.adapters import read_adapter
-from serving.models.digest import digest_folder
-from serving.models.errors import ModelError
+from serving.models.folder import digest_folder
 from serving.models.register import StoredTensorCache
+from serving.models.tensor_files import ModelError
 from training.merge import proof_files as files
 from training.merge.card import write_card
 from training.merge.merge import folder_of

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from db.models import CheckRow
 from serving.models.adapters import WeightChange
-from serving.models.digest import FolderDigest
-from serving.models.inspect import inspect_folder
+from serving.models.folder import FolderDigest, inspect_folder
 from serving.models.tensor_files import read_json
 from training.merge.folder import MANIFEST, copied_files
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from serving.models.errors import ModelError
-from serving.models.tensor_files import TensorPlace, tensor_places, weight_files
+from serving.models.tensor_files import ModelError, TensorPlace, tensor_places, weight_files
 
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 """The floats that a merge works on; other tensors are copied as they are."""

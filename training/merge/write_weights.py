@@ -16,9 +16,14 @@ from typing import Any
 
 import torch
 
-from serving.models.digest import TensorDigest, combine
-from serving.models.errors import ModelError
-from serving.models.tensor_files import TensorPlace, read_header, tensor_places, weight_files
+from serving.models.folder import TensorDigest, combine
+from serving.models.tensor_files import (
+    ModelError,
+    TensorPlace,
+    read_header,
+    tensor_places,
+    weight_files,
+)
 from training.merge.child import serve, tell
 from training.merge.folder import disk_full
 from training.merge.lora import TensorUpdate, load_updates

@@ -13,8 +13,8 @@ from db.failures import group_reasons
 from db.rating.columns import read_samplings
 from db.scores import CONTROL_KINDS, Score, ScoreKey
 from db.tables import ModelVersion, PromptFormat, Role
-from serving.engines.sampling import NEUTRAL
-from serving.scoring.cells import Cell, count_unmade, pairs_of, read_cells, scores_of
+from serving.engine.messages import NEUTRAL
+from serving.scoring.pairs import Cell, count_unmade, pairs_of, read_cells, scores_of
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.work import Reasoning
 from workbench.analysis.comparisons import sampling_names

@@ -17,7 +17,7 @@ from serving.formats.library import Registry, load_definitions, sync_definitions
 from serving.formats.render import RenderedPrompt
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.register import ensure_default_model
-from serving.sweeps.prompts import render_question
+from serving.sweeps.expand import render_question
 
 _TASKS: dict[str, Task] = {
     "reasoning": "reasoning",

@@ -11,8 +11,8 @@ import numpy as np
 
 from db.errors import Q2QError
 from db.settings import Embedder, Settings
-from serving.engines.errors import ServerMisconfigured
-from serving.engines.routes import proxy_of, trusted
+from serving.engine.messages import ServerMisconfigured
+from serving.engine.transport import proxy_of, trusted
 from workbench.dialogue.exhaustion import Exhaustion, exhaustion
 from workbench.dialogue.novelty import REPEAT_FROM, Array, Embed, Novelty, assess
 

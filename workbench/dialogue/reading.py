@@ -9,10 +9,10 @@ from db.errors import UsageError
 from db.identity import Ref
 from db.jobs import JobEnd
 from db.texts.provenance import item_text
-from serving.engines.sampling import SamplingParameters
+from serving.engine.messages import SamplingParameters
 from serving.formats.library import Registry
-from serving.sweeps.asking import save_asks
-from serving.sweeps.asks import Ask
+from serving.sweeps.plan import save_asks
+from serving.sweeps.spec import Ask
 from workbench.dialogue.decisions import candidate_of
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.step_result import StepResult, engine_problems, written

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.input_text import Number, load_yaml, read_text
 from db.tables import MOVES
-from serving.engines.sampling import SamplingParameters
+from serving.engine.messages import SamplingParameters
 from serving.formats.library import ASKING, Registry, StoredFormat
 from serving.sweeps.selection import DEFAULT_MODEL, select_models
 

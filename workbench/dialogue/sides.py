@@ -16,11 +16,11 @@ from db.jobs import JobEnd
 from db.models import get_model
 from db.rating.ratings import NewRating, Outcome, Target, add_ratings
 from db.tables import Answer, Rater
-from serving.engines.sampling import SamplingParameters
+from serving.engine.messages import SamplingParameters
 from serving.formats.library import Registry
 from serving.formats.parse import read_json_object
-from serving.sweeps.asking import save_asks
-from serving.sweeps.asks import Ask
+from serving.sweeps.plan import save_asks
+from serving.sweeps.spec import Ask
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.step_result import StepResult, engine_problems, written
 from workbench.dialogue.turn import By, Step, answer_from, at, start_step

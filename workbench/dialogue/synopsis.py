@@ -15,8 +15,8 @@ from db.questions import get_questions
 from db.tables import Answer
 from serving.formats.library import Registry
 from serving.formats.parse import read_json_list
-from serving.sweeps.asking import save_asks
-from serving.sweeps.asks import Ask
+from serving.sweeps.plan import save_asks
+from serving.sweeps.spec import Ask
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.step_result import StepResult, engine_problems, written
 from workbench.dialogue.themes import in_words, language_name

@@ -30,10 +30,8 @@ from db.questions import get_question, get_questions
 from db.sweeps import set_state
 from db.tables import Answer, ReasoningVariant
 from serving.formats.library import Registry
-from serving.sweeps.asking import save_asks
-from serving.sweeps.asks import Ask, GivenName
-from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.spec import parse_spec
+from serving.sweeps.plan import plan_sweep, save_asks, save_sweep
+from serving.sweeps.spec import Ask, GivenName, parse_spec
 from workbench.dialogue.settings import (
     DialogueSettings,
     ask_format,

@@ -10,8 +10,8 @@ import psutil
 
 from db.settings import Settings
 from serving.device import Device
-from serving.engines.process import is_free
-from serving.engines.server_file import is_alive, read_record
+from serving.engine.command import is_free
+from serving.engine.server import is_alive, read_record
 from workbench.doctor.check import Check, fail, ok, warn
 from workbench.worker.lock import read_owner
 

@@ -22,7 +22,7 @@ from db.tables import Answer, ReasoningVariant, VariantParent
 from db.texts.rows import TextRow, read_texts
 from serving.checks import CheckContext, check_reasoning
 from serving.checks.store import NewText, TextFinding, note_sentences, store_findings
-from serving.engines.sampling import SamplingParameters
+from serving.engine.messages import SamplingParameters
 from serving.formats.library import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.spec import SweepSpec, parse_spec

@@ -17,10 +17,9 @@ from db.models import get_model
 from db.rounds import RoundRow
 from db.sweeps import sweep_plan
 from db.tables import Generation, SweepGeneration
-from serving.scoring.looping import OnProgress
-from serving.scoring.runner import run_scoring
+from serving.engine.served import Engines
+from serving.scoring.run import OnProgress, run_scoring
 from serving.scoring.spec import ScoreSpec
-from serving.sweeps.engines import Engines
 from training.datasets.held_out_loss import read_losses, score_held_out
 from workbench.analysis.reasoning_report import OWN, LevelReport, read_reasoning_report
 from workbench.analysis.rounds import ByQuestion

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from db.database import Database
 from db.models import ModelRow, mark_unserved
-from serving.models.errors import ModelError
-from serving.models.serve import served_rank
+from serving.models.servable import served_rank
+from serving.models.tensor_files import ModelError
 
 log = logging.getLogger(__name__)
 

@@ -19,17 +19,18 @@ from db.engines import (
 from db.errors import UsageError
 from db.models import ModelRow, declare_model
 from db.settings import Settings, check_server_url
-from serving.engines.client import CompletionClient
-from serving.engines.errors import (
+from serving.engine.client import CompletionClient
+from serving.engine.messages import (
+    Capabilities,
+    Endpoint,
     EngineError,
     EngineUnavailable,
     RequestRefused,
     ServerMisconfigured,
 )
-from serving.engines.messages import Capabilities, Endpoint
-from serving.engines.probe import ProbeResult, probe
+from serving.engine.probe import ProbeResult, probe
+from serving.engine.served import ServedModel
 from serving.formats.tokenizer import PromptTokenizer
-from serving.sweeps.engines import ServedModel
 
 log = logging.getLogger(__name__)
 

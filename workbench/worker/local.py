@@ -10,15 +10,14 @@ from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
 from db.models import ModelRow, get_model, list_models
 from db.settings import Settings
-from serving.engines.client import CompletionClient
-from serving.engines.errors import EngineUnavailable
-from serving.engines.messages import Endpoint
-from serving.engines.process import ServerSpec
-from serving.engines.server_file import is_alive, read_record
-from serving.engines.supervisor import EngineState, EngineSupervisor
+from serving.engine.client import CompletionClient
+from serving.engine.command import ServerSpec
+from serving.engine.messages import Endpoint, EngineUnavailable
+from serving.engine.served import ServedModel
+from serving.engine.server import is_alive, read_record
+from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
-from serving.models.serve import server_spec
-from serving.sweeps.engines import ServedModel
+from serving.models.servable import server_spec
 from workbench.worker.adapters import note_refused, servable
 from workbench.worker.external import offered_capabilities
 

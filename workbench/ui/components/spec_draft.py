@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from db.input_text import load_mapping
-from serving.engines.sampling import SamplingParameters
+from serving.engine.messages import SamplingParameters
 from serving.sweeps.spec import QuestionSelection, ReasoningSelection, SweepSpec, parse_spec
 
 Draft = dict[str, Any]

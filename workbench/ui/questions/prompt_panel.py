@@ -13,7 +13,7 @@ from db.sweeps import question_texts
 from db.tables import ROLES
 from serving.formats.definitions import DIALOGUE_TASKS, REQUIRED, Task
 from serving.formats.tokenizer import PromptTokenizer
-from serving.sweeps.prompts import render_question
+from serving.sweeps.expand import render_question
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database, registry

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from serving.engines.messages import (
+from serving.engine.messages import (
     Capabilities,
     CompletionRequest,
     CompletionResult,
@@ -14,7 +14,7 @@ from serving.formats.tokenizer import PromptTokenizer
 
 
 class Completer(Protocol):
-    """A client of one server; ``serving.engines.client.CompletionClient`` is the real one.
+    """A client of one server; ``serving.engine.client.CompletionClient`` is the real one.
 
     One object for each server, shared by all models on it and by all sweeps: concurrency is
     governed by client object.

@@ -1,10 +1,58 @@
 """What is said to and heard from a model server, free of any transport."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from serving.engines.sampling import SamplingParameters
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from db.errors import Q2QError
+from db.input_text import Number
+
+MAX_SEED = 2**63 - 1
+MAX_TOKENS = 1_000_000
+"""More than any model's context, and than any vocabulary (for ``top_k``)."""
+NEUTRAL: Final[Mapping[str, float]] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""The value of each parameter that changes nothing: what a server does that does not know it."""
+
+
+class SamplingParameters(BaseModel):
+    """How tokens are drawn. Equal sets draw from the same distribution."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: Number = Field(default=0.8, ge=0, le=10)
+    """0 always takes the likeliest token; 1 is the model's own distribution."""
+    top_p: Number = Field(default=0.95, gt=0, le=1)
+    """Draw from the likeliest tokens that together hold this probability."""
+    top_k: StrictInt = Field(default=0, ge=0, le=MAX_TOKENS)
+    """Draw from this many likeliest tokens; 0 is no limit."""
+    min_p: Number = Field(default=0.0, ge=0, le=1)
+    """Leave out tokens less likely than this share of the likeliest one's probability."""
+    max_tokens: StrictInt = Field(default=512, ge=1, le=MAX_TOKENS)
+    """Most tokens of one completion."""
+    presence_penalty: Number = Field(default=0.0, ge=-2, le=2)
+    """Subtracted from the score of every token that the completion holds already."""
+    frequency_penalty: Number = Field(default=0.0, ge=-2, le=2)
+    """The same, once for each time the token occurs."""
+    repetition_penalty: Number = Field(default=1.0, gt=0, le=10)
+    """Divides the scores of tokens in prompt and completion; 1 is off."""
+    seed: StrictInt | None = Field(default=None, ge=0, le=MAX_SEED)
+    """None (the default) lets the server draw; a seed slows sampling down."""
+
+    def resolved(self) -> dict[str, float | int | None]:
+        """Return every parameter with its value, as stored and as sent."""
+        return self.model_dump()
+
 
 Prompt = Sequence[int] | str
 """Token ids, or text where a server takes no ids."""
@@ -12,7 +60,7 @@ Prompt = Sequence[int] | str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a server was seen to do; see ``serving.engines.probe``."""
+    """What a server was seen to do; see ``serving.engine.probe``."""
 
     token_ids: bool = True
     """Takes prompts as token ids."""
@@ -144,10 +192,47 @@ class EngineLoad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
+class OfferedModel:
     """A model that a server offers."""
 
     name: str
     context_length: int | None
     base: str | None = None
     """Name of the base model, for an adapter."""
+
+
+class EngineError(Q2QError):
+    """Something between the workbench and a model server went wrong."""
+
+
+class EngineUnavailable(EngineError):
+    """The server cannot start, or nothing answers at its address. Other requests would fail too."""
+
+
+class ServerMisconfigured(EngineUnavailable):
+    """The way to the server is set up wrongly (certificate, proxy): it is not tried again."""
+
+
+class RequestRefused(EngineError):
+    """The server declines this request, e.g. because it is too long; it is never sent again."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def would_meet_all(self) -> bool:
+        """Whether every request would: a wrong key, a model that is gone, a redirect, a proxy."""
+        return self.status in (401, 403, 404, 407) or 300 <= self.status < 400
+
+
+class RequestFailed(EngineError):
+    """A stall, a dropped connection, a 5xx or garbage, still so after all retries."""
+
+
+class Busy(RequestFailed):
+    """429 or 503; the server may have said when to come back."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

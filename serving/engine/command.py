@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from db.settings import Settings
 from serving.device import Device, gpu_memory_gib
-from serving.engines.errors import EngineUnavailable
+from serving.engine.messages import EngineUnavailable
 
 HOME_VARIABLE = "Q2Q_SERVER_HOME"
 """In the environment of a server: the workbench it belongs to, so that a lost one is found."""
@@ -210,7 +210,7 @@ def _environment(
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
     }
-    if spec.adapters:  # see ``serving.engines.adapters``
+    if spec.adapters:  # see ``serving.engine.supervisor``
         extra["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if spec.device == "cpu":
         extra["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)

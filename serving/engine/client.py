@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from serving.engines.errors import (
+from serving.engine.messages import (
+    NEUTRAL,
     Busy,
-    EngineError,
-    EngineUnavailable,
-    RequestFailed,
-    ServerMisconfigured,
-)
-from serving.engines.messages import (
     Capabilities,
     CompletionRequest,
     CompletionResult,
     Endpoint,
+    EngineError,
     EngineLoad,
-    ServedModel,
+    EngineUnavailable,
+    OfferedModel,
+    RequestFailed,
+    ServerMisconfigured,
 )
-from serving.engines.responses import (
+from serving.engine.responses import (
     cuts_some_prompt,
     parse_choices,
     parse_load,
@@ -34,8 +33,7 @@ from serving.engines.responses import (
     parse_object,
     parse_software,
 )
-from serving.engines.sampling import NEUTRAL
-from serving.engines.transport import Stalled, Transport
+from serving.engine.transport import Stalled, Transport
 
 QUICK_TIMEOUT_S = 15.0
 """Deadline of health, metrics and the list of models."""
@@ -109,7 +107,7 @@ class CompletionClient:
         """
         return self._transport.expire(sent_before)
 
-    async def models(self) -> tuple[ServedModel, ...]:
+    async def models(self) -> tuple[OfferedModel, ...]:
         """Return the models that the server offers."""
         body = await self._transport.get(self.endpoint.api + "/models", timeout_s=QUICK_TIMEOUT_S)
         return parse_models(parse_object(body))

@@ -17,16 +17,22 @@ from db.database import Database
 from db.errors import Q2QError
 from db.sweeps import SweepProgress, add_active_time, set_state, sweep_plan, sweep_progress
 from db.tables import ModelVersion
-from serving.engines.errors import EngineUnavailable
-from serving.sweeps.claims import claims_of
-from serving.sweeps.engines import Engines
+from serving.engine.messages import EngineUnavailable
+from serving.engine.served import Engines
+from serving.sweeps.expand import load_book
+from serving.sweeps.forecast import check_served
+from serving.sweeps.opening import claims_of
 from serving.sweeps.pass_run import PassRun, SweepContext
-from serving.sweeps.passes import Pass, models_of, passes_over
 from serving.sweeps.progress import Board, ChunkSource, Progress
-from serving.sweeps.prompts import load_book
 from serving.sweeps.sending import EngineLost, first_cause
-from serving.sweeps.server_limits import check_served
-from serving.sweeps.slots import ResolvedPlan, count_slots, slots_per_question
+from serving.sweeps.slots import (
+    Pass,
+    ResolvedPlan,
+    count_slots,
+    models_of,
+    passes_over,
+    slots_per_question,
+)
 
 ResultT = TypeVar("ResultT")
 

@@ -4,27 +4,31 @@ Knows no database: it tells each change of state to a callback, and the worker s
 """
 
 import asyncio
+import contextlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Literal
 
+import aiohttp
+
 from db.settings import Settings
-from serving.engines.adapters import load_adapters
-from serving.engines.client import CompletionClient
-from serving.engines.errors import EngineError, EngineUnavailable
-from serving.engines.launch import (
+from serving.engine.client import CompletionClient
+from serving.engine.command import ServerSpec, fingerprint, new_command
+from serving.engine.messages import Endpoint, EngineError, EngineUnavailable
+from serving.engine.probe import ProbeResult, probe
+from serving.engine.server import (
     MakeCommand,
     RunningServer,
     adopt,
     follow_until_healthy,
+    read_record,
     start,
+    write_record,
 )
-from serving.engines.messages import Endpoint
-from serving.engines.probe import ProbeResult, probe
-from serving.engines.process import ServerSpec, fingerprint, new_command
-from serving.engines.progress import LoadProgress
-from serving.engines.server_file import read_record, write_record
+from serving.engine.server_log import LoadProgress
 
 State = Literal["stopped", "starting", "ready", "unhealthy", "failed"]
 
@@ -290,3 +294,49 @@ class EngineSupervisor:
 def _ready(found: ProbeResult, spec: ServerSpec, left_out: Mapping[str, str]) -> str:
     without = "".join(f" Left out: the adapter {name} ({why})." for name, why in left_out.items())
     return f"{found.software} serves {spec.served_name}.{without}"
+
+
+_TIMEOUT_S = 300.0
+_SHOWN = 300
+
+
+async def load_adapters(endpoint: Endpoint, spec: ServerSpec) -> dict[str, str]:
+    """Load the adapters of ``spec`` that the server lacks; return those it refuses, with why.
+
+    Raises:
+        EngineUnavailable: The server does not answer.
+    """
+    if not spec.adapters:
+        return {}
+    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    refused = {}
+    try:
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+            there = await _offered(session, endpoint)
+            for adapter in spec.adapters:
+                if adapter.name in there:
+                    continue
+                body = {"lora_name": adapter.name, "lora_path": str(adapter.path)}
+                url = f"{endpoint.api}/load_lora_adapter"
+                async with session.post(url, json=body) as answer:
+                    if answer.status != HTTPStatus.OK:
+                        refused[adapter.name] = _reason(answer.status, await answer.read())
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise EngineUnavailable(
+            f"The model server did not answer while it loaded its adapters ({error})."
+        ) from error
+    return refused
+
+
+async def _offered(session: aiohttp.ClientSession, endpoint: Endpoint) -> set[str]:
+    async with session.get(f"{endpoint.api}/models") as answer:
+        listed = await answer.json()
+    return {str(entry.get("id")) for entry in listed.get("data", ())}
+
+
+def _reason(status: int, body: bytes) -> str:
+    text = body.decode("utf-8", "replace")
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        text = str(json.loads(text)["error"]["message"])
+    return " ".join(text.split())[:_SHOWN].rstrip(".") or f"HTTP {status}"

@@ -1,21 +1,23 @@
 """Answers of a server into choices. Trusts nothing: any JSON may come back."""
 
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.engines.answer_json import parse_json, storable
-from serving.engines.errors import RequestFailed
-from serving.engines.messages import (
+import orjson
+
+from serving.engine.messages import (
     Choice,
     CompletionRequest,
     EngineLoad,
     MissingChoice,
+    OfferedModel,
     Prompt,
-    ServedModel,
+    RequestFailed,
 )
-from serving.engines.prompt_length import cut_problem
+from serving.words import UNSPACED
 
 _FINGERPRINT = re.compile(r"^vllm-(\d+\.\d+\.\d+[^-]*)")
 _GAUGE = re.compile(r"^vllm:(\w+?)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
@@ -204,7 +206,7 @@ def parse_software(answer: Mapping[str, Any]) -> str | None:
     return f"vllm {match.group(1)}" if match else None
 
 
-def parse_models(answer: Mapping[str, Any]) -> tuple[ServedModel, ...]:
+def parse_models(answer: Mapping[str, Any]) -> tuple[OfferedModel, ...]:
     """Return the models of a ``/v1/models`` answer; what is not readable is left out."""
     listed = answer.get("data")
     models = []
@@ -213,7 +215,7 @@ def parse_models(answer: Mapping[str, Any]) -> tuple[ServedModel, ...]:
             length = _count(raw.get("max_model_len"))
             base = raw.get("parent")
             models.append(
-                ServedModel(
+                OfferedModel(
                     name=raw["id"],
                     context_length=length or None,
                     base=base if isinstance(base, str) else None,
@@ -244,3 +246,67 @@ def parse_load(text: str) -> EngineLoad | None:
         waiting=int(sum(waiting)),
         kv_cache_usage=max(gauges.get("kv_cache_usage_perc", [0.0])),
     )
+
+
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def parse_json(body: bytes) -> Any:
+    """Return what ``body`` holds, its strings sanitised; None where it is no JSON at all."""
+    try:
+        return orjson.loads(body)  # refuses lone surrogates and NaN; takes whole pairs
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return _sanitised(json.loads(body.decode("utf-8", errors="replace")))
+    except (ValueError, RecursionError):
+        return None
+
+
+def storable(text: str) -> str:
+    """Return ``text`` with U+FFFD for every character that no database of ours holds."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _sanitised(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_sanitised(one) for one in value]
+    if isinstance(value, dict):
+        return {storable(name): _sanitised(one) for name, one in value.items()}
+    return value
+
+
+_WORD = re.compile(r"\S+")
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}\uac00-\ud7af]")
+_LEAST_WORDS = 64
+"""Shorter prompts fit every context; an odd count says nothing there."""
+
+
+def least_tokens(prompt: Prompt) -> int:
+    """Return how many tokens a prompt has at least: exact for ids, a safe bound for text.
+
+    Tokenizers split at spaces, so that words are no more than tokens; those few that join words
+    save less than a quarter. Of scripts without spaces a token holds hardly ever four characters.
+    """
+    if not isinstance(prompt, str):
+        return len(prompt)
+    n_unspaced = len(_UNSPACED_LETTER.findall(prompt))
+    n_words = len(_WORD.findall(_UNSPACED_LETTER.sub(" ", prompt)))
+    least = n_words * 3 // 4 + n_unspaced // 4
+    return least if least >= _LEAST_WORDS else 0
+
+
+def cut_problem(prompts: Sequence[Prompt], told: object) -> str | None:
+    """Say that a server read fewer tokens than ``prompts`` have together; None if it did not.
+
+    ``told`` is its count; anything but a positive number says nothing.
+    """
+    if not isinstance(told, int) or isinstance(told, bool) or told <= 0:
+        return None
+    least = sum(map(least_tokens, prompts))
+    if told >= least:
+        return None
+    about = "" if all(not isinstance(prompt, str) for prompt in prompts) else "at least "
+    return f"the server read {told:,} tokens of a prompt of {about}{least:,}"

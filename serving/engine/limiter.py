@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from serving.engines.messages import EngineLoad
-from serving.sweeps.engines import Completer, ServedModel
+from serving.engine.messages import EngineLoad
+from serving.engine.served import Completer, ServedModel
 
 FEWEST, MOST = 2.0, 8_192.0
 """Bounds of the target, in sequences."""

@@ -4,6 +4,8 @@ A level is a prompt format, a role, a model and, of sampled answers, one set of 
 that were drawn differently are never put together.
 """
 
+import random
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +33,10 @@ from db.scores import (
     read_controls,
 )
 from db.sweeps import QuestionText, get_sweep, question_texts
-from serving.scoring.controls import pair_foreign, shuffled, truncated
+from serving.checks.text import split_sentences
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.work import Reasoning
+from serving.words import letters_of
 
 FOREIGN_POOL = 200
 """Reasonings of other questions to choose from where the scope itself has none."""
@@ -311,3 +314,61 @@ def _resolved(session: Session, spec: ScoreSpec) -> tuple[ScoreScope, _Level]:
     )
     format_id = find_format(session, spec.format) if by_people else None
     return scope, _Level(roles, format_id, model_id)
+
+
+FEWEST_WORDS = 4
+"""A text with fewer words between spaces (as in Japanese) is handled by its characters."""
+
+
+def shuffled(text: str) -> str:
+    """Return the words of ``text`` in another order, the same for the same text."""
+    parts, glue = _parts(text)
+    order = list(parts)
+    drawn = random.Random(zlib.crc32(text.encode()))
+    for _ in range(10):
+        drawn.shuffle(order)
+        if order != parts:
+            break
+    return glue.join(order)
+
+
+def truncated(text: str) -> str:
+    """Return the first half: of the sentences; of the words where there is only one sentence."""
+    sentences = split_sentences(text)
+    if len(sentences) > 1:
+        half = sentences[: len(sentences) // 2]
+        return ("" if _is_spaceless(text) else " ").join(half)
+    parts, glue = _parts(text)
+    return glue.join(parts[: max(1, len(parts) // 2)])
+
+
+def pair_foreign(
+    wanting: Mapping[int, Sequence[int]], pool: Sequence[tuple[int, int, str]]
+) -> dict[int, tuple[int, str]]:
+    """Return id and text of a foreign reasoning for each; within a question they differ.
+
+    They repeat only where there are fewer foreign ones than are wanted.
+
+    Args:
+        wanting: Question → reasonings that need a foreign one.
+        pool: Question, id and text of reasonings to take them from.
+    """
+    found: dict[int, tuple[int, str]] = {}
+    for question_id, variant_ids in wanting.items():
+        others = [(one, text) for other, one, text in pool if other != question_id]
+        if not others:
+            continue
+        drawn = random.Random(question_id)
+        drawn.shuffle(others)
+        for place, variant_id in enumerate(variant_ids):
+            found[variant_id] = others[place % len(others)]
+    return found
+
+
+def _parts(text: str) -> tuple[list[str], str]:
+    words = text.split()
+    return (letters_of("".join(words)), "") if _is_spaceless(text) else (words, " ")
+
+
+def _is_spaceless(text: str) -> bool:
+    return len(text.split()) < FEWEST_WORDS

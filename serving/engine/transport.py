@@ -1,0 +1,379 @@
+"""One HTTP exchange with a model server, and what kind of failure it was. Knows no completions."""
+
+import asyncio
+import email.utils
+import ipaddress
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+import aiohttp
+import orjson
+
+from db.settings import masked
+from serving.engine.messages import (
+    Busy,
+    Endpoint,
+    EngineUnavailable,
+    RequestFailed,
+    RequestRefused,
+    ServerMisconfigured,
+)
+from serving.engine.responses import parse_json, storable
+
+CONNECT_TIMEOUT_S = 10.0
+KEEP_ALIVE_S = 4.0
+"""Shorter than any server's, so that a connection is not reused while the server closes it."""
+_UNKNOWN = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that requests to a server go through."""
+
+    url: str
+    variable: str
+    """The environment variable that names it."""
+
+    def __str__(self) -> str:
+        return f"the proxy {masked(self.url)} (environment variable {self.variable})"
+
+
+def proxy_of(url: str) -> Proxy | None:
+    """Return the proxy that the environment names for ``url``; None: go there directly.
+
+    ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` count, in either case. This
+    machine itself is never reached through a proxy.
+
+    Raises:
+        ServerMisconfigured: The proxy is of a kind that cannot be used.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxies = getproxies_environment()
+    if is_loopback(host) or _is_excepted(host, parts.port, proxies):
+        return None
+    scheme = parts.scheme if parts.scheme in proxies else "all"
+    if scheme not in proxies:
+        return None
+    variable = f"{scheme}_proxy"  # which wins over the one in capitals
+    if variable not in os.environ:
+        variable = variable.upper()
+    found = proxies[scheme] if "://" in proxies[scheme] else f"http://{proxies[scheme]}"
+    proxy = Proxy(found, variable)
+    if urlsplit(found).scheme not in ("http", "https"):
+        raise ServerMisconfigured(
+            f"{masked(url)} would be reached through {proxy}, but only http proxies can be used. "
+            f"Name one in {variable}, or add {host} to NO_PROXY."
+        )
+    return proxy
+
+
+def _is_excepted(host: str, port: int | None, proxies: dict[str, str]) -> bool:
+    """Tell whether ``NO_PROXY`` names the host, by itself, as a domain, or with its port."""
+    at = f"{host}:{port}" if port else host
+    return bool(proxy_bypass(at, proxies))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """Return what certificates are checked against: the system's, and those of ``ca_file``.
+
+    The system's are those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` where these are set.
+
+    Raises:
+        ServerMisconfigured: ``ca_file`` cannot be read or holds no certificate.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file.expanduser())
+        except (OSError, ssl.SSLError) as error:
+            reason = getattr(error, "strerror", None) or "it holds no certificate in PEM form"
+            raise ServerMisconfigured(
+                f"The certificates of the setting ca_file cannot be read ({ca_file}: {reason}). "
+                "Name a PEM file."
+            ) from error
+    return context
+
+
+_RETRIED_4XX = frozenset({408, 425, 429})
+_GATEWAY = frozenset({502, 503, 504})
+_ENDPOINTS = ("/completions", "/models", "/chat/completions", "/health", "/metrics", "/version")
+
+
+def http_error(
+    where: str,
+    url: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    proxy: Proxy | None = None,
+) -> RequestRefused | RequestFailed:
+    """Return the error for an answer with ``status`` to a request sent to ``url``.
+
+    Args:
+        where: The server as sentences name it.
+        url: What was asked for.
+        status: Of the answer; not 200.
+        headers: Of the answer.
+        body: Of the answer.
+        proxy: What the request went through.
+    """
+    said = server_message(body)
+    if 300 <= status < 400:
+        return RequestRefused(_redirected(where, url, status, headers), status=status)
+    if status == 407:
+        name = proxy or "a proxy"
+        return RequestRefused(
+            f"The way to {where} is refused by {name} (HTTP 407{said}): it wants a user and a "
+            "password. Put them into the proxy's URL, or add the server to NO_PROXY.",
+            status=status,
+        )
+    through = f", through {proxy}" if proxy is not None and status in _GATEWAY else ""
+    if status in (429, 503):
+        return Busy(
+            f"The model server at {where} is too busy (HTTP {status}{said}){through}.",
+            retry_after_s=retry_after_s(headers.get("Retry-After")),
+        )
+    if status >= 500 or status in _RETRIED_4XX:
+        return RequestFailed(f"The model server at {where} failed (HTTP {status}{said}){through}.")
+    if status in (401, 403):
+        return RequestRefused(
+            f"The model server at {where} does not accept the key (HTTP {status}). "
+            "Put the right one into the environment variable that the settings name.",
+            status=status,
+        )
+    return RequestRefused(
+        f"The model server at {where} refused the request (HTTP {status}{said}).", status=status
+    )
+
+
+def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -> str:
+    """Say where a redirect points; it is never followed, since the key would go along."""
+    location = storable(headers.get("Location", ""))[:300]
+    if not location:
+        return f"The model server at {where} redirects (HTTP {status}) without saying where to."
+    path = urlsplit(url).path
+    sent = next((end for end in _ENDPOINTS if path.endswith(end)), None)
+    try:
+        target = urljoin(url, location)
+        is_endpoint = sent is not None and urlsplit(target).path.rstrip("/").endswith(sent)
+    except ValueError:
+        target, is_endpoint = location, False
+    if sent is None or not is_endpoint:
+        return (
+            f"The model server at {where} redirects to {masked(target)} (HTTP {status}), which is "
+            "no address of its API; correct its URL."
+        )
+    root = masked(target.partition("?")[0].rstrip("/").removesuffix(sent))
+    return (
+        f"The model server at {where} redirects to {masked(target)} (HTTP {status}), which is not "
+        f"followed, as the key would go along; give {root} as its URL."
+    )
+
+
+def server_message(body: bytes) -> str:
+    """Return ``": what the server said"``, shortened, or nothing if it said nothing readable."""
+    parsed = parse_json(body)
+    if isinstance(parsed, dict):
+        error = parsed.get("error", parsed)
+        message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
+        if isinstance(message, str) and message:
+            return ": " + masked(storable(" ".join(message.split())))[:300]
+    return ""
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for (seconds or an HTTP date)."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+class Unreachable(EngineUnavailable):
+    """Nothing answers at the address (now)."""
+
+
+class Stalled(RequestFailed):
+    """The deadline passed without an answer."""
+
+
+class Transport:
+    """Connections to one server. Use it as a context manager, or call ``close``."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+        self._route: Proxy | object | None = _UNKNOWN
+        self._deadlines: dict[asyncio.Timeout, float] = {}
+        """Of the posts in the air: when each was sent, in the loop's time."""
+
+    async def post(self, path: str, payload: dict[str, Any], *, timeout_s: float) -> bytes:
+        """Return the body of a 200 answer to ``payload`` sent to the API's ``path``.
+
+        Raises:
+            EngineUnavailable: nothing answers at the address.
+            RequestRefused: a 4xx that will not change by asking again.
+            RequestFailed: everything else that asking again may cure.
+        """
+        return await self._exchange(
+            "POST", self.endpoint.api + path, timeout_s, orjson.dumps(payload)
+        )
+
+    async def get(self, url: str, *, timeout_s: float) -> bytes:
+        """Return the body of a 200 answer; raises like ``post``."""
+        return await self._exchange("GET", url, timeout_s, None)
+
+    def expire(self, sent_before: float) -> int:
+        """Let posts sent before ``sent_before`` (loop time) meet their deadline now; count them."""
+        old = [deadline for deadline, sent in self._deadlines.items() if sent < sent_before]
+        for deadline in old:
+            del self._deadlines[deadline]
+            deadline.reschedule(asyncio.get_running_loop().time())
+        return len(old)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _exchange(self, method: str, url: str, timeout_s: float, body: bytes | None) -> bytes:
+        where = masked(self.endpoint.root)
+        proxy = self._proxy()
+        sent = asyncio.get_running_loop().time()
+        deadline = asyncio.timeout(timeout_s)
+        try:
+            async with deadline:
+                if method == "POST":
+                    self._deadlines[deadline] = sent
+                async with self._open().request(
+                    method,
+                    url,
+                    data=body,
+                    allow_redirects=False,
+                    proxy=proxy.url if proxy is not None else None,
+                ) as response:
+                    answer = await response.read()
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ServerTimeoutError):
+                raise _unreachable(where, error, proxy) from error
+            waited = asyncio.get_running_loop().time() - sent
+            raise Stalled(
+                f"The model server at {where} gave no answer in {waited:.1f} s."
+            ) from None
+        except aiohttp.ClientError as error:
+            raise _broken(where, error, proxy) from error
+        finally:
+            self._deadlines.pop(deadline, None)
+        if response.status != 200:
+            raise http_error(where, url, response.status, response.headers, answer, proxy)
+        return answer
+
+    def _proxy(self) -> Proxy | None:
+        if self._route is _UNKNOWN:
+            self._route = proxy_of(self.endpoint.api)
+        return self._route  # type: ignore[return-value]
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            headers = {"Content-Type": "application/json"}
+            is_secure = self.endpoint.url.startswith("https")
+            if self.endpoint.api_key:
+                headers["Authorization"] = f"Bearer {self.endpoint.api_key}"
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    keepalive_timeout=KEEP_ALIVE_S,
+                    ssl=trusted(self.endpoint.ca_file) if is_secure else True,
+                ),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+                headers=headers,
+            )
+        return self._session
+
+
+def _broken(
+    where: str, error: aiohttp.ClientError, proxy: Proxy | None
+) -> EngineUnavailable | RequestFailed:
+    """Return what a failed connection means: of the proxy, the certificate, or the server."""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return Unreachable(
+            f"Nothing answers at {proxy} on the way to {where} ({_brief(error)}). Correct the "
+            "variable, or add the server to NO_PROXY."
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return Unreachable(
+            f"The connection to {where} is refused by {proxy} (HTTP {error.status}). Correct the "
+            "variable, or add the server to NO_PROXY."
+        )
+    if isinstance(error, ssl.CertificateError | ssl.SSLError):
+        return _untrusted(where, error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _unreachable(where, error, proxy)
+    return RequestFailed(f"The connection to the model server at {where} broke ({_brief(error)}).")
+
+
+def _untrusted(where: str, error: ssl.SSLError) -> ServerMisconfigured:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return ServerMisconfigured(
+            f"The server at {where} does not speak HTTPS as expected ({_brief(error)}). "
+            "If it speaks plain HTTP, give its URL with http://."
+        )
+    cause = getattr(error, "certificate_error", error)
+    reason = getattr(cause, "verify_message", "") or _brief(cause)
+    return ServerMisconfigured(
+        f"The certificate of the server at {where} is not trusted ({reason}). Name the file with "
+        "the certificate of who issued it: ca_file in q2q.toml, or the environment variable "
+        "SSL_CERT_FILE."
+    )
+
+
+def _unreachable(where: str, error: Exception, proxy: Proxy | None) -> Unreachable:
+    through = f", through {proxy}" if proxy is not None else ""
+    return Unreachable(
+        f"Nothing answers at {where}{through} ({_brief(error)}). "
+        "Check that the model server runs and that its URL is right."
+    )
+
+
+def _brief(error: BaseException) -> str:
+    return masked(" ".join(str(error).split()))[:200] or type(error).__name__
