@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
+from benchmarks.agreement_coverage import coverage, simulated
 from workbench.analysis import bias
 from workbench.analysis.agreement import (
     Distance,
@@ -24,7 +26,13 @@ def krippendorff() -> pd.DataFrame:
     rows = [line.replace(" ", "") for line in OBSERVERS]
     return pd.DataFrame(
         [
-            {"observer": observer, "unit": unit, "question_id": unit, "value": int(value)}
+            {
+                "observer": observer,
+                "rater_id": observer,
+                "unit": unit,
+                "question_id": unit,
+                "value": int(value),
+            }
             for observer, line in enumerate(rows)
             for unit, value in enumerate(line)
             if value != "."
@@ -50,7 +58,7 @@ def test_the_draws_compute_alpha_as_the_library_does(distance: Distance, publish
     units = units[units["unit"] != 11]
     coded, levels = pd.factorize(units["value"], sort=True)
     unit = units["unit"].to_numpy()
-    by_question = coincidences(unit, unit, coded, len(levels))
+    by_question = coincidences(unit, unit, coded, len(levels), units["unit"].nunique())
     found = alphas(by_question.sum(axis=0)[None], np.asarray(levels, float), distance)
     assert found == pytest.approx([published], abs=0.0006)
 
@@ -75,7 +83,9 @@ def test_raters_who_agree_have_alpha_one_and_those_who_guess_about_zero() -> Non
     )
     assert agreeing is not None
     assert agreeing.alpha is not None
-    assert agreeing.alpha.value == 1
+    assert agreeing.alpha.value == agreeing.alpha.high == 1
+    assert agreeing.alpha.low is not None
+    assert 0.97 < agreeing.alpha.low < 0.99  # exact: at most 0.92 % of such questions are unlike
     assert guessing is not None
     assert guessing.alpha is not None
     assert abs(guessing.alpha.value) < 0.12
@@ -106,6 +116,7 @@ def alpha_coverage(repeats: int, n_questions: int) -> float:
                     {
                         "unit": np.arange(len(true)),
                         "observer": observer,
+                        "rater_id": observer,
                         "question_id": question,
                         "value": values,
                     }
@@ -169,6 +180,50 @@ def test_hidden_repeats_tell_how_far_one_agrees_with_oneself_and_nothing_else() 
     assert found.n_units == 40
     assert found.same.value == pytest.approx(36 / 40)
     assert between_raters(pd.concat([originals, repeats], ignore_index=True)) is None
+
+
+@pytest.mark.parametrize("n", [2, 12, 40])
+def test_full_agreement_has_an_interval_that_more_questions_make_narrower(n: int) -> None:
+    rows = [
+        {
+            "observer": rater,
+            "rater_id": rater,
+            "unit": i,
+            "question_id": i,
+            "value": ("a", "b")[i % 2],
+        }
+        for rater in (1, 2)
+        for i in range(n)
+    ]
+    found = agreement(pd.DataFrame(rows), "preference", "nominal")
+    assert found is not None
+    assert found.alpha is not None
+    assert (found.alpha.value, found.alpha.high, found.n_raters) == (1, 1, 2)
+    # So many questions that were not asked may be judged differently; chance does that to half.
+    exact = binomtest(0, n).proportion_ci(0.95, "exact").high
+    assert found.alpha.low == pytest.approx(1 - exact / 0.5)
+
+
+def test_intervals_of_many_raters_tell_of_any_and_so_are_wider() -> None:
+    of_these, of_any = (simulated(60, n_raters, seed=1) for n_raters in (3, 8))
+    for (these, _), (those, _) in zip(of_these, of_any, strict=True):
+        assert these.low is not None
+        assert these.high is not None
+        assert those.low is not None
+        assert those.high is not None
+        assert those.high - those.low > 1.3 * (these.high - these.low)
+
+
+@pytest.mark.parametrize("n_raters", [3, 8])
+def test_intervals_of_sides_and_agreement_cover_the_truth_with_raters(n_raters: int) -> None:
+    assert min(coverage(30, n_raters, 60)) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 60)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("n_questions", [10, 40, 200])
+@pytest.mark.parametrize("n_raters", [3, 5, 8])
+def test_they_cover_it_over_many_runs(n_questions: int, n_raters: int) -> None:
+    assert min(coverage(n_questions, n_raters, 150)) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 150)
 
 
 def test_position_bias_is_the_share_of_the_left_text() -> None:

@@ -43,6 +43,7 @@ def test_agreement_is_that_of_krippendorff(distance: Distance) -> None:
         if np.isfinite(told[observer, unit])
     ]
     units = pd.DataFrame(rows, columns=["unit", "observer", "question_id", "value"])
+    units = units.assign(rater_id=units["observer"])
     found = agreement(units, "clear", distance)
     assert found is not None
     assert found.alpha is not None

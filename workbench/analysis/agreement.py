@@ -4,24 +4,31 @@ Alpha is 1 where all agree and 0 where they agree as chance would have it (Kripp
 Krippendorff's Alpha-Reliability", 2011; computed by evalica). Its customary bootstrap draws pairs
 of values and gives intervals that are too narrow (Hughes, "Toward improved inference for
 Krippendorff's Alpha agreement coefficient", 2022); here questions are drawn instead, and alpha is
-computed anew from the coincidences of each draw.
+computed anew from the coincidences of each draw. Of enough raters each is left out in turn as well
+(``workbench.analysis.two_way``).
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import evalica
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from workbench.analysis.resampling import (
+    LEVEL,
     Array,
     Estimate,
     draw_weights,
-    estimate,
     intervals,
+    jackknife_errors,
     share,
+    unseen,
 )
+from workbench.analysis.two_way import FEW_RATERS, RaterChanges, reaches, widened
 
 Distance = Literal["nominal", "ordinal", "interval"]
 HIGHEST_TOLD = 0.999
@@ -42,13 +49,16 @@ class Agreement:
     n_units: int
     """Things that were judged twice or more."""
     n_questions: int
+    n_raters: int
+    """With fewer than five, the intervals are of these raters, and say nothing of others."""
 
 
 def agreement(units: pd.DataFrame, axis: str, distance: Distance) -> Agreement | None:
     """Return the agreement of the observers; None where nothing was judged twice.
 
     Args:
-        units: Columns ``unit``, ``observer``, ``question_id`` and ``value``; one row for each.
+        units: Columns ``unit``, ``observer``, ``rater_id``, ``question_id`` and ``value``; one row
+            for each. Observers are raters, or the times at which one rater judged.
         axis: What the values are on.
         distance: How far two values are apart; numbers are needed for all but ``nominal``.
     """
@@ -56,31 +66,106 @@ def agreement(units: pd.DataFrame, axis: str, distance: Distance) -> Agreement |
     units = units[times > 1]
     if units.empty:
         return None
-    question, _ = pd.factorize(units["question_id"], sort=True)
     coded, levels = pd.factorize(units["value"], sort=True)
-    by_question = coincidences(units["unit"].to_numpy(), question, coded, len(levels))
-    n_questions = len(by_question)
-    matched = by_question.diagonal(axis1=1, axis2=2).sum(axis=1)
+    numbers = np.arange(len(levels)) if distance == "nominal" else np.asarray(levels, float)
+    by_question, without = _coincidences(units, coded, len(levels))
+    figures = partial(_figures, values=numbers, distance=distance)
+    raters = _rater_changes(by_question, without, figures)
     alpha = None
     if len(levels) > 1:
         frame = units.assign(value=coded if distance == "nominal" else units["value"])
         matrix = frame.pivot(index="observer", columns="unit", values="value")
-        value = np.array([evalica.alpha(matrix, distance).alpha])
-        drawn = np.tensordot(draw_weights(n_questions), by_question, axes=1)
-        numbers = np.arange(len(levels)) if distance == "nominal" else np.asarray(levels, float)
-        draws = alphas(drawn, numbers, distance)
-        low, high = intervals(_straightened(value), _straightened(draws)[:, None], n_questions)
-        alpha = estimate(value[0], np.tanh(low[0]), max(value[0], np.tanh(high[0])))
+        value = float(evalica.alpha(matrix, distance).alpha)
+        draws = figures(np.tensordot(draw_weights(len(by_question)), by_question, axes=1))
+        alpha = _alpha_with_interval(value, draws[:, :1], by_question, raters)
     return Agreement(
         axis=axis,
         alpha=alpha,
-        same=share(matched, by_question.sum(axis=(1, 2))),
+        same=_share_of_same(by_question, raters),
         n_units=units["unit"].nunique(),
-        n_questions=n_questions,
+        n_questions=len(by_question),
+        n_raters=units["rater_id"].nunique(),
     )
 
 
-def coincidences(unit: Array, question: Array, coded: Array, n_levels: int) -> Array:
+def _coincidences(
+    units: pd.DataFrame, coded: Array, n_levels: int
+) -> tuple[Array, Iterator[Array]]:
+    """Return coincidences by question, and the same without each rater where there are enough."""
+    question, questions = pd.factorize(units["question_id"], sort=True)
+    unit, rater = units["unit"].to_numpy(), units["rater_id"].to_numpy()
+    raters = np.unique(rater)
+
+    def of(kept: Array) -> Array:
+        return coincidences(unit[kept], question[kept], coded[kept], n_levels, len(questions))
+
+    every = of(np.ones(len(units), dtype=bool))
+    return every, (of(rater != one) for one in raters if len(raters) >= FEW_RATERS)
+
+
+def _figures(coincidence: Array, values: Array, distance: Distance) -> Array:
+    """Return alpha on Fisher's scale and the share of equal judgements: shape (n, 2)."""
+    matched, n = coincidence.diagonal(axis1=1, axis2=2).sum(axis=1), coincidence.sum(axis=(1, 2))
+    same = np.divide(matched, n, out=np.full(len(n), np.nan), where=n > 0)
+    return np.column_stack([_straightened(alphas(coincidence, values, distance)), same])
+
+
+def _rater_changes(
+    by_question: Array, without: Iterable[Array], figures: Callable[[Array], Array]
+) -> RaterChanges | None:
+    """Return what leaving out each rater, and each under each question, changes of figures."""
+    total = by_question.sum(axis=0)
+    now = figures(total[None])
+    by_rater, by_both = [], []
+    for rest in without:
+        by_rater.append(figures(rest.sum(axis=0)[None]) - now)
+        is_asked = (rest != by_question).any(axis=(1, 2))
+        by_both.append(figures(total + rest[is_asked] - by_question[is_asked]) - now)
+    if not by_rater:
+        return None
+    changes = [np.nan_to_num(np.concatenate(some)) for some in (by_rater, by_both)]
+    return RaterChanges(by_rater=changes[0], by_both=changes[1])
+
+
+def _alpha_with_interval(
+    value: float, draws: Array, by_question: Array, raters: RaterChanges | None
+) -> Estimate:
+    """Return alpha with its interval, on Fisher's scale where questions differ.
+
+    Where none do (full agreement, say), a share ``unseen`` of all others may still be questions of
+    which raters say different things, as different as any two that differ.
+    """
+    n = len(by_question)
+    middle = _straightened(np.array([value]))
+    _, high = intervals(middle, draws, n)
+    reach = float((high - middle)[0])
+    if n < 2:
+        return Estimate(value)
+    if np.isnan(reach):
+        total = by_question.sum(axis=0)
+        by_chance = 1 - float(((total.sum(axis=0) / total.sum()) ** 2).sum())
+        floor = unseen(n) / by_chance
+        return Estimate(value, max(-1.0, value - floor), min(1.0, value + floor))
+    if raters is not None:
+        error = np.full(1, reach / special.stdtrit(n - 1, (1 + LEVEL) / 2))
+        reach = max(reach, float(reaches(error, n, raters.through(np.array([[1.0, 0.0]])))[0]))
+    low, high = np.tanh(middle - reach), np.tanh(middle + reach)
+    return Estimate(value, float(low[0]), max(value, float(high[0])))
+
+
+def _share_of_same(by_question: Array, raters: RaterChanges | None) -> Estimate:
+    """Return how many pairs of judgements are exactly the same, with its interval."""
+    matched, n = by_question.diagonal(axis1=1, axis2=2).sum(axis=1), by_question.sum(axis=(1, 2))
+    found = share(matched, n)
+    if raters is None:
+        return found
+    errors = jackknife_errors(((matched - found.value * n) / n.sum())[:, None])
+    return widened(found, errors, len(n), raters.through(np.array([[0.0, 1.0]])))
+
+
+def coincidences(
+    unit: Array, question: Array, coded: Array, n_levels: int, n_questions: int
+) -> Array:
     """Return how often values coincide in a unit, summed by question.
 
     Returns:
@@ -91,10 +176,10 @@ def coincidences(unit: Array, question: Array, coded: Array, n_levels: int) -> A
     np.add.at(counts, (place, coded), 1.0)
     asked = np.zeros(len(units), dtype=int)
     asked[place] = question
-    others = counts.sum(axis=1) - 1
+    others = np.maximum(counts.sum(axis=1) - 1, 1)  # one value alone has no pairs
     pairs = counts[:, :, None] * counts[:, None, :]
     pairs[:, np.arange(n_levels), np.arange(n_levels)] -= counts
-    by_question = np.zeros((int(question.max()) + 1, n_levels, n_levels))
+    by_question = np.zeros((n_questions, n_levels, n_levels))
     np.add.at(by_question, asked, pairs / others[:, None, None])
     return by_question
 
@@ -143,6 +228,7 @@ def between_raters(pairs: pd.DataFrame) -> Agreement | None:
         {
             "unit": pd.factorize(pd.MultiIndex.from_frame(table[["a", "b"]]))[0],
             "observer": table["rater_id"],
+            "rater_id": table["rater_id"],
             "question_id": table["question_id"],
             "value": outcome,
         }
@@ -168,6 +254,7 @@ def with_oneself(pairs: pd.DataFrame) -> Agreement | None:
             {
                 "unit": np.arange(len(both)),
                 "observer": observer,
+                "rater_id": both["rater_id"],
                 "question_id": both["question_id"],
                 "value": both[column].where(named, both[column].replace(_SIDES)),
             }
@@ -180,5 +267,6 @@ def with_oneself(pairs: pd.DataFrame) -> Agreement | None:
 def on_axis(values: pd.DataFrame, axis: str) -> Agreement | None:
     """Return the agreement of raters on the values of one axis, as ranks."""
     table = values[values["axis"] == axis].drop_duplicates(["rater_id", "text_id"], keep="last")
-    units = table.rename(columns={"text_id": "unit", "rater_id": "observer"})
-    return agreement(units[["unit", "observer", "question_id", "value"]], axis, "ordinal")
+    units = table.rename(columns={"text_id": "unit"}).assign(observer=table["rater_id"])
+    columns = ["unit", "observer", "rater_id", "question_id", "value"]
+    return agreement(units[columns], axis, "ordinal")

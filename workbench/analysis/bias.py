@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.analysis.resampling import Estimate, share
+from workbench.analysis.resampling import Estimate
+from workbench.analysis.two_way import judged_share
 
 RATIOS = (1.0, 1.1, 1.5, 2.0)
 """How many times longer the longer text is, at least; the borders of the steps."""
@@ -18,6 +19,8 @@ class Share:
     name: str
     share: Estimate
     n: int
+    n_raters: int
+    """With fewer than five, the share is of these raters, and says nothing of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,6 @@ def _decided(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(name: str, table: pd.DataFrame) -> Share:
-    by_question = table.groupby("question_id")["hit"].agg(["sum", "size"])
-    hits, totals = by_question["sum"].to_numpy(float), by_question["size"].to_numpy(float)
-    return Share(name=name, share=share(hits, totals), n=len(table))
+    return Share(
+        name=name, share=judged_share(table), n=len(table), n_raters=table["rater_id"].nunique()
+    )

@@ -26,8 +26,9 @@ from workbench.analysis.comparisons import (
 )
 from workbench.analysis.effects import Effects, comparison_effects, value_effects
 from workbench.analysis.ranking import Ranking, rank_levels
-from workbench.analysis.resampling import Estimate, share
+from workbench.analysis.resampling import Estimate
 from workbench.analysis.spread import Group, Spread, asked_questions, groups, spread, text_quality
+from workbench.analysis.two_way import judged_share
 
 MOST_LISTED = 50
 """Questions offered for a look at their own ranking: those with the most judgements."""
@@ -161,8 +162,7 @@ def _agreements(pairs: pd.DataFrame, values: pd.DataFrame) -> tuple[agreement.Ag
 def _both_bad(pairs: pd.DataFrame) -> Estimate | None:
     if pairs.empty:
         return None
-    by_question = pairs["points"].isna().groupby(pairs["question_id"]).agg(["sum", "size"])
-    return share(by_question["sum"].to_numpy(float), by_question["size"].to_numpy(float))
+    return judged_share(pairs.assign(hit=pairs["points"].isna()))
 
 
 def _spread(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from workbench.analysis.resampling import LEVEL, Array, jackknife_errors
+from workbench.analysis.resampling import LEVEL, Array, Estimate, jackknife_errors, share
 
 FEW_RATERS = 5
 MOST_QUESTIONS = 400
@@ -76,6 +76,42 @@ class RaterChanges:
     def variances(self) -> tuple[Array, Array]:
         """Return the variances by raters, and by raters under questions; each of shape (n,)."""
         return jackknife_errors(self.by_rater) ** 2, (self.by_both**2).sum(axis=0)
+
+
+def judged_share(table: pd.DataFrame) -> Estimate:
+    """Return the share of judgements that hit, with its interval over questions and raters.
+
+    It is never narrower than over questions alone, which it is for fewer than ``FEW_RATERS``.
+
+    Args:
+        table: Columns ``question_id``, ``rater_id`` and ``hit`` (0 or 1); at least one row.
+    """
+    cells = table.groupby(["question_id", "rater_id"])["hit"].agg(["sum", "size"]).astype(float)
+    by_question = cells.groupby("question_id").sum()
+    found = share(by_question["sum"].to_numpy(), by_question["size"].to_numpy())
+    added = (cells["sum"] - found.value * cells["size"]) / len(table)
+    raters = cells.index.get_level_values("rater_id").to_numpy()
+    changes = RaterChanges.of(added.to_numpy()[:, None], raters, cells["size"].to_numpy())
+    if changes is None:
+        return found
+    errors = jackknife_errors(added.groupby("question_id").sum().to_numpy()[:, None])
+    return widened(found, errors, len(by_question), changes)
+
+
+def widened(found: Estimate, errors: Array, n_questions: int, raters: RaterChanges) -> Estimate:
+    """Return a share with its interval over questions made as wide as raters ask for.
+
+    Args:
+        found: The share, with its interval over questions.
+        errors: Its standard error by questions, shape (1,).
+        n_questions: How many questions there are.
+        raters: What leaving them out changes of the share.
+    """
+    if found.low is None or found.high is None:
+        return found
+    reach = float(reaches(errors, n_questions, raters)[0])
+    low = max(0.0, min(found.low, found.value - reach))
+    return Estimate(found.value, low, min(1.0, max(found.high, found.value + reach)))
 
 
 def reaches(errors: Array, n_questions: int, raters: RaterChanges | None) -> Array:

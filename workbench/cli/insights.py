@@ -201,6 +201,8 @@ def _show_trust(found: "Insights") -> None:
             for name, one in told
         ],
     )
+    if told:
+        _show_whose(min(one.n_raters for _, one in told))
     _table(
         "The left text won (half is fair):",
         [
@@ -212,6 +214,8 @@ def _show_trust(found: "Insights") -> None:
             for one in found.position
         ],
     )
+    if found.position:
+        _show_whose(found.position[0].n_raters)
     _table(
         "The longer text won, by how many times longer it is:",
         [
@@ -219,6 +223,8 @@ def _show_trust(found: "Insights") -> None:
             for one in found.length
         ],
     )
+    if found.length:
+        _show_whose(found.length[0].n_raters)
     _table(
         "Seconds a card:",
         [

@@ -149,6 +149,7 @@ def draw_agreement(found: Insights) -> None:
             draw_dots(dots, t("insights.axis.alpha"), neutral=0.0, form=".2f")
         same = [t("insights.same", name=escaped(name), same=_span(one.same)) for name, one in told]
         st.caption(" ".join([t("insights.agreement_says"), *same]))
+        _say_whose(min(one.n_raters for _, one in told), are_drawn=False)
         _warn_few(min(one.n_questions for _, one in told))
 
 
@@ -161,6 +162,7 @@ def draw_bias(found: Insights) -> None:
             dots = [Dot(_rater(found, one.name), one.share, one.n) for one in found.position]
             draw_dots(dots, t("insights.axis.left"), neutral=0.5)
             st.caption(t("insights.position_says"))
+            _say_whose(found.position[0].n_raters, are_drawn=False)
         else:
             st.caption(t("insights.no_comparisons"))
     with right, card("insights_length"):
@@ -169,6 +171,7 @@ def draw_bias(found: Insights) -> None:
             dots = [Dot(_times_longer(one.name), one.share, one.n) for one in found.length]
             draw_dots(dots, t("insights.axis.longer"), neutral=0.5)
             st.caption(t("insights.length_says"))
+            _say_whose(found.length[0].n_raters, are_drawn=False)
         else:
             st.caption(t("insights.no_comparisons"))
 
@@ -227,11 +230,13 @@ def draw_spread(found: Insights) -> None:
         st.caption(t("insights.spread_says" if by_factor else "insights.spread_says_texts"))
 
 
-def _say_whose(n_raters: int) -> None:
+def _say_whose(n_raters: int, *, are_drawn: bool = True) -> None:
+    """Say that figures are of few raters; ``are_drawn``: each of them has a mark of its own."""
     if n_raters == 1:
         st.caption(t("insights.this_rater"))
     elif n_raters < FEW_RATERS:
-        st.caption(t("insights.these_raters", n=n_raters))
+        key = "insights.these_raters" if are_drawn else "insights.these_raters_pooled"
+        st.caption(t(key, n=n_raters))
 
 
 def _change(found: Estimate, *, by_choice: bool) -> str:
