@@ -55,7 +55,7 @@ def test_figures_appear_with_their_sentences(open_app: OpenApp, rated: Rated) ->
         "What is preferred",
         "do not trust an order whose intervals overlap widely",
         "do not trust an order whose intervals overlap widely",
-        "Only 8 questions",
+        "Few questions (8)",
         "For these 2 raters only",
         "0.2 against 0.8:",
         "Main effects of each factor",

@@ -75,7 +75,7 @@ def test_bits_stand_beside_controls_and_their_limit(scored: Database, open_app: 
         "bits of different temperatures cannot be compared",
         "Above the controls, in bits: words shuffled",
         "not that they get better",
-        "Only 2 questions",
+        "Few questions (2)",
         "Leak: with the question withheld",
         "132 of 132 pairs",
     ):

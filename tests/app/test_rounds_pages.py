@@ -19,6 +19,7 @@ from tests.app.seed import Seeded
 from tests.app.seed_rounds import seed_round
 from tests.unit.round_lab import write_round
 from workbench.rating.desk import Verdict, look, say
+from workbench.rounds.judging import judge_again
 from workbench.rounds.reporting import round_page
 
 
@@ -86,7 +87,7 @@ def test_a_round_shows_its_comparison_its_verdict_and_where_it_starts(
     app = open_app("rounds", round=str(seeded[0]))
     words = words_of(app)
     assert "100 % of its outputs are well-formed" in words
-    assert "change +100%" in words
+    assert "change +100 %" in words
     assert "8 questions" in words
     assert len(app.get("vega_lite_chart")) >= 5
     with store.read() as session:
@@ -147,7 +148,7 @@ def test_models_of_a_round_are_compared_blind_from_its_page(
     links = [link.proto.label for link in app.get("page_link")]
     assert f"Rate first · base ({queue.n_items} cards)" in links
     japanese = words_of(open_app("rounds", round=str(found.id), lang="ja"))
-    assert "得点率 100%（½ なら互角）" in japanese
+    assert "得点率 100 % (" in japanese
 
 
 def test_a_round_is_started_by_its_fields_and_mistakes_are_said_before(
@@ -191,3 +192,28 @@ def test_a_round_leads_to_its_dataset_and_run_in_explore(
     assert "d1" in words
     for name in ("d1", f"t{run_id}"):
         assert f"r{round_id}" in words_of(open_app("explore", id=name))
+
+
+def test_the_reason_of_a_verdict_stands_there_to_its_end(
+    store: Database, open_app: OpenApp
+) -> None:
+    write_round(store, 12, languages=("en", "ja"))
+    with store.write() as session:
+        judge_again(session, find_round(session, "first"))
+    for language, end in (
+        ("en", "Nobody has compared them blind yet; this rests on the other measures."),
+        ("ja", "ブラインド比較がまだないため、ほかの指標だけによる判断です。"),
+    ):
+        words = words_of(open_app("rounds", round="1", lang=language)).replace("\\", "")
+        assert end in words
+    assert "判断の根拠" in words
+    assert "パーセントポイント" in words
+
+
+def test_a_round_whose_texts_make_no_card_says_what_a_card_takes(
+    store: Database, open_app: OpenApp
+) -> None:
+    write_round(store, 4, silent=range(4))
+    app = press(open_app("rounds", round="1"), "Compare blind")
+    assert "No card can be made" in words_of(app)
+    assert "one model gave no reasoning with an answer" in words_of(app)

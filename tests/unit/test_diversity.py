@@ -147,6 +147,13 @@ def test_unrated_texts_are_left_apart_and_texts_called_bad_are_bad() -> None:
     assert found.floor >= GOOD_ENOUGH
 
 
+def test_where_every_text_was_called_bad_there_is_no_best_set() -> None:
+    rows = [(1, 1, 1, 2, "preference", None, "both_bad"), (1, 3, 3, None, "overall", 1.0, None)]
+    words = {one: text_of("en", [one]) for one in range(1, 4)}
+    (found,) = groups(judged(rows), NO_PAIRS, "reasoning", words)
+    assert (found.best, found.floor, found.unrated) == ((), None, ())
+
+
 def test_one_high_value_does_not_beat_many() -> None:
     rows = [(1, 1, 1, None, "overall", 5.0, None)]
     rows += [(1, 2, 2, None, "overall", value, None) for value in [5.0] * 9 + [4.0]]

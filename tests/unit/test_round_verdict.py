@@ -186,3 +186,38 @@ def test_blind_comparisons_change_what_the_figures_speak_for(database: Database)
         decide_round(session, found.id, "keep", "I like it.")
     told = json.loads(CliRunner().invoke(app, ["round", "show", "first", "--json"]).stdout)
     assert (told["verdict"], told["reason"]) == ("keep", "I like it.")
+
+
+def test_a_reason_that_ratings_have_overtaken_is_told_though_the_verdict_stays(
+    database: Database,
+) -> None:
+    write_round(database, 20, models=("first-base", "first-made"))
+    with database.write() as session:
+        found = judge_again(session, find_round(session, "first"))
+    assert found.reason is not None
+    assert "Nobody has compared them blind yet" in found.reason
+    shown = CliRunner().invoke(app, ["round", "show", "first"])
+    assert "Its figures now" not in shown.stdout
+    items = make_queue(database)
+    for place, rater in ((0, "Aki"), (1, "Aki"), (1, "Ben")):
+        for item in items[place::2]:
+            judge(database, item, "a" if item.target.question_id % 2 else "b", rater)
+    shown = CliRunner().invoke(app, ["round", "show", "first"])
+    assert "Its figures now: not enough questions." in shown.stdout
+    assert "The blind comparisons tell of these raters only: 2." in shown.stdout
+    CliRunner().invoke(app, ["round", "judge", "first"])
+    shown = CliRunner().invoke(app, ["round", "show", "first"])
+    assert "Its figures now" not in shown.stdout
+    assert "compared them blind yet" not in shown.stdout
+
+
+def test_the_command_line_tells_blind_comparisons_with_their_intervals(database: Database) -> None:
+    write_round(database, 12)
+    for item in make_queue(database):
+        for rater in ("Aki", "Ben"):
+            judge(database, item, "b", rater)
+    shown = CliRunner().invoke(app, ["round", "show", "first"]).stdout
+    assert "People surely prefer base to round-first." in shown
+    assert "For these raters" in shown
+    assert "Share of points 0 % (0 % … " in shown
+    assert "  rater 2: 0 % (0 % … " in shown

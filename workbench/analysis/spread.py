@@ -57,9 +57,9 @@ class Group:
     n_texts: int
     n_different: float
     best: tuple[int, ...]
-    """Ids of the best set: only texts that are good enough, so that there may be few."""
+    """Ids of the best set: only texts that are good enough, so that there may be few or none."""
     floor: float | None = None
-    """The quality that a text of the best set has at least; None where none has a quality."""
+    """The quality that a text of the best set has at least; None where none is any good."""
     unrated: tuple[int, ...] = ()
     """Ids of texts whose quality nothing tells; they are left out of the best set."""
 
@@ -166,16 +166,16 @@ def groups(
         compared = pairs[pairs["a"].isin(ids)]
         alike = likeness([words[text] for text in ids])
         worth = quality.reindex(ids).to_numpy(dtype=float)
-        known = np.flatnonzero(np.isfinite(worth))
-        best = best_set(worth[known], alike[np.ix_(known, known)])
+        good = np.flatnonzero(worth > 0)  # what was only ever called bad is no best one
+        best = best_set(worth[good], alike[np.ix_(good, good)])
         found.append(
             Group(
                 variant_id=None if pd.isna(variant) else int(variant),
                 places=rank_texts(compared) if len(compared) else (),
                 n_texts=len(ids),
                 n_different=number_of_different(alike),
-                best=tuple(ids[known[place]] for place in best),
-                floor=floor_of(worth[known]) if len(known) else None,
+                best=tuple(ids[good[place]] for place in best),
+                floor=floor_of(worth[good]) if len(good) else None,
                 unrated=tuple(ids[place] for place in np.flatnonzero(~np.isfinite(worth))),
             )
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from db.database import Database
     from db.rounds import RoundRow
     from db.settings import Settings
-    from workbench.analysis.rounds import Change
+    from workbench.analysis.rounds import Change, Comparison
     from workbench.rounds.verdict import Proposal
 
 app = CommandGroup("Run rounds: dataset, training, held-out questions, comparison.")
@@ -115,6 +115,8 @@ def show_(name: Name, as_json: Json = False) -> None:
     show_fields(_in_words(row))
     if now is not None:
         _show_settled(now, is_outdated(found, now), found.name)
+    if comparison is not None:
+        _show_duels(comparison)
     for model in comparison.models if comparison else ():
         show(f"\n{model.model} ({model.n_completions} completions)")
         changes = {change.measure: change for change in model.changes}
@@ -229,6 +231,22 @@ def _show_settled(now: "Proposal", is_outdated: bool, name: str) -> None:
     if lines:
         show(f"\n{translate('settled.title', 'en')}")
         show_table([asdict(one) for one in lines], tuple(asdict(lines[0])))
+
+
+def _show_duels(comparison: "Comparison") -> None:
+    """Show what came of the blind comparisons, people and model raters apart."""
+    from workbench.i18n import translate
+    from workbench.rounds.duel_text import by_rater, figures_of, outcome
+
+    if comparison.duels:
+        show(f"\n{translate('duel.title', 'en')}")
+    for duel in comparison.duels:
+        show(outcome(duel, "en"))
+        if duel.is_for_these_raters:
+            show(translate("duel.these_raters", "en"))
+        show(figures_of(duel, "en"))
+        for line in by_rater(duel, "en"):
+            show(f"  {line}")
 
 
 def _go_on(

@@ -1,5 +1,8 @@
 """The verdict of a round made again from its figures: people compare blind once it has ended."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
@@ -38,5 +41,18 @@ def judge_again(session: Session, found: RoundRow) -> RoundRow:
 
 
 def is_outdated(found: RoundRow, now: Proposal | None) -> bool:
-    """Tell whether figures speak for another verdict now than the round bears."""
-    return now is not None and now.verdict != found.verdict
+    """Tell whether figures speak for another verdict than the round bears, or for another reason.
+
+    The reason of a person, or of earlier rules, is not compared: only its verdict is.
+    """
+    if now is None:
+        return False
+    before = found.findings or {}
+    is_same_reason = "settled" not in before or _reason(before) == _reason(now.findings)
+    return now.verdict != found.verdict or not is_same_reason
+
+
+def _reason(findings: Mapping[str, Any]) -> object:
+    """Return which measures were settled how, and which were not taken."""
+    outcomes = {one["measure"]: one["outcome"] for one in findings["settled"]}
+    return outcomes, sorted(findings["missing"])

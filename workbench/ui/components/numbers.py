@@ -39,8 +39,16 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Return ``part`` of ``whole`` as a percentage; a dash where there is no whole."""
-    return "–" if not whole else f"{100 * part / whole:.0f} %"
+    """Return ``part`` of ``whole`` as a percentage; a dash where there is no whole.
+
+    With one digit more beside 0 and 100: what is not certain must not read so.
+    """
+    if not whole:
+        return "–"
+    share = 100 * part / whole
+    if min(abs(share), abs(share - 100)) < 1e-6 or round(share) not in (0, 100):
+        return f"{share:.0f} %"
+    return f"{min(99.9, max(0.1, share)):.1f} %"
 
 
 def size(n_bytes: int | None) -> str:

@@ -1,6 +1,6 @@
 """The plots of Insights: estimates with their intervals, one thing over another, cards by day."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import altair as alt
@@ -8,7 +8,9 @@ import streamlit as st
 
 from workbench.analysis.resampling import Estimate
 from workbench.ui.components.i18n import t
+from workbench.ui.components.numbers import percent
 from workbench.ui.components.text import one_line
+from workbench.ui.insights.label_lines import label_axis, tick_format
 
 NAMES = alt.Axis(labelLimit=240, labelFontSize=12, ticks=False, domain=False)
 ROW_PX = 34
@@ -50,16 +52,21 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
         form: How numbers are written, in the format of d3.
     """
     rows = [
-        {"name": one_line(dot.name, 60), "value": dot.found.value, "n": dot.n, **_ends(dot.found)}
-        for dot in dots
+        {
+            "place": place,
+            "name": one_line(dot.name, 120),
+            "value": dot.found.value,
+            "n": dot.n,
+            **_ends(dot.found),
+        }
+        for place, dot in enumerate(dots)
     ]
-    order = [one_line(dot.name, 60) for dot in dots]
-    y = alt.Y("name:N", title=None, sort=order, axis=NAMES)
+    y = alt.Y("place:O", title=None, axis=label_axis([dot.name for dot in dots]))
     x = alt.X(
         "value:Q",
         title=title,
         scale=alt.Scale(zero=False, nice=True),
-        axis=alt.Axis(format=form, tickCount=6),
+        axis=alt.Axis(format=tick_format(form, _values(dots)), tickCount=6),
     )
     tooltip = [
         alt.Tooltip("name:N", title=" "),
@@ -78,12 +85,13 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
     ]
     alone = [
         {
-            "name": one_line(dot.name, 60),
+            "place": place,
+            "name": one_line(dot.name, 120),
             "value": found.value,
             "rater": one_line(rater, 40),
             **_ends(found),
         }
-        for dot in dots
+        for place, dot in enumerate(dots)
         for rater, found in dot.by_rater
     ]
     if alone:
@@ -127,26 +135,27 @@ def draw_win_chances(
         names: From the strongest on.
         chances: The stronger one, the other, the share of points, and how often the two met.
     """
+    place = {name: i for i, name in enumerate(names)}
     rows = [
         {
-            "name": one_line(better, 60),
-            "other": one_line(other, 60),
+            "row": place[better],
+            "column": place[other],
+            "name": one_line(better, 120),
+            "other": one_line(other, 120),
             "value": share.value,
-            "share": f"{share.value:.0%}",
-            "ends": f"{share.low:.0%} – {share.high:.0%}" if _ends(share) else "",
+            "share": percent(share.value, 1),
+            "ends": " – ".join(percent(end, 1) for end in _ends(share).values()),
             "n": n,
         }
         for better, other, share, n in chances
     ]
-    order = [one_line(name, 60) for name in names]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X(
-            "other:N",
+            "column:O",
             title=t("insights.against"),
-            sort=order[1:],
-            axis=alt.Axis(orient="top", labelAngle=0, labelLimit=120, ticks=False, domain=False),
+            axis=label_axis(names, orient="top", labelAngle=0),
         ),
-        y=alt.Y("name:N", title=None, sort=order, axis=NAMES),
+        y=alt.Y("row:O", title=None, axis=label_axis(names)),
         tooltip=[
             alt.Tooltip("name:N", title=" "),
             alt.Tooltip("other:N", title=t("insights.against")),
@@ -225,6 +234,12 @@ def draw_days(days: Sequence[tuple[str, str, int]], title: str) -> None:
         )
         .properties(height=260, background="transparent")
     )
+
+
+def _values(dots: Sequence[Dot]) -> Iterable[float]:
+    for dot in dots:
+        for found in (dot.found, *(alone for _, alone in dot.by_rater)):
+            yield from (found.value, *_ends(found).values())
 
 
 def _ends(found: Estimate) -> dict[str, float]:

@@ -147,6 +147,8 @@ def draw_agreement(found: Insights) -> None:
         dots = [Dot(name, one.alpha, one.n_units) for name, one in told if one.alpha]
         if dots:
             draw_dots(dots, t("insights.axis.alpha"), neutral=0.0, form=".2f")
+        if alike := ", ".join(escaped(name) for name, one in told if not one.alpha):
+            st.caption(t("insights.no_alpha", names=alike))
         same = [t("insights.same", name=escaped(name), same=_span(one.same)) for name, one in told]
         st.caption(" ".join([t("insights.agreement_says"), *same]))
         _say_whose(min(one.n_raters for _, one in told), are_drawn=False)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from db.questions import get_questions
 from db.rating.columns import RatingFilter
+from workbench.analysis.diversity import GOOD_ENOUGH
 from workbench.analysis.insights import Insights, QuestionInsight, read_question
 from workbench.analysis.spread import Group
 from workbench.ui.components import url
@@ -73,9 +74,9 @@ def _draw_group(group: Group, told: QuestionInsight, is_reasoning: bool) -> None
             t("insights.axis.share"),
             neutral=0.5,
         )
-    st.markdown(t("insights.best_set", n=group.n_texts, different=f"{group.n_different:.1f}"))
+    st.markdown(t(_about_the_set(group), n=group.n_texts, different=f"{group.n_different:.1f}"))
     if group.floor is not None:
-        st.caption(t("insights.best_set_floor", floor=f"{group.floor:.2f}"))
+        st.caption(t("insights.best_set_floor", floor=percent(group.floor, 1)))
     if group.unrated:
         st.caption(t("insights.best_set_unrated", n=len(group.unrated)))
     shares = {int(place.name): place.share.value for place in group.places}
@@ -84,3 +85,10 @@ def _draw_group(group: Group, told: QuestionInsight, is_reasoning: bool) -> None
             share = percent(shares[text_id], 1) if text_id in shares else "–"
             st.badge(f"{letter}{text_id} · {share}", color="blue")
             show_text(told.words[text_id])
+
+
+def _about_the_set(group: Group) -> str:
+    """Return the key of the sentence over the best set: whether what is in it is good."""
+    if group.floor is None:
+        return "insights.best_set_none"
+    return "insights.best_set" if group.floor >= GOOD_ENOUGH else "insights.best_set_poor"

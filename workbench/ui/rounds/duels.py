@@ -10,10 +10,11 @@ from db.rounds import RoundRow
 from workbench.analysis.duels import Duel
 from workbench.rating.building import build_queue, save_queue
 from workbench.rating.duels import duel_spec, opponents
-from workbench.ui.components.i18n import has, t, word
+from workbench.rounds.duel_text import figures_of, outcome, raters_of
+from workbench.ui.components.i18n import current_language, has, t, word
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, escaped_lines
 from workbench.ui.insights.charts import Dot, draw_dots
 
 PAGE = "ui/rating/page.py"
@@ -42,39 +43,21 @@ def draw_duels(found: RoundRow, duels: Sequence[Duel]) -> None:
 
 
 def _draw_results(duels: Sequence[Duel]) -> None:
-    dots = [
-        Dot(
-            t("duel.row", raters=_raters(duel), model=duel.model, against=duel.against),
-            duel.points,
-            duel.n_judgements,
-        )
-        for duel in duels
-    ]
-    dots += [
-        Dot(f"{_raters(duel)} · {t('duel.rater', n=place)}", one, duel.n_questions)
-        for duel in duels
-        for place, one in enumerate(duel.by_rater, 1)
-    ]
+    dots = []
+    for duel in duels:
+        raters = raters_of(duel, current_language())
+        row = t("duel.row", raters=raters, model=duel.model, against=duel.against)
+        dots.append(Dot(row, duel.points, duel.n_judgements))
+        dots += [
+            Dot(f"{raters} · {t('duel.rater', n=place)}", one, duel.n_questions)
+            for place, one in enumerate(duel.by_rater, 1)
+        ]
     draw_dots(dots, t("duel.points"), neutral=0.5)
     for duel in duels:
-        sure = {True: "better", False: "worse", None: "open"}[duel.is_better]
-        names = {"model": escaped(duel.model), "against": escaped(duel.against)}
-        st.markdown(t(f"duel.said.{sure}", raters=_raters(duel), **names))
+        st.markdown(escaped_lines(outcome(duel, current_language())))
         if duel.is_for_these_raters:
             st.caption(t("duel.these_raters"))
-        st.caption(
-            t(
-                "duel.figures",
-                points=f"{duel.points.value:.0%}",
-                won=f"{duel.won.value:.0%}",
-                tied=f"{duel.tied.value:.0%}",
-                lost=f"{duel.lost.value:.0%}",
-                n=duel.n_judgements,
-                questions=duel.n_questions,
-                people=duel.n_raters,
-                both_bad=duel.both_bad,
-            )
-        )
+        st.caption(escaped_lines(figures_of(duel, current_language())))
 
 
 def _draw_start(found: RoundRow, known: dict[int, str], queues: Sequence[QueueRow]) -> None:
@@ -95,12 +78,8 @@ def _draw_start(found: RoundRow, known: dict[int, str], queues: Sequence[QueueRo
         return
     if queue_id is not None:
         st.switch_page(PAGE, query_params={"queue": str(queue_id)})
-    st.info(t("rate.nothing"))
+    st.info(t("duel.nothing"))
     for reason, n in built.left_out.items():
         own = f"rate.why.{reason}"
         why = t(own) if has(own) else word("check", reason)
         st.caption(t("rate.left_out", n=n, why=why))
-
-
-def _raters(duel: Duel) -> str:
-    return t(f"duel.by.{duel.raters}")

@@ -15,6 +15,7 @@ from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, Dire
 from workbench.rounds.beginning import queue_round
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.judging import judge
+from workbench.rounds.numbers import figure
 from workbench.rounds.reporting import round_page
 from workbench.ui.components import url
 from workbench.ui.components.i18n import current_language, t, word
@@ -189,10 +190,8 @@ def _draw_change(comparison: Comparison, model_id: int, measure: str) -> None:
 
 def _told(change: Change) -> str:
     """Return a change with its interval and what that says, coloured where it is sure."""
-    form = "+.0%" if change.measure in SHARES else "+.2f"
-    low, high = change.found.low, change.found.high
-    ends = "" if low is None or high is None else f" ({low:{form}} … {high:{form}})"
-    told = t("rounds.change", value=f"{change.found.value:{form}}{ends}", n=change.n_questions)
+    value = figure(change.found, change.measure, signed=True)
+    told = t("rounds.change", value=value, n=change.n_questions)
     way = change.direction
     return f":{COLOURS[way]}[{told} · {t(f'rounds.change_{way}')}]"
 

@@ -14,7 +14,7 @@ from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, escaped_lines
 
 
 def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
@@ -27,10 +27,10 @@ def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
     with card("verdict"):
         section(t("rounds.verdict"))
         told = said(found.findings, current_language()) if found.findings else found.reason or ""
-        st.markdown(escaped(told))
+        st.markdown(escaped_lines(told))
         for kind in MISSING_TEXTS:
             for why in (found.findings or {}).get(kind, ()):
-                st.caption(t(f"rounds.{kind}", why=escaped(why)))
+                st.caption(t(f"rounds.{kind}", why=escaped_lines(why)))
         if now is not None and is_outdated(found, now):
             _draw_now(found, now)
         if now is not None:
@@ -39,7 +39,7 @@ def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
 
 
 def _draw_now(found: RoundRow, now: Proposal) -> None:
-    told = escaped(said(now.findings, current_language()))
+    told = escaped_lines(said(now.findings, current_language()))
     st.info(t("rounds.figures_now", verdict=word("verdict", now.verdict), reason=told))
     if st.button(t("rounds.take_figures"), icon=":material/refresh:"):
         try:
@@ -55,13 +55,16 @@ def _draw_settled(now: Proposal) -> None:
     lines = settled_lines(now.findings, current_language())
     if not lines:
         return
-    st.dataframe(
-        [asdict(line) for line in lines],
-        hide_index=True,
-        column_config={
-            name: st.column_config.TextColumn(t(f"settled.{name}")) for name in asdict(lines[0])
-        },
-    )
+    st.markdown(f"**{t('settled.title')}**")
+    with st.container(key="settled"):
+        # A table that wraps: on a narrow screen its last columns must not be out of sight.
+        st.table(
+            [
+                {t(f"settled.{name}"): escaped(told) for name, told in asdict(line).items()}
+                for line in lines
+            ],
+            hide_index=True,
+        )
     st.caption(t("settled.help"))
 
 

@@ -1,0 +1,50 @@
+"""Labels of plots: names on two lines, rows that stay apart, ticks that can be told apart."""
+
+import json
+
+import pytest
+
+from workbench.ui.insights.label_lines import label_axis, label_lines, tick_format
+
+LONG = "People: round-eight80 against smollm2-135m-instruct"
+
+
+def test_a_long_name_stands_on_two_lines_that_a_narrow_screen_can_spare() -> None:
+    assert label_lines(LONG) == ["People: round-eight80", "against smollm2-135m-…"]
+    assert label_lines("temperature 0.2") == ["temperature 0.2"]
+    assert label_lines("round-eight80 against base-model") == [
+        "round-eight80 against",
+        "base-model",
+    ]
+    assert label_lines("") == [""]
+
+
+def test_letters_of_full_width_take_two_places() -> None:
+    lines = label_lines("人によるブラインド比較：前のラウンドのモデルと今回のモデル")
+    assert [len(line) for line in lines] == [11, 11]
+    assert lines[1].endswith("…")
+
+
+def test_names_that_are_cut_to_the_same_words_stay_two_rows() -> None:
+    names = [f"{'x' * 80}{end}" for end in "ab"]
+    axis = label_axis(names).to_dict()
+    told = json.loads(axis["labelExpr"].removesuffix("[datum.value]"))
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "values", "expected"),
+    [
+        (".0%", [0.0, 1.0], ".0%"),
+        (".0%", [0.98, 1.0], ".1%"),
+        ("+.0%", [-0.004, 0.004], "+.1%"),
+        (".2f", [0.998, 1.0], ".4f"),
+        (".2f", [1.75, 2.1], ".2f"),
+        (".2f", [1.0, 1.0], ".2f"),
+        (".1f", [], ".1f"),
+    ],
+)
+def test_ticks_get_the_digits_that_tell_them_apart(
+    form: str, values: list[float], expected: str
+) -> None:
+    assert tick_format(form, values) == expected
