@@ -1,13 +1,14 @@
-"""What people's ratings say of a text on the whole: a mean, wins and losses, one score.
+"""What people's ratings say of a text: each judgement that holds, and on the whole one score.
 
 A score puts all ways of rating on one scale from 0 to 1: a value from 1 to 5 by its place between
 them, OK as 1 and not OK as 0, a comparison as 1 where it was won, 0.5 where it was a tie, else 0.
-Models that rate are left out: people and models are never mixed.
+Models that rate are left out of it: people and models are never mixed.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -17,28 +18,28 @@ from sqlalchemy import (
     Select,
     Subquery,
     Text,
+    and_,
     case,
     cast,
     func,
     literal,
+    or_,
     select,
     union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.counts import first_counted, remembered
-from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, on_scale
+from db.identity import Ref
+from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, on_scale, standing
 from db.tables import Answer, Rater, Rating
 from db.texts.rows import ListedKind
 
 Liking = Literal["rated", "liked", "mixed", "disliked", "unrated"]
-
 LIKED, DISLIKED = 2 / 3, 1 / 3
 """Scores from which a text is liked, and up to which it is disliked."""
-
 _Ids = Sequence[int] | Select[int]
 _Key = ColumnElement[Any] | InstrumentedAttribute[Any]
-
 _WON = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.0}
 """Points of the first target of a comparison."""
 _WON_BY_OTHER = _WON | {"a": 0.0, "b": 1.0}
@@ -221,3 +222,96 @@ def _side(
         on_scale(),
     )
     return query if ids is None else query.where(target.in_(ids))
+
+
+Result = Literal["won", "lost", "tie", "both_bad"]
+_SEEN: dict[bool, dict[str, Result]] = {
+    False: {"a": "won", "b": "lost", "tie": "tie", "both_bad": "both_bad"},
+    True: {"a": "lost", "b": "won", "tie": "tie", "both_bad": "both_bad"},
+}
+"""How a comparison went; True: for the other one of the two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgementRow:
+    """One judgement, seen from the text that it is listed for."""
+
+    id: int
+    rater: str
+    rater_kind: str
+    """``person`` or ``model``."""
+    scope: str
+    axis: str
+    value: float | None
+    label: str | None
+    """The tag or flag given."""
+    result: Result | None
+    """How the comparison went for this text; None for a rating of it alone."""
+    other: Ref | None
+    """What it was compared with."""
+    blind: bool
+    note: str | None
+    created_at: datetime
+
+
+def judgements(
+    session: Session, ref: Ref, most: int, *, compared: bool
+) -> tuple[tuple[JudgementRow, ...], int]:
+    """Return the newest judgements of a question, reasoning or answer, and how many there are.
+
+    Args:
+        session: Of the store.
+        ref: What was judged.
+        most: Rows returned.
+        compared: Comparisons with another one, instead of ratings of it alone.
+    """
+    own, other = _sides(ref)
+    if compared:
+        found = standing().where(or_(own, other), Rating.outcome.is_not(None))
+    else:
+        found = standing().where(own, Rating.outcome.is_(None))
+    total = session.scalar(select(func.count()).select_from(found.subquery())) or 0
+    rows = session.execute(
+        found.join(Rater, Rater.id == Rating.rater_id)
+        .add_columns(Rater.name, Rater.kind)
+        .order_by(Rating.id.desc())
+        .limit(most)
+    ).all()
+    return tuple(_row(ref, *row) for row in rows), total
+
+
+def _sides(ref: Ref) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of being rated, and of being the other one of two."""
+    if ref.kind == "question":
+        is_asked = Rating.scope == "question"
+        return (
+            and_(is_asked, Rating.question_id == ref.id),
+            and_(is_asked, Rating.other_question_id == ref.id),
+        )
+    if ref.kind == "variant":
+        return (
+            and_(Rating.variant_id == ref.id, Rating.answer_id.is_(None)),
+            and_(Rating.other_variant_id == ref.id, Rating.other_answer_id.is_(None)),
+        )
+    return Rating.answer_id == ref.id, Rating.other_answer_id == ref.id
+
+
+def _row(ref: Ref, rating: Rating, rater: str, rater_kind: str) -> JudgementRow:
+    targets = {
+        "question": (rating.question_id, rating.other_question_id),
+        "variant": (rating.variant_id, rating.other_variant_id),
+        "answer": (rating.answer_id, rating.other_answer_id),
+    }
+    first, second = targets[ref.kind]
+    is_other = first != ref.id
+    result = other = None
+    if rating.outcome is not None:
+        result = _SEEN[is_other][rating.outcome]
+        other_id = first if is_other else second
+        other = Ref(ref.kind, other_id) if other_id is not None else None
+    own: dict[str, Any] = {name: getattr(rating, name) for name in _OWN}
+    return JudgementRow(rater=rater, rater_kind=rater_kind, result=result, other=other, **own)
+
+
+_OWN = ("id", "scope", "axis", "value", "label", "blind", "note", "created_at")
+"""What a rating tells of itself, under the same name."""

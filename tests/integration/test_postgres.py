@@ -15,7 +15,7 @@ from db.errors import Q2QError
 from db.generations import find_slots
 from db.identity import Ref
 from db.jobs import claim, enqueue
-from db.lineage import lineage
+from db.lineage.read import lineage
 from db.questions import (
     NewQuestion,
     QuestionFilter,

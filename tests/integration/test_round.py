@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database, open_database
-from db.lineage import lineage
+from db.lineage.read import lineage
 from db.models import get_model, mark_pruned, proof_of
 from db.rounds import RoundRow, find_round, move_round
 from db.settings import Settings

@@ -16,7 +16,7 @@ import db.database
 import serving.importers.writing
 from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
-from db.lineage import lineage
+from db.lineage.read import lineage
 from db.questions import (
     NewQuestion,
     QuestionFilter,

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.errors import UsageError
 from db.identity import Ref
-from db.judgements import judgements
-from db.kin import LABEL, MOST_KIN, KinGroup
-from db.lineage import lineage
+from db.lineage.nodes import MAX_LABEL, MAX_NODES, LineageGroup
+from db.lineage.read import lineage
 from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater, undo_ratings
+from db.rating.summaries import judgements
 from db.tables import (
     Answer,
     Dataset,
@@ -109,9 +109,9 @@ def _train(session: Session, question_id: int, variant_id: int, answer_id: int) 
     session.add(DialogueEvent(session_id=1, kind="pick", answer_id=answer_id))
 
 
-def told(groups: Sequence[KinGroup]) -> dict[str, list[str]]:
+def told(groups: Sequence[LineageGroup]) -> dict[str, list[str]]:
     """Return each relation with what it leads to: short names, or the names of what has none."""
-    return {group.relation: [kin.ref or kin.label for kin in group.kin] for group in groups}
+    return {group.relation: [node.ref or node.label for node in group.nodes] for group in groups}
 
 
 LEARNED = {
@@ -211,26 +211,26 @@ def test_whatever_comes_from_an_item_leads_back_to_it(filled: Database) -> None:
     with filled.read() as session:
         for name in BOTH_WAYS:
             for group in lineage(session, name).down:
-                for kin in group.kin:
-                    if kin.kind in ("question", "variant", "answer", "generation"):
-                        back = lineage(session, kin.ref or "")
+                for node in group.nodes:
+                    if node.kind in ("question", "variant", "answer", "generation"):
+                        back = lineage(session, node.ref or "")
                         names = [ref for refs in told(back.up).values() for ref in refs]
-                        assert name in names, (name, group.relation, kin.ref)
+                        assert name in names, (name, group.relation, node.ref)
 
 
 def test_a_long_line_of_edits_is_followed_to_its_end(filled: Database) -> None:
     with filled.write() as session:
         last = 3
-        for _ in range(MOST_KIN + 15):
+        for _ in range(MAX_NODES + 15):
             child = make_variant(session, 1, "You should go on.", source="edited")
             session.add(VariantParent(variant_id=child, parent_id=last))
             last = child
     with filled.read() as session:
         up = next(one for one in lineage(session, Ref("variant", last)).up)
         down = next(one for one in lineage(session, "v1").down)
-    assert (up.relation, up.total, len(up.kin)) == ("made_from", MOST_KIN + 15 + 2, MOST_KIN)
-    assert [kin.steps for kin in up.kin] == list(range(1, MOST_KIN + 1))
-    assert (down.relation, down.total) == ("edits", MOST_KIN + 15 + 2)
+    assert (up.relation, up.total, len(up.nodes)) == ("made_from", MAX_NODES + 15 + 2, MAX_NODES)
+    assert [node.steps for node in up.nodes] == list(range(1, MAX_NODES + 1))
+    assert (down.relation, down.total) == ("edits", MAX_NODES + 15 + 2)
 
 
 def test_a_circle_of_parents_comes_to_an_end(filled: Database) -> None:
@@ -248,7 +248,7 @@ def test_long_texts_are_named_by_their_first_words(filled: Database) -> None:
         groups = lineage(session, "v3").down + lineage(session, "m1").down
         text = item_text(session, Ref("answer", 3), 20)
         made = provenance(session, "a3", most=20)
-    assert max(len(kin.label) for group in groups for kin in group.kin) == LABEL
+    assert max(len(node.label) for group in groups for node in group.nodes) == MAX_LABEL
     assert (text.text, text.n_characters) == ("長い" * 10, 200_000)
     assert made.text == "長い" * 10
 
@@ -292,10 +292,10 @@ def test_judgements_are_told_from_the_side_of_the_item(filled: Database) -> None
     assert [row.rater_kind for row in compared] == ["model", "person", "person"]
     assert [(row.axis, row.value) for row in answer] == [("correct", 2)]
     assert [(row.axis, row.value) for row in question] == [("deeper", 3)]
-    assert [kin.label for kin in down["comparisons"].kin] == [
+    assert [node.label for node in down["comparisons"].nodes] == [
         "preference both_bad v2", "preference lost v2", "preference won v2",
     ]  # fmt: skip
-    assert [kin.label for kin in down["ratings"].kin] == ["tag nice", "clear 4"]
+    assert [node.label for node in down["ratings"].nodes] == ["tag nice", "clear 4"]
     assert given["ratings_given"] == ["preference"]
 
 

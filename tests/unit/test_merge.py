@@ -14,7 +14,7 @@ import pytest
 
 from db.database import Database, open_database
 from db.errors import Q2QError
-from db.lineage import lineage
+from db.lineage.read import lineage
 from db.models import ModelRow, ProofRow, get_model, mark_pruned, proof_of
 from db.settings import Settings
 from serving.models.adapters import read_adapter
@@ -124,7 +124,7 @@ def test_a_good_merge_passes_every_check_and_can_be_served(lab: Lab, store: Data
     assert spec.adapters[0].name == "tiny", "beside its base it is the quick alternative"
     with store.read() as session:
         up = {group.relation: group for group in lineage(session, f"m{lab.merged.id}").up}
-    assert [kin.label for kin in up["merged_from"].kin] == ["tiny"]
+    assert [node.label for node in up["merged_from"].nodes] == ["tiny"]
 
 
 def test_the_weights_are_those_of_pefts_own_merge(lab: Lab) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from db.identity import Ref
-    from db.kin import KinGroup
+    from db.lineage.nodes import LineageGroup
     from db.texts.provenance import Provenance
 
 LABEL = 70
@@ -47,7 +47,7 @@ def lineage(
       q2q lineage m3
     """
     from db.identity import parse_ref
-    from db.lineage import lineage as lineage_of
+    from db.lineage.read import lineage as lineage_of
 
     ref = parse_ref(id_)
     with open_home() as (_, database), database.read() as session:
@@ -85,18 +85,18 @@ def _item(session: "Session", ref: "Ref") -> Any:
     return provenance(session, ref) if read is None else read(session, ref.id)
 
 
-def _plain(groups: "Sequence[KinGroup]") -> list[dict[str, Any]]:
+def _plain(groups: "Sequence[LineageGroup]") -> list[dict[str, Any]]:
     return [
         {
             "relation": group.relation,
             "total": group.total,
-            "items": [{"ref": kin.ref, **asdict(kin)} for kin in group.kin],
+            "items": [{"ref": node.ref, **asdict(node)} for node in group.nodes],
         }
         for group in groups
     ]
 
 
-def _show_groups(title: str, groups: "Sequence[KinGroup]") -> None:
+def _show_groups(title: str, groups: "Sequence[LineageGroup]") -> None:
     show("")
     if not groups:
         show(f"{title}: nothing")
@@ -104,14 +104,14 @@ def _show_groups(title: str, groups: "Sequence[KinGroup]") -> None:
     show(f"{title}:")
     for group in groups:
         show(f"  {group.relation.replace('_', ' ')} ({group.total:,})")
-        for kin in group.kin:
-            name = kin.ref or f"{kin.kind.replace('_', ' ')} {kin.id}"
-            label = " ".join(kin.label.split())
+        for node in group.nodes:
+            name = node.ref or f"{node.kind.replace('_', ' ')} {node.id}"
+            label = " ".join(node.label.split())
             label = label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
-            detail = f"  [{kin.detail}]" if kin.detail else ""
+            detail = f"  [{node.detail}]" if node.detail else ""
             show(f"    {name}  {label}{detail}")
-        if group.total > len(group.kin):
-            show(f"    … and {group.total - len(group.kin):,} more")
+        if group.total > len(group.nodes):
+            show(f"    … and {group.total - len(group.nodes):,} more")
 
 
 def _show_text(found: "Provenance") -> None:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from db.errors import Q2QError
 from db.identity import Ref, parse_ref
-from db.lineage import lineage
+from db.lineage.read import lineage
 from db.models import ModelRow, get_model
 from db.pages import Page
 from db.questions import QuestionRow, get_question

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from db.identity import Ref
-from db.judgements import JudgementRow, judgements
+from db.rating.summaries import JudgementRow, judgements
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import axis_label
 from workbench.ui.components.parts import section

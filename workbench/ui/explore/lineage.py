@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from db.kin import Kin, KinGroup
-from db.lineage import Lineage
+from db.lineage.nodes import LineageGroup, LineageNode
+from db.lineage.read import Lineage
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.text import escaped, one_line
@@ -33,7 +33,7 @@ def draw_lineage(found: Lineage) -> None:
         _draw_side("down", [group for group in found.down if group.relation not in left])
 
 
-def _draw_side(side: str, groups: Sequence[KinGroup]) -> None:
+def _draw_side(side: str, groups: Sequence[LineageGroup]) -> None:
     with card(f"lineage_{side}", gap="xsmall"):
         st.markdown(f"**{t(f'explore.lineage.{side}')}**")
         if not groups:
@@ -41,39 +41,39 @@ def _draw_side(side: str, groups: Sequence[KinGroup]) -> None:
         for group in groups:
             name = word("explore.relation", group.relation)
             st.caption(f"{name} ({group.total:,})" if group.total > 1 else name)
-            for kin in group.kin:
-                _draw_kin(f"{side}_{group.relation}", kin)
-            if group.total > len(group.kin):
-                st.caption(t("explore.more", n=group.total - len(group.kin)))
+            for node in group.nodes:
+                _draw_node(f"{side}_{group.relation}", node)
+            if group.total > len(group.nodes):
+                st.caption(t("explore.more", n=group.total - len(group.nodes)))
 
 
-def _draw_kin(key: str, kin: Kin) -> None:
-    words = one_line(kin.label, WORDS) or t("text.empty")
-    if kin.ref is not None:
+def _draw_node(key: str, node: LineageNode) -> None:
+    words = one_line(node.label, WORDS) or t("text.empty")
+    if node.ref is not None:
         st.button(
-            f"**{kin.ref}** {escaped(words)}{_detail(kin)}",
-            key=f"{key}_{kin.ref}",
+            f"**{node.ref}** {escaped(words)}{_detail(node)}",
+            key=f"{key}_{node.ref}",
             type="tertiary",
             wrap=True,
             on_click=open_item,
-            args=(kin.ref,),
+            args=(node.ref,),
         )
-    elif kin.kind == "sweep":
+    elif node.kind == "sweep":
         st.page_link(
             "ui/sweeps/page.py",
             label=escaped(words),
             icon=":material/grid_view:",
-            query_params={"sweep": str(kin.id)},
+            query_params={"sweep": str(node.id)},
         )
     else:
         st.caption(escaped(words))
 
 
-def _detail(kin: Kin) -> str:
-    steps = f" · {counted('steps', kin.steps)}" if kin.steps > 1 else ""
-    if kin.detail is None:
+def _detail(node: LineageNode) -> str:
+    steps = f" · {counted('steps', node.steps)}" if node.steps > 1 else ""
+    if node.detail is None:
         return steps
-    return f" :gray[· {escaped(_said(kin.detail))}]{steps}"
+    return f" :gray[· {escaped(_said(node.detail))}]{steps}"
 
 
 def _said(detail: str) -> str:
