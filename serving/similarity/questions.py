@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from serving.similarity.wording import Wording, wording
+from serving.similarity.exchanged import are_exchanged
+from serving.similarity.wording import Wording, stem, wording
 
 Vectors = NDArray[np.float32]
 MAX_CHARACTERS: Final = 2_000
@@ -135,7 +136,7 @@ def n_disagreements(one: Wording, other: Wording) -> int:
             one.is_negated != other.is_negated,
             bool(one.kinds and other.kinds and not one.kinds & other.kinds),
             _are_opposed(one, other),
-            _are_swapped(one, other),
+            _are_swapped(one, other) or _are_exchanged(one, other),
             _have_other_names(one, other),
         )
     )
@@ -216,6 +217,12 @@ def _are_swapped(one: Wording, other: Wording) -> bool:
         and all(word in other.plain for word in mine)
         and all(word in one.plain for word in theirs)
     )
+
+
+def _are_exchanged(one: Wording, other: Wording) -> bool:
+    """Tell whether two things have changed places: who does what to whom."""
+    matter = None if one.is_cjk else {stem(part) for word, _ in one.words for part in word.split()}
+    return are_exchanged(one.order, other.order, one.plain, matter)
 
 
 def _have_other_names(one: Wording, other: Wording) -> bool:

@@ -143,6 +143,8 @@ class Wording:
 
     plain: str
     """Letters and digits alone, width and case as one; equal where only signs differ."""
+    order: tuple[str, ...]
+    """All that it says, in order: stems, or the signs of Chinese and Japanese."""
     terms: Mapping[str, float]
     """What it is about, each with its weight; runs of letters where it is all words of form."""
     words: tuple[tuple[str, str], ...]
@@ -189,8 +191,10 @@ def wording(text: str) -> Wording:
     pieces = list(_cjk_pieces(plain) if is_cjk else _latin_pieces(plain))
     marks = {mark for piece in pieces for mark in piece.marks}
     n_negations = sum(any(mark.role == "negations" for mark in one.marks) for one in pieces)
+    said = _WORD.findall(plain)
     return Wording(
-        plain="".join(_WORD.findall(plain)),
+        plain="".join(said),
+        order=tuple("".join(said)) if is_cjk else tuple(map(stem, said)),
         terms=_terms(pieces, marks) or dict.fromkeys(_grams(plain), 1.0),
         words=tuple((piece.word, piece.stem) for piece in pieces if piece.word),
         kinds=frozenset(mark.name for mark in marks if mark.role == "kinds"),

@@ -21,7 +21,7 @@ def is_same(one: str, other: str) -> bool:
 @pytest.mark.parametrize("half", bench.HALVES)
 def test_rewordings_are_found_and_near_misses_kept_apart_in_each_language(half: str) -> None:
     for language, share in bench.shares(half).items():
-        assert share["n_reworded"] + share["n_near"] >= 48, language
+        assert share["n_reworded"] + share["n_near"] >= 36, language
         assert share["reworded_found"] >= 0.8, (language, share)
         assert share["near_merged"] <= 0.05, (language, share)
 
@@ -35,11 +35,31 @@ def test_rewordings_are_found_and_near_misses_kept_apart_in_each_language(half: 
         ("木星は土星より重いですか。", "土星は木星より重いですか。"),
         ("钢比铝硬吗？", "铝比钢硬吗？"),
         ("第三章讲了什么？", "第五章讲了什么？"),
+        ("How can teachers motivate students?", "How can students motivate teachers?"),
+        ("Why do big dogs chase small cats?", "Why do small cats chase big dogs?"),
+        ("How do I convert miles to kilometres?", "How do I convert kilometres to miles?"),
+        ("睡眠は記憶にどう影響しますか。", "記憶は睡眠にどう影響しますか。"),
+        ("贫困会导致犯罪吗？", "犯罪会导致贫困吗？"),
     ],
 )
 def test_marks_tell_questions_apart_in_both_orders(one: str, other: str) -> None:
     assert not is_same(one, other)
     assert not is_same(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How do tea and coffee affect sleep?", "How do coffee and tea affect sleep?"),
+        ("How does a virus differ from a germ?", "How does a germ differ from a virus?"),
+        ("Why do birds sing in spring?", "In spring, why do birds sing?"),
+        ("教師と講師はどう働きますか。", "講師と教師はどう働きますか。"),
+        ("昨日東京で何が起きましたか。", "東京で昨日何が起きましたか。"),
+        ("猫和狗哪个更好养？", "狗和猫哪个更好养？"),
+    ],
+)
+def test_order_alone_makes_no_other_question(one: str, other: str) -> None:
+    assert is_same(one, other)
 
 
 @pytest.mark.parametrize(
