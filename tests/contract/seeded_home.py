@@ -43,7 +43,11 @@ ROW_FILES: dict[str, list[dict[str, Any]]] = {
         }
         for what in ("water", "light", "paper", "rain", "stone", "bread", "glass", "wool")
     ],
-    "judged": [
+    "pairs": [
+        {"prompt": f"Who sold {what}?", "chosen": f"Those with {what}.", "rejected": "Nobody."}
+        for what in ("tea", "rice", "ink", "cloth")
+    ],
+    "labels": [
         {
             "prompt": f"Is {what} dear?",
             "completion": f"It depends: {what} was.",
@@ -68,12 +72,17 @@ def folder(database: Database, tmp_path: Path) -> Path:
     with database.write() as session:
         session.execute(text("UPDATE question SET held_out = true WHERE id IN (7, 8)"))
     database.close()
+    write_files(tmp_path)
+    return tmp_path
+
+
+def write_files(folder: Path) -> None:
+    """Write the files that commands take."""
     for name, content in YAML_FILES.items():
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content), "utf-8")
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), "utf-8")
     for name, rows in ROW_FILES.items():
         lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-        (tmp_path / f"{name}.jsonl").write_text(lines, "utf-8")
-    return tmp_path
+        (folder / f"{name}.jsonl").write_text(lines, "utf-8")
 
 
 def q2q(*words: str) -> str:

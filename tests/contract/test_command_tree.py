@@ -26,10 +26,10 @@ def tree(group: Any) -> dict[str, Any]:
 
 
 def described(command: Any) -> dict[str, Any]:
-    """Return what may follow a command: arguments in order, options by name, exit codes told."""
+    """Return what may follow a command: arguments in order, options by name, exit codes."""
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one.param_type_name == "option"]
-    told = re.findall(r"Exit code [^.]*\.", " ".join((command.help or "").split()))
+    exit_codes = re.findall(r"Exit code [^.]*\.", " ".join((command.help or "").split()))
     return {
         "arguments": {
             f"{place} {(one.metavar or one.display_name_raw).upper()}": parameter(one)
@@ -40,7 +40,7 @@ def described(command: Any) -> dict[str, Any]:
             for one in sorted(options, key=lambda one: one.opts)
         },
         "hidden": command.hidden,
-        "exit codes": told,
+        "exit codes": exit_codes,
     }
 
 

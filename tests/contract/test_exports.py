@@ -52,7 +52,7 @@ def read(path: Path) -> Any:
 
 def test_columns_and_keys_of_exports_are_those_of_the_snapshot(folder: Path) -> None:
     q2q("question", "import", str(folder / "questions.jsonl"))
-    q2q("dataset", "import", str(folder / "judged.jsonl"))
+    q2q("dataset", "import", str(folder / "labels.jsonl"))
     found: dict[str, Any] = {}
 
     def write(command: str, suffix: str, *, option: str | None = None) -> None:

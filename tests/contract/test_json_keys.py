@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ dataset build {}/sft.yaml
 dataset show
 dataset show sft
 dataset export sft {}/rows.json --format alpaca
-dataset import {}/judged.jsonl
+dataset import {}/labels.jsonl
 train list
 train show 1
 train cancel 1
@@ -108,6 +109,8 @@ model remove tiny-merged
 restore {}/copy.sqlite
 """.strip().splitlines()
 """In this order, on one home; ``{}`` is a folder of files, ``{job}`` the newest job."""
+OF_NOW = ("doctor", "serve")
+"""What these find differs with machine and moment: only the keys of their rows are compared."""
 NOT_RUN = {
     "merge": "needs weights",
     "model add": "needs weights",
@@ -148,11 +151,19 @@ def words_of(command: str, folder: Path) -> list[str]:
     return [word.replace("{}", str(folder)) for word in command.split()]
 
 
+def keys(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the keys of rows, and those of the objects in them."""
+    objects = [(key, one) for row in rows for key, one in row.items() if isinstance(one, dict)]
+    inner = {f"{key}.{name}" for key, one in objects for name in one}
+    return sorted({key for row in rows for key in row} | inner)
+
+
 @pytest.mark.usefixtures("servers")
 def test_keys_and_types_of_every_command_are_those_of_the_snapshot(folder: Path) -> None:
     found = {}
     for command in COMMANDS:
-        found[command] = shape(json.loads(q2q(*words_of(command, folder), "--json")))
+        value = json.loads(q2q(*words_of(command, folder), "--json"))
+        found[command] = keys(value) if command.startswith(OF_NOW) else shape(value)
     check_snapshot("json_keys", found)
 
 
