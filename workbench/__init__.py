@@ -1,1 +1,4 @@
 """What people touch: the app, the worker that runs jobs, and the command line."""
+
+READING_ONLY = "Q2Q_READING_ONLY"
+"""Set in the environment of an app that has no worker beside it."""

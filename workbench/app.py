@@ -8,8 +8,12 @@ from streamlit.runtime.scriptrunner_utils.exceptions import RerunException
 
 from workbench.ui.components.drafts import keep_in_browser
 from workbench.ui.components.i18n import current_language, t
-from workbench.ui.components.memory import settle_modules
-from workbench.ui.components.page_frame import language_switch, require_store, shortcuts_help
+from workbench.ui.components.page_frame import (
+    language_switch,
+    require_store,
+    settle_modules,
+    shortcuts_help,
+)
 from workbench.ui.components.parts import STYLE, STYLE_JA
 
 IMAGES = Path(__file__).parent / "ui" / "components"

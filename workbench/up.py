@@ -23,7 +23,6 @@ from db.store.migrate import open_store, upgrade_store
 from db.store.staging import tidy
 from serving.engine.command import is_free
 from workbench.cli.importing import add_examples
-from workbench.ui.home.view import READING_ONLY
 from workbench.worker.lock import HomeLock, read_owner
 
 ROOT = Path(workbench.__file__).parents[1]
@@ -190,7 +189,7 @@ def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
         ),
         stop_s=STOP_APP_S,
         log=home / "logs" / "app.log",
-        environ={READING_ONLY: "" if with_engine else "1"},
+        environ={workbench.READING_ONLY: "" if with_engine else "1"},
     )
     worker = Child(
         name="worker", argv=(sys.executable, "-m", "workbench.worker"), stop_s=STOP_WORKER_S

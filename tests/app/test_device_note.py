@@ -10,7 +10,7 @@ from db.rounds import create_round, move_round
 from db.tables import Job, ModelVersion, utc_now
 from tests.app.conftest import OpenApp, words_of
 from training.rounds.spec import parse_round
-from workbench.ui.components.device_note import device_job
+from workbench.ui.components.jobs import device_job
 
 
 def running(store: Database, kind: str, **values: object) -> None:

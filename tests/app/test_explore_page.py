@@ -12,7 +12,7 @@ from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
 from db.tables import Answer, ReasoningVariant, VariantParent
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded, seed_bulk, seed_failures
-from workbench.ui.components.word_diff import marked_sides
+from workbench.ui.components.text import marked_sides
 
 HOSTILE = {
     "html": "<b>bold</b><script>document.title='x'</script>",

@@ -4,7 +4,8 @@ from db.database import Database
 from db.questions import NewQuestion, add_question, edit_question
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
-from workbench.ui.questions.view import as_jsonl, tags_of
+from workbench.ui.questions.forms import tags_of
+from workbench.ui.questions.list import as_jsonl
 
 HOSTILE = "<script>document.title='x'</script> ![p](http://example.com/p.png) \u202etxet"
 

@@ -17,8 +17,8 @@ from workbench.ui.components.spec_draft import (
     sampling_rows,
     to_yaml,
 )
-from workbench.ui.home.view import (
-    StoreCounts,
+from workbench.ui.components.store import StoreCounts
+from workbench.ui.home.next_step import (
     can_start,
     can_stop,
     is_moving,

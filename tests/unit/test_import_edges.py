@@ -34,7 +34,7 @@ from serving.importers import (
 )
 from tests.unit.test_import_readers import read, sentences, texts, workbook
 from workbench.cli.exporting import question_lines
-from workbench.ui.questions.view import as_jsonl
+from workbench.ui.questions.list import as_jsonl
 
 HALF = "half \ud83d"
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from workbench.ui.components.memory import settle_modules
+from workbench.ui.components.page_frame import settle_modules
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 
 from workbench.analysis.resampling import Estimate
 from workbench.rounds.numbers import figure, number
-from workbench.ui.components.numbers import percent
+from workbench.ui.components.labels import percent
 
 
 @pytest.mark.parametrize(

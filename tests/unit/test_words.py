@@ -8,7 +8,7 @@ from serving.engine.responses import least_tokens
 from serving.scoring.pairs import truncated
 from serving.similarity.wording import wording
 from serving.words import count_words, letters_of, only_words
-from workbench.ui.components.word_diff import word_diff
+from workbench.ui.components.text import word_diff
 
 THAI = "ภูเขาไฟฟูจิเป็นภูเขาที่สูงที่สุดในประเทศญี่ปุ่นและมีความสูงประมาณสามพันเจ็ดร้อยเมตร"
 KHMER = "ភ្នំពេញគឺជារាជធានីនៃព្រះរាជាណាចក្រកម្ពុជា"

@@ -8,7 +8,7 @@ import streamlit as st
 from db.tables import utc_now
 from workbench.analysis.kept import FigureKind, Kept, kept_figures
 from workbench.ui.components.i18n import t
-from workbench.ui.components.numbers import ago
+from workbench.ui.components.labels import ago
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 

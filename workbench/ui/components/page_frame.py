@@ -1,4 +1,8 @@
-"""What stands around every page: the language switch, the keys, a store that can be read."""
+"""What stands around every page: language, keys, a store that can be read, memory kept quick."""
+
+import gc
+import sys
+import threading
 
 import streamlit as st
 
@@ -46,3 +50,22 @@ def require_store() -> None:
     except Q2QError as error:
         st.error(escaped(str(error)), icon=":material/database_off:")
         st.stop()
+
+
+_lock = threading.Lock()
+_n_modules = 0
+
+
+def settle_modules() -> None:
+    """Exempt from collection what is in memory now, wherever modules were loaded since last time.
+
+    Call it once a script has run: pages load what they need when they are first opened. Objects
+    that are free of cycles are still freed as soon as nothing refers to them.
+    """
+    global _n_modules
+    with _lock:
+        if len(sys.modules) == _n_modules:
+            return
+        _n_modules = len(sys.modules)
+        gc.collect()
+        gc.freeze()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.numbers import count
+from workbench.ui.components.labels import count
 from workbench.ui.components.text import escaped
 
 Colour = Literal["red", "orange", "yellow", "blue", "green", "violet", "gray"]

@@ -1,8 +1,11 @@
-"""The store of this process, opened once; pages take short sessions from it."""
+"""The store of this process, opened once; pages take short sessions from it, and its counts."""
 
 import contextlib
+from dataclasses import dataclass
 
 import streamlit as st
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import Q2QError
@@ -10,6 +13,7 @@ from db.identity import short_hash
 from db.settings import settings
 from db.store.mark import store_mark
 from db.store.migrate import open_store
+from db.tables import Answer, Base, Question, ReasoningVariant, Sweep
 from serving.formats.library import Registry, load_definitions, sync_definitions
 
 
@@ -44,3 +48,33 @@ def mark() -> str:
         registry()  # a new store is marked by what it is given first
     with database().read() as session:
         return store_mark(session) or short_hash(database().label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCounts:
+    """How much the store holds."""
+
+    questions: int
+    variants: int
+    answers: int
+    sweeps: int
+
+
+def count_store(session: Session) -> StoreCounts:
+    """Return the counts of questions, reasonings, answers and sweeps that people started."""
+
+    def rows_of(table: type[Base]) -> int:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+    return StoreCounts(
+        questions=rows_of(Question),
+        variants=rows_of(ReasoningVariant),
+        answers=rows_of(Answer),
+        sweeps=session.scalar(select(func.count()).where(Sweep.purpose == "sweep")) or 0,
+    )
+
+
+def child_ids(session: Session, question_id: int) -> list[int]:
+    """Return the questions that were made from this one by an edit or a dialogue."""
+    query = select(Question.id).where(Question.parent_id == question_id).order_by(Question.id)
+    return list(session.scalars(query))

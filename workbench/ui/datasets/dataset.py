@@ -14,7 +14,7 @@ from training.datasets.payload import RowTexts
 from training.datasets.spec import as_yaml, parse_rules
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.numbers import ago
+from workbench.ui.components.labels import ago
 from workbench.ui.components.parts import back_link, card, head_row, heading, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text

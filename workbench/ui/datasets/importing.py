@@ -13,13 +13,11 @@ from serving.importers.source import ImportRefused
 from serving.importers.training_data import ExamplePreview, import_examples, preview_examples
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
-from workbench.ui.components.import_problems import draw_problems
-from workbench.ui.components.import_progress import import_progress
-from workbench.ui.components.numbers import count
+from workbench.ui.components.labels import count
 from workbench.ui.components.parts import back_link, card, figures, heading, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.components.upload_encoding import in_utf8
+from workbench.ui.components.uploads import draw_problems, import_progress, in_utf8
 
 MOST_ROWS = 200
 SHAPES = {

@@ -5,7 +5,7 @@ import streamlit as st
 from db.datasets import DatasetInfo, list_datasets
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.numbers import ago, count
+from workbench.ui.components.labels import ago, count
 from workbench.ui.components.parts import card, empty_state, head_row, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped

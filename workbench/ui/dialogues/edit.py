@@ -13,8 +13,7 @@ from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card, check_badges, empty_state, focus
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import show_text
-from workbench.ui.components.word_diff import show_diff
+from workbench.ui.components.text import show_diff, show_text
 from workbench.ui.dialogues.acts import act, draw_problem, remember
 from workbench.ui.rating.edit import NOTHING
 

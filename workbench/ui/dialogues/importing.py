@@ -15,13 +15,12 @@ from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.actions import EXAMPLES
 from workbench.ui.components.i18n import counted, current_language, t
-from workbench.ui.components.import_problems import draw_problems
 from workbench.ui.components.parts import back_link, card, heading, section
 from workbench.ui.components.rater import current_rater
 from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.components.upload_encoding import in_utf8
+from workbench.ui.components.uploads import draw_problems, in_utf8
 
 EXAMPLE = EXAMPLES / "dialogues" / "earlier_sessions.csv"
 COLUMNS = {

@@ -7,7 +7,7 @@ from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.report import forked_words
 from workbench.ui.components import url
 from workbench.ui.components.i18n import counted, current_language, t
-from workbench.ui.components.numbers import ago
+from workbench.ui.components.labels import ago
 from workbench.ui.components.parts import card, empty_state, head_row, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped

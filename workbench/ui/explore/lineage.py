@@ -1,13 +1,17 @@
-"""Lineage on the page of an item: what it came from, and what came of it; each leads on."""
+"""What was said of an item, what it came from, and what came of it."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
+from db.identity import Ref
 from db.lineage.nodes import LineageGroup, LineageNode
 from db.lineage.read import Lineage
+from db.rating.summaries import JudgementRow, judgements
 from workbench.ui.components.i18n import counted, t, word
+from workbench.ui.components.labels import axis_label
 from workbench.ui.components.parts import card, section
+from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.explore.cells import open_item
 
@@ -73,13 +77,71 @@ def _detail(node: LineageNode) -> str:
     steps = f" · {counted('steps', node.steps)}" if node.steps > 1 else ""
     if node.detail is None:
         return steps
-    return f" :gray[· {escaped(_said(node.detail))}]{steps}"
+    return f" :gray[· {escaped(_detail_text(node.detail))}]{steps}"
 
 
-def _said(detail: str) -> str:
+def _detail_text(detail: str) -> str:
     """Return a code of the store in the language of the visit."""
     for prefix in DETAILS:
         said = word(prefix, detail)
         if said != detail:
             return said
     return detail
+
+
+MOST = 100
+RATED = ("question", "variant", "answer")
+"""Kinds of items that people rate."""
+
+
+def draw_judgements(ref: Ref) -> None:
+    """Draw what was said of the item; nothing for what is never rated."""
+    if ref.kind not in RATED:
+        return
+    with database().read() as session:
+        ratings, n_ratings = judgements(session, ref, MOST, compared=False)
+        comparisons, n_comparisons = judgements(session, ref, MOST, compared=True)
+    section(t("explore.ratings"))
+    if not n_ratings and not n_comparisons:
+        st.caption(t("explore.no_ratings"))
+        return
+    shown = [*ratings, *comparisons]
+    st.dataframe(
+        rows_of(shown),
+        hide_index=True,
+        height="content" if len(shown) <= 10 else 380,
+        column_config={
+            t("how.when"): st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm [UTC]")
+        },
+    )
+    if n_ratings + n_comparisons > len(shown):
+        st.caption(t("explore.newest_ratings", shown=len(shown), total=n_ratings + n_comparisons))
+
+
+def rows_of(rows: Sequence[JudgementRow]) -> list[dict[str, object]]:
+    """Return the lines of the table, in the language of the visit."""
+    axes = {axis: axis_label(axis, "explore.axis") for axis in {row.axis for row in rows}}
+    return [
+        {
+            t("explore.rating.rater"): _rater(row),
+            t("explore.rating.axis"): axes[row.axis],
+            t("explore.rating.said"): _value_of(row),
+            t("explore.rating.blind"): row.blind,
+            t("explore.rating.note"): one_line(row.note or "", 200),
+            t("how.when"): row.created_at,
+        }
+        for row in rows
+    ]
+
+
+def _rater(row: JudgementRow) -> str:
+    name = one_line(row.rater, 60)
+    return name if row.rater_kind == "person" else t("explore.rating.by_model", name=name)
+
+
+def _value_of(row: JudgementRow) -> str:
+    if row.result is not None:
+        return t(f"explore.result.{row.result}", other=row.other or "–")
+    if row.axis == "ok":
+        return t("rate.ok_yes") if row.value else t("rate.ok_no")
+    return one_line(row.label or "", 60) if row.value is None else f"{row.value:g}"

@@ -1,8 +1,7 @@
 """Explore: the matrix, one item, or two texts side by side, by what the URL says."""
 
 from workbench.ui.components import url
-from workbench.ui.explore.compare import draw_comparison
-from workbench.ui.explore.item import draw_item
+from workbench.ui.explore.item import draw_comparison, draw_item
 from workbench.ui.explore.matrix import draw_matrix
 
 name, other = url.parameter("id"), url.parameter("with")

@@ -11,12 +11,11 @@ from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import ModelRow
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
-from workbench.ui.components.labels import model_note
-from workbench.ui.components.numbers import count, parameters, size
+from workbench.ui.components.labels import count, model_note, parameters, size
 from workbench.ui.components.parts import card, head_row, state_badge
 from workbench.ui.components.sentences import said
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.home.view import can_start, can_stop
+from workbench.ui.home.next_step import can_start, can_stop
 
 
 def draw_engines(

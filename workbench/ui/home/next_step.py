@@ -1,14 +1,22 @@
-"""The card on Home that says what to do next, with the one button that does it."""
+"""The card on Home that says what to do next, and each model server in plain words."""
+
+import os
+from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
 from db.database import Database
+from db.engines import LOCAL, EngineRow
 from db.errors import Q2QError
+from db.jobs import JobRow
+from workbench import READING_ONLY
 from workbench.ui.components.actions import import_examples, start_first_sweep
 from workbench.ui.components.i18n import t
-from workbench.ui.components.store import registry
+from workbench.ui.components.store import StoreCounts, registry
 from workbench.ui.components.text import escaped
-from workbench.ui.home.view import Step, is_reading_only
+
+Step = Literal["import", "first_sweep", "watch", "look", "open"]
 
 ICONS: dict[Step, str] = {
     "import": ":material/download:",
@@ -69,3 +77,42 @@ def _do(database: Database, step: Step, newest_sweep: int | None) -> None:
         return
     if newest_sweep is not None:
         st.switch_page("ui/sweeps/page.py", query_params={"sweep": str(newest_sweep)})
+
+
+def next_step(counts: StoreCounts, jobs: Sequence[JobRow]) -> Step:
+    """Return what to do next: bring questions, start a sweep, watch it, or look at its texts."""
+    if counts.questions == 0:
+        return "import"
+    if any(job.kind == "sweep" for job in jobs):
+        return "watch"
+    if counts.sweeps == 0:
+        return "first_sweep"
+    return "look" if counts.variants + counts.answers else "open"
+
+
+def is_reading_only() -> bool:
+    """Tell whether ``q2q up --no-engine`` started this page: no worker runs beside it."""
+    return bool(os.environ.get(READING_ONLY))
+
+
+def is_moving(engines: Sequence[EngineRow], jobs: Sequence[JobRow]) -> bool:
+    """Tell whether something changes by itself, so that the page should look again soon."""
+    return (
+        (not engines and not is_reading_only())
+        or bool(jobs)
+        or any(
+            engine.state in ("starting", "unhealthy")
+            or (engine.wanted and engine.state == "stopped")
+            for engine in engines
+        )
+    )
+
+
+def can_start(engine: EngineRow) -> bool:
+    """Tell whether a person may start the server: only the workbench's own."""
+    return engine.name == LOCAL and (not engine.wanted or engine.state == "failed")
+
+
+def can_stop(engine: EngineRow) -> bool:
+    """Tell whether a person may stop the server: only the workbench's own."""
+    return engine.name == LOCAL and engine.wanted and engine.state != "failed"

@@ -9,11 +9,9 @@ from db.sweeps import list_sweeps
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_jobs
 from workbench.ui.components.parts import empty_state, figures, heading, section
-from workbench.ui.components.store import database
-from workbench.ui.components.store_reads import count_store
+from workbench.ui.components.store import count_store, database
 from workbench.ui.home.engines import draw_add_server, draw_engines
-from workbench.ui.home.next_step import draw_next_step
-from workbench.ui.home.view import is_moving, is_reading_only, next_step
+from workbench.ui.home.next_step import draw_next_step, is_moving, is_reading_only, next_step
 
 POLL_S = 2.0
 

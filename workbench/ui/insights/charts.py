@@ -8,7 +8,7 @@ import streamlit as st
 
 from workbench.analysis.resampling import Estimate
 from workbench.ui.components.i18n import t
-from workbench.ui.components.numbers import percent
+from workbench.ui.components.labels import percent
 from workbench.ui.components.text import one_line
 from workbench.ui.insights.label_lines import label_axis, tick_format
 

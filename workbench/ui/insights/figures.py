@@ -13,8 +13,7 @@ from workbench.analysis.spread import LevelSpread
 from workbench.analysis.two_way import FEW_RATERS
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.labels import axis_label
-from workbench.ui.components.numbers import percent
+from workbench.ui.components.labels import axis_label, percent
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.text import escaped
 from workbench.ui.insights.charts import (

@@ -1,8 +1,7 @@
 """Models: the list, or one of them with its proof and its card, by what the URL says."""
 
 from workbench.ui.components import url
-from workbench.ui.models.list import draw_list
-from workbench.ui.models.model import draw_model
+from workbench.ui.models.models import draw_list, draw_model
 
 chosen = url.number("model")
 if chosen is not None:

@@ -9,7 +9,6 @@ from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
-from workbench.ui.questions.view import tags_of
 
 LANGUAGE_CODES = (None, "en", "ja", "zh")
 
@@ -107,3 +106,9 @@ def _save(row: QuestionRow | None, draft: FormDraft, new: NewQuestion) -> None:
     st.toast(t("question.saved" if done else "question.known", id=question_id))
     url.put("question", str(question_id))
     st.rerun()
+
+
+def tags_of(typed: str) -> tuple[str, ...]:
+    """Return the tags in ``typed``, separated by commas of any script, each once."""
+    parts = typed.replace("、", ",").replace("，", ",").split(",")
+    return tuple(dict.fromkeys(tag for part in parts if (tag := part.strip())))

@@ -10,12 +10,10 @@ from serving.importers.readers import SUFFIXES, stream_rows
 from workbench.ui.components import url
 from workbench.ui.components.actions import EXAMPLE_QUESTIONS
 from workbench.ui.components.i18n import counted, t, word
-from workbench.ui.components.import_problems import draw_problems
-from workbench.ui.components.import_progress import import_progress
 from workbench.ui.components.parts import back_link, card, figures, heading, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.components.upload_encoding import in_utf8
+from workbench.ui.components.uploads import draw_problems, import_progress, in_utf8
 
 EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
 COLUMNS = {

@@ -1,5 +1,6 @@
 """The list of questions: search, filters, pages, add, export."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import streamlit as st
@@ -12,15 +13,15 @@ from db.questions import (
     question_facets,
     question_ids,
 )
+from serving.importers.records import question_line
 from workbench.ui.components import url
 from workbench.ui.components.i18n import counted, t, word
-from workbench.ui.components.numbers import count
+from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, empty_state, head_row, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.home.next_step import examples_button
 from workbench.ui.questions.forms import add_dialog
-from workbench.ui.questions.view import as_jsonl
 
 PAGE_SIZE = 12
 CHUNK = 2_000
@@ -178,3 +179,8 @@ def draw_facts(row: QuestionRow) -> None:
                 icon=":material/forum:",
                 color="green",
             )
+
+
+def as_jsonl(rows: Iterable[QuestionRow]) -> bytes:
+    """Return questions as JSON lines in the keys that the import reads."""
+    return "".join(f"{question_line(row)}\n" for row in rows).encode()

@@ -1,4 +1,4 @@
-"""The desk: one card of a queue at a time, rated by key; nothing on it tells who wrote what."""
+"""One card of a queue at a time, rated by key; nothing on it tells who wrote what."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from db.errors import Q2QError
 from db.questions import QuestionRow, get_question
 from db.rating.assignment import Card, open_card
 from db.rating.queues import QueueRow, get_queue, queue_progress
-from db.rating.ratings import Scope
+from db.rating.ratings import Scope, Target
 from db.settings import settings
 from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import load_axes
@@ -19,11 +19,9 @@ from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import back_link, card, empty_state
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import escaped, show_marked, show_text
 from workbench.ui.rating.edit import draw_edit, start_edit
-from workbench.ui.rating.pair import MARKED, draw_pair, sides
 from workbench.ui.rating.panel import PanelButton, draw_panel
-from workbench.ui.rating.single import draw_single
 from workbench.ui.rating.table import draw_table, table_draft
 
 Texts = dict[int, TextRow]
@@ -186,3 +184,57 @@ def _edit(queue: QueueRow, rater_id: int, name: str, card_id: str | None) -> Non
     left, right = (side.variant_id if side else None for side in sides(dealt))
     parents = {"write": [], "edit_right": [right], "merge": [left, right]}.get(name, [left])
     start_edit(dealt, rater_id, [parent for parent in parents if parent is not None])
+
+
+MARKED = "rate_marked"
+"""Texts are drawn as Markdown."""
+
+
+def draw_pair(
+    queue: QueueRow, dealt: Card, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
+) -> None:
+    """Draw both sides."""
+    first = dealt.item.target
+    if queue.scope == "answer" and first.variant_id in reasonings:
+        with card("given"):
+            st.caption(t("rate.given"))
+            show_text(reasonings[first.variant_id].text)
+    for column, side, name in zip(st.columns(2), sides(dealt), ("left", "right"), strict=True):
+        assert side is not None
+        with column, card(f"side_{name}"):
+            st.caption(t(f"rate.{name}"))
+            draw_side(queue, side, reasonings, answers)
+
+
+def draw_side(
+    queue: QueueRow, side: Target, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
+) -> None:
+    """Draw what is rated of one target; of a whole, the reasoning and its answer."""
+    show = show_marked if st.session_state.get(MARKED) else show_text
+    if queue.scope in ("reasoning", "whole") and side.variant_id in reasonings:
+        show(reasonings[side.variant_id].text)
+    if side.answer_id is not None:
+        if queue.scope == "whole":
+            st.caption(t("rate.its_answer"))
+        show(answers[side.answer_id].text)
+
+
+def sides(dealt: Card) -> tuple[Target, Target | None]:
+    """Return what lies left and right."""
+    if dealt.swapped and dealt.item.other:
+        return dealt.item.other, dealt.item.target
+    return dealt.item.target, dealt.item.other
+
+
+def draw_single(
+    queue: QueueRow, dealt: Card, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
+) -> None:
+    """Draw the text; of a question there is none beside the question itself."""
+    target = dealt.item.target
+    if queue.scope == "answer" and target.variant_id in reasonings:
+        with card("given"):
+            st.caption(t("rate.given_one"))
+            show_text(reasonings[target.variant_id].text)
+    if queue.scope != "question":
+        with card("side_only"):
+            draw_side(queue, target, reasonings, answers)

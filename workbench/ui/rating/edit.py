@@ -16,9 +16,9 @@ from workbench.rating.desk import ANSWER_SEEN, look
 from workbench.rating.editing import answer_again, answer_jobs, save_reasoning
 from workbench.rating.merging import merge_by_model, merge_jobs, merged
 from workbench.ui.components import url
-from workbench.ui.components.device_note import draw_device_note
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
+from workbench.ui.components.jobs import draw_device_note
 from workbench.ui.components.parts import (
     back_link,
     card,
@@ -29,8 +29,7 @@ from workbench.ui.components.parts import (
     opens_field,
 )
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, show_text
-from workbench.ui.components.word_diff import show_diff
+from workbench.ui.components.text import escaped, show_diff, show_text
 
 NOTHING = "new"
 """Value of ``?edit=`` for a reasoning written from nothing."""

@@ -24,7 +24,7 @@ from workbench.rating.sources import SOURCES, source_names
 from workbench.ui.components import url
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import has, t, word
-from workbench.ui.components.numbers import count, duration
+from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import back_link, card, heading, wait_for
 from workbench.ui.components.rater import draw_rater
 from workbench.ui.components.store import database, registry

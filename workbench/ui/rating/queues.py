@@ -5,11 +5,10 @@ import streamlit as st
 from db.rating.queues import QueueRow, list_queues, queue_progress
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
-from workbench.ui.components.numbers import ago
+from workbench.ui.components.labels import ago
 from workbench.ui.components.parts import card, empty_state, head_row, heading
 from workbench.ui.components.rater import current_rater, draw_rater
-from workbench.ui.components.store import database
-from workbench.ui.components.store_reads import count_store
+from workbench.ui.components.store import count_store, database
 from workbench.ui.components.text import escaped
 
 MOST = 30

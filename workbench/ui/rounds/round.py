@@ -24,9 +24,8 @@ from workbench.ui.components.parts import back_link, card, head_row, heading, se
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.insights.charts import Dot, draw_dots
-from workbench.ui.rounds.duels import draw_duels
 from workbench.ui.rounds.list import round_badge
-from workbench.ui.rounds.verdict import draw_verdict
+from workbench.ui.rounds.verdict import draw_duels, draw_verdict
 
 POLL_S = 2.0
 COLOURS: Final[dict[Direction, str]] = {

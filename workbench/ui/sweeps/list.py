@@ -1,4 +1,7 @@
-"""The list of sweeps: newest first, with state and progress."""
+"""The list of sweeps, newest first, and what their figures and buttons say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -6,7 +9,7 @@ from db.jobs import JobRow, active_jobs
 from db.sweeps import SweepRow, list_sweeps, sweeps_counted
 from workbench.ui.components import url
 from workbench.ui.components.i18n import counted, t
-from workbench.ui.components.numbers import ago
+from workbench.ui.components.labels import ago
 from workbench.ui.components.parts import (
     card,
     empty_state,
@@ -17,7 +20,6 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
-from workbench.ui.sweeps.view import share, shown_state
 
 MOST = 50
 POLL_S = 2.0
@@ -99,3 +101,45 @@ def _draw(sweep: SweepRow, state: str) -> None:
             facts.append(t("sweeps.pending", n=progress.pending))
         st.progress(share(sweep), text=" · ".join(facts))
         st.caption(t("sweeps.made", ago=ago(sweep.created_at), cells=sweep.cells))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actions:
+    """Which buttons a sweep has now."""
+
+    cancel: bool
+    resume: bool
+    retry: bool
+
+
+def actions(sweep: SweepRow, jobs: Sequence[JobRow]) -> Actions:
+    """Return what can be done: a moving sweep can be cancelled, a resting one taken up again."""
+    moving = bool(jobs)
+    return Actions(
+        cancel=moving,
+        resume=not moving and sweep.progress.pending > 0,
+        retry=not moving and sweep.failed > 0,
+    )
+
+
+def share(sweep: SweepRow) -> float:
+    """Return how much of the sweep has an outcome, 0 to 1."""
+    settled = sweep.done + sweep.failed + sweep.blocked
+    return min(1.0, settled / sweep.cells) if sweep.cells else 1.0
+
+
+def tokens_per_s(sweep: SweepRow) -> float | None:
+    """Return completion tokens per second of running; None where nothing ran or told its length."""
+    progress = sweep.progress
+    if progress.completion_tokens is None or sweep.active_s <= 0:
+        return None
+    return progress.completion_tokens / sweep.active_s
+
+
+def shown_state(sweep: SweepRow, jobs: Sequence[JobRow]) -> str:
+    """Return the state for people: a stopped sweep that lacks texts is not called done."""
+    if jobs:
+        return jobs[0].state
+    if sweep.state in ("queued", "running"):
+        return "cancelled"
+    return sweep.state

@@ -16,7 +16,7 @@ from serving.sweeps.spec import SweepSpec
 from workbench.ui.components import url
 from workbench.ui.components.actions import queue_sweep
 from workbench.ui.components.i18n import counted, t
-from workbench.ui.components.numbers import count, duration
+from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import back_link, card, heading
 from workbench.ui.components.spec_draft import Draft, check, new_draft, numbers, to_yaml
 from workbench.ui.components.spec_editor import SpecEditor, Typed, within

@@ -6,7 +6,7 @@ import altair as alt
 import streamlit as st
 
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.numbers import count, percent
+from workbench.ui.components.labels import count, percent
 from workbench.ui.components.parts import card, section, wait_for
 from workbench.ui.components.store import database
 from workbench.ui.sweeps.reads import (

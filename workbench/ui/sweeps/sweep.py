@@ -10,10 +10,9 @@ from db.jobs import JobRow, active_jobs
 from db.sweeps import SweepRow, get_sweep
 from workbench.ui.components import url
 from workbench.ui.components.actions import resume_sweep
-from workbench.ui.components.how_panel import forget_panel, is_panel_open
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
-from workbench.ui.components.numbers import count, duration, percent
+from workbench.ui.components.labels import count, duration, percent
 from workbench.ui.components.parts import (
     back_link,
     card,
@@ -27,11 +26,11 @@ from workbench.ui.components.sentences import said
 from workbench.ui.components.spec_draft import to_yaml
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text_cards import forget_panel, is_panel_open
+from workbench.ui.sweeps.list import actions, share, shown_state, tokens_per_s
 from workbench.ui.sweeps.reads import count_outcomes
-from workbench.ui.sweeps.result_cards import draw_cards, shown_question
 from workbench.ui.sweeps.result_figures import draw_figures
-from workbench.ui.sweeps.result_table import draw_table
-from workbench.ui.sweeps.view import actions, share, shown_state, tokens_per_s
+from workbench.ui.sweeps.results import draw_cards, draw_table, shown_question
 
 VIEWS = {"cards": draw_cards, "table": draw_table, "figures": draw_figures}
 POLL_S = 2.0

@@ -15,7 +15,7 @@ from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import parse_spec
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.numbers import ago
+from workbench.ui.components.labels import ago
 from workbench.ui.components.parts import card, empty_state, head_row, heading, section, state_badge
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped

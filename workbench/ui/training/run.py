@@ -15,7 +15,7 @@ from training.runs.run import run_folder
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
-from workbench.ui.components.numbers import duration
+from workbench.ui.components.labels import duration
 from workbench.ui.components.parts import (
     back_link,
     card,
