@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 from scipy.stats import binom, binomtest
 
 from workbench.analysis.effects import comparison_effects
@@ -111,3 +112,22 @@ def test_a_text_that_won_everything_has_an_open_end(n: int) -> None:
     assert low / (1 - low) == pytest.approx(np.sqrt(exact / (1 - exact)), rel=0.15)
     assert high == 1
     assert ends(worst.share) == pytest.approx((0, 1 - low))
+
+
+@pytest.mark.parametrize("n", [20, 100])
+def test_intervals_of_two_texts_of_one_question_cover_nearly_sure_ones_too(n: int) -> None:
+    ends = []
+    for won in range(n + 1):
+        rows = pd.DataFrame(
+            {"a": 1, "b": 2, "points": np.r_[np.ones(won), np.zeros(n - won)]},
+        )
+        (share,) = (place.share for place in rank_texts(rows) if place.name == "1")
+        assert share.low is not None
+        assert share.high is not None
+        ends.append((share.low, share.high))
+    low, high = np.array(ends).T
+    for chance in (0.5, 0.8, 0.9, 0.95, 0.99, 0.995, 0.9975, 0.999):
+        # A lead over the mean of two texts is half of that over the other one.
+        truth = expit(logit(chance) / 2)
+        held = binom.pmf(np.arange(n + 1), n, chance)[(low <= truth) & (truth <= high)].sum()
+        assert held >= 0.92, chance

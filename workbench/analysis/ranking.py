@@ -238,7 +238,8 @@ def rank_texts(pairs: pd.DataFrame) -> tuple[Place, ...]:
     """Rank the texts of one question (of answers: under one reasoning), the strongest first.
 
     The interval is that of the likelihood's curvature, or an exact one where a text won or lost
-    all: within one question there are no questions to resample. ``name`` is the id of the text.
+    (next to) all: within one question there are no questions to resample. ``name`` is the id of the
+    text.
     """
     ids = sorted({*pairs["a"], *pairs["b"]})
     place = {text: i for i, text in enumerate(ids)}
@@ -274,7 +275,7 @@ def _text_ends(points: Array, values: Array) -> tuple[Array, Array]:
     won, lost = points.sum(axis=1), points.sum(axis=0)
     n = len(values)
     separation = Separation(
-        sparse=np.minimum(won, lost) == 0, scale=np.full(n, n / (n - 1)), met=won + lost
+        sparse=nearly_separated(won, lost), scale=np.full(n, n / (n - 1)), met=won + lost
     )
     own = separation.sparse
     low[own], high[own] = separation.exact_ends(values[own], errors[own] ** 2, IMAGINED / 2)
