@@ -1,15 +1,15 @@
 """Frozen datasets by meaning: listed, found by number or name, their rows and the rows' scores."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
+from db.bulk import insert_missing
 from db.errors import UsageError
-from db.generations import insert_missing
 from db.pages import Page
 from db.scores import Score
 from db.tables import Dataset, DatasetRow, DatasetRowRating, RowScore, utc_now
@@ -205,15 +205,6 @@ def record_row_scores(session: Session, scores: Sequence[tuple[RowScoreKey, Scor
         session.execute(delete(RowScore).where(*own, RowScore.error.is_not(None)))
     insert_missing(
         session,
-        RowScore.__table__,  # type: ignore[arg-type]  # a mapped class has a Table
-        [
-            {
-                **key._asdict(),
-                "log_prob": score.log_prob,
-                "n_tokens": score.n_tokens,
-                "error": score.error,
-                "created_at": utc_now(),
-            }
-            for key, score in scores
-        ],
+        RowScore,
+        [{**key._asdict(), **asdict(score), "created_at": utc_now()} for key, score in scores],
     )

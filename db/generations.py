@@ -3,16 +3,15 @@
 Core statements over columns, no ORM objects; the caller owns the transaction.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
-from sqlalchemy import Table, and_, func, insert, select
-from sqlalchemy.dialects.postgresql import REGCLASS
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import and_, insert, select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks, insert_missing, insert_rows
 from db.identity import json_hash, text_hash
 from db.tables import (
     Answer,
@@ -24,9 +23,6 @@ from db.tables import (
     VariantParent,
     utc_now,
 )
-
-IN_CHUNK = 5_000
-"""Values in one IN list; SQLite and PostgreSQL both take 32,000 parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +105,6 @@ class SlotState:
     variant_text: str | None
 
 
-def chunks(values: Sequence[Any], size: int = IN_CHUNK) -> Iterator[Sequence[Any]]:
-    """Yield ``values`` in pieces that fit one IN list."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
-
-
 def find_slots(session: Session, sweep_id: int, slot_keys: Sequence[str]) -> dict[str, SlotState]:
     """Return the state of those of ``slot_keys`` that were attempted by any sweep."""
     states: dict[str, SlotState] = {}
@@ -156,20 +146,19 @@ def sampling_id(session: Session, parameters: Mapping[str, Any]) -> int:
     """Return the id of a resolved sampling set, writing it on first sight."""
     content_hash = json_hash(parameters)
     row = {"content_hash": content_hash, "parameters": dict(parameters)}
-    insert_missing(session, _table(Sampling), [row])
-    return session.execute(
-        select(Sampling.id).where(Sampling.content_hash == content_hash)
-    ).scalar_one()
+    insert_missing(session, Sampling, [row])
+    return session.scalars(select(Sampling.id).where(Sampling.content_hash == content_hash)).one()
 
 
-def link_generations(session: Session, sweep_id: int, generation_ids: Iterable[int]) -> None:
-    """Show generations that other sweeps made in this sweep as well."""
+def link_generations(
+    session: Session, sweep_id: int, generation_ids: Iterable[int], *, made_here: bool = False
+) -> None:
+    """Show generations in a sweep: its own, or those that other sweeps made."""
     rows = [
-        {"sweep_id": sweep_id, "generation_id": generation_id, "made_here": False}
+        {"sweep_id": sweep_id, "generation_id": generation_id, "made_here": made_here}
         for generation_id in generation_ids
     ]
-    if rows:
-        insert_missing(session, _table(SweepGeneration), rows)
+    insert_missing(session, SweepGeneration, rows)
 
 
 def record_generations(
@@ -183,44 +172,24 @@ def record_generations(
         items: Attempts at different slots.
         prompt_ids: Prompts known to be stored, by content hash; the new ones are added.
     """
-    taken = _taken(session, [item for item in items if item.error is None])
+    taken = _taken(session, [item.slot_key for item in items if item.error is None])
     new = [item for item in items if item.slot_key not in taken]
-    _store_prompts(session, new, prompt_ids)
-    ids = _insert(session, _table(Generation), [_row(i, prompt_ids) for i in new])
-    links = [
-        {"sweep_id": sweep_id, "generation_id": generation_id, "made_here": True}
-        for generation_id in ids
-    ]
-    if links:
-        session.connection().execute(insert(_table(SweepGeneration)), links)
+    store_prompts(session, [item.prompt for item in new if item.prompt is not None], prompt_ids)
+    ids = insert_rows(session, Generation, [_row(item, prompt_ids) for item in new])
+    link_generations(session, sweep_id, ids, made_here=True)
     link_generations(session, sweep_id, [recorded.generation_id for recorded in taken.values()])
-    written = dict(zip((item.slot_key for item in new), ids, strict=True))
-    products = _store_products(session, new, written)
-    answers = _store_answers_beside(session, new, written, products)
-    return [
-        taken.get(item.slot_key) or _recorded(item, written, products, answers) for item in items
-    ]
+    made = _store_products(session, list(zip(new, ids, strict=True)))
+    return [taken.get(item.slot_key) or made[item.slot_key] for item in items]
 
 
-def _recorded(
-    item: NewGeneration,
-    written: Mapping[str, int],
-    products: Mapping[str, int],
-    answers: Mapping[str, int],
-) -> Recorded:
-    text = item.product.text if item.product is not None else None
-    key = item.slot_key
-    return Recorded(written[key], products.get(key), text, answers.get(key))
-
-
-def _taken(session: Session, items: Sequence[NewGeneration]) -> dict[str, Recorded]:
+def _taken(session: Session, slot_keys: Sequence[str]) -> dict[str, Recorded]:
     """Find slots that got their good generation elsewhere meanwhile.
 
     Within one worker sweeps claim their slots, so that this cannot happen; it guards a store that
     two workers share by mistake. The later text is then left out.
     """
     found: dict[str, Recorded] = {}
-    for part in chunks([item.slot_key for item in items]):
+    for part in chunks(slot_keys):
         query = (
             select(
                 Generation.slot_key,
@@ -239,154 +208,84 @@ def _taken(session: Session, items: Sequence[NewGeneration]) -> dict[str, Record
     return found
 
 
-def _store_prompts(
-    session: Session, items: Sequence[NewGeneration], prompt_ids: dict[str, int]
-) -> None:
-    store_prompts(session, [item.prompt for item in items if item.prompt is not None], prompt_ids)
-
-
 def store_prompts(
-    session: Session, given: Sequence[PromptText], prompt_ids: dict[str, int]
+    session: Session, given: Iterable[PromptText], prompt_ids: dict[str, int]
 ) -> None:
     """Write the prompts that are not stored yet, and add the ids of all to ``prompt_ids``."""
     prompts = {
         prompt.content_hash: prompt for prompt in given if prompt.content_hash not in prompt_ids
     }
-    if not prompts:
-        return
-    rows = [
-        {
-            "content_hash": prompt.content_hash,
-            "text": prompt.text,
-            "token_ids": prompt.token_ids,
-            "n_tokens": prompt.n_tokens,
-        }
-        for prompt in prompts.values()
-    ]
-    insert_missing(session, _table(Prompt), rows)
-    for part in chunks(list(prompts)):
+    insert_missing(session, Prompt, [_prompt_row(prompt) for prompt in prompts.values()])
+    for part in chunks(prompts):
         query = select(Prompt.content_hash, Prompt.id).where(Prompt.content_hash.in_(part))
         prompt_ids.update((row[0], row[1]) for row in session.execute(query))
 
 
+def _prompt_row(prompt: PromptText) -> dict[str, Any]:
+    return {name: getattr(prompt, name) for name in PromptText.__slots__}
+
+
+_OWN = tuple(name for name in NewGeneration.__slots__ if name not in ("prompt", "product"))
+_own_values = attrgetter(*_OWN)
+
+
 def _row(item: NewGeneration, prompt_ids: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "slot_key": item.slot_key,
-        "attempt": item.attempt,
-        "kind": item.kind,
+    return dict(zip(_OWN, _own_values(item), strict=True)) | {
         "ok": item.error is None,
-        "question_id": item.question_id,
-        "variant_id": item.variant_id,
-        "mode": item.mode,
-        "prompt_format_id": item.prompt_format_id,
-        "role_id": item.role_id,
-        "model_version_id": item.model_version_id,
-        "engine_id": item.engine_id,
-        "sampling_id": item.sampling_id,
         "prompt_id": prompt_ids[item.prompt.content_hash] if item.prompt is not None else None,
-        "replicate": item.replicate,
-        "seed": item.seed,
-        "request_id": item.request_id,
-        "choice_index": item.choice_index,
-        "text": item.text,
-        "error": item.error,
-        "finish_reason": item.finish_reason,
-        "stop_reason": item.stop_reason,
-        "prompt_tokens": item.prompt_tokens,
-        "completion_tokens": item.completion_tokens,
-        "latency_ms": item.latency_ms,
-        "engine_version": item.engine_version,
         "created_at": utc_now(),
     }
 
 
 def _store_products(
-    session: Session, items: Sequence[NewGeneration], written: Mapping[str, int]
-) -> dict[str, int]:
-    """Write variants and answers with parents; return their ids by slot key."""
-    made: dict[str, int] = {}
-    parents: list[dict[str, Any]] = []
-    variants, answers = ("reasoning", "whole"), ("answer",)
-    for kinds, table in ((variants, _table(ReasoningVariant)), (answers, _table(Answer))):
-        chosen = [
-            (item, item.product)
-            for item in items
-            if item.kind in kinds and item.product is not None
-        ]
-        rows = [_product_row(item, product, written[item.slot_key]) for item, product in chosen]
-        for (item, product), product_id in zip(chosen, _insert(session, table, rows), strict=True):
-            made[item.slot_key] = product_id
-            parents += [
-                {"variant_id": product_id, "parent_id": parent_id, "position": position}
-                for position, parent_id in enumerate(product.parent_ids)
-            ]
+    session: Session, written: Sequence[tuple[NewGeneration, int]]
+) -> dict[str, Recorded]:
+    """Write the variants and answers of generations, given with their ids; return where they are.
+
+    A variant that came with its answer in one completion is written before it.
+    """
+    good = [(item, item.product, made_by) for item, made_by in written if item.product is not None]
+    variants = [one for one in good if one[0].kind in ("reasoning", "whole")]
+    rows = [_product_row(item, product.text, made_by) for item, product, made_by in variants]
+    variant_ids = insert_rows(session, ReasoningVariant, rows)
+    parents = [
+        {"variant_id": variant_id, "parent_id": parent_id, "position": position}
+        for variant_id, (_, product, _) in zip(variant_ids, variants, strict=True)
+        for position, parent_id in enumerate(product.parent_ids)
+    ]
     if parents:
-        session.connection().execute(insert(_table(VariantParent)), parents)
-    return made
+        session.connection().execute(insert(VariantParent), parents)
+    made = {
+        item.slot_key: variant_id
+        for variant_id, (item, _, _) in zip(variant_ids, variants, strict=True)
+    }
+    answers = {
+        item.slot_key: _product_row(item, text, made_by)
+        | {"variant_id": made.get(item.slot_key, item.variant_id)}
+        for item, product, made_by in good
+        if (text := product.text if item.kind == "answer" else product.answer) is not None
+    }
+    answer_ids = insert_rows(session, Answer, list(answers.values()))
+    answered = dict(zip(answers, answer_ids, strict=True))
+    return {item.slot_key: _recorded(item, made_by, made, answered) for item, made_by in written}
 
 
-def _store_answers_beside(
-    session: Session,
-    items: Sequence[NewGeneration],
-    written: Mapping[str, int],
-    variants: Mapping[str, int],
-) -> dict[str, int]:
-    """Write the answers that came in one completion with their variant; return ids by slot key."""
-    both = [item for item in items if item.product is not None and item.product.answer is not None]
-    rows = []
-    for item in both:
-        assert item.product is not None
-        assert item.product.answer is not None
-        key = item.slot_key
-        answer = Product(text=item.product.answer)
-        row = _product_row(item, answer, written[key]) | {"variant_id": variants[key]}
-        rows.append(row)
-    ids = _insert(session, _table(Answer), rows)
-    return {item.slot_key: answer_id for item, answer_id in zip(both, ids, strict=True)}
+def _recorded(
+    item: NewGeneration, made_by: int, variants: Mapping[str, int], answers: Mapping[str, int]
+) -> Recorded:
+    text = item.product.text if item.product is not None else None
+    key = item.slot_key
+    if item.kind == "answer":
+        return Recorded(made_by, answers.get(key), text)
+    return Recorded(made_by, variants.get(key), text, answers.get(key))
 
 
-def _product_row(item: NewGeneration, product: Product, generation_id: int) -> dict[str, Any]:
-    row = {
+def _product_row(item: NewGeneration, text: str, generation_id: int) -> dict[str, Any]:
+    return {
         "question_id": item.question_id,
-        "text": product.text,
+        "text": text,
         "source": "model",
         "generation_id": generation_id,
-        "content_hash": text_hash(product.text),
+        "content_hash": text_hash(text),
         "created_at": utc_now(),
     }
-    return row | {"variant_id": item.variant_id} if item.kind == "answer" else row
-
-
-def _insert(session: Session, table: Table, rows: list[dict[str, Any]]) -> list[int]:
-    """Insert rows under ids reserved beforehand: several times faster than asking for them."""
-    if not rows:
-        return []
-    ids = _reserve_ids(session, table, len(rows))
-    for row, row_id in zip(rows, ids, strict=True):
-        row["id"] = row_id
-    session.connection().execute(insert(table), rows)
-    return ids
-
-
-def _reserve_ids(session: Session, table: Table, count: int) -> list[int]:
-    """Return ids that nobody else gets: SQLite has one writer, PostgreSQL a sequence."""
-    connection = session.connection()
-    if connection.dialect.name == "sqlite":
-        newest = connection.execute(select(func.max(table.c.id))).scalar() or 0
-        return list(range(newest + 1, newest + 1 + count))
-    sequence = func.pg_get_serial_sequence(table.name, "id").cast(REGCLASS)
-    query = select(func.nextval(sequence)).select_from(func.generate_series(1, count).alias())
-    return list(connection.execute(query).scalars())
-
-
-def insert_missing(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows whose unique keys are not taken yet."""
-    connection = session.connection()
-    if connection.dialect.name == "sqlite":
-        connection.execute(sqlite_insert(table).on_conflict_do_nothing(), rows)
-    else:
-        connection.execute(postgresql_insert(table).on_conflict_do_nothing(), rows)
-
-
-def _table(mapped: type) -> Table:
-    return cast(Table, mapped.__table__)  # type: ignore[attr-defined]

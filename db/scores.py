@@ -4,15 +4,16 @@ A control is a reasoning variant with the source ``control``. Its note tells its
 are the reasoning that it stands in for and, where it is a foreign one, the reasoning it copies.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, select
+from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
+from db.bulk import chunks, insert_missing
 from db.errors import UsageError
-from db.generations import PromptText, chunks, insert_missing, store_prompts
+from db.generations import PromptText, store_prompts
 from db.identity import text_hash
 from db.tables import (
     Answer,
@@ -277,32 +278,24 @@ def record_scores(session: Session, items: Sequence[NewScore], prompt_ids: dict[
     """
     store_prompts(session, [item.prompt for item in items if item.prompt], prompt_ids)
     for item in items:
-        session.execute(
-            delete(AnswerScore).where(
-                *_equal_to(item.key._asdict()), AnswerScore.error.is_not(None)
-            )
-        )
+        same = [
+            getattr(AnswerScore, name).is_not_distinct_from(value)
+            for name, value in item.key._asdict().items()
+        ]
+        session.execute(delete(AnswerScore).where(*same, AnswerScore.error.is_not(None)))
     insert_missing(
         session,
-        AnswerScore.__table__,  # type: ignore[arg-type]  # a mapped class has a Table
+        AnswerScore,
         [
             {
                 **item.key._asdict(),
+                **asdict(item.score),
                 "prompt_id": prompt_ids[item.prompt.content_hash] if item.prompt else None,
-                "log_prob": item.score.log_prob,
-                "n_tokens": item.score.n_tokens,
-                "error": item.score.error,
                 "created_at": utc_now(),
             }
             for item in items
         ],
     )
-
-
-def _equal_to(values: Mapping[str, int | bool | None]) -> list[ColumnElement[bool]]:
-    return [
-        getattr(AnswerScore, name).is_not_distinct_from(value) for name, value in values.items()
-    ]
 
 
 def newest_roles(session: Session) -> dict[str, int]:

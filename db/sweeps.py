@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from db.bulk import chunks
 from db.counts import first_counted, remembered
 from db.errors import UsageError
-from db.generations import chunks
 from db.identity import json_hash
 from db.tables import (
     Answer,

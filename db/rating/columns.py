@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Row, Select, String, case, cast, func, null, select, union
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from db.generations import chunks
+from db.bulk import chunks
 from db.rating.ratings import Scope, standing
 from db.tables import (
     Answer,

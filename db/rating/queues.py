@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.emptiness import require_questions, require_texts
 from db.errors import UsageError
 from db.rating.ratings import Scope, Target
@@ -21,7 +22,6 @@ REPEAT_SHARE = "repeat_share"
 """Key of a queue's spec: hidden repeats for each item, of comparisons only."""
 DEFAULT_REPEAT_SHARE = 0.1
 """Of queues whose spec does not say."""
-_INSERT_CHUNK = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +113,9 @@ def create_queue(
     queue = RatingQueue(name=name, way=way, scope=scope, spec=spec, overlap=overlap)
     session.add(queue)
     session.flush()
-    rows = [item_values(queue.id, position, item) for position, item in enumerate(items)]
-    for start in range(0, len(rows), _INSERT_CHUNK):
-        session.execute(insert(QueueItem), rows[start : start + _INSERT_CHUNK])
+    rows = (item_values(queue.id, position, item) for position, item in enumerate(items))
+    for some in chunks(rows):
+        session.execute(insert(QueueItem), some)
     return queue.id
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from db.bulk import chunks
 from db.errors import UsageError
-from db.generations import chunks
 from db.identity import json_hash
 from db.tables import QueueItem, Rater, Rating, RatingAxis, utc_now
 

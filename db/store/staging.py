@@ -6,21 +6,22 @@ published already, ``tidy`` completes it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Row, Table, delete, exists, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table, delete, exists, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from db.bulk import insert_missing, table_of
 from db.database import Database, ShortTransactions
 from db.errors import Q2QError
 from db.locks import try_lock
 from db.tables import (
     Answer,
+    Base,
     CheckFlag,
     ModelVersion,
     PendingChange,
@@ -45,20 +46,16 @@ _ADVISORY_LOCK = 7_102_772
 _CHUNK = 500
 
 
-def _table(entity: type[Any]) -> Table:
-    return cast(Table, entity.__table__)
-
-
 _STAGED = tuple(
     map(
-        _table,
+        table_of,
         (Question, ReasoningVariant, Answer, SearchText, CheckFlag, SentenceUse, Rating),
     )
 )
 """Tables of an import's rows, in the order in which they refer to each other."""
-_SIDE = tuple(map(_table, (Tag, Rater, ModelVersion)))
+_SIDE = tuple(map(table_of, (Tag, Rater, ModelVersion)))
 """Tables whose new rows are there at once; one that nothing refers to goes with the import."""
-_QUESTION_TAG, _RANGE, _PENDING = map(_table, (QuestionTag, StagedRange, PendingChange))
+_QUESTION_TAG, _RANGE, _PENDING = map(table_of, (QuestionTag, StagedRange, PendingChange))
 
 
 class ImportRuns(Q2QError):
@@ -274,9 +271,6 @@ def _remove_unused(session: Session, table: Table, first: int, last: int) -> Non
             continue
 
 
-_PENDING = cast(Table, PendingChange.__table__)
-
-
 def apply_pending(database: Database) -> None:
     """Apply all changes that wait, in short transactions."""
     with ShortTransactions(database) as short:
@@ -285,42 +279,33 @@ def apply_pending(database: Database) -> None:
 
 
 def apply_some(session: Session) -> bool:
-    """Apply the changes that have waited longest; tell whether there were any."""
+    """Apply the changes that have waited longest; tell whether there were any.
+
+    Each is applied with the deletion of its row, so that a killed process loses none.
+    """
     rows = session.execute(select(_PENDING).order_by(_PENDING.c.id).limit(_CHUNK)).all()
     if not rows:
         return False
-    for kind in ("details", "tag", "variant_flag", "answer_flag"):
-        some = [row for row in rows if row.kind == kind]
-        if some:
-            _apply(session, kind, some)
+    for row in rows:
+        if row.kind == "details":
+            _fill(session, row.row_id, row.payload)
+    for kind, (entity, column) in _ADDED.items():
+        values = [{column: row.row_id, **row.payload} for row in rows if row.kind == kind]
+        insert_missing(session, entity, values)
     session.execute(delete(_PENDING).where(_PENDING.c.id <= rows[-1].id))
     return True
 
 
-def _apply(session: Session, kind: str, rows: Sequence[Row[Any]]) -> None:
-    if kind == "details":
-        for row in rows:
-            _fill(session, row.row_id, row.payload)
-        return
-    if kind == "tag":
-        values = [{"question_id": row.row_id, **row.payload} for row in rows]
-        _insert_new(session, QuestionTag, values)
-        return
-    column = "variant_id" if kind == "variant_flag" else "answer_id"
-    _insert_new(session, CheckFlag, [{column: row.row_id, **row.payload} for row in rows])
+_ADDED: dict[str, tuple[type[Base], str]] = {
+    "tag": (QuestionTag, "question_id"),
+    "variant_flag": (CheckFlag, "variant_id"),
+    "answer_flag": (CheckFlag, "answer_id"),
+}
+"""Kinds of changes that are new rows: their table, and its column for what they are added to."""
 
 
 def _fill(session: Session, question_id: int, given: dict[str, Any]) -> None:
-    """Give a question the details that it lacks."""
-    table = cast(Table, Question.__table__)
+    """Give a question the details that it lacks; a value that somebody gave meanwhile stays."""
+    table = table_of(Question)
     values = {name: func.coalesce(func.nullif(table.c[name], ""), given[name]) for name in given}
     session.execute(update(table).where(table.c.id == question_id).values(values))
-
-
-def _insert_new(session: Session, entity: type[Any], values: Sequence[dict[str, Any]]) -> None:
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    table = cast(Table, entity.__table__)
-    if is_sqlite:
-        session.connection().execute(sqlite.insert(table).on_conflict_do_nothing(), values)
-    else:
-        session.connection().execute(postgresql.insert(table).on_conflict_do_nothing(), values)

@@ -1,7 +1,6 @@
 """One question with its reasonings and their answers side by side."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +8,8 @@ from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.questions import QuestionRow, get_question
-from db.tables import Answer, Generation, ReasoningVariant, SweepGeneration, VariantParent
-from db.texts.rows import TextRow, read_texts
+from db.tables import Answer, Generation, ReasoningVariant, SweepGeneration
+from db.texts.rows import TextRow, read_parents, read_texts
 
 MAX_VARIANTS = 100
 """Reasonings on one card; the list of texts pages through more."""
@@ -58,7 +57,7 @@ def question_card(session: Session, question_id: int, sweep_id: int | None = Non
     given = {row.variant_id for row in answers.values() if row.variant_id is not None}
     variant_ids = _variant_ids(session, question_id, sweep_id, given)
     variants = read_texts(session, "variant", variant_ids[:MAX_VARIANTS])
-    parents = _parents(session, list(variants))
+    parents = read_parents(session, list(variants))
     under: defaultdict[int | None, list[TextRow]] = defaultdict(list)
     for answer_id in sorted(answers):
         under[answers[answer_id].variant_id].append(answers[answer_id])
@@ -95,17 +94,6 @@ def _variant_ids(
     if sweep_id is not None:
         query = query.where(_is_shown(sweep_id, ReasoningVariant.generation_id))
     return sorted(set(session.scalars(query)) | given)
-
-
-def _parents(session: Session, variant_ids: Sequence[int]) -> defaultdict[int, list[int]]:
-    parents: defaultdict[int, list[int]] = defaultdict(list)
-    for variant_id, parent_id in session.execute(
-        select(VariantParent.variant_id, VariantParent.parent_id)
-        .where(VariantParent.variant_id.in_(variant_ids))
-        .order_by(VariantParent.position)
-    ):
-        parents[variant_id].append(parent_id)
-    return parents
 
 
 def _n_failed(session: Session, question_id: int, sweep_id: int | None) -> int:

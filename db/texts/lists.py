@@ -1,6 +1,5 @@
 """Lists of reasonings and answers: filtered and paged in SQL, quick with 100,000 of them."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,18 @@ from db.pages import COUNT_LIMIT, Page, page_of_keys
 from db.rating.summaries import Liking, liked_as
 from db.search import has_more_hits, matching
 from db.tables import Answer, CheckFlag, Generation, PromptFormat, Question, Role, SweepGeneration
-from db.texts.rows import TABLES, ListedKind, Text, TextRow, read_mixed
+from db.texts.rows import (
+    FLAGGED,
+    TABLES,
+    ListedKind,
+    Text,
+    TextRow,
+    read_flags,
+    read_mixed,
+)
+
+MAX_HITS = 10_000
+"""Hits of a search that are read at once, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +100,7 @@ def own_conditions(
 ) -> list[ColumnElement[bool]]:
     """Return what a text tells by itself: its source, its findings, its ratings."""
     table = TABLES[kind]
-    target = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
+    target = FLAGGED[kind]
     names = select(target).where(target.is_not(None))
     wanted: list[ColumnElement[bool]] = []
     if filter.sources:
@@ -111,13 +121,9 @@ def own_conditions(
     return wanted
 
 
-MOST_HITS = 10_000
-"""Hits of a search that are read at once, the newest ones."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextKey:
-    """A text without its words: what it belongs to and what was found on it."""
+    """A text without the text itself: what it belongs to and what was found on it."""
 
     kind: ListedKind
     id: int
@@ -135,12 +141,7 @@ def text_keys(session: Session, filter: TextFilter) -> list[TextKey]:
     assert kind is not None
     table = TABLES[kind]
     wanted = _matching(session, filter, kind).order_by(None).subquery()
-    flagged = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
-    flags: defaultdict[int, set[str]] = defaultdict(set)
-    named = select(flagged, CheckFlag.name).join(wanted, wanted.c.id == flagged)
-    for flagged_id, name in session.execute(named):
-        assert flagged_id is not None
-        flags[flagged_id].add(name)
+    flags = read_flags(session, kind, select(wanted.c.id))
     variant_id = Answer.variant_id if kind == "answer" else literal(None)
     rows = session.execute(
         select(table.id, table.question_id, variant_id, table.content_hash, table.source)
@@ -183,7 +184,7 @@ def _found(
     if filter.search.strip():
         # Where search alone narrows the list, no page shows more hits than are counted.
         is_search_alone = replace(filter, search="", kind=None) == TextFilter()
-        most = COUNT_LIMIT if is_search_alone else MOST_HITS
+        most = COUNT_LIMIT if is_search_alone else MAX_HITS
         found = page_of_keys(session, _newest(session, filter, kinds, most), page, page_size)
         if (
             is_search_alone
@@ -227,8 +228,10 @@ def _matching(
         query = query.join(
             SweepGeneration, SweepGeneration.generation_id == table.generation_id
         ).where(sweep_id == filter.sweep_id)
-    if told := generation_conditions(filter, table):
-        query = query.outerjoin(Generation, Generation.id == table.generation_id).where(*told)
+    if of_generation := generation_conditions(filter, table):
+        query = query.outerjoin(Generation, Generation.id == table.generation_id).where(
+            *of_generation
+        )
     query = query.where(*_conditions(session, filter, kind, table, is_sought=hits is None))
     return query.order_by(newest.desc(), table.id.desc())
 

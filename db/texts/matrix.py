@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from db.pages import Page, page_of_keys
-from db.rating.summaries import Liking, RatingSummary, answer_summaries, rating_summaries
+from db.rating.summaries import RatingSummary, answer_summaries, rating_summaries
 from db.search import matching
 from db.tables import (
     Answer,
@@ -40,22 +40,22 @@ from db.tables import (
     Tag,
 )
 from db.texts.lists import TextFilter, generation_conditions, own_conditions, scanned
-from db.texts.rows import TABLES, ListedKind
+from db.texts.rows import TABLES, ListedKind, read_flags
 
-WORDS = 200
+MAX_EXCERPT = 200
 """Characters read of each text."""
 CellKey = tuple[ListedKind, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class MatrixCell:
     """A reasoning and what is under it, or the answers under none."""
 
     kind: ListedKind
     """``answer``: the answers under no reasoning, named by the first of them."""
     id: int
-    words: str
-    """The first ``WORDS`` characters."""
+    excerpt: str
+    """The first ``MAX_EXCERPT`` characters."""
     source: str
     model: str | None
     flags: tuple[str, ...]
@@ -75,23 +75,23 @@ class Cell:
 
 def read_cells(
     session: Session, variant_ids: Sequence[int], plain_ids: Iterable[int]
-) -> dict[CellKey, Cell]:
+) -> dict[CellKey, MatrixCell]:
     """Return the cells of these reasonings, and of the answers under none named by these ones."""
     plain_ids = list(plain_ids)
     answers = _under(session, variant_ids)
     flags_under = _flags_under(session, variant_ids)
     rated_under = answer_summaries(session, variant_ids)
     siblings = _siblings(session, plain_ids)
-    found: dict[CellKey, Cell] = {}
+    found: dict[CellKey, MatrixCell] = {}
     kinds: dict[ListedKind, Sequence[int]] = {"variant": variant_ids, "answer": plain_ids}
     for kind, ids in kinds.items():
         table = TABLES[kind]
-        flags = _flags(session, kind, ids)
+        flags = read_flags(session, kind, ids)
         ratings = rating_summaries(session, kind, ids)
         rows = session.execute(
             select(
                 table.id,
-                func.substr(table.text, 1, WORDS).label("words"),
+                func.substr(table.text, 1, MAX_EXCERPT).label("excerpt"),
                 table.source,
                 ModelVersion.name.label("model"),
             )
@@ -101,7 +101,7 @@ def read_cells(
         )
         is_variant = kind == "variant"
         for row in rows:
-            found[kind, row.id] = Cell(
+            found[kind, row.id] = MatrixCell(
                 kind=kind,
                 **row._asdict(),
                 flags=tuple(flags[row.id]),
@@ -113,7 +113,9 @@ def read_cells(
     return found
 
 
-def cells_of(session: Session, question_id: int, page: int = 1, page_size: int = 20) -> Page[Cell]:
+def cells_of(
+    session: Session, question_id: int, page: int = 1, page_size: int = 20
+) -> Page[MatrixCell]:
     """Return one page of a question's cells; that of its answers under no reasoning comes first."""
     plain = select(func.min(Answer.id)).where(
         Answer.question_id == question_id, scanned(Answer.variant_id).is_(None)
@@ -156,17 +158,6 @@ def _siblings(session: Session, answer_ids: Sequence[int]) -> dict[int, int]:
     return dict(session.execute(counted).all())
 
 
-def _flags(
-    session: Session, kind: ListedKind, ids: Sequence[int]
-) -> defaultdict[int | None, list[str]]:
-    target = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
-    flags: defaultdict[int | None, list[str]] = defaultdict(list)
-    named = select(target, CheckFlag.name).where(target.in_(ids)).order_by(CheckFlag.name)
-    for text_id, name in session.execute(named):
-        flags[text_id].append(name)
-    return flags
-
-
 def _flags_under(
     session: Session, variant_ids: Sequence[int]
 ) -> defaultdict[int | None, list[tuple[str, int]]]:
@@ -184,41 +175,19 @@ def _flags_under(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixFilter:
-    """Which questions and cells; an empty field asks for nothing, values are alternatives."""
+class MatrixFilter(TextFilter):
+    """Which questions and cells; ``kind`` is what must meet the conditions on texts.
 
-    search: str = ""
-    """Words of the question."""
+    Words are searched for in the question, whose tags and language are asked for as well; each
+    question is asked for the sweep.
+    """
+
     tags: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    kind: ListedKind | None = None
-    """What must meet the conditions below: the reasoning, an answer, or either."""
-    sweep_id: int | None = None
-    model_version_ids: tuple[int, ...] = ()
-    formats: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    finish_reasons: tuple[str, ...] = ()
-    with_flags: tuple[str, ...] = ()
-    has_flags: bool | None = None
-    liking: Liking | None = None
 
     @property
     def kinds(self) -> tuple[ListedKind, ...]:
         """The kinds of texts that may meet the conditions."""
         return (self.kind,) if self.kind else ("variant", "answer")
-
-    @property
-    def of_texts(self) -> TextFilter:
-        """The conditions on texts but for the sweep, which each question is asked for."""
-        return TextFilter(
-            model_version_ids=self.model_version_ids,
-            formats=self.formats,
-            roles=self.roles,
-            finish_reasons=self.finish_reasons,
-            with_flags=self.with_flags,
-            has_flags=self.has_flags,
-            liking=self.liking,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,10 +195,10 @@ class MatrixRow:
     """A question and its first cells."""
 
     question_id: int
-    words: str
+    excerpt: str
     role: str
     language: str | None
-    cells: tuple[Cell, ...]
+    cells: tuple[MatrixCell, ...]
     n_cells: int
     """All that fit; ``cells`` holds the first of them."""
 
@@ -240,7 +209,7 @@ def matrix(
     page: int = 1,
     *,
     page_size: int = 20,
-    most_cells: int = 4,
+    max_cells: int = 4,
 ) -> Page[MatrixRow]:
     """Return one page of the questions that have a cell to show, newest first."""
     keys = select(Question.id).where(*_of_question(session, filter))
@@ -248,7 +217,7 @@ def matrix(
     found, total, page = page_of_keys(session, keys.order_by(Question.id.desc()), page, page_size)
     ids = [row.id for row in found]
     return Page(
-        rows=_rows(session, filter, ids, most_cells) if ids else (),
+        rows=_rows(session, filter, ids, max_cells) if ids else (),
         total=total,
         page=page,
         page_size=page_size,
@@ -286,8 +255,7 @@ def _fitting(session: Session, filter: MatrixFilter, kind: ListedKind) -> Select
 def _meets(session: Session, filter: MatrixFilter, kind: ListedKind) -> ColumnElement[bool]:
     """Return the conditions on texts; the statement must join ``Generation`` to the text."""
     table = TABLES[kind]
-    of_texts = filter.of_texts
-    wanted = generation_conditions(of_texts, table) + own_conditions(session, of_texts, kind)
+    wanted = generation_conditions(filter, table) + own_conditions(session, filter, kind)
     if filter.sweep_id is not None:
         wanted.append(
             exists().where(
@@ -299,16 +267,16 @@ def _meets(session: Session, filter: MatrixFilter, kind: ListedKind) -> ColumnEl
 
 
 def _rows(
-    session: Session, filter: MatrixFilter, ids: Sequence[int], most_cells: int
+    session: Session, filter: MatrixFilter, ids: Sequence[int], max_cells: int
 ) -> tuple[MatrixRow, ...]:
     plain = _plain_answers(session, filter, ids)
-    variants, totals = _variants(session, filter, ids, most_cells)
+    variants, totals = _variants(session, filter, ids, max_cells)
     shown = [variant_id for own in variants.values() for variant_id in own]
     cells = read_cells(session, shown, plain.values())
     asked = session.execute(
         select(
             Question.id,
-            func.substr(Question.text, 1, WORDS).label("words"),
+            func.substr(Question.text, 1, MAX_EXCERPT).label("excerpt"),
             Question.role,
             Question.language,
         ).where(Question.id.in_(ids))
@@ -324,10 +292,10 @@ def _rows(
         rows.append(
             MatrixRow(
                 question_id=question_id,
-                words=row.words,
+                excerpt=row.excerpt,
                 role=row.role,
                 language=row.language,
-                cells=tuple(cells[key] for key in own[:most_cells]),
+                cells=tuple(cells[key] for key in own[:max_cells]),
                 n_cells=totals[question_id] + (question_id in plain),
             )
         )
@@ -335,7 +303,7 @@ def _rows(
 
 
 def _variants(
-    session: Session, filter: MatrixFilter, question_ids: Sequence[int], most: int
+    session: Session, filter: MatrixFilter, question_ids: Sequence[int], limit: int
 ) -> tuple[defaultdict[int, list[int]], defaultdict[int, int]]:
     """Return the first reasonings of each question that have something to show, and how many."""
     fits: list[ColumnElement[bool]] = []
@@ -362,7 +330,7 @@ def _variants(
     first: defaultdict[int, list[int]] = defaultdict(list)
     totals: defaultdict[int, int] = defaultdict(int)
     rows = session.execute(
-        select(placed).where(placed.c.place <= most).order_by(placed.c.question_id, placed.c.place)
+        select(placed).where(placed.c.place <= limit).order_by(placed.c.question_id, placed.c.place)
     )
     for row in rows:
         first[row.question_id].append(row.id)

@@ -3,10 +3,10 @@
 import struct
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+from sqlalchemy.orm import Session, defer
 
 from db.errors import UsageError
 from db.identity import Ref, parse_ref
@@ -26,11 +26,17 @@ from db.tables import (
     Sampling,
     Sweep,
     SweepGeneration,
-    VariantParent,
 )
-from db.texts.rows import TABLES, ListedKind
+from db.texts.rows import FLAGGED, TABLES, read_parents
 
-T = TypeVar("T")
+MAX_EXCERPT = 80
+"""Characters that name a text in a list."""
+_GENERATED: dict[str, Any] = {
+    "variant": ReasoningVariant,
+    "answer": Answer,
+    "generation": Generation,
+}
+_WITH_TEXT: dict[str, Any] = {**_GENERATED, "question": Question}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,87 +115,53 @@ class Provenance:
     """None where no engine wrote it."""
 
 
-def provenance(session: Session, ref: Ref | str, *, most: int | None = None) -> Provenance:
+def provenance(session: Session, ref: Ref | str, *, limit: int | None = None) -> Provenance:
     """Return how the text ``ref`` (``v12``, ``a12`` or ``g12``) came to be.
 
     Args:
         session: Of the store.
         ref: Its short name.
-        most: Characters read of the text, the prompt and the completion each, and token ids of the
+        limit: Characters read of the text, the prompt and the completion each, and token ids of the
             prompt; None: all.
 
     Raises:
         UsageError: There is none with this id, or its kind has no text of an engine.
     """
     ref = parse_ref(ref) if isinstance(ref, str) else ref
+    table = _GENERATED.get(ref.kind)
+    if table is None:
+        raise UsageError(
+            f"{ref} is a {ref.kind}; give a reasoning (v12), an answer (a12) or a g12."
+        )
+    row: Any = session.get(table, ref.id, options=[defer(table.text)])
+    if row is None:
+        raise UsageError(f"There is no {ref.kind} {ref}.")
+    is_generation = ref.kind == "generation"
+    return Provenance(
+        ref=ref,
+        question=get_question(session, row.question_id),
+        text=_cut(session, table, ref.id, limit),
+        source=None if is_generation else row.source,
+        author=None if is_generation else _author(session, row.author_id),
+        note=row.note if ref.kind == "variant" else None,
+        created_at=row.created_at,
+        parents=_parents(session, ref, row),
+        checks=_checks(session, ref),
+        generation=_origin(session, row.id if is_generation else row.generation_id, limit),
+    )
+
+
+def _parents(session: Session, ref: Ref, row: Any) -> tuple[Ref, ...]:
     if ref.kind == "variant":
-        return _of_variant(session, ref, most)
-    if ref.kind == "answer":
-        return _of_answer(session, ref, most)
-    if ref.kind == "generation":
-        return _of_generation(session, ref, most)
-    raise UsageError(f"{ref} is a {ref.kind}; give a reasoning (v12), an answer (a12) or a g12.")
-
-
-def _of_variant(session: Session, ref: Ref, most: int | None) -> Provenance:
-    text = ReasoningVariant.text
-    variant = _found(session.get(ReasoningVariant, ref.id, options=[defer(text)]), ref)
-    parents = session.scalars(
-        select(VariantParent.parent_id)
-        .where(VariantParent.variant_id == ref.id)
-        .order_by(VariantParent.position)
-    )
-    return Provenance(
-        ref=ref,
-        question=get_question(session, variant.question_id),
-        text=_cut(session, ReasoningVariant.text, ReasoningVariant.id == ref.id, most),
-        source=variant.source,
-        author=_author(session, variant.author_id),
-        note=variant.note,
-        created_at=variant.created_at,
-        parents=tuple(Ref("variant", parent_id) for parent_id in parents),
-        checks=_checks(session, ref),
-        generation=_origin(session, variant.generation_id, most),
-    )
-
-
-def _of_answer(session: Session, ref: Ref, most: int | None) -> Provenance:
-    answer = _found(session.get(Answer, ref.id, options=[defer(Answer.text)]), ref)
-    parents = [Ref("variant", answer.variant_id)] if answer.variant_id else []
-    parents += [Ref("answer", answer.parent_id)] if answer.parent_id else []
-    return Provenance(
-        ref=ref,
-        question=get_question(session, answer.question_id),
-        text=_cut(session, Answer.text, Answer.id == ref.id, most),
-        source=answer.source,
-        author=_author(session, answer.author_id),
-        note=None,
-        created_at=answer.created_at,
-        parents=tuple(parents),
-        checks=_checks(session, ref),
-        generation=_origin(session, answer.generation_id, most),
-    )
-
-
-def _of_generation(session: Session, ref: Ref, most: int | None) -> Provenance:
-    generation = _found(session.get(Generation, ref.id, options=[defer(Generation.text)]), ref)
-    parents = [Ref("variant", generation.variant_id)] if generation.variant_id else []
-    return Provenance(
-        ref=ref,
-        question=get_question(session, generation.question_id),
-        text=_cut(session, Generation.text, Generation.id == ref.id, most),
-        source=None,
-        author=None,
-        note=None,
-        created_at=generation.created_at,
-        parents=tuple(parents),
-        checks=(),
-        generation=_origin(session, generation.id, most),
-    )
+        return tuple(Ref("variant", one) for one in read_parents(session, [ref.id])[ref.id])
+    parents = [Ref("variant", row.variant_id)] if row.variant_id else []
+    if ref.kind == "answer" and row.parent_id:
+        parents.append(Ref("answer", row.parent_id))
+    return tuple(parents)
 
 
 def _origin(
-    session: Session, generation_id: int | None, most: int | None
+    session: Session, generation_id: int | None, limit: int | None
 ) -> GenerationOrigin | None:
     if generation_id is None:
         return None
@@ -202,12 +174,12 @@ def _origin(
         .where(Generation.id == generation_id)
         .options(defer(Generation.text))
     ).one()
-    prompt = _prompt(session, generation.prompt_id, most)
+    prompt = _prompt(session, generation.prompt_id, limit)
     model, *lineage = _models(session, generation.model_version_id)
     own = {name: getattr(generation, name) for name in _OWN}
     return GenerationOrigin(
         **own,
-        completion=_cut(session, Generation.text, Generation.id == generation_id, most),
+        completion=_cut(session, Generation, generation_id, limit),
         model=model,
         lineage=tuple(lineage),
         prompt_format=f"{prompt_format.name}@{prompt_format.version}",
@@ -254,27 +226,22 @@ def _sweeps(session: Session, generation_id: int) -> tuple[tuple[int, str], ...]
 
 
 def _checks(session: Session, ref: Ref) -> tuple[tuple[str, str | None], ...]:
-    target = CheckFlag.variant_id if ref.kind == "variant" else CheckFlag.answer_id
-    return tuple(
-        (name, detail)
-        for name, detail in session.execute(
-            select(CheckFlag.name, CheckFlag.detail)
-            .where(target == ref.id)
-            .order_by(CheckFlag.name)
-        )
-    )
+    if ref.kind != "variant" and ref.kind != "answer":
+        return ()
+    query = select(CheckFlag.name, CheckFlag.detail).where(FLAGGED[ref.kind] == ref.id)
+    return tuple((name, detail) for name, detail in session.execute(query.order_by(CheckFlag.name)))
 
 
 def _author(session: Session, rater_id: int | None) -> str | None:
     return session.get_one(Rater, rater_id).name if rater_id is not None else None
 
 
-def _prompt(session: Session, prompt_id: int | None, most: int | None) -> Any:
+def _prompt(session: Session, prompt_id: int | None, limit: int | None) -> Any:
     """Return ``text``, ``token_ids`` and ``content_hash`` of a prompt; None where there is none."""
     text: ColumnElement[str] = Prompt.text.expression
     token_ids: ColumnElement[bytes | None] = Prompt.token_ids.expression
-    if most is not None:
-        text, token_ids = func.substr(text, 1, most), func.substr(token_ids, 1, 4 * most)
+    if limit is not None:
+        text, token_ids = func.substr(text, 1, limit), func.substr(token_ids, 1, 4 * limit)
     found = select(text.label("text"), token_ids.label("token_ids"), Prompt.content_hash)
     return session.execute(found.where(Prompt.id == prompt_id)).one_or_none()
 
@@ -283,31 +250,11 @@ def _token_ids(packed: bytes | None) -> tuple[int, ...] | None:
     return struct.unpack(f"<{len(packed) // 4}I", packed) if packed is not None else None
 
 
-def _cut(
-    session: Session,
-    column: InstrumentedAttribute[T],
-    own: ColumnElement[bool],
-    most: int | None,
-) -> T | None:
+def _cut(session: Session, table: Any, text_id: int, limit: int | None) -> str | None:
     """Return a text, or its first characters, cut by the store."""
-    wanted = column if most is None else func.substr(column, 1, most)
-    return session.scalar(select(wanted).where(own))
-
-
-def _found(row: T | None, ref: Ref) -> T:
-    if row is None:
-        raise UsageError(f"There is no {ref.kind} {ref}.")
-    return row
-
-
-WORDS = 80
-"""Characters that name a text in a list."""
-_TEXTS: dict[str, InstrumentedAttribute[Any]] = {
-    "question": Question.text,
-    "variant": ReasoningVariant.text,
-    "answer": Answer.text,
-    "generation": Generation.text,
-}
+    wanted = table.text if limit is None else func.substr(table.text, 1, limit)
+    found: str | None = session.scalar(select(wanted).where(table.id == text_id))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,25 +267,18 @@ class ItemText:
     """Of the whole text."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedText:
-    """A text by its short name and its first words."""
-
-    ref: Ref
-    words: str
-
-
-def item_text(session: Session, ref: Ref, most: int | None) -> ItemText:
-    """Return the text of a question, reasoning, answer or generation; all of it without ``most``.
+def item_text(session: Session, ref: Ref, limit: int | None) -> ItemText:
+    """Return the text of a question, reasoning, answer or generation; all of it without ``limit``.
 
     Raises:
         UsageError: There is none with this id, or its kind has no text.
     """
-    if ref.kind not in _TEXTS:
+    table = _WITH_TEXT.get(ref.kind)
+    if table is None:
         raise UsageError(f"{ref} is a {ref.kind}; a {ref.kind} has no text.")
-    column = _TEXTS[ref.kind]
-    shown = column if most is None else func.substr(column, 1, most)
-    query = select(shown, func.length(column)).where(column.class_.id == ref.id)
+    column = table.text
+    shown = column if limit is None else func.substr(column, 1, limit)
+    query = select(shown, func.length(column)).where(table.id == ref.id)
     found = session.execute(query).one_or_none()
     if found is None:
         raise UsageError(f"There is no {ref.kind} {ref}.")
@@ -360,30 +300,29 @@ def question_of(session: Session, ref: Ref) -> int:
     return found
 
 
-def comparable(session: Session, ref: Ref, most: int = 50) -> list[NamedText]:
-    """Return the reasonings and answers of the same question, each kind at most ``most``.
+def comparable(session: Session, ref: Ref, limit: int = 50) -> dict[str, str]:
+    """Return the reasonings and answers of the same question: short name → excerpt.
 
-    Texts of the same kind come first; of the answers, those under the same reasoning.
+    At most ``limit`` of each kind; texts of the same kind come first; of the answers, those under
+    the same reasoning.
     """
     question_id = question_of(session, ref)
-    variant_id = ref.id if ref.kind == "variant" else _reasoning_of(session, ref)
+    variant_id: int | None = ref.id
+    if ref.kind == "answer":
+        variant_id = session.scalar(select(Answer.variant_id).where(Answer.id == ref.id))
     nearest = {
         "variant": (ReasoningVariant.id,),
         "answer": (func.coalesce(Answer.variant_id, 0) != (variant_id or 0), Answer.id),
     }
-    kinds: tuple[ListedKind, ...] = ("variant", "answer")
-    found = []
-    for kind in kinds if ref.kind == "variant" else reversed(kinds):
+    found: dict[str, str] = {}
+    for kind in TABLES if ref.kind == "variant" else reversed(TABLES):
         table = TABLES[kind]
         rows = session.execute(
-            select(table.id, func.substr(table.text, 1, WORDS))
+            select(table.id, func.substr(table.text, 1, MAX_EXCERPT))
             .where(table.question_id == question_id)
             .order_by(*nearest[kind])
-            .limit(most)
+            .limit(limit)
         )
-        found += [NamedText(ref=Ref(kind, text_id), words=words) for text_id, words in rows]
-    return [one for one in found if one.ref != ref]
-
-
-def _reasoning_of(session: Session, ref: Ref) -> int | None:
-    return session.scalar(select(Answer.variant_id).where(Answer.id == ref.id))
+        found |= {str(Ref(kind, text_id)): excerpt for text_id, excerpt in rows}
+    found.pop(str(ref), None)
+    return found

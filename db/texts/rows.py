@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Select, literal, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.tables import (
     Answer,
@@ -20,11 +20,17 @@ from db.tables import (
     ReasoningVariant,
     Role,
     Sampling,
+    VariantParent,
 )
 
 ListedKind = Literal["variant", "answer"]
 Text = type[ReasoningVariant] | type[Answer]
 TABLES: dict[ListedKind, Text] = {"variant": ReasoningVariant, "answer": Answer}
+FLAGGED: dict[ListedKind, InstrumentedAttribute[int | None]] = {
+    "variant": CheckFlag.variant_id,
+    "answer": CheckFlag.answer_id,
+}
+"""Columns of the text that a finding is on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +75,7 @@ def read_texts(session: Session, kind: ListedKind, ids: Sequence[int]) -> dict[i
     """Return the texts of ``kind`` with these ids, by id."""
     if not ids:
         return {}
-    flags = _flags(session, kind, ids)
+    flags = read_flags(session, kind, ids)
     rows: dict[int, TextRow] = {}
     for row in session.execute(_details(kind).where(TABLES[kind].id.in_(ids))).mappings():
         values = dict(row)
@@ -128,13 +134,24 @@ def _details(kind: ListedKind) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _flags(
-    session: Session, kind: ListedKind, ids: Sequence[int]
+def read_flags(
+    session: Session, kind: ListedKind, ids: Sequence[int] | Select[int]
 ) -> defaultdict[int | None, list[str]]:
-    target = CheckFlag.variant_id if kind == "variant" else CheckFlag.answer_id
+    """Return the names of what the checks found on these texts, by id."""
     flags: defaultdict[int | None, list[str]] = defaultdict(list)
-    for text_id, name in session.execute(
-        select(target, CheckFlag.name).where(target.in_(ids)).order_by(CheckFlag.name)
-    ):
+    named = select(FLAGGED[kind], CheckFlag.name).where(FLAGGED[kind].in_(ids))
+    for text_id, name in session.execute(named.order_by(CheckFlag.name)):
         flags[text_id].append(name)
     return flags
+
+
+def read_parents(session: Session, variant_ids: Sequence[int]) -> defaultdict[int, list[int]]:
+    """Return the variants that each of these was made from, in their order."""
+    parents: defaultdict[int, list[int]] = defaultdict(list)
+    for variant_id, parent_id in session.execute(
+        select(VariantParent.variant_id, VariantParent.parent_id)
+        .where(VariantParent.variant_id.in_(variant_ids))
+        .order_by(VariantParent.position)
+    ):
+        parents[variant_id].append(parent_id)
+    return parents

@@ -8,9 +8,9 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.database import Database
 from db.errors import UsageError
-from db.generations import chunks
 from db.identity import question_hash, short_hash, text_hash
 from db.models import model_by_name
 from db.rating.ratings import (

@@ -11,8 +11,8 @@ from typing import Self
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.database import Database
-from db.generations import chunks
 from db.identity import question_hash
 from db.store.staging import import_lock, tidy_alone
 from db.tables import Question, Rating

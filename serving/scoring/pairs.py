@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.errors import UsageError
-from db.generations import chunks
 from db.models import find_model
 from db.scores import (
     CONTROL_KINDS,

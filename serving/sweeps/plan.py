@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.emptiness import require_questions
 from db.errors import UsageError
-from db.generations import chunks
 from db.identity import text_hash
 from db.models import ModelRow
 from db.search import index_texts

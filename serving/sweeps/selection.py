@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.errors import UsageError
-from db.generations import chunks
 from db.identity import question_hash, text_hash
 from db.models import ModelRow, find_model, list_models
 from db.questions import QuestionFilter, question_ids

@@ -247,7 +247,7 @@ def test_long_texts_are_named_by_their_first_words(filled: Database) -> None:
     with filled.read() as session:
         groups = lineage(session, "v3").down + lineage(session, "m1").down
         text = item_text(session, Ref("answer", 3), 20)
-        made = provenance(session, "a3", most=20)
+        made = provenance(session, "a3", limit=20)
     assert max(len(node.label) for group in groups for node in group.nodes) == MAX_LABEL
     assert (text.text, text.n_characters) == ("長い" * 10, 200_000)
     assert made.text == "長い" * 10
@@ -304,9 +304,9 @@ def test_texts_of_one_question_can_be_compared_the_nearest_first(filled: Databas
         make_answer(session, 1, None, "Because.", source="human")
         make_variant(session, 2, "Elsewhere.", source="human")
     with filled.read() as session:
-        with_v1 = [str(one.ref) for one in comparable(session, Ref("variant", 1))]
-        with_a2 = [str(one.ref) for one in comparable(session, Ref("answer", 2))]
-        few = [str(one.ref) for one in comparable(session, Ref("answer", 2), most=1)]
+        with_v1 = list(comparable(session, Ref("variant", 1)))
+        with_a2 = list(comparable(session, Ref("answer", 2)))
+        few = list(comparable(session, Ref("answer", 2), limit=1))
         assert question_of(session, Ref("variant", 4)) == 2
     assert with_v1 == ["v2", "v3", "a1", "a2", "a3"]
     assert with_a2 == ["a1", "a3", "v1", "v2", "v3"]
@@ -335,7 +335,7 @@ def test_only_texts_have_a_text(filled: Database) -> None:
 
 def test_the_cut_leaves_everything_else_of_the_origin_as_it_is(filled: Database) -> None:
     with filled.read() as session:
-        whole, cut = provenance(session, "a1"), provenance(session, "a1", most=3)
+        whole, cut = provenance(session, "a1"), provenance(session, "a1", limit=3)
     assert (whole.text, cut.text) == ("It scatters.", "It ")
     assert whole.generation is not None
     assert cut.generation is not None

@@ -28,7 +28,7 @@ from db.tables import (
     SweepGeneration,
     Tag,
 )
-from db.texts.matrix import WORDS, MatrixFilter, cells_of, matrix
+from db.texts.matrix import MAX_EXCERPT, MatrixFilter, cells_of, matrix
 from tests.store_rows import (
     make_answer,
     make_library,
@@ -275,7 +275,7 @@ def brute(filled: Database) -> Brute:
 
 def found_by(database: Database, wanted: MatrixFilter) -> dict[int, list[str]]:
     with database.read() as session:
-        page = matrix(session, wanted, page_size=100, most_cells=100)
+        page = matrix(session, wanted, page_size=100, max_cells=100)
     assert page.total == len(page.rows)
     assert all(row.n_cells == len(row.cells) for row in page.rows)
     return {row.question_id: [cell.ref for cell in row.cells] for row in page.rows}
@@ -311,8 +311,8 @@ def test_this_store_tells_the_filters_apart(brute: Brute) -> None:
 
 def test_pages_and_first_cells_are_parts_of_the_whole(filled: Database) -> None:
     with filled.read() as session:
-        whole = matrix(session, MatrixFilter(), page_size=100, most_cells=100)
-        pages = [matrix(session, MatrixFilter(), n, page_size=5, most_cells=2) for n in (1, 2, 3)]
+        whole = matrix(session, MatrixFilter(), page_size=100, max_cells=100)
+        pages = [matrix(session, MatrixFilter(), n, page_size=5, max_cells=2) for n in (1, 2, 3)]
     rows = [row for page in pages for row in page.rows]
     assert [row.question_id for row in rows] == [row.question_id for row in whole.rows]
     assert [row.cells for row in rows] == [row.cells[:2] for row in whole.rows]
@@ -324,7 +324,7 @@ def test_pages_and_first_cells_are_parts_of_the_whole(filled: Database) -> None:
 
 def test_a_cell_tells_what_is_under_it(filled: Database, brute: Brute) -> None:
     with filled.read() as session:
-        page = matrix(session, MatrixFilter(), page_size=100, most_cells=100)
+        page = matrix(session, MatrixFilter(), page_size=100, max_cells=100)
     for row in page.rows:
         for cell in row.cells:
             under = brute.under(row.question_id, cell.id if cell.kind == "variant" else None)
@@ -348,7 +348,7 @@ def assert_rated(summary: RatingSummary | None, points: list[float]) -> None:
 
 def test_the_page_of_a_question_holds_all_its_cells(filled: Database) -> None:
     with filled.read() as session:
-        for row in matrix(session, MatrixFilter(), page_size=100, most_cells=100).rows:
+        for row in matrix(session, MatrixFilter(), page_size=100, max_cells=100).rows:
             pages = [cells_of(session, row.question_id, n, 3) for n in (1, 2, 3)]
             assert (
                 tuple(cell for page in pages if page.page for cell in page.rows)[: row.n_cells]
@@ -366,6 +366,6 @@ def test_long_texts_are_cut_by_the_store(database: Database) -> None:
         make_answer(session, question_id, None, "x" * 200_000, source="human")
     with database.read() as session:
         row = matrix(session, MatrixFilter()).rows[0]
-    assert len(row.words) == WORDS
-    assert [len(cell.words) for cell in row.cells] == [WORDS, WORDS]
+    assert len(row.excerpt) == MAX_EXCERPT
+    assert [len(cell.excerpt) for cell in row.cells] == [MAX_EXCERPT, MAX_EXCERPT]
     assert [cell.ref for cell in row.cells] == ["a1", f"v{variant_id}"]

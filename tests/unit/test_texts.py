@@ -150,7 +150,7 @@ def test_older_hits_are_read_where_the_newest_do_not_tell_all(
     wanted: dict[str, Any],
     found: str,
 ) -> None:
-    monkeypatch.setattr("db.texts.MOST_HITS", most)
+    monkeypatch.setattr("db.texts.lists.MAX_HITS", most)
     with filled.read() as session:
         assert refs(list_texts(session, TextFilter(**wanted))) == found
 

@@ -9,8 +9,8 @@ from scipy.stats import binomtest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.datasets import DatasetInfo
-from db.generations import chunks
 from db.tables import DatasetRow, DatasetRowRating, Rating
 from serving.formats.definitions import Completion
 from training.datasets.build import Built

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.bulk import chunks
 from db.errors import UsageError
-from db.generations import chunks
 from db.identity import json_hash
 from db.rating.ratings import RESERVED
 from db.tables import Answer, Rating, ReasoningVariant

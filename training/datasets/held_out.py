@@ -13,7 +13,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from db.generations import chunks
+from db.bulk import chunks
 from db.identity import short_hash
 from db.tables import Question
 from serving.similarity.families import question_groups

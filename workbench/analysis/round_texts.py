@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.generations import chunks
+from db.bulk import chunks
 from db.tables import (
     Answer,
     CheckFlag,

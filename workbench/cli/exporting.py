@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from db.bulk import chunks
 from db.database import Database
 from db.errors import UsageError
-from db.generations import chunks
 from db.questions import QuestionFilter, get_questions, question_ids
 from serving.importers.records import question_line
 from workbench.cli.output import show, show_json, show_json_rows

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.dialogues import DialogueRow, EventRow, NodeRow, get_dialogue, read_events, read_nodes
-from db.generations import chunks
 from db.rating.ratings import RESERVED, standing
 from db.tables import Question, QuestionTag, Rater, Rating
 from db.tables import Tag as TagTable

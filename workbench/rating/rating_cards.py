@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.generations import chunks
+from db.bulk import chunks
 from db.identity import short_hash
 from db.rating.ratings import Target
 from db.tables import Answer, Question, Rater, Rating, ReasoningVariant

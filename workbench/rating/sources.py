@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import exists, select, true
 from sqlalchemy.orm import Session
 
+from db.bulk import chunks
 from db.errors import UsageError
-from db.generations import chunks
 from db.search import search_ids
 from db.sweeps import sweep_plan
 from db.tables import Dataset, DatasetRow, DialogueNode, DialogueSession, Question, Sweep

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.generations import chunks
+from db.bulk import chunks
 from db.identity import short_hash
 from db.tables import Question
 from serving.sweeps.selection import select_questions

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import psutil
 
-from db.locks import WORKER_LOCK, FileLock, try_lock
+from db.locks import WORKER_LOCK, try_lock
+
+if TYPE_CHECKING:
+    from filelock import AcquireReturnProxy, FileLock
 
 LockName = Literal["worker", "up"]
 _FILES: dict[LockName, str] = {"worker": WORKER_LOCK, "up": "up.lock"}
@@ -45,7 +48,7 @@ class HomeLock:
         self.path = home / _FILES[name]
         self._command = command
         self._url = url
-        self._lock: FileLock | None = None
+        self._lock: AcquireReturnProxy[FileLock] | None = None
 
     @property
     def is_held(self) -> bool:
@@ -72,7 +75,7 @@ class HomeLock:
         """Give the lock back. Safe to call twice."""
         if self._lock is not None:
             self.path.write_text("", "utf-8")
-            self._lock.close()
+            self._lock.lock.release()
             self._lock = None
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Literal
 import streamlit as st
 
 from db.rating.summaries import RatingSummary
-from db.texts.matrix import Cell
+from db.texts.matrix import MatrixCell
 from serving.checks import BAD_FINDINGS
 from workbench.ui.components import url
 from workbench.ui.components.i18n import counted, t, word
@@ -25,11 +25,11 @@ def open_item(ref: str) -> None:
     url.clear("with", "all", "part")
 
 
-def draw_cell(cell: Cell, colouring: Colouring) -> None:
+def draw_cell(cell: MatrixCell, colouring: Colouring) -> None:
     """Draw the cell; all of its words are the button that opens it."""
     with st.container(key=f"cell_{_tone(cell, colouring)}_{cell.ref}", gap=None):
         st.button(
-            escaped(one_line(cell.words, WORDS)) or t("text.empty"),
+            escaped(one_line(cell.excerpt, WORDS)) or t("text.empty"),
             key=f"open_{cell.ref}",
             type="tertiary",
             wrap=True,
@@ -52,7 +52,7 @@ def rating_words(summary: RatingSummary) -> str:
     return " · ".join(parts)
 
 
-def _facts(cell: Cell) -> Iterable[str]:
+def _facts(cell: MatrixCell) -> Iterable[str]:
     yield f"**{cell.ref}**"
     if cell.kind == "answer":
         yield t("results.plain")
@@ -75,7 +75,7 @@ def _badge(name: str, said: str) -> str:
     return f":{colour}[{escaped(said)}]"
 
 
-def _tone(cell: Cell, colouring: Colouring) -> str:
+def _tone(cell: MatrixCell, colouring: Colouring) -> str:
     """Return the colour of a cell; what nobody rated, or no check found, has none."""
     if colouring == "rating":
         rating = cell.rating or cell.answers_rating

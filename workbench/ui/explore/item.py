@@ -8,7 +8,7 @@ from db.lineage.read import lineage
 from db.models import ModelRow, get_model
 from db.pages import Page
 from db.questions import QuestionRow, get_question
-from db.texts.matrix import Cell, cells_of
+from db.texts.matrix import MatrixCell, cells_of
 from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance, question_of
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
@@ -110,7 +110,7 @@ def _draw_elsewhere(ref: Ref) -> None:
 def _draw_question(ref: Ref) -> None:
     with database().read() as session:
         row: QuestionRow = get_question(session, ref.id)
-        cells: Page[Cell] = cells_of(session, ref.id, url.number("part") or 1, PAGE_SIZE)
+        cells: Page[MatrixCell] = cells_of(session, ref.id, url.number("part") or 1, PAGE_SIZE)
     _head(ref)
     with card("item"):
         _show(ItemText(text=row.text[: _most() or None], n_characters=len(row.text)))
@@ -144,7 +144,7 @@ def _draw_question(ref: Ref) -> None:
 def _draw_text(ref: Ref) -> None:
     with database().read() as session:
         text = item_text(session, ref, _most())
-        told: Provenance = provenance(session, ref, most=1)
+        told: Provenance = provenance(session, ref, limit=1)
     _head(ref)
     with card("item"):
         if told.generation is not None and told.generation.error is not None:
@@ -176,7 +176,7 @@ def _draw_question_line(row: QuestionRow) -> None:
 def _choose_other(ref: Ref) -> None:
     """Draw the choice of a second text of the same question, to read both side by side."""
     with database().read() as session:
-        others = {str(one.ref): one.words for one in comparable(session, ref)}
+        others = comparable(session, ref)
     if others:
         url.choose(
             "with",

@@ -44,7 +44,7 @@ def draw_matrix() -> None:
             wanted,
             url.number("page") or 1,
             page_size=PAGE_SIZE,
-            most_cells=MOST_CELLS,
+            max_cells=MOST_CELLS,
         )
     if not page.rows:
         _draw_nothing(has_texts=bool(facets.texts.models))
@@ -76,7 +76,7 @@ def _draw_row(row: MatrixRow, width: int, colouring: Colouring) -> None:
         question, *columns = st.columns([1.1, *([1] * width)], gap="small")
         with question, st.container(key=f"asked_q{row.question_id}", gap=None):
             st.button(
-                escaped(one_line(row.words, WORDS)),
+                escaped(one_line(row.excerpt, WORDS)),
                 key=f"open_q{row.question_id}",
                 type="tertiary",
                 wrap=True,
