@@ -10,10 +10,8 @@ from enum import EnumType
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from tests.command_tree import whole_tree
 from tests.contract.snapshots import check_snapshot, compare
-from workbench.cli.main import app
 
 CLI_PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -65,7 +63,7 @@ def parameter(one: Any) -> dict[str, Any]:
 
 def test_commands_with_their_arguments_and_options_are_those_of_the_snapshot() -> None:
     (exit_codes,) = re.findall(r"^- Exit codes: (.*)", CLI_PAGE.read_text("utf-8"), re.MULTILINE)
-    root: Any = typer.main.get_command(app)
+    root: Any = whole_tree()
     check_snapshot("command_tree", {"exit codes": exit_codes, "q2q": tree(root)})
 
 

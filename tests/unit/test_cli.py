@@ -317,7 +317,7 @@ def test_a_bug_leaves_its_trace_in_a_file(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("db.sweeps.list_sweeps", broken)
+    monkeypatch.setattr("workbench.cli.sweep.list_sweeps", broken)
     ended = q2q("sweep", "list")
     assert ended.code == 1
     assert "This is a bug" in ended.err

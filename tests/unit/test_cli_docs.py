@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from workbench.cli.main import app
+from tests.command_tree import whole_tree
+from workbench.cli.main import COMMANDS, app
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 DOCUMENTED = re.findall(r"^\| `q2q ([a-z ]+)` \|", DOCS.read_text("utf-8"), re.MULTILINE)
@@ -23,7 +23,12 @@ def _commands(group: object, prefix: str = "") -> Iterator[str]:
 
 
 def test_every_command_is_documented() -> None:
-    assert sorted(_commands(typer.main.get_command(app))) == sorted(DOCUMENTED)
+    assert sorted(_commands(whole_tree())) == sorted(DOCUMENTED)
+
+
+def test_help_has_the_first_sentence_of_each_command() -> None:
+    told = {name: command.help.split("\n\n")[0] for name, command in whole_tree().commands.items()}
+    assert told == {name: one.summary for name, one in COMMANDS.items()}
 
 
 @pytest.mark.parametrize("command", DOCUMENTED)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from db.settings import settings
+from tests.command_tree import whole_tree
 from workbench.cli import main
 from workbench.cli.output import show_json
 
@@ -40,7 +40,7 @@ GIVEN = {
 
 def commands(group: Any = None, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the names of every command that has ``--json``."""
-    for name, command in (group or typer.main.get_command(main.app)).commands.items():
+    for name, command in (group or whole_tree()).commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*prefix, name))
         elif any("--json" in parameter.opts for parameter in command.params):
@@ -49,7 +49,7 @@ def commands(group: Any = None, prefix: tuple[str, ...] = ()) -> Iterator[tuple[
 
 def required(words: tuple[str, ...], home: Path) -> list[str]:
     """Return a value for each thing that a command asks for."""
-    command: Any = typer.main.get_command(main.app)
+    command: Any = whole_tree()
     for word in words:
         command = command.commands[word]
     given: list[str] = []

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
 from db.database import Database
@@ -20,7 +19,7 @@ from serving.formats.library import load_definitions
 from serving.importers.readers import read_rows
 from serving.importers.reasonings import read_reasonings
 from serving.sweeps.spec import parse_spec
-from workbench.cli.main import app
+from tests.command_tree import whole_tree
 from workbench.dialogue.themes import parse_theme
 from workbench.rating.axes import load_axes
 
@@ -115,7 +114,7 @@ def test_a_command_that_is_shown_runs(
 
 
 def _parsed(words: list[str]) -> tuple[Any, list[str]]:
-    command: Any = typer.main.get_command(app)
+    command: Any = whole_tree()
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words[0]]
         words = words[1:]

@@ -3,26 +3,22 @@
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from db.database import Database
 from db.errors import UsageError
-
-if TYPE_CHECKING:
-    from db.database import Database
-    from db.settings import Settings
+from db.settings import Settings, settings
+from db.store.migrate import open_store
 
 
-def load_settings() -> "Settings":
+def load_settings() -> Settings:
     """Return the settings of this process.
 
     Raises:
         UsageError: A value is wrong; the sentence names all that are.
     """
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from db.settings import settings
-
     try:
         return settings()
     except ValidationError as error:
@@ -49,10 +45,8 @@ def load_settings() -> "Settings":
 
 
 @contextmanager
-def open_home() -> Iterator[tuple["Settings", "Database"]]:
+def open_home() -> Iterator[tuple[Settings, Database]]:
     """Yield the settings and the store; an empty home is completed first."""
-    from db.store.migrate import open_store
-
     settings = load_settings()
     database = open_store(settings)
     try:

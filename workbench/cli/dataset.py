@@ -2,20 +2,29 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from db.datasets import DatasetInfo, find_dataset, list_datasets
 from db.errors import UsageError
+from serving.importers.folders import read_examples
+from serving.importers.judgements import Judge
+from serving.importers.training_data import import_examples, preview_examples
+from training.datasets import export as exports
+from training.datasets.balance import balance_of, cautions, read_balance
+from training.datasets.build import build as built_by
+from training.datasets.freeze import freeze
+from training.datasets.spec import as_yaml, load_rules, parse_rules
 from workbench.cli.context import open_home
 from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
+from workbench.cli.progress import import_progress
+from workbench.cli.rendering import load_registry
 from workbench.cli.typer_app import CommandGroup
+from workbench.ui.components.cautions import caution_sentences
 
-if TYPE_CHECKING:
-    from db.datasets import DatasetInfo
-
-app = CommandGroup("Import training data, choose rows by written rules, freeze them, export them.")
+app = CommandGroup()
 
 Name = Annotated[str, typer.Argument(help="Name or number of a dataset; see `q2q dataset show`.")]
 
@@ -36,13 +45,6 @@ def build(
       q2q dataset build examples/datasets/first_round.yaml --preview
       q2q dataset build examples/datasets/first_round.yaml
     """
-    from training.datasets.balance import balance_of, cautions
-    from training.datasets.build import build as built_by
-    from training.datasets.freeze import freeze
-    from training.datasets.spec import load_rules
-    from workbench.cli.rendering import load_registry
-    from workbench.ui.components.cautions import caution_sentences
-
     wanted = load_rules(rules)
     with open_home() as (settings, database):
         with database.write() as session:
@@ -82,11 +84,6 @@ def show_(
       q2q dataset show
       q2q dataset show first-round
     """
-    from db.datasets import find_dataset, list_datasets
-    from training.datasets.balance import cautions, read_balance
-    from training.datasets.spec import as_yaml, parse_rules
-    from workbench.ui.components.cautions import caution_sentences
-
     with open_home() as (_, database), database.read() as session:
         found = list_datasets(session) if name is None else [find_dataset(session, name)]
         balance = None if name is None else read_balance(session, found[0])
@@ -138,20 +135,16 @@ def export(
       q2q dataset export first-round first_round.json --format alpaca
       q2q dataset export first-round first_round --format hf
     """
-    from db.datasets import find_dataset
-    from training.datasets.export import default_prompt_format, export
-    from workbench.cli.rendering import load_registry
-
     if split not in ("train", "held_out"):
         raise UsageError(f"There is no split {split!r}; choose train or held_out.")
     with open_home() as (settings, database):
         with database.write() as session:
             registry = load_registry(settings, session)
-        form = registry.format(prompt_format or default_prompt_format(format_)).definition
+        form = registry.format(prompt_format or exports.default_prompt_format(format_)).definition
         with database.read() as session:
             dataset = find_dataset(session, name)
             chosen: Any = split
-            written = export(session, dataset, format_, target, form=form, split=chosen)
+            written = exports.export(session, dataset, format_, target, form=form, split=chosen)
     if as_json:
         show_json({"file": target, "prompt_format": form.reference, "rows": written})
         return
@@ -194,12 +187,6 @@ def import_(
       q2q dataset import preferences.jsonl --preview
       q2q dataset import preferences.jsonl --tag outside
     """
-    from serving.importers.folders import read_examples
-    from serving.importers.judgements import Judge
-    from serving.importers.training_data import import_examples, preview_examples
-    from workbench.cli.progress import import_progress
-    from workbench.cli.rendering import load_registry
-
     if judged_by not in ("person", "model"):
         raise UsageError(f"--judged-by {judged_by} is not known; choose person or model.")
     kind: Any = judged_by
@@ -230,7 +217,7 @@ def import_(
     show_fields(asdict(done.counts))
 
 
-def _row(dataset: "DatasetInfo") -> dict[str, object]:
+def _row(dataset: DatasetInfo) -> dict[str, object]:
     names = ("id", "name", "kind", "n_train", "n_held_out", "content_hash")
     return {name: getattr(dataset, name) for name in names}
 

@@ -7,14 +7,36 @@ from typing import Annotated, Any
 import typer
 
 from db.errors import UsageError
+from db.new_files import new_file
+from db.rating.ratings import ensure_rater
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
+from workbench.cli.dialogue_extras import run_replay, run_synopsis
+from workbench.cli.dialogue_settings import check_settings, make_fork, parse_set
+from workbench.cli.dialogue_show import (
+    list_all,
+    show_comparison,
+    show_node,
+    show_replay,
+    show_synopsis,
+    show_tree,
+)
+from workbench.cli.dialogue_steps import run_next
+from workbench.cli.dialogue_wishes import Wishes
 from workbench.cli.dialogue_words import As, DialogueId, Reason, language_code, number
 from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
+from workbench.dialogue.export import read_export
+from workbench.dialogue.report import as_html, as_markdown
+from workbench.dialogue.report import as_json as as_data
+from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.sheet_trees import import_sheet
+from workbench.dialogue.themes import load_theme
+from workbench.dialogue.tree import read_tree
+from workbench.dialogue.turn import By
 
-app = CommandGroup("Dig into a theme: answers lead to questions, and you choose.")
+app = CommandGroup()
 
 
 @app.as_command()
@@ -33,13 +55,6 @@ def new(
     Example:
       q2q dialogue new examples/themes/town_without_cars.yaml
     """
-    from db.rating.ratings import ensure_rater
-    from workbench.cli.dialogue_settings import check_settings, parse_set
-    from workbench.dialogue.sessions import new_dialogue
-    from workbench.dialogue.themes import load_theme
-    from workbench.dialogue.tree import read_tree
-    from workbench.dialogue.turn import By
-
     changes = parse_set(set_) | ({"model": model} if model else {})
     loaded = load_theme(theme)
     with open_home() as (settings, database):
@@ -93,9 +108,6 @@ def next_(
     Example:
       q2q dialogue next 1 --answer B --move rebut --question 1 --reason "nobody doubted it yet"
     """
-    from workbench.cli.dialogue_steps import run_next
-    from workbench.cli.dialogue_wishes import Wishes
-
     wishes = Wishes(
         answer=answer,
         question=question,
@@ -132,8 +144,6 @@ def show_(
     Example:
       q2q dialogue show 1
     """
-    from workbench.cli.dialogue_show import list_all, show_node, show_tree
-
     with open_home() as (_, database):
         if not dialogue:
             list_all(database, as_json)
@@ -158,11 +168,6 @@ def export(
     Example:
       q2q dialogue export 1 --format html --to town.html
     """
-    from db.new_files import new_file
-    from workbench.dialogue.export import read_export
-    from workbench.dialogue.report import as_html, as_markdown
-    from workbench.dialogue.report import as_json as as_data
-
     writers = {"md": as_markdown, "html": as_html, "json": as_data}
     if format_ not in writers:
         raise UsageError(f"There is no format {format_!r}; give one of {', '.join(writers)}.")
@@ -197,10 +202,6 @@ def import_(
     Example:
       q2q dialogue import sessions.xlsx
     """
-    from db.rating.ratings import ensure_rater
-    from workbench.dialogue.sheet_trees import import_sheet
-    from workbench.dialogue.turn import By
-
     code = language_code(language)
     with open_home() as (_, database), database.write() as session:
         by = By(rater_id=ensure_rater(session, rater))
@@ -242,9 +243,6 @@ def replay(
     Example:
       q2q dialogue replay 1 --model smollm2-135m-instruct --prompt-format tagged
     """
-    from workbench.cli.dialogue_extras import run_replay
-    from workbench.cli.dialogue_show import show_replay
-
     changes = {"model": model, "adapter": adapter, "prompt_format": prompt_format, "role": role}
     given = {key: value for key, value in changes.items() if value}
     with open_home() as (settings, database):
@@ -259,8 +257,6 @@ def compare(dialogue: DialogueId, other: DialogueId, as_json: Json = False) -> N
     Example:
       q2q dialogue compare 1 2
     """
-    from workbench.cli.dialogue_show import show_comparison
-
     one, two = number(dialogue), number(other)
     if one == two:
         raise UsageError("Name two dialogues: one cannot be held beside itself.")
@@ -285,8 +281,6 @@ def fork(
     Example:
       q2q dialogue fork 1 --node 3 --set variants=4
     """
-    from workbench.cli.dialogue_settings import make_fork, parse_set
-
     with open_home() as (settings, database):
         new_id = make_fork(
             settings,
@@ -308,9 +302,6 @@ def synopsis(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> N
     Example:
       q2q dialogue synopsis 1
     """
-    from workbench.cli.dialogue_extras import run_synopsis
-    from workbench.cli.dialogue_show import show_synopsis
-
     with open_home() as (settings, database):
         run_synopsis(settings, database, number(dialogue), rater)
         show_synopsis(database, number(dialogue), as_json)

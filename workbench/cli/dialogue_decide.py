@@ -1,18 +1,27 @@
 """Decisions of ``q2q dialogue`` that ask no model: go, park, reject, merge, note, tag, states."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from sqlalchemy.orm import Session
 
+from db.dialogues import get_node
 from db.errors import UsageError
+from db.rating.ratings import ensure_rater
 from workbench.cli.context import open_home
+from workbench.cli.dialogue_places import candidate, here, node_of
 from workbench.cli.dialogue_words import As, DialogueId, Reason, number
 from workbench.cli.output import Json, say, show, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+from workbench.dialogue import decisions
+from workbench.dialogue import same as trees
+from workbench.dialogue.cards import node_view
+from workbench.dialogue.decisions import go_to
+from workbench.dialogue.same import alike
+from workbench.dialogue.sessions import STATES, change_state
+from workbench.dialogue.tree import read_tree
+from workbench.dialogue.turn import By
 
 Proposed = Annotated[
     str, typer.Option("--question", help="A proposed question: its number in the list.")
@@ -38,10 +47,8 @@ def go(
     Example:
       q2q dialogue go 1 --node 2 --reason "back to the costs"
     """
-    from workbench.cli.dialogue_places import node_of
-    from workbench.dialogue.decisions import go_to
 
-    def do(session: "Session", dialogue_id: int, by: Any) -> None:
+    def do(session: Session, dialogue_id: int, by: Any) -> None:
         go_to(
             session,
             dialogue_id,
@@ -105,11 +112,6 @@ def merge(
     Example:
       q2q dialogue merge 1 --node 2 --same 5 --same 7
     """
-    from workbench.cli.dialogue_places import candidate, here, node_of
-    from workbench.dialogue import decisions
-    from workbench.dialogue import same as trees
-    from workbench.dialogue.cards import node_view
-
     if same and not (question or node):
         raise UsageError(
             "Nothing was merged: --same names those that ask the same. Name the one that stands for"
@@ -121,7 +123,7 @@ def merge(
     if question and node:
         raise UsageError("Name a proposed question or one of the tree, not both.")
 
-    def do(session: "Session", dialogue_id: int, by: Any) -> None:
+    def do(session: Session, dialogue_id: int, by: Any) -> None:
         if node:
             ids = [node_of(session, dialogue_id, number(n, "question")) for n in (node, *same)]
             trees.merge_nodes(session, dialogue_id, ids[0], ids[1:], by, reason=reason or None)
@@ -158,8 +160,6 @@ def note(
     Example:
       q2q dialogue note 1 "ask the shop owners about this"
     """
-    from workbench.dialogue import decisions
-
     found = _at(dialogue, node, rater, decisions.note, text)
     _done("Noted.", found | {"note": text}, as_json)
 
@@ -176,8 +176,6 @@ def tag(
     Example:
       q2q dialogue tag 1 costs "to be checked"
     """
-    from workbench.dialogue import decisions
-
     found = _at(dialogue, node, rater, decisions.tag, tags)
     _done("Tagged.", found | {"tags": tags}, as_json)
 
@@ -215,11 +213,8 @@ def close(
     _change_state(dialogue, "close", reason, rater, as_json)
 
 
-def _decide(dialogue: str, rater: str, do: Callable[["Session", int, Any], object]) -> None:
+def _decide(dialogue: str, rater: str, do: Callable[[Session, int, Any], object]) -> None:
     """Have ``do`` decide in a write transaction, under the rater's name."""
-    from db.rating.ratings import ensure_rater
-    from workbench.dialogue.turn import By
-
     with open_home() as (_, database), database.write() as session:
         do(session, number(dialogue), By(rater_id=ensure_rater(session, rater)))
 
@@ -228,12 +223,9 @@ def _at(
     dialogue: str, node: str, rater: str, decision: Callable[..., object], what: object
 ) -> dict[str, Any]:
     """Take a decision at a question of the tree, the one at hand if none is named."""
-    from db.dialogues import get_node
-    from workbench.cli.dialogue_places import here, node_of
-
     found: dict[str, Any] = {"dialogue": number(dialogue)}
 
-    def do(session: "Session", dialogue_id: int, by: Any) -> None:
+    def do(session: Session, dialogue_id: int, by: Any) -> None:
         node_id = (
             node_of(session, dialogue_id, number(node, "question"))
             if node
@@ -249,16 +241,12 @@ def _at(
 def _set_aside(
     what: str, dialogue: str, question: str, node: str, reason: str, rater: str, as_json: bool
 ) -> None:
-    from workbench.cli.dialogue_places import candidate, here, node_of
-    from workbench.dialogue import decisions
-    from workbench.dialogue.cards import node_view
-
     if bool(question) == bool(node):
         raise UsageError("Name a proposed question (--question) or one of the tree (--node).")
     state = {"park": "parked", "reject": "rejected"}[what]
     on_proposed = {"park": decisions.park, "reject": decisions.reject}[what]
 
-    def do(session: "Session", dialogue_id: int, by: Any) -> None:
+    def do(session: Session, dialogue_id: int, by: Any) -> None:
         why = reason or None
         if node:
             node_id = node_of(session, dialogue_id, number(node, "question"))
@@ -275,9 +263,6 @@ def _set_aside(
 
 
 def _list_alike(dialogue: str, as_json: bool) -> None:
-    from workbench.dialogue.same import alike
-    from workbench.dialogue.tree import read_tree
-
     with open_home() as (_, database), database.read() as session:
         tree = read_tree(session, number(dialogue))
     rows: list[dict[str, Any]] = [
@@ -302,9 +287,7 @@ def _list_alike(dialogue: str, as_json: bool) -> None:
 
 
 def _change_state(dialogue: str, what: str, reason: str, rater: str, as_json: bool) -> None:
-    from workbench.dialogue.sessions import STATES, change_state
-
-    def do(session: "Session", dialogue_id: int, by: Any) -> None:
+    def do(session: Session, dialogue_id: int, by: Any) -> None:
         change_state(session, dialogue_id, what, by, reason=reason or None)
 
     _decide(dialogue, rater, do)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from workbench.cli.context import open_home
+from workbench.cli.dialogue_extras import run_argue, run_judge, run_translate
 from workbench.cli.dialogue_words import As, DialogueId, number
 from workbench.cli.output import Json, say, show, show_json
 from workbench.cli.typer_app import CommandGroup
@@ -24,8 +25,6 @@ def argue(dialogue: DialogueId, node: Node = "", rater: As = "me", as_json: Json
     Example:
       q2q dialogue argue 1
     """
-    from workbench.cli.dialogue_extras import run_argue
-
     with open_home() as (settings, database):
         told = run_argue(settings, database, number(dialogue), _number(node), rater)
     if as_json:
@@ -49,8 +48,6 @@ def judge(
     Example:
       q2q dialogue judge 1 --answers A,B
     """
-    from workbench.cli.dialogue_extras import run_judge
-
     with open_home() as (settings, database):
         told = run_judge(settings, database, number(dialogue), _number(node), answers, rater)
     if as_json:
@@ -80,8 +77,6 @@ def translate(
     Example:
       q2q dialogue translate 1 --to ja --text A
     """
-    from workbench.cli.dialogue_extras import run_translate
-
     with open_home() as (settings, database):
         told = run_translate(settings, database, number(dialogue), _number(node), text, to, rater)
     if as_json:

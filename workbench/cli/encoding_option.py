@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from db.errors import UsageError
+from serving.importers.encoding import EncodingGuessed
 
 Encoding = Annotated[
     str | None,
@@ -19,8 +20,6 @@ Encoding = Annotated[
 @contextmanager
 def naming_encoding_option() -> Iterator[None]:
     """Let a file whose encoding can only be guessed say how the guess is confirmed."""
-    from serving.importers.encoding import EncodingGuessed
-
     try:
         yield
     except EncodingGuessed as guessed:

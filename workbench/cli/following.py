@@ -1,19 +1,17 @@
 """A command that waits for its job: how far it is, what goes on, and how to resume."""
 
-from typing import TYPE_CHECKING
-
+from db.database import Database
 from db.errors import Q2QError
+from db.jobs import JobRow, get_job
+from db.settings import Settings
 from workbench.cli.output import say
-
-if TYPE_CHECKING:
-    from db.database import Database
-    from db.jobs import JobRow
-    from db.settings import Settings
+from workbench.cli.progress import open_progress
+from workbench.worker.follow import run_job
 
 
 def follow_job(
-    settings: "Settings",
-    database: "Database",
+    settings: Settings,
+    database: Database,
     job_id: int,
     *,
     command: str,
@@ -21,7 +19,7 @@ def follow_job(
     cancel: str,
     resume: str,
     cancelled: str | None = None,
-) -> "JobRow":
+) -> JobRow:
     """See a job through with a progress bar; return it once it is done.
 
     Args:
@@ -38,10 +36,6 @@ def follow_job(
         KeyboardInterrupt: Ctrl-C; said is whether the job goes on in the worker.
         Q2QError: It failed or was cancelled.
     """
-    from db.jobs import get_job
-    from workbench.cli.progress import open_progress
-    from workbench.worker.follow import run_job
-
     try:
         with open_progress() as progress:
             job = run_job(settings, database, job_id, progress.update, command=command)

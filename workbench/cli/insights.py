@@ -1,24 +1,23 @@
 """``q2q rate insights``: what the ratings say, the numbers of the app's page."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
+from sqlalchemy.orm import Session
 
 from db.errors import UsageError
+from db.rating.columns import RaterKind, RatingFilter
+from db.rating.queues import get_queue
+from db.rating.ratings import Scope
+from db.sweeps import get_sweep
+from workbench.analysis.effects import Effects
+from workbench.analysis.insights import Insights, read_insights
+from workbench.analysis.ranking import Ranking
+from workbench.analysis.resampling import Estimate
+from workbench.analysis.two_way import FEW_RATERS
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, show, show_json, show_table
-from workbench.cli.typer_app import CommandGroup
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from db.rating.columns import RaterKind
-    from db.rating.ratings import Scope
-    from workbench.analysis.effects import Effects
-    from workbench.analysis.insights import Insights
-    from workbench.analysis.ranking import Ranking
-    from workbench.analysis.resampling import Estimate
 
 SCOPES = ("reasoning", "answer", "whole")
 LENGTHS = ("as-is", "equal")
@@ -27,11 +26,6 @@ INTERVAL = (
     "Intervals aim to hold the truth in 95 of 100 cases, whichever cards were dealt (measured:"
     " docs/insights.md)."
 )
-
-
-def register(app: CommandGroup) -> None:
-    """Add the command to the group ``rate``."""
-    app.as_command("insights")(insights)
 
 
 def insights(
@@ -59,8 +53,6 @@ def insights(
         raise UsageError(
             f"--scope is one of {', '.join(SCOPES)} and --raters one of {', '.join(RATERS)}."
         )
-    from db.rating.columns import RatingFilter
-    from workbench.analysis.insights import read_insights
 
     with open_home() as (_, database), database.read() as session:
         _require(session, queue_id, sweep_id)
@@ -82,18 +74,15 @@ def insights(
         _show(found)
 
 
-def _require(session: "Session", queue_id: int | None, sweep_id: int | None) -> None:
+def _require(session: Session, queue_id: int | None, sweep_id: int | None) -> None:
     """Refuse a queue or a sweep that is not there, rather than call it unrated."""
-    from db.rating.queues import get_queue
-    from db.sweeps import get_sweep
-
     if queue_id is not None:
         get_queue(session, queue_id)
     if sweep_id is not None:
         get_sweep(session, sweep_id)
 
 
-def _show(found: "Insights") -> None:
+def _show(found: Insights) -> None:
     counts = found.counts
     show(
         f"{counts.comparisons} comparisons, {counts.ranked} of them in rankings,"
@@ -115,7 +104,7 @@ def _show(found: "Insights") -> None:
         )
 
 
-def _show_ranking(found: "Insights", ranking: "Ranking") -> None:
+def _show_ranking(found: Insights, ranking: Ranking) -> None:
     rows = [
         {
             "level": place.name,
@@ -152,7 +141,7 @@ def _show_ranking(found: "Insights", ranking: "Ranking") -> None:
         )
 
 
-def _show_effects(found: "Insights", effects: "Effects") -> None:
+def _show_effects(found: Insights, effects: Effects) -> None:
     rows = [
         {
             "factor": one.factor,
@@ -177,15 +166,13 @@ def _show_effects(found: "Insights", effects: "Effects") -> None:
 
 
 def _show_whose(n_raters: int) -> None:
-    from workbench.analysis.two_way import FEW_RATERS
-
     if n_raters == 1:
         show("For this rater: another one may prefer otherwise.")
     elif n_raters < FEW_RATERS:
         show(f"For these {n_raters} raters: others may prefer otherwise.")
 
 
-def _show_trust(found: "Insights") -> None:
+def _show_trust(found: Insights) -> None:
     told = [(one.axis, one) for one in found.between_raters]
     if found.with_oneself:
         told.append(("oneself, comparisons", found.with_oneself))
@@ -244,11 +231,11 @@ def _table(title: str, rows: Iterable[Mapping[str, Any]], more: Iterable[str] = 
         show_table([{name: row.get(name) for name in columns} for row in rows], tuple(columns))
 
 
-def _share(found: "Estimate") -> str:
+def _share(found: Estimate) -> str:
     return _span(found, ".0%")
 
 
-def _span(found: "Estimate", form: str) -> str:
+def _span(found: Estimate, form: str) -> str:
     if found.low is None or found.high is None:
         return f"{found.value:{form}}"
     return f"{found.value:{form}} ({found.low:{form}} to {found.high:{form}})"

@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from sqlalchemy.orm import Session
 
+from db.datasets import get_dataset
+from db.identity import Ref, parse_ref
+from db.lineage.nodes import LineageGroup
+from db.lineage.read import lineage as lineage_of
+from db.models import get_model
+from db.questions import get_question
+from db.rounds import get_round
+from db.texts.provenance import Provenance, provenance
+from db.training import get_run
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, show, show_fields, show_json
 from workbench.cli.typer_app import CommandGroup
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from db.identity import Ref
-    from db.lineage.nodes import LineageGroup
-    from db.texts.provenance import Provenance
 
 LABEL = 70
 """Characters of a related text on its line; ``--json`` has more."""
@@ -24,12 +27,10 @@ LABEL = 70
 NAMED = ("question", "model", "dataset", "training_run", "round")
 """Kinds that are shown by their fields; the others by their text."""
 
-
-def register(app: CommandGroup) -> None:
-    """Add the command to ``app``."""
-    app.as_command()(lineage)
+top = CommandGroup()
 
 
+@top.as_command()
 def lineage(
     id_: Annotated[
         str,
@@ -46,9 +47,6 @@ def lineage(
       q2q lineage a7
       q2q lineage m3
     """
-    from db.identity import parse_ref
-    from db.lineage.read import lineage as lineage_of
-
     ref = parse_ref(id_)
     with open_home() as (_, database), database.read() as session:
         item = _item(session, ref)
@@ -65,15 +63,8 @@ def lineage(
     _show_groups("led to", both.down)
 
 
-def _item(session: "Session", ref: "Ref") -> Any:
+def _item(session: Session, ref: Ref) -> Any:
     """Return all that is known of the thing itself."""
-    from db.datasets import get_dataset
-    from db.models import get_model
-    from db.questions import get_question
-    from db.rounds import get_round
-    from db.texts.provenance import provenance
-    from db.training import get_run
-
     by_id: dict[str, Callable[..., Any]] = {
         "question": get_question,
         "model": get_model,
@@ -85,7 +76,7 @@ def _item(session: "Session", ref: "Ref") -> Any:
     return provenance(session, ref) if read is None else read(session, ref.id)
 
 
-def _plain(groups: "Sequence[LineageGroup]") -> list[dict[str, Any]]:
+def _plain(groups: Sequence[LineageGroup]) -> list[dict[str, Any]]:
     return [
         {
             "relation": group.relation,
@@ -96,7 +87,7 @@ def _plain(groups: "Sequence[LineageGroup]") -> list[dict[str, Any]]:
     ]
 
 
-def _show_groups(title: str, groups: "Sequence[LineageGroup]") -> None:
+def _show_groups(title: str, groups: Sequence[LineageGroup]) -> None:
     show("")
     if not groups:
         show(f"{title}: nothing")
@@ -114,7 +105,7 @@ def _show_groups(title: str, groups: "Sequence[LineageGroup]") -> None:
             show(f"    … and {group.total - len(group.nodes):,} more")
 
 
-def _show_text(found: "Provenance") -> None:
+def _show_text(found: Provenance) -> None:
     show_fields(
         {
             "id": found.ref,

@@ -11,46 +11,68 @@ from pathlib import Path
 import typer
 
 from db.errors import Q2QError
-from workbench.cli import (
-    dataset,
-    dialogue,
-    insights,
-    lineage,
-    merging,
-    model,
-    question,
-    rate,
-    round,
-    score,
-    serve,
-    store,
-    sweep,
-    train,
-)
 from workbench.cli.output import complete_streams, say, show_failure
-from workbench.cli.typer_app import CommandGroup
+from workbench.cli.typer_app import CommandGroup, Lazy
 
 _OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE)
 """Errors of stdout, not of the work."""
 _NOT_UTF8 = "A text that was given is not in UTF-8; set the terminal to UTF-8, or use a file in it."
 
+COMMANDS = {
+    "up": Lazy("workbench.cli.store:top", "Start the page and the worker; Ctrl-C ends both."),
+    "doctor": Lazy(
+        "workbench.cli.store:top", "Check this machine and say for each failure what to do."
+    ),
+    "setup": Lazy(
+        "workbench.cli.store:top",
+        "Bring the store up to date; put the example questions into an empty one.",
+        hidden=True,
+    ),
+    "backup": Lazy(
+        "workbench.cli.store:top",
+        "Make a consistent copy of the store, also while everything runs.",
+    ),
+    "restore": Lazy(
+        "workbench.cli.store:top",
+        "Put a backup in the place of the store; the store that was there is kept beside it.",
+    ),
+    "report": Lazy(
+        "workbench.cli.round:top",
+        "Write the comparison of a round as one HTML page that needs nothing else.",
+    ),
+    "lineage": Lazy(
+        "workbench.cli.lineage:top",
+        "Show what a text or a model came from, and what came of it: both ways, with ids to go on.",
+    ),
+    "merge": Lazy(
+        "workbench.cli.model:top",
+        "Merge an adapter into its 16-bit base, in a fresh folder, and prove the result.",
+    ),
+    "model": Lazy("workbench.cli.model:app", "Add, list, show and remove models."),
+    "serve": Lazy("workbench.cli.serve:app", "Start, stop and see the model servers."),
+    "question": Lazy("workbench.cli.question:app", "Import, list, show and export questions."),
+    "sweep": Lazy("workbench.cli.sweep:app", "Plan, run and see sweeps."),
+    "rate": Lazy("workbench.cli.rate:app", "Make queues to rate; import and export ratings."),
+    "score": Lazy("workbench.cli.score:app", "Ask whether reasonings move their answers."),
+    "dialogue": Lazy(
+        "workbench.cli.dialogue:app", "Dig into a theme: answers lead to questions, and you choose."
+    ),
+    "dataset": Lazy(
+        "workbench.cli.dataset:app",
+        "Import training data, choose rows by written rules, freeze them, export them.",
+    ),
+    "train": Lazy("workbench.cli.train:app", "Train adapters on frozen datasets."),
+    "round": Lazy(
+        "workbench.cli.round:app", "Run rounds: dataset, training, held-out questions, comparison."
+    ),
+}
+"""What follows `q2q`, in the order of the help."""
+
 app = CommandGroup(
-    "Q2Q Workbench: questions in, reasonings and answers out, everything kept.", name="q2q"
+    "Q2Q Workbench: questions in, reasonings and answers out, everything kept.",
+    name="q2q",
+    lazy=COMMANDS,
 )
-store.register(app)
-app.add_typer(model.app, name="model")
-app.add_typer(serve.app, name="serve")
-app.add_typer(question.app, name="question")
-app.add_typer(sweep.app, name="sweep")
-app.add_typer(rate.app, name="rate")
-app.add_typer(score.app, name="score")
-app.add_typer(dialogue.app, name="dialogue")
-app.add_typer(dataset.app, name="dataset")
-app.add_typer(train.app, name="train")
-insights.register(rate.app)
-round.register(app)
-lineage.register(app)
-merging.register(app, model.app)
 
 
 def run() -> None:

@@ -1,16 +1,25 @@
-"""``q2q model``: the model versions that sweeps can name."""
+"""``q2q model`` and ``q2q merge``: the model versions that sweeps can name, and proved merges."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from db.database import Database
+from db.errors import Q2QError, UsageError
+from db.jobs import enqueue
+from db.models import ProofRow, adapter_of, find_model, list_models, proof_of, remove_model
+from db.settings import Settings
+from serving.models.register import add_model
+from training.merge.prune import prune as drop
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
+from workbench.worker.follow import run_job
 
-app = CommandGroup("Add, list, show and remove models.")
-
+app = CommandGroup()
+top = CommandGroup()
 Model = Annotated[str, typer.Argument(help="Name of a model, or its id, e.g. m3.")]
 
 
@@ -31,8 +40,6 @@ def add(
       q2q model add ~/models/round-2 --name round-2
       q2q model add unsloth/Phi-3-medium-4k-instruct
     """
-    from serving.models.register import add_model
-
     with open_home() as (_, database):
         added = add_model(database, source, name=name, base=base, report=say)
     if as_json:
@@ -48,8 +55,6 @@ def list_(as_json: Json = False) -> None:
     Example:
       q2q model list
     """
-    from db.models import adapter_of, list_models, proof_of
-
     with open_home() as (_, database), database.read() as session:
         models = [m for m in list_models(session, with_removed=True) if m.state != "removed"]
         names = {model.id: model.name for model in models}
@@ -90,9 +95,6 @@ def show_(model: Model, as_json: Json = False) -> None:
     Example:
       q2q model show smollm2-135m-instruct
     """
-    from db.models import find_model, proof_of
-    from workbench.cli.merging import show_proof
-
     with open_home() as (_, database), database.read() as session:
         found = find_model(session, model)
         proof = proof_of(session, found.id)
@@ -113,8 +115,6 @@ def remove(model: Model, as_json: Json = False) -> None:
     Example:
       q2q model remove round-2
     """
-    from db.models import find_model, remove_model
-
     with open_home() as (_, database), database.write() as session:
         found = find_model(session, model)
         remove_model(session, found.id)
@@ -122,3 +122,94 @@ def remove(model: Model, as_json: Json = False) -> None:
         show_json({"id": found.id, "name": found.name, "state": "removed"})
     else:
         show(f"{found.name} is out of the lists; its files stay in {found.path}.")
+
+
+Merged = Annotated[str, typer.Argument(help="Name of a merged model, or its id, e.g. m3.")]
+
+
+@top.as_command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="Name of an adapter, or its id, e.g. m2.")],
+    name: Annotated[
+        str | None, typer.Option(help="How the merge is called [default: ADAPTER-merged].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Merge an adapter into its 16-bit base, in a fresh folder, and prove the result.
+
+    A pruned merge is made again. A merge that fails its proof cannot be used.
+
+    Example:
+      q2q merge round-1
+      q2q merge round-1 --name round-1-16bit
+    """
+    with open_home() as (settings, database):
+        with database.read() as session:
+            found = find_model(session, adapter)
+        if found.kind != "adapter":
+            raise UsageError(f"{found.name} is no adapter; `q2q model list` shows which are.")
+        _run(settings, database, "merge", {"adapter_id": found.id, "name": name}, as_json)
+
+
+@app.as_command()
+def verify(model: Merged, as_json: Json = False) -> None:
+    """Check a merged model again: files, every tensor, and what it says beside its adapter.
+
+    Example:
+      q2q model verify round-1-merged
+    """
+    with open_home() as (settings, database):
+        with database.read() as session:
+            found = find_model(session, model)
+        if found.kind != "merged":
+            raise UsageError(f"{found.name} is no merged model; `q2q model list` shows which are.")
+        _run(settings, database, "verify", {"model_id": found.id}, as_json)
+
+
+@app.as_command()
+def prune(model: Merged, as_json: Json = False) -> None:
+    """Drop the weights of a merge to free the disk; adapter and proof stay.
+
+    `q2q merge` makes the same weights again, and so does a sweep that names the model.
+
+    Example:
+      q2q model prune round-1-merged
+    """
+    with open_home() as (_, database):
+        with database.read() as session:
+            found = find_model(session, model)
+        freed = drop(database, found)
+    if as_json:
+        show_json({"id": found.id, "name": found.name, "state": "pruned", "freed_bytes": freed})
+    else:
+        show(f"{found.name} is pruned: {freed / 1e9:.1f} GB are free; `q2q merge` remakes it.")
+
+
+def _run(
+    settings: Settings, database: Database, kind: str, payload: dict[str, Any], as_json: bool
+) -> None:
+    with database.write() as session:
+        job_id = enqueue(session, kind, lane="device", payload=payload)
+    with open_progress() as progress:
+        job = run_job(settings, database, job_id, progress.update, command=kind)
+    if job.state != "done" or job.result is None:
+        raise Q2QError(job.error or f"The {kind} was stopped; nothing is left of it.")
+    with database.read() as session:
+        proof = proof_of(session, job.result["model_id"])
+    assert proof is not None
+    if as_json:
+        show_json({**job.result, "checks": proof.checks})
+    else:
+        show_proof(proof)
+        show(f"{job.result['model']} (m{job.result['model_id']}) is {job.result['state']}.")
+    if not proof.passed:
+        raise Q2QError("The proof failed: the merge stays unusable. See the checks above.")
+
+
+def show_proof(proof: ProofRow) -> None:
+    """Write the checks of a proof, one a line."""
+    rows = [
+        {"check": check.name, "passed": "yes" if check.passed else "NO", "found": check.detail}
+        for check in proof.checks
+    ]
+    show_table(rows, ("check", "passed", "found"))

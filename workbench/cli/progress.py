@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from serving.importers.questions import OnProgress, Phase
 from workbench.cli.output import safe, say
-
-if TYPE_CHECKING:
-    from serving.importers.questions import OnProgress, Phase
 
 LINE_EVERY_S = 5.0
 SOON_S = 1.0
@@ -40,7 +42,7 @@ def open_progress() -> Progress:
 
 
 @contextmanager
-def import_progress() -> "Iterator[OnProgress]":
+def import_progress() -> Iterator[OnProgress]:
     """Yield what an import tells its phase, how far it is, how fast, and how long it will take.
 
     Raises:
@@ -51,7 +53,7 @@ def import_progress() -> "Iterator[OnProgress]":
     try:
         with open_progress() as progress:
 
-            def tell(phase: "Phase", done: int, total: int) -> None:
+            def tell(phase: Phase, done: int, total: int) -> None:
                 now = time.monotonic()
                 message = meter.message(phase, done, total, now)
                 if now < due:
@@ -74,7 +76,7 @@ class _Meter:
         self._since = 0.0
         self._begun_at = 0
 
-    def message(self, phase: "Phase", done: int, total: int, now: float) -> str:
+    def message(self, phase: Phase, done: int, total: int, now: float) -> str:
         """Return what there is to say beside the bar."""
         if phase != self._phase:
             self._phase, self._since, self._begun_at = phase, now, done
@@ -125,10 +127,6 @@ class BarProgress:
     """A bar that is redrawn in place."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bars
-
         self._bars = Bars(
             BarColumn(),
             MofNCompleteColumn(),

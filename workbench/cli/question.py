@@ -2,14 +2,20 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from db.errors import UsageError
+from db.identity import parse_ref
+from db.new_files import new_file
+from db.questions import QuestionFilter, get_question, list_questions
 from workbench.cli.context import open_home
 from workbench.cli.encoding_option import Encoding, naming_encoding_option
+from workbench.cli.exporting import question_lines
+from workbench.cli.importing import import_path
 from workbench.cli.output import (
     Json,
     say,
@@ -20,14 +26,11 @@ from workbench.cli.output import (
     show_json_rows,
     show_table,
 )
+from workbench.cli.progress import import_progress
+from workbench.cli.rendering import rendered_prompt
 from workbench.cli.typer_app import CommandGroup
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from db.questions import QuestionFilter
-
-app = CommandGroup("Import, list, show and export questions.")
+app = CommandGroup()
 
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="With this tag; repeatable.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="With this role; repeatable.")]
@@ -58,9 +61,6 @@ def import_(
       q2q question import examples/questions
       q2q question import mine.csv --tag pilot
     """
-    from workbench.cli.importing import import_path
-    from workbench.cli.progress import import_progress
-
     with open_home() as (_, database), naming_encoding_option(), import_progress() as tell:
         done = import_path(
             database,
@@ -95,8 +95,6 @@ def list_(
     Example:
       q2q question list --tag example --language ja
     """
-    from db.questions import list_questions
-
     with open_home() as (_, database), database.read() as session:
         found = list_questions(session, _filter(tag, role, language, search), page_size=limit)
     if as_json:
@@ -147,8 +145,6 @@ def show_(
       q2q question show q12
       q2q question show q12 --rendered --format tagged@1 --mode supplied --variant v3
     """
-    from db.questions import get_question
-
     question_id = _id_of(question, "question")
     with open_home() as (settings, database):
         with database.read() as session:
@@ -160,7 +156,6 @@ def show_(
                 fields = {name: getattr(row, name) for name in row.__slots__}
                 show_fields({"id": row.ref, **{k: v for k, v in fields.items() if k != "id"}})
             return
-        from workbench.cli.rendering import rendered_prompt
 
         prompt = rendered_prompt(
             settings,
@@ -194,8 +189,6 @@ def export(
     Example:
       q2q question export japanese.jsonl --language ja
     """
-    from workbench.cli.exporting import question_lines
-
     with open_home() as (_, database):
         lines = question_lines(database, _filter(tag, role, language, search))
         if target is None and as_json:
@@ -212,9 +205,7 @@ def export(
         show(f"{n_written} questions in {target}.")
 
 
-def _write_new(target: Path, lines: "Iterable[str]") -> int:
-    from db.new_files import new_file
-
+def _write_new(target: Path, lines: Iterable[str]) -> int:
     n_written = 0
     with new_file(target) as file:
         for line in lines:
@@ -225,9 +216,7 @@ def _write_new(target: Path, lines: "Iterable[str]") -> int:
 
 def _filter(
     tag: list[str] | None, role: list[str] | None, language: list[str] | None, search: str
-) -> "QuestionFilter":
-    from db.questions import QuestionFilter
-
+) -> QuestionFilter:
     return QuestionFilter(
         search=search,
         tags=tuple(tag or ()),
@@ -237,8 +226,6 @@ def _filter(
 
 
 def _id_of(reference: str, kind: str) -> int:
-    from db.identity import parse_ref
-
     if re.fullmatch("[0-9]{1,18}", reference):
         return int(reference)
     found = parse_ref(reference)

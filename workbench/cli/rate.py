@@ -2,21 +2,29 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
+from db.datasets import find_dataset
 from db.errors import UsageError
+from db.rating.queues import get_queue, list_queues
+from serving.formats.library import Registry
 from workbench.cli.context import open_home
 from workbench.cli.encoding_option import Encoding, naming_encoding_option
+from workbench.cli.exporting import export_rows
+from workbench.cli.insights import insights
 from workbench.cli.output import Json, say, show, show_json, show_table
+from workbench.cli.rendering import load_registry
 from workbench.cli.typer_app import CommandGroup
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from serving.formats.library import Registry
-    from workbench.rating.building import QueueSpec
+from workbench.rating.axes import load_axes
+from workbench.rating.building import QueueSpec, build_queue, save_queue, seconds_per_card
+from workbench.rating.duels import duel_spec
+from workbench.rating.exchange import COLUMNS, rating_rows
+from workbench.rating.promise import promise
+from workbench.rating.rating_import import import_ratings
 
 LEFT_OUT = {
     "alone": "nothing to compare them with",
@@ -29,7 +37,7 @@ LEFT_OUT = {
 }
 """What the reasons that are no findings mean."""
 
-app = CommandGroup("Make queues to rate; import and export ratings.")
+app = CommandGroup()
 
 
 @app.as_command()
@@ -103,8 +111,6 @@ def queue(
 
 
 def _list(as_json: bool) -> None:
-    from db.rating.queues import list_queues
-
     with open_home() as (_, database), database.read() as session:
         queues = list_queues(session)
     if as_json:
@@ -115,11 +121,7 @@ def _list(as_json: bool) -> None:
     )
 
 
-def _spec(given: dict[str, Any]) -> "QueueSpec":
-    from pydantic import ValidationError
-
-    from workbench.rating.building import QueueSpec
-
+def _spec(given: dict[str, Any]) -> QueueSpec:
     try:
         return QueueSpec.model_validate(given)
     except ValidationError as error:
@@ -130,9 +132,6 @@ def _spec(given: dict[str, Any]) -> "QueueSpec":
 
 
 def _make(given: dict[str, Any], dataset: str, minutes: float | None, as_json: bool) -> None:
-    from db.datasets import find_dataset
-    from workbench.cli.rendering import load_registry
-
     with open_home() as (settings, database), database.write() as session:
         if dataset:
             given["dataset"] = find_dataset(session, dataset).id
@@ -142,9 +141,6 @@ def _make(given: dict[str, Any], dataset: str, minutes: float | None, as_json: b
 def _compare_round(
     name: str, reference: str, against: str, minutes: float | None, overlap: int, as_json: bool
 ) -> None:
-    from workbench.cli.rendering import load_registry
-    from workbench.rating.duels import duel_spec
-
     with open_home() as (settings, database), database.write() as session:
         spec = duel_spec(session, reference, against)
         changes = {"overlap": overlap, **({"name": name} if name else {})}
@@ -158,15 +154,12 @@ def _compare_round(
 
 
 def _store(
-    session: "Session",
-    spec: "QueueSpec",
+    session: Session,
+    spec: QueueSpec,
     minutes: float | None,
     as_json: bool,
-    registry: "Registry",
+    registry: Registry,
 ) -> None:
-    from workbench.rating.building import build_queue, save_queue, seconds_per_card
-    from workbench.rating.promise import promise
-
     if minutes is not None:
         seconds = seconds_per_card(session, spec.way, spec.scope)
         spec = spec.model_copy(update={"limit": max(1, round(minutes * 60 / seconds))})
@@ -205,9 +198,6 @@ def import_(
     Example:
       q2q rate import ratings.jsonl
     """
-    from workbench.rating.axes import load_axes
-    from workbench.rating.rating_import import import_ratings
-
     with open_home() as (settings, database), naming_encoding_option():
         done = import_ratings(database, path, load_axes(settings.home_dir), encoding=encoding)
     for line in (*done.notes, *done.problems):
@@ -237,13 +227,12 @@ def export(
     Example:
       q2q rate export --format csv --to ratings.csv
     """
-    from db.rating.queues import get_queue
-    from workbench.cli.exporting import export_rows
-    from workbench.rating.exchange import COLUMNS, rating_rows
-
     with open_home() as (_, database):
         if queue_id is not None:
             with database.read() as session:
                 get_queue(session, queue_id)
         rows = rating_rows(database, queue_id)
         export_rows(rows, COLUMNS, format_, target, as_json=as_json)
+
+
+app.as_command()(insights)

@@ -2,34 +2,40 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from sqlalchemy.orm import Session
 
+from db.database import Database
+from db.datasets import find_dataset
 from db.errors import Q2QError, UsageError
+from db.models import get_model
+from db.new_files import new_file
+from db.rounds import RoundRow, decide_round, find_round, list_rounds
+from db.settings import Settings
+from training.rounds.spec import load_round
+from workbench.analysis.rounds import Change, Comparison
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
+from workbench.i18n import translate
+from workbench.rounds import judging
+from workbench.rounds.beginning import begin_round, queue_round
+from workbench.rounds.comparing import compare_round
+from workbench.rounds.duel_text import by_rater, figures_of, outcome
+from workbench.rounds.numbers import figure, number
+from workbench.rounds.reporting import round_page
+from workbench.rounds.verdict import Proposal
+from workbench.rounds.verdict_text import settled_lines
+from workbench.worker.follow import run_job
 
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from db.database import Database
-    from db.rounds import RoundRow
-    from db.settings import Settings
-    from workbench.analysis.rounds import Change, Comparison
-    from workbench.rounds.verdict import Proposal
-
-app = CommandGroup("Run rounds: dataset, training, held-out questions, comparison.")
+app = CommandGroup()
+top = CommandGroup()
 
 Name = Annotated[str, typer.Argument(help="Name or number of a round; see `q2q round list`.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Approve the dataset without a pause.")]
-
-
-def register(parent: CommandGroup) -> None:
-    """Add ``q2q round`` and ``q2q report``."""
-    parent.add_typer(app, name="round")
-    parent.as_command()(report)
 
 
 @app.as_command()
@@ -46,9 +52,6 @@ def run(
       q2q round run examples/rounds/first.yaml
       q2q round run examples/rounds/first.yaml --yes
     """
-    from training.rounds.spec import load_round
-    from workbench.rounds.beginning import begin_round
-
     spec = load_round(config)
     with open_home() as (settings, database):
         found = begin_round(database, settings, spec)
@@ -62,8 +65,6 @@ def approve(name: Name, as_json: Json = False) -> None:
     Example:
       q2q round approve first
     """
-    from db.rounds import find_round
-
     with open_home() as (settings, database):
         with database.read() as session:
             found = find_round(session, name)
@@ -77,8 +78,6 @@ def list_(as_json: Json = False) -> None:
     Example:
       q2q round list
     """
-    from db.rounds import list_rounds
-
     with open_home() as (_, database), database.read() as session:
         rows = [_row(session, one) for one in list_rounds(session)]
     if as_json:
@@ -95,18 +94,13 @@ def show_(name: Name, as_json: Json = False) -> None:
     Example:
       q2q round show first
     """
-    from db.rounds import find_round
-    from workbench.rounds.comparing import compare_round
-    from workbench.rounds.judging import is_outdated, judge
-    from workbench.rounds.numbers import number
-
     with open_home() as (_, database), database.read() as session:
         found = find_round(session, name)
         row = _row(session, found)
         comparison = now = None
         if found.sweep_id is not None and found.step == "ended":
             comparison = compare_round(session, found)
-            now = judge(found, comparison)
+            now = judging.judge(found, comparison)
     if as_json:
         told = comparison.as_json() if comparison else None
         figures = {"verdict": now.verdict, "reason": now.reason, **now.findings} if now else None
@@ -114,7 +108,7 @@ def show_(name: Name, as_json: Json = False) -> None:
         return
     show_fields(_in_words(row))
     if now is not None:
-        _show_settled(now, is_outdated(found, now), found.name)
+        _show_settled(now, judging.is_outdated(found, now), found.name)
     if comparison is not None:
         _show_duels(comparison)
     for model in comparison.models if comparison else ():
@@ -135,11 +129,8 @@ def judge(name: Name, as_json: Json = False) -> None:
     Example:
       q2q round judge first
     """
-    from db.rounds import find_round
-    from workbench.rounds.judging import judge_again
-
     with open_home() as (_, database), database.write() as session:
-        row = _row(session, judge_again(session, find_round(session, name)))
+        row = _row(session, judging.judge_again(session, find_round(session, name)))
     if as_json:
         show_json(row)
     else:
@@ -158,8 +149,6 @@ def decide(
     Example:
       q2q round decide first keep --reason "Its reasonings differ more."
     """
-    from db.rounds import decide_round, find_round
-
     with open_home() as (_, database), database.write() as session:
         found = find_round(session, name)
         chosen: Any = verdict
@@ -170,6 +159,7 @@ def decide(
         show_fields(_in_words(row))
 
 
+@top.as_command()
 def report(
     name: Name,
     target: Annotated[Path, typer.Argument(help="HTML file to make.")],
@@ -182,9 +172,6 @@ def report(
       q2q report first first.html
       q2q report first first-ja.html --language ja
     """
-    from db.new_files import new_file
-    from workbench.rounds.reporting import round_page
-
     if language not in ("en", "ja"):
         raise UsageError(f"--language: there is no {language!r}; choose en or ja.")
     chosen: Any = language
@@ -200,17 +187,12 @@ def report(
 
 def _in_words(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with its verdict as people read it."""
-    from workbench.i18n import translate
-
     verdict = row["verdict"]
     return {**row, "verdict": verdict and translate(f"verdict.{verdict}", "en")}
 
 
-def _change(change: "Change | None") -> dict[str, Any]:
+def _change(change: Change | None) -> dict[str, Any]:
     """Return a change with its interval, and what that says."""
-    from workbench.i18n import translate
-    from workbench.rounds.numbers import figure
-
     if change is None:
         return {"change": None, "says": None}
     return {
@@ -219,11 +201,8 @@ def _change(change: "Change | None") -> dict[str, Any]:
     }
 
 
-def _show_settled(now: "Proposal", is_outdated: bool, name: str) -> None:
+def _show_settled(now: Proposal, is_outdated: bool, name: str) -> None:
     """Show each measure that decides, and the verdict of today's figures where it is another."""
-    from workbench.i18n import translate
-    from workbench.rounds.verdict_text import settled_lines
-
     if is_outdated:
         verdict = translate(f"verdict.{now.verdict}", "en")
         show(f"\nIts figures now: {verdict}. {now.reason} To take it: q2q round judge {name}")
@@ -233,11 +212,8 @@ def _show_settled(now: "Proposal", is_outdated: bool, name: str) -> None:
         show_table([asdict(one) for one in lines], tuple(asdict(lines[0])))
 
 
-def _show_duels(comparison: "Comparison") -> None:
+def _show_duels(comparison: Comparison) -> None:
     """Show what came of the blind comparisons, people and model raters apart."""
-    from workbench.i18n import translate
-    from workbench.rounds.duel_text import by_rater, figures_of, outcome
-
     if comparison.duels:
         show(f"\n{translate('duel.title', 'en')}")
     for duel in comparison.duels:
@@ -250,13 +226,8 @@ def _show_duels(comparison: "Comparison") -> None:
 
 
 def _go_on(
-    settings: "Settings", database: "Database", found: "RoundRow", yes: bool, as_json: bool
+    settings: Settings, database: Database, found: RoundRow, yes: bool, as_json: bool
 ) -> None:
-    from db.rounds import find_round
-    from workbench.cli.progress import open_progress
-    from workbench.rounds.beginning import queue_round
-    from workbench.worker.follow import run_job
-
     if found.step != "ended":
         with database.write() as session:
             job_id = queue_round(session, found.id, approved=yes)
@@ -282,10 +253,7 @@ def _go_on(
         show_fields(_in_words(row))
 
 
-def _row(session: "Session", found: "RoundRow") -> dict[str, Any]:
-    from db.datasets import find_dataset
-    from db.models import get_model
-
+def _row(session: Session, found: RoundRow) -> dict[str, Any]:
     made = found.merged_model_version_id
     return {
         "round_id": found.id,

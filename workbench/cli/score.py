@@ -1,24 +1,23 @@
 """``q2q score``: does the reasoning move the answer, and does it give the answer away?"""
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from db.errors import UsageError
+from db.jobs import enqueue, get_job, request_cancel
+from serving.scoring.spec import ScoreSpec, parse_score_spec
+from workbench.analysis.reasoning_report import LevelReport, ReasoningReport, read_reasoning_report
+from workbench.analysis.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
+from workbench.analysis.resampling import Estimate
 from workbench.cli.context import open_home
+from workbench.cli.following import follow_job
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from serving.scoring.spec import ScoreSpec
-    from workbench.analysis.reasoning_report import LevelReport, ReasoningReport
-    from workbench.analysis.reasoning_verdict import Lack
-    from workbench.analysis.resampling import Estimate
-
-app = CommandGroup("Ask whether reasonings move their answers.")
+app = CommandGroup()
 
 SweepId = Annotated[str | None, typer.Option("--sweep", help="Only answers of this sweep.")]
 Questions = Annotated[
@@ -117,9 +116,6 @@ def run(
         leak=leak,
         retry=retry,
     )
-    from db.jobs import enqueue
-    from workbench.analysis.reasoning_report import read_reasoning_report
-    from workbench.cli.following import follow_job
 
     with open_home() as (settings, database):
         with database.read() as session:
@@ -192,7 +188,6 @@ def show_(
         most_reasonings=most_reasonings,
         most_answers=most_answers,
     )
-    from workbench.analysis.reasoning_report import read_reasoning_report
 
     with open_home() as (_, database), database.read() as session:
         found = read_reasoning_report(session, spec)
@@ -214,8 +209,6 @@ def cancel(
     Example:
       q2q score cancel 7
     """
-    from db.jobs import get_job, request_cancel
-
     with open_home() as (_, database), database.write() as session:
         if get_job(session, job).kind != "score":
             raise UsageError(f"Job {job} scores nothing; cancel a sweep with `q2q sweep cancel`.")
@@ -228,9 +221,7 @@ def cancel(
 
 def _spec(
     *, sweep: str | None, questions: list[str] | None, people: bool, **values: object
-) -> "ScoreSpec":
-    from serving.scoring.spec import parse_score_spec
-
+) -> ScoreSpec:
     return parse_score_spec(
         {
             "sweep": _number(sweep, "s", "sweep") if sweep else None,
@@ -248,7 +239,7 @@ def _number(given: str, letter: str, what: str) -> int:
     return int(digits)
 
 
-def _show(found: "ReasoningReport") -> None:
+def _show(found: ReasoningReport) -> None:
     show(f"{found.scored:,} of {found.pairs:,} pairs of answer and reasoning are scored.")
     if found.missing:
         say("To score what is missing: q2q score run, with the same options.")
@@ -269,7 +260,7 @@ def _show(found: "ReasoningReport") -> None:
             )
 
 
-def _show_bits(level: "LevelReport") -> None:
+def _show_bits(level: LevelReport) -> None:
     own = level.scores.get("own")
     if own is None:
         show(f"No score yet: {level.n_questions} questions have two or more reasonings.")
@@ -295,9 +286,7 @@ def _show_bits(level: "LevelReport") -> None:
     )
 
 
-def _show_verdicts(level: "LevelReport") -> None:
-    from workbench.analysis.reasoning_verdict import WORTH, WORTH_OF_TOKEN
-
+def _show_verdicts(level: LevelReport) -> None:
     show(_verdict(VERDICTS[level.verdict], level.at_most, WORTH * level.limit, 2))
     _show_missing(level.missing)
     per_token = level.per_token
@@ -310,15 +299,13 @@ def _verdict(sentence: str, at_most: float | None, least: float, digits: int) ->
     return sentence.format(at_most=f"{at_most or 0:.{digits}f}", least=f"{least:.2f}")
 
 
-def _show_missing(missing: "Sequence[Lack]") -> None:
-    from workbench.analysis.reasoning_verdict import DIFFERENT
-
+def _show_missing(missing: Sequence[Lack]) -> None:
     for one in missing:
         name = one.what if one.needs is not None else f"{one.what}_some"
         show(f"- {MISSING[name].format(has=one.has, needs=one.needs, different=DIFFERENT)}")
 
 
-def _show_leak(level: "LevelReport") -> None:
+def _show_leak(level: LevelReport) -> None:
     if level.leak is None:
         return
     show(
@@ -332,7 +319,7 @@ def _show_leak(level: "LevelReport") -> None:
         show(f"Reasonings that seem to hold the answer: {named}{more}.")
 
 
-def _span(found: "Estimate", digits: int = 2) -> str:
+def _span(found: Estimate, digits: int = 2) -> str:
     if found.low is None or found.high is None:
         return f"{found.value:.{digits}f}"
     return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"

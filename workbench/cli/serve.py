@@ -1,18 +1,21 @@
 """``q2q serve``: the model servers."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from db.database import Database
+from db.engines import add_external, list_engines, remove_external
+from db.errors import Q2QError
+from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show_json, show_table
+from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
+from workbench.worker.follow import run_job
 
-if TYPE_CHECKING:
-    from db.database import Database
-
-app = CommandGroup("Start, stop and see the model servers.")
+app = CommandGroup()
 
 
 @app.as_command()
@@ -76,8 +79,6 @@ def add(
     Example:
       q2q serve add teacher http://10.0.0.5:8000/v1
     """
-    from db.engines import add_external
-
     with open_home() as (_, database), database.write() as session:
         add_external(session, name, url, api_key_env=api_key_env, tokenizer_path=tokenizer)
     if api_key_env and api_key_env not in os.environ:
@@ -94,8 +95,6 @@ def remove(
     Example:
       q2q serve remove teacher
     """
-    from db.engines import remove_external
-
     with open_home() as (_, database):
         with database.write() as session:
             remove_external(session, name)
@@ -105,11 +104,6 @@ def remove(
 def _run(
     kind: str, payload: dict[str, str | None], as_json: bool, *, keep_server: bool = False
 ) -> None:
-    from db.errors import Q2QError
-    from db.jobs import INTERACTIVE_PRIORITY, enqueue
-    from workbench.cli.progress import open_progress
-    from workbench.worker.follow import run_job
-
     with open_home() as (settings, database):
         with database.write() as session:
             job_id = enqueue(session, kind, payload=payload, priority=INTERACTIVE_PRIORITY)
@@ -122,9 +116,7 @@ def _run(
         _show(database, as_json)
 
 
-def _show(database: "Database", as_json: bool) -> None:
-    from db.engines import list_engines
-
+def _show(database: Database, as_json: bool) -> None:
     with database.read() as session:
         engines = list_engines(session)
     if as_json:

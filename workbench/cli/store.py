@@ -6,20 +6,19 @@ from typing import Annotated
 import typer
 
 from db.errors import Q2QError
+from db.store.backup import backup as make_backup
+from db.store.backup import backup_name
+from db.store.backup import restore as put_back
 from workbench.cli.context import load_settings, open_home
 from workbench.cli.output import Json, say, show, show_json
 from workbench.cli.typer_app import CommandGroup
+from workbench.doctor import run_checks
+from workbench.up import complete_home, run_up
+
+top = CommandGroup()
 
 
-def register(app: CommandGroup) -> None:
-    """Add the commands to ``app``."""
-    app.as_command()(up)
-    app.as_command()(doctor)
-    app.as_command(hidden=True)(setup)
-    app.as_command()(backup)
-    app.as_command()(restore)
-
-
+@top.as_command()
 def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the page [settings: 8501].")
@@ -34,22 +33,19 @@ def up(
       q2q up
       q2q up --port 8600 --no-engine
     """
-    from workbench.up import run_up
-
     settings = load_settings()
     raise typer.Exit(
         run_up(settings, port=port or settings.app_port, with_engine=not no_engine, say=say)
     )
 
 
+@top.as_command()
 def doctor(as_json: Json = False) -> None:
     """Check this machine and say for each failure what to do.
 
     Example:
       q2q doctor
     """
-    from workbench.doctor import run_checks
-
     checks = run_checks(load_settings())
     if as_json:
         show_json(checks)
@@ -63,17 +59,17 @@ def doctor(as_json: Json = False) -> None:
         raise Q2QError(f"What must be mended: {', '.join(failed)}.")
 
 
+@top.as_command(hidden=True)
 def setup() -> None:
     """Bring the store up to date; put the example questions into an empty one.
 
     Example:
       q2q setup
     """
-    from workbench.up import complete_home
-
     complete_home(load_settings(), say)
 
 
+@top.as_command()
 def backup(
     target: Annotated[
         Path | None,
@@ -86,9 +82,6 @@ def backup(
     Example:
       q2q backup ~/q2q-friday.sqlite
     """
-    from db.store.backup import backup as make_backup
-    from db.store.backup import backup_name
-
     with open_home() as (settings, database):
         made = make_backup(database, target or settings.home_dir / "backups" / backup_name())
     if as_json:
@@ -97,6 +90,7 @@ def backup(
         show(f"{made.path} ({made.size_bytes / 1e6:.1f} MB)")
 
 
+@top.as_command()
 def restore(
     source: Annotated[Path, typer.Argument(help="A file made by `q2q backup`.")],
     as_json: Json = False,
@@ -106,8 +100,6 @@ def restore(
     Example:
       q2q restore ~/.q2q/backups/q2q-20261101T120000000000Z.sqlite
     """
-    from db.store.backup import restore as put_back
-
     done = put_back(load_settings(), source)
     if as_json:
         show_json(done)

@@ -1,26 +1,28 @@
 """``q2q sweep``: designed experiments, planned, run, resumed, listed and exported."""
 
+import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
+from db.database import Database
 from db.errors import Q2QError, UsageError
+from db.failures import FailureReason, failure_reasons
+from db.jobs import cancel_sweep, enqueue_sweep
+from db.settings import Settings
+from db.sweeps import SweepRow, get_sweep, list_sweeps, set_state
+from serving.sweeps.plan import SweepPlan
 from workbench.cli.context import open_home
+from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
+from workbench.cli.following import follow_job
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
+from workbench.cli.planning import plan_file, save_or_find
 from workbench.cli.typer_app import CommandGroup
 
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from db.database import Database
-    from db.failures import FailureReason
-    from db.settings import Settings
-    from db.sweeps import SweepRow
-    from serving.sweeps.plan import SweepPlan
-
-app = CommandGroup("Plan, run and see sweeps.")
+app = CommandGroup()
 
 Spec = Annotated[Path, typer.Argument(help="YAML file of a sweep; see docs/sweeps.md.")]
 SweepId = Annotated[str, typer.Argument(help="Number of a sweep; see `q2q sweep list`.")]
@@ -36,8 +38,6 @@ def plan(spec: Spec, as_json: Json = False) -> None:
     Example:
       q2q sweep plan examples/sweeps/first.yaml
     """
-    from workbench.cli.planning import plan_file
-
     with open_home() as (settings, database):
         planned = plan_file(settings, database, spec, say)
     for warning in planned.warnings:
@@ -58,9 +58,6 @@ def run(spec: Spec, as_json: Json = False) -> None:
     Example:
       q2q sweep run examples/sweeps/first.yaml
     """
-    from db.jobs import enqueue_sweep
-    from workbench.cli.planning import plan_file, save_or_find
-
     with open_home() as (settings, database):
         planned = plan_file(settings, database, spec, say)
         for warning in planned.warnings:
@@ -105,9 +102,6 @@ def cancel(sweep: SweepId, as_json: Json = False) -> None:
     Example:
       q2q sweep cancel 3
     """
-    from db.jobs import cancel_sweep
-    from db.sweeps import get_sweep
-
     sweep_id = _number(sweep)
     with open_home() as (_, database), database.write() as session:
         get_sweep(session, sweep_id)
@@ -130,8 +124,6 @@ def list_(
     Example:
       q2q sweep list
     """
-    from db.sweeps import list_sweeps
-
     with open_home() as (_, database), database.read() as session:
         sweeps = list_sweeps(session, limit)
     rows = [_row(sweep) for sweep in sweeps]
@@ -148,10 +140,6 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
     Example:
       q2q sweep show 3
     """
-    import json
-
-    from db.sweeps import get_sweep
-
     with open_home() as (_, database), database.read() as session:
         found = get_sweep(session, _number(sweep))
         reasons = _reasons(session, found)
@@ -189,9 +177,6 @@ def export(
     Example:
       q2q sweep export 3 --format csv --to first.csv
     """
-    from db.sweeps import get_sweep
-    from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
-
     sweep_id = _number(sweep)
     with open_home() as (_, database):
         with database.read() as session:
@@ -201,9 +186,6 @@ def export(
 
 
 def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
-    from db.jobs import enqueue_sweep
-    from db.sweeps import get_sweep, set_state
-
     sweep_id = _number(sweep)
     with open_home() as (settings, database):
         with database.write() as session:
@@ -223,11 +205,8 @@ def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
 
 
 def _follow(
-    settings: "Settings", database: "Database", sweep_id: int, job_id: int, as_json: bool
+    settings: Settings, database: Database, sweep_id: int, job_id: int, as_json: bool
 ) -> None:
-    from db.sweeps import get_sweep
-    from workbench.cli.following import follow_job
-
     job = follow_job(
         settings,
         database,
@@ -245,7 +224,7 @@ def _follow(
 
 
 def _show_result(
-    database: "Database", sweep: "SweepRow", outcome: dict[str, object], as_json: bool
+    database: Database, sweep: SweepRow, outcome: dict[str, object], as_json: bool
 ) -> None:
     progress = sweep.progress
     with database.read() as session:
@@ -268,24 +247,22 @@ def _show_result(
         say(f"{sweep.failed:,} slots failed. Another attempt: q2q sweep retry {sweep.sweep_id}")
 
 
-def _reasons(session: "Session", sweep: "SweepRow") -> "tuple[FailureReason, ...]":
-    from db.failures import failure_reasons
-
+def _reasons(session: Session, sweep: SweepRow) -> tuple[FailureReason, ...]:
     return failure_reasons(session, sweep.sweep_id) if sweep.failed else ()
 
 
-def _say_reasons(reasons: "tuple[FailureReason, ...]") -> None:
+def _say_reasons(reasons: tuple[FailureReason, ...]) -> None:
     for reason in reasons[:MOST_REASONS]:
         say(str(reason))
     if rest := sum(reason.n for reason in reasons[MOST_REASONS:]):
         say(f"{rest:,} × other reasons; `q2q sweep show --json` tells them all.")
 
 
-def _say_complete(sweep: "SweepRow") -> None:
+def _say_complete(sweep: SweepRow) -> None:
     say(f"Nothing is missing: sweep {sweep.sweep_id} ({sweep.name}) is complete.")
 
 
-def _show_plan(planned: "SweepPlan") -> None:
+def _show_plan(planned: SweepPlan) -> None:
     figures = planned.as_json()
     figures.pop("warnings")
     seconds = planned.expected_s
@@ -293,7 +270,7 @@ def _show_plan(planned: "SweepPlan") -> None:
     show_fields(figures)
 
 
-def _row(sweep: "SweepRow") -> dict[str, object]:
+def _row(sweep: SweepRow) -> dict[str, object]:
     return {
         "sweep_id": sweep.sweep_id,
         "name": sweep.name,

@@ -1,22 +1,25 @@
 """``q2q train``: adapters trained on frozen datasets, run, resumed, listed and shown."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from db.database import Database
 from db.errors import UsageError
+from db.models import get_model
+from db.settings import Settings
+from db.training import RunRow, find_run, get_run, list_runs, run_curves, run_samples
+from training.runs.prepare import plan_run, queue_run
+from training.runs.spec import TrainSpec, load_spec, parse_spec
 from workbench.cli.context import open_home
+from workbench.cli.following import follow_job
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
+from workbench.ui.components.cautions import caution_sentences
+from workbench.worker.training import cancel_training, enqueue_training
 
-if TYPE_CHECKING:
-    from db.database import Database
-    from db.settings import Settings
-    from db.training import RunRow
-    from training.runs.spec import TrainSpec
-
-app = CommandGroup("Train adapters on frozen datasets.")
+app = CommandGroup()
 
 Run = Annotated[str, typer.Argument(help="Number of a run, as 3 or t3; see `q2q train list`.")]
 
@@ -39,10 +42,6 @@ def run(
       q2q train run examples/training_runs/first_round.yaml
       q2q train run --dataset first-round --preset laptop
     """
-    from training.runs.prepare import plan_run, queue_run
-    from workbench.ui.components.cautions import caution_sentences
-    from workbench.worker.training import enqueue_training
-
     asked = _spec(spec, dataset, {"preset": preset, "max_steps": max_steps})
     with open_home() as (settings, database):
         prepared = plan_run(database, settings, asked)
@@ -64,9 +63,6 @@ def resume(run: Run, as_json: Json = False) -> None:
     Example:
       q2q train resume 3
     """
-    from db.training import find_run
-    from workbench.worker.training import enqueue_training
-
     with open_home() as (settings, database):
         with database.write() as session:
             found = find_run(session, run)
@@ -85,9 +81,6 @@ def cancel(run: Run, as_json: Json = False) -> None:
     Example:
       q2q train cancel 3
     """
-    from db.training import find_run
-    from workbench.worker.training import cancel_training
-
     with open_home() as (_, database), database.write() as session:
         found = find_run(session, run)
         was_active = cancel_training(session, found.id)
@@ -109,8 +102,6 @@ def list_(
     Example:
       q2q train list
     """
-    from db.training import list_runs
-
     with open_home() as (_, database), database.read() as session:
         rows = [_row(one) for one in list_runs(session, limit)]
     if as_json:
@@ -127,8 +118,6 @@ def show_(run: Run, as_json: Json = False) -> None:
     Example:
       q2q train show 3
     """
-    from db.training import find_run, run_curves, run_samples
-
     with open_home() as (_, database), database.read() as session:
         found = find_run(session, run)
         curves = run_curves(session, found.id)
@@ -148,9 +137,7 @@ def show_(run: Run, as_json: Json = False) -> None:
         show(f"\nstep {sample.step}: {sample.question}\n{sample.text}")
 
 
-def _spec(path: Path | None, dataset: str | None, options: dict[str, Any]) -> "TrainSpec":
-    from training.runs.spec import load_spec, parse_spec
-
+def _spec(path: Path | None, dataset: str | None, options: dict[str, Any]) -> TrainSpec:
     if (path is None) == (dataset is None):
         raise UsageError("Give a YAML file of settings, or --dataset NAME.")
     given = {name: value for name, value in options.items() if value is not None}
@@ -161,10 +148,8 @@ def _spec(path: Path | None, dataset: str | None, options: dict[str, Any]) -> "T
 
 
 def _follow(
-    settings: "Settings", database: "Database", run_id: int, job_id: int, as_json: bool
+    settings: Settings, database: Database, run_id: int, job_id: int, as_json: bool
 ) -> None:
-    from workbench.cli.following import follow_job
-
     follow_job(
         settings,
         database,
@@ -177,10 +162,7 @@ def _follow(
     _show_result(database, run_id, as_json)
 
 
-def _show_result(database: "Database", run_id: int, as_json: bool) -> None:
-    from db.models import get_model
-    from db.training import get_run
-
+def _show_result(database: Database, run_id: int, as_json: bool) -> None:
     with database.read() as session:
         found = get_run(session, run_id)
         adapter = found.adapter_model_version_id
@@ -192,7 +174,7 @@ def _show_result(database: "Database", run_id: int, as_json: bool) -> None:
         show_fields(result)
 
 
-def _row(found: "RunRow") -> dict[str, object]:
+def _row(found: RunRow) -> dict[str, object]:
     figures = ("step", "total", "loss", "held_out_loss", "tokens_per_second", "memory_gib")
     return {
         "run_id": found.id,
