@@ -134,6 +134,11 @@ _CJK: Final = re.compile(f"[{HAN}{KATAKANA}{HIRAGANA}\uac00-\ud7af]")
 _KANA: Final = re.compile(f"[{HIRAGANA}{KATAKANA}]")
 _RUN: Final = re.compile(f"([{HAN}]+)|([{KATAKANA}]+)|([{HIRAGANA}]+)|({_CHARACTER}+)")
 _WORD: Final = re.compile(f"{_CHARACTER}+(?:['’-]{_CHARACTER}+)*")
+_POLITE: Final = re.compile(
+    r"^\W*(?:(?:can|could|would|will) you\b)?\W*(?:(?:please|kindly)\b)?|,? please\W*$"
+    "|^(?:请问|請問|请|請|麻烦您|麻烦你)"
+)
+"""What makes a request no other one: it is short, so that a sentence vector would turn far."""
 _ENDINGS: Final = ("ingly", "edly", "ings", "ing", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
 
 
@@ -142,7 +147,8 @@ class Wording:
     """A question as it is compared."""
 
     plain: str
-    """Letters and digits alone, width and case as one; equal where only signs differ."""
+    """Letters and digits alone, width and case as one, without politeness at its ends; equal where
+    only signs differ."""
     order: tuple[str, ...]
     """All that it says, in order: stems, or the signs of Chinese and Japanese."""
     terms: Mapping[str, float]
@@ -191,7 +197,7 @@ def wording(text: str) -> Wording:
     pieces = list(_cjk_pieces(plain) if is_cjk else _latin_pieces(plain))
     marks = {mark for piece in pieces for mark in piece.marks}
     n_negations = sum(any(mark.role == "negations" for mark in one.marks) for one in pieces)
-    said = _WORD.findall(plain)
+    said = _WORD.findall(_POLITE.sub("", plain)) or _WORD.findall(plain)
     return Wording(
         plain="".join(said),
         order=tuple("".join(said)) if is_cjk else tuple(map(stem, said)),

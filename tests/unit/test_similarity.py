@@ -50,6 +50,9 @@ def test_marks_tell_questions_apart_in_both_orders(one: str, other: str) -> None
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("Summarise the text.", "Please summarise the text"),
+        ("Summarise the text.", "Could you summarise the text, please?"),
+        ("总结这段文字。", "请总结这段文字"),
         ("How do tea and coffee affect sleep?", "How do coffee and tea affect sleep?"),
         ("How does a virus differ from a germ?", "How does a germ differ from a virus?"),
         ("Why do birds sing in spring?", "In spring, why do birds sing?"),
@@ -58,7 +61,7 @@ def test_marks_tell_questions_apart_in_both_orders(one: str, other: str) -> None
         ("猫和狗哪个更好养？", "狗和猫哪个更好养？"),
     ],
 )
-def test_order_alone_makes_no_other_question(one: str, other: str) -> None:
+def test_neither_order_nor_politeness_makes_another_question(one: str, other: str) -> None:
     assert is_same(one, other)
 
 
