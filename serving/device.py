@@ -49,9 +49,19 @@ def has_nvidia_driver() -> bool:
 @cache
 def gpu_memory_gib() -> float:
     """Return the memory of the smallest visible GPU in GiB; 0 where ``nvidia-smi`` tells none."""
-    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    return _smallest("memory.total") / 1024
+
+
+@cache
+def gpu_capability() -> float:
+    """Return the compute capability of the oldest visible GPU, such as 9.0; 0 where none tells."""
+    return _smallest("compute_cap")
+
+
+def _smallest(field: str) -> float:
+    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     try:
         told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        return min(float(line) for line in told.splitlines()) / 1024
+        return min(float(line) for line in told.splitlines())
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0.0

@@ -8,7 +8,7 @@ import pytest
 from db.errors import UsageError
 from training.child.events import failure_of
 from training.runs.failures import exit_sentence, sentence
-from training.runs.presets import PRESETS, choose_preset
+from training.runs.presets import PRESETS, RunSettings, choose_preset
 from training.runs.spec import load_spec, parse_spec, resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "training_runs"
@@ -20,7 +20,8 @@ def test_notebook_is_the_notebook() -> None:
         "targets": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         "learning_rate": 2e-4, "schedule": "linear", "warmup": 5, "max_steps": 100,
         "epochs": None, "batch": 2, "accumulation": 4, "max_length": 2048, "packing": False,
-        "recomputation": "unsloth", "load_in_4bit": True, "optimizer": "adamw_8bit",
+        "recomputation": "unsloth", "base_precision": "nf4", "layers": "unsloth",
+        "optimizer": "adamw_8bit",
         "weight_decay": 0.01, "seed": 3407, "eval_every": 25, "save_every": 25, "samples": 3,
         "loss_on": "all", "beta": 0.1, "desirable_weight": 1.0,
         "undesirable_weight": 1.0, "processes": 1,
@@ -35,7 +36,7 @@ def test_fast_packs_and_max_keeps_activations() -> None:
     assert (largest.packing, largest.batch, largest.max_length, largest.recomputation) == (
         True, 4, 2048, "none",
     )  # fmt: skip
-    assert not PRESETS["laptop"].load_in_4bit
+    assert PRESETS["laptop"].base_precision == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,27 @@ def test_what_the_device_or_method_cannot_do_is_refused(
 
 def test_a_preset_for_gpus_is_fitted_to_a_cpu_and_says_so() -> None:
     resolved = resolve(parse_spec({"dataset": "a", "preset": "notebook"}), "sft", "cpu", 0)
-    assert not resolved.settings.load_in_4bit
-    assert "load_in_4bit is off" in resolved.why
+    assert resolved.settings.base_precision == "bf16"
+    assert "base_precision is bf16" in resolved.why
+
+
+def test_runs_made_before_there_was_a_base_precision_are_read() -> None:
+    older = PRESETS["notebook"].model_dump(exclude={"base_precision", "layers"})
+    for in_4bit, precision in ((True, "nf4"), (False, "bf16")):
+        settings = RunSettings(**older, load_in_4bit=in_4bit)
+        assert (settings.base_precision, settings.layers) == (precision, "unsloth")
+        spec = parse_spec({"dataset": "a", "preset": "fast", "load_in_4bit": in_4bit})
+        assert resolve(spec, "sft", "cuda", 24).settings.base_precision == precision
+
+
+def test_fp8_takes_a_gpu_that_has_it_and_compiled_layers() -> None:
+    spec = {"dataset": "a", "preset": "max", "base_precision": "fp8"}
+    compiled = parse_spec({**spec, "layers": "compiled"})
+    assert resolve(compiled, "sft", "cuda", 141).settings.base_precision == "fp8"
+    with pytest.raises(UsageError, match=r"base_precision: .*8\.9"):
+        resolve(compiled, "sft", "cuda", 80, has_fp8=False)
+    with pytest.raises(UsageError, match="set layers: compiled"):
+        resolve(parse_spec(spec), "sft", "cuda", 141)
 
 
 def test_length_is_given_one_way() -> None:

@@ -36,14 +36,20 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         self._events = events
         self._since = time.monotonic()
         self._counted = 0
+        self._began: tuple[float, int] | None = None
+        """When the first step of this process was done, and which it was."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Say how many steps there will be."""
+        self._trainer.q2q_phases.begin("first_step")
         self._events.write("begin", step=state.global_step, total=state.max_steps)
         self._since = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Look whether somebody wants an end; all processes decide alike."""
+        if self._began is None:
+            self._began = (time.monotonic(), state.global_step)
+            self._trainer.q2q_phases.begin("steps")
         if self._agree(self._folder.stop.exists()):
             self._trainer.q2q_stopped = state.global_step < state.max_steps
             control.should_save = control.should_training_stop = True
@@ -55,20 +61,17 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
             _name(name): float(value) for name, value in logs.items() if _is_told(name, value)
         }
         if "loss" in metrics:
-            metrics |= self._speed()
+            metrics |= self._speed(state.global_step)
         if metrics:
-            self._events.write("metrics", step=state.global_step, values=metrics)
+            left = self._seconds_left(state)
+            self._events.write("metrics", step=state.global_step, values=metrics, seconds_left=left)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Answer the fixed questions."""
         if state.is_world_process_zero:
-            samples = write_samples(
-                self._trainer.model,
-                self._tokenizer,
-                self._folder,
-                self._config["sample_tokens"],
-                recomputation=RECOMPUTATION[self._config["settings"]["recomputation"]],
-            )
+            with self._trainer.q2q_phases.within("samples"):
+                samples = self._samples()
+
             if samples:
                 self._events.write("samples", step=state.global_step, samples=samples)
         self._since = time.monotonic()
@@ -81,11 +84,31 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
             self._events.write("checkpoint", step=state.global_step)
         self._since = time.monotonic()
 
-    def _speed(self) -> dict[str, float]:
+    def _samples(self) -> list[dict[str, Any]]:
+        return write_samples(
+            self._trainer.model,
+            self._tokenizer,
+            self._folder,
+            self._config["sample_tokens"],
+            recomputation=RECOMPUTATION[self._config["settings"]["recomputation"]],
+        )
+
+    def _seconds_left(self, state: Any) -> float | None:
+        """Return how long the rest will take, held-out rows and sample texts included."""
+        if self._began is None or state.global_step <= self._began[1]:
+            return None
+        done = state.global_step - self._began[1]
+        each = (time.monotonic() - self._began[0]) / done
+        return float(each * (state.max_steps - state.global_step))
+
+    def _speed(self, step: int) -> dict[str, float]:
+        """Return memory, and tokens a second but for the first step, which compiles."""
         now = time.monotonic()
         tokens = self._trainer.q2q_tokens - self._counted
         seconds = max(now - self._since, 1e-6)
         self._counted, self._since = self._trainer.q2q_tokens, now
+        if self._began is None or step == self._began[1]:
+            return {"memory_gib": memory_gib()}
         return {
             "tokens_per_second": tokens * self._trainer.args.world_size / seconds,
             "memory_gib": memory_gib(),

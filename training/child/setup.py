@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from unsloth import FastLanguageModel
 
-from training.runs.presets import RunSettings
+from training.child.events import Events
+from training.runs.presets import IN_FP8, RunSettings
 
 RECOMPUTATION = {"unsloth": "unsloth", "plain": True, "none": False}
 
 
-def load_model(config: dict[str, Any], settings: RunSettings) -> tuple[Any, Any]:
+def load_model(config: dict[str, Any], settings: RunSettings, events: Events) -> tuple[Any, Any]:
     """Return the base with a fresh adapter, and its tokenizer."""
     recomputation = RECOMPUTATION[settings.recomputation]
     options: dict[str, Any] = {}
@@ -21,7 +22,7 @@ def load_model(config: dict[str, Any], settings: RunSettings) -> tuple[Any, Any]
         model_name=config["model"],
         max_seq_length=settings.max_length,
         dtype=torch.bfloat16 if config["device"] == "cpu" else None,
-        load_in_4bit=settings.load_in_4bit,
+        load_in_4bit=settings.base_precision in ("nf4", "nf4_fp8"),
         use_gradient_checkpointing=recomputation,
         **options,
     )
@@ -36,7 +37,34 @@ def load_model(config: dict[str, Any], settings: RunSettings) -> tuple[Any, Any]
         random_state=settings.seed,
         max_seq_length=settings.max_length,
     )
+    events.write("steps_run", how=_speed_up(model, settings, config["device"]))
     return model, tokenizer
+
+
+def _speed_up(model: Any, settings: RunSettings, device: str) -> str:
+    """Let compiled layers train where they are asked for and fit; say in a sentence what runs."""
+    if settings.layers == "unsloth":
+        return "Layers run Unsloth's own code."
+    from training.fast.batches import remove_padding
+    from training.fast.layers import install, unfit
+    from training.fast.precision import fp8_refusal
+
+    fp8 = settings.base_precision in IN_FP8
+    refusal = fp8_refusal(model.device) if fp8 else None
+    reason = refusal or unfit(model, settings.max_length)
+    if reason is not None and fp8:
+        raise ValueError(f"base_precision {settings.base_precision} does not go here: {reason}")
+    if reason is not None:
+        return reason
+    install(
+        model,
+        fp8=fp8,
+        keep_transposed=settings.recomputation == "none",
+        longest=settings.max_length,
+        compiled=device == "cuda",
+    )
+    remove_padding(model)
+    return f"Layers are compiled, with packed attention and a base in {settings.base_precision}."
 
 
 def device_name() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.child.events import Events
+from training.child.phases import Phases
 from training.runs.folder import RunFolder, read_rows
 from training.runs.presets import RunSettings
 
@@ -18,13 +19,15 @@ def train(path: Path, events: Events) -> None:
     config = folder.read_config()
     settings = RunSettings(**config["settings"])
     started = time.monotonic()
-    events.write("state", message="loading the model")
+    phases = Phases(events)
+    phases.begin("loading")
     importlib.import_module("unsloth")  # it patches trl, transformers and peft as they load
     from training.child.setup import device_name, load_model
     from training.child.trainers import make_trainer
 
-    model, tokenizer = load_model(config, settings)
+    model, tokenizer = load_model(config, settings, events)
     events.write("device", name=device_name())
+    phases.begin("rows")
     trainer = make_trainer(
         model,
         tokenizer,
@@ -32,6 +35,7 @@ def train(path: Path, events: Events) -> None:
         folder,
         config,
         events,
+        phases,
         train_rows=_shuffled(list(read_rows(folder.train)), settings.seed),
         held_out_rows=list(read_rows(folder.held_out)),
     )
@@ -41,8 +45,10 @@ def train(path: Path, events: Events) -> None:
     if trainer.q2q_stopped:
         events.write("stopped", step=trainer.state.global_step)
         return
+    phases.begin("saving")
     if trainer.is_world_process_zero():
         _save_adapter(model, folder.adapter)
+    phases.end()
     events.write("done", step=trainer.state.global_step, seconds=round(seconds, 1))
 
 

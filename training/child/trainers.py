@@ -11,10 +11,14 @@ from datasets import Dataset
 
 from serving.formats.render import IGNORED_LABEL
 from training.child.events import Events
+from training.child.phases import Phases
 from training.child.reporting import Reporter
 from training.runs.folder import RunFolder
 from training.runs.mismatched import other_completions
 from training.runs.presets import RunSettings
+
+ALIGNED = 64
+"""Tokens of a packed batch are a multiple of this: kernels for other numbers are slower."""
 
 
 class CountsTokens:
@@ -22,12 +26,24 @@ class CountsTokens:
 
     q2q_tokens = 0
     q2q_stopped = False
+    q2q_phases: Phases
 
     def training_step(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
         """Count, then train."""
-        mask = inputs.get("attention_mask")
-        self.q2q_tokens += int(mask.sum()) if mask is not None else inputs["input_ids"].numel()
+        found = inputs.get("packed_seq_lengths")
+        if found is None:
+            found = inputs.get("attention_mask")
+        self.q2q_tokens += int(found.sum()) if found is not None else inputs["input_ids"].numel()
         return super().training_step(model, inputs, *rest, **more)  # type: ignore[misc]  # of the trainer beside it
+
+    def evaluate(self, *rest: Any, **more: Any) -> Any:
+        """Look at the held-out rows, and count the time."""
+        with self.q2q_phases.within("evaluation"):
+            return super().evaluate(*rest, **more)  # type: ignore[misc]  # of the trainer beside it
+
+    def _save_checkpoint(self, *rest: Any, **more: Any) -> Any:
+        with self.q2q_phases.within("saving"):
+            return super()._save_checkpoint(*rest, **more)  # type: ignore[misc]  # the same
 
 
 class Sft(CountsTokens, trl.SFTTrainer):  # type: ignore[misc]  # trl has no types
@@ -55,13 +71,14 @@ _METHODS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def make_trainer(
+def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
     model: Any,
     tokenizer: Any,
     settings: RunSettings,
     folder: RunFolder,
     config: dict[str, Any],
     events: Events,
+    phases: Phases,
     *,
     train_rows: list[dict[str, Any]],
     held_out_rows: list[dict[str, Any]],
@@ -78,6 +95,7 @@ def make_trainer(
     arguments = _arguments(settings, folder, has_held_out=bool(held_out_rows), config=config)
     if method == "sft":
         arguments["packing"] = settings.packing
+        arguments["pad_to_multiple_of"] = _filled_to(settings)
     else:
         arguments["beta"] = settings.beta
     if method == "kto":
@@ -92,8 +110,20 @@ def make_trainer(
     )
     if method == "sft":
         _check_learned(trainer, train_rows, events)
+    trainer.q2q_phases = phases
     trainer.add_callback(Reporter(trainer, tokenizer, folder, config, events))
     return trainer
+
+
+def _filled_to(settings: RunSettings) -> int | None:
+    """Return the multiple to which the tokens of a batch are filled up; padding learns nothing.
+
+    Compiled layers get batches of one size, so that they are compiled once: packed sequences are
+    nearly full anyway.
+    """
+    if not settings.packing:
+        return None
+    return settings.batch * settings.max_length if settings.layers == "compiled" else ALIGNED
 
 
 def _check_learned(trainer: Any, rows: list[dict[str, Any]], events: Events) -> None:

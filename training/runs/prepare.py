@@ -13,7 +13,7 @@ from db.errors import UsageError
 from db.models import ModelRow, find_model, get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, create_run
-from serving.device import Device, gpu_memory_gib, resolve_device
+from serving.device import Device, gpu_capability, gpu_memory_gib, resolve_device
 from serving.formats.definitions import FormatDefinition
 from serving.formats.library import load_definitions, user_file
 from serving.formats.render import render
@@ -28,6 +28,8 @@ from training.runs.presets import RunSettings
 from training.runs.spec import Resolved, TrainSpec, resolve
 from training.runs.targets import check_targets
 
+FP8_CAPABILITY = 8.9
+"""The first compute capability whose matrix units take FP8."""
 HELD_OUT_ROWS = 200
 """At most so many held-out rows are looked at, the first ones."""
 SAMPLE_TOKENS: dict[Device, int] = {"cuda": 300, "cpu": 100}
@@ -91,7 +93,8 @@ def check_training(
     load_definitions(user_file(settings)).format(spec.prompt_format)
     device = resolve_device(settings.device)
     memory = gpu_memory_gib() if device == "cuda" else 0.0
-    resolved = resolve(spec, kind, device, memory, n_ok=n_ok, n_not_ok=n_not_ok)
+    has_fp8 = device == "cuda" and gpu_capability() >= FP8_CAPABILITY
+    resolved = resolve(spec, kind, device, memory, n_ok=n_ok, n_not_ok=n_not_ok, has_fp8=has_fp8)
     check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
     return resolved
 

@@ -1,8 +1,8 @@
 """The presets of a training run, as one table, and the choice among them by device."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.device import Device
 
@@ -10,6 +10,9 @@ PresetName = Literal["notebook", "fast", "max", "laptop"]
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 Optimizer = Literal["adamw_8bit", "adamw_torch", "adamw_torch_fused", "paged_adamw_8bit"]
 Recomputation = Literal["unsloth", "plain", "none"]
+BasePrecision = Literal["bf16", "nf4", "nf4_fp8", "fp8"]
+"""How the frozen base is kept: 16 bit, 4 bit, 4 bit with products in FP8, or FP8 altogether."""
+IN_FP8: tuple[BasePrecision, ...] = ("nf4_fp8", "fp8")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MAX_FROM_GIB = 70
 """``max`` holds about 54 GiB with a 14B base in 4 bit."""
@@ -43,7 +46,9 @@ class RunSettings(BaseModel):
     packing: bool
     recomputation: Recomputation
     """How activations are saved: Unsloth's offloading, plain checkpointing, or all kept."""
-    load_in_4bit: bool
+    base_precision: BasePrecision
+    layers: Literal["unsloth", "compiled"] = "unsloth"
+    """Whose code runs the decoder layers; compiled ones also see no padding."""
     optimizer: Optimizer
     weight_decay: float = Field(ge=0)
     seed: int = Field(ge=0)
@@ -63,6 +68,21 @@ class RunSettings(BaseModel):
     processes: int = Field(ge=1, le=64)
     """Data-parallel processes, one for each GPU."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        """Runs made before there was ``base_precision`` say ``load_in_4bit``."""
+        if isinstance(values, dict) and "load_in_4bit" in values:
+            values = dict(values)
+            values.setdefault("base_precision", "nf4" if values.pop("load_in_4bit") else "bf16")
+        return values
+
+    @model_validator(mode="after")
+    def _compiled_where_needed(self) -> Self:
+        if self.base_precision in IN_FP8 and self.layers != "compiled":
+            raise ValueError("base_precision: products in FP8 need layers: compiled")
+        return self
+
 
 _NOTEBOOK: dict[str, Any] = {
     "r": 16,
@@ -79,7 +99,8 @@ _NOTEBOOK: dict[str, Any] = {
     "max_length": 2048,
     "packing": False,
     "recomputation": "unsloth",
-    "load_in_4bit": True,
+    "base_precision": "nf4",
+    "layers": "unsloth",
     "optimizer": "adamw_8bit",
     "weight_decay": 0.01,
     "seed": 3407,
@@ -90,7 +111,12 @@ _NOTEBOOK: dict[str, Any] = {
     "beta": 0.1,
     "processes": 1,
 }
-_PACKED = {"packing": True, "batch": 4, "accumulation": 1, "loss_on": "completion"}
+_PACKED = {
+    "packing": True,
+    "batch": 4,
+    "accumulation": 1,
+    "loss_on": "completion",
+}
 
 PRESETS: dict[PresetName, RunSettings] = {
     "notebook": RunSettings(**_NOTEBOOK),
@@ -105,7 +131,7 @@ PRESETS: dict[PresetName, RunSettings] = {
             "accumulation": 1,
             "max_length": 512,
             "recomputation": "none",
-            "load_in_4bit": False,
+            "base_precision": "bf16",
             "optimizer": "adamw_torch",
             "eval_every": 20,
             "save_every": 20,

@@ -18,7 +18,9 @@ from db.input_text import Number, load_mapping, read_text
 from serving.device import Device
 from training.datasets.class_weights import class_weights
 from training.runs.presets import (
+    IN_FP8,
     PRESETS,
+    BasePrecision,
     Optimizer,
     PresetName,
     Recomputation,
@@ -60,7 +62,10 @@ class TrainSpec(BaseModel):
     max_length: StrictInt | None = Field(default=None, ge=16)
     packing: StrictBool | None = None
     recomputation: Recomputation | None = None
+    base_precision: BasePrecision | None = None
     load_in_4bit: StrictBool | None = None
+    """The older way to say ``base_precision: nf4`` or ``bf16``."""
+    layers: Literal["unsloth", "compiled"] | None = None
     optimizer: Optimizer | None = None
     weight_decay: Number | None = Field(default=None, ge=0)
     seed: StrictInt | None = Field(default=None, ge=0)
@@ -88,6 +93,12 @@ class TrainSpec(BaseModel):
             raise ValueError("give max_steps or epochs, not both")
         return self
 
+    @model_validator(mode="after")
+    def _one_precision(self) -> Self:
+        if self.base_precision is not None and self.load_in_4bit is not None:
+            raise ValueError("give base_precision or load_in_4bit, not both")
+        return self
+
 
 class Resolved(BaseModel):
     """The settings of a run, and which preset they came from."""
@@ -108,6 +119,7 @@ def resolve(
     *,
     n_ok: int = 0,
     n_not_ok: int = 0,
+    has_fp8: bool = True,
 ) -> Resolved:
     """Return all settings of ``spec`` for a dataset of ``kind`` on this device.
 
@@ -118,6 +130,7 @@ def resolve(
         memory_gib: Of the GPU.
         n_ok: Rows to train on that are OK, in KTO.
         n_not_ok: Those that are not.
+        has_fp8: Whether the GPU multiplies in FP8.
 
     Raises:
         UsageError: A setting does not go with the device or the method.
@@ -133,12 +146,16 @@ def resolve(
     }
     if spec.epochs is not None:
         given["max_steps"] = None
+    if spec.load_in_4bit is not None:
+        given["base_precision"] = "nf4" if spec.load_in_4bit else "bf16"
     values = PRESETS[preset].model_dump() | given
-    for name, value, reason in _forced(kind, device):
+    for name, value, reason in _forced(kind, device, values["base_precision"], has_fp8=has_fp8):
         if values[name] == value:
             continue
         if given.get(name) is not None:
-            raise UsageError(f"{name}: {reason}; take it out of the spec.")
+            older = name == "base_precision" and spec.load_in_4bit is not None
+            asked = "load_in_4bit" if older else name
+            raise UsageError(f"{asked}: {reason}; take it out of the spec.")
         values[name] = value
         why += f" {name} is {_said(value)}: {reason}."
     if kind == "kto" and values["batch"] < 2:
@@ -151,17 +168,25 @@ def resolve(
             f" Rows are weighed with {told}: {n_ok} are OK and {n_not_ok} are not, and KTO learns"
             " best where their weighted numbers stand between 1:1 and 4:3."
         )
+    if values["base_precision"] in IN_FP8 and values["layers"] != "compiled":
+        raise UsageError("layers: products in FP8 need compiled layers; set layers: compiled.")
     return Resolved(preset=preset, why=why, settings=RunSettings(**values))
 
 
-def _forced(kind: str, device: Device) -> list[tuple[str, object, str]]:
+def _forced(
+    kind: str, device: Device, precision: BasePrecision, *, has_fp8: bool
+) -> list[tuple[str, object, str]]:
     """Return settings that the device or the method leaves no choice about."""
     forced: list[tuple[str, object, str]] = []
     if device == "cpu":
         forced += [
             ("packing", False, "packed rows need a GPU"),
-            ("load_in_4bit", False, "a base in 4 bit needs a GPU"),
+            ("base_precision", "bf16", "a base in 4 bit or FP8 needs a GPU"),
+            ("layers", "unsloth", "compiled layers need a GPU"),
         ]
+    elif precision in IN_FP8 and not has_fp8:
+        reason = "this GPU does not multiply in FP8, which takes compute capability 8.9"
+        forced.append(("base_precision", "nf4", reason))
     if kind != "sft":
         forced.append(("packing", False, "preference rows are not packed"))
     return forced

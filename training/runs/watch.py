@@ -1,6 +1,7 @@
 """Reading what the child writes, and storing it: figures within a second of their making."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,28 @@ class EventReader:
         return [json.loads(line) for line in lines.splitlines()]
 
 
+PHASES = {
+    "starting": "Starting Unsloth.",
+    "loading": "Loading the model.",
+    "rows": "Preparing the rows.",
+    "first_step": "The first step compiles; later ones are faster.",
+    "evaluation": "Looking at the held-out rows.",
+    "samples": "Writing sample texts.",
+    "saving": "Saving.",
+}
+"""What is said of a phase while it lasts; steps speak for themselves."""
+SHARES = {
+    "starting": "start",
+    "loading": "loading the model",
+    "rows": "preparing rows",
+    "first_step": "first step",
+    "steps": "steps",
+    "evaluation": "held-out rows",
+    "samples": "sample texts",
+    "saving": "saving",
+}
+
+
 class RunRecorder:
     """Writes the events of one run into the store and keeps the last figures."""
 
@@ -34,7 +57,8 @@ class RunRecorder:
         self._run_id = run_id
         self.step = 0
         self.total: int | None = None
-        self.message = "Starting Unsloth."
+        self.message = PHASES["starting"]
+        self._figures = ""
         self.last: dict[str, float] = {}
         self.final: dict[str, Any] | None = None
         """The first event that ended the run: done, stopped or failed."""
@@ -48,7 +72,7 @@ class RunRecorder:
                 match event["event"]:
                     case "metrics":
                         values = event["values"]
-                        self._metrics(event["step"], values)
+                        self._metrics(event["step"], values, event.get("seconds_left"))
                         points = [(name, event["step"], value) for name, value in values.items()]
                         add_metrics(session, self._run_id, points)
                     case "samples":
@@ -56,9 +80,13 @@ class RunRecorder:
                         add_samples(session, self._run_id, rows)
                     case "device":
                         update_run(session, self._run_id, summary={"device": event["name"]})
+                    case "steps_run":
+                        update_run(session, self._run_id, summary={"steps_run": event["how"]})
+                    case "phase":
+                        self.message = PHASES.get(event["name"], self._figures or self.message)
+                        update_run(session, self._run_id, summary={"phases": event["seconds"]})
                     case "begin":
                         self.step, self.total = event["step"], event["total"]
-                        self.message = "Training begins."
                     case "done" | "stopped" | "failed":
                         self.final = self.final or event
             update_run(
@@ -67,7 +95,7 @@ class RunRecorder:
                 summary={"step": self.step, "total": self.total, **self.last},
             )
 
-    def _metrics(self, step: int, values: dict[str, float]) -> None:
+    def _metrics(self, step: int, values: dict[str, float], seconds_left: float | None) -> None:
         self.step = max(self.step, step)
         self.last |= values
         parts = [
@@ -79,4 +107,26 @@ class RunRecorder:
             )
             if name in self.last
         ]
-        self.message = ", ".join(parts) or self.message
+        if seconds_left is not None:
+            parts.append(f"{time_left(seconds_left)} left")
+        self._figures = self.message = ", ".join(parts) or self.message
+
+
+def time_left(seconds: float) -> str:
+    """Return seconds as people say them: 40 s, 3 min, 1 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def time_shares(summary: Mapping[str, Any]) -> str:
+    """Return what a run's time went into, the largest share first; empty where it is not known."""
+    seconds: dict[str, float] = summary.get("phases", {})
+    whole = sum(seconds.values())
+    ranked = sorted(seconds.items(), key=lambda one: -one[1])
+    return ", ".join(
+        f"{SHARES[name]} {time_left(spent)} ({spent / whole:.0%})"
+        for name, spent in ranked
+        if spent >= 0.005 * whole
+    )

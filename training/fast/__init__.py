@@ -1,0 +1,1 @@
+"""What makes a training step fast: an FP8 base, packed attention, compiled layers, no padding."""
