@@ -13,7 +13,7 @@ import pytest
 from db.errors import UsageError
 from db.new_files import json_line, new_file, new_folder
 from serving.importers.readers import read_records
-from workbench.cli.writing import MOST_IN_A_CELL, WRITERS, Columns, write_rows
+from workbench.cli.exporting import MOST_IN_A_CELL, WRITERS, Columns, write_rows
 
 COLUMNS: Columns = {"id": "integer", "text": "text", "n": "number", "ok": "flag"}
 LINE_ENDS = "one\u2028two\u2029three\x85four\x1efive"

@@ -28,7 +28,7 @@ from db.store.migrate import upgrade
 from db.tables import Answer, Rater, Rating, RatingAxis
 from serving.importers.judgements import ensure_model_rater
 from tests.unit.rating_lab import bring, fill
-from workbench.cli.writing import write_rows
+from workbench.cli.exporting import write_rows
 from workbench.rating.axes import Axes, load_axes, store_axes
 from workbench.rating.exchange import COLUMNS, rating_rows
 

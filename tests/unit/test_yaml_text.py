@@ -14,7 +14,7 @@ from serving.sweeps.spec import load_spec
 from training.datasets.spec import load_rules
 from training.rounds.spec import load_round
 from training.runs.spec import load_spec as load_training
-from workbench.cli.dialogue_settings import parse_set
+from workbench.cli.dialogue_options import parse_set
 from workbench.dialogue.themes import load_theme
 from workbench.rating.axes import load_axes
 from workbench.ui.components.spec_draft import from_yaml

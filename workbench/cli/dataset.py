@@ -17,7 +17,7 @@ from training.datasets.build import build as built_by
 from training.datasets.freeze import freeze
 from training.datasets.spec import as_yaml, load_rules, parse_rules
 from workbench.cli.context import open_home
-from workbench.cli.encoding_option import Encoding, naming_encoding_option
+from workbench.cli.importing import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.progress import import_progress
 from workbench.cli.rendering import load_registry

@@ -12,7 +12,17 @@ from db.rating.ratings import ensure_rater
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_extras import run_replay, run_synopsis
-from workbench.cli.dialogue_settings import check_settings, make_fork, parse_set
+from workbench.cli.dialogue_options import (
+    As,
+    DialogueId,
+    NextOptions,
+    Reason,
+    check_settings,
+    language_code,
+    make_fork,
+    number,
+    parse_set,
+)
 from workbench.cli.dialogue_show import (
     list_all,
     show_comparison,
@@ -22,9 +32,7 @@ from workbench.cli.dialogue_show import (
     show_tree,
 )
 from workbench.cli.dialogue_steps import run_next
-from workbench.cli.dialogue_wishes import Wishes
-from workbench.cli.dialogue_words import As, DialogueId, Reason, language_code, number
-from workbench.cli.encoding_option import Encoding, naming_encoding_option
+from workbench.cli.importing import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue.export import read_export
@@ -108,7 +116,7 @@ def next_(
     Example:
       q2q dialogue next 1 --answer B --move rebut --question 1 --reason "nobody doubted it yet"
     """
-    wishes = Wishes(
+    options = NextOptions(
         answer=answer,
         question=question,
         write=write,
@@ -124,7 +132,7 @@ def next_(
         asks=not as_json,
     )
     with open_home() as (settings, database):
-        found = run_next(settings, database, number(dialogue), wishes)
+        found = run_next(settings, database, number(dialogue), options)
     if as_json:
         show_json(found)
 

@@ -10,8 +10,7 @@ from db.dialogues import get_node
 from db.errors import UsageError
 from db.rating.ratings import ensure_rater
 from workbench.cli.context import open_home
-from workbench.cli.dialogue_places import candidate, here, node_of
-from workbench.cli.dialogue_words import As, DialogueId, Reason, number
+from workbench.cli.dialogue_options import As, DialogueId, Reason, candidate, here, node_of, number
 from workbench.cli.output import Json, say, show, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue import decisions

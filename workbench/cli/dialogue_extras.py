@@ -13,10 +13,9 @@ from db.identity import Ref, parse_ref
 from db.rating.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.library import Registry
-from workbench.cli.dialogue_places import card, here, node_of
+from workbench.cli.dialogue_options import card, here, language_code, node_of
 from workbench.cli.dialogue_show import answers_json, letter
 from workbench.cli.dialogue_steps import end_of, follow, see_stored
-from workbench.cli.dialogue_words import language_code
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
 from workbench.cli.rendering import load_registry

@@ -6,7 +6,7 @@ import typer
 
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_extras import run_argue, run_judge, run_translate
-from workbench.cli.dialogue_words import As, DialogueId, number
+from workbench.cli.dialogue_options import As, DialogueId, number
 from workbench.cli.output import Json, say, show, show_json
 from workbench.cli.typer_app import CommandGroup
 

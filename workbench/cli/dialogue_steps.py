@@ -14,9 +14,15 @@ from db.jobs import JobRow
 from db.rating.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.library import Registry
-from workbench.cli.dialogue_places import answer_place, candidate, card, here
+from workbench.cli.dialogue_options import (
+    NextOptions,
+    answer_place,
+    candidate,
+    card,
+    here,
+    refuse_mixed,
+)
 from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
-from workbench.cli.dialogue_wishes import Wishes, refuse_mixed
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
 from workbench.cli.progress import open_progress
@@ -45,47 +51,47 @@ Start = Callable[[Session, Registry, int, int, By], Step]
 
 
 def run_next(
-    settings: Settings, database: Database, dialogue_id: int, wishes: Wishes
+    settings: Settings, database: Database, dialogue_id: int, options: NextOptions
 ) -> dict[str, Any]:
-    """Go on with a dialogue as far as ``wishes`` go; return where it is now.
+    """Go on with a dialogue as far as ``options`` go; return where it is now.
 
     Raises:
         UsageError: An option names something that is not there, or excludes another one.
         Q2QError: A step brought nothing.
     """
-    refuse_mixed(wishes)
-    return _Next(settings, database, dialogue_id, wishes).run()
+    refuse_mixed(options)
+    return _Next(settings, database, dialogue_id, options).run()
 
 
 class _Next:
     def __init__(
-        self, settings: Settings, database: Database, dialogue_id: int, wishes: Wishes
+        self, settings: Settings, database: Database, dialogue_id: int, options: NextOptions
     ) -> None:
         self._settings, self._database, self._id = settings, database, dialogue_id
-        self._wishes = wishes
-        self._asks = wishes.asks and sys.stdin.isatty()
+        self._options = options
+        self._asks = options.asks and sys.stdin.isatty()
         with database.write() as session:
             dialogue = get_dialogue(session, dialogue_id)
             self._registry = load_registry(settings, session)
-            self._by = By(rater_id=ensure_rater(session, wishes.rater))
+            self._by = By(rater_id=ensure_rater(session, options.rater))
         model = parse_settings(dialogue.settings).model
         look_for_models(settings, database, [model], say)
 
     def run(self) -> dict[str, Any]:
         self._wait()
-        if self._wishes.auto:
+        if self._options.auto:
             return self._auto()
         self._rehearse(self._view())
         view = self._answered(self._view())
-        if self._wishes.edit:  # the person compares before choosing
-            if self._wishes.asks:
+        if self._options.edit:  # the person compares before choosing
+            if self._options.asks:
                 say_answers(view)
             return self._told(view)
         chosen = self._chosen(view)
         if chosen is None:
             return self._told(view)
-        if self._wishes.write and not self._wishes.question:
-            self._decide(write, self._wishes.write, move=next(iter(self._wishes.moves), None))
+        if self._options.write and not self._options.question:
+            self._decide(write, self._options.write, move=next(iter(self._options.moves), None))
             return self._told(self._view())
         return self._told(self._picked(self._asked(chosen)))
 
@@ -95,37 +101,37 @@ class _Next:
         Raises:
             UsageError: A decision would be refused once its turn comes.
         """
-        wishes = self._wishes
+        options = self._options
         is_new = self._answers_anew(view)
-        one = card(view, wishes.answer) if wishes.answer and not is_new else None
-        answer_place(wishes.answer or "A")
+        one = card(view, options.answer) if options.answer and not is_new else None
+        answer_place(options.answer or "A")
         with self._database.write() as session, session.begin_nested() as rehearsal:
-            one_line(wishes.reason, "reason")
+            one_line(options.reason, "reason")
             self._given(session, view)
             if one is not None:
                 choose(session, self._id, view.node.id, one.answer.id, self._by)
-            if wishes.write and not wishes.question:
-                write(session, self._id, view.node.id, wishes.write, self._by)
-            elif wishes.question and self._keeps_list(view, one):
-                it = candidate(view, wishes.question)
+            if options.write and not options.question:
+                write(session, self._id, view.node.id, options.write, self._by)
+            elif options.question and self._keeps_list(view, one):
+                it = candidate(view, options.question)
                 place = (view.node.id, it.event_id, it.place)
-                pick(session, self._id, *place, self._by, text=wishes.write or None)
+                pick(session, self._id, *place, self._by, text=options.write or None)
             rehearsal.rollback()
 
     def _answers_anew(self, view: NodeView) -> bool:
         """Tell whether the question is answered before an answer is chosen."""
-        wishes = self._wishes
-        is_more = wishes.more and view.step == "choose"
-        return bool(wishes.fact or wishes.hint) or is_more or view.step == "answer"
+        options = self._options
+        is_more = options.more and view.step == "choose"
+        return bool(options.fact or options.hint) or is_more or view.step == "answer"
 
     def _keeps_list(self, view: NodeView, one: AnswerCard | None) -> bool:
         """Tell whether the next question is taken from those that are proposed by now."""
-        is_asked_anew = self._wishes.more or not (one is None or one.is_chosen)
+        is_asked_anew = self._options.more or not (one is None or one.is_chosen)
         return view.step == "pick" and not self._answers_anew(view) and not is_asked_anew
 
     def _answered(self, view: NodeView) -> NodeView:
         """Bring the node to where there are answers to choose from."""
-        if not (self._wishes.edit or self._answers_anew(view)):
+        if not (self._options.edit or self._answers_anew(view)):
             return view
 
         def start(session: Session, registry: Registry, *place: Any) -> Step:
@@ -143,25 +149,25 @@ class _Next:
         Raises:
             UsageError: There is no such reasoning, or a text cannot be stored.
         """
-        wishes, node_id = self._wishes, view.node.id
-        if wishes.fact:
-            add_fact(session, self._id, node_id, wishes.fact, wishes.source, self._by)
-        if wishes.hint:
-            return write_hint(session, self._id, node_id, wishes.hint, self._by)
-        if not wishes.edit:
+        options, node_id = self._options, view.node.id
+        if options.fact:
+            add_fact(session, self._id, node_id, options.fact, options.source, self._by)
+        if options.hint:
+            return write_hint(session, self._id, node_id, options.hint, self._by)
+        if not options.edit:
             return None
-        old = card(view, wishes.answer or "A").reasoning
+        old = card(view, options.answer or "A").reasoning
         if old is None:
             raise UsageError("This answer has no reasoning that could be edited.")
-        return edit_reasoning(session, self._id, node_id, old.id, wishes.edit, self._by)
+        return edit_reasoning(session, self._id, node_id, old.id, options.edit, self._by)
 
     def _chosen(self, view: NodeView) -> NodeView | None:
         """Bring the node to where an answer is chosen; None where nobody chooses one."""
-        given = self._wishes.answer
-        is_new = bool(self._wishes.hint or self._wishes.fact)
+        given = self._options.answer
+        is_new = bool(self._options.hint or self._options.fact)
         if not given and view.chosen is not None and not is_new:
             return view
-        if self._wishes.asks:
+        if self._options.asks:
             say_answers(view)
         given = given or self._prompt("Which answer (A, B, …; Enter: none)? ")
         if not given:
@@ -170,10 +176,10 @@ class _Next:
         return self._view()
 
     def _asked(self, view: NodeView) -> NodeView:
-        wants_more = self._wishes.more and view.step == "pick"
-        names_moves = bool(self._wishes.moves) and not self._wishes.question
+        wants_more = self._options.more and view.step == "pick"
+        names_moves = bool(self._options.moves) and not self._options.question
         if view.step == "ask" or wants_more or names_moves:
-            moves = self._wishes.moves
+            moves = self._options.moves
             return self._step(
                 lambda session, registry, dialogue_id, node_id, by: ask(
                     session, registry, dialogue_id, node_id, by, moves=moves
@@ -182,12 +188,12 @@ class _Next:
         return view
 
     def _picked(self, view: NodeView) -> NodeView:
-        if self._wishes.asks:
+        if self._options.asks:
             say_questions(view)
-        given = self._wishes.question or self._prompt("Which question (number; Enter: none)? ")
+        given = self._options.question or self._prompt("Which question (number; Enter: none)? ")
         if given:
             one = candidate(view, given)
-            text = self._wishes.write or None
+            text = self._options.write or None
             self._decide(pick, one.event_id, one.place, text=text)
             return self._view()
         return view
@@ -195,7 +201,7 @@ class _Next:
     def _auto(self) -> dict[str, Any]:
         with self._database.write() as session:
             job_id = queue_turns(
-                session, self._id, self._wishes.auto, self._by, moves=self._wishes.moves
+                session, self._id, self._options.auto, self._by, moves=self._options.moves
             )
         result = self._follow(job_id).result or {}
         say(f"Checkpoint after {result.get('turns', 0)} turns: {result.get('why', 'stopped')}.")
@@ -247,7 +253,7 @@ class _Next:
     def _decide(self, decision: Callable[..., int], *what: object, **options: object) -> None:
         with self._database.write() as session:
             node_id = here(session, self._id)
-            reason = self._wishes.reason or None
+            reason = self._options.reason or None
             decision(session, self._id, node_id, *what, self._by, reason=reason, **options)
 
     def _prompt(self, question: str) -> str:
@@ -272,7 +278,7 @@ class _Next:
             "questions": questions_json(view),
             "problems": list(view.problems),
         }
-        if self._wishes.asks:
+        if self._options.asks:
             _say_next(self._id, view)
         return told
 

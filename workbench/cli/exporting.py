@@ -1,17 +1,31 @@
 """Rows of the store as lines and tables for other programs."""
 
-from collections.abc import Iterator
+import csv
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
 from sqlalchemy import text
 
 from db.bulk import chunks
 from db.database import Database
 from db.errors import UsageError
+from db.new_files import json_line, new_file
 from db.questions import QuestionFilter, get_questions, question_ids
 from serving.importers.records import question_line
 from workbench.cli.output import show, show_json, show_json_rows
-from workbench.cli.writing import Columns, Row, write_rows
+
+Row = dict[str, Any]
+Columns = Mapping[str, Literal["text", "integer", "number", "flag"]]
+"""Names in their order, each with what it holds."""
 
 
 def question_lines(database: Database, wanted: QuestionFilter) -> Iterator[str]:
@@ -88,3 +102,121 @@ SELECT 'answer' AS kind, t.question_id, t.variant_id, t.answer_id, t.question, t
 FROM v_sweep_text l JOIN v_answer t ON t.generation_id = l.generation_id
 WHERE l.sweep_id = :sweep_id ORDER BY t.answer_id
 """
+BATCH = 1_000
+MOST_IN_A_CELL = 32_767
+"""Characters that Excel keeps of one cell."""
+_FIRST_ROUNDED = 10**15
+"""Excel keeps 15 digits of a number."""
+_ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f]|_(?=x[0-9A-Fa-f]{4}_)")
+"""What a cell holds as ``_x000D_``: control characters, and texts that look like one of these."""
+
+
+def write_rows(rows: Iterator[Row], columns: Columns, kind: str, target: Path | None) -> int:
+    """Write ``rows`` and return how many; None as target is stdout.
+
+    Raises:
+        UsageError: There is no such kind of file, or the target cannot be written.
+    """
+    if kind not in WRITERS:
+        raise UsageError(f"There is no export as {kind!r}; choose one of {', '.join(WRITERS)}.")
+    if target is None:
+        if kind in ("parquet", "xlsx"):
+            raise UsageError(f"A {kind} file needs a name: add --to FILE.{kind}.")
+        return WRITERS[kind](sys.stdout.buffer, rows, columns)
+    with new_file(target) as file:
+        return WRITERS[kind](file, rows, columns)
+
+
+def _write_jsonl(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
+    n_rows = 0
+    for row in rows:
+        kept = {name: row[name] for name in columns}
+        file.write(f"{json_line(kept, default=str)}\n".encode())
+        n_rows += 1
+    return n_rows
+
+
+def _write_csv(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
+    lines = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    try:
+        writer = csv.DictWriter(lines, list(columns))
+        writer.writeheader()
+        n_rows = 0
+        for row in rows:
+            writer.writerow(row)
+            n_rows += 1
+    finally:
+        lines.detach()  # the file is the caller's to close
+    return n_rows
+
+
+def _write_parquet(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
+    types = {
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "flag": pa.bool_(),
+    }
+    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
+    n_rows = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        while batch := list(islice(rows, BATCH)):
+            plain = [
+                {
+                    name: str(row[name]) if kind == "text" and row[name] is not None else row[name]
+                    for name, kind in columns.items()
+                }
+                for row in batch
+            ]
+            writer.write_table(pa.Table.from_pylist(plain, schema))
+            n_rows += len(batch)
+    return n_rows
+
+
+def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("rows")
+    n_rows = 0
+    try:
+        sheet.append(list(columns))
+        for row in rows:
+            n_rows += 1
+            sheet.append(
+                [
+                    _cell(
+                        sheet,
+                        str(row[name]) if kind == "text" and row[name] is not None else row[name],
+                        f"Row {n_rows}, {name}",
+                    )
+                    for name, kind in columns.items()
+                ]
+            )
+    except BaseException:
+        sheet.close()  # which ends openpyxl's own writing
+        raise
+    book.save(file)
+    return n_rows
+
+
+def _cell(sheet: Any, value: Any, place: str) -> Any:
+    """Return a cell: numbers as such where Excel keeps all their digits, all else as text."""
+    is_long = isinstance(value, int) and abs(value) >= _FIRST_ROUNDED
+    if value is None or (isinstance(value, int | float) and not is_long):
+        return WriteOnlyCell(sheet, value)
+    text = _ESCAPED.sub(lambda found: f"_x{ord(found[0]):04X}_", str(value))
+    if len(text) > MOST_IN_A_CELL:
+        raise UsageError(
+            f"{place}: has {len(text):,} characters, and Excel keeps"
+            f" {MOST_IN_A_CELL:,}; export as jsonl or parquet."
+        )
+    cell = WriteOnlyCell(sheet, text)
+    cell.data_type = "s"  # A text that begins with = is a text, not a formula.
+    return cell
+
+
+WRITERS: Mapping[str, Callable[[BinaryIO, Iterator[Row], Columns], int]] = {
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+    "xlsx": _write_xlsx,
+    "parquet": _write_parquet,
+}

@@ -13,9 +13,8 @@ from db.identity import parse_ref
 from db.new_files import new_file
 from db.questions import QuestionFilter, get_question, list_questions
 from workbench.cli.context import open_home
-from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.exporting import question_lines
-from workbench.cli.importing import import_path
+from workbench.cli.importing import Encoding, import_path, naming_encoding_option
 from workbench.cli.output import (
     Json,
     say,

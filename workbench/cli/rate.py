@@ -13,8 +13,8 @@ from db.errors import UsageError
 from db.rating.queues import get_queue, list_queues
 from serving.formats.library import Registry
 from workbench.cli.context import open_home
-from workbench.cli.encoding_option import Encoding, naming_encoding_option
 from workbench.cli.exporting import export_rows
+from workbench.cli.importing import Encoding, naming_encoding_option
 from workbench.cli.insights import insights
 from workbench.cli.output import Json, say, show, show_json, show_table
 from workbench.cli.rendering import load_registry

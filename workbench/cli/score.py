@@ -13,8 +13,8 @@ from workbench.analysis.reasoning_report import LevelReport, ReasoningReport, re
 from workbench.analysis.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
 from workbench.analysis.resampling import Estimate
 from workbench.cli.context import open_home
-from workbench.cli.following import follow_job
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup()

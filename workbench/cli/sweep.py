@@ -17,9 +17,9 @@ from db.sweeps import SweepRow, get_sweep, list_sweeps, set_state
 from serving.sweeps.plan import SweepPlan
 from workbench.cli.context import open_home
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
-from workbench.cli.following import follow_job
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.planning import plan_file, save_or_find
+from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup()

@@ -13,8 +13,8 @@ from db.training import RunRow, find_run, get_run, list_runs, run_curves, run_sa
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from workbench.cli.context import open_home
-from workbench.cli.following import follow_job
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.ui.components.cautions import caution_sentences
 from workbench.worker.training import cancel_training, enqueue_training
