@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.datasets import find_dataset, list_datasets
+from db.tables import Question
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.app.conftest import OpenApp, words_of
@@ -52,6 +54,18 @@ def test_an_empty_store_says_what_to_do(open_app: OpenApp) -> None:
     assert "No dataset yet" in words
     assert "Rate some texts" in words
     assert "No text comes into question" in words_of(open_app("datasets", new="1"))
+
+
+def test_a_preview_without_a_row_to_train_on_says_why_and_what_to_do(
+    store: Database, imported: AppTest
+) -> None:
+    assert "Nothing to train on" not in words_of(imported)
+    with store.write() as session:
+        session.execute(update(Question).values(held_out=True))
+    st.cache_data.clear()
+    words = words_of(imported.run())
+    assert "all rows that stay are of held-out questions" in words
+    assert "Rate texts of other questions" in words
 
 
 def test_a_preview_tells_of_each_rule_and_freezing_stores_the_rows(

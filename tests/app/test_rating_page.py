@@ -105,3 +105,18 @@ def test_an_event_that_no_panel_can_mean_is_told_and_not_sent_for_ever(
 
 def refuse(*given: object) -> bool:
     raise UsageError("The disk is full.")
+
+
+def test_a_plan_without_a_card_says_what_to_do(store: Database, open_app: OpenApp) -> None:
+    words = words_of(open_app("rating", new="1", rater="Mia"))
+    assert "where there are none at all, run a sweep first" in words
+    assert "Above it says why" not in words
+    assert "What it can tell apart" not in words
+
+
+def test_levels_stand_without_the_name_of_their_factor(
+    store: Database, filled: Seeded, open_app: OpenApp
+) -> None:
+    seed_ratings(store, filled)
+    words = words_of(open_app("rating", new="1", rater="Mia"))
+    assert "Temperature: 0.2 ↔ 0.8" in words.replace("\\", "")

@@ -15,7 +15,15 @@ from db.rating.assignment import Card
 from db.rating.columns import RatingFilter, read_ratings
 from db.rating.queues import QueueRow, get_queue, list_queues, queue_progress
 from db.rating.ratings import ensure_rater, list_raters, standing
-from db.tables import CheckFlag, QueueItem, QueueItemState, Rating, ReasoningVariant, utc_now
+from db.tables import (
+    CheckFlag,
+    Question,
+    QueueItem,
+    QueueItemState,
+    Rating,
+    ReasoningVariant,
+    utc_now,
+)
 from tests.app.seed import seed_store
 from tests.unit.rating_lab import fill
 from workbench.rating import desk
@@ -122,7 +130,13 @@ def test_nothing_to_rate_is_said(database: Database) -> None:
         fill(session)
         flag_everything(session)
         built = build_queue(session, QueueSpec(name="x"))
-        with pytest.raises(UsageError, match=r"left out \(form 4\): .*--keep-flagged"):
+        with pytest.raises(UsageError, match=r"left out \(4: finding form \(--keep-flagged\)\)"):
+            save_queue(session, built)
+    with database.write() as session:
+        for question in session.scalars(select(Question)):
+            question.held_out = True
+        built = build_queue(session, QueueSpec(name="x"))
+        with pytest.raises(UsageError, match="never trains \\(--keep-untrainable\\)"):
             save_queue(session, built)
     with pytest.raises(ValidationError, match="one at a time"):
         QueueSpec(name="x", scope="question")

@@ -229,4 +229,4 @@ def test_queues_of_dialogues_and_datasets_are_made_on_the_command_line(
     assert "2 cards of 2 questions" in told
     assert "training rows to expect, by the rules at their defaults" in told
     seed_ratings(database, filled)
-    assert "temperature 0.2 / temperature 0.8: 16 cards" in q2q("--name", "all", "--keep-flagged")
+    assert "temperature: 0.2 / 0.8: 16 cards" in q2q("--name", "all", "--keep-flagged")

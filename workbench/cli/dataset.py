@@ -22,7 +22,7 @@ from workbench.cli.output import Json, say, show, show_exactly, show_fields, sho
 from workbench.cli.progress import import_progress
 from workbench.cli.rendering import load_registry
 from workbench.cli.typer_app import CommandGroup
-from workbench.ui.components.cautions import caution_sentences
+from workbench.ui.components.cautions import caution_sentences, nothing_trains
 
 app = CommandGroup()
 
@@ -52,6 +52,8 @@ def build(
         with database.read() as session:
             built = built_by(session, wanted, registry)
             warnings = caution_sentences(cautions(balance_of(session, built)))
+        if sentence := nothing_trains(built.counts.as_json()):
+            warnings.insert(0, sentence)
         dataset_id = None
         if not preview:
             with database.write() as session:

@@ -23,19 +23,9 @@ from workbench.rating.axes import load_axes
 from workbench.rating.building import QueueSpec, build_queue, save_queue, seconds_per_card
 from workbench.rating.duels import duel_spec
 from workbench.rating.exchange import COLUMNS, rating_rows
-from workbench.rating.promise import promise
+from workbench.rating.left_out import why_left_out
+from workbench.rating.promise import Separable, promise
 from workbench.rating.rating_import import import_ratings
-
-LEFT_OUT = {
-    "alone": "nothing to compare them with",
-    "duplicate": "the same words as another",
-    "flagged": "a rater flagged them; no dataset takes them (--keep-untrainable)",
-    "control": "made as a control of a score",
-    "not_held_out": "their question is not held out",
-    "not_whole": "no reasoning with an answer",
-    "same_words": "both models wrote the same",
-}
-"""What the reasons that are no findings mean."""
 
 app = CommandGroup()
 
@@ -170,19 +160,28 @@ def _store(
         made = {"queue_id": queue_id, "cards": len(built.items), "left_out": built.left_out}
         show_json({**made, "promise": promised})
         return
-    show(f"Queue {queue_id}: {len(built.items)} cards of {built.n_questions} questions.")
+    show(f"Queue {queue_id}: {_cards(len(built.items))} of {built.n_questions} questions.")
     for reason, n in built.left_out.items():
-        if reason == "held_out":
-            show(f"{n} questions left out: they are held out and never train (--keep-untrainable).")
-            continue
-        show(f"{n} texts left out: {LEFT_OUT.get(reason, f'finding {reason} (--keep-flagged)')}.")
+        show(f"Left out: {n} ({why_left_out(reason)}).")
     for one in promised.separable:
-        seen = f"a preference of {one.shows:.0%} or clearer will show"
-        few = "" if one.is_enough else "; too few for less"
-        show(f"{one.factor}: {one.a} / {one.b}: {one.n_cards} cards, {seen}{few}.")
+        show(_told_apart(one))
+    if promised.held_out:
+        show(f"Of held-out questions, which never train: {_cards(promised.held_out)}.")
     if spec.scope != "question":
         told = " and ".join(f"{n} ({kind})" for kind, n in promised.training_rows.items())
         show(f"About {told or 'no'} training rows to expect, by the rules at their defaults.")
+
+
+def _told_apart(one: Separable) -> str:
+    pair = f"{one.factor}: {one.a} / {one.b}: {_cards(one.n_cards)}"
+    if round(100 * one.shows) >= 100:
+        return f"{pair}, too few to tell which is better."
+    few = "" if one.is_enough else "; too few for less"
+    return f"{pair}, a preference of {one.shows:.0%} or clearer will show{few}."
+
+
+def _cards(n: int) -> str:
+    return "1 card" if n == 1 else f"{n} cards"
 
 
 @app.as_command("import")

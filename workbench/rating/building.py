@@ -17,6 +17,7 @@ from db.rating.ratings import FLAG, Scope, Target, standing
 from db.tables import QueueItem, Rating, RatingQueue
 from db.texts.lists import TextKey
 from workbench.rating.duels import duel_cards
+from workbench.rating.left_out import listed
 from workbench.rating.sources import find_questions, find_texts
 from workbench.rating.spec import QueueSpec
 
@@ -132,10 +133,9 @@ def save_queue(session: Session, built: BuiltQueue) -> int:
     """
     spec = built.spec
     if not built.items and built.left_out:
-        reasons = ", ".join(f"{reason} {n:,}" for reason, n in built.left_out.items())
         raise UsageError(
-            f"Nothing to rate is left; texts were left out ({reasons}): leave out fewer findings"
-            " (on the command line: --keep-flagged), or choose other texts."
+            f"Nothing to rate is left; texts were left out ({listed(built.left_out)}). Take some of"
+            " them in, or choose other texts."
         )
     kept: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "way", "scope", "overlap"})
     return create_queue(

@@ -145,8 +145,8 @@ def _of_factor(
     return [
         Separable(
             factor=factor,
-            a=a,
-            b=b,
+            a=a.removeprefix(f"{factor} "),
+            b=b.removeprefix(f"{factor} "),
             n_cards=round(n * scale),
             shows=smallest_share(
                 errors[:, place[a], place[b]], round(len(questions[a, b]) * scale)

@@ -39,7 +39,6 @@ def draw_counts(counts: Mapping[str, Any], key: str, *, is_frozen: bool) -> None
         st.caption(t("dataset.answer_seen", n=counts["answer_seen"]))
     bars = fates(counts)
     if not bars:
-        st.caption(t("dataset.no_candidates"))
         return
     _draw_fates(bars)
     dropped = sum(counts["dropped"].values())

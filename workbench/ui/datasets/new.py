@@ -7,7 +7,8 @@ from db.questions import question_facets
 from db.rating.columns import high_water
 from training.datasets.spec import parse_rules, parse_yaml
 from workbench.ui.components import url
-from workbench.ui.components.i18n import t
+from workbench.ui.components.cautions import nothing_trains
+from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.parts import back_link, card, heading
 from workbench.ui.components.spec_draft import Draft, to_yaml
 from workbench.ui.components.spec_editor import SpecEditor, Typed, within
@@ -88,6 +89,8 @@ def _draw_preview(text: str, editor: SpecEditor) -> None:
     counts = found.counts
     draw_counts(counts, "preview", is_frozen=False)
     draw_cautions(found.cautions)
+    if sentence := nothing_trains(counts, current_language()):
+        st.info(sentence)
     if st.button(
         t("dataset.freeze"),
         type="primary",

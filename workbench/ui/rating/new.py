@@ -207,7 +207,8 @@ def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
             st.caption(t("rate.by_lot", n=built.n_looked_at, of=built.n_source))
         for reason, n in built.left_out.items():
             st.caption(t("rate.left_out", n=n, why=_why(reason)))
-        _draw_promise(spec, promised)
+        if built.items:
+            _draw_promise(spec, promised)
         if st.button(
             t("rate.start"),
             type="primary",
@@ -217,7 +218,7 @@ def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
         ):
             _start(built, draft)
         if not built.items:
-            st.caption(t("rate.nothing"))
+            st.caption(t("rate.nothing" if built.left_out else "rate.nothing_found"))
 
 
 def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
@@ -243,6 +244,8 @@ def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
     if promised.held_out:
         st.caption(t("rate.held_out", n=promised.held_out))
     if spec.scope != "question":
+        if not any(promised.training_rows.values()):
+            st.caption(t("rate.no_rows"))
         share = f"{100 * promised.share:.0f}"
         st.caption(
             t("rate.rows_counted" if promised.is_counted else "rate.rows_usual", share=share)
