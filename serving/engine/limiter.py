@@ -1,7 +1,7 @@
 """How many sequences a server is given at a time: neither starved nor flooded.
 
-One ``Flow`` for each client object, shared by the sweeps that use it. It follows the server's own
-queue where the server tells it, and its throughput where not.
+One ``Limiter`` for each client object, shared by the sweeps that use it. It follows the server's
+own queue where the server tells it, and its throughput where not.
 """
 
 import asyncio
@@ -13,17 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from serving.engine.client import CompletionClient
 from serving.engine.messages import EngineLoad
-from serving.engine.served import Completer, ServedModel
+from serving.engine.served import ServedModel
 
-FEWEST, MOST = 2.0, 8_192.0
+MIN_TARGET, MAX_TARGET = 2.0, 8_192.0
 """Bounds of the target, in sequences."""
 UNKNOWN_START = 16.0
 """First target where neither the server's batch size nor its queue is known."""
 VISIBLE_START = 128.0
 """First target where the batch size is not known, but the queue is: doubled until one is seen."""
 LOOK_EVERY_S, LOOK_SOON_S = 0.5, 0.25
-STANDING_LOOKS = 4
+LASTING_LOOKS = 4
 """A queue counts as long only if it was so at all of the last looks: a burst that has just arrived
 is no flood. (The least delay over an interval, as in CoDel: Nichols and Jacobson, 2012.)"""
 QUEUE_SHARE = 0.15
@@ -34,34 +35,34 @@ LARGEST_GROUP = 32
 LOST_AFTER_S = 60.0
 """A server that says for so long that it works on nothing has lost what it was sent before. Longer
 than any step of an engine, since it tells its load between steps only."""
-GUEST_SHARE = 1 / 8
+SHARE_BESIDE_INTERACTIVE = 1 / 8
 """What sweeps keep of the target while a person waits for texts: a step of the engine, and with it
 every token, takes several times longer in a full batch than in a small one."""
-GUEST_LINGER_S = 20.0
+INTERACTIVE_LINGER_S = 20.0
 """So long after a person's last text the next edit is still expected."""
-INTERACTIVE_MOST = 64
+MAX_INTERACTIVE = 64
 """Sequences that an interactive sweep may add on top of the target."""
 
-_flows: "WeakKeyDictionary[Completer, Flow]" = WeakKeyDictionary()
+_limiters: "WeakKeyDictionary[CompletionClient, Limiter]" = WeakKeyDictionary()
 
 
-def flow_of(model: ServedModel) -> "Flow":
-    """Return the flow of the server that serves ``model``."""
-    flow = _flows.get(model.client)
-    if flow is None:
-        flow = _flows[model.client] = Flow(model)
-    return flow
+def limiter_of(model: ServedModel) -> "Limiter":
+    """Return the limiter of the server that serves ``model``."""
+    limiter = _limiters.get(model.client)
+    if limiter is None:
+        limiter = _limiters[model.client] = Limiter(model)
+    return limiter
 
 
 @dataclass(eq=False)
 class Lane:
-    """One sweep's part of a flow."""
+    """One sweep's part of a limiter."""
 
     is_interactive: bool = False
     in_flight: int = 0
-    is_hungry: bool = False
+    is_waiting: bool = False
     """Has something to send and found no room."""
-    shed: Callable[[int], None] | None = None
+    preempt: Callable[[int], None] | None = None
     """Takes back the youngest requests that are worth so many sequences, to be sent again later."""
 
 
@@ -91,7 +92,7 @@ class _Climb:
         return target / 2
 
 
-class Flow:
+class Limiter:
     """The room that a server has, and who may use it."""
 
     def __init__(self, model: ServedModel) -> None:
@@ -101,9 +102,9 @@ class Flow:
         unknown = VISIBLE_START if self._reads_metrics else UNKNOWN_START
         self.target = unknown if seats is None else seats * (1 + QUEUE_SHARE) + 2
         self._seeks_queue = seats is None and self._reads_metrics
-        self._queues: deque[int] = deque(maxlen=STANDING_LOOKS)
+        self._queues: deque[int] = deque(maxlen=LASTING_LOOKS)
         self._idle_since: float | None = None
-        self._guests_until = 0.0
+        self._interactive_until = 0.0
         self._lanes: set[Lane] = set()
         self._room = asyncio.Event()
         self._climb = _Climb()
@@ -121,27 +122,31 @@ class Flow:
         return max(1, min(LARGEST_GROUP, int(self.target / GROUPS)))
 
     @property
-    def has_guests(self) -> bool:
+    def has_interactive(self) -> bool:
         """Whether a person waits for texts, or did a moment ago."""
         now = time.monotonic()
-        return now < self._guests_until or any(lane.is_interactive for lane in self._lanes)
+        return now < self._interactive_until or any(lane.is_interactive for lane in self._lanes)
 
     @property
     def limit(self) -> float:
         """Sequences that sweeps may have in the air now."""
-        return max(FEWEST, self.target * GUEST_SHARE) if self.has_guests else self.target
+        return (
+            max(MIN_TARGET, self.target * SHARE_BESIDE_INTERACTIVE)
+            if self.has_interactive
+            else self.target
+        )
 
     def open_lane(
-        self, *, interactive: bool = False, shed: Callable[[int], None] | None = None
+        self, *, interactive: bool = False, preempt: Callable[[int], None] | None = None
     ) -> Lane:
         """Return a lane of its own for a sweep; the first one starts watching the server.
 
-        An interactive lane makes the others take back what is more than the limit for guests.
+        An interactive lane makes the others take back what is more than the limit beside it.
         """
-        lane = Lane(is_interactive=interactive, shed=shed)
+        lane = Lane(is_interactive=interactive, preempt=preempt)
         self._lanes.add(lane)
         if self._watch is None:
-            self._watch = asyncio.create_task(self._keep_watching(), name="flow")
+            self._watch = asyncio.create_task(self._keep_watching(), name="limiter")
         if interactive:
             self._make_way()
         return lane
@@ -149,14 +154,14 @@ class Flow:
     def _make_way(self) -> None:
         keep = self.limit / max(1, self.in_flight)
         for lane in self._lanes:
-            if lane.shed is not None and keep < 1:
-                lane.shed(int(lane.in_flight * (1 - keep)))
+            if lane.preempt is not None and keep < 1:
+                lane.preempt(int(lane.in_flight * (1 - keep)))
 
     async def close_lane(self, lane: Lane) -> None:
         """Give the lane's share back; with the last one, watching ends."""
         self._lanes.discard(lane)
         if lane.is_interactive:
-            self._guests_until = time.monotonic() + GUEST_LINGER_S
+            self._interactive_until = time.monotonic() + INTERACTIVE_LINGER_S
         self._room.set()
         if not self._lanes and self._watch is not None:
             watch, self._watch = self._watch, None
@@ -170,18 +175,20 @@ class Flow:
         Lanes that wait share the limit evenly; what others leave, one lane may take.
         """
         if lane.is_interactive:
-            return INTERACTIVE_MOST - lane.in_flight
-        hungry = sum(other.is_hungry and not other.is_interactive for other in self._lanes - {lane})
-        share = math.ceil(self.limit / (hungry + 1)) - lane.in_flight
+            return MAX_INTERACTIVE - lane.in_flight
+        n_waiting = sum(
+            other.is_waiting and not other.is_interactive for other in self._lanes - {lane}
+        )
+        share = math.ceil(self.limit / (n_waiting + 1)) - lane.in_flight
         return min(share, math.ceil(self.limit) - self.in_flight)
 
     async def wait_for_room(self, lane: Lane) -> None:
         """Return when ``lane`` may send something."""
         while self.room(lane) <= 0:
-            lane.is_hungry = True
+            lane.is_waiting = True
             self._room.clear()
             await self._room.wait()
-        lane.is_hungry = False
+        lane.is_waiting = False
 
     def sent(self, lane: Lane, n_sequences: int) -> None:
         """Note what ``lane`` has sent."""
@@ -198,20 +205,20 @@ class Flow:
         now = time.monotonic()
         if now - self._last_back_off >= 1.0:
             self._last_back_off = now
-            self.target = max(FEWEST, self.target / 2)
+            self.target = max(MIN_TARGET, self.target / 2)
 
     def follow(self, load: EngineLoad) -> None:
         """Move the target so that a small queue waits at the server."""
         good = max(2.0, load.running * QUEUE_SHARE)
         self._queues.append(load.waiting)
-        standing = min(self._queues) if len(self._queues) == STANDING_LOOKS else 0
-        if standing > 2 * good:
+        lasting = min(self._queues) if len(self._queues) == LASTING_LOOKS else 0
+        if lasting > 2 * good:
             self._queues.clear()
             self._seeks_queue = False
-            self.target -= (standing - good) / 2
+            self.target -= (lasting - good) / 2
         elif load.waiting < good / 2 and self._is_full():
             self.target += self.target if self._seeks_queue else max(2.0, self.target * 0.1)
-        self.target = min(MOST, max(FEWEST, self.target))
+        self.target = min(MAX_TARGET, max(MIN_TARGET, self.target))
 
     def find_lost(self, load: EngineLoad) -> None:
         """Give up on requests that the server has lost, as 1 or 2 of 1,000 are on a GPU server."""
@@ -226,7 +233,7 @@ class Flow:
 
     def _is_full(self) -> bool:
         """Tell whether the target is what holds sending back."""
-        return not self.has_guests and self.in_flight >= 0.9 * self.target
+        return not self.has_interactive and self.in_flight >= 0.9 * self.target
 
     async def _keep_watching(self) -> None:
         while True:
@@ -237,5 +244,5 @@ class Flow:
                 self.find_lost(load)
             else:
                 climbed = self._climb.next_target(self.target, is_full=self._is_full())
-                self.target = min(MOST, max(FEWEST, climbed))
+                self.target = min(MAX_TARGET, max(MIN_TARGET, climbed))
             self._room.set()

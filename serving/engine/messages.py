@@ -180,6 +180,14 @@ class CompletionResult:
     cut_some_prompt: bool = False
     """It read less than was sent, and does not tell of which of its prompts: send each alone."""
 
+    @property
+    def about_tokens(self) -> int:
+        """Tokens of all texts; about so many where the server does not tell."""
+        return sum(
+            1 + len(one.text) // 4 if one.completion_tokens is None else one.completion_tokens
+            for one in self.choices
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLoad:

@@ -4,37 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from serving.engine.messages import (
-    Capabilities,
-    CompletionRequest,
-    CompletionResult,
-    EngineLoad,
-)
+from serving.engine.client import CompletionClient
+from serving.engine.messages import Capabilities
 from serving.formats.tokenizer import PromptTokenizer
-
-
-class Completer(Protocol):
-    """A client of one server; ``serving.engine.client.CompletionClient`` is the real one.
-
-    One object for each server, shared by all models on it and by all sweeps: concurrency is
-    governed by client object.
-    """
-
-    async def complete(self, request: CompletionRequest) -> CompletionResult:
-        """Return the completions of ``request``; raises an ``EngineError`` where there are none."""
-        ...
-
-    def give_up_on(self, sent_before: float) -> int:
-        """Count requests sent before ``sent_before`` (loop time) as stalled; return how many."""
-        ...
-
-    async def metrics(self) -> EngineLoad | None:
-        """Return how busy the server is; None where it does not tell."""
-        ...
-
-    async def health(self) -> bool:
-        """Return whether the server says that it is well."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +15,7 @@ class ServedModel:
 
     model_version_id: int
     engine_id: int | None
-    client: Completer
+    client: CompletionClient
     served_name: str
     tokenizer: PromptTokenizer | None
     """None: prompts are sent as text."""

@@ -35,7 +35,7 @@ from db.scores import (
 from db.sweeps import QuestionText, get_sweep, question_texts
 from serving.checks.text import split_sentences
 from serving.scoring.spec import ScoreSpec
-from serving.sweeps.work import Reasoning
+from serving.sweeps.expand import Reasoning
 from serving.words import letters_of
 
 FOREIGN_POOL = 200

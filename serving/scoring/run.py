@@ -1,104 +1,222 @@
-"""Runs a score job: finds what is missing, has it scored, and can be called again to go on.
+"""Scores texts where their models are served: another sender on the run of sweeps.
 
-Nothing is remembered between runs but the store: a pair that has a score is never scored again.
+A score is the log-probability that a model gives a text after a prompt. Nothing is remembered
+between runs but the store: what has a score is never scored again.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
+from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
-from db.scores import NewScore, record_scores
-from serving.engine.messages import EngineUnavailable
+from db.generations import PromptText
+from db.scores import Score
+from serving.engine.messages import CompletionRequest, CompletionResult, SamplingParameters
 from serving.engine.served import Engines, ServedModel
-from serving.scoring.pairs import (
-    Cell,
-    Pair,
-    make_controls,
-    pairs_of,
-    read_cells,
-    scores_of,
-    with_controls,
-)
-from serving.scoring.sender import ScorePrompt, ScoreSender, Told, sequence_of
-from serving.scoring.spec import ScoreSpec
-from serving.sweeps.expand import PromptBook, load_book
-from serving.sweeps.sending import EngineLost, first_cause
+from serving.sweeps.send import Sender, until_done
+from serving.sweeps.writer import Writer, sending
 
-MOST_LOSSES = 5
-"""Losses of a server without any score in between, after which the run gives up."""
+RENDERED_AT_ONCE = 256
+ONE_TOKEN = SamplingParameters(temperature=1.0, top_p=1.0, max_tokens=1)
+NO_LOG_PROBS = "The model server gave no usable log-probabilities for this prompt."
+
 OnProgress = Callable[[int, int, str], None]
 """Receives how much has come to an end, how much is wanted in all, and a sentence."""
+T = TypeVar("T")
 
 
-class ScoreWork(Protocol):
-    """What is to be scored, by model."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class ScoreItem:
+    """A text after its prompt as they are sent, or why they cannot be."""
 
-    def missing(self) -> Collection[int]:
-        """Return the ids of the models that have something left to score."""
-        ...
+    key: Hashable
+    """Names what its score is stored by."""
+    token_ids: tuple[int, ...] = ()
+    n_scored: int = 0
+    """Tokens at the end that are scored: the text's, with its end token where it has one."""
+    prompt: PromptText | None = None
+    problem: str | None = None
+    is_alone: bool = False
+    size: int = 1
+    goes_first: bool = False
+    request_key: Hashable = None
 
-    def n_ended(self) -> int:
-        """Return how much has a score by now, or cannot have one."""
-        ...
+    @property
+    def prompt_hash(self) -> str:
+        """Tells which prompt took a server down."""
+        return str(self.key)
 
-    def report(self, message: str) -> None:
-        """Tell people what is being done."""
-        ...
 
-    async def score(self, model: ServedModel) -> None:
-        """Score all that is left for ``model``; afterwards nothing is.
+Scored = tuple[ScoreItem, Score]
+
+
+class _ScoreSender(Sender[ScoreItem]):
+    max_items = 16
+    """The answer to each tells of every token of its prompt."""
+
+    def __init__(self, model: ServedModel, writer: Writer[Scored, None], **options: Any) -> None:
+        super().__init__(model, losses=Counter(), changed=asyncio.Event(), **options)
+        self._name = model.served_name
+        self._writer = writer
+
+    async def wait_for_room(self) -> None:
+        """Return when results that come may be stored soon enough."""
+        await self._writer.wait_for_room()
+
+    def request(self, items: Sequence[ScoreItem], request_id: str) -> CompletionRequest:
+        """Return a request that tells of the tokens of ``items``."""
+        return CompletionRequest(
+            model=self._name,
+            prompts=[item.token_ids for item in items],
+            sampling=ONE_TOKEN,
+            priority=self.priority,
+            scores_prompt=True,
+        )
+
+    def on_result(self, items: Sequence[ScoreItem], result: CompletionResult) -> None:
+        """Have the scores written."""
+        found = [
+            (items[one.prompt_index], _score(items[one.prompt_index], one.prompt_log_probs))
+            for one in result.choices
+        ]
+        missing = [(items[one.prompt_index], _no_score(one.error)) for one in result.missing]
+        self._writer.put(found + missing)
+
+    def on_failure(self, item: ScoreItem, error: str, request_id: str | None) -> None:
+        """Have it written why there is no score."""
+        self._writer.put([(item, _no_score(error))])
+
+
+def _score(item: ScoreItem, log_probs: Sequence[float | None] | None) -> Score:
+    wanted = log_probs[-item.n_scored :] if log_probs and item.n_scored else ()
+    known = [value for value in wanted if value is not None]
+    if not known or len(known) < item.n_scored:
+        return _no_score(NO_LOG_PROBS)
+    return Score(sum(known), item.n_scored)
+
+
+def _no_score(error: str) -> Score:
+    return Score(None, None, error)
+
+
+@dataclass(slots=True, kw_only=True)
+class ScoreCounts:
+    """How a run ended; the counts are of all that is wanted."""
+
+    wanted: int = 0
+    scored: int = 0
+    """Have a score now."""
+    failed: int = 0
+    """Could not be scored, e.g. because they are too long."""
+    new: int = 0
+    """Scores that this run added."""
+    unable: list[str] = field(default_factory=list)
+    """Why models cannot score, one sentence each."""
+    cancelled: bool = False
+
+
+class ScoreRun(ABC, Generic[T]):
+    """Scores what is missing, model by model. Subclasses know what is scored, and where it goes."""
+
+    doing = "scoring"
+    """What people are told meanwhile."""
+
+    def __init__(self, database: Database, on_progress: OnProgress, *, priority: int = 0) -> None:
+        self.database = database
+        self.counts = ScoreCounts()
+        self.missing: dict[int, dict[Hashable, T]] = {}
+        """Model → key → what is to be scored."""
+        self._on_progress = on_progress
+        self._priority = priority
+
+    @abstractmethod
+    def open(self) -> None:
+        """Find what is missing, and count what is not."""
+
+    @abstractmethod
+    def render(self, one: T, key: Hashable, model: ServedModel) -> ScoreItem:
+        """Return what is sent to score ``one``; ``model`` has a tokenizer."""
+
+    @abstractmethod
+    def store(self, model_id: int, scored: Sequence[Scored]) -> None:
+        """Write scores in one transaction."""
+
+    async def run(self, engines: Engines, cancelled: asyncio.Event | None) -> ScoreCounts:
+        """Score all that is missing, one set of models after the other.
 
         Raises:
-            EngineLost: (in a group) its server went away.
+            EngineUnavailable: A server cannot be had, or was lost again and again.
         """
-        ...
+        await asyncio.to_thread(self.open)
+        try:
+            await unless_cancelled(self._score_all(engines), cancelled)
+        except Cancelled:
+            self.counts.cancelled = True
+        return self.counts
 
-    def look_again(self) -> None:
-        """Leave out what was stored before a server was lost."""
-        ...
+    async def _score_all(self, engines: Engines) -> None:
+        self._report("waiting for the model")
+        for group in engines.groups([model for model, those in self.missing.items() if those]):
+            await until_done(
+                engines,
+                group,
+                self._score_group,
+                n_results=self._n_ended,
+                report=self._report,
+                advice="score in between; start the job again when it is well.",
+            )
 
-
-async def score_all(engines: Engines, work: ScoreWork) -> None:
-    """Score all that is missing, one set of models after the other.
-
-    Raises:
-        EngineUnavailable: A server cannot be had, or was lost again and again.
-    """
-    work.report("waiting for the model")
-    for group in engines.groups(list(work.missing())):
-        n_fruitless = 0
-        while group & set(work.missing()):
-            before = work.n_ended()
-            work.report("waiting for the model")
-            lost = await _score_group(await engines.serve(group), work)
-            if lost is None:
+    async def _score_group(self, served: Mapping[int, ServedModel]) -> None:
+        for model in served.values():
+            if not self.missing.get(model.model_version_id):
                 continue
-            n_fruitless = 0 if work.n_ended() > before else n_fruitless + 1
-            if n_fruitless >= MOST_LOSSES:
-                raise EngineUnavailable(
-                    f"{lost} It was lost {n_fruitless} times without a score in between;"
-                    " start the job again when it is well."
-                )
-            await asyncio.to_thread(work.look_again)
+            reason = why_unable(model)
+            if reason is None:
+                self._report(self.doing)
+                await self._score(model)
+            else:
+                self.counts.unable.append(reason)
+                self.missing[model.model_version_id] = {}
 
+    async def _score(self, model: ServedModel) -> None:
+        own = model.model_version_id
+        waiting = list(self.missing[own].items())
 
-async def finished(work: Coroutine[Any, Any, None], cancelled: asyncio.Event) -> bool:
-    """Do ``work`` unless and until ``cancelled`` is set; return whether it was done."""
-    task = asyncio.create_task(work, name="scoring")
-    stop = asyncio.create_task(cancelled.wait())
-    try:
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            return False
-        task.result()
-        return True
-    finally:
-        stop.cancel()
-        task.cancel()
-        await asyncio.wait({task, stop})
+        def store(scored: Sequence[Scored]) -> Sequence[None]:
+            self.store(own, scored)
+            return [None] * len(scored)
+
+        def on_stored(scored: Sequence[Scored], _: Sequence[None]) -> None:
+            for item, score in scored:
+                del self.missing[own][item.key]
+                self.counts.failed += score.error is not None
+                self.counts.scored += score.error is None
+                self.counts.new += score.error is None
+            self._report(self.doing)
+
+        def rendered(some: Sequence[tuple[Hashable, T]]) -> list[ScoreItem]:
+            return [self.render(one, key, model) for key, one in some]
+
+        writer = Writer(store, on_stored)
+        sender = _ScoreSender(model, writer, priority=self._priority)
+        async with sending([sender], writer):
+            for start in range(0, len(waiting), RENDERED_AT_ONCE):
+                some = waiting[start : start + RENDERED_AT_ONCE]
+                items = await asyncio.to_thread(rendered, some)
+                sender.put([item for item in items if item.problem is None])
+                writer.put([(item, _no_score(item.problem)) for item in items if item.problem])
+                await sender.wait_until_hungry()
+            await sender.wait_until_idle()
+
+    def _n_ended(self) -> int:
+        return self.counts.scored + self.counts.failed
+
+    def _report(self, message: str) -> None:
+        self._on_progress(self._n_ended(), self.counts.wanted, message)
 
 
 def why_unable(model: ServedModel) -> str | None:
@@ -116,171 +234,13 @@ def why_unable(model: ServedModel) -> str | None:
     return None
 
 
-async def _score_group(served: Mapping[int, ServedModel], work: ScoreWork) -> EngineLost | None:
-    """Return None when all models are through, or how a server was lost."""
-    try:
-        for model in served.values():
-            await work.score(model)
-    except BaseExceptionGroup as group:
-        cause = first_cause(group)
-        if not isinstance(cause, EngineLost):
-            raise cause from None
-        return cause
-    return None
-
-
-@dataclass(slots=True, kw_only=True)
-class ScoreOutcome:
-    """How a run ended; the counts are of all that its spec wants."""
-
-    questions: int = 0
-    pairs: int = 0
-    scored: int = 0
-    """Pairs that have a score now."""
-    failed: int = 0
-    """Pairs that could not be scored, e.g. because they are too long."""
-    new: int = 0
-    """Scores that this run added."""
-    unable: list[str] = field(default_factory=list)
-    """Why models cannot score, one sentence each."""
-    cancelled: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-
-async def run_scoring(
-    database: Database,
-    spec: ScoreSpec,
-    engines: Engines,
-    *,
-    on_progress: OnProgress = lambda done, total, message: None,
-    cancelled: asyncio.Event | None = None,
-    priority: int = 0,
-) -> ScoreOutcome:
-    """Score what is missing of ``spec``; call it again to go on.
-
-    Args:
-        database: The store; missing control reasonings are written first.
-        spec: What to score.
-        engines: The servers.
-        on_progress: Called with every request that comes back.
-        cancelled: Set it to stop; what has arrived is stored.
-        priority: Negative for interactive work, which does not wait for sweeps.
-
-    Raises:
-        UsageError: ``spec`` names something that is not there.
-        EngineUnavailable: A server cannot be had, or was lost again and again.
-    """
-    run = _Run(database, spec, on_progress, priority)
-    await asyncio.to_thread(run.open)
-    is_done = await finished(score_all(engines, run), cancelled or asyncio.Event())
-    run.outcome.cancelled = not is_done
-    return run.outcome
-
-
-class _Run:
-    def __init__(
-        self,
-        database: Database,
-        spec: ScoreSpec,
-        on_progress: OnProgress,
-        priority: int,
-    ) -> None:
-        self._database = database
-        self._spec = spec
-        self._on_progress = on_progress
-        self._priority = priority
-        self._missing: dict[int, list[Pair]] = {}
-        self._book = PromptBook({}, {})
-        self._prompt_ids: dict[str, int] = {}
-        self.outcome = ScoreOutcome()
-
-    def open(self) -> None:
-        """Write the controls that are missing, and find the pairs without a score."""
-        with self._database.write() as session:
-            cells = read_cells(session, self._spec)
-            if self._spec.controls or self._spec.leak:
-                make_controls(session, cells)
-                session.flush()
-                cells = with_controls(session, cells)
-        with self._database.read() as session:
-            self._book = load_book(session)
-        self.outcome.questions = len({cell.question.id for cell in cells})
-        self._look(cells)
-
-    def _look(self, cells: Sequence[Cell]) -> None:
-        """Sort the pairs into those that are missing and those that have come to an end."""
-        with self._database.read() as session:
-            known = scores_of(session, cells)
-        missing: defaultdict[int, list[Pair]] = defaultdict(list)
-        outcome = self.outcome
-        # A foreign reasoning can stand for several of its question's: one pair, scored once.
-        pairs = {pair.key: pair for cell in cells for pair in pairs_of(cell, self._spec)}
-        outcome.pairs = len(pairs)
-        for key, pair in pairs.items():
-            score = known.get(key)
-            if score is None or (score.error is not None and self._spec.retry):
-                missing[pair.cell.model_id].append(pair)
-            elif score.error is None:
-                outcome.scored += 1
-            else:
-                outcome.failed += 1
-        self._missing = dict(missing)
-
-    def missing(self) -> list[int]:
-        """Return the models that have pairs left."""
-        return [model_id for model_id, pairs in self._missing.items() if pairs]
-
-    def n_ended(self) -> int:
-        """Return how many pairs have come to an end."""
-        return self.outcome.scored + self.outcome.failed
-
-    def look_again(self) -> None:
-        """Leave out of the missing pairs what was stored before a server was lost."""
-        cells = list({id(p.cell): p.cell for ps in self._missing.values() for p in ps}.values())
-        with self._database.read() as session:
-            known = scores_of(session, cells)
-        for model_id, pairs in self._missing.items():
-            self._missing[model_id] = [
-                pair
-                for pair in pairs
-                if (score := known.get(pair.key)) is None
-                or (score.error is not None and self._spec.retry)
-            ]
-
-    async def score(self, model: ServedModel) -> None:
-        """Score the pairs that are left for ``model``, or note why it cannot."""
-        pairs = self._missing.get(model.model_version_id, [])
-        reason = why_unable(model)
-        if reason is None and pairs:
-            self.report("scoring")
-
-            def render(some: Sequence[Pair]) -> list[ScorePrompt[Pair]]:
-                return [sequence_of(pair, self._book, model) for pair in some]
-
-            sender = ScoreSender(
-                model, render, self._store, self._on_scored, priority=self._priority
-            )
-            await sender.run(pairs)
-        elif reason is not None:
-            self.outcome.unable.append(reason)
-        self._missing[model.model_version_id] = []
-
-    def _store(self, told: Sequence[Told[Pair]]) -> None:
-        known = dict(self._prompt_ids)
-        with self._database.write() as session:
-            new = [NewScore(one.sequence.item.key, one.score, one.sequence.prompt) for one in told]
-            record_scores(session, new, known)
-        self._prompt_ids = known
-
-    def _on_scored(self, n_scored: int, n_failed: int) -> None:
-        self.outcome.new += n_scored
-        self.outcome.scored += n_scored
-        self.outcome.failed += n_failed
-        self.report("scoring")
-
-    def report(self, message: str) -> None:
-        """Tell how many pairs have come to an end."""
-        self._on_progress(self.n_ended(), self.outcome.pairs, message)
+def too_long(token_ids: tuple[int, ...], model: ServedModel) -> str | None:
+    """Return why ``model`` cannot read so many tokens; None where it can."""
+    limit = model.context_length
+    # The server always writes one token more.
+    if limit is None or len(token_ids) + 1 <= limit:
+        return None
+    return (
+        f"Too long: prompt and answer have {len(token_ids):,} tokens, and"
+        f" {model.served_name} takes {limit:,} with one more that it writes."
+    )

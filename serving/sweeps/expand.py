@@ -1,12 +1,17 @@
-"""Which work a question gives in a pass: its levels, before anyone looks at what exists."""
+"""From questions to slots: which a pass has, what is sent for each, and what each is keyed by.
+
+Slots that share a prompt stay together, as a ``SlotGroup``. Here nobody looks at what the store
+holds of them already.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.generations import PromptText
 from db.sweeps import (
     QuestionText,
     WrittenVariant,
@@ -15,96 +20,174 @@ from db.sweeps import (
     variants_of_sweep,
 )
 from db.tables import PromptFormat, Role
-from serving.engine.responses import least_tokens
-from serving.engine.served import ServedModel
-from serving.formats.definitions import FormatDefinition, PromptError, PromptFields, Task
-from serving.formats.render import RenderedPrompt, render, render_many
+from serving.engine.messages import SamplingParameters
+from serving.formats.definitions import FormatDefinition, PromptFields, Task
+from serving.formats.render import RenderedPrompt, render
 from serving.formats.tokenizer import PromptTokenizer
-from serving.sweeps.progress import Chunk
 from serving.sweeps.slots import (
     TASK_OF_MODE,
+    Kind,
     Pass,
     ResolvedPlan,
-    WritingLevel,
     answering_levels,
-    pairs,
     writing_levels,
 )
 from serving.sweeps.spec import Ask, Mode
-from serving.sweeps.work import Reasoning, Work
+
+MAX_N = 32
+"""Completions of one prompt in one request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """What the store holds of the questions of a chunk."""
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """Some questions that are opened together, so that they can be begun again."""
 
-    questions: Sequence[QuestionText]
-    chosen: Mapping[int, str]
-    """Texts of the existing variants that the plan chose."""
-    written: Sequence[WrittenVariant]
-    """Reasonings of earlier passes that are answered now."""
+    question_ids: tuple[int, ...]
+    n_open: int = 1
+    """Slots on their way, and one while it is being opened."""
+    done: int = 0
+    failed: int = 0
+    blocked: int = 0
 
 
-def load_material(
-    session: Session, sweep_id: int, plan: ResolvedPlan, chunk: Chunk, pass_: Pass
-) -> Material:
-    """Read what the work of ``chunk`` is made from."""
-    chosen = [one for question in chunk.question_ids for one in plan.chosen.get(question, ())]
-    written = variants_of_sweep(session, sweep_id, chunk.question_ids) if pass_.earlier else ()
-    return Material(
-        questions=question_texts(session, chunk.question_ids),
-        chosen=variant_texts(session, chosen),
-        written=[variant for variant in written if variant.model_version_id in pass_.earlier],
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """An existing variant."""
+
+    variant_id: int
+    text: str
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SlotGroup:
+    """Slots that share a prompt: the replicates of one question at one level."""
+
+    question: QuestionText
+    kind: Kind
+    mode: Mode
+    task: Task
+    format_id: int
+    role_id: int
+    model_id: int
+    sampling: SamplingParameters
+    replicates: Sequence[int]
+    chunk: Chunk
+    under: Reasoning | None = None
+    """The reasoning that is to be answered."""
+    parents: tuple[Reasoning, ...] = ()
+    """The two reasonings that an ensemble starts from."""
+    ask: Ask | None = None
+    """What a dialogue has written beside reasonings and answers."""
+    prompt: RenderedPrompt | None = None
+    prompt_text: PromptText | None = None
+    """The prompt as it is stored."""
+    problem: str | None = None
+    """Why no request can be made of it."""
+    sampling_id: int = 0
+    keys: dict[int, str] = field(default_factory=dict)
+    """Slot key of each replicate."""
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Attempts that replicates have behind them, where there are any."""
+    is_alone: bool = False
+    """Not to be sent together with other prompts."""
+
+    @property
+    def size(self) -> int:
+        """Number of slots."""
+        return len(self.replicates)
+
+    @property
+    def goes_first(self) -> bool:
+        """Answers go before new reasonings."""
+        return self.kind == "answer"
+
+    @property
+    def prompt_hash(self) -> str:
+        """Tells which prompt took a server down."""
+        assert self.prompt is not None
+        return self.prompt.content_hash
+
+    @property
+    def request_key(self) -> tuple[object, ...]:
+        """Equal for groups that one request can carry."""
+        return self.model_id, self.sampling_id, len(self.replicates), self.seed_of(0)
+
+    def seed_of(self, place: int) -> int | None:
+        """Return the seed of the replicate at ``place``, where the sweep has one."""
+        seed = self.sampling.seed
+        return None if seed is None else seed + self.replicates[0] + place
+
+    def split(self, *, can_n: bool, seeds_count_up: bool) -> Iterator["SlotGroup"]:
+        """Yield groups that one request can hold each.
+
+        Args:
+            can_n: The server gives several completions of a prompt.
+            seeds_count_up: It draws completion i of a request with seed + i, as vLLM does.
+        """
+        run: list[int] = []
+        for replicate in self.replicates:
+            joins = self.sampling.seed is None or (
+                seeds_count_up and run and replicate == run[-1] + 1
+            )
+            if run and not (can_n and joins and len(run) < MAX_N):
+                yield replace(self, replicates=run)
+                run = []
+            run.append(replicate)
+        if run:
+            yield self if len(run) == self.size else replace(self, replicates=run)
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """All stored versions of formats and system texts, by their ids."""
+
+    formats: Mapping[int, FormatDefinition]
+    systems: Mapping[int, str]
+
+
+def load_templates(session: Session) -> Templates:
+    """Read all stored versions of formats and roles."""
+    formats = session.execute(select(PromptFormat.id, PromptFormat.definition))
+    systems = session.execute(select(Role.id, Role.system))
+    return Templates(
+        formats={row[0]: FormatDefinition.model_validate(row[1]) for row in formats},
+        systems={row[0]: row[1] for row in systems},
     )
 
 
-def candidates(plan: ResolvedPlan, material: Material, chunk: Chunk, pass_: Pass) -> Iterator[Work]:
-    """Yield the work of ``chunk`` in ``pass_``, question by question, answers first."""
+def expand(
+    session: Session, sweep_id: int, plan: ResolvedPlan, chunk: Chunk, pass_: Pass
+) -> list[SlotGroup]:
+    """Return the slots of ``chunk`` in ``pass_``, question by question, answers first."""
+    ids = chunk.question_ids
+    chosen = variant_texts(session, [one for q in ids for one in plan.chosen.get(q, ())])
+    written = variants_of_sweep(session, sweep_id, ids) if pass_.earlier else ()
     by_question: dict[int, list[WrittenVariant]] = {}
-    for variant in material.written:
-        by_question.setdefault(variant.question_id, []).append(variant)
+    for variant in written:
+        if variant.model_version_id in pass_.earlier:
+            by_question.setdefault(variant.question_id, []).append(variant)
     unanswerable = frozenset(plan.unanswerable_ids)
-    for question in material.questions:
+    groups: list[SlotGroup] = []
+    for question in question_texts(session, ids):
+        existing = [
+            Reasoning(one, chosen[one]) for one in plan.chosen.get(question.id, ()) if one in chosen
+        ]
         for variant in by_question.get(question.id, ()):
-            yield from _answers_to_written(plan, question, variant, chunk, pass_)
+            groups += _answers_to_written(plan, question, variant, chunk, pass_)
         if pass_.is_first:
-            yield from _answers_without_writer(plan, question, material, chunk, pass_)
-            yield from _asked(plan, question, chunk, pass_)
-        for level in writing_levels(plan, question.role):
-            if level.model_id not in pass_.writes:
-                continue
-            if level.mode == "rationalise" and question.id in unanswerable:
-                continue
-            for parents in _starting_points(plan, question, level.mode, material.chosen):
-                yield _reasoning(plan, question, level, parents, chunk)
+            groups += _answers_without_writer(plan, question, existing, chunk, pass_)
+            groups += _asked(plan, question, chunk, pass_)
+        answerable = question.id not in unanswerable
+        groups += _reasonings(plan, question, existing, chunk, pass_, answerable=answerable)
+    return groups
 
 
-def _asked(plan: ResolvedPlan, question: QuestionText, chunk: Chunk, pass_: Pass) -> Iterator[Work]:
-    """Yield what a dialogue has written about ``question`` beside reasonings and answers."""
-    for ask in plan.asks:
-        if ask.question_id != question.id:
-            continue
-        for model_id in plan.model_ids:
-            if model_id in pass_.models:
-                yield Work(
-                    question=question,
-                    kind="questions",
-                    mode="vanilla",
-                    task=ask.task,
-                    format_id=ask.format_id,
-                    role_id=plan.roles[question.role][0],
-                    model_id=model_id,
-                    sampling=ask.sampling,
-                    replicates=range(ask.replicates),
-                    chunk=chunk,
-                    ask=ask,
-                )
-
-
-def answers_under(plan: ResolvedPlan, reasoning: Work, made: Reasoning, pass_: Pass) -> list[Work]:
-    """Return the answer work that a reasoning opens in ``pass_``."""
+def answers_under(
+    plan: ResolvedPlan, reasoning: SlotGroup, made: Reasoning, pass_: Pass
+) -> list[SlotGroup]:
+    """Return the answers that a reasoning opens in ``pass_``."""
     return [
-        Work(
+        SlotGroup(
             question=reasoning.question,
             kind="answer",
             mode=reasoning.mode,
@@ -122,68 +205,62 @@ def answers_under(plan: ResolvedPlan, reasoning: Work, made: Reasoning, pass_: P
     ]
 
 
-def _reasoning(
+def _reasonings(
     plan: ResolvedPlan,
     question: QuestionText,
-    level: WritingLevel,
-    parents: tuple[Reasoning, ...],
+    existing: Sequence[Reasoning],
     chunk: Chunk,
-) -> Work:
-    return Work(
-        question=question,
-        kind="whole" if plan.one_pass else "reasoning",
-        mode=level.mode,
-        task="whole" if plan.one_pass else TASK_OF_MODE[level.mode],
-        format_id=level.format_id,
-        role_id=level.role_id,
-        model_id=level.model_id,
-        sampling=level.sampling,
-        replicates=range(plan.variants),
-        chunk=chunk,
-        parents=parents,
-    )
-
-
-def _starting_points(
-    plan: ResolvedPlan, question: QuestionText, mode: Mode, chosen: Mapping[int, str]
-) -> Iterable[tuple[Reasoning, ...]]:
-    """Return the pairs that an ensemble starts from; other modes start from nothing."""
-    if mode != "ensemble":
-        return [()]
-    return [
-        (Reasoning(a, chosen[a]), Reasoning(b, chosen[b]))
-        for a, b in pairs(plan.chosen.get(question.id, ()))
-        if a in chosen and b in chosen
-    ]
+    pass_: Pass,
+    *,
+    answerable: bool,
+) -> Iterator[SlotGroup]:
+    """Yield what is written; an ensemble starts from each two of the existing reasonings."""
+    for level in writing_levels(plan, question.role):
+        if level.model_id not in pass_.writes:
+            continue
+        if level.mode == "rationalise" and not answerable:
+            continue
+        starts: Iterable[tuple[Reasoning, ...]] = (
+            combinations(existing, 2) if level.mode == "ensemble" else [()]
+        )
+        for parents in starts:
+            yield SlotGroup(
+                question=question,
+                kind="whole" if plan.one_pass else "reasoning",
+                task="whole" if plan.one_pass else TASK_OF_MODE[level.mode],
+                replicates=range(plan.variants),
+                chunk=chunk,
+                parents=parents,
+                **level._asdict(),
+            )
 
 
 def _answers_to_written(
-    plan: ResolvedPlan,
-    question: QuestionText,
-    variant: WrittenVariant,
-    chunk: Chunk,
-    pass_: Pass,
-) -> list[Work]:
-    level = WritingLevel(
+    plan: ResolvedPlan, question: QuestionText, variant: WrittenVariant, chunk: Chunk, pass_: Pass
+) -> list[SlotGroup]:
+    reasoning = SlotGroup(
+        question=question,
+        kind="reasoning",
         mode=variant.mode,  # type: ignore[arg-type]  # the table's CHECK knows the modes
+        task="reasoning",
         format_id=variant.prompt_format_id,
         role_id=variant.role_id,
         model_id=variant.model_version_id,
         sampling=plan.reasoning_sampling[0],
+        replicates=(),
+        chunk=chunk,
     )
-    reasoning = _reasoning(plan, question, level, (), chunk)
     return answers_under(plan, reasoning, Reasoning(variant.variant_id, variant.text), pass_)
 
 
 def _answers_without_writer(
-    plan: ResolvedPlan, question: QuestionText, material: Material, chunk: Chunk, pass_: Pass
-) -> Iterator[Work]:
+    plan: ResolvedPlan,
+    question: QuestionText,
+    existing: Sequence[Reasoning],
+    chunk: Chunk,
+    pass_: Pass,
+) -> Iterator[SlotGroup]:
     """Yield vanilla answers, and answers under the chosen existing reasonings."""
-    existing = [
-        Reasoning(one, material.chosen[one])
-        for one in plan.chosen.get(question.id, ())
-        if one in material.chosen
-    ]
     subjects: list[tuple[Mode, Reasoning | None]] = [("vanilla", None)]
     subjects += [("supplied", one) for one in existing]
     for mode, under in subjects:
@@ -191,37 +268,40 @@ def _answers_without_writer(
             for role_id in plan.roles[question.role]:
                 for level in answering_levels(plan, None):
                     if level.model_id in pass_.models:
-                        yield Work(
+                        yield SlotGroup(
                             question=question,
                             kind="answer",
                             mode=mode,
                             task=TASK_OF_MODE[mode],
                             format_id=format_id,
                             role_id=role_id,
-                            model_id=level.model_id,
-                            sampling=level.sampling,
                             replicates=range(plan.answers),
                             chunk=chunk,
                             under=under,
+                            **level._asdict(),
                         )
 
 
-@dataclass(frozen=True, slots=True)
-class PromptBook:
-    """The formats and system texts of a sweep, by the ids of their stored versions."""
-
-    formats: Mapping[int, FormatDefinition]
-    systems: Mapping[int, str]
-
-
-def load_book(session: Session) -> PromptBook:
-    """Read all stored versions of formats and roles."""
-    formats = session.execute(select(PromptFormat.id, PromptFormat.definition))
-    systems = session.execute(select(Role.id, Role.system))
-    return PromptBook(
-        formats={row[0]: FormatDefinition.model_validate(row[1]) for row in formats},
-        systems={row[0]: row[1] for row in systems},
-    )
+def _asked(
+    plan: ResolvedPlan, question: QuestionText, chunk: Chunk, pass_: Pass
+) -> Iterator[SlotGroup]:
+    """Yield what a dialogue has written about ``question`` beside reasonings and answers."""
+    for ask in plan.asks:
+        for model_id in plan.model_ids if ask.question_id == question.id else ():
+            if model_id in pass_.models:
+                yield SlotGroup(
+                    question=question,
+                    kind="questions",
+                    mode="vanilla",
+                    task=ask.task,
+                    format_id=ask.format_id,
+                    role_id=plan.roles[question.role][0],
+                    model_id=model_id,
+                    sampling=ask.sampling,
+                    replicates=range(ask.replicates),
+                    chunk=chunk,
+                    ask=ask,
+                )
 
 
 def render_question(
@@ -264,80 +344,4 @@ def prompt_fields(
         answer=question.reference_answer if task == "rationalise" else None,
         reasoning_a=first if is_pair else None,
         reasoning_b=second if is_pair else None,
-    )
-
-
-def ask_fields(question: QuestionText, system: str, ask: Ask) -> PromptFields:
-    """Return the values that the prompt of ``ask`` is filled with."""
-    return PromptFields(
-        system=system, question=question.text, context=question.context, **ask.given
-    )
-
-
-def render_works(
-    works: Sequence[Work], book: PromptBook, served: Mapping[int, ServedModel]
-) -> None:
-    """Set the prompt of each work, or the problem that keeps it from being sent."""
-
-    def batch_of(work: Work) -> tuple[int, str, int]:
-        return work.format_id, work.task, work.model_id
-
-    for _, same in groupby(sorted(works, key=batch_of), key=batch_of):
-        batch = list(same)
-        form, task = book.formats[batch[0].format_id], batch[0].task
-        model = served[batch[0].model_id]
-        fields = [_fields(work, book) for work in batch]
-        for work, prompt in zip(batch, _render(form, task, fields, model.tokenizer), strict=True):
-            if isinstance(prompt, RenderedPrompt):
-                work.prompt = prompt
-                work.problem = _too_long(prompt, work.sampling.max_tokens, model)
-            else:
-                work.problem = str(prompt)
-
-
-def _fields(work: Work, book: PromptBook) -> PromptFields:
-    if work.ask is not None:
-        return ask_fields(work.question, book.systems[work.role_id], work.ask)
-    given: tuple[Reasoning, ...] = work.parents or ((work.under,) if work.under else ())
-    return prompt_fields(
-        work.question, book.systems[work.role_id], work.task, [one.text for one in given]
-    )
-
-
-def _render(
-    form: FormatDefinition,
-    task: Task,
-    fields: Sequence[PromptFields],
-    tokenizer: PromptTokenizer | None,
-) -> list[RenderedPrompt] | list[RenderedPrompt | PromptError]:
-    """Render all at once; where one cannot be rendered, one by one to know which."""
-    try:
-        return render_many(form, task, fields, tokenizer)
-    except PromptError:
-        return [_render_one(form, task, one, tokenizer) for one in fields]
-
-
-def _render_one(
-    form: FormatDefinition, task: Task, fields: PromptFields, tokenizer: PromptTokenizer | None
-) -> RenderedPrompt | PromptError:
-    try:
-        return render(form, task, fields, tokenizer)
-    except PromptError as error:
-        return error
-
-
-def _too_long(prompt: RenderedPrompt, max_tokens: int, model: ServedModel) -> str | None:
-    n_prompt, limit = least_tokens(prompt.token_ids or prompt.text), model.context_length
-    if limit is None or n_prompt + max_tokens <= limit:
-        return None
-    remedy = (
-        f"lower max_tokens to at most {limit - n_prompt:,}, or shorten the question"
-        if n_prompt < limit
-        else "shorten the question or its context, or take a model that reads more"
-    )
-    about = "" if prompt.token_ids else "at least "
-    has = f"the prompt has {about}{n_prompt:,} tokens and " if n_prompt else ""
-    return (
-        f"Too long: {has}max_tokens is {max_tokens:,}, "
-        f"but {model.served_name} takes {limit:,} in all; {remedy}."
     )

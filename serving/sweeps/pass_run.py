@@ -1,4 +1,4 @@
-"""One pass of a run: opens work chunk by chunk, sends what is missing, settles what comes back.
+"""One pass of a run: opens slots chunk by chunk, sends what is missing, settles what comes back.
 
 An answer is opened as soon as its reasoning is stored. All state lives in one event loop.
 """
@@ -6,72 +6,185 @@ An answer is opened as soon as its reasoning is stored. All state lives in one e
 import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from db.database import Database
+from db.errors import Q2QError
 from db.generations import Recorded
-from serving.engine.served import Completer, ServedModel
-from serving.sweeps.expand import PromptBook, answers_under, candidates, load_material
-from serving.sweeps.opening import Claims, Opened, Opener
-from serving.sweeps.progress import Board, Chunk, ChunkSource
-from serving.sweeps.record import Recorder
-from serving.sweeps.sending import Sender
+from db.sweeps import sweep_plan
+from db.tables import ModelVersion
+from serving.engine.client import CompletionClient
+from serving.engine.messages import Choice, CompletionRequest, CompletionResult
+from serving.engine.served import ServedModel
+from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates
+from serving.sweeps.prepare import Preparer
+from serving.sweeps.record import KNOWN_PROMPTS, SlotResult, failed, record
+from serving.sweeps.send import Sender, until
 from serving.sweeps.slots import Pass, ResolvedPlan, answers_under_variant
-from serving.sweeps.work import Outcome, Reasoning, Work
+from serving.sweeps.writer import Writer, sending
 
 WINDOW_SLOTS = 16_384
 """Slots in memory from which on no further questions are opened."""
+MAX_ERRORS = 200
+"""Sentences that a run remembers of those for which slots failed; the store has them all."""
 OPEN_SLOTS = 2_000
 """Slots that are opened together."""
 
 
-@dataclass(kw_only=True)
-class SweepContext:
-    """What all passes of one run share."""
+class SweepState:
+    """What all passes of one run of a sweep share, and what came of them."""
 
-    database: Database
-    sweep_id: int
-    plan: ResolvedPlan
-    book: PromptBook
-    model_names: Mapping[int, str]
-    """What a slot key says of each model: its digest, or its name where there is none."""
-    board: Board
-    claims: Claims
-    priority: int
-    retry_failed: bool
-    losses: Counter[str] = field(default_factory=Counter)
+    def __init__(
+        self, database: Database, sweep_id: int, *, priority: int, retry_failed: bool
+    ) -> None:
+        self.database = database
+        self.sweep_id = sweep_id
+        self.priority = priority
+        self.retry_failed = retry_failed
+        with database.read() as session:
+            self.plan = ResolvedPlan.model_validate(sweep_plan(session, sweep_id))
+            self.templates = load_templates(session)
+            models = session.execute(
+                select(ModelVersion.id, ModelVersion.digest, ModelVersion.name)
+            )
+            self.model_names = {row[0]: row[1] or row[2] for row in models}
+            """What a slot key says of each model: its digest, or its name if it has none."""
+        self.losses: Counter[str] = Counter()
+        """Prompt → servers that were lost while they worked on it."""
+        self.settled = Chunk(())
+        """What came to an end, in chunks that are through."""
+        self.n_recorded = self.n_tokens = 0
+        """Slots brought to an end in this run, and the tokens of their texts as far as told."""
+        self.is_length_told = False
+        self.errors: Counter[str] = Counter()
+        """Why slots failed in this run."""
+
+    def note_failure(self, error: str) -> None:
+        """Remember why a slot failed."""
+        if error in self.errors or len(self.errors) < MAX_ERRORS:
+            self.errors[error] += 1
 
 
-class PassRun:
-    """Runs one pass once; after a server was lost, another one goes on with the same source."""
+class SlotSender(Sender[SlotGroup]):
+    """Sends the slots of one sweep to one server."""
 
     def __init__(
         self,
-        context: SweepContext,
+        model: ServedModel,
+        models: Mapping[int, ServedModel],
+        writer: Writer[SlotResult, Recorded],
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        self._models = models
+        self._can = model.capabilities
+        self._is_vllm = (model.engine_version or "").startswith("vllm")
+        self._writer = writer
+
+    def put_slots(self, groups: Sequence[SlotGroup]) -> None:
+        """Queue slots, as parts that one request can hold each."""
+        for group in groups:
+            self.put([*group.split(can_n=self._can.n, seeds_count_up=self._is_vllm)])
+
+    async def wait_for_room(self) -> None:
+        """Return when results that come may be stored soon enough."""
+        await self._writer.wait_for_room()
+
+    def request(self, items: Sequence[SlotGroup], request_id: str) -> CompletionRequest:
+        """Return a request for the replicates of each of ``items``."""
+        first, model = items[0], self._models[items[0].model_id]
+        assert first.prompt is not None
+        as_ids = self._can.token_ids and model.tokenizer is not None
+        prompts = [item.prompt for item in items if item.prompt is not None]
+        return CompletionRequest(
+            model=model.served_name,
+            prompts=[prompt.token_ids if as_ids else prompt.text for prompt in prompts],
+            sampling=first.sampling,
+            n=first.size,
+            stop=first.prompt.stop,
+            stop_token_ids=first.prompt.stop_token_ids,
+            priority=self.priority,
+            request_id=request_id,
+            seed=first.seed_of(0),
+            json_schema=first.prompt.json_schema if self._is_vllm else None,
+        )
+
+    def on_result(self, items: Sequence[SlotGroup], result: CompletionResult) -> None:
+        """Have the choices written, and an error for each that is missing."""
+
+        def slot(prompt_index: int, place: int, choice: Choice | None, error: str | None) -> None:
+            group = items[prompt_index]
+            model = self._models[group.model_id]
+            results.append(
+                SlotResult(
+                    slots=group,
+                    replicate=group.replicates[place],
+                    seed=group.seed_of(place),
+                    choice=choice,
+                    error=error,
+                    request_id=result.request_id,
+                    latency_ms=result.latency_ms,
+                    engine_id=model.engine_id,
+                    engine_version=result.server_version or model.engine_version,
+                )
+            )
+
+        results: list[SlotResult] = []
+        for choice in result.choices:
+            error = _why_useless(items[choice.prompt_index], choice)
+            usable = choice if error is None else None
+            slot(choice.prompt_index, choice.choice_index, usable, error)
+        for missing in result.missing:
+            slot(missing.prompt_index, missing.choice_index, None, missing.error)
+        self._writer.put(results)
+
+    def on_failure(self, item: SlotGroup, error: str, request_id: str | None) -> None:
+        """Have the failure of all slots of ``item`` written."""
+        model = self._models[item.model_id] if request_id else None
+        self._writer.put(failed(item, error, request_id=request_id, model=model))
+
+
+def _why_useless(group: SlotGroup, choice: Choice) -> str | None:
+    """Return why a text is of no use, where no finding could say so."""
+    if group.kind != "questions":
+        return None
+    if choice.prompt_problem is not None:
+        return f"The prompt was cut: {choice.prompt_problem}."
+    is_filtered = choice.finish_reason == "content_filter"
+    return "A content filter of the server ended it." if is_filtered else None
+
+
+class PassRun:
+    """Runs one pass once; after a server was lost, another one goes on with the same chunks."""
+
+    def __init__(
+        self,
+        run: SweepState,
         pass_: Pass,
         served: Mapping[int, ServedModel],
-        source: ChunkSource,
+        chunks: deque[tuple[int, ...]],
     ) -> None:
-        self._context = context
+        self._run = run
         self._pass = pass_
         self._served = served
-        self._source = source
+        self._chunks = chunks
         self._changed = asyncio.Event()
-        self._to_open: deque[Work] = deque()
-        self._held: set[str] = set()
-        self._senders: dict[Completer, Sender] = {}
-        self._n_blocked_each = answers_under_variant(context.plan)
+        self._to_open: deque[SlotGroup] = deque()
+        self._prompt_ids: dict[str, int] = {}
+        self._n_blocked_each = answers_under_variant(run.plan)
         self.open_chunks: set[Chunk] = set()
-        self._recorder = Recorder(
-            context.database, context.sweep_id, context.book, self._on_recorded
-        )
-        self._opener = Opener(
-            context.database,
-            context.sweep_id,
-            context.book,
+        self._writer = Writer(self._write, self._on_written)
+        self._senders: dict[CompletionClient, SlotSender] = {}
+        self._preparer = Preparer(
+            run.database,
+            run.sweep_id,
+            run.templates,
             served,
-            context.model_names,
-            retry_failed=context.retry_failed,
+            run.model_names,
+            retry_failed=run.retry_failed,
         )
 
     @property
@@ -86,151 +199,135 @@ class PassRun:
             EngineLost: (in a group) a server is gone; run the pass again once it is back.
             Q2QError: (in a group) the sweep cannot go on.
         """
-        try:
-            async with self._recorder:
-                await self._run()
-        finally:
-            self._context.claims.release(self._held)
-            self._source.give_back(self.open_chunks)
-
-    def note_loss(self) -> None:
-        """Remember what was in the air when a server was lost."""
-        for sender in self._senders.values():
-            sender.note_loss()
-
-    async def _run(self) -> None:
         for model in self._served.values():
             if model.client not in self._senders:
-                self._senders[model.client] = Sender(
+                self._senders[model.client] = SlotSender(
                     model,
-                    self._recorder,
-                    self._context.losses,
-                    self._changed,
-                    priority=self._context.priority,
+                    self._served,
+                    self._writer,
+                    losses=self._run.losses,
+                    changed=self._changed,
+                    priority=self._run.priority,
                 )
         try:
-            async with asyncio.TaskGroup() as tasks:
-                helpers = [tasks.create_task(self._recorder.watch())]
-                helpers += [
-                    tasks.create_task(sender.run(tasks, self._served))
-                    for sender in self._senders.values()
-                ]
+            async with sending(self._senders.values(), self._writer) as tasks:
                 await self._feed(tasks)
-                for helper in helpers:
-                    helper.cancel()
         finally:
-            for sender in self._senders.values():
-                await sender.close()
+            self._preparer.release()
+            self._chunks.extendleft(chunk.question_ids for chunk in self.open_chunks)
 
     async def _feed(self, tasks: asyncio.TaskGroup) -> None:
-        """Open work as long as there is any: answers that became possible before new questions."""
-        is_last = False
-        while self._to_open or self.open_chunks or not is_last:
+        """Open slots as long as there are any: those that became possible before new questions."""
+        while self._to_open or self.open_chunks or self._chunks:
             if self._to_open:
-                await self._open(self._next_works(), tasks)
-            elif not is_last and self._has_room():
-                chunk = self._source.take()
-                is_last = chunk is None
-                if chunk is not None:
-                    await self._open_chunk(chunk)
+                await self._open(self._next_groups(), tasks)
+            elif self._chunks and self._has_room():
+                await self._open_chunk(Chunk(self._chunks.popleft()))
             else:
-                self._changed.clear()
-                await self._changed.wait()
+                await until(self._changed, self._can_go_on)
+
+    def _can_go_on(self) -> bool:
+        has_open = bool(self._to_open or self.open_chunks)
+        return bool(self._to_open) or not has_open or bool(self._chunks and self._has_room())
 
     def _has_room(self) -> bool:
-        n_open = sum(chunk.pending for chunk in self.open_chunks)
+        n_open = sum(chunk.n_open for chunk in self.open_chunks)
         return n_open < WINDOW_SLOTS and any(s.wants_more for s in self._senders.values())
 
-    def _next_works(self) -> list[Work]:
-        works: list[Work] = []
+    def _next_groups(self) -> list[SlotGroup]:
+        groups: list[SlotGroup] = []
         n_slots = 0
         while self._to_open and n_slots < OPEN_SLOTS:
-            works.append(self._to_open.popleft())
-            n_slots += len(works[-1].replicates)
-        return works
+            groups.append(self._to_open.popleft())
+            n_slots += groups[-1].size
+        return groups
 
     async def _open_chunk(self, chunk: Chunk) -> None:
+        def expanded() -> list[SlotGroup]:
+            run = self._run
+            with run.database.read() as session:
+                return expand(session, run.sweep_id, run.plan, chunk, self._pass)
+
         self.open_chunks.add(chunk)
-        self._add(await asyncio.to_thread(self._candidates, chunk))
+        self._add(await asyncio.to_thread(expanded))
         self._settle(chunk)
 
-    def _candidates(self, chunk: Chunk) -> list[Work]:
-        context = self._context
-        with context.database.read() as session:
-            material = load_material(session, context.sweep_id, context.plan, chunk, self._pass)
-        return list(candidates(context.plan, material, chunk, self._pass))
-
-    def _add(self, works: Sequence[Work]) -> None:
-        for work in works:
-            work.chunk.pending += len(work.replicates)
-        self._to_open.extend(works)
+    def _add(self, groups: Sequence[SlotGroup]) -> None:
+        for group in groups:
+            group.chunk.n_open += group.size
+        self._to_open.extend(groups)
         self._changed.set()
 
-    def _settle(self, chunk: Chunk, *, done: int = 0, failed: int = 0, blocked: int = 0) -> None:
-        """Note that one slot of ``chunk`` (or its opening) has come to an end."""
-        chunk.tally.done += done
-        chunk.tally.failed += failed
-        chunk.tally.blocked += blocked
-        chunk.pending -= 1
-        if chunk.pending == 0:
-            self.open_chunks.discard(chunk)
-            self._context.board.settled.add(chunk.tally)
-            self._changed.set()
+    async def _open(self, groups: Sequence[SlotGroup], tasks: asyncio.TaskGroup) -> None:
+        found = await self._preparer.prepare(groups)
+        for group, state in found.existing:
+            self._settle_done(group, state.variant_id, state.variant_text)
+        for group in found.failed:
+            self._settle_failed(group)
+        for group in found.missing:
+            if group.problem is not None:
+                self._writer.put(failed(group, group.problem))
+            else:
+                self._senders[self._served[group.model_id].client].put_slots([group])
+        for group, events in found.contested:
+            tasks.create_task(self._open_again(group, events))
 
-    async def _open(self, works: Sequence[Work], tasks: asyncio.TaskGroup) -> None:
-        opened = await self._opener.open(works, self._context.claims, self._held)
-        self._take_existing(opened)
-        for work, _ in opened.failed:
-            self._settle_failed(work)
-        for work in opened.unsendable:
-            self._recorder.put(
-                [Outcome(work=work, replicate=i, error=work.problem) for i in work.replicates]
-            )
-        for work in opened.missing:
-            self._senders[self._served[work.model_id].client].put(work)
-        for work, events in opened.contested:
-            tasks.create_task(self._open_again(work, events))
-
-    async def _open_again(self, work: Work, events: Sequence[asyncio.Event]) -> None:
+    async def _open_again(self, group: SlotGroup, events: Sequence[asyncio.Event]) -> None:
         """Open slots once more when whoever samples them has let them go."""
         for event in events:
             await event.wait()
-        self._to_open.append(work)
+        self._to_open.append(group)
         self._changed.set()
 
-    def _take_existing(self, opened: Opened) -> None:
-        unlinked = []
-        for work, _, state in opened.existing:
-            if not state.is_linked and state.ok_generation_id is not None:
-                unlinked.append(state.ok_generation_id)
-            self._settle_done(work, state.variant_id, state.variant_text)
-        if unlinked:
-            self._recorder.link(unlinked)
+    def _write(self, results: Sequence[SlotResult]) -> list[Recorded]:
+        known = {} if len(self._prompt_ids) > KNOWN_PROMPTS else dict(self._prompt_ids)
+        run = self._run
+        try:
+            with run.database.write() as session:
+                stored = record(session, run.sweep_id, results, run.templates, known)
+        except OperationalError as error:
+            raise Q2QError(
+                f"The database cannot be written ({error.orig}); resume the sweep later."
+            ) from error
+        self._prompt_ids = known
+        return stored
 
-    def _on_recorded(self, batch: Sequence[tuple[Outcome, Recorded]]) -> None:
+    def _on_written(self, results: Sequence[SlotResult], stored: Sequence[Recorded]) -> None:
         """Settle what has been committed, and open the answers that became possible."""
-        board = self._context.board
-        keys = [outcome.work.keys[outcome.replicate] for outcome, _ in batch]
-        self._held.difference_update(keys)
-        self._context.claims.release(keys)
-        board.recorded += len(batch)
-        for outcome, recorded in batch:
-            if outcome.error is not None:
-                board.note_failure(outcome.error)
-                self._settle_failed(outcome.work)
+        run = self._run
+        self._preparer.release([result.slot_key for result in results])
+        run.n_recorded += len(results)
+        for result, at in zip(results, stored, strict=True):
+            if result.error is not None:
+                run.note_failure(result.error)
+                self._settle_failed(result.slots)
                 continue
-            if outcome.choice is not None and outcome.choice.completion_tokens is not None:
-                board.completion_tokens += outcome.choice.completion_tokens
-                board.is_length_told = True
-            self._settle_done(outcome.work, recorded.product_id, recorded.product_text)
+            if result.choice is not None and result.choice.completion_tokens is not None:
+                run.n_tokens += result.choice.completion_tokens
+                run.is_length_told = True
+            self._settle_done(result.slots, at.product_id, at.product_text)
         self._changed.set()
 
-    def _settle_done(self, work: Work, product_id: int | None, text: str | None) -> None:
-        if work.kind == "reasoning" and product_id is not None and text is not None:
+    def _settle_done(self, group: SlotGroup, product_id: int | None, text: str | None) -> None:
+        if group.kind == "reasoning" and product_id is not None and text is not None:
             made = Reasoning(product_id, text)
-            self._add(answers_under(self._context.plan, work, made, self._pass))
-        self._settle(work.chunk, done=1)
+            self._add(answers_under(self._run.plan, group, made, self._pass))
+        self._settle(group.chunk, done=1)
 
-    def _settle_failed(self, work: Work) -> None:
-        blocked = self._n_blocked_each if work.kind == "reasoning" else 0
-        self._settle(work.chunk, failed=1, blocked=blocked)
+    def _settle_failed(self, group: SlotGroup) -> None:
+        blocked = self._n_blocked_each if group.kind == "reasoning" else 0
+        self._settle(group.chunk, failed=1, blocked=blocked)
+
+    def _settle(self, chunk: Chunk, *, done: int = 0, failed: int = 0, blocked: int = 0) -> None:
+        """Note that one slot of ``chunk`` (or its opening) has come to an end."""
+        chunk.done += done
+        chunk.failed += failed
+        chunk.blocked += blocked
+        chunk.n_open -= 1
+        if chunk.n_open == 0:
+            self.open_chunks.discard(chunk)
+            settled = self._run.settled
+            settled.done += chunk.done
+            settled.failed += chunk.failed
+            settled.blocked += chunk.blocked
+            self._changed.set()

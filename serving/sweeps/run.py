@@ -7,41 +7,27 @@ again and running what is missing.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import select
-
+from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.errors import Q2QError
-from db.sweeps import SweepProgress, add_active_time, set_state, sweep_plan, sweep_progress
-from db.tables import ModelVersion
-from serving.engine.messages import EngineUnavailable
-from serving.engine.served import Engines
-from serving.sweeps.expand import load_book
+from db.failures import group_reasons
+from db.sweeps import SweepProgress, add_active_time, set_state, sweep_progress
+from serving.engine.served import Engines, ServedModel
 from serving.sweeps.forecast import check_served
-from serving.sweeps.opening import claims_of
-from serving.sweeps.pass_run import PassRun, SweepContext
-from serving.sweeps.progress import Board, ChunkSource, Progress
-from serving.sweeps.sending import EngineLost, first_cause
-from serving.sweeps.slots import (
-    Pass,
-    ResolvedPlan,
-    count_slots,
-    models_of,
-    passes_over,
-    slots_per_question,
-)
-
-ResultT = TypeVar("ResultT")
+from serving.sweeps.pass_run import PassRun, SweepState
+from serving.sweeps.send import until_done
+from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
 CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500
 """A chunk of questions has about so many slots, and at most so many questions."""
 REPORT_EVERY_S = 0.5
 SAVE_TIME_EVERY_S = 5.0
-MOST_LOSSES = 5
-"""Losses of a server without any result in between, after which the sweep gives up."""
+RATE_WINDOW_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +56,24 @@ class SweepOutcome:
         return asdict(self)
 
 
-class _Cancelled(Exception):
-    """Somebody asked the run to stop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a run reports, at most twice a second."""
+
+    done: int
+    failed: int
+    blocked: int
+    total: int
+    tokens_per_second: float
+    """Over the last seconds."""
+    in_flight: int
+    """Slots sent and not yet answered."""
+    eta_s: float | None
+    """Seconds left at the present pace; None while it is not known."""
+    message: str
+    """What the run does now."""
+    failure: str | None = None
+    """The commonest reason for which slots failed in this run."""
 
 
 async def run_sweep(
@@ -98,56 +100,36 @@ async def run_sweep(
     Raises:
         UsageError: There is no such sweep.
     """
-    context = await asyncio.to_thread(
-        _load, database, sweep_id, priority=priority, retry_failed=retry_failed
+    run = await asyncio.to_thread(
+        SweepRun, database, sweep_id, priority=priority, retry_failed=retry_failed
     )
-    run = _Run(context, engines, on_progress, cancelled or asyncio.Event())
-    return await run.run()
+    return await run.run(engines, on_progress, cancelled)
 
 
-def _load(database: Database, sweep_id: int, *, priority: int, retry_failed: bool) -> SweepContext:
-    with database.read() as session:
-        plan = ResolvedPlan.model_validate(sweep_plan(session, sweep_id))
-        book = load_book(session)
-        models = session.execute(select(ModelVersion.id, ModelVersion.digest, ModelVersion.name))
-        model_names = {row[0]: row[1] or row[2] for row in models}
-    return SweepContext(
-        database=database,
-        sweep_id=sweep_id,
-        plan=plan,
-        book=book,
-        model_names=model_names,
-        board=Board(count_slots(plan).cells),
-        claims=claims_of(str(database.engine.url)),
-        priority=priority,
-        retry_failed=retry_failed,
-    )
+class SweepRun(SweepState):
+    """One run of a sweep: its passes one after the other, and its figures over all of them."""
 
-
-class _Run:
-    def __init__(
-        self,
-        context: SweepContext,
-        engines: Engines,
-        on_progress: Callable[[Progress], None],
-        cancelled: asyncio.Event,
-    ) -> None:
-        self._context = context
-        self._engines = engines
-        self._on_progress = on_progress
-        self._cancelled = cancelled
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._n_slots = count_slots(self.plan).cells
+        self._message = "starting"
         self._pass_run: PassRun | None = None
+        self._marks: deque[tuple[float, int, int]] = deque()
         self._started = self._saved = time.monotonic()
 
-    async def run(self) -> SweepOutcome:
+    async def run(
+        self,
+        engines: Engines,
+        on_progress: Callable[[Progress], None],
+        cancelled: asyncio.Event | None,
+    ) -> SweepOutcome:
         """Run all passes; the sweep's state tells how it ended, whatever happens."""
-        await self._save("running")
-        reports = asyncio.create_task(self._keep_reporting(), name="sweep-progress")
+        await asyncio.to_thread(self._save, "running")
         state, error = "failed", None
         try:
-            await self._unless_cancelled(self._run_passes(), reports)
+            await unless_cancelled(self._run_reporting(engines, on_progress), cancelled)
             state = "done"
-        except _Cancelled:
+        except Cancelled:
             state = "cancelled"
         except asyncio.CancelledError:
             state = "cancelled"
@@ -158,124 +140,139 @@ class _Run:
             error = f"Stopped by an error in the workbench itself ({type(bug).__name__}: {bug})."
             raise
         finally:
-            reports.cancel()
-            await asyncio.wait([reports])
             try:
-                outcome = await self._finish(state, error)
+                outcome = await asyncio.to_thread(self._finish, state, error)
             except Q2QError as unwritten:  # the disk is full: what ended the run says more
                 raise Q2QError(error or str(unwritten)) from None
-        self._report()
+        on_progress(self._progress())
         return outcome
 
-    async def _run_passes(self) -> None:
+    async def _run_reporting(
+        self, engines: Engines, on_progress: Callable[[Progress], None]
+    ) -> None:
+        passes = asyncio.create_task(self._run_passes(engines), name="sweep-passes")
+        reports = asyncio.create_task(self._keep_reporting(on_progress), name="sweep-progress")
+        try:
+            ended, _ = await asyncio.wait({passes, reports}, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            passes.cancel()
+            reports.cancel()
+            await asyncio.wait({passes, reports})
+
+    async def _run_passes(self, engines: Engines) -> None:
         if not await asyncio.to_thread(self._is_anything_missing):
             return
-        plan = self._context.plan
-        for pass_ in passes_over(plan, self._engines.groups(models_of(plan))):
-            await self._run_pass(pass_)
+        for pass_ in passes_over(self.plan, engines.groups(models_of(self.plan))):
+            chunks = deque(self._chunks())
+
+            async def attempt(
+                served: Mapping[int, ServedModel],
+                pass_: Pass = pass_,
+                chunks: deque[tuple[int, ...]] = chunks,
+            ) -> None:
+                await self._try_pass(pass_, served, chunks)
+
+            await until_done(
+                engines,
+                pass_.models,
+                attempt,
+                n_results=lambda: self.n_recorded,
+                report=self._say,
+                advice="result in between; resume the sweep when it is well.",
+            )
 
     def _is_anything_missing(self) -> bool:
         """Tell whether a server is needed at all, e.g. after the last run was killed at its end."""
-        with self._context.database.read() as session:
-            progress = sweep_progress(session, self._context.sweep_id)
-        failed = progress.failed + progress.blocked if self._context.retry_failed else 0
+        with self.database.read() as session:
+            progress = sweep_progress(session, self.sweep_id)
+        failed = progress.failed + progress.blocked if self.retry_failed else 0
         return progress.pending + failed > 0
 
-    async def _run_pass(self, pass_: Pass) -> None:
-        """Run one pass, again and again as its servers are lost and come back."""
-        size = int(CHUNK_SLOTS / max(1.0, slots_per_question(self._context.plan)))
-        source = ChunkSource(self._context.plan.question_ids, max(1, min(CHUNK_QUESTIONS, size)))
-        board = self._context.board
-        n_fruitless = 0
-        while True:
-            board.message = "waiting for the model"
-            served = await self._engines.serve(pass_.models)
-            check_served(self._context.plan, served)
-            recorded_before = board.recorded
-            board.message = "running"
-            lost = await self._try_pass(PassRun(self._context, pass_, served, source))
-            if lost is None:
-                return
-            n_fruitless = 0 if board.recorded > recorded_before else n_fruitless + 1
-            if n_fruitless >= MOST_LOSSES:
-                raise EngineUnavailable(
-                    f"{lost} It was lost {n_fruitless} times without a result in between;"
-                    " resume the sweep when it is well."
-                )
+    def _chunks(self) -> list[tuple[int, ...]]:
+        ids = self.plan.question_ids
+        slots_per_question = self._n_slots / max(1, len(ids))
+        size = max(1, min(CHUNK_QUESTIONS, int(CHUNK_SLOTS / max(1.0, slots_per_question))))
+        return [ids[start : start + size] for start in range(0, len(ids), size)]
 
-    async def _try_pass(self, pass_run: PassRun) -> EngineLost | None:
-        """Return None when the pass is through, or how a server was lost."""
-        self._pass_run = pass_run
+    async def _try_pass(
+        self, pass_: Pass, served: Mapping[int, ServedModel], chunks: deque[tuple[int, ...]]
+    ) -> None:
+        check_served(self.plan, served)
+        self._say("running")
+        self._pass_run = pass_run = PassRun(self, pass_, served, chunks)
         try:
             await pass_run.run()
-        except BaseExceptionGroup as group:
-            cause = first_cause(group)
-            if not isinstance(cause, EngineLost):
-                raise cause from None
-            if cause.died:
-                pass_run.note_loss()
-            return cause
         finally:
             self._pass_run = None
-        return None
 
-    async def _unless_cancelled(
-        self, work: Coroutine[Any, Any, ResultT], reports: asyncio.Task[None]
-    ) -> ResultT:
-        """Return the result of ``work``, unless the run is told to stop."""
-        task = asyncio.create_task(work, name="sweep-passes")
-        stop = asyncio.create_task(self._cancelled.wait())
-        try:
-            await asyncio.wait({task, stop, reports}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            if reports.done():
-                reports.result()
-            raise _Cancelled
-        finally:
-            stop.cancel()
-            task.cancel()
-            await asyncio.wait({task, stop})
+    def _say(self, message: str) -> None:
+        self._message = message
 
-    async def _keep_reporting(self) -> None:
+    async def _keep_reporting(self, on_progress: Callable[[Progress], None]) -> None:
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
-            self._report()
+            on_progress(self._progress())
             if time.monotonic() - self._saved > SAVE_TIME_EVERY_S:
                 await asyncio.to_thread(self._save_time)
 
-    def _report(self) -> None:
-        run = self._pass_run
-        chunks, in_flight = (run.open_chunks, run.in_flight) if run is not None else ((), 0)
-        self._on_progress(self._context.board.progress(chunks, in_flight))
+    def _progress(self) -> Progress:
+        chunks = [self.settled, *(self._pass_run.open_chunks if self._pass_run else ())]
+        done, failed, blocked = (
+            sum(getattr(chunk, name) for chunk in chunks) for name in ("done", "failed", "blocked")
+        )
+        tokens_rate, slot_rate = self._rates()
+        left = self._n_slots - done - failed - blocked
+        return Progress(
+            done=done,
+            failed=failed,
+            blocked=blocked,
+            total=self._n_slots,
+            tokens_per_second=tokens_rate,
+            in_flight=self._pass_run.in_flight if self._pass_run else 0,
+            eta_s=left / slot_rate if slot_rate > 0 else None,
+            message=self._message,
+            failure=next((one.error for one in group_reasons(self.errors.items())), None),
+        )
+
+    def _rates(self) -> tuple[float, float]:
+        """Return tokens and slots a second over the last stretch."""
+        now = time.monotonic()
+        self._marks.append((now, self.n_tokens, self.n_recorded))
+        while now - self._marks[0][0] > RATE_WINDOW_S:
+            self._marks.popleft()
+        since, tokens, slots = self._marks[0]
+        seconds = now - since
+        if seconds < 0.2:
+            return 0.0, 0.0
+        return (self.n_tokens - tokens) / seconds, (self.n_recorded - slots) / seconds
 
     def _save_time(self) -> None:
         now = time.monotonic()
         seconds, self._saved = now - self._saved, now
-        with self._context.database.write() as session:
-            add_active_time(session, self._context.sweep_id, seconds)
+        with self.database.write() as session:
+            add_active_time(session, self.sweep_id, seconds)
 
-    async def _save(self, state: str, error: str | None = None) -> SweepProgress:
-        def save() -> SweepProgress:
-            with self._context.database.write() as session:
-                set_state(session, self._context.sweep_id, state, error=error)
-                return sweep_progress(session, self._context.sweep_id)
+    def _save(self, state: str, error: str | None = None) -> SweepProgress:
+        with self.database.write() as session:
+            set_state(session, self.sweep_id, state, error=error)
+            return sweep_progress(session, self.sweep_id)
 
-        return await asyncio.to_thread(save)
-
-    async def _finish(self, state: str, error: str | None) -> SweepOutcome:
-        await asyncio.to_thread(self._save_time)
-        progress = await self._save(state, error)
+    def _finish(self, state: str, error: str | None) -> SweepOutcome:
+        self._save_time()
+        progress = self._save(state, error)
         if state == "done" and progress.pending:
             state = "failed"
             error = (
                 f"{progress.pending:,} slots could not be run: their questions or reasonings are"
                 " gone from the store. Plan the sweep anew."
             )
-            await self._save(state, error)
+            self._save(state, error)
         seconds = time.monotonic() - self._started
+        is_silent = self.n_recorded and not self.is_length_told
         return SweepOutcome(
-            sweep_id=self._context.sweep_id,
+            sweep_id=self.sweep_id,
             state=state,
             cells=progress.cells,
             done=progress.done,
@@ -285,12 +282,6 @@ class _Run:
             answers=progress.answers,
             completion_tokens=progress.completion_tokens,
             seconds=seconds,
-            tokens_per_second=_speed(self._context.board, seconds),
+            tokens_per_second=None if is_silent else self.n_tokens / max(seconds, 1e-9),
             error=error,
         )
-
-
-def _speed(board: Board, seconds: float) -> float | None:
-    if board.recorded and not board.is_length_told:
-        return None
-    return board.completion_tokens / max(seconds, 1e-9)

@@ -6,8 +6,8 @@ each reasoning n answers at every answering level.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
-from typing import Literal
+from itertools import product
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -62,8 +62,7 @@ class ResolvedPlan(BaseModel):
     """What a dialogue has written; by each of the models."""
 
 
-@dataclass(frozen=True, slots=True)
-class WritingLevel:
+class WritingLevel(NamedTuple):
     """Factors of k reasonings of one question."""
 
     mode: Mode
@@ -73,8 +72,7 @@ class WritingLevel:
     sampling: SamplingParameters
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweringLevel:
+class AnsweringLevel(NamedTuple):
     """Factors of n answers under one reasoning, or under none."""
 
     model_id: int
@@ -121,11 +119,6 @@ def answering_levels(plan: ResolvedPlan, writer_id: int | None) -> list[Answerin
     else:
         models = plan.model_ids if writer_id is None else (writer_id,)
     return [AnsweringLevel(*level) for level in product(models, plan.answer_sampling)]
-
-
-def pairs(variant_ids: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return each two of ``variant_ids``, in a fixed order."""
-    return list(combinations(variant_ids, 2))
 
 
 def count_slots(plan: ResolvedPlan) -> SlotCounts:

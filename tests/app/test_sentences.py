@@ -17,7 +17,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from serving.engine.probe import _ONLY_CHAT
 from serving.engine.server_log import _STAGES, LoadReader, explain_exit
 from serving.engine.transport import Proxy, _broken, http_error
-from serving.sweeps.progress import Progress
+from serving.sweeps.run import Progress
 from workbench.ui.components.sentences import in_language
 from workbench.worker.handlers import describe
 

@@ -4,7 +4,7 @@ import pytest
 
 from db.database import Database
 from serving.formats.tokenizer import PromptTokenizer
-from serving.scoring.run import ScoreOutcome
+from serving.scoring.answers import ScoreOutcome
 from serving.scoring.spec import ScoreSpec
 from tests.engine_fixture import VllmServer
 from tests.unit import score_lab

@@ -10,8 +10,7 @@ from serving.engine.client import CompletionClient
 from serving.engine.messages import CompletionRequest, SamplingParameters
 from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
-from serving.sweeps.progress import Progress
-from serving.sweeps.run import run_sweep
+from serving.sweeps.run import Progress, run_sweep
 from tests.engine_fixture import VllmServer
 from tests.unit import sweep_lab as lab
 

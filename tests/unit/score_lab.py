@@ -12,7 +12,7 @@ from serving.engine.client import CompletionClient
 from serving.engine.messages import Endpoint
 from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
-from serving.scoring.run import ScoreOutcome, run_scoring
+from serving.scoring.answers import ScoreOutcome, run_scoring
 from serving.scoring.spec import ScoreSpec
 from tests.unit import sweep_lab as lab
 

@@ -20,7 +20,7 @@ from serving.formats.definitions import Completion, PromptFields
 from serving.formats.library import load_definitions
 from serving.formats.render import render_example
 from serving.formats.tokenizer import PromptTokenizer
-from serving.scoring.sender import WITHHELD
+from serving.scoring.answers import WITHHELD
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.selection import select_reasonings
 from serving.sweeps.spec import ReasoningSelection

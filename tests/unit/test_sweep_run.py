@@ -11,8 +11,7 @@ from db.database import Database
 from db.sweeps import get_sweep
 from serving.engine.messages import Capabilities
 from serving.formats.tokenizer import PromptTokenizer
-from serving.sweeps.progress import Progress
-from serving.sweeps.run import run_sweep
+from serving.sweeps.run import Progress, run_sweep
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 
@@ -314,7 +313,7 @@ async def test_an_interactive_sweep_is_sent_first_and_does_not_wait(
 async def test_a_running_sweep_makes_way_for_a_person_and_takes_its_room_back(
     database: Database, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.engine.limiter.GUEST_LINGER_S", 0.2)
+    monkeypatch.setattr("serving.engine.limiter.INTERACTIVE_LINGER_S", 0.2)
     fake_server.latency_s = 0.4
     lab.fill(database, 61)
     long_one = lab.save(database, variants=4, answers=1, questions={"limit": 60})

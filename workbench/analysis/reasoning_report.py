@@ -16,7 +16,7 @@ from db.tables import ModelVersion, PromptFormat, Role
 from serving.engine.messages import NEUTRAL
 from serving.scoring.pairs import Cell, count_unmade, pairs_of, read_cells, scores_of
 from serving.scoring.spec import ScoreSpec
-from serving.sweeps.work import Reasoning
+from serving.sweeps.expand import Reasoning
 from workbench.analysis.comparisons import sampling_names
 from workbench.analysis.diversity import likeness, mean_difference
 from workbench.analysis.reasoning_distance import BetweenWithin, between_within, distances

@@ -18,7 +18,8 @@ from db.rounds import RoundRow
 from db.sweeps import sweep_plan
 from db.tables import Generation, SweepGeneration
 from serving.engine.served import Engines
-from serving.scoring.run import OnProgress, run_scoring
+from serving.scoring.answers import run_scoring
+from serving.scoring.run import OnProgress
 from serving.scoring.spec import ScoreSpec
 from training.datasets.held_out_loss import read_losses, score_held_out
 from workbench.analysis.reasoning_report import OWN, LevelReport, read_reasoning_report

@@ -6,10 +6,9 @@ from typing import Any
 from db.errors import Q2QError
 from db.models import find_model
 from db.sweeps import set_state
-from serving.scoring.run import run_scoring
+from serving.scoring.answers import run_scoring
 from serving.scoring.spec import parse_score_spec
-from serving.sweeps.progress import Progress
-from serving.sweeps.run import run_sweep
+from serving.sweeps.run import Progress, run_sweep
 from workbench.worker.deadline import too_long, until
 from workbench.worker.dialogue_job import dialogue
 from workbench.worker.merging import merge, verify

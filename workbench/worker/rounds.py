@@ -16,8 +16,7 @@ from db.models import get_model
 from db.rounds import STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
 from serving.formats.library import Registry, load_definitions, sync_definitions
-from serving.sweeps.progress import Progress
-from serving.sweeps.run import run_sweep
+from serving.sweeps.run import Progress, run_sweep
 from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
