@@ -163,12 +163,6 @@ def add_ratings(session: Session, ratings: Iterable[NewRating]) -> list[int]:
     return list(session.scalars(insert(Rating).returning(Rating.id), rows))
 
 
-def insert_ratings(session: Session, ratings: Sequence[NewRating], *, first_id: int) -> None:
-    """Store judgements under ids that an import keeps; no other has their cards."""
-    rows = [{"id": first_id + n, **_row(rating)} for n, rating in enumerate(ratings)]
-    session.connection().execute(insert(Rating), rows)
-
-
 def undo_ratings(session: Session, rating_ids: Sequence[int]) -> None:
     """Take judgements back by adding the fact that each is undone; what was said stays.
 

@@ -7,6 +7,9 @@ don't know. However, …". What other people do not know is not looked for.
 
 import re
 import unicodedata
+from functools import lru_cache
+
+from serving.checks.text import split_sentences
 
 # ruff: noqa: E501  # a pattern is read best on one line
 
@@ -281,11 +284,10 @@ _SHORT_TEXT = 3
 _QUOTES = {"“": "”", "「": "」", "『": "』", '"': '"', "(": ")", "（": "）"}
 
 
-def ignorance(text: str, sentences: list[str]) -> str | None:
-    """Return the sentence in which an answer says that it does not know; None if there is none.
-
-    ``sentences`` are those of ``text``.
-    """
+@lru_cache(maxsize=256)
+def ignorance(text: str) -> str | None:
+    """Return the sentence in which an answer says that it does not know; None if there is none."""
+    sentences = split_sentences(text)
     if len(sentences) == 1:
         sentences = [_unquoted(text.strip())]
     n_looked_at = len(sentences) if len(sentences) <= _SHORT_TEXT else 2

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 
 from serving.checks.ignorance import ignorance
-from serving.checks.text import CheckContext, CheckedText, split_sentences
+from serving.checks.text import CheckContext, CheckedText
 from serving.checks.vocabulary import MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH
 from serving.words import CJK, HAN, LETTER, MARKS, SOUTHEAST_ASIAN, count_words, plain_form
 
@@ -126,7 +126,7 @@ def find_leak(
     as a whole. Otherwise only a bare answer of very few words is. A pair of reasoning and answer is
     looked at from both sides, hence the cache.
     """
-    if ignorance(target, split_sentences(target[:400])):
+    if ignorance(target[:400]):
         return None
     given = _words(question + "\n" + context)
     inside, wanted = _words(reasoning), _words(target)

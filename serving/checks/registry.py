@@ -67,9 +67,7 @@ CHECKS: dict[str, Check] = {
     "boilerplate": Check("note"),  # see serving.checks.store
     "repetition": Check("bad", repetition_problem),
     "answer_leak": Check("bad", leak_problem),
-    "dont_know": Check(
-        "note", lambda one: ignorance(one.text, one.sentences), frozenset({"answer"})
-    ),
+    "dont_know": Check("note", lambda one: ignorance(one.text), frozenset({"answer"})),
 }
 """Every check by its stable name, in the order in which pages show them."""
 

@@ -1,10 +1,9 @@
 """Bringing questions, reasonings and answers in from files; nothing is ever half-imported."""
 
-from serving.importers.examples import ImportRow, ReadResult
 from serving.importers.questions import ImportPreview, ImportSummary, import_questions, preview
 from serving.importers.readers import read_rows
 from serving.importers.reasonings import read_reasonings, resolve_reasonings
-from serving.importers.source import ImportRefused, Problem
+from serving.importers.source import ImportRefused, ImportRow, Problem, Source
 
 __all__ = [
     "ImportPreview",
@@ -12,7 +11,7 @@ __all__ = [
     "ImportRow",
     "ImportSummary",
     "Problem",
-    "ReadResult",
+    "Source",
     "import_questions",
     "preview",
     "read_reasonings",

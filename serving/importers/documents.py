@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, TextIO
 
-from serving.importers.source import Content, Record, Source, position
+from serving.importers.source import Record, Source, position
 
 _CHUNK_CHARS = 1 << 20
 _MAX_VALUE_CHARS = 1 << 26
@@ -200,10 +200,10 @@ _LINES_A_STEP = 256
 """After so many lines a reader reports how far it is."""
 
 
-def jsonl_records(source: Source, content: Content) -> Iterator[Record]:
+def jsonl_records(source: Source) -> Iterator[Record]:
     """Yield the records of a text with one JSON object a line; broken lines become problems."""
     decoder = Decoder()
-    with content.open_text(source.encoding) as stream:
+    with source.open_text() as stream:
         for number, line in _lines(source, stream):
             try:
                 value = decoder.decode(line)
@@ -215,12 +215,12 @@ def jsonl_records(source: Source, content: Content) -> Iterator[Record]:
                 yield record
 
 
-def json_records(source: Source, content: Content) -> Iterator[Record]:
+def json_records(source: Source) -> Iterator[Record]:
     """Yield the records of a JSON list, of ``{"data": [...]}``, or of JSONL under another name."""
-    if _is_of_lines(content, source.encoding):
-        yield from jsonl_records(source, content)
+    if _is_of_lines(source):
+        yield from jsonl_records(source)
         return
-    with content.open_text(source.encoding) as stream:
+    with source.open_text() as stream:
         cursor = JsonCursor(stream)
         try:
             for number, (value, repeated) in enumerate(_items(source, cursor), start=1):
@@ -258,10 +258,10 @@ def _lines(source: Source, stream: TextIO) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _is_of_lines(content: Content, encoding: str) -> bool:
+def _is_of_lines(source: Source) -> bool:
     """Tell whether an object stands on the first line, and more lines follow it."""
-    with content.open_text(encoding) as stream:
-        lines = _lines(Source(content.name), stream)
+    with source.open_text() as stream:
+        lines = _lines(Source(source.name), stream)
         _, first = next(lines, (0, ""))
         try:
             is_object = first.lstrip().startswith("{") and bool(Decoder().decode(first) or True)

@@ -9,7 +9,7 @@ from itertools import islice
 import chardet
 
 from db.errors import UsageError
-from serving.importers.source import Content
+from serving.importers.source import Source
 
 CANDIDATES = {
     "cp932": "cp932",
@@ -81,11 +81,11 @@ class _Survey:
     """Line, offset and value of the first bad byte."""
 
 
-def encoding_of(content: Content, wanted: str | None = None) -> str:
+def encoding_of(source: Source, wanted: str | None = None) -> str:
     """Return the encoding of a text, every byte of which was looked at.
 
     Args:
-        content: The text's bytes.
+        source: The text.
         wanted: The encoding that a person named. A text that is UTF-8 is read as such all the same.
 
     Raises:
@@ -94,21 +94,21 @@ def encoding_of(content: Content, wanted: str | None = None) -> str:
             fit, or is none.
     """
     wanted = None if wanted is None else _known(wanted)
-    with content.open() as file:
+    with source.open() as file:
         start = file.read(_CHUNK_BYTES)
-    certain = _marked(start) or _utf16_without_mark(start, content.n_bytes)
+    certain = _marked(start) or _utf16_without_mark(start, source.total)
     if certain:
-        _check(content, certain)
+        _check(source, certain)
         return certain
-    if _misfit(content, "utf-8") is None:
-        return _seven_bit(content, start, wanted) or "utf-8"
-    survey = _survey(content)
+    if _misfit(source, "utf-8") is None:
+        return _seven_bit(source, start, wanted) or "utf-8"
+    survey = _survey(source)
     if wanted == "utf-8" or survey.n_good >= survey.n_bad:
-        raise _damaged(content.name, survey)
+        raise _damaged(source.name, survey)
     if wanted is not None:
-        _check(content, wanted)
+        _check(source, wanted)
         return wanted
-    raise _guessed(content, survey)
+    raise _guessed(source, survey)
 
 
 def recoded(data: bytes, name: str, encoding: str | None) -> bytes:
@@ -117,8 +117,7 @@ def recoded(data: bytes, name: str, encoding: str | None) -> bytes:
     Raises:
         UsageError: As of ``encoding_of``.
     """
-    content = Content(name, data, len(data))
-    return data.decode(encoding_of(content, encoding)).encode()
+    return data.decode(encoding_of(Source(name, data, total=len(data)), encoding)).encode()
 
 
 def _known(name: str) -> str:
@@ -150,26 +149,26 @@ def _utf16_without_mark(sample: bytes, n_bytes: int) -> str | None:
     return "utf-16-le" if n_odd > n_even else "utf-16-be"
 
 
-def _check(content: Content, encoding: str) -> None:
+def _check(source: Source, encoding: str) -> None:
     """Decode the whole text once.
 
     Raises:
         UsageError: A byte does not fit.
     """
-    misfit = _misfit(content, encoding)
+    misfit = _misfit(source, encoding)
     if misfit is not None:
         offset, byte = misfit
         raise UsageError(
-            f"{content.name}: byte {offset} (0x{byte:02x}) is not {encoding}; name the right "
+            f"{source.name}: byte {offset} (0x{byte:02x}) is not {encoding}; name the right "
             "encoding, or save the file as UTF-8 and import it again."
         )
 
 
-def _misfit(content: Content, encoding: str) -> tuple[int, int] | None:
+def _misfit(source: Source, encoding: str) -> tuple[int, int] | None:
     """Return offset and value of the first byte that does not fit; None where all do."""
     decoder = codecs.getincrementaldecoder(encoding)()
     n_before = n_pending = 0
-    with content.open() as file:
+    with source.open() as file:
         while True:
             chunk = file.read(_CHUNK_BYTES)
             try:
@@ -183,10 +182,10 @@ def _misfit(content: Content, encoding: str) -> tuple[int, int] | None:
             n_pending = len(decoder.getstate()[0])
 
 
-def _lines(content: Content) -> Iterator[tuple[int, int, bytes]]:
+def _lines(source: Source) -> Iterator[tuple[int, int, bytes]]:
     """Yield number, offset and bytes of the lines that are not all ASCII."""
     offset = 0
-    with content.open() as file:
+    with source.open() as file:
         pieces = iter(lambda: file.readline(_CHUNK_BYTES), b"")
         for number, line in enumerate(pieces, start=1):
             if not line.isascii():
@@ -194,9 +193,9 @@ def _lines(content: Content) -> Iterator[tuple[int, int, bytes]]:
             offset += len(line)
 
 
-def _survey(content: Content) -> _Survey:
+def _survey(source: Source) -> _Survey:
     found = _Survey()
-    for number, offset, line in _lines(content):
+    for number, offset, line in _lines(source):
         text = line.decode("utf-8", "surrogateescape")
         n_bad = len(_BAD.findall(text))
         found.n_good += len(_FOREIGN.findall(text)) - n_bad
@@ -223,40 +222,40 @@ def _damaged(name: str, survey: _Survey) -> UsageError:
     )
 
 
-def _seven_bit(content: Content, start: bytes, wanted: str | None) -> str | None:
+def _seven_bit(source: Source, start: bytes, wanted: str | None) -> str | None:
     """Return the encoding of an ASCII text with escapes; None where it has none.
 
     Raises:
         EncodingGuessed: It has, and no encoding was named.
     """
     if wanted in (*SEVEN_BIT, "hz", "utf-7"):
-        _check(content, wanted)
+        _check(source, wanted)
         return wanted
     if wanted is not None or not start.isascii() or not (escape := _ESCAPE.search(start)):
         return None
-    fitting = [one for one in SEVEN_BIT if _misfit(content, one) is None]
+    fitting = [one for one in SEVEN_BIT if _misfit(source, one) is None]
     if not fitting:
         return None
     lines = (line for line in start.splitlines() if _ESCAPE.search(line))
     sample = b"\n".join(islice(lines, 3))
     place = f"byte {escape.start()} (the escape 0x1b)"
     raise EncodingGuessed(
-        content.name, place, tuple(Candidate(one, _shown(sample, one)) for one in fitting)
+        source.name, place, tuple(Candidate(one, _shown(sample, one)) for one in fitting)
     )
 
 
-def _guessed(content: Content, survey: _Survey) -> UsageError:
-    sample = _sample(content)
+def _guessed(source: Source, survey: _Survey) -> UsageError:
+    sample = _sample(source)
     fitting = [one for one in _ranked(sample) if _fits(sample, one)]
-    while fitting and _misfit(content, fitting[0]) is not None:
+    while fitting and _misfit(source, fitting[0]) is not None:
         del fitting[0]
     if not fitting:
         return UsageError(
-            f"{content.name}: {_place(survey)} is not UTF-8, and no other known encoding fits; "
+            f"{source.name}: {_place(survey)} is not UTF-8, and no other known encoding fits; "
             "save the file as UTF-8 and import it again."
         )
     candidates = tuple(Candidate(one, _shown(sample, one)) for one in fitting)
-    return EncodingGuessed(content.name, _place(survey), candidates)
+    return EncodingGuessed(source.name, _place(survey), candidates)
 
 
 def _fits(sample: bytes, encoding: str) -> bool:
@@ -267,10 +266,10 @@ def _fits(sample: bytes, encoding: str) -> bool:
     return True
 
 
-def _sample(content: Content) -> bytes:
+def _sample(source: Source) -> bytes:
     """Return the first lines that are not all ASCII."""
     sample = b""
-    for _, _, line in _lines(content):
+    for _, _, line in _lines(source):
         sample += line
         if len(sample) >= _SAMPLE_BYTES:
             break

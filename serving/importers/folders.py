@@ -4,7 +4,6 @@ One file; a folder that ``datasets`` saved to disk; a folder of data files with 
 LLaMA-Factory's ``dataset_info.json`` or its folder.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +21,10 @@ from serving.importers.dataset_cards import (
     listed,
 )
 from serving.importers.documents import RepeatedKey, loads
-from serving.importers.examples import Example, ExampleMaker
 from serving.importers.fields import NAMES, is_held_out
-from serving.importers.parsed_row import LeftOut
-from serving.importers.readers import SUFFIXES, read_records
-from serving.importers.source import Problem
+from serving.importers.readers import SUFFIXES, rows_by
+from serving.importers.rows import RowMaker
+from serving.importers.source import Source
 from serving.importers.turns import SPEAKERS, USUAL, TurnKeys
 from serving.importers.unwrap import Unwrapper
 
@@ -268,23 +266,10 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-@dataclass(slots=True, kw_only=True)
-class FileExamples:
-    """What one file holds."""
-
-    name: str
-    unit: str
-    examples: list[Example] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Why rows are not imported though nothing is wrong with them → how many."""
-
-
 def read_examples(
     path: Path, registry: Registry, *, only: str | None = None, encoding: str | None = None
-) -> list[FileExamples]:
-    """Read a file or folder of training data; writes nothing.
+) -> list[Source]:
+    """Return the files of training data in a file or folder; their rows are read once, when asked.
 
     Args:
         path: A file, a folder, or LLaMA-Factory's ``dataset_info.json``.
@@ -293,37 +278,24 @@ def read_examples(
         encoding: What texts that are not UTF-8 are to be read as.
 
     Raises:
-        EncodingGuessed: A text is not UTF-8 and ``encoding`` is None.
-        UsageError: A file as a whole cannot be read; the sentence says what to do.
+        UsageError: There are none. Taking rows raises ``EncodingGuessed`` where a text is not UTF-8
+            and ``encoding`` is None, and ``UsageError`` where a file cannot be read.
     """
     unwrapper = Unwrapper.of(registry)
     roles = {full_name.rpartition("@")[0] for full_name in registry.roles}
-    parts = parts_of(path, only)
-    classes = classes_of_card(path)
-    return [_read(part, unwrapper, roles, encoding, classes) for part in parts]
-
-
-def _read(
-    part: Part,
-    unwrapper: Unwrapper,
-    roles: set[str],
-    encoding: str | None,
-    classes: Mapping[str, tuple[str, ...]],
-) -> FileExamples:
-    records = read_records(part.path, name=part.name, used=NAMES, encoding=encoding)
-    source = records.source
-    source.notes += part.notes
-    source.class_names = {**classes, **source.class_names}
-    found = FileExamples(
-        name=part.name, unit=source.unit, problems=source.problems, notes=source.notes
-    )
-    maker = ExampleMaker(source, unwrapper, roles, keys=part.keys, renamed=part.columns)
-    for record in records:
-        try:
-            found.examples += maker.examples(record, is_held_out=part.is_held_out)
-        except LeftOut as left_out:
-            found.left_out[str(left_out)] += 1
-    if records.columns:
-        maker.must_ask(records.columns)
-    maker.finish()
+    parts, classes = parts_of(path, only), classes_of_card(path)
+    found = []
+    for part in parts:
+        source = Source(part.name, part.path, NAMES, class_names=dict(classes))
+        source.notes += part.notes
+        maker = RowMaker(
+            source,
+            unwrapper,
+            roles,
+            keys=part.keys,
+            renamed=part.columns,
+            never_trains=part.is_held_out,
+        )
+        source.rows = rows_by(maker, encoding)
+        found.append(source)
     return found

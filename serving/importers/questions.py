@@ -1,17 +1,18 @@
 """Rows to the store: a preview, and the import itself, whole or not at all."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.store.staging import import_lock, tidy_alone
-from serving.importers.examples import ImportRow
-from serving.importers.plan import ImportPlan, Outcome, RowFile
-from serving.importers.source import ImportRefused, Problem
+from serving.importers.plan import ImportPlan, Outcome
+from serving.importers.source import ImportRefused, ImportRow, Problem, Source
 from serving.importers.spool import Spool
 from serving.importers.texts import check_texts
-from serving.importers.writing import StoredIds, StoreWriter
+from serving.importers.writing import StoreWriter
 
 NOTHING_DONE = "Nothing was imported: correct the file, or import it without the rows named here."
 
@@ -22,12 +23,18 @@ OnProgress = Callable[[Phase, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportPreview:
-    """What an import would do; each row of the files counts once."""
+    """What an import would do; each row of the files counts once in the first four numbers."""
 
     added: int
+    """Rows that bring a question the store does not have."""
     updated: int
+    """Rows that give a known question a tag, category, language, reference answer or text."""
     skipped: int
+    """Rows that bring nothing new."""
     errors: int
+    """Rows that are left out because of a problem."""
+    variants: int
+    answers: int
     sample: tuple[tuple[ImportRow, Outcome], ...]
     """The first rows and what would become of them."""
     problems: tuple[Problem, ...]
@@ -35,23 +42,11 @@ class ImportPreview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportSummary:
-    """What an import did; each row of the files counts once in the first four numbers."""
+class ImportSummary(ImportPreview):
+    """What an import did."""
 
-    added: int
-    """Rows that brought a question the store did not have."""
-    updated: int
-    """Rows that gave a known question a tag, category, language, reference answer or text."""
-    skipped: int
-    """Rows that brought nothing new."""
-    errors: int
-    """Rows that were left out because of a problem."""
-    variants: int
-    answers: int
     question_ids: tuple[int, ...]
     """The questions of the files, new and known, in their order."""
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
 
 
 def no_progress(phase: Phase, done: int, total: int) -> None:
@@ -60,7 +55,7 @@ def no_progress(phase: Phase, done: int, total: int) -> None:
 
 def preview(
     database: Database,
-    *files: RowFile,
+    *files: Source,
     n_sample: int = 20,
     on_progress: OnProgress = no_progress,
 ) -> ImportPreview:
@@ -68,20 +63,12 @@ def preview(
     with Spool(database) as spool:
         plan = ImportPlan(database, spool, n_sample=n_sample)
         read_files(plan, files, on_progress)
-        return ImportPreview(
-            added=plan.outcomes["added"],
-            updated=plan.outcomes["updated"],
-            skipped=plan.outcomes["skipped"],
-            errors=plan.n_errors,
-            sample=tuple(plan.sample),
-            problems=tuple(plan.problems),
-            notes=tuple(plan.notes),
-        )
+        return ImportPreview(**_figures(plan))
 
 
 def import_questions(
     database: Database,
-    *files: RowFile,
+    *files: Source,
     source: Literal["imported", "example"] = "imported",
     extra_tags: Iterable[str] = (),
     skip_errors: bool = False,
@@ -103,43 +90,58 @@ def import_questions(
         tidy_alone(database)
         plan = ImportPlan(database, spool, extra_tags=extra_tags)
         read_files(plan, files, on_progress)
-        if any(problem.line is None or not skip_errors for problem in plan.problems):
-            raise ImportRefused(plan.problems, NOTHING_DONE)
-        check_plan(database, plan, on_progress)
-        writer = StoreWriter(database, plan, source)
-        writer.write(lambda done: on_progress("writing", done, writer.n_rows))
-        return ImportSummary(
-            added=plan.outcomes["added"],
-            updated=plan.outcomes["updated"],
-            skipped=plan.outcomes["skipped"],
-            errors=plan.n_errors,
-            variants=plan.n_variants,
-            answers=plan.n_answers,
-            question_ids=tuple(_question_ids(spool, writer.ids)),
-            problems=tuple(plan.problems),
-            notes=tuple(plan.notes),
-        )
+        refuse_problems(plan.problems, NOTHING_DONE, skip_errors=skip_errors)
+        writer = write_plan(database, plan, on_progress, source=source)
+        return ImportSummary(**_figures(plan), question_ids=tuple(writer.question_ids()))
 
 
-def read_files(plan: ImportPlan, files: Iterable[RowFile], on_progress: OnProgress) -> None:
+def read_files(plan: ImportPlan, files: Iterable[Source], on_progress: OnProgress) -> None:
     """Take all rows of ``files`` into ``plan``."""
     for file in files:
         for n_rows in plan.add(file):
-            source = getattr(file, "source", None)
-            if source is not None and source.total:
-                on_progress("reading", source.done, source.total)
+            if file.total:
+                on_progress("reading", file.done, file.total)
             else:
                 on_progress("reading", n_rows, 0)
 
 
-def check_plan(database: Database, plan: ImportPlan, on_progress: OnProgress) -> None:
-    """Check the texts of ``plan``."""
+def refuse_problems(problems: Iterable[Problem], remedy: str, *, skip_errors: bool) -> None:
+    """Refuse an import that has problems, of rows as well unless they are to be skipped."""
+    problems = tuple(problems)
+    if any(problem.line is None or not skip_errors for problem in problems):
+        raise ImportRefused(problems, remedy)
+
+
+def write_plan(
+    database: Database,
+    plan: ImportPlan,
+    on_progress: OnProgress,
+    *,
+    source: str = "imported",
+    rater: Callable[[Session], int] | None = None,
+) -> StoreWriter:
+    """Check the texts of ``plan`` and write it; return what wrote it.
+
+    ``rater`` finds or makes who judged, where the plan holds judgements.
+    """
     n_texts = plan.n_variants + plan.n_answers
     if n_texts:
         for n_checked in check_texts(database, plan.spool):
             on_progress("checking", n_checked, n_texts)
+    writer = StoreWriter(database, plan, source, rater)
+    writer.write(lambda done: on_progress("writing", done, writer.n_rows))
+    return writer
 
 
-def _question_ids(spool: Spool, ids: StoredIds) -> Iterator[int]:
-    for (n,) in spool.select("SELECT n FROM question ORDER BY position"):
-        yield ids.of("question", n)
+def _figures(plan: ImportPlan) -> dict[str, Any]:
+    return {
+        "added": plan.outcomes["added"],
+        "updated": plan.outcomes["updated"],
+        "skipped": plan.outcomes["skipped"],
+        "errors": plan.n_errors,
+        "variants": plan.n_variants,
+        "answers": plan.n_answers,
+        "sample": tuple(plan.sample),
+        "problems": tuple(plan.problems),
+        "notes": tuple(plan.notes),
+    }

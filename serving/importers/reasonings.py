@@ -16,16 +16,16 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.bulk import chunks
 from db.errors import UsageError
 from db.identity import question_hash
 from db.tables import Question
 from db.tables.library import ROLES
-from serving.importers.examples import ExampleMaker, ImportRow
 from serving.importers.fields import FIELDS, NAMES, field_of, is_blank, plain_name, written
 from serving.importers.parsed_row import LeftOut
-from serving.importers.plan import chunks
 from serving.importers.readers import read_records
-from serving.importers.source import ImportRefused, Record, Source
+from serving.importers.rows import RowMaker
+from serving.importers.source import ImportRefused, ImportRow, Record, Source
 from serving.importers.unwrap import Unwrapper
 
 _ID = re.compile(r"[qQ]?([0-9]{1,18})(?:\.0+)?")
@@ -52,30 +52,30 @@ class SuppliedReasoning:
 
 
 def read_reasonings(
-    source: Path | bytes, *, name: str | None = None, roles: Collection[str] = ROLES
+    given: Path | bytes, *, name: str | None = None, roles: Collection[str] = ROLES
 ) -> list[SuppliedReasoning]:
     """Return the reasonings of a file in its order.
 
     Raises:
         UsageError: The file cannot be read, or a row has no reasoning or names no question.
     """
-    reader = read_records(source, name=name, used={*NAMES, "question_id"})
-    maker = ExampleMaker(reader.source, Unwrapper.builtin(), roles, takes_judgements=False)
+    file = read_records(given, name=name, used={*NAMES, "question_id"})
+    builtin = Unwrapper.builtin()
+    maker = RowMaker(file, builtin, roles, takes_judgements=False, needs_text=False)
     reasonings: list[SuppliedReasoning] = []
-    for record in reader:
+    for record in file.records:
         try:
-            examples = maker.examples(record, needs_text=False)
+            found = [_supplied(file, record, row) for row in maker.rows(record)]
         except LeftOut as left_out:
-            reader.source.refuse(record.line, None, f"is left out ({left_out}); remove the row.")
+            file.refuse(record.line, None, f"is left out ({left_out}); remove the row.")
             continue
-        found = (_supplied(reader.source, record, one.row) for one in examples)
         reasonings += [one for one in found if one is not None]
-    known = {field_of(column) for column in reader.columns}
+    known = {field_of(column) for column in file.columns}
     if not reasonings and not known & {"reasoning", "messages", "output"}:
-        columns = ", ".join(reader.columns) or "none"
-        raise UsageError(f"{reader.source.name}: has no column 'reasoning'; found {columns}.")
-    if reader.source.problems:
-        raise ImportRefused(reader.source.problems, _NOTHING_DONE)
+        columns = ", ".join(file.columns) or "none"
+        raise UsageError(f"{file.name}: has no column 'reasoning'; found {columns}.")
+    if file.problems:
+        raise ImportRefused(file.problems, _NOTHING_DONE)
     return reasonings
 
 

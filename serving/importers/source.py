@@ -2,13 +2,16 @@
 
 import io
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 from db.errors import UsageError
 from serving.importers.fields import plain_name
+
+Scope = Literal["reasoning", "answer", "whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +40,60 @@ class Record:
     values: Mapping[str, Any]
 
 
+@dataclass(slots=True, kw_only=True)  # not frozen, which would take three times as long to make
+class ImportRow:
+    """A question as a file gives it, with what was written for it and what was judged of that."""
+
+    line: int
+    """Line of a text file, row of a table, item of a list; from 1."""
+    text: str
+    context: str = ""
+    reference_answer: str | None = None
+    reasoning: str | None = None
+    output: str | None = None
+    role: str = "assistant"
+    category: str | None = None
+    language: str | None = None
+    tags: tuple[str, ...] = ()
+    external_id: str | None = None
+    held_out: bool | None = None
+    rejected: "ImportRow | None" = None
+    """The same question with the texts that are worse."""
+    label: bool | None = None
+    """OK or not OK."""
+    scope: Scope = "answer"
+    """What is compared or judged; of the others, what is to be learned."""
+    is_raw: bool = False
+    """Its prompt was the question alone, with the context after a blank line if it has one."""
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether something is said of its texts: better, worse, OK, or not."""
+        return self.rejected is not None or self.label is not None
+
+
 @dataclass(slots=True)
 class Source:
-    """A file on its way in: what it is called, what its lines are called, what was found."""
+    """A file on its way in: its bytes, its records and rows, and what was found.
+
+    It is opened as often as it takes, and never held whole where it is on disk. Problems, notes and
+    columns are complete once all records or rows were taken.
+    """
 
     name: str
+    given: Path | bytes = b""
+    used: Collection[str] | None = None
+    """Names of the columns that matter, as ``plain_name`` has them; None: all do."""
     unit: str = "line"
     """``line``, ``row`` (tables) or ``item`` (lists)."""
     encoding: str = "utf-8"
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    """What the reader did without being asked, e.g. which columns it did not use."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Why rows are not imported though nothing is wrong with them → how many."""
+    columns: list[str] = field(default_factory=list)
+    """Those met so far, in the order in which they first occur."""
     repeated: list[str] = field(default_factory=list)
     """Names of columns that an earlier one has as well; only the last one's values are kept."""
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -54,6 +101,19 @@ class Source:
     done: int = 0
     """How much has been read, of ``total``: bytes, or rows where a table counts its rows."""
     total: int = 0
+    records: Iterator[Record] = field(default_factory=lambda: iter(()))
+    """Read as they are asked for, before any field is understood."""
+    rows: Iterable[ImportRow] = ()
+    """What the records are; read as they are asked for."""
+
+    @property
+    def suffix(self) -> str:
+        """What kind of file its name says that it is."""
+        return Path(self.name).suffix.lower()
+
+    def uses(self, column: str) -> bool:
+        """Tell whether a column matters."""
+        return self.used is None or plain_name(column) in self.used
 
     def refuse(self, line: int | None, column: str | None, what: str) -> None:
         """Add a problem; ``what`` says what is wrong and what to do."""
@@ -63,6 +123,41 @@ class Source:
         """Add a problem at a line because of which nothing of the file can be imported."""
         sentence = problem_at(self.name, self.unit, line, None, what).sentence
         self.problems.append(Problem(None, None, sentence))
+
+    def open(self) -> BinaryIO:
+        """Return the bytes from their beginning; the caller closes them."""
+        if isinstance(self.given, bytes):
+            return io.BytesIO(self.given)
+        return self.given.open("rb", buffering=_CHUNK_BYTES)
+
+    def open_text(self, newline: str | None = None) -> TextIO:
+        """Return the text from its beginning; closing it closes the bytes as well."""
+        return io.TextIOWrapper(self.open(), encoding=self.encoding, newline=newline)
+
+    def measure(self, max_bytes: int) -> None:
+        """Set ``total`` to the number of bytes.
+
+        Raises:
+            UsageError: There is no such file, it is too large or empty, or it is no file.
+        """
+        try:
+            given = self.given
+            self.total = len(given) if isinstance(given, bytes) else _size_of(given)
+            with self.open() as file:
+                is_empty = not any(chunk.strip() for chunk in iter(lambda: file.read(1 << 16), b""))
+        except OSError as error:
+            raise UsageError(
+                f"{self.given!s}: cannot be read ({error.strerror}); check the path."
+            ) from error
+        if self.total > max_bytes:
+            raise UsageError(
+                f"{self.name}: has {self.total >> 20} MiB; at most {max_bytes >> 20} MiB are taken."
+                " Split it into several files."
+            )
+        if is_empty:
+            raise UsageError(
+                f"{self.name}: the file is empty; give a file with at least one question."
+            )
 
 
 class ImportRefused(UsageError):
@@ -96,50 +191,6 @@ def repeated_names(columns: Iterable[str]) -> list[str]:
 MAX_UNPACKED_BYTES = 1 << 30
 """An XLSX file, or a row group of a Parquet file, that unpacks to more is refused."""
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a file holds; opened as often as it takes, and never held whole where it is on disk."""
-
-    name: str
-    given: Path | bytes
-    n_bytes: int
-
-    def open(self) -> BinaryIO:
-        """Return the bytes from their beginning; the caller closes them."""
-        if isinstance(self.given, bytes):
-            return io.BytesIO(self.given)
-        return self.given.open("rb", buffering=_CHUNK_BYTES)
-
-    def open_text(self, encoding: str, newline: str | None = None) -> TextIO:
-        """Return the text from its beginning; closing it closes the bytes as well."""
-        return io.TextIOWrapper(self.open(), encoding=encoding, newline=newline)
-
-
-def content_of(given: Path | bytes, name: str, max_bytes: int) -> Content:
-    """Return what ``given`` holds.
-
-    Raises:
-        UsageError: There is no such file, it is too large or empty, or it is no file.
-    """
-    try:
-        n_bytes = len(given) if isinstance(given, bytes) else _size_of(given)
-        content = Content(name, given, n_bytes)
-        with content.open() as file:
-            is_empty = not any(chunk.strip() for chunk in iter(lambda: file.read(1 << 16), b""))
-    except OSError as error:
-        raise UsageError(
-            f"{given!s}: cannot be read ({error.strerror}); check the path."
-        ) from error
-    if n_bytes > max_bytes:
-        raise UsageError(
-            f"{name}: has {n_bytes >> 20} MiB; at most {max_bytes >> 20} MiB are taken. "
-            "Split it into several files."
-        )
-    if is_empty:
-        raise UsageError(f"{name}: the file is empty; give a file with at least one question.")
-    return content
 
 
 def _size_of(path: Path) -> int:

@@ -9,10 +9,9 @@ import gc
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from db.database import Database
 from db.errors import fault_of
@@ -34,13 +33,21 @@ CREATE UNIQUE INDEX flag_answer ON flag (answer_n, name) WHERE answer_n IS NOT N
 CREATE TABLE sentence (sentence_hash INTEGER, question_n INTEGER, variant_n INTEGER,
     answer_n INTEGER);
 CREATE TABLE boilerplate (sentence_hash INTEGER PRIMARY KEY, detail TEXT);
+CREATE TABLE staged (n INTEGER PRIMARY KEY, file_n INTEGER, line INTEGER, content_hash TEXT,
+    held_out INTEGER, is_raw INTEGER, row TEXT);
+CREATE INDEX staged_hash ON staged (content_hash);
+CREATE TABLE border (content_hash TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE judgement (n INTEGER PRIMARY KEY, card TEXT UNIQUE, question_hash TEXT, scope TEXT,
+    label INTEGER, file TEXT, variant_hash TEXT, answer_hash TEXT, is_pair INTEGER,
+    worse_variant_hash TEXT, worse_answer_hash TEXT);
+CREATE TABLE tag_id (name TEXT PRIMARY KEY, id INTEGER) WITHOUT ROWID;
 """
 _PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536")
 BATCH = 1_000
 
 
-class Spool:
-    """The file. A context manager: leaving it removes the file.
+class Spool(AbstractContextManager["Spool"]):
+    """The file. Leaving it as a context manager removes it.
 
     Raises:
         StoreFault: Its disk is full.
@@ -66,9 +73,11 @@ class Spool:
         """Return the first value of a query's first row."""
         return next(self.select(statement, values))[0]
 
-    def batches(self, statement: str, size: int = BATCH) -> Iterator[list[Any]]:
+    def batches(
+        self, statement: str, values: Sequence[Any] = (), *, size: int = BATCH
+    ) -> Iterator[list[Any]]:
         """Yield the rows of a query in batches."""
-        cursor = self._run(lambda: self._connection.execute(statement))
+        cursor = self._run(lambda: self._connection.execute(statement, values))
         while rows := cursor.fetchmany(size):
             yield rows
 
@@ -83,8 +92,8 @@ class Spool:
             places = ", ".join("?" * len(rows[0]))
             self.change(f"INSERT OR IGNORE INTO {table} VALUES ({places})", rows)
 
-    def change(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a statement for each of ``rows``."""
+    def change(self, statement: str, rows: Iterable[Sequence[Any]] = ((),)) -> None:
+        """Run a statement, for each of ``rows`` where it takes values."""
         self._run(lambda: self._connection.executemany(statement, rows))
 
     @property
@@ -105,15 +114,8 @@ class Spool:
             fault = fault_of(error, str(self._folder), self._folder / "import")
             raise fault or error from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        """Remove the file."""
         self.close()
 
 

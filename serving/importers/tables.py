@@ -3,15 +3,13 @@
 import csv
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, TextIO
 
 from db.errors import UsageError
-from serving.importers.fields import plain_name
 from serving.importers.source import (
     MAX_UNPACKED_BYTES,
-    Content,
     Record,
     Source,
     header_of,
@@ -30,10 +28,11 @@ _LINES_A_STEP = 256
 """After so many lines a reader reports how far it is."""
 
 
-def csv_records(source: Source, content: Content, delimiter: str | None = None) -> Iterator[Record]:
+def csv_records(source: Source) -> Iterator[Record]:
     """Yield the records of a CSV or TSV text; its first line names the columns."""
     csv.field_size_limit(_FIELD_LIMIT)  # long texts are refused later, with a sentence
-    with content.open_text(source.encoding, newline="") as stream:
+    delimiter = "\t" if source.suffix == ".tsv" else None
+    with source.open_text(newline="") as stream:
         lines = _with_progress(source, stream)
         first = [next(lines, "")]
         if found := _SEPARATOR.match(first[0]):
@@ -134,18 +133,16 @@ _NO_TEXT = object()
 """Stands for bytes that are not UTF-8."""
 
 
-def parquet_records(
-    source: Source, content: Content, used: Collection[str] | None
-) -> Iterator[Record]:
+def parquet_records(source: Source) -> Iterator[Record]:
     """Yield the records of a Parquet file, a part of a row group at a time.
 
-    Bytes that are no text refuse their row where their column is one of ``used`` (None: all are).
+    Bytes that are no text refuse their row where their column matters.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with content.open() as raw, pq.ParquetFile(raw) as file:
+        with source.open() as raw, pq.ParquetFile(raw) as file:
             groups = range(file.metadata.num_row_groups)
             sizes = [file.metadata.row_group(group).total_byte_size for group in groups]
             if max(sizes, default=0) > MAX_UNPACKED_BYTES:
@@ -153,22 +150,20 @@ def parquet_records(
             source.repeated = repeated_names(file.schema_arrow.names)
             source.class_names |= _class_names(file.schema_arrow)
             source.total = file.metadata.num_rows
-            yield from _records(source, file.iter_batches(batch_size=_ROWS_A_STEP), used)
+            yield from _records(source, file.iter_batches(batch_size=_ROWS_A_STEP))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(source.name, "Parquet file") from error
 
 
-def arrow_records(
-    source: Source, content: Content, used: Collection[str] | None
-) -> Iterator[Record]:
-    """Yield the rows of a file that ``datasets`` saved, an Arrow stream; ``used`` as of Parquet."""
+def arrow_records(source: Source) -> Iterator[Record]:
+    """Yield the rows of a file that ``datasets`` saved, an Arrow stream."""
     import pyarrow as pa
 
     try:
-        with content.open() as raw, pa.ipc.open_stream(raw) as stream:
+        with source.open() as raw, pa.ipc.open_stream(raw) as stream:
             source.repeated = repeated_names(stream.schema.names)
             source.class_names |= _class_names(stream.schema)
-            yield from _records(source, stream, used)
+            yield from _records(source, stream)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
             f"{source.name}: is no Arrow file of `datasets`; save it again."
@@ -189,10 +184,10 @@ def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _records(source: Source, batches: Any, used: Collection[str] | None) -> Iterator[Record]:
+def _records(source: Source, batches: Any) -> Iterator[Record]:
     line = 0
     for batch in batches:
-        names = [one for one in batch.schema.names if _is_used(one, used)]
+        names = [one for one in batch.schema.names if source.uses(one)]
         has_bytes = any("binary" in str(one.type) for one in batch.schema if one.name in names)
         for row in _rows(batch):
             line += 1
@@ -204,10 +199,6 @@ def _records(source: Source, batches: Any, used: Collection[str] | None) -> Iter
             else:
                 yield Record(line, row)
         source.done = line
-
-
-def _is_used(column: str, used: Collection[str] | None) -> bool:
-    return used is None or plain_name(column) in used
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any]]:

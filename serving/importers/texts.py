@@ -1,6 +1,6 @@
 """Imported reasonings and answers are checked before anything is written, batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -18,15 +18,17 @@ from serving.checks.store import (
 from serving.checks.text import hashed_sentences
 from serving.importers.spool import Spool
 
+_ASKED = ("question", "context", "reference_answer", "role", "language")
 _VARIANTS = """
-SELECT v.n, v.question_n, v.text, q.text, q.context, q.reference_answer, q.role, q.language
-FROM variant v JOIN question q ON q.n = v.question_n ORDER BY v.n
+SELECT NULL, v.question_n, v.n, v.text, NULL, q.text, q.context, q.reference_answer, q.role,
+    q.language
+FROM variant v JOIN question q ON q.n = v.question_n WHERE v.n > 0 ORDER BY v.n
 """
 _ANSWERS = """
 SELECT a.n, a.question_n, a.variant_n, a.text, v.text, q.text, q.context, q.reference_answer,
     q.role, q.language
 FROM answer a JOIN question q ON q.n = a.question_n LEFT JOIN variant v ON v.n = a.variant_n
-ORDER BY a.n
+WHERE a.n > 0 ORDER BY a.n
 """
 
 
@@ -34,40 +36,35 @@ def check_texts(database: Database, spool: Spool) -> Iterator[int]:
     """Add what the checks find to ``spool``; yields how many texts were checked, now and then."""
     n_checked = 0
     for rows in spool.batches(_VARIANTS):
-        _check_variants(spool, rows)
+        _note_findings(spool, rows, {})
         n_checked += len(rows)
         yield n_checked
     for rows in spool.batches(_ANSWERS):
         with database.read() as session:
-            _check_answers(spool, rows, _known_reasonings(session, rows))
+            _note_findings(spool, rows, _known_reasonings(session, rows))
         n_checked += len(rows)
         yield n_checked
     with database.read() as session:
         find_boilerplate(session, spool)
 
 
-def _check_variants(spool: Spool, rows: Sequence[Any]) -> None:
+def _note_findings(spool: Spool, rows: Sequence[Any], known: Mapping[int, str]) -> None:
+    """Check reasonings (rows without ``answer_n``) or answers, with ``known`` reasonings."""
     flags: list[tuple[Any, ...]] = []
     uses: list[tuple[Any, ...]] = []
-    for n, question_n, text, *asked in rows:
-        for finding in check_reasoning(text, _context(*asked)):
-            flags.append((n, None, finding.name, finding.detail))
-        uses += [(key, question_n, n, None) for key in hashed_sentences(text)]
-    spool.insert("flag", flags)
-    spool.insert("sentence", uses)
-
-
-def _check_answers(spool: Spool, rows: Sequence[Any], known: dict[int, str]) -> None:
-    flags: list[tuple[Any, ...]] = []
-    uses: list[tuple[Any, ...]] = []
-    for n, question_n, variant_n, text, reasoning, *asked in rows:
-        if reasoning is None and variant_n is not None:
-            reasoning = known.get(-variant_n)
-        for finding in check_answer(text, _context(*asked), reasoning):
-            flags.append((None, n, finding.name, finding.detail))
-            if finding.name == "answer_leak":  # what one gives away, the other holds
-                flags.append((variant_n, None, finding.name, finding.detail))
-        uses += [(key, question_n, None, n) for key in hashed_sentences(text)]
+    for answer_n, question_n, variant_n, text, reasoning, *asked in rows:
+        ctx = CheckContext(**dict(zip(_ASKED, asked, strict=True)))
+        if answer_n is None:
+            own, findings = (variant_n, None), check_reasoning(text, ctx)
+        else:
+            if reasoning is None and variant_n is not None:
+                reasoning = known.get(-variant_n)
+            own, findings = (None, answer_n), check_answer(text, ctx, reasoning)
+        for finding in findings:
+            flags.append((*own, finding.name, finding.detail))
+            if answer_n is not None and finding.name == "answer_leak":
+                flags.append((variant_n, None, finding.name, finding.detail))  # what it gives away
+        uses += [(key, question_n, *own) for key in hashed_sentences(text)]
     spool.insert("flag", flags)
     spool.insert("sentence", uses)
 
@@ -79,18 +76,6 @@ def _known_reasonings(session: Session, rows: Sequence[Any]) -> dict[int, str]:
         return {}
     found = select(ReasoningVariant.id, ReasoningVariant.text).where(ReasoningVariant.id.in_(ids))
     return dict(session.execute(found).all())
-
-
-def _context(
-    question: str, context: str, reference: str | None, role: str, language: str | None
-) -> CheckContext:
-    return CheckContext(
-        question=question,
-        context=context,
-        reference_answer=reference,
-        role=role,
-        language=language,
-    )
 
 
 _OFTEN = f"""
@@ -113,13 +98,13 @@ DELETE FROM sentence WHERE sentence_hash = ? AND rowid NOT IN (
 
 def find_boilerplate(session: Session, spool: Spool) -> None:
     """Flag the texts of ``spool``, and earlier ones of the store, that hold such sentences."""
-    spool.change("CREATE INDEX sentence_hash ON sentence (sentence_hash, question_n)", [()])
-    spool.change(_OFTEN, [()])
+    spool.change("CREATE INDEX sentence_hash ON sentence (sentence_hash, question_n)")
+    spool.change(_OFTEN)
     settled = _compare_with_store(session, spool)
     found = [key for (key,) in spool.select("SELECT sentence_hash FROM boilerplate")]
     details = [(_sentence(spool, key)[:SHOWN_CHARS], key) for key in found]
     spool.change("UPDATE boilerplate SET detail = ? WHERE sentence_hash = ?", details)
-    spool.change(_FLAGS, [()])
+    spool.change(_FLAGS)
     risen = {key: detail for detail, key in details if key not in settled}
     spool.insert(
         "flag",

@@ -2,105 +2,111 @@
 
 A row becomes a question with an imported reasoning and answer; a pair becomes a comparison that the
 better text won; OK and not OK become ratings. Rules of datasets take them as they take others.
+
+Two rules need all rows of all files: a raw prompt is parted where its question is known with a
+context, and a held-out row is refused where its question trains as well. So rows wait in the spool.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.database import Database
-from db.identity import question_hash
+from db.errors import UsageError
+from db.identity import question_hash, short_hash, text_hash
+from db.models import model_by_name
+from db.rating.ratings import ensure_rater, rater_name, stored_name
 from db.store.staging import import_lock, tidy_alone
-from db.tables import Question, Rating
-from serving.importers.examples import Example, ImportRow, ReadResult
-from serving.importers.folders import FileExamples
-from serving.importers.judgements import (
-    Judge,
-    JudgedExample,
-    card_of,
-    is_judged,
-    rater_of,
-    ratings_of,
+from db.tables import ModelVersion, Question, Rater, Rating
+from serving.importers.plan import ImportPlan, imported_texts
+from serving.importers.questions import (
+    OnProgress,
+    no_progress,
+    read_files,
+    refuse_problems,
+    write_plan,
 )
-from serving.importers.plan import ImportPlan
-from serving.importers.questions import OnProgress, check_plan, no_progress, read_files
-from serving.importers.source import ImportRefused, Problem, problem_at
-from serving.importers.spool import Spool
-from serving.importers.writing import Judgements, StoreWriter
-
-_BORDER = "\n\n"
-_MOST_BORDERS = 20
-"""A text of more paragraphs is looked at up to here."""
-
-
-def part_known_contexts(session: Session, files: Sequence[FileExamples]) -> None:
-    """Give back their contexts to raw prompts, where files or store have the question with one.
-
-    A chat prompt without a reasoning is the question and its context with a blank line between
-    them; nothing else can tell it from a question of two paragraphs.
-    """
-    raw = [one for file in files for one in file.examples if one.is_raw]
-    borders = dict(parts for one in raw for parts in _partings(one.row))
-    others = (one.row for file in files for one in file.examples if not one.is_raw)
-    known = {question_hash(row.text, row.context, row.role) for row in others} & borders.keys()
-    for some in chunks(sorted(borders)):
-        found = select(Question.content_hash).where(Question.content_hash.in_(some))
-        known.update(session.scalars(found))
-    if known:
-        for file in files:
-            file.examples = [_parted(one, known) if one.is_raw else one for one in file.examples]
-
-
-def _partings(row: ImportRow) -> Iterator[tuple[str, tuple[str, str]]]:
-    parts = row.text.split(_BORDER)
-    for place in range(1, min(len(parts), _MOST_BORDERS)):
-        text, context = _BORDER.join(parts[:place]), _BORDER.join(parts[place:])
-        yield question_hash(text, context, row.role), (text, context)
-
-
-def _parted(example: Example, known: set[str]) -> Example:
-    found = next((parts for key, parts in _partings(example.row) if key in known), None)
-    if found is None:
-        return example
-    text, context = found
-    worse = example.rejected and replace(example.rejected, text=text, context=context)
-    row = replace(example.row, text=text, context=context)
-    return replace(example, row=row, rejected=worse, is_raw=False)
-
-
-def refuse_leaks(files: Sequence[FileExamples]) -> None:
-    """Refuse held-out rows whose question is to be trained on in the same set.
-
-    They go from the examples of ``files`` to their problems.
-    """
-    train: dict[str, str] = {}
-    for file in files:
-        for one in file.examples:
-            if not one.row.held_out:
-                place = f"{file.name}, {file.unit} {one.row.line}"
-                train.setdefault(_key(one), place)
-    for file in files:
-        kept = []
-        for one in file.examples:
-            place_of_train = train.get(_key(one)) if one.row.held_out else None
-            if place_of_train is None:
-                kept.append(one)
-                continue
-            what = f"is held out, and its question also trains ({place_of_train}); take one out."
-            file.problems.append(problem_at(file.name, file.unit, one.row.line, None, what))
-        file.examples = kept
-
-
-def _key(example: Example) -> str:
-    row = example.row
-    return question_hash(row.text, row.context, row.role)
-
+from serving.importers.source import ImportRow, Problem, Source
+from serving.importers.spool import BATCH, Spool, uncollected
 
 _NOTHING_DONE = "Nothing was imported: correct the data, or import it without the rows named here."
+_TRAINS_ALREADY = (
+    "is held out in these files, and the store knows its question as one that may train; remove the"
+    " row."
+)
+_BORDER = "\n\n"
+_MAX_BORDERS = 20
+"""A text of more paragraphs is looked at up to here."""
+_NOTE = "Judged imported training data; its weights are not known here."
+
+JudgedBy = Literal["person", "model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Who is to have said what pairs and labels say."""
+
+    name: str = "imported"
+    kind: JudgedBy = "person"
+
+    def rater(self, session: Session) -> int:
+        """Return the id of the judge as a rater, known or new.
+
+        Raises:
+            UsageError: The name cannot be one, or is taken by another kind of rater.
+        """
+        if self.kind == "model":
+            return ensure_model_rater(session, self.name)
+        return ensure_rater(session, self.name)
+
+    def card(self, row: ImportRow) -> str:
+        """Return what stands for a judgement: who said what of which words."""
+        rows = [one for one in (row, row.rejected) if one is not None]
+        words = [text_hash(text or "") for one in rows for text in (one.reasoning, one.output)]
+        said = (stored_name(self.name), row.scope, str(row.label), _hash(row), *words)
+        return f"import-{short_hash(*said)}"
+
+
+def ensure_model_rater(session: Session, name: str, model: str | None = None) -> int:
+    """Return the id of the rater that is the model called ``name``, known or new.
+
+    A model that the store does not know is declared, out of the lists of those that can be served.
+
+    Args:
+        session: Of the store.
+        name: Of the rater.
+        model: Of the model, where it is called differently.
+
+    Raises:
+        UsageError: The name is a person's, empty or too long.
+    """
+    name = rater_name(name)
+    known = session.scalar(select(Rater).where(Rater.name == name))
+    if known is not None and known.kind != "model":
+        raise UsageError(
+            f"{name!r} is the name of a person who rates; give the model another one with --rater."
+        )
+    if known is not None:
+        return known.id
+    known_model = model_by_name(session, model or name)
+    model_id = known_model.id if known_model is not None else None
+    if model_id is None:
+        declared = ModelVersion(name=model or name, kind="declared", state="removed", note=_NOTE)
+        session.add(declared)
+        session.flush()
+        model_id = declared.id
+    rater = Rater(name=name, kind="model", model_version_id=model_id)
+    session.add(rater)
+    session.flush()
+    return rater.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,40 +136,35 @@ class ExampleCounts:
         """How much is new."""
         return self.questions + self.reasonings + self.answers + self.comparisons + self.labels
 
-    def __add__(self, other: Self) -> Self:
-        """Return the sums."""
-        names = (one.name for one in fields(self))
-        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in names})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamplePreview:
     """What an import would do."""
 
     counts: ExampleCounts
+    sample: tuple[ImportRow, ...]
+    """The first rows."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
 
 
 def preview_examples(
     database: Database,
-    files: Sequence[FileExamples],
+    files: Sequence[Source],
     judge: Judge,
     *,
+    n_sample: int = 200,
     on_progress: OnProgress = no_progress,
 ) -> ExamplePreview:
-    """Return what importing these files would bring; writes nothing.
-
-    Questions that the store knows with a context get it back in ``files``, and only then are
-    held-out questions that train looked for: questions are the same with their contexts.
-    """
+    """Return what importing these files would bring; writes nothing."""
     with Spool(database) as spool:
-        return _plan(database, ImportPlan(database, spool), files, judge, on_progress)[0]
+        plan = ImportPlan(database, spool, held_out_conflict=(None, _TRAINS_ALREADY))
+        return _Examples(database, plan, judge, n_sample).read(files, on_progress)
 
 
 def import_examples(
     database: Database,
-    files: Sequence[FileExamples],
+    files: Sequence[Source],
     *,
     judge: Judge,
     tags: Iterable[str] = (),
@@ -181,108 +182,217 @@ def import_examples(
     """
     with import_lock(database), Spool(database) as spool:
         tidy_alone(database)
-        plan = ImportPlan(database, spool, extra_tags=tags)
-        done, judged = _plan(database, plan, files, judge, on_progress)
-        if any(problem.line is None or not skip_errors for problem in done.problems):
-            raise ImportRefused(done.problems, _NOTHING_DONE)
-        check_plan(database, plan, on_progress)
-        writer = StoreWriter(
-            database, plan, "imported", _judgements(database, spool, judged, judge)
-        )
-        writer.write(lambda n_done: on_progress("writing", n_done, writer.n_rows))
+        conflict = (None, _TRAINS_ALREADY)
+        plan = ImportPlan(database, spool, extra_tags=tags, held_out_conflict=conflict)
+        done = _Examples(database, plan, judge).read(files, on_progress)
+        refuse_problems(done.problems, _NOTHING_DONE, skip_errors=skip_errors)
+        _add_judged_texts(database, spool)
+        write_plan(database, plan, on_progress, rater=judge.rater)
         return done
 
 
-def _judgements(
-    database: Database, spool: Spool, judged: Sequence[JudgedExample], judge: Judge
-) -> Judgements | None:
-    if not judged:
-        return None
-    return Judgements(
-        len(judged),
-        lambda session: rater_of(session, judge),
-        lambda ids, rater_id: ratings_of(database, spool, judged, ids, rater_id, judge),
-    )
+class _Examples:
+    """The rows of a training set on their way into a plan, with what was judged of them."""
 
+    def __init__(
+        self, database: Database, plan: ImportPlan, judge: Judge, n_sample: int = 0
+    ) -> None:
+        self._database, self._plan, self._judge = database, plan, judge
+        self._spool = plan.spool
+        self._n_sample = n_sample
+        self._sample: list[ImportRow] = []
+        self._counts: Counter[str] = Counter()
 
-def _plan(
-    database: Database,
-    plan: ImportPlan,
-    files: Sequence[FileExamples],
-    judge: Judge,
-    on_progress: OnProgress,
-) -> tuple[ExamplePreview, list[JudgedExample]]:
-    """Take ``files`` into ``plan``; return what they bring and the judgements that are new."""
-    with database.read() as session:
-        part_known_contexts(session, files)
-    refuse_leaks(files)
-    problems: list[Problem] = []
-    notes: list[str] = []
-    for file in files:
-        n_before = len(plan.problems)
-        read_files(plan, [_result(file)], on_progress)
-        problems += [_plainly(problem, file) for problem in plan.problems[n_before:]]
-        notes += [f"{file.name}: {note}" if len(files) > 1 else note for note in file.notes]
-    judged = _new_judgements(database, files, judge)
-    counts = sum((_counts_of(file) for file in files), start=ExampleCounts())
-    counts += ExampleCounts(
-        questions=plan.n_questions,
-        reasonings=plan.n_variants,
-        answers=plan.n_answers,
-        comparisons=sum(one.example.rejected is not None for one in judged),
-        labels=sum(one.example.label is not None for one in judged),
-        errors=plan.n_errors,
-    )
-    return ExamplePreview(counts=counts, problems=tuple(problems), notes=tuple(notes)), judged
+    def read(self, files: Sequence[Source], on_progress: OnProgress) -> ExamplePreview:
+        """Take all rows of ``files`` into the plan; return what they bring."""
+        for number, file in enumerate(files):
+            self._stage(number, file, on_progress)
+        self._part_known_contexts()
+        notes: list[str] = []
+        for number, file in enumerate(files):
+            planned = replace(file, rows=self._staged(number, file, files), total=0)
+            read_files(self._plan, [planned], on_progress)
+            notes += [f"{file.name}: {note}" if len(files) > 1 else note for note in file.notes]
+        plan = self._plan
+        judged = "SELECT count(*) FROM judgement WHERE is_pair = ?"
+        counts = ExampleCounts(
+            questions=plan.n_questions,
+            reasonings=plan.n_variants,
+            answers=plan.n_answers,
+            comparisons=self._spool.first(judged, (True,)),
+            labels=self._spool.first(judged, (False,)),
+            left_out=sum(file.left_out.total() for file in files),
+            errors=plan.n_errors,
+            **self._counts,
+        )
+        return ExamplePreview(
+            counts=counts,
+            sample=tuple(self._sample),
+            problems=tuple(plan.problems),
+            notes=tuple(notes),
+        )
 
+    def _stage(self, number: int, file: Source, on_progress: OnProgress) -> None:
+        """Put the rows of a file into the spool."""
+        for n_batch, rows in enumerate(_uncollected(chunks(file.rows, BATCH)), start=1):
+            places = ((number, row.line, _hash(row)) for row in rows)
+            kinds = ((bool(row.held_out), row.is_raw, _dumped(row)) for row in rows)
+            staged = [(None, *place, *kind) for place, kind in zip(places, kinds, strict=True)]
+            self._spool.insert("staged", staged)
+            borders = [(key,) for row in rows if row.is_raw for key in _partings(row)]
+            self._spool.insert("border", borders)
+            if file.total:
+                on_progress("reading", file.done, file.total)
+            else:
+                on_progress("reading", n_batch * BATCH, 0)
 
-def _result(file: FileExamples) -> ReadResult:
-    rows = [row for one in file.examples for row in (one.row, one.rejected) if row is not None]
-    return ReadResult(
-        name=file.name,
-        unit=file.unit,
-        rows=rows,
-        problems=file.problems,
-        encoding="",
-        columns=[],
-        notes=file.notes,
-    )
+    def _part_known_contexts(self) -> None:
+        """Give back their contexts to raw prompts, where files or store have the question with one.
 
+        A chat prompt without a reasoning is the question and its context with a blank line between
+        them; nothing else can tell it from a question of two paragraphs.
+        """
+        known = {key for (key,) in self._spool.select(_KNOWN_BORDERS)}
+        for rows in self._spool.batches("SELECT content_hash FROM border"):
+            keys = [key for (key,) in rows]
+            found = select(Question.content_hash).where(Question.content_hash.in_(keys))
+            with self._database.read() as session:
+                known.update(session.scalars(found))
+        if not known:
+            return
+        raw = "SELECT n, row FROM staged WHERE is_raw AND n > ? ORDER BY n LIMIT ?"
+        last = 0
+        while rows := list(self._spool.select(raw, (last, BATCH))):
+            last = rows[-1][0]
+            parted = ((n, _parted(_loaded(data), known)) for n, data in rows)
+            changed = [(_dumped(row), _hash(row), n) for n, row in parted if row is not None]
+            self._spool.change("UPDATE staged SET row = ?, content_hash = ? WHERE n = ?", changed)
 
-def _plainly(problem: Problem, file: FileExamples) -> Problem:
-    """Say in words of splits that a question cannot become held out any more."""
-    if problem.field != "held_out" or problem in file.problems:
-        return problem
-    what = (
-        "is held out in these files, and the store knows its question as one that may train; "
-        "remove the row."
-    )
-    return problem_at(file.name, file.unit, problem.line, None, what)
+    def _staged(self, number: int, file: Source, files: Sequence[Source]) -> Iterator[ImportRow]:
+        """Yield the rows of a file, the worse texts of a pair as a row of their own."""
+        for some in self._spool.batches(_STAGED, (number,)):
+            rows = []
+            for data, train_file_n, train_line in some:
+                row = _loaded(data)
+                if train_file_n is None:
+                    rows.append(row)
+                    continue
+                train = files[train_file_n]
+                place = f"{train.name}, {train.unit} {train_line}"
+                what = f"is held out, and its question also trains ({place}); take one out."
+                file.refuse(row.line, None, what)
+            self._note(file, rows)
+            for row in rows:
+                yield row
+                if row.rejected is not None:
+                    yield row.rejected
 
-
-def _counts_of(file: FileExamples) -> ExampleCounts:
-    """Return what a file holds, new or not."""
-    return ExampleCounts(
-        rows=len(file.examples),
-        held_out=sum(bool(one.row.held_out) for one in file.examples),
-        pairs=sum(one.rejected is not None for one in file.examples),
-        judged=sum(one.label is not None for one in file.examples),
-        left_out=file.left_out.total(),
-    )
-
-
-def _new_judgements(
-    database: Database, files: Sequence[FileExamples], judge: Judge
-) -> list[JudgedExample]:
-    """Return what is judged in ``files`` and not in the store yet, each once."""
-    cards = {
-        card_of(one, judge): JudgedExample(one, file.name)
-        for file in files
-        for one in file.examples
-        if is_judged(one)
-    }
-    with database.read() as session:
-        for some in chunks(sorted(cards)):
-            for card in session.scalars(select(Rating.card_id).where(Rating.card_id.in_(some))):
+    def _note(self, file: Source, rows: Sequence[ImportRow]) -> None:
+        """Count rows, and note what is judged of them and not in the store yet."""
+        self._sample += rows[: self._n_sample - len(self._sample)]
+        self._counts["rows"] += len(rows)
+        self._counts["held_out"] += sum(bool(row.held_out) for row in rows)
+        self._counts["pairs"] += sum(row.rejected is not None for row in rows)
+        self._counts["judged"] += sum(row.label is not None for row in rows)
+        cards = {self._judge.card(row): row for row in rows if row.is_judged}
+        if not cards:
+            return
+        with self._database.read() as session:
+            for card in session.scalars(select(Rating.card_id).where(Rating.card_id.in_(cards))):
                 del cards[card]
-    return list(cards.values())
+        judged = [_judgement(card, row, Path(file.name).name) for card, row in cards.items()]
+        self._spool.insert("judgement", judged)
+
+
+_KNOWN_BORDERS = """
+SELECT content_hash FROM border
+WHERE content_hash IN (SELECT content_hash FROM staged WHERE NOT is_raw)
+"""
+_STAGED = """
+SELECT s.row, t.file_n, t.line FROM staged s LEFT JOIN staged t ON t.n = (
+    SELECT min(n) FROM staged WHERE content_hash = s.content_hash AND NOT held_out
+) AND s.held_out WHERE s.file_n = ? ORDER BY s.n
+"""
+"""Rows of a file; held-out ones with the place where their question trains."""
+
+
+def _hash(row: ImportRow) -> str:
+    return question_hash(row.text, row.context, row.role)
+
+
+_NAMES = tuple(one.name for one in fields(ImportRow) if one.name not in ("tags", "rejected"))
+_values_of = attrgetter(*_NAMES)
+
+
+def _dumped(row: ImportRow) -> str:
+    worse = row.rejected and (row.rejected.reasoning, row.rejected.output)
+    return json.dumps([row.tags, worse, *_values_of(row)])
+
+
+def _loaded(data: str) -> ImportRow:
+    tags, worse, *values = json.loads(data)
+    row = ImportRow(**dict(zip(_NAMES, values, strict=True)), tags=tuple(tags))
+    if worse is not None:
+        row.rejected = replace(row, reasoning=worse[0], output=worse[1])
+    return row
+
+
+def _judgement(card: str, row: ImportRow, file: str) -> tuple[object, ...]:
+    worse = _text_hashes(row.rejected) if row.rejected is not None else (None, None)
+    said = (card, _hash(row), row.scope, row.label, file)
+    return (None, *said, *_text_hashes(row), row.rejected is not None, *worse)
+
+
+def _text_hashes(row: ImportRow) -> tuple[str | None, str | None]:
+    texts = (row.reasoning, row.output)
+    variant, answer = (None if text is None else text_hash(text) for text in texts)
+    return variant, answer
+
+
+def _partings(row: ImportRow) -> dict[str, tuple[str, str]]:
+    """Return the hash of each question that a text may be, with its text and context."""
+    parts = row.text.split(_BORDER)
+    found = {}
+    for place in range(1, min(len(parts), _MAX_BORDERS)):
+        text, context = _BORDER.join(parts[:place]), _BORDER.join(parts[place:])
+        found[question_hash(text, context, row.role)] = (text, context)
+    return found
+
+
+def _parted(row: ImportRow, known: set[str]) -> ImportRow | None:
+    """Return a raw row with its question and context apart; None where neither is known."""
+    found = next((parts for key, parts in _partings(row).items() if key in known), None)
+    if found is None:
+        return None
+    text, context = found
+    worse = row.rejected and replace(row.rejected, text=text, context=context)
+    return replace(row, text=text, context=context, rejected=worse, is_raw=False)
+
+
+def _uncollected(batches: Iterator[list[ImportRow]]) -> Iterator[list[ImportRow]]:
+    while True:
+        with uncollected():
+            if (rows := next(batches, None)) is None:
+                return
+        yield rows
+
+
+def _add_judged_texts(database: Database, spool: Spool) -> None:
+    """Add the texts of judged questions that the store has to ``spool``, by their negated ids."""
+    for rows in spool.batches(_JUDGED_KNOWN):
+        with database.read() as session:
+            variants, answers = imported_texts(session, [-n for (n,) in rows])
+        spool.insert("variant", [(-n, -question, key, None) for n, question, key in variants])
+        spool.insert(
+            "answer",
+            [
+                (-n, -question, variant and -variant, None, key, None)
+                for n, question, variant, key in answers
+            ],
+        )
+
+
+_JUDGED_KNOWN = """
+SELECT DISTINCT q.n FROM judgement j JOIN question q ON q.content_hash = j.question_hash
+WHERE q.n < 0
+"""

@@ -4,15 +4,14 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from typing import Any
 
-from serving.importers.fields import has_question, plain_name
+from serving.importers.fields import has_question
 from serving.importers.source import (
     MAX_UNPACKED_BYTES,
-    Content,
     Record,
     Source,
     header_of,
@@ -118,13 +117,13 @@ def _filled(form: str, digits: str) -> str:
     return "".join(left) + text
 
 
-def exact_strings(content: Content) -> list[str] | None:
+def exact_strings(source: Source) -> list[str] | None:
     """Return a workbook's shared texts as they are stored; None where openpyxl has them right.
 
     openpyxl removes ``x005F_`` from them wherever it stands, and then nothing can tell an escape
     from a text that looks like one.
     """
-    with content.open() as file, zipfile.ZipFile(file) as archive:
+    with source.open() as file, zipfile.ZipFile(file) as archive:
         names = (one for one in archive.namelist() if one.lower().endswith("sharedstrings.xml"))
         name = next(names, None)
         if name is None or not _holds(archive, name, b"x005F_"):
@@ -163,20 +162,17 @@ _DAMAGED = (
 """What zipfile, zlib and openpyxl raise where a byte is wrong, or the file is encrypted."""
 
 
-def xlsx_records(
-    source: Source, content: Content, used: Collection[str] | None
-) -> Iterator[Record]:
+def xlsx_records(source: Source) -> Iterator[Record]:
     """Yield the records of the first sheet whose first filled row names a question column.
 
     Hidden sheets are read only where no other holds rows. A cell whose value is an error or not
-    known refuses its row where its column is one of ``used`` (None: all are); elsewhere it is
-    empty, and counted in a note.
+    known refuses its row where its column matters; elsewhere it is empty, and counted in a note.
     """
-    _refuse_bombs(source, content)
+    _refuse_bombs(source)
     try:
         with ExitStack() as stack:
-            book = stack.enter_context(_opened(content, data_only=True))
-            strings = exact_strings(content)
+            book = stack.enter_context(_opened(source, data_only=True))
+            strings = exact_strings(source)
             for sheet in book.worksheets if strings is not None else ():
                 sheet._shared_strings = strings  # openpyxl's own lack some underscores
             sheet = _chosen(source, book)
@@ -184,19 +180,19 @@ def xlsx_records(
                 return
 
             def same_sheet_with_formulas() -> Any:
-                return stack.enter_context(_opened(content, data_only=False))[sheet.title]
+                return stack.enter_context(_opened(source, data_only=False))[sheet.title]
 
             formulas = Formulas(same_sheet_with_formulas, _MAX_COLUMNS)
-            yield from _quietly(_SheetReader(source, used, sheet, formulas).records())
+            yield from _quietly(_SheetReader(source, sheet, formulas).records())
     except _DAMAGED as error:
         raise unreadable(source.name, "XLSX workbook") from error
 
 
 @contextmanager
-def _opened(content: Content, *, data_only: bool) -> Generator[Any]:
+def _opened(source: Source, *, data_only: bool) -> Generator[Any]:
     from openpyxl import load_workbook
 
-    with content.open() as file:
+    with source.open() as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl warns of styles that do not matter here
             book = load_workbook(file, read_only=True, data_only=data_only)
@@ -259,10 +255,8 @@ def _rows(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
 class _SheetReader:
     """Reads the rows of one sheet."""
 
-    def __init__(
-        self, source: Source, used: Collection[str] | None, sheet: Any, formulas: Formulas
-    ) -> None:
-        self._source, self._used, self._sheet = source, used, sheet
+    def __init__(self, source: Source, sheet: Any, formulas: Formulas) -> None:
+        self._source, self._sheet = source, sheet
         self._formulas = formulas
         self._columns: list[str] = []
         self._n_left_out = 0
@@ -299,7 +293,7 @@ class _SheetReader:
                 values[column] = value_of(cell, is_uncalculated=index in uncalculated)
             except UntrustedCell as untrusted:
                 values[column] = None
-                if self._used is None or plain_name(column) in self._used:
+                if self._source.uses(column):
                     self._source.refuse(line, column, str(untrusted))
                     is_refused = True
                 else:
@@ -307,9 +301,9 @@ class _SheetReader:
         return None if is_refused else values
 
 
-def _refuse_bombs(source: Source, content: Content) -> None:
+def _refuse_bombs(source: Source) -> None:
     try:
-        with content.open() as file, zipfile.ZipFile(file) as archive:
+        with source.open() as file, zipfile.ZipFile(file) as archive:
             n_bytes = sum(entry.file_size for entry in archive.infolist())
     except _DAMAGED as error:
         raise unreadable(source.name, "XLSX workbook") from error

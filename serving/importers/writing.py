@@ -1,18 +1,17 @@
 """From the spool to the store: short transactions, nothing to be seen before the last one."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.bulk import driver_time, insert_tuples
+from db.bulk import chunks, driver_time, insert_tuples
 from db.database import Database, ShortTransactions
 from db.errors import Q2QError, UsageError, require_room
-from db.rating.ratings import NewRating, insert_ratings
 from db.search import TextKind, add_terms, terms
 from db.store.staging import (
     apply_pending,
@@ -24,40 +23,29 @@ from db.store.staging import (
     take_back,
 )
 from db.tables import Tag, utc_now
-from serving.importers.plan import DETAILS, ImportPlan, chunks
-from serving.importers.spool import Spool, uncollected
+from serving.importers.plan import DETAILS, ImportPlan
+from serving.importers.spool import uncollected
 
 _BATCH = 1_000
 _GROWTH = 3
 """Bytes that a store grows by for each byte of a spool: texts, search terms, indexes."""
 _NEW_FLAG = "coalesce(variant_n, answer_n) > 0"
+FirstIds = dict[str, int]
+"""Table → the id that the import's first row in it gets."""
 
 
-class StoredIds:
-    """The ids that an import's rows have in the store."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Rows of one table: what selects them from the spool, as the store takes them."""
 
-    def __init__(self, first: dict[str, int]) -> None:
-        self._first = first
-
-    def of(self, table: str, n: int) -> int:
-        """Return the id of the row with a number; a row of the store has its id with a minus."""
-        return self._first[table] + n - 1 if n > 0 else -n
-
-    def maybe(self, table: str, n: int | None) -> int | None:
-        """Return the same; None for no row."""
-        return None if n is None else self.of(table, n)
-
-
-class Judgements:
-    """What an import says of its texts: ratings by one rater, new or known."""
-
-    def __init__(
-        self,
-        count: int,
-        rater: Callable[[Session], int],
-        ratings: Callable[[StoredIds, int], Iterable[NewRating]],
-    ) -> None:
-        self.count, self.rater, self.ratings = count, rater, ratings
+    table: str
+    columns: tuple[str, ...]
+    select: str
+    constants: tuple[Any, ...] = ()
+    """Values of the last columns."""
+    searched: TextKind | None = None
+    """Its rows are found by their ``text`` (and ``context``)."""
+    n_searched_before: int = 0
 
 
 class StoreWriter:
@@ -68,18 +56,15 @@ class StoreWriter:
         database: Database,
         plan: ImportPlan,
         source: str,
-        judgements: Judgements | None = None,
+        rater: Callable[[Session], int] | None = None,
     ) -> None:
+        """``rater`` finds or makes who judged, where the plan holds judgements."""
         self._database, self._plan, self._source = database, plan, source
-        self._judgements = judgements
-        self._spool: Spool = plan.spool
+        self._spool = plan.spool
+        self._rater = rater
+        self._first: FirstIds = {}
         self._n_done = 0
-        self._tag_ids: dict[str, int] = {}
-        self._rater_id = 0
         self.counts = self._counts()
-        self.ids = StoredIds({})
-        """Complete once writing has begun."""
-        self._now: Any = None
 
     @property
     def n_rows(self) -> int:
@@ -96,8 +81,9 @@ class StoreWriter:
         is_published = False
         try:
             with ShortTransactions(self._database) as short:
-                for _ in self._stage(short):
-                    on_written(self._n_done)
+                for step in self._begin(short.open()):
+                    for _ in self._run(short, step):
+                        on_written(self._n_done)
                 publish(short.open())
                 apply_some(short.open())
             is_published = True
@@ -112,222 +98,171 @@ class StoreWriter:
         with suppress(KeyboardInterrupt):  # it is imported; the next start would go on with this
             apply_pending(self._database)
 
+    def question_ids(self) -> Iterator[int]:
+        """Return the ids of the questions of the files, new and known, in their order."""
+        found = f"SELECT {self._id('question', 'n')} FROM question ORDER BY position"
+        return (question_id for (question_id,) in self._spool.select(found))
+
     def _take_back(self) -> None:
         self._spool.close()  # a full disk has room again
-        try:
+        with suppress(Q2QError):  # nobody sees it, and the next import or start removes it
             take_back(self._database)
-        except Q2QError:
-            return  # nobody sees it, and the next import or start removes it
 
     def _counts(self) -> dict[str, int]:
-        count = self._spool.first
-        n_questions, n_variants = self._plan.n_questions, self._plan.n_variants
-        n_answers = self._plan.n_answers
+        count, plan = self._spool.first, self._plan
         found = {
-            "question": n_questions,
-            "reasoning_variant": n_variants,
-            "answer": n_answers,
-            "search_text": n_questions + n_variants + n_answers,
+            "question": plan.n_questions,
+            "reasoning_variant": plan.n_variants,
+            "answer": plan.n_answers,
+            "search_text": plan.n_questions + plan.n_variants + plan.n_answers,
             "check_flag": count(f"SELECT count(*) FROM flag WHERE {_NEW_FLAG}"),
             "sentence_use": count("SELECT count(*) FROM sentence"),
-            "rating": self._judgements.count if self._judgements else 0,
+            "rating": count("SELECT count(*) FROM judgement"),
         }
         return {name: number for name, number in found.items() if number}
 
-    def _stage(self, short: ShortTransactions) -> Iterator[None]:
-        ids = self._begin(short.open())
-        for work, statement in (
-            (self._questions, _QUESTIONS),
-            (self._variants, _VARIANTS),
-            (self._answers, _ANSWERS),
-            (self._flags, f"SELECT * FROM flag WHERE {_NEW_FLAG}"),
-            (self._sentences, "SELECT * FROM sentence"),
-            (self._known_details, _KNOWN_DETAILS),
-            (self._known_tags, "SELECT question_n, name FROM tag WHERE question_n < 0"),
-            (self._known_flags, f"SELECT * FROM flag WHERE NOT {_NEW_FLAG}"),
-        ):
-            n_before = 0
-            for rows in self._spool.batches(statement, _BATCH):
-                with uncollected():
-                    work(short, ids, rows, n_before)
-                n_before += len(rows)
-                self._n_done += len(rows)
-                short.rest()
-                yield
-        yield from self._ratings(short, ids)
-
-    def _begin(self, session: Session) -> StoredIds:
+    def _begin(self, session: Session) -> list[_Step]:
+        """Keep the ids of the import; return what is to be written."""
         before = side_rows(session)
         names = [name for (name,) in self._spool.select("SELECT DISTINCT name FROM tag")]
-        self._tag_ids = _tag_ids(session, names)
-        if self._judgements is not None:
-            self._rater_id = self._judgements.rater(session)
+        self._spool.insert("tag_id", list(_tag_ids(session, names).items()))
+        is_judged = self._rater is not None and "rating" in self.counts
+        rater_id = self._rater(session) if self._rater is not None and is_judged else None
         note_side_rows(session, before)
-        self._now = driver_time(session, utc_now())
-        self.ids = StoredIds(reserve(session, self.counts, self._rater_id))
-        return self.ids
+        now = driver_time(session, utc_now())
+        self._first = reserve(session, self.counts, rater_id)
+        steps = [*self._new_texts(now), *self._findings(), *self._changes()]
+        return [*steps, self._ratings(rater_id, now)] if is_judged else steps
 
-    def _questions(
-        self, short: ShortTransactions, ids: StoredIds, rows: Sequence[Any], _: int
-    ) -> None:
-        first, last = rows[0][0], rows[-1][0]
-        new = [
-            (
-                ids.of("question", n),
-                *values,
-                None if held_out is None else bool(held_out),
-                self._source,
-                self._now,
-            )
-            for n, *values, held_out in rows
-        ]
-        found = self._spool.select(
-            "SELECT question_n, name FROM tag WHERE question_n BETWEEN ? AND ?", (first, last)
-        )
-        tags = [(ids.of("question", n), self._tag_ids[name]) for n, name in found]
-        texts = [(n, f"{text}\n{context}".strip()) for n, _, text, context, *_ in rows]
-        searched = self._searched(ids, "question", "question", texts, 0)
-        session = short.open()
-        insert_tuples(session, "question", _QUESTION_COLUMNS, new)
-        insert_tuples(session, "question_tag", ("question_id", "tag_id"), tags)
-        add_terms(session, searched)
-
-    def _variants(
-        self, short: ShortTransactions, ids: StoredIds, rows: Sequence[Any], _: int
-    ) -> None:
-        new = [
-            (
-                ids.of("reasoning_variant", n),
-                ids.of("question", question_n),
-                content_hash,
-                text,
-                "imported",
-                self._now,
-            )
-            for n, question_n, content_hash, text in rows
-        ]
-        texts = [(n, text) for n, _, _, text in rows]
-        offset = self._plan.n_questions
-        searched = self._searched(ids, "reasoning_variant", "variant", texts, offset)
-        session = short.open()
-        insert_tuples(session, "reasoning_variant", _VARIANT_COLUMNS, new)
-        add_terms(session, searched)
-
-    def _answers(
-        self, short: ShortTransactions, ids: StoredIds, rows: Sequence[Any], _: int
-    ) -> None:
-        new = [
-            (
-                ids.of("answer", n),
-                ids.of("question", question_n),
-                ids.maybe("reasoning_variant", variant_n),
-                content_hash,
-                text,
-                "imported",
-                self._now,
-            )
-            for n, question_n, variant_n, content_hash, text in rows
-        ]
-        texts = [(row[0], row[-1]) for row in rows]
-        offset = self._plan.n_questions + self._plan.n_variants
-        searched = self._searched(ids, "answer", "answer", texts, offset)
-        session = short.open()
-        insert_tuples(session, "answer", _ANSWER_COLUMNS, new)
-        add_terms(session, searched)
-
-    def _searched(
-        self,
-        ids: StoredIds,
-        table: str,
-        kind: TextKind,
-        texts: Sequence[tuple[int, str]],
-        offset: int,
-    ) -> list[tuple[int, TextKind, int, str]]:
-        return [
-            (ids.of("search_text", offset + n), kind, ids.of(table, n), " ".join(terms(text)))
-            for n, text in texts
-        ]
-
-    def _flags(
-        self, short: ShortTransactions, ids: StoredIds, rows: Sequence[Any], n_before: int
-    ) -> None:
-        new = [
-            (
-                ids.of("check_flag", n),
-                ids.maybe("reasoning_variant", variant_n),
-                ids.maybe("answer", answer_n),
-                name,
-                detail,
-            )
-            for n, (variant_n, answer_n, name, detail) in enumerate(rows, n_before + 1)
-        ]
-        insert_tuples(
-            short.open(), "check_flag", ("id", "variant_id", "answer_id", "name", "detail"), new
-        )
-
-    def _sentences(
-        self, short: ShortTransactions, ids: StoredIds, rows: Sequence[Any], n_before: int
-    ) -> None:
-        new = [
-            (
-                ids.of("sentence_use", n),
-                key,
-                ids.of("question", question_n),
-                ids.maybe("reasoning_variant", variant_n),
-                ids.maybe("answer", answer_n),
-            )
-            for n, (key, question_n, variant_n, answer_n) in enumerate(rows, n_before + 1)
-        ]
-        columns = ("id", "sentence_hash", "question_id", "variant_id", "answer_id")
-        insert_tuples(short.open(), "sentence_use", columns, new)
-
-    def _known_details(
-        self, short: ShortTransactions, _: StoredIds, rows: Sequence[Any], __: int
-    ) -> None:
-        self._wait(
-            short,
-            [
-                ("details", -n, {k: v for k, v in zip(DETAILS, values, strict=True) if v})
-                for n, *values in rows
-            ],
-        )
-
-    def _known_tags(
-        self, short: ShortTransactions, _: StoredIds, rows: Sequence[Any], __: int
-    ) -> None:
-        self._wait(short, [("tag", -n, {"tag_id": self._tag_ids[name]}) for n, name in rows])
-
-    def _known_flags(
-        self, short: ShortTransactions, _: StoredIds, rows: Sequence[Any], __: int
-    ) -> None:
-        self._wait(
-            short,
-            [
-                (
-                    "answer_flag" if variant_n is None else "variant_flag",
-                    -(answer_n if variant_n is None else variant_n),
-                    {"name": name, "detail": detail},
-                )
-                for variant_n, answer_n, name, detail in rows
-            ],
-        )
-
-    def _wait(
-        self, short: ShortTransactions, changes: Sequence[tuple[str, int, dict[str, Any]]]
-    ) -> None:
-        rows = [(kind, row_id, json.dumps(payload)) for kind, row_id, payload in changes]
-        insert_tuples(short.open(), "pending_change", ("kind", "row_id", "payload"), rows)
-
-    def _ratings(self, short: ShortTransactions, ids: StoredIds) -> Iterator[None]:
-        if self._judgements is None:
-            return
-        n_before = 0
-        for some in chunks(self._judgements.ratings(ids, self._rater_id), _BATCH):
-            insert_ratings(short.open(), some, first_id=ids.of("rating", n_before + 1))
-            n_before += len(some)
-            self._n_done += len(some)
+    def _run(self, short: ShortTransactions, step: _Step) -> Iterator[None]:
+        for rows in self._spool.batches(step.select, size=_BATCH):
+            with uncollected():
+                found = _searched(step, rows, self._first)
+                new = [(*row, *step.constants) for row in rows] if step.constants else rows
+                session = short.open()
+                insert_tuples(session, step.table, step.columns, new)
+                if found:
+                    add_terms(session, found)
+            self._n_done += len(rows)
             short.rest()
             yield
+
+    def _new_texts(self, now: Any) -> Iterator[_Step]:
+        n_questions = self._plan.n_questions
+        asked_id = self._id("question", "question_n")
+        asked = ("content_hash", "text", "context", "role", *DETAILS)
+        for value, held_out in (("IS NULL", None), ("= 1", True), ("= 0", False)):
+            yield _Step(
+                "question",
+                ("id", *asked, "held_out", "source", "created_at"),
+                f"SELECT {self._id('question', 'n')}, {', '.join(asked)} FROM question"
+                f" WHERE n > 0 AND held_out {value} ORDER BY n",
+                (held_out, self._source, now),
+                "question",
+            )
+        yield _Step(
+            "question_tag",
+            ("question_id", "tag_id"),
+            f"SELECT {asked_id}, id FROM tag JOIN tag_id USING (name) WHERE question_n > 0",
+        )
+        yield _Step(
+            "reasoning_variant",
+            ("id", "question_id", "content_hash", "text", "source", "created_at"),
+            f"SELECT {self._id('reasoning_variant', 'n')}, {asked_id}, content_hash, text"
+            " FROM variant WHERE n > 0 ORDER BY n",
+            ("imported", now),
+            "variant",
+            n_questions,
+        )
+        variant_id = self._id("reasoning_variant", "variant_n")
+        yield _Step(
+            "answer",
+            ("id", "question_id", "content_hash", "text", "variant_id", "source", "created_at"),
+            f"SELECT {self._id('answer', 'n')}, {asked_id}, content_hash, text, {variant_id}"
+            " FROM answer WHERE n > 0 ORDER BY n",
+            ("imported", now),
+            "answer",
+            n_questions + self._plan.n_variants,
+        )
+
+    def _findings(self) -> Iterator[_Step]:
+        texts = f"{self._id('reasoning_variant', 'variant_n')}, {self._id('answer', 'answer_n')}"
+        yield _Step(
+            "check_flag",
+            ("id", "variant_id", "answer_id", "name", "detail"),
+            f"SELECT {self._next('check_flag')}, {texts}, name, detail FROM flag WHERE {_NEW_FLAG}",
+        )
+        asked = self._id("question", "question_n")
+        yield _Step(
+            "sentence_use",
+            ("id", "sentence_hash", "question_id", "variant_id", "answer_id"),
+            f"SELECT {self._next('sentence_use')}, sentence_hash, {asked}, {texts} FROM sentence",
+        )
+
+    def _changes(self) -> Iterator[_Step]:
+        """Yield what texts of the store gain, which waits for the publication."""
+        details = ", ".join(f"'{name}', nullif({name}, '')" for name in DETAILS)
+        for rows in (
+            # a merge patch holds no null
+            f"SELECT 'details', -n, json_patch('{{}}', json_object({details})) FROM question"
+            " WHERE n < 0 AND gains ORDER BY position",
+            "SELECT 'tag', -question_n, json_object('tag_id', id) FROM tag JOIN tag_id USING (name)"
+            " WHERE question_n < 0",
+            "SELECT iif(variant_n IS NULL, 'answer_flag', 'variant_flag'),"
+            " -coalesce(variant_n, answer_n), json_object('name', name, 'detail', detail)"
+            f" FROM flag WHERE NOT {_NEW_FLAG}",
+        ):
+            yield _Step("pending_change", ("kind", "row_id", "payload"), rows)
+
+    def _ratings(self, rater_id: int | None, now: Any) -> _Step:
+        """Return what was judged of texts that are stored; not blind, as nobody knows."""
+        ids = ", ".join(
+            self._id(table, column)
+            for table, column in (
+                ("question", "question_n"),
+                ("reasoning_variant", "variant_n"),
+                ("answer", "answer_n"),
+                ("question", "iif(is_pair, question_n, NULL)"),
+                ("reasoning_variant", "worse_variant_n"),
+                ("answer", "worse_answer_n"),
+            )
+        )
+        return _Step(
+            "rating",
+            (
+                *("id", "question_id", "variant_id", "answer_id"),
+                *("other_question_id", "other_variant_id", "other_answer_id"),
+                *("scope", "axis", "value", "outcome", "sampler", "card_id"),
+                *("rater_id", "blind", "answer_seen", "created_at"),
+            ),
+            f"SELECT {self._next('rating')}, {ids}, scope, iif(is_pair, 'preference', 'ok'),"
+            " iif(is_pair, NULL, CAST(label AS REAL)), iif(is_pair, 'a', NULL),"
+            f" 'import ' || file, card FROM ({_JUDGED_TEXTS}) ORDER BY judgement_n",
+            (rater_id, False, False, now),
+        )
+
+    def _id(self, table: str, number: str) -> str:
+        """Return the expression of a row's id; of one of the store, its number is that, negated."""
+        before = self._first.get(table, 1) - 1
+        return f"CASE WHEN {number} < 0 THEN -{number} ELSE {before} + {number} END"
+
+    def _next(self, table: str) -> str:
+        """Return the expression of one id after the other."""
+        return f"{self._first.get(table, 1) - 1} + row_number() OVER ()"
+
+
+def _searched(
+    step: _Step, rows: Sequence[Any], first: FirstIds
+) -> list[tuple[int, TextKind, int, str]]:
+    """Return the search texts of new rows, whose ids follow each other as theirs do."""
+    if step.searched is None:
+        return []
+    places = [step.columns.index(name) for name in ("text", "context") if name in step.columns]
+    offset = first["search_text"] + step.n_searched_before - first[step.table]
+    return [
+        (offset + row[0], step.searched, row[0], " ".join(terms("\n".join(row[i] for i in places))))
+        for row in rows
+    ]
 
 
 def _tag_ids(session: Session, names: Iterable[str]) -> dict[str, int]:
@@ -343,21 +278,18 @@ def _tag_ids(session: Session, names: Iterable[str]) -> dict[str, int]:
     return ids
 
 
-_QUESTIONS = """
-SELECT n, content_hash, text, context, role, reference_answer, category, language, external_id,
-    held_out
-FROM question WHERE n > 0 ORDER BY n
+_JUDGED_TEXTS = """
+SELECT j.n AS judgement_n, j.card, j.scope, j.label, j.file, j.is_pair, q.n AS question_n,
+    v.n AS variant_n, a.n AS answer_n, w.n AS worse_variant_n, b.n AS worse_answer_n
+FROM judgement j JOIN question q ON q.content_hash = j.question_hash
+LEFT JOIN variant v ON v.question_n = q.n AND v.content_hash = j.variant_hash
+LEFT JOIN answer a ON a.question_n = q.n AND a.variant_n IS v.n
+    AND a.content_hash = j.answer_hash AND j.scope <> 'reasoning'
+LEFT JOIN variant w ON w.question_n = q.n AND w.content_hash = j.worse_variant_hash
+LEFT JOIN answer b ON b.question_n = q.n AND b.variant_n IS w.n
+    AND b.content_hash = j.worse_answer_hash AND j.scope <> 'reasoning'
+WHERE (v.n IS NULL) = (j.variant_hash IS NULL) AND (a.n IS NULL) = (j.scope = 'reasoning')
+    AND (w.n IS NULL) = (j.worse_variant_hash IS NULL)
+    AND (NOT j.is_pair OR (b.n IS NULL) = (j.scope = 'reasoning'))
 """
-_QUESTION_COLUMNS = (
-    *("id", "content_hash", "text", "context", "role", "reference_answer", "category", "language"),
-    *("external_id", "held_out", "source", "created_at"),
-)
-_VARIANTS = "SELECT n, question_n, content_hash, text FROM variant ORDER BY n"
-_VARIANT_COLUMNS = ("id", "question_id", "content_hash", "text", "source", "created_at")
-_ANSWERS = "SELECT n, question_n, variant_n, content_hash, text FROM answer ORDER BY n"
-_ANSWER_COLUMNS = (
-    *("id", "question_id", "variant_id", "content_hash", "text", "source", "created_at"),
-)
-_KNOWN_DETAILS = (
-    f"SELECT n, {', '.join(DETAILS)} FROM question WHERE n < 0 AND gains ORDER BY position"
-)
+"""Judgements whose texts are there; those of rows with a problem are not."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -21,6 +22,8 @@ from db.tables import (
     VariantParent,
 )
 from serving.formats.library import Registry, load_definitions, sync_definitions
+from serving.importers.folders import read_examples
+from serving.importers.source import Source
 from tests.store_rows import make_answer, make_question, make_variant
 from training.datasets.build import Built, build
 from training.datasets.freeze import freeze
@@ -174,3 +177,11 @@ def linked_ratings(session: Session, dataset_id: int) -> set[int]:
 
 def all_ratings(session: Session) -> set[int]:
     return set(session.scalars(select(Rating.id)))
+
+
+def read_whole(path: Path, registry: Registry, **options: Any) -> list[Source]:
+    """Return the files of training data with all their rows."""
+    files = read_examples(path, registry, **options)
+    for file in files:
+        file.rows = list(file.rows)
+    return files

@@ -9,12 +9,10 @@ import pytest
 
 from db.database import Database
 from db.errors import UsageError
-from serving.importers.examples import Example
-from serving.importers.folders import FileExamples, parts_of, read_examples
-from serving.importers.judgements import Judge
-from serving.importers.source import ImportRefused
-from serving.importers.training_data import import_examples
-from tests.unit.dataset_lab import Lab, lab_session
+from serving.importers.folders import parts_of
+from serving.importers.source import ImportRefused, ImportRow, Source
+from serving.importers.training_data import Judge, import_examples
+from tests.unit.dataset_lab import Lab, lab_session, read_whole
 
 
 @pytest.fixture
@@ -27,17 +25,17 @@ def say(speaker: str, text: str) -> dict[str, str]:
     return {"role": speaker, "content": text}
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> FileExamples:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
-    (found,) = read_examples(path, lab.registry)
+    (found,) = read_whole(path, lab.registry)
     return found
 
 
-def only(lab: Lab, folder: Path, row: dict[str, Any]) -> Example:
+def only(lab: Lab, folder: Path, row: dict[str, Any]) -> ImportRow:
     found = read(lab, folder, row)
     assert not found.problems, found.problems
-    (example,) = found.examples
+    (example,) = found.rows
     return example
 
 
@@ -48,7 +46,7 @@ def test_a_chat_of_another_program_is_a_question_and_its_answer(lab: Lab, tmp_pa
         {"from": "gpt", "value": "3,776 m"},
     ]
     found = only(lab, tmp_path, {"id": "x1", "conversations": turns, "language": "ja"})
-    row = found.row
+    row = found
     assert (row.text, row.context, row.output) == ("富士山は?", "Be brief.", "3,776 m")
     assert (row.role, row.external_id, row.language) == ("assistant", "x1", "ja")
     assert found.scope == "answer"
@@ -57,7 +55,7 @@ def test_a_chat_of_another_program_is_a_question_and_its_answer(lab: Lab, tmp_pa
 def test_a_system_text_of_ours_is_its_role(lab: Lab, tmp_path: Path) -> None:
     system = lab.registry.role("translator").definition.system
     turns = [say("system", system), say("user", "Hallo"), say("assistant", "Hello")]
-    assert only(lab, tmp_path, {"messages": turns}).row.role == "translator"
+    assert only(lab, tmp_path, {"messages": turns}).role == "translator"
 
 
 @pytest.mark.parametrize(
@@ -77,8 +75,8 @@ def test_a_system_text_of_ours_is_its_role(lab: Lab, tmp_path: Path) -> None:
 def test_every_shape_of_a_pair_says_the_same(lab: Lab, tmp_path: Path, row: dict[str, Any]) -> None:
     found = only(lab, tmp_path, row)
     assert found.rejected is not None
-    assert (found.row.text, found.row.output, found.rejected.output) == ("Why?", "Because.", "No.")
-    assert (found.row.reasoning, found.scope, found.label) == (None, "answer", None)
+    assert (found.text, found.output, found.rejected.output) == ("Why?", "Because.", "No.")
+    assert (found.reasoning, found.scope, found.label) == (None, "answer", None)
 
 
 @pytest.mark.parametrize(("label", "said"), [(True, True), (0, False), ("TRUE", True)])
@@ -100,7 +98,7 @@ def test_next_questions_of_dialogues_are_left_out_and_counted(lab: Lab, tmp_path
     row = {"question": "Why?", "target": "questions", "role": "assistant"}
     found = read(lab, tmp_path, row, {"instruction": "How?"})
     assert found.left_out["next_questions"] == 1
-    assert [one.row.text for one in found.examples] == ["How?"]
+    assert [one.text for one in found.rows] == ["How?"]
 
 
 TWO = [say("user", "a"), say("assistant", "b"), say("user", "c"), say("assistant", "d")]
@@ -131,7 +129,7 @@ def test_what_cannot_be_taken_is_told_with_its_place(
 ) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"instruction": "Fine?"}) + "\n" + json.dumps(row))
-    (found,) = read_examples(path, lab.registry)
+    (found,) = read_whole(path, lab.registry)
     (problem,) = found.problems
     assert problem.sentence.startswith("rows.jsonl, line 2")
     assert sentence in problem.sentence
@@ -176,21 +174,21 @@ def llama_factory(folder: Path, info: dict[str, Any] | None = None) -> Path:
 
 def test_llama_factory_names_its_files_columns_and_speakers(lab: Lab, tmp_path: Path) -> None:
     path = llama_factory(tmp_path)
-    mine, turns = read_examples(path, lab.registry)
+    mine, turns = read_whole(path, lab.registry)
     assert (mine.name, turns.name) == ("data/mine.json", "turns.json")
-    row = mine.examples[0].row
+    row = mine.rows[0]
     assert (row.text, row.output, row.context, row.held_out) == (
         "Why?",
         "Because.",
         "Be kind.",
         None,
     )
-    held = turns.examples[0].row
+    held = turns.rows[0]
     assert (held.text, held.output, held.held_out) == ("Held?", "Yes.", True)
-    (one,) = read_examples(tmp_path, lab.registry, only="turns_test")
+    (one,) = read_whole(tmp_path, lab.registry, only="turns_test")
     assert one.name == "turns.json"
     with pytest.raises(UsageError, match="lists no dataset 'his'; it has mine, turns_test"):
-        read_examples(path, lab.registry, only="his")
+        read_whole(path, lab.registry, only="his")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +204,7 @@ def test_entries_that_cannot_be_read_are_told(
     lab: Lab, tmp_path: Path, entry: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
-        read_examples(llama_factory(tmp_path, {"mine": entry}), lab.registry)
+        read_whole(llama_factory(tmp_path, {"mine": entry}), lab.registry)
 
 
 def test_folders_are_understood_with_and_without_a_card(tmp_path: Path) -> None:
@@ -227,20 +225,20 @@ def test_folders_are_understood_with_and_without_a_card(tmp_path: Path) -> None:
 
 def test_what_is_no_training_data_is_told(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not there; check the path"):
-        read_examples(tmp_path / "gone", lab.registry)
+        read_whole(tmp_path / "gone", lab.registry)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no data; files that are read"):
-        read_examples(tmp_path / "empty", lab.registry)
+        read_whole(tmp_path / "empty", lab.registry)
     arrow = tmp_path / "saved"
     arrow.mkdir()
     (arrow / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
     (arrow / "data.arrow").write_bytes(b"no arrow")
     with pytest.raises(UsageError, match=r"data\.arrow: is no Arrow file"):
-        read_examples(arrow, lab.registry)
+        read_whole(arrow, lab.registry)
     path = tmp_path / "rows.json"
     path.write_text('[{"instruction": "Why?"}]')
     with pytest.raises(UsageError, match="there is none to choose by --only"):
-        read_examples(path, lab.registry, only="one")
+        read_whole(path, lab.registry, only="one")
 
 
 def test_fields_that_nobody_reads_are_told(lab: Lab, tmp_path: Path) -> None:
@@ -252,7 +250,7 @@ def test_a_row_that_needs_no_look_at_tags_stays_quick(lab: Lab, tmp_path: Path) 
     """Thousands of tags in a text must not make taking it apart slow."""
     prompt = "\n<|instruction|>x\n<|context|>y\n<|reasoning|>" * 4000
     found = only(lab, tmp_path, {"prompt": prompt, "completion": "x"})
-    assert found.row.text == prompt.strip()
+    assert found.text == prompt.strip()
 
 
 @pytest.mark.parametrize(
@@ -313,5 +311,5 @@ def test_a_judgement_of_a_text_that_is_not_there_is_told(
     lab: Lab, tmp_path: Path, row: dict[str, Any]
 ) -> None:
     found = read(lab, tmp_path, row)
-    assert not found.examples
+    assert not found.rows
     assert "is missing, and the row judges the" in found.problems[0].sentence

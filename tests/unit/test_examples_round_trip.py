@@ -15,8 +15,13 @@ from db.database import Database, open_database
 from db.datasets import find_dataset
 from db.tables import DatasetRow, Question, Rater, Rating
 from serving.importers.folders import read_examples
-from serving.importers.judgements import Judge, JudgedBy, rater_of
-from serving.importers.training_data import ExampleCounts, import_examples, preview_examples
+from serving.importers.training_data import (
+    ExampleCounts,
+    Judge,
+    JudgedBy,
+    import_examples,
+    preview_examples,
+)
 from tests.unit.dataset_lab import Lab, lab_session
 from training.datasets.export import default_prompt_format, export
 
@@ -165,7 +170,7 @@ def test_a_name_in_other_width_or_composition_is_the_same_rater(
         assert bring(lab, path, judge=Judge(name="ガÉ Q", kind=kind)).comparisons > 0
         for name in ("ｶﾞÉ Ｑ", " カ\u3099E\u0301 Q "):
             assert bring(lab, path, judge=Judge(name=name, kind=kind)).brings == 0
-            rater_of(session, Judge(name=name, kind=kind))
+            Judge(name=name, kind=kind).rater(session)
         assert list(session.scalars(select(Rater.name))) == ["ガÉ Q"]
 
 
@@ -263,5 +268,6 @@ def test_a_leak_is_found_where_one_row_is_bare_and_the_other_one_is_not(
         "test.jsonl, line 1: is held out, and its question also trains (train.json, item 1); take"
         " one out."
     ]
+    files = read_examples(tmp_path, stored.registry)
     again = import_examples(stored.database, files, judge=Judge(), skip_errors=True)
     assert (again.counts.questions, again.counts.errors) == (1, 1)

@@ -21,7 +21,7 @@ from db.tables import (
 from serving.importers import (
     ImportRefused,
     ImportSummary,
-    ReadResult,
+    Source,
     import_questions,
     preview,
     read_reasonings,
@@ -41,7 +41,7 @@ FUJI = {
 SKY = {"instruction": "Why is the sky blue?", "output": "I don't know.", "id": "sky-1"}
 
 
-def rows_of(*rows: dict[str, Any], name: str = "q.jsonl") -> ReadResult:
+def rows_of(*rows: dict[str, Any], name: str = "q.jsonl") -> Source:
     return read_rows("\n".join(map(json.dumps, rows)).encode(), name=name)
 
 

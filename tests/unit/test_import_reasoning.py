@@ -9,8 +9,8 @@ import pytest
 
 from db.database import Database
 from serving.importers import read_reasonings, read_rows
-from serving.importers.folders import FileExamples, read_examples
-from tests.unit.dataset_lab import Lab
+from serving.importers.source import Source
+from tests.unit.dataset_lab import Lab, read_whole
 
 ADD, FOUR, ASK = "You should add.", "Four", "What is two and two?"
 THINK = f"<think>\n{ADD}\n</think>\n\n{FOUR}"
@@ -33,10 +33,10 @@ def chat(*answer: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"messages": [say("user", ASK), *answer], **more}
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> FileExamples:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
-    (found,) = read_examples(path, lab.registry)
+    (found,) = read_whole(path, lab.registry)
     return found
 
 
@@ -117,10 +117,10 @@ def test_every_shape_gives_its_reasoning_by_every_door(
 ) -> None:
     found = read(lab, tmp_path, row)
     assert not found.problems, found.problems
-    (example,) = found.examples
+    (example,) = found.rows
     asked = read_rows(data_of(row), name="q.jsonl")
     assert not asked.problems, asked.problems
-    for one in (example.row, *asked.rows):
+    for one in (example, *asked.rows):
         assert (one.text, one.reasoning, one.output) == (ASK, ADD, FOUR)
     assert found.notes == asked.notes
     (supplied,) = read_reasonings(data_of(row), name="q.jsonl")
@@ -130,8 +130,8 @@ def test_every_shape_gives_its_reasoning_by_every_door(
 def test_a_table_of_texts_gives_its_reasonings(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(f'question,answer\n{ASK},"{THINK}"\n')
-    (found,) = read_examples(path, lab.registry)
-    assert [(one.row.reasoning, one.row.output) for one in found.examples] == [(ADD, FOUR)]
+    (found,) = read_whole(path, lab.registry)
+    assert [(one.reasoning, one.output) for one in found.rows] == [(ADD, FOUR)]
     assert found.notes == [SPLIT]
 
 
@@ -154,16 +154,16 @@ def test_a_table_of_texts_gives_its_reasonings(lab: Lab, tmp_path: Path) -> None
 def test_both_sides_of_a_pair_have_their_own_reasoning(
     lab: Lab, tmp_path: Path, pair: dict[str, Any]
 ) -> None:
-    (found,) = read(lab, tmp_path, pair).examples
+    (found,) = read(lab, tmp_path, pair).rows
     assert found.scope == "whole"
-    assert (found.row.reasoning, found.row.output) == (ADD, FOUR)
+    assert (found.reasoning, found.output) == (ADD, FOUR)
     assert found.rejected is not None
     assert (found.rejected.reasoning, found.rejected.output) == (f"{ADD} No.", "Five")
 
 
 def test_a_judged_completion_is_judged_with_its_reasoning(lab: Lab, tmp_path: Path) -> None:
-    (found,) = read(lab, tmp_path, {"prompt": ASK, "completion": THINK, "label": True}).examples
-    assert (found.scope, found.row.reasoning, found.label) == ("whole", ADD, True)
+    (found,) = read(lab, tmp_path, {"prompt": ASK, "completion": THINK, "label": True}).rows
+    assert (found.scope, found.reasoning, found.label) == ("whole", ADD, True)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_cannot_be_told_apart_is_refused_by_line(
     lab: Lab, tmp_path: Path, row: dict[str, Any], sentence: str
 ) -> None:
     found = read(lab, tmp_path, {"instruction": "Fine?"}, row)
-    assert [one.row.text for one in found.examples] == ["Fine?"]
+    assert [one.text for one in found.rows] == ["Fine?"]
     (problem,) = found.problems
     assert problem.sentence.startswith("rows.jsonl, line 2")
     assert sentence in problem.sentence
@@ -198,11 +198,11 @@ def test_each_generation_of_a_list_becomes_an_answer_and_cut_ones_are_counted(
     more = "<think>You should count.</think>4"
     row = {"problem": ASK, "generations": [THINK, f"<think>{ADD}", more], "answer": "4"}
     found = read(lab, tmp_path, row)
-    assert [(one.row.reasoning, one.row.output) for one in found.examples] == [
+    assert [(one.reasoning, one.output) for one in found.rows] == [
         (ADD, FOUR),
         ("You should count.", "4"),
     ]
-    assert {one.row.reference_answer for one in found.examples} == {"4"}
+    assert {one.reference_answer for one in found.rows} == {"4"}
     assert "1 of the texts in a list of generations was left out: its reasoning was cut." in (
         found.notes
     )
@@ -211,7 +211,7 @@ def test_each_generation_of_a_list_becomes_an_answer_and_cut_ones_are_counted(
 def test_an_answer_that_speaks_of_the_markup_stays_and_is_counted(lab: Lab, tmp_path: Path) -> None:
     text = "Write your thoughts into the <think> tag."
     found = read(lab, tmp_path, {"instruction": ASK, "output": text})
-    assert found.examples[0].row.output == text
+    assert found.rows[0].output == text
     assert found.notes == ["1 answer speaks of a tag such as <think>; it stays as it is."]
 
 
@@ -230,8 +230,8 @@ def test_an_answer_that_speaks_of_the_markup_stays_and_is_counted(lab: Lab, tmp_
 def test_a_result_beside_an_answer_is_the_reference_answer(
     lab: Lab, tmp_path: Path, row: dict[str, Any], reference: str | None, answer: str
 ) -> None:
-    (found,) = read(lab, tmp_path, row).examples
-    assert (found.row.reference_answer, found.row.output) == (reference, answer)
+    (found,) = read(lab, tmp_path, row).rows
+    assert (found.reference_answer, found.output) == (reference, answer)
 
 
 def test_all_that_is_not_used_is_named_also_within_turns(lab: Lab, tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ from db.database import Database
 from db.errors import UsageError
 from db.tables import Question
 from serving.importers import read_rows
-from serving.importers.folders import FileExamples, read_examples
-from serving.importers.judgements import Judge
-from serving.importers.training_data import import_examples
-from tests.unit.dataset_lab import Lab, lab_session
+from serving.importers.source import Source
+from serving.importers.training_data import Judge, import_examples
+from tests.unit.dataset_lab import Lab, lab_session, read_whole
 
 
 @pytest.fixture
@@ -28,15 +27,15 @@ def say(speaker: str, text: Any, **more: Any) -> dict[str, Any]:
     return {"role": speaker, "content": text, **more}
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> FileExamples:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
-    (found,) = read_examples(path, lab.registry)
+    (found,) = read_whole(path, lab.registry)
     return found
 
 
-def refused(found: FileExamples) -> str:
-    assert not found.examples
+def refused(found: Source) -> str:
+    assert not found.rows
     (problem,) = found.problems
     return problem.sentence
 
@@ -67,9 +66,9 @@ def test_what_a_row_says_of_its_question_is_read_by_both_doors(lab: Lab, tmp_pat
     about = {"expected": "R", "custom_id": "x-1", "lang": "en", "tag": "a;b", "split": "test"}
     for row in ({"question": "Q", "answer": "A"}, {"messages": [say("user", "Q")]}):
         data = json.dumps({**row, **about}).encode()
-        (example,) = read(lab, tmp_path, {**row, **about}).examples
+        (example,) = read(lab, tmp_path, {**row, **about}).rows
         (asked,) = read_rows(data, name="q.jsonl").rows
-        assert example.row == asked
+        assert example == asked
         assert (asked.reference_answer, asked.external_id, asked.language) == ("R", "x-1", "en")
         assert (asked.tags, asked.held_out) == (("a", "b"), True)
 
@@ -82,7 +81,7 @@ def test_an_input_that_says_there_is_none_is_empty_and_counted(
 ) -> None:
     row = {"instruction": "Q", "input": empty, "output": "A"}
     found = read(lab, tmp_path, row, {**row, "input": "Not only no input."})
-    assert [one.row.context for one in found.examples] == ["", "Not only no input."]
+    assert [one.context for one in found.rows] == ["", "Not only no input."]
     assert found.notes == [
         "The input of 1 row says only that there is none (such as <noinput>); its context is empty."
     ]
@@ -102,7 +101,7 @@ def test_a_greeting_before_any_question_is_no_answer(lab: Lab, tmp_path: Path) -
         {"conversations": turns},
         {"conversations": [*turns, {"from": "gpt", "value": "Five minutes."}]},
     )
-    assert [one.row.output for one in found.examples] == [None, "Five minutes."]
+    assert [one.output for one in found.rows] == [None, "Five minutes."]
     assert found.notes == ["2 turns of the assistant before any question were left out."]
     asked = read_rows(json.dumps({"conversations": turns}).encode(), name="q.jsonl")
     assert [row.output for row in asked.rows] == [None]
@@ -111,8 +110,8 @@ def test_a_greeting_before_any_question_is_no_answer(lab: Lab, tmp_path: Path) -
 def test_an_empty_system_turn_is_none(lab: Lab, tmp_path: Path) -> None:
     for empty in ("", " \n", None):
         turns = [say("system", empty), say("user", "Q"), say("assistant", "A")]
-        (found,) = read(lab, tmp_path, {"messages": turns}).examples
-        assert (found.row.text, found.row.context, found.row.output) == ("Q", "", "A")
+        (found,) = read(lab, tmp_path, {"messages": turns}).rows
+        assert (found.text, found.context, found.output) == ("Q", "", "A")
 
 
 @pytest.mark.parametrize("mask", [{"weight": 0}, {"weight": 0.0}, {"train": False}])
@@ -122,7 +121,7 @@ def test_an_answer_that_is_not_to_be_learned_is_left_out_and_counted(
     row = {"messages": [say("user", "Q"), say("assistant", "A", **mask)]}
     kept = {"messages": [say("user", "Q2"), say("assistant", "A", weight=1)]}
     found = read(lab, tmp_path, row, kept)
-    assert [one.row.text for one in found.examples] == ["Q2"]
+    assert [one.text for one in found.rows] == ["Q2"]
     note = "1 row was left out: its answer has weight 0, so it is not to be learned."
     assert found.notes == [note]
     asked = read_rows(json.dumps(row).encode() + b'\n{"text": "Q3"}', name="q.jsonl")
@@ -132,8 +131,8 @@ def test_an_answer_that_is_not_to_be_learned_is_left_out_and_counted(
 
 def test_a_column_beside_turns_is_context_too(lab: Lab, tmp_path: Path) -> None:
     row = {"messages": [say("user", "Q"), say("assistant", "A")], "context": "C"}
-    (found,) = read(lab, tmp_path, row).examples
-    assert found.row.context == "C"
+    (found,) = read(lab, tmp_path, row).rows
+    assert found.context == "C"
 
 
 # Pairs
@@ -164,10 +163,10 @@ def test_a_pair_has_one_prompt(lab: Lab, tmp_path: Path, row: dict[str, Any]) ->
 def test_a_prompt_beside_sides_that_repeat_it_is_fine(lab: Lab, tmp_path: Path) -> None:
     pair = {"chosen": [SEA, say("assistant", "A")], "rejected": [SEA, say("assistant", "B")]}
     for prompt in ({"prompt": SEA["content"]}, {"instruction": SEA["content"]}, {"prompt": [SEA]}):
-        (found,) = read(lab, tmp_path, {**prompt, **pair}).examples
-        assert (found.row.text, found.row.output) == (SEA["content"], "A")
-    (found,) = read(lab, tmp_path, {"prompt": SEA["content"], "messages": [SEA], **pair}).examples
-    assert found.row.text == SEA["content"]
+        (found,) = read(lab, tmp_path, {**prompt, **pair}).rows
+        assert (found.text, found.output) == (SEA["content"], "A")
+    (found,) = read(lab, tmp_path, {"prompt": SEA["content"], "messages": [SEA], **pair}).rows
+    assert found.text == SEA["content"]
 
 
 @pytest.mark.parametrize(
@@ -217,14 +216,14 @@ def labelled(folder: Path, names: list[str], labels: list[int]) -> Path:
 def test_names_of_classes_say_which_one_is_ok(lab: Lab, tmp_path: Path, names: list[str]) -> None:
     folder = labelled(tmp_path, names, [0, 1, 0])
     for path in (folder / "saved", folder / "rows.parquet"):
-        (found,) = read_examples(path, lab.registry)
-        assert [one.label for one in found.examples] == [True, False, True]
+        (found,) = read_whole(path, lab.registry)
+        assert [one.label for one in found.rows] == [True, False, True]
 
 
 def test_names_of_classes_that_say_nothing_are_asked_for(lab: Lab, tmp_path: Path) -> None:
     folder = labelled(tmp_path, ["ham", "spam"], [1])
     for path in (folder / "saved", folder / "rows.parquet"):
-        (found,) = read_examples(path, lab.registry)
+        (found,) = read_whole(path, lab.registry)
         sentence = refused(found)
         assert "field 'label': is 'spam' (one of the classes 'ham', 'spam')" in sentence
         assert "which one is OK?" in sentence
@@ -239,8 +238,8 @@ def test_a_card_names_the_classes_of_files_that_cannot(
     (tmp_path / "README.md").write_text(head)
     rows = [{"prompt": str(label), "completion": "A", "label": label} for label in (0, 1)]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (found,) = read_examples(tmp_path, lab.registry)
-    assert [one.label for one in found.examples] == [True, False]
+    (found,) = read_whole(tmp_path, lab.registry)
+    assert [one.label for one in found.rows] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +247,7 @@ def test_a_card_names_the_classes_of_files_that_cannot(
     [("good", True), ("Bad", False), ("not_ok", False), ("Yes", True), ("rejected", False)],
 )
 def test_labels_may_be_words(lab: Lab, tmp_path: Path, label: str, is_ok: bool) -> None:
-    (found,) = read(lab, tmp_path, {"prompt": "Q", "completion": "A", "label": label}).examples
+    (found,) = read(lab, tmp_path, {"prompt": "Q", "completion": "A", "label": label}).rows
     assert found.label is is_ok
 
 
@@ -263,9 +262,9 @@ def test_a_mapping_of_the_file_wins_over_names_that_it_does_not_map(
     (tmp_path / "dataset_info.json").write_text(json.dumps(info))
     row = {"question": "Why?", "answer": "So.", "instruction": "Be brief.", "output": "No."}
     (tmp_path / "rows.json").write_text(json.dumps([row]))
-    (found,) = read_examples(tmp_path, lab.registry)
-    (example,) = found.examples
-    assert (example.row.text, example.row.output) == ("Why?", "So.")
+    (found,) = read_whole(tmp_path, lab.registry)
+    (example,) = found.rows
+    assert (example.text, example.output) == ("Why?", "So.")
     assert found.notes == ["Fields not used: instruction, output."]
 
 

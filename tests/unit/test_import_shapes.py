@@ -11,11 +11,9 @@ from typer.testing import CliRunner
 from db.database import Database
 from serving.formats.reasoning_markup import SplitText, split_reasoning, without_opening
 from serving.importers import read_rows
-from serving.importers.examples import Example
-from serving.importers.folders import FileExamples, read_examples
-from serving.importers.source import ImportRefused
+from serving.importers.source import ImportRefused, ImportRow, Source
 from serving.importers.turns import turns_of, without_end
-from tests.unit.dataset_lab import Lab
+from tests.unit.dataset_lab import Lab, read_whole
 from workbench.cli.main import app
 
 Q, A = {"role": "user", "content": "Q?"}, {"role": "assistant", "content": "A"}
@@ -28,23 +26,23 @@ def lab(database: Database) -> Iterator[Lab]:
         yield Lab(session)
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> FileExamples:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
-    (found,) = read_examples(path, lab.registry)
+    (found,) = read_whole(path, lab.registry)
     return found
 
 
-def example(lab: Lab, folder: Path, row: dict[str, Any]) -> Example:
+def example(lab: Lab, folder: Path, row: dict[str, Any]) -> ImportRow:
     found = read(lab, folder, row)
     assert found.problems == []
-    (only,) = found.examples
+    (only,) = found.rows
     return only
 
 
 def refused(lab: Lab, folder: Path, row: dict[str, Any]) -> str:
     found = read(lab, folder, row)
-    assert not found.examples
+    assert not found.rows
     (problem,) = found.problems
     return problem.sentence
 
@@ -56,30 +54,28 @@ def refused(lab: Lab, folder: Path, row: dict[str, Any]) -> str:
     "name", ["Held Out", "held-out", "heldOut", "HELDOUT", "isTest", "holdout"]
 )
 def test_a_held_out_mark_is_known_in_every_spelling(lab: Lab, tmp_path: Path, name: str) -> None:
-    assert (
-        example(lab, tmp_path, {"question": "Q?", "answer": "A", name: True}).row.held_out is True
-    )
+    assert example(lab, tmp_path, {"question": "Q?", "answer": "A", name: True}).held_out is True
 
 
 @pytest.mark.parametrize(
     "name", ["Chain-of-Thought", "reasoningContent", "Reasoning Trace", "think", "thought_process"]
 )
 def test_a_reasoning_is_known_in_every_spelling(lab: Lab, tmp_path: Path, name: str) -> None:
-    row = example(lab, tmp_path, {"question": "Q?", "answer": "A", name: "R"}).row
+    row = example(lab, tmp_path, {"question": "Q?", "answer": "A", name: "R"})
     assert (row.reasoning, row.output) == ("R", "A")
 
 
 def test_columns_with_one_name_in_two_spellings_are_refused(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("question,held_out,Held-Out\nQ?,false,true\n", "utf-8")
-    (found,) = read_examples(path, lab.registry)
+    (found,) = read_whole(path, lab.registry)
     assert "two columns have this name" in found.problems[0].sentence
 
 
 @pytest.mark.parametrize("setting", ["on", "off", "high", True, False])
 def test_how_a_model_ran_is_no_reasoning(lab: Lab, tmp_path: Path, setting: Any) -> None:
     found = read(lab, tmp_path, {"prompt": "Q?", "completion": "A", "reasoning": setting})
-    assert found.examples[0].row.reasoning is None
+    assert found.rows[0].reasoning is None
     assert "Fields not used: reasoning." in found.notes
 
 
@@ -100,8 +96,8 @@ def test_a_reasoning_of_parts_beside_a_turn_is_kept(
     lab: Lab, tmp_path: Path, beside: dict[str, Any]
 ) -> None:
     found = read(lab, tmp_path, {"messages": [Q, {**A, **beside}]})
-    (only,) = found.examples
-    assert (only.row.reasoning, only.row.output) == ("You should think.", "A")
+    (only,) = found.rows
+    assert (only.reasoning, only.output) == ("You should think.", "A")
     assert found.notes == []
 
 
@@ -109,13 +105,13 @@ def test_each_text_of_a_pair_has_its_own_reasoning(lab: Lab, tmp_path: Path) -> 
     row = {"prompt": "Q?", "chosen": "A", "rejected": "B"}
     pair = example(lab, tmp_path, {**row, "chosen_reasoning": "R", "rejected_reasoning": "S"})
     assert pair.rejected is not None
-    assert (pair.row.reasoning, pair.rejected.reasoning, pair.scope) == ("R", "S", "whole")
+    assert (pair.reasoning, pair.rejected.reasoning, pair.scope) == ("R", "S", "whole")
 
 
 def test_several_thoughts_and_system_turns_are_one_text_each(lab: Lab, tmp_path: Path) -> None:
     system = [{"role": "system", "content": "S"}, {"role": "developer", "content": "D"}]
     thoughts = [{"role": "assistant", "channel": "analysis", "content": text} for text in "RT"]
-    row = example(lab, tmp_path, {"messages": [*system, Q, *thoughts, A]}).row
+    row = example(lab, tmp_path, {"messages": [*system, Q, *thoughts, A]})
     assert (row.context, row.reasoning, row.output) == ("S\n\nD", "R\n\nT", "A")
 
 
@@ -123,7 +119,7 @@ def test_a_prompt_that_opens_the_reasoning_is_the_question_without_the_tag(
     lab: Lab, tmp_path: Path
 ) -> None:
     row = {"prompt": "Q?\n<think>\n", "completion": "R\n</think>\nA"}
-    found = example(lab, tmp_path, row).row
+    found = example(lab, tmp_path, row)
     assert (found.text, found.reasoning, found.output) == ("Q?", "R", "A")
     cut = refused(lab, tmp_path, {"prompt": "Q?\n<think>\n", "completion": "R and"})
     assert "never closed" in cut
@@ -169,7 +165,7 @@ WHOLE = [
 def test_a_whole_conversation_as_text_is_a_question_with_its_answer(
     lab: Lab, tmp_path: Path, text: str
 ) -> None:
-    row = example(lab, tmp_path, {"text": text}).row
+    row = example(lab, tmp_path, {"text": text})
     assert (row.text, row.output) == ("Q?", "A")
 
 
@@ -188,7 +184,7 @@ def test_a_pair_of_written_out_conversations_is_one_comparison(
 ) -> None:
     pair = example(lab, tmp_path, row)
     assert pair.rejected is not None
-    assert (pair.row.text, pair.row.output, pair.rejected.output) == ("Q?", "A", "B")
+    assert (pair.text, pair.output, pair.rejected.output) == ("Q?", "A", "B")
 
 
 def test_longer_conversations_as_text_are_refused(lab: Lab, tmp_path: Path) -> None:
@@ -209,7 +205,7 @@ def test_a_question_that_speaks_of_markup_stays_as_it_is(
     lab: Lab, tmp_path: Path, text: str
 ) -> None:
     assert turns_of(text) is None
-    assert example(lab, tmp_path, {"prompt": text, "completion": "A"}).row.text == text
+    assert example(lab, tmp_path, {"prompt": text, "completion": "A"}).text == text
 
 
 def test_what_ends_a_turn_is_no_part_of_an_answer() -> None:
@@ -239,7 +235,7 @@ def test_the_system_text_that_both_texts_of_a_pair_stand_under_is_kept(
 ) -> None:
     system = {"role": "system", "content": "S"}
     row = {"prompt": "Q?", "chosen": [system, *BETTER], "rejected": [system, *WORSE]}
-    assert example(lab, tmp_path, row).row.context == "S"
+    assert example(lab, tmp_path, row).context == "S"
 
 
 # Choices
@@ -259,14 +255,14 @@ LISTED = "A. red\nB. blue"
 def test_choices_stand_in_the_context_and_the_right_one_is_the_reference(
     lab: Lab, tmp_path: Path, row: dict[str, Any]
 ) -> None:
-    found = example(lab, tmp_path, {"question": "Q?", **row}).row
+    found = example(lab, tmp_path, {"question": "Q?", **row})
     assert (found.context, found.reference_answer) == (LISTED, "B. blue")
     assert found.output == (None if row.get("answer") != "blue" else "blue")
 
 
 def test_a_context_stays_before_the_choices(lab: Lab, tmp_path: Path) -> None:
     row = {"question": "Q?", "context": "C", "choices": ["red", "blue"], "response": "It is red."}
-    found = example(lab, tmp_path, row).row
+    found = example(lab, tmp_path, row)
     assert (found.context, found.output) == (f"C\n\n{LISTED}", "It is red.")
 
 
@@ -289,7 +285,7 @@ def test_a_key_of_no_choice_is_refused(lab: Lab, tmp_path: Path) -> None:
 def test_a_known_result_is_the_reference_answer(
     lab: Lab, tmp_path: Path, row: dict[str, Any]
 ) -> None:
-    found = example(lab, tmp_path, row).row
+    found = example(lab, tmp_path, row)
     assert (found.output, found.reference_answer) == ("A", "4")
 
 
@@ -297,9 +293,9 @@ def test_the_result_that_ends_a_worked_answer_is_its_reference_answer(
     lab: Lab, tmp_path: Path
 ) -> None:
     worked = "48/2 = <<48/2=24>>24.\n#### 1,072"
-    row = example(lab, tmp_path, {"question": "Q?", "answer": worked}).row
+    row = example(lab, tmp_path, {"question": "Q?", "answer": worked})
     assert (row.output, row.reference_answer) == (worked, "1,072")
-    heading = example(lab, tmp_path, {"question": "Q?", "answer": "A\n#### Notes"}).row
+    heading = example(lab, tmp_path, {"question": "Q?", "answer": "A\n#### Notes"})
     assert heading.reference_answer is None
 
 
@@ -322,7 +318,7 @@ def test_an_id_that_was_rounded_is_refused(lab: Lab, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ['["a", "b"]', "a;b"])
 def test_tags_in_a_cell_are_several(lab: Lab, tmp_path: Path, cell: str) -> None:
-    assert example(lab, tmp_path, {"question": "Q?", "tags": cell}).row.tags == ("a", "b")
+    assert example(lab, tmp_path, {"question": "Q?", "tags": cell}).tags == ("a", "b")
 
 
 @pytest.mark.parametrize("text", ["GrÃ¶ÃŸe", "M\ufffdnchen", "â€œhiâ€\x9d", "æ—¥æœ¬", "Ð¿Ñ€Ð¸"])
@@ -343,8 +339,8 @@ def test_numbers_of_classes_in_tables_of_text_are_read_by_their_names(
     card = f"  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n{names}"
     (tmp_path / "README.md").write_text(f"---\ndataset_info:\n{card}---\n", "utf-8")
     (tmp_path / "train.csv").write_text("prompt,completion,label\nQ?,A,0\nR?,B,1\n", "utf-8")
-    (found,) = read_examples(tmp_path, lab.registry)
-    assert [one.label for one in found.examples] == [True, False]
+    (found,) = read_whole(tmp_path, lab.registry)
+    assert [one.label for one in found.rows] == [True, False]
 
 
 def test_a_held_out_mark_that_is_no_mark_is_called_that(database: Database, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from serving.importers import documents
 from serving.importers.documents import JsonCursor
-from serving.importers.readers import RecordReader, read_records, stream_rows
+from serving.importers.readers import read_records, stream_rows
 from tests.unit.test_import_readers import read as read_all
 from tests.unit.test_import_readers import sentences, texts, workbook
 
@@ -40,27 +40,27 @@ def test_the_first_records_come_before_the_file_is_read(kind: str, tmp_path: Pat
     path = tmp_path / f"q.{kind}"
     path.write_bytes(large(kind))
     reader = read_records(path)
-    next(reader)
-    early = reader.source.done
-    n_rows = 1 + sum(1 for _ in reader)
-    assert early < reader.source.done / 2
+    next(reader.records)
+    early = reader.done
+    n_rows = 1 + sum(1 for _ in reader.records)
+    assert early < reader.done / 2
     assert n_rows == (2000 if kind == "xlsx" else N_ROWS)
     assert reader.columns == ["text", "id"]
 
 
 def test_a_list_of_objects_is_never_held_whole() -> None:
     reader = read_records(large("json"), name="q.json")
-    assert isinstance(reader, RecordReader)
-    next(reader)
-    assert sum(1 for _ in reader) == N_ROWS - 1
+    next(reader.records)
+    assert sum(1 for _ in reader.records) == N_ROWS - 1
 
 
 def test_problems_and_notes_are_complete_when_all_rows_were_taken() -> None:
-    rows = stream_rows(b'{"text": "a", "colour": 1}\n{"text": \n{"text": "b"}\n', name="q.jsonl")
+    file = stream_rows(b'{"text": "a", "colour": 1}\n{"text": \n{"text": "b"}\n', name="q.jsonl")
+    rows = iter(file.rows)
     assert next(rows).text == "a"
     assert [row.text for row in rows] == ["b"]
-    assert [problem.line for problem in rows.problems] == [2]
-    assert rows.notes == ["Fields not used: colour."]
+    assert [problem.line for problem in file.problems] == [2]
+    assert file.notes == ["Fields not used: colour."]
 
 
 VALUES = st.recursive(

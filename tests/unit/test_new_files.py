@@ -91,7 +91,7 @@ def test_workbooks_keep_long_numbers_and_texts_that_look_like_escapes(tmp_path: 
     texts = ["_x0041_", "a_x000D_b", "=1+1", "bell\x07 and\rreturn", "_x005F_", "#N/A"]
     seed = 2**62 + 1
     write_rows(iter([row(text, seed) for text in texts]), COLUMNS, "xlsx", path)
-    records = list(read_records(path))
+    records = list(read_records(path).records)
     assert [one.values["text"] for one in records] == texts
     assert {one.values["id"] for one in records} == {str(seed)}
     assert {(one.values["n"], one.values["ok"]) for one in records} == {(0.5, True)}

@@ -11,10 +11,8 @@ from sqlalchemy import select
 from db.database import Database, open_database
 from db.datasets import find_dataset
 from db.tables import Answer, Question, ReasoningVariant
-from serving.importers.folders import read_examples
-from serving.importers.judgements import Judge
-from serving.importers.training_data import import_examples
-from tests.unit.dataset_lab import Lab, lab_session
+from serving.importers.training_data import Judge, import_examples
+from tests.unit.dataset_lab import Lab, lab_session, read_whole
 from training.datasets.export import FORMATS, default_prompt_format, export
 
 Texts = set[tuple[str, str, str]]
@@ -83,7 +81,7 @@ def stored(lab: Lab) -> Texts:
 
 
 def bring(lab: Lab, path: Path) -> Texts:
-    done = import_examples(lab.database, read_examples(path, lab.registry), judge=Judge())
+    done = import_examples(lab.database, read_whole(path, lab.registry), judge=Judge())
     assert (done.counts.errors, done.problems) == (0, ())
     return stored(lab)
 
@@ -131,7 +129,7 @@ def test_a_stored_answer_with_markup_goes_out_as_it_was_written(
         export(session, find_dataset(session, "old"), "messages", tmp_path / "o.jsonl", form=form)
         (row,) = map(json.loads, (tmp_path / "o.jsonl").read_text("utf-8").splitlines())
         assert row["completion"][0]["content"] == written
-        (found,) = read_examples(tmp_path / "o.jsonl", lab.registry)
-    assert [(one.row.reasoning, one.row.output) for one in found.examples] == [
+        (found,) = read_whole(tmp_path / "o.jsonl", lab.registry)
+    assert [(one.reasoning, one.output) for one in found.rows] == [
         ("You should name the wind.", "Wind lifts them.")
     ]

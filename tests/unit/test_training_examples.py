@@ -8,7 +8,7 @@ import pytest
 
 from serving.checks import CheckContext, check_answer, check_reasoning
 from serving.importers import read_rows
-from serving.importers.examples import ImportRow
+from serving.importers.source import ImportRow
 
 FOLDER = Path(__file__).parents[2] / "examples" / "training"
 MOST_ALIKE = 0.7

@@ -9,8 +9,7 @@ import typer
 from db.datasets import DatasetInfo, find_dataset, list_datasets
 from db.errors import UsageError
 from serving.importers.folders import read_examples
-from serving.importers.judgements import Judge
-from serving.importers.training_data import import_examples, preview_examples
+from serving.importers.training_data import Judge, import_examples, preview_examples
 from training.datasets import export as exports
 from training.datasets.balance import balance_of, cautions, read_balance
 from training.datasets.build import build as built_by
@@ -196,9 +195,8 @@ def import_(
     with open_home() as (settings, database):
         with database.write() as session:
             registry = load_registry(settings, session)
-        with naming_encoding_option():
+        with naming_encoding_option(), import_progress() as tell:
             files = read_examples(path, registry, only=only, encoding=encoding)
-        with import_progress() as tell:
             if preview:
                 done = preview_examples(database, files, judge, on_progress=tell)
             else:

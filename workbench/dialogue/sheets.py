@@ -73,9 +73,8 @@ def read_sheet(
         UsageError: The file cannot be read.
         ImportRefused: Rows are wrong; each one is named.
     """
-    reader = read_records(path, name=name, encoding=encoding)
-    source, records = reader.source, list(reader)
-    columns = reader.columns
+    source = read_records(path, name=name, encoding=encoding)
+    records, columns = list(source.records), source.columns
     known = {column: what for column in columns if (what := _NAMES.get(_key(column)))}
     if "question" not in known.values():
         source.refuse(None, "QInitial", "is missing; it holds the question of each step.")

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.rating.ratings import NewRating, Scope, Target, add_ratings, ensure_axis, ensure_rater
 from serving.importers.fields import letters
-from serving.importers.judgements import ensure_model_rater
-from serving.importers.readers import RecordReader, read_records
+from serving.importers.readers import read_records
+from serving.importers.source import Source
+from serving.importers.training_data import ensure_model_rater
 from workbench.rating.axes import Axes, known_axes, store_axes
 from workbench.rating.exchange import COLUMNS
 from workbench.rating.rating_cards import Cards, Judged
@@ -54,15 +55,14 @@ def import_ratings(
     Raises:
         UsageError: The file cannot be read.
     """
-    records = read_records(path, encoding=encoding)
-    found = records.source
+    found = read_records(path, encoding=encoding)
     with database.read() as session:
         known = known_axes(session, axes)
-        judged, n_rows = _judged(session, records, known)
+        judged, n_rows = _judged(session, found, known)
     done = RatingImport(
         errors=len(found.problems),
         problems=[problem.sentence for problem in found.problems],
-        notes=[*found.notes, *_unused(records.columns)],
+        notes=[*found.notes, *_unused(found.columns)],
     )
     if not done.errors:
         with database.write() as session:
@@ -72,12 +72,12 @@ def import_ratings(
 
 
 def _judged(
-    session: Session, records: RecordReader, axes: Mapping[Scope, Collection[str]]
+    session: Session, found: Source, axes: Mapping[Scope, Collection[str]]
 ) -> tuple[list[Judged], int]:
     """Return what is new to the store, and how many rows there are; what is wrong is a problem."""
     targets, raters, cards = Targets(session), Raters(session), Cards(session)
-    found, n_rows = records.source, 0
-    for record in records:
+    n_rows = 0
+    for record in found.records:
         n_rows += 1
         try:
             row = _row(record.values)

@@ -1,16 +1,17 @@
 """Training data of other programs: read, preview what each row becomes, confirm."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import streamlit as st
 
 from db.errors import Q2QError
-from serving.importers.folders import FileExamples, read_examples
-from serving.importers.judgements import Judge
+from serving.importers.folders import read_examples
 from serving.importers.readers import SUFFIXES
-from serving.importers.source import ImportRefused
-from serving.importers.training_data import ExamplePreview, import_examples, preview_examples
+from serving.importers.source import ImportRefused, Source
+from serving.importers.training_data import ExamplePreview, Judge, import_examples, preview_examples
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import count
@@ -19,7 +20,6 @@ from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.uploads import draw_problems, import_progress, in_utf8
 
-MOST_ROWS = 200
 SHAPES = {
     "alpaca": "instruction · input · output · reasoning · flag",
     "sharegpt": "conversations: [{from, value}]",
@@ -42,13 +42,13 @@ def draw_import() -> None:
         return
     judge = _draw_judge()
     try:
-        files = _read(upload.name, in_utf8(upload.name, upload.getvalue()))
-        with import_progress() as tell:
+        data = in_utf8(upload.name, upload.getvalue())
+        with _read(upload.name, data) as files, import_progress() as tell:
             found = preview_examples(database(), files, judge, on_progress=tell)
     except Q2QError as error:
         st.error(escaped(str(error)))
         return
-    _draw_preview(found, files)
+    _draw_preview(found)
     skip_errors = bool(found.problems) and st.checkbox(t("import.skip_errors"))
     if not found.counts.brings and not found.problems:
         st.info(t("import.nothing"), icon=":material/check:")
@@ -58,15 +58,17 @@ def draw_import() -> None:
         icon=":material/download:",
         disabled=not found.counts.brings or (bool(found.problems) and not skip_errors),
     ):
-        _import(files, judge, skip_errors)
+        _import(upload.name, data, judge, skip_errors)
 
 
-def _read(name: str, data: bytes) -> list[FileExamples]:
+@contextmanager
+def _read(name: str, data: bytes) -> Iterator[list[Source]]:
+    """Yield the files of an upload, whose rows are read meanwhile."""
     known = registry()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name
         path.write_bytes(data)
-        return read_examples(path, known)
+        yield read_examples(path, known)
 
 
 def _draw_judge() -> Judge:
@@ -96,7 +98,7 @@ def _draw_shapes() -> None:
         st.caption(t("examples.folders"))
 
 
-def _draw_preview(found: ExamplePreview, files: list[FileExamples]) -> None:
+def _draw_preview(found: ExamplePreview) -> None:
     section(t("import.preview"))
     counts = found.counts
     figures(
@@ -111,20 +113,19 @@ def _draw_preview(found: ExamplePreview, files: list[FileExamples]) -> None:
         st.caption(escaped(one_line(note, 300)))
     if found.problems:
         draw_problems("import.problems", [one.sentence for one in found.problems])
-    rows = [one for file in files for one in file.examples][:MOST_ROWS]
-    if rows:
+    if found.sample:
         st.markdown(f"**{t('import.sample')}**")
         st.dataframe(
             [
                 {
-                    t("import.column.line"): one.row.line,
-                    t("import.column.text"): one_line(one.row.text, 160),
-                    t("import.column.reasoning"): one_line(one.row.reasoning or "", 100),
-                    t("import.column.output"): one_line(one.row.output or "", 100),
+                    t("import.column.line"): one.line,
+                    t("import.column.text"): one_line(one.text, 160),
+                    t("import.column.reasoning"): one_line(one.reasoning or "", 100),
+                    t("import.column.output"): one_line(one.output or "", 100),
                     t("examples.worse"): one_line(_worse(one.rejected), 100),
                     t("examples.label"): "" if one.label is None else "OK" if one.label else "✕",
                 }
-                for one in rows
+                for one in found.sample
             ],
             hide_index=True,
         )
@@ -135,9 +136,9 @@ def _worse(row: object) -> str:
     return " → ".join(text for text in texts if text)
 
 
-def _import(files: list[FileExamples], judge: Judge, skip_errors: bool) -> None:
+def _import(name: str, data: bytes, judge: Judge, skip_errors: bool) -> None:
     try:
-        with import_progress() as tell:
+        with _read(name, data) as files, import_progress() as tell:
             done = import_examples(
                 database(), files, judge=judge, skip_errors=skip_errors, on_progress=tell
             )
