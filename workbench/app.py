@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner_utils.exceptions import RerunException
 
+from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import keep_in_browser
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.page_frame import (
@@ -17,6 +18,20 @@ from workbench.ui.components.page_frame import (
 from workbench.ui.components.parts import STYLE, STYLE_JA
 
 IMAGES = Path(__file__).parent / "ui" / "components"
+PAGES = {
+    "home": "home",
+    "questions": "help_center",
+    "sweeps": "grid_view",
+    "explore": "travel_explore",
+    "rating": "star",
+    "dialogues": "forum",
+    "insights": "insights",
+    "datasets": "dataset",
+    "training": "model_training",
+    "models": "deployed_code",
+    "rounds": "cycle",
+}
+"""Folder and address of each page, and its icon."""
 
 st.set_page_config(
     page_title="Q2Q Workbench",
@@ -31,67 +46,14 @@ st.logo(str(IMAGES / "mark.svg"), icon_image=str(IMAGES / "icon.svg"), size="lar
 
 page = st.navigation(
     [
-        st.Page("ui/home/page.py", title=t("nav.home"), icon=":material/home:", default=True),
         st.Page(
-            "ui/questions/page.py",
-            title=t("nav.questions"),
-            icon=":material/help_center:",
-            url_path="questions",
-        ),
-        st.Page(
-            "ui/sweeps/page.py",
-            title=t("nav.sweeps"),
-            icon=":material/grid_view:",
-            url_path="sweeps",
-        ),
-        st.Page(
-            "ui/explore/page.py",
-            title=t("nav.explore"),
-            icon=":material/travel_explore:",
-            url_path="explore",
-        ),
-        st.Page(
-            "ui/rating/page.py",
-            title=t("nav.rating"),
-            icon=":material/star:",
-            url_path="rating",
-        ),
-        st.Page(
-            "ui/dialogues/page.py",
-            title=t("nav.dialogues"),
-            icon=":material/forum:",
-            url_path="dialogues",
-        ),
-        st.Page(
-            "ui/insights/page.py",
-            title=t("nav.insights"),
-            icon=":material/insights:",
-            url_path="insights",
-        ),
-        st.Page(
-            "ui/datasets/page.py",
-            title=t("nav.datasets"),
-            icon=":material/dataset:",
-            url_path="datasets",
-        ),
-        st.Page(
-            "ui/training/page.py",
-            title=t("nav.training"),
-            icon=":material/model_training:",
-            url_path="training",
-        ),
-        st.Page(
-            "ui/models/page.py",
-            title=t("nav.models"),
-            icon=":material/deployed_code:",
-            url_path="models",
-        ),
-        st.Page(
-            "ui/rounds/page.py",
-            title=t("nav.rounds"),
-            icon=":material/cycle:",
-            url_path="rounds",
-        ),
+            f"ui/{name}/page.py",
+            title=t(f"nav.{name}"),
+            icon=f":material/{icon}:",
+            url_path=None if name == "home" else name,
+            default=name == "home",
+        )
+        for name, icon in PAGES.items()
     ]
 )
 with st.sidebar:
@@ -99,7 +61,8 @@ with st.sidebar:
     shortcuts_help()
 require_store()
 try:
-    page.run()
+    with errors_shown():
+        page.run()
 finally:
     if not isinstance(sys.exception(), RerunException):
         with st.sidebar:

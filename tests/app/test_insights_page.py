@@ -21,7 +21,7 @@ from tests.app.seed import Seeded
 from tests.app.seed_ratings import Rated, seed_bulk_ratings, seed_ratings
 from workbench.analysis import kept
 from workbench.analysis.insights import Insights, read_insights
-from workbench.ui.components import background as figures_beside
+from workbench.ui.components import live
 
 HOSTILE = "![x](http://e.com/x.png) <script>alert(1)</script> :red[x] $y$"
 
@@ -203,7 +203,7 @@ def test_the_same_ratings_are_told_in_the_same_numbers(store: Database, rated: R
 def test_a_second_look_costs_the_same_however_many_ratings_there_are(
     store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures_beside, "AT_ONCE", 100_000)
+    monkeypatch.setattr(live, "AT_ONCE", 100_000)
     costs = []
     for n in (2_000, 8_000):
         seed_bulk_ratings(store, rated, n, first=10 * n)
@@ -221,7 +221,7 @@ def test_a_second_look_costs_the_same_however_many_ratings_there_are(
 def test_many_ratings_are_counted_beside_the_app_while_the_last_figures_stand(
     store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures_beside, "AT_ONCE", 0)
+    monkeypatch.setattr(live, "AT_ONCE", 0)
     monkeypatch.setattr(kept, "REST_S", 0.0)
     app = run_page("insights")
     assert "being computed for the first time" in words_of(app)
@@ -250,7 +250,7 @@ def test_figures_from_a_file_are_those_that_were_computed(store: Database, rated
 def test_a_file_of_another_version_counts_as_none_and_a_failure_is_said(
     store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(figures_beside, "AT_ONCE", 0)
+    monkeypatch.setattr(live, "AT_ONCE", 0)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     run_page("insights")
     for run in kept._runs.values():

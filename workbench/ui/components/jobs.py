@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.jobs import JobRow, active_jobs, request_cancel
 from db.rounds import find_round
+from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import duration
 from workbench.ui.components.parts import card, head_row, state_badge
@@ -29,12 +30,7 @@ def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[i
                 state_badge(job.state)
                 st.space("stretch")
                 if job.sweep_id is not None:
-                    st.page_link(
-                        "ui/sweeps/page.py",
-                        label=t("job.open"),
-                        icon=":material/open_in_new:",
-                        query_params={"sweep": str(job.sweep_id)},
-                    )
+                    page_link("sweeps", t("job.open"), "open_in_new", sweep=job.sweep_id)
                 draw_cancel(database, job)
             draw_progress(job)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from db.errors import Q2QError
 from db.texts.cards import QuestionCard, VariantCard
 from db.texts.provenance import Provenance, provenance
 from db.texts.rows import TextRow
+from workbench.ui.components.controls import download, errors_shown
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import card, check_badges
@@ -128,37 +128,32 @@ def panels_closed() -> int:
 
 
 def _draw(ref: str) -> None:
-    try:
+    with errors_shown():
         with database().read() as session:
             found = provenance(session, ref)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    show_text(found.text or "")
-    check_badges(found.checks)
-    draw_lines(facts(found))
-    made = found.generation
-    if made is None:
-        st.caption(t("how.imported" if found.source == "imported" else "how.by_person"))
-    else:
-        if made.prompt_text is not None:
-            with st.expander(t("how.prompt"), icon=":material/send:"):
-                st.code(made.prompt_text, language=None, wrap_lines=True)
-        if made.prompt_token_ids is not None:
-            n_ids = len(made.prompt_token_ids)
-            with st.expander(t("how.ids", n=n_ids), icon=":material/tag:"):
-                st.code(numbered_ids(made.prompt_token_ids), language=None, wrap_lines=True)
-        if made.completion is not None:
-            with st.expander(t("how.raw"), icon=":material/data_object:"):
-                st.code(made.completion, language=None, wrap_lines=True)
-    st.download_button(
-        t("how.download"),
-        as_json(found),
-        f"{ref}.json",
-        "application/json",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+        show_text(found.text or "")
+        check_badges(found.checks)
+        draw_lines(facts(found))
+        made = found.generation
+        if made is None:
+            st.caption(t("how.imported" if found.source == "imported" else "how.by_person"))
+        else:
+            if made.prompt_text is not None:
+                with st.expander(t("how.prompt"), icon=":material/send:"):
+                    st.code(made.prompt_text, language=None, wrap_lines=True)
+            if made.prompt_token_ids is not None:
+                n_ids = len(made.prompt_token_ids)
+                with st.expander(t("how.ids", n=n_ids), icon=":material/tag:"):
+                    st.code(numbered_ids(made.prompt_token_ids), language=None, wrap_lines=True)
+            if made.completion is not None:
+                with st.expander(t("how.raw"), icon=":material/data_object:"):
+                    st.code(made.completion, language=None, wrap_lines=True)
+        download(
+            t("how.download"),
+            as_json(found),
+            f"{ref}.json",
+            mime="application/json",
+        )
 
 
 def draw_lines(lines: Sequence[tuple[str, str]]) -> None:

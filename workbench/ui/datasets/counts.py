@@ -11,6 +11,7 @@ from workbench.ui.components.cautions import caution_sentences
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.labels import count
 from workbench.ui.components.parts import figures
+from workbench.ui.components.plots import COUNTS, draw_plot, plot_of, tooltips
 from workbench.ui.components.text import escaped
 
 FATES = ("taken", "dropped", "not_taken")
@@ -85,25 +86,26 @@ def _draw_fates(bars: list[dict[str, Any]]) -> None:
         scale=alt.Scale(domain=titles, range=list(COLOURS)),
         legend=alt.Legend(orient="top", labelLimit=240, columns=1),
     )
-    base = alt.Chart(alt.InlineData(values=bars)).encode(
-        y=alt.Y(
-            "name:N",
-            title=None,
-            sort=order,
-            axis=alt.Axis(
-                labelLimit=220, labelFontSize=12, ticks=False, domain=False, labelOverlap=False
+    chart = (
+        plot_of(bars)
+        .mark_bar(cornerRadiusEnd=3)
+        .encode(
+            y=alt.Y(
+                "name:N",
+                title=None,
+                sort=order,
+                axis=alt.Axis(
+                    labelLimit=220, labelFontSize=12, ticks=False, domain=False, labelOverlap=False
+                ),
             ),
-        ),
-        x=alt.X("rows:Q", title=t("dataset.axis.rows"), axis=alt.Axis(tickMinStep=1, format="d")),
-        tooltip=[
-            alt.Tooltip("fate:N", title=" "),
-            alt.Tooltip("name:N", title=" "),
-            alt.Tooltip("rows:Q", format=",", title=t("dataset.axis.rows")),
-        ],
+            x=alt.X("rows:Q", title=t("dataset.axis.rows"), axis=COUNTS),
+            color=colour,
+            tooltip=tooltips(
+                ("fate:N", ""), ("name:N", ""), ("rows:Q", t("dataset.axis.rows"), ",")
+            ),
+        )
     )
-    chart = base.mark_bar(cornerRadiusEnd=3).encode(color=colour)
-    height = 170 + ROW_PX * len(order)
-    st.altair_chart(chart.properties(height=height, background="transparent"))
+    draw_plot(chart, 170 + ROW_PX * len(order))
 
 
 def _draw_mix(counts: Mapping[str, Any]) -> None:

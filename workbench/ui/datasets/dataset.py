@@ -7,15 +7,15 @@ from shutil import make_archive
 import streamlit as st
 
 from db.datasets import DatasetInfo, DatasetRowInfo, Split, dataset_rows, find_dataset
-from db.errors import Q2QError
 from training.datasets.balance import cautions, read_balance
 from training.datasets.export import FOLDER_FORMATS, FORMATS, default_prompt_format, export
 from training.datasets.payload import RowTexts
 from training.datasets.spec import as_yaml, parse_rules
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link, download, errors_shown, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import ago
-from workbench.ui.components.parts import back_link, card, head_row, heading, section
+from workbench.ui.components.parts import card, item_head, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.datasets.counts import draw_cautions, draw_counts
@@ -30,15 +30,9 @@ SPLITS: tuple[Split, ...] = ("train", "held_out")
 def draw_dataset(dataset_id: int) -> None:
     """Draw the dataset, or say that there is none."""
     back_link(t("datasets.back"), _leave)
-    try:
-        with database().read() as session:
-            dataset = find_dataset(session, dataset_id)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    with head_row("dataset"):
-        with st.container(width="content"):
-            heading(escaped(dataset.name))
+    with database().read() as session:
+        dataset = find_dataset(session, dataset_id)
+    with item_head("dataset", escaped(dataset.name)):
         st.badge(word("dataset_kind", dataset.kind), color="blue")
     st.caption(t("dataset.identity", hash=dataset.content_hash or "–", when=ago(dataset.frozen_at)))
     with database().read() as session:
@@ -82,12 +76,7 @@ def _draw_row(row: DatasetRowInfo) -> None:
                 name = "ok" if row.label else "not_ok"
                 st.badge(t(f"dataset_rule.{name}"), color="green" if row.label else "red")
             st.space("stretch")
-            st.page_link(
-                "ui/explore/page.py",
-                label=f"q{row.question_id}",
-                icon=":material/account_tree:",
-                query_params={"id": f"q{row.question_id}"},
-            )
+            page_link("explore", f"q{row.question_id}", "account_tree", id=f"q{row.question_id}")
         for name in (
             "question",
             "context",
@@ -104,12 +93,10 @@ def _draw_row(row: DatasetRowInfo) -> None:
 def _draw_rules(dataset: DatasetInfo) -> None:
     text = as_yaml(parse_rules(dataset.rules))
     st.code(text, language="yaml", wrap_lines=True)
-    st.download_button(
+    download(
         t("dataset.download_rules"),
         text,
         f"dataset-{dataset.id}.yaml",
-        icon=":material/download:",
-        on_click="ignore",
     )
 
 
@@ -129,20 +116,15 @@ def _draw_export(dataset: DatasetInfo) -> None:
         )
     if not st.button(t("dataset.make_file"), icon=":material/archive:"):
         return
-    try:
+    with errors_shown():
         with st.spinner(t("dataset.writing"), show_time=True):
             name, content = file_of(dataset, kind, split)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    st.download_button(
-        t("dataset.download", name=name),
-        content,
-        name,
-        icon=":material/download:",
-        type="primary",
-        on_click="ignore",
-    )
+        download(
+            t("dataset.download", name=name),
+            content,
+            name,
+            type="primary",
+        )
 
 
 def file_of(dataset: DatasetInfo, kind: str, split: Split) -> tuple[str, bytes]:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from db.errors import Q2QError
 from serving.importers.folders import read_examples
 from serving.importers.readers import SUFFIXES
-from serving.importers.source import ImportRefused, Source
+from serving.importers.source import Source
 from serving.importers.training_data import ExamplePreview, Judge, import_examples, preview_examples
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import count
-from workbench.ui.components.parts import back_link, card, figures, heading, section
+from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.uploads import draw_problems, import_progress, in_utf8
@@ -41,13 +41,9 @@ def draw_import() -> None:
         _draw_shapes()
         return
     judge = _draw_judge()
-    try:
-        data = in_utf8(upload.name, upload.getvalue())
-        with _read(upload.name, data) as files, import_progress() as tell:
-            found = preview_examples(database(), files, judge, on_progress=tell)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
+    data = in_utf8(upload.name, upload.getvalue())
+    with _read(upload.name, data) as files, import_progress() as tell:
+        found = preview_examples(database(), files, judge, on_progress=tell)
     _draw_preview(found)
     skip_errors = bool(found.problems) and st.checkbox(t("import.skip_errors"))
     if not found.counts.brings and not found.problems:
@@ -137,17 +133,10 @@ def _worse(row: object) -> str:
 
 
 def _import(name: str, data: bytes, judge: Judge, skip_errors: bool) -> None:
-    try:
-        with _read(name, data) as files, import_progress() as tell:
-            done = import_examples(
-                database(), files, judge=judge, skip_errors=skip_errors, on_progress=tell
-            )
-    except ImportRefused as refused:
-        st.error(escaped(str(refused)))
-        return
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
+    with _read(name, data) as files, import_progress() as tell:
+        done = import_examples(
+            database(), files, judge=judge, skip_errors=skip_errors, on_progress=tell
+        )
     st.toast(t("examples.done", n=count(done.counts.rows)), icon=":material/check:")
     url.clear("import")
     st.rerun()

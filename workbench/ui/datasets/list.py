@@ -4,9 +4,10 @@ import streamlit as st
 
 from db.datasets import DatasetInfo, list_datasets
 from workbench.ui.components import url
+from workbench.ui.components.controls import new_button, open_button, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import ago, count
-from workbench.ui.components.parts import card, empty_state, head_row, heading
+from workbench.ui.components.parts import card, card_head, empty_state, list_head
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
@@ -15,19 +16,15 @@ def draw_list() -> None:
     """Draw all datasets."""
     with database().read() as session:
         datasets = list_datasets(session)
-    with head_row("datasets"):
-        with st.container(width="stretch", gap="xsmall"):
-            heading(t("datasets.title"), t("datasets.lead"))
+    with list_head("datasets"):
         if datasets:
             _import_button()
-            _new_button()
+            new_button(t("datasets.new"))
     if not datasets:
-        with empty_state(
-            "datasets", ":material/dataset:", t("datasets.none.title"), t("datasets.none.text")
-        ):
-            _new_button()
+        with empty_state("datasets", "dataset", "datasets.none"):
+            new_button(t("datasets.new"))
             _import_button()
-            st.page_link("ui/rating/page.py", label=t("nav.rating"), icon=":material/star:")
+            page_link("rating", t("nav.rating"), "star")
     for dataset in datasets:
         _draw(dataset)
 
@@ -38,32 +35,11 @@ def _import_button() -> None:
     )
 
 
-def _new_button() -> None:
-    st.button(
-        t("datasets.new"),
-        type="primary",
-        icon=":material/add:",
-        shortcut="N",
-        on_click=url.put,
-        args=("new", "1"),
-    )
-
-
 def _draw(dataset: DatasetInfo) -> None:
     with card(f"dataset_{dataset.id}", gap="xsmall"):
-        with head_row(f"dataset_{dataset.id}"):
-            st.markdown(f"**{escaped(dataset.name)}**", width="content")
+        with card_head(f"dataset_{dataset.id}", escaped(dataset.name)):
             st.badge(word("dataset_kind", dataset.kind), color="blue")
-            st.space("stretch")
-            st.button(
-                t("datasets.open"),
-                icon=":material/arrow_forward:",
-                icon_position="right",
-                type="tertiary",
-                key=f"open_{dataset.id}",
-                on_click=url.put,
-                args=("dataset", str(dataset.id)),
-            )
+            open_button(t("datasets.open"), f"open_{dataset.id}", "dataset", dataset.id)
         st.caption(
             t(
                 "datasets.line",

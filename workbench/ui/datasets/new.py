@@ -8,12 +8,12 @@ from db.rating.columns import high_water
 from training.datasets.spec import parse_rules, parse_yaml
 from workbench.ui.components import url
 from workbench.ui.components.cautions import nothing_trains
+from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.i18n import current_language, t
-from workbench.ui.components.parts import back_link, card, heading
+from workbench.ui.components.parts import card, heading
 from workbench.ui.components.spec_draft import Draft, to_yaml
 from workbench.ui.components.spec_editor import SpecEditor, Typed, within
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped
 from workbench.ui.datasets.counts import draw_cautions, draw_counts
 from workbench.ui.datasets.form import KINDS, DatasetChoices, draw_form, starting_rules
 from workbench.ui.datasets.reads import freeze_rules, preview
@@ -99,23 +99,18 @@ def _draw_preview(text: str, editor: SpecEditor) -> None:
         help=t("dataset.freeze_help"),
         disabled=not counts["rows"]["train"],
     ):
-        try:
+        with errors_shown():
             dataset_id = freeze_rules(rules)
-        except Q2QError as error:
-            st.error(escaped(str(error)))
-            return
-        editor.kept.forget()
-        _leave()
-        url.put("dataset", str(dataset_id))
-        st.toast(t("dataset.frozen"), icon=":material/check:")
-        st.rerun()
-    st.download_button(
+            editor.kept.forget()
+            _leave()
+            url.put("dataset", str(dataset_id))
+            st.toast(t("dataset.frozen"), icon=":material/check:")
+            st.rerun()
+    download(
         t("dataset.download_rules"),
         text,
         "dataset.yaml",
-        icon=":material/download:",
         type="tertiary",
-        on_click="ignore",
     )
 
 

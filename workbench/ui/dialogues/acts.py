@@ -11,9 +11,9 @@ from db.errors import Q2QError
 from workbench.dialogue.decisions import go_to
 from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui.components import url
+from workbench.ui.components.controls import focus, opens_field
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
-from workbench.ui.components.parts import focus, opens_field
 from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped

@@ -10,8 +10,8 @@ from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.reading import candidate_name
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
+from workbench.ui.components.controls import opens_field
 from workbench.ui.components.i18n import current_language, t
-from workbench.ui.components.parts import opens_field
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import (
     decide,

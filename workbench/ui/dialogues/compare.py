@@ -10,8 +10,9 @@ from workbench.dialogue.embedding import Guard
 from workbench.dialogue.in_both import asked_in_both
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t
-from workbench.ui.components.parts import back_link, card, heading
+from workbench.ui.components.parts import card, heading
 from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text

@@ -12,9 +12,10 @@ from workbench.dialogue.report import forked_words
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.jobs import draw_progress
-from workbench.ui.components.parts import back_link, heading
+from workbench.ui.components.parts import heading
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped

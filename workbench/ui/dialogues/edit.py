@@ -9,9 +9,10 @@ from workbench.dialogue.decisions import choose, edit_reasoning, write_hint
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By, answer_from
 from workbench.ui.components import url
+from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
-from workbench.ui.components.parts import card, check_badges, empty_state, focus
+from workbench.ui.components.parts import card, check_badges, empty_state
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import show_diff, show_text
 from workbench.ui.dialogues.acts import act, draw_problem, remember
@@ -36,7 +37,7 @@ def draw_edit(tree: Tree, view: NodeView, by: By) -> None:
     found = {one.variant.id: one for one in variants}
     before = old.get(wanted) if wanted else None
     if wanted and before is None:
-        empty_state("edit", ":material/edit_off:", t("dlg.edit_gone"), t("dlg.edit_gone_text"))
+        empty_state("edit", "edit_off", "dlg.edit_gone")
         return
     st.markdown(f"**{t('dlg.edit_title') if before else t('dlg.hint_title')}**")
     left, right = st.columns(2, gap="medium") if before else (None, st.container())

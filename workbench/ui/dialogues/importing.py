@@ -14,8 +14,9 @@ from workbench.dialogue.themes import LANGUAGES
 from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.actions import EXAMPLES
+from workbench.ui.components.controls import back_link, download
 from workbench.ui.components.i18n import counted, current_language, t
-from workbench.ui.components.parts import back_link, card, heading, section
+from workbench.ui.components.parts import card, heading, section
 from workbench.ui.components.rater import current_rater
 from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
@@ -85,13 +86,11 @@ def _draw_columns() -> None:
             border="horizontal",
             hide_index=True,
         )
-        st.download_button(
+        download(
             t("sheet.example"),
             EXAMPLE.read_bytes(),
             EXAMPLE.name,
-            icon=":material/download:",
             type="tertiary",
-            on_click="ignore",
         )
 
 

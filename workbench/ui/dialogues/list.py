@@ -6,9 +6,10 @@ from db.dialogues import DialogueSummary, list_dialogues
 from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.report import forked_words
 from workbench.ui.components import url
+from workbench.ui.components.controls import new_button, open_button
 from workbench.ui.components.i18n import counted, current_language, t
 from workbench.ui.components.labels import ago
-from workbench.ui.components.parts import card, empty_state, head_row, heading
+from workbench.ui.components.parts import card, card_head, empty_state, list_head
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.dialogues.marks import state_mark
@@ -21,14 +22,12 @@ def draw_list() -> None:
     """Draw the dialogues, or how to begin the first one."""
     with database().read() as session:
         found = list_dialogues(session)
-    with head_row("dialogues"):
-        with st.container(width="stretch", gap="xsmall"):
-            heading(t("dlg.title"), t("dlg.lead"))
+    with list_head("dlg"):
         if found:
             _import_button()
             _new_button()
     if not found:
-        with empty_state("dialogues", ":material/forum:", t("dlg.none.title"), t("dlg.none.text")):
+        with empty_state("dialogues", "forum", "dlg.none"):
             _new_button()
             _import_button()
         draw_examples()
@@ -40,14 +39,7 @@ def draw_list() -> None:
 
 
 def _new_button() -> None:
-    st.button(
-        t("dlg.new"),
-        type="primary",
-        icon=":material/add:",
-        shortcut="N",
-        on_click=url.put,
-        args=("new", "1"),
-    )
+    new_button(t("dlg.new"))
 
 
 def _import_button() -> None:
@@ -62,19 +54,9 @@ def _import_button() -> None:
 
 def _draw(one: DialogueSummary) -> None:
     with card(f"dialogue_{one.id}", gap="xsmall"):
-        with head_row(f"dialogue_{one.id}"):
-            st.markdown(f"**{escaped(one.name)}**", width="content")
+        with card_head(f"dialogue_{one.id}", escaped(one.name)):
             state_mark(one.state)
-            st.space("stretch")
-            st.button(
-                t("dlg.open"),
-                key=f"open_{one.id}",
-                icon=":material/arrow_forward:",
-                icon_position="right",
-                type="tertiary",
-                on_click=url.put,
-                args=("session", str(one.id)),
-            )
+            open_button(t("dlg.open"), f"open_{one.id}", "session", one.id)
         answered = t("dlg.answered", n=one.n_answered)
         st.caption(
             f"{counted('questions', one.n_nodes)} · {answered} · "

@@ -9,6 +9,7 @@ from workbench.dialogue.report import as_html, as_json, as_markdown
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.components import url
+from workbench.ui.components.controls import download
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database
@@ -64,13 +65,11 @@ def _draw_report(tree: Tree) -> None:
                     with database().read() as session:
                         return str(write(read_export(session, tree.dialogue.id)))
 
-                st.download_button(
+                download(
                     t(f"more.{kind}"),
                     make,
                     f"dialogue-{tree.dialogue.id}.{kind}",
-                    mime,
-                    icon=":material/download:",
-                    on_click="ignore",
+                    mime=mime,
                 )
 
 

@@ -12,9 +12,10 @@ from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_th
 from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.actions import EXAMPLES
+from workbench.ui.components.controls import back_link
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
-from workbench.ui.components.parts import back_link, card, heading, section
+from workbench.ui.components.parts import card, heading, section
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database, registry

@@ -9,9 +9,10 @@ from workbench.dialogue.decisions import add_fact, note, tag
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.components import url
+from workbench.ui.components.controls import focus, opens_field
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
-from workbench.ui.components.parts import card, focus, opens_field
+from workbench.ui.components.parts import card
 from workbench.ui.dialogues.acts import act, cancel_button, remember, remembered
 from workbench.ui.dialogues.fork import draw_fork, fork_draft
 from workbench.ui.dialogues.reading import reading_button

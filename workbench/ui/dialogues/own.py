@@ -6,9 +6,10 @@ from workbench.dialogue.cards import Candidate, NodeView
 from workbench.dialogue.decisions import pick, write
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
+from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
-from workbench.ui.components.parts import card, focus
+from workbench.ui.components.parts import card
 from workbench.ui.dialogues.acts import cancel_button, decide, reason_draft, remembered, show_node
 
 

@@ -32,7 +32,7 @@ def draw_synopsis(tree: Tree, by: By | None) -> None:
         found = read_synopsis(session, tree.dialogue.id)
     can_write = by is not None and tree.dialogue.state == "open"
     if found is None:
-        with empty_state("synopsis", ":material/summarize:", t("syn.none"), t("syn.none_text")):
+        with empty_state("synopsis", "summarize", "syn.none"):
             _write_button(tree, by if can_write else None)
         return
     for problem in found.problems:

@@ -45,7 +45,7 @@ def draw_tree(tree: Tree, node_id: int, by: By | None) -> None:
         fold,
     )
     if len(tree.nodes) == 1:
-        empty_state("tree", ":material/account_tree:", t("tree.one"), t("tree.one_text"))
+        empty_state("tree", "account_tree", "tree.one")
     draw_curve(tree, node_id)
 
 

@@ -10,8 +10,9 @@ from workbench.dialogue.decisions import choose
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By, answer
 from workbench.ui.components import url
+from workbench.ui.components.controls import opens_field
 from workbench.ui.components.i18n import t
-from workbench.ui.components.parts import card, opens_field
+from workbench.ui.components.parts import card
 from workbench.ui.components.sentences import said
 from workbench.ui.components.store import registry
 from workbench.ui.components.text import escaped, show_text

@@ -11,15 +11,14 @@ from db.questions import QuestionRow, get_question
 from db.texts.matrix import MatrixCell, cells_of
 from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance, question_of
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import model_note, parameters, size
 from workbench.ui.components.parts import (
-    back_link,
     card,
     check_badges,
     empty_state,
-    head_row,
-    heading,
+    item_head,
     section,
 )
 from workbench.ui.components.store import database
@@ -88,9 +87,7 @@ def link_to(ref: Ref) -> None:
 
 
 def _head(ref: Ref) -> None:
-    with head_row("item"):
-        with st.container(width="content"):
-            heading(title(ref))
+    with item_head("item", title(ref)):
         st.space("stretch")
         link_to(ref)
 
@@ -99,12 +96,7 @@ def _draw_elsewhere(ref: Ref) -> None:
     """Draw the head of an item that has a page of its own, and the way there."""
     page, name = _PAGES[ref.kind]
     _head(ref)
-    st.page_link(
-        f"ui/{page}/page.py",
-        label=t("explore.own_page"),
-        icon=":material/open_in_new:",
-        query_params={name: str(ref.id)},
-    )
+    page_link(page, t("explore.own_page"), "open_in_new", **{name: ref.id})
 
 
 def _draw_question(ref: Ref) -> None:
@@ -121,17 +113,10 @@ def _draw_question(ref: Ref) -> None:
             st.caption(t("question.reference"))
             show_text(row.reference_answer)
         draw_facts(row)
-        st.page_link(
-            "ui/questions/page.py",
-            label=t("explore.question_page"),
-            icon=":material/open_in_new:",
-            query_params={"question": str(ref.id)},
-        )
+        page_link("questions", t("explore.question_page"), "open_in_new", question=ref.id)
     section(t("question.texts"))
     if not cells.rows:
-        empty_state(
-            "texts", ":material/forum:", t("question.no_texts.title"), t("question.no_texts.text")
-        )
+        empty_state("texts", "forum", "question.no_texts")
     for start in range(0, len(cells.rows), PER_ROW):
         for column, cell in zip(
             st.columns(PER_ROW), cells.rows[start : start + PER_ROW], strict=False
@@ -249,9 +234,7 @@ def draw_comparison(name: str, other: str) -> None:
     if len(questions) > 1:
         st.error(t("explore.other_question", a=str(refs[0]), b=str(refs[1])))
         return
-    with head_row("compare"):
-        with st.container(width="content"):
-            heading(t("explore.compare_title", a=str(refs[0]), b=str(refs[1])))
+    with item_head("compare", t("explore.compare_title", a=str(refs[0]), b=str(refs[1]))):
         st.space("stretch")
         view = url.segments(
             "view", t("explore.compare"), VIEWS, lambda value: t(f"explore.view.{value}")

@@ -8,6 +8,7 @@ from db.identity import Ref
 from db.lineage.nodes import LineageGroup, LineageNode
 from db.lineage.read import Lineage
 from db.rating.summaries import JudgementRow, judgements
+from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.labels import axis_label
 from workbench.ui.components.parts import card, section
@@ -63,12 +64,7 @@ def _draw_node(key: str, node: LineageNode) -> None:
             args=(node.ref,),
         )
     elif node.kind == "sweep":
-        st.page_link(
-            "ui/sweeps/page.py",
-            label=escaped(words),
-            icon=":material/grid_view:",
-            query_params={"sweep": str(node.id)},
-        )
+        page_link("sweeps", escaped(words), "grid_view", sweep=node.id)
     else:
         st.caption(escaped(words))
 

@@ -14,9 +14,11 @@ from db.texts.matrix import MatrixFilter, MatrixRow, matrix
 from db.texts.rows import TABLES
 from serving.checks import CHECKS
 from workbench.ui.components import url
+from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.labels import count
-from workbench.ui.components.parts import empty_state, heading, wait_for
+from workbench.ui.components.live import wait_for
+from workbench.ui.components.parts import empty_state, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.explore.cells import COLOURINGS, Colouring, draw_cell, open_item
@@ -102,32 +104,18 @@ def _draw_row(row: MatrixRow, width: int, colouring: Colouring) -> None:
 
 
 def _draw_empty() -> None:
-    with empty_state(
-        "explore", ":material/help_center:", t("questions.none.title"), t("questions.none.text")
-    ):
-        st.page_link("ui/questions/page.py", label=t("explore.to_questions"), icon=":material/add:")
+    with empty_state("explore", "help_center", "questions.none"):
+        page_link("questions", t("explore.to_questions"), "add")
 
 
 def _draw_nothing(*, has_texts: bool) -> None:
     """Say that the filters let nothing through, or that there is nothing yet."""
     if has_texts or any(url.parameter(name) for name in FILTERS):
-        with empty_state(
-            "nothing",
-            ":material/filter_alt_off:",
-            t("questions.nothing.title"),
-            t("questions.nothing.text"),
-        ):
+        with empty_state("nothing", "filter_alt_off", "questions.nothing"):
             st.button(t("questions.reset"), on_click=url.clear, args=(*FILTERS, "page"))
         return
-    with empty_state(
-        "texts", ":material/forum:", t("explore.no_texts.title"), t("explore.no_texts.text")
-    ):
-        st.page_link(
-            "ui/sweeps/page.py",
-            label=t("question.new_sweep"),
-            icon=":material/add:",
-            query_params={"new": "1"},
-        )
+    with empty_state("texts", "forum", "explore.no_texts"):
+        page_link("sweeps", t("question.new_sweep"), "add", new="1")
 
 
 FILTERS = (

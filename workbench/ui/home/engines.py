@@ -6,9 +6,9 @@ import streamlit as st
 
 from db.database import Database
 from db.engines import LOCAL, EngineRow, add_external, remove_external
-from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import ModelRow
+from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import count, model_note, parameters, size
@@ -114,7 +114,7 @@ def draw_add_server(database: Database) -> None:
         )
         if not st.form_submit_button(t("server.submit"), type="primary"):
             return
-        try:
+        with errors_shown():
             with database.write() as session:
                 add_external(
                     session,
@@ -129,9 +129,6 @@ def draw_add_server(database: Database) -> None:
                     payload={"engine": (name or "").strip()},
                     priority=INTERACTIVE_PRIORITY,
                 )
-        except Q2QError as error:
-            st.error(escaped(str(error)))
-            return
-        draft.forget()
-        st.toast(t("server.added", name=escaped(name or "")), icon=":material/check:")
-        st.rerun()
+            draft.forget()
+            st.toast(t("server.added", name=escaped(name or "")), icon=":material/check:")
+            st.rerun()

@@ -8,13 +8,12 @@ import streamlit as st
 
 from db.database import Database
 from db.engines import LOCAL, EngineRow
-from db.errors import Q2QError
 from db.jobs import JobRow
 from workbench import READING_ONLY
 from workbench.ui.components.actions import import_examples, start_first_sweep
+from workbench.ui.components.controls import errors_shown, path_of
 from workbench.ui.components.i18n import t
 from workbench.ui.components.store import StoreCounts, registry
-from workbench.ui.components.text import escaped
 
 Step = Literal["import", "first_sweep", "watch", "look", "open"]
 
@@ -64,7 +63,7 @@ def examples_button(database: Database) -> None:
 
 
 def _do(database: Database, step: Step, newest_sweep: int | None) -> None:
-    try:
+    with errors_shown():
         if step == "import":
             added, skipped = import_examples(database)
             st.toast(t("home.imported", added=added, skipped=skipped), icon=":material/check:")
@@ -72,11 +71,8 @@ def _do(database: Database, step: Step, newest_sweep: int | None) -> None:
         if step == "first_sweep":
             newest_sweep = start_first_sweep(database, registry())
             st.toast(t("home.sweep_queued"), icon=":material/check:")
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    if newest_sweep is not None:
-        st.switch_page("ui/sweeps/page.py", query_params={"sweep": str(newest_sweep)})
+        if newest_sweep is not None:
+            st.switch_page(path_of("sweeps"), query_params={"sweep": str(newest_sweep)})
 
 
 def next_step(counts: StoreCounts, jobs: Sequence[JobRow]) -> Step:

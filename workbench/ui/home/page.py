@@ -1,19 +1,22 @@
 """Home: what to do next, how much is stored, models and engines, running jobs."""
 
+from functools import partial
+
 import streamlit as st
 
-from db.engines import list_engines
-from db.jobs import active_jobs
-from db.models import list_models
+from db.engines import EngineRow, list_engines
+from db.jobs import JobRow, active_jobs
+from db.models import ModelRow, list_models
 from db.sweeps import list_sweeps
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_jobs
+from workbench.ui.components.live import live
 from workbench.ui.components.parts import empty_state, figures, heading, section
 from workbench.ui.components.store import count_store, database
 from workbench.ui.home.engines import draw_add_server, draw_engines
 from workbench.ui.home.next_step import draw_next_step, is_moving, is_reading_only, next_step
 
-POLL_S = 2.0
+Live = tuple[list[EngineRow], list[JobRow], dict[int, ModelRow], dict[int, str]]
 
 
 def draw() -> None:
@@ -22,7 +25,6 @@ def draw() -> None:
     with store.read() as session:
         counts = count_store(session)
         jobs = active_jobs(session)
-        engines = list_engines(session)
         sweeps = list_sweeps(session, limit=1)
         has_model = bool(list_models(session))
     heading(t("home.title"), t("home.lead"))
@@ -36,28 +38,25 @@ def draw() -> None:
             for name in ("questions", "variants", "answers", "sweeps")
         ],
     )
-    # The part that changes by itself is drawn again and again only while something moves.
-    poll = POLL_S if is_moving(engines, jobs) else None
-    st.fragment(run_every=poll)(draw_live)(moving=poll is not None, had_model=has_model)
+    draw_now = partial(_draw_live, had_model=has_model)
+    live(_read(), _read, lambda now: is_moving(now[0], now[1]), draw_now)
     draw_add_server(store)
 
 
-def draw_live(*, moving: bool, had_model: bool) -> None:
-    """Draw the engines and jobs as they are now.
-
-    The whole page is drawn again once all is still, and when the first model appears.
-    """
-    store = database()
-    with store.read() as session:
-        engines = list_engines(session)
-        models = {model.id: model for model in list_models(session, with_removed=True)}
+def _read() -> Live:
+    with database().read() as session:
         jobs = active_jobs(session)
-        sweep_names = (
-            {row.sweep_id: row.name for row in list_sweeps(session, limit=50)} if jobs else {}
-        )
-    has_model = any(model.state != "removed" for model in models.values())
-    if (moving and not is_moving(engines, jobs)) or (has_model and not had_model):
+        names = {row.sweep_id: row.name for row in list_sweeps(session, limit=50)} if jobs else {}
+        models = {model.id: model for model in list_models(session, with_removed=True)}
+        return list_engines(session), jobs, models, names
+
+
+def _draw_live(now: Live, *, had_model: bool) -> None:
+    """Draw the engines and jobs as they are now; the page anew when the first model appears."""
+    engines, jobs, models, sweep_names = now
+    if not had_model and any(model.state != "removed" for model in models.values()):
         st.rerun()
+    store = database()
     if jobs:
         section(t("home.jobs"), t("home.jobs_help"))
         draw_jobs(store, jobs, sweep_names)
@@ -66,7 +65,7 @@ def draw_live(*, moving: bool, had_model: bool) -> None:
         draw_engines(store, engines, models)
     else:
         kind = "reading_only" if is_reading_only() else "no_engine"
-        empty_state("engine", ":material/dns:", t(f"home.{kind}.title"), t(f"home.{kind}.text"))
+        empty_state("engine", "dns", f"home.{kind}")
 
 
 draw()

@@ -4,15 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import altair as alt
-import streamlit as st
 
 from workbench.analysis.resampling import Estimate
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import percent
+from workbench.ui.components.plots import COUNTS, RULE, draw_plot, legend, plot_of, tooltips
 from workbench.ui.components.text import one_line
 from workbench.ui.insights.label_lines import label_axis, tick_format
 
-NAMES = alt.Axis(labelLimit=240, labelFontSize=12, ticks=False, domain=False)
 ROW_PX = 34
 LEGEND_PX, SQUARE_PX = 64, 44
 MOST_LABELLED = 8
@@ -31,15 +30,6 @@ class Dot:
     """How much it rests on."""
     by_rater: tuple[tuple[str, Estimate], ...] = ()
     """The same of each rater alone, by name."""
-
-
-RULE = "#8593a0"
-"""Of lines: seen on light ground and on dark."""
-
-
-def draw_chart(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> None:
-    """Draw a chart without checking it against the schema of Vega-Lite: half of a page's time."""
-    st.vega_lite_chart(None, chart.to_dict(validate=False))
 
 
 def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: str = ".0%") -> None:
@@ -68,15 +58,15 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
         scale=alt.Scale(zero=False, nice=True),
         axis=alt.Axis(format=tick_format(form, _values(dots)), tickCount=6),
     )
-    tooltip = [
-        alt.Tooltip("name:N", title=" "),
-        alt.Tooltip("value:Q", format=form, title=title),
-        alt.Tooltip("low:Q", format=form, title=t("insights.low")),
-        alt.Tooltip("high:Q", format=form, title=t("insights.high")),
-        alt.Tooltip("n:Q", format=",", title=t("insights.n")),
-    ]
-    dotted = alt.Chart(alt.InlineData(values=rows)).encode(y=y, tooltip=tooltip)
-    ranged = alt.Chart(alt.InlineData(values=[row for row in rows if "low" in row]))
+    tooltip = tooltips(
+        ("name:N", ""),
+        ("value:Q", title, form),
+        ("low:Q", t("insights.low"), form),
+        ("high:Q", t("insights.high"), form),
+        ("n:Q", t("insights.n"), ","),
+    )
+    dotted = plot_of(rows).encode(y=y, tooltip=tooltip)
+    ranged = plot_of(row for row in rows if "low" in row)
     layers = [
         ranged.mark_rule(color=RULE, strokeWidth=3, opacity=0.45).encode(
             y=y, x=alt.X("low:Q", title=title), x2="high:Q"
@@ -97,31 +87,30 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
     if alone:
         layers.append(_by_rater(alone, y, title, form))
     if neutral is not None:
-        line = alt.Chart(alt.InlineData(values=[{"at": neutral}]))
+        line = plot_of([{"at": neutral}])
         layers.insert(
             0, line.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x="at:Q")
         )
     height = AXIS_PX + (LEGEND_PX if alone else 0) + ROW_PX * len(rows)
-    draw_chart(alt.layer(*layers).properties(height=height, background="transparent"))
+    draw_plot(alt.layer(*layers), height)
 
 
 def _by_rater(rows: list[dict[str, object]], y: alt.Y, title: str, form: str) -> alt.Chart:
     """Return a small open mark for each rater, under the pooled dots of their names."""
-    marks = alt.Chart(alt.InlineData(values=rows))
+    marks = plot_of(rows)
     marks = marks.mark_point(size=55, filled=False, strokeWidth=2, opacity=0.9, yOffset=9)
-    legend = alt.Legend(orient="top", labelLimit=200)
     drawn: alt.Chart = marks.encode(
         y=y,
         x=alt.X("value:Q", title=title),
-        color=alt.Color("rater:N", title=t("insights.alone"), legend=legend),
+        color=alt.Color("rater:N", title=t("insights.alone"), legend=legend(200)),
         shape=alt.Shape("rater:N", title=t("insights.alone")),
-        tooltip=[
-            alt.Tooltip("rater:N", title=t("insights.rater")),
-            alt.Tooltip("name:N", title=" "),
-            alt.Tooltip("value:Q", format=form, title=title),
-            alt.Tooltip("low:Q", format=form, title=t("insights.low")),
-            alt.Tooltip("high:Q", format=form, title=t("insights.high")),
-        ],
+        tooltip=tooltips(
+            ("rater:N", t("insights.rater")),
+            ("name:N", ""),
+            ("value:Q", title, form),
+            ("low:Q", t("insights.low"), form),
+            ("high:Q", t("insights.high"), form),
+        ),
     )
     return drawn
 
@@ -149,20 +138,20 @@ def draw_win_chances(
         }
         for better, other, share, n in chances
     ]
-    base = alt.Chart(alt.InlineData(values=rows)).encode(
+    base = plot_of(rows).encode(
         x=alt.X(
             "column:O",
             title=t("insights.against"),
             axis=label_axis(names, orient="top", labelAngle=0),
         ),
         y=alt.Y("row:O", title=None, axis=label_axis(names)),
-        tooltip=[
-            alt.Tooltip("name:N", title=" "),
-            alt.Tooltip("other:N", title=t("insights.against")),
-            alt.Tooltip("share:N", title=t("insights.axis.win_chance")),
-            alt.Tooltip("ends:N", title=t("insights.interval")),
-            alt.Tooltip("n:Q", format=",", title=t("insights.n")),
-        ],
+        tooltip=tooltips(
+            ("name:N", ""),
+            ("other:N", t("insights.against")),
+            ("share:N", t("insights.axis.win_chance")),
+            ("ends:N", t("insights.interval")),
+            ("n:Q", t("insights.n"), ","),
+        ),
     )
     colour = alt.Color(
         "value:Q",
@@ -177,7 +166,7 @@ def draw_win_chances(
             text = base.mark_text(fontSize=size, dy=dy)
             layers.append(text.encode(text=f"{column}:N", color=ink))
     height = AXIS_PX + SQUARE_PX * (len(names) - 1)
-    draw_chart(alt.layer(*layers).properties(height=height, background="transparent"))
+    draw_plot(alt.layer(*layers), height)
 
 
 def draw_scatter(
@@ -190,18 +179,14 @@ def draw_scatter(
         row |= {f"x_{end}": at for end, at in _ends(x).items()}
         row |= {f"y_{end}": at for end, at in _ends(y).items()}
         rows.append(row)
-    data = alt.Chart(alt.InlineData(values=rows))
+    data = plot_of(rows)
     axis = alt.Axis(format=".0%", tickCount=5)
     scale = alt.Scale(zero=False, nice=True)
     x_axis = alt.X("x:Q", title=x_title, axis=axis, scale=scale)
     y_axis = alt.Y("y:Q", title=y_title, axis=axis, scale=scale)
-    colour = alt.Color("name:N", title=None, legend=alt.Legend(orient="top", labelLimit=300))
-    tooltip = [
-        alt.Tooltip("name:N", title=" "),
-        alt.Tooltip("x:Q", format=".0%", title=x_title),
-        alt.Tooltip("y:Q", format=".0%", title=y_title),
-    ]
-    draw_chart(
+    colour = alt.Color("name:N", title=None, legend=legend())
+    tooltip = tooltips(("name:N", ""), ("x:Q", x_title, ".0%"), ("y:Q", y_title, ".0%"))
+    draw_plot(
         alt.layer(
             data.mark_rule(color=RULE, strokeWidth=2, opacity=0.4).encode(
                 x=alt.X("x_low:Q", title=x_title), x2="x_high:Q", y=y_axis, color=colour
@@ -212,27 +197,26 @@ def draw_scatter(
             data.mark_circle(size=140, opacity=1).encode(
                 x=x_axis, y=y_axis, color=colour, tooltip=tooltip
             ),
-        ).properties(height=320, background="transparent")
+        ),
+        320,
     )
 
 
 def draw_days(days: Sequence[tuple[str, str, int]], title: str) -> None:
     """Draw cards by day, stacked by rater; given are day, rater's name, cards."""
     rows = [{"day": day, "rater": one_line(rater, 40), "cards": n} for day, rater, n in days]
-    draw_chart(
-        alt.Chart(alt.InlineData(values=rows))
+    draw_plot(
+        plot_of(rows)
         .mark_bar(cornerRadiusEnd=3)
         .encode(
             x=alt.X("day:O", title=None, axis=alt.Axis(labelAngle=-40, labelOverlap=True)),
-            y=alt.Y("cards:Q", title=title, axis=alt.Axis(tickMinStep=1, format="d")),
-            color=alt.Color("rater:N", title=None, legend=alt.Legend(orient="top", labelLimit=200)),
-            tooltip=[
-                alt.Tooltip("day:O", title=" "),
-                alt.Tooltip("rater:N", title=t("insights.rater")),
-                alt.Tooltip("cards:Q", format=",", title=title),
-            ],
-        )
-        .properties(height=260, background="transparent")
+            y=alt.Y("cards:Q", title=title, axis=COUNTS),
+            color=alt.Color("rater:N", title=None, legend=legend(200)),
+            tooltip=tooltips(
+                ("day:O", ""), ("rater:N", t("insights.rater")), ("cards:Q", title, ",")
+            ),
+        ),
+        260,
     )
 
 

@@ -14,9 +14,10 @@ from workbench.analysis.diversity import GOOD_ENOUGH
 from workbench.analysis.insights import Insights, QuestionInsight, read_insights, read_question
 from workbench.analysis.spread import Group
 from workbench.ui.components import url
-from workbench.ui.components.background import read_figures
+from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import percent
+from workbench.ui.components.live import read_figures
 from workbench.ui.components.parts import card, empty_state, figures, heading, section
 from workbench.ui.components.store import database
 from workbench.ui.components.text import one_line, show_text
@@ -60,12 +61,7 @@ def draw_insights() -> None:
     found = cast(Insights, shown.figures)
     mark = shown.mark or mark
     if not found.counts.judgements:
-        empty_state(
-            "insights",
-            ":material/filter_alt_off:",
-            t("insights.no_match.title"),
-            t("insights.no_match.text"),
-        )
+        empty_state("insights", "filter_alt_off", "insights.no_match")
         draw_reasoning(wanted.sweep_id)
         return
     _draw_counts(found)
@@ -87,10 +83,8 @@ def _of_filter(store: str, mark: str, wanted: RatingFilter) -> Insights:
 
 
 def _draw_nothing() -> None:
-    with empty_state(
-        "insights", ":material/insights:", t("insights.none.title"), t("insights.none.text")
-    ):
-        st.page_link("ui/rating/page.py", label=t("nav.rating"), icon=":material/star:")
+    with empty_state("insights", "insights", "insights.none"):
+        page_link("rating", t("nav.rating"), "star")
 
 
 def _filters() -> RatingFilter:

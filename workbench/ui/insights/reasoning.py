@@ -1,6 +1,7 @@
 """Does the reasoning move the answer? The scores of engines, level by level, in Insights."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import altair as alt
@@ -20,16 +21,16 @@ from workbench.analysis.reasoning_report import (
 from workbench.analysis.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
 from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
 from workbench.ui.components import url
-from workbench.ui.components.background import read_figures
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
+from workbench.ui.components.live import live, read_figures
 from workbench.ui.components.parts import card, section
+from workbench.ui.components.plots import NAMES, RULE, draw_plot, plot_of, tooltips
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.insights.charts import AXIS_PX, NAMES, ROW_PX, RULE, draw_chart
+from workbench.ui.insights.charts import AXIS_PX, ROW_PX
 
 KINDS = (OWN, "shuffled", "truncated", "foreign")
-POLL_S = 2.0
 MOST_CHOICES = 100
 MOST_FLAGGED = 12
 MOST_POINTS = 500
@@ -44,7 +45,6 @@ def draw_reasoning(sweep_id: int | None) -> None:
         st.caption(t("moves.lead"))
         with database().read() as session:
             mark = score_mark(session)
-            jobs = active_jobs(session, kind="score")
         if mark.endswith("/0"):
             st.caption(t("moves.no_answers"))
             return
@@ -62,7 +62,7 @@ def draw_reasoning(sweep_id: int | None) -> None:
         for level in found.levels:
             _draw_level(level)
         _draw_state(found)
-        st.fragment(run_every=POLL_S if jobs else None)(_draw_job)(spec, found.missing, bool(jobs))
+        live(_active(), _active, bool, partial(_draw_job, spec, found.missing))
 
 
 def choose_sweep() -> int | None:
@@ -179,29 +179,28 @@ def _plot(level: LevelReport) -> None:
         means.append({"name": name, "bits": found.value, "low": low, "high": high})
     y = alt.Y("name:N", title=None, sort=list(names.values()), axis=NAMES)
     x = alt.X("bits:Q", title=t("moves.axis"), axis=alt.Axis(format=".2f", tickCount=6))
-    told = alt.Chart(alt.InlineData(values=means))
-    tooltip = [
-        alt.Tooltip("name:N", title=" "),
-        alt.Tooltip("bits:Q", format=".3f", title=t("moves.axis")),
-        alt.Tooltip("low:Q", format=".3f", title=t("insights.low")),
-        alt.Tooltip("high:Q", format=".3f", title=t("insights.high")),
-    ]
-    limit = alt.Chart(alt.InlineData(values=[{"bits": level.limit, "name": t("moves.limit")}]))
-    zero = alt.Chart(alt.InlineData(values=[{"bits": 0.0}]))
-    draw_chart(
+    told = plot_of(means)
+    tooltip = tooltips(
+        ("name:N", ""),
+        ("bits:Q", t("moves.axis"), ".3f"),
+        ("low:Q", t("insights.low"), ".3f"),
+        ("high:Q", t("insights.high"), ".3f"),
+    )
+    limit = plot_of([{"bits": level.limit, "name": t("moves.limit")}])
+    zero = plot_of([{"bits": 0.0}])
+    draw_plot(
         alt.layer(
             zero.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x=x),
             limit.mark_rule(color=RULE, strokeWidth=4, opacity=0.8).encode(
-                x=x, tooltip=[alt.Tooltip("name:N", title=" "), alt.Tooltip("bits:Q", format=".2f")]
+                x=x, tooltip=tooltips(("name:N", ""), ("bits:Q", t("moves.axis"), ".2f"))
             ),
-            alt.Chart(alt.InlineData(values=points))
-            .mark_tick(thickness=1.5, size=14, opacity=0.35)
-            .encode(x=x, y=y),
+            plot_of(points).mark_tick(thickness=1.5, size=14, opacity=0.35).encode(x=x, y=y),
             told.mark_rule(color=RULE, strokeWidth=3, opacity=0.55).encode(
                 y=y, x=alt.X("low:Q", title=t("moves.axis")), x2="high:Q"
             ),
             told.mark_circle(size=110, opacity=1).encode(x=x, y=y, tooltip=tooltip),
-        ).properties(height=AXIS_PX + ROW_PX * len(names), background="transparent")
+        ),
+        AXIS_PX + ROW_PX * len(names),
     )
 
 
@@ -230,17 +229,17 @@ def _draw_state(found: ReasoningReport) -> None:
         st.caption(t("moves.failed", n=n, reason=escaped(one_line(reason, 200))))
 
 
-def _draw_job(spec: ScoreSpec, missing: int, was_active: bool) -> None:
+def _active() -> list[JobRow]:
     with database().read() as session:
-        jobs = active_jobs(session, kind="score")
-        ended = [job for job in recent_jobs(session, 10) if job.kind == "score"]
-    if was_active and not jobs:
-        st.rerun()
+        return active_jobs(session, kind="score")
+
+
+def _draw_job(spec: ScoreSpec, missing: int, jobs: list[JobRow]) -> None:
     for job in jobs:
         draw_progress(job)
         draw_cancel(database(), job)
     if not jobs:
-        _say_end(ended[0] if ended else None)
+        _draw_last_end()
     if st.button(
         t("moves.run", n=missing),
         key="score_run",
@@ -252,8 +251,10 @@ def _draw_job(spec: ScoreSpec, missing: int, was_active: bool) -> None:
         st.rerun()
 
 
-def _say_end(job: JobRow | None) -> None:
+def _draw_last_end() -> None:
     """Say why the last job did not score everything."""
+    with database().read() as session:
+        job = next((job for job in recent_jobs(session, 10) if job.kind == "score"), None)
     if job is None:
         return
     reasons = [job.error] if job.error else list((job.result or {}).get("unable", ()))

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs, enqueue
 from db.models import (
     CheckRow,
@@ -17,17 +16,33 @@ from db.models import (
 from training.merge.card import card as drafted_card
 from training.merge.prune import prune
 from workbench.ui.components import url
+from workbench.ui.components.controls import (
+    back_link,
+    download,
+    errors_shown,
+    open_button,
+    page_link,
+)
 from workbench.ui.components.i18n import has, t, word
 from workbench.ui.components.jobs import draw_cancel, draw_jobs, draw_progress
 from workbench.ui.components.labels import ago, count, model_note, size
-from workbench.ui.components.parts import back_link, card, empty_state, head_row, heading, section
+from workbench.ui.components.live import live
+from workbench.ui.components.parts import (
+    card,
+    card_head,
+    empty_state,
+    heading,
+    item_head,
+    section,
+)
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
 KINDS = ("merge", "verify")
 """Jobs that are shown here."""
+PASSED = ("green", ":material/check_circle:")
+FAILED = ("red", ":material/error:")
 COLOURS = {"ready": "green", "pruned": "gray", "unusable": "red"}
-POLL_S = 2.0
 
 
 def draw_list() -> None:
@@ -35,40 +50,24 @@ def draw_list() -> None:
     heading(t("models.title"), t("models.lead"))
     with database().read() as session:
         models = {model.id: model for model in list_models(session)}
-        moving = any(job.kind in KINDS for job in active_jobs(session))
     if not models:
-        with empty_state(
-            "models", ":material/deployed_code:", t("models.none.title"), t("models.none.text")
-        ):
-            st.page_link("ui/home/page.py", label=t("nav.home"), icon=":material/home:")
-    st.fragment(run_every=POLL_S if moving else None)(_draw_jobs)(moving=moving)
+        with empty_state("models", "deployed_code", "models.none"):
+            page_link("home", t("nav.home"), "home")
+    live(_jobs(), _jobs, bool, lambda jobs: draw_jobs(database(), jobs, {}))
     for model in reversed(models.values()):
         _draw(model, models.get(model.base_id or 0))
 
 
-def _draw_jobs(*, moving: bool) -> None:
+def _jobs() -> list[JobRow]:
     with database().read() as session:
-        jobs = [job for job in active_jobs(session) if job.kind in KINDS]
-    if moving and not jobs:
-        st.rerun()
-    draw_jobs(database(), jobs, {})
+        return [job for job in active_jobs(session) if job.kind in KINDS]
 
 
 def _draw(model: ModelRow, base: ModelRow | None) -> None:
     with card(f"model_{model.id}", gap="xsmall"):
-        with head_row(f"model_{model.id}"):
-            st.markdown(f"**{escaped(model.name)}**", width="content")
+        with card_head(f"model_{model.id}", escaped(model.name)):
             model_badges(model)
-            st.space("stretch")
-            st.button(
-                t("models.open"),
-                icon=":material/arrow_forward:",
-                icon_position="right",
-                type="tertiary",
-                key=f"open_{model.id}",
-                on_click=url.put,
-                args=("model", str(model.id)),
-            )
+            open_button(t("models.open"), f"open_{model.id}", "model", model.id)
         parts = [
             f"m{model.id}",
             size(model.size_bytes) if model.size_bytes else "",
@@ -86,30 +85,20 @@ def model_badges(model: ModelRow) -> None:
     st.badge(word("model_state", model.state), color=COLOURS.get(model.state, "gray"))  # type: ignore[arg-type]
 
 
-PASSED = ("green", ":material/check_circle:")
-FAILED = ("red", ":material/error:")
-
-
 def draw_model(model_id: int) -> None:
     """Draw the model, or say that there is none."""
     back_link(t("models.back"), lambda: url.clear("model"))
-    try:
-        with database().read() as session:
-            model = get_model(session, model_id)
-            proof = proof_of(session, model_id)
-            adapter_id = adapter_of(session, model_id)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    jobs = _jobs(model, adapter_id)
-    with head_row("model"):
-        with st.container(width="content"):
-            heading(escaped(model.name))
+    with database().read() as session:
+        model = get_model(session, model_id)
+        proof = proof_of(session, model_id)
+        adapter_id = adapter_of(session, model_id)
+    jobs = _jobs_of(model, adapter_id)
+    with item_head("model", escaped(model.name)):
         model_badges(model)
     if note := model_note(model):
         st.caption(note)
     if jobs:
-        st.fragment(run_every=POLL_S)(_draw_job)(model, adapter_id)
+        live(jobs, lambda: _jobs_of(model, adapter_id), bool, _draw_job)
     else:
         _draw_actions(model, adapter_id)
     _draw_facts(model, adapter_id)
@@ -119,21 +108,16 @@ def draw_model(model_id: int) -> None:
         _draw_card(model)
 
 
-def _jobs(model: ModelRow, adapter_id: int | None) -> list[JobRow]:
-    with database().read() as session:
-        jobs = [job for job in active_jobs(session) if job.kind in KINDS]
+def _jobs_of(model: ModelRow, adapter_id: int | None) -> list[JobRow]:
     return [
         job
-        for job in jobs
+        for job in _jobs()
         if job.payload.get("model_id") == model.id
         or job.payload.get("adapter_id") in (model.id, adapter_id or model.id)
     ]
 
 
-def _draw_job(model: ModelRow, adapter_id: int | None) -> None:
-    jobs = _jobs(model, adapter_id)
-    if not jobs:
-        st.rerun()
+def _draw_job(jobs: list[JobRow]) -> None:
     with card("model_job"):
         draw_progress(jobs[0])
         draw_cancel(database(), jobs[0])
@@ -166,13 +150,10 @@ def _start(kind: str, payload: dict[str, object]) -> None:
 
 
 def _prune(model: ModelRow) -> None:
-    try:
+    with errors_shown():
         freed = prune(database(), model)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    st.toast(t("models.pruned", size=size(freed)), icon=":material/check:")
-    st.rerun()
+        st.toast(t("models.pruned", size=size(freed)), icon=":material/check:")
+        st.rerun()
 
 
 def _draw_facts(model: ModelRow, adapter_id: int | None) -> None:
@@ -209,12 +190,7 @@ def _draw_facts(model: ModelRow, adapter_id: int | None) -> None:
                         on_click=url.put,
                         args=("model", str(one.id)),
                     )
-            st.page_link(
-                "ui/explore/page.py",
-                label=t("models.lineage"),
-                icon=":material/account_tree:",
-                query_params={"id": f"m{model.id}"},
-            )
+            page_link("explore", t("models.lineage"), "account_tree", id=f"m{model.id}")
 
 
 def _draw_proof(proof: ProofRow) -> None:
@@ -247,10 +223,8 @@ def _draw_card(model: ModelRow) -> None:
     with st.expander(t("models.card"), icon=":material/description:"):
         st.caption(t("models.card_help"))
         st.code(text, language="markdown", wrap_lines=True)
-        st.download_button(
+        download(
             t("models.card_download"),
             text,
             f"{model.name}.md",
-            icon=":material/download:",
-            on_click="ignore",
         )

@@ -2,13 +2,12 @@
 
 import streamlit as st
 
-from db.errors import Q2QError
 from db.questions import NewQuestion, QuestionRow, add_question, edit_question, role_names
 from workbench.ui.components import url
+from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
 
 LANGUAGE_CODES = (None, "en", "ja", "zh")
 
@@ -92,20 +91,17 @@ def _save(row: QuestionRow | None, draft: FormDraft, new: NewQuestion) -> None:
     if not new.text.strip():
         st.error(t("question.needs_text"))
         return
-    try:
+    with errors_shown():
         with database().write() as session:
             if row is None:
                 question_id, is_new = add_question(session, new)
             else:
                 question_id, is_new = edit_question(session, row.id, new)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    draft.forget()
-    done = is_new or (row is not None and question_id == row.id)
-    st.toast(t("question.saved" if done else "question.known", id=question_id))
-    url.put("question", str(question_id))
-    st.rerun()
+        draft.forget()
+        done = is_new or (row is not None and question_id == row.id)
+        st.toast(t("question.saved" if done else "question.known", id=question_id))
+        url.put("question", str(question_id))
+        st.rerun()
 
 
 def tags_of(typed: str) -> tuple[str, ...]:

@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from db.errors import Q2QError
 from db.questions import role_names
 from serving.importers import ImportPreview, import_questions, preview
 from serving.importers.fields import FIELDS
 from serving.importers.readers import SUFFIXES, stream_rows
 from workbench.ui.components import url
 from workbench.ui.components.actions import EXAMPLE_QUESTIONS
+from workbench.ui.components.controls import back_link, download
 from workbench.ui.components.i18n import counted, t, word
-from workbench.ui.components.parts import back_link, card, figures, heading, section
+from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.uploads import draw_problems, import_progress, in_utf8
@@ -30,23 +30,19 @@ COLUMNS = {
 
 def draw_import() -> None:
     """Draw the upload and, for a file, what importing it would do."""
-    back_link(t("questions.back"), _leave)
+    back_link(t("questions.back"), lambda: url.clear("import"))
     heading(t("import.title"), t("import.lead"))
     upload = st.file_uploader(t("import.file"), type=[suffix[1:] for suffix in SUFFIXES])
     if upload is None:
         _draw_columns()
         return
-    try:
-        registry()  # a role that the user added counts from here on
-        data = in_utf8(upload.name, upload.getvalue())
-        with database().read() as session:
-            roles = role_names(session)
-        with import_progress() as tell:
-            rows = stream_rows(data, name=upload.name, roles=roles)
-            found = preview(database(), rows, on_progress=tell)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
+    registry()  # a role that the user added counts from here on
+    data = in_utf8(upload.name, upload.getvalue())
+    with database().read() as session:
+        roles = role_names(session)
+    with import_progress() as tell:
+        rows = stream_rows(data, name=upload.name, roles=roles)
+        found = preview(database(), rows, on_progress=tell)
     _show(found)
     skip_errors = bool(found.errors) and st.checkbox(t("import.skip_errors"))
     to_write = found.added + found.updated
@@ -58,24 +54,13 @@ def draw_import() -> None:
         icon=":material/download:",
         disabled=not to_write or (bool(found.problems) and not skip_errors),
     ):
-        try:
-            with import_progress() as tell:
-                rows = stream_rows(data, name=upload.name, roles=roles)
-                done = import_questions(database(), rows, skip_errors=skip_errors, on_progress=tell)
-        except Q2QError as error:
-            st.error(escaped(str(error)))
-            return
-        st.toast(
-            t(
-                "import.done",
-                added=done.added,
-                updated=done.updated,
-                variants=done.variants,
-                answers=done.answers,
-            ),
-            icon=":material/check:",
-        )
-        _leave()
+        with import_progress() as tell:
+            rows = stream_rows(data, name=upload.name, roles=roles)
+            done = import_questions(database(), rows, skip_errors=skip_errors, on_progress=tell)
+        names = ("added", "updated", "variants", "answers")
+        counts = {name: getattr(done, name) for name in names}
+        st.toast(t("import.done", **counts), icon=":material/check:")
+        url.clear("import")
         st.rerun()
 
 
@@ -94,18 +79,12 @@ def _draw_columns() -> None:
             border="horizontal",
             hide_index=True,
         )
-        st.download_button(
+        download(
             t("import.columns.example"),
             EXAMPLE.read_bytes(),
             EXAMPLE.name,
-            icon=":material/download:",
             type="tertiary",
-            on_click="ignore",
         )
-
-
-def _leave() -> None:
-    url.clear("import")
 
 
 def _show(found: ImportPreview) -> None:

@@ -15,9 +15,10 @@ from db.questions import (
 )
 from serving.importers.records import question_line
 from workbench.ui.components import url
+from workbench.ui.components.controls import download
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.labels import count
-from workbench.ui.components.parts import card, empty_state, head_row, heading
+from workbench.ui.components.parts import card, empty_state, list_head
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.home.next_step import examples_button
@@ -34,9 +35,7 @@ def draw_list() -> None:
     """Draw the questions that the filters in the URL let through."""
     with database().read() as session:
         facets = question_facets(session)
-    with head_row("questions"):
-        with st.container(width="stretch", gap="xsmall"):
-            heading(t("questions.title"), t("questions.lead"))
+    with list_head("questions"):
         if facets.total:
             _buttons()
     if not facets.total:
@@ -49,14 +48,13 @@ def draw_list() -> None:
         st.caption(counted("questions", page.total, is_capped=page.is_capped), width="content")
         st.space("stretch")
         if page.total:
-            st.download_button(
+            download(
                 t("questions.export"),
                 partial(_export, wanted),
                 "questions.jsonl",
-                "application/jsonl",
-                icon=":material/upload:",
+                mime="application/jsonl",
+                icon="upload",
                 type="tertiary",
-                on_click="ignore",
                 help=t("questions.export_help"),
             )
     if not page.rows:
@@ -83,20 +81,13 @@ def _buttons() -> None:
 
 
 def _draw_empty() -> None:
-    with empty_state(
-        "questions", ":material/help_center:", t("questions.none.title"), t("questions.none.text")
-    ):
+    with empty_state("questions", "help_center", "questions.none"):
         examples_button(database())
         _buttons()
 
 
 def _draw_nothing() -> None:
-    with empty_state(
-        "nothing",
-        ":material/filter_alt_off:",
-        t("questions.nothing.title"),
-        t("questions.nothing.text"),
-    ):
+    with empty_state("nothing", "filter_alt_off", "questions.nothing"):
         st.button(t("questions.reset"), on_click=url.clear, args=(*FILTERS, "page"))
 
 

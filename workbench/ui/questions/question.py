@@ -16,8 +16,9 @@ from serving.formats.definitions import DIALOGUE_TASKS, REQUIRED, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import render_question
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link, download, page_link
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.parts import back_link, card, empty_state, head_row, heading, section
+from workbench.ui.components.parts import card, empty_state, head_row, heading, section
 from workbench.ui.components.store import child_ids, database, registry
 from workbench.ui.components.text import escaped, one_line, show_text
 from workbench.ui.components.text_cards import draw_texts, numbered_ids
@@ -39,13 +40,12 @@ def draw_question(question_id: int) -> None:
     with head_row("question"):
         with st.container(width="stretch"):
             heading(t("question.heading", id=row.id))
-        st.download_button(
+        download(
             t("questions.export"),
             as_jsonl([row]),
             f"{row.ref}.jsonl",
-            icon=":material/upload:",
+            icon="upload",
             type="tertiary",
-            on_click="ignore",
         )
         if st.button(t("question.edit"), icon=":material/edit:"):
             edit_dialog(row)
@@ -55,15 +55,8 @@ def draw_question(question_id: int) -> None:
     if found.n_variants or found.n_answers:
         draw_texts(found)
     else:
-        with empty_state(
-            "texts", ":material/forum:", t("question.no_texts.title"), t("question.no_texts.text")
-        ):
-            st.page_link(
-                "ui/sweeps/page.py",
-                label=t("question.new_sweep"),
-                icon=":material/add:",
-                query_params={"new": "1"},
-            )
+        with empty_state("texts", "forum", "question.no_texts"):
+            page_link("sweeps", t("question.new_sweep"), "add", new="1")
     draw_prompt(row, tuple(one.variant.text for one in found.variants[:2]))
 
 

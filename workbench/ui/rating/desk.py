@@ -15,8 +15,9 @@ from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import load_axes
 from workbench.rating.desk import look
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t, word
-from workbench.ui.components.parts import back_link, card, empty_state
+from workbench.ui.components.parts import card, empty_state
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_marked, show_text
@@ -86,7 +87,7 @@ def _draw(queue: QueueRow, rater_id: int) -> None:
     dealt = look(database(), queue, rater_id)
     _draw_progress(queue, rater_id, is_over=dealt is None)
     if dealt is None:
-        empty_state("done", ":material/done_all:", t("rate.done"), t("rate.done_text"))
+        empty_state("done", "done_all", "rate.done")
     else:
         _draw_card(queue, dealt)
     axes = load_axes(settings().home_dir).get(queue.scope, [])

@@ -1,9 +1,10 @@
 """Change a reasoning and see the answer move: before and after, side by side on one page."""
 
+from functools import partial
+
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.errors import Q2QError
 from db.jobs import JobRow
 from db.models import list_models
 from db.questions import get_question
@@ -16,18 +17,12 @@ from workbench.rating.desk import ANSWER_SEEN, look
 from workbench.rating.editing import answer_again, answer_jobs, save_reasoning
 from workbench.rating.merging import merge_by_model, merge_jobs, merged
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link, errors_shown, focus, opens_field
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_device_note
-from workbench.ui.components.parts import (
-    back_link,
-    card,
-    check_badges,
-    empty_state,
-    focus,
-    heading,
-    opens_field,
-)
+from workbench.ui.components.live import live
+from workbench.ui.components.parts import card, check_badges, empty_state, heading
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_diff, show_text
 
@@ -102,7 +97,7 @@ def _parents() -> list[int]:
 
 
 def _nothing_here() -> None:
-    empty_state("edit", ":material/edit_off:", t("rate.edit_gone.title"), t("rate.edit_gone.text"))
+    empty_state("edit", "edit_off", "rate.edit_gone")
 
 
 def _draw_form(
@@ -146,7 +141,7 @@ def _draw_merge(ids: list[int]) -> None:
     with database().read() as session:
         jobs = merge_jobs(session, ids)
         known = merged(session, ids)
-    is_waiting = any(job.is_active for job in jobs)
+    is_waiting = _is_waiting(jobs)
     if st.button(
         t("rate.merge_by_model"),
         icon=":material/merge:",
@@ -154,11 +149,8 @@ def _draw_merge(ids: list[int]) -> None:
         disabled=is_waiting,
         help=t("rate.merge_by_model_help"),
     ):
-        try:
+        with errors_shown():
             merge_by_model(database(), registry(), ids, N_ANSWERS)
-        except Q2QError as error:
-            st.error(escaped(str(error)))
-        else:
             st.session_state[MERGES_BEFORE] = len(known)
             st.rerun()
     if is_waiting:
@@ -171,7 +163,7 @@ def _wait_for_merge(ids: list[int]) -> None:
     """Open the merged reasoning as soon as it is there; its answers arrive on its page."""
     with database().read() as session:
         known = merged(session, ids)
-        is_waiting = any(job.is_active for job in merge_jobs(session, ids))
+        is_waiting = _is_waiting(merge_jobs(session, ids))
     if len(known) > st.session_state.get(MERGES_BEFORE, len(known)):
         st.session_state.pop(MERGES_BEFORE)
         url.put("edited", str(known[-1]))
@@ -196,7 +188,7 @@ def _save(
     rater_id: int,
     question_id: int,
 ) -> None:
-    try:
+    with errors_shown():
         with database().write() as session:
             variant_id = save_reasoning(
                 session,
@@ -210,10 +202,7 @@ def _save(
         url.put("edited", str(variant_id))
         if n:
             answer_again(database(), registry(), variant_id, n)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    st.rerun()
+        st.rerun()
 
 
 def _draw_after(
@@ -227,10 +216,9 @@ def _draw_after(
             show_text(variant.variant.text)
         check_badges([(name, None) for name in variant.variant.flags])
         with database().read() as session:
-            waits = any(job.is_active for job in _jobs_of(session, variant))
             can_ask = bool(list_models(session))
-        poll = POLL_S if waits else None
-        st.fragment(run_every=poll)(_draw_new_answers)(variant.variant.id, question_id, waits)
+        read = partial(_new_answers, variant.variant.id, question_id)
+        live(read(), read, lambda now: _is_waiting(now[1]), _draw_new_answers, POLL_S)
         with st.container(horizontal=True, gap="xsmall"):
             if st.button(
                 t("rate.more_answers", n=N_ANSWERS),
@@ -238,11 +226,8 @@ def _draw_after(
                 shortcut="A",
                 disabled=not can_ask,
             ):
-                try:
+                with errors_shown():
                     answer_again(database(), registry(), variant.variant.id, N_ANSWERS)
-                except Q2QError as error:
-                    st.error(escaped(str(error)))
-                else:
                     st.rerun()
             if st.button(
                 t("rate.edit_on"),
@@ -256,17 +241,21 @@ def _draw_after(
                 st.rerun()
 
 
-def _draw_new_answers(variant_id: int, question_id: int, waited: bool) -> None:
-    """Draw the answers that are there; look again while more are on their way."""
+def _new_answers(variant_id: int, question_id: int) -> tuple[tuple[TextRow, ...], list[JobRow]]:
+    """Return the answers that are there, and the jobs that write or wrote them."""
     with database().read() as session:
         found = {v.variant.id: v for v in question_card(session, question_id).variants}
-        jobs = _jobs_of(session, found[variant_id])
-    is_waiting = any(job.is_active for job in jobs)
-    if waited and not is_waiting:
-        st.rerun()
-    answers = found[variant_id].answers
+        return found[variant_id].answers, _jobs_of(session, found[variant_id])
+
+
+def _is_waiting(jobs: list[JobRow]) -> bool:
+    return any(job.is_active for job in jobs)
+
+
+def _draw_new_answers(now: tuple[tuple[TextRow, ...], list[JobRow]]) -> None:
+    answers, jobs = now
     _draw_answers(answers)
-    if is_waiting:
+    if _is_waiting(jobs):
         st.caption(f":material/hourglass_top: {t('rate.answers_coming')}")
         draw_device_note()
     elif jobs and jobs[0].error:

@@ -6,7 +6,6 @@ import streamlit as st
 from sqlalchemy.orm import Session
 
 from db.counts import counted_beside
-from db.errors import Q2QError
 from db.rating.queues import Way
 from db.rating.ratings import Scope
 from db.texts.facets import facets_version
@@ -22,10 +21,12 @@ from workbench.rating.promise import Promise, promise
 from workbench.rating.sampling import SAMPLERS
 from workbench.rating.sources import SOURCES, source_names
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link, errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import has, t, word
 from workbench.ui.components.labels import count, duration
-from workbench.ui.components.parts import back_link, card, heading, wait_for
+from workbench.ui.components.live import wait_for
+from workbench.ui.components.parts import card, heading
 from workbench.ui.components.rater import draw_rater
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
@@ -273,13 +274,10 @@ def _why(reason: str) -> str:
 
 
 def _start(built: BuiltQueue, draft: FormDraft) -> None:
-    try:
+    with errors_shown():
         with database().write() as session:
             queue_id = save_queue(session, built)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    draft.forget()
-    _leave()
-    url.put("queue", str(queue_id))
-    st.rerun()
+        draft.forget()
+        _leave()
+        url.put("queue", str(queue_id))
+        st.rerun()

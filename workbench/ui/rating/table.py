@@ -9,7 +9,6 @@ import streamlit as st
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
-from db.errors import Q2QError
 from db.pages import Page
 from db.questions import QuestionRow, get_questions
 from db.rating.queues import QueueRow
@@ -19,6 +18,7 @@ from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import Axis, load_axes
 from workbench.rating.table import Said, TableRow, save_table, table_page
 from workbench.ui.components import url
+from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.parts import card, empty_state
@@ -51,12 +51,7 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
     draft = table_draft(queue.id, rater_id)
     if not found.rows:
         which = "none" if queue.way == "table" else "unrated"
-        empty_state(
-            "table",
-            ":material/table_rows:",
-            t(f"rate.table.{which}.title"),
-            t(f"rate.table.{which}.text"),
-        )
+        empty_state("table", "table_rows", f"rate.table.{which}")
         return
     axes = load_axes(settings().home_dir).get(queue.scope, [])
     st.caption(t("rate.table.lead" if queue.way == "table" else "rate.table.review_lead"))
@@ -270,18 +265,15 @@ def _said(row: TableRow, line: Mapping[str, Any]) -> Said:
 
 
 def _save(queue: QueueRow, rater_id: int, changes: Mapping[int, Said], draft: FormDraft) -> None:
-    try:
+    with errors_shown():
         saved = save_table(database(), queue, rater_id, changes)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    others = {item: said for item, said in _unsaved(draft).items() if item not in changes}
-    draft.keep(UNSAVED, {}, {})
-    _keep(draft, (), others)
-    _begin_anew()
-    st.toast(t("rate.table.saved", n=saved.changed), icon=":material/check:")
-    if saved.taken:
-        st.toast(t("rate.table.taken", n=saved.taken), icon=":material/group:")
+        others = {item: said for item, said in _unsaved(draft).items() if item not in changes}
+        draft.keep(UNSAVED, {}, {})
+        _keep(draft, (), others)
+        _begin_anew()
+        st.toast(t("rate.table.saved", n=saved.changed), icon=":material/check:")
+        if saved.taken:
+            st.toast(t("rate.table.taken", n=saved.taken), icon=":material/group:")
 
 
 def _draw_reader(found: Page[TableRow], texts: _Texts) -> None:

@@ -12,6 +12,7 @@ from training.rounds.spec import BASE, RoundSpec, parse_round
 from training.runs.spec import parse_spec
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.ui.components import url
+from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, section
@@ -191,14 +192,11 @@ def _checked(fields: Mapping[str, Any], more: str) -> RoundSpec | None:
 
 
 def _start(spec: RoundSpec, draft: FormDraft) -> None:
-    try:
+    with errors_shown():
         found = begin_round(database(), settings(), spec)
         with database().write() as session:
             queue_round(session, found.id)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    draft.forget()
-    url.put("round", str(found.id))
-    st.toast(t("rounds.queued"), icon=":material/check:")
-    st.rerun()
+        draft.forget()
+        url.put("round", str(found.id))
+        st.toast(t("rounds.queued"), icon=":material/check:")
+        st.rerun()

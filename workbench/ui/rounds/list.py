@@ -8,13 +8,13 @@ from db.datasets import list_datasets
 from db.models import get_model
 from db.rounds import RoundRow, list_rounds
 from workbench.rounds.verdict_text import said
-from workbench.ui.components import url
+from workbench.ui.components.controls import open_button, page_link
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.parts import (
     Colour,
     card,
+    card_head,
     empty_state,
-    head_row,
     heading,
     section,
     state_badge,
@@ -43,10 +43,8 @@ def draw_list() -> None:
     if datasets:
         draw_round_form(datasets, [one.name for one in rounds if one.verdict not in (None, "drop")])
     elif not rounds:
-        with empty_state(
-            "rounds", ":material/cycle:", t("rounds.none.title"), t("rounds.none.text")
-        ):
-            st.page_link("ui/datasets/page.py", label=t("nav.datasets"), icon=":material/dataset:")
+        with empty_state("rounds", "cycle", "rounds.none"):
+            page_link("datasets", t("nav.datasets"), "dataset")
     if rounds:
         section(t("rounds.all"))
     for one in rounds:
@@ -65,19 +63,9 @@ def round_badge(found: RoundRow) -> None:
 
 def _draw(found: RoundRow, starts_from: str) -> None:
     with card(f"round_{found.id}", gap="xsmall"):
-        with head_row(f"round_{found.id}"):
-            st.markdown(f"**{escaped(found.name)}**", width="content")
+        with card_head(f"round_{found.id}", escaped(found.name)):
             round_badge(found)
-            st.space("stretch")
-            st.button(
-                t("rounds.open"),
-                icon=":material/arrow_forward:",
-                icon_position="right",
-                type="tertiary",
-                key=f"round_{found.id}",
-                on_click=url.put,
-                args=("round", str(found.id)),
-            )
+            open_button(t("rounds.open"), f"round_{found.id}", "round", found.id)
         st.caption(t("rounds.starts_from", model=escaped(starts_from)))
         if found.findings:
             st.caption(escaped(said(found.findings, current_language())))

@@ -4,7 +4,6 @@ from typing import Final
 
 import streamlit as st
 
-from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs
 from db.models import get_model
 from db.rating.columns import high_water
@@ -18,16 +17,17 @@ from workbench.rounds.judging import judge
 from workbench.rounds.numbers import figure
 from workbench.rounds.reporting import round_page
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link, download, page_link
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.jobs import draw_cancel, draw_progress
-from workbench.ui.components.parts import back_link, card, head_row, heading, section
+from workbench.ui.components.live import live
+from workbench.ui.components.parts import card, item_head, section
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.insights.charts import Dot, draw_dots
 from workbench.ui.rounds.list import round_badge
 from workbench.ui.rounds.verdict import draw_duels, draw_verdict
 
-POLL_S = 2.0
 COLOURS: Final[dict[Direction, str]] = {
     "better": "green",
     "worse": "red",
@@ -41,12 +41,8 @@ DONE, NOW, LATER = ":material/check_circle:", ":material/pending:", ":material/c
 def draw_round(round_id: int) -> None:
     """Draw the round, or say that there is none."""
     back_link(t("rounds.back"), lambda: url.clear("round"))
-    try:
-        found, jobs = _read(round_id)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    st.fragment(run_every=POLL_S if jobs else None)(_draw_head)(round_id, moving=bool(jobs))
+    found, jobs = _read(round_id)
+    live((found, jobs), lambda: _read(round_id), lambda now: now[1], _draw_head)
     _draw_products(found)
     if found.step == "ended":
         _draw_comparison(found)
@@ -59,13 +55,9 @@ def _read(round_id: int) -> tuple[RoundRow, list[JobRow]]:
     return found, [job for job in jobs if job.payload["round_id"] == found.id]
 
 
-def _draw_head(round_id: int, *, moving: bool) -> None:
-    found, jobs = _read(round_id)
-    if moving and not jobs:
-        st.rerun()
-    with head_row("round"):
-        with st.container(width="content"):
-            heading(escaped(found.name))
+def _draw_head(now: tuple[RoundRow, list[JobRow]]) -> None:
+    found, jobs = now
+    with item_head("round", escaped(found.name)):
         round_badge(found)
         st.space("stretch")
         _draw_buttons(found, jobs)
@@ -88,12 +80,10 @@ def _draw_buttons(found: RoundRow, jobs: list[JobRow]) -> None:
     if found.step == "ended":
         with database().read() as session:
             page = round_page(session, found.id, current_language())
-        st.download_button(
+        download(
             t("rounds.report"),
             page,
             f"round-{found.name}.html",
-            icon=":material/download:",
-            on_click="ignore",
         )
         return
     label = t("rounds.approve") if found.step == "approval" else t("rounds.resume")
@@ -117,14 +107,9 @@ def _draw_products(found: RoundRow) -> None:
             ("sweeps", "sweep", found.sweep_id, t("rounds.sweep")),
         ):
             if value is not None:
-                st.page_link(f"ui/{page}/page.py", label=label, query_params={name: str(value)})
+                page_link(page, label, None, **{name: value})
         if made is not None:
-            st.page_link(
-                "ui/explore/page.py",
-                label=escaped(made.name),
-                icon=":material/account_tree:",
-                query_params={"id": f"m{made.id}"},
-            )
+            page_link("explore", escaped(made.name), "account_tree", id=f"m{made.id}")
     if found.step == "approval" and found.state == "waiting":
         st.info(t("rounds.approve_help"), icon=":material/front_hand:")
 

@@ -6,7 +6,6 @@ from typing import cast
 
 import streamlit as st
 
-from db.errors import Q2QError
 from db.rating.queues import QueueRow, list_queues
 from db.rounds import VERDICTS, RoundRow, Verdict, decide_round
 from workbench.analysis.duels import Duel
@@ -16,6 +15,7 @@ from workbench.rounds.duel_text import figures_of, outcome, raters_of
 from workbench.rounds.judging import MISSING_TEXTS, is_outdated, judge_again
 from workbench.rounds.verdict import Proposal
 from workbench.rounds.verdict_text import said, settled_lines
+from workbench.ui.components.controls import errors_shown, page_link, path_of
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, has, t, word
 from workbench.ui.components.parts import card, section
@@ -49,13 +49,10 @@ def _draw_now(found: RoundRow, now: Proposal) -> None:
     told = escaped_lines(said(now.findings, current_language()))
     st.info(t("rounds.figures_now", verdict=word("verdict", now.verdict), reason=told))
     if st.button(t("rounds.take_figures"), icon=":material/refresh:"):
-        try:
+        with errors_shown():
             with database().write() as session:
                 judge_again(session, found)
-        except Q2QError as error:
-            st.error(escaped(str(error)))
-            return
-        st.rerun()
+            st.rerun()
 
 
 def _draw_settled(now: Proposal) -> None:
@@ -87,17 +84,11 @@ def _draw_decision(found: RoundRow) -> None:
         )
         reason = st.text_area(t("rounds.reason"), key=draft.field("reason", ""), max_chars=2_000)
         if st.button(t("rounds.save_decision"), disabled=not (verdict and reason)):
-            try:
+            with errors_shown():
                 with database().write() as session:
                     decide_round(session, found.id, cast(Verdict, verdict), reason or "")
-            except Q2QError as error:
-                st.error(escaped(str(error)))
-                return
-            draft.forget()
-            st.rerun()
-
-
-PAGE = "ui/rating/page.py"
+                draft.forget()
+                st.rerun()
 
 
 def draw_duels(found: RoundRow, duels: Sequence[Duel]) -> None:
@@ -112,12 +103,8 @@ def draw_duels(found: RoundRow, duels: Sequence[Duel]) -> None:
             known = opponents(session, found)
             queues = [one for one in list_queues(session) if one.spec.get("round") == found.id]
         for queue in queues:
-            st.page_link(
-                PAGE,
-                label=t("duel.go_on", name=escaped(queue.name), total=queue.n_items),
-                icon=":material/play_arrow:",
-                query_params={"queue": str(queue.id)},
-            )
+            label = t("duel.go_on", name=escaped(queue.name), total=queue.n_items)
+            page_link("rating", label, "play_arrow", queue=queue.id)
         if known:
             _draw_start(found, known, queues)
 
@@ -148,18 +135,15 @@ def _draw_start(found: RoundRow, known: dict[int, str], queues: Sequence[QueueRo
     if not st.button(t("duel.start"), icon=icon, type="secondary" if queues else "primary"):
         return
     queue_id = None
-    try:
+    with errors_shown():
         with database().write() as session:
             built = build_queue(session, duel_spec(session, found.id, against))
             if built.items:
                 queue_id = save_queue(session, built)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    if queue_id is not None:
-        st.switch_page(PAGE, query_params={"queue": str(queue_id)})
-    st.info(t("duel.nothing"))
-    for reason, n in built.left_out.items():
-        own = f"rate.why.{reason}"
-        why = t(own) if has(own) else word("check", reason)
-        st.caption(t("rate.left_out", n=n, why=why))
+        if queue_id is not None:
+            st.switch_page(path_of("rating"), query_params={"queue": str(queue_id)})
+        st.info(t("duel.nothing"))
+        for reason, n in built.left_out.items():
+            own = f"rate.why.{reason}"
+            why = t(own) if has(own) else word("check", reason)
+            st.caption(t("rate.left_out", n=n, why=why))

@@ -1,28 +1,27 @@
 """The list of sweeps, newest first, and what their figures and buttons say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
 from db.jobs import JobRow, active_jobs
 from db.sweeps import SweepRow, list_sweeps, sweeps_counted
-from workbench.ui.components import url
+from workbench.ui.components.controls import new_button, open_button, page_link
 from workbench.ui.components.i18n import counted, t
 from workbench.ui.components.labels import ago
+from workbench.ui.components.live import live, wait_for
 from workbench.ui.components.parts import (
     card,
+    card_head,
     empty_state,
-    head_row,
     heading,
+    list_head,
     state_badge,
-    wait_for,
 )
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
 MOST = 50
-POLL_S = 2.0
 
 
 def draw_list() -> None:
@@ -32,20 +31,15 @@ def draw_list() -> None:
         wait_for(t("sweeps.counting"), _is_counted)
         return
     sweeps, jobs = _read()
-    with head_row("sweeps"):
-        with st.container(width="stretch", gap="xsmall"):
-            heading(t("sweeps.title"), t("sweeps.lead"))
+    with list_head("sweeps"):
         if sweeps:
-            _new_button()
+            new_button(t("sweeps.new"))
     if not sweeps:
-        with empty_state(
-            "sweeps", ":material/grid_view:", t("sweeps.none.title"), t("sweeps.none.text")
-        ):
-            _new_button()
-            st.page_link("ui/home/page.py", label=t("nav.home"), icon=":material/home:")
+        with empty_state("sweeps", "grid_view", "sweeps.none"):
+            new_button(t("sweeps.new"))
+            page_link("home", t("nav.home"), "home")
         return
-    draw = st.fragment(run_every=POLL_S if jobs else None)(_draw_all)
-    draw([(sweeps, jobs)], moving=bool(jobs))
+    live((sweeps, jobs), _read, lambda now: now[1], _draw_all)
 
 
 def _is_counted() -> bool:
@@ -58,42 +52,18 @@ def _read() -> tuple[list[SweepRow], list[JobRow]]:
         return list_sweeps(session, MOST), active_jobs(session, kind="sweep")
 
 
-def _draw_all(just_read: list[tuple[list[SweepRow], list[JobRow]]], *, moving: bool) -> None:
-    """Draw all sweeps as they are now; the whole page again once all are still."""
-    sweeps, jobs = just_read.pop() if just_read else _read()
-    if moving and not jobs:
-        st.rerun()
+def _draw_all(now: tuple[list[SweepRow], list[JobRow]]) -> None:
+    sweeps, jobs = now
     for sweep in sweeps:
         _draw(sweep, shown_state(sweep, [job for job in jobs if job.sweep_id == sweep.sweep_id]))
-
-
-def _new_button() -> None:
-    st.button(
-        t("sweeps.new"),
-        type="primary",
-        icon=":material/add:",
-        shortcut="N",
-        on_click=url.put,
-        args=("new", "1"),
-    )
 
 
 def _draw(sweep: SweepRow, state: str) -> None:
     progress = sweep.progress
     with card(f"sweep_{sweep.sweep_id}"):
-        with head_row(f"sweep_{sweep.sweep_id}"):
-            st.markdown(f"**{escaped(sweep.name)}**", width="content")
+        with card_head(f"sweep_{sweep.sweep_id}", escaped(sweep.name)):
             state_badge(state)
-            st.space("stretch")
-            if st.button(
-                t("sweeps.open"),
-                key=f"open_{sweep.sweep_id}",
-                icon=":material/arrow_forward:",
-                icon_position="right",
-                type="tertiary",
-            ):
-                url.put("sweep", str(sweep.sweep_id))
-                st.rerun()
+            open_button(t("sweeps.open"), f"open_{sweep.sweep_id}", "sweep", sweep.sweep_id)
         facts = [counted("reasonings", progress.variants), counted("answers", progress.answers)]
         if sweep.failed:
             facts.append(f":red[{t('sweeps.failed', n=sweep.failed)}]")
@@ -101,25 +71,6 @@ def _draw(sweep: SweepRow, state: str) -> None:
             facts.append(t("sweeps.pending", n=progress.pending))
         st.progress(share(sweep), text=" · ".join(facts))
         st.caption(t("sweeps.made", ago=ago(sweep.created_at), cells=sweep.cells))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actions:
-    """Which buttons a sweep has now."""
-
-    cancel: bool
-    resume: bool
-    retry: bool
-
-
-def actions(sweep: SweepRow, jobs: Sequence[JobRow]) -> Actions:
-    """Return what can be done: a moving sweep can be cancelled, a resting one taken up again."""
-    moving = bool(jobs)
-    return Actions(
-        cancel=moving,
-        resume=not moving and sweep.progress.pending > 0,
-        retry=not moving and sweep.failed > 0,
-    )
 
 
 def share(sweep: SweepRow) -> float:

@@ -15,9 +15,10 @@ from serving.sweeps.plan import SweepPlan, plan_sweep
 from serving.sweeps.spec import SweepSpec
 from workbench.ui.components import url
 from workbench.ui.components.actions import queue_sweep
+from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.i18n import counted, t
 from workbench.ui.components.labels import count, duration
-from workbench.ui.components.parts import back_link, card, heading
+from workbench.ui.components.parts import card, heading
 from workbench.ui.components.spec_draft import Draft, check, new_draft, numbers, to_yaml
 from workbench.ui.components.spec_editor import SpecEditor, Typed, within
 from workbench.ui.components.store import database, registry
@@ -128,13 +129,11 @@ def _draw_plan(draft: Mapping[str, Any] | None, editor: SpecEditor) -> None:
         _draw_numbers(plan)
         if st.button(t("new.start"), type="primary", icon=":material/play_arrow:", width="stretch"):
             _start(spec, editor)
-        st.download_button(
+        download(
             t("new.download"),
             to_yaml(draft),
             "sweep.yaml",
-            icon=":material/download:",
             type="tertiary",
-            on_click="ignore",
         )
 
 
@@ -166,13 +165,10 @@ def _draw_invalid(problems: str) -> None:
 
 
 def _start(spec: SweepSpec, editor: SpecEditor) -> None:
-    try:
+    with errors_shown():
         sweep_id = queue_sweep(database(), spec, registry())
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    editor.kept.forget()
-    _leave()
-    url.put("sweep", str(sweep_id))
-    st.toast(t("sweeps.queued"), icon=":material/check:")
-    st.rerun()
+        editor.kept.forget()
+        _leave()
+        url.put("sweep", str(sweep_id))
+        st.toast(t("sweeps.queued"), icon=":material/check:")
+        st.rerun()

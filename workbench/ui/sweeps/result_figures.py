@@ -1,13 +1,15 @@
 """A few plots of one sweep, each with one sentence that says what it shows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import altair as alt
 import streamlit as st
 
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import count, percent
-from workbench.ui.components.parts import card, section, wait_for
+from workbench.ui.components.live import wait_for
+from workbench.ui.components.parts import card, section
+from workbench.ui.components.plots import COUNTS, draw_plot, plot_of, tooltips
 from workbench.ui.components.store import database
 from workbench.ui.sweeps.reads import (
     CheckCount,
@@ -23,18 +25,7 @@ from workbench.ui.sweeps.reads import (
 
 HEIGHT = 260
 LEGEND = alt.Legend(orient="top", labelLimit=420, offset=6)
-WHOLE = alt.Axis(tickMinStep=1, format="d")
-"""Counts of texts have no fractions."""
 NAMES = alt.Axis(labelLimit=160, labelFontSize=12)
-TOLD = {
-    "kind": "figures.axis.kind",
-    "range": "figures.axis.tokens",
-    "texts": "figures.axis.texts",
-    "end": "table.finish",
-    "finding": "table.check",
-    "level": "figures.axis.level",
-}
-"""What a tooltip calls a column."""
 KIND_WORDS = {"reasoning": "table.kind.variant", "answer": "table.kind.answer"}
 
 
@@ -66,26 +57,30 @@ def _is_counted(sweep_id: int) -> bool:
 def _lengths(outcomes: Sequence[Outcome]) -> None:
     bins = lengths(outcomes)
     drawn, width = steps(bins)
-    frame = _rows(
+    rows = [
         {
-            "tokens": [b.tokens for b in drawn],
-            "texts": [b.n for b in drawn],
-            "kind": [_kind(b.kind) for b in drawn],
-            "range": [f"{b.tokens}–{b.tokens + width - 1}" for b in drawn],
+            "tokens": one.tokens,
+            "texts": one.n,
+            "kind": _kind(one.kind),
+            "range": f"{one.tokens}–{one.tokens + width - 1}",
         }
-    )
+        for one in drawn
+    ]
     chart = (
-        alt.Chart(frame)
+        plot_of(rows)
         .mark_area(opacity=0.35, interpolate="step-after", line={"strokeWidth": 1.5})
         .encode(
             x=alt.X("tokens:Q", title=t("figures.axis.tokens"), axis=alt.Axis(grid=False)),
-            y=alt.Y("texts:Q", title=t("figures.axis.texts"), stack=None, axis=WHOLE),
+            y=alt.Y("texts:Q", title=t("figures.axis.texts"), stack=None, axis=COUNTS),
             color=_colour(b.kind for b in bins),
-            tooltip=_told(("kind", "range", "texts")),
+            tooltip=tooltips(
+                ("kind:N", t("figures.axis.kind")),
+                ("range:N", t("figures.axis.tokens")),
+                ("texts:Q", t("figures.axis.texts")),
+            ),
         )
-        .properties(height=HEIGHT, background="transparent")
     )
-    st.altair_chart(chart)
+    draw_plot(chart, HEIGHT)
     middles = [
         t("figures.half_have", kind=_kind(kind), tokens=count(median_tokens(outcomes, kind)))
         for kind in sorted({b.kind for b in bins}, key=_place)
@@ -95,27 +90,31 @@ def _lengths(outcomes: Sequence[Outcome]) -> None:
 
 def _ends(found: Sequence[EndCount]) -> None:
     total = sum(end.n for end in found)
-    frame = _rows(
+    rows = [
         {
-            "end": [word("finish", end.reason) for end in found],
-            "texts": [end.n for end in found],
-            "kind": [_kind(end.kind) for end in found],
-            "place": [_place(end.kind) for end in found],
+            "end": word("finish", end.reason),
+            "texts": end.n,
+            "kind": _kind(end.kind),
+            "place": _place(end.kind),
         }
-    )
+        for end in found
+    ]
     chart = (
-        alt.Chart(frame)
+        plot_of(rows)
         .mark_bar(cornerRadiusEnd=4, height={"band": 0.6})
         .encode(
-            x=alt.X("texts:Q", title=t("figures.axis.texts"), axis=WHOLE),
+            x=alt.X("texts:Q", title=t("figures.axis.texts"), axis=COUNTS),
             y=alt.Y("end:N", title=None, sort="-x", axis=NAMES),
             color=_colour(end.kind for end in found),
             order="place:Q",
-            tooltip=_told(("end", "kind", "texts")),
+            tooltip=tooltips(
+                ("end:N", t("table.finish")),
+                ("kind:N", t("figures.axis.kind")),
+                ("texts:Q", t("figures.axis.texts")),
+            ),
         )
-        .properties(height=HEIGHT, background="transparent")
     )
-    st.altair_chart(chart)
+    draw_plot(chart, HEIGHT)
     by_itself = sum(end.n for end in found if end.reason == "stop")
     st.caption(t("figures.finish_says", share=percent(by_itself, total)))
 
@@ -141,17 +140,18 @@ def _findings(found: Findings) -> None:
 
 def _findings_of(kind: str, rows: Sequence[CheckCount]) -> None:
     """Draw the shares of the texts of one kind; each bar tells how many there are."""
-    frame = _rows(
+    bars = [
         {
-            "finding": [word("check", row.name) for row in rows],
-            "share": [row.n / row.of for row in rows],
-            "level": [row.level for row in rows],
-            "texts": [row.n for row in rows],
-            "of": [row.of for row in rows],
+            "finding": word("check", row.name),
+            "share": row.n / row.of,
+            "level": row.level,
+            "texts": row.n,
+            "of": row.of,
         }
-    )
+        for row in rows
+    ]
     chart = (
-        alt.Chart(frame)
+        plot_of(bars)
         .mark_bar(cornerRadiusEnd=4, height={"band": 0.7})
         .encode(
             x=alt.X(
@@ -162,15 +162,16 @@ def _findings_of(kind: str, rows: Sequence[CheckCount]) -> None:
             y=alt.Y("finding:N", title=None, sort="-x", axis=NAMES),
             yOffset=alt.YOffset("level:N"),
             color=alt.Color("level:N", title=t("figures.axis.level"), legend=LEGEND),
-            tooltip=[
-                *_told(("finding", "level", "texts")),
-                alt.Tooltip("of:Q", title=t("figures.axis.of")),
-                alt.Tooltip("share:Q", format=".1%", title=t("figures.axis.share")),
-            ],
+            tooltip=tooltips(
+                ("finding:N", t("table.check")),
+                ("level:N", t("figures.axis.level")),
+                ("texts:Q", t("figures.axis.texts")),
+                ("of:Q", t("figures.axis.of")),
+                ("share:Q", t("figures.axis.share"), ".1%"),
+            ),
         )
-        .properties(height=110 + 30 * len(rows), background="transparent")
     )
-    st.altair_chart(chart)
+    draw_plot(chart, 110 + 30 * len(rows))
 
 
 def _kind(kind: str) -> str:
@@ -186,16 +187,3 @@ def _colour(kinds: Iterable[str]) -> alt.Color:
     ordered = sorted(set(kinds), key=_place)
     scale = alt.Scale(domain=[_kind(kind) for kind in ordered])
     return alt.Color("kind:N", title=None, legend=LEGEND, scale=scale)
-
-
-def _told(names: Sequence[str]) -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip(f"{name}:{'Q' if name == 'texts' else 'N'}", title=t(TOLD[name]))
-        for name in names
-    ]
-
-
-def _rows(columns: Mapping[str, Sequence[object]]) -> alt.InlineData:
-    """Return columns as the rows that a chart reads."""
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return alt.InlineData(values=rows)

@@ -12,6 +12,7 @@ from db.texts.lists import TextFilter, list_texts
 from db.texts.rows import TextRow
 from serving.checks import CHECKS
 from workbench.ui.components import url
+from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
@@ -72,12 +73,7 @@ def _draw_pager(at: int, n: int, question_id: int) -> None:
             args=("at", str(at + 1)),
         )
         st.space("stretch")
-        st.page_link(
-            "ui/questions/page.py",
-            label=t("results.full_question"),
-            icon=":material/open_in_new:",
-            query_params={"question": str(question_id)},
-        )
+        page_link("questions", t("results.full_question"), "open_in_new", question=question_id)
 
 
 PAGE_SIZE = 25

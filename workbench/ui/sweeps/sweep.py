@@ -10,16 +10,15 @@ from db.jobs import JobRow, active_jobs
 from db.sweeps import SweepRow, get_sweep
 from workbench.ui.components import url
 from workbench.ui.components.actions import resume_sweep
+from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import count, duration, percent
 from workbench.ui.components.parts import (
-    back_link,
     card,
     empty_state,
     figures,
-    head_row,
-    heading,
+    item_head,
     state_badge,
 )
 from workbench.ui.components.sentences import said
@@ -27,7 +26,7 @@ from workbench.ui.components.spec_draft import to_yaml
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.text_cards import forget_panel, is_panel_open
-from workbench.ui.sweeps.list import actions, share, shown_state, tokens_per_s
+from workbench.ui.sweeps.list import share, shown_state, tokens_per_s
 from workbench.ui.sweeps.reads import count_outcomes
 from workbench.ui.sweeps.result_figures import draw_figures
 from workbench.ui.sweeps.results import draw_cards, draw_table, shown_question
@@ -64,9 +63,7 @@ def draw_sweep(sweep_id: int) -> None:
     drawn = _outcomes_in_view(sweep_id, sweep) if jobs else 0
     st.fragment(run_every=poll)(_draw_head)(sweep_id, [(sweep, jobs)], drawn, moving=bool(jobs))
     if not sweep.done and not sweep.failed:
-        empty_state(
-            "texts", ":material/hourglass_empty:", t("results.none.title"), t("results.none.text")
-        )
+        empty_state("texts", "hourglass_empty", "results.none")
         _draw_spec(sweep)
         return
     view = url.segments("view", t("nav.sweeps"), (*VIEWS, "spec"), lambda v: t(f"results.view.{v}"))
@@ -115,9 +112,7 @@ def _draw_head(
     is_old = moving and not is_first and (not jobs or _outcomes_in_view(sweep_id, sweep) > drawn)
     if is_old and not is_panel_open():
         st.rerun()
-    with head_row("sweep"):
-        with st.container(width="content"):
-            heading(escaped(sweep.name))
+    with item_head("sweep", escaped(sweep.name)):
         state_badge(shown_state(sweep, jobs))
         st.space("stretch")
         _draw_buttons(sweep, jobs)
@@ -132,18 +127,23 @@ def _draw_head(
 
 
 def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
-    can = actions(sweep, jobs)
-    if can.cancel:
+    if jobs:
         draw_cancel(database(), jobs[0])
-    if can.resume and st.button(
-        t("sweeps.resume"),
-        type="primary",
-        icon=":material/play_arrow:",
-        help=t("sweeps.resume_help"),
+    if (
+        not jobs
+        and sweep.progress.pending
+        and st.button(
+            t("sweeps.resume"),
+            type="primary",
+            icon=":material/play_arrow:",
+            help=t("sweeps.resume_help"),
+        )
     ):
         _queue(sweep.sweep_id, retry_failed=False)
-    if can.retry and st.button(
-        t("sweeps.retry"), icon=":material/replay:", help=t("sweeps.failed_help")
+    if (
+        not jobs
+        and sweep.failed
+        and st.button(t("sweeps.retry"), icon=":material/replay:", help=t("sweeps.failed_help"))
     ):
         _queue(sweep.sweep_id, retry_failed=True)
     if st.button(t("sweeps.copy"), icon=":material/content_copy:", type="tertiary"):
@@ -151,13 +151,10 @@ def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
 
 
 def _queue(sweep_id: int, *, retry_failed: bool) -> None:
-    try:
+    with errors_shown():
         resume_sweep(database(), sweep_id, retry_failed=retry_failed)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    st.toast(t("sweeps.queued"), icon=":material/check:")
-    st.rerun()
+        st.toast(t("sweeps.queued"), icon=":material/check:")
+        st.rerun()
 
 
 def _use_as_template(sweep_id: int) -> None:
@@ -212,10 +209,8 @@ def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
 def _draw_spec(sweep: SweepRow) -> None:
     text = to_yaml(sweep.spec)
     st.code(text, language="yaml", wrap_lines=True)
-    st.download_button(
+    download(
         t("new.download"),
         text,
         f"sweep-{sweep.sweep_id}.yaml",
-        icon=":material/download:",
-        on_click="ignore",
     )

@@ -4,8 +4,8 @@ import streamlit as st
 from sqlalchemy.orm import Session
 
 from db.datasets import find_dataset, list_datasets
-from db.errors import Q2QError, UsageError
-from db.jobs import active_jobs
+from db.errors import UsageError
+from db.jobs import JobRow, active_jobs
 from db.models import list_models
 from db.settings import settings
 from db.training import RunRow, list_runs
@@ -14,16 +14,24 @@ from training.datasets.balance import cautions, read_balance
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import parse_spec
 from workbench.ui.components import url
+from workbench.ui.components.controls import errors_shown, open_button, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import ago
-from workbench.ui.components.parts import card, empty_state, head_row, heading, section, state_badge
+from workbench.ui.components.live import live
+from workbench.ui.components.parts import (
+    card,
+    card_head,
+    empty_state,
+    heading,
+    section,
+    state_badge,
+)
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.datasets.counts import draw_cautions
 from workbench.worker.training import enqueue_training
 
 MOST = 50
-POLL_S = 3.0
 PRESETS = ("auto", "laptop", "notebook", "fast", "max")
 TRAINABLE = ("base", "merged")
 
@@ -34,22 +42,21 @@ def draw_list() -> None:
     with database().read() as session:
         datasets = [one.name for one in list_datasets(session)]
         bases = [one.name for one in list_models(session) if one.kind in TRAINABLE]
-        runs = list_runs(session, MOST)
-        jobs = active_jobs(session, kind="train")
         default = _default_name(session)
     if not datasets:
-        with empty_state(
-            "training",
-            ":material/model_training:",
-            t("training.none.title"),
-            t("training.none.text"),
-        ):
-            st.page_link("ui/datasets/page.py", label=t("nav.datasets"), icon=":material/dataset:")
+        with empty_state("training", "model_training", "training.none"):
+            page_link("datasets", t("nav.datasets"), "dataset")
     else:
         _draw_form(datasets, bases, default)
-    if runs:
+    found = _read()
+    if found[0]:
         section(t("training.runs"))
-        st.fragment(run_every=POLL_S if jobs else None)(_draw_runs)()
+        live(found, _read, lambda now: now[1], _draw_runs)
+
+
+def _read() -> tuple[list[RunRow], list[JobRow]]:
+    with database().read() as session:
+        return list_runs(session, MOST), active_jobs(session, kind="train")
 
 
 def _default_name(session: Session) -> str | None:
@@ -79,7 +86,7 @@ def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> No
                 help=t("training.preset_help"),
             )
         given = {"dataset": dataset, "preset": preset, **({"base": base} if base else {})}
-        try:
+        with errors_shown():
             spec = parse_spec(given)
             if base:  # the default model may have to be made first: not while a page is drawn
                 planned = plan_run(database(), settings(), spec)
@@ -87,47 +94,27 @@ def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> No
             with database().read() as session:
                 balance = read_balance(session, find_dataset(session, dataset))
             draw_cautions(cautions(balance))
-        except Q2QError as error:
-            st.error(escaped(str(error)))
-            return
-        if st.button(t("training.start"), type="primary", icon=":material/play_arrow:"):
-            try:
-                planned = plan_run(database(), settings(), spec)
-                with database().write() as session:
-                    run = queue_run(session, spec, planned)
-                    enqueue_training(session, run.id)
-            except Q2QError as error:
-                st.error(escaped(str(error)))
-                return
-            url.put("run", str(run.id))
-            st.toast(t("training.queued"), icon=":material/check:")
-            st.rerun()
+            if st.button(t("training.start"), type="primary", icon=":material/play_arrow:"):
+                with errors_shown():
+                    planned = plan_run(database(), settings(), spec)
+                    with database().write() as session:
+                        run = queue_run(session, spec, planned)
+                        enqueue_training(session, run.id)
+                    url.put("run", str(run.id))
+                    st.toast(t("training.queued"), icon=":material/check:")
+                    st.rerun()
 
 
-def _draw_runs() -> None:
-    with database().read() as session:
-        runs = list_runs(session, MOST)
-    for run in runs:
+def _draw_runs(now: tuple[list[RunRow], list[JobRow]]) -> None:
+    for run in now[0]:
         _draw(run)
 
 
 def _draw(run: RunRow) -> None:
     with card(f"run_{run.id}", gap="xsmall"):
-        with head_row(f"run_{run.id}"):
-            st.markdown(
-                f"**t{run.id} · {escaped(str(run.config.get('dataset')))}**", width="content"
-            )
+        with card_head(f"run_{run.id}", f"t{run.id} · {escaped(str(run.config.get('dataset')))}"):
             state_badge(run.state)
-            st.space("stretch")
-            st.button(
-                t("training.open"),
-                icon=":material/arrow_forward:",
-                icon_position="right",
-                type="tertiary",
-                key=f"run_{run.id}",
-                on_click=url.put,
-                args=("run", str(run.id)),
-            )
+            open_button(t("training.open"), f"run_{run.id}", "run", run.id)
         summary = run.summary
         loss, held_out = summary.get("loss"), summary.get("held_out_loss")
         st.caption(

@@ -7,30 +7,29 @@ from pathlib import Path
 import altair as alt
 import streamlit as st
 
-from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs
 from db.settings import settings
 from db.training import Curve, RunRow, SampleRow, get_run, run_curves, run_samples
 from training.runs.run import run_folder
 from workbench.ui.components import url
+from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import duration
+from workbench.ui.components.live import live
 from workbench.ui.components.parts import (
-    back_link,
     card,
     empty_state,
     figures,
-    head_row,
-    heading,
+    item_head,
     section,
     state_badge,
 )
+from workbench.ui.components.plots import draw_plot, legend, plot_of, tooltips
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
 from workbench.worker.training import enqueue_training
 
-POLL_S = 2.0
 LOG_BYTES = 6_000
 PLOTS: Mapping[str, tuple[str, ...]] = {
     "loss": ("loss", "held_out_loss"),
@@ -47,32 +46,25 @@ HEIGHT = 200
 def draw_run(run_id: int) -> None:
     """Draw the run, or say that there is none."""
     back_link(t("training.back"), lambda: url.clear("run"))
-    try:
-        with database().read() as session:
-            run, jobs = get_run(session, run_id), _jobs(active_jobs(session), run_id)
-    except Q2QError as error:
-        st.error(escaped(str(error)))
-        return
-    moving = run.state == "running" or bool(jobs)
-    st.fragment(run_every=POLL_S if moving else None)(_draw_live)(run_id, moving=moving)
+    found = _read(run_id)
+    live(found, lambda: _read(run_id), lambda now: now[0].state == "running" or now[1], _draw_live)
     with st.expander(t("training.settings"), icon=":material/tune:"):
-        _draw_settings(run)
+        _draw_settings(found[0])
 
 
-def _jobs(jobs: list[JobRow], run_id: int) -> list[JobRow]:
-    return [job for job in jobs if job.kind == "train" and job.payload.get("run_id") == run_id]
-
-
-def _draw_live(run_id: int, *, moving: bool) -> None:
-    """Draw what changes while it trains; the whole page once it is still."""
+def _read(run_id: int) -> tuple[RunRow, list[JobRow]]:
     with database().read() as session:
-        run, jobs = get_run(session, run_id), _jobs(active_jobs(session), run_id)
-        curves, samples = run_curves(session, run_id), run_samples(session, run_id)
-    if moving and run.state != "running" and not jobs:
-        st.rerun()
-    with head_row("run"):
-        with st.container(width="content"):
-            heading(t("training.run", id=run.id, dataset=escaped(str(run.config.get("dataset")))))
+        run, jobs = get_run(session, run_id), active_jobs(session, kind="train")
+    return run, [job for job in jobs if job.payload.get("run_id") == run_id]
+
+
+def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
+    run, jobs = now
+    with database().read() as session:
+        curves, samples = run_curves(session, run.id), run_samples(session, run.id)
+    with item_head(
+        "run", t("training.run", id=run.id, dataset=escaped(str(run.config.get("dataset"))))
+    ):
         state_badge(run.state)
         st.space("stretch")
         _draw_buttons(run, jobs)
@@ -85,9 +77,7 @@ def _draw_live(run_id: int, *, moving: bool) -> None:
     if curves:
         _draw_curves(curves)
     else:
-        empty_state(
-            "curves", ":material/show_chart:", t("training.no_curves"), t("training.no_curves_text")
-        )
+        empty_state("curves", "show_chart", "training.no_curves")
     _draw_samples(samples)
     _draw_log(run)
 
@@ -159,23 +149,20 @@ def _draw_plot(found: list[Curve], height: int) -> None:
         for step, value in zip(curve.steps, curve.values, strict=True)
     ]
     names = [_curve_name(curve.name) for curve in found]
-    several = len(found) > 1
-    legend = alt.Legend(orient="top", labelLimit=260) if several else None
+    shown = legend(260) if len(found) > 1 else None
     chart = (
-        alt.Chart(alt.InlineData(values=rows))
+        plot_of(rows)
         .mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=2)
         .encode(
             x=alt.X("step:Q", title=t("training.step"), axis=alt.Axis(grid=False, tickMinStep=1)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-            color=alt.Color("curve:N", title=None, legend=legend, sort=names),
-            tooltip=[
-                alt.Tooltip("curve:N", title=" "),
-                alt.Tooltip("step:Q", title=t("training.step")),
-                alt.Tooltip("value:Q", title=" ", format=".4g"),
-            ],
+            color=alt.Color("curve:N", title=None, legend=shown, sort=names),
+            tooltip=tooltips(
+                ("curve:N", ""), ("step:Q", t("training.step")), ("value:Q", "", ".4g")
+            ),
         )
     )
-    st.altair_chart(chart.properties(height=height, background="transparent"))
+    draw_plot(chart, height)
 
 
 def _curve_name(name: str) -> str:
