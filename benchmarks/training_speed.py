@@ -2,19 +2,22 @@
 
     python -m benchmarks.training_speed [OUT.json] [--toy]
     python -m benchmarks.training_speed OUT.json --model FOLDER --device cuda
-        [--only notebook,fast,max] [--steps 14] [--limit-s 150]
+        [--only "notebook;fast;max"] [--steps 26] [--limit-s 150] [--text FOLDER] [--profile]
 
 Every configuration is the real child process (``python -m training.child``) on the same rows of
-random tokens, about 323 each, as the example texts of such models have. Useful tokens are no
-padding. FOLDER holds weights in 16 bit and a tokenizer; they may be random. A figure is the median
-over the steps after the first ones, which compile and warm up. What is measured is written at once,
-and a configuration that fails says why and leaves the others. ``--toy``: the embedded model, two
+about 323 tokens, as the example texts of such models have: random ones, or spans of the JSON lines
+in a folder, which can be learned. Useful tokens are no padding. FOLDER holds weights in 16 bit and
+a tokenizer; the weights may be random. A figure is the median over the steps after the first ones,
+which compile and warm up. ``--profile`` adds what the GPU did in the last two steps, which count in
+no median. What is measured is written at once, and a configuration that fails says why and leaves
+the others. ``--toy``: the embedded model, two
 configurations.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import tempfile
@@ -23,15 +26,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from benchmarks.setting import note, write_result
 from serving.formats.render import IGNORED_LABEL
 from serving.models.embedded import ensure_embedded_model
+from training.runs import process
 from training.runs.folder import RunFolder, read_rows, write_rows
 from training.runs.presets import PRESETS, RunSettings
-from training.runs.process import kill_group, start, wait_for
 
 OUT = Path(__file__).parent / "results" / "training_speed_cpu.json"
 KEPT: dict[str, Any] = {"packing": True, "accumulation": 1, "recomputation": "none"}
+COMPILED: dict[str, Any] = {"layers": "compiled"}
+OWN: dict[str, Any] = {"layers": "unsloth", "base_precision": "nf4"}
+PAIRS: dict[str, Any] = {**OWN, "packing": False}
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "notebook": ("notebook", {}),
     "fast": ("fast", {}),
@@ -40,6 +48,43 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "max, batch 6": ("max", {**KEPT, "batch": 6}),
     "max, batch 8, 16-bit base": ("max", {**KEPT, "batch": 8, "load_in_4bit": False}),
     "max, batch 2 of 4096": ("max", {**KEPT, "batch": 2, "max_length": 4096}),
+    "Unsloth, fast": ("fast", OWN),
+    "Unsloth, max": ("max", OWN),
+    **{
+        f"compiled, max, {precision}": ("max", {**COMPILED, "base_precision": precision})
+        for precision in ("bf16", "nf4", "nf4_fp8", "fp8")
+    },
+    **{
+        f"compiled, max, {precision}, batch 6": (
+            "max",
+            {**COMPILED, "base_precision": precision, "batch": 6},
+        )
+        for precision in ("bf16", "nf4_fp8", "fp8")
+    },
+    **{
+        f"compiled, fast, {precision}": ("fast", {**COMPILED, "base_precision": precision})
+        for precision in ("nf4", "nf4_fp8")
+    },
+    **{
+        f"compiled, batch 1 x 4, {precision}": (
+            "max",
+            {**COMPILED, "base_precision": precision, "batch": 1, "accumulation": 4},
+        )
+        for precision in ("nf4", "nf4_fp8")
+    },
+    "compiled, max, fp8, recomputed": (
+        "max",
+        {**COMPILED, "base_precision": "fp8", "recomputation": "unsloth"},
+    ),
+    **{f"Unsloth, {method}": ("max", PAIRS) for method in ("dpo", "kto")},
+    **{
+        f"compiled, {precision}, {method}": (
+            "max",
+            {**PAIRS, **COMPILED, "base_precision": precision},
+        )
+        for precision in ("nf4", "fp8")
+        for method in ("dpo", "kto")
+    },
     "max, 2 GPUs": ("max", {"processes": 2}),
     "fast, 2 GPUs": ("fast", {"processes": 2}),
     "laptop": ("laptop", {}),
@@ -48,19 +93,53 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
 """Name → preset, and what differs from it."""
 ON_GPU = ("notebook", "fast", "max", "max, batch 8", "max, batch 8, 16-bit base")
 ON_CPU = ("laptop",)
-WARM_UP_STEPS = 4
+WARM_UP_STEPS = 3
+"""Besides the first step, whose speed is not told."""
+PROFILED_STEPS = 2
 MEAN_TOKENS = 323
 
 
-def rows(n: int, vocabulary: int, longest: int) -> list[dict[str, Any]]:
-    """Return rows whose lengths are spread like real ones; the first third is the prompt."""
-    drawn = random.Random(7)
-    found = []
-    for _ in range(n):
-        size = min(longest, max(32, round(drawn.lognormvariate(5.62, 0.56))))
-        ids = [drawn.randrange(3, vocabulary) for _ in range(size)]
-        found.append({"input_ids": ids, "labels": [IGNORED_LABEL] * (size // 3) + ids[size // 3 :]})
-    return found
+class Source:
+    """Tokens to learn: random ones, or spans of the text in a folder of JSON lines."""
+
+    def __init__(self, text: Path | None, tokenizer: Path, vocabulary: int) -> None:
+        self._random = random.Random(7)
+        self._vocabulary = vocabulary
+        self._tokens: list[int] = []
+        if text is not None:
+            whole = "\n".join(path.read_text("utf-8") for path in sorted(text.glob("*.jsonl")))
+            self._tokens = Tokenizer.from_file(str(tokenizer)).encode(whole).ids
+
+    def row(self, method: str, longest: int) -> dict[str, Any]:
+        """Return a row whose length is spread like real ones; the first third is the prompt."""
+        size, other = (
+            min(longest, max(32, round(self._random.lognormvariate(5.62, 0.56)))) for _ in range(2)
+        )
+        ids, prompt = self._span(size), size // 3
+        match method:
+            case "sft":
+                return {"input_ids": ids, "labels": [IGNORED_LABEL] * prompt + ids[prompt:]}
+            case "dpo":
+                rejected = self._span(max(8, min(longest - prompt, other * 2 // 3)))
+                return {
+                    "prompt_ids": ids[:prompt],
+                    "chosen_ids": ids[prompt:],
+                    "rejected_ids": rejected,
+                }
+            case _:
+                label = self._random.random() < 0.5
+                return {"prompt_ids": ids[:prompt], "completion_ids": ids[prompt:], "label": label}
+
+    def _span(self, size: int) -> list[int]:
+        if not self._tokens:
+            return [self._random.randrange(3, self._vocabulary) for _ in range(size)]
+        start = self._random.randrange(len(self._tokens) - size)
+        return self._tokens[start : start + size]
+
+
+def n_tokens(row: dict[str, Any]) -> int:
+    """Return the tokens of a row's texts."""
+    return sum(len(value) for name, value in row.items() if name.endswith("_ids"))
 
 
 def settings_of(name: str, steps: int) -> RunSettings:
@@ -76,16 +155,20 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
     settings = settings_of(name, options.steps)
     run = RunFolder(folder / name.replace(" ", "_").replace(",", ""))
     run.path.mkdir()
+    options.folder = run.path
     n_rows = options.steps * settings.batch * settings.accumulation * settings.processes
     if settings.packing:
         n_rows *= settings.max_length // MEAN_TOKENS + 2
-    written = rows(n_rows, options.vocabulary, settings.max_length)
+    method = next((one for one in ("dpo", "kto") if one in name), "sft")
+    tokenizer = options.model / "tokenizer.json"
+    source = Source(options.text, tokenizer, options.vocabulary)
+    written = [source.row(method, settings.max_length) for _ in range(n_rows)]
     write_rows(run.train, written)
     write_rows(run.held_out, [])
     write_rows(run.questions, [])
     run.write_config(
         {
-            "method": "sft",
+            "method": method,
             "settings": settings.model_dump(mode="json"),
             "model": str(options.model),
             "device": options.device,
@@ -94,30 +177,42 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
         }
     )
     started = time.monotonic()
-    child = start(run, settings.processes)
-    ended = asyncio.run(wait_for(child, options.limit_s))
-    kill_group(child.pid)
+    if options.profile:
+        os.environ["Q2Q_PROFILE"] = f"{run.path / 'profile.json'} {options.steps - PROFILED_STEPS}"
+        process.CHILD = "benchmarks.profiled_child"
+    child = process.start(run, settings.processes)
+    ended = asyncio.run(process.wait_for(child, options.limit_s))
+    process.kill_group(child.pid)
     child.wait()
     seconds = round(time.monotonic() - started, 1)
     events = list(read_rows(run.events)) if run.events.exists() else []
     return {
         "settings": settings.model_dump(mode="json"),
-        "mean_row_tokens": round(statistics.mean(len(row["input_ids"]) for row in written)),
+        "mean_row_tokens": round(statistics.mean(map(n_tokens, written))),
         "process_seconds": seconds,
-        **figures(events, ended=ended, log=run.log.read_text("utf-8", "replace")),
+        **figures(events, options, ended=ended, log=run.log.read_text("utf-8", "replace")),
     }
 
 
-def figures(events: list[dict[str, Any]], *, ended: bool, log: str) -> dict[str, Any]:
+def figures(
+    events: list[dict[str, Any]], options: argparse.Namespace, *, ended: bool, log: str
+) -> dict[str, Any]:
     """Return what the child told: medians after the warm-up, and its end if that was a bad one."""
     told = [event["values"] for event in events if event["event"] == "metrics"]
-    steps = [values for values in told if "tokens_per_second" in values][WARM_UP_STEPS:]
+    last = options.steps - PROFILED_STEPS if options.profile else options.steps
+    steps = [values for values in told[:last] if "tokens_per_second" in values][WARM_UP_STEPS:]
     found: dict[str, Any] = {"steps_measured": len(steps)}
     if steps:
         speeds = [values["tokens_per_second"] for values in steps]
         found["tokens_per_second"] = round(statistics.median(speeds), 1)
         found["slowest"], found["fastest"] = round(min(speeds), 1), round(max(speeds), 1)
         found["peak_memory_gib"] = round(max(values["memory_gib"] for values in steps), 2)
+    found["losses"] = [round(values["loss"], 4) for values in told if "loss" in values]
+    found["how"] = next((event["how"] for event in events if event["event"] == "steps_run"), None)
+    found["phases"] = next((e["seconds"] for e in reversed(events) if e["event"] == "phase"), {})
+    profile = options.folder / "profile.json"
+    if profile.exists():
+        found["profile"] = json.loads(profile.read_text("utf-8"))
     failed = next((event for event in events if event["event"] == "failed"), None)
     if failed is not None:
         found["failed"] = failed["message"]
@@ -147,7 +242,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="default: the embedded model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--only", help="names of candidates, with a semicolon between them")
-    parser.add_argument("--steps", type=int, default=14)
+    parser.add_argument("--steps", type=int, default=26)
+    parser.add_argument("--text", type=Path, help="folder of JSON lines to learn")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--limit-s", type=float, default=150.0)
     parser.add_argument("--vocabulary", type=int, default=32_000)
     parser.add_argument("--toy", action="store_true")

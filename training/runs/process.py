@@ -13,6 +13,8 @@ import psutil
 from training.runs.folder import RunFolder
 
 REPOSITORY = Path(__file__).parents[2]
+CHILD = "training.child"
+"""The module that trains; a benchmark has one that measures as well."""
 QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -29,7 +31,7 @@ QUIET = {
 
 def command(folder: RunFolder, processes: int) -> list[str]:
     """Return how to start the child; several processes go through torchrun, data parallel."""
-    child = ["-m", "training.child", str(folder.path)]
+    child = ["-m", CHILD, str(folder.path)]
     if processes == 1:
         return [sys.executable, *child]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

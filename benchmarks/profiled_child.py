@@ -1,0 +1,94 @@
+"""The child process that trains, which also writes down what the GPU does in its last steps.
+
+``Q2Q_PROFILE`` names the JSON file and the number of steps before the profile begins.
+"""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import training.child.trainers as trainers
+from training.child.__main__ import main
+
+KINDS = (
+    ("attention", "flash|fmha|attention"),
+    ("products in FP8", "e4m3|fp8|float_e4|qqtst|f8f8|_f8"),
+    ("slow products (align1)", "align1"),
+    ("products in 16 bit", "gemm|nvjet|cutlass|splitK|gemv|sm90_xmma|ampere|cublas"),
+    ("NF4 to 16 bit", "dequantize|kDequant"),
+    ("compiled kernels", "^triton_"),
+    ("Unsloth's kernels", "_rms|_rope|_swiglu|_fg_|_DWf|layernorm|cross_entropy"),
+    ("optimiser", "8bit|adam|multi_tensor"),
+    ("fills, adds and copies", "elementwise|fill|memset|memcpy|copy|cat|reduce"),
+)
+"""Kinds of kernels and what their names look like, the first match counts."""
+
+
+def kind_of(name: str) -> str:
+    """Return what a kernel does."""
+    return next((kind for kind, form in KINDS if re.search(form, name, re.I)), "others")
+
+
+def _profiling(path: Path, first: int) -> Any:
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+    from transformers import TrainerCallback
+
+    class Profiling(TrainerCallback):
+        run: Any = None
+        steps = 0
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            if state.global_step == first:
+                torch.cuda.synchronize()
+                self.run = profile(activities=[ProfilerActivity.CUDA])
+                self.run.start()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            self.steps += self.run is not None
+            if self.run is not None and state.global_step == state.max_steps:
+                torch.cuda.synchronize()
+                self.run.stop()
+                path.write_text(json.dumps(_summed(self.run, self.steps)), "utf-8")
+
+    return Profiling()
+
+
+def _summed(run: Any, steps: int) -> dict[str, Any]:
+    kinds: dict[str, float] = {}
+    kernels: dict[str, list[float]] = {}
+    for event in run.events():
+        if "cuda" not in str(event.device_type).lower():
+            continue
+        took = event.device_time_total / 1000 / steps
+        one = kernels.setdefault(event.name[:110], [0.0, 0.0])
+        one[0] += took
+        one[1] += 1 / steps
+        kinds[kind_of(event.name)] = kinds.get(kind_of(event.name), 0.0) + took
+    largest = sorted(kernels.items(), key=lambda one: -one[1][0])[:40]
+    return {
+        "ms_a_step": {k: round(v, 1) for k, v in sorted(kinds.items(), key=lambda one: -one[1])},
+        "gpu_ms_a_step": round(sum(kinds.values()), 1),
+        "largest_kernels": {name: [round(ms, 2), round(n)] for name, (ms, n) in largest},
+    }
+
+
+def profiled() -> int:
+    """Train, with one more callback."""
+    path, first = os.environ["Q2Q_PROFILE"].rsplit(" ", 1)
+    plain = trainers.make_trainer
+
+    def make(*given: Any, **more: Any) -> Any:
+        trainer = plain(*given, **more)
+        trainer.add_callback(_profiling(Path(path), int(first)))
+        return trainer
+
+    trainers.make_trainer = make
+    return main(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    sys.exit(profiled())
