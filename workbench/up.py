@@ -23,7 +23,7 @@ from db.store.migrate import open_store, upgrade_store
 from db.store.staging import tidy
 from serving.engine.command import is_free
 from workbench.cli.importing import add_examples
-from workbench.worker.lock import HomeLock, read_owner
+from workbench.jobs.lock import HomeLock, read_owner
 
 ROOT = Path(workbench.__file__).parents[1]
 POLL_S = 0.2
@@ -192,7 +192,7 @@ def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
         environ={workbench.READING_ONLY: "" if with_engine else "1"},
     )
     worker = Child(
-        name="worker", argv=(sys.executable, "-m", "workbench.worker"), stop_s=STOP_WORKER_S
+        name="worker", argv=(sys.executable, "-m", "workbench.jobs"), stop_s=STOP_WORKER_S
     )
     return [app, worker] if with_engine else [app]
 

@@ -18,8 +18,8 @@ from serving.engine.probe import _ONLY_CHAT
 from serving.engine.server_log import _STAGES, LoadReader, explain_exit
 from serving.engine.transport import Proxy, _broken, http_error
 from serving.sweeps.run import Progress
+from workbench.jobs.handlers import describe
 from workbench.ui.components.sentences import in_language
-from workbench.worker.handlers import describe
 
 JAPANESE = re.compile("[ぁ-んァ-ン]")
 

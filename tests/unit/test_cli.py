@@ -159,7 +159,7 @@ def test_a_sweep_without_its_server_fails_with_a_sentence_and_can_be_resumed(
     q2q: Q2Q, spec: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     q2q("serve", "status", "--probe")
-    monkeypatch.setattr("workbench.worker.external.BACK_WITHIN_S", 0.0)
+    monkeypatch.setattr("workbench.jobs.external.BACK_WITHIN_S", 0.0)
     port = fake_server.port
     fake_server.stop()
     ended = q2q("sweep", "run", spec, "--json")

@@ -16,8 +16,8 @@ import pytest
 from db.errors import Q2QError
 from db.settings import Settings
 from workbench import up
+from workbench.jobs.lock import HomeLock
 from workbench.up import Child, run_up, ssh_line
-from workbench.worker.lock import HomeLock
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:

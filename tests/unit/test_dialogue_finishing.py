@@ -25,8 +25,8 @@ from workbench.dialogue.sides import argue, judge
 from workbench.dialogue.synopsis import read_synopsis, write_synopsis
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import Step, answer, answer_from, ask
-from workbench.worker.lock import job_owner
-from workbench.worker.run import be_worker
+from workbench.jobs.lock import job_owner
+from workbench.jobs.run import be_worker
 
 SYNOPSIS = '[{"kind": "known", "text": "Vans still come.", "questions": [1]}]'
 GENERATED = "SELECT count(*) FROM generation"

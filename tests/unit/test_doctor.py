@@ -16,7 +16,7 @@ from workbench.doctor import Check, machine, run_checks
 from workbench.doctor.machine import check_device, check_disk, check_memory, check_ports
 from workbench.doctor.packages import ROOT, check_packages, check_python, read_pins
 from workbench.doctor.store import check_database, check_model, find_damage
-from workbench.worker.lock import HomeLock
+from workbench.jobs.lock import HomeLock
 
 
 @pytest.fixture

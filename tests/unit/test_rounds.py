@@ -23,11 +23,11 @@ from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer
 from training.rounds.disk import check_disk, needed_bytes
 from training.rounds.spec import load_round, parse_round
+from workbench.jobs.engines import EnginePool
+from workbench.jobs.rounds import round_handler
+from workbench.jobs.steps import ON_DEVICE
+from workbench.jobs.worker import Interrupted, JobContext, Worker
 from workbench.rounds.beginning import begin_round, queue_round
-from workbench.worker.engines import EnginePool
-from workbench.worker.rounds import round_handler
-from workbench.worker.steps import ON_DEVICE
-from workbench.worker.worker import Interrupted, JobContext, Worker
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "rounds" / "first.yaml"

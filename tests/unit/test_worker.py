@@ -14,8 +14,8 @@ from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, claim, enqueue, get_job, request_cancel
 from db.settings import Settings
 from db.tables import Base
-from workbench.worker.engines import EnginePool
-from workbench.worker.worker import Handler, Interrupted, JobContext, Worker
+from workbench.jobs.engines import EnginePool
+from workbench.jobs.worker import Handler, Interrupted, JobContext, Worker
 
 
 class RecordingPool:
@@ -221,7 +221,7 @@ async def test_a_clean_stop_puts_running_jobs_back(bench: Bench) -> None:
 async def test_a_handler_that_does_not_listen_is_cancelled_at_the_stop(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.worker.worker.STOP_GRACE_S", 0.05)
+    monkeypatch.setattr("workbench.jobs.worker.STOP_GRACE_S", 0.05)
 
     async def deaf(context: JobContext) -> None:
         await asyncio.sleep(600)

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workbench.worker.lock import HomeLock, is_dead_owner, job_owner, read_owner
+from workbench.jobs.lock import HomeLock, is_dead_owner, job_owner, read_owner
 
 HOLD = """
 import sys
 from pathlib import Path
-from workbench.worker.lock import HomeLock
+from workbench.jobs.lock import HomeLock
 lock = HomeLock(Path(sys.argv[1]), "worker", command="q2q sweep")
 print(lock.try_acquire(), flush=True)
 sys.stdin.read()

@@ -41,8 +41,8 @@ from workbench.dialogue.decisions import (
 from workbench.dialogue.finishing import finish_left, has_left
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask
-from workbench.worker.follow import POLL_S, run_job
-from workbench.worker.lock import HomeLock
+from workbench.jobs.follow import POLL_S, run_job
+from workbench.jobs.lock import HomeLock
 
 MAX_LOOKS = 100
 """How often a command looks whether another worker has stored what a step brought."""

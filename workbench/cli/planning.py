@@ -22,7 +22,7 @@ from serving.sweeps.selection import DEFAULT_MODEL
 from serving.sweeps.spec import load_spec
 from workbench.cli.importing import add_examples, import_path
 from workbench.cli.rendering import load_registry
-from workbench.worker.follow import run_job
+from workbench.jobs.follow import run_job
 
 Say = Callable[[str], None]
 

@@ -16,8 +16,8 @@ from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
+from workbench.jobs.training import cancel_training, enqueue_training
 from workbench.ui.components.cautions import caution_sentences
-from workbench.worker.training import cancel_training, enqueue_training
 
 app = CommandGroup()
 

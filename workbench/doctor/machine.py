@@ -13,7 +13,7 @@ from serving.device import Device
 from serving.engine.command import is_free
 from serving.engine.server import is_alive, read_record
 from workbench.doctor.check import Check, fail, ok, warn
-from workbench.worker.lock import read_owner
+from workbench.jobs.lock import read_owner
 
 GIB = 1024**3
 NVIDIA_SMI = (

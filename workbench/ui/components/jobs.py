@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.jobs import JobRow, active_jobs, request_cancel
 from db.rounds import find_round
+from workbench.jobs.steps import ON_DEVICE
 from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import duration
@@ -16,7 +17,6 @@ from workbench.ui.components.parts import card, head_row, state_badge
 from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
-from workbench.worker.steps import ON_DEVICE
 
 
 def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[int, str]) -> None:

@@ -13,6 +13,7 @@ from serving.sweeps.selection import default_model
 from training.datasets.balance import cautions, read_balance
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import parse_spec
+from workbench.jobs.training import enqueue_training
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown, open_button, page_link
 from workbench.ui.components.i18n import t, word
@@ -29,7 +30,6 @@ from workbench.ui.components.parts import (
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.datasets.counts import draw_cautions
-from workbench.worker.training import enqueue_training
 
 MOST = 50
 PRESETS = ("auto", "laptop", "notebook", "fast", "max")

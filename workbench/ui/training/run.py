@@ -11,6 +11,7 @@ from db.jobs import JobRow, active_jobs
 from db.settings import settings
 from db.training import Curve, RunRow, SampleRow, get_run, run_curves, run_samples
 from training.runs.run import run_folder
+from workbench.jobs.training import enqueue_training
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t
@@ -28,7 +29,6 @@ from workbench.ui.components.parts import (
 from workbench.ui.components.plots import draw_plot, legend, plot_of, tooltips
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
-from workbench.worker.training import enqueue_training
 
 LOG_BYTES = 6_000
 PLOTS: Mapping[str, tuple[str, ...]] = {

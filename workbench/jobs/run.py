@@ -13,9 +13,9 @@ from typing import Literal
 from db.database import Database
 from db.settings import Settings
 from workbench.dialogue.finishing import finish_left, results_of_job
-from workbench.worker.engines import EnginePool
-from workbench.worker.handlers import HANDLERS
-from workbench.worker.worker import Aftermath, Worker
+from workbench.jobs.engines import EnginePool
+from workbench.jobs.handlers import HANDLERS
+from workbench.jobs.worker import Aftermath, Worker
 
 AtEnd = Literal["stop", "keep", "as_found"]
 """What happens to the local server: end it, leave it running, or leave it if it ran before."""

@@ -22,12 +22,12 @@ from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
 from training.rounds.disk import check_disk
 from training.rounds.spec import RoundSpec, parse_round
+from workbench.jobs.steps import DOES, ON_DEVICE
+from workbench.jobs.worker import Handler, Interrupted, JobContext
 from workbench.rounds.asking import ensure_sweep
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.scoring import score_round
 from workbench.rounds.verdict import propose
-from workbench.worker.steps import DOES, ON_DEVICE
-from workbench.worker.worker import Handler, Interrupted, JobContext
 
 
 class TrainingWork(Protocol):

@@ -10,8 +10,8 @@ from workbench.cli.rendering import load_registry
 from workbench.dialogue.auto import Turns, run_turns
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By
-from workbench.worker.deadline import too_long, until
-from workbench.worker.worker import Interrupted, JobContext
+from workbench.jobs.deadline import too_long, until
+from workbench.jobs.worker import Interrupted, JobContext
 
 
 async def dialogue(context: JobContext) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from db.sweeps import set_state
 from serving.scoring.answers import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.run import Progress, run_sweep
-from workbench.worker.deadline import too_long, until
-from workbench.worker.dialogue_job import dialogue
-from workbench.worker.merging import merge, verify
-from workbench.worker.round_training import RoundTraining
-from workbench.worker.rounds import round_handler
-from workbench.worker.training import train
-from workbench.worker.worker import Handler, Interrupted, JobContext
+from workbench.jobs.deadline import too_long, until
+from workbench.jobs.dialogue_job import dialogue
+from workbench.jobs.merging import merge, verify
+from workbench.jobs.round_training import RoundTraining
+from workbench.jobs.rounds import round_handler
+from workbench.jobs.training import train
+from workbench.jobs.worker import Handler, Interrupted, JobContext
 
 MOST_OF_REASON = 120
 """Characters of a reason in the line of a job."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from db.database import Database
 from db.jobs import JobRow, get_job, request_cancel
 from db.settings import Settings
-from workbench.worker.lock import HomeLock
+from workbench.jobs.lock import HomeLock
 
 POLL_S = 0.3
 
@@ -60,7 +60,7 @@ def _work(
     on_progress: OnProgress,
     keep_server: bool,
 ) -> JobRow:
-    from workbench.worker.run import be_worker, stop_on_signals, worker_log
+    from workbench.jobs.run import be_worker, stop_on_signals, worker_log
 
     interrupts = 0
 

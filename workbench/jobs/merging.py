@@ -10,7 +10,7 @@ from training.merge.folder import MergeError
 from training.merge.merge import merge_adapter
 from training.merge.process import Cancelled, OnProgress
 from training.merge.proof import prove
-from workbench.worker.worker import Interrupted, JobContext
+from workbench.jobs.worker import Interrupted, JobContext
 
 
 async def merge(context: JobContext) -> dict[str, Any]:

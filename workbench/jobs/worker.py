@@ -1,6 +1,6 @@
 """The worker's loop: claims jobs, runs them in two lanes, keeps their heartbeat, stops cleanly.
 
-Knows nothing of what a job does: that is its handler's; see ``workbench.worker.handlers``.
+Knows nothing of what a job does: that is its handler's; see ``workbench.jobs.handlers``.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ from db.jobs import (
 )
 from db.settings import Settings
 from db.store.staging import tidy
-from workbench.worker.lock import is_dead_owner, job_owner
+from workbench.jobs.lock import is_dead_owner, job_owner
 
 if TYPE_CHECKING:
-    from workbench.worker.engines import EnginePool
+    from workbench.jobs.engines import EnginePool
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from db.training import get_run
 from training.merge.merge import merge_adapter
 from training.merge.process import Cancelled
 from training.runs.prepare import plan_run, queue_run
+from workbench.jobs.merging import failure, prove_for, rebuild
+from workbench.jobs.training import train_run
+from workbench.jobs.worker import Interrupted, JobContext
 from workbench.rounds.checking import train_spec
-from workbench.worker.merging import failure, prove_for, rebuild
-from workbench.worker.training import train_run
-from workbench.worker.worker import Interrupted, JobContext
 
 
 class RoundTraining:

@@ -27,13 +27,13 @@ from db.models import ModelRow, get_model
 from db.settings import Settings
 from serving.engine.served import ServedModel
 from serving.models.register import ensure_default_model
-from workbench.worker.external import ExternalServers
-from workbench.worker.local import LocalServer
-from workbench.worker.merging import rebuild
-from workbench.worker.worker import Interrupted
+from workbench.jobs.external import ExternalServers
+from workbench.jobs.local import LocalServer
+from workbench.jobs.merging import rebuild
+from workbench.jobs.worker import Interrupted
 
 if TYPE_CHECKING:
-    from workbench.worker.run import AtEnd
+    from workbench.jobs.run import AtEnd
 
 log = logging.getLogger(__name__)
 

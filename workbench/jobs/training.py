@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from db.jobs import active_jobs, enqueue, request_cancel
 from db.training import set_run_state
 from training.runs.run import TrainingOutcome, run_training
-from workbench.worker.worker import Interrupted, JobContext
+from workbench.jobs.worker import Interrupted, JobContext
 
 
 async def train(context: JobContext) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from serving.engine.server import is_alive, read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.servable import server_spec
-from workbench.worker.adapters import note_refused, servable
-from workbench.worker.external import offered_capabilities
+from workbench.jobs.adapters import note_refused, servable
+from workbench.jobs.external import offered_capabilities
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The worker of ``q2q up``, as a process: ``python -m workbench.worker``."""
+"""The worker of ``q2q up``, as a process: ``python -m workbench.jobs``."""
 
 import asyncio
 import logging
@@ -9,10 +9,10 @@ from db.errors import Q2QError
 from db.settings import Settings
 from db.store.migrate import open_store
 from workbench.cli.context import load_settings
-from workbench.worker.lock import HomeLock, read_owner
-from workbench.worker.run import be_worker, stop_on_signals, worker_log
+from workbench.jobs.lock import HomeLock, read_owner
+from workbench.jobs.run import be_worker, stop_on_signals, worker_log
 
-log = logging.getLogger("workbench.worker")
+log = logging.getLogger("workbench.jobs")
 LOCK_POLL_S = 0.5
 
 

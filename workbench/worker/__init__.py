@@ -1,1 +1,0 @@
-"""The one process that runs jobs and owns the model server."""
