@@ -90,12 +90,18 @@ class ChildProcess:
     """A process that leads a session of its own: the child of this process, or found again."""
 
     def __init__(
-        self, pid: int, started: float, *, popen: "subprocess.Popen[bytes] | None" = None
+        self,
+        pid: int,
+        started: float,
+        *,
+        name: str = "this work",
+        popen: "subprocess.Popen[bytes] | None" = None,
     ) -> None:
         self.pid = pid
         """Session and process group have the same number."""
         self.started = started
         """In seconds since 1970: tells it from a later process of its pid."""
+        self._name = name
         self._popen = popen
 
     @classmethod
@@ -103,6 +109,7 @@ class ChildProcess:
         cls,
         argv: Sequence[str],
         *,
+        name: str = "this work",
         log: Path | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path = REPOSITORY,
@@ -113,6 +120,7 @@ class ChildProcess:
 
         Args:
             argv: Program and arguments.
+            name: How sentences call it.
             log: Where its output is added; None leaves it on the terminal.
             env: Variables on top of this process's own and ``QUIET``.
             cwd: Where it runs.
@@ -138,7 +146,8 @@ class ChildProcess:
                 start_new_session=True,
                 preexec_fn=_die_with_parent if ends_with_parent else None,
             )
-        return cls(popen.pid, start_time(popen.pid) or time.time(), popen=popen)
+        started = start_time(popen.pid) or time.time()
+        return cls(popen.pid, started, name=name, popen=popen)
 
     @property
     def exit_code(self) -> int | None:
@@ -159,11 +168,11 @@ class ChildProcess:
             return []  # a group's number is not given away while a member lives: all are gone
         return [pid for pid in session_pids(self.pid) if self._is_member(pid)]
 
-    def end(self, *, grace_s: float = END_GRACE_S, name: str = "this work") -> None:
+    def end(self, *, grace_s: float = END_GRACE_S) -> None:
         """End all its processes: ask first (TERM), insist (KILL) after ``grace_s``; blocks.
 
         Raises:
-            Q2QError: A process does not end even so; ``name`` says whose it is.
+            Q2QError: A process does not end even so.
         """
         if self.is_alive():
             signal_all(self.members(), signal.SIGTERM)
@@ -173,7 +182,7 @@ class ChildProcess:
         if not self._gone_within(10.0):
             left = ", ".join(map(str, self.members()))
             raise Q2QError(
-                f"Processes {left} of {name} cannot be ended. "
+                f"Processes {left} of {self._name} cannot be ended. "
                 "Restart the machine, or wait for the device they hang on."
             )
 

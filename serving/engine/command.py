@@ -1,14 +1,10 @@
-"""The vLLM server as a child process: its command line, its environment, its start.
-
-``command`` is pure; ``start`` acts. What runs afterwards is described by a ``ServerRecord``.
-"""
+"""What a server is to serve, and the command line and environment of vLLM that serve it."""
 
 import hashlib
 import json
 import os
 import secrets
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,7 +87,7 @@ class Command:
 
     argv: tuple[str, ...]
     env: dict[str, str] = field(repr=False)
-    """The whole environment; the key is in it, and not on the command line, which ``ps`` shows."""
+    """Variables of its own; the key is one, and not on the command line, which ``ps`` shows."""
 
 
 def command(
@@ -124,11 +120,7 @@ def command(
             str(port),
             *_arguments(spec, settings),
         ),
-        env={
-            **environ,
-            **_environment(spec, settings, environ, openmp),
-            "VLLM_API_KEY": api_key,
-        },
+        env={**_environment(spec, settings, environ, openmp), "VLLM_API_KEY": api_key},
     )
 
 
@@ -200,15 +192,7 @@ def _environment(
 ) -> dict[str, str]:
     extra = {
         HOME_VARIABLE: str(settings.home_dir),
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_DO_NOT_TRACK": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
-        "PYTHONUNBUFFERED": "1",
-        "NO_COLOR": "1",
     }
     if spec.adapters:  # see ``serving.engine.supervisor``
         extra["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
@@ -259,26 +243,6 @@ def new_command(spec: ServerSpec, settings: Settings) -> tuple[Command, int, str
     key = secrets.token_urlsafe(32)
     made = command(spec, settings, port=port, api_key=key, environ=os.environ, openmp=find_openmp())
     return made, port, key
-
-
-def spawn(made: Command, log: Path) -> subprocess.Popen[bytes]:
-    """Start ``made`` as leader of a session of its own, all its output in ``log``.
-
-    It outlives this process on purpose: the next owner adopts or ends it.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        try:
-            return subprocess.Popen(
-                made.argv,
-                env=made.env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineUnavailable(f"vLLM could not be started: {error}.") from error
 
 
 def new_log(home: Path) -> Path:

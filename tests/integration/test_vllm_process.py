@@ -13,17 +13,14 @@ import psutil
 import pytest
 from safetensors.numpy import save_file
 
+from db.child_process import start_time
 from db.settings import Settings
 from serving.engine.client import CompletionClient
 from serving.engine.command import Adapter
 from serving.engine.messages import CompletionRequest, Endpoint, RequestRefused, SamplingParameters
 from serving.engine.server import (
     ServerRecord,
-    end_group,
-    is_alive,
-    members,
     read_record,
-    start_time,
 )
 from serving.engine.supervisor import EngineState, EngineSupervisor, SupervisorPolicy
 from tests.engine_fixture import VllmServer, embedded_spec
@@ -97,7 +94,7 @@ async def test_only_who_has_the_key_is_served(vllm_server: VllmServer) -> None:
 def test_the_key_shows_nowhere_but_in_the_private_record(vllm_server: VllmServer) -> None:
     record = record_in(vllm_server.home)
     assert (vllm_server.home / "server.json").stat().st_mode & 0o777 == 0o600
-    for pid in members(record):
+    for pid in record.process.members():
         assert record.api_key not in " ".join(psutil.Process(pid).cmdline())
     assert record.api_key not in record.log.read_text()
 
@@ -118,7 +115,7 @@ def own_settings(tmp_path: Path) -> Iterator[Settings]:
     settings = Settings(home=tmp_path / "own", kv_cache_gib=1, max_model_len=512, max_num_seqs=4)
     yield settings
     if record := read_record(settings.home_dir):
-        end_group(record, grace_s=1)
+        record.process.end(grace_s=1)
 
 
 async def test_a_killed_server_comes_back_with_its_adapter_and_leaves_nothing_behind(
@@ -142,14 +139,14 @@ async def test_a_killed_server_comes_back_with_its_adapter_and_leaves_nothing_be
     assert loud not in mixed[::2]  # in one batch with its adapter, a base still writes as a base
     assert plain not in mixed[1::2]
     first = record_in(own_settings.home_dir)
-    assert len(members(first)) >= 3  # server, engine, worker
+    assert len(first.process.members()) >= 3  # server, engine, worker
 
     watch = asyncio.create_task(supervisor.watch())
     os.kill(first.pid, signal.SIGKILL)
     await until(lambda: supervisor.endpoint is None, 30)
     again = await asyncio.wait_for(supervisor.ready(), START_S)
     second = record_in(own_settings.home_dir)
-    assert members(first) == []
+    assert first.process.members() == []
     assert second.pid != first.pid
     assert again.api_key != endpoint.api_key
     assert await ask(again, spec.served_name) == plain
@@ -158,10 +155,10 @@ async def test_a_killed_server_comes_back_with_its_adapter_and_leaves_nothing_be
 
     supervisor.detach()
     os.kill(second.pid, signal.SIGKILL)
-    await until(lambda: not is_alive(second), 10)
-    orphans = members(second)
+    await until(lambda: not second.process.is_alive(), 10)
+    orphans = second.process.members()
     assert orphans  # vLLM's own children outlive it
     await EngineSupervisor(own_settings, told.append).stop()
-    assert members(second) == []
+    assert second.process.members() == []
     assert all(start_time(pid) is None for pid in orphans)
     assert read_record(own_settings.home_dir) is None

@@ -16,7 +16,7 @@ import pytest
 
 from db.settings import Settings
 from serving.engine.command import HOME_VARIABLE
-from serving.engine.server import members, read_record
+from serving.engine.server import read_record
 
 pytestmark = pytest.mark.engine
 
@@ -176,10 +176,10 @@ def test_a_sweep_whose_server_was_killed_waits_for_the_new_one(bench: Workbench)
 
     assert (result["done"], result["failed"]) == (CELLS, 0)
     bench.assert_complete(2, before)
-    assert members(record) == [], "the children of the killed server are gone"
+    assert record.process.members() == [], "the children of the killed server are gone"
     again = read_record(bench.home)
     assert again is not None
-    assert members(again), "a server that ran before the command runs after it"
+    assert again.process.members(), "a server that ran before the command runs after it"
     assert bench.rows("SELECT state, starts FROM job WHERE sweep_id = 2") == [("done", 1)]
 
 

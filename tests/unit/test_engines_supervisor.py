@@ -17,9 +17,6 @@ from serving.engine.command import HOME_VARIABLE, Command, ServerSpec, free_port
 from serving.engine.messages import EngineError, EngineUnavailable
 from serving.engine.server import (
     ServerRecord,
-    end_group,
-    is_alive,
-    members,
     read_record,
     write_record,
 )
@@ -91,7 +88,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path / "home")
     yield desk
     if record := read_record(desk.home):
-        end_group(record, grace_s=0.1)
+        record.process.end(grace_s=0.1)
 
 
 @pytest.fixture
@@ -120,7 +117,7 @@ async def test_a_server_is_started_probed_recorded_and_stopped(desk: Desk) -> No
     assert await supervisor.ensure(SPEC) is endpoint
     assert desk.starts == 1
     await supervisor.stop()
-    assert members(record) == []
+    assert record.process.members() == []
     assert read_record(desk.home) is None
     assert desk.states[-1] == "stopped"
     with pytest.raises(EngineUnavailable, match="stopped"):
@@ -137,7 +134,7 @@ async def test_the_next_owner_adopts_a_healthy_server(desk: Desk) -> None:
     assert desk.starts == 1
     record = desk.record
     await second.stop()
-    assert members(record) == []
+    assert record.process.members() == []
 
 
 async def test_a_server_with_another_model_is_replaced(desk: Desk) -> None:
@@ -147,7 +144,7 @@ async def test_a_server_with_another_model_is_replaced(desk: Desk) -> None:
     first.detach()
     second = desk.supervisor()
     await second.ensure(OTHER)
-    assert members(old) == []
+    assert old.process.members() == []
     await second.ensure(SPEC)
     assert desk.starts == 3
     await second.stop()
@@ -161,11 +158,11 @@ async def test_what_a_killed_server_left_behind_is_ended_before_a_new_one_starts
     old = desk.record
     first.detach()
     os.kill(old.pid, signal.SIGKILL)
-    await until(lambda: not is_alive(old))
-    assert len(members(old)) == 1
+    await until(lambda: not old.process.is_alive())
+    assert len(old.process.members()) == 1
     second = desk.supervisor()
     await second.ensure(SPEC)
-    assert members(old) == []
+    assert old.process.members() == []
     assert desk.record.pid != old.pid
     await second.stop()
 
@@ -182,7 +179,7 @@ async def test_an_adopted_server_that_hangs_is_replaced(
     os.kill(old.pid, signal.SIGSTOP)
     second = desk.supervisor(SupervisorPolicy(grace_s=0.2))
     await second.ensure(SPEC)
-    assert members(old) == []
+    assert old.process.members() == []
     await second.stop()
 
 
@@ -193,7 +190,7 @@ async def test_a_crash_is_followed_by_a_restart(desk: Desk, watched: EngineSuper
     endpoint = await asyncio.wait_for(watched.ready(), 15)
     assert desk.states == ["starting", "ready", "unhealthy", "starting", "ready"]
     assert desk.record.pid != old.pid
-    assert members(old) == []
+    assert old.process.members() == []
     async with CompletionClient(endpoint) as client:
         assert await client.health()
     unhealthy = next(told for told in desk.told if told.state == "unhealthy")
@@ -210,7 +207,7 @@ async def test_a_hang_is_noticed_and_cured(desk: Desk, watched: EngineSupervisor
     await until(lambda: "unhealthy" in desk.states)
     await asyncio.wait_for(watched.ready(), 15)
     assert any("hangs: 2 health checks" in told.message for told in desk.told)
-    assert members(old) == []
+    assert old.process.members() == []
 
 
 async def test_after_too_many_crashes_it_is_given_up_and_says_why(
@@ -246,7 +243,7 @@ async def test_a_start_without_a_sign_of_life_is_ended(desk: Desk) -> None:
     record = desk.record
     with pytest.raises(EngineError, match="no sign of life"):
         await starting
-    assert members(record) == []
+    assert record.process.members() == []
 
 
 async def test_loading_progress_is_told(desk: Desk) -> None:
@@ -268,7 +265,7 @@ async def test_stop_interrupts_a_start(desk: Desk) -> None:
     await supervisor.stop()
     with pytest.raises(EngineUnavailable, match="stopped while it was starting"):
         await starting
-    assert members(record) == []
+    assert record.process.members() == []
     assert supervisor.state.state == "stopped"
 
 

@@ -11,7 +11,7 @@ import psutil
 from db.settings import Settings
 from serving.device import Device
 from serving.engine.command import is_free
-from serving.engine.server import is_alive, read_record
+from serving.engine.server import read_record
 from workbench.doctor.check import Check, fail, ok, warn
 from workbench.jobs.lock import read_owner
 
@@ -123,4 +123,4 @@ def _next_free(port: int) -> int:
 
 def _server_runs(settings: Settings) -> bool:
     record = read_record(settings.home_dir)
-    return record is not None and is_alive(record)
+    return record is not None and record.process.is_alive()

@@ -14,7 +14,7 @@ from serving.engine.client import CompletionClient
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint, EngineUnavailable
 from serving.engine.served import ServedModel
-from serving.engine.server import is_alive, read_record
+from serving.engine.server import read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.servable import server_spec
@@ -51,7 +51,7 @@ class LocalServer:
     async def open(self) -> None:
         """Begin to watch the server and to write its state."""
         record = read_record(self._settings.home_dir)
-        self.was_running = record is not None and is_alive(record)
+        self.was_running = record is not None and record.process.is_alive()
         with self._database.write() as session:
             self._engine_id = ensure_local(session).id
             if not self.was_running:
