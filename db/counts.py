@@ -1,4 +1,4 @@
-"""Counts over very many rows, remembered by this process: nobody waits twice for the same count.
+"""Counts over very many rows, cached by this process: nobody waits twice for the same count.
 
 A count is exact as long as its mark stands. While rows are still being added it may be a little
 old: what took long to count is counted again only after twenty times as long, so that pages that
@@ -19,27 +19,27 @@ QUICK_S: Final = 0.05
 """What takes no longer is counted anew whenever anything changed."""
 REST: Final = 20
 """How many times longer than its counting a count may be shown while rows are added."""
-MOST: Final = 2_000
+MAX_COUNTS: Final = 2_000
 WAIT_S: Final = 0.15
-"""A page waits no longer for a count that is made beside it."""
+"""A page waits no longer for a count that is made in the background."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Tally:
+class _Count:
     mark: Hashable
     value: Any
     counted_at: float
     took_s: float
 
 
-_tallies: dict[Hashable, _Tally] = {}
-_beside: dict[Hashable, "Future[Any]"] = {}
+_cache: dict[Hashable, _Count] = {}
+_running: dict[Hashable, "Future[Any]"] = {}
 _starting = Lock()
 
 
-def remembered(
+def cached_count(
     session: Session,
     name: Hashable,
     mark: Hashable,
@@ -47,7 +47,7 @@ def remembered(
     *,
     is_moving: bool = False,
 ) -> _T:
-    """Return what ``count`` returns for ``name`` as of ``mark``, from memory where it is known.
+    """Return what ``count`` returns for ``name`` as of ``mark``, from the cache where it is known.
 
     Args:
         session: Of the store that is counted; counts of other stores are kept apart.
@@ -57,13 +57,13 @@ def remembered(
         is_moving: Rows are being added, so that an older count does for a while.
     """
     key = _key(session, name)
-    known = _tallies.get(key)
+    known = _cache.get(key)
     if known is not None and (known.mark == mark or (is_moving and _is_young(known))):
         return cast(_T, known.value)
     return _counted(key, mark, count)
 
 
-def counted_beside(
+def background_count(
     session: Session, name: Hashable, mark: Hashable, count: Callable[[Session], _T]
 ) -> _T | None:
     """Return the same from a thread that has time: at once, or an older count meanwhile.
@@ -78,7 +78,7 @@ def counted_beside(
         None while the first count takes longer than a page waits.
     """
     key = _key(session, name)
-    known = _tallies.get(key)
+    known = _cache.get(key)
     if known is not None and (known.mark == mark or _is_young(known)):
         return cast(_T, known.value)
     bind = session.get_bind()
@@ -88,35 +88,35 @@ def counted_beside(
             return _counted(key, mark, lambda: count(own))
 
     with _starting:
-        future = _beside.get(key)
+        future = _running.get(key)
         # One that failed meanwhile is asked once more, so that it says why.
         if future is None or (future.done() and not future.exception()):
-            future = _beside[key] = _counter().submit(work)
+            future = _running[key] = _counter().submit(work)
     try:
         value = future.result(WAIT_S)
     except TimeoutError:
         return cast(_T, known.value) if known is not None else None
     finally:
         if future.done():
-            _beside.pop(key, None)
+            _running.pop(key, None)
     return cast(_T, value)
 
 
-def first_counted(session: Session, name: Hashable, count: Callable[[Session], object]) -> bool:
-    """Tell whether ``count`` has run once in this process; it runs beside, as in `counted_beside`.
+def is_counted(session: Session, name: Hashable, count: Callable[[Session], object]) -> bool:
+    """Tell whether ``count`` has run once in this process; as in `background_count`.
 
-    For pages whose queries remember what they count: the first look waits no longer than others.
+    For pages whose queries cache what they count: the first look waits no longer than others.
     """
 
     def run(own: Session) -> bool:
         count(own)
         return True
 
-    return counted_beside(session, ("first", name), None, run) is not None
+    return background_count(session, ("first", name), None, run) is not None
 
 
 def wait_for_counts() -> None:
-    """Wait until everything that is being counted beside has been counted."""
+    """Wait until everything that is being counted in the background has been counted."""
     _counter().submit(int).result()  # of one thread: this comes after all that was handed in before
 
 
@@ -129,7 +129,7 @@ def _key(session: Session, name: Hashable) -> Hashable:
     return str(session.get_bind().engine.url), name
 
 
-def _is_young(known: _Tally) -> bool:
+def _is_young(known: _Count) -> bool:
     age = time.monotonic() - known.counted_at
     return known.took_s > QUICK_S and age < REST * known.took_s
 
@@ -137,7 +137,7 @@ def _is_young(known: _Tally) -> bool:
 def _counted(key: Hashable, mark: Hashable, count: Callable[[], _T]) -> _T:
     now = time.monotonic()
     value = count()
-    if len(_tallies) >= MOST:
-        _tallies.pop(next(iter(_tallies)), None)
-    _tallies[key] = _Tally(mark, value, time.monotonic(), time.monotonic() - now)
+    if len(_cache) >= MAX_COUNTS:
+        _cache.pop(next(iter(_cache)), None)
+    _cache[key] = _Count(mark, value, time.monotonic(), time.monotonic() - now)
     return value

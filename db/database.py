@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db import hidden as hidden  # sessions leave out what nobody may see yet
-from db.errors import Q2QError, StoreFault, fault_of, full, is_disk_full, read_only
+from db.errors import Q2QError, StoreFault, StoreFull, StoreReadOnly, fault_of, is_disk_full
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -133,9 +133,9 @@ def _unwritable(path: Path) -> StoreFault | None:
         return None
     folder = path.absolute().parent
     if not os.access(path, os.W_OK) or not os.access(folder, os.W_OK):
-        return read_only(str(path))
+        return StoreReadOnly(str(path))
     if is_disk_full(folder) and not Path(f"{path}-shm").exists():
-        return full(str(path))
+        return StoreFull(str(path))
     return None
 
 
@@ -144,7 +144,7 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if is_disk_full(next(one for one in path.absolute().parents if one.exists())):
-            raise full(str(path)) from error
+            raise StoreFull(str(path)) from error
         raise Q2QError(
             f"The folder of {path} cannot be made ({error.strerror});"
             " set Q2Q_HOME to a folder that you may write to."
@@ -167,10 +167,10 @@ def _opener(path: Path) -> Callable[[Any, Any, list[Any], dict[str, Any]], None]
 def _watched(database: Database) -> Database:
     """Give what the driver reports of locks, disks and rights as a sentence, wherever it comes."""
 
-    def told(context: ExceptionContext) -> BaseException | None:
+    def as_fault(context: ExceptionContext) -> BaseException | None:
         return fault_of(context.original_exception, database.label, database.path)
 
-    event.listen(database.engine, "handle_error", told)
+    event.listen(database.engine, "handle_error", as_fault)
     return database
 
 

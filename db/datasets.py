@@ -13,6 +13,7 @@ from db.errors import UsageError
 from db.pages import Page
 from db.scores import Score
 from db.tables import Dataset, DatasetRow, DatasetRowRating, RowScore, utc_now
+from db.tables.base import as_row
 
 Split = Literal["train", "held_out"]
 
@@ -131,8 +132,7 @@ def _datasets() -> Select[*tuple[Any, ...]]:
 
 
 def _info(row: Dataset, n_train: int, n_held_out: int) -> DatasetInfo:
-    own = {name: getattr(row, name) for name in DatasetInfo.__slots__ if not name.startswith("n_")}
-    return DatasetInfo(**own, n_train=n_train, n_held_out=n_held_out)
+    return as_row(DatasetInfo, row, n_train=n_train, n_held_out=n_held_out)
 
 
 def _rows() -> Select[*tuple[Any, ...]]:

@@ -1,15 +1,16 @@
 """Dialogues by meaning: themes, trees of questions, and the events, which are only added."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError
-from db.tables import DialogueEvent, DialogueNode, DialogueSession, Rater, Theme
+from db.tables import Dialogue, DialogueEvent, DialogueNode, Rater, Theme
+from db.tables.base import as_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class ThemeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkedFrom:
-    """Where a session was forked from."""
+    """Where a dialogue was forked from."""
 
     dialogue_id: int
     name: str
@@ -39,7 +40,7 @@ class ForkedFrom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueRow:
-    """One session; safe to use after the session of the store is closed."""
+    """One dialogue; safe to use after the session is closed."""
 
     id: int
     theme: ThemeRow
@@ -53,7 +54,7 @@ class DialogueRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueSummary:
-    """One session in a list."""
+    """One dialogue in a list."""
 
     id: int
     name: str
@@ -70,10 +71,10 @@ class DialogueSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """One question in the tree of a session."""
+    """One question in the tree of a dialogue."""
 
     id: int
-    session_id: int
+    dialogue_id: int
     question_id: int
     parent_id: int | None
     position: int
@@ -83,41 +84,30 @@ class NodeRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
-    """A decision or a step."""
-
-    id: int
-    session_id: int
-    node_id: int | None
-    kind: str
-    answer_id: int | None
-    variant_id: int | None
-    question_id: int | None
-    payload: Mapping[str, Any]
-    reason: str | None
-    rater_id: int | None
-    rater: str | None
-    automatic: bool
-    step_id: int | None
-    """The event that began the step whose end this one tells."""
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
     """A decision or a step to be added."""
 
-    session_id: int
+    dialogue_id: int
     kind: str
     node_id: int | None = None
     answer_id: int | None = None
     variant_id: int | None = None
     question_id: int | None = None
-    payload: Mapping[str, Any] | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     rater_id: int | None = None
     automatic: bool = False
     step_id: int | None = None
+    """The event that began the step whose end this one tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow(NewEvent):
+    """A decision or a step."""
+
+    id: int
+    rater: str | None
+    created_at: datetime
 
 
 def create_dialogue(
@@ -128,8 +118,8 @@ def create_dialogue(
     *,
     forked_from_node_id: int | None = None,
 ) -> int:
-    """Store a new session without questions and return its id."""
-    row = DialogueSession(
+    """Store a new dialogue without questions and return its id."""
+    row = Dialogue(
         theme_id=theme_id,
         name=name,
         settings=dict(settings),
@@ -141,12 +131,12 @@ def create_dialogue(
 
 
 def get_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
-    """Return one session with its theme.
+    """Return one dialogue with its theme.
 
     Raises:
         UsageError: There is none with this id.
     """
-    row = session.get(DialogueSession, dialogue_id)
+    row = session.get(Dialogue, dialogue_id)
     if row is None:
         raise UsageError(f"There is no dialogue {dialogue_id}; `q2q dialogue show` lists them all.")
     return DialogueRow(
@@ -161,12 +151,12 @@ def get_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
 
 
 def _forks(session: Session, dialogue_id: int | None = None) -> dict[int, ForkedFrom]:
-    """Return where sessions that are forks began, by session; of one or of all."""
-    fork, parent = aliased(DialogueSession), aliased(DialogueSession)
+    """Return where dialogues that are forks began, by dialogue; of one or of all."""
+    fork, parent = aliased(Dialogue), aliased(Dialogue)
     query = (
         select(fork.id, parent.id, parent.name, DialogueNode.id, DialogueNode.position)
         .join(DialogueNode, DialogueNode.id == fork.forked_from_node_id)
-        .join(parent, parent.id == DialogueNode.session_id)
+        .join(parent, parent.id == DialogueNode.dialogue_id)
     )
     if dialogue_id is not None:
         query = query.where(fork.id == dialogue_id)
@@ -177,26 +167,26 @@ def _forks(session: Session, dialogue_id: int | None = None) -> dict[int, Forked
 
 
 def list_dialogues(session: Session) -> list[DialogueSummary]:
-    """Return all sessions, the one that something happened in last first."""
+    """Return all dialogues, the one that something happened in last first."""
     nodes = (
         select(
-            DialogueNode.session_id,
+            DialogueNode.dialogue_id,
             func.count().label("n"),
             func.count().filter(DialogueNode.state == "answered").label("answered"),
         )
-        .group_by(DialogueNode.session_id)
+        .group_by(DialogueNode.dialogue_id)
         .subquery()
     )
     last = (
-        select(DialogueEvent.session_id, func.max(DialogueEvent.created_at).label("at"))
-        .group_by(DialogueEvent.session_id)
+        select(DialogueEvent.dialogue_id, func.max(DialogueEvent.created_at).label("at"))
+        .group_by(DialogueEvent.dialogue_id)
         .subquery()
     )
     rows = session.execute(
-        select(DialogueSession, Theme.name, Theme.language, nodes.c.n, nodes.c.answered, last.c.at)
-        .join(Theme, Theme.id == DialogueSession.theme_id)
-        .outerjoin(nodes, nodes.c.session_id == DialogueSession.id)
-        .outerjoin(last, last.c.session_id == DialogueSession.id)
+        select(Dialogue, Theme.name, Theme.language, nodes.c.n, nodes.c.answered, last.c.at)
+        .join(Theme, Theme.id == Dialogue.theme_id)
+        .outerjoin(nodes, nodes.c.dialogue_id == Dialogue.id)
+        .outerjoin(last, last.c.dialogue_id == Dialogue.id)
     )
     forks = _forks(session)
     found = [
@@ -218,14 +208,14 @@ def list_dialogues(session: Session) -> list[DialogueSummary]:
 
 
 def set_dialogue_state(session: Session, dialogue_id: int, state: str) -> None:
-    """Open, pause or close a session."""
-    session.get_one(DialogueSession, dialogue_id).state = state
+    """Open, pause or close a dialogue."""
+    session.get_one(Dialogue, dialogue_id).state = state
     session.flush()
 
 
 def change_settings(session: Session, dialogue_id: int, settings: Mapping[str, Any]) -> None:
-    """Replace the settings of a session; what was written under the old ones stays as it is."""
-    session.get_one(DialogueSession, dialogue_id).settings = dict(settings)
+    """Replace the settings of a dialogue; what was written under the old ones stays as it is."""
+    session.get_one(Dialogue, dialogue_id).settings = dict(settings)
     session.flush()
 
 
@@ -237,12 +227,12 @@ def add_node(
     *,
     state: str = "open",
 ) -> int:
-    """Hang a question into the tree and return the node's id."""
+    """Add a question to the tree and return the node's id."""
     last = session.scalar(
-        select(func.max(DialogueNode.position)).where(DialogueNode.session_id == dialogue_id)
+        select(func.max(DialogueNode.position)).where(DialogueNode.dialogue_id == dialogue_id)
     )
     node = DialogueNode(
-        session_id=dialogue_id,
+        dialogue_id=dialogue_id,
         question_id=question_id,
         parent_id=parent_id,
         position=0 if last is None else last + 1,
@@ -254,25 +244,25 @@ def add_node(
 
 
 def get_node(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
-    """Return one node of a session.
+    """Return one node of a dialogue.
 
     Raises:
-        UsageError: The session has no such node.
+        UsageError: The dialogue has no such node.
     """
     row = session.get(DialogueNode, node_id)
-    if row is None or row.session_id != dialogue_id:
+    if row is None or row.dialogue_id != dialogue_id:
         raise UsageError(f"The dialogue {dialogue_id} has no question with the number {node_id}.")
-    return _node(row)
+    return as_row(NodeRow, row)
 
 
 def read_nodes(session: Session, dialogue_id: int) -> list[NodeRow]:
-    """Return the nodes of a session in the order in which they were made."""
+    """Return the nodes of a dialogue in the order in which they were made."""
     rows = session.scalars(
         select(DialogueNode)
-        .where(DialogueNode.session_id == dialogue_id)
+        .where(DialogueNode.dialogue_id == dialogue_id)
         .order_by(DialogueNode.position)
     )
-    return [_node(row) for row in rows]
+    return [as_row(NodeRow, row) for row in rows]
 
 
 def change_node(
@@ -287,8 +277,7 @@ def change_node(
 
 def add_event(session: Session, new: NewEvent) -> int:
     """Add a decision or a step and return its id."""
-    values = {name: getattr(new, name) for name in NewEvent.__slots__}
-    row = DialogueEvent(**values | {"payload": dict(new.payload or {})})
+    row = DialogueEvent(**asdict(new))
     session.add(row)
     session.flush()
     return row.id
@@ -301,51 +290,35 @@ def read_events(
     node_id: int | None = None,
     kinds: Sequence[str] = (),
 ) -> list[EventRow]:
-    """Return what happened in a session, or at one node of it, oldest first."""
-    query = (
-        select(DialogueEvent, Rater.name)
-        .outerjoin(Rater, Rater.id == DialogueEvent.rater_id)
-        .where(DialogueEvent.session_id == dialogue_id)
-        .order_by(DialogueEvent.id)
-    )
+    """Return what happened in a dialogue, or at one node of it, oldest first."""
+    query = _events().where(DialogueEvent.dialogue_id == dialogue_id)
     if node_id is not None:
         query = query.where(DialogueEvent.node_id == node_id)
     if kinds:
         query = query.where(DialogueEvent.kind.in_(kinds))
-    return [_event(row, rater) for row, rater in session.execute(query)]
+    return _event_rows(session, query)
 
 
 def read_open_steps(session: Session, kinds: Sequence[str]) -> list[EventRow]:
-    """Return the events of ``kinds`` in all sessions whose end no other event tells."""
+    """Return the events of ``kinds`` in all dialogues whose end no other event tells."""
     end = aliased(DialogueEvent)
-    query = (
-        select(DialogueEvent, Rater.name)
-        .outerjoin(Rater, Rater.id == DialogueEvent.rater_id)
-        .outerjoin(end, end.step_id == DialogueEvent.id)
-        .where(DialogueEvent.kind.in_(kinds), end.id.is_(None))
-        .order_by(DialogueEvent.id)
-    )
-    return [_event(row, rater) for row, rater in session.execute(query)]
+    open_steps = _events().outerjoin(end, end.step_id == DialogueEvent.id)
+    return _event_rows(session, open_steps.where(DialogueEvent.kind.in_(kinds), end.id.is_(None)))
+
+
+def _events() -> Select[DialogueEvent, str]:
+    by = Rater.id == DialogueEvent.rater_id
+    return select(DialogueEvent, Rater.name).outerjoin(Rater, by).order_by(DialogueEvent.id)
+
+
+def _event_rows(session: Session, query: Select[DialogueEvent, str]) -> list[EventRow]:
+    return [as_row(EventRow, row, rater=rater) for row, rater in session.execute(query)]
 
 
 def has_ended(session: Session, step_id: int) -> bool:
     """Tell whether an event tells the end of a step."""
     query = select(DialogueEvent.id).where(DialogueEvent.step_id == step_id)
     return session.scalar(query) is not None
-
-
-def _event(row: DialogueEvent, rater: str | None) -> EventRow:
-    own = {name: getattr(row, name) for name in EventRow.__slots__ if name != "rater"}
-    return EventRow(**own, rater=rater)
-
-
-def _node(row: DialogueNode) -> NodeRow:
-    return NodeRow(**{name: getattr(row, name) for name in NodeRow.__slots__})
-
-
-def _theme(row: Theme) -> ThemeRow:
-    own = {name: getattr(row, name) for name in ThemeRow.__slots__}
-    return ThemeRow(**own | {"points_of_view": tuple(row.points_of_view)})
 
 
 FIELDS = ("concept", "goal", "opposing_goal", "audience", "points_of_view", "language")
@@ -360,7 +333,7 @@ def save_theme(session: Session, name: str, values: Mapping[str, Any]) -> int:
         values: ``FIELDS``.
 
     Raises:
-        UsageError: Another theme of this name has sessions already.
+        UsageError: Another theme of this name has dialogues already.
     """
     own = {field: values.get(field) for field in FIELDS}
     own["points_of_view"] = list(own["points_of_view"] or ())
@@ -371,9 +344,7 @@ def save_theme(session: Session, name: str, values: Mapping[str, Any]) -> int:
         session.flush()
         return known.id
     if any(getattr(known, field) != value for field, value in own.items()):
-        used = session.scalar(
-            select(DialogueSession.id).where(DialogueSession.theme_id == known.id).limit(1)
-        )
+        used = session.scalar(select(Dialogue.id).where(Dialogue.theme_id == known.id).limit(1))
         if used is not None:
             raise UsageError(
                 f"There is a theme {name!r} that says something else, and dialogue {used} is about"
@@ -387,12 +358,8 @@ def save_theme(session: Session, name: str, values: Mapping[str, Any]) -> int:
 
 def list_themes(session: Session) -> list[ThemeRow]:
     """Return all themes by name."""
-    return [
-        ThemeRow(
-            id=row.id,
-            name=row.name,
-            points_of_view=tuple(row.points_of_view),
-            **{field: getattr(row, field) for field in FIELDS if field != "points_of_view"},
-        )
-        for row in session.scalars(select(Theme).order_by(Theme.name))
-    ]
+    return [_theme(row) for row in session.scalars(select(Theme).order_by(Theme.name))]
+
+
+def _theme(row: Theme) -> ThemeRow:
+    return as_row(ThemeRow, row, points_of_view=tuple(row.points_of_view))

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.settings import check_server_name, check_server_url, masked
 from db.tables import Engine, EngineModel, ModelVersion, utc_now
+from db.tables.base import as_row
 
 LOCAL = "local"
 """Name of the workbench's own server."""
@@ -61,12 +62,6 @@ def list_engines(session: Session) -> list[EngineRow]:
         .order_by(Engine.kind, Engine.id)
     )
     return [_row(session, engine) for engine in session.scalars(query)]
-
-
-def engine_by_name(session: Session, name: str) -> EngineRow | None:
-    """Return the engine called ``name``, also a removed one; None if there never was one."""
-    engine = session.scalar(select(Engine).where(Engine.name == name))
-    return _row(session, engine) if engine is not None else None
 
 
 def ensure_local(session: Session) -> EngineRow:
@@ -203,8 +198,5 @@ def _row(session: Session, engine: Engine) -> EngineRow:
         OfferedModel(model_version_id=version_id, name=name, served_name=served_name)
         for version_id, name, served_name in offered
     )
-    names = [name for name in EngineRow.__slots__ if name != "models"]
-    values = {name: getattr(engine, name) for name in names}
-    values["url"] = masked(engine.url) if engine.url else engine.url
-    values["message"] = masked(engine.message) if engine.message else engine.message
-    return EngineRow(models=models, **values)
+    url, message = engine.url and masked(engine.url), engine.message and masked(engine.message)
+    return as_row(EngineRow, engine, models=models, url=url, message=message)

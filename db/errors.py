@@ -41,17 +41,40 @@ class StoreFault(Q2QError):
 class StoreBusy(StoreFault):
     """Another program holds the write lock for longer than one waits."""
 
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"Another program is writing to {label} and did not finish in time; nothing was"
+            " written: try again."
+        )
+
 
 class StoreFull(StoreFault):
     """The disk of the store is full."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"The disk of {label} is full; free some space and try again. What was stored is whole."
+        )
 
 
 class StoreReadOnly(StoreFault):
     """The store may be read and not written."""
 
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"{label} can only be read here, so nothing was written; give yourself the right to"
+            " write to it and its folder, or set Q2Q_HOME to a folder that you may write to."
+        )
+
 
 class StoreDamaged(StoreFault):
     """The file of the store is damaged, or no store."""
+
+    def __init__(self, label: str, error: BaseException) -> None:
+        super().__init__(
+            f"The store {label} cannot be used ({error}); `q2q doctor` checks it and `q2q restore`"
+            " brings a backup back."
+        )
 
 
 def fault_of(error: BaseException, label: str, path: Path | None = None) -> StoreFault | None:
@@ -67,49 +90,26 @@ def fault_of(error: BaseException, label: str, path: Path | None = None) -> Stor
         return _sqlite_fault(error, code & 0xFF, label, path)
     state = getattr(error, "sqlstate", None)
     if state == _POSTGRES_FULL:
-        return full(label)
+        return StoreFull(label)
     if state in _POSTGRES_LOCKED:
-        return busy(label)
+        return StoreBusy(label)
     if state == _POSTGRES_READ_ONLY:
-        return read_only(label)
+        return StoreReadOnly(label)
     return None
-
-
-def busy(label: str) -> StoreBusy:
-    """Return the fault of a lock that lasts."""
-    return StoreBusy(
-        f"Another program is writing to {label} and did not finish in time; nothing was written:"
-        " try again."
-    )
-
-
-def full(label: str) -> StoreFull:
-    """Return the fault of a full disk."""
-    return StoreFull(
-        f"The disk of {label} is full; free some space and try again. What was stored is whole."
-    )
 
 
 def require_room(path: Path | None, n_bytes: int) -> None:
     """See that about so many bytes more fit on the disk of the store; a server sees to its own.
 
     Raises:
-        StoreFull: They do not.
+        StoreFault: They do not.
     """
     free = shutil.disk_usage(path.absolute().parent).free if path is not None else n_bytes
     if free < n_bytes:
-        raise StoreFull(
+        raise StoreFault(
             f"The disk of {path} has {free / 1e6:.0f} MB free, and this needs about"
             f" {n_bytes / 1e6:.0f} MB; free some space and try again. Nothing was written."
         )
-
-
-def read_only(label: str) -> StoreReadOnly:
-    """Return the fault of a store that may only be read."""
-    return StoreReadOnly(
-        f"{label} can only be read here, so nothing was written; give yourself the right to write"
-        " to it and its folder, or set Q2Q_HOME to a folder that you may write to."
-    )
 
 
 def is_disk_full(folder: Path) -> bool:
@@ -124,17 +124,14 @@ def _sqlite_fault(
     error: BaseException, code: int, label: str, path: Path | None
 ) -> StoreFault | None:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return busy(label)
+        return StoreBusy(label)
     is_io = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
     if code == sqlite3.SQLITE_FULL or (is_io and path is not None and is_disk_full(path.parent)):
-        return full(label)
+        return StoreFull(label)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return read_only(label)
+        return StoreReadOnly(label)
     if code in _DAMAGED:
-        return StoreDamaged(
-            f"The store {label} cannot be used ({error}); `q2q doctor` checks it and `q2q restore`"
-            " brings a backup back."
-        )
+        return StoreDamaged(label, error)
     if is_io:
         return StoreFault(
             f"{label} could not be opened, read or written ({error}); see that its folder is there,"

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from db.errors import UsageError
 from db.sweeps import set_state
 from db.tables import Job, utc_now
+from db.tables.base import as_row
 
 Lane = Literal["server", "device"]
 FinalState = Literal["done", "failed", "cancelled"]
@@ -168,7 +169,7 @@ def claim(
             job.started_at = job.started_at or now
             job.starts += 1
             session.flush()
-            return _row(job)
+            return as_row(JobRow, job)
         session.flush()
     return None
 
@@ -272,7 +273,7 @@ def get_job(session: Session, job_id: int) -> JobRow:
     job = session.get(Job, job_id, populate_existing=True)
     if job is None:
         raise UsageError(f"There is no job {job_id}.")
-    return _row(job)
+    return as_row(JobRow, job)
 
 
 def active_jobs(
@@ -284,12 +285,15 @@ def active_jobs(
         query = query.where(Job.sweep_id == sweep_id)
     if kind is not None:
         query = query.where(Job.kind == kind)
-    return [_row(job) for job in session.scalars(query)]
+    return [as_row(JobRow, job) for job in session.scalars(query)]
 
 
 def recent_jobs(session: Session, limit: int = 20) -> list[JobRow]:
     """Return the last jobs, active or ended, newest first."""
-    return [_row(job) for job in session.scalars(select(Job).order_by(Job.id.desc()).limit(limit))]
+    return [
+        as_row(JobRow, job)
+        for job in session.scalars(select(Job).order_by(Job.id.desc()).limit(limit))
+    ]
 
 
 def _claimable(stale_before: datetime) -> ColumnElement[bool]:
@@ -319,7 +323,3 @@ def _end(session: Session, job: Job, state: FinalState, error: str | None = None
     job.owner = job.heartbeat_at = None
     if job.sweep_id is not None and state != "done":
         set_state(session, job.sweep_id, state, error=error)
-
-
-def _row(job: Job) -> JobRow:
-    return JobRow(**{name: getattr(job, name) for name in JobRow.__slots__})

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.tables import MergeProof, ModelVersion, ProofCheck
+from db.tables.base import as_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +150,7 @@ def mark_unserved(session: Session, model_version_id: int, note: str) -> None:
 
 
 def _row(model: ModelVersion) -> ModelRow:
-    values = {name: getattr(model, name) for name in ModelRow.__slots__}
-    return ModelRow(**values | {"stop_token_ids": tuple(model.stop_token_ids)})
+    return as_row(ModelRow, model, stop_token_ids=tuple(model.stop_token_ids))
 
 
 OTHER_WEIGHTS = "Its folder holds other weights now; `q2q merge` makes its own again."
@@ -181,6 +181,13 @@ class ProofRow:
     checks: tuple[CheckRow, ...]
 
 
+_OF_BASE = (
+    "architecture", "dtype", "n_parameters", "size_bytes", "context_length", "tokenizer_hash",
+    "bos_token_id",
+)  # fmt: skip
+"""What a merge has in common with its base."""
+
+
 def record_merge(
     session: Session, adapter: ModelRow, base: ModelRow, *, name: str, digest: str, path: str
 ) -> ModelRow:
@@ -196,14 +203,8 @@ def record_merge(
             kind="merged",
             digest=digest,
             base_id=base.id,
-            architecture=base.architecture,
-            dtype=base.dtype,
-            n_parameters=base.n_parameters,
-            size_bytes=base.size_bytes,
-            context_length=base.context_length,
-            tokenizer_hash=base.tokenizer_hash,
-            bos_token_id=base.bos_token_id,
             stop_token_ids=list(base.stop_token_ids),
+            **{name: getattr(base, name) for name in _OF_BASE},
         )
         session.add(row)
         session.flush()
@@ -266,17 +267,7 @@ def save_proof(
     )
     session.add(proof)
     session.flush()
-    for check in checks:
-        session.add(
-            ProofCheck(
-                proof_id=proof.id,
-                name=check.name,
-                passed=check.passed,
-                measured=check.measured,
-                tolerance=check.tolerance,
-                detail=check.detail,
-            )
-        )
+    session.add_all(ProofCheck(proof_id=proof.id, **asdict(check)) for check in checks)
     model = session.get_one(ModelVersion, model_version_id)
     model.state = "unusable" if failed else "ready"
     model.note = f"Not usable: {failed[0].detail}" if failed else None
@@ -300,17 +291,7 @@ def proof_of(session: Session, model_version_id: int) -> ProofRow | None:
     if proof is None:
         return None
     checks = session.scalars(select(ProofCheck).where(ProofCheck.proof_id == proof.id))
-    return ProofRow(
-        id=proof.id,
-        model_version_id=proof.model_version_id,
-        adapter_model_version_id=proof.adapter_model_version_id,
-        passed=proof.passed,
-        created_at=proof.created_at,
-        checks=tuple(
-            CheckRow(**{name: getattr(check, name) for name in CheckRow.__slots__})
-            for check in checks
-        ),
-    )
+    return as_row(ProofRow, proof, checks=tuple(as_row(CheckRow, check) for check in checks))
 
 
 def mark_pruned(session: Session, model_version_id: int) -> None:

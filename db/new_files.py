@@ -30,22 +30,22 @@ def new_file(target: Path) -> Iterator[BinaryIO]:
     Raises:
         UsageError: There is a file of this name already, or it cannot be written.
     """
-    beside: Path | None = None
+    part: Path | None = None
     try:
         _refuse_existing(target)
         number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:60]}.")
-        beside = Path(name)
+        part = Path(name)
         with os.fdopen(number, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        beside.chmod(0o666 & ~_umask())
-        _rename_new(beside, target)
+        part.chmod(0o666 & ~_umask())
+        _rename_new(part, target)
     except OSError as error:
         raise _unwritable(target, error, "file") from error
     finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -55,20 +55,20 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         UsageError: There is something in a folder of this name, or it cannot be written.
     """
-    beside: Path | None = None
+    part: Path | None = None
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise UsageError(f"{target} is not empty; give a new folder.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:60]}."))
-        yield beside
-        beside.chmod(0o777 & ~_umask())
-        beside.rename(target)
+        part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:60]}."))
+        yield part
+        part.chmod(0o777 & ~_umask())
+        part.rename(target)
     except OSError as error:
         raise _unwritable(target, error, "folder") from error
     finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _refuse_existing(target: Path) -> None:
@@ -76,15 +76,15 @@ def _refuse_existing(target: Path) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
 
 
-def _rename_new(beside: Path, target: Path) -> None:
+def _rename_new(part: Path, target: Path) -> None:
     """Give a file its name, unless another one has it by now."""
     try:
-        os.link(beside, target)
+        os.link(part, target)
     except FileExistsError:
         raise
     except OSError:  # a file system without links
         _refuse_existing(target)
-        beside.rename(target)
+        part.rename(target)
 
 
 def _umask() -> int:

@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from itertools import product
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, false, func, insert, select
+from sqlalchemy import ColumnElement, Select, delete, false, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.bulk import insert_missing
 from db.errors import UsageError
 from db.hidden import WITH_HIDDEN, is_hidden
 from db.identity import question_hash
@@ -85,6 +87,10 @@ class NewQuestion:
     language: str | None = None
     source: str = "human"
     tags: tuple[str, ...] = field(default=())
+
+
+_DETAILS = ("reference_answer", "category", "language")
+"""What does not belong to a question's identity, besides its tags."""
 
 
 def list_questions(
@@ -165,9 +171,7 @@ def edit_question(session: Session, question_id: int, new: NewQuestion) -> tuple
         UsageError: There is no such question, the text is empty, or a text cannot be stored.
     """
     new = _plain(new)
-    parent = session.get(Question, question_id)
-    if parent is None:
-        raise UsageError(f"There is no question q{question_id}.")
+    parent = _existing(session, question_id)
     if question_hash(new.text, new.context, new.role) == parent.content_hash:
         change_details(session, question_id, new)
         return question_id, False
@@ -187,18 +191,21 @@ def add_child(
     Raises:
         UsageError: There is no such parent, the text is empty, or a text cannot be stored.
     """
-    parent = session.get(Question, parent_id)
-    if parent is None:
-        raise UsageError(f"There is no question q{parent_id}.")
-    return _add(session, _plain(new), parent, move)
+    return _add(session, _plain(new), _existing(session, parent_id), move)
+
+
+def _existing(session: Session, question_id: int) -> Question:
+    found = session.get(Question, question_id)
+    if found is None:
+        raise UsageError(f"There is no question q{question_id}.")
+    return found
 
 
 def change_details(session: Session, question_id: int, new: NewQuestion) -> None:
     """Set what does not belong to a question's identity: reference, category, language, tags."""
     question = session.get_one(Question, question_id)
-    question.reference_answer = new.reference_answer or None
-    question.category = new.category or None
-    question.language = new.language or None
+    for name in _DETAILS:
+        setattr(question, name, getattr(new, name) or None)
     session.flush()
     session.execute(delete(QuestionTag).where(QuestionTag.question_id == question_id))
     tag_questions(session, [question_id], new.tags)
@@ -207,31 +214,12 @@ def change_details(session: Session, question_id: int, new: NewQuestion) -> None
 def tag_questions(session: Session, question_ids: Sequence[int], tags: Iterable[str]) -> None:
     """Put ``tags`` on questions; a tag that a question has already stays."""
     names = list(dict.fromkeys(name.strip() for name in tags if name.strip()))
-    if not names or not question_ids:
-        return
-    known = dict(session.execute(select(Tag.name, Tag.id).where(Tag.name.in_(names))).all())
-    for name in names:
-        if name not in known:
-            tag = Tag(name=name)
-            session.add(tag)
-            session.flush()
-            known[name] = tag.id
-    there = {
-        (question_id, tag_id)
-        for question_id, tag_id in session.execute(
-            select(QuestionTag.question_id, QuestionTag.tag_id).where(
-                QuestionTag.question_id.in_(question_ids), QuestionTag.tag_id.in_(known.values())
-            )
-        )
-    }
-    missing = [
-        {"question_id": question_id, "tag_id": tag_id}
-        for question_id in question_ids
-        for tag_id in known.values()
-        if (question_id, tag_id) not in there
-    ]
-    if missing:
-        session.execute(insert(QuestionTag), missing)
+    insert_missing(session, Tag, [{"name": name} for name in names])
+    tag_ids = session.scalars(select(Tag.id).where(Tag.name.in_(names))).all()
+    pairs = product(question_ids, tag_ids)
+    insert_missing(
+        session, QuestionTag, [{"question_id": one, "tag_id": tag_id} for one, tag_id in pairs]
+    )
 
 
 def _plain(new: NewQuestion) -> NewQuestion:
@@ -270,22 +258,14 @@ def _add(
             "This question is part of an import that is under way; try again when it is done."
         )
     if known is not None:
-        known.reference_answer = known.reference_answer or new.reference_answer or None
-        known.category = known.category or new.category or None
-        known.language = known.language or new.language or None
+        for name in _DETAILS:
+            setattr(known, name, getattr(known, name) or getattr(new, name) or None)
         session.flush()
         tag_questions(session, [known.id], new.tags)
         return known.id, False
-    question = Question(
-        content_hash=content_hash,
-        text=new.text,
-        context=new.context,
-        role=new.role,
-        reference_answer=new.reference_answer or None,
-        category=new.category or None,
-        language=new.language or None,
-        source=new.source,
-    )
+    given = asdict(new) | {name: getattr(new, name) or None for name in _DETAILS}
+    del given["tags"]
+    question = Question(content_hash=content_hash, **given)
     if parent is not None:
         question.parent_id = parent.id
         question.root_id = parent.root_id or parent.id

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.tables import Round
+from db.tables.base import as_row
 
 RoundState = Literal["open", "waiting", "running", "done", "failed"]
 Verdict = Literal["keep", "drop", "branch", "not_enough_questions"]
@@ -64,7 +65,7 @@ def create_round(
     """
     if (known := _by_name(session, name)) is not None:
         if known.config == dict(config):
-            return _row(known)
+            return as_row(RoundRow, known)
         if known.step != STEPS[0] or known.state != "failed" or known.id in busy:
             raise UsageError(
                 f"There is a round {name!r} with another config already; give this one another"
@@ -73,11 +74,11 @@ def create_round(
         known.config, known.starts_from_id = dict(config), starts_from_id
         known.parent_id, known.state = parent_id, "open"
         session.flush()
-        return _row(known)
+        return as_row(RoundRow, known)
     made = Round(name=name, config=dict(config), starts_from_id=starts_from_id, parent_id=parent_id)
     session.add(made)
     session.flush()
-    return _row(made)
+    return as_row(RoundRow, made)
 
 
 def is_known(session: Session, name: str, config: Mapping[str, Any]) -> bool:
@@ -100,7 +101,7 @@ def find_round(session: Session, reference: str | int) -> RoundRow:
         found = session.get(Round, int(text), populate_existing=True)
     if found is None:
         raise UsageError(f"There is no round {text!r}; `q2q round list` shows them all.")
-    return _row(found)
+    return as_row(RoundRow, found)
 
 
 def get_round(session: Session, round_id: int) -> RoundRow:
@@ -112,12 +113,14 @@ def get_round(session: Session, round_id: int) -> RoundRow:
     found = session.get(Round, round_id, populate_existing=True)
     if found is None:
         raise UsageError(f"There is no round {round_id}; `q2q round list` shows them all.")
-    return _row(found)
+    return as_row(RoundRow, found)
 
 
 def list_rounds(session: Session) -> list[RoundRow]:
     """Return all rounds, the newest first."""
-    return [_row(one) for one in session.scalars(select(Round).order_by(Round.id.desc()))]
+    return [
+        as_row(RoundRow, one) for one in session.scalars(select(Round).order_by(Round.id.desc()))
+    ]
 
 
 def move_round(
@@ -143,7 +146,7 @@ def move_round(
     for name, value in products.items():
         setattr(found, name, value)
     session.flush()
-    return _row(found)
+    return as_row(RoundRow, found)
 
 
 def decide_round(
@@ -178,14 +181,10 @@ def decide_round(
     found.verdict, found.reason = verdict, reason.strip()
     found.findings = None if findings is None else dict(findings)
     session.flush()
-    return _row(found)
+    return as_row(RoundRow, found)
 
 
 def _by_name(session: Session, name: str) -> Round | None:
     return session.scalar(
         select(Round).where(Round.name == name).execution_options(populate_existing=True)
     )
-
-
-def _row(found: Round) -> RoundRow:
-    return RoundRow(**{name: getattr(found, name) for name in RoundRow.__slots__})

@@ -1,36 +1,39 @@
-"""Sweeps by meaning: written, found, counted, moved from state to state."""
+"""Sweeps by meaning: written, found, counted, moved from state to state; why slots failed."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from db.bulk import chunks
-from db.counts import first_counted, remembered
+from db.counts import cached_count, is_counted
 from db.errors import UsageError
 from db.identity import json_hash
-from db.tables import (
-    Answer,
-    Generation,
-    Question,
-    ReasoningVariant,
-    Sweep,
-    SweepGeneration,
-    VariantParent,
-    utc_now,
-)
+from db.tables import Answer, Generation, Sweep, SweepGeneration, utc_now
 
 ENDED = ("done", "cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepProgress:
-    """How far a sweep is. Slots that no count names are still to be run."""
+class SweepRow:
+    """One sweep and how far it is; safe to use after the session is closed.
+
+    Slots that no count names are still to be run.
+    """
 
     sweep_id: int
+    name: str
+    purpose: str
+    state: str
+    spec: Mapping[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    active_s: float
+    error: str | None
     cells: int
     """All slots."""
     done: int
@@ -45,49 +48,11 @@ class SweepProgress:
     """As far as servers tell; None where there are texts and none told its length."""
     made_here: int
     """Of the done slots, those that this sweep sampled itself."""
-    active_s: float
 
     @property
     def pending(self) -> int:
         """Slots that a resume would run."""
         return max(0, self.cells - self.done - self.failed - self.blocked)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepRow:
-    """One sweep; safe to use after the session is closed."""
-
-    sweep_id: int
-    name: str
-    purpose: str
-    state: str
-    spec: Mapping[str, Any]
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    active_s: float
-    error: str | None
-    progress: SweepProgress
-
-    @property
-    def cells(self) -> int:
-        """All slots."""
-        return self.progress.cells
-
-    @property
-    def done(self) -> int:
-        """Slots that have a text."""
-        return self.progress.done
-
-    @property
-    def failed(self) -> int:
-        """Slots of which every attempt failed."""
-        return self.progress.failed
-
-    @property
-    def blocked(self) -> int:
-        """Answer slots whose reasoning failed."""
-        return self.progress.blocked
 
 
 def create_sweep(
@@ -137,10 +102,17 @@ def list_sweeps(
     return [_row(session, found) for found in session.execute(query)]
 
 
+def sweep_names(session: Session, limit: int) -> dict[int, str]:
+    """Return the names of the newest sweeps that people started, newest first."""
+    newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep")
+    rows = session.execute(newest.order_by(Sweep.id.desc()).limit(limit))
+    return {row.id: row.name for row in rows}
+
+
 def sweeps_counted(session: Session, limit: int = 50) -> bool:
-    """Tell whether `list_sweeps` answers at once: very many texts are counted beside first."""
+    """Tell whether `list_sweeps` answers at once; texts are first counted in the background."""
     newest = session.scalar(select(func.max(Sweep.id)))
-    return first_counted(session, ("sweeps", newest), lambda own: list_sweeps(own, limit))
+    return is_counted(session, ("sweeps", newest), lambda own: list_sweeps(own, limit))
 
 
 def sweep_plan(session: Session, sweep_id: int) -> Mapping[str, Any]:
@@ -153,11 +125,6 @@ def sweep_plan(session: Session, sweep_id: int) -> Mapping[str, Any]:
     if plan is None:
         raise UsageError(f"There is no sweep {sweep_id}; `q2q sweep list` shows them all.")
     return plan
-
-
-def sweep_progress(session: Session, sweep_id: int) -> SweepProgress:
-    """Count what a sweep has, without listing its slots."""
-    return get_sweep(session, sweep_id).progress
 
 
 def set_state(session: Session, sweep_id: int, state: str, *, error: str | None = None) -> None:
@@ -176,106 +143,6 @@ def add_active_time(session: Session, sweep_id: int, seconds: float) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionText:
-    """What a prompt, a check and a slot key need of a question."""
-
-    id: int
-    content_hash: str
-    text: str
-    context: str
-    reference_answer: str | None
-    role: str
-    language: str | None
-
-
-def question_texts(session: Session, question_ids: Sequence[int]) -> list[QuestionText]:
-    """Return questions in the order of ``question_ids``; those that are gone are left out."""
-    columns = [getattr(Question, name) for name in QuestionText.__slots__]
-    rows = session.execute(select(*columns).where(Question.id.in_(question_ids)))
-    found = {row.id: QuestionText(**row._mapping) for row in rows}
-    return [found[one] for one in question_ids if one in found]
-
-
-def variant_texts(session: Session, variant_ids: Sequence[int]) -> dict[int, str]:
-    """Return the texts of reasonings by id; those that are gone are left out."""
-    texts: dict[int, str] = {}
-    for part in chunks(variant_ids):
-        query = select(ReasoningVariant.id, ReasoningVariant.text).where(
-            ReasoningVariant.id.in_(part)
-        )
-        texts.update((row[0], row[1]) for row in session.execute(query))
-    return texts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenVariant:
-    """A reasoning of a sweep, with the factors that it was written at."""
-
-    variant_id: int
-    text: str
-    question_id: int
-    mode: str
-    prompt_format_id: int
-    role_id: int
-    model_version_id: int
-    sampling_id: int
-    replicate: int
-    parent_ids: tuple[int, ...]
-
-
-def variants_of_sweep(
-    session: Session, sweep_id: int, question_ids: Sequence[int]
-) -> list[WrittenVariant]:
-    """Return the reasonings of a sweep under some questions, in a fixed order."""
-    query = (
-        select(
-            ReasoningVariant.id,
-            ReasoningVariant.text,
-            Generation.question_id,
-            Generation.mode,
-            Generation.prompt_format_id,
-            Generation.role_id,
-            Generation.model_version_id,
-            Generation.sampling_id,
-            Generation.replicate,
-        )
-        .join(Generation, Generation.id == ReasoningVariant.generation_id)
-        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
-        .where(
-            SweepGeneration.sweep_id == sweep_id,
-            Generation.question_id.in_(question_ids),
-            Generation.kind == "reasoning",
-        )
-        .order_by(ReasoningVariant.id)
-    )
-    rows = session.execute(query).all()
-    parents: dict[int, list[int]] = {}
-    merged = [row[0] for row in rows if row.mode == "ensemble"]
-    if merged:
-        for variant_id, parent_id in session.execute(
-            select(VariantParent.variant_id, VariantParent.parent_id)
-            .where(VariantParent.variant_id.in_(merged))
-            .order_by(VariantParent.position)
-        ):
-            parents.setdefault(variant_id, []).append(parent_id)
-    return [
-        WrittenVariant(
-            variant_id=row[0],
-            text=row[1],
-            question_id=row.question_id,
-            mode=row.mode,
-            prompt_format_id=row.prompt_format_id,
-            role_id=row.role_id,
-            model_version_id=row.model_version_id,
-            sampling_id=row.sampling_id,
-            replicate=row.replicate,
-            parent_ids=tuple(parents.get(row[0], ())),
-        )
-        for row in rows
-    ]
-
-
 _MOVING = ("queued", "running")
 """States in which texts may be added."""
 
@@ -283,7 +150,7 @@ _MOVING = ("queued", "running")
 def _sweeps() -> Select[Any]:
     """Everything of a sweep but its plan, which may be large."""
     return select(
-        Sweep.id,
+        Sweep.id.label("sweep_id"),
         Sweep.name,
         Sweep.purpose,
         Sweep.state,
@@ -297,20 +164,16 @@ def _sweeps() -> Select[Any]:
     )
 
 
-def _row(session: Session, found: Any) -> SweepRow:
-    return SweepRow(
-        sweep_id=found.id,
-        name=found.name,
-        purpose=found.purpose,
-        state=found.state,
-        spec=found.spec,
-        created_at=found.created_at,
-        started_at=found.started_at,
-        finished_at=found.finished_at,
-        active_s=found.active_s,
-        error=found.error,
-        progress=_progress(session, found),
+def _row(session: Session, found: Row[Any]) -> SweepRow:
+    mark = sweep_mark(session, found.sweep_id)
+    counts = cached_count(
+        session,
+        ("sweep", found.sweep_id),
+        mark,
+        lambda: _count(session, found.sweep_id, found.spec),
+        is_moving=mark[1],
     )
+    return SweepRow(**found._mapping, **counts)
 
 
 def sweep_mark(session: Session, sweep_id: int) -> tuple[Any, ...]:
@@ -324,14 +187,9 @@ def sweep_mark(session: Session, sweep_id: int) -> tuple[Any, ...]:
     return tuple(session.execute(select(*columns).where(Sweep.id == sweep_id)).one())
 
 
-def _progress(session: Session, sweep: Any) -> SweepProgress:
-    mark = sweep_mark(session, sweep.id)
-    name = ("sweep", sweep.id)
-    return remembered(session, name, mark, lambda: _count(session, sweep), is_moving=mark[1])
-
-
-def _count(session: Session, sweep: Any) -> SweepProgress:
-    tallies = session.execute(
+def _count(session: Session, sweep_id: int, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Count what a sweep has, without listing its slots."""
+    counts = session.execute(
         select(
             Generation.kind,
             Generation.ok,
@@ -340,25 +198,22 @@ def _count(session: Session, sweep: Any) -> SweepProgress:
             func.sum(Generation.completion_tokens),
         )
         .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
-        .where(SweepGeneration.sweep_id == sweep.id)
+        .where(SweepGeneration.sweep_id == sweep_id)
         .group_by(Generation.kind, Generation.ok, SweepGeneration.made_here)
     ).all()
-    good: list[Any] = [row for row in tallies if row[1]]
+    good: list[Any] = [row for row in counts if row[1]]
     is_one_pass = any(row[0] == "whole" for row in good)
-    n_beside = _answers_in_one_pass(session, sweep.id) if is_one_pass else 0
-    failed = _failed(session, sweep.id) if len(good) < len(tallies) else {}
-    return SweepProgress(
-        sweep_id=sweep.id,
-        cells=sweep.cells,
-        done=sum(row[3] for row in good),
-        failed=sum(failed.values()),
-        blocked=failed.get("reasoning", 0) * _answers_per_reasoning(sweep.spec),
-        variants=sum(row[3] for row in good if row[0] != "answer"),
-        answers=sum(row[3] for row in good if row[0] == "answer") + n_beside,
-        completion_tokens=_known_sum([row[4] for row in good]),
-        made_here=sum(row[3] for row in good if row[2]),
-        active_s=sweep.active_s,
-    )
+    n_in_one_pass = _answers_in_one_pass(session, sweep_id) if is_one_pass else 0
+    failed = _failed(session, sweep_id) if len(good) < len(counts) else {}
+    return {
+        "done": sum(row[3] for row in good),
+        "failed": sum(failed.values()),
+        "blocked": failed.get("reasoning", 0) * _answers_per_reasoning(spec),
+        "variants": sum(row[3] for row in good if row[0] != "answer"),
+        "answers": sum(row[3] for row in good if row[0] == "answer") + n_in_one_pass,
+        "completion_tokens": _known_sum([row[4] for row in good]),
+        "made_here": sum(row[3] for row in good if row[2]),
+    }
 
 
 def _known_sum(values: Sequence[int | None]) -> int | None:
@@ -379,14 +234,19 @@ def _answers_in_one_pass(session: Session, sweep_id: int) -> int:
     return counted or 0
 
 
-def _failed(session: Session, sweep_id: int) -> dict[str, int]:
-    """Count slots of which no attempt of any sweep was good, by kind."""
+def _uncured(sweep_id: int) -> ColumnElement[bool]:
+    """Return the condition that a failed attempt of a sweep has no good one in any sweep."""
     other = aliased(Generation)
     cured = select(other.id).where(other.slot_key == Generation.slot_key, other.ok).exists()
+    return and_(SweepGeneration.sweep_id == sweep_id, ~Generation.ok, ~cured)
+
+
+def _failed(session: Session, sweep_id: int) -> dict[str, int]:
+    """Count slots of which no attempt of any sweep was good, by kind."""
     rows = session.execute(
         select(Generation.kind, func.count(Generation.slot_key.distinct()))
         .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
-        .where(SweepGeneration.sweep_id == sweep_id, ~Generation.ok, ~cured)
+        .where(_uncured(sweep_id))
         .group_by(Generation.kind)
     )
     return {row[0]: row[1] for row in rows}
@@ -397,3 +257,66 @@ def _answers_per_reasoning(spec: Mapping[str, Any]) -> int:
     models = spec.get("answer_models")
     n_levels = len(spec.get("answer_sampling", (None,))) * (len(models) if models else 1)
     return int(spec.get("answers", 0)) * n_levels
+
+
+_TRIED = re.compile(r" Tried \d+ times\.$")
+_NUMBER = re.compile(r"(?<!HTTP )(?<![\w.])\d[\d.,]*")
+NO_REASON = "no reason is on record"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReason:
+    """One reason and how many failed for it."""
+
+    n: int
+    error: str
+    """As the first of them says it; numbers in the others may differ."""
+
+    def __str__(self) -> str:
+        return f"{self.n:,} × {self.error}"
+
+
+def group_reasons(errors: Iterable[tuple[str | None, int]]) -> tuple[FailureReason, ...]:
+    """Return (error, count) the commonest first; those that differ in numbers alone are one."""
+    found: dict[str, tuple[str, int]] = {}
+    for error, n in errors:
+        shown = _TRIED.sub("", error or NO_REASON)
+        key = _NUMBER.sub("#", shown)
+        first, known = found.get(key, (shown, 0))
+        found[key] = (first, known + n)
+    reasons = [FailureReason(n, error) for error, n in found.values()]
+    return tuple(sorted(reasons, key=lambda one: -one.n))
+
+
+def failure_reasons(session: Session, sweep_id: int) -> tuple[FailureReason, ...]:
+    """Return why slots of a sweep failed, by their last attempt; what was cured is left out."""
+    mark = sweep_mark(session, sweep_id)
+    return cached_count(
+        session,
+        ("failures", sweep_id),
+        mark,
+        lambda: group_reasons(_errors(session, sweep_id)),
+        is_moving=mark[1],
+    )
+
+
+def _errors(session: Session, sweep_id: int) -> Iterable[tuple[str | None, int]]:
+    later, linked = aliased(Generation), aliased(SweepGeneration)
+    tried_again = (
+        select(later.id)
+        .join(linked, linked.generation_id == later.id)
+        .where(
+            linked.sweep_id == sweep_id,
+            later.slot_key == Generation.slot_key,
+            later.attempt > Generation.attempt,
+        )
+        .exists()
+    )
+    rows = session.execute(
+        select(Generation.error, func.count())
+        .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
+        .where(_uncured(sweep_id), ~tried_again)
+        .group_by(Generation.error)
+        .order_by(func.count().desc(), Generation.error)
+    )
+    return [(row[0], row[1]) for row in rows]

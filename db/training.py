@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.tables import TrainingMetric, TrainingRun, utc_now
+from db.tables.base import as_row
 
 RunState = Literal["queued", "running", "done", "cancelled", "failed"]
 
@@ -78,7 +79,7 @@ def create_run(
     )
     session.add(run)
     session.flush()
-    return _row(run)
+    return as_row(RunRow, run)
 
 
 def get_run(session: Session, run_id: int) -> RunRow:
@@ -90,7 +91,7 @@ def get_run(session: Session, run_id: int) -> RunRow:
     run = session.get(TrainingRun, run_id, populate_existing=True)
     if run is None:
         raise UsageError(f"There is no training run {run_id}; `q2q train list` shows them all.")
-    return _row(run)
+    return as_row(RunRow, run)
 
 
 def find_run(session: Session, reference: str | int) -> RunRow:
@@ -110,7 +111,7 @@ def find_run(session: Session, reference: str | int) -> RunRow:
 def list_runs(session: Session, limit: int | None = None) -> list[RunRow]:
     """Return the runs, the newest first."""
     query = select(TrainingRun).order_by(TrainingRun.id.desc()).limit(limit)
-    return [_row(run) for run in session.scalars(query)]
+    return [as_row(RunRow, run) for run in session.scalars(query)]
 
 
 def set_run_state(
@@ -190,7 +191,3 @@ def run_samples(session: Session, run_id: int) -> list[SampleRow]:
     """Return the sample texts of a run by step, then question."""
     run = session.get_one(TrainingRun, run_id)
     return [SampleRow(**one) for one in run.summary.get("samples", [])]
-
-
-def _row(run: TrainingRun) -> RunRow:
-    return RunRow(**{name: getattr(run, name) for name in RunRow.__slots__})

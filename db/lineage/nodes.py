@@ -13,7 +13,7 @@ from db.identity import LETTERS
 from db.tables import (
     Answer,
     Dataset,
-    DialogueSession,
+    Dialogue,
     Generation,
     ModelVersion,
     Prompt,
@@ -90,29 +90,29 @@ class Relation(NamedTuple):
         return LineageGroup(relation=self.name, nodes=nodes, total=total)
 
 
-def _first_words(column: InstrumentedAttribute[Any]) -> ColumnElement[str]:
-    """Return the SQL of the first words of a text; the rest is never read."""
+def _beginning(column: InstrumentedAttribute[Any]) -> ColumnElement[str]:
+    """Return the SQL of the beginning of a text; the rest is never read."""
     return func.coalesce(func.substr(column, 1, MAX_LABEL), "")
 
 
 _NAMED: dict[NodeKind, tuple[Any, Any, Any]] = {
-    "question": (Question.id, _first_words(Question.text), None),
+    "question": (Question.id, _beginning(Question.text), None),
     "variant": (
         ReasoningVariant.id,
-        _first_words(ReasoningVariant.text),
+        _beginning(ReasoningVariant.text),
         ReasoningVariant.source,
     ),
-    "answer": (Answer.id, _first_words(Answer.text), Answer.source),
-    "generation": (Generation.id, _first_words(Generation.text), Generation.kind),
+    "answer": (Answer.id, _beginning(Answer.text), Answer.source),
+    "generation": (Generation.id, _beginning(Generation.text), Generation.kind),
     "model": (ModelVersion.id, ModelVersion.name, ModelVersion.kind),
     "sweep": (Sweep.id, Sweep.name, Sweep.purpose),
-    "prompt": (Prompt.id, _first_words(Prompt.text), None),
+    "prompt": (Prompt.id, _beginning(Prompt.text), None),
     "person": (Rater.id, Rater.name, None),
     "rating": (Rating.id, Rating.axis, Rating.outcome),
     "dataset": (Dataset.id, Dataset.name, Dataset.kind),
     "training_run": (TrainingRun.id, TrainingRun.method, TrainingRun.state),
     "round": (Round.id, Round.name, func.coalesce(Round.verdict, Round.state)),
-    "dialogue": (DialogueSession.id, DialogueSession.name, DialogueSession.state),
+    "dialogue": (Dialogue.id, Dialogue.name, Dialogue.state),
 }
 """Each kind's id, label and detail."""
 

@@ -27,9 +27,9 @@ from db.tables import (
     Dataset,
     DatasetRow,
     DatasetRowRating,
+    Dialogue,
     DialogueEvent,
     DialogueNode,
-    DialogueSession,
     Generation,
     MergeProof,
     ModelVersion,
@@ -238,7 +238,7 @@ def _question_down(session: Session, question_id: int) -> _Relations:
     )
     yield related("sweeps", "sweep", Sweep.id.in_(shown))
     yield from _learned(DatasetRow.question_id == question_id)
-    yield _dialogues(DialogueNode.session_id, DialogueNode.question_id == question_id)
+    yield _dialogues(DialogueNode.dialogue_id, DialogueNode.question_id == question_id)
 
 
 def _variant_down(session: Session, variant_id: int) -> _Relations:
@@ -252,7 +252,7 @@ def _variant_down(session: Session, variant_id: int) -> _Relations:
         DatasetRow.question_id == question_id,
         or_(DatasetRow.variant_id == variant_id, DatasetRow.rejected_variant_id == variant_id),
     )
-    yield _dialogues(DialogueEvent.session_id, DialogueEvent.variant_id == variant_id)
+    yield _dialogues(DialogueEvent.dialogue_id, DialogueEvent.variant_id == variant_id)
 
 
 def _answer_down(session: Session, answer_id: int) -> _Relations:
@@ -265,7 +265,7 @@ def _answer_down(session: Session, answer_id: int) -> _Relations:
         DatasetRow.question_id == question_id,
         or_(DatasetRow.answer_id == answer_id, DatasetRow.rejected_answer_id == answer_id),
     )
-    yield _dialogues(DialogueEvent.session_id, DialogueEvent.answer_id == answer_id)
+    yield _dialogues(DialogueEvent.dialogue_id, DialogueEvent.answer_id == answer_id)
 
 
 def _generation_down(_: Session, generation_id: int) -> _Relations:
@@ -345,7 +345,7 @@ def _learned(*rows: ColumnElement[bool]) -> _Relations:
 
 
 def _dialogues(column: Any, where: ColumnElement[bool]) -> Relation:
-    return related("dialogues", "dialogue", DialogueSession.id.in_(select(column).where(where)))
+    return related("dialogues", "dialogue", Dialogue.id.in_(select(column).where(where)))
 
 
 def _judged(session: Session, ref: Ref) -> Iterator[LineageGroup]:

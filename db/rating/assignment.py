@@ -1,13 +1,13 @@
-"""Dealing: one item of a queue at a time is laid before a rater, as a card.
+"""Assignment: one item of a queue at a time is laid before a rater, as a card.
 
-A card is dealt by writing its rater's state as ``draft`` with the card's id and the order in which
-it is shown, so that a reload shows the same card, and a press that names another card is stale.
+A card is assigned by writing its rater's state as ``draft`` with the card's id and the order in
+which it is shown, so that a reload shows the same card, and a press that names another is stale.
 """
 
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
@@ -31,35 +31,41 @@ class Card:
     swapped: bool
     """The other target stands on the left."""
     sampler: str
-    dealt_at: datetime
+    assigned_at: datetime
     draft: dict[str, Any]
     """What the rater has entered so far."""
 
 
 def open_card(session: Session, queue_id: int, rater_id: int) -> Card | None:
-    """Return the card that lies before ``rater_id``; None where none is dealt."""
-    row = session.execute(_own_cards(queue_id, rater_id, "draft")).one_or_none()
+    """Return the card that lies before ``rater_id``; None where none is assigned."""
+    return _newest_card(session, queue_id, rater_id, "draft")
+
+
+def begun_card(session: Session, queue_id: int, rater_id: int) -> Card | None:
+    """Return a card that was put back with something entered on it; None where there is none."""
+    return _newest_card(session, queue_id, rater_id, "pending")
+
+
+def _newest_card(session: Session, queue_id: int, rater_id: int, state: str) -> Card | None:
+    row = session.execute(_items_in(queue_id, rater_id, state).limit(1)).one_or_none()
     return _card(row.QueueItem, row.QueueItemState) if row else None
 
 
-def _own_cards(
-    queue_id: int, rater_id: int, state: Literal["draft", "pending"]
-) -> Select[QueueItem, QueueItemState]:
-    """Return the select of the newest card of a rater in such a state."""
+def _items_in(queue_id: int, rater_id: int, *states: str) -> Select[QueueItem, QueueItemState]:
+    """Return the select of a rater's items in these states, the last changed first."""
     return (
         select(QueueItem, QueueItemState)
         .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
         .where(
             QueueItem.queue_id == queue_id,
             QueueItemState.rater_id == rater_id,
-            QueueItemState.state == state,
+            QueueItemState.state.in_(states),
         )
         .order_by(QueueItemState.updated_at.desc())
-        .limit(1)
     )
 
 
-def deal(
+def assign(
     session: Session,
     item: ItemRow,
     rater_id: int,
@@ -98,7 +104,7 @@ def deal(
     }
     session.flush()
     return Card(
-        id=card_id, item=item, swapped=swapped, sampler=sampler, dealt_at=now, draft=entered
+        id=card_id, item=item, swapped=swapped, sampler=sampler, assigned_at=now, draft=entered
     )
 
 
@@ -116,7 +122,7 @@ def close_card(session: Session, card: Card, rater_id: int, state: ItemState) ->
     card's own start, also where the clock was set back meanwhile.
     """
     row = session.get_one(QueueItemState, (card.item.id, rater_id))
-    row.state, row.draft, row.updated_at = state, None, _later(card.dealt_at)
+    row.state, row.draft, row.updated_at = state, None, _later(card.assigned_at)
     session.flush()
     return row.updated_at
 
@@ -128,23 +134,13 @@ def _later(than: datetime | None) -> datetime:
 
 def last_closed(session: Session, queue_id: int, rater_id: int) -> tuple[ItemRow, datetime] | None:
     """Return the item whose card ``rater_id`` closed last, and when; None where there is none."""
-    found = session.execute(
-        select(QueueItem, QueueItemState.updated_at)
-        .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
-        .where(
-            QueueItem.queue_id == queue_id,
-            QueueItemState.rater_id == rater_id,
-            QueueItemState.state != "draft",
-            QueueItemState.state != "pending",
-        )
-        .order_by(QueueItemState.updated_at.desc())
-        .limit(1)
-    ).one_or_none()
-    return (item_row(found.QueueItem), found.updated_at) if found else None
+    closed = _items_in(queue_id, rater_id, *get_args(ItemState))
+    found = session.execute(closed.limit(1)).one_or_none()
+    return (item_row(found.QueueItem), found.QueueItemState.updated_at) if found else None
 
 
 def put_back(session: Session, item_id: int, rater_id: int) -> None:
-    """Make an item as good as never dealt to ``rater_id``, but for what is entered on its card."""
+    """Make an item as good as never assigned to a rater, but for what is entered on its card."""
     row = session.get_one(QueueItemState, (item_id, rater_id))
     if row.draft and any(row.draft["entered"].values()):
         row.state = "pending"
@@ -153,14 +149,8 @@ def put_back(session: Session, item_id: int, rater_id: int) -> None:
     session.flush()
 
 
-def begun_card(session: Session, queue_id: int, rater_id: int) -> Card | None:
-    """Return a card that was put back with something entered on it; None where there is none."""
-    row = session.execute(_own_cards(queue_id, rater_id, "pending")).one_or_none()
-    return _card(row.QueueItem, row.QueueItemState) if row else None
-
-
 def settle(session: Session, item_id: int, rater_id: int, state: ItemState | None) -> None:
-    """Note that a rater is done with an item without a card; None: is as if never dealt it."""
+    """Note that a rater is done with an item without a card; None: is as if never assigned it."""
     row = session.get(QueueItemState, (item_id, rater_id))
     if state is None:
         if row is not None:
@@ -190,7 +180,7 @@ def taken_by(item_id: ColumnElement[int] | InstrumentedAttribute[int], but: int)
     )
 
 
-def is_own_hand(rater_id: int) -> ColumnElement[bool]:
+def is_own_text(rater_id: int) -> ColumnElement[bool]:
     """Return the condition that an item holds a text that the rater wrote."""
     return exists().where(
         ReasoningVariant.id.in_((QueueItem.variant_id, QueueItem.other_variant_id)),
@@ -199,13 +189,13 @@ def is_own_hand(rater_id: int) -> ColumnElement[bool]:
 
 
 def candidates(session: Session, queue: QueueRow, rater_id: int, limit: int) -> list[ItemRow]:
-    """Return up to ``limit`` items that may be dealt to ``rater_id`` next, from a random place on.
+    """Return up to ``limit`` items that may be assigned to a rater next, from a random place on.
 
     Left out are items that this rater has met, that enough raters have or had before them, and
-    those with a text of the rater's own hand: who wrote a text does not rate it blind.
+    those with a text of the rater's own: who wrote a text does not rate it blind.
     """
     start = random.randrange(max(1, queue.n_items))
-    query = _dealable(queue, rater_id).order_by(QueueItem.position).limit(limit)
+    query = _assignable(queue, rater_id).order_by(QueueItem.position).limit(limit)
     found = list(session.scalars(query.where(QueueItem.position >= start)))
     if len(found) < limit:
         before = query.where(QueueItem.position < start).limit(limit - len(found))
@@ -240,48 +230,32 @@ def repeatable(
         QueueItemState.rater_id == rater_id,
     )
     query = (
-        select(QueueItem)
-        .join(QueueItemState, QueueItemState.item_id == QueueItem.id)
-        .where(
-            QueueItem.queue_id == queue_id,
-            QueueItem.repeat_of_id.is_(None),
-            QueueItemState.rater_id == rater_id,
-            QueueItemState.state == "submitted",
-            ~met_again.correlate(QueueItem),
-        )
-        .order_by(QueueItemState.updated_at.desc())
+        _items_in(queue_id, rater_id, "submitted")
+        .with_only_columns(QueueItem)
+        .where(QueueItem.repeat_of_id.is_(None), ~met_again.correlate(QueueItem))
         .offset(after)
         .limit(limit)
     )
     return [item_row(item) for item in session.scalars(query)]
 
 
-def count_dealt(session: Session, queue_id: int, rater_id: int) -> tuple[int, int]:
+def count_submitted(session: Session, queue_id: int, rater_id: int) -> tuple[int, int]:
     """Return how many originals and how many hidden repeats ``rater_id`` has rated."""
-    row = session.execute(
-        select(
-            func.count().filter(QueueItem.repeat_of_id.is_(None)),
-            func.count().filter(QueueItem.repeat_of_id.is_not(None)),
-        )
-        .select_from(QueueItemState)
-        .join(QueueItem, QueueItem.id == QueueItemState.item_id)
-        .where(
-            QueueItem.queue_id == queue_id,
-            QueueItemState.rater_id == rater_id,
-            QueueItemState.state == "submitted",
-        )
-    ).one()
-    return row[0], row[1]
+    is_original = QueueItem.repeat_of_id.is_(None)
+    counts = (func.count().filter(is_original), func.count().filter(~is_original))
+    query = _items_in(queue_id, rater_id, "submitted").with_only_columns(*counts).order_by(None)
+    originals, repeats = session.execute(query).one()
+    return originals, repeats
 
 
-def _dealable(queue: QueueRow, rater_id: int) -> Select[QueueItem]:
+def _assignable(queue: QueueRow, rater_id: int) -> Select[QueueItem]:
     own = aliased(QueueItemState)
     return select(QueueItem).where(
         QueueItem.queue_id == queue.id,
         QueueItem.repeat_of_id.is_(None),
         ~exists().where(own.item_id == QueueItem.id, own.rater_id == rater_id),
         taken_by(QueueItem.id, rater_id) < queue.overlap,
-        ~is_own_hand(rater_id),
+        ~is_own_text(rater_id),
     )
 
 
@@ -292,6 +266,6 @@ def _card(item: QueueItem, state: QueueItemState) -> Card:
         item=item_row(item),
         swapped=draft["swapped"],
         sampler=draft["sampler"],
-        dealt_at=datetime.fromisoformat(draft["dealt_at"]),
+        assigned_at=datetime.fromisoformat(draft["dealt_at"]),
         draft=draft.get("entered", {}),
     )

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, String, case, cast, func, nul
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.bulk import chunks
-from db.rating.ratings import Scope, standing
+from db.rating.ratings import Scope, active_ratings
 from db.tables import (
     Answer,
     Generation,
@@ -25,9 +25,9 @@ from db.tables import (
     ReasoningVariant,
     Role,
     Sampling,
-    Sweep,
     SweepGeneration,
 )
+from db.texts.rows import TABLES, ListedKind
 
 RaterKind = Literal["person", "model"]
 Columns = dict[str, list[Any]]
@@ -107,7 +107,7 @@ def origins_of(session: Session, scope: Scope, text_ids: Sequence[int]) -> Colum
 
 
 def _origins(session: Session, scope: Scope, wanted: Sequence[int] | Select[Any]) -> Columns:
-    table = _table(scope)
+    table = TABLES[text_kind(scope)]
     columns: tuple[Any, ...] = (
         table.id.label("text_id"),
         table.source,
@@ -147,31 +147,15 @@ def _reasoning_columns(scope: Scope) -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def _table(scope: Scope) -> type[ReasoningVariant] | type[Answer]:
-    return ReasoningVariant if scope == "reasoning" else Answer
+def text_kind(scope: Scope) -> ListedKind:
+    """Return the kind of the texts that judgements of ``scope`` are of."""
+    return "variant" if scope == "reasoning" else "answer"
 
 
 def read_samplings(session: Session) -> dict[int, dict[str, Any]]:
     """Return every set of sampling parameters by its id."""
     rows = session.execute(select(Sampling.id, Sampling.parameters))
     return {row.id: row.parameters for row in rows}
-
-
-def sweep_names(session: Session, limit: int) -> dict[int, str]:
-    """Return the names of the newest sweeps that people started, newest first."""
-    newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep")
-    rows = session.execute(newest.order_by(Sweep.id.desc()).limit(limit))
-    return {row.id: row.name for row in rows}
-
-
-def read_words(session: Session, scope: Scope, text_ids: Sequence[int]) -> dict[int, str]:
-    """Return the words of reasonings, or of answers, by id."""
-    table = ReasoningVariant if scope == "reasoning" else Answer
-    words: dict[int, str] = {}
-    for some in chunks(list(text_ids)):
-        for row in session.execute(select(table.id, table.text).where(table.id.in_(some))):
-            words[row.id] = row.text
-    return words
 
 
 def read_days(session: Session, filter: RatingFilter) -> Columns:
@@ -192,7 +176,7 @@ def _judged(filter: RatingFilter) -> Select[Any]:
     """Return the select of the ratings of ``filter`` that hold; columns are to come."""
     raters = select(Rater.id).where(Rater.kind == filter.raters)
     query: Select[Any] = (
-        standing()
+        active_ratings()
         .outerjoin(QueueItem, QueueItem.id == Rating.queue_item_id)
         .where(Rating.scope == filter.scope, Rating.rater_id.in_(raters))
     )
@@ -201,7 +185,7 @@ def _judged(filter: RatingFilter) -> Select[Any]:
     if filter.queue_id is not None:
         query = query.where(QueueItem.queue_id == filter.queue_id)
     if filter.sweep_id is not None:
-        table = _table(filter.scope)
+        table = TABLES[text_kind(filter.scope)]
         of_sweep = (
             select(table.id)
             .join(SweepGeneration, SweepGeneration.generation_id == table.generation_id)

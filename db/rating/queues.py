@@ -10,10 +10,11 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
-from db.emptiness import require_questions, require_texts
 from db.errors import UsageError
 from db.rating.ratings import Scope, Target
 from db.tables import QueueItem, QueueItemState, RatingQueue
+from db.tables.base import as_row
+from db.texts.rows import require_questions, require_texts
 
 Way = Literal["pair", "single", "table"]
 N_ITEMS = "items"
@@ -121,10 +122,8 @@ def create_queue(
 
 def list_queues(session: Session) -> list[QueueRow]:
     """Return all queues, newest first."""
-    return [
-        _queue_row(row)
-        for row in session.scalars(select(RatingQueue).order_by(RatingQueue.id.desc()))
-    ]
+    rows = session.scalars(select(RatingQueue).order_by(RatingQueue.id.desc()))
+    return [as_row(QueueRow, row, n_items=row.spec[N_ITEMS]) for row in rows]
 
 
 def get_queue(session: Session, queue_id: int) -> QueueRow:
@@ -136,7 +135,7 @@ def get_queue(session: Session, queue_id: int) -> QueueRow:
     row = session.get(RatingQueue, queue_id)
     if row is None:
         raise UsageError(f"There is no queue {queue_id}; `q2q rate queue` lists them all.")
-    return _queue_row(row)
+    return as_row(QueueRow, row, n_items=row.spec[N_ITEMS])
 
 
 def queue_progress(session: Session, queue_id: int, rater_id: int) -> QueueProgress:
@@ -165,48 +164,27 @@ def get_items(session: Session, item_ids: Sequence[int]) -> list[ItemRow]:
     return [item_row(row) for row in rows]
 
 
-def _queue_row(queue: RatingQueue) -> QueueRow:
-    return QueueRow(
-        id=queue.id,
-        name=queue.name,
-        way=queue.way,  # type: ignore[arg-type]
-        scope=queue.scope,  # type: ignore[arg-type]
-        spec=queue.spec,
-        overlap=queue.overlap,
-        n_items=queue.spec[N_ITEMS],
-        created_at=queue.created_at,
-    )
-
-
 def item_values(queue_id: int, position: int, item: NewItem) -> dict[str, Any]:
     """Return the columns of a new item."""
-    other = item.other
     return {
         "queue_id": queue_id,
         "position": position,
         "question_id": item.target.question_id,
         "variant_id": item.target.variant_id,
         "answer_id": item.target.answer_id,
-        "other_variant_id": other.variant_id if other else None,
-        "other_answer_id": other.answer_id if other else None,
+        "other_variant_id": item.other.variant_id if item.other else None,
+        "other_answer_id": item.other.answer_id if item.other else None,
     }
 
 
 def item_row(item: QueueItem) -> ItemRow:
     """Return an item as a row."""
-    other = None
-    if item.other_variant_id is not None or item.other_answer_id is not None:
-        other = Target(
-            question_id=item.question_id,
-            variant_id=item.other_variant_id,
-            answer_id=item.other_answer_id,
+    target, other = (
+        Target(question_id=item.question_id, variant_id=variant_id, answer_id=answer_id)
+        for variant_id, answer_id in (
+            (item.variant_id, item.answer_id),
+            (item.other_variant_id, item.other_answer_id),
         )
-    return ItemRow(
-        id=item.id,
-        queue_id=item.queue_id,
-        target=Target(
-            question_id=item.question_id, variant_id=item.variant_id, answer_id=item.answer_id
-        ),
-        other=other,
-        repeat_of_id=item.repeat_of_id,
     )
+    has_other = other.variant_id is not None or other.answer_id is not None
+    return as_row(ItemRow, item, target=target, other=other if has_other else None)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from db.bulk import chunks
+from db.bulk import chunks, insert_missing
 from db.errors import UsageError
 from db.identity import json_hash
 from db.tables import QueueItem, Rater, Rating, RatingAxis, utc_now
@@ -66,7 +66,7 @@ class NewRating:
     answer_seen: bool = False
     sampler: str | None = None
     seconds: float | None = None
-    """From when the card was dealt to the press."""
+    """From when the card was assigned to the press."""
     queue_item_id: int | None = None
     card_id: str
     """Unique in the store: a second press on the same card adds nothing."""
@@ -173,25 +173,14 @@ def undo_ratings(session: Session, rating_ids: Sequence[int]) -> None:
     undone = set(session.scalars(select(Rating.undoes_id).where(Rating.undoes_id.in_(rating_ids))))
     if len(rows) < len(set(rating_ids)) or undone:
         raise UsageError("These ratings are not there, or they are undone already.")
+    same = ("rater_id", "scope", *_TARGET, "axis", "blind", "queue_item_id")
     for row in rows:
-        session.add(
-            Rating(
-                rater_id=row.rater_id,
-                scope=row.scope,
-                question_id=row.question_id,
-                variant_id=row.variant_id,
-                answer_id=row.answer_id,
-                axis=row.axis,
-                blind=row.blind,
-                queue_item_id=row.queue_item_id,
-                card_id=f"{row.card_id}/undo",
-                undoes_id=row.id,
-            )
-        )
+        values = {name: getattr(row, name) for name in same}
+        session.add(Rating(**values, card_id=f"{row.card_id}/undo", undoes_id=row.id))
     session.flush()
 
 
-def standing() -> Select[Rating]:
+def active_ratings() -> Select[Rating]:
     """Return the select of all judgements that hold: neither undone nor an undoing.
 
     Values that are off their scale, which earlier versions imported, are left out.
@@ -226,34 +215,19 @@ def _not_undone() -> Select[Rating]:
 
 def item_ratings(session: Session, rater_id: int, item_id: int) -> list[int]:
     """Return the ids of what ``rater_id`` said about a queue's item, as far as it holds."""
-    query = standing().where(Rating.rater_id == rater_id, Rating.queue_item_id == item_id)
+    query = active_ratings().where(Rating.rater_id == rater_id, Rating.queue_item_id == item_id)
     return list(session.scalars(query.with_only_columns(Rating.id).order_by(Rating.id)))
 
 
-def _row(rating: NewRating) -> dict[str, object]:
-    other = rating.other
+_TARGET = ("question_id", "variant_id", "answer_id")
+_OWN = [name for name in NewRating.__slots__ if name not in ("target", "other", "created_at")]
+
+
+def _row(rating: NewRating) -> dict[str, Any]:
     return {
-        "rater_id": rating.rater_id,
-        "scope": rating.scope,
-        "question_id": rating.target.question_id,
-        "variant_id": rating.target.variant_id,
-        "answer_id": rating.target.answer_id,
-        "other_question_id": other.question_id if other else None,
-        "other_variant_id": other.variant_id if other else None,
-        "other_answer_id": other.answer_id if other else None,
-        "axis": rating.axis,
-        "axis_id": rating.axis_id,
-        "value": rating.value,
-        "outcome": rating.outcome,
-        "label": rating.label,
-        "blind": rating.blind,
-        "swapped": rating.swapped,
-        "answer_seen": rating.answer_seen,
-        "sampler": rating.sampler,
-        "seconds": rating.seconds,
-        "queue_item_id": rating.queue_item_id,
-        "card_id": rating.card_id,
-        "note": rating.note,
+        **{name: getattr(rating, name) for name in _OWN},
+        **{name: getattr(rating.target, name) for name in _TARGET},
+        **{f"other_{name}": getattr(rating.other, name, None) for name in _TARGET},
         "created_at": rating.created_at or utc_now(),
     }
 
@@ -265,20 +239,11 @@ def seen_too_early() -> ColumnElement[bool]:
 
 def ensure_axis(session: Session, scope: str, name: str, definition: Mapping[str, Any]) -> int:
     """Return the id of an axis with this wording, known or new."""
-    hashed = json_hash(definition)
-    known = session.scalar(
-        select(RatingAxis.id).where(
-            RatingAxis.scope == scope,
-            RatingAxis.name == name,
-            RatingAxis.definition_hash == hashed,
-        )
+    own = {"scope": scope, "name": name, "definition_hash": json_hash(definition)}
+    insert_missing(
+        session, RatingAxis, [{**own, "definition": dict(definition), "created_at": utc_now()}]
     )
-    if known is not None:
-        return known
-    axis = RatingAxis(scope=scope, name=name, definition=dict(definition), definition_hash=hashed)
-    session.add(axis)
-    session.flush()
-    return axis.id
+    return session.scalars(select(RatingAxis.id).filter_by(**own)).one()
 
 
 def of_repeat() -> ColumnElement[bool]:

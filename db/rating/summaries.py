@@ -29,10 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.counts import first_counted, remembered
+from db.counts import cached_count, is_counted
 from db.identity import Ref
-from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, on_scale, standing
+from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, active_ratings, on_scale
 from db.tables import Answer, Rater, Rating
+from db.tables.base import as_row
 from db.texts.rows import ListedKind
 
 Liking = Literal["rated", "liked", "mixed", "disliked", "unrated"]
@@ -87,27 +88,27 @@ def liked_as(
 
 
 def likings_counted(session: Session, kinds: Sequence[ListedKind]) -> bool:
-    """Tell whether `liked_as` answers at once: very many ratings are counted beside first."""
+    """Tell whether `liked_as` answers at once: many ratings are first counted in the background."""
 
     def count(session: Session) -> None:
         for kind in kinds:
             _known_liking(session, kind)
 
-    return first_counted(session, ("likings", tuple(kinds)), count)
+    return is_counted(session, ("likings", tuple(kinds)), count)
 
 
 def _known_liking(session: Session, kind: ListedKind) -> dict[Liking, str]:
     newest = session.scalar(select(func.max(Rating.id)))
-    return remembered(
+    return cached_count(
         session, ("liking", kind), newest, lambda: _by_liking(session, kind), is_moving=True
     )
 
 
 def _by_liking(session: Session, kind: ListedKind) -> dict[Liking, str]:
     """Return the ids of the texts of each liking as JSON; of ``unrated``, those that are rated."""
-    said = _judgements(kind)
+    judged = _judgements(kind)
     scores = session.execute(
-        select(said.c.text_id, func.avg(said.c.point)).group_by(said.c.text_id)
+        select(judged.c.text_id, func.avg(judged.c.point)).group_by(judged.c.text_id)
     ).all()
     rated: list[int] = []
     ids: dict[Liking, list[int]] = {"liked": [], "mixed": [], "disliked": []}
@@ -128,15 +129,15 @@ def rating_summaries(
     session: Session, kind: ListedKind, ids: Sequence[int]
 ) -> dict[int, RatingSummary]:
     """Return what people said of each of these texts; texts without ratings are left out."""
-    said = _judgements(kind, ids)
-    return _summed(session, said.c.text_id, _sums(said, said.c.text_id))
+    judged = _judgements(kind, ids)
+    return _summed(session, judged.c.text_id, _sums(judged, judged.c.text_id))
 
 
 def answer_summaries(session: Session, variant_ids: Sequence[int]) -> dict[int, RatingSummary]:
     """Return what people said of the answers under each of these reasonings together."""
     under = Answer.variant_id
-    said = _judgements("answer", select(Answer.id).where(under.in_(variant_ids)))
-    return _summed(session, under, _sums(said, under).join(Answer, Answer.id == said.c.text_id))
+    judged = _judgements("answer", select(Answer.id).where(under.in_(variant_ids)))
+    return _summed(session, under, _sums(judged, under).join(Answer, Answer.id == judged.c.text_id))
 
 
 def _summed(
@@ -150,21 +151,21 @@ def _counts(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "key"}
 
 
-def _sums(said: Subquery, key: _Key) -> Select[*tuple[Any, ...]]:
+def _sums(judged: Subquery, key: _Key) -> Select[*tuple[Any, ...]]:
     def times(condition: ColumnElement[bool]) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
     return select(
         key.label("key"),
-        func.avg(said.c.point).label("score"),
-        func.avg(said.c.value).label("mean"),
-        func.count(said.c.value).label("n_values"),
-        times(said.c.ok == 1).label("n_ok"),
-        times(said.c.ok == 0).label("n_not_ok"),
-        times(said.c.result == "won").label("won"),
-        times(said.c.result == "tied").label("tied"),
-        times(said.c.result == "lost").label("lost"),
-    ).select_from(said)
+        func.avg(judged.c.point).label("score"),
+        func.avg(judged.c.value).label("mean"),
+        func.count(judged.c.value).label("n_values"),
+        times(judged.c.ok == 1).label("n_ok"),
+        times(judged.c.ok == 0).label("n_not_ok"),
+        times(judged.c.result == "won").label("won"),
+        times(judged.c.result == "tied").label("tied"),
+        times(judged.c.result == "lost").label("lost"),
+    ).select_from(judged)
 
 
 def _judgements(kind: ListedKind, ids: _Ids | None = None) -> Subquery:
@@ -267,9 +268,9 @@ def judgements(
     """
     own, other = _sides(ref)
     if compared:
-        found = standing().where(or_(own, other), Rating.outcome.is_not(None))
+        found = active_ratings().where(or_(own, other), Rating.outcome.is_not(None))
     else:
-        found = standing().where(own, Rating.outcome.is_(None))
+        found = active_ratings().where(own, Rating.outcome.is_(None))
     total = session.scalar(select(func.count()).select_from(found.subquery())) or 0
     rows = session.execute(
         found.join(Rater, Rater.id == Rating.rater_id)
@@ -309,9 +310,5 @@ def _row(ref: Ref, rating: Rating, rater: str, rater_kind: str) -> JudgementRow:
         result = _SEEN[is_other][rating.outcome]
         other_id = first if is_other else second
         other = Ref(ref.kind, other_id) if other_id is not None else None
-    own: dict[str, Any] = {name: getattr(rating, name) for name in _OWN}
-    return JudgementRow(rater=rater, rater_kind=rater_kind, result=result, other=other, **own)
-
-
-_OWN = ("id", "scope", "axis", "value", "label", "blind", "note", "created_at")
-"""What a rating tells of itself, under the same name."""
+    computed = {"rater": rater, "rater_kind": rater_kind, "result": result, "other": other}
+    return as_row(JudgementRow, rating, **computed)

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database, open_database, read_only_uri, sqlite_url
-from db.errors import Q2QError, UsageError, full, is_disk_full
+from db.errors import Q2QError, StoreFull, UsageError, is_disk_full
 from db.locks import WORKER_LOCK, try_lock
 from db.settings import Settings
 from db.store.schema import status, upgrade
@@ -67,7 +67,7 @@ def backup(database: Database, target: Path) -> BackupResult:
         target = target / backup_name()
     if target.exists():
         raise UsageError(f"{target} exists already and is not overwritten; give another name.")
-    with _beside(target) as part:
+    with _part_of(target) as part:
         _copy(source, part)
         part.replace(target)
     return BackupResult(path=target, size_bytes=target.stat().st_size)
@@ -97,7 +97,7 @@ def restore(settings: Settings, source: Path) -> RestoreResult:
             f"A worker is running on {settings.home_dir}; stop it (Ctrl-C in the terminal of"
             " `q2q up`), then restore."
         )
-    with lock, _beside(database.path) as part:
+    with lock, _part_of(database.path) as part:
         _copy(source, part)
         upgraded = _upgrade_copy(part, source)
         return RestoreResult(
@@ -153,13 +153,13 @@ def _swap(part: Path, store: Path) -> Path | None:
         part.replace(store)
         return None
     _end_use(store)
-    kept = store.with_name(f"{store.name}.before-restore-{_stamp()}")
+    old = store.with_name(f"{store.name}.before-restore-{_stamp()}")
     for side in SIDE_FILES:  # left only beside a store that is damaged
         if (found := Path(f"{store}{side}")).exists():
-            found.rename(f"{kept}{side}")
-    kept.hardlink_to(store)
+            found.rename(f"{old}{side}")
+    old.hardlink_to(store)
     part.replace(store)
-    return kept
+    return old
 
 
 def _end_use(store: Path) -> None:
@@ -178,7 +178,7 @@ def _end_use(store: Path) -> None:
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def _part_of(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target`` to write to; whatever is left there is removed."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -204,7 +204,7 @@ def _copy(source: Path, part: Path) -> None:
             _check_integrity(writer, source)
     except sqlite3.Error as error:
         if is_disk_full(part.parent):
-            raise full(str(part.parent)) from error
+            raise StoreFull(str(part.parent)) from error
         raise Q2QError(
             f"{source} could not be copied to {part.parent} ({error}); see that the disk has"
             " room and that the folder may be written to."

@@ -11,17 +11,20 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
+from db.identity import short_hash
 from db.locks import WORKER_LOCK, try_lock
 from db.settings import Settings, settings
 from db.store.backup import backup, backup_name, dump_command
 from db.store.schema import MigrationStatus, status, upgrade, write_revision
+from db.tables import PromptFormat
 
 __all__ = ["MigrationStatus", "open_store", "status", "upgrade", "upgrade_store"]
-
 log = logging.getLogger(__name__)
 
 
@@ -160,3 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def store_mark(session: Session) -> str | None:
+    """Return 32 hexadecimal digits that stay with the store, and with copies of it.
+
+    They come from the moment at which its first prompt format was stored; None before that.
+    """
+    born = session.scalar(select(func.min(PromptFormat.created_at)))
+    return short_hash(born.isoformat()) if born else None

@@ -176,9 +176,9 @@ class _Dialect:
     def sampling(self) -> str:
         """SQL of all sampling parameters, a column each."""
         real = [(key, "double precision") for key in SAMPLING_REAL]
-        whole = [(key, "integer") for key in SAMPLING_INTEGER]
+        integer = [(key, "integer") for key in SAMPLING_INTEGER]
         return ",\n    ".join(
-            f"{self.json('s.parameters', key, kind)} AS {key}" for key, kind in real + whole
+            f"{self.json('s.parameters', key, kind)} AS {key}" for key, kind in real + integer
         )
 
 

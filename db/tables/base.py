@@ -1,11 +1,14 @@
 """What all tables share: naming of constraints, UTC times, short content hashes."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+T = TypeVar("T")
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -59,3 +62,15 @@ Hash = Annotated[str, mapped_column(String(32))]
 
 Created = Annotated[datetime, mapped_column(default=utc_now)]
 """When the row was written."""
+
+
+def as_row(kind: type[T], entity: object, **computed: Any) -> T:
+    """Return what a table's row holds as a dataclass of plain values.
+
+    Args:
+        kind: The dataclass; its fields bear the names of columns.
+        entity: The row.
+        **computed: Fields that are no columns, or not as they are stored.
+    """
+    names = (one.name for one in fields(cast(Any, kind)) if one.name not in computed)
+    return kind(**{name: getattr(entity, name) for name in names}, **computed)

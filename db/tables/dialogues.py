@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.tables.base import Base, Created
 
 
-class DialogueSession(Base):
+class Dialogue(Base):
     """A tree of question nodes under a theme."""
 
     __tablename__ = "dialogue_session"
@@ -28,12 +28,14 @@ class DialogueSession(Base):
 
 
 class DialogueNode(Base):
-    """One question in the tree of a session."""
+    """One question in the tree of a dialogue."""
 
     __tablename__ = "dialogue_node"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    session_id: Mapped[int] = mapped_column(ForeignKey("dialogue_session.id", ondelete="CASCADE"))
+    dialogue_id: Mapped[int] = mapped_column(
+        "session_id", ForeignKey("dialogue_session.id", ondelete="CASCADE")
+    )
     question_id: Mapped[int] = mapped_column(ForeignKey("question.id"))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("dialogue_node.id"), index=True)
     position: Mapped[int]
@@ -52,7 +54,9 @@ class DialogueEvent(Base):
     __tablename__ = "dialogue_event"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    session_id: Mapped[int] = mapped_column(ForeignKey("dialogue_session.id", ondelete="CASCADE"))
+    dialogue_id: Mapped[int] = mapped_column(
+        "session_id", ForeignKey("dialogue_session.id", ondelete="CASCADE")
+    )
     node_id: Mapped[int | None] = mapped_column(ForeignKey("dialogue_node.id"), index=True)
     kind: Mapped[str]
     """E.g. ``shown``, ``pick``, ``edit``, ``write``, ``park``, ``reject``, ``fork``, ``fact``."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.counts import counted_beside, remembered
-from db.sweeps import sweep_mark
+from db.counts import background_count, cached_count
+from db.sweeps import sweep_mark, sweep_names
 from db.tables import (
     CheckFlag,
     Generation,
@@ -18,7 +18,7 @@ from db.tables import (
     SweepGeneration,
 )
 
-MOST_SWEEPS = 200
+MAX_SWEEPS = 200
 """The newest ones; nobody looks through a longer list."""
 
 
@@ -49,7 +49,7 @@ def facets_version(session: Session) -> tuple[int, ...]:
 
 def facets_at_once(session: Session) -> TextFacets:
     """Return the facets in little time: older numbers, or none, while they are being counted."""
-    found = counted_beside(session, "facets", facets_version(session), text_facets)
+    found = background_count(session, "facets", facets_version(session), text_facets)
     return found or _uncounted(session)
 
 
@@ -59,7 +59,9 @@ def _uncounted(session: Session) -> TextFacets:
     formats = select(PromptFormat.name, PromptFormat.version).order_by(PromptFormat.id)
     roles = select(Role.name).distinct().order_by(Role.name)
     return TextFacets(
-        sweeps={sweep_id: (name, None) for sweep_id, name in _newest_sweeps(session)},
+        sweeps={
+            sweep_id: (name, None) for sweep_id, name in sweep_names(session, MAX_SWEEPS).items()
+        },
         models={row.id: (row.name, None) for row in session.execute(models)},
         formats={f"{name}@{version}": None for name, version in session.execute(formats)},
         roles=dict.fromkeys(session.scalars(roles)),
@@ -83,7 +85,9 @@ def text_facets(session: Session) -> TextFacets:
     by_role: Counter[str] = Counter()
     by_finish: Counter[str] = Counter()
     newest = session.scalar(select(func.max(Generation.id)))
-    counted = remembered(session, "generations", newest, lambda: _counted(session), is_moving=True)
+    counted = cached_count(
+        session, "generations", newest, lambda: _counted(session), is_moving=True
+    )
     for model_id, format_id, role_id, reason, n in counted:
         by_model[model_id] += n
         by_format[formats[format_id]] += n
@@ -113,14 +117,9 @@ def _counted(session: Session) -> list[tuple[int, int, int, str | None, int]]:
 
 def _sweeps(session: Session) -> dict[int, tuple[str, int | None]]:
     return {
-        sweep_id: (name, _n_shown(session, sweep_id)) for sweep_id, name in _newest_sweeps(session)
+        sweep_id: (name, _n_shown(session, sweep_id))
+        for sweep_id, name in sweep_names(session, MAX_SWEEPS).items()
     }
-
-
-def _newest_sweeps(session: Session) -> list[tuple[int, str]]:
-    newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep")
-    rows = session.execute(newest.order_by(Sweep.id.desc()).limit(MOST_SWEEPS))
-    return [(sweep_id, name) for sweep_id, name in rows]
 
 
 def _n_shown(session: Session, sweep_id: int) -> int:
@@ -131,7 +130,7 @@ def _n_shown(session: Session, sweep_id: int) -> int:
     def count() -> int:
         return session.scalar(select(func.count()).select_from(SweepGeneration).where(own)) or 0
 
-    return remembered(session, ("shown", sweep_id), mark, count, is_moving=mark[1])
+    return cached_count(session, ("shown", sweep_id), mark, count, is_moving=mark[1])
 
 
 def _checks(session: Session) -> dict[str, int | None]:

@@ -27,6 +27,7 @@ from db.tables import (
     Sweep,
     SweepGeneration,
 )
+from db.tables.base import as_row
 from db.texts.rows import FLAGGED, TABLES, read_parents
 
 MAX_EXCERPT = 80
@@ -176,9 +177,9 @@ def _origin(
     ).one()
     prompt = _prompt(session, generation.prompt_id, limit)
     model, *lineage = _models(session, generation.model_version_id)
-    own = {name: getattr(generation, name) for name in _OWN}
-    return GenerationOrigin(
-        **own,
+    return as_row(
+        GenerationOrigin,
+        generation,
         completion=_cut(session, Generation, generation_id, limit),
         model=model,
         lineage=tuple(lineage),
@@ -194,21 +195,13 @@ def _origin(
     )
 
 
-_OWN = (
-    "id", "kind", "mode", "ok", "slot_key", "attempt", "replicate", "seed", "request_id",
-    "choice_index", "engine_version", "error", "finish_reason", "stop_reason", "prompt_tokens",
-    "completion_tokens", "latency_ms", "created_at",
-)  # fmt: skip
-"""What a generation tells of itself, under the same name."""
-
-
 def _models(session: Session, model_id: int) -> list[ModelOrigin]:
     """Return a model version and what it was made from."""
     chain: list[ModelOrigin] = []
     following: int | None = model_id
     while following is not None:
         model = session.get_one(ModelVersion, following)
-        chain.append(ModelOrigin(**{name: getattr(model, name) for name in ModelOrigin.__slots__}))
+        chain.append(as_row(ModelOrigin, model))
         following = model.base_id
     return chain
 

@@ -32,7 +32,8 @@ from db.scores import (
     read_answers,
     read_controls,
 )
-from db.sweeps import QuestionText, get_sweep, question_texts
+from db.sweeps import get_sweep
+from db.texts.inputs import QuestionText, question_texts
 from serving.checks.text import split_sentences
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.expand import Reasoning

@@ -12,14 +12,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.generations import PromptText
-from db.sweeps import (
+from db.tables import PromptFormat, Role
+from db.texts.inputs import (
     QuestionText,
     WrittenVariant,
+    plain_texts,
     question_texts,
-    variant_texts,
     variants_of_sweep,
 )
-from db.tables import PromptFormat, Role
 from serving.engine.messages import SamplingParameters
 from serving.formats.definitions import FormatDefinition, PromptFields, Task
 from serving.formats.render import RenderedPrompt, render
@@ -160,7 +160,7 @@ def expand(
 ) -> list[SlotGroup]:
     """Return the slots of ``chunk`` in ``pass_``, question by question, answers first."""
     ids = chunk.question_ids
-    chosen = variant_texts(session, [one for q in ids for one in plan.chosen.get(q, ())])
+    chosen = plain_texts(session, "variant", [one for q in ids for one in plan.chosen.get(q, ())])
     written = variants_of_sweep(session, sweep_id, ids) if pass_.earlier else ()
     by_question: dict[int, list[WrittenVariant]] = {}
     for variant in written:

@@ -11,13 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
-from db.emptiness import require_questions
 from db.errors import UsageError
 from db.identity import text_hash
 from db.models import ModelRow
 from db.search import index_texts
 from db.sweeps import create_sweep
 from db.tables import Question, ReasoningVariant
+from db.texts.rows import require_questions
 from serving.engine.messages import SamplingParameters
 from serving.formats.definitions import Task
 from serving.formats.library import Registry

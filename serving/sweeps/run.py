@@ -15,8 +15,7 @@ from typing import Any
 from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.errors import Q2QError
-from db.failures import group_reasons
-from db.sweeps import SweepProgress, add_active_time, set_state, sweep_progress
+from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
 from serving.engine.served import Engines, ServedModel
 from serving.sweeps.forecast import check_served
 from serving.sweeps.pass_run import PassRun, SweepState
@@ -186,7 +185,7 @@ class SweepRun(SweepState):
     def _is_anything_missing(self) -> bool:
         """Tell whether a server is needed at all, e.g. after the last run was killed at its end."""
         with self.database.read() as session:
-            progress = sweep_progress(session, self.sweep_id)
+            progress = get_sweep(session, self.sweep_id)
         failed = progress.failed + progress.blocked if self.retry_failed else 0
         return progress.pending + failed > 0
 
@@ -254,10 +253,10 @@ class SweepRun(SweepState):
         with self.database.write() as session:
             add_active_time(session, self.sweep_id, seconds)
 
-    def _save(self, state: str, error: str | None = None) -> SweepProgress:
+    def _save(self, state: str, error: str | None = None) -> SweepRow:
         with self.database.write() as session:
             set_state(session, self.sweep_id, state, error=error)
-            return sweep_progress(session, self.sweep_id)
+            return get_sweep(session, self.sweep_id)
 
     def _finish(self, state: str, error: str | None) -> SweepOutcome:
         self._save_time()

@@ -12,7 +12,7 @@ from db.errors import UsageError
 from db.identity import question_hash, text_hash
 from db.models import ModelRow, find_model, list_models
 from db.questions import QuestionFilter, question_ids
-from db.rating.ratings import RESERVED, of_repeat, standing
+from db.rating.ratings import RESERVED, active_ratings, of_repeat
 from db.search import search_ids
 from db.settings import settings
 from db.tables import (
@@ -183,7 +183,7 @@ def _allowed(session: Session, selection: ReasoningSelection) -> set[int] | None
 def _rated(session: Session, least: float) -> set[int]:
     """Return variants that people rate at least so high on average; undone ratings don't count."""
     query = (
-        standing()
+        active_ratings()
         .with_only_columns(Rating.variant_id)
         .join(Rater, Rater.id == Rating.rater_id)
         .where(

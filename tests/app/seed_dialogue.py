@@ -50,7 +50,7 @@ def seed_dialogue(database: Database, n_nodes: int, name: str = "A town without 
         _answer_and_propose(session, dialogue_id, last, lot, by)
         add_event(
             session,
-            NewEvent(session_id=dialogue_id, kind="goto", node_id=last, payload={"to": last}),
+            NewEvent(dialogue_id=dialogue_id, kind="goto", node_id=last, payload={"to": last}),
         )
     return dialogue_id
 
@@ -81,7 +81,7 @@ def _answer_and_propose(session, dialogue_id, node_id, lot, by):  # type: ignore
         session.add(answer)
         session.flush()
         ids.append(answer.id)
-    common = {"session_id": dialogue_id, "node_id": node_id}
+    common = {"dialogue_id": dialogue_id, "node_id": node_id}
     shown = {"shown": ids, "folded": [], "problems": []}
     add_event(session, NewEvent(kind="answers_shown", payload=shown, **common))
     choose(session, dialogue_id, node_id, ids[0], by)
@@ -137,7 +137,7 @@ def seed_sides(database: Database, name: str) -> int:
         by = By(rater_id=ensure_rater(session, "Ada"))
         dialogue_id = new_dialogue(session, theme(name=name), by)
         (node,) = read_nodes(session, dialogue_id)
-        common = {"session_id": dialogue_id, "node_id": node.id}
+        common = {"dialogue_id": dialogue_id, "node_id": node.id}
         texts = {
             "goal": "Two towns that closed their centres counted more visitors after a year.",
             "opposing": "Shops that live on quick errands lose those who come by car.",

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from db.database import Database
 from db.errors import UsageError
 from db.rating.queues import get_queue
-from db.rating.ratings import ensure_rater, standing
+from db.rating.ratings import active_ratings, ensure_rater
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
@@ -83,7 +83,7 @@ def test_events_are_stored_in_order_and_what_the_store_refuses_is_told_and_not_c
     assert app.session_state[rate_panel.HANDLED] == ["0", "1", "2"]
     assert app.session_state["gone"] == [("review", None)]
     with store.read() as session:
-        rows = session.scalars(standing()).all()
+        rows = session.scalars(active_ratings()).all()
     assert [(row.axis, row.value, row.seconds) for row in rows] == [("correct", 4.0, 1.5)]
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import TimeoutError as TooLate
 from sqlalchemy import select
 
 from db.database import Database, open_database
-from db.rating.ratings import ensure_rater, standing
+from db.rating.ratings import active_ratings, ensure_rater
 from db.store.migrate import upgrade
 from db.tables import Rater, Rating, RatingQueue, ReasoningVariant
 from tests.app.seed import seed_store
@@ -166,7 +166,7 @@ def test_cells_that_are_not_saved_survive_esc_and_a_reload(page: Page, site: Sit
     page.reload()
     ready(page, page.get_by_role("button", name="Save 0 changed rows"))
     with site.database.read() as session:
-        rows = session.scalars(standing().where(Rating.sampler == "table")).all()
+        rows = session.scalars(active_ratings().where(Rating.sampler == "table")).all()
     assert [(row.axis, row.value) for row in rows] == [("helpful_hint", 4.0)]
 
 
@@ -226,5 +226,5 @@ def choose_ok(page: Page) -> None:
 def table_ratings(database: Database, rater: str) -> list[tuple[str, float | None]]:
     with database.read() as session:
         own = select(Rater.id).where(Rater.name == rater)
-        query = standing().where(Rating.rater_id.in_(own)).order_by(Rating.id)
+        query = active_ratings().where(Rating.rater_id.in_(own)).order_by(Rating.id)
         return [(row.axis, row.value) for row in session.scalars(query)]

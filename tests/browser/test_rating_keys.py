@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import func, select
 
 from db.database import Database, open_database
-from db.rating.ratings import standing
+from db.rating.ratings import active_ratings
 from db.store.migrate import upgrade
 from db.tables import QueueItem, QueueItemState, Rater, Rating
 from tests.app.seed import seed_store
@@ -74,7 +74,7 @@ def done(page: Page, n: int, total: int = N_CARDS) -> None:
 def rows(database: Database, rater: str) -> list[Rating]:
     with database.read() as session:
         own = select(Rater.id).where(Rater.name == rater)
-        query = standing().where(Rating.rater_id.in_(own)).order_by(Rating.id)
+        query = active_ratings().where(Rating.rater_id.in_(own)).order_by(Rating.id)
         return list(session.scalars(query))
 
 

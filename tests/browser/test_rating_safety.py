@@ -9,7 +9,7 @@ from playwright.sync_api import TimeoutError as TooLate
 from sqlalchemy import func, select
 
 from db.database import Database, open_database
-from db.rating.ratings import ensure_rater, standing
+from db.rating.ratings import active_ratings, ensure_rater
 from db.store.migrate import upgrade
 from db.tables import QueueItemState, Rater, Rating, ReasoningVariant
 from tests.app.seed import seed_store
@@ -54,7 +54,7 @@ def done(page: Page, n: int) -> None:
 def said(database: Database, rater: str) -> int:
     with database.read() as session:
         own = select(Rater.id).where(Rater.name == rater)
-        query = standing().where(Rating.rater_id.in_(own)).with_only_columns(func.count())
+        query = active_ratings().where(Rating.rater_id.in_(own)).with_only_columns(func.count())
         return session.scalar(query) or 0
 
 
@@ -138,7 +138,7 @@ def test_the_enter_of_a_japanese_conversion_submits_nothing(page: Page, site: Si
     page.keyboard.press("Enter")
     expect(page.get_by_text("1 of 24 cards")).to_be_visible()
     with site.database.read() as session:
-        rows = session.scalars(standing().where(Rating.axis == "tag")).all()
+        rows = session.scalars(active_ratings().where(Rating.axis == "tag")).all()
         assert [row.label for row in rows] == ["浅い"]
     assert said(site.database, "Yui") == 2
 
@@ -194,7 +194,7 @@ def test_a_held_key_a_double_click_and_a_press_on_an_old_page_count_once(
     expect(other.get_by_text("its card was judged otherwise")).to_be_visible()
     with site.database.read() as session:
         own = select(Rater.id).where(Rater.name == "Rio")
-        rows = session.scalars(standing().where(Rating.rater_id.in_(own))).all()
+        rows = session.scalars(active_ratings().where(Rating.rater_id.in_(own))).all()
         open_cards = session.scalars(
             select(QueueItemState).where(
                 QueueItemState.rater_id.in_(own), QueueItemState.state == "draft"

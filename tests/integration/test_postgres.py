@@ -33,7 +33,7 @@ from db.store import schema
 from db.store.migrate import open_store, status, upgrade, upgrade_store
 from db.store.schema import VIEWS
 from db.store.staging import ImportRuns, import_lock
-from db.sweeps import list_sweeps, sweep_progress
+from db.sweeps import get_sweep, list_sweeps
 from db.tables import Tag
 from db.texts.cards import question_card
 from db.texts.facets import text_facets
@@ -267,7 +267,7 @@ def test_sweeps_are_listed_with_their_progress(store: Database) -> None:
     test_texts.fill(store)
     with store.read() as session:
         assert [sweep.name for sweep in list_sweeps(session, 10)] == ["empty", "first"]
-        assert sweep_progress(session, 1).answers == 3
+        assert get_sweep(session, 1).answers == 3
 
 
 def test_a_reader_sees_one_moment_while_others_write(store: Database) -> None:

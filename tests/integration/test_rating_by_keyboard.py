@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from db.database import Database
 from db.rating.queues import get_queue
-from db.rating.ratings import ensure_rater, standing
+from db.rating.ratings import active_ratings, ensure_rater
 from db.settings import Settings
 from db.sweeps import get_sweep
 from db.tables import Answer, QueueItemState, Rating, ReasoningVariant, VariantParent
@@ -143,7 +143,9 @@ def said_by(database: Database, name: str) -> list[tuple[str, str, str]]:
     with database.write() as session:
         rater_id = ensure_rater(session, name)
         text = {row.id: row.text for row in session.scalars(select(ReasoningVariant))}
-        rows = session.scalars(standing().where(Rating.rater_id == rater_id).order_by(Rating.id))
+        rows = session.scalars(
+            active_ratings().where(Rating.rater_id == rater_id).order_by(Rating.id)
+        )
         said = []
         for row in rows:
             assert row.variant_id
@@ -197,7 +199,7 @@ def test_two_raters_rate_by_keyboard_and_an_edit_is_answered(
         ).all()
         assert len(states) == 1
         assert get_queue(session, queue_id).n_items == N_ITEMS
-        seen = session.scalars(standing().where(Rating.answer_seen)).all()
+        seen = session.scalars(active_ratings().where(Rating.answer_seen)).all()
     assert len(seen) == 1, "only the card whose reasoning was edited was rated with answers seen"
 
 

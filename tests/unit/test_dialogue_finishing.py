@@ -285,6 +285,6 @@ def test_a_step_taken_over_by_another_worker_is_stored_by_that_one_only(lab: Lab
         release(session, step.job_id, _owner(session, step.job_id))
     work(lab.database)
     with lab.database.write() as session, pytest.raises(Exception, match=r"UNIQUE|unique"):
-        again = NewEvent(session_id=lab.id, kind="answers_shown", step_id=step.event_id)
+        again = NewEvent(dialogue_id=lab.id, kind="answers_shown", step_id=step.event_id)
         add_event(session, again)
     ends(lab, [step])

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from db.emptiness import NO_QUESTIONS, NO_TEXTS, require_texts
 from db.errors import UsageError
 from db.questions import NewQuestion, add_question
 from db.rounds import list_rounds
+from db.texts.rows import NO_QUESTIONS, NO_TEXTS, require_texts
 from workbench.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

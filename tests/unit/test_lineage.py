@@ -19,9 +19,9 @@ from db.tables import (
     Dataset,
     DatasetRow,
     DatasetRowRating,
+    Dialogue,
     DialogueEvent,
     DialogueNode,
-    DialogueSession,
     MergeProof,
     ModelVersion,
     Question,
@@ -103,10 +103,10 @@ def _train(session: Session, question_id: int, variant_id: int, answer_id: int) 
         ]
     )  # fmt: skip
     session.flush()
-    session.add(DialogueSession(theme_id=1, name="On light"))
+    session.add(Dialogue(theme_id=1, name="On light"))
     session.flush()
-    session.add(DialogueNode(session_id=1, question_id=question_id, position=0))
-    session.add(DialogueEvent(session_id=1, kind="pick", answer_id=answer_id))
+    session.add(DialogueNode(dialogue_id=1, question_id=question_id, position=0))
+    session.add(DialogueEvent(dialogue_id=1, kind="pick", answer_id=answer_id))
 
 
 def told(groups: Sequence[LineageGroup]) -> dict[str, list[str]]:

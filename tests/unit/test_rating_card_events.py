@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from db.database import Database
 from db.rating.assignment import Card
 from db.rating.queues import QueueRow, get_queue
-from db.rating.ratings import ensure_rater, standing
+from db.rating.ratings import active_ratings, ensure_rater
 from db.tables import QueueItemState, Rating
 from tests.app.seed import seed_store
 from workbench.rating.building import QueueSpec, build_queue, save_queue
@@ -46,7 +46,7 @@ def event(card: Card | None, act: str, **given: Any) -> CardEvent:
 
 def holding(database: Database) -> list[Rating]:
     with database.read() as session:
-        return list(session.scalars(standing().order_by(Rating.id)))
+        return list(session.scalars(active_ratings().order_by(Rating.id)))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from db.errors import UsageError
 from db.rating.assignment import Card
 from db.rating.columns import RatingFilter, read_ratings
 from db.rating.queues import QueueRow, get_queue, list_queues, queue_progress
-from db.rating.ratings import ensure_rater, list_raters, standing
+from db.rating.ratings import active_ratings, ensure_rater, list_raters
 from db.tables import (
     CheckFlag,
     Question,
@@ -58,7 +58,7 @@ def rate_all(database: Database, queue: QueueRow, rater: int, limit: int = 500) 
 
 def holding(database: Database) -> list[Rating]:
     with database.read() as session:
-        return list(session.scalars(standing().order_by(Rating.id)))
+        return list(session.scalars(active_ratings().order_by(Rating.id)))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from db.tables import (
     Answer,
     Dataset,
     DatasetRow,
+    Dialogue,
     DialogueNode,
-    DialogueSession,
     Question,
     ReasoningVariant,
     Theme,
@@ -39,13 +39,13 @@ def dialogue(database: Database, filled: Seeded) -> int:
         theme = Theme(name="light", concept="light", goal="understand")
         session.add(theme)
         session.flush()
-        talk = DialogueSession(theme_id=theme.id, name="on light")
+        talk = Dialogue(theme_id=theme.id, name="on light")
         session.add(talk)
         session.flush()
         for position, state in enumerate(("answered", "open", "rejected")):
             session.add(
                 DialogueNode(
-                    session_id=talk.id,
+                    dialogue_id=talk.id,
                     question_id=filled.question_ids[position],
                     position=position,
                     state=state,

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from db.database import Database
 from db.rating.assignment import Card
 from db.rating.queues import QueueRow, get_queue
-from db.rating.ratings import ensure_rater, standing
+from db.rating.ratings import active_ratings, ensure_rater
 from db.tables import QueueItem, QueueItemState, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.rating.building import QueueSpec, build_queue, save_queue
@@ -31,7 +31,7 @@ def make(database: Database, **given: object) -> tuple[QueueRow, int]:
 
 def said(database: Database) -> list[tuple[str, float | None, str | None]]:
     with database.read() as session:
-        rows = session.scalars(standing().order_by(Rating.id))
+        rows = session.scalars(active_ratings().order_by(Rating.id))
         return [(row.axis, row.value, row.label) for row in rows]
 
 
@@ -103,7 +103,7 @@ def test_comparisons_are_reviewed_with_the_sides_as_shown_and_keep_how_they_were
     wrong = cards[1]
     save_table(filled, queue, rater, {wrong.item.id: Said(outcome="both_bad", values={})})
     with filled.read() as session:
-        row = session.scalars(standing().where(Rating.queue_item_id == wrong.item.id)).one()
+        row = session.scalars(active_ratings().where(Rating.queue_item_id == wrong.item.id)).one()
         old = session.get_one(Rating, 2)
     assert row.outcome == "both_bad"
     assert (row.swapped, row.sampler, row.seconds) == (old.swapped, old.sampler, old.seconds)

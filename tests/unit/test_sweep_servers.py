@@ -5,8 +5,7 @@ import pytest
 from db.database import Database
 from db.engines import save_offer
 from db.errors import UsageError
-from db.failures import failure_reasons, group_reasons
-from db.sweeps import sweep_progress
+from db.sweeps import failure_reasons, get_sweep, group_reasons
 from serving.engine.messages import Capabilities
 from serving.sweeps.plan import plan_sweep
 from serving.sweeps.run import SweepOutcome
@@ -125,7 +124,7 @@ async def test_an_unknown_length_is_no_length_of_zero(
         (None, None)
     ]
     with database.read() as session:
-        assert sweep_progress(session, outcome.sweep_id).completion_tokens is None
+        assert get_sweep(session, outcome.sweep_id).completion_tokens is None
 
 
 async def test_a_reasoning_in_a_field_of_its_own_is_not_left_in_the_answer(

@@ -16,10 +16,10 @@ from db.rating.ratings import (
     LOWEST,
     OK,
     TAG,
+    active_ratings,
     count_off_scale,
     of_repeat,
     seen_too_early,
-    standing,
 )
 from db.tables import Rater, Rating
 from training.datasets.rules import RatedRule, Rules, Scope
@@ -169,14 +169,14 @@ def read_evidence(
     evidence = Evidence(
         n_off_scale=count_off_scale(session, *counted),
         n_answer_seen=session.scalar(
-            standing().where(*counted, seen_too_early()).with_only_columns(func.count())
+            active_ratings().where(*counted, seen_too_early()).with_only_columns(func.count())
         )
         or 0,
     )
     columns = [
         Rating.id if name == "rating_id" else getattr(Rating, name) for name in Judgement._fields
     ]
-    query = standing().where(*counted, ~seen_too_early()).with_only_columns(*columns)
+    query = active_ratings().where(*counted, ~seen_too_early()).with_only_columns(*columns)
     stored = (Judgement(*row) for row in session.execute(query.order_by(Rating.id)))
     for judgement in chain(stored, expected):
         if judgement.question_id in wanted:

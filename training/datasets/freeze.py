@@ -6,9 +6,9 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
-from db.emptiness import require_questions
 from db.errors import UsageError
 from db.tables import Dataset, DatasetRow, DatasetRowRating, Question, utc_now
+from db.texts.rows import require_questions
 from training.datasets.build import Built, BuiltRow
 from training.datasets.held_out import fix
 

@@ -11,10 +11,11 @@ from db.rating.columns import (
     read_origins,
     read_ratings,
     read_samplings,
-    read_words,
+    text_kind,
 )
 from db.rating.queues import list_queues
 from db.rating.ratings import list_raters
+from db.texts.inputs import plain_texts
 from workbench.analysis import agreement, bias
 from workbench.analysis.comparisons import (
     FACTORS,
@@ -120,7 +121,7 @@ def read_question(session: Session, filter: RatingFilter) -> QuestionInsight:
     judgements, pairs, origins = _tables(session, filter)
     if judgements.empty:
         return QuestionInsight(groups=(), words={})
-    words = read_words(session, filter.scope, [int(id) for id in origins.index])
+    words = plain_texts(session, text_kind(filter.scope), map(int, origins.index))
     found = groups(judgements, ranked(pairs), filter.scope, words)
     return QuestionInsight(groups=tuple(found), words=words)
 
@@ -182,7 +183,8 @@ def _spread(
     ]
     texts = pd.concat(sides).drop_duplicates("text_id").astype(int).set_index("text_id")
     texts = texts.join(origins[list(FACTORS)]).assign(quality=quality.reindex(texts.index))
-    return spread(texts, read_words(session, filter.scope, [int(id) for id in texts.index]))
+    plain = plain_texts(session, text_kind(filter.scope), map(int, texts.index))
+    return spread(texts, plain)
 
 
 def _counts(

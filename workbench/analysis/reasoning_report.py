@@ -9,9 +9,9 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.failures import group_reasons
 from db.rating.columns import read_samplings
 from db.scores import CONTROL_KINDS, Score, ScoreKey
+from db.sweeps import group_reasons
 from db.tables import ModelVersion, PromptFormat, Role
 from serving.engine.messages import NEUTRAL
 from serving.scoring.pairs import Cell, count_unmade, pairs_of, read_cells, scores_of

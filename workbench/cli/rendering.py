@@ -10,8 +10,8 @@ from db.database import Database
 from db.errors import UsageError
 from db.models import ModelRow, find_model
 from db.settings import Settings
-from db.sweeps import question_texts
 from db.tables import ReasoningVariant
+from db.texts.inputs import question_texts
 from serving.formats.definitions import Task
 from serving.formats.library import Registry, load_definitions, sync_definitions, user_file
 from serving.formats.render import RenderedPrompt

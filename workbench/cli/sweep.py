@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import Q2QError, UsageError
-from db.failures import FailureReason, failure_reasons
 from db.jobs import cancel_sweep, enqueue_sweep
 from db.settings import Settings
-from db.sweeps import SweepRow, get_sweep, list_sweeps, set_state
+from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep, list_sweeps, set_state
 from serving.sweeps.plan import SweepPlan
 from workbench.cli.context import open_home
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
@@ -65,7 +64,7 @@ def run(spec: Spec, as_json: Json = False) -> None:
         with database.write() as session:
             found = save_or_find(session, planned)
             sweep = found.sweep
-            job_id = enqueue_sweep(session, sweep.sweep_id) if sweep.progress.pending else None
+            job_id = enqueue_sweep(session, sweep.sweep_id) if sweep.pending else None
         if job_id is None:
             _say_complete(sweep)
             _show_result(database, sweep, {}, as_json)
@@ -145,9 +144,9 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
         reasons = _reasons(session, found)
     fields = {
         **_row(found),
-        "variants": found.progress.variants,
-        "answers": found.progress.answers,
-        "completion_tokens": found.progress.completion_tokens,
+        "variants": found.variants,
+        "answers": found.answers,
+        "completion_tokens": found.completion_tokens,
         "seconds": found.active_s,
         "error": found.error,
         "created_at": found.created_at,
@@ -190,7 +189,7 @@ def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
     with open_home() as (settings, database):
         with database.write() as session:
             found = get_sweep(session, sweep_id)
-            left = found.progress.pending
+            left = found.pending
             if retry_failed:
                 left += found.failed + found.blocked
             job_id = enqueue_sweep(session, sweep_id, retry_failed=retry_failed) if left else None
@@ -226,7 +225,6 @@ def _follow(
 def _show_result(
     database: Database, sweep: SweepRow, outcome: dict[str, object], as_json: bool
 ) -> None:
-    progress = sweep.progress
     with database.read() as session:
         reasons = _reasons(session, sweep)
     result = {
@@ -234,9 +232,9 @@ def _show_result(
         "tokens_per_second": 0.0,
         **outcome,
         **_row(sweep),
-        "variants": progress.variants,
-        "answers": progress.answers,
-        "completion_tokens": progress.completion_tokens,
+        "variants": sweep.variants,
+        "answers": sweep.answers,
+        "completion_tokens": sweep.completion_tokens,
     }
     if as_json:
         show_json({**result, "failures": reasons})

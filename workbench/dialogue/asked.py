@@ -28,7 +28,7 @@ def earlier_questions(session: Session, dialogue_id: int) -> list[AskedQuestion]
     rows = session.execute(
         select(DialogueNode.id, Question.text)
         .join(Question, Question.id == DialogueNode.question_id)
-        .where(DialogueNode.session_id == dialogue_id)
+        .where(DialogueNode.dialogue_id == dialogue_id)
         .order_by(DialogueNode.position)
     )
     return [AskedQuestion(*row) for row in rows]

@@ -85,7 +85,7 @@ def queue_turns(
     }
     job_id = enqueue(session, TURNS_JOB, payload=payload, priority=INTERACTIVE_PRIORITY)
     asked = NewEvent(
-        session_id=dialogue_id,
+        dialogue_id=dialogue_id,
         kind="turns",
         node_id=_here(session, dialogue_id),
         payload={"turns": turns, "moves": list(moves), "auto_job_id": job_id},

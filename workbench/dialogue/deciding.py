@@ -48,10 +48,10 @@ def add_child_node(
     question_id, _ = add_child(session, parent.id, new, move)
     if question_id == parent.id:
         raise UsageError("This is the question that you are at; change it, or ask another one.")
-    for one in read_nodes(session, node.session_id):
+    for one in read_nodes(session, node.dialogue_id):
         if (one.parent_id, one.question_id) == (node.id, question_id):
             return one.id, question_id
-    return add_node(session, node.session_id, question_id, node.id, state=state), question_id
+    return add_node(session, node.dialogue_id, question_id, node.id, state=state), question_id
 
 
 def decide(
@@ -66,7 +66,7 @@ def decide(
 ) -> int:
     """Add the event; ``refs`` are answer_id, variant_id and question_id."""
     new = NewEvent(
-        session_id=node.session_id,
+        dialogue_id=node.dialogue_id,
         kind=kind,
         node_id=node.id,
         payload=payload,

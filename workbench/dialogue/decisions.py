@@ -354,7 +354,7 @@ def candidate_of(session: Session, node: NodeRow, event_id: int, place: int) -> 
     Raises:
         UsageError: There is none at this place.
     """
-    events = read_events(session, node.session_id, node_id=node.id, kinds=("questions_shown",))
+    events = read_events(session, node.dialogue_id, node_id=node.id, kinds=("questions_shown",))
     for event in events:
         if event.id == event_id and 0 <= place < len(event.payload["candidates"]):
             candidate: Mapping[str, Any] = event.payload["candidates"][place]

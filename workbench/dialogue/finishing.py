@@ -122,7 +122,7 @@ def _end_of_job(session: Session, step: EventRow) -> JobEnd | None:
 
 def _result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     if step.kind == _TURNS:
-        events = read_events(session, step.session_id, kinds=("pick",))
+        events = read_events(session, step.dialogue_id, kinds=("pick",))
         return checkpoint(step, turns_done(events, step), end.error or "stopped")
     try:
         return RESULTS[step.kind](session, step, end)

@@ -52,7 +52,7 @@ def like_in_store(
     own = (
         select(Question.text)
         .join(DialogueNode, DialogueNode.question_id == Question.id)
-        .where(DialogueNode.session_id == dialogue_id)
+        .where(DialogueNode.dialogue_id == dialogue_id)
     )
     newest = func.max(Question.id)
     others = select(newest, Question.text).where(Question.text.not_in(own)).group_by(Question.text)

@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import DialogueRow, EventRow, NewEvent, add_event, get_dialogue, read_events
 from db.errors import UsageError
-from db.failures import failure_reasons
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import find_model, get_model
-from db.sweeps import get_sweep, set_state
+from db.sweeps import failure_reasons, get_sweep, set_state
 from db.tables import Answer, SweepGeneration
 from serving.formats.library import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
@@ -103,7 +102,7 @@ def start_replay(
     event_id = add_event(
         session,
         NewEvent(
-            session_id=dialogue_id,
+            dialogue_id=dialogue_id,
             kind="replay",
             payload={
                 "replay_sweep_id": sweep_id,

@@ -69,7 +69,7 @@ def new_dialogue(
     add_event(
         session,
         NewEvent(
-            session_id=dialogue_id,
+            dialogue_id=dialogue_id,
             kind="start",
             node_id=node_id,
             question_id=question_id,
@@ -114,7 +114,7 @@ def fork(
     add_event(
         session,
         NewEvent(
-            session_id=new_id,
+            dialogue_id=new_id,
             kind="fork",
             node_id=copies[node_id],
             payload={"from_dialogue": dialogue_id, "from_node": node_id, "to": copies[node_id]},
@@ -126,7 +126,7 @@ def fork(
     add_event(
         session,
         NewEvent(
-            session_id=dialogue_id,
+            dialogue_id=dialogue_id,
             kind="forked",
             node_id=node_id,
             payload={"to_dialogue": new_id},
@@ -180,7 +180,7 @@ def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) ->
         new_events[event.id] = add_event(
             session,
             NewEvent(
-                session_id=new_id,
+                dialogue_id=new_id,
                 kind=event.kind,
                 node_id=copies[event.node_id],
                 answer_id=event.answer_id,
@@ -213,7 +213,7 @@ def change_state(
     add_event(
         session,
         NewEvent(
-            session_id=dialogue_id,
+            dialogue_id=dialogue_id,
             kind=what,
             reason=one_line(reason or "", "reason") or None,
             rater_id=by.rater_id,
@@ -234,6 +234,6 @@ def set_settings(session: Session, dialogue_id: int, changes: Mapping[str, Any],
     add_event(
         session,
         NewEvent(
-            session_id=dialogue_id, kind="settings", payload=dict(changes), rater_id=by.rater_id
+            dialogue_id=dialogue_id, kind="settings", payload=dict(changes), rater_id=by.rater_id
         ),
     )

@@ -105,7 +105,7 @@ def stored_before(session: Session, goal: str, rows: Sequence[SheetRow]) -> int 
     """Return the session that the very same rows were imported as; None where they were not."""
     digest = _digest(goal, rows)
     found = session.execute(
-        select(DialogueEvent.session_id, DialogueEvent.payload).where(
+        select(DialogueEvent.dialogue_id, DialogueEvent.payload).where(
             DialogueEvent.kind == "import", DialogueEvent.node_id.is_not(None)
         )
     )
@@ -266,7 +266,7 @@ class _Tree:
         return add_event(
             self._session,
             NewEvent(
-                session_id=self._id,
+                dialogue_id=self._id,
                 kind=kind,
                 node_id=node_id,
                 question_id=question_id,

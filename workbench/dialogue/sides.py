@@ -168,7 +168,7 @@ def _outcome(verdict: Mapping[str, object], *, is_swapped: bool) -> Outcome | No
 
 def _rater(session: Session, step: EventRow, model_version_id: int) -> int:
     """Return the rater that stands for this model as this audience, writing it on first sight."""
-    audience = get_dialogue(session, step.session_id).theme.audience or ""
+    audience = get_dialogue(session, step.dialogue_id).theme.audience or ""
     name = f"{get_model(session, model_version_id).name} as {audience[:MOST_PERSONA]}"
     known = session.scalar(select(Rater).where(Rater.name == name))
     if known is None:

@@ -8,9 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NewEvent, add_event, has_ended
-from db.failures import failure_reasons
 from db.jobs import JobEnd
-from db.sweeps import get_sweep
+from db.sweeps import failure_reasons, get_sweep
 from db.tables import Generation, Prompt, SweepGeneration
 
 
@@ -99,7 +98,7 @@ def store_result(session: Session, step: EventRow, result: StepResult) -> None:
     add_event(
         session,
         NewEvent(
-            session_id=step.session_id,
+            dialogue_id=step.dialogue_id,
             kind=result.kind,
             node_id=step.node_id,
             question_id=step.question_id,

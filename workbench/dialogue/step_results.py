@@ -35,7 +35,7 @@ MOST_BESIDE = 3
 
 def answer_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return the answers of a step: the most different ones, the others folded."""
-    settings = parse_settings(get_dialogue(session, step.session_id).settings)
+    settings = parse_settings(get_dialogue(session, step.dialogue_id).settings)
     answer_ids = session.scalars(
         select(Answer.id)
         .join(SweepGeneration, SweepGeneration.generation_id == Answer.generation_id)
@@ -43,7 +43,7 @@ def answer_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
         .order_by(Answer.id)
     ).all()
     before = read_events(
-        session, step.session_id, node_id=step.node_id, kinds=("answers_shown", "choose")
+        session, step.dialogue_id, node_id=step.node_id, kinds=("answers_shown", "choose")
     )
     known = [one for event in before for one in event.payload.get("shown", ())]
     known += [one for event in before for one in event.payload.get("folded", ())]
@@ -86,12 +86,12 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
 
 def question_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return the questions of a step: some of each move; repeats and the rest are folded."""
-    dialogue = get_dialogue(session, step.session_id)
+    dialogue = get_dialogue(session, step.dialogue_id)
     settings = parse_settings(dialogue.settings)
     proposed, problems = _proposed(session, step, end)
     assert step.node_id is not None  # questions are proposed at a node
-    asked = earlier_questions(session, step.session_id)
-    earlier = [*asked, *earlier_proposals(session, step.session_id, step.node_id)]
+    asked = earlier_questions(session, step.dialogue_id)
+    earlier = [*asked, *earlier_proposals(session, step.dialogue_id, step.node_id)]
     texts = [one["text"] for one in proposed]
     guard = Guard(settings_of_home())
     goals = (dialogue.theme.goal, dialogue.theme.opposing_goal)
@@ -140,11 +140,11 @@ def _proposed(
     known = {
         candidate["generation_id"]
         for event in read_events(
-            session, step.session_id, node_id=step.node_id, kinds=("questions_shown",)
+            session, step.dialogue_id, node_id=step.node_id, kinds=("questions_shown",)
         )
         for candidate in event.payload["candidates"]
     }
-    asked = {one.text for one in earlier_questions(session, step.session_id)}
+    asked = {one.text for one in earlier_questions(session, step.dialogue_id)}
     proposed: list[dict[str, Any]] = []
     problems = engine_problems(session, step, end)
     for one in written(session, step):

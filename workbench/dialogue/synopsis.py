@@ -102,7 +102,7 @@ def edit_synopsis(session: Session, dialogue_id: int, lines: Sequence[SynopsisLi
     return add_event(
         session,
         NewEvent(
-            session_id=dialogue_id,
+            dialogue_id=dialogue_id,
             kind="synopsis_edited",
             payload={"lines": told},
             rater_id=by.rater_id,
@@ -131,7 +131,7 @@ def read_synopsis(session: Session, dialogue_id: int) -> Synopsis | None:
 
 def synopsis_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     """Return what a step wrote as lines."""
-    nodes = {node.position + 1: node.id for node in read_nodes(session, step.session_id)}
+    nodes = {node.position + 1: node.id for node in read_nodes(session, step.dialogue_id)}
     problems = engine_problems(session, step, end)
     texts = written(session, step)
     lines: list[dict[str, Any]] = []

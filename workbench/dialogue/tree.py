@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.dialogues import DialogueRow, EventRow, NodeRow, get_dialogue, read_events, read_nodes
-from db.rating.ratings import RESERVED, standing
+from db.rating.ratings import RESERVED, active_ratings
 from db.tables import Question, QuestionTag, Rater, Rating
 from db.tables import Tag as TagTable
 from workbench.dialogue.deciding import merged_nodes
@@ -231,7 +231,7 @@ def _ratings(session: Session, ids: Sequence[int]) -> dict[int, float]:
     people = select(Rater.id).where(Rater.kind == "person")
     for part in chunks(ids):
         query = (
-            standing()
+            active_ratings()
             .with_only_columns(Rating.question_id, func.avg(Rating.value))
             .where(
                 Rating.question_id.in_(part),

@@ -225,9 +225,9 @@ def queue_step(session: Session, node: NodeRow, by: By, sweep_id: int) -> int:
     if by.job_id is not None:
         return by.job_id
     set_state(session, sweep_id, "queued")
-    settings = parse_settings(get_dialogue(session, node.session_id).settings)
+    settings = parse_settings(get_dialogue(session, node.dialogue_id).settings)
     payload = {
-        "dialogue_id": node.session_id,
+        "dialogue_id": node.dialogue_id,
         "node_id": node.id,
         "limit_s": settings.turn_timeout_s,
     }
@@ -260,7 +260,7 @@ def start_step(
     event_id = add_event(
         session,
         NewEvent(
-            session_id=node.session_id,
+            dialogue_id=node.dialogue_id,
             kind=kind,
             node_id=node.id,
             question_id=node.question_id,
@@ -286,7 +286,7 @@ def _common(settings: DialogueSettings, dialogue: DialogueRow, node: NodeRow) ->
 
 def _last_counts(session: Session, node: NodeRow) -> tuple[int, int] | None:
     """Return reasonings and answers that were asked for before; None where nothing came of it."""
-    events = read_events(session, node.session_id, node_id=node.id, kinds=("answer",))
+    events = read_events(session, node.dialogue_id, node_id=node.id, kinds=("answer",))
     told = [
         (event.payload["variants"], event.payload["answers"])
         for event in events

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from db.database import Database
 from db.datasets import find_dataset
 from db.errors import Q2QError
-from db.failures import failure_reasons
 from db.models import get_model
 from db.rounds import STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
+from db.sweeps import failure_reasons
 from serving.formats.library import Registry, load_definitions, sync_definitions
 from serving.sweeps.run import Progress, run_sweep
 from training.datasets.build import build

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.rating.queues import NewItem, Way, create_queue
-from db.rating.ratings import FLAG, Scope, Target, standing
+from db.rating.ratings import FLAG, Scope, Target, active_ratings
 from db.tables import QueueItem, Rating, RatingQueue
 from db.texts.lists import TextKey
 from workbench.rating.duels import duel_cards
@@ -165,7 +165,7 @@ def seconds_per_card(session: Session, way: Way, scope: Scope) -> float:
 
 def _flagged(session: Session) -> frozenset[tuple[str, int]]:
     """Return the reasonings and answers that people put a flag on, by kind and id."""
-    query = standing().where(Rating.axis == FLAG, Rating.scope != "question")
+    query = active_ratings().where(Rating.axis == FLAG, Rating.scope != "question")
     rows = session.execute(query.with_only_columns(Rating.variant_id, Rating.answer_id))
     return frozenset(
         ("variant", row.variant_id) if row.answer_id is None else ("answer", row.answer_id)

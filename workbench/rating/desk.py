@@ -18,10 +18,10 @@ from db.rating.assignment import (
     Card,
     ItemState,
     add_repeat,
+    assign,
     begun_card,
     close_card,
-    count_dealt,
-    deal,
+    count_submitted,
     last_closed,
     open_card,
     put_back,
@@ -35,9 +35,9 @@ from db.rating.ratings import (
     TAG,
     NewRating,
     Outcome,
+    active_ratings,
     add_ratings,
     item_ratings,
-    standing,
     undo_ratings,
 )
 from db.tables import Rating, utc_now
@@ -165,7 +165,7 @@ def _seconds(card: Card, verdict: Verdict) -> float:
     """Return the time that a card took; a clock that was set back makes it no less than 0."""
     seconds = verdict.seconds
     if seconds is None:
-        seconds = (utc_now() - card.dealt_at).total_seconds()
+        seconds = (utc_now() - card.assigned_at).total_seconds()
     return round(min(max(seconds, 0.0), MAX_SECONDS), 3)
 
 
@@ -236,7 +236,7 @@ def _repeat(
     if original is None:
         return None
     shown = session.scalar(
-        standing()
+        active_ratings()
         .where(Rating.rater_id == rater_id, Rating.queue_item_id == original.id)
         .with_only_columns(Rating.swapped)
         .limit(1)
@@ -257,7 +257,7 @@ def _lay(
 ) -> Card:
     if swapped is None:
         swapped = random.random() < 0.5
-    return deal(
+    return assign(
         session,
         item,
         rater_id,
@@ -273,7 +273,7 @@ def _due_repeat(session: Session, queue: QueueRow, rater_id: int) -> ItemRow | N
     """Return the item that is shown again now, if one is due."""
     if queue.repeat_share <= 0:
         return None
-    originals, repeats = count_dealt(session, queue.id, rater_id)
+    originals, repeats = count_submitted(session, queue.id, rater_id)
     if repeats + 1 > queue.repeat_share * originals:
         return None
     found = repeatable(session, queue.id, rater_id, after=REPEAT_AFTER, limit=20)

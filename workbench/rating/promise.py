@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from db.rating.columns import origins_of, read_samplings
 from db.rating.queues import NewItem
-from db.rating.ratings import OK, PREFERENCE, Scope, Target, of_repeat, standing
+from db.rating.ratings import OK, PREFERENCE, Scope, Target, active_ratings, of_repeat
 from db.tables import Question, Rating
 from serving.formats.library import Registry
 from workbench.analysis.comparisons import FACTORS, origins_table
@@ -183,7 +183,7 @@ def _shares(session: Session, scope: Scope, *, compares: bool) -> Shares:
     """Return how people's latest judgements ended, or how they usually end."""
     axis = PREFERENCE if compares else OK
     latest = (
-        standing()
+        active_ratings()
         .where(Rating.scope == scope, Rating.axis == axis, ~of_repeat())
         .with_only_columns(Rating.outcome, Rating.value)
         .order_by(Rating.id.desc())

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from db.rating.assignment import candidates
 from db.rating.queues import ItemRow, QueueRow
-from db.rating.ratings import PREFERENCE, Scope, Target, of_repeat, standing
+from db.rating.ratings import PREFERENCE, Scope, Target, active_ratings, of_repeat
 from db.tables import Rating
 
 Sampler = Literal["informative", "random"]
@@ -80,7 +80,7 @@ def _single_gains(session: Session, scope: Scope, items: Sequence[ItemRow]) -> l
     if scope == "question":
         column = Rating.question_id
     wanted = [_key(scope, item.target) for item in items]
-    query = standing().where(Rating.scope == scope, column.in_(wanted))
+    query = active_ratings().where(Rating.scope == scope, column.in_(wanted))
     counts = Counter(session.scalars(query.with_only_columns(column)))
     return [-float(counts[key]) for key in wanted]
 
@@ -94,7 +94,7 @@ def _records(session: Session, scope: Scope, targets: Sequence[Target]) -> dict[
     keys = {_key(scope, target) for target in targets}
     records = {key: Record() for key in keys}
     for column in (first, other):
-        query = standing().where(
+        query = active_ratings().where(
             Rating.axis == PREFERENCE, Rating.scope == scope, column.in_(keys), ~of_repeat()
         )
         rows = session.execute(query.with_only_columns(first, other, Rating.outcome))

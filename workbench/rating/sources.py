@@ -12,7 +12,7 @@ from db.bulk import chunks
 from db.errors import UsageError
 from db.search import search_ids
 from db.sweeps import sweep_plan
-from db.tables import Dataset, DatasetRow, DialogueNode, DialogueSession, Question, Sweep
+from db.tables import Dataset, DatasetRow, Dialogue, DialogueNode, Question, Sweep
 from db.texts.lists import TextFilter, TextKey, text_keys
 from db.texts.rows import TABLES, ListedKind
 from training.datasets.held_out import read_questions, settle
@@ -80,7 +80,7 @@ def source_names(session: Session, most: int) -> dict[str, str]:
     """Return the names of the newest sources of each kind by ``kind:id``."""
     tables: tuple[tuple[str, Any, Any], ...] = (
         ("sweep", Sweep, Sweep.purpose == "sweep"),
-        ("dialogue", DialogueSession, true()),
+        ("dialogue", Dialogue, true()),
         ("dataset", Dataset, true()),
     )
     named = {}
@@ -136,11 +136,11 @@ def _question_ids(session: Session, spec: QueueSpec, kind: ListedKind | None) ->
     return list(ids)
 
 
-def _dialogue(session: Session, session_id: int) -> list[int]:
-    if session.get(DialogueSession, session_id) is None:
-        raise UsageError(f"There is no dialogue {session_id}; `q2q dialogue show` lists them all.")
+def _dialogue(session: Session, dialogue_id: int) -> list[int]:
+    if session.get(Dialogue, dialogue_id) is None:
+        raise UsageError(f"There is no dialogue {dialogue_id}; `q2q dialogue show` lists them all.")
     asked = select(DialogueNode.question_id).where(
-        DialogueNode.session_id == session_id, DialogueNode.state != "rejected"
+        DialogueNode.dialogue_id == dialogue_id, DialogueNode.state != "rejected"
     )
     return list(session.scalars(asked.distinct()))
 

@@ -14,15 +14,15 @@ from sqlalchemy.orm import Session, aliased
 
 from db.database import Database
 from db.pages import Page, page_of_keys
-from db.rating.assignment import is_own_hand, settle, taken_by
+from db.rating.assignment import is_own_text, settle, taken_by
 from db.rating.queues import ItemRow, QueueRow, get_items, item_row
 from db.rating.ratings import (
     PREFERENCE,
     TAG,
     NewRating,
     Outcome,
+    active_ratings,
     add_ratings,
-    standing,
     undo_ratings,
 )
 from db.tables import QueueItem, QueueItemState, Rating
@@ -185,7 +185,7 @@ def _standing(
 ) -> defaultdict[int, list[Rating]]:
     """Return what holds of what the rater said of each item; flags are not shown in tables."""
     query = (
-        standing()
+        active_ratings()
         .where(Rating.rater_id == rater_id, Rating.queue_item_id.in_(item_ids))
         .order_by(Rating.id)
     )
@@ -204,7 +204,7 @@ def _to_rate(queue: QueueRow, rater_id: int) -> Select[*tuple[Any, ...]]:
             QueueItem.queue_id == queue.id,
             QueueItem.repeat_of_id.is_(None),
             QueueItem.id.in_(own) | (taken_by(QueueItem.id, rater_id) < queue.overlap),
-            ~is_own_hand(rater_id),
+            ~is_own_text(rater_id),
         )
         .order_by(QueueItem.position)
     )

@@ -10,12 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.datasets import find_dataset
-from db.emptiness import require_questions
 from db.errors import UsageError
 from db.models import ModelRow, model_by_name
 from db.rounds import find_round
 from db.settings import Settings
 from db.tables import Dataset
+from db.texts.rows import require_questions
 from serving.formats.library import Registry
 from serving.formats.render import task_templates
 from serving.sweeps.selection import select_questions

@@ -11,8 +11,7 @@ from db.database import Database
 from db.errors import Q2QError
 from db.identity import short_hash
 from db.settings import settings
-from db.store.mark import store_mark
-from db.store.migrate import open_store
+from db.store.migrate import open_store, store_mark
 from db.tables import Answer, Base, Question, ReasoningVariant, Sweep
 from serving.formats.library import Registry, load_definitions, sync_definitions
 

@@ -7,9 +7,10 @@ import streamlit as st
 from pydantic import TypeAdapter
 
 from db.questions import get_questions
-from db.rating.columns import RaterKind, RatingFilter, high_water, sweep_names
+from db.rating.columns import RaterKind, RatingFilter, high_water
 from db.rating.queues import list_queues
 from db.rating.ratings import Scope
+from db.sweeps import sweep_names
 from workbench.analysis.diversity import GOOD_ENOUGH
 from workbench.analysis.insights import Insights, QuestionInsight, read_insights, read_question
 from workbench.analysis.spread import Group

@@ -8,8 +8,8 @@ import altair as alt
 import streamlit as st
 
 from db.jobs import JobRow, active_jobs, enqueue, recent_jobs
-from db.rating.columns import sweep_names
 from db.scores import score_mark
+from db.sweeps import sweep_names
 from serving.scoring.spec import ScoreSpec
 from workbench.analysis.reasoning_leak import LEAK_BITS, Leaks
 from workbench.analysis.reasoning_report import (

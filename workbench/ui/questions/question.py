@@ -9,9 +9,9 @@ import streamlit as st
 from db.errors import Q2QError
 from db.models import ModelRow, list_models
 from db.questions import QuestionRow
-from db.sweeps import question_texts
 from db.tables import ROLES
 from db.texts.cards import question_card
+from db.texts.inputs import question_texts
 from serving.formats.definitions import DIALOGUE_TASKS, REQUIRED, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import render_question

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.counts import counted_beside
+from db.counts import background_count
 from db.rating.queues import Way
 from db.rating.ratings import Scope
 from db.texts.facets import facets_version
@@ -186,7 +186,7 @@ def _planned(spec: QueueSpec) -> tuple[BuiltQueue, Promise] | None:
 
     with database().read() as session:
         name = ("plan", spec.model_dump_json())
-        return counted_beside(session, name, facets_version(session), plan)
+        return background_count(session, name, facets_version(session), plan)
 
 
 def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:

@@ -59,16 +59,15 @@ def _draw_all(now: tuple[list[SweepRow], list[JobRow]]) -> None:
 
 
 def _draw(sweep: SweepRow, state: str) -> None:
-    progress = sweep.progress
     with card(f"sweep_{sweep.sweep_id}"):
         with card_head(f"sweep_{sweep.sweep_id}", escaped(sweep.name)):
             state_badge(state)
             open_button(t("sweeps.open"), f"open_{sweep.sweep_id}", "sweep", sweep.sweep_id)
-        facts = [counted("reasonings", progress.variants), counted("answers", progress.answers)]
+        facts = [counted("reasonings", sweep.variants), counted("answers", sweep.answers)]
         if sweep.failed:
             facts.append(f":red[{t('sweeps.failed', n=sweep.failed)}]")
-        if progress.pending:
-            facts.append(t("sweeps.pending", n=progress.pending))
+        if sweep.pending:
+            facts.append(t("sweeps.pending", n=sweep.pending))
         st.progress(share(sweep), text=" · ".join(facts))
         st.caption(t("sweeps.made", ago=ago(sweep.created_at), cells=sweep.cells))
 
@@ -81,10 +80,9 @@ def share(sweep: SweepRow) -> float:
 
 def tokens_per_s(sweep: SweepRow) -> float | None:
     """Return completion tokens per second of running; None where nothing ran or told its length."""
-    progress = sweep.progress
-    if progress.completion_tokens is None or sweep.active_s <= 0:
+    if sweep.completion_tokens is None or sweep.active_s <= 0:
         return None
-    return progress.completion_tokens / sweep.active_s
+    return sweep.completion_tokens / sweep.active_s
 
 
 def shown_state(sweep: SweepRow, jobs: Sequence[JobRow]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Select, case, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.counts import counted_beside
+from db.counts import background_count
 from db.sweeps import sweep_mark
 from db.tables import (
     Answer,
@@ -100,7 +100,7 @@ def read_counts(session: Session, sweep_id: int) -> tuple[list[Outcome], Finding
     def count(own: Session) -> tuple[list[Outcome], Findings]:
         return read_outcomes(own, sweep_id), read_findings(own, sweep_id)
 
-    return counted_beside(session, ("figures", sweep_id), (mark, found), count)
+    return background_count(session, ("figures", sweep_id), (mark, found), count)
 
 
 def read_outcomes(session: Session, sweep_id: int) -> list[Outcome]:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from db.errors import Q2QError
-from db.failures import FailureReason, failure_reasons
 from db.jobs import JobRow, active_jobs
-from db.sweeps import SweepRow, get_sweep
+from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep
 from workbench.ui.components import url
 from workbench.ui.components.actions import resume_sweep
 from workbench.ui.components.controls import back_link, download, errors_shown
@@ -131,7 +130,7 @@ def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
         draw_cancel(database(), jobs[0])
     if (
         not jobs
-        and sweep.progress.pending
+        and sweep.pending
         and st.button(
             t("sweeps.resume"),
             type="primary",
@@ -165,18 +164,17 @@ def _use_as_template(sweep_id: int) -> None:
 
 
 def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
-    progress = sweep.progress
     speed = tokens_per_s(sweep)
     settled = f"{count(sweep.done)} / {count(sweep.cells)}"
     figures(
         "sweep",
         [
             (t("figures.done"), settled, f"{t('figures.done_help')} {percent(share(sweep), 1)}"),
-            (t("count.variants"), progress.variants, t("count.variants_help")),
-            (t("count.answers"), progress.answers, t("count.answers_help")),
+            (t("count.variants"), sweep.variants, t("count.variants_help")),
+            (t("count.answers"), sweep.answers, t("count.answers_help")),
             (
                 t("figures.tokens"),
-                "–" if progress.completion_tokens is None else progress.completion_tokens,
+                "–" if sweep.completion_tokens is None else sweep.completion_tokens,
                 t("figures.tokens_help"),
             ),
             (
@@ -188,16 +186,16 @@ def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
         ],
     )
     with st.container(horizontal=True, gap="xsmall"):
-        if progress.failed:
+        if sweep.failed:
             st.badge(
-                t("sweeps.failed", n=progress.failed),
+                t("sweeps.failed", n=sweep.failed),
                 icon=":material/error:",
                 color="red",
                 help=t("sweeps.failed_help"),
             )
-        if progress.blocked:
+        if sweep.blocked:
             st.badge(
-                t("sweeps.blocked", n=progress.blocked),
+                t("sweeps.blocked", n=sweep.blocked),
                 icon=":material/block:",
                 color="orange",
                 help=t("sweeps.blocked_help"),

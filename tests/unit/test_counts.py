@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db import counts
-from db.counts import counted_beside, first_counted, wait_for_counts
+from db.counts import background_count, is_counted, wait_for_counts
 from db.database import Database
 
 
@@ -23,21 +23,21 @@ def after(gate: threading.Event, value: int) -> Callable[[Session], int]:
 def test_a_page_does_not_wait_for_a_long_count_and_finds_it_later(database: Database) -> None:
     gate = threading.Event()
     with database.read() as session:
-        assert counted_beside(session, "a", 1, after(gate, 7)) is None
-        assert counted_beside(session, "a", 1, after(gate, 8)) is None  # the same count goes on
+        assert background_count(session, "a", 1, after(gate, 7)) is None
+        assert background_count(session, "a", 1, after(gate, 8)) is None  # the same count goes on
         gate.set()
         wait_for_counts()
-        assert counted_beside(session, "a", 1, after(gate, 9)) == 7
+        assert background_count(session, "a", 1, after(gate, 9)) == 7
 
 
 def test_what_is_counted_first_is_there_for_good(database: Database) -> None:
     gate = threading.Event()
     with database.read() as session:
-        assert not first_counted(session, "a", after(gate, 0))
+        assert not is_counted(session, "a", after(gate, 0))
         gate.set()
         wait_for_counts()
-        assert first_counted(session, "a", after(threading.Event(), 0))
-        assert first_counted(session, "b", lambda own: None)  # what is counted quickly is there
+        assert is_counted(session, "a", after(threading.Event(), 0))
+        assert is_counted(session, "b", lambda own: None)  # what is counted quickly is there
 
 
 def test_an_older_count_is_shown_while_a_newer_one_is_made(
@@ -47,15 +47,15 @@ def test_an_older_count_is_shown_while_a_newer_one_is_made(
     open_gate.set()
     monkeypatch.setattr(counts, "WAIT_S", 20.0)
     with database.read() as session:
-        assert counted_beside(session, "b", 1, after(open_gate, 7)) == 7
+        assert background_count(session, "b", 1, after(open_gate, 7)) == 7
         monkeypatch.setattr(counts, "WAIT_S", 0.01)
-        assert counted_beside(session, "b", 2, after(gate, 8)) == 7
+        assert background_count(session, "b", 2, after(gate, 8)) == 7
         gate.set()
         wait_for_counts()
-        assert counted_beside(session, "b", 2, after(gate, 9)) == 8
+        assert background_count(session, "b", 2, after(gate, 9)) == 8
         monkeypatch.setattr(counts, "WAIT_S", 20.0)
         monkeypatch.setattr(counts, "QUICK_S", 20.0)  # no rest for what is quick to count
-        assert counted_beside(session, "b", 3, after(open_gate, 10)) == 10
+        assert background_count(session, "b", 3, after(open_gate, 10)) == 10
 
 
 def test_a_count_that_fails_says_so_once_the_page_looks_again(database: Database) -> None:
@@ -66,8 +66,8 @@ def test_a_count_that_fails_says_so_once_the_page_looks_again(database: Database
         raise ArithmeticError("no such number")
 
     with database.read() as session:
-        assert counted_beside(session, "c", 1, fail) is None
+        assert background_count(session, "c", 1, fail) is None
         gate.set()
         wait_for_counts()
         with pytest.raises(ArithmeticError, match="no such number"):
-            counted_beside(session, "c", 1, fail)
+            background_count(session, "c", 1, fail)
