@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from workbench.analysis import bias
-from workbench.analysis.agreement import agreement
-from workbench.analysis.resampling import Array, Estimate
-from workbench.analysis.two_way import FEW_RATERS
+from workbench.insights import bias
+from workbench.insights.agreement import agreement
+from workbench.insights.resampling import Array, Estimate
+from workbench.insights.two_way import FEW_RATERS
 
 LEAN = 0.5
 """How far raters differ in what a side draws them, in logits."""

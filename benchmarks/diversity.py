@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from workbench.analysis.diversity import likeness
+from workbench.insights.diversity import likeness
 
 CATALOGUE = Path(__file__).parents[1] / "workbench" / "ui" / "catalogue"
 N_PAIRS = 25

@@ -18,8 +18,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from benchmarks.setting import note, write_result
-from workbench.analysis.mixed_effects import expected_points
-from workbench.analysis.ranking import rank_levels
+from workbench.insights.mixed_effects import expected_points
+from workbench.insights.ranking import rank_levels
 from workbench.rating.power import SPREAD, Meeting, lead_errors, smallest_share
 
 OUT = Path(__file__).parent / "results" / "queue_power.json"

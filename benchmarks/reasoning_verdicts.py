@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import logsumexp
 
-from workbench.analysis.bounded_mean import bounded_mean
-from workbench.analysis.reasoning_score import (
+from workbench.insights.bounded_mean import bounded_mean
+from workbench.insights.reasoning_score import (
     Scored,
     bits,
     bits_by_question,
@@ -22,7 +22,7 @@ from workbench.analysis.reasoning_score import (
     margins_of,
     summary,
 )
-from workbench.analysis.reasoning_verdict import judge
+from workbench.insights.reasoning_verdict import judge
 
 SEED = 13
 K = 4

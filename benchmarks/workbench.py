@@ -292,7 +292,7 @@ async def sweep_on(path: Path, port: int) -> None:
 
 def pages(runs: int) -> dict[str, Any]:
     """Return the times of every page; figures that are computed beside the app are waited for."""
-    from workbench.analysis import kept
+    from workbench.insights import kept
 
     found = {}
     page_times("insights", {}, 1)

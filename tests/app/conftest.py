@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from tests.app.seed import Seeded, seed_store
-from workbench.analysis import kept
+from workbench.insights import kept
 
 APP = str(Path(__file__).resolve().parents[2] / "workbench" / "app.py")
 

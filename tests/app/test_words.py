@@ -9,7 +9,7 @@ import pytest
 
 from db.tables import MODES
 from serving.checks import CHECKS
-from workbench.analysis.rounds import MEASURES
+from workbench.insights.rounds import MEASURES
 from workbench.ui.components.i18n import LANGUAGES, catalogue, placeholders
 from workbench.ui.components.text import escaped, escaped_lines, one_line
 

@@ -52,10 +52,10 @@ from tests.unit import test_lineage, test_matrix, test_search, test_texts
 from tests.unit.dataset_lab import registry_of
 from tests.unit.dialogue_lab import Lab
 from training.datasets.proposals import read_proposals
-from workbench.analysis.insights import read_insights
 from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
 from workbench.dialogue.export import read_export
+from workbench.insights.insights import read_insights
 from workbench.rating.building import QueueSpec, build_queue, save_queue
 from workbench.rating.promise import promise
 from workbench.rating.table import Said, save_table, table_page

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import binomtest
 
 from benchmarks.agreement_coverage import coverage, simulated
-from workbench.analysis import bias
-from workbench.analysis.agreement import (
+from workbench.insights import bias
+from workbench.insights.agreement import (
     Distance,
     agreement,
     alphas,

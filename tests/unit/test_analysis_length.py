@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from workbench.analysis.effects import comparison_effects, value_effects
-from workbench.analysis.mixed_effects import expected_points
-from workbench.analysis.ranking import rank_levels
+from workbench.insights.effects import comparison_effects, value_effects
+from workbench.insights.mixed_effects import expected_points
+from workbench.insights.ranking import rank_levels
 
 LEVELS = np.array([0, 0, 1, 1])
 BY_LENGTH, LEAD = 0.8, 0.7

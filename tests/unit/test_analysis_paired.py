@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from tests.unit.verdict_lab import fallen
-from workbench.analysis.paired import PairedSample, mcnemar, newcombe, share_change
-from workbench.analysis.resampling import Estimate, mean, share, unseen, wilson
-from workbench.analysis.rounds import MEASURES, NO_DIRECTION, SHARES, _change
+from workbench.insights.paired import PairedSample, mcnemar, newcombe, share_change
+from workbench.insights.resampling import Estimate, mean, share, unseen, wilson
+from workbench.insights.rounds import MEASURES, NO_DIRECTION, SHARES, _change
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from workbench.analysis.met_texts import MetTexts
-from workbench.analysis.mixed_effects import expected_points
-from workbench.analysis.ranking import rank_levels, rank_texts, strengths
-from workbench.analysis.resampling import draw_weights, intervals, share
+from workbench.insights.met_texts import MetTexts
+from workbench.insights.mixed_effects import expected_points
+from workbench.insights.ranking import rank_levels, rank_texts, strengths
+from workbench.insights.resampling import draw_weights, intervals, share
 from workbench.rating.sampling import N_CANDIDATES, Record, gain
 
 Array = np.ndarray

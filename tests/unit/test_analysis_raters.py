@@ -11,9 +11,9 @@ from benchmarks.interval_coverage import (
     valued,
     world,
 )
-from workbench.analysis.effects import comparison_effects, value_effects
-from workbench.analysis.ranking import Ranking, rank_levels
-from workbench.analysis.two_way import FEW_RATERS, RaterChanges, reaches
+from workbench.insights.effects import comparison_effects, value_effects
+from workbench.insights.ranking import Ranking, rank_levels
+from workbench.insights.two_way import FEW_RATERS, RaterChanges, reaches
 
 
 def ranking_of(pairs: pd.DataFrame) -> Ranking:

@@ -10,9 +10,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logsumexp
 
-from workbench.analysis.agreement import Distance, agreement
-from workbench.analysis.mixed_effects import IMAGINED, SPREAD_VARIES, USUAL_SPREAD, fit
-from workbench.analysis.ranking import strengths
+from workbench.insights.agreement import Distance, agreement
+from workbench.insights.mixed_effects import IMAGINED, SPREAD_VARIES, USUAL_SPREAD, fit
+from workbench.insights.ranking import strengths
 
 Array = np.ndarray
 

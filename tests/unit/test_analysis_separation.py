@@ -6,9 +6,9 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binom, binomtest
 
-from workbench.analysis.effects import comparison_effects
-from workbench.analysis.ranking import WinChance, rank_levels, rank_texts
-from workbench.analysis.resampling import Estimate
+from workbench.insights.effects import comparison_effects
+from workbench.insights.ranking import WinChance, rank_levels, rank_texts
+from workbench.insights.resampling import Estimate
 
 
 def win_chance(rows: list[tuple[int, str, str, float]]) -> WinChance:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.diversity_texts import LANGUAGES, PARALLEL, text_of
-from workbench.analysis.diversity import (
+from workbench.insights.diversity import (
     GOOD_ENOUGH,
     best_set,
     floor_of,
@@ -13,7 +13,7 @@ from workbench.analysis.diversity import (
     mean_difference,
     number_of_different,
 )
-from workbench.analysis.spread import groups, text_quality
+from workbench.insights.spread import groups, text_quality
 
 TOLERANCE = 0.05
 """Of similarities between languages and lengths; of numbers of different texts, of each text."""

@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from workbench.analysis.bounded_mean import bounded_mean
-from workbench.analysis.reasoning_distance import between_within, distances
-from workbench.analysis.reasoning_leak import LEAK_BITS, LeakOfAnswer, leaks
-from workbench.analysis.reasoning_score import (
+from workbench.insights.bounded_mean import bounded_mean
+from workbench.insights.reasoning_distance import between_within, distances
+from workbench.insights.reasoning_leak import LEAK_BITS, LeakOfAnswer, leaks
+from workbench.insights.reasoning_score import (
     Scored,
     bits,
     bits_by_question,
@@ -16,7 +16,7 @@ from workbench.analysis.reasoning_score import (
     permutation_p,
     summary,
 )
-from workbench.analysis.resampling import Array
+from workbench.insights.resampling import Array
 
 Random = np.random.Generator
 LENGTH = 5

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from benchmarks.reasoning_verdicts import EFFECTS, LIMIT, Case, rates, sampled_question
-from workbench.analysis.bounded_mean import bounded_mean, lower_bound, upper_bound
-from workbench.analysis.reasoning_score import Scored, bits, summary
-from workbench.analysis.reasoning_verdict import (
+from workbench.insights.bounded_mean import bounded_mean, lower_bound, upper_bound
+from workbench.insights.reasoning_score import Scored, bits, summary
+from workbench.insights.reasoning_verdict import (
     DIFFERENT,
     FEWEST_FOR_INPUT,
     FEWEST_QUESTIONS,
@@ -19,7 +19,7 @@ from workbench.analysis.reasoning_verdict import (
     judge,
     judge_per_token,
 )
-from workbench.analysis.resampling import Estimate
+from workbench.insights.resampling import Estimate
 
 
 def without_effect(n: int, **changes: object) -> list[Scored]:

@@ -19,8 +19,8 @@ from tests.unit.round_lab import write_round
 from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
-from workbench.analysis.duels import Duel, read_duels
 from workbench.cli.main import app
+from workbench.insights.duels import Duel, read_duels
 from workbench.rating.building import build_queue, save_queue
 from workbench.rating.desk import Verdict, look, say
 from workbench.rating.duels import duel_spec

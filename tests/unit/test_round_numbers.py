@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.analysis.resampling import Estimate
+from workbench.insights.resampling import Estimate
 from workbench.rounds.numbers import figure, number
 from workbench.ui.components.labels import percent
 

@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from tests.unit.verdict_lab import OWN, Values, comparison
 from training.rounds.spec import Comparing
-from workbench.analysis.duels import ENOUGH_RATERS, PointsSample
-from workbench.analysis.paired import PairedSample
+from workbench.insights.duels import ENOUGH_RATERS, PointsSample
+from workbench.insights.paired import PairedSample
 from workbench.rounds.evidence import POWER
 from workbench.rounds.verdict import propose
 from workbench.rounds.verdict_text import settled_of

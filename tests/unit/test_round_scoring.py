@@ -20,9 +20,9 @@ from tests.unit.dataset_lab import Lab
 from tests.unit.round_lab import MODELS, write_round
 from training.datasets.held_out_loss import read_losses
 from training.rounds.spec import Comparing
-from workbench.analysis.reasoning_report import LevelReport
-from workbench.analysis.reasoning_score import Bits
-from workbench.analysis.resampling import Estimate
+from workbench.insights.reasoning_report import LevelReport
+from workbench.insights.reasoning_score import Bits
+from workbench.insights.resampling import Estimate
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.scoring import ScoringDone, of_one_sampling, score_round
 from workbench.rounds.verdict import propose

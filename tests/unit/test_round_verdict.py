@@ -11,8 +11,8 @@ from tests.unit.round_lab import write_round
 from tests.unit.test_round_duels import judge, make_queue
 from tests.unit.verdict_lab import OWN, Values, comparison, fallen, preferred
 from training.rounds.spec import Comparing, Margins, parse_round
-from workbench.analysis.duels import ENOUGH_RATERS, PointsSample
 from workbench.cli.main import app
+from workbench.insights.duels import ENOUGH_RATERS, PointsSample
 from workbench.rounds.evidence import DECIDING, Settled
 from workbench.rounds.judging import judge_again
 from workbench.rounds.verdict import Proposal, propose

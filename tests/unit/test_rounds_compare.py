@@ -13,10 +13,10 @@ from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.round_lab import write_round
 from training.rounds.spec import Comparing
-from workbench.analysis.paired import PairedSample
-from workbench.analysis.round_texts import Written
-from workbench.analysis.rounds import Change, compare, measure
 from workbench.i18n import translate
+from workbench.insights.paired import PairedSample
+from workbench.insights.round_texts import Written
+from workbench.insights.rounds import Change, compare, measure
 from workbench.reporting.round_report import plots, report
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
@@ -88,7 +88,7 @@ def test_not_knowing_counts_apart_where_nobody_can_know() -> None:
 
 
 def test_a_change_says_whether_it_is_for_the_better() -> None:
-    from workbench.analysis.resampling import Estimate
+    from workbench.insights.resampling import Estimate
 
     def change(name: str, low: float, high: float) -> bool | None:
         found = Estimate((low + high) / 2, low, high)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from workbench.analysis.duels import Duel, PointsSample
-from workbench.analysis.resampling import Estimate
-from workbench.analysis.rounds import (
+from workbench.insights.duels import Duel, PointsSample
+from workbench.insights.resampling import Estimate
+from workbench.insights.rounds import (
     Change,
     Comparison,
     Figure,

@@ -11,13 +11,13 @@ from db.rating.columns import RaterKind, RatingFilter
 from db.rating.queues import get_queue
 from db.rating.ratings import Scope
 from db.sweeps import get_sweep
-from workbench.analysis.effects import Effects
-from workbench.analysis.insights import Insights, read_insights
-from workbench.analysis.ranking import Ranking
-from workbench.analysis.resampling import Estimate
-from workbench.analysis.two_way import FEW_RATERS
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, show, show_json, show_table
+from workbench.insights.effects import Effects
+from workbench.insights.insights import Insights, read_insights
+from workbench.insights.ranking import Ranking
+from workbench.insights.resampling import Estimate
+from workbench.insights.two_way import FEW_RATERS
 
 SCOPES = ("reasoning", "answer", "whole")
 LENGTHS = ("as-is", "equal")

@@ -15,12 +15,12 @@ from db.new_files import new_file
 from db.rounds import RoundRow, decide_round, find_round, list_rounds
 from db.settings import Settings
 from training.rounds.spec import load_round
-from workbench.analysis.rounds import Change, Comparison
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import translate
+from workbench.insights.rounds import Change, Comparison
 from workbench.jobs.follow import run_job
 from workbench.rounds import judging
 from workbench.rounds.beginning import begin_round, queue_round

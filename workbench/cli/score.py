@@ -9,13 +9,13 @@ import typer
 from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
 from serving.scoring.spec import ScoreSpec, parse_score_spec
-from workbench.analysis.reasoning_report import LevelReport, ReasoningReport, read_reasoning_report
-from workbench.analysis.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
-from workbench.analysis.resampling import Estimate
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
+from workbench.insights.reasoning_report import LevelReport, ReasoningReport, read_reasoning_report
+from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
+from workbench.insights.resampling import Estimate
 
 app = CommandGroup()
 

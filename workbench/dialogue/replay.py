@@ -17,10 +17,10 @@ from serving.formats.library import Registry
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.selection import select_models
 from serving.sweeps.spec import SweepSpec, parse_spec
-from workbench.analysis.diversity import likeness
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import Step
+from workbench.insights.diversity import likeness
 
 CHANGES = ("model", "adapter", "prompt_format", "role")
 """What a replay can change, each by itself; ``adapter`` keeps the base of the session's model."""

@@ -21,13 +21,13 @@ from serving.checks import BAD_FINDINGS
 from serving.checks.language import other_language
 from serving.formats.parse import read_questions
 from serving.similarity.wording import wording
-from workbench.analysis.diversity import best_set, likeness
 from workbench.dialogue.asked import earlier_proposals, earlier_questions
 from workbench.dialogue.embedding import Guard
 from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
 from workbench.dialogue.step_result import StepResult, engine_problems, written
 from workbench.dialogue.themes import in_words
+from workbench.insights.diversity import best_set, likeness
 
 MOST_BESIDE = 3
 """Cards that stay beside the answer to an edited reasoning."""

@@ -1,6 +1,6 @@
 """Which preference a set of comparisons will show: the power of the analysis that Insights makes.
 
-The variance of a lead is that of the mixed-effects model of ``workbench.analysis.mixed_effects``,
+The variance of a lead is that of the mixed-effects model of ``workbench.insights.mixed_effects``,
 linearised at even chances: texts of one level share a deviation under each question, and each text
 has one of its own. So a second comparison of the same pair makes its outcome surer and nothing
 else, and ten comparisons under one question are not ten questions. Whether an interval of Student's
@@ -17,8 +17,8 @@ from scipy.optimize import brentq
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logit
 
-from workbench.analysis.mixed_effects import IMAGINED, USUAL_SPREAD, expected_points
-from workbench.analysis.resampling import LEVEL, Array
+from workbench.insights.mixed_effects import IMAGINED, USUAL_SPREAD, expected_points
+from workbench.insights.resampling import LEVEL, Array
 
 POWER: Final = 0.8
 SHARES: Final = np.array([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])

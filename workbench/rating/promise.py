@@ -19,7 +19,7 @@ from db.rating.queues import NewItem
 from db.rating.ratings import OK, PREFERENCE, Scope, Target, active_ratings, of_repeat
 from db.tables import Question, Rating
 from serving.formats.library import Registry
-from workbench.analysis.comparisons import FACTORS, origins_table
+from workbench.insights.comparisons import FACTORS, origins_table
 from workbench.rating.building import BuiltQueue
 from workbench.rating.forecast import Shares, training_rows
 from workbench.rating.power import Meeting, lead_errors, smallest_share

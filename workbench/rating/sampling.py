@@ -7,7 +7,7 @@ and ``p`` is the share of points that side a would take from side b, by their sh
 a diagonal Fisher information: see Chen, Bennett, Collins-Thompson and Horvitz, "Pairwise Ranking
 Aggregation in a Crowdsourced Setting" (2013), for the idea of choosing comparisons by what they
 teach. Since choice depends on ratings, shares of wins over raters' queues are biased; the estimates
-of ``workbench.analysis`` allow for it (measured: docs/insights.md).
+of ``workbench.insights`` allow for it (measured: docs/insights.md).
 """
 
 import random

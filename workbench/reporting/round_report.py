@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 
 from db.questions import get_questions
-from workbench.analysis.resampling import FEW_QUESTIONS, Estimate
-from workbench.analysis.round_texts import Written, read_written
-from workbench.analysis.rounds import (
+from workbench.i18n import Language, translate
+from workbench.insights.resampling import FEW_QUESTIONS, Estimate
+from workbench.insights.round_texts import Written, read_written
+from workbench.insights.rounds import (
     MEASURES,
     SHARES,
     Change,
@@ -21,7 +22,6 @@ from workbench.analysis.rounds import (
     Direction,
     ModelFigures,
 )
-from workbench.i18n import Language, translate
 from workbench.rounds.numbers import figure
 from workbench.rounds.verdict_text import SettledLine, language_name
 

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.rounds import RoundRow
-from workbench.analysis.rounds import Comparison, compare
+from workbench.insights.rounds import Comparison, compare
 from workbench.rounds.scoring import read_scores
 
 

@@ -1,7 +1,7 @@
 """What came of a blind comparison, in words of either language."""
 
-from workbench.analysis.duels import Duel
 from workbench.i18n import Language, translate
+from workbench.insights.duels import Duel
 from workbench.rounds.evidence import PEOPLE
 from workbench.rounds.numbers import figure
 

@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol
 
 from scipy import special
 
-from workbench.analysis.duels import ENOUGH_RATERS
-from workbench.analysis.resampling import LEVEL, Estimate
-from workbench.analysis.rounds import LOWER_IS_BETTER, Comparison, ModelFigures
+from workbench.insights.duels import ENOUGH_RATERS
+from workbench.insights.resampling import LEVEL, Estimate
+from workbench.insights.rounds import LOWER_IS_BETTER, Comparison, ModelFigures
 
 PEOPLE = "people"
 DECIDING = (

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.rounds import RoundRow, decide_round
 from training.rounds.spec import parse_round
-from workbench.analysis.rounds import Comparison
+from workbench.insights.rounds import Comparison
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.verdict import Proposal, propose
 

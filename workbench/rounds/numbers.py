@@ -1,7 +1,7 @@
 """Figures of a round as people read them."""
 
-from workbench.analysis.resampling import Estimate
-from workbench.analysis.rounds import SHARES
+from workbench.insights.resampling import Estimate
+from workbench.insights.rounds import SHARES
 from workbench.rounds.evidence import PEOPLE
 
 MOST_MORE_DIGITS = 2

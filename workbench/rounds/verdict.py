@@ -12,7 +12,7 @@ from typing import Any
 
 from db.rounds import Verdict
 from training.rounds.spec import Comparing
-from workbench.analysis.rounds import Comparison
+from workbench.insights.rounds import Comparison
 from workbench.rounds.evidence import FOR_THE_SPREAD, PEOPLE, Settled, settle
 from workbench.rounds.verdict_text import said
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
 
-from workbench.analysis.resampling import Estimate
 from workbench.i18n import Language, has, translate
+from workbench.insights.resampling import Estimate
 from workbench.rounds.evidence import PEOPLE, Settled
 from workbench.rounds.numbers import figure, number
 

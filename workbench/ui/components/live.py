@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import streamlit as st
 
 from db.tables import utc_now
-from workbench.analysis.kept import FigureKind, Kept, kept_figures
+from workbench.insights.kept import FigureKind, Kept, kept_figures
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import ago
 from workbench.ui.components.store import database

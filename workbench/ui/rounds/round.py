@@ -9,8 +9,8 @@ from db.models import get_model
 from db.rating.columns import high_water
 from db.rounds import STEPS, RoundRow, find_round
 from db.texts.facets import facets_version
-from workbench.analysis.resampling import FEW_QUESTIONS
-from workbench.analysis.rounds import MEASURES, SHARES, Change, Comparison, Direction
+from workbench.insights.resampling import FEW_QUESTIONS
+from workbench.insights.rounds import MEASURES, SHARES, Change, Comparison, Direction
 from workbench.rounds.beginning import queue_round
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.judging import judge

@@ -8,7 +8,7 @@ import streamlit as st
 
 from db.rating.queues import QueueRow, list_queues
 from db.rounds import VERDICTS, RoundRow, Verdict, decide_round
-from workbench.analysis.duels import Duel
+from workbench.insights.duels import Duel
 from workbench.rating.building import build_queue, save_queue
 from workbench.rating.duels import duel_spec, opponents
 from workbench.rounds.duel_text import figures_of, outcome, raters_of

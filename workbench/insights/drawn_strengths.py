@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_expit
 
-from workbench.analysis.resampling import Array
+from workbench.insights.resampling import Array
 
 AT_ONCE = 2_000_000
 """Numbers in one batch of matrices."""

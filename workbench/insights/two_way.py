@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from workbench.analysis.resampling import LEVEL, Array, Estimate, jackknife_errors, share
+from workbench.insights.resampling import LEVEL, Array, Estimate, jackknife_errors, share
 
 FEW_RATERS = 5
 MOST_QUESTIONS = 400

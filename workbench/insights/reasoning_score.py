@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.analysis.bounded_mean import bounded_mean
-from workbench.analysis.resampling import SEED, Array, Estimate
+from workbench.insights.bounded_mean import bounded_mean
+from workbench.insights.resampling import SEED, Array, Estimate
 
 POWERS = np.concatenate([[0.0], np.geomspace(1 / 1024, 1.0, 21)])
 N_PERMUTATIONS = 999

@@ -5,7 +5,7 @@ Krippendorff's Alpha-Reliability", 2011; computed by evalica). Its customary boo
 of values and gives intervals that are too narrow (Hughes, "Toward improved inference for
 Krippendorff's Alpha agreement coefficient", 2022); here questions are drawn instead, and alpha is
 computed anew from the coincidences of each draw. Of enough raters each is left out in turn as well
-(``workbench.analysis.two_way``).
+(``workbench.insights.two_way``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from workbench.analysis.resampling import (
+from workbench.insights.resampling import (
     LEVEL,
     Array,
     Estimate,
@@ -28,7 +28,7 @@ from workbench.analysis.resampling import (
     share,
     unseen,
 )
-from workbench.analysis.two_way import FEW_RATERS, RaterChanges, reaches, widened
+from workbench.insights.two_way import FEW_RATERS, RaterChanges, reaches, widened
 
 Distance = Literal["nominal", "ordinal", "interval"]
 HIGHEST_TOLD = 0.999

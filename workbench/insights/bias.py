@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.analysis.resampling import Estimate
-from workbench.analysis.two_way import judged_share
+from workbench.insights.resampling import Estimate
+from workbench.insights.two_way import judged_share
 
 RATIOS = (1.0, 1.1, 1.5, 2.0)
 """How many times longer the longer text is, at least; the borders of the steps."""

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, log_expit
 
-from workbench.analysis.drawn_strengths import AT_ONCE, DrawnStrengths, Votes
-from workbench.analysis.resampling import Array
+from workbench.insights.drawn_strengths import AT_ONCE, DrawnStrengths, Votes
+from workbench.insights.resampling import Array
 
 N_NUMBERS = 200_000
 """Drawn strengths in all, which bounds time; of each text 32 to 128, more where texts are few."""
@@ -45,7 +45,7 @@ class MetTexts:
         """Sum up comparisons.
 
         Args:
-            pairs: Comparisons; see ``workbench.analysis.comparisons``.
+            pairs: Comparisons; see ``workbench.insights.comparisons``.
             levels: Shape (comparisons, 2): from 0.
             n_levels: How many levels there are.
             lengths: Shape (comparisons, 2): logs of the lengths of their texts.

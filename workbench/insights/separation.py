@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit, logit
 
-from workbench.analysis.resampling import LEVEL, Array
+from workbench.insights.resampling import LEVEL, Array
 
 FEW_POINTS, SMALL_SHARE = 10.0, 0.12
 """A level that won, or lost, fewer points than that and a smaller share is nearly separated."""

@@ -4,7 +4,7 @@ A process of its own computes them, so that no page waits and no press of a rate
 lie as JSON under ``cache/figures`` of the home, one file for each thing that was asked of a store,
 with the mark of the ratings that they are of and the time; a restart finds them again.
 
-    python -m workbench.analysis.kept KIND ASKED MARK FILE
+    python -m workbench.insights.kept KIND ASKED MARK FILE
 
 computes figures of the store of the settings and writes their file.
 """
@@ -109,10 +109,10 @@ def main(arguments: list[str]) -> None:
 
 def _compute(kind: str, session: Session, asked: str) -> Any:
     if kind == "insights":
-        from workbench.analysis.insights import read_insights
+        from workbench.insights.insights import read_insights
 
         return read_insights(session, TypeAdapter(RatingFilter).validate_json(asked))
-    from workbench.analysis.reasoning_report import read_reasoning_report
+    from workbench.insights.reasoning_report import read_reasoning_report
 
     return read_reasoning_report(session, ScoreSpec.model_validate_json(asked))
 
@@ -120,10 +120,10 @@ def _compute(kind: str, session: Session, asked: str) -> Any:
 @cache
 def _form(kind: str) -> TypeAdapter[Any]:
     if kind == "insights":
-        from workbench.analysis.insights import Insights
+        from workbench.insights.insights import Insights
 
         return TypeAdapter(Insights)
-    from workbench.analysis.reasoning_report import ReasoningReport
+    from workbench.insights.reasoning_report import ReasoningReport
 
     return TypeAdapter(ReasoningReport)
 
@@ -133,7 +133,7 @@ def _start(kind: FigureKind, asked: str, mark: str, path: Path) -> _Run:
     log = path.with_suffix(".log")
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.analysis.kept", kind, asked, mark, str(path)],
+            [sys.executable, "-m", "workbench.insights.kept", kind, asked, mark, str(path)],
             cwd=Path(__file__).resolve().parents[2],
             env={**os.environ, "Q2Q_HOME": str(settings().home_dir)},
             stdin=subprocess.DEVNULL,

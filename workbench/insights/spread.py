@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 
 from db.rating.ratings import HIGHEST, LOWEST, RESERVED, Scope
-from workbench.analysis.comparisons import FACTORS, may_rank
-from workbench.analysis.diversity import (
+from workbench.insights.comparisons import FACTORS, may_rank
+from workbench.insights.diversity import (
     best_set,
     floor_of,
     likeness,
     mean_difference,
     number_of_different,
 )
-from workbench.analysis.ranking import Place, rank_texts, text_groups
-from workbench.analysis.resampling import Estimate, mean
+from workbench.insights.ranking import Place, rank_texts, text_groups
+from workbench.insights.resampling import Estimate, mean
 
 MOST_QUESTIONS = 200
 """Questions whose words are read; drawn by lot where there are more."""

@@ -1,7 +1,7 @@
 """Bradley-Terry for levels whose texts differ, as they do: a mixed-effects model.
 
 A text is better than another with probability ``1 / (1 + exp(-difference))`` of their strengths,
-and these vary around those of their levels (see ``workbench.analysis.drawn_strengths``).
+and these vary around those of their levels (see ``workbench.insights.drawn_strengths``).
 
 Why not count the points that level took from level? A sampler that looks at earlier ratings deals
 close texts more often, and these draw the levels together. The likelihood of all comparisons under
@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from workbench.analysis.drawn_strengths import DrawnStrengths
-from workbench.analysis.met_texts import MetTexts
-from workbench.analysis.resampling import Array, Estimate, estimate, jackknife_errors
-from workbench.analysis.separation import Separation
-from workbench.analysis.two_way import FEW_RATERS, RaterChanges, reaches
+from workbench.insights.drawn_strengths import DrawnStrengths
+from workbench.insights.met_texts import MetTexts
+from workbench.insights.resampling import Array, Estimate, estimate, jackknife_errors
+from workbench.insights.separation import Separation
+from workbench.insights.two_way import FEW_RATERS, RaterChanges, reaches
 
 IMAGINED = 1.0
 """Ties that each level is imagined to have with an average one: without them, who won everything
@@ -133,7 +133,7 @@ def fit(
     tell their own chances rather than the likelihood.
 
     Args:
-        pairs: Comparisons that rank; see ``workbench.analysis.comparisons``.
+        pairs: Comparisons that rank; see ``workbench.insights.comparisons``.
         levels: Shape (comparisons, 2): rows of ``design``.
         design: Shape (levels, effects), of full rank beside a column of ones: what the strength of
             a level is made of. Strengths count against their mean.

@@ -1,20 +1,20 @@
 """Rounds compared on the same held-out questions, in one pass: what changed, with intervals.
 
 Every figure is a mean over questions; intervals tell what other questions could have said
-(``workbench.analysis.resampling``). A change is paired: only questions that both models were asked
+(``workbench.insights.resampling``). A change is paired: only questions that both models were asked
 count, each with its own difference, so that hard questions cancel out
-(``workbench.analysis.paired``).
+(``workbench.insights.paired``).
 
 - Form (well-formed, stopped, length, findings, "I don't know") is told by the greedy completions
   where there are any, since these are what a user of the model meets; else by all.
 - Spread (different reasonings and answers of one question, and whether answers differ as their
   reasonings do) is told by the sampled completions. The number of different texts is the Vendi
-  score (``workbench.analysis.diversity``). ``follows`` is the correlation, over all pairs of
+  score (``workbench.insights.diversity``). ``follows`` is the correlation, over all pairs of
   completions of one question, between how far apart the reasonings and the answers are (Mantel's
   statistic, 1967): 0 where answers do not heed their reasonings, 1 where they move together. It
   sees wording, not meaning.
 - Scores come from the engine (``workbench.rounds.scoring``): ``influence``, in bits, is how much an
-  answer tells of the reasoning it was written under (``workbench.analysis.reasoning_score``);
+  answer tells of the reasoning it was written under (``workbench.insights.reasoning_score``);
   ``held_out_loss``, in nats a token, how well a model knows the held-out rows of the dataset.
 """
 
@@ -30,11 +30,11 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from serving.checks import CHECKS
-from workbench.analysis.diversity import likeness, number_of_different
-from workbench.analysis.duels import Duel, read_duels
-from workbench.analysis.paired import PairedSample
-from workbench.analysis.resampling import RESOLUTION, Estimate, mean, share
-from workbench.analysis.round_texts import Written, read_written, unanswerable
+from workbench.insights.diversity import likeness, number_of_different
+from workbench.insights.duels import Duel, read_duels
+from workbench.insights.paired import PairedSample
+from workbench.insights.resampling import RESOLUTION, Estimate, mean, share
+from workbench.insights.round_texts import Written, read_written, unanswerable
 
 FORM = ("well_formed", "stopped", "tokens", "clean")
 FINDINGS = tuple(name for name in CHECKS if name != "dont_know")

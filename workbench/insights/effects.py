@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from workbench.analysis.comparisons import REASONING_FACTORS, log_lengths
-from workbench.analysis.mixed_effects import expected_points, fit
-from workbench.analysis.resampling import (
+from workbench.insights.comparisons import REASONING_FACTORS, log_lengths
+from workbench.insights.mixed_effects import expected_points, fit
+from workbench.insights.resampling import (
     Array,
     Estimate,
     estimate,
     jackknife_errors,
 )
-from workbench.analysis.separation import Separation, nearly_separated
-from workbench.analysis.two_way import (
+from workbench.insights.separation import Separation, nearly_separated
+from workbench.insights.two_way import (
     FEW_RATERS,
     RaterChanges,
     parts_of_few_raters,
@@ -124,7 +124,7 @@ def comparison_effects(
     """Return main effects on who is better; None where no compared texts differ in a factor.
 
     Args:
-        pairs: Comparisons that rank; see ``workbench.analysis.comparisons``.
+        pairs: Comparisons that rank; see ``workbench.insights.comparisons``.
         factors: Which of its factors.
         equal_length: Whether to tell them of texts that are equally long.
     """

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-from workbench.analysis.resampling import LEVEL, SEED, Array, Estimate
+from workbench.insights.resampling import LEVEL, SEED, Array, Estimate
 
 N_WEIGHTINGS = 4000
 MOST_NUMBERS = 2_000_000

@@ -8,7 +8,7 @@ so that the interval is rather too wide. It never leaves out 0 where McNemar's e
 reject "no change": 4 of 40 lost and none won is not sure (p = 0.125), 40 of 40 is.
 
 Other measures get Student's t interval of the differences, with a floor from the measure's
-resolution (``workbench.analysis.resampling.within_errors``).
+resolution (``workbench.insights.resampling.within_errors``).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from workbench.analysis.resampling import LEVEL, Estimate, mean, wilson
+from workbench.insights.resampling import LEVEL, Estimate, mean, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ import pandas as pd
 
 from db.rating.columns import Columns
 from db.rating.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, REPEAT, Scope
-from workbench.analysis.resampling import Array
+from workbench.insights.resampling import Array
 
 SAMPLING_FACTORS = (
     "temperature",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.analysis.resampling import Estimate, mean
+from workbench.insights.resampling import Estimate, mean
 
 LEAK_BITS = 2.0
 """Bits a token above a foreign reasoning from which a reasoning is flagged."""

@@ -19,8 +19,8 @@ from scipy import stats
 from sqlalchemy.orm import Session
 
 from db.rating.columns import RaterKind, RatingFilter, read_origins, read_ratings, read_samplings
-from workbench.analysis.comparisons import comparison_table, origins_table
-from workbench.analysis.resampling import LEVEL, Array, Estimate, share, wilson
+from workbench.insights.comparisons import comparison_table, origins_table
+from workbench.insights.resampling import LEVEL, Array, Estimate, share, wilson
 
 RATERS: tuple[RaterKind, ...] = ("person", "model")
 ENOUGH_RATERS = 5

@@ -1,7 +1,7 @@
 """Whether answers under different reasonings differ more than answers under the same one.
 
 For engines without log-probabilities. The distance of two answers is one less how alike their
-wording is (``workbench.analysis.diversity``): it does not see meaning, and says nothing of how much
+wording is (``workbench.insights.diversity``): it does not see meaning, and says nothing of how much
 a reasoning decides.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.analysis.diversity import likeness
-from workbench.analysis.reasoning_score import N_PERMUTATIONS
-from workbench.analysis.resampling import SEED, Array, Estimate, mean
+from workbench.insights.diversity import likeness
+from workbench.insights.reasoning_score import N_PERMUTATIONS
+from workbench.insights.resampling import SEED, Array, Estimate, mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from typing import Literal
 
 import numpy as np
 
-from workbench.analysis.bounded_mean import lower_bound, upper_bound
-from workbench.analysis.reasoning_score import Bits, Scored, bits
-from workbench.analysis.resampling import LEVEL, Array, Estimate
+from workbench.insights.bounded_mean import lower_bound, upper_bound
+from workbench.insights.reasoning_score import Bits, Scored, bits
+from workbench.insights.resampling import LEVEL, Array, Estimate
 
 ReasoningVerdict = Literal["input", "words", "input_unsorted", "output", "unclear"]
 Missing = Literal["questions", "close", "different", "sampling", "controls", "chance", "ceiling"]

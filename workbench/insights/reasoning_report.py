@@ -17,12 +17,12 @@ from serving.engine.messages import NEUTRAL
 from serving.scoring.pairs import Cell, count_unmade, pairs_of, read_cells, scores_of
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.expand import Reasoning
-from workbench.analysis.comparisons import sampling_names
-from workbench.analysis.diversity import likeness, mean_difference
-from workbench.analysis.reasoning_distance import BetweenWithin, between_within, distances
-from workbench.analysis.reasoning_leak import LeakOfAnswer, Leaks, leaks
-from workbench.analysis.reasoning_score import Bits, Scored, margin, margins_of, summary
-from workbench.analysis.reasoning_verdict import (
+from workbench.insights.comparisons import sampling_names
+from workbench.insights.diversity import likeness, mean_difference
+from workbench.insights.reasoning_distance import BetweenWithin, between_within, distances
+from workbench.insights.reasoning_leak import LeakOfAnswer, Leaks, leaks
+from workbench.insights.reasoning_score import Bits, Scored, margin, margins_of, summary
+from workbench.insights.reasoning_verdict import (
     Judgement,
     Lack,
     ReasoningVerdict,
@@ -30,7 +30,7 @@ from workbench.analysis.reasoning_verdict import (
     judge_per_token,
     telling,
 )
-from workbench.analysis.resampling import Estimate
+from workbench.insights.resampling import Estimate
 
 OWN = "own"
 MOST_DISTANCES = 200

@@ -16,8 +16,8 @@ from db.rating.columns import (
 from db.rating.queues import list_queues
 from db.rating.ratings import list_raters
 from db.texts.inputs import plain_texts
-from workbench.analysis import agreement, bias
-from workbench.analysis.comparisons import (
+from workbench.insights import agreement, bias
+from workbench.insights.comparisons import (
     FACTORS,
     comparison_table,
     is_repeat,
@@ -25,11 +25,11 @@ from workbench.analysis.comparisons import (
     origins_table,
     ranked,
 )
-from workbench.analysis.effects import Effects, comparison_effects, value_effects
-from workbench.analysis.ranking import Ranking, rank_levels
-from workbench.analysis.resampling import Estimate
-from workbench.analysis.spread import Group, Spread, asked_questions, groups, spread, text_quality
-from workbench.analysis.two_way import judged_share
+from workbench.insights.effects import Effects, comparison_effects, value_effects
+from workbench.insights.ranking import Ranking, rank_levels
+from workbench.insights.resampling import Estimate
+from workbench.insights.spread import Group, Spread, asked_questions, groups, spread, text_quality
+from workbench.insights.two_way import judged_share
 
 MOST_LISTED = 50
 """Questions offered for a look at their own ranking: those with the most judgements."""
