@@ -7,8 +7,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from serving.checks.text import CheckContext, CheckedText
-from serving.checks.vocabulary import SMALL_WORDS
+from serving.checks.text import WORD_LISTS, CheckContext, CheckedText
 from serving.words import HAN, KANA
 
 _SCRIPTS = {
@@ -51,6 +50,10 @@ _CODE_SIGN = re.compile(r"[(){}\[\];=<>*/\\^_$#|&+]")
 _CODE_SHARE = 0.06
 """A line with this share of signs is code or a formula."""
 _WORD = re.compile(r"[^\W\d_][\w’'-]*")
+SMALL_WORDS: dict[str, frozenset[str]] = {
+    code: frozenset(words.split()) for code, words in WORD_LISTS["small"].items()
+}
+"""ISO 639-1 code → the small words of a language in Latin script."""
 _ALL_SMALL_WORDS = frozenset[str]().union(*SMALL_WORDS.values())
 _MOST_WORDS_OF_TITLE = 12
 _LONGEST_TITLE = 200

@@ -11,8 +11,7 @@ from functools import lru_cache
 from itertools import islice
 
 from serving.checks.ignorance import ignorance
-from serving.checks.text import CheckContext, CheckedText
-from serving.checks.vocabulary import MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH
+from serving.checks.text import WORD_LISTS, CheckContext, CheckedText
 from serving.words import CJK, HAN, LETTER, MARKS, SOUTHEAST_ASIAN, count_words, plain_form
 
 _CJK_CHAR = re.compile(f"[{CJK}]")
@@ -45,6 +44,10 @@ _POLITE_END = re.compile("(?:です|だ|である|でしょう|になります|�
 _ARTICLE = re.compile(r"^(?:the|an?|it is|it's|they are|is) ")
 _ALTERNATIVE = re.compile(r"[()（）;；|]|\s/\s|\sor\s|または|或")
 
+MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH = (
+    frozenset(WORD_LISTS[name].split())
+    for name in ("measures", "methods", "no_answer", "no_name", "small_english")
+)
 _BARE_WORDS = 6
 _BARE_ANSWER_WORDS = 4
 _SHORT_ANSWER_WORDS = 30

@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
+from db.input_text import load_yaml, read_text
 from serving.words import count_words, only_words
 
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Dr. ", "Prof. ", "St. ", "Mt. ", "Fig. ", "No. ", "vs. ")
@@ -31,8 +33,9 @@ _ASCII_BOUNDARY = re.compile(
 """The same for a text in ASCII, in half the time."""
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 _SHORTEST_WORDS = 4
-
-
+_FILE = Path(__file__).with_name("words.yaml")
+WORD_LISTS: Final[dict[str, Any]] = load_yaml(read_text(_FILE), where=_FILE.name)
+"""The lists of words of all checks, each as one text."""
 TextKind = Literal["reasoning", "answer"]
 
 

@@ -5,7 +5,7 @@ what people or models wrote; and the rules that every definition of a role or fo
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple, Self, cast, get_args
@@ -15,71 +15,40 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from db.errors import Q2QError
 from db.identity import json_hash
 
-Task = Literal[
-    "reasoning",
-    "answer",
-    "vanilla",
-    "rationalise",
-    "ensemble",
-    "whole",
-    "ask",
-    "synopsis",
-    "translate",
-    "judge",
-]
+GenerationTask = Literal["reasoning", "answer", "vanilla", "rationalise", "ensemble", "whole"]
+DialogueTask = Literal["ask", "synopsis", "translate", "judge"]
+Task = Literal[GenerationTask, DialogueTask]
 """``reasoning``: write a reasoning; ``answer``: answer from one; ``vanilla``: answer without one;
 ``rationalise``: a reasoning for a known answer; ``ensemble``: one reasoning out of two;
 ``whole``: a reasoning and the answer in one completion. Those of a dialogue: ``ask``: next
 questions that an answer leads to; ``synopsis``: what is known and what is open; ``translate``: a
 text in another language; ``judge``: which of two answers is better for an audience."""
 
-DIALOGUE_TASKS: tuple[Task, ...] = ("ask", "synopsis", "translate", "judge")
+DIALOGUE_TASKS: tuple[Task, ...] = get_args(DialogueTask)
 """Tasks that have formats of their own."""
 
-FieldName = Literal[
-    "system",
-    "question",
-    "context",
-    "reasoning",
-    "answer",
-    "reasoning_a",
-    "reasoning_b",
-    "theme",
-    "move",
-    "language",
-    "text",
-    "answer_a",
-    "answer_b",
-    "questions",
-]
 
-REQUIRED: dict[Task, tuple[FieldName, ...]] = {
-    "reasoning": ("question",),
-    "answer": ("question", "reasoning"),
-    "vanilla": ("question",),
-    "rationalise": ("question", "answer"),
-    "ensemble": ("question", "reasoning_a", "reasoning_b"),
-    "whole": ("question",),
-    "ask": ("theme", "question", "answer", "move", "language"),
-    "synopsis": ("theme", "text", "language"),
-    "translate": ("text", "language"),
-    "judge": ("theme", "question", "answer_a", "answer_b"),
-}
-"""Fields that the prompt of each task must hold, beside the optional system text and context."""
+class TaskFields(NamedTuple):
+    """The fields of ``PromptFields`` that a task is about."""
 
-WRITTEN: dict[Task, tuple[FieldName, ...]] = {
-    "reasoning": ("reasoning",),
-    "answer": ("answer",),
-    "vanilla": ("answer",),
-    "rationalise": ("reasoning",),
-    "ensemble": ("reasoning",),
-    "whole": ("reasoning", "answer"),
-    "ask": ("questions",),
-    "synopsis": ("answer",),
-    "translate": ("answer",),
-    "judge": ("answer",),
+    required: tuple[str, ...]
+    """Its prompt must hold these, beside the optional system text and context."""
+    written: tuple[str, ...]
+    """The model writes these, in this order."""
+
+
+TASKS: dict[Task, TaskFields] = {
+    "reasoning": TaskFields(("question",), ("reasoning",)),
+    "answer": TaskFields(("question", "reasoning"), ("answer",)),
+    "vanilla": TaskFields(("question",), ("answer",)),
+    "rationalise": TaskFields(("question", "answer"), ("reasoning",)),
+    "ensemble": TaskFields(("question", "reasoning_a", "reasoning_b"), ("reasoning",)),
+    "whole": TaskFields(("question",), ("reasoning", "answer")),
+    "ask": TaskFields(("theme", "question", "answer", "move", "language"), ("questions",)),
+    "synopsis": TaskFields(("theme", "text", "language"), ("answer",)),
+    "translate": TaskFields(("text", "language"), ("answer",)),
+    "judge": TaskFields(("theme", "question", "answer_a", "answer_b"), ("answer",)),
 }
-"""Fields that the model writes in each task, in this order."""
 
 
 class PromptError(Q2QError):
@@ -145,7 +114,7 @@ class Completion:
         )
 
 
-PLACEHOLDERS: tuple[str, ...] = get_args(FieldName)
+PLACEHOLDERS = tuple(field.name for field in fields(PromptFields))
 
 
 class Piece(NamedTuple):
@@ -299,7 +268,7 @@ class Tasks(BaseModel):
 
     def given(self) -> dict[Task, TaskTemplates]:
         """Return the tasks that have templates."""
-        return {task: templates for task in REQUIRED if (templates := self.get(task))}
+        return {task: templates for task in TASKS if (templates := self.get(task))}
 
 
 class FormatDefinition(_Definition):
@@ -327,8 +296,10 @@ class FormatDefinition(_Definition):
 
     def _problems(self, task: Task, templates: TaskTemplates) -> list[str]:
         names = field_names(templates.prompt)
-        allowed = {*REQUIRED[task], "context"} | ({"system"} if self.kind == "tagged" else set())
-        needed = [*REQUIRED[task], *(["system"] if self.kind == "tagged" else [])]
+        allowed = {*TASKS[task].required, "context"} | (
+            {"system"} if self.kind == "tagged" else set()
+        )
+        needed = [*TASKS[task].required, *(["system"] if self.kind == "tagged" else [])]
         problems = [f"prompt must hold {{{name}}}" for name in needed if name not in names]
         problems += [
             f"prompt cannot hold {{{name}}}: "
@@ -336,8 +307,8 @@ class FormatDefinition(_Definition):
             for name in dict.fromkeys(names)
             if name not in allowed
         ]
-        if field_names(templates.completion) != list(WRITTEN[task]):
-            expected = " and then ".join(f"{{{name}}}" for name in WRITTEN[task])
+        if field_names(templates.completion) != list(TASKS[task].written):
+            expected = " and then ".join(f"{{{name}}}" for name in TASKS[task].written)
             problems.append(f"completion must hold {expected}, once, and no other field")
         elif task == "whole" and self.response_tag not in templates.completion:
             problems.append("completion must hold the response_tag")

@@ -6,12 +6,12 @@ from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import ValidationError
 from sqlalchemy import exists, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.errors import UsageError
 from db.input_text import load_yaml, parse_yaml, read_text
@@ -26,6 +26,7 @@ from serving.formats.definitions import (
 )
 
 DefinitionT = TypeVar("DefinitionT", RoleDefinition, FormatDefinition)
+RowT = TypeVar("RowT", bound=Role | PromptFormat)
 Location = tuple[str | int, ...]
 
 
@@ -182,22 +183,14 @@ def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRole:
-    """A role and the id of its row."""
+class Stored(Generic[DefinitionT]):
+    """A definition and the id of its row."""
 
     id: int
-    definition: RoleDefinition
+    definition: DefinitionT
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFormat:
-    """A prompt format and the id of its row."""
-
-    id: int
-    definition: FormatDefinition
-
-
-StoredT = TypeVar("StoredT", StoredRole, StoredFormat)
+StoredFormat = Stored[FormatDefinition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +201,21 @@ class Registry:
     with them; a bare name stands for the newest version that the files hold.
     """
 
-    roles: Mapping[str, StoredRole]
+    roles: Mapping[str, Stored[RoleDefinition]]
     formats: Mapping[str, StoredFormat]
     current: Definitions
 
-    def role(self, name: str) -> StoredRole:
+    def role(self, name: str) -> Stored[RoleDefinition]:
         """Return the role called ``name`` or ``name@version``."""
-        return _named("role", name, self.roles, self.current.roles)
+        known = name in self.roles
+        return self.roles[name if known else full_name("role", name, self.current.roles)]
 
     def format(self, name: str) -> StoredFormat:
         """Return the prompt format called ``name`` or ``name@version``."""
-        return _named("prompt format", name, self.formats, self.current.formats)
+        known = name in self.formats
+        return self.formats[
+            name if known else full_name("prompt format", name, self.current.formats)
+        ]
 
 
 def sync_definitions(session: Session, definitions: Definitions) -> Registry:
@@ -229,79 +226,55 @@ def sync_definitions(session: Session, definitions: Definitions) -> Registry:
     Raises:
         UsageError: A used definition was changed; every such one is named.
     """
-    problems = [
-        *_sync_roles(session, definitions.roles),
-        *_sync_formats(session, definitions.formats),
-    ]
+    problems = _sync(session, "role", Role, definitions.roles, Generation.role_id)
+    problems += _sync(
+        session, "prompt format", PromptFormat, definitions.formats, Generation.prompt_format_id
+    )
     if problems:
         raise UsageError("\n".join(problems))
     session.flush()
     roles = {
-        f"{row.name}@{row.version}": StoredRole(
-            row.id, RoleDefinition(name=row.name, version=row.version, system=row.system)
-        )
-        for row in session.scalars(select(Role))
+        name: Stored(row.id, RoleDefinition(name=row.name, version=row.version, system=row.system))
+        for name, row in _rows(session, Role).items()
     }
     formats = {
-        f"{row.name}@{row.version}": StoredFormat(
-            row.id, FormatDefinition.model_validate(row.definition)
-        )
-        for row in session.scalars(select(PromptFormat))
+        name: Stored(row.id, FormatDefinition.model_validate(row.definition))
+        for name, row in _rows(session, PromptFormat).items()
     }
     return Registry(roles, formats, definitions)
 
 
-def _sync_roles(session: Session, roles: Mapping[str, RoleDefinition]) -> list[str]:
+def _rows(session: Session, table: type[RowT]) -> dict[str, RowT]:
+    return {f"{row.name}@{row.version}": row for row in session.scalars(select(table))}
+
+
+def _sync(
+    session: Session,
+    kind: str,
+    table: type[Role] | type[PromptFormat],
+    definitions: Mapping[str, RoleDefinition | FormatDefinition],
+    used_in: InstrumentedAttribute[Any],
+) -> list[str]:
+    """Write definitions as rows; return a problem for each that was used and is another now."""
     problems = []
-    rows = {f"{row.name}@{row.version}": row for row in session.scalars(select(Role))}
-    for reference, role in roles.items():
+    rows = _rows(session, table)
+    for reference, definition in definitions.items():
         row = rows.get(reference)
         if row is None:
-            row = Role(name=role.name, version=role.version)
+            row = table(name=definition.name, version=definition.version)
             session.add(row)
-        elif row.definition_hash != role.definition_hash and _role_is_used(session, row.id):
-            problems.append(_changed("role", reference, role.name, rows))
+        elif row.definition_hash == definition.definition_hash:
             continue
-        row.system, row.definition_hash = role.system, role.definition_hash
-    return problems
-
-
-def _sync_formats(session: Session, formats: Mapping[str, FormatDefinition]) -> list[str]:
-    problems = []
-    rows = {f"{row.name}@{row.version}": row for row in session.scalars(select(PromptFormat))}
-    for reference, form in formats.items():
-        row = rows.get(reference)
-        if row is None:
-            row = PromptFormat(name=form.name, version=form.version)
-            session.add(row)
-        elif row.definition_hash != form.definition_hash and _format_is_used(session, row.id):
-            problems.append(_changed("prompt format", reference, form.name, rows))
+        elif session.scalar(select(exists().where(used_in == row.id))):
+            newest = max(row.version for row in rows.values() if row.name == definition.name)
+            problems.append(
+                f"The {kind} {reference} was already used and now says something else; "
+                f"give the changed one version {newest + 1}, and put {reference} back as it was."
+            )
             continue
-        row.definition, row.definition_hash = form.dump(), form.definition_hash
+        row.definition_hash = definition.definition_hash
+        if isinstance(row, Role) and isinstance(definition, RoleDefinition):
+            row.system = definition.system
+        elif isinstance(row, PromptFormat):
+            row.definition = definition.dump()
     return problems
-
-
-def _role_is_used(session: Session, role_id: int) -> bool:
-    return bool(session.scalar(select(exists().where(Generation.role_id == role_id))))
-
-
-def _format_is_used(session: Session, format_id: int) -> bool:
-    return bool(session.scalar(select(exists().where(Generation.prompt_format_id == format_id))))
-
-
-def _changed(
-    kind: str, reference: str, name: str, rows: Mapping[str, PromptFormat] | Mapping[str, Role]
-) -> str:
-    newest = max(row.version for row in rows.values() if row.name == name)
-    return (
-        f"The {kind} {reference} was already used and now says something else; "
-        f"give the changed one version {newest + 1}, and put {reference} back as it was."
-    )
-
-
-def _named(
-    kind: str, name: str, stored: Mapping[str, StoredT], current: Mapping[str, object]
-) -> StoredT:
-    if name in stored:
-        return stored[name]
-    return stored[full_name(kind, name, current)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from serving.formats.definitions import WRITTEN, FormatDefinition, Task
+from serving.formats.definitions import TASKS, FormatDefinition, Task
 from serving.formats.reasoning_markup import SplitText, split_reasoning
 from serving.formats.sanitise import TURN_CONTROL, structure_pattern
 
@@ -62,7 +62,7 @@ def parse_completion(
     """
     cut = finish_reason == "length"
     split = split_reasoning(text, reasoning=reasoning, opened=opened)
-    if "reasoning" not in WRITTEN[task]:
+    if "reasoning" not in TASKS[task].written:
         return _parse_response(form, split, cut)
     found = _parse_reasoning(form, task, split.answer or "", cut)
     if split.reasoning is None:

@@ -8,6 +8,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from db.new_files import json_line
+from db.questions import QuestionRow
 from serving.importers.parsed_row import Refused
 
 
@@ -310,3 +312,24 @@ def is_held_out(name: str) -> bool:
     return words in HELD_OUT or any(
         words.startswith(f"{split}_") or words.endswith(f"_{split}") for split in HELD_OUT
     )
+
+
+def question_line(row: QuestionRow) -> str:
+    """Return a question as one JSON object; what is empty is left out.
+
+    The id of the store is not written: it means nothing elsewhere, and an import would take it for
+    the question's own id.
+    """
+    record: dict[str, object] = {
+        "external_id": row.external_id,
+        "instruction": row.text,
+        "input": row.context,
+        "flag": row.role,
+        "reference_answer": row.reference_answer,
+        "category": row.category,
+        "language": row.language,
+        "tags": list(row.tags),
+        "held_out": row.held_out,
+    }
+    kept = {key: value for key, value in record.items() if value not in (None, "", [])}
+    return json_line(kept)

@@ -333,4 +333,4 @@ def test_a_store_that_cannot_be_written_to_keeps_what_it_had(
 
 
 def no_room(database: Database) -> Any:
-    raise db.errors.full(database.label)
+    raise db.errors.StoreFull(database.label)

@@ -20,7 +20,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.new_files import json_line, new_file
 from db.questions import QuestionFilter, get_questions, question_ids
-from serving.importers.records import question_line
+from serving.importers.fields import question_line
 from workbench.cli.output import show, show_json, show_json_rows
 
 Row = dict[str, Any]

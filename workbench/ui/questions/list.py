@@ -13,7 +13,7 @@ from db.questions import (
     question_facets,
     question_ids,
 )
-from serving.importers.records import question_line
+from serving.importers.fields import question_line
 from workbench.ui.components import url
 from workbench.ui.components.controls import download
 from workbench.ui.components.i18n import counted, t, word

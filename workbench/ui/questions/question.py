@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import get_args
 
 import streamlit as st
 
@@ -12,7 +11,7 @@ from db.questions import QuestionRow
 from db.tables import ROLES
 from db.texts.cards import question_card
 from db.texts.inputs import question_texts
-from serving.formats.definitions import DIALOGUE_TASKS, REQUIRED, Task
+from serving.formats.definitions import DIALOGUE_TASKS, TASKS, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import render_question
 from workbench.ui.components import url
@@ -96,7 +95,7 @@ def _link(label: str, question_id: int, icon: str) -> None:
     )
 
 
-TASKS: tuple[Task, ...] = tuple(task for task in get_args(Task) if task not in DIALOGUE_TASKS)
+SHOWN_TASKS: tuple[Task, ...] = tuple(task for task in TASKS if task not in DIALOGUE_TASKS)
 """Those of a dialogue need more than a question."""
 
 
@@ -121,7 +120,7 @@ def draw_prompt(row: QuestionRow, reasonings: tuple[str, ...]) -> None:
         with first:
             task = st.selectbox(
                 t("question.mode"),
-                [task for task in TASKS if _possible(task, row, reasonings)],
+                [task for task in SHOWN_TASKS if _possible(task, row, reasonings)],
                 format_func=lambda name: t(f"task.{name}"),
             )
         with second:
@@ -153,7 +152,7 @@ def _role_name(reference: str) -> str:
 
 
 def _possible(task: Task, row: QuestionRow, reasonings: tuple[str, ...]) -> bool:
-    needs = REQUIRED[task]
+    needs = TASKS[task].required
     if "answer" in needs and not row.reference_answer:
         return False
     if "reasoning_b" in needs:
