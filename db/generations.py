@@ -25,7 +25,7 @@ from db.tables import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PromptText:
     """The exact prompt that was sent."""
 
@@ -35,7 +35,7 @@ class PromptText:
     n_tokens: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Product:
     """The variant or answer that a good generation made."""
 
@@ -46,7 +46,7 @@ class Product:
     """The answer that came in the same completion as the variant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewGeneration:
     """One attempt at a slot, to be written. ``product`` is None where it failed."""
 
@@ -77,7 +77,7 @@ class NewGeneration:
     product: Product | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     """Where a result went."""
 

@@ -71,12 +71,8 @@ def terms(value: str) -> list[str]:
 
 def index_texts(session: Session, kind: TextKind, rows: Iterable[tuple[int, str]]) -> None:
     """Make texts findable, given as (id, text); indexing one again changes nothing."""
-    values = [
-        {"kind": kind, "text_id": text_id, "terms": " ".join(terms(value))}
-        for text_id, value in rows
-    ]
-    if values:
-        session.execute(_INDEX, values)
+    values = [(kind, text_id, " ".join(terms(value))) for text_id, value in rows]
+    insert_tuples(session, "search_text", ("kind", "text_id", "terms"), values, _INDEX_AGAIN)
 
 
 def add_terms(session: Session, rows: Sequence[tuple[int, TextKind, int, str]]) -> None:
@@ -188,8 +184,7 @@ def _tsquery(phrases: list[_Phrase]) -> str:
     )
 
 
-_INDEX = text(
-    "INSERT INTO search_text (kind, text_id, terms) VALUES (:kind, :text_id, :terms)"
+_INDEX_AGAIN = (
     " ON CONFLICT (kind, text_id) DO UPDATE SET terms = excluded.terms"
     " WHERE search_text.terms <> excluded.terms"
 )

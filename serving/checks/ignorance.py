@@ -285,6 +285,7 @@ _QUOTES = {"“": "”", "「": "」", "『": "』", '"': '"', "(": ")", "（": 
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def ignorance(text: str) -> str | None:
     """Return the sentence in which an answer says that it does not know; None if there is none."""
     sentences = split_sentences(text)

@@ -190,12 +190,17 @@ def _names(inside: _Words, wanted: _Words) -> Iterator[tuple[str, int]]:
     Every word has a capital at the start of a sentence; there it is a name where the answer writes
     it so in the middle of one.
     """
-    for match in _NAME.finditer(inside.plain):
-        yield match.group(), match.end()
-    sure = {word for name in _NAME.findall(wanted.plain) for word in name.split()}
+    yield from _names_within(inside.plain)
+    sure = {word for name, _ in _names_within(wanted.plain) for word in name.split()}
     for match in _FIRST_NAME.finditer(inside.plain) if sure else ():
         if sure.issuperset(_APOSTROPHE_S.sub("", match[1]).split()):
             yield match[1], match.end()
+
+
+@lru_cache(maxsize=256)
+def _names_within(plain: str) -> tuple[tuple[str, int], ...]:
+    """Return the names that are none for standing at the start of a sentence, and their ends."""
+    return tuple((match.group(), match.end()) for match in _NAME.finditer(plain))
 
 
 def _number_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
@@ -245,9 +250,9 @@ def _cjk_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
 
 def _long_run(inside: _Words, wanted: _Words, given: _Words) -> str | None:
     """Find eight words in a row that reasoning and answer share, four of them new and telling."""
-    answer_grams = set(_grams(wanted.tokens))
-    if not answer_grams:
+    if len((inside.known & wanted.known) - given.known - SMALL_ENGLISH) < _GRAM_NEW_WORDS:
         return None
+    answer_grams = set(_grams(wanted.tokens))
     for gram in _grams(inside.tokens):
         if gram in answer_grams:
             new = [word for word in gram if word not in given.known and word not in SMALL_ENGLISH]

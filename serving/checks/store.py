@@ -9,12 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from sqlalchemy import Insert, TextClause, insert, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
+from db.bulk import insert_missing, insert_tuples
 from db.hidden import hidden
 from db.tables import CheckFlag, SentenceUse
 from serving.checks.text import Finding, hashed_sentences
@@ -40,15 +39,8 @@ def store_findings(session: Session, findings: Iterable[TextFinding]) -> None:
         }
         for found in findings
     ]
-    if rows:
-        session.flush()  # the rows below bypass the unit of work, which makes them quick
-        session.connection().execute(_insert_new(session), rows)
-
-
-def _insert_new(session: Session) -> Insert:
-    dialect: Any = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement: Insert = dialect.insert(CheckFlag).on_conflict_do_nothing()
-    return statement
+    session.flush()  # the rows bypass the unit of work, which makes them quick
+    insert_missing(session, CheckFlag, rows)
 
 
 MIN_QUESTIONS = 5
@@ -148,19 +140,14 @@ def _insert_uses(
     settled: set[int],
 ) -> None:
     rows = [
-        {
-            "sentence_hash": key,
-            "question_id": new.question_id,
-            "variant_id": new.variant_id,
-            "answer_id": new.answer_id,
-        }
+        (key, new.question_id, new.variant_id, new.answer_id)
         for new, hashes in zip(texts, sentences, strict=True)
         for key in hashes
         if key not in settled
     ]
-    if rows:
-        session.flush()  # the rows below bypass the unit of work, which makes them quick
-        session.connection().execute(insert(SentenceUse), rows)
+    session.flush()  # the rows bypass the unit of work, which makes them quick
+    columns = ("sentence_hash", "question_id", "variant_id", "answer_id")
+    insert_tuples(session, "sentence_use", columns, rows)
 
 
 def uses_of(session: Session, keys: set[int]) -> list[tuple[int | None, int | None, int]]:

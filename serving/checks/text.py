@@ -96,7 +96,7 @@ def split_sentences(text: str) -> list[str]:
     return list(_sentences(text))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2048)
 def _sentences(text: str) -> tuple[str, ...]:
     """Return the same; several checks ask for the same text one after the other."""
     plain = _TITLE.sub(r"\1", text) if any(map(text.__contains__, _TITLES)) else text

@@ -29,7 +29,7 @@ LASTING_LOOKS = 4
 is no flood. (The least delay over an interval, as in CoDel: Nichols and Jacobson, 2012.)"""
 QUEUE_SHARE = 0.15
 """A good waiting queue, as a share of what runs: a freed place is filled at once."""
-GROUPS = 64
+GROUPS = 32
 """Requests that a full target is split into; 32 to 128 were best over HTTP on a GPU."""
 LARGEST_GROUP = 32
 LOST_AFTER_S = 60.0

@@ -133,7 +133,7 @@ class CompletionRequest:
         return len(self.prompts) * self.n
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Choice:
     """One completion."""
 
@@ -164,7 +164,7 @@ class MissingChoice:
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CompletionResult:
     """The answer to one request. ``choices`` and ``missing`` together are ``prompts × n``."""
 

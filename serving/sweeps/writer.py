@@ -10,8 +10,9 @@ from db.errors import StoreBusy
 from serving.sweeps.send import EngineLost, Sender
 
 LARGEST_BATCH = 500
-LINGER_S = 0.03
-"""How long a batch waits for company; far below the second in which a result must be stored."""
+LINGER_S, LINGERS = 0.03, 6
+"""How long a batch waits for company, and how often while more comes; far below the second in which
+a result must be stored."""
 FULL_BACKLOG = 4_000
 """Results in memory from which on nothing new is sent."""
 LOCK_TRIES = 5
@@ -79,8 +80,7 @@ class Writer(Generic[ResultT, StoredT]):
     async def _keep_writing(self) -> None:
         while True:
             await self._has_work.wait()
-            if not self._is_closing and len(self._waiting) < LARGEST_BATCH:
-                await asyncio.sleep(LINGER_S)
+            await self._linger()
             self._has_work.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
@@ -90,6 +90,16 @@ class Writer(Generic[ResultT, StoredT]):
                 self._has_room.set()
                 self._on_written(batch, stored)
             if self._is_closing:
+                return
+
+    async def _linger(self) -> None:
+        """Wait for company as long as some comes."""
+        for _ in range(LINGERS):
+            n_before = len(self._waiting)
+            if self._is_closing or n_before >= LARGEST_BATCH:
+                return
+            await asyncio.sleep(LINGER_S)
+            if len(self._waiting) == n_before:
                 return
 
     def _try_to_write(self, batch: Sequence[ResultT]) -> Sequence[StoredT]:
