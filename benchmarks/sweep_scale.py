@@ -4,8 +4,8 @@
 
 The fake server answers at once from a process of its own, so that what is measured is ours:
 rendering, slots, requests, checks, search index, commits. What else the machine does counts in
-``rows_per_second``, and not in ``rows_per_second_of_one_core``. Peak memory is that of this process; a
-run with a tenth of the slots stands beside it: a window's worth does not grow.
+``rows_per_second``, and not in ``rows_per_second_of_one_core``. Peak memory is that of this
+process; a run with a tenth of the slots stands beside it: a window's worth does not grow.
 """
 
 import argparse
