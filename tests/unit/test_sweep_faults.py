@@ -239,7 +239,7 @@ async def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(
     sweep_id = lab.save(database, variants=2, answers=1)
 
     def full(*arguments: object) -> None:
-        raise errors.full("the store")
+        raise errors.StoreFull("the store")
 
     with monkeypatch.context() as patch:
         patch.setattr(record, "store_findings", full)  # the last step of a commit
