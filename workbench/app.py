@@ -18,6 +18,7 @@ from workbench.ui.components.page_frame import (
 from workbench.ui.components.parts import STYLE, STYLE_JA
 
 IMAGES = Path(__file__).parent / "ui" / "components"
+# Folder and address of each page, and its icon. (Streamlit would show a string that stands alone.)
 PAGES = {
     "home": "home",
     "questions": "help_center",
@@ -31,7 +32,6 @@ PAGES = {
     "models": "deployed_code",
     "rounds": "cycle",
 }
-"""Folder and address of each page, and its icon."""
 
 st.set_page_config(
     page_title="Q2Q Workbench",

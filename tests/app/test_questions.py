@@ -4,7 +4,7 @@ from db.database import Database
 from db.questions import NewQuestion, add_question, edit_question
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
-from workbench.ui.questions.forms import tags_of
+from workbench.ui.components.forms import entries
 from workbench.ui.questions.list import as_jsonl
 
 HOSTILE = "<script>document.title='x'</script> ![p](http://example.com/p.png) \u202etxet"
@@ -88,4 +88,4 @@ def test_an_export_can_be_imported_again(store: Database, filled: Seeded) -> Non
 
 
 def test_tags_are_read_with_commas_of_any_script() -> None:
-    assert tags_of(" tea, 茶、green，tea ,") == ("tea", "茶", "green")
+    assert entries(" tea, 茶、green，tea ,", str) == ["tea", "茶", "green"]

@@ -5,18 +5,10 @@ from typing import Any
 import pytest
 
 from db.engines import EngineRow
-from db.errors import UsageError
+from db.input_text import load_mapping
 from db.jobs import JobRow
-from serving.sweeps.spec import SweepSpec
-from workbench.ui.components.spec_draft import (
-    check,
-    compact,
-    from_yaml,
-    new_draft,
-    sampling_levels,
-    sampling_rows,
-    to_yaml,
-)
+from serving.sweeps.spec import parse_spec
+from workbench.ui.components.spec_editor import to_yaml
 from workbench.ui.components.store import StoreCounts
 from workbench.ui.home.next_step import (
     can_start,
@@ -24,6 +16,7 @@ from workbench.ui.home.next_step import (
     is_moving,
     next_step,
 )
+from workbench.ui.sweeps.form import STARTING_SPEC, sampling_levels, sampling_rows
 from workbench.ui.sweeps.reads import Outcome, median_tokens
 
 
@@ -70,23 +63,14 @@ def test_only_the_workbenchs_own_server_is_started_and_stopped_here() -> None:
     assert not can_stop(engine(name="teacher"))
 
 
-def test_a_new_draft_is_a_valid_spec_and_survives_yaml() -> None:
-    draft = new_draft("Colours")
-    assert check(from_yaml(to_yaml(draft)), "draft") == check(draft, "draft")
-
-
-def test_broken_yaml_names_its_line() -> None:
-    with pytest.raises(UsageError, match="line 2"):
-        from_yaml("name: x\n  bad: [")
+def test_a_new_spec_is_valid_and_survives_yaml() -> None:
+    spec = {"name": "Colours", **STARTING_SPEC}
+    assert parse_spec(load_mapping(to_yaml(spec), where="it")) == parse_spec(spec)
 
 
 def test_sampling_rows_go_back_to_the_levels_that_they_came_from() -> None:
     levels = [{"temperature": 0.2, "top_p": 0.9, "max_tokens": 64, "min_p": 0.1}]
     assert sampling_levels(sampling_rows(levels)) == levels
-
-
-def test_a_compact_spec_leaves_defaults_out() -> None:
-    assert compact(SweepSpec(name="x", variants=7)) == {"name": "x", "variants": 7}
 
 
 def test_the_median_length_is_one_of_the_lengths_and_no_edge_of_a_bin() -> None:

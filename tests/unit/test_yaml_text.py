@@ -17,7 +17,6 @@ from training.runs.spec import load_spec as load_training
 from workbench.cli.dialogue_options import parse_set
 from workbench.dialogue.themes import load_theme
 from workbench.rating.axes import load_axes
-from workbench.ui.components.spec_draft import from_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +36,7 @@ def load_card(path: Path) -> Any:
         load_training,
         load_theme,
         lambda path: load_definitions(path),
-        lambda path: from_yaml(path.read_text()),
+        lambda path: load_mapping(path.read_text(), where="The spec"),
         load_card,
     ],
 )

@@ -85,6 +85,12 @@ class FormDraft:
         self.keep(name, None)
         st.session_state.pop(self.key(name), None)
 
+    def redraw(self) -> None:
+        """Let all fields begin with what is kept, or with their defaults."""
+        prefix = self.key("")
+        for key in [key for key in st.session_state if str(key).startswith(prefix)]:
+            del st.session_state[key]
+
     def take_news(self) -> bool:
         """Tell, once, whether an earlier visit's values have come since the form was drawn."""
         news: set[str] = st.session_state.setdefault(_NEWS, set())
@@ -105,9 +111,7 @@ class FormDraft:
     def forget(self) -> None:
         """Let the form begin afresh: it was submitted, or its changes are discarded."""
         _kept().pop(self.form, None)
-        prefix = self.key("")
-        for key in [key for key in st.session_state if str(key).startswith(prefix)]:
-            del st.session_state[key]
+        self.redraw()
         forgotten = st.session_state.setdefault(_FORGOTTEN, {})
         forgotten[self.form] = forgotten.get(self.form, 0) + 1
         st.session_state[_RESTORED] = st.session_state.get(_RESTORED, set()) - {self.form}

@@ -96,6 +96,15 @@ def section(title: str, help: str | None = None) -> None:
     st.subheader(title, anchor=False, help=help)
 
 
+def plan_rows(rows: Sequence[tuple[str, str, str | None]]) -> None:
+    """Draw what something comes to: name, value and meaning, a line each."""
+    for name, value, meaning in rows:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":gray[{name}]", help=meaning, width="content")
+            st.space("stretch")
+            st.markdown(f"**{value}**", width="content")
+
+
 def state_badge(state: str) -> None:
     """Draw the state of a job, sweep or engine."""
     colour, icon = STATE_LOOKS.get(state, ("gray", ":material/help:"))

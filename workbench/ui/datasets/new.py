@@ -1,90 +1,77 @@
 """A new dataset: its rules as a form and as YAML, and beside them what each takes and drops."""
 
-import streamlit as st
+from dataclasses import dataclass
+from typing import Any
 
-from db.errors import Q2QError, UsageError
-from db.questions import question_facets
+import streamlit as st
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.errors import Q2QError
 from db.rating.columns import high_water
+from db.tables import Answer, Dataset, Question, ReasoningVariant
+from training.datasets.balance import Caution, balance_of, cautions
+from training.datasets.build import build
+from training.datasets.freeze import freeze
+from training.datasets.rules import Rules
 from training.datasets.spec import parse_rules, parse_yaml
 from workbench.ui.components import url
 from workbench.ui.components.cautions import nothing_trains
 from workbench.ui.components.controls import back_link, download, errors_shown
+from workbench.ui.components.forms import Spec
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.parts import card, heading
-from workbench.ui.components.spec_draft import Draft, to_yaml
-from workbench.ui.components.spec_editor import SpecEditor, Typed, within
+from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yaml
 from workbench.ui.components.store import database, registry
 from workbench.ui.datasets.counts import draw_cautions, draw_counts
-from workbench.ui.datasets.form import KINDS, DatasetChoices, draw_form, starting_rules
-from workbench.ui.datasets.reads import freeze_rules, preview
+from workbench.ui.datasets.form import draw_form, starting_rules
 
-TYPED = {
-    "name": Typed(("name",)),
-    **{f"{kind}_per_question": Typed(("per_question",), within(1)) for kind in KINDS},
-    **{f"{kind}_held_out": Typed(("held_out",), within(0.0, 0.5)) for kind in KINDS},
-}
-"""The fields of the form that are typed into, and where their values stand in the rules."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What rules would come to."""
+
+    counts: dict[str, Any]
+    cautions: tuple[Caution, ...]
 
 
 def draw_new() -> None:
     """Draw the rules of this visit and what they come to."""
-    editor = SpecEditor("rules", _start, TYPED)
-    back_link(t("datasets.back"), _leave, editor.kept)
+    editor = SpecEditor("rules", starting_rules)
+    back_link(t("datasets.back"), _leave, editor.draft)
     heading(t("dataset.new_title"), t("dataset.new_lead"))
-    editor.kept.draw_notice()
+    editor.draft.draw_notice()
     left, right = st.columns([1, 1], gap="large")
     with left:
-        as_text = url.segments(
-            "as", t("dataset.new_title"), ("form", "yaml"), lambda v: t(f"new.{v}")
+        rules = editor.draw(
+            t("dataset.new_title"),
+            lambda base: draw_form(base, editor),
+            _check,
+            lambda: editor.draw_text(t("dataset.yaml"), height=460),
+            t("dataset.invalid"),
         )
-        draft = _draw_text(editor) if as_text == "yaml" else _draw_form(editor)
     with right, card("dataset_preview"):
         st.markdown(f"**{t('dataset.preview')}**", help=t("dataset.preview_help"))
-        if draft is not None:
-            _draw_preview(to_yaml(draft), editor)
+        if rules is not None:
+            _draw_preview(rules, editor)
 
 
-def _start() -> Draft:
-    with database().read() as session:
-        is_rated = not high_water(session).startswith("0/")
-    return starting_rules(is_rated=is_rated)
+def _check(rules: Spec) -> Rules:
+    return parse_rules(rules, where=t("dataset.rules"))
 
 
 def _leave() -> None:
     url.clear("new", "as")
 
 
-def _draw_form(editor: SpecEditor) -> Draft | None:
-    with database().read() as session:
-        facets = question_facets(session)
-    roles = list(dict.fromkeys(name.rpartition("@")[0] for name in registry().roles))
-    choices = DatasetChoices(tags=list(facets.tags), languages=list(facets.languages), roles=roles)
-    try:
-        return editor.draw_form(
-            lambda base, key: draw_form(base, choices, key),
-            lambda rules: parse_rules(rules, where=t("dataset.rules")),
-        )
-    except UsageError as error:
-        _draw_problems(str(error))
-        st.caption(t("new.only_yaml"))
-        return None
-
-
-def _draw_text(editor: SpecEditor) -> Draft | None:
-    try:
-        return editor.draw_text(t("dataset.yaml"), height=460)
-    except UsageError as error:
-        _draw_problems(str(error))
-        return None
-
-
-def _draw_preview(text: str, editor: SpecEditor) -> None:
+def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
+    text = to_yaml(spec)
     try:
         with st.spinner(t("dataset.counting"), show_time=True):
-            rules = parse_yaml(text, where=t("dataset.rules"))
+            rules = _check(spec)
             found = preview(text)
     except Q2QError as error:
-        _draw_problems(str(error))
+        draw_invalid(t("dataset.invalid"), str(error))
         return
     counts = found.counts
     draw_counts(counts, "preview", is_frozen=False)
@@ -101,7 +88,7 @@ def _draw_preview(text: str, editor: SpecEditor) -> None:
     ):
         with errors_shown():
             dataset_id = freeze_rules(rules)
-            editor.kept.forget()
+            editor.draft.forget()
             _leave()
             url.put("dataset", str(dataset_id))
             st.toast(t("dataset.frozen"), icon=":material/check:")
@@ -114,6 +101,38 @@ def _draw_preview(text: str, editor: SpecEditor) -> None:
     )
 
 
-def _draw_problems(problems: str) -> None:
-    st.markdown(f":red[:material/error:] **{t('dataset.invalid')}**")
-    st.text("\n".join(part.strip() for part in problems.split("; ")), width="stretch")
+def store_mark(session: Session) -> str:
+    """Return a mark that changes whenever a preview might."""
+    tables = (Question, ReasoningVariant, Answer, Dataset)
+    newest = [session.scalar(select(func.max(table.id))) or 0 for table in tables]
+    return "/".join(map(str, (high_water(session), *newest)))
+
+
+def preview(rules_text: str) -> Preview:
+    """Return what each rule takes and drops; the same text on the same store is computed once.
+
+    Raises:
+        UsageError: The rules are wrong, or name something that is not in the store.
+    """
+    store = database()
+    with store.read() as session:
+        mark = store_mark(session)
+    return _preview(store.label, mark, rules_text)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _preview(label: str, mark: str, rules_text: str) -> Preview:
+    with database().read() as session:
+        built = build(session, parse_yaml(rules_text), registry())
+        found = cautions(balance_of(session, built))
+        return Preview(counts=built.counts.as_json(), cautions=tuple(found))
+
+
+def freeze_rules(rules: Rules) -> int:
+    """Build the dataset as the store is now, freeze it and return its id.
+
+    Raises:
+        UsageError: Nothing to train on, or the name is taken.
+    """
+    with database().write() as session:
+        return freeze(session, build(session, rules, registry()))

@@ -91,7 +91,7 @@ def _draw_nothing() -> None:
 def _filters() -> RatingFilter:
     """Draw the filters and return what they ask for."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        scope = url.segments("scope", t("rate.what"), SCOPES, lambda s: t(f"rate.scope.{s}"))
+        scope = url.segments("scope", t("rate.scope"), SCOPES, lambda s: t(f"rate.scope.{s}"))
         raters = url.segments(
             "by",
             t("insights.by"),

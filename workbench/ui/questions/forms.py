@@ -6,6 +6,7 @@ from db.questions import NewQuestion, QuestionRow, add_question, edit_question, 
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, Spec, SpecForm
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.store import database
 
@@ -29,65 +30,37 @@ def _draw_form(row: QuestionRow | None) -> None:
         roles = tuple(dict.fromkeys([*role_names(session), *([row.role] if row else [])]))
     draft = FormDraft(f"question-{row.id}" if row else "question")
     draft.draw_notice()
+    codes = tuple(dict.fromkeys([*LANGUAGE_CODES, *([row.language] if row else [])]))
+    hints = {
+        "text": Hint(widget="area", height=140),
+        "context": Hint(widget="area"),
+        "reference_answer": Hint(widget="area", text="question.reference"),
+        "role": Hint(options=roles, show="role", start=roles[0]),
+        "language": Hint(options=codes, show=_language_name),
+    }
+    form = SpecForm(draft, NewQuestion, _base(row) if row else {}, "question", hints)
     with st.container():
-        text = st.text_area(
-            t("question.text"), key=draft.field("text", row.text if row else ""), height=140
-        )
-        context = st.text_area(
-            t("question.context"),
-            key=draft.field("context", row.context if row else ""),
-            help=t("question.context_help"),
-        )
-        reference = st.text_area(
-            t("question.reference"),
-            key=draft.field("reference", (row.reference_answer or "") if row else ""),
-            help=t("question.reference_help"),
-        )
-        left, right = st.columns(2)
-        with left:
-            role = st.selectbox(
-                t("question.role"),
-                roles,
-                key=draft.field("role", row.role if row else roles[0], roles),
-                format_func=lambda name: word("role", name),
-            )
-            category = st.text_input(
-                t("question.category"),
-                key=draft.field("category", (row.category or "") if row else ""),
-            )
-        with right:
-            codes = tuple(dict.fromkeys([*LANGUAGE_CODES, *([row.language] if row else [])]))
-            language = st.selectbox(
-                t("question.language"),
-                codes,
-                key=draft.field("language", row.language if row else None, codes),
-                format_func=lambda code: (
-                    word("language", code) if code else t("question.language_unknown")
-                ),
-            )
-            tags = st.text_input(
-                t("question.tags"),
-                key=draft.field("tags", ", ".join(row.tags) if row else ""),
-                help=t("question.tags_help"),
-            )
+        form.draw("text", "context", "reference_answer")
+        form.columns(("role", "category"), ("language", "tags"))
         label = t("question.save_edit") if row else t("question.save")
         if st.button(label, type="primary"):
-            _save(
-                row,
-                draft,
-                NewQuestion(
-                    text=text or "",
-                    context=context or "",
-                    role=role,
-                    reference_answer=(reference or "").strip() or None,
-                    category=(category or "").strip() or None,
-                    language=language,
-                    tags=tags_of(tags or ""),
-                ),
-            )
+            _save(row, draft, form.spec)
 
 
-def _save(row: QuestionRow | None, draft: FormDraft, new: NewQuestion) -> None:
+def _base(row: QuestionRow) -> Spec:
+    names = ("text", "context", "reference_answer", "role", "category", "language")
+    return {name: getattr(row, name) for name in names} | {"tags": list(row.tags)}
+
+
+def _language_name(code: str | None) -> str:
+    return word("language", code) if code else t("question.language_unknown")
+
+
+def _save(row: QuestionRow | None, draft: FormDraft, written: Spec) -> None:
+    for name in ("reference_answer", "category"):
+        written[name] = written.get(name, "").strip() or None
+    tags = tuple(written.pop("tags", ()))
+    new = NewQuestion(**{"text": "", **written}, tags=tags)
     if not new.text.strip():
         st.error(t("question.needs_text"))
         return
@@ -102,9 +75,3 @@ def _save(row: QuestionRow | None, draft: FormDraft, new: NewQuestion) -> None:
         st.toast(t("question.saved" if done else "question.known", id=question_id))
         url.put("question", str(question_id))
         st.rerun()
-
-
-def tags_of(typed: str) -> tuple[str, ...]:
-    """Return the tags in ``typed``, separated by commas of any script, each once."""
-    parts = typed.replace("、", ",").replace("，", ",").split(",")
-    return tuple(dict.fromkeys(tag for part in parts if (tag := part.strip())))

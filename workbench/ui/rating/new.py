@@ -7,9 +7,8 @@ from sqlalchemy.orm import Session
 
 from db.counts import background_count
 from db.rating.queues import Way
-from db.rating.ratings import Scope
 from db.texts.facets import facets_version
-from serving.checks import BAD_FINDINGS, CHECKS
+from serving.checks import CHECKS
 from workbench.rating.building import (
     BuiltQueue,
     QueueSpec,
@@ -23,10 +22,11 @@ from workbench.rating.sources import SOURCES, source_names
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, errors_shown
 from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, SpecForm
 from workbench.ui.components.i18n import has, t, word
 from workbench.ui.components.labels import count, duration
 from workbench.ui.components.live import wait_for
-from workbench.ui.components.parts import card, heading
+from workbench.ui.components.parts import card, heading, plan_rows
 from workbench.ui.components.rater import draw_rater
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
@@ -57,36 +57,21 @@ def _leave() -> None:
 
 
 def _draw_form(draft: FormDraft) -> QueueSpec:
+    hints = {
+        "scope": Hint(widget="segments", show="rate.scope"),
+        "search": Hint(widget="search"),
+        "leave_out": Hint(options=list(CHECKS), show="check"),
+        "only_trainable": Hint(widget="toggle"),
+        "sampler": Hint(options=SAMPLERS, show="rate.sampler"),
+    }
+    form = SpecForm(draft, QueueSpec, {}, "rate", hints)
     with card("rate_what"):
-        chosen_scope: Scope | None = st.segmented_control(
-            t("rate.what"),
-            get_args(Scope),
-            required=True,
-            key=draft.field("scope", "reasoning", get_args(Scope)),
-            format_func=lambda name: t(f"rate.scope.{name}"),
-            help=t("rate.what_help"),
-        )
-        scope: Scope = chosen_scope or "reasoning"
-        ways: list[Way] = (
-            ["single", "table"] if scope == "question" else ["pair", "single", "table"]
-        )
-        chosen_way: Way | None = st.segmented_control(
-            t("rate.how"),
-            ways,
-            required=True,
-            key=draft.field("way_alone" if scope == "question" else "way", ways[0], ways),
-            format_func=lambda name: t(f"rate.way.{name}"),
-            help=t("rate.how_help"),
-        )
-        way = chosen_way or ways[0]
-        source, source_name = _draw_source(draft)
-        search = st.text_input(
-            t("rate.search"),
-            key=draft.field("search", ""),
-            type="search",
-            icon=":material/search:",
-            placeholder=t("rate.any_words"),
-        )
+        is_alone = form.draw("scope") == "question"
+        ways = ("single", "table") if is_alone else get_args(Way)
+        hints["way"] = Hint(widget="segments", options=ways, show="rate.way")
+        form.draw("way", name="way_alone" if is_alone else "way")
+        source_name = _draw_source(draft, form)
+        search = form.draw("search")
     with card("rate_time"):
         minutes: int | None = st.segmented_control(
             t("rate.minutes"),
@@ -96,52 +81,22 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
             format_func=lambda m: t("rate.minutes_n", n=m) if m else t("rate.minutes_all"),
             help=t("rate.minutes_help"),
         )
-        leave_out = st.multiselect(
-            t("rate.leave_out"),
-            list(CHECKS),
-            key=draft.field("leave_out", list(BAD_FINDINGS), list(CHECKS)),
-            format_func=lambda name: word("check", name),
-            help=t("rate.leave_out_help"),
-        )
-        only_trainable = st.toggle(
-            t("rate.only_trainable"),
-            help=t("rate.only_trainable_help"),
-            key=draft.field("only_trainable", True),
-        )
+        form.draw("leave_out", "only_trainable")
         with st.expander(t("rate.more")):
-            overlap = st.number_input(
-                t("rate.overlap"),
-                1,
-                20,
-                help=t("rate.overlap_help"),
-                key=draft.field("overlap", 1),
-            )
-            sampler = st.selectbox(
-                t("rate.sampler"),
-                SAMPLERS,
-                format_func=lambda name: t(f"rate.sampler.{name}"),
-                help=t("rate.sampler_help"),
-                key=draft.field("sampler", SAMPLERS[0], SAMPLERS),
-            )
+            form.draw("overlap", "sampler")
             repeats = st.toggle(
                 t("rate.repeats"), help=t("rate.repeats_help"), key=draft.field("repeats", True)
             )
-    with database().read() as session:
-        per_card = seconds_per_card(session, way, scope)
+    scope = form.spec["scope"]
     name = source_name or search.strip() or t("rate.all_texts")
-    return QueueSpec(
-        name=f"{name} · {t(f'rate.scope.{scope}')}"[:200],
-        way=way,
-        scope=scope,
-        search=search,
-        leave_out=tuple(leave_out),
-        only_trainable=only_trainable,
-        limit=max(1, round(minutes * 60 / per_card)) if minutes else None,
-        overlap=int(overlap),
-        sampler=sampler,
-        repeat_share=0.1 if repeats else 0.0,
-        **source,
-    )
+    form.put("name", f"{name} · {t(f'rate.scope.{scope}')}"[:200])
+    if not repeats:
+        form.put("repeat_share", 0.0)
+    if minutes:
+        with database().read() as session:
+            per_card = seconds_per_card(session, form.spec["way"], scope)
+        form.put("limit", max(1, round(minutes * 60 / per_card)))
+    return QueueSpec.model_validate(form.spec)
 
 
 def _wanted() -> str:
@@ -150,8 +105,8 @@ def _wanted() -> str:
     return next((f"{kind}:{id}" for kind, id in found if id is not None), "")
 
 
-def _draw_source(draft: FormDraft) -> tuple[dict[str, int], str]:
-    """Draw the choice of a source; return it as a field of the spec, and its name."""
+def _draw_source(draft: FormDraft, form: SpecForm) -> str:
+    """Draw the choice of a source, for the spec; return its name."""
     with database().read() as session:
         named = source_names(session, MOST_SOURCES)
     wanted = _wanted()
@@ -166,9 +121,10 @@ def _draw_source(draft: FormDraft) -> tuple[dict[str, int], str]:
         help=t("rate.from_help"),
     )
     if chosen is None:
-        return {}, ""
+        return ""
     kind, _, number = chosen.partition(":")
-    return {kind: int(number)}, named[chosen]
+    form.put(kind, int(number))
+    return named[chosen]
 
 
 def _said(key: str, name: str) -> str:
@@ -199,11 +155,7 @@ def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
             wait_for(t("rate.counting"), lambda: _planned(spec) is not None)
             return
         built, promised = planned
-        for name, value in _numbers(built, promised, per_card):
-            with st.container(horizontal=True):
-                st.markdown(f":gray[{t(name)}]", width="content")
-                st.space("stretch")
-                st.markdown(f"**{value}**", width="content")
+        plan_rows([(t(name), value, None) for name, value in _numbers(built, promised, per_card)])
         if built.n_looked_at < built.n_source:
             st.caption(t("rate.by_lot", n=built.n_looked_at, of=built.n_source))
         for reason, n in built.left_out.items():

@@ -6,17 +6,18 @@ from typing import Any
 import streamlit as st
 
 from db.errors import Q2QError
+from db.input_text import load_mapping
 from db.questions import QuestionFilter, question_ids
 from db.settings import settings
 from training.rounds.spec import BASE, RoundSpec, parse_round
-from training.runs.spec import parse_spec
+from training.runs.spec import TrainSpec, parse_spec
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, word
+from workbench.ui.components.forms import Hint, Spec, SpecForm
+from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card, section
-from workbench.ui.components.spec_draft import from_yaml
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped
 from workbench.ui.training.list import PRESETS
@@ -35,8 +36,7 @@ def draw_round_form(datasets: Sequence[str], earlier: Sequence[str]) -> None:
     with card("round_new"):
         section(t("rounds.new"), t("rounds.new_help"))
         draft.draw_notice()
-        fields = {**_draw_what(draft, datasets, earlier), **_draw_training(draft)}
-        fields["compare"] = _draw_comparing(draft)
+        fields = _draw_fields(draft, datasets, earlier)
         with st.expander(t("rounds.more"), icon=":material/tune:"):
             more = st.text_area(
                 t("rounds.more_yaml"),
@@ -72,88 +72,52 @@ def read_round(fields: Mapping[str, Any], more: str) -> RoundSpec:
     Raises:
         UsageError: A field or a key of the YAML is wrong; the sentence names it.
     """
-    given = joined(fields, from_yaml(more)) if more.strip() else dict(fields)
+    given = joined(fields, load_mapping(more, where="The spec")) if more.strip() else dict(fields)
     spec = parse_round(given, where=t("rounds.the_form"))
     parse_spec({"dataset": "rows", **spec.train}, where=t("rounds.the_training"))
     return spec
 
 
-def _draw_what(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[str]) -> dict[str, Any]:
-    left, middle, right = st.columns(3)
-    name = left.text_input(
-        t("rounds.name"),
-        key=draft.field("name", ""),
-        max_chars=60,
-        placeholder="first",
-        help=t("rounds.name_help"),
-    )
-    dataset = middle.selectbox(
-        t("training.dataset"), datasets, key=draft.field("dataset", datasets[0], datasets)
-    )
-    starts = [BASE, *earlier]
-    start = right.selectbox(
-        t("rounds.from"),
-        starts,
-        key=draft.field("from", BASE, starts),
-        format_func=lambda one: t("rounds.from_base") if one == BASE else one,
-        help=t("rounds.from_help"),
-    )
-    return {"name": name or "", "dataset": dataset, "from": start}
-
-
-def _draw_training(draft: FormDraft) -> dict[str, Any]:
-    left, middle, right = st.columns(3, vertical_alignment="bottom")
-    preset = left.selectbox(
-        t("training.preset"),
-        PRESETS,
-        key=draft.field("preset", PRESETS[0], PRESETS),
-        format_func=lambda one: word("preset", one),
-        help=t("training.preset_help"),
-    )
-    steps = middle.number_input(
-        t("rounds.steps"),
-        1,
-        value=None,
-        key=draft.field("steps"),
-        placeholder=t("rounds.steps_preset"),
-        help=t("rounds.steps_help"),
-    )
-    merge = right.toggle(
-        t("rounds.merge"), key=draft.field("merge", True), help=t("rounds.merge_help")
-    )
-    train = {"preset": preset, **({"max_steps": int(steps)} if steps else {})}
-    return {"train": train, "merge": merge}
-
-
-def _draw_comparing(draft: FormDraft) -> dict[str, Any]:
+def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[str]) -> Spec:
     with database().read() as session:
         n_held_out = len(question_ids(session, QuestionFilter(held_out=True)))
     formats = [name for name, one in registry().formats.items() if one.definition.tasks.whole]
+    hints = {
+        "name": Hint(example="first"),
+        "dataset": Hint(options=datasets, text="training.dataset"),
+        "from": Hint(options=[BASE, *earlier], show=_start_name),
+        "merge": Hint(widget="toggle"),
+        "compare.questions.limit": Hint(example=t("rounds.questions_all", n=n_held_out)),
+        "compare.formats": Hint(options=formats, start=[one for one in formats if one == TAGGED]),
+        "compare.max_tokens": Hint(step=8),
+        "compare.scores": Hint(widget="toggle"),
+    }
+    base = {"compare": {"questions": {"held_out": True}}}
+    form = SpecForm(draft, RoundSpec, base, "rounds", hints)
+    training = SpecForm(
+        draft,
+        TrainSpec,
+        {},
+        "training",
+        {"preset": Hint(options=PRESETS, show="preset"), "max_steps": Hint(text="rounds.steps")},
+    )
+    form.columns(("name",), ("dataset",), ("from",))
     left, middle, right = st.columns(3, vertical_alignment="bottom")
-    limit = left.number_input(
-        t("rounds.questions"),
-        1,
-        value=None,
-        key=draft.field("limit"),
-        placeholder=t("rounds.questions_all", n=n_held_out),
-        help=t("rounds.questions_help"),
-    )
-    chosen = middle.multiselect(
-        t("rounds.formats"),
-        formats,
-        key=draft.field("formats", [name for name in formats if name == TAGGED], formats),
-    )
-    max_tokens = right.number_input(
-        t("rounds.max_tokens"),
-        8,
-        step=8,
-        key=draft.field("max_tokens", 256),
-        help=t("rounds.max_tokens_help"),
+    with left:
+        training.draw("preset")
+    with middle:
+        training.draw("max_steps")
+    with right:
+        form.draw("merge")
+    form.columns(
+        ("compare.questions.limit",),
+        ("compare.formats",),
+        ("compare.max_tokens",),
+        vertical_alignment="bottom",
     )
     left, middle, right = st.columns(3, vertical_alignment="bottom")
-    variants = left.number_input(
-        t("rounds.variants"), 1, 100, key=draft.field("variants", 3), help=t("rounds.variants_help")
-    )
+    with left:
+        form.draw("compare.variants")
     share = middle.number_input(
         t("rounds.well_formed"),
         0,
@@ -162,26 +126,23 @@ def _draw_comparing(draft: FormDraft) -> dict[str, Any]:
         key=draft.field("well_formed", 95),
         help=t("rounds.well_formed_help"),
     )
-    scores = right.toggle(
-        t("rounds.scores"), key=draft.field("scores", True), help=t("rounds.scores_help")
-    )
-    return {
-        "questions": {"held_out": True, **({"limit": int(limit)} if limit else {})},
-        "formats": chosen,
-        "max_tokens": int(max_tokens),
-        "variants": int(variants),
-        "well_formed": share / 100,
-        "scores": scores,
-    }
+    with right:
+        form.draw("compare.scores")
+    form.put("compare.well_formed", share / 100)
+    form.put("train", training.spec)
+    return form.spec
+
+
+def _start_name(start: str) -> str:
+    return t("rounds.from_base") if start == BASE else start
 
 
 def _checked(fields: Mapping[str, Any], more: str) -> RoundSpec | None:
     """Return the round, or say what is missing or wrong."""
-    compare = fields["compare"]
-    if not fields["name"]:
+    if not fields.get("name"):
         st.caption(t("rounds.name_missing"))
         return None
-    if not compare["formats"]:
+    if not fields["compare"].get("formats"):
         st.error(t("rounds.formats_missing"))
         return None
     try:

@@ -21,7 +21,7 @@ from workbench.ui.components.parts import (
     state_badge,
 )
 from workbench.ui.components.sentences import said
-from workbench.ui.components.spec_draft import to_yaml
+from workbench.ui.components.spec_editor import to_yaml
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.text_cards import forget_panel, is_panel_open

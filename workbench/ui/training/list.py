@@ -12,11 +12,13 @@ from db.training import RunRow, list_runs
 from serving.sweeps.selection import default_model
 from training.datasets.balance import cautions, read_balance
 from training.runs.prepare import plan_run, queue_run
-from training.runs.spec import parse_spec
+from training.runs.spec import TrainSpec, parse_spec
 from workbench.jobs.training import enqueue_training
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown, open_button, page_link
-from workbench.ui.components.i18n import t, word
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, SpecForm
+from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import ago
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import (
@@ -70,29 +72,21 @@ def _default_name(session: Session) -> str | None:
 def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> None:
     with card("training_new"):
         section(t("training.new"), t("training.new_help"))
-        left, middle, right = st.columns(3)
-        with left:
-            dataset = st.selectbox(t("training.dataset"), datasets)
-        with middle:
-            at = bases.index(default) if default in bases else None
-            base = st.selectbox(
-                t("training.base"), bases, at, placeholder=t("training.default_base")
-            )
-        with right:
-            preset = st.selectbox(
-                t("training.preset"),
-                PRESETS,
-                format_func=lambda one: word("preset", one),
-                help=t("training.preset_help"),
-            )
-        given = {"dataset": dataset, "preset": preset, **({"base": base} if base else {})}
+        hints = {
+            "dataset": Hint(options=datasets),
+            "base": Hint(options=bases, start=default, example=t("training.default_base")),
+            "preset": Hint(options=PRESETS, show="preset"),
+        }
+        draft = FormDraft("training")
+        form = SpecForm(draft, TrainSpec, {}, "training", hints)
+        form.columns(("dataset",), ("base",), ("preset",))
         with errors_shown():
-            spec = parse_spec(given)
-            if base:  # the default model may have to be made first: not while a page is drawn
+            spec = parse_spec(form.spec)
+            if spec.base:  # the default model may have to be made first: not while a page is drawn
                 planned = plan_run(database(), settings(), spec)
                 st.caption(escaped(planned.resolved.why))
             with database().read() as session:
-                balance = read_balance(session, find_dataset(session, dataset))
+                balance = read_balance(session, find_dataset(session, spec.dataset))
             draw_cautions(cautions(balance))
             if st.button(t("training.start"), type="primary", icon=":material/play_arrow:"):
                 with errors_shown():
