@@ -152,8 +152,8 @@ async def measure(paths: Sequence[Path], turns: int, temperature: float, save: A
     from db.settings import settings
     from db.store.migrate import open_store
     from serving.engine.server import read_record
+    from serving.formats.library import load_registry
     from serving.models.register import ensure_default_model
-    from workbench.cli.rendering import load_registry
     from workbench.dialogue.themes import load_theme
     from workbench.jobs.run import be_worker
 

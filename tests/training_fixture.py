@@ -13,6 +13,7 @@ import pytest
 
 from db.database import Database, open_database
 from db.settings import Settings
+from serving.formats.library import load_registry
 from tests.conftest import CACHE
 from training.datasets.build import build
 from training.datasets.freeze import freeze
@@ -21,7 +22,6 @@ from training.runs.prepare import plan_run, queue_run
 from training.runs.run import TrainingOutcome, run_training
 from training.runs.spec import parse_spec
 from workbench.cli.importing import import_path
-from workbench.cli.rendering import load_registry
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "training"
 ENGLISH = {

@@ -278,3 +278,12 @@ def _sync(
         elif isinstance(row, PromptFormat):
             row.definition = definition.dump()
     return problems
+
+
+def load_registry(settings: Settings, session: Session) -> Registry:
+    """Return formats and roles, built in and the user's own, with their rows.
+
+    Raises:
+        UsageError: The user's file of them is wrong.
+    """
+    return sync_definitions(session, load_definitions(user_file(settings)))

@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from db.bulk import chunks
 from db.errors import UsageError
 from db.identity import text_hash
+from db.jobs import enqueue
 from db.models import ModelRow
 from db.search import index_texts
-from db.sweeps import create_sweep
+from db.sweeps import create_sweep, set_state
 from db.tables import Question, ReasoningVariant
 from db.texts.rows import require_questions
 from serving.engine.messages import SamplingParameters
@@ -160,6 +161,27 @@ def save_sweep(session: Session, plan: SweepPlan, *, purpose: str = "sweep") -> 
         n_reasoning_slots=plan.n_reasoning_slots,
         n_answer_slots=plan.n_answer_slots,
         purpose=purpose,
+    )
+
+
+def queue_sweep(
+    session: Session,
+    spec: SweepSpec,
+    registry: Registry,
+    *,
+    purpose: str = "sweep",
+    priority: int = 0,
+    payload: Mapping[str, object] | None = None,
+) -> tuple[int, int]:
+    """Plan and write a sweep, and a job that runs it; return the ids of both.
+
+    Raises:
+        UsageError: A name in the spec stands for nothing, or it leaves nothing to do.
+    """
+    sweep_id = save_sweep(session, plan_sweep(session, spec, registry), purpose=purpose)
+    set_state(session, sweep_id, "queued")
+    return sweep_id, enqueue(
+        session, "sweep", sweep_id=sweep_id, priority=priority, payload=payload
     )
 
 

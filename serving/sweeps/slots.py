@@ -17,10 +17,10 @@ from serving.sweeps.spec import Ask, Mode
 
 TASK_OF_MODE: dict[Mode, Task] = {
     "reasoning": "reasoning",
-    "rationalise": "rationalise",
-    "ensemble": "ensemble",
     "supplied": "answer",
     "vanilla": "vanilla",
+    "rationalise": "rationalise",
+    "ensemble": "ensemble",
 }
 """The first task of each mode; a reasoning is then answered with the task ``answer``."""
 WRITING: tuple[Mode, ...] = ("reasoning", "rationalise", "ensemble")

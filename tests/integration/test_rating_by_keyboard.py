@@ -23,13 +23,13 @@ from serving.formats.library import load_definitions, sync_definitions
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from serving.models.register import ensure_default_model
+from serving.sweeps.plan import queue_sweep
 from serving.sweeps.spec import parse_spec
 from tests.browser.chromium import chromium
 from tests.browser.conftest import ready
 from tests.browser.server import app_server
 from tests.engine_fixture import VllmServer
 from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.ui.components.actions import queue_sweep
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
 
@@ -89,7 +89,8 @@ def write_texts(database: Database, folder: Path) -> int:
     with database.write() as session:
         registry = sync_definitions(session, load_definitions())
     import_questions(database, read_rows(folder / "questions.jsonl"), source="imported")
-    sweep_id = queue_sweep(database, spec, registry)
+    with database.write() as session:
+        sweep_id, _ = queue_sweep(session, spec, registry)
 
     def is_done() -> bool:
         with database.read() as session:

@@ -8,6 +8,7 @@ import typer
 
 from db.datasets import DatasetInfo, find_dataset, list_datasets
 from db.errors import UsageError
+from serving.formats.library import load_registry
 from serving.importers.folders import read_examples
 from serving.importers.training_data import Judge, import_examples, preview_examples
 from training.datasets import export as exports
@@ -19,7 +20,6 @@ from workbench.cli.context import open_home
 from workbench.cli.importing import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.progress import import_progress
-from workbench.cli.rendering import load_registry
 from workbench.cli.typer_app import CommandGroup
 from workbench.ui.components.cautions import caution_sentences, nothing_trains
 

@@ -12,13 +12,12 @@ from db.errors import Q2QError, UsageError
 from db.identity import Ref, parse_ref
 from db.rating.ratings import ensure_rater
 from db.settings import Settings
-from serving.formats.library import Registry
+from serving.formats.library import Registry, load_registry
 from workbench.cli.dialogue_options import card, here, language_code, node_of
 from workbench.cli.dialogue_show import answers_json, letter
 from workbench.cli.dialogue_steps import end_of, follow, see_stored
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
-from workbench.cli.rendering import load_registry
 from workbench.dialogue.cards import NodeView, node_view
 from workbench.dialogue.reading import translate
 from workbench.dialogue.replay import Replay, read_replay, start_replay

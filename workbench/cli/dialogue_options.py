@@ -15,10 +15,10 @@ from db.input_text import load_yaml
 from db.rating.ratings import ensure_rater
 from db.settings import Settings
 from db.tables import MOVES
+from serving.formats.library import load_registry
 from serving.sweeps.selection import DEFAULT_MODEL
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
-from workbench.cli.rendering import load_registry
 from workbench.dialogue.cards import AnswerCard, Candidate, NodeView
 from workbench.dialogue.decisions import current_node_id
 from workbench.dialogue.sessions import fork

@@ -13,7 +13,7 @@ from db.errors import Q2QError, UsageError
 from db.jobs import JobRow
 from db.rating.ratings import ensure_rater
 from db.settings import Settings
-from serving.formats.library import Registry
+from serving.formats.library import Registry, load_registry
 from workbench.cli.dialogue_options import (
     NextOptions,
     answer_place,
@@ -26,7 +26,6 @@ from workbench.cli.dialogue_show import answers_json, questions_json, say_answer
 from workbench.cli.output import say
 from workbench.cli.planning import look_for_models
 from workbench.cli.progress import open_progress
-from workbench.cli.rendering import load_registry
 from workbench.dialogue.auto import queue_turns
 from workbench.dialogue.cards import AnswerCard, NodeView, node_view
 from workbench.dialogue.deciding import one_line

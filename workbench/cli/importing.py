@@ -12,11 +12,11 @@ from db.database import Database
 from db.errors import UsageError
 from db.questions import question_facets, role_names
 from db.settings import settings
+from serving.formats.library import load_registry
 from serving.importers.dataset_cards import data_files
 from serving.importers.encoding import EncodingGuessed
 from serving.importers.questions import OnProgress, import_questions, no_progress
 from serving.importers.readers import SUFFIXES, stream_rows
-from workbench.cli.rendering import load_registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "questions"
 

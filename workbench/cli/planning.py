@@ -16,12 +16,12 @@ from db.models import find_model
 from db.settings import Settings
 from db.sweeps import SweepRow, get_sweep, sweep_plan
 from db.tables import Sweep
+from serving.formats.library import load_registry
 from serving.models.register import ensure_default_model
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
 from serving.sweeps.selection import DEFAULT_MODEL
 from serving.sweeps.spec import load_spec
 from workbench.cli.importing import add_examples, import_path
-from workbench.cli.rendering import load_registry
 from workbench.jobs.follow import run_job
 
 Say = Callable[[str], None]

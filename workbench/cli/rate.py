@@ -11,13 +11,12 @@ from sqlalchemy.orm import Session
 from db.datasets import find_dataset
 from db.errors import UsageError
 from db.rating.queues import get_queue, list_queues
-from serving.formats.library import Registry
+from serving.formats.library import Registry, load_registry
 from workbench.cli.context import open_home
 from workbench.cli.exporting import export_rows
 from workbench.cli.importing import Encoding, naming_encoding_option
 from workbench.cli.insights import insights
 from workbench.cli.output import Json, say, show, show_json, show_table
-from workbench.cli.rendering import load_registry
 from workbench.cli.typer_app import CommandGroup
 from workbench.rating.axes import load_axes
 from workbench.rating.building import QueueSpec, build_queue, save_queue, seconds_per_card

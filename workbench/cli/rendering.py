@@ -13,28 +13,12 @@ from db.settings import Settings
 from db.tables import ReasoningVariant
 from db.texts.inputs import question_texts
 from serving.formats.definitions import Task
-from serving.formats.library import Registry, load_definitions, sync_definitions, user_file
+from serving.formats.library import load_registry
 from serving.formats.render import RenderedPrompt
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.register import ensure_default_model
 from serving.sweeps.expand import render_question
-
-_TASKS: dict[str, Task] = {
-    "reasoning": "reasoning",
-    "supplied": "answer",
-    "vanilla": "vanilla",
-    "rationalise": "rationalise",
-    "ensemble": "ensemble",
-}
-
-
-def load_registry(settings: Settings, session: Session) -> Registry:
-    """Return formats and roles, built in and the user's own, with their rows.
-
-    Raises:
-        UsageError: The user's file of them is wrong.
-    """
-    return sync_definitions(session, load_definitions(user_file(settings)))
+from serving.sweeps.slots import TASK_OF_MODE
 
 
 def rendered_prompt(
@@ -74,14 +58,14 @@ def rendered_prompt(
 
 
 def _task(mode: str, n_variants: int) -> Task:
-    if mode not in _TASKS:
-        raise UsageError(f"There is no mode {mode!r}; choose one of {', '.join(_TASKS)}.")
+    if mode not in TASK_OF_MODE:
+        raise UsageError(f"There is no mode {mode!r}; choose one of {', '.join(TASK_OF_MODE)}.")
     if mode == "reasoning" and n_variants == 1:
         return "answer"
     needed = {"supplied": 1, "ensemble": 2}.get(mode, 0)
     if n_variants != needed:
         raise UsageError(f"The mode {mode} takes {needed} of --variant, not {n_variants}.")
-    return _TASKS[mode]
+    return TASK_OF_MODE[mode]
 
 
 def _reasoning(session: Session, variant_id: int, question_id: int) -> str:

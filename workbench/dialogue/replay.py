@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import DialogueRow, EventRow, NewEvent, add_event, get_dialogue, read_events
 from db.errors import UsageError
-from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from db.jobs import INTERACTIVE_PRIORITY
 from db.models import find_model, get_model
-from db.sweeps import failure_reasons, get_sweep, set_state
+from db.sweeps import failure_reasons, get_sweep
 from db.tables import Answer, SweepGeneration
 from serving.formats.library import Registry
-from serving.sweeps.plan import plan_sweep, save_sweep
+from serving.sweeps.plan import queue_sweep
 from serving.sweeps.selection import select_models
 from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.dialogue.settings import DialogueSettings, parse_settings
@@ -96,9 +96,9 @@ def start_replay(
     spec = _spec(settings, f"dialogue {dialogue_id}: replay", ids, variants)
     if "role" in changes:
         spec = spec.model_copy(update={"roles": (settings.role,)})
-    sweep_id = save_sweep(session, plan_sweep(session, spec, registry), purpose="replay")
-    set_state(session, sweep_id, "queued")
-    job_id = enqueue(session, "sweep", sweep_id=sweep_id, priority=INTERACTIVE_PRIORITY)
+    sweep_id, job_id = queue_sweep(
+        session, spec, registry, purpose="replay", priority=INTERACTIVE_PRIORITY
+    )
     event_id = add_event(
         session,
         NewEvent(

@@ -5,8 +5,8 @@ from typing import Any
 from db.dialogues import get_dialogue
 from db.jobs import JobEnd
 from db.sweeps import set_state
+from serving.formats.library import load_registry
 from serving.sweeps.run import run_sweep
-from workbench.cli.rendering import load_registry
 from workbench.dialogue.auto import Turns, run_turns
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By

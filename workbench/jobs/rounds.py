@@ -15,7 +15,7 @@ from db.models import get_model
 from db.rounds import STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
 from db.sweeps import failure_reasons
-from serving.formats.library import Registry, load_definitions, sync_definitions
+from serving.formats.library import Registry, load_registry
 from serving.sweeps.run import Progress, run_sweep
 from training.datasets.build import build
 from training.datasets.freeze import freeze
@@ -265,9 +265,7 @@ class RoundRun:
         return f"The device {does} round {self._round.name!r}{left}; this goes on afterwards."
 
     def _registry(self, session: Any) -> Registry:
-        in_home = self._settings.home_dir / "formats.yaml"
-        user_file = self._settings.formats_file or (in_home if in_home.exists() else None)
-        return sync_definitions(session, load_definitions(user_file))
+        return load_registry(self._settings, session)
 
     def _read(self) -> RoundRow:
         with self._database.read() as session:

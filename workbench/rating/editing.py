@@ -14,17 +14,16 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.errors import UsageError
 from db.identity import text_hash
-from db.jobs import INTERACTIVE_PRIORITY, JobRow, enqueue, recent_jobs
+from db.jobs import INTERACTIVE_PRIORITY, JobRow, recent_jobs
 from db.questions import get_question
 from db.search import index_texts
-from db.sweeps import set_state
 from db.tables import Answer, ReasoningVariant, VariantParent
 from db.texts.rows import TextRow, read_texts
 from serving.checks import CheckContext, check_reasoning
 from serving.checks.store import NewText, TextFinding, note_sentences, store_findings
 from serving.engine.messages import SamplingParameters
 from serving.formats.library import Registry
-from serving.sweeps.plan import plan_sweep, save_sweep
+from serving.sweeps.plan import queue_sweep
 from serving.sweeps.spec import SweepSpec, parse_spec
 
 MAX_CHARACTERS = 100_000
@@ -112,16 +111,7 @@ def run_soon(
     session: Session, registry: Registry, spec: SweepSpec, payload: Mapping[str, object]
 ) -> int:
     """Queue a small sweep before all other work, its job marked by ``payload``; return its id."""
-    sweep_id = save_sweep(session, plan_sweep(session, spec, registry))
-    set_state(session, sweep_id, "queued")
-    enqueue(
-        session,
-        "sweep",
-        sweep_id=sweep_id,
-        priority=INTERACTIVE_PRIORITY,
-        payload=dict(payload),
-    )
-    return sweep_id
+    return queue_sweep(session, spec, registry, priority=INTERACTIVE_PRIORITY, payload=payload)[0]
 
 
 def answer_jobs(session: Session, variant_id: int) -> list[JobRow]:

@@ -14,7 +14,7 @@ from db.rounds import (
     move_round,
 )
 from db.settings import Settings
-from serving.formats.library import load_definitions, sync_definitions, user_file
+from serving.formats.library import load_registry
 from serving.models.register import ensure_default_model
 from serving.sweeps.selection import DEFAULT_MODEL
 from training.rounds.disk import check_disk
@@ -38,7 +38,7 @@ def begin_round(database: Database, settings: Settings, spec: RoundSpec) -> Roun
         model, parent = _start(session, spec, default)
         check_disk(settings.home_dir, model, merge=spec.merge)
         if not is_known(session, spec.name, spec.as_config()):
-            registry = sync_definitions(session, load_definitions(user_file(settings)))
+            registry = load_registry(settings, session)
             check_round(session, settings, registry, spec, model)
         return create_round(
             session,

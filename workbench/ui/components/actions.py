@@ -11,8 +11,8 @@ from db.sweeps import set_state
 from serving.formats.library import Registry
 from serving.importers.questions import import_questions
 from serving.importers.readers import SUFFIXES, stream_rows
-from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.spec import SweepSpec, load_spec
+from serving.sweeps.plan import queue_sweep
+from serving.sweeps.spec import load_spec
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 EXAMPLE_QUESTIONS = EXAMPLES / "questions"
@@ -26,22 +26,10 @@ def import_examples(database: Database) -> tuple[int, int]:
     return done.added, done.skipped + done.updated
 
 
-def queue_sweep(database: Database, spec: SweepSpec, registry: Registry) -> int:
-    """Plan, store and queue a sweep in one transaction; return its id.
-
-    Raises:
-        UsageError: A name in the spec stands for nothing, or it leaves nothing to do.
-    """
-    with database.write() as session:
-        sweep_id = save_sweep(session, plan_sweep(session, spec, registry))
-        enqueue(session, "sweep", sweep_id=sweep_id)
-        set_state(session, sweep_id, "queued")
-    return sweep_id
-
-
 def start_first_sweep(database: Database, registry: Registry) -> int:
     """Queue the bundled first sweep; return its id."""
-    return queue_sweep(database, load_spec(FIRST_SWEEP), registry)
+    with database.write() as session:
+        return queue_sweep(session, load_spec(FIRST_SWEEP), registry)[0]
 
 
 def resume_sweep(database: Database, sweep_id: int, *, retry_failed: bool = False) -> int:

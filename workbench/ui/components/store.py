@@ -13,7 +13,7 @@ from db.identity import short_hash
 from db.settings import settings
 from db.store.migrate import open_store, store_mark
 from db.tables import Answer, Base, Question, ReasoningVariant, Sweep
-from serving.formats.library import Registry, load_definitions, sync_definitions
+from serving.formats.library import Registry, load_registry
 
 
 @st.cache_resource(show_spinner=False)
@@ -33,11 +33,8 @@ def registry() -> Registry:
     Raises:
         UsageError: The user's file of them is wrong; the sentence names the place.
     """
-    in_home = settings().home_dir / "formats.yaml"
-    user_file = settings().formats_file or (in_home if in_home.exists() else None)
-    definitions = load_definitions(user_file)
     with database().write() as session:
-        return sync_definitions(session, definitions)
+        return load_registry(settings(), session)
 
 
 @st.cache_resource(show_spinner=False)

@@ -5,10 +5,9 @@ import streamlit as st
 from db.errors import Q2QError
 from db.input_text import decoded
 from db.sweeps import get_sweep
-from serving.sweeps.plan import SweepPlan, plan_sweep
+from serving.sweeps.plan import SweepPlan, plan_sweep, queue_sweep
 from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.ui.components import url
-from workbench.ui.components.actions import queue_sweep
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.forms import Spec
 from workbench.ui.components.i18n import counted, t
@@ -124,8 +123,15 @@ def _draw_numbers(plan: SweepPlan) -> None:
 
 def _start(spec: SweepSpec, editor: SpecEditor) -> None:
     with errors_shown():
+<<<<<<< HEAD
         sweep_id = queue_sweep(database(), spec, registry())
         editor.draft.forget()
+=======
+        known = registry()
+        with database().write() as session:
+            sweep_id, _ = queue_sweep(session, spec, known)
+        editor.kept.forget()
+>>>>>>> 6e2148b (Load formats, queue sweeps and name the task of a mode in one place each)
         _leave()
         url.put("sweep", str(sweep_id))
         st.toast(t("sweeps.queued"), icon=":material/check:")
