@@ -123,15 +123,10 @@ def _draw_numbers(plan: SweepPlan) -> None:
 
 def _start(spec: SweepSpec, editor: SpecEditor) -> None:
     with errors_shown():
-<<<<<<< HEAD
-        sweep_id = queue_sweep(database(), spec, registry())
-        editor.draft.forget()
-=======
         known = registry()
         with database().write() as session:
             sweep_id, _ = queue_sweep(session, spec, known)
-        editor.kept.forget()
->>>>>>> 6e2148b (Load formats, queue sweeps and name the task of a mode in one place each)
+        editor.draft.forget()
         _leave()
         url.put("sweep", str(sweep_id))
         st.toast(t("sweeps.queued"), icon=":material/check:")
