@@ -26,13 +26,14 @@ from db.identity import question_hash
 from db.tables import Generation, ModelVersion, Question
 from serving.engine.client import CompletionClient
 from serving.engine.messages import Capabilities, Endpoint
-from serving.engine.served import FixedEngines, ServedModel
+from serving.engine.served import ServedModel
 from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.run import run_sweep
 from serving.sweeps.spec import parse_spec
+from tests.fakes.engines import FixedEngines
 
 OUT = Path(__file__).parent / "results" / "sweep_scale_cpu.json"
 

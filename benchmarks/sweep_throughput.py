@@ -32,10 +32,11 @@ from serving.engine.client import CompletionClient
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint
 from serving.engine.probe import probe
-from serving.engine.served import FixedEngines, ServedModel
+from serving.engine.served import ServedModel
 from serving.engine.supervisor import EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
+from tests.fakes.engines import FixedEngines
 
 OUT = Path(__file__).parent / "results" / "sweep_throughput_cpu.json"
 SHAPES = (

@@ -23,12 +23,12 @@ from db.tables import (
     Sampling,
     SweepGeneration,
 )
-from serving.engine.served import FixedEngines
 from serving.formats.library import load_definitions, sync_definitions
 from serving.models.register import add_model
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.run import run_sweep
 from serving.sweeps.spec import parse_spec
+from tests.fakes.engines import FixedEngines
 
 NAME = "model-under-test"
 SHARES = (0.5, 0.75, 1.25, 1.5)

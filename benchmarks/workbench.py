@@ -42,7 +42,7 @@ from db.texts.lists import TextFilter, list_texts
 from db.texts.matrix import MatrixFilter, matrix
 from serving.engine.client import CompletionClient
 from serving.engine.messages import Capabilities, Endpoint
-from serving.engine.served import FixedEngines, ServedModel
+from serving.engine.served import ServedModel
 from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model
@@ -51,6 +51,7 @@ from serving.sweeps.run import run_sweep
 from serving.sweeps.spec import parse_spec
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server
+from tests.fakes.engines import FixedEngines
 from workbench.rating.desk import Verdict, look, say
 
 OUT = Path(__file__).parent / "results" / "workbench_cpu.json"

@@ -8,8 +8,8 @@ import json
 import random
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 from serving.engine.messages import (
     NEUTRAL,
@@ -37,6 +37,7 @@ from serving.engine.transport import Stalled, Transport
 
 QUICK_TIMEOUT_S = 15.0
 """Deadline of health, metrics and the list of models."""
+ADAPTER_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class RetryPolicy:
         return pause * random.uniform(0.5, 1.0)
 
 
-class CompletionClient:
+class CompletionClient(Transport):
     """Talks to one server; safe for any number of concurrent requests in one event loop.
 
     Cancelling a call closes its connection, which makes the server drop the request.
@@ -69,8 +70,7 @@ class CompletionClient:
     def __init__(
         self, endpoint: Endpoint, *, timeout_s: float = 600.0, retry: RetryPolicy | None = None
     ) -> None:
-        self.endpoint = endpoint
-        self._transport = Transport(endpoint)
+        super().__init__(endpoint)
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
 
@@ -100,22 +100,15 @@ class CompletionClient:
                     raise _after(attempt, error) from error
                 await asyncio.sleep(self._retry.pause_s(attempt, error))
 
-    def give_up_on(self, sent_before: float) -> int:
-        """Count requests sent before ``sent_before`` (loop time) as stalled now; return how many.
-
-        For a server that works on nothing: it has lost them. They are retried like any stall.
-        """
-        return self._transport.expire(sent_before)
-
     async def models(self) -> tuple[OfferedModel, ...]:
         """Return the models that the server offers."""
-        body = await self._transport.get(self.endpoint.api + "/models", timeout_s=QUICK_TIMEOUT_S)
+        body = await self.get(self.endpoint.api + "/models", timeout_s=QUICK_TIMEOUT_S)
         return parse_models(parse_object(body))
 
     async def health(self, *, timeout_s: float = QUICK_TIMEOUT_S) -> bool:
         """Return whether the server says that it is well; False also if it says nothing."""
         try:
-            await self._transport.get(self.endpoint.root + "/health", timeout_s=timeout_s)
+            await self.get(self.endpoint.root + "/health", timeout_s=timeout_s)
         except EngineError:
             return False
         return True
@@ -124,7 +117,7 @@ class CompletionClient:
         """Return how busy the server is; None where it does not tell."""
         url = self.endpoint.root + "/metrics"
         try:
-            body = await self._transport.get(url, timeout_s=QUICK_TIMEOUT_S)
+            body = await self.get(url, timeout_s=QUICK_TIMEOUT_S)
         except EngineError:
             return None
         return parse_load(body.decode("utf-8", errors="replace"))
@@ -133,32 +126,34 @@ class CompletionClient:
         """Return the version that ``/version`` reports; None where there is none."""
         url = self.endpoint.root + "/version"
         try:
-            answer = parse_object(await self._transport.get(url, timeout_s=QUICK_TIMEOUT_S))
+            answer = parse_object(await self.get(url, timeout_s=QUICK_TIMEOUT_S))
         except EngineError:
             return None
         version = answer.get("version")
         return version if isinstance(version, str) else None
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._transport.close()
+    async def load_adapter(self, name: str, path: Path) -> str | None:
+        """Bring an adapter to a server that runs; return why it refuses it, if it does.
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
+        Raises:
+            EngineUnavailable: The server does not answer.
+        """
+        body = {"lora_name": name, "lora_path": str(path)}
+        try:
+            await self.post("/load_lora_adapter", body, timeout_s=ADAPTER_TIMEOUT_S)
+        except EngineError as error:
+            if error.answered is None:
+                raise EngineUnavailable(
+                    f"The model server did not answer while it loaded its adapters ({error})."
+                ) from error
+            return error.answered.rstrip(".")
+        return None
 
     async def _attempt(
         self, request: CompletionRequest, payload: dict[str, Any], attempt: int
     ) -> CompletionResult:
         started = time.perf_counter()
-        body = await self._transport.post("/completions", payload, timeout_s=self._timeout_s)
+        body = await self.post("/completions", payload, timeout_s=self._timeout_s)
         latency_ms = (time.perf_counter() - started) * 1000
         answer = parse_object(body)
         choices, missing = parse_choices(answer, request)

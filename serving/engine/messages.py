@@ -212,6 +212,9 @@ class OfferedModel:
 class EngineError(Q2QError):
     """Something between the workbench and a model server went wrong."""
 
+    answered: str | None = None
+    """What the server said in its own words; None where it gave no answer."""
+
 
 class EngineUnavailable(EngineError):
     """The server cannot start, or nothing answers at its address. Other requests would fail too."""

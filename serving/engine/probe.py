@@ -23,7 +23,7 @@ from serving.engine.messages import (
     RequestRefused,
 )
 from serving.engine.responses import parse_object, parse_software
-from serving.engine.transport import Stalled, Transport
+from serving.engine.transport import Stalled
 
 _TEXT = "The quick brown fox"
 _IDS = [5, 6, 7]
@@ -61,13 +61,13 @@ async def probe(
         EngineUnavailable: nothing answers there, or it writes no completion at all.
         RequestRefused: it does not accept the key.
     """
-    async with CompletionClient(endpoint) as client, Transport(endpoint) as transport:
+    async with CompletionClient(endpoint) as client:
         models = await client.models()
         chosen = next((m for m in models if model in (None, m.name)), None)
         name = model or (chosen.name if chosen else None)
         if name is None:
             raise EngineUnavailable(f"The model server at {masked(endpoint.root)} offers no model.")
-        questions = _Questions(transport, name, timeout_s)
+        questions = _Questions(client, name, timeout_s)
         software = await questions.first_answer() or await _software(client)
         can, reasons = await questions.ask_all(software)
         can["metrics"] = await client.metrics() is not None
@@ -94,11 +94,11 @@ async def _software(client: CompletionClient) -> str | None:
 class _Questions:
     """The requests of one probe. Each method returns why the capability is missing, or nothing."""
 
-    def __init__(self, transport: Transport, model: str, timeout_s: float) -> None:
-        self._transport = transport
+    def __init__(self, client: CompletionClient, model: str, timeout_s: float) -> None:
+        self._client = client
         self._model = model
         self._timeout_s = timeout_s
-        self._where = masked(transport.endpoint.root)
+        self._where = masked(client.endpoint.root)
 
     async def first_answer(self) -> str | None:
         """Return the software that a plain completion tells of; raise if there is none."""
@@ -195,7 +195,7 @@ class _Questions:
         body = {"model": self._model, "max_tokens": 1, "stream": False}
         chat = {**body, "messages": [{"role": "user", "content": _TEXT}]}
         try:
-            await self._transport.post("/chat/completions", chat, timeout_s=self._timeout_s)
+            await self._client.post("/chat/completions", chat, timeout_s=self._timeout_s)
         except RequestRefused as error:
             return error.status not in (404, 405, 501)
         except EngineError:
@@ -206,7 +206,7 @@ class _Questions:
         body = {"model": self._model, "max_tokens": 1, "temperature": 1.0, "stream": False}
         for attempt in range(1, _BUSY_TRIES + 1):
             try:
-                answer = await self._transport.post(
+                answer = await self._client.post(
                     "/completions", {**body, **payload}, timeout_s=self._timeout_s
                 )
             except Busy as error:

@@ -4,15 +4,10 @@ Knows no database: it tells each change of state to a callback, and the worker s
 """
 
 import asyncio
-import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Literal
-
-import aiohttp
 
 from db.settings import Settings
 from serving.engine.client import CompletionClient
@@ -296,47 +291,21 @@ def _ready(found: ProbeResult, spec: ServerSpec, left_out: Mapping[str, str]) ->
     return f"{found.software} serves {spec.served_name}.{without}"
 
 
-_TIMEOUT_S = 300.0
-_SHOWN = 300
-
-
 async def load_adapters(endpoint: Endpoint, spec: ServerSpec) -> dict[str, str]:
     """Load the adapters of ``spec`` that the server lacks; return those it refuses, with why.
+
+    Named on vLLM's command line, one that is refused would end the whole server.
 
     Raises:
         EngineUnavailable: The server does not answer.
     """
     if not spec.adapters:
         return {}
-    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-    refused = {}
-    try:
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            there = await _offered(session, endpoint)
-            for adapter in spec.adapters:
-                if adapter.name in there:
-                    continue
-                body = {"lora_name": adapter.name, "lora_path": str(adapter.path)}
-                url = f"{endpoint.api}/load_lora_adapter"
-                async with session.post(url, json=body) as answer:
-                    if answer.status != HTTPStatus.OK:
-                        refused[adapter.name] = _reason(answer.status, await answer.read())
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise EngineUnavailable(
-            f"The model server did not answer while it loaded its adapters ({error})."
-        ) from error
-    return refused
-
-
-async def _offered(session: aiohttp.ClientSession, endpoint: Endpoint) -> set[str]:
-    async with session.get(f"{endpoint.api}/models") as answer:
-        listed = await answer.json()
-    return {str(entry.get("id")) for entry in listed.get("data", ())}
-
-
-def _reason(status: int, body: bytes) -> str:
-    text = body.decode("utf-8", "replace")
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        text = str(json.loads(text)["error"]["message"])
-    return " ".join(text.split())[:_SHOWN].rstrip(".") or f"HTTP {status}"
+    async with CompletionClient(endpoint) as client:
+        there = {model.name for model in await client.models()}
+        refused = {
+            adapter.name: await client.load_adapter(adapter.name, adapter.path)
+            for adapter in spec.adapters
+            if adapter.name not in there
+        }
+    return {name: why for name, why in refused.items() if why is not None}

@@ -251,8 +251,11 @@ class Transport:
         """Return the body of a 200 answer; raises like ``post``."""
         return await self._exchange("GET", url, timeout_s, None)
 
-    def expire(self, sent_before: float) -> int:
-        """Let posts sent before ``sent_before`` (loop time) meet their deadline now; count them."""
+    def give_up_on(self, sent_before: float) -> int:
+        """Count posts sent before ``sent_before`` (loop time) as stalled now; return how many.
+
+        For a server that works on nothing: it has lost them.
+        """
         old = [deadline for deadline, sent in self._deadlines.items() if sent < sent_before]
         for deadline in old:
             del self._deadlines[deadline]
@@ -305,7 +308,10 @@ class Transport:
         finally:
             self._deadlines.pop(deadline, None)
         if response.status != 200:
-            raise http_error(where, url, response.status, response.headers, answer, proxy)
+            refusal = http_error(where, url, response.status, response.headers, answer, proxy)
+            said = server_message(answer).removeprefix(": ")
+            refusal.answered = said or f"HTTP {response.status}"
+            raise refusal
         return answer
 
     def _proxy(self) -> Proxy | None:

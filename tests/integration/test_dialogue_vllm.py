@@ -7,10 +7,10 @@ import pytest
 
 from db.database import Database
 from serving.engine.client import CompletionClient
-from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.run import run_sweep
 from tests.engine_fixture import VllmServer
+from tests.fakes.engines import FixedEngines
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab
 from tests.unit.dialogue_lab import Lab

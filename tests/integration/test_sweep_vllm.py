@@ -8,10 +8,10 @@ import pytest
 from db.database import Database
 from serving.engine.client import CompletionClient
 from serving.engine.messages import CompletionRequest, SamplingParameters
-from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.run import Progress, run_sweep
 from tests.engine_fixture import VllmServer
+from tests.fakes.engines import FixedEngines
 from tests.unit import sweep_lab as lab
 
 pytestmark = pytest.mark.engine

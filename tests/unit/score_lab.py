@@ -10,10 +10,10 @@ from db.questions import NewQuestion, add_question
 from db.tables import Answer, ReasoningVariant
 from serving.engine.client import CompletionClient
 from serving.engine.messages import Endpoint
-from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
 from serving.scoring.answers import ScoreOutcome, run_scoring
 from serving.scoring.spec import ScoreSpec
+from tests.fakes.engines import FixedEngines
 from tests.unit import sweep_lab as lab
 
 BY_PEOPLE = ScoreSpec(answers="people", model="fake")

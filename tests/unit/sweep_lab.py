@@ -12,11 +12,12 @@ from db.questions import NewQuestion, add_question
 from db.tables import Engine, ModelVersion
 from serving.engine.client import CompletionClient, RetryPolicy
 from serving.engine.messages import Capabilities, Endpoint
-from serving.engine.served import FixedEngines, ServedModel
+from serving.engine.served import ServedModel
 from serving.formats.library import Registry, load_definitions, sync_definitions
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.run import SweepOutcome, run_sweep
 from serving.sweeps.spec import parse_spec
+from tests.fakes.engines import FixedEngines
 
 QUICK = RetryPolicy(attempts=2, stalls=1, first_pause_s=0.01, longest_pause_s=0.05)
 

@@ -12,8 +12,8 @@ from db.rounds import RoundRow, move_round
 from db.tables import Question
 from serving.engine.client import CompletionClient
 from serving.engine.messages import Capabilities
-from serving.engine.served import FixedEngines
 from serving.formats.tokenizer import PromptTokenizer
+from tests.fakes.engines import FixedEngines
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.dataset_lab import Lab

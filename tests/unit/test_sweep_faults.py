@@ -13,9 +13,10 @@ from db import errors
 from db.database import Database, open_database
 from serving.engine.client import CompletionClient, RetryPolicy
 from serving.engine.messages import Capabilities, Endpoint, EngineUnavailable
-from serving.engine.served import FixedEngines, ServedModel
+from serving.engine.served import ServedModel
 from serving.sweeps import record
 from serving.sweeps.run import run_sweep
+from tests.fakes.engines import FixedEngines
 from tests.fakes.fixtures import ROOT, fake_server_process
 from tests.fakes.server import Behaviour, FakeServer
 from tests.unit import sweep_lab as lab

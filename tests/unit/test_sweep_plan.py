@@ -20,11 +20,12 @@ from serving.engine.messages import (
     CompletionResult,
     EngineLoad,
 )
-from serving.engine.served import FixedEngines, ServedModel
+from serving.engine.served import ServedModel
 from serving.sweeps.plan import SweepPlan, plan_sweep
 from serving.sweeps.run import run_sweep
 from serving.sweeps.slots import count_slots, passes_over
 from serving.sweeps.spec import parse_spec
+from tests.fakes.engines import FixedEngines
 from tests.unit import sweep_lab as lab
 
 
