@@ -24,9 +24,8 @@ from benchmarks.setting import new_store, note, question, write_result
 from db.database import Database
 from db.identity import question_hash
 from db.tables import Generation, ModelVersion, Question
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import Capabilities, Endpoint
-from serving.engine.served import ServedModel
 from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model

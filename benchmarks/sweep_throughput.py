@@ -28,11 +28,10 @@ from benchmarks.raw_load import Load, Shape, bodies, run_load
 from benchmarks.setting import new_store, note, write_result
 from benchmarks.timed_sweep import NAME, Asked, edit_latency, fill, sampling, sent, spec_of, sweep
 from db.settings import Settings
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint
 from serving.engine.probe import probe
-from serving.engine.served import ServedModel
 from serving.engine.supervisor import EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model

@@ -40,9 +40,8 @@ from db.store.migrate import upgrade
 from db.tables import ModelVersion, Rating, SweepGeneration
 from db.texts.lists import TextFilter, list_texts
 from db.texts.matrix import MatrixFilter, matrix
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import Capabilities, Endpoint
-from serving.engine.served import ServedModel
 from serving.formats.library import load_definitions, sync_definitions
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.embedded import ensure_embedded_model

@@ -7,9 +7,10 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from serving.engine.messages import (
     NEUTRAL,
@@ -34,6 +35,7 @@ from serving.engine.responses import (
     parse_software,
 )
 from serving.engine.transport import Stalled, Transport
+from serving.formats.tokenizer import PromptTokenizer
 
 QUICK_TIMEOUT_S = 15.0
 """Deadline of health, metrics and the list of models."""
@@ -219,3 +221,42 @@ def _after(attempts: int, error: RequestFailed | EngineUnavailable) -> EngineErr
         return error
     kind = EngineUnavailable if isinstance(error, EngineUnavailable) else RequestFailed
     return kind(f"{error} Tried {attempts} times.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model version that a server offers now."""
+
+    model_version_id: int
+    engine_id: int | None
+    client: CompletionClient
+    served_name: str
+    tokenizer: PromptTokenizer | None
+    """None: prompts are sent as text."""
+    context_length: int | None
+    """Tokens of prompt and completion together; None where nobody tells."""
+    capabilities: Capabilities
+    max_num_seqs: int | None
+    """Sequences that the server decodes together; None where it is not known."""
+    engine_version: str | None
+
+
+class Engines(Protocol):
+    """The servers that a sweep may use."""
+
+    def groups(self, model_version_ids: Collection[int]) -> Sequence[frozenset[int]]:
+        """Return sets of models that can be served at the same time, in a good order.
+
+        Every one of ``model_version_ids`` is in exactly one set.
+        """
+        ...
+
+    async def serve(self, group: frozenset[int]) -> Mapping[int, ServedModel]:
+        """Return the models of ``group`` once they are served; waits for loading.
+
+        Called again after a server was lost: it then returns when the server is back.
+
+        Raises:
+            EngineUnavailable: a model cannot be served; the sentence says what to do.
+        """
+        ...

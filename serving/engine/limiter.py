@@ -13,9 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import EngineLoad
-from serving.engine.served import ServedModel
 
 MIN_TARGET, MAX_TARGET = 2.0, 8_192.0
 """Bounds of the target, in sequences."""

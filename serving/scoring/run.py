@@ -15,8 +15,8 @@ from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.generations import PromptText
 from db.scores import Score
+from serving.engine.client import Engines, ServedModel
 from serving.engine.messages import CompletionRequest, CompletionResult, SamplingParameters
-from serving.engine.served import Engines, ServedModel
 from serving.sweeps.send import Sender, until_done
 from serving.sweeps.writer import Writer, sending
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session, aliased
 
 from db.errors import Q2QError, UsageError
 from db.tables import Engine, EngineModel, Generation, ModelVersion, ReasoningVariant, Sampling
+from serving.engine.client import ServedModel
 from serving.engine.messages import NEUTRAL, SamplingParameters
-from serving.engine.served import ServedModel
 from serving.sweeps.slots import WRITING, Kind, ResolvedPlan
 
 LOOK_BACK = 2_000

@@ -16,9 +16,8 @@ from db.errors import Q2QError
 from db.generations import Recorded
 from db.sweeps import sweep_plan
 from db.tables import ModelVersion
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import Choice, CompletionRequest, CompletionResult
-from serving.engine.served import ServedModel
 from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates
 from serving.sweeps.prepare import Preparer
 from serving.sweeps.record import KNOWN_PROMPTS, SlotResult, failed, record

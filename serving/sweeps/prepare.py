@@ -20,9 +20,9 @@ from db.generations import (
     sampling_id,
 )
 from db.identity import json_hash, short_hash, slot_key
+from serving.engine.client import ServedModel
 from serving.engine.messages import SamplingParameters
 from serving.engine.responses import least_tokens
-from serving.engine.served import ServedModel
 from serving.formats.definitions import FormatDefinition, PromptError, PromptFields, Task
 from serving.formats.render import RenderedPrompt, render_many
 from serving.formats.tokenizer import PromptTokenizer

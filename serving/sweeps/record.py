@@ -9,8 +9,8 @@ from db.generations import NewGeneration, Product, Recorded, record_generations
 from db.search import index_texts
 from serving.checks import CheckContext, Finding, check_answer, check_reasoning
 from serving.checks.store import NewText, TextFinding, note_sentences, store_findings
+from serving.engine.client import ServedModel
 from serving.engine.messages import Choice
-from serving.engine.served import ServedModel
 from serving.formats.parse import parse_completion
 from serving.formats.reasoning_markup import opens_reasoning
 from serving.sweeps.expand import SlotGroup, Templates

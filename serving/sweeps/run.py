@@ -16,7 +16,7 @@ from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.errors import Q2QError
 from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
-from serving.engine.served import Engines, ServedModel
+from serving.engine.client import Engines, ServedModel
 from serving.sweeps.forecast import check_served
 from serving.sweeps.pass_run import PassRun, SweepState
 from serving.sweeps.send import until_done

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
+from serving.engine.client import Engines, ServedModel
 from serving.engine.limiter import limiter_of
 from serving.engine.messages import (
     CompletionRequest,
@@ -21,7 +22,6 @@ from serving.engine.messages import (
     RequestFailed,
     RequestRefused,
 )
-from serving.engine.served import Engines, ServedModel
 
 SUSPECT_AFTER, GUILTY_AFTER = 2, 3
 """Server losses after which a prompt is sent alone, and after which it counts as failed."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from serving.engine.served import ServedModel
+from serving.engine.client import ServedModel
 
 
 class FixedEngines:

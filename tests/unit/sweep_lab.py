@@ -10,9 +10,8 @@ from sqlalchemy import text
 from db.database import Database
 from db.questions import NewQuestion, add_question
 from db.tables import Engine, ModelVersion
-from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.client import CompletionClient, RetryPolicy, ServedModel
 from serving.engine.messages import Capabilities, Endpoint
-from serving.engine.served import ServedModel
 from serving.formats.library import Registry, load_definitions, sync_definitions
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.run import SweepOutcome, run_sweep

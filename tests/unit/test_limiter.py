@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.limiter import (
     LASTING_LOOKS,
     MAX_INTERACTIVE,
@@ -15,7 +15,6 @@ from serving.engine.limiter import (
     Limiter,
 )
 from serving.engine.messages import Capabilities, Endpoint, EngineLoad
-from serving.engine.served import ServedModel
 from tests.unit import sweep_lab as lab
 
 SEATS = 64

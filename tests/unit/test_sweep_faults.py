@@ -11,9 +11,8 @@ import pytest
 
 from db import errors
 from db.database import Database, open_database
-from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.client import CompletionClient, RetryPolicy, ServedModel
 from serving.engine.messages import Capabilities, Endpoint, EngineUnavailable
-from serving.engine.served import ServedModel
 from serving.sweeps import record
 from serving.sweeps.run import run_sweep
 from tests.fakes.engines import FixedEngines

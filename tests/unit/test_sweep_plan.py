@@ -13,6 +13,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.identity import question_hash, text_hash
 from db.tables import Question, ReasoningVariant
+from serving.engine.client import ServedModel
 from serving.engine.messages import (
     Capabilities,
     Choice,
@@ -20,7 +21,6 @@ from serving.engine.messages import (
     CompletionResult,
     EngineLoad,
 )
-from serving.engine.served import ServedModel
 from serving.sweeps.plan import SweepPlan, plan_sweep
 from serving.sweeps.run import run_sweep
 from serving.sweeps.slots import count_slots, passes_over

@@ -22,7 +22,7 @@ from db.datasets import (
     record_row_scores,
 )
 from db.errors import UsageError
-from serving.engine.served import Engines, ServedModel
+from serving.engine.client import Engines, ServedModel
 from serving.formats.definitions import PromptError
 from serving.formats.render import IGNORED_LABEL
 from serving.scoring.run import (

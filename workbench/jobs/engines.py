@@ -25,7 +25,7 @@ from db.engines import LOCAL
 from db.errors import Q2QError
 from db.models import ModelRow, get_model
 from db.settings import Settings
-from serving.engine.served import ServedModel
+from serving.engine.client import ServedModel
 from serving.models.register import ensure_default_model
 from workbench.jobs.external import ExternalServers
 from workbench.jobs.local import LocalServer
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class JobEngines:
-    """The servers as one job sees them; implements ``serving.engine.served.Engines``."""
+    """The servers as one job sees them; implements ``serving.engine.client.Engines``."""
 
     def __init__(self, pool: "EnginePool", *, is_interactive: bool = False) -> None:
         self._pool = pool

@@ -19,7 +19,7 @@ from db.engines import (
 from db.errors import UsageError
 from db.models import ModelRow, declare_model
 from db.settings import Settings, check_server_url
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import (
     Capabilities,
     Endpoint,
@@ -29,7 +29,6 @@ from serving.engine.messages import (
     ServerMisconfigured,
 )
 from serving.engine.probe import ProbeResult, probe
-from serving.engine.served import ServedModel
 from serving.formats.tokenizer import PromptTokenizer
 
 log = logging.getLogger(__name__)

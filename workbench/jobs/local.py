@@ -10,10 +10,9 @@ from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
 from db.models import ModelRow, get_model, list_models
 from db.settings import Settings
-from serving.engine.client import CompletionClient
+from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint, EngineUnavailable
-from serving.engine.served import ServedModel
 from serving.engine.server import read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer

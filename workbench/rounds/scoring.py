@@ -17,7 +17,7 @@ from db.models import get_model
 from db.rounds import RoundRow
 from db.sweeps import sweep_plan
 from db.tables import Generation, SweepGeneration
-from serving.engine.served import Engines
+from serving.engine.client import Engines
 from serving.scoring.answers import run_scoring
 from serving.scoring.run import OnProgress
 from serving.scoring.spec import ScoreSpec
