@@ -15,9 +15,17 @@ from pathlib import Path
 
 
 class Q2QError(Exception):
-    """Something could not be done; ``str(error)`` is the sentence for people."""
+    """Something could not be done; ``str(error)`` is the sentence for people.
+
+    It is known by its English template, by which it is translated.
+    """
 
     exit_code = 1
+
+    def __init__(self, template: str = "", **values: object) -> None:
+        """Say ``template`` with ``values`` in its braces; without any it is taken as it is."""
+        super().__init__(template.format(**values) if values else template)
+        self.template, self.values = template, values
 
 
 class UsageError(Q2QError):

@@ -19,7 +19,7 @@ from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.sheets import read_sheet
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By
-from workbench.ui.components.sentences import in_language
+from workbench.i18n import translate_message
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dialogues" / "earlier_sessions.csv"
 
@@ -159,8 +159,8 @@ def test_what_is_wrong_in_a_spreadsheet_is_named_by_row_and_column(open_app: Ope
     step, question = (line for line in words.splitlines() if line.startswith("old.csv"))
     assert step == "old.csv, line 3, field 'Step': is 'two'; give a number."
     assert question.startswith("old.csv, line 4, field 'QInitial': is empty")
-    assert "列 Step：'two' は数ではありません" in in_language(step, "ja")
-    assert "列 QInitial：空です" in in_language(question, "ja")
+    assert "列 Step：'two' は数ではありません" in translate_message(step, "ja")
+    assert "列 QInitial：空です" in translate_message(question, "ja")
     assert not [one for one in app.button if one.label.startswith("Import ")]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.ui.components.sentences import in_language
+from workbench.i18n import translate_message
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ from workbench.ui.components.sentences import in_language
     ],
 )
 def test_a_refusal_is_told_in_japanese(said: str, japanese: str) -> None:
-    assert in_language(said, "ja") == japanese
-    assert in_language(said, "en") == said
+    assert translate_message(said, "ja") == japanese
+    assert translate_message(said, "en") == said

@@ -18,8 +18,8 @@ from serving.engine.probe import _ONLY_CHAT
 from serving.engine.server_log import _STAGES, LoadReader, explain_exit
 from serving.engine.transport import Proxy, _broken, http_error
 from serving.sweeps.run import Progress
+from workbench.i18n import translate_message
 from workbench.jobs.handlers import describe
-from workbench.ui.components.sentences import in_language
 
 JAPANESE = re.compile("[ぁ-んァ-ン]")
 
@@ -34,13 +34,13 @@ def progress(**values: Any) -> Progress:
 
 @pytest.mark.parametrize("message", sorted({stage.message for stage in _STAGES}))
 def test_every_step_of_a_loading_model_is_told_in_japanese(message: str) -> None:
-    said = in_language(message.format(percent="40"), "ja")
+    said = translate_message(message.format(percent="40"), "ja")
     assert JAPANESE.search(said)
     assert ("40" in said) == ("{" in message)
 
 
 def test_a_model_that_begins_to_load_is_told_in_japanese() -> None:
-    assert JAPANESE.search(in_language(LoadReader().progress.message, "ja"))
+    assert JAPANESE.search(translate_message(LoadReader().progress.message, "ja"))
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_model_that_begins_to_load_is_told_in_japanese() -> None:
     ],
 )
 def test_the_progress_of_a_sweep_is_told_in_japanese(run: Progress, said: str) -> None:
-    assert in_language(describe(run), "ja") == said
+    assert translate_message(describe(run), "ja") == said
 
 
 def test_the_progress_of_a_sweep_reads_as_one_line_in_english() -> None:
-    line = in_language(describe(progress(tokens_per_second=210.0, eta_s=200.0)), "en")
+    line = translate_message(describe(progress(tokens_per_second=210.0, eta_s=200.0)), "en")
     assert line == "running · 210 tokens/s · 3 min left"
 
 
@@ -88,7 +88,7 @@ def test_the_progress_of_a_sweep_reads_as_one_line_in_english() -> None:
 def test_why_a_server_ended_is_told_in_japanese_within_a_restart(log: str, tmp_path: Any) -> None:
     path = tmp_path / "server.log"
     path.write_text(log)
-    said = in_language(f"{explain_exit(1, path)} Restart 2 of 5 follows.", "ja")
+    said = translate_message(f"{explain_exit(1, path)} Restart 2 of 5 follows.", "ja")
     assert said.startswith("モデルサーバーが")
     assert said.endswith("再起動します（2 / 5 回目）。")
     assert not re.search(r"\b(the|its|Restart)\b", said)
@@ -97,7 +97,7 @@ def test_why_a_server_ended_is_told_in_japanese_within_a_restart(log: str, tmp_p
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("message", ["", "All is well, or so it seems.", "{not} a template"])
 def test_a_sentence_that_nobody_translated_stays(message: str, language: Any) -> None:
-    assert in_language(message, language) == message
+    assert translate_message(message, language) == message
 
 
 def sentences_of_servers() -> list[str]:
@@ -128,7 +128,7 @@ CERTIFICATE = ssl.SSLCertVerificationError("certificate verify failed")
 
 @pytest.mark.parametrize("sentence", sentences_of_servers())
 def test_what_requests_run_into_is_told_in_japanese(sentence: str) -> None:
-    said = in_language(sentence, "ja")
+    said = translate_message(sentence, "ja")
     assert JAPANESE.search(said)
     assert "model server" not in said
 
@@ -146,7 +146,7 @@ def test_what_requests_run_into_is_told_in_japanese(sentence: str) -> None:
     ],
 )
 def test_why_an_adapter_is_left_out_is_told_in_japanese(note: str) -> None:
-    told = in_language(note, "ja")
+    told = translate_message(note, "ja")
     assert JAPANESE.search(told)
     assert "vLLM cannot" not in told
     assert "whole weights" not in told

@@ -9,8 +9,8 @@ import pytest
 
 from db.tables import MODES
 from serving.checks import CHECKS
+from workbench.i18n import LANGUAGES, catalogue, messages, placeholders
 from workbench.insights.rounds import MEASURES
-from workbench.ui.components.i18n import LANGUAGES, catalogue, placeholders
 from workbench.ui.components.text import escaped, escaped_lines, one_line
 
 WORKBENCH = Path(__file__).resolve().parents[2] / "workbench"
@@ -31,6 +31,13 @@ def test_every_text_is_there_in_both_languages_with_the_same_values(key: str) ->
     assert entry.keys() == LANGUAGES.keys()
     assert all(text.strip() for text in entry.values())
     assert placeholders(entry["en"]) == placeholders(entry["ja"])
+
+
+@pytest.mark.parametrize(("english", "japanese"), messages().items())
+def test_a_sentence_of_lower_layers_keeps_its_values_in_japanese(
+    english: str, japanese: str
+) -> None:
+    assert placeholders(english) == placeholders(japanese)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(WORKBENCH)))

@@ -21,7 +21,7 @@ from workbench.cli.importing import Encoding, naming_encoding_option
 from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.progress import import_progress
 from workbench.cli.typer_app import CommandGroup
-from workbench.ui.components.cautions import caution_sentences, nothing_trains
+from workbench.reporting.cautions import caution_sentences, nothing_trains
 
 app = CommandGroup()
 

@@ -17,7 +17,7 @@ from workbench.cli.output import Json, say, show, show_fields, show_json, show_t
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.jobs.training import cancel_training, enqueue_training
-from workbench.ui.components.cautions import caution_sentences
+from workbench.reporting.cautions import caution_sentences
 
 app = CommandGroup()
 

@@ -10,7 +10,7 @@ import streamlit as st
 from db.errors import Q2QError
 from workbench.ui.components import url
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.text import escaped
 
 ButtonType = Literal["primary", "secondary", "tertiary"]
@@ -22,11 +22,11 @@ KEY: Final = re.compile("[A-Za-z0-9_-]+")
 
 @contextmanager
 def errors_shown() -> Iterator[None]:
-    """Say in place what could not be done; the rest of the block is left out."""
+    """Say in place, in the language of the visit, what could not be done; end the block there."""
     try:
         yield
     except Q2QError as error:
-        st.error(escaped(str(error)))
+        st.error(escaped(translated(error)))
 
 
 def open_button(label: str, key: str, name: str, value: object, *, disabled: bool = False) -> None:

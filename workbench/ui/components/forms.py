@@ -18,8 +18,9 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import streamlit as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from workbench.i18n import has
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import has, t, word
+from workbench.ui.components.i18n import t, word
 
 Spec = dict[str, Any]
 LARGEST: Final = 2**53 - 1

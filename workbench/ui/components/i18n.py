@@ -1,31 +1,11 @@
-"""The words of the interface in the language of this visit; the words are in the catalogue."""
+"""The texts of the interface in the language of this visit."""
 
 from typing import cast
 
 import streamlit as st
 
-from workbench.i18n import (
-    LANGUAGES,
-    Language,
-    catalogue,
-    has,
-    placeholders,
-    translate,
-)
-
-__all__ = [
-    "LANGUAGES",
-    "LANGUAGE_COOKIE",
-    "Language",
-    "catalogue",
-    "counted",
-    "current_language",
-    "has",
-    "placeholders",
-    "t",
-    "translate",
-    "word",
-]
+from db.errors import Q2QError
+from workbench.i18n import LANGUAGES, Language, has, translate, translate_message
 
 LANGUAGE_COOKIE = "q2q_language"
 """What a visitor chose; links and tabs without a language in their address follow it."""
@@ -65,3 +45,8 @@ def word(prefix: str, name: str) -> str:
     """Return the text of ``prefix.name``, or ``name`` itself where people made it up."""
     key = f"{prefix}.{name}"
     return t(key) if has(key) else name
+
+
+def translated(message: str | Q2QError) -> str:
+    """Return what a lower layer says, in the language of this visit."""
+    return translate_message(message, current_language())

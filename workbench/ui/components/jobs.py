@@ -11,10 +11,9 @@ from db.jobs import JobRow, active_jobs, request_cancel
 from db.rounds import find_round
 from workbench.jobs.steps import ON_DEVICE
 from workbench.ui.components.controls import page_link
-from workbench.ui.components.i18n import t, word
+from workbench.ui.components.i18n import t, translated, word
 from workbench.ui.components.labels import duration
 from workbench.ui.components.parts import card, head_row, state_badge
-from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 
@@ -38,7 +37,7 @@ def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[i
 def draw_progress(job: JobRow) -> None:
     """Draw the bar of ``job`` and what its worker says: what it does, how fast, how long still."""
     share = job_share(job)
-    message = escaped(one_line(said(job.message or ""), 200))
+    message = escaped(one_line(translated(job.message or ""), 200))
     if share is not None:
         done = t("job.progress", done=job.done, total=job.total)
         st.progress(share, text=f"{done} · {message}" if message else done)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from db.models import ModelRow
 from db.settings import settings
+from workbench.i18n import has
 from workbench.rating.axes import load_axes
-from workbench.ui.components.i18n import current_language, has, t
-from workbench.ui.components.sentences import said
+from workbench.ui.components.i18n import current_language, t, translated
 from workbench.ui.components.text import escaped, one_line
 
 
@@ -15,7 +15,7 @@ def model_note(model: ModelRow) -> str | None:
     key = f"model.note.{model.name}"
     if has(key):
         return t(key)
-    return escaped(said(model.note)) if model.note else None
+    return escaped(translated(model.note)) if model.note else None
 
 
 def axis_label(name: str, words: str) -> str:

@@ -7,8 +7,9 @@ import threading
 import streamlit as st
 
 from db.errors import Q2QError
+from workbench.i18n import LANGUAGES, Language
 from workbench.ui.components import url
-from workbench.ui.components.i18n import LANGUAGES, Language, current_language, t
+from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 

@@ -121,7 +121,8 @@ def empty_state(key: str, icon: str, name: str) -> "st.delta_generator.DeltaGene
     """
     box = st.container(border=True, key=f"empty_{key}", horizontal_alignment="center")
     with box:
-        st.markdown(f":primary[:material/{icon}:]", text_alignment="center")
+        symbol = f":material/{icon}:"
+        st.markdown(f":primary[{symbol}]", text_alignment="center")
         st.markdown(f"**{t(f'{name}.title')}**", text_alignment="center")
         st.caption(t(f"{name}.text"), text_alignment="center")
     return box

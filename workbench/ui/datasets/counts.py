@@ -7,7 +7,7 @@ import altair as alt
 import streamlit as st
 
 from training.datasets.balance import Caution
-from workbench.ui.components.cautions import caution_sentences
+from workbench.reporting.cautions import caution_sentences
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.labels import count
 from workbench.ui.components.parts import figures

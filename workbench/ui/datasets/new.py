@@ -15,8 +15,8 @@ from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.rules import Rules
 from training.datasets.spec import parse_rules, parse_yaml
+from workbench.reporting.cautions import nothing_trains
 from workbench.ui.components import url
-from workbench.ui.components.cautions import nothing_trains
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.forms import Spec
 from workbench.ui.components.i18n import current_language, t

@@ -13,8 +13,7 @@ from workbench.dialogue.turn import By, open_steps, running_turns
 from workbench.ui.components import url
 from workbench.ui.components.controls import focus, opens_field
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t
-from workbench.ui.components.sentences import said
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
@@ -46,7 +45,7 @@ def later(do: Callable[[Session], object]) -> Callable[[], None]:
 def draw_problem() -> None:
     """Draw why the last thing was refused, once."""
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(escaped(said(problem)), icon=":material/error:")
+        st.error(escaped(translated(problem)), icon=":material/error:")
 
 
 def is_busy(dialogue_id: int) -> bool:

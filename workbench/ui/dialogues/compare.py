@@ -11,9 +11,8 @@ from workbench.dialogue.in_both import asked_in_both
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, heading
-from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
 
@@ -33,7 +32,7 @@ def draw_compare(one: int, other: int) -> None:
             pair = compare(session, one, other)
             trees = read_tree(session, one), read_tree(session, other)
     except Q2QError as error:
-        st.error(escaped(said(str(error))))
+        st.error(escaped(translated(error)))
         return
     _draw_choice()
     with card("compare", gap="xsmall"):

@@ -15,10 +15,9 @@ from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.actions import EXAMPLES
 from workbench.ui.components.controls import back_link, download
-from workbench.ui.components.i18n import counted, current_language, t
+from workbench.ui.components.i18n import counted, current_language, t, translated
 from workbench.ui.components.parts import card, heading, section
 from workbench.ui.components.rater import current_rater
-from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.uploads import draw_problems, in_utf8
@@ -60,7 +59,7 @@ def draw_import() -> None:
         _draw_problems(refused)
         return
     except Q2QError as error:
-        st.error(escaped(said(str(error))))
+        st.error(escaped(translated(error)))
         return
     _draw_preview(goals)
     if st.button(
@@ -95,7 +94,7 @@ def _draw_columns() -> None:
 
 
 def _draw_problems(refused: ImportRefused) -> None:
-    sentences = [said(problem.sentence) for problem in refused.problems]
+    sentences = [translated(problem.sentence) for problem in refused.problems]
     draw_problems("sheet.problems", sentences, str(refused))
 
 
@@ -140,7 +139,7 @@ def _import(data: bytes, name: str, language: str) -> None:
         with database().write() as session:
             found = import_sheet(session, data, by, language=language, name=name)
     except Q2QError as error:
-        st.error(escaped(said(str(error))))
+        st.error(escaped(translated(error)))
         return
     st.toast(_told(found), icon=":material/check:")
     _leave()

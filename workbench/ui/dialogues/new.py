@@ -14,10 +14,9 @@ from workbench.ui.components import url
 from workbench.ui.components.actions import EXAMPLES
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.i18n import current_language, t, translated
 from workbench.ui.components.parts import card, heading, section
 from workbench.ui.components.rater import current_rater, draw_rater
-from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 
@@ -109,7 +108,7 @@ def _draw_form(draft: FormDraft) -> None:
     try:
         theme = parse_theme(given)
     except Q2QError as error:
-        st.error(escaped(said(str(error))))
+        st.error(escaped(translated(error)))
         return
     if _begin(theme):
         draft.forget()
@@ -134,7 +133,7 @@ def _begin(theme: ThemeFile) -> bool:
             check_names(session, registry(), theme.settings)
             dialogue_id = new_dialogue(session, theme, by)
     except Q2QError as error:
-        st.error(escaped(said(str(error))))
+        st.error(escaped(translated(error)))
         return False
     _leave()
     url.put("session", str(dialogue_id))

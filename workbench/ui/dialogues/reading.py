@@ -20,8 +20,7 @@ from workbench.dialogue.reading import (
 from workbench.dialogue.synopsis import Synopsis
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By, open_steps
-from workbench.ui.components.i18n import current_language, t
-from workbench.ui.components.sentences import said
+from workbench.ui.components.i18n import current_language, t, translated
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import act
@@ -108,7 +107,7 @@ def _read(tree: Tree, names: Sequence[str], order: Order, by: By | None) -> Mapp
         st.rerun()
     problems = [problem for event in in_vain.values() for problem in event.payload["problems"]]
     for problem in dict.fromkeys(problems):
-        st.warning(escaped(said(problem)), icon=":material/translate:")
+        st.warning(escaped(translated(problem)), icon=":material/translate:")
     return found
 
 

@@ -6,9 +6,8 @@ from workbench.dialogue.cards import NodeView
 from workbench.dialogue.sides import argue, judge, verdicts
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card
-from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import later
@@ -77,7 +76,7 @@ def draw_verdicts(tree: Tree, view: NodeView) -> None:
             if event.payload["why"]:
                 show_text(event.payload["why"])
             for problem in event.payload["problems"]:
-                st.caption(f":material/info: {escaped(said(problem))}")
+                st.caption(f":material/info: {escaped(translated(problem))}")
         outcomes = {event.payload["outcome"] for event in latest.values()}
         if len(latest) == 2 and None not in outcomes:
             st.caption(t("dlg.verdict_agree" if len(outcomes) == 1 else "dlg.verdict_order"))

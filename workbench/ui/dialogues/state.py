@@ -8,8 +8,7 @@ from workbench.dialogue.sessions import change_state
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import counted, t
-from workbench.ui.components.sentences import said
+from workbench.ui.components.i18n import counted, t, translated
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.dialogues.acts import act, decide, go_there
@@ -66,7 +65,7 @@ def _draw_checkpoint(tree: Tree) -> None:
     told = events[-1].payload
     is_whole = told["turns"] == told["asked"]
     words = t("dlg.checkpoint", n=told["turns"], most=told["asked"])
-    why = "" if is_whole else " " + t("dlg.checkpoint_why", why=escaped(said(told["why"])))
+    why = "" if is_whole else " " + t("dlg.checkpoint_why", why=escaped(translated(told["why"])))
     (st.info if is_whole else st.warning)(
         f"{words}{why} {t('dlg.checkpoint_look')}", icon=":material/smart_toy:"
     )

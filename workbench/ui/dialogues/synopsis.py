@@ -17,9 +17,8 @@ from workbench.dialogue.synopsis import (
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, empty_state, section
-from workbench.ui.components.sentences import said
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import act, draw_problem, later, remember, remembered, show_node
@@ -36,7 +35,7 @@ def draw_synopsis(tree: Tree, by: By | None) -> None:
             _write_button(tree, by if can_write else None)
         return
     for problem in found.problems:
-        st.warning(escaped(said(problem)), icon=":material/info:")
+        st.warning(escaped(translated(problem)), icon=":material/info:")
     read = read_lines(tree, found, by)
     if remembered("panel") == "synopsis" and by and can_write:
         _draw_form(tree, found, read, by)

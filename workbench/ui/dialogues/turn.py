@@ -11,9 +11,8 @@ from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By, answer
 from workbench.ui.components import url
 from workbench.ui.components.controls import opens_field
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card
-from workbench.ui.components.sentences import said
 from workbench.ui.components.store import registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import (
@@ -38,7 +37,7 @@ EDIT_KEYS = "QWERTYUIOP"
 def draw_turn(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
     """Draw what comes next at a question; nothing can be pressed where the session is not open."""
     for problem in view.problems:
-        st.warning(escaped(said(problem)), icon=":material/info:")
+        st.warning(escaped(translated(problem)), icon=":material/info:")
     if tree.dialogue.state != "open":
         _draw_at_rest(tree, view, by, read)
         return

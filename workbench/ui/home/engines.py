@@ -10,10 +10,9 @@ from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import ModelRow
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.labels import count, model_note, parameters, size
 from workbench.ui.components.parts import card, head_row, state_badge
-from workbench.ui.components.sentences import said
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.home.next_step import can_start, can_stop
 
@@ -28,10 +27,10 @@ def draw_engines(
             if engine.state == "starting":
                 st.progress(
                     engine.progress or 0.0,
-                    text=one_line(said(engine.message or "") or t("engine.loading"), 200),
+                    text=one_line(translated(engine.message or "") or t("engine.loading"), 200),
                 )
             elif engine.message:
-                st.caption(escaped(said(engine.message)))
+                st.caption(escaped(translated(engine.message)))
             for offered in engine.models:
                 _model(models[offered.model_version_id])
 

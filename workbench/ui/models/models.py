@@ -15,6 +15,7 @@ from db.models import (
 )
 from training.merge.card import card as drafted_card
 from training.merge.prune import prune
+from workbench.i18n import has
 from workbench.ui.components import url
 from workbench.ui.components.controls import (
     back_link,
@@ -23,7 +24,7 @@ from workbench.ui.components.controls import (
     open_button,
     page_link,
 )
-from workbench.ui.components.i18n import has, t, word
+from workbench.ui.components.i18n import t, word
 from workbench.ui.components.jobs import draw_cancel, draw_jobs, draw_progress
 from workbench.ui.components.labels import ago, count, model_note, size
 from workbench.ui.components.live import live

@@ -9,6 +9,7 @@ from db.counts import background_count
 from db.rating.queues import Way
 from db.texts.facets import facets_version
 from serving.checks import CHECKS
+from workbench.i18n import has
 from workbench.rating.building import (
     BuiltQueue,
     QueueSpec,
@@ -23,7 +24,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, SpecForm
-from workbench.ui.components.i18n import has, t, word
+from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import count, duration
 from workbench.ui.components.live import wait_for
 from workbench.ui.components.parts import card, heading, plan_rows

@@ -8,6 +8,7 @@ import streamlit as st
 
 from db.rating.queues import QueueRow, list_queues
 from db.rounds import VERDICTS, RoundRow, Verdict, decide_round
+from workbench.i18n import has
 from workbench.insights.duels import Duel
 from workbench.rating.building import build_queue, save_queue
 from workbench.rating.duels import duel_spec, opponents
@@ -17,7 +18,7 @@ from workbench.rounds.verdict import Proposal
 from workbench.rounds.verdict_text import said, settled_lines
 from workbench.ui.components.controls import errors_shown, page_link, path_of
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import current_language, has, t, word
+from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, escaped_lines

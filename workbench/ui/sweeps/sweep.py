@@ -10,7 +10,7 @@ from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep
 from workbench.ui.components import url
 from workbench.ui.components.actions import resume_sweep
 from workbench.ui.components.controls import back_link, download, errors_shown
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import count, duration, percent
 from workbench.ui.components.parts import (
@@ -20,7 +20,6 @@ from workbench.ui.components.parts import (
     item_head,
     state_badge,
 )
-from workbench.ui.components.sentences import said
 from workbench.ui.components.spec_editor import to_yaml
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
@@ -201,7 +200,7 @@ def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
                 help=t("sweeps.blocked_help"),
             )
     for reason in reasons[:MOST_REASONS]:
-        st.caption(f"{count(reason.n)} × {escaped(said(one_line(reason.error, 300)))}")
+        st.caption(f"{count(reason.n)} × {escaped(translated(one_line(reason.error, 300)))}")
 
 
 def _draw_spec(sweep: SweepRow) -> None:
