@@ -126,7 +126,7 @@ def files_of(folder: Path, configuration: Mapping[str, Any]) -> dict[Path, list[
     """
     root = folder
     if (inner := configuration.get("data_dir")) is not None:
-        root = _inside(folder, folder / str(inner), str(inner))
+        root = within(folder, str(inner))
     given = configuration.get("data_files")
     if given is None:
         return {path: _names(folder, path) for path in data_files(root)[0]}
@@ -175,12 +175,20 @@ def _globbed(folder: Path, root: Path, pattern: str) -> list[Path]:
     ]
     if not files:
         raise UsageError(f"{folder / 'README.md'} names {pattern}, which is not there; add it.")
-    return [_inside(folder, path, pattern) for path in files]
+    return [within(folder, pattern, path) for path in files]
 
 
-def _inside(folder: Path, path: Path, name: str) -> Path:
-    found = path.resolve()
-    if not found.is_relative_to(folder.resolve()) or not found.exists():
+def within(folder: Path, name: str, path: Path | None = None, *, is_file: bool = False) -> Path:
+    """Return a file or folder that is named in a folder; one outside of it is not read.
+
+    ``path``: where it is, if not at its name.
+
+    Raises:
+        UsageError: It is not there, or lies outside.
+    """
+    found = (path or folder / name).resolve()
+    is_there = found.is_file() if is_file else found.exists()
+    if not is_there or not found.is_relative_to(folder.resolve()):
         raise UsageError(f"{folder} names {name}, which is no file of this folder; add it.")
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from db.new_files import json_line
 from db.questions import QuestionRow
-from serving.importers.parsed_row import Refused
+from serving.importers.parsed_row import Cell, Refused
 
 
 def is_blank(value: Any) -> bool:
@@ -216,13 +216,13 @@ class RowFields:
         column = self.column(name)
         return None if column is None or column in self._blank else self.values[column]
 
-    def take(self, name: str) -> tuple[Any, str]:
-        """Return the value of a field, which counts as used, and what the file calls it."""
+    def take(self, name: str) -> Cell:
+        """Return the cell of a field, which counts as used."""
         column = self.column(name)
         if column is None:
-            return None, name
+            return Cell(None, name)
         self.used.add(column)
-        return (None if column in self._blank else self.values[column]), column
+        return Cell(None if column in self._blank else self.values[column], column)
 
     def unused(self) -> Iterator[str]:
         """Yield the names of the columns that hold something and were not used."""

@@ -19,6 +19,7 @@ from serving.importers.dataset_cards import (
     files_of,
     is_meant,
     listed,
+    within,
 )
 from serving.importers.documents import RepeatedKey, loads
 from serving.importers.fields import NAMES, is_held_out
@@ -33,72 +34,6 @@ _TURNS = {"messages": "conversations"}
 _TAGS = {"user": ("human", "user_tag"), "assistant": ("gpt", "assistant_tag")}
 _FORMATS = ("alpaca", "sharegpt", "openai")
 _PLACES = frozenset({"file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedDataset:
-    """An entry of ``dataset_info.json``."""
-
-    file_name: str
-    """A file, or a folder of files."""
-    splits: tuple[str, str]
-    """Names that may say that it never trains."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """The file's names of fields → ours."""
-    keys: TurnKeys = USUAL
-    notes: tuple[str, ...] = ()
-
-
-def entries_of(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]] | None:
-    """Return the data sets that a ``dataset_info.json`` lists; None where it is another one."""
-    entries: dict[str, Mapping[str, Any]] = {
-        name: one for name, one in content.items() if isinstance(one, dict)
-    }
-    return entries if any(_PLACES & one.keys() for one in entries.values()) else None
-
-
-def dataset_of(path: Path, name: str, entry: Mapping[str, Any]) -> ListedDataset:
-    """Return what an entry says.
-
-    Raises:
-        UsageError: It is not understood, or its files are not here.
-    """
-    file = entry.get("file_name")
-    if not isinstance(file, str):
-        raise UsageError(
-            f"{path}, {name}: lies on a hub, not in this folder; fetch it and name its file_name."
-        )
-    columns = entry.get("columns") or {}
-    tags = entry.get("tags") or {}
-    if not isinstance(columns, dict) or not isinstance(tags, dict):
-        raise UsageError(f"{path}, {name}: columns and tags are maps of names; correct them.")
-    form = entry.get("formatting") or "alpaca"
-    if form not in _FORMATS:
-        raise UsageError(
-            f"{path}, {name}: formatting {str(form)[:40]!r} is not known; write one of "
-            f"{', '.join(_FORMATS)}."
-        )
-    ours = _ALPACA if form == "alpaca" else _TURNS
-    limit = entry.get("num_samples")
-    return ListedDataset(
-        file_name=file,
-        splits=(name, str(entry.get("split") or "")),
-        columns={str(theirs): ours.get(str(key), str(key)) for key, theirs in columns.items()},
-        keys=USUAL if form == "alpaca" else _turn_keys(form, tags),
-        notes=() if limit is None else (f"num_samples {limit} is not used; all rows are read.",),
-    )
-
-
-def _turn_keys(form: str, tags: Mapping[str, Any]) -> TurnKeys:
-    role, text = ("from", "value") if form == "sharegpt" else ("role", "content")
-    speakers = dict(SPEAKERS)
-    speakers |= {str(tags.get(tag, usual)): one for one, (usual, tag) in _TAGS.items()}
-    speakers |= {str(tags.get("system_tag", "system")): "system"}
-    return TurnKeys(
-        speaker=(str(tags.get("role_tag", role)),),
-        text=(str(tags.get("content_tag", text)),),
-        speakers=speakers,
-    )
 
 
 ENTRY = "dataset_info.json"
@@ -133,7 +68,7 @@ def parts_of(path: Path, only: str | None = None) -> list[Part]:
     if not path.exists():
         raise UsageError(f"{path} is not there; check the path.")
     entry = path / ENTRY if path.is_dir() else path
-    entries = entries_of(_json(entry)) if entry.name == ENTRY and entry.is_file() else None
+    entries = _entries_of(_json(entry)) if entry.name == ENTRY and entry.is_file() else None
     configs = configurations(path) if entries is None and path.is_dir() else []
     if entries is not None:
         found = list(_listed(entry, entries, only))
@@ -205,10 +140,16 @@ def _saved(folder: Path, root: Path, *, is_held_out: bool) -> Iterator[Part]:
     """Yield the files that ``datasets`` wrote by ``save_to_disk``."""
     state = _json(folder / "state.json")
     for file in state.get("_data_files") or ():
-        path = _within(folder, str(file.get("filename")))
-        if not path.is_file():
-            raise _missing(folder, str(file.get("filename")))
+        path = within(folder, str(file.get("filename")), is_file=True)
         yield Part(path=path, name=str(path.relative_to(root.resolve())), is_held_out=is_held_out)
+
+
+def _entries_of(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]] | None:
+    """Return the data sets that a ``dataset_info.json`` lists; None where it is another one."""
+    entries: dict[str, Mapping[str, Any]] = {
+        name: one for name, one in content.items() if isinstance(one, dict)
+    }
+    return entries if any(_PLACES & one.keys() for one in entries.values()) else None
 
 
 def _listed(
@@ -222,38 +163,52 @@ def _listed(
 
 
 def _of_entry(path: Path, name: str, entry: Mapping[str, Any]) -> list[Part]:
-    """Return the file of an entry, or the files of its folder."""
-    found = dataset_of(path, name, entry)
-    place = _within(path.parent, found.file_name)
-    never = any(map(is_held_out, found.splits))
-    if place.is_dir():
-        parts = _of_files(place, path.parent.resolve())
-        if not parts:
-            raise UsageError(f"{path}, {name}: the folder {found.file_name} holds no data; add it.")
-    else:
-        parts = [Part(path=place, name=found.file_name)]
-    parts = [
-        replace(
-            part,
-            is_held_out=part.is_held_out or never,
-            columns=found.columns,
-            keys=found.keys,
+    """Return the file of an entry, or the files of its folder.
+
+    Raises:
+        UsageError: It is not understood, or its files are not here.
+    """
+    file = entry.get("file_name")
+    if not isinstance(file, str):
+        raise UsageError(
+            f"{path}, {name}: lies on a hub, not in this folder; fetch it and name its file_name."
         )
+    columns, tags = entry.get("columns") or {}, entry.get("tags") or {}
+    if not isinstance(columns, dict) or not isinstance(tags, dict):
+        raise UsageError(f"{path}, {name}: columns and tags are maps of names; correct them.")
+    form = entry.get("formatting") or "alpaca"
+    if form not in _FORMATS:
+        raise UsageError(
+            f"{path}, {name}: formatting {str(form)[:40]!r} is not known; write one of "
+            f"{', '.join(_FORMATS)}."
+        )
+    ours = _ALPACA if form == "alpaca" else _TURNS
+    place = within(path.parent, file)
+    parts = [Part(path=place, name=file)]
+    if place.is_dir() and not (parts := _of_files(place, path.parent.resolve())):
+        raise UsageError(f"{path}, {name}: the folder {file} holds no data; add it.")
+    never = is_held_out(name) or is_held_out(str(entry.get("split") or ""))
+    columns = {str(theirs): ours.get(str(key), str(key)) for key, theirs in columns.items()}
+    keys = USUAL if form == "alpaca" else _turn_keys(form, tags)
+    parts = [
+        replace(part, is_held_out=part.is_held_out or never, columns=columns, keys=keys)
         for part in parts
     ]
-    return _noted(parts, list(found.notes))
+    limit = entry.get("num_samples")
+    notes = [] if limit is None else [f"num_samples {limit} is not used; all rows are read."]
+    return _noted(parts, notes)
 
 
-def _within(folder: Path, name: str) -> Path:
-    """Return a file or folder in a folder; one outside of it is not read."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.exists():
-        raise _missing(folder, name)
-    return path
-
-
-def _missing(folder: Path, name: str) -> UsageError:
-    return UsageError(f"{folder} names {name}, which is no file of this folder; add it.")
+def _turn_keys(form: str, tags: Mapping[str, Any]) -> TurnKeys:
+    role, text = ("from", "value") if form == "sharegpt" else ("role", "content")
+    speakers = dict(SPEAKERS)
+    speakers |= {str(tags.get(tag, usual)): one for one, (usual, tag) in _TAGS.items()}
+    speakers |= {str(tags.get("system_tag", "system")): "system"}
+    return TurnKeys(
+        speaker=(str(tags.get("role_tag", role)),),
+        text=(str(tags.get("content_tag", text)),),
+        speakers=speakers,
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""What a row of a file says, before its prompt is understood; and why a row is not taken."""
+"""What a row of a file says in our own fields, what was noted of it, and why it is not taken."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+Scope = Literal["reasoning", "answer", "whole"]
 
 NOT_TRAINED = "not_trained"
 NEXT_QUESTIONS = "next_questions"
@@ -15,6 +17,31 @@ class Refused(Exception):
     def __init__(self, field: str | None, what: str) -> None:
         super().__init__(what)
         self.field, self.what = field, what
+
+
+class Cell(NamedTuple):
+    """A value of a row, and what the file calls its field."""
+
+    value: Any
+    column: str
+
+
+Cells = Mapping[str, Cell]
+"""Field → its cell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedRow:
+    """A row in our own fields."""
+
+    cells: Cells
+    """Those that ``RowMaker`` reads."""
+    rejected: Cells | None = None
+    """The same question with worse texts."""
+    label: bool | None = None
+    scope: Scope = "answer"
+    is_raw: bool = False
+    """Its prompt was the question alone, with the context after a blank line if it has one."""
 
 
 class LeftOut(Exception):

@@ -1,26 +1,39 @@
 """What one row of a file is, whatever its shape: a question with what was written for it.
 
 Alpaca, ShareGPT, ChatML messages, harmony, prompt and completion, pairs, labels, OpenAI's batch
-requests, lists of generations, and our own table are found out row by row.
+requests, lists of generations, questions with choices, and our own table are found out row by row.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from string import ascii_uppercase
 from typing import Any
 
 from serving.formats.reasoning_markup import plain_reasoning, reasoning_tag
-from serving.importers.choices import with_choices
-from serving.importers.fields import FieldMap, RowFields, is_turns, label_of
+from serving.importers.fields import (
+    FieldMap,
+    RowFields,
+    is_blank,
+    is_turns,
+    label_of,
+    plain_name,
+    written,
+)
 from serving.importers.parsed_row import (
     NEXT_QUESTIONS,
+    Cell,
+    Cells,
     LeftOut,
+    ParsedRow,
     Refused,
     RowNotes,
+    Scope,
     WrittenText,
     text_of,
 )
 from serving.importers.row_texts import (
+    RESULTS,
     AnswerReader,
     PromptReader,
     RowPrompt,
@@ -29,7 +42,83 @@ from serving.importers.row_texts import (
     two_systems,
 )
 from serving.importers.turns import USUAL, TurnKeys, Turns, is_conversation, without_end
-from serving.importers.unwrap import Scope, Unwrapper, Written
+from serving.importers.unwrap import Unwrapper, Written
+
+_LABELS = ("label", "key", "id")
+_TEXTS = ("text", "value", "content")
+
+
+def with_choices(row: RowFields, fields: FieldMap) -> RowFields:
+    """Return a row with its choices in its context; a row without choices as it is.
+
+    Raises:
+        Refused: The key names none of the choices.
+    """
+    filled = row.filled("choices")
+    choices = _choices_of(row.values[filled[0]]) if filled and row.filled("text") else {}
+    if len(choices) < 2:
+        return row
+    key = _key_of(row, choices)
+    left_out = {filled[0], *([] if key is None else [key])}
+    values = {name: value for name, value in row.values.items() if name not in left_out}
+    listed = "\n".join(f"{label}. {text}" for label, text in choices.items())
+    context = row.column("context") or "context"
+    given = values.get(context)
+    values[context] = listed if is_blank(given) else f"{given}\n\n{listed}"
+    label = None if key is None else _label_of(row.values[key], choices)
+    if label is not None and not row.filled("reference_answer"):
+        values[row.column("reference_answer") or "reference_answer"] = f"{label}. {choices[label]}"
+    return RowFields(values, fields.columns(tuple(values)))
+
+
+def _choices_of(value: Any) -> dict[str, str]:
+    """Return label → text; empty where a value lists no choices."""
+    if isinstance(value, Mapping):
+        texts, labels = value.get("text"), value.get("label")
+        if isinstance(texts, Sequence) and isinstance(labels, Sequence):
+            return dict(zip(map(written, labels), map(written, texts), strict=False))
+        pairs = [(str(label), text) for label, text in value.items() if isinstance(text, str)]
+        return dict(pairs) if len(pairs) == len(value) else {}
+    if not isinstance(value, (list, tuple)) or len(value) > len(ascii_uppercase):
+        return {}
+    if all(isinstance(one, Mapping) for one in value):
+        return {_first(one, _LABELS): _first(one, _TEXTS) for one in value}
+    if any(isinstance(one, (Mapping, list, tuple)) for one in value):
+        return {}
+    return dict(zip(ascii_uppercase, map(written, value), strict=False))
+
+
+def _first(one: Mapping[str, Any], names: Sequence[str]) -> str:
+    return next((written(one[name]) for name in names if not is_blank(one.get(name))), "")
+
+
+def _key_of(row: RowFields, choices: Mapping[str, str]) -> str | None:
+    """Return the column that says which choice is right.
+
+    Raises:
+        Refused: It names none of them.
+    """
+    for column in row.filled("key"):
+        if _label_of(row.values[column], choices) is None:
+            shown = written(row.values[column])[:40]
+            raise Refused(column, f"is {shown!r}, which is none of the choices; correct it.")
+        return column
+    for column in row.filled("output"):
+        if plain_name(column) in RESULTS and _label_of(row.values[column], choices) is not None:
+            return column
+    return None
+
+
+def _label_of(value: Any, choices: Mapping[str, str]) -> str | None:
+    """Return the label that a letter, or a number from 0, stands for."""
+    labels = list(choices)
+    word = written(value).strip().rstrip(".)")
+    if word in choices:
+        return word
+    if word.upper() in choices:
+        return word.upper()
+    return labels[int(word)] if word.isdecimal() and int(word) < len(labels) else None
+
 
 _ABOUT = ("reference_answer", "category", "language", "tags", "external_id", "held_out", "split")
 """What a row says of its question beside its texts."""
@@ -40,22 +129,6 @@ _BATCH_OUTPUT = "is the output of a batch; import the file with the requests ins
 _RESULT = re.compile(r"\n#### ?([-+$]?\d[\d,]*(?:\.\d+)?%?)\s*\Z")
 """How GSM8K ends a worked answer: with its result."""
 _ASKING = frozenset({"text", "messages", "chosen", "body"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedRow:
-    """A row in our own fields."""
-
-    texts: Mapping[str, Any]
-    """Field → value, of the fields that ``RowMaker`` reads."""
-    names: Mapping[str, str] = field(default_factory=dict)
-    """Field → what the file calls it."""
-    rejected: Written | None = None
-    rejected_names: Mapping[str, str] = field(default_factory=dict)
-    label: bool | None = None
-    scope: Scope = "answer"
-    is_raw: bool = False
-    """Its prompt was the question alone, with the context after a blank line if it has one."""
 
 
 class RowParser:
@@ -164,41 +237,30 @@ class RowParser:
     def _completed(self, row: RowFields, prompt: RowPrompt) -> list[ParsedRow]:
         """Return a row for each text that it holds as an answer, or one without."""
         completions = self._answers.completions(row, prompt)
-        texts, names = _about(row, prompt)
+        cells = _about(row, prompt)
         if completions:
-            return [self._answered(prompt, one, texts, names) for one in completions]
+            return [self._answered(prompt, one, cells) for one in completions]
         given, column = self._answers.reasoning(row)
         reasoning = plain_reasoning(given or "")
         return [
             ParsedRow(
-                texts={**texts, "reasoning": reasoning},
-                names={**names, "reasoning": column},
+                cells={**cells, "reasoning": Cell(reasoning, column)},
                 scope="answer" if reasoning is None else "reasoning",
                 is_raw=prompt.is_raw,
             )
         ]
 
-    def _answered(
-        self,
-        prompt: RowPrompt,
-        completion: WrittenText,
-        texts: Mapping[str, Any],
-        names: Mapping[str, str],
-    ) -> ParsedRow:
+    def _answered(self, prompt: RowPrompt, completion: WrittenText, cells: Cells) -> ParsedRow:
         if (text := without_end(completion.text)) is not completion.text:
             completion = replace(completion, text=text)
         found = self.unwrapper.written(prompt.asked, completion)
         self._note(found)
         answer = found.answer or ""
         result = _RESULT.search(answer) if "####" in answer else None
-        if result is not None and not texts.get("reference_answer"):
-            texts = {**texts, "reference_answer": result[1]}
-        return ParsedRow(
-            texts={**texts, "reasoning": found.reasoning, "output": found.answer},
-            names={**names, "reasoning": completion.column, "output": completion.column},
-            scope=found.scope,
-            is_raw=prompt.is_raw,
-        )
+        if result is not None and not cells.get("reference_answer", (None,))[0]:
+            cells = {**cells, "reference_answer": Cell(result[1], completion.column)}
+        cells = _with_texts(cells, found, completion.column)
+        return ParsedRow(cells=cells, scope=found.scope, is_raw=prompt.is_raw)
 
     def _note(self, found: Written) -> None:
         self.notes.counts["split"] += found.is_split
@@ -213,12 +275,10 @@ class RowParser:
             raise two_systems(worse.column, other.system, asked.system)
         found, rejected = (self._written(row, prompt, one) for one in (better, worse))
         _must_be_alike(found, rejected, worse.column)
-        texts, names = _about(row, prompt)
+        cells = _about(row, prompt)
         return ParsedRow(
-            texts={**texts, "reasoning": found.reasoning, "output": found.answer},
-            names={**names, "reasoning": better.column, "output": better.column},
-            rejected=rejected,
-            rejected_names={**names, "reasoning": worse.column, "output": worse.column},
+            cells=_with_texts(cells, found, better.column),
+            rejected=_with_texts(cells, rejected, worse.column),
             scope=found.scope,
             is_raw=prompt.is_raw,
         )
@@ -259,17 +319,17 @@ class RowParser:
     def _own_pair(self, row: RowFields, prompt: RowPrompt, judged: Scope | None) -> ParsedRow:
         """Return a pair of our own table, whose worse texts have fields of their own."""
         (better,) = self._completed(row, prompt)
-        worse, names = {}, dict(better.names)
+        worse = {}
         for name, own in (("reasoning", "rejected_reasoning"), ("output", "rejected_answer")):
-            value, names[name] = row.take(own)
-            worse[name] = text_of(value, names[name])
-        scope: Scope = judged or ("answer" if better.texts.get("reasoning") is None else "whole")
-        if judged is None and worse["output"] is None:
+            value, column = row.take(own)
+            worse[name] = Cell(text_of(value, column), column)
+        reasoning = better.cells["reasoning"].value
+        scope: Scope = judged or ("answer" if reasoning is None else "whole")
+        if judged is None and worse["output"].value is None:
             scope = "reasoning"
         if scope == "answer":
-            worse["reasoning"] = better.texts.get("reasoning")
-        rejected = Written(reasoning=worse["reasoning"], answer=worse["output"], scope=scope)
-        return replace(better, rejected=rejected, rejected_names=names, scope=scope)
+            worse["reasoning"] = worse["reasoning"]._replace(value=reasoning)
+        return replace(better, rejected={**better.cells, **worse}, scope=scope)
 
 
 def _turns_in(value: Any) -> Any:
@@ -309,13 +369,17 @@ def _refuse_unfit(row: RowFields) -> None:
         )
 
 
-def _about(row: RowFields, prompt: RowPrompt) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return all that a row says of its question, and what the file calls it."""
-    texts, names = dict(prompt.texts), dict(prompt.names)
-    for name in _ABOUT:
-        if name in row.columns:
-            texts[name], names[name] = row.take(name)
-    return texts, names
+def _about(row: RowFields, prompt: RowPrompt) -> Cells:
+    """Return all that a row says of its question."""
+    return {**prompt.cells, **{name: row.take(name) for name in _ABOUT if name in row.columns}}
+
+
+def _with_texts(cells: Cells, found: Written, column: str) -> Cells:
+    return {
+        **cells,
+        "reasoning": Cell(found.reasoning, column),
+        "output": Cell(found.answer, column),
+    }
 
 
 def _must_ask(prompt: RowPrompt, turns: Turns, column: str) -> None:

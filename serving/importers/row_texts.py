@@ -2,13 +2,21 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from serving.formats.reasoning_markup import UNCLOSED, split_reasoning
 from serving.importers.fields import RowFields, is_blank, is_turns, plain_name, written
-from serving.importers.parsed_row import Refused, RowNotes, WrittenText, kind_of, text_of
+from serving.importers.parsed_row import (
+    Cell,
+    Cells,
+    Refused,
+    RowNotes,
+    WrittenText,
+    kind_of,
+    text_of,
+)
 from serving.importers.turns import (
     TurnKeys,
     Turns,
@@ -34,10 +42,8 @@ class RowPrompt:
     """What a row asks."""
 
     asked: Asked
-    texts: Mapping[str, Any]
+    cells: Cells
     """``text``, ``context``, ``role``, as far as the row has them."""
-    names: Mapping[str, str]
-    """The same fields → what the file calls them."""
     full_text: str
     """The question as the row has it, in a prompt format or not."""
     is_prompt: bool
@@ -48,7 +54,7 @@ class RowPrompt:
     @property
     def is_raw(self) -> bool:
         """Whether the prompt is the question alone, perhaps with its context after it."""
-        return self.is_prompt and self.asked.form is None and not self.texts.get("context")
+        return self.is_prompt and self.asked.form is None and not self.cells["context"].value
 
 
 def two_prompts(column: str, asked: str, expected: str) -> Refused:
@@ -169,33 +175,35 @@ class PromptReader:
         turns: Turns | None = None,
     ) -> RowPrompt:
         """Return the prompt; a system text that is no role's stands before the context."""
-        context, context_name = self._context(row, asked, column)
-        role, role_name = row.take("role")
+        context = self._context(row, asked, column)
+        role = row.take("role")
         by_system = self.unwrapper.role(system)
         if system and by_system is None:
-            context = f"{system}\n\n{context or ''}".strip()
-        is_prompt = bool(asked.question)
+            context = context._replace(value=f"{system}\n\n{context.value or ''}".strip())
         return RowPrompt(
             asked=asked,
-            texts={"text": text, "context": context, "role": role or by_system},
-            names={"text": column, "context": context_name, "role": role_name},
+            cells={
+                "text": Cell(text, column),
+                "context": context,
+                "role": role._replace(value=role.value or by_system),
+            },
             full_text=turns.user or "" if turns else str(text or ""),
-            is_prompt=is_prompt,
+            is_prompt=bool(asked.question),
             turns=turns,
             system=system,
         )
 
-    def _context(self, row: RowFields, asked: Asked, column: str) -> tuple[Any, str]:
+    def _context(self, row: RowFields, asked: Asked, column: str) -> Cell:
         if asked.context:
-            return asked.context, column
-        value, name = row.take("context")
-        if isinstance(value, str) and _NO_INPUT.fullmatch(value):
+            return Cell(asked.context, column)
+        cell = row.take("context")
+        if isinstance(cell.value, str) and _NO_INPUT.fullmatch(cell.value):
             self.notes.counts["no_input"] += 1
-            return None, name
-        return value, name
+            return Cell(None, cell.column)
+        return cell
 
 
-_RESULTS = ("answer", "final_answer", "solution")
+RESULTS = ("answer", "final_answer", "solution")
 """Beside another column of answers, these are reference answers, the first that is filled."""
 
 
@@ -266,7 +274,7 @@ class AnswerReader:
             column = by_name["solution"]  # a worked answer, and its result beside it
         if len(filled) > 1:  # what holds a reasoning was written by a model
             column = next((one for one in filled if _holds_reasoning(row.values[one])), column)
-        results = (by_name[one] for one in _RESULTS if one in by_name)
+        results = (by_name[one] for one in RESULTS if one in by_name)
         others = [one for one in results if one != column]
         if others and not row.filled("reference_answer"):
             row.columns = {**row.columns, "reference_answer": others[:1]}
@@ -280,10 +288,10 @@ class AnswerReader:
             value = row.values[column]
             if isinstance(value, str) and value.split() == answer.text.split():
                 row.used.add(column)
-            elif plain_name(column) in _RESULTS and not isinstance(value, (list, tuple, dict)):
+            elif plain_name(column) in RESULTS and not isinstance(value, (list, tuple, dict)):
                 others.append(column)
         if others and not row.filled("reference_answer"):
-            first = min(others, key=lambda one: _RESULTS.index(plain_name(one)))
+            first = min(others, key=lambda one: RESULTS.index(plain_name(one)))
             row.columns = {**row.columns, "reference_answer": [first]}
 
     def _generations(self, row: RowFields, values: Sequence[Any], column: str) -> list[WrittenText]:

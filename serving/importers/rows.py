@@ -12,9 +12,9 @@ from typing import Any
 from db.errors import UsageError
 from db.input_text import plain, problem_of
 from serving.importers.fields import FIELDS, FieldMap, is_blank, is_held_out, written
-from serving.importers.parsed_row import LeftOut, Refused
-from serving.importers.row_shapes import ParsedRow, RowParser
-from serving.importers.source import ImportRow, Record, Scope, Source
+from serving.importers.parsed_row import Cells, LeftOut, ParsedRow, Refused, Scope
+from serving.importers.row_shapes import RowParser
+from serving.importers.source import ImportRow, Record, Source
 from serving.importers.turns import USUAL, TurnKeys
 from serving.importers.unwrap import Unwrapper
 
@@ -78,7 +78,7 @@ class RowMaker:
         )
         self._counts = self._parser.notes.counts
         self._line = 0
-        self._names: Mapping[str, str] = {}
+        self._cells: Cells = {}
 
     def rows(self, record: Record) -> list[ImportRow]:
         """Return the rows of a record; none where it has a problem.
@@ -117,8 +117,7 @@ class RowMaker:
 
     def _judged_row(self, parsed: ParsedRow) -> ImportRow | None:
         """Return a row with what was judged of it."""
-        values = {**parsed.texts, "held_out": True} if self._never_trains else parsed.texts
-        row = self._row(values, parsed.names)
+        row = self._row(parsed.cells)
         if row is None:
             return None
         row.label, row.scope, row.is_raw = parsed.label, parsed.scope, parsed.is_raw
@@ -128,9 +127,8 @@ class RowMaker:
         is_judged = row.label is not None or parsed.rejected is not None
         if is_judged and not self._holds(row, parsed.scope):
             return None
-        if (worse := parsed.rejected) is not None:
-            texts = {**values, "reasoning": worse.reasoning, "output": worse.answer}
-            row.rejected = self._row(texts, parsed.rejected_names)
+        if parsed.rejected is not None:
+            row.rejected = self._row(parsed.rejected)
             if row.rejected is None or not self._holds(row.rejected, parsed.scope):
                 return None
             if (row.reasoning, row.output) == (row.rejected.reasoning, row.rejected.output):
@@ -147,24 +145,21 @@ class RowMaker:
             return False
         return True
 
-    def _row(self, values: Mapping[str, Any], names: Mapping[str, str]) -> ImportRow | None:
-        """Return the row that ``values`` are, field → value; None where it has a problem.
-
-        ``names`` says what the file calls the fields.
-        """
+    def _row(self, cells: Cells) -> ImportRow | None:
+        """Return the row that ``cells`` are; None where it has a problem."""
         n_before = len(self.source.problems)
-        self._names = names
+        self._cells = cells
         texts = {
-            name: self._text(name, value)
+            name: self._text(name, cell.value)
             for name in _TEXTS
-            if (value := values.get(name)) is not None
+            if (cell := cells.get(name)) is not None and cell.value is not None
         }
         if self._needs_text and not texts.get("text") and len(self.source.problems) == n_before:
             self._refuse("text", "the question is empty; fill it in or remove the row.")
         role = self._role(texts.get("role"))
         language = self._language(texts.get("language"))
-        tags = self._tags(values.get("tags"))
-        held_out = self._held_out(values.get("split"), values.get("held_out"))
+        tags = self._tags(self._value("tags"))
+        held_out = self._never_trains or self._held_out()
         if len(self.source.problems) > n_before:
             return None
         return ImportRow(
@@ -184,7 +179,11 @@ class RowMaker:
 
     def _refuse(self, name: str, what: str) -> None:
         """Add a problem with a field."""
-        self.source.refuse(self._line, self._names.get(name, name), what)
+        cell = self._cells.get(name)
+        self.source.refuse(self._line, name if cell is None else cell.column, what)
+
+    def _value(self, name: str) -> Any:
+        return cell.value if (cell := self._cells.get(name)) is not None else None
 
     def _text(self, name: str, value: Any) -> str | None:
         """Return a field as a text."""
@@ -249,8 +248,9 @@ class RowMaker:
                 tags[tag] = None
         return tuple(tags)
 
-    def _held_out(self, split: Any, value: Any) -> bool | None:
+    def _held_out(self) -> bool | None:
         """Return whether the question never trains; None where the row does not say."""
+        split, value = self._value("split"), self._value("held_out")
         if split is not None and is_held_out(written(split)):
             return True
         if is_blank(value):

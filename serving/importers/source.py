@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from db.errors import UsageError
 from serving.importers.fields import plain_name
-
-Scope = Literal["reasoning", "answer", "whole"]
+from serving.importers.parsed_row import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Self
+from typing import Self
 
 from serving.formats.definitions import (
     FormatDefinition,
@@ -22,7 +22,7 @@ from serving.formats.reasoning_markup import (
     split_reasoning,
     without_opening,
 )
-from serving.importers.parsed_row import NEXT_QUESTIONS, LeftOut, Refused, WrittenText
+from serving.importers.parsed_row import NEXT_QUESTIONS, LeftOut, Refused, Scope, WrittenText
 
 
 def match_template(template: str, text: str) -> dict[str, str] | None:
@@ -95,7 +95,6 @@ def _regex(pieces: tuple[Piece, ...]) -> re.Pattern[str]:
     return re.compile("".join(parts), re.DOTALL)
 
 
-Scope = Literal["reasoning", "answer", "whole"]
 _MARK = 4
 """A literal of a template with so many characters stands in its prompts as often as in itself:
 texts of people that hold it have it broken up."""

@@ -115,9 +115,9 @@ class StoreWriter:
             "reasoning_variant": plan.n_variants,
             "answer": plan.n_answers,
             "search_text": plan.n_questions + plan.n_variants + plan.n_answers,
-            "check_flag": count(f"SELECT count(*) FROM flag WHERE {_NEW_FLAG}"),
-            "sentence_use": count("SELECT count(*) FROM sentence"),
-            "rating": count("SELECT count(*) FROM judgement"),
+            "check_flag": count("SELECT max(rowid) FROM flag"),
+            "sentence_use": count("SELECT max(rowid) FROM sentence"),
+            "rating": count("SELECT max(n) FROM judgement"),
         }
         return {name: number for name, number in found.items() if number}
 
@@ -190,13 +190,15 @@ class StoreWriter:
         yield _Step(
             "check_flag",
             ("id", "variant_id", "answer_id", "name", "detail"),
-            f"SELECT {self._next('check_flag')}, {texts}, name, detail FROM flag WHERE {_NEW_FLAG}",
+            f"SELECT {self._id('check_flag', 'rowid')}, {texts}, name, detail"
+            f" FROM flag WHERE {_NEW_FLAG}",
         )
         asked = self._id("question", "question_n")
         yield _Step(
             "sentence_use",
             ("id", "sentence_hash", "question_id", "variant_id", "answer_id"),
-            f"SELECT {self._next('sentence_use')}, sentence_hash, {asked}, {texts} FROM sentence",
+            f"SELECT {self._id('sentence_use', 'rowid')}, sentence_hash, {asked}, {texts}"
+            " FROM sentence",
         )
 
     def _changes(self) -> Iterator[_Step]:
@@ -219,6 +221,7 @@ class StoreWriter:
         ids = ", ".join(
             self._id(table, column)
             for table, column in (
+                ("rating", "judgement_n"),
                 ("question", "question_n"),
                 ("reasoning_variant", "variant_n"),
                 ("answer", "answer_n"),
@@ -235,7 +238,7 @@ class StoreWriter:
                 *("scope", "axis", "value", "outcome", "sampler", "card_id"),
                 *("rater_id", "blind", "answer_seen", "created_at"),
             ),
-            f"SELECT {self._next('rating')}, {ids}, scope, iif(is_pair, 'preference', 'ok'),"
+            f"SELECT {ids}, scope, iif(is_pair, 'preference', 'ok'),"
             " iif(is_pair, NULL, CAST(label AS REAL)), iif(is_pair, 'a', NULL),"
             f" 'import ' || file, card FROM ({_JUDGED_TEXTS}) ORDER BY judgement_n",
             (rater_id, False, False, now),
@@ -245,10 +248,6 @@ class StoreWriter:
         """Return the expression of a row's id; of one of the store, its number is that, negated."""
         before = self._first.get(table, 1) - 1
         return f"CASE WHEN {number} < 0 THEN -{number} ELSE {before} + {number} END"
-
-    def _next(self, table: str) -> str:
-        """Return the expression of one id after the other."""
-        return f"{self._first.get(table, 1) - 1} + row_number() OVER ()"
 
 
 def _searched(
