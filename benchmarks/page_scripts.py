@@ -21,10 +21,10 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from benchmarks.setting import note, versions, write_result
-from db.counts import wait_for_counts
 from db.settings import settings
 from db.store.migrate import open_store
 from tests.app.seed import seed_bulk, seed_store
+from tests.store_rows import wait_for_counts
 
 OUT = Path(__file__).parent / "results" / "page_scripts_cpu.json"
 APP = Path(__file__).resolve().parents[1] / "workbench" / "app.py"

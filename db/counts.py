@@ -115,11 +115,6 @@ def is_counted(session: Session, name: Hashable, count: Callable[[Session], obje
     return background_count(session, ("first", name), None, run) is not None
 
 
-def wait_for_counts() -> None:
-    """Wait until everything that is being counted in the background has been counted."""
-    _counter().submit(int).result()  # of one thread: this comes after all that was handed in before
-
-
 @cache
 def _counter() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")

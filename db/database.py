@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -21,7 +20,6 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db import hidden as hidden  # sessions leave out what nobody may see yet
 from db.errors import Q2QError, StoreFault, StoreFull, StoreReadOnly, fault_of, is_disk_full
 
 BUSY_TIMEOUT_MS = 30_000
@@ -205,19 +203,19 @@ REST_S = 0.03
 """Rest after a transaction at least; who waits for the lock looks every 25 ms at first."""
 
 
-class ShortTransactions:
-    """One open transaction after the other. A context manager: leaving it commits or rolls back."""
+class ShortTransactions(ExitStack):
+    """One open transaction after the other; leaving the context commits or rolls back."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__()
         self._database = database
-        self._stack = ExitStack()
         self._session: Session | None = None
         self._since = 0.0
 
     def open(self) -> Session:
         """Return the session of the open transaction; begin one if there is none."""
         if self._session is None:
-            self._session = self._stack.enter_context(self._database.write())
+            self._session = self.enter_context(self._database.write())
             self._session.connection()  # takes the lock
             self._since = time.monotonic()
         return self._session
@@ -232,16 +230,4 @@ class ShortTransactions:
     def commit(self) -> None:
         """Commit the open transaction, if there is one."""
         self._session = None
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._session = None
-        self._stack.__exit__(kind, error, trace)
+        self.close()

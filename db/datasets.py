@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from db.bulk import insert_missing
-from db.errors import UsageError
-from db.pages import Page
-from db.scores import Score
-from db.tables import Dataset, DatasetRow, DatasetRowRating, RowScore, utc_now
+from db.bulk import Page
+from db.errors import existing
+from db.identity import number_in
+from db.scores import Score, insert_scores
+from db.tables import Dataset, DatasetRow, DatasetRowRating, RowScore
 from db.tables.base import as_row
 
 Split = Literal["train", "held_out"]
@@ -64,13 +64,12 @@ def find_dataset(session: Session, name: str | int) -> DatasetInfo:
         UsageError: There is none.
     """
     text = str(name)
-    named = Dataset.name == text
-    row = session.execute(_datasets().where(named)).first()
-    if row is None and text.isascii() and text.isdigit() and len(text) < 19:
-        row = session.execute(_datasets().where(Dataset.id == int(text))).first()
-    if row is None:
-        raise UsageError(f"There is no dataset {text!r}; `q2q dataset show` lists them all.")
-    return _info(*row)
+    row = session.execute(_datasets().where(Dataset.name == text)).first()
+    if row is None and (number := number_in(text)) is not None:
+        row = session.execute(_datasets().where(Dataset.id == number)).first()
+    return _info(
+        *existing(row, f"There is no dataset {text!r}; `q2q dataset show` lists them all.")
+    )
 
 
 def get_dataset(session: Session, dataset_id: int) -> DatasetInfo:
@@ -80,9 +79,8 @@ def get_dataset(session: Session, dataset_id: int) -> DatasetInfo:
         UsageError: There is none.
     """
     row = session.execute(_datasets().where(Dataset.id == dataset_id)).first()
-    if row is None:
-        raise UsageError(f"There is no dataset d{dataset_id}; `q2q dataset show` lists them all.")
-    return _info(*row)
+    missing = f"There is no dataset d{dataset_id}; `q2q dataset show` lists them all."
+    return _info(*existing(row, missing))
 
 
 def dataset_rows(
@@ -161,7 +159,7 @@ class HeldOutRow:
     payload: dict[str, Any]
 
 
-def held_out_rows(session: Session, dataset_id: int, most: int) -> list[HeldOutRow]:
+def held_out_rows(session: Session, dataset_id: int, limit: int) -> list[HeldOutRow]:
     """Return the first held-out rows of a dataset that are to be learned.
 
     What was rated "not OK" is not to be learned, and is left out.
@@ -179,7 +177,7 @@ def held_out_rows(session: Session, dataset_id: int, most: int) -> list[HeldOutR
             DatasetRow.label.is_not(False),
         )
         .order_by(DatasetRow.position)
-        .limit(most)
+        .limit(limit)
     )
     return [HeldOutRow(**row._asdict()) for row in session.execute(query)]
 
@@ -200,11 +198,4 @@ def find_row_scores(session: Session, dataset_id: int) -> dict[RowScoreKey, Scor
 
 def record_row_scores(session: Session, scores: Sequence[tuple[RowScoreKey, Score]]) -> None:
     """Write scores; a row that has one keeps it, a failure gives way."""
-    for key, _ in scores:
-        own = [getattr(RowScore, name) == value for name, value in key._asdict().items()]
-        session.execute(delete(RowScore).where(*own, RowScore.error.is_not(None)))
-    insert_missing(
-        session,
-        RowScore,
-        [{**key._asdict(), **asdict(score), "created_at": utc_now()} for key, score in scores],
-    )
+    insert_scores(session, RowScore, [(key._asdict(), asdict(score)) for key, score in scores])

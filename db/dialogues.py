@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.errors import UsageError
+from db.errors import UsageError, existing
 from db.tables import Dialogue, DialogueEvent, DialogueNode, Rater, Theme
 from db.tables.base import as_row
 
@@ -136,18 +136,11 @@ def get_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
     Raises:
         UsageError: There is none with this id.
     """
-    row = session.get(Dialogue, dialogue_id)
-    if row is None:
-        raise UsageError(f"There is no dialogue {dialogue_id}; `q2q dialogue show` lists them all.")
-    return DialogueRow(
-        id=row.id,
-        theme=_theme(session.get_one(Theme, row.theme_id)),
-        name=row.name,
-        state=row.state,
-        settings=row.settings,
-        forked_from=_forks(session, row.id).get(row.id),
-        created_at=row.created_at,
-    )
+    missing = f"There is no dialogue {dialogue_id}; `q2q dialogue show` lists them all."
+    row = existing(session.get(Dialogue, dialogue_id), missing)
+    theme = _theme(session.get_one(Theme, row.theme_id))
+    forked_from = _forks(session, row.id).get(row.id)
+    return as_row(DialogueRow, row, theme=theme, forked_from=forked_from)
 
 
 def _forks(session: Session, dialogue_id: int | None = None) -> dict[int, ForkedFrom]:
@@ -190,16 +183,14 @@ def list_dialogues(session: Session) -> list[DialogueSummary]:
     )
     forks = _forks(session)
     found = [
-        DialogueSummary(
-            id=row.id,
-            name=row.name,
+        as_row(
+            DialogueSummary,
+            row,
             theme=theme,
             language=language,
-            state=row.state,
             n_nodes=n or 0,
             n_answered=answered or 0,
             forked_from=forks.get(row.id),
-            created_at=row.created_at,
             changed_at=at or row.created_at,
         )
         for row, theme, language, n, answered, at in rows

@@ -194,9 +194,6 @@ def _row(session: Session, engine: Engine) -> EngineRow:
         .where(EngineModel.engine_id == engine.id)
         .order_by(EngineModel.id)
     )
-    models = tuple(
-        OfferedModel(model_version_id=version_id, name=name, served_name=served_name)
-        for version_id, name, served_name in offered
-    )
+    models = tuple(OfferedModel(**row._mapping) for row in offered)
     url, message = engine.url and masked(engine.url), engine.message and masked(engine.message)
     return as_row(EngineRow, engine, models=models, url=url, message=message)

@@ -12,6 +12,7 @@
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import TypeVar
 
 
 class Q2QError(Exception):
@@ -40,6 +41,20 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _POSTGRES_FULL = "53100"
 _POSTGRES_LOCKED = ("55P03", "57014")
 _POSTGRES_READ_ONLY = "25006"
+
+
+T = TypeVar("T")
+
+
+def existing(found: T | None, sentence: str) -> T:
+    """Return what was looked for.
+
+    Raises:
+        UsageError: There is none; ``sentence`` says so.
+    """
+    if found is None:
+        raise UsageError(sentence)
+    return found
 
 
 class StoreFault(Q2QError):

@@ -83,6 +83,12 @@ LETTERS: dict[str, RefKind] = {
 }
 
 
+def number_in(text: str, letter: str = "") -> int | None:
+    """Return the id in ``text``, after ``letter`` (a pattern); None where it is no id."""
+    found = re.fullmatch(f"{letter}([0-9]{{1,18}})", text)
+    return int(found[1]) if found else None
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """What a short name stands for."""

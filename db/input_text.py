@@ -70,9 +70,9 @@ def parse_yaml(text: str, *, where: str) -> tuple[Any, yaml.Node | None]:
         UsageError: As of ``load_yaml``.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_repeated(root, where)
-        return yaml.safe_load(text), root
+        loader = _Loader(text, where)
+        root = loader.get_single_node()
+        return None if root is None else loader.construct_document(root), root
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -83,33 +83,28 @@ def parse_yaml(text: str, *, where: str) -> tuple[Any, yaml.Node | None]:
         ) from None
 
 
-def _refuse_repeated(root: yaml.Node | None, where: str) -> None:
-    """Refuse a key that a mapping has twice; YAML itself would take the last and say nothing."""
-    open_nodes, seen = [root], set[int]()
-    while open_nodes:
-        node = open_nodes.pop()
-        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
-            continue
-        seen.add(id(node))  # an alias is the very node that it names
-        if isinstance(node, yaml.MappingNode):
-            _refuse_repeated_keys(node, where)
-            open_nodes += [part for pair in node.value for part in pair]
-        else:
-            open_nodes += node.value
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice; YAML itself would take the last and say nothing."""
 
+    def __init__(self, text: str, where: str) -> None:
+        super().__init__(text)
+        self._where = where
 
-def _refuse_repeated_keys(node: yaml.MappingNode, where: str) -> None:
-    lines: dict[str, int] = {}
-    for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            continue
-        line = key.start_mark.line + 1
-        if key.value in lines:
-            raise UsageError(
-                f"{where}, line {line}: the key {key.value!r} stands in line {lines[key.value]}"
-                " already; remove one of them."
-            )
-        lines[key.value] = line
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping whose keys are all different."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise UsageError(
+                    f"{self._where}, line {line}: the key {key.value!r} stands in line"
+                    f" {lines[key.value]} already; remove one of them."
+                )
+            lines[key.value] = line
+        return node
 
 
 MAX_TEXT_CHARS = 200_000

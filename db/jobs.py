@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from db.errors import UsageError
+from db.errors import UsageError, existing
 from db.sweeps import set_state
 from db.tables import Job, utc_now
 from db.tables.base import as_row
@@ -253,9 +253,7 @@ def release_dead(session: Session, is_dead: Callable[[str], bool]) -> list[int]:
 
 def request_cancel(session: Session, job_id: int) -> bool:
     """Ask for the end of a job; a queued one ends at once. False if it has ended already."""
-    job = session.get(Job, job_id, with_for_update=True)
-    if job is None:
-        raise UsageError(f"There is no job {job_id}.")
+    job = existing(session.get(Job, job_id, with_for_update=True), f"There is no job {job_id}.")
     if job.state not in ACTIVE_STATES:
         return False
     job.cancel_requested_at = job.cancel_requested_at or utc_now()
@@ -271,9 +269,7 @@ def get_job(session: Session, job_id: int) -> JobRow:
         UsageError: There is none with this id.
     """
     job = session.get(Job, job_id, populate_existing=True)
-    if job is None:
-        raise UsageError(f"There is no job {job_id}.")
-    return as_row(JobRow, job)
+    return as_row(JobRow, existing(job, f"There is no job {job_id}."))
 
 
 def active_jobs(

@@ -1,6 +1,5 @@
 """Model versions by meaning: which there are, what one is, how it was merged and proved."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -8,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.errors import UsageError
+from db.errors import UsageError, existing
+from db.identity import number_in
 from db.tables import MergeProof, ModelVersion, ProofCheck
 from db.tables.base import as_row
 
@@ -57,10 +57,8 @@ def get_model(session: Session, model_version_id: int) -> ModelRow:
     Raises:
         UsageError: There is none with this id.
     """
-    model = session.get(ModelVersion, model_version_id)
-    if model is None:
-        raise UsageError(f"There is no model m{model_version_id}; `q2q model list` shows them all.")
-    return _row(model)
+    missing = f"There is no model m{model_version_id}; `q2q model list` shows them all."
+    return _row(existing(session.get(ModelVersion, model_version_id), missing))
 
 
 def model_by_name(session: Session, name: str) -> ModelRow | None:
@@ -76,16 +74,14 @@ def find_model(session: Session, reference: str) -> ModelRow:
         UsageError: Nothing fits.
     """
     found = model_by_name(session, reference)
-    if found is None and re.fullmatch("m[0-9]{1,18}", reference):
-        return get_model(session, int(reference[1:]))
+    if found is None and (number := number_in(reference, "m")) is not None:
+        return get_model(session, number)
     if found is None:
         by_hub = session.scalars(
             select(ModelVersion).where(ModelVersion.hub_id == reference).order_by(ModelVersion.id)
         ).all()
         found = _row(by_hub[-1]) if by_hub else None
-    if found is None:
-        raise UsageError(f"There is no model {reference!r}; `q2q model list` shows them all.")
-    return found
+    return existing(found, f"There is no model {reference!r}; `q2q model list` shows them all.")
 
 
 def declare_model(

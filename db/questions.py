@@ -10,14 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, false, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.bulk import insert_missing
-from db.errors import UsageError
-from db.hidden import WITH_HIDDEN, is_hidden
+from db.bulk import COUNT_LIMIT, Page, insert_missing, page_of_keys
+from db.errors import UsageError, existing
 from db.identity import question_hash
 from db.input_text import plain, problem_of
-from db.pages import COUNT_LIMIT, Page, page_of_keys
 from db.search import index_texts, matching
 from db.tables import ROLES, Answer, Question, QuestionTag, ReasoningVariant, Role, Tag
+from db.tables.work import WITH_HIDDEN, is_hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +116,8 @@ def get_question(session: Session, question_id: int) -> QuestionRow:
     Raises:
         UsageError: There is none with this id.
     """
-    rows = get_questions(session, [question_id])
-    if not rows:
-        raise UsageError(
-            f"There is no question q{question_id}; `q2q question list` shows them all."
-        )
-    return rows[0]
+    missing = f"There is no question q{question_id}; `q2q question list` shows them all."
+    return existing(next(iter(get_questions(session, [question_id])), None), missing)
 
 
 def question_facets(session: Session) -> QuestionFacets:
@@ -196,9 +191,7 @@ def add_child(
 
 def _existing(session: Session, question_id: int) -> Question:
     found = session.get(Question, question_id)
-    if found is None:
-        raise UsageError(f"There is no question q{question_id}.")
-    return found
+    return existing(found, f"There is no question q{question_id}.")
 
 
 def change_details(session: Session, question_id: int, new: NewQuestion) -> None:
@@ -278,12 +271,10 @@ def _add(
     return question.id, True
 
 
-def _matching(
-    session: Session, filter: QuestionFilter, most_hits: int | None = None
-) -> Select[int]:
+def _matching(session: Session, filter: QuestionFilter, max_hits: int | None = None) -> Select[int]:
     query = select(Question.id)
     if filter.search.strip():
-        found = matching(session, "question", filter.search, most_hits)
+        found = matching(session, "question", filter.search, max_hits)
         query = query.where(Question.id.in_(found) if found is not None else false())
     if filter.ids is not None:
         query = query.where(Question.id.in_(filter.ids))

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.errors import UsageError
+from db.errors import UsageError, existing
+from db.identity import number_in
 from db.tables import Round
 from db.tables.base import as_row
 
@@ -97,11 +98,10 @@ def find_round(session: Session, reference: str | int) -> RoundRow:
         return get_round(session, reference)
     text = str(reference)
     found = _by_name(session, text)
-    if found is None and text.isascii() and text.isdigit() and len(text) < 19:
-        found = session.get(Round, int(text), populate_existing=True)
-    if found is None:
-        raise UsageError(f"There is no round {text!r}; `q2q round list` shows them all.")
-    return as_row(RoundRow, found)
+    if found is None and (number := number_in(text)) is not None:
+        found = session.get(Round, number, populate_existing=True)
+    missing = f"There is no round {text!r}; `q2q round list` shows them all."
+    return as_row(RoundRow, existing(found, missing))
 
 
 def get_round(session: Session, round_id: int) -> RoundRow:
@@ -111,9 +111,8 @@ def get_round(session: Session, round_id: int) -> RoundRow:
         UsageError: There is none.
     """
     found = session.get(Round, round_id, populate_existing=True)
-    if found is None:
-        raise UsageError(f"There is no round {round_id}; `q2q round list` shows them all.")
-    return as_row(RoundRow, found)
+    missing = f"There is no round {round_id}; `q2q round list` shows them all."
+    return as_row(RoundRow, existing(found, missing))
 
 
 def list_rounds(session: Session) -> list[RoundRow]:

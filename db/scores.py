@@ -23,6 +23,7 @@ from db.tables import (
     Question,
     ReasoningVariant,
     Role,
+    RowScore,
     SweepGeneration,
     VariantParent,
     utc_now,
@@ -114,14 +115,14 @@ class NewControl:
 
 
 def read_answers(
-    session: Session, scope: ScoreScope, most_questions: int | None = None
+    session: Session, scope: ScoreScope, max_questions: int | None = None
 ) -> list[AnswerText]:
     """Return the answers of ``scope`` that stand under a reasoning, by question and id.
 
     Args:
         session: Of the store.
         scope: Which answers.
-        most_questions: Only of so many questions, the oldest.
+        max_questions: Only of so many questions, the oldest.
     """
     query = (
         select(
@@ -145,11 +146,11 @@ def read_answers(
         .order_by(Answer.question_id, Answer.variant_id, Answer.id)
     )
     query = _narrowed(query, scope)
-    if most_questions is not None:
+    if max_questions is not None:
         asked = (
             query.with_only_columns(Answer.question_id).order_by(None).order_by(Answer.question_id)
         )
-        query = query.where(Answer.question_id.in_(asked.distinct().limit(most_questions)))
+        query = query.where(Answer.question_id.in_(asked.distinct().limit(max_questions)))
     rows = session.execute(query).all()
     return [
         AnswerText(
@@ -237,9 +238,9 @@ def add_controls(session: Session, controls: Iterable[NewControl]) -> None:
 
 
 def find_foreign(
-    session: Session, question_ids: Sequence[int], most: int
+    session: Session, question_ids: Sequence[int], limit: int
 ) -> list[tuple[int, int, str]]:
-    """Return question, id and text of up to ``most`` reasonings of other questions, newest first.
+    """Return question, id and text of up to ``limit`` reasonings of other questions, newest first.
 
     For a scope of one question, which has no others to take foreign reasonings from.
     """
@@ -250,7 +251,7 @@ def find_foreign(
             ReasoningVariant.source != "control",
         )
         .order_by(ReasoningVariant.id.desc())
-        .limit(most)
+        .limit(limit)
     )
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
@@ -277,25 +278,28 @@ def record_scores(session: Session, items: Sequence[NewScore], prompt_ids: dict[
         prompt_ids: Prompts known to be stored, by content hash; the new ones are added.
     """
     store_prompts(session, [item.prompt for item in items if item.prompt], prompt_ids)
-    for item in items:
-        same = [
-            getattr(AnswerScore, name).is_not_distinct_from(value)
-            for name, value in item.key._asdict().items()
-        ]
-        session.execute(delete(AnswerScore).where(*same, AnswerScore.error.is_not(None)))
-    insert_missing(
+    rows = [
+        (item.key, item.score, prompt_ids[item.prompt.content_hash] if item.prompt else None)
+        for item in items
+    ]
+    insert_scores(
         session,
         AnswerScore,
-        [
-            {
-                **item.key._asdict(),
-                **asdict(item.score),
-                "prompt_id": prompt_ids[item.prompt.content_hash] if item.prompt else None,
-                "created_at": utc_now(),
-            }
-            for item in items
-        ],
+        [(key._asdict(), {**asdict(score), "prompt_id": prompt}) for key, score, prompt in rows],
     )
+
+
+def insert_scores(
+    session: Session,
+    table: type[AnswerScore] | type[RowScore],
+    rows: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
+    """Write scores, given as what each is of and its values; a failure before gives way."""
+    for key, _ in rows:
+        same = [getattr(table, name).is_not_distinct_from(value) for name, value in key.items()]
+        session.execute(delete(table).where(*same, table.error.is_not(None)))
+    now = utc_now()
+    insert_missing(session, table, [{**key, **own, "created_at": now} for key, own in rows])
 
 
 def newest_roles(session: Session) -> dict[str, int]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TextualSelect
 
 from db.bulk import insert_tuples
-from db.hidden import hidden
+from db.tables.work import hidden
 
 TextKind = Literal["question", "variant", "answer"]
 

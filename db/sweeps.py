@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from db.counts import cached_count, is_counted
-from db.errors import UsageError
+from db.errors import existing
 from db.identity import json_hash
 from db.tables import Answer, Generation, Sweep, SweepGeneration, utc_now
 
@@ -34,7 +34,7 @@ class SweepRow:
     finished_at: datetime | None
     active_s: float
     error: str | None
-    cells: int
+    n_slots: int
     """All slots."""
     done: int
     """Slots that have a text."""
@@ -52,7 +52,7 @@ class SweepRow:
     @property
     def pending(self) -> int:
         """Slots that a resume would run."""
-        return max(0, self.cells - self.done - self.failed - self.blocked)
+        return max(0, self.n_slots - self.done - self.failed - self.blocked)
 
 
 def create_sweep(
@@ -87,9 +87,7 @@ def get_sweep(session: Session, sweep_id: int) -> SweepRow:
         UsageError: There is none with this id.
     """
     found = session.execute(_sweeps().where(Sweep.id == sweep_id)).one_or_none()
-    if found is None:
-        raise UsageError(f"There is no sweep {sweep_id}; `q2q sweep list` shows them all.")
-    return _row(session, found)
+    return _row(session, existing(found, _missing(sweep_id)))
 
 
 def list_sweeps(
@@ -122,9 +120,11 @@ def sweep_plan(session: Session, sweep_id: int) -> Mapping[str, Any]:
         UsageError: There is no sweep with this id.
     """
     plan: Mapping[str, Any] | None = session.scalar(select(Sweep.plan).where(Sweep.id == sweep_id))
-    if plan is None:
-        raise UsageError(f"There is no sweep {sweep_id}; `q2q sweep list` shows them all.")
-    return plan
+    return existing(plan, _missing(sweep_id))
+
+
+def _missing(sweep_id: int) -> str:
+    return f"There is no sweep {sweep_id}; `q2q sweep list` shows them all."
 
 
 def set_state(session: Session, sweep_id: int, state: str, *, error: str | None = None) -> None:
@@ -160,7 +160,7 @@ def _sweeps() -> Select[Any]:
         Sweep.finished_at,
         Sweep.active_s,
         Sweep.error,
-        (Sweep.n_reasoning_slots + Sweep.n_answer_slots).label("cells"),
+        (Sweep.n_reasoning_slots + Sweep.n_answer_slots).label("n_slots"),
     )
 
 

@@ -1,6 +1,5 @@
 """Training runs by meaning: written, listed, found; their curves and their sample texts."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,7 +8,8 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.errors import UsageError
+from db.errors import existing
+from db.identity import number_in
 from db.tables import TrainingMetric, TrainingRun, utc_now
 from db.tables.base import as_row
 
@@ -89,9 +89,8 @@ def get_run(session: Session, run_id: int) -> RunRow:
         UsageError: There is none with this number.
     """
     run = session.get(TrainingRun, run_id, populate_existing=True)
-    if run is None:
-        raise UsageError(f"There is no training run {run_id}; `q2q train list` shows them all.")
-    return as_row(RunRow, run)
+    missing = f"There is no training run {run_id}; `q2q train list` shows them all."
+    return as_row(RunRow, existing(run, missing))
 
 
 def find_run(session: Session, reference: str | int) -> RunRow:
@@ -100,12 +99,9 @@ def find_run(session: Session, reference: str | int) -> RunRow:
     Raises:
         UsageError: There is none.
     """
-    found = re.fullmatch("t?([0-9]{1,18})", str(reference))
-    if found is None:
-        raise UsageError(
-            f"{str(reference)!r} is no number of a training run; `q2q train list` shows them all."
-        )
-    return get_run(session, int(found[1]))
+    text = str(reference)
+    missing = f"{text!r} is no number of a training run; `q2q train list` shows them all."
+    return get_run(session, existing(number_in(text, "t?"), missing))
 
 
 def list_runs(session: Session, limit: int | None = None) -> list[RunRow]:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db import counts
 from db.identity import question_hash, short_hash, text_hash
 from db.search import index_texts
 from db.tables import (
@@ -125,3 +126,8 @@ def make_prompt(session: Session, text: str, token_ids: bytes | None) -> int:
     session.add(prompt)
     session.flush()
     return prompt.id
+
+
+def wait_for_counts() -> None:
+    """Wait until everything that is being counted in the background has been counted."""
+    counts._counter().submit(int).result()  # of one thread: it comes after all handed in before

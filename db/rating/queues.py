@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
-from db.errors import UsageError
+from db.errors import UsageError, existing
 from db.rating.ratings import Scope, Target
 from db.tables import QueueItem, QueueItemState, RatingQueue
 from db.tables.base import as_row
@@ -132,9 +132,8 @@ def get_queue(session: Session, queue_id: int) -> QueueRow:
     Raises:
         UsageError: There is none with this id.
     """
-    row = session.get(RatingQueue, queue_id)
-    if row is None:
-        raise UsageError(f"There is no queue {queue_id}; `q2q rate queue` lists them all.")
+    missing = f"There is no queue {queue_id}; `q2q rate queue` lists them all."
+    row = existing(session.get(RatingQueue, queue_id), missing)
     return as_row(QueueRow, row, n_items=row.spec[N_ITEMS])
 
 

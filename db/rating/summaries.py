@@ -256,14 +256,14 @@ class JudgementRow:
 
 
 def judgements(
-    session: Session, ref: Ref, most: int, *, compared: bool
+    session: Session, ref: Ref, limit: int, *, compared: bool
 ) -> tuple[tuple[JudgementRow, ...], int]:
     """Return the newest judgements of a question, reasoning or answer, and how many there are.
 
     Args:
         session: Of the store.
         ref: What was judged.
-        most: Rows returned.
+        limit: Rows returned.
         compared: Comparisons with another one, instead of ratings of it alone.
     """
     own, other = _sides(ref)
@@ -276,7 +276,7 @@ def judgements(
         found.join(Rater, Rater.id == Rating.rater_id)
         .add_columns(Rater.name, Rater.kind)
         .order_by(Rating.id.desc())
-        .limit(most)
+        .limit(limit)
     ).all()
     return tuple(_row(ref, *row) for row in rows), total
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from db.pages import COUNT_LIMIT, Page, page_of_keys
+from db.bulk import COUNT_LIMIT, Page, page_of_keys
 from db.rating.summaries import Liking, liked_as
 from db.search import has_more_hits, matching
 from db.tables import Answer, CheckFlag, Generation, PromptFormat, Question, Role, SweepGeneration
@@ -142,24 +142,14 @@ def text_keys(session: Session, filter: TextFilter) -> list[TextKey]:
     table = TABLES[kind]
     wanted = _matching(session, filter, kind).order_by(None).subquery()
     flags = read_flags(session, kind, select(wanted.c.id))
-    variant_id = Answer.variant_id if kind == "answer" else literal(None)
+    under = Answer.variant_id if kind == "answer" else literal(None)
+    variant_id = under.label("variant_id")
     rows = session.execute(
         select(table.id, table.question_id, variant_id, table.content_hash, table.source)
         .join(wanted, wanted.c.id == table.id)
         .order_by(table.id)
     )
-    return [
-        TextKey(
-            kind=kind,
-            id=text_id,
-            question_id=question_id,
-            variant_id=given,
-            content_hash=content_hash,
-            source=source,
-            flags=frozenset(flags[text_id]),
-        )
-        for text_id, question_id, given, content_hash, source in rows
-    ]
+    return [TextKey(kind=kind, **row._mapping, flags=frozenset(flags[row.id])) for row in rows]
 
 
 def list_texts(
@@ -184,22 +174,22 @@ def _found(
     if filter.search.strip():
         # Where search alone narrows the list, no page shows more hits than are counted.
         is_search_alone = replace(filter, search="", kind=None) == TextFilter()
-        most = COUNT_LIMIT if is_search_alone else MAX_HITS
-        found = page_of_keys(session, _newest(session, filter, kinds, most), page, page_size)
+        max_hits = COUNT_LIMIT if is_search_alone else MAX_HITS
+        found = page_of_keys(session, _newest(session, filter, kinds, max_hits), page, page_size)
         if (
             is_search_alone
             or found[1] >= COUNT_LIMIT
-            or not any(has_more_hits(session, kind, filter.search, most) for kind in kinds)
+            or not any(has_more_hits(session, kind, filter.search, max_hits) for kind in kinds)
         ):
             return found
     return page_of_keys(session, _newest(session, filter, kinds), page, page_size)
 
 
 def _newest(
-    session: Session, filter: TextFilter, kinds: list[ListedKind], most_hits: int | None = None
+    session: Session, filter: TextFilter, kinds: list[ListedKind], max_hits: int | None = None
 ) -> Select[*tuple[Any, ...]]:
     """Return the select of kind and id, newest first; each kind by an index of its own."""
-    each = [_matching(session, filter, kind, most_hits) for kind in kinds]
+    each = [_matching(session, filter, kind, max_hits) for kind in kinds]
     if len(each) == 1:
         return each[0]
     both = union_all(*(select(one.limit(COUNT_LIMIT).subquery()) for one in each)).subquery()
@@ -207,7 +197,7 @@ def _newest(
 
 
 def _matching(
-    session: Session, filter: TextFilter, kind: ListedKind, most_hits: int | None = None
+    session: Session, filter: TextFilter, kind: ListedKind, max_hits: int | None = None
 ) -> Select[*tuple[Any, ...]]:
     table = TABLES[kind]
     newest: Any = table.created_at
@@ -217,8 +207,8 @@ def _matching(
         literal(kind).label("kind"), table.id, newest.label("newest")
     ).select_from(table)
     hits = None
-    if most_hits is not None:
-        hits = matching(session, kind, filter.search, most_hits)
+    if max_hits is not None:
+        hits = matching(session, kind, filter.search, max_hits)
     if hits is not None:
         # Hits first, and each text by its key: SQLite must not look for an order of its own.
         newest_hits = hits.cte()

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from db.pages import Page, page_of_keys
+from db.bulk import Page, page_of_keys
 from db.rating.summaries import RatingSummary, answer_summaries, rating_summaries
 from db.search import matching
 from db.tables import (
@@ -275,13 +275,13 @@ def _rows(
     cells = read_cells(session, shown, plain.values())
     asked = session.execute(
         select(
-            Question.id,
+            Question.id.label("question_id"),
             func.substr(Question.text, 1, MAX_EXCERPT).label("excerpt"),
             Question.role,
             Question.language,
         ).where(Question.id.in_(ids))
     )
-    questions = {row.id: row for row in asked}
+    questions = {row.question_id: row for row in asked}
     rows = []
     for question_id in ids:
         own: list[CellKey] = []
@@ -291,10 +291,7 @@ def _rows(
         row = questions[question_id]
         rows.append(
             MatrixRow(
-                question_id=question_id,
-                excerpt=row.excerpt,
-                role=row.role,
-                language=row.language,
+                **row._mapping,
                 cells=tuple(cells[key] for key in own[:max_cells]),
                 n_cells=totals[question_id] + (question_id in plain),
             )

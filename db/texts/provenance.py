@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, defer
 
-from db.errors import UsageError
+from db.errors import UsageError, existing
 from db.identity import Ref, parse_ref
 from db.questions import QuestionRow, get_question
 from db.tables import (
@@ -134,9 +134,8 @@ def provenance(session: Session, ref: Ref | str, *, limit: int | None = None) ->
         raise UsageError(
             f"{ref} is a {ref.kind}; give a reasoning (v12), an answer (a12) or a g12."
         )
-    row: Any = session.get(table, ref.id, options=[defer(table.text)])
-    if row is None:
-        raise UsageError(f"There is no {ref.kind} {ref}.")
+    row = session.get(table, ref.id, options=[defer(table.text)])
+    row = existing(row, f"There is no {ref.kind} {ref}.")
     is_generation = ref.kind == "generation"
     return Provenance(
         ref=ref,
@@ -272,9 +271,7 @@ def item_text(session: Session, ref: Ref, limit: int | None) -> ItemText:
     column = table.text
     shown = column if limit is None else func.substr(column, 1, limit)
     query = select(shown, func.length(column)).where(table.id == ref.id)
-    found = session.execute(query).one_or_none()
-    if found is None:
-        raise UsageError(f"There is no {ref.kind} {ref}.")
+    found = existing(session.execute(query).one_or_none(), f"There is no {ref.kind} {ref}.")
     return ItemText(text=found[0] or "", n_characters=found[1] or 0)
 
 
@@ -288,9 +285,7 @@ def question_of(session: Session, ref: Ref) -> int:
     if ref.kind == "variant" or ref.kind == "answer":
         table = TABLES[ref.kind]
         found = session.scalar(select(table.question_id).where(table.id == ref.id))
-    if found is None:
-        raise UsageError(f"There is no reasoning or answer {ref}.")
-    return found
+    return existing(found, f"There is no reasoning or answer {ref}.")
 
 
 def comparable(session: Session, ref: Ref, limit: int = 50) -> dict[str, str]:

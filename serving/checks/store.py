@@ -14,8 +14,8 @@ from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_missing, insert_tuples
-from db.hidden import hidden
 from db.tables import CheckFlag, SentenceUse
+from db.tables.work import hidden
 from serving.checks.text import Finding, hashed_sentences
 
 

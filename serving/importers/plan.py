@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from db.bulk import chunks, select_among
 from db.database import Database
-from db.hidden import is_hidden
 from db.identity import question_hash, text_hash
 from db.tables import Answer, QuestionTag, ReasoningVariant, Tag
+from db.tables.work import is_hidden
 from serving.importers.source import ImportRow, Problem, Source, problem_at
 from serving.importers.spool import BATCH, Spool, uncollected
 

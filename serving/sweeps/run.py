@@ -273,7 +273,7 @@ class SweepRun(SweepState):
         return SweepOutcome(
             sweep_id=self.sweep_id,
             state=state,
-            cells=progress.cells,
+            cells=progress.n_slots,
             done=progress.done,
             failed=progress.failed,
             blocked=progress.blocked,

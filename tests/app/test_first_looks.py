@@ -2,11 +2,11 @@
 
 import pytest
 
-from db.counts import wait_for_counts
 from db.database import Database
 from tests.app.conftest import run_page, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
+from tests.store_rows import wait_for_counts
 
 
 @pytest.mark.parametrize(

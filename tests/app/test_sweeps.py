@@ -107,7 +107,7 @@ def test_the_form_plans_and_starts_a_sweep(
         newest = list_sweeps(session, 1)[0]
         assert active_jobs(session)[0].sweep_id == newest.sweep_id
     assert newest.state == "queued"
-    assert newest.cells == 72
+    assert newest.n_slots == 72
 
 
 def test_a_wrong_spec_names_every_mistake(filled: Seeded, open_app: OpenApp) -> None:

@@ -179,7 +179,7 @@ def test_lineage_is_told_both_ways_as_from_a_file(store: Database) -> None:
             found = lineage(session, name)
             assert (test_lineage.told(found.up), test_lineage.told(found.down)) == (up, down)
         assert cells_of(session, 1).total == 3
-        assert [str(one.ref) for one in comparable(session, Ref("answer", 2))][:2] == ["a1", "v1"]
+        assert list(comparable(session, Ref("answer", 2)))[:2] == ["a1", "v1"]
         cut = provenance(session, "v1", limit=3)
     assert cut.text == "Thi"
     assert cut.generation is not None

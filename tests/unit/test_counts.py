@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db import counts
-from db.counts import background_count, is_counted, wait_for_counts
+from db.counts import background_count, is_counted
 from db.database import Database
+from tests.store_rows import wait_for_counts
 
 
 def after(gate: threading.Event, value: int) -> Callable[[Session], int]:

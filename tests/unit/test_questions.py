@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from db.bulk import COUNT_LIMIT, Page
 from db.database import Database
 from db.errors import UsageError
-from db.pages import COUNT_LIMIT, Page
 from db.questions import (
     NewQuestion,
     QuestionFilter,

@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 
+from db.bulk import COUNT_LIMIT
 from db.database import Database
 from db.identity import text_hash
-from db.pages import COUNT_LIMIT
 from db.questions import QuestionFilter, list_questions, question_ids
 from db.search import index_texts, search_ids
 from db.tables import Answer, Question

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from db.bulk import Page
 from db.database import Database, open_database
 from db.errors import UsageError
 from db.identity import Ref, parse_ref
-from db.pages import Page
 from db.tables import Answer, Engine, Rater, ReasoningVariant, SweepGeneration, VariantParent
 from db.texts.cards import question_card
 from db.texts.lists import TextFilter, list_texts

@@ -70,7 +70,7 @@ def run(spec: Spec, as_json: Json = False) -> None:
             _show_result(database, sweep, {}, as_json)
             return
         begins = "begins" if found.is_new else "continues"
-        say(f"Sweep {sweep.sweep_id} ({sweep.name}) {begins}: {sweep.cells:,} slots.")
+        say(f"Sweep {sweep.sweep_id} ({sweep.name}) {begins}: {sweep.n_slots:,} slots.")
         _follow(settings, database, sweep.sweep_id, job_id, as_json)
 
 
@@ -273,7 +273,7 @@ def _row(sweep: SweepRow) -> dict[str, object]:
         "sweep_id": sweep.sweep_id,
         "name": sweep.name,
         "state": sweep.state,
-        "cells": sweep.cells,
+        "cells": sweep.n_slots,
         "done": sweep.done,
         "failed": sweep.failed,
         "blocked": sweep.blocked,

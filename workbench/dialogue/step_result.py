@@ -84,7 +84,7 @@ def engine_problems(session: Session, step: EventRow, end: JobEnd) -> list[str]:
     if missing:
         reasons = failure_reasons(session, sweep.sweep_id)[:MAX_REASONS]
         first, *others = [*map(str, reasons), ""]
-        problems.append(f"{missing} of {sweep.cells} texts failed. {first}".strip())
+        problems.append(f"{missing} of {sweep.n_slots} texts failed. {first}".strip())
         problems += filter(None, others)
     return list(dict.fromkeys(problems))
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 from sqlalchemy import Select, exists, literal, select
 from sqlalchemy.orm import Session, aliased
 
+from db.bulk import Page, page_of_keys
 from db.database import Database
-from db.pages import Page, page_of_keys
 from db.rating.assignment import is_own_text, settle, taken_by
 from db.rating.queues import ItemRow, QueueRow, get_items, item_row
 from db.rating.ratings import (

@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
-from db.pages import Page
+from db.bulk import Page
 from db.questions import QuestionRow, get_questions
 from db.rating.queues import QueueRow
 from db.rating.ratings import HIGHEST, LOWEST, OK, Outcome, Target

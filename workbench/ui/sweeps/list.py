@@ -69,13 +69,13 @@ def _draw(sweep: SweepRow, state: str) -> None:
         if sweep.pending:
             facts.append(t("sweeps.pending", n=sweep.pending))
         st.progress(share(sweep), text=" · ".join(facts))
-        st.caption(t("sweeps.made", ago=ago(sweep.created_at), cells=sweep.cells))
+        st.caption(t("sweeps.made", ago=ago(sweep.created_at), cells=sweep.n_slots))
 
 
 def share(sweep: SweepRow) -> float:
     """Return how much of the sweep has an outcome, 0 to 1."""
     settled = sweep.done + sweep.failed + sweep.blocked
-    return min(1.0, settled / sweep.cells) if sweep.cells else 1.0
+    return min(1.0, settled / sweep.n_slots) if sweep.n_slots else 1.0
 
 
 def tokens_per_s(sweep: SweepRow) -> float | None:

@@ -164,7 +164,7 @@ def _use_as_template(sweep_id: int) -> None:
 
 def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
     speed = tokens_per_s(sweep)
-    settled = f"{count(sweep.done)} / {count(sweep.cells)}"
+    settled = f"{count(sweep.done)} / {count(sweep.n_slots)}"
     figures(
         "sweep",
         [
