@@ -7,8 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,6 +20,8 @@ from db.settings import Settings
 from db.store.migrate import open_store, upgrade_store
 from db.store.staging import tidy
 from serving.engine.command import is_free
+from serving.engine.messages import Endpoint, EngineError
+from serving.engine.transport import Transport, blocking
 from workbench.cli.importing import add_examples
 from workbench.jobs.lock import HomeLock, read_owner
 
@@ -223,13 +223,15 @@ def _end_all(children: list[Child]) -> None:
 
 def _announcer(url: str, environ: Mapping[str, str], say: Say) -> Callable[[], bool]:
     """Return a function that tells, once the page answers, where it is."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
+
+    async def ask() -> None:
+        async with Transport(Endpoint(url=url)) as page:
+            await page.get(f"{url}/_stcore/health", timeout_s=1)
 
     def announce() -> bool:
         try:
-            with direct.open(f"{url}/_stcore/health", timeout=1):
-                pass
-        except (urllib.error.URLError, OSError):
+            blocking(ask())
+        except EngineError:
             return False
         say(f"Q2Q Workbench: {url}  (Ctrl-C ends it)")
         line = ssh_line(int(url.rpartition(":")[2]), environ)

@@ -5,12 +5,13 @@ import email.utils
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -27,6 +28,8 @@ from serving.engine.messages import (
     ServerMisconfigured,
 )
 from serving.engine.responses import parse_json, storable
+
+ResultT = TypeVar("ResultT")
 
 CONNECT_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 4.0
@@ -383,3 +386,9 @@ def _unreachable(where: str, error: Exception, proxy: Proxy | None) -> Unreachab
 
 def _brief(error: BaseException) -> str:
     return masked(" ".join(str(error).split()))[:200] or type(error).__name__
+
+
+def blocking(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Return what ``work`` returns, for code that cannot wait for it in an event loop."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -6,13 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import httpx
 import numpy as np
+import orjson
 
 from db.errors import Q2QError
 from db.settings import Embedder, Settings
-from serving.engine.messages import ServerMisconfigured
-from serving.engine.transport import proxy_of, trusted
+from serving.engine.messages import Endpoint, EngineError, ServerMisconfigured
+from serving.engine.transport import Transport, blocking
 from workbench.dialogue.exhaustion import Exhaustion, exhaustion
 from workbench.dialogue.novelty import REPEAT_FROM, Array, Embed, Novelty, assess
 
@@ -34,12 +34,10 @@ class EmbeddingServer:
     def __init__(
         self,
         given: Embedder,
-        transport: httpx.BaseTransport | None = None,
         ca_file: Path | None = None,
     ) -> None:
         self._given = given
         self._ca_file = ca_file
-        self._transport = transport
         self._kept: dict[str, Array] = {}
 
     def __call__(self, texts: Sequence[str]) -> Array:
@@ -57,30 +55,26 @@ class EmbeddingServer:
         return np.stack([self._kept[text] for text in texts])
 
     def _asked(self, texts: Sequence[str]) -> list[Array]:
-        key = os.environ.get(self._given.api_key_env or "")
-        url = f"{str(self._given.url).rstrip('/')}/embeddings"
+        endpoint = Endpoint(
+            url=str(self._given.url),
+            api_key=os.environ.get(self._given.api_key_env or ""),
+            ca_file=self._ca_file,
+        )
+
+        async def ask() -> bytes:
+            body = {"model": self._given.model, "input": list(texts)}
+            async with Transport(endpoint) as server:
+                return await server.post("/embeddings", body, timeout_s=self._given.timeout_s)
+
         try:
-            proxy = proxy_of(url)
-            with httpx.Client(
-                transport=self._transport,
-                timeout=self._given.timeout_s,
-                proxy=proxy.url if proxy is not None else None,
-                verify=trusted(self._ca_file),
-                trust_env=False,  # which would send requests to this machine through a proxy
-            ) as client:
-                answer = client.post(
-                    url,
-                    json={"model": self._given.model, "input": list(texts)},
-                    headers={"Authorization": f"Bearer {key}"} if key else {},
-                )
-                answer.raise_for_status()
-                return _vectors(answer.json(), len(texts))
+            return _vectors(orjson.loads(blocking(ask())), len(texts))
         except ServerMisconfigured as error:
             raise EmbedderUnavailable(f"{error} Questions are compared by wording.") from error
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (EngineError, ValueError, KeyError, TypeError) as error:
             raise EmbedderUnavailable(
-                f"The embedder at {url} gave no vectors ({type(error).__name__}); questions are "
-                "compared by wording. Check `embedder` in q2q.toml."
+                f"The embedder at {endpoint.api}/embeddings gave no vectors"
+                f" ({type(error).__name__}); questions are compared by wording."
+                " Check `embedder` in q2q.toml."
             ) from error
 
 
