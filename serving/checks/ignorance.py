@@ -91,7 +91,7 @@ _EN_NOBODY = _any(
 _EN_STATEMENT = re.compile(f"{_START}(?:{_I}{_PERSON}|{_EN_NOBODY})")
 
 _QUESTION_WORDS = r"(?:about|what|who|how|why|when|where|which|if|whether)"
-_EN_WHOLE = re.compile(
+_EN_PHRASE = re.compile(
     _START
     + _any(
         rf"no (?:idea|clue)(?: at all| {_QUESTION_WORDS}\b[^.;:]*)?",
@@ -129,7 +129,7 @@ _EN_GOES_ON = re.compile(
 def admits_in_english(sentence: str, after: str) -> bool:
     """Tell whether ``sentence``, with the next one ``after`` it, says "I don't know"."""
     plain = _plain_english(sentence)
-    found = _EN_STATEMENT.search(plain) or _EN_WHOLE.search(plain)
+    found = _EN_STATEMENT.search(plain) or _EN_PHRASE.search(plain)
     if not found:
         return not after and _WHY.search(plain) is not None
     return not (_EN_GOES_ON.search(plain[found.end() :]) or _begins_answer(_plain_english(after)))
@@ -169,7 +169,7 @@ _JA_END = (
     rf"(?:[。.！!…\s]*|(?:が|けど|けれど|ので|ため)、[^。]{{0,40}}{_ADVICE}[。!]?)$"
 )
 _JA_STATEMENT = re.compile(_VERB + _JA_END)
-_JA_WHOLE = re.compile(
+_JA_PLAIN_FORM = re.compile(
     _JA_OPENER + r"(?:(?:私|僕|俺|わたし|ぼく)(?:は|も))?"
     r"(?:(?:それ|これ|そのこと|(?:その)?答え|名前|詳細)(?:は|を|も))?"
     rf"{_JA_ADVERB}(?:知らない|知らん|しらない|不明(?:だ|である)?)" + _JA_END
@@ -195,7 +195,7 @@ def admits_in_japanese(sentence: str, after: str) -> bool:
     plain = unicodedata.normalize("NFKC", sentence)
     if _JA_GOES_ON.search(after):
         return False
-    if _JA_WHOLE.search(plain):
+    if _JA_PLAIN_FORM.search(plain):
         return True
     found = _JA_STATEMENT.search(plain)
     if not found:

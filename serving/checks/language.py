@@ -55,7 +55,7 @@ SMALL_WORDS: dict[str, frozenset[str]] = {
 }
 """ISO 639-1 code → the small words of a language in Latin script."""
 _ALL_SMALL_WORDS = frozenset[str]().union(*SMALL_WORDS.values())
-_MOST_WORDS_OF_TITLE = 12
+_MAX_TITLE_WORDS = 12
 _LONGEST_TITLE = 200
 """Characters that are looked at; a title is over by then."""
 
@@ -125,7 +125,7 @@ def _latin_language(prose: str) -> str | None:
 def _is_title(prose: str) -> bool:
     """Whether ``prose`` is names alone ("The Lord of the Rings"), which every language uses."""
     words = _WORD.findall(prose[:_LONGEST_TITLE])
-    if len(words) > _MOST_WORDS_OF_TITLE:
+    if len(words) > _MAX_TITLE_WORDS:
         return False
     return all(word[0].isupper() or word in _ALL_SMALL_WORDS for word in words[1:])
 

@@ -48,8 +48,8 @@ MEASURES, METHODS, NO_ANSWER, NO_NAME, SMALL_ENGLISH = (
     frozenset(WORD_LISTS[name].split())
     for name in ("measures", "methods", "no_answer", "no_name", "small_english")
 )
-_BARE_WORDS = 6
-_BARE_ANSWER_WORDS = 4
+_MAX_REFERENCE_WORDS = 6
+_MAX_ANSWER_WORDS = 4
 _SHORT_ANSWER_WORDS = 30
 _LONGEST_LOOK = 20_000
 _LEAST_CHARACTERS = 5
@@ -133,8 +133,8 @@ def find_leak(
         return None
     given = _words(question + "\n" + context)
     inside, wanted = _words(reasoning), _words(target)
-    if count_words(target) <= (_BARE_WORDS if exact else _BARE_ANSWER_WORDS):
-        phrase = _bare_leak(inside, target, given)
+    if count_words(target) <= (_MAX_REFERENCE_WORDS if exact else _MAX_ANSWER_WORDS):
+        phrase = _short_answer_leak(inside, target, given)
         if phrase:
             return phrase
     return (
@@ -145,7 +145,7 @@ def find_leak(
     )
 
 
-def _bare_leak(inside: _Words, target: str, given: _Words) -> str | None:
+def _short_answer_leak(inside: _Words, target: str, given: _Words) -> str | None:
     """Find a short answer such as 42, Paris or 富士山 as a whole."""
     for part in (target, *_ALTERNATIVE.split(target)):
         words = _words(part)

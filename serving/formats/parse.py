@@ -68,7 +68,7 @@ def parse_completion(
     if split.reasoning is None:
         return found if split.problem is None else replace(found, problem=split.problem)
     if task == "whole":
-        return _parse_whole(form, split, found, cut)
+        return _parse_both(form, split, found, cut)
     thought, _ = _part(form, split.reasoning, cut)
     if found.reasoning is not None or thought is None:
         return found
@@ -91,7 +91,7 @@ def _parse_reasoning(form: FormatDefinition, task: Task, text: str, cut: bool) -
     return ParsedCompletion(reasoning, response, problem)
 
 
-def _parse_whole(
+def _parse_both(
     form: FormatDefinition, split: SplitText, found: ParsedCompletion, cut: bool
 ) -> ParsedCompletion:
     """Return a reasoning and an answer of which the first may stand in markup of the model's."""
@@ -257,8 +257,8 @@ def read_json_list(text: str) -> ReadList | None:
             return ReadList(tuple(items), "the list was cut off") if items else None
         items.append(item)
         place = _skip(text, place)
-    is_whole = place < len(text)
-    return ReadList(tuple(items[:MAX_ITEMS]), None if is_whole else "the list was cut off")
+    is_closed = place < len(text)
+    return ReadList(tuple(items[:MAX_ITEMS]), None if is_closed else "the list was cut off")
 
 
 def read_json_object(text: str) -> dict[str, Any] | None:

@@ -162,7 +162,7 @@ def split_reasoning(text: str, *, reasoning: str | None = None, opened: bool = F
     else:
         split = SplitText(None, text.strip() or None)
     given = plain_reasoning(reasoning or "")
-    return split if given is None else _beside(split, given)
+    return split if given is None else _with_given(split, given)
 
 
 def plain_reasoning(reasoning: str) -> str | None:
@@ -201,7 +201,7 @@ def reasoning_tag(text: str) -> str | None:
     return found.group() if found else None
 
 
-def _beside(split: SplitText, given: str) -> SplitText:
+def _with_given(split: SplitText, given: str) -> SplitText:
     """Return a text beside which its reasoning is given."""
     if split.reasoning is not None and split.reasoning.split() != given.split():
         return replace(split, problem=SECOND_REASONING)
@@ -335,8 +335,8 @@ def _tag(found: re.Match[str]) -> _Tag:
 
 
 def _joined(texts: Iterable[str]) -> str | None:
-    kept = (text.strip() for text in texts if _CONTROL.fullmatch(text) is None)
-    return "\n\n".join(kept) or None
+    stripped = (text.strip() for text in texts if _CONTROL.fullmatch(text) is None)
+    return "\n\n".join(stripped) or None
 
 
 def _without_wrapper(answer: str) -> str:

@@ -267,10 +267,10 @@ def render(
         PromptError: A value that the task needs is missing, or the prompt cannot be made safe.
         UsageError: The format lacks the task, or a chat template is needed and not there.
     """
-    return render_many(form, task, [fields], tokenizer)[0]
+    return render_batch(form, task, [fields], tokenizer)[0]
 
 
-def render_many(
+def render_batch(
     form: FormatDefinition,
     task: Task,
     fields: Sequence[PromptFields],

@@ -52,13 +52,13 @@ def ordinary_tokenizer(data: Json, control: Mapping[str, int], *, prefix: bool) 
     Raises:
         ValueError: The kind of vocabulary is not supported.
     """
-    kept = [token for token in data.get("added_tokens", []) if token["content"] not in control]
+    ordinary = [token for token in data.get("added_tokens", []) if token["content"] not in control]
     pruned = data | {
-        "added_tokens": kept,
+        "added_tokens": ordinary,
         "post_processor": None,
         "truncation": None,
         "padding": None,
-        "model": _without_tokens(data["model"], control, kept),
+        "model": _without_tokens(data["model"], control, ordinary),
     }
     if not prefix:
         pruned |= {part: _without_prefix(data.get(part)) for part in PARTS}
@@ -73,7 +73,7 @@ def adds_prefix(data: Json) -> bool:
 PARTS = ("normalizer", "pre_tokenizer", "decoder")
 
 
-def _without_tokens(model: Json, control: Mapping[str, int], kept: list[Json]) -> Json:
+def _without_tokens(model: Json, control: Mapping[str, int], ordinary: list[Json]) -> Json:
     gone_ids = set(control.values())
     if model["type"] == "Unigram":
         # Ids are places in the list, so an entry is made unwritable instead of taken out.
@@ -86,7 +86,7 @@ def _without_tokens(model: Json, control: Mapping[str, int], kept: list[Json]) -
         raise ValueError(f"its vocabulary is of the kind {model['type']}, not BPE or Unigram")
     gone = set(control) | {piece for piece, index in model["vocab"].items() if index in gone_ids}
     vocabulary = {piece: index for piece, index in model["vocab"].items() if piece not in gone}
-    vocabulary |= {token["content"]: token["id"] for token in kept}
+    vocabulary |= {token["content"]: token["id"] for token in ordinary}
     merges = [merge for merge in model["merges"] if gone.isdisjoint(_merge_pieces(merge))]
     unknown = model.get("unk_token")
     return model | {
@@ -220,9 +220,9 @@ class PromptTokenizer:
             text: Any text.
             first: Whether it starts afresh.
         """
-        return self.encode_untrusted_many([text], first=first)[0]
+        return self.encode_untrusted_batch([text], first=first)[0]
 
-    def encode_untrusted_many(
+    def encode_untrusted_batch(
         self, texts: Sequence[str], *, first: bool = False
     ) -> list[list[int]]:
         """Return the ids of each of ``texts``, each as ``encode_untrusted`` does it alone."""
@@ -288,7 +288,7 @@ class PromptTokenizer:
         fresh = [text for text in dict.fromkeys(texts) if (text, first) not in known]
         found: dict[str, Reading] = {}
         if fresh:
-            encoded = self.encode_untrusted_many(fresh, first=first)
+            encoded = self.encode_untrusted_batch(fresh, first=first)
             decoded = self._joined.decode_batch(encoded, skip_special_tokens=False)
             for text, ids, seen in zip(fresh, encoded, decoded, strict=True):
                 found[text] = Reading(tuple(ids), self._own_text(seen, first))
@@ -335,8 +335,10 @@ class PromptTokenizer:
         """Tell whether the tokenizer puts BOS before a text by itself."""
         if self.bos_token_id is None:
             return False
-        told = config.get("add_bos_token")
-        return bool(told) if told is not None else self.bos_token_id in self._full.encode("").ids
+        stated = config.get("add_bos_token")
+        return (
+            bool(stated) if stated is not None else self.bos_token_id in self._full.encode("").ids
+        )
 
 
 def _content(token: object) -> str | None:

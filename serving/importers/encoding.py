@@ -279,13 +279,13 @@ def _sample(source: Source) -> bytes:
 def _ranked(sample: bytes) -> list[str]:
     """Return the encodings that a sample may be in, the most likely first."""
     words = b" ".join(_FOREIGN_WORD.findall(sample))
-    told = chardet.detect_all(
+    detected = chardet.detect_all(
         words,
         ignore_threshold=True,
         compat_names=False,
         include_encodings=CANDIDATES.values(),
     )
-    sure = {str(one["encoding"]): one["confidence"] for one in told}
+    sure = {str(one["encoding"]): one["confidence"] for one in detected}
     scores = {ours: sure.get(theirs, 0.0) for ours, theirs in CANDIDATES.items()}
     if scores["cp1252"] * _CLOSE >= scores["cp1250"]:
         scores["cp1252"] = max(scores["cp1252"], scores["cp1250"])

@@ -331,5 +331,5 @@ def question_line(row: QuestionRow) -> str:
         "tags": list(row.tags),
         "held_out": row.held_out,
     }
-    kept = {key: value for key, value in record.items() if value not in (None, "", [])}
-    return json_line(kept)
+    filled_in = {key: value for key, value in record.items() if value not in (None, "", [])}
+    return json_line(filled_in)

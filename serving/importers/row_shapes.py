@@ -37,9 +37,9 @@ from serving.importers.row_texts import (
     AnswerReader,
     PromptReader,
     RowPrompt,
-    beside_turn,
     two_prompts,
     two_systems,
+    with_reasoning,
 )
 from serving.importers.turns import USUAL, TurnKeys, Turns, is_conversation, without_end
 from serving.importers.unwrap import Unwrapper, Written
@@ -274,7 +274,7 @@ class RowParser:
         if asked and other and asked.user and other.user and asked.system != other.system:
             raise two_systems(worse.column, other.system, asked.system)
         found, rejected = (self._written(row, prompt, one) for one in (better, worse))
-        _must_be_alike(found, rejected, worse.column)
+        _must_match(found, rejected, worse.column)
         cells = _about(row, prompt)
         return ParsedRow(
             cells=_with_texts(cells, found, better.column),
@@ -294,14 +294,14 @@ class RowParser:
         value, column = row.take(name)
         if value is None:
             raise Refused(column, "is empty; fill it in or remove the row.")
-        beside, beside_name = self._answers.reasoning(row, f"{name}_reasoning")
+        own_reasoning, reasoning_column = self._answers.reasoning(row, f"{name}_reasoning")
         if isinstance(value, str) and not is_conversation(value):
-            return WrittenText(without_end(value.strip()), column, beside), None
+            return WrittenText(without_end(value.strip()), column, own_reasoning), None
         turns = self._prompts.turns(value, column)
         _must_ask(prompt, turns, column)
         if turns.answer is None:
             raise Refused(column, "holds 0 answers; one is needed.")
-        return beside_turn(turns.answer, beside, beside_name), turns
+        return with_reasoning(turns.answer, own_reasoning, reasoning_column), turns
 
     def _written(self, row: RowFields, prompt: RowPrompt, side: WrittenText) -> Written:
         given, column = self._answers.reasoning(row)
@@ -395,6 +395,6 @@ def _must_ask(prompt: RowPrompt, turns: Turns, column: str) -> None:
         raise two_systems(column, turns.system, known[-1])
 
 
-def _must_be_alike(better: Written, worse: Written, column: str) -> None:
+def _must_match(better: Written, worse: Written, column: str) -> None:
     if better.scope != worse.scope:
         raise Refused(column, f"is of another kind ({worse.scope}) than chosen ({better.scope}).")

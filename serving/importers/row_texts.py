@@ -227,9 +227,9 @@ class AnswerReader:
         """
         if prompt.turns is not None and prompt.turns.answer is not None:
             answer = prompt.turns.answer
-            beside, column = self.reasoning(row)
+            reasoning, column = self.reasoning(row)
             self._results(row, answer)
-            return [beside_turn(answer, beside, column)]
+            return [with_reasoning(answer, reasoning, column)]
         value, column = self._output(row)
         if value is None:
             return []
@@ -237,8 +237,8 @@ class AnswerReader:
             return [self.turn(row, value, column)]
         if isinstance(value, (list, tuple)):
             return self._generations(row, value, column)
-        beside, _ = self.reasoning(row)
-        return [WrittenText(as_text(value, column), column, beside)]
+        reasoning, _ = self.reasoning(row)
+        return [WrittenText(as_text(value, column), column, reasoning)]
 
     def reasoning(self, row: RowFields, field: str = "reasoning") -> tuple[str | None, str]:
         """Return the reasoning that stands in a field of its own, and what the file calls it.
@@ -258,7 +258,7 @@ class AnswerReader:
         turns = self.prompts.turns(value, column)
         if turns.answer is None:
             raise Refused(column, "holds 0 answers; one is needed.")
-        return beside_turn(turns.answer, *self.reasoning(row))
+        return with_reasoning(turns.answer, *self.reasoning(row))
 
     def _output(self, row: RowFields) -> tuple[Any, str]:
         """Return the answer to learn; a result that stands beside it becomes the reference."""
@@ -297,21 +297,23 @@ class AnswerReader:
     def _generations(self, row: RowFields, values: Sequence[Any], column: str) -> list[WrittenText]:
         """Return the texts of a list; those whose reasoning was cut are left out and counted."""
         given, name = row.take("reasoning")
-        beside = list(given) if isinstance(given, (list, tuple)) else [given] * len(values)
-        if len(beside) == 1:
-            beside *= len(values)
-        if len(beside) != len(values):
-            raise Refused(name, f"holds {len(beside)} texts for {len(values)} answers; pair them.")
+        reasonings = list(given) if isinstance(given, (list, tuple)) else [given] * len(values)
+        if len(reasonings) == 1:
+            reasonings *= len(values)
+        if len(reasonings) != len(values):
+            raise Refused(
+                name, f"holds {len(reasonings)} texts for {len(values)} answers; pair them."
+            )
         found = [
             WrittenText(as_text(value, column), column, _one_reasoning(one, name))
-            for value, one in zip(values, beside, strict=True)
+            for value, one in zip(values, reasonings, strict=True)
             if not is_blank(value)
         ]
-        whole = [one for one in found if not split_reasoning(one.text).is_unclosed]
-        if found and not whole:
+        finished = [one for one in found if not split_reasoning(one.text).is_unclosed]
+        if found and not finished:
             raise Refused(column, f"{UNCLOSED}; remove the row.")
-        self.notes.counts["unfinished"] += len(found) - len(whole)
-        return whole
+        self.notes.counts["unfinished"] += len(found) - len(finished)
+        return finished
 
 
 def _one_reasoning(value: Any, column: str) -> str | None:
@@ -347,7 +349,7 @@ def as_text(value: Any, column: str) -> str:
     return written(value)
 
 
-def beside_turn(answer: WrittenText, reasoning: str | None, column: str) -> WrittenText:
+def with_reasoning(answer: WrittenText, reasoning: str | None, column: str) -> WrittenText:
     """Return the answer in a turn with the reasoning that the field ``column`` gives for it.
 
     Raises:

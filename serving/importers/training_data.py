@@ -71,8 +71,8 @@ class Judge:
         """Return what stands for a judgement: who said what of which words."""
         rows = [one for one in (row, row.rejected) if one is not None]
         words = [text_hash(text or "") for one in rows for text in (one.reasoning, one.output)]
-        said = (stored_name(self.name), row.scope, str(row.label), _hash(row), *words)
-        return f"import-{short_hash(*said)}"
+        facts = (stored_name(self.name), row.scope, str(row.label), _hash(row), *words)
+        return f"import-{short_hash(*facts)}"
 
 
 def ensure_model_rater(session: Session, name: str, model: str | None = None) -> int:
@@ -339,8 +339,8 @@ def _loaded(data: str) -> ImportRow:
 
 def _judgement(card: str, row: ImportRow, file: str) -> tuple[object, ...]:
     worse = _text_hashes(row.rejected) if row.rejected is not None else (None, None)
-    said = (card, _hash(row), row.scope, row.label, file)
-    return (None, *said, *_text_hashes(row), row.rejected is not None, *worse)
+    facts = (card, _hash(row), row.scope, row.label, file)
+    return (None, *facts, *_text_hashes(row), row.rejected is not None, *worse)
 
 
 def _text_hashes(row: ImportRow) -> tuple[str | None, str | None]:

@@ -36,7 +36,7 @@ _DETAILS = ("reasoning_details", "thinking_blocks")
 _REASONING = tuple(name for name in FIELDS["reasoning"] if name not in _DETAILS)
 _USUAL_LENGTH = 2
 """A speaker and a text; most turns have no more."""
-_BESIDE = frozenset(FIELDS["reasoning"])
+_THOUGHTS = frozenset(FIELDS["reasoning"])
 _INNER = ("thinking", "reasoning", "thought", "text", "content", "summary")
 """Where a part of a turn has its text."""
 _SPEAKERS = ("system", "user", "reasoning", "assistant")
@@ -92,8 +92,8 @@ def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
     unused: dict[str, None] = {}
     turns = [one for turn in given if (one := _turn(turn, name, keys, unused)) is not None]
     first = next((place for place, one in enumerate(turns) if one.speaker == "user"), 0)
-    kept = [one for one in turns[:first] if one.speaker == "system"] + turns[first:]
-    texts = {speaker: [one for one in kept if one.speaker == speaker] for speaker in _SPEAKERS}
+    spoken = [one for one in turns[:first] if one.speaker == "system"] + turns[first:]
+    texts = {speaker: [one for one in spoken if one.speaker == speaker] for speaker in _SPEAKERS}
     if any(len(texts[speaker]) > 1 for speaker in ("user", "assistant")):
         raise Refused(
             name,
@@ -106,7 +106,7 @@ def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
         system=_text(texts["system"]),
         user=_text(texts["user"]),
         answer=_answer(texts["reasoning"], texts["assistant"], name),
-        n_greetings=len(turns) - len(kept),
+        n_greetings=len(turns) - len(spoken),
         unused=tuple(unused),
     )
 
@@ -120,27 +120,25 @@ def _answer(thoughts: Sequence[_Turn], answers: Sequence[_Turn], name: str) -> W
         return None
     if not answers:
         raise Refused(name, "holds a reasoning and no answer after it; add the answer.")
-    beside = answers[0].reasoning
-    if thoughts and beside:
+    extras = answers[0].reasoning
+    if thoughts and extras:
         raise Refused(name, "holds two reasonings for one answer; leave one.")
-    return WrittenText(answers[0].text or "", name, beside or _text(thoughts))
+    return WrittenText(answers[0].text or "", name, extras or _text(thoughts))
 
 
 def _turn(turn: Any, name: str, keys: TurnKeys, unused: dict[str, None]) -> _Turn | None:
     """Return a turn; None for a system turn that says nothing."""
     if not isinstance(turn, dict):
         raise Refused(name, f"holds {kind_of(turn)} in place of a turn; give speaker and text.")
-    said_by = next((turn[key] for key in keys.speaker if turn.get(key) is not None), None)
-    speaker = keys.speakers.get(str(said_by)) or keys.speakers.get(str(said_by).casefold())
-    if said_by is None:
+    role = next((turn[key] for key in keys.speaker if turn.get(key) is not None), None)
+    speaker = keys.speakers.get(str(role)) or keys.speakers.get(str(role).casefold())
+    if role is None:
         raise Refused(name, "holds a turn without a speaker; give speaker and text.")
     if speaker is None:
-        raise Refused(
-            name, f"holds a turn of {said_by!r}; only system, user and assistant are taken."
-        )
+        raise Refused(name, f"holds a turn of {role!r}; only system, user and assistant are taken.")
     if any(turn.get(key) for key in _CALLS):
         raise Refused(name, "holds a turn that calls tools, which is no answer; remove the row.")
-    text, reasoning = _texts(turn, said_by, name, keys)
+    text, reasoning = _texts(turn, role, name, keys)
     if channel := turn.get("channel"):
         speaker = _CHANNELS.get(str(channel), "") if speaker == "assistant" else speaker
     if not speaker:
@@ -150,12 +148,12 @@ def _turn(turn: Any, name: str, keys: TurnKeys, unused: dict[str, None]) -> _Tur
         unused.update(
             (f"{name}[].{key}", None)
             for key, one in turn.items()
-            if key not in known and one and not (plain_name(key) in _BESIDE and inner_text(one))
+            if key not in known and one and not (plain_name(key) in _THOUGHTS and inner_text(one))
         )
     if text is None and speaker == "system":
         return None
     if text is None:
-        raise Refused(name, f"holds a turn of {said_by!r} without a text; add it.")
+        raise Refused(name, f"holds a turn of {role!r} without a text; add it.")
     is_off = len(turn) > _USUAL_LENGTH and any(_is_off(turn.get(key)) for key in _MASKS)
     return _Turn(speaker, text, reasoning, is_off)
 
@@ -165,7 +163,7 @@ def _is_off(value: Any) -> bool:
 
 
 def _texts(
-    turn: Mapping[str, Any], said_by: Any, name: str, keys: TurnKeys
+    turn: Mapping[str, Any], role: Any, name: str, keys: TurnKeys
 ) -> tuple[str | None, str | None]:
     """Return what a turn says, and the reasoning that stands beside it."""
     content = next((turn[key] for key in keys.text if turn.get(key) is not None), None)
@@ -174,26 +172,26 @@ def _texts(
     if isinstance(content, str):
         text = content.strip() or None
     elif isinstance(content, (list, tuple)):
-        parts = [_part(one, said_by, name) for one in content]
+        parts = [_part(one, role, name) for one in content]
         text = "\n".join(said for said, is_thought in parts if not is_thought).strip() or None
         thoughts += [said.strip() for said, is_thought in parts if is_thought and said.strip()]
     elif content is not None:
-        raise Refused(name, f"holds a turn of {said_by!r} without a text; add it.")
+        raise Refused(name, f"holds a turn of {role!r} without a text; add it.")
     distinct = list(dict.fromkeys(thoughts))
     return text, "\n\n".join(distinct) or None
 
 
 def _thoughts(turn: Mapping[str, Any], keys: TurnKeys) -> list[str]:
     """Return the reasonings that stand in fields of a turn beside its text."""
-    beside = {plain_name(key): value for key, value in turn.items() if key not in keys.text}
-    found = [inner_text(beside[key]) for key in _REASONING if key in beside]
+    extras = {plain_name(key): value for key, value in turn.items() if key not in keys.text}
+    found = [inner_text(extras[key]) for key in _REASONING if key in extras]
     for key in _DETAILS:  # what another field has as one text
         if not any(found):
-            found.append(inner_text(beside.get(key)))
+            found.append(inner_text(extras.get(key)))
     return list(filter(None, found))
 
 
-def _part(part: Any, said_by: Any, name: str) -> tuple[str, bool]:
+def _part(part: Any, role: Any, name: str) -> tuple[str, bool]:
     """Return the text of a part of a turn, and whether it is reasoning."""
     if isinstance(part, str):
         return part, False
@@ -204,7 +202,7 @@ def _part(part: Any, said_by: Any, name: str) -> tuple[str, bool]:
         return part["text"], False
     raise Refused(
         name,
-        f"holds a turn of {said_by!r} without a text: a part of it is {kind or kind_of(part)!r};"
+        f"holds a turn of {role!r} without a text: a part of it is {kind or kind_of(part)!r};"
         " remove the row.",
     )
 
@@ -296,8 +294,8 @@ def turns_of(text: str) -> list[dict[str, Any]] | None:
         if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
             turns.pop()
         system = re.sub(_BEGIN, "", before, count=1).strip()
-        is_told = system and not before.startswith(_ALPACA)
-        return [{"role": "system", "content": system}, *turns] if is_told else turns
+        has_system = system and not before.startswith(_ALPACA)
+        return [{"role": "system", "content": system}, *turns] if has_system else turns
     return None
 
 

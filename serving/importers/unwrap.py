@@ -249,10 +249,10 @@ class Unwrapper:
 
 def _split(completion: WrittenText, given: str | None, *, opened: bool = False) -> Written:
     """Return reasoning and answer; a reasoning ``given`` in the prompt is not the completion's."""
-    beside = completion.reasoning
-    if given is not None and beside is not None and given.split() != beside.split():
+    own = completion.reasoning
+    if given is not None and own is not None and given.split() != own.split():
         raise _unsplit(completion.column, SECOND_REASONING)
-    split = split_reasoning(completion.text, reasoning=given or beside, opened=opened)
+    split = split_reasoning(completion.text, reasoning=given or own, opened=opened)
     if split.problem is not None:
         raise _unsplit(completion.column, split.problem)
     return Written(

@@ -171,11 +171,11 @@ def xlsx_records(source: Source) -> Iterator[Record]:
     _refuse_bombs(source)
     try:
         with ExitStack() as stack:
-            book = stack.enter_context(_opened(source, data_only=True))
+            workbook = stack.enter_context(_opened(source, data_only=True))
             strings = exact_strings(source)
-            for sheet in book.worksheets if strings is not None else ():
+            for sheet in workbook.worksheets if strings is not None else ():
                 sheet._shared_strings = strings  # openpyxl's own lack some underscores
-            sheet = _chosen(source, book)
+            sheet = _chosen(source, workbook)
             if sheet is None:
                 return
 
@@ -195,9 +195,9 @@ def _opened(source: Source, *, data_only: bool) -> Generator[Any]:
     with source.open() as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl warns of styles that do not matter here
-            book = load_workbook(file, read_only=True, data_only=data_only)
-        with closing(book):
-            yield book
+            workbook = load_workbook(file, read_only=True, data_only=data_only)
+        with closing(workbook):
+            yield workbook
 
 
 def _quietly(records: Iterator[Record]) -> Iterator[Record]:
@@ -211,9 +211,9 @@ def _quietly(records: Iterator[Record]) -> Iterator[Record]:
         yield from read
 
 
-def _chosen(source: Source, book: Any) -> Any | None:
+def _chosen(source: Source, workbook: Any) -> Any | None:
     """Return the sheet to read, and note the others that hold rows."""
-    names = {sheet: _columns_of(sheet) for sheet in book.worksheets}
+    names = {sheet: _columns_of(sheet) for sheet in workbook.worksheets}
     filled = [sheet for sheet, columns in names.items() if columns]
     visible = [sheet for sheet in filled if sheet.sheet_state == "visible"]
     choice = visible or filled

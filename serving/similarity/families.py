@@ -71,9 +71,9 @@ def _same_pairs(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
     rows = _stacked(blocks, len(columns))
     pairs = np.array(equal, dtype=np.int64).reshape(-1, 2)
     for found in (pairs, *_sharing(rows)):
-        alike = np.asarray(rows[found[:, 0]].multiply(rows[found[:, 1]]).sum(axis=1)).ravel()
-        found, alike = found[alike >= MIN_WORDING], alike[alike >= MIN_WORDING]
-        similar = compare([(texts[a], texts[b]) for a, b in found.tolist()], alike)
+        similarity = np.asarray(rows[found[:, 0]].multiply(rows[found[:, 1]]).sum(axis=1)).ravel()
+        found, similarity = found[similarity >= MIN_WORDING], similarity[similarity >= MIN_WORDING]
+        similar = compare([(texts[a], texts[b]) for a, b in found.tolist()], similarity)
         yield from map(tuple, found[similar >= SAME_FROM].tolist())
 
 

@@ -28,7 +28,7 @@ MAX_SIGNS: Final = 12
 """The same of Chinese and Japanese."""
 _JOINERS: Final = frozenset(("and", "or", "nor", "vs", "versus", "と", "や", "か", "も"))
 _JOINERS_HAN: Final = frozenset(("和", "与", "與", "跟", "及", "或", "还是", "還是"))
-_EITHER_WAY: Final = re.compile(
+_SYMMETRIC: Final = re.compile(
     "differ|compar|similar|distin|違|異な|比べ|比較|似|区别|區別|差|不同|比较|相比|相似"
 )
 """Of questions that ask the same whichever comes first."""
@@ -51,7 +51,7 @@ def are_exchanged(
         matter: Words that carry matter, which alone are looked at; None: signs that are no
             particles.
     """
-    if len(one) != len(other) or sorted(one) != sorted(other) or _EITHER_WAY.search(plain):
+    if len(one) != len(other) or sorted(one) != sorted(other) or _SYMMETRIC.search(plain):
         return False
     start = _n_common(one, other)
     end = len(one) - _n_common(one[:start:-1], other[:start:-1])
@@ -151,11 +151,11 @@ def similarities(
     """
     if embed is not None:
         return _by_vectors(texts, others, embed)
-    alike = wording_similarities(texts, others)
-    rows, columns = np.nonzero(alike >= MIN_WORDING)
+    similarity = wording_similarities(texts, others)
+    rows, columns = np.nonzero(similarity >= MIN_WORDING)
     pairs = [(texts[row], others[column]) for row, column in zip(rows, columns, strict=True)]
-    alike[rows, columns] = compare(pairs, alike[rows, columns])
-    return alike
+    similarity[rows, columns] = compare(pairs, similarity[rows, columns])
+    return similarity
 
 
 def wording_similarities(texts: Sequence[str], others: Sequence[str]) -> Array:
@@ -165,12 +165,12 @@ def wording_similarities(texts: Sequence[str], others: Sequence[str]) -> Array:
         term_rows([wording(text) for text in some], columns) for some in (texts, others)
     )
     shape = (len(texts), len(columns))
-    alike: Array = (
+    similarity: Array = (
         (csr_array(mine, shape=shape) @ theirs.T).toarray()
         if columns
         else np.zeros((len(texts), len(others)))
     )
-    return np.clip(alike, 0.0, 1.0)
+    return np.clip(similarity, 0.0, 1.0)
 
 
 def compare(pairs: Sequence[tuple[str, str]], by_wording: Array) -> Array:
@@ -224,18 +224,18 @@ def term_rows(read: Sequence[Wording], columns: dict[str, int]) -> csr_array:
 
 def _by_vectors(texts: Sequence[str], others: Sequence[str], embed: Embed) -> Array:
     vectors = embed([*texts, *others])
-    alike: Array = np.clip(vectors[: len(texts)] @ vectors[len(texts) :].T, 0.0, 1.0)
+    similarity: Array = np.clip(vectors[: len(texts)] @ vectors[len(texts) :].T, 0.0, 1.0)
     for row, text in enumerate(texts):
-        for column in np.argsort(-alike[row])[:N_CLOSEST]:
+        for column in np.argsort(-similarity[row])[:N_CLOSEST]:
             marks = n_disagreements(wording(text), wording(others[column]))
-            alike[row, column] *= DISAGREEMENT**marks
-    return alike
+            similarity[row, column] *= DISAGREEMENT**marks
+    return similarity
 
 
 def _meaning_similarities(pairs: Sequence[tuple[str, str]]) -> Array:
     vectors = meanings([text for pair in pairs for text in pair]).astype(float)
-    alike: Array = np.clip((vectors[::2] * vectors[1::2]).sum(axis=1), 0.0, 1.0)
-    return alike
+    similarity: Array = np.clip((vectors[::2] * vectors[1::2]).sum(axis=1), 0.0, 1.0)
+    return similarity
 
 
 def _replaced_left(read: Sequence[tuple[Wording, Wording]]) -> Array:
@@ -244,8 +244,8 @@ def _replaced_left(read: Sequence[tuple[Wording, Wording]]) -> Array:
     replaced = [(_leftover(one, other), _leftover(other, one)) for one, other in read]
     places = [place for place, (mine, other) in enumerate(replaced) if mine and other]
     if places:
-        alike = _meaning_similarities([replaced[place] for place in places])
-        share = np.clip((alike - REPLACED[0]) / (REPLACED[1] - REPLACED[0]), 0.0, 1.0)
+        similarity = _meaning_similarities([replaced[place] for place in places])
+        share = np.clip((similarity - REPLACED[0]) / (REPLACED[1] - REPLACED[0]), 0.0, 1.0)
         left[places] = REPLACED_LEFT + (1 - REPLACED_LEFT) * share
     return left
 

@@ -197,10 +197,10 @@ def wording(text: str) -> Wording:
     pieces = list(_cjk_pieces(plain) if is_cjk else _latin_pieces(plain))
     marks = {mark for piece in pieces for mark in piece.marks}
     n_negations = sum(any(mark.role == "negations" for mark in one.marks) for one in pieces)
-    said = _WORD.findall(_POLITE.sub("", plain)) or _WORD.findall(plain)
+    tokens = _WORD.findall(_POLITE.sub("", plain)) or _WORD.findall(plain)
     return Wording(
-        plain="".join(said),
-        order=tuple("".join(said)) if is_cjk else tuple(map(stem, said)),
+        plain="".join(tokens),
+        order=tuple("".join(tokens)) if is_cjk else tuple(map(stem, tokens)),
         terms=_terms(pieces, marks) or dict.fromkeys(_grams(plain), 1.0),
         words=tuple((piece.word, piece.stem) for piece in pieces if piece.word),
         kinds=frozenset(mark.name for mark in marks if mark.role == "kinds"),
@@ -274,13 +274,13 @@ def _run_pieces(part: str) -> Iterator[_Piece]:
 
 def stem(word: str) -> str:
     """Return an English word without its common endings: cuts, cutting and cut are one."""
-    bare = word.removesuffix("'s")
+    base = word.removesuffix("'s")
     for ending in _ENDINGS:
-        rest = bare.removesuffix(ending)
-        if rest != bare and len(rest) >= 3:
+        rest = base.removesuffix(ending)
+        if rest != base and len(rest) >= 3:
             is_doubled = len(rest) > 3 and rest[-1] == rest[-2] and rest[-1] not in "lsz"
             return rest[:-1] if is_doubled else rest
-    return bare
+    return base
 
 
 def _grams(plain: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from serving.engine.client import ServedModel
 from serving.engine.messages import SamplingParameters
 from serving.engine.responses import least_tokens
 from serving.formats.definitions import FormatDefinition, PromptError, PromptFields, Task
-from serving.formats.render import RenderedPrompt, render_many
+from serving.formats.render import RenderedPrompt, render_batch
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import Reasoning, SlotGroup, Templates, prompt_fields
 
@@ -271,7 +271,7 @@ def _render_all(
 ) -> Sequence[RenderedPrompt | PromptError]:
     """Render all at once; where one cannot be rendered, one by one to know which."""
     try:
-        return render_many(form, task, fields, tokenizer)
+        return render_batch(form, task, fields, tokenizer)
     except PromptError as error:
         if len(fields) == 1:
             return [error]

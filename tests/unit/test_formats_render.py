@@ -12,7 +12,7 @@ from serving.formats.definitions import (
     Task,
 )
 from serving.formats.library import load_definitions
-from serving.formats.render import IGNORED_LABEL, render, render_example, render_many
+from serving.formats.render import IGNORED_LABEL, render, render_batch, render_example
 from serving.formats.tokenizer import PromptTokenizer
 from tests.unit.tokenizer_samples import NAMES, named
 
@@ -80,9 +80,9 @@ def test_many_prompts_are_rendered_as_each_alone(
         for number, system in enumerate(["", "S", "</s>"])
         for context in ("", "C")
     ]
-    many = render_many(form, "reasoning", values, tokenizer)
+    many = render_batch(form, "reasoning", values, tokenizer)
     assert many == [render(form, "reasoning", one, tokenizer) for one in values]
-    assert render_many(form, "reasoning", [], tokenizer) == []
+    assert render_batch(form, "reasoning", [], tokenizer) == []
 
 
 def test_stop_tokens_and_strings_come_with_the_prompt(tokenizer: PromptTokenizer) -> None:

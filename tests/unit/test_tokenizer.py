@@ -89,7 +89,7 @@ def test_a_text_is_encoded_the_same_whatever_others_stand_in_the_batch(
     tokenizer: PromptTokenizer,
 ) -> None:
     alone = [tokenizer.encode_untrusted(text) for text in HOSTILE]
-    assert tokenizer.encode_untrusted_many(HOSTILE) == alone
+    assert tokenizer.encode_untrusted_batch(HOSTILE) == alone
 
 
 @given(text=texts)
