@@ -155,7 +155,7 @@ async def measure(paths: Sequence[Path], turns: int, temperature: float, save: A
     from serving.formats.library import load_registry
     from serving.models.register import ensure_default_model
     from workbench.dialogue.themes import load_theme
-    from workbench.jobs.run import be_worker
+    from workbench.worker import be_worker
 
     database = open_store(settings())
     model = await asyncio.to_thread(ensure_default_model, database, settings())

@@ -148,7 +148,7 @@ async def measure_turns(job: dict[str, Any]) -> dict[str, Any]:
     from db.settings import settings
     from db.store.migrate import open_store
     from serving.models.register import ensure_default_model
-    from workbench.jobs.run import be_worker
+    from workbench.worker import be_worker
 
     database = open_store(settings())
     model = await asyncio.to_thread(ensure_default_model, database, settings())

@@ -28,6 +28,14 @@ INTERACTIVE_PRIORITY = -10
 """Priority of work that a person waits for."""
 
 
+OnProgress = Callable[[int, int | None, str], None]
+"""Receives how far long work is, as the row of its job has it: done, total, and a sentence."""
+
+
+def no_progress(done: int, total: int | None, message: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobEnd:
     """How a job ended."""

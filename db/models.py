@@ -176,6 +176,11 @@ class ProofRow:
     created_at: datetime
     checks: tuple[CheckRow, ...]
 
+    @property
+    def failure(self) -> str:
+        """Why it failed, in a sentence for each check."""
+        return " ".join(check.detail or check.name for check in self.checks if not check.passed)
+
 
 _OF_BASE = (
     "architecture", "dtype", "n_parameters", "size_bytes", "context_length", "tokenizer_hash",

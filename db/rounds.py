@@ -18,6 +18,8 @@ Verdict = Literal["keep", "drop", "branch", "not_enough_questions"]
 
 STEPS = ("dataset", "approval", "train", "merge", "verify", "sweep", "compare", "ended")
 """In their order; a round is at the step that is to be done next."""
+ON_DEVICE = ("train", "merge", "verify")
+"""The steps that have the device to themselves."""
 VERDICTS: tuple[Verdict, ...] = ("keep", "drop", "branch")
 """What people decide; figures can also say that there are not enough questions."""
 

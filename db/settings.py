@@ -2,17 +2,27 @@
 
 import difflib
 import re
+import tomllib
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -196,6 +206,37 @@ def _refuse_unknown(given: Collection[str], known: Collection[str]) -> None:
 def settings() -> Settings:
     """Return the settings of this process; read once. Tests call ``settings.cache_clear()``."""
     return Settings()
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        UsageError: A value is wrong; the sentence names all that are.
+    """
+    try:
+        return settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        )
+        raise UsageError(
+            f"The settings are wrong: {problems}. Correct the variable Q2Q_… or q2q.toml."
+        ) from None
+    except SettingsError as error:
+        raise UsageError(
+            f"The settings are wrong: {error} (lists are written as JSON, such as '[\"--flag\"]')."
+            " Correct the variable Q2Q_… or q2q.toml."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"q2q.toml in Q2Q_HOME is no TOML: {error}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(
+            "q2q.toml in Q2Q_HOME is not in UTF-8; save it in that encoding."
+        ) from None
+    except OSError as error:
+        raise UsageError(f"q2q.toml in Q2Q_HOME cannot be read ({error.strerror}).") from None
 
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")

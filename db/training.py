@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import existing
 from db.identity import number_in
+from db.jobs import active_jobs, enqueue, request_cancel
 from db.tables import TrainingMetric, TrainingRun, utc_now
 from db.tables.base import as_row
 
@@ -187,3 +188,24 @@ def run_samples(session: Session, run_id: int) -> list[SampleRow]:
     """Return the sample texts of a run by step, then question."""
     run = session.get_one(TrainingRun, run_id)
     return [SampleRow(**one) for one in run.summary.get("samples", [])]
+
+
+def enqueue_training(session: Session, run_id: int) -> int:
+    """Queue a run and return the job's id; one that is active already is kept."""
+    for job in active_jobs(session, kind="train"):
+        if job.payload.get("run_id") == run_id and job.cancel_requested_at is None:
+            return job.id
+    set_run_state(session, run_id, "queued")
+    return enqueue(session, "train", lane="device", payload={"run_id": run_id})
+
+
+def cancel_training(session: Session, run_id: int) -> bool:
+    """Ask for the end of a run; False if it neither waits nor trains."""
+    jobs = [
+        job for job in active_jobs(session, kind="train") if job.payload.get("run_id") == run_id
+    ]
+    for job in jobs:
+        request_cancel(session, job.id)
+        if job.state == "queued":
+            set_run_state(session, run_id, "cancelled")
+    return bool(jobs)

@@ -192,7 +192,7 @@ def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
         environ={workbench.READING_ONLY: "" if with_engine else "1"},
     )
     worker = Child(
-        name="worker", argv=(sys.executable, "-m", "workbench.jobs"), stop_s=STOP_WORKER_S
+        name="worker", argv=(sys.executable, "-m", "workbench.worker"), stop_s=STOP_WORKER_S
     )
     return [app, worker] if with_engine else [app]
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 from db.database import Database
 from db.errors import UsageError
 from db.generations import PromptText
+from db.jobs import OnProgress, no_progress
 from db.scores import NewScore, ScoreKey, record_scores
 from serving.engine.client import Engines, ServedModel
 from serving.formats.definitions import Completion, PromptError, PromptFields, Task
@@ -20,7 +21,7 @@ from serving.scoring.pairs import (
     scores_of,
     with_controls,
 )
-from serving.scoring.run import OnProgress, Scored, ScoreItem, ScoreRun, too_long
+from serving.scoring.run import Scored, ScoreItem, ScoreRun, too_long
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.expand import load_templates, prompt_fields
 
@@ -55,7 +56,7 @@ async def run_scoring(
     spec: ScoreSpec,
     engines: Engines,
     *,
-    on_progress: OnProgress = lambda done, total, message: None,
+    on_progress: OnProgress = no_progress,
     cancelled: asyncio.Event | None = None,
     priority: int = 0,
 ) -> ScoreOutcome:

@@ -7,13 +7,14 @@ between runs but the store: what has a score is never scored again.
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.generations import PromptText
+from db.jobs import OnProgress
 from db.scores import Score
 from serving.engine.client import Engines, ServedModel
 from serving.engine.messages import CompletionRequest, CompletionResult, SamplingParameters
@@ -24,8 +25,6 @@ RENDERED_AT_ONCE = 256
 ONE_TOKEN = SamplingParameters(temperature=1.0, top_p=1.0, max_tokens=1)
 NO_LOG_PROBS = "The model server gave no usable log-probabilities for this prompt."
 
-OnProgress = Callable[[int, int, str], None]
-"""Receives how much has come to an end, how much is wanted in all, and a sentence."""
 T = TypeVar("T")
 
 

@@ -19,7 +19,7 @@ from serving.engine.server_log import _STAGES, LoadReader, explain_exit
 from serving.engine.transport import Proxy, _broken, http_error
 from serving.sweeps.run import Progress
 from workbench.i18n import translate_message
-from workbench.jobs.handlers import describe
+from workbench.jobs.server_lane import describe
 
 JAPANESE = re.compile("[ぁ-んァ-ン]")
 

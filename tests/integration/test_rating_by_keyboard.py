@@ -50,7 +50,7 @@ def worker(vllm_server: VllmServer, database: Database, home: Path) -> Iterator[
     environ = os.environ | vllm_server.lend(home)
     with (home / "worker.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.jobs"],
+            [sys.executable, "-m", "workbench.worker"],
             cwd=ROOT,
             env=environ,
             stdout=log,

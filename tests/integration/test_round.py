@@ -19,10 +19,10 @@ from db.settings import Settings
 from tests.training_fixture import TrainedAdapter
 from training.merge.merge import drop_weights
 from training.rounds.spec import RoundSpec, load_round, parse_round
-from workbench.jobs.follow import run_job
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.reporting import round_page
+from workbench.worker import run_job
 
 pytestmark = pytest.mark.training
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rounds" / "first.yaml"

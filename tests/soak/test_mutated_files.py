@@ -144,7 +144,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(*_: object, **__: object) -> None:
         raise Q2QError(NO_WORK)
 
-    monkeypatch.setattr("workbench.jobs.follow._work", refuse)
+    monkeypatch.setattr("workbench.worker._work_until_ended", refuse)
     monkeypatch.setattr(sys, "argv", ["q2q"])
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     yield

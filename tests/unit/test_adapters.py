@@ -21,7 +21,7 @@ from serving.models.folder import digest_folder
 from serving.models.register import add_model
 from serving.models.servable import server_spec, why_not_merged, why_not_served
 from serving.models.tensor_files import ModelError
-from workbench.jobs.adapters import note_refused, servable
+from workbench.jobs.local import note_refused, servable
 
 ROOT = Path(__file__).parents[2]
 SERVED = ("plain", "float-alpha", "rank-stabilised", "patterns", "embeddings")

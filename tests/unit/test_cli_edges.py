@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import UsageError
-from db.settings import Settings
-from workbench.cli.context import load_settings
+from db.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 

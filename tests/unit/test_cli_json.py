@@ -93,7 +93,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
         raise Q2QError("There is no device for that here.")
 
-    monkeypatch.setattr("workbench.jobs.follow._work", refuse)
+    monkeypatch.setattr("workbench.worker._work_until_ended", refuse)
     settings.cache_clear()
 
 

@@ -26,7 +26,7 @@ from workbench.dialogue.synopsis import read_synopsis, write_synopsis
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import Step, answer, answer_from, ask
 from workbench.jobs.lock import job_owner
-from workbench.jobs.run import be_worker
+from workbench.worker import be_worker
 
 SYNOPSIS = '[{"kind": "known", "text": "Vans still come.", "questions": [1]}]'
 GENERATED = "SELECT count(*) FROM generation"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from db.cancelling import Cancelled
 from db.database import Database, open_database
 from db.errors import Q2QError
 from db.lineage.read import lineage
@@ -23,7 +24,6 @@ from serving.models.servable import server_spec
 from serving.models.tensor_files import read_header
 from training.merge import folder
 from training.merge.merge import drop_weights, merge_adapter
-from training.merge.process import Cancelled
 from training.merge.proof import _weight_checks, prove
 from training.merge.proof_files import check_files, check_stop_ids, check_targets, check_whole
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from pydantic import HttpUrl
 
+from db.cancelling import Cancelled
 from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
 from db.jobs import JobRow, get_job, request_cancel
 from db.models import declare_model, find_model, get_model
-from db.rounds import RoundRow, decide_round, find_round, list_rounds, move_round
+from db.rounds import ON_DEVICE, RoundRow, decide_round, find_round, list_rounds, move_round
 from db.settings import ExternalServer, Settings
 from db.store.schema import upgrade
 from db.tables import ModelVersion, Question, TrainingRun
@@ -23,11 +24,11 @@ from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer
 from training.rounds.disk import check_disk, needed_bytes
 from training.rounds.spec import load_round, parse_round
+from workbench.jobs.contracts import JobContext
 from workbench.jobs.engines import EnginePool
-from workbench.jobs.rounds import round_handler
-from workbench.jobs.steps import ON_DEVICE
-from workbench.jobs.worker import Interrupted, JobContext, Worker
+from workbench.jobs.loop import Worker
 from workbench.rounds.beginning import begin_round, queue_round
+from workbench.rounds.job import RoundRun
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "rounds" / "first.yaml"
@@ -117,15 +118,20 @@ class Lab:
             raise Q2QError(f"{name} went wrong.")
         if self.hangs == name:
             await context.cancelled.wait()
-            raise Interrupted
+            raise Cancelled
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[EnginePool]:
         stop = asyncio.Event()
         async with EnginePool(self.settings, self.database) as pool:
             await pool.start(load_default=False)
-            handlers = {"round": round_handler(self)}
-            worker = Worker(self.database, self.settings, pool, handlers, heartbeat_s=0.02)
+            worker = Worker(
+                self.database,
+                self.settings,
+                pool,
+                lambda kind: lambda context: RoundRun(context, self).run(),
+                heartbeat_s=0.02,
+            )
             running = asyncio.create_task(worker.run(stop))
             try:
                 yield pool
@@ -289,7 +295,7 @@ async def test_the_device_waits_for_others_and_others_wait_for_it(lab: Lab) -> N
         with pool.for_job() as other, pool.for_job() as own:
             await pool._lease(other, 1)
             asyncio.get_running_loop().call_later(0.02, stopped.set)
-            with pytest.raises(Interrupted):
+            with pytest.raises(Cancelled):
                 async with pool.device_for(own, lambda: "", stopped):
                     pass
 

@@ -9,13 +9,16 @@ from typing import Any, cast
 
 import pytest
 
+from db.cancelling import Cancelled
 from db.database import Database, open_database
 from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, claim, enqueue, get_job, request_cancel
 from db.settings import Settings
 from db.tables import Base
+from workbench.jobs.contracts import Handler, JobContext
 from workbench.jobs.engines import EnginePool
-from workbench.jobs.worker import Handler, Interrupted, JobContext, Worker
+from workbench.jobs.loop import Worker
+from workbench.worker import HANDLERS, handler_of
 
 
 class RecordingPool:
@@ -58,7 +61,7 @@ class Bench:
             self.database,
             self.settings,
             cast(EnginePool, self.pool),
-            handlers,
+            handlers.get,
             heartbeat_s=0.02,
         )
         running = asyncio.create_task(worker.run(stop))
@@ -87,7 +90,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 async def until_cancelled(context: JobContext) -> dict[str, Any] | None:
     await context.cancelled.wait()
-    raise Interrupted
+    raise Cancelled
 
 
 async def test_a_job_is_done_with_its_result(bench: Bench) -> None:
@@ -221,7 +224,7 @@ async def test_a_clean_stop_puts_running_jobs_back(bench: Bench) -> None:
 async def test_a_handler_that_does_not_listen_is_cancelled_at_the_stop(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.jobs.worker.STOP_GRACE_S", 0.05)
+    monkeypatch.setattr("workbench.jobs.loop.STOP_GRACE_S", 0.05)
 
     async def deaf(context: JobContext) -> None:
         await asyncio.sleep(600)
@@ -252,7 +255,7 @@ async def test_a_worker_that_lost_its_job_stops_it_and_writes_nothing(bench: Ben
     async def wait(context: JobContext) -> None:
         await context.cancelled.wait()
         stopped.set()
-        raise Interrupted
+        raise Cancelled
 
     job_id = bench.enqueue("wait")
     async with bench.worker(wait=wait):
@@ -265,3 +268,8 @@ async def test_a_worker_that_lost_its_job_stops_it_and_writes_nothing(bench: Ben
             await stopped.wait()
     job = bench.job(job_id)
     assert (job.state, job.owner) == ("running", "elsewhere:1:x")
+
+
+def test_every_registered_kind_of_job_has_a_handler() -> None:
+    assert all(callable(handler_of(kind)) for kind in HANDLERS)
+    assert handler_of("of another version") is None

@@ -22,11 +22,11 @@ from db.datasets import (
     record_row_scores,
 )
 from db.errors import UsageError
+from db.jobs import OnProgress, no_progress
 from serving.engine.client import Engines, ServedModel
 from serving.formats.definitions import PromptError
 from serving.formats.render import IGNORED_LABEL
 from serving.scoring.run import (
-    OnProgress,
     ScoreCounts,
     Scored,
     ScoreItem,
@@ -48,7 +48,7 @@ async def score_held_out(
     model_ids: Collection[int],
     engines: Engines,
     *,
-    on_progress: OnProgress = lambda done, total, message: None,
+    on_progress: OnProgress = no_progress,
     cancelled: asyncio.Event | None = None,
 ) -> ScoreCounts:
     """Score the held-out rows with each model; what has a score is not scored again.

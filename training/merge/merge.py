@@ -10,11 +10,16 @@ few tensors are in memory, and the arithmetic is PEFT's, bit by bit.
 
 import asyncio
 import shutil
+import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from db.child_process import ChildFailed, run_child
 from db.database import Database
 from db.errors import UsageError
+from db.jobs import OnProgress
 from db.models import ModelRow, get_model, merges_of, model_by_name, record_merge
 from db.settings import Settings
 from serving.device import resolve_device
@@ -30,7 +35,6 @@ from training.merge.folder import (
     weights_bytes,
     write_manifest,
 )
-from training.merge.process import OnProgress, run_child
 from training.merge.proof_files import check_whole
 
 
@@ -93,7 +97,7 @@ async def _make(
     check_mergeable(read_adapter(adapter_folder), base_folder)
     check_room(target.parent, weights_bytes(base_folder), what=f"Merging {adapter.name}")
     with new_folder(target) as scratch:
-        result = await run_child(
+        result = await in_child(
             "training.merge.write_weights",
             {
                 "base": str(base_folder),
@@ -120,6 +124,32 @@ async def _make(
         }
         write_manifest(scratch, facts)
     return str(result["digest"])
+
+
+async def in_child(
+    module: str,
+    spec: Mapping[str, Any],
+    *,
+    log: Path,
+    on_progress: OnProgress,
+    cancelled: asyncio.Event,
+) -> dict[str, Any]:
+    """Do a piece of torch work by ``python -m module`` and return its result.
+
+    Raises:
+        MergeError: It failed; its own sentence, or the last line of its log.
+        Cancelled: ``cancelled`` was set; the child and all its processes are gone.
+    """
+    try:
+        return await run_child(
+            [sys.executable, "-m", module],
+            spec,
+            log=log,
+            on_message=lambda sent: on_progress(sent["done"], sent["total"], sent["message"]),
+            cancelled=cancelled,
+        )
+    except ChildFailed as failed:
+        raise MergeError(str(failed)) from None
 
 
 def folder_of(model: ModelRow) -> Path:

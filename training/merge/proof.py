@@ -10,6 +10,7 @@ from typing import Any
 
 from db.database import Database
 from db.errors import UsageError
+from db.jobs import OnProgress
 from db.models import CheckRow, ModelRow, ProofRow, adapter_of, get_model, save_proof
 from db.settings import Settings
 from serving.device import Device, resolve_device
@@ -23,8 +24,7 @@ from serving.models.register import StoredTensorCache
 from serving.models.tensor_files import ModelError
 from training.merge import proof_files as files
 from training.merge.card import write_card
-from training.merge.merge import folder_of
-from training.merge.process import OnProgress, run_child
+from training.merge.merge import folder_of, in_child
 
 HALF_STEPS = 2.0
 """Allowed deviation of a weight from base + scale · B · A. One rounding costs at most one half
@@ -105,7 +105,7 @@ async def _checks(
         "device": device,
     }
     log = settings.home_dir / "logs" / f"proof-{models[2].name}.log"
-    values = await run_child(
+    values = await in_child(
         "training.merge.proof_values", spec, log=log, on_progress=on_progress, cancelled=cancelled
     )
     checks += _value_checks(values)
@@ -113,7 +113,7 @@ async def _checks(
         return checks
     prompts, stops = fixed_prompts(base)
     spec |= {"prompts": prompts, "stop_ids": stops, "max_new_tokens": MAX_NEW_TOKENS[device]}
-    outputs = await run_child(
+    outputs = await in_child(
         "training.merge.proof_outputs", spec, log=log, on_progress=on_progress, cancelled=cancelled
     )
     return [*checks, *_output_checks(outputs)]

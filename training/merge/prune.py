@@ -1,10 +1,16 @@
-"""Dropping the weights of a merge that can be made again."""
+"""Dropping the weights of a merge that can be made again, and making it again."""
+
+import asyncio
 
 from db.database import Database
 from db.errors import UsageError
+from db.jobs import OnProgress, no_progress
 from db.models import ModelRow, adapter_of, get_model, mark_pruned
 from db.rounds import list_rounds
-from training.merge.merge import drop_weights, folder_of
+from db.settings import Settings
+from training.merge.folder import MergeError
+from training.merge.merge import drop_weights, folder_of, merge_adapter
+from training.merge.proof import prove
 
 
 def prune(database: Database, model: ModelRow) -> int:
@@ -29,3 +35,40 @@ def prune(database: Database, model: ModelRow) -> int:
     with database.write() as session:
         mark_pruned(session, model.id)
     return freed
+
+
+async def rebuild(
+    database: Database,
+    settings: Settings,
+    model: ModelRow,
+    *,
+    on_progress: OnProgress = no_progress,
+    cancelled: asyncio.Event | None = None,
+) -> None:
+    """Make a pruned merge again and prove it, and before it the merge that it was made on.
+
+    Raises:
+        MergeError: It could not be made, came out with other weights, or failed its proof.
+        Cancelled: ``cancelled`` was set.
+    """
+    with database.read() as session:
+        adapter_id = adapter_of(session, model.id)
+        base = get_model(session, model.base_id) if model.base_id is not None else None
+    if adapter_id is None:
+        raise MergeError(f"The adapter of {model.name} is not known; it cannot be made again.")
+    stop = cancelled or asyncio.Event()
+    if base is not None and base.state == "pruned":
+        await rebuild(database, settings, base, on_progress=on_progress, cancelled=stop)
+    model_id = await merge_adapter(
+        database, settings, adapter_id, name=model.name, on_progress=on_progress, cancelled=stop
+    )
+    proof = await prove(database, settings, model_id, on_progress=on_progress, cancelled=stop)
+    if not proof.passed:
+        raise MergeError(proof.failure)
+    if model_id != model.id:
+        with database.read() as session:
+            other = get_model(session, model_id).name
+        raise MergeError(
+            f"{model.name} came out with other weights on this machine (another device or version);"
+            f" they are called {other}. Use these, or merge where {model.name} was made."
+        )

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from db.child_process import serve, tell
 from serving.models.folder import TensorDigest, combine
 from serving.models.tensor_files import (
     ModelError,
@@ -24,7 +25,6 @@ from serving.models.tensor_files import (
     tensor_places,
     weight_files,
 )
-from training.merge.child import serve, tell
 from training.merge.folder import disk_full
 from training.merge.lora import TensorUpdate, load_updates
 from training.merge.tensors import MappedTensor, mapped_file
@@ -83,7 +83,11 @@ class Writer:
         with self._lock:
             self._tensors[name] = digest
             self._written += place.end - place.start
-            tell(self._written // 10**6, self._total // 10**6, "Writing merged weights (MB).")
+            tell(
+                done=self._written // 10**6,
+                total=self._total // 10**6,
+                message="Writing merged weights (MB).",
+            )
 
 
 def _merged_bytes(update: TensorUpdate, source: MappedTensor, device: str) -> memoryview:

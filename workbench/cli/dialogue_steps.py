@@ -40,8 +40,8 @@ from workbench.dialogue.decisions import (
 from workbench.dialogue.finishing import finish_left, has_left
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask
-from workbench.jobs.follow import POLL_S, run_job
 from workbench.jobs.lock import HomeLock
+from workbench.worker import FOLLOW_POLL_S, run_job
 
 MAX_LOOKS = 100
 """How often a command looks whether another worker has stored what a step brought."""
@@ -312,7 +312,7 @@ def see_stored(settings: Settings, database: Database, dialogue_id: int) -> None
             if lock.try_acquire():
                 finish_left(database)
                 return
-            time.sleep(POLL_S)
+            time.sleep(FOLLOW_POLL_S)
     raise Q2QError("The worker has not stored what the last step brought; see `q2q doctor`.")
 
 

@@ -139,7 +139,7 @@ def _file_sentence(error: OSError) -> str:
 
 
 def _bug_sentence(trace: str) -> str:
-    from workbench.cli.context import load_settings
+    from db.settings import load_settings
 
     try:
         folder = load_settings().home_dir / "logs"

@@ -16,7 +16,7 @@ from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
-from workbench.jobs.follow import run_job
+from workbench.worker import run_job
 
 app = CommandGroup()
 top = CommandGroup()

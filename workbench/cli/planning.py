@@ -22,7 +22,7 @@ from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
 from serving.sweeps.selection import DEFAULT_MODEL
 from serving.sweeps.spec import load_spec
 from workbench.cli.importing import add_examples, import_path
-from workbench.jobs.follow import run_job
+from workbench.worker import run_job
 
 Say = Callable[[str], None]
 

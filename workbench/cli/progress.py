@@ -17,7 +17,7 @@ from db.jobs import JobRow, get_job
 from db.settings import Settings
 from serving.importers.questions import OnProgress, Phase
 from workbench.cli.output import safe, say
-from workbench.jobs.follow import run_job
+from workbench.worker import run_job
 
 LINE_EVERY_S = 5.0
 SOON_S = 1.0

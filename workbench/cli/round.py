@@ -21,7 +21,6 @@ from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import translate
 from workbench.insights.rounds import Change, Comparison
-from workbench.jobs.follow import run_job
 from workbench.rounds import judging
 from workbench.rounds.beginning import begin_round, queue_round
 from workbench.rounds.comparing import compare_round
@@ -30,6 +29,7 @@ from workbench.rounds.numbers import figure, number
 from workbench.rounds.reporting import round_page
 from workbench.rounds.verdict import Proposal
 from workbench.rounds.verdict_text import settled_lines
+from workbench.worker import run_job
 
 app = CommandGroup()
 top = CommandGroup()

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from db.errors import Q2QError
+from db.settings import load_settings
 from db.store.backup import backup as make_backup
 from db.store.backup import backup_name
 from db.store.backup import restore as put_back
-from workbench.cli.context import load_settings, open_home
+from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_json
 from workbench.cli.typer_app import CommandGroup
 from workbench.doctor import run_checks

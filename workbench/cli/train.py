@@ -9,14 +9,22 @@ from db.database import Database
 from db.errors import UsageError
 from db.models import get_model
 from db.settings import Settings
-from db.training import RunRow, find_run, get_run, list_runs, run_curves, run_samples
+from db.training import (
+    RunRow,
+    cancel_training,
+    enqueue_training,
+    find_run,
+    get_run,
+    list_runs,
+    run_curves,
+    run_samples,
+)
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
-from workbench.jobs.training import cancel_training, enqueue_training
 from workbench.reporting.cautions import caution_sentences
 
 app = CommandGroup()

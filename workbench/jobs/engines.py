@@ -18,8 +18,9 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Literal, Self
 
+from db.cancelling import Cancelled
 from db.database import Database
 from db.engines import LOCAL
 from db.errors import Q2QError
@@ -27,15 +28,14 @@ from db.models import ModelRow, get_model
 from db.settings import Settings
 from serving.engine.client import ServedModel
 from serving.models.register import ensure_default_model
+from training.merge.prune import rebuild
 from workbench.jobs.external import ExternalServers
 from workbench.jobs.local import LocalServer
-from workbench.jobs.merging import rebuild
-from workbench.jobs.worker import Interrupted
-
-if TYPE_CHECKING:
-    from workbench.jobs.run import AtEnd
 
 log = logging.getLogger(__name__)
+
+AtEnd = Literal["stop", "keep", "as_found"]
+"""What happens to the local server: end it, leave it running, or leave it if it ran before."""
 
 
 class JobEngines:
@@ -98,7 +98,7 @@ class EnginePool:
         if load_default and self._local.is_wanted:
             self._in_background(self._load_default())
 
-    async def end_server(self, at_end: "AtEnd") -> None:
+    async def end_server(self, at_end: AtEnd) -> None:
         """Stop, leave or hand over the local server when the worker ends."""
         await self._end_background()
         if at_end == "stop" or (at_end == "as_found" and not self._local.was_running):
@@ -225,7 +225,7 @@ class EnginePool:
             cancelled: Ends the waiting for others.
 
         Raises:
-            Interrupted: It was cancelled before it had the device.
+            Cancelled: It was cancelled before it had the device.
         """
         async with self._device_turn:
             watch = asyncio.create_task(self._tell_when(cancelled))
@@ -236,7 +236,7 @@ class EnginePool:
                     self._changed.notify_all()
                     await self._changed.wait_for(lambda: not self._leases or cancelled.is_set())
                     if cancelled.is_set():
-                        raise Interrupted
+                        raise Cancelled
                     self._is_taken, self._device_note = True, note
                 async with self.device():
                     yield

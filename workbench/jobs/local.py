@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
-from db.models import ModelRow, get_model, list_models
+from db.models import ModelRow, get_model, list_models, mark_unserved
 from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec
@@ -16,12 +16,11 @@ from serving.engine.messages import Endpoint, EngineUnavailable
 from serving.engine.server import read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
-from serving.models.servable import server_spec
-from workbench.jobs.adapters import note_refused, servable
+from serving.models.servable import served_rank, server_spec
+from serving.models.tensor_files import ModelError
 from workbench.jobs.external import offered_capabilities
 
 log = logging.getLogger(__name__)
-
 _NO_ADAPTERS = "does not support LoRA"
 """Of vLLM's own sentence about an architecture."""
 WRITE_EVERY_S = 0.5
@@ -248,3 +247,36 @@ def _retrieve(loading: asyncio.Future[Endpoint]) -> None:
     """Take note of how loading ended, also where nobody waits for it any more."""
     with contextlib.suppress(asyncio.CancelledError):
         loading.exception()
+
+
+def servable(database: Database, adapters: Iterable[ModelRow]) -> list[ModelRow]:
+    """Return the adapters that vLLM can serve; of others the store says why not."""
+    found = []
+    for adapter in adapters:
+        try:
+            served_rank(Path(adapter.path or ""))
+        except ModelError as error:
+            _leave_out(database, adapter, str(error))
+        else:
+            found.append(adapter)
+    return found
+
+
+def note_refused(
+    database: Database, models: Sequence[ModelRow], refused: Mapping[str, str]
+) -> None:
+    """Write down which adapters the server refused, and why."""
+    for model in models:
+        if model.name in refused and model.kind == "adapter":
+            _leave_out(
+                database,
+                model,
+                f"vLLM refused it ({refused[model.name]}). Merge it with `q2q merge {model.name}`, "
+                "or add it again with `q2q model add` to try once more.",
+            )
+
+
+def _leave_out(database: Database, adapter: ModelRow, why: str) -> None:
+    log.warning("The adapter %s is left out: %s", adapter.name, why)
+    with database.write() as session:
+        mark_unserved(session, adapter.id, why)

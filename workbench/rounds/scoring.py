@@ -13,13 +13,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
+from db.jobs import OnProgress
 from db.models import get_model
 from db.rounds import RoundRow
 from db.sweeps import sweep_plan
 from db.tables import Generation, SweepGeneration
 from serving.engine.client import Engines
 from serving.scoring.answers import run_scoring
-from serving.scoring.run import OnProgress
 from serving.scoring.spec import ScoreSpec
 from training.datasets.held_out_loss import read_losses, score_held_out
 from workbench.insights.reasoning_report import OWN, LevelReport, read_reasoning_report

@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.jobs import JobRow, active_jobs, request_cancel
-from db.rounds import find_round
-from workbench.jobs.steps import ON_DEVICE
+from db.rounds import ON_DEVICE, find_round
 from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import t, translated, word
 from workbench.ui.components.labels import duration

@@ -8,12 +8,11 @@ from db.errors import UsageError
 from db.jobs import JobRow, active_jobs
 from db.models import list_models
 from db.settings import settings
-from db.training import RunRow, list_runs
+from db.training import RunRow, enqueue_training, list_runs
 from serving.sweeps.selection import default_model
 from training.datasets.balance import cautions, read_balance
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, parse_spec
-from workbench.jobs.training import enqueue_training
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown, open_button, page_link
 from workbench.ui.components.drafts import FormDraft

@@ -9,9 +9,8 @@ import streamlit as st
 
 from db.jobs import JobRow, active_jobs
 from db.settings import settings
-from db.training import Curve, RunRow, SampleRow, get_run, run_curves, run_samples
+from db.training import Curve, RunRow, SampleRow, enqueue_training, get_run, run_curves, run_samples
 from training.runs.run import run_folder
-from workbench.jobs.training import enqueue_training
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t

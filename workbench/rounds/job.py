@@ -6,98 +6,119 @@ Nothing is remembered between runs but the store: a resumed round goes on at its
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from db.cancelling import Cancelled
 from db.database import Database
 from db.datasets import find_dataset
 from db.errors import Q2QError
 from db.models import get_model
-from db.rounds import STEPS, RoundRow, decide_round, find_round, move_round
+from db.rounds import ON_DEVICE, STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
 from db.sweeps import failure_reasons
-from serving.formats.library import Registry, load_registry
-from serving.sweeps.run import Progress, run_sweep
+from db.training import get_run
+from serving.formats.library import load_registry
+from serving.sweeps.run import Progress
 from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
+from training.merge.merge import merge_adapter
+from training.merge.prune import rebuild
 from training.rounds.disk import check_disk
 from training.rounds.spec import RoundSpec, parse_round
-from workbench.jobs.steps import DOES, ON_DEVICE
-from workbench.jobs.worker import Handler, Interrupted, JobContext
+from training.runs.prepare import plan_run, queue_run
+from workbench.jobs.contracts import JobContext
+from workbench.jobs.device_lane import prove_for, train_run
+from workbench.jobs.server_lane import run_sweep_of
 from workbench.rounds.asking import ensure_sweep
+from workbench.rounds.checking import train_spec
 from workbench.rounds.comparing import compare_round
 from workbench.rounds.scoring import score_round
 from workbench.rounds.verdict import propose
 
+_DOING = {"train": "trains", "merge": "merges", "verify": "proves the merge of"}
+"""What the device does meanwhile, by step."""
 
-class TrainingWork(Protocol):
+
+async def run_round(context: JobContext) -> dict[str, Any]:
+    """Go on with a round. Payload: ``round_id``, and ``approved`` after the pause."""
+    return await RoundRun(context).run()
+
+
+class RoundTraining:
     """What a round does on the device: each call goes on where an earlier one was killed."""
 
     async def prepare(self, context: JobContext, found: RoundRow) -> None:
-        """Make the model that the round starts from whole, where it was pruned.
-
-        Raises:
-            Interrupted: It was told to stop.
-            Q2QError: It cannot be made again.
-        """
-        ...
+        """Make the merge that a round starts from again where it was pruned."""
+        with context.database.read() as session:
+            start = get_model(session, found.starts_from_id)
+        if start.state == "pruned":
+            context.report(0, None, f"Making {start.name} again, which was pruned.")
+            await rebuild(
+                context.database,
+                context.settings,
+                start,
+                on_progress=context.report,
+                cancelled=context.cancelled,
+            )
 
     async def train(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
-        """Train the round's dataset on the model it starts from; return the run's id.
-
-        ``found.training_run_id`` is the run to resume. Note a new run with ``move_round`` as soon
-        as it is stored.
-
-        Raises:
-            Interrupted: It was told to stop.
-            Q2QError: It failed.
-        """
-        ...
+        """Train the round's dataset on the model it starts from; return the run's id."""
+        run_id = found.training_run_id or self._begin(context, found, settings)
+        await train_run(context, run_id)
+        return run_id
 
     def adapter(self, context: JobContext, found: RoundRow) -> int:
-        """Return the adapter that the run made.
-
-        Raises:
-            Q2QError: It made none.
-        """
-        ...
+        """Return the adapter of the round's run."""
+        assert found.training_run_id is not None
+        with context.database.read() as session:
+            adapter = get_run(session, found.training_run_id).adapter_model_version_id
+        if adapter is None:
+            raise Q2QError(
+                f"Run t{found.training_run_id} has no adapter; train it: "
+                f"`q2q train resume {found.training_run_id}`."
+            )
+        return adapter
 
     async def merge(self, context: JobContext, found: RoundRow) -> int:
-        """Merge that adapter into its base; return the merge, which is still to be proved.
-
-        Raises:
-            Interrupted: It was told to stop.
-            Q2QError: It failed.
-        """
-        ...
+        """Merge the adapter of the round's run; return the merge, which is still to be proved."""
+        return await merge_adapter(
+            context.database,
+            context.settings,
+            self.adapter(context, found),
+            on_progress=context.report,
+            cancelled=context.cancelled,
+        )
 
     async def verify(self, context: JobContext, model_id: int) -> str | None:
-        """Prove a merge; return None, or why it must not be used.
+        """Prove a merge; return None, or why it must not be used."""
+        proof = await prove_for(context, model_id)
+        return None if proof.passed else proof.failure
 
-        Raises:
-            Interrupted: It was told to stop.
-            Q2QError: It could not be proved.
-        """
-        ...
-
-
-def round_handler(work: TrainingWork) -> Handler:
-    """Return the handler of rounds. Payload: ``round_id``, and ``approved`` after the pause."""
-
-    async def run(context: JobContext) -> dict[str, Any]:
-        return await RoundRun(context, work).run()
-
-    return run
+    def _begin(self, context: JobContext, found: RoundRow, settings: Mapping[str, Any]) -> int:
+        """Write the run of a round; a round that is resumed finds it again."""
+        with context.database.read() as session:
+            spec = train_spec(
+                found.name,
+                settings,
+                dataset=find_dataset(session, str(found.dataset_id)).name,
+                base=get_model(session, found.starts_from_id).name,
+            )
+        prepared = plan_run(context.database, context.settings, spec)
+        with context.database.write() as session:
+            run = queue_run(session, spec, prepared)
+            move_round(session, found.id, training_run_id=run.id)
+        return run.id
 
 
 class RoundRun:
     """One run of a round, from the step it is at until it ends, waits, or is stopped."""
 
-    def __init__(self, context: JobContext, work: TrainingWork) -> None:
+    def __init__(self, context: JobContext, work: RoundTraining | None = None) -> None:
         self._context = context
         self._database: Database = context.database
         self._settings: Settings = context.settings
-        self._work = work
+        self._work = work or RoundTraining()
         self._round = self._read()
         self._spec: RoundSpec = parse_round(self._round.config)
 
@@ -105,7 +126,7 @@ class RoundRun:
         """Do what is left.
 
         Raises:
-            Interrupted: It was told to stop; the step that it was at is done anew.
+            Cancelled: It was told to stop; the step that it was at is done anew.
             Q2QError: A step failed; the round can be resumed there.
         """
         self._move(state="running")
@@ -145,7 +166,7 @@ class RoundRun:
                 dataset_id = find_dataset(session, self._spec.dataset).id
             else:
                 rules = parse_rules(self._spec.dataset)
-                built = build(session, rules, self._registry(session))
+                built = build(session, rules, load_registry(self._settings, session))
                 dataset_id = freeze(session, built)
         self._move(step="approval", dataset_id=dataset_id)
 
@@ -196,7 +217,7 @@ class RoundRun:
     async def _ask(self) -> None:
         """Ask all models the held-out questions through the server."""
         with self._database.write() as session:
-            registry = self._registry(session)
+            registry = load_registry(self._settings, session)
             sweep_id = ensure_sweep(session, registry, self._round, self._spec)
 
         def on_progress(progress: Progress) -> None:
@@ -205,18 +226,7 @@ class RoundRun:
             self._context.report(done, progress.total, said)
 
         with self._context.pool.for_job() as engines:
-            outcome = await run_sweep(
-                self._database,
-                sweep_id,
-                engines,
-                on_progress=on_progress,
-                cancelled=self._context.cancelled,
-                priority=self._context.job.priority,
-            )
-        if outcome.state == "cancelled":
-            raise Interrupted
-        if outcome.error is not None:
-            raise Q2QError(outcome.error)
+            await run_sweep_of(self._context, sweep_id, engines, on_progress=on_progress)
         self._move(step="compare")
 
     async def _score(self) -> tuple[str, ...]:
@@ -232,7 +242,7 @@ class RoundRun:
                 cancelled=self._context.cancelled,
             )
         if done.cancelled:
-            raise Interrupted
+            raise Cancelled
         return done.unable
 
     def _judge(self, not_scored: tuple[str, ...]) -> None:
@@ -261,11 +271,8 @@ class RoundRun:
         """Return what people who wait are told."""
         job = self._context
         left = f" ({job.done} of {job.total})" if job.total and job.done is not None else ""
-        does = DOES.get(self._round.step, DOES["train"])
-        return f"The device {does} round {self._round.name!r}{left}; this goes on afterwards."
-
-    def _registry(self, session: Any) -> Registry:
-        return load_registry(self._settings, session)
+        doing = _DOING.get(self._round.step, _DOING["train"])
+        return f"The device {doing} round {self._round.name!r}{left}; this goes on afterwards."
 
     def _read(self) -> RoundRow:
         with self._database.read() as session:

@@ -1,16 +1,14 @@
 """The worker's loop: claims jobs, runs them in two lanes, keeps their heartbeat, stops cleanly.
 
-Knows nothing of what a job does: that is its handler's; see ``workbench.jobs.handlers``.
+Knows nothing of what a job does: that is its handler's.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy.orm import Session
-
+from db.cancelling import Cancelled
 from db.database import Database
 from db.errors import Q2QError
 from db.jobs import (
@@ -28,10 +26,9 @@ from db.jobs import (
 )
 from db.settings import Settings
 from db.store.staging import tidy
+from workbench.jobs.contracts import NOTHING_ELSE, Aftermath, Handler, JobContext
+from workbench.jobs.engines import EnginePool
 from workbench.jobs.lock import is_dead_owner, job_owner
-
-if TYPE_CHECKING:
-    from workbench.jobs.engines import EnginePool
 
 log = logging.getLogger(__name__)
 
@@ -41,54 +38,6 @@ STOP_GRACE_S = 15.0
 """How long jobs may take to stop by themselves before their tasks are cancelled."""
 
 
-class Interrupted(Exception):
-    """A handler stopped before its work was complete, because it was asked to."""
-
-
-@dataclass(kw_only=True)
-class JobContext:
-    """What a handler gets: the job, where to work, and how to say how far it is."""
-
-    job: JobRow
-    database: Database
-    settings: Settings
-    pool: "EnginePool"
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the handler has to stop: it then raises ``Interrupted``."""
-    by_request: bool = False
-    """True where a person cancelled the job; False where only the worker stops."""
-    done: int | None = None
-    total: int | None = None
-    message: str | None = None
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether only the worker stops: another one goes on with the job."""
-        return self.cancelled.is_set() and not self.by_request
-
-    def report(self, done: int, total: int | None, message: str) -> None:
-        """Say how far the job is; written with the next heartbeat."""
-        self.done, self.total, self.message = done, total, message
-
-
-Handler = Callable[[JobContext], Awaitable[dict[str, Any] | None]]
-"""Does a job and returns its result. A ``Q2QError`` fails the job with its sentence."""
-
-
-def _nothing_else(session: Session, job: JobRow, end: JobEnd) -> Callable[[Session], None]:
-    return lambda session: None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aftermath:
-    """What is stored beside the end of jobs; features register with it."""
-
-    of_job: Callable[[Session, JobRow, JobEnd], Callable[[Session], None]] = _nothing_else
-    """Works out, from a job that is about to end, what is written in the transaction of its end."""
-    left: Callable[[Database], object] = lambda database: None
-    """Stores what jobs left that ended without a handler; called again and again, it is cheap."""
-
-
 class Worker:
     """Runs the jobs of one store. Hold the ``worker`` lock of the home while it runs."""
 
@@ -96,10 +45,10 @@ class Worker:
         self,
         database: Database,
         settings: Settings,
-        pool: "EnginePool",
-        handlers: Mapping[str, Handler],
+        pool: EnginePool,
+        handler_of: Callable[[str], Handler | None],
         *,
-        aftermath: Aftermath = Aftermath(),
+        aftermath: Aftermath = NOTHING_ELSE,
         heartbeat_s: float = HEARTBEAT_S,
         stale_after_s: float = STALE_AFTER_S,
     ) -> None:
@@ -107,7 +56,7 @@ class Worker:
         self._database = database
         self._settings = settings
         self._pool = pool
-        self._handlers = handlers
+        self._handler_of = handler_of
         self._aftermath = aftermath
         self._heartbeat_s = heartbeat_s
         self._stale_after_s = stale_after_s
@@ -180,7 +129,7 @@ class Worker:
         result: dict[str, Any] | None = None
         try:
             result = await self._handle(context)
-        except (Interrupted, asyncio.CancelledError):
+        except (Cancelled, asyncio.CancelledError):
             if not context.by_request:
                 self._write(release, job.id)
                 log.info("Job %d goes back into the queue", job.id)
@@ -213,7 +162,7 @@ class Worker:
                 store(session)
 
     async def _handle(self, context: JobContext) -> dict[str, Any] | None:
-        handler = self._handlers.get(context.job.kind)
+        handler = self._handler_of(context.job.kind)
         if handler is None:
             raise Q2QError(
                 f"This version cannot run jobs of the kind {context.job.kind!r}; update it."

@@ -1,23 +1,19 @@
-"""What each kind of job does."""
+"""Jobs that only need the model servers, and run beside each other: sweeps, scores, loading."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
+from db.cancelling import Cancelled
 from db.errors import Q2QError
 from db.models import find_model
 from db.sweeps import set_state
 from serving.scoring.answers import run_scoring
 from serving.scoring.spec import parse_score_spec
-from serving.sweeps.run import Progress, run_sweep
-from workbench.jobs.deadline import too_long, until
-from workbench.jobs.dialogue_job import dialogue
-from workbench.jobs.merging import merge, verify
-from workbench.jobs.round_training import RoundTraining
-from workbench.jobs.rounds import round_handler
-from workbench.jobs.training import train
-from workbench.jobs.worker import Handler, Interrupted, JobContext
+from serving.sweeps.run import Progress, SweepOutcome, run_sweep
+from workbench.jobs.contracts import JobContext
+from workbench.jobs.engines import JobEngines
 
-MOST_OF_REASON = 120
+MAX_REASON = 120
 """Characters of a reason in the line of a job."""
 
 
@@ -27,7 +23,6 @@ async def sweep(context: JobContext) -> dict[str, Any]:
     One that takes longer than its limit ends with what there is, whether anybody looks or not.
     """
     sweep_id = context.job.sweep_id
-    limit_s: float | None = context.job.payload.get("limit_s")
     assert sweep_id is not None
 
     def on_progress(progress: Progress) -> None:
@@ -35,29 +30,56 @@ async def sweep(context: JobContext) -> dict[str, Any]:
         note = context.pool.device_note
         context.report(ended, progress.total, note or describe(progress))
 
-    is_interactive = context.job.priority < 0
-    with context.pool.for_job(is_interactive=is_interactive) as engines:
-        async with until(context.cancelled, limit_s) as cancelled:
-            outcome = await run_sweep(
-                context.database,
-                sweep_id,
-                engines,
-                on_progress=on_progress,
-                cancelled=cancelled,
-                priority=context.job.priority,
-                retry_failed=bool(context.job.payload.get("retry_failed")),
-            )
-    if outcome.state == "cancelled" and not context.cancelled.is_set():
-        assert limit_s is not None
-        raise Q2QError(too_long(limit_s))
+    with context.pool.for_job(is_interactive=context.job.priority < 0) as engines:
+        outcome = await run_sweep_of(
+            context,
+            sweep_id,
+            engines,
+            on_progress=on_progress,
+            limit_s=context.job.payload.get("limit_s"),
+            retry_failed=bool(context.job.payload.get("retry_failed")),
+        )
+    return outcome.as_json()
+
+
+async def run_sweep_of(
+    context: JobContext,
+    sweep_id: int,
+    engines: JobEngines,
+    *,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    limit_s: float | None = None,
+    retry_failed: bool = False,
+) -> SweepOutcome:
+    """Run what is missing of a sweep as part of a job.
+
+    Raises:
+        Cancelled: The job has to stop. Where another worker goes on with it, the sweep is queued.
+        Q2QError: It failed, or took longer than ``limit_s``.
+    """
+    async with context.cancelled_or_after(limit_s) as cancelled:
+        outcome = await run_sweep(
+            context.database,
+            sweep_id,
+            engines,
+            on_progress=on_progress,
+            cancelled=cancelled,
+            priority=context.job.priority,
+            retry_failed=retry_failed,
+        )
     if outcome.state == "cancelled":
-        if not context.by_request:
+        if not context.cancelled.is_set():
+            raise Q2QError(
+                f"It took longer than {limit_s:g} s and was stopped; what had come by then is"
+                " there."
+            )
+        if context.is_stopping:
             with context.database.write() as session:
                 set_state(session, sweep_id, "queued")
-        raise Interrupted
+        raise Cancelled
     if outcome.error is not None:
         raise Q2QError(outcome.error)
-    return outcome.as_json()
+    return outcome
 
 
 async def score(context: JobContext) -> dict[str, Any]:
@@ -73,7 +95,7 @@ async def score(context: JobContext) -> dict[str, Any]:
             priority=context.job.priority,
         )
     if outcome.cancelled:
-        raise Interrupted
+        raise Cancelled
     return outcome.as_json()
 
 
@@ -115,7 +137,7 @@ def describe(progress: Progress) -> str:
 
 def _brief(reason: str) -> str:
     """Return a reason short enough for a line whose parts are divided by commas."""
-    return reason.replace(", ", "; ")[:MOST_OF_REASON]
+    return reason.replace(", ", "; ")[:MAX_REASON]
 
 
 def duration(seconds: float) -> str:
@@ -125,17 +147,3 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-HANDLERS: Mapping[str, Handler] = {
-    "sweep": sweep,
-    "score": score,
-    "dialogue": dialogue,
-    "merge": merge,
-    "verify": verify,
-    "serve_start": serve_start,
-    "serve_stop": serve_stop,
-    "probe_engine": probe_engine,
-    "train": train,
-    "round": round_handler(RoundTraining()),
-}
