@@ -61,7 +61,9 @@ def gpu_capability() -> float:
 def _smallest(field: str) -> float:
     query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        return min(float(line) for line in told.splitlines())
+        listed = subprocess.run(
+            query, capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+        return min(float(line) for line in listed.splitlines())
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0.0

@@ -52,14 +52,14 @@ class RetryPolicy:
     """Attempts that may run into the deadline: each costs the whole of it."""
     first_pause_s: float = 0.5
     """Doubles with every attempt; a random part of up to a half is taken off."""
-    longest_pause_s: float = 30.0
+    max_pause_s: float = 30.0
     """Also the most that a server's ``Retry-After`` is followed."""
 
     def pause_s(self, attempt: int, error: EngineError) -> float:
         """Return how long to wait after ``attempt`` (from 1) failed with ``error``."""
         if isinstance(error, Busy) and error.retry_after_s is not None:
-            return min(error.retry_after_s, self.longest_pause_s)
-        pause = min(self.first_pause_s * 2.0 ** (attempt - 1), self.longest_pause_s)
+            return min(error.retry_after_s, self.max_pause_s)
+        pause = min(self.first_pause_s * 2.0 ** (attempt - 1), self.max_pause_s)
         return pause * random.uniform(0.5, 1.0)
 
 

@@ -111,13 +111,8 @@ def command(
     """
     return Command(
         argv=(
-            sys.executable,
-            "-m",
-            "vllm.entrypoints.openai.api_server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--host", "127.0.0.1", "--port", str(port)),
             *_arguments(spec, settings),
         ),
         env={**_environment(spec, settings, environ, openmp), "VLLM_API_KEY": api_key},
@@ -142,28 +137,16 @@ def _arguments(spec: ServerSpec, settings: Settings) -> list[str]:
 
 def _model_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
     arguments = [
-        "--model",
-        str(spec.model),
-        "--served-model-name",
-        spec.served_name,
-        "--max-model-len",
-        str(spec.max_model_len(settings)),
-        "--generation-config",
-        "vllm",
-        "--scheduling-policy",
-        "priority",
-        "--enable-prefix-caching",
-        "--disable-uvicorn-access-log",
+        *("--model", str(spec.model), "--served-model-name", spec.served_name),
+        *("--max-model-len", str(spec.max_model_len(settings))),
+        *("--generation-config", "vllm", "--scheduling-policy", "priority"),
+        *("--enable-prefix-caching", "--disable-uvicorn-access-log"),
     ]
     if spec.adapters:
         rank = max(adapter.rank for adapter in spec.adapters)
-        arguments += [
-            "--enable-lora",
-            "--max-loras",
-            str(_lora_slots(spec)),
-            "--max-lora-rank",
-            str(next(known for known in _LORA_RANKS if known >= rank)),
-        ]
+        kernel_rank = next(known for known in _LORA_RANKS if known >= rank)
+        arguments += ["--enable-lora", "--max-loras", str(_lora_slots(spec))]
+        arguments += ["--max-lora-rank", str(kernel_rank)]
     return arguments
 
 
@@ -181,9 +164,9 @@ def _device_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
     if spec.device == "cpu":
         # A prompt cut into chunks ends the engine on CPU where its request has a seed
         # (vllm 0.32: "CPU Generator does not use offset").
-        whole = ["--no-enable-chunked-prefill", "--max-num-batched-tokens"]
+        unchunked = ["--no-enable-chunked-prefill", "--max-num-batched-tokens"]
         n_tokens = max(CPU_BATCHED_TOKENS, spec.max_model_len(settings))
-        return ["--dtype", "bfloat16", "--enforce-eager", *batch, *whole, str(n_tokens)]
+        return ["--dtype", "bfloat16", "--enforce-eager", *batch, *unchunked, str(n_tokens)]
     return ["--gpu-memory-utilization", str(settings.gpu_memory_utilization), *batch]
 
 

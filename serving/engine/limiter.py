@@ -147,10 +147,10 @@ class Limiter:
         if self._watch is None:
             self._watch = asyncio.create_task(self._keep_watching(), name="limiter")
         if interactive:
-            self._make_way()
+            self._preempt_others()
         return lane
 
-    def _make_way(self) -> None:
+    def _preempt_others(self) -> None:
         keep = self.limit / max(1, self.in_flight)
         for lane in self._lanes:
             if lane.preempt is not None and keep < 1:

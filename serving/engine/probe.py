@@ -30,7 +30,7 @@ _IDS = [5, 6, 7]
 """Ids that every vocabulary has."""
 _SEED_TOKENS = 8
 """Tokens at high temperature: two free drawings of as many hardly ever agree."""
-_BUSY_TRIES, _LONGEST_PAUSE_S = 4, 10.0
+_BUSY_TRIES, _MAX_PAUSE_S = 4, 10.0
 """A server that is busy is asked again; being busy is no lack of a capability."""
 
 
@@ -212,7 +212,7 @@ class _Questions:
             except Busy as error:
                 if attempt == _BUSY_TRIES:
                     raise
-                await asyncio.sleep(min(error.retry_after_s or 1.0, _LONGEST_PAUSE_S))
+                await asyncio.sleep(min(error.retry_after_s or 1.0, _MAX_PAUSE_S))
             else:
                 return parse_object(answer)
         raise AssertionError("unreachable")

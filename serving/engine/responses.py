@@ -28,7 +28,7 @@ _END_OF_OTHER_SERVERS = {
 }
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 """Where servers put the reasoning that they have taken out of a text."""
-_MOST_TOKENS = 2**31 - 1
+_MAX_TOKENS = 2**31 - 1
 _ROUNDING = 1e-3
 """A logarithm of a probability may be so much above 0 by rounding."""
 
@@ -94,8 +94,8 @@ def parse_choices(
 def cuts_some_prompt(answer: Mapping[str, Any], request: CompletionRequest) -> bool:
     """Tell whether the summed usage of several prompts is less than was sent."""
     usage = answer.get("usage")
-    told = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return len(request.prompts) > 1 and cut_problem(request.prompts, told) is not None
+    reported = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return len(request.prompts) > 1 and cut_problem(request.prompts, reported) is not None
 
 
 def _is_unusable(finish_reason: object) -> bool:
@@ -108,9 +108,9 @@ def _text(raw: Mapping[str, Any]) -> str | None:
     Nothing is dropped here: whoever reads the text tells the two apart.
     """
     message = raw.get("message")
-    told = message if isinstance(message, dict) and "text" not in raw else raw
-    text = told.get("content" if told is message else "text")
-    reasonings = (told.get(name) for name in _REASONING_FIELDS)
+    reported = message if isinstance(message, dict) and "text" not in raw else raw
+    text = reported.get("content" if reported is message else "text")
+    reasonings = (reported.get(name) for name in _REASONING_FIELDS)
     reasoning = next((one for one in reasonings if isinstance(one, str) and one.strip()), None)
     if not isinstance(text, str):
         if reasoning is None:
@@ -121,10 +121,10 @@ def _text(raw: Mapping[str, Any]) -> str | None:
     return storable(text)
 
 
-def _finish_reason(told: object, completion_tokens: int | None, max_tokens: int) -> str | None:
+def _finish_reason(reported: object, completion_tokens: int | None, max_tokens: int) -> str | None:
     """Return why a completion ended, in OpenAI's words where they mean the same."""
-    if isinstance(told, str):
-        return _END_OF_OTHER_SERVERS.get(told.lower(), storable(told))
+    if isinstance(reported, str):
+        return _END_OF_OTHER_SERVERS.get(reported.lower(), storable(reported))
     is_full = completion_tokens is not None and completion_tokens >= max_tokens
     return "length" if is_full else None
 
@@ -172,12 +172,12 @@ def _choice(
     )
 
 
-def _log_probs(told: object, prompt: Prompt) -> tuple[float | None, ...] | None:
+def _log_probs(reported: object, prompt: Prompt) -> tuple[float | None, ...] | None:
     """Return the logarithm of each of the prompt's own tokens; None unless all can be read."""
-    if isinstance(prompt, str) or not isinstance(told, list) or len(told) != len(prompt):
+    if isinstance(prompt, str) or not isinstance(reported, list) or len(reported) != len(prompt):
         return None
     found: list[float | None] = []
-    for place, (token_id, entry) in enumerate(zip(prompt, told, strict=True)):
+    for place, (token_id, entry) in enumerate(zip(prompt, reported, strict=True)):
         own = entry.get(str(token_id)) if isinstance(entry, dict) else None
         value = _log_prob(own.get("logprob")) if isinstance(own, dict) else None
         if value is None and place:
@@ -195,7 +195,7 @@ def _log_prob(value: object) -> float | None:
 
 def _count(value: object) -> int | None:
     """Return a number of tokens that a store can hold; None for anything else a server says."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_TOKENS
     return value if is_count else None  # type: ignore[return-value]
 
 
@@ -280,7 +280,7 @@ def _sanitised(value: Any) -> Any:
 
 _WORD = re.compile(r"\S+")
 _UNSPACED_LETTER = re.compile(f"[{UNSPACED}\uac00-\ud7af]")
-_LEAST_WORDS = 64
+_MIN_WORDS = 64
 """Shorter prompts fit every context; an odd count says nothing there."""
 
 
@@ -295,18 +295,18 @@ def least_tokens(prompt: Prompt) -> int:
     n_unspaced = len(_UNSPACED_LETTER.findall(prompt))
     n_words = len(_WORD.findall(_UNSPACED_LETTER.sub(" ", prompt)))
     least = n_words * 3 // 4 + n_unspaced // 4
-    return least if least >= _LEAST_WORDS else 0
+    return least if least >= _MIN_WORDS else 0
 
 
-def cut_problem(prompts: Sequence[Prompt], told: object) -> str | None:
+def cut_problem(prompts: Sequence[Prompt], reported: object) -> str | None:
     """Say that a server read fewer tokens than ``prompts`` have together; None if it did not.
 
-    ``told`` is its count; anything but a positive number says nothing.
+    ``reported`` is its count; anything but a positive number says nothing.
     """
-    if not isinstance(told, int) or isinstance(told, bool) or told <= 0:
+    if not isinstance(reported, int) or isinstance(reported, bool) or reported <= 0:
         return None
     least = sum(map(least_tokens, prompts))
-    if told >= least:
+    if reported >= least:
         return None
     about = "" if all(not isinstance(prompt, str) for prompt in prompts) else "at least "
-    return f"the server read {told:,} tokens of a prompt of {about}{least:,}"
+    return f"the server read {reported:,} tokens of a prompt of {about}{least:,}"

@@ -6,7 +6,7 @@ version only makes the progress coarser.
 
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,68 +21,34 @@ class LoadProgress:
     """What it does now, as a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    pattern: re.Pattern[str]
-    start: float
-    end: float
-    message: str
-    done: Callable[[re.Match[str]], float] | None = None
-    """Share of the stage that a match tells; None: the stage begins."""
-
-
-def _percent(match: re.Match[str]) -> float:
-    return int(match.group("percent")) / 100
-
-
-def _stage(
-    pattern: str,
-    start: float,
-    end: float,
-    message: str,
-    done: Callable[[re.Match[str]], float] | None = None,
-) -> _Stage:
-    return _Stage(re.compile(pattern), start, end, message, done)
-
-
-_STAGES = (
-    _stage(r"non-default args|version \d+\.\d+\.\d+", 0.05, 0.10, "Reading the model's settings."),
-    _stage(r"Resolved architecture: (?P<name>\S+)", 0.15, 0.20, "Preparing the engine."),
-    _stage(r"Initializing a V1 LLM engine", 0.25, 0.30, "Starting the engine."),
-    _stage(
-        r"Starting to load model|Loading model from scratch", 0.35, 0.36, "Loading the weights."
-    ),
-    _stage(
+_STAGES: tuple[tuple[str, float, float, str], ...] = (
+    (r"non-default args|version \d+\.\d+\.\d+", 0.05, 0.10, "Reading the model's settings."),
+    (r"Resolved architecture: (?P<name>\S+)", 0.15, 0.20, "Preparing the engine."),
+    (r"Initializing a V1 LLM engine", 0.25, 0.30, "Starting the engine."),
+    (r"Starting to load model|Loading model from scratch", 0.35, 0.36, "Loading the weights."),
+    (
         r"Loading .*(?:shards|safetensors).*?:\s+(?P<percent>\d+)% Completed",
-        0.36,
-        0.60,
-        "Loading the weights: {percent} %.",
-        _percent,
+        *(0.36, 0.60, "Loading the weights: {percent} %."),
     ),
-    _stage(r"Loading weights took|Model loading took", 0.60, 0.62, "The weights are loaded."),
-    _stage(r"Starting torch\.compile|Dynamo bytecode transform", 0.62, 0.70, "Compiling."),
-    _stage(r"Compiling a graph|Directly load the compiled graph", 0.70, 0.74, "Compiling."),
-    _stage(r"torch\.compile took|warmup run took", 0.74, 0.76, "Warming up."),
-    _stage(r"KV cache size: (?P<tokens>[\d,]+) tokens", 0.77, 0.78, "Warming up."),
-    _stage(
+    (r"Loading weights took|Model loading took", 0.60, 0.62, "The weights are loaded."),
+    (r"Starting torch\.compile|Dynamo bytecode transform", 0.62, 0.70, "Compiling."),
+    (r"Compiling a graph|Directly load the compiled graph", 0.70, 0.74, "Compiling."),
+    (r"torch\.compile took|warmup run took", 0.74, 0.76, "Warming up."),
+    (r"KV cache size: (?P<tokens>[\d,]+) tokens", 0.77, 0.78, "Warming up."),
+    (
         r"Capturing CUDA graphs \(mixed.*?:\s+(?P<percent>\d+)%",
-        0.78,
-        0.84,
-        "Capturing CUDA graphs: {percent} %.",
-        _percent,
+        *(0.78, 0.84, "Capturing CUDA graphs: {percent} %."),
     ),
-    _stage(
+    (
         r"Capturing CUDA graphs.*?:\s+(?P<percent>\d+)%",
-        0.84,
-        0.90,
-        "Capturing the last CUDA graphs: {percent} %.",
-        _percent,
+        *(0.84, 0.90, "Capturing the last CUDA graphs: {percent} %."),
     ),
-    _stage(r"Graph capturing finished", 0.90, 0.91, "CUDA graphs are captured."),
-    _stage(r"init engine .* took", 0.92, 0.93, "The engine is ready; opening the server."),
-    _stage(r"Starting vLLM server on", 0.96, 0.97, "Opening the server."),
-    _stage(r"Application startup complete", 0.99, 1.0, "The server answers; testing it."),
+    (r"Graph capturing finished", 0.90, 0.91, "CUDA graphs are captured."),
+    (r"init engine .* took", 0.92, 0.93, "The engine is ready; opening the server."),
+    (r"Starting vLLM server on", 0.96, 0.97, "Opening the server."),
+    (r"Application startup complete", 0.99, 1.0, "The server answers; testing it."),
 )
+"""Pattern of a line, share of loading done where its stage begins and ends, and a sentence."""
 
 
 class LoadReader:
@@ -93,15 +59,15 @@ class LoadReader:
 
     def feed(self, line: str) -> LoadProgress | None:
         """Return the new progress if ``line`` tells of any."""
-        for stage in _STAGES:
-            match = stage.pattern.search(line)
+        for pattern, start, end, message in _STAGES:
+            match = re.search(pattern, line)
             if match is None:
                 continue
-            done = stage.done(match) if stage.done else 0.0
-            share = round(stage.start + (stage.end - stage.start) * done, 3)
+            found = match.groupdict()
+            share = round(start + (end - start) * int(found.get("percent", 0)) / 100, 3)
             if share <= self.progress.share:
                 return None
-            self.progress = LoadProgress(share, stage.message.format(**match.groupdict()))
+            self.progress = LoadProgress(share, message.format(**found))
             return self.progress
         return None
 
@@ -202,8 +168,8 @@ def explain_exit(exit_code: int | None, log: Path) -> str:
         for line in text.splitlines()
         if (match := _ERROR_LINE.search(line)) and "root cause" not in line
     ]
-    said = f": {' '.join(errors[-1]['message'].split())[:200]}" if errors else ""
-    return f"The model server ended{how}{said}. Its log is {log}."
+    message = f": {' '.join(errors[-1]['message'].split())[:200]}" if errors else ""
+    return f"The model server ended{how}{message}. Its log is {log}."
 
 
 def _tail(log: Path) -> str:

@@ -55,14 +55,14 @@ class SupervisorPolicy:
     """Restarts in a row, without ``stable_s`` between them, before it is given up."""
     first_pause_s: float = 1.0
     """Before the first restart; doubles with each further one."""
-    longest_pause_s: float = 60.0
+    max_pause_s: float = 60.0
     stable_s: float = 300.0
     grace_s: float = 15.0
     """Between asking a server to end and killing it."""
 
     def pause_s(self, failures: int) -> float:
         """Return the pause before restart number ``failures``."""
-        return min(self.first_pause_s * 2.0 ** (failures - 1), self.longest_pause_s)
+        return min(self.first_pause_s * 2.0 ** (failures - 1), self.max_pause_s)
 
 
 class EngineSupervisor:
@@ -110,7 +110,7 @@ class EngineSupervisor:
                 return await self._bring_up(spec)
             except EngineError as error:
                 await self._end()
-                self._tell("failed", str(error), spec=spec)
+                self._notify("failed", str(error), spec=spec)
                 raise
 
     async def ready(self) -> Endpoint:
@@ -141,7 +141,7 @@ class EngineSupervisor:
         self._interrupted.set()
         async with self._lock:
             await self._end()
-            self._tell("stopped", "The model server is stopped.")
+            self._notify("stopped", "The model server is stopped.")
 
     def detach(self) -> None:
         """Let the server run on for the next owner, who adopts or ends it."""
@@ -160,7 +160,7 @@ class EngineSupervisor:
 
     async def _bring_up(self, spec: ServerSpec) -> Endpoint:
         self.endpoint = None
-        self._tell("starting", "Looking for a model server that runs.", progress=0.0, spec=spec)
+        self._notify("starting", "Looking for a model server that runs.", progress=0.0, spec=spec)
         if self._server is not None:
             await self._end()
         server = await asyncio.to_thread(adopt, spec, self._settings, grace_s=self._policy.grace_s)
@@ -180,7 +180,7 @@ class EngineSupervisor:
         spec = server.record.spec
 
         def on_progress(progress: LoadProgress) -> None:
-            self._tell("starting", progress.message, progress=progress.share, spec=spec)
+            self._notify("starting", progress.message, progress=progress.share, spec=spec)
 
         await follow_until_healthy(
             server,
@@ -203,7 +203,7 @@ class EngineSupervisor:
         self._ready_at = time.monotonic()
         self._misses = 0
         self.endpoint = found.endpoint(server.endpoint)
-        self._tell(
+        self._notify(
             "ready", _ready(found, spec, left_out), spec=spec, found=found, left_out=left_out
         )
         return self.endpoint
@@ -227,7 +227,7 @@ class EngineSupervisor:
         while self._failures < self._policy.restarts:
             self._failures += 1
             restart = f"Restart {self._failures} of {self._policy.restarts} follows."
-            self._tell("unhealthy", f"{problem} {restart}", spec=spec)
+            self._notify("unhealthy", f"{problem} {restart}", spec=spec)
             await asyncio.sleep(self._policy.pause_s(self._failures))
             async with self._lock:
                 if self._server is not broken:  # stopped, or replaced by ``ensure``
@@ -246,7 +246,7 @@ class EngineSupervisor:
             if self._server is broken:
                 await self._end()
                 given_up = f"It was given up after {self._failures} restarts in a row."
-                self._tell("failed", f"{problem} {given_up}", spec=spec)
+                self._notify("failed", f"{problem} {given_up}", spec=spec)
 
     async def _is_healthy(self, server: RunningServer) -> bool:
         async with CompletionClient(server.endpoint) as client:
@@ -263,7 +263,7 @@ class EngineSupervisor:
         elif record is not None:
             await asyncio.to_thread(RunningServer(record).end, home, grace_s=grace_s)
 
-    def _tell(
+    def _notify(
         self,
         state: State,
         message: str,

@@ -139,24 +139,26 @@ def http_error(
         body: Of the answer.
         proxy: What the request went through.
     """
-    said = server_message(body)
+    detail = server_message(body)
     if 300 <= status < 400:
         return RequestRefused(_redirected(where, url, status, headers), status=status)
     if status == 407:
         name = proxy or "a proxy"
         return RequestRefused(
-            f"The way to {where} is refused by {name} (HTTP 407{said}): it wants a user and a "
+            f"The way to {where} is refused by {name} (HTTP 407{detail}): it wants a user and a "
             "password. Put them into the proxy's URL, or add the server to NO_PROXY.",
             status=status,
         )
     through = f", through {proxy}" if proxy is not None and status in _GATEWAY else ""
     if status in (429, 503):
         return Busy(
-            f"The model server at {where} is too busy (HTTP {status}{said}){through}.",
+            f"The model server at {where} is too busy (HTTP {status}{detail}){through}.",
             retry_after_s=retry_after_s(headers.get("Retry-After")),
         )
     if status >= 500 or status in _RETRIED_4XX:
-        return RequestFailed(f"The model server at {where} failed (HTTP {status}{said}){through}.")
+        return RequestFailed(
+            f"The model server at {where} failed (HTTP {status}{detail}){through}."
+        )
     if status in (401, 403):
         return RequestRefused(
             f"The model server at {where} does not accept the key (HTTP {status}). "
@@ -164,7 +166,7 @@ def http_error(
             status=status,
         )
     return RequestRefused(
-        f"The model server at {where} refused the request (HTTP {status}{said}).", status=status
+        f"The model server at {where} refused the request (HTTP {status}{detail}).", status=status
     )
 
 
@@ -193,7 +195,7 @@ def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -
 
 
 def server_message(body: bytes) -> str:
-    """Return ``": what the server said"``, shortened, or nothing if it said nothing readable."""
+    """Return ``": the server's own sentence"``, shortened; nothing if none can be read."""
     parsed = parse_json(body)
     if isinstance(parsed, dict):
         error = parsed.get("error", parsed)
@@ -312,8 +314,9 @@ class Transport:
             self._deadlines.pop(deadline, None)
         if response.status != 200:
             refusal = http_error(where, url, response.status, response.headers, answer, proxy)
-            said = server_message(answer).removeprefix(": ")
-            refusal.answered = said or f"HTTP {response.status}"
+            refusal.answered = (
+                server_message(answer).removeprefix(": ") or f"HTTP {response.status}"
+            )
             raise refusal
         return answer
 

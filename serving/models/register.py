@@ -159,14 +159,14 @@ def read_folder(
     facts = inspect_folder(path)
     report(f"Reading the weights in {path} ...")
     tensors = digest_folder(path, StoredTensorCache(database))
-    whole = tensors
+    weights = tensors
     if facts.kind == "adapter":
         identity = AdapterConfig.load(path).identity()
-        whole = replace(tensors, digest=digest_adapter(tensors.digest, identity))
+        weights = replace(tensors, digest=digest_adapter(tensors.digest, identity))
     return ModelFolder(
         path=path,
         facts=facts,
-        weights=whole,
+        weights=weights,
         tensors_digest=tensors.digest,
         hub_id=hub_id or None,
         revision=revision or None,

@@ -19,7 +19,7 @@ class ModelError(UsageError):
 
 INDEX = "model.safetensors.index.json"
 _LENGTH_BYTES = 8
-_LONGEST_HEADER = 100_000_000
+_MAX_HEADER = 100_000_000
 _BITS = {
     "BOOL": 8,
     "U8": 8,
@@ -64,7 +64,7 @@ def read_header(path: Path) -> dict[str, TensorPlace]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if size < _LENGTH_BYTES or not 2 <= length <= _LONGEST_HEADER:
+        if size < _LENGTH_BYTES or not 2 <= length <= _MAX_HEADER:
             raise ModelError(f"{path} is no safetensors file. Fetch it again.")
         raw = file.read(length)
     if len(raw) < length:

@@ -208,7 +208,7 @@ class ScoreRun(ABC, Generic[T]):
                 items = await asyncio.to_thread(rendered, some)
                 sender.put([item for item in items if item.problem is None])
                 writer.put([(item, _no_score(item.problem)) for item in items if item.problem])
-                await sender.wait_until_hungry()
+                await sender.wait_until_short()
             await sender.wait_until_idle()
 
     def _n_ended(self) -> int:

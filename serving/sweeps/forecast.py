@@ -17,7 +17,7 @@ from serving.sweeps.slots import WRITING, Kind, ResolvedPlan
 
 LOOK_BACK = 2_000
 """Newest generations of a model that are looked at."""
-LONGEST_GAP_S = 20.0
+MAX_GAP_S = 20.0
 """A longer pause between two results is no work."""
 COUNT_DONE_UP_TO = 200_000
 """Stored generations beyond which a plan does not look for slots that exist already."""
@@ -76,7 +76,7 @@ def _speed(results: Sequence[tuple[datetime, int]]) -> float | None:
     tokens = 0
     for (later, n_tokens), (earlier, _) in pairwise(results):
         gap = (later - earlier).total_seconds()
-        if 0 <= gap <= LONGEST_GAP_S:
+        if 0 <= gap <= MAX_GAP_S:
             seconds += gap
             tokens += n_tokens
     return tokens / seconds if seconds >= 1.0 else None

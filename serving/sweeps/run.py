@@ -178,7 +178,7 @@ class SweepRun(SweepState):
                 pass_.models,
                 attempt,
                 n_results=lambda: self.n_recorded,
-                report=self._say,
+                report=self._set_message,
                 advice="result in between; resume the sweep when it is well.",
             )
 
@@ -199,14 +199,14 @@ class SweepRun(SweepState):
         self, pass_: Pass, served: Mapping[int, ServedModel], chunks: deque[tuple[int, ...]]
     ) -> None:
         check_served(self.plan, served)
-        self._say("running")
+        self._set_message("running")
         self._pass_run = pass_run = PassRun(self, pass_, served, chunks)
         try:
             await pass_run.run()
         finally:
             self._pass_run = None
 
-    def _say(self, message: str) -> None:
+    def _set_message(self, message: str) -> None:
         self._message = message
 
     async def _keep_reporting(self, on_progress: Callable[[Progress], None]) -> None:

@@ -30,7 +30,7 @@ from serving.models.embedded import EMBEDDED_NAME
 from serving.sweeps.spec import QuestionSelection, ReasoningSelection
 
 DEFAULT_MODEL = "default"
-MOST_HITS = 1_000_000
+MAX_HITS = 1_000_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,7 +174,7 @@ def _allowed(session: Session, selection: ReasoningSelection) -> set[int] | None
     if selection.ids:
         limits.append(set(selection.ids))
     if selection.search:
-        limits.append(set(search_ids(session, "variant", selection.search, MOST_HITS)))
+        limits.append(set(search_ids(session, "variant", selection.search, MAX_HITS)))
     if selection.min_rating is not None:
         limits.append(_rated(session, selection.min_rating))
     return set.intersection(*limits) if limits else None

@@ -245,7 +245,7 @@ class Sender(ABC, Generic[ItemT]):
             if is_suspect:
                 await until(self._changed, lambda: not self._in_air)
 
-    async def wait_until_hungry(self) -> None:
+    async def wait_until_short(self) -> None:
         """Return when more may be queued."""
         await until(self._changed, lambda: self.wants_more)
 

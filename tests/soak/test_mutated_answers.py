@@ -83,7 +83,7 @@ async def served(draw: Random, work: Callable[[Endpoint], Awaitable[None]]) -> N
 
 async def test_a_spoilt_answer_is_choices_or_an_error_of_the_engine() -> None:
     draw = Random(f"{SEED}/answers")
-    policy = RetryPolicy(attempts=2, stalls=1, first_pause_s=0, longest_pause_s=0)
+    policy = RetryPolicy(attempts=2, stalls=1, first_pause_s=0, max_pause_s=0)
     outcomes: dict[str, int] = {}
 
     async def work(endpoint: Endpoint) -> None:

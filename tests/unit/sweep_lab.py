@@ -18,7 +18,7 @@ from serving.sweeps.run import SweepOutcome, run_sweep
 from serving.sweeps.spec import parse_spec
 from tests.fakes.engines import FixedEngines
 
-QUICK = RetryPolicy(attempts=2, stalls=1, first_pause_s=0.01, longest_pause_s=0.05)
+QUICK = RetryPolicy(attempts=2, stalls=1, first_pause_s=0.01, max_pause_s=0.05)
 
 
 def fill(database: Database, n_questions: int = 3, models: Sequence[str] = ("fake",)) -> None:

@@ -24,7 +24,7 @@ from serving.engine.messages import (
 from tests.fakes.fixtures import fake_server_process
 from tests.fakes.server import Behaviour, FakeServer, fake_text
 
-FAST = RetryPolicy(first_pause_s=0.001, longest_pause_s=0.1)
+FAST = RetryPolicy(first_pause_s=0.001, max_pause_s=0.1)
 
 
 def ask(**changes: Any) -> CompletionRequest:
@@ -256,7 +256,7 @@ async def test_health_models_load_and_version_are_read(
 
 
 def test_the_pause_grows_is_jittered_and_capped_and_follows_retry_after() -> None:
-    policy = RetryPolicy(first_pause_s=1, longest_pause_s=8)
+    policy = RetryPolicy(first_pause_s=1, max_pause_s=8)
     failed = RequestFailed("x")
     pauses = [policy.pause_s(attempt, failed) for attempt in range(1, 7)]
     for pause, ceiling in zip(pauses, [1, 2, 4, 8, 8, 8], strict=True):

@@ -295,5 +295,5 @@ async def test_a_record_of_a_server_long_gone_is_no_obstacle(desk: Desk) -> None
 
 
 def test_the_pause_before_restarts_doubles_up_to_its_limit() -> None:
-    policy = SupervisorPolicy(first_pause_s=1, longest_pause_s=5)
+    policy = SupervisorPolicy(first_pause_s=1, max_pause_s=5)
     assert [policy.pause_s(n) for n in (1, 2, 3, 4)] == [1, 2, 4, 5]

@@ -10,7 +10,7 @@ from serving.engine.responses import cut_problem, least_tokens, parse_json
 from serving.engine.transport import server_message
 from tests.fakes.server import Behaviour, FakeServer
 
-FAST = RetryPolicy(first_pause_s=0.001, longest_pause_s=0.01)
+FAST = RetryPolicy(first_pause_s=0.001, max_pause_s=0.01)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from serving.engine.messages import (
 from serving.engine.transport import proxy_of
 from tests.fakes.server import FakeServer
 
-FAST = RetryPolicy(first_pause_s=0.001, longest_pause_s=0.01)
+FAST = RetryPolicy(first_pause_s=0.001, max_pause_s=0.01)
 ASK = CompletionRequest(model="fake", prompts=["How?"], sampling=SamplingParameters(max_tokens=8))
 
 
