@@ -16,9 +16,8 @@ from workbench.dialogue.decisions import add_fact, choose, note, reject, write
 from workbench.dialogue.export import read_export
 from workbench.dialogue.report import as_html, as_json, as_markdown
 from workbench.dialogue.sessions import new_dialogue
-from workbench.dialogue.sheet_plan import n_nodes, plan_tree
 from workbench.dialogue.sheet_trees import import_sheet
-from workbench.dialogue.sheets import read_sheet
+from workbench.dialogue.sheets import n_nodes, plan_tree, read_sheet
 from workbench.dialogue.themes import load_theme, parse_theme, store_theme
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By

@@ -4,15 +4,57 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, NodeRow, get_node, read_events
 from db.jobs import JobRow, get_job
 from db.questions import QuestionRow, get_question
+from db.tables import DialogueNode, Question
 from db.texts.rows import TextRow, read_texts
-from workbench.dialogue.asked import How
 from workbench.dialogue.outcomes import Outcome, OutcomeContext, outcome_of, read_outcome_context
 from workbench.dialogue.turn import open_steps
+
+How = Literal["asked", "rejected", "proposed"]
+"""A question of the tree; a proposal that was rejected, or that lies on the table already."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question of a session."""
+
+    node_id: int
+    """Where it was asked, or proposed."""
+    text: str
+    how: How = "asked"
+
+
+def earlier_questions(session: Session, dialogue_id: int) -> list[AskedQuestion]:
+    """Return all questions of a session, also parked and rejected ones, oldest first."""
+    rows = session.execute(
+        select(DialogueNode.id, Question.text)
+        .join(Question, Question.id == DialogueNode.question_id)
+        .where(DialogueNode.dialogue_id == dialogue_id)
+        .order_by(DialogueNode.position)
+    )
+    return [AskedQuestion(*row) for row in rows]
+
+
+def earlier_proposals(session: Session, dialogue_id: int, node_id: int) -> list[AskedQuestion]:
+    """Return proposals of a session that were rejected, and those that were shown at a node."""
+    events = read_events(session, dialogue_id, kinds=("questions_shown", "reject"))
+    found = [
+        AskedQuestion(event.node_id, event.payload["text"], "rejected")
+        for event in events
+        if event.kind == "reject" and event.node_id is not None and "text" in event.payload
+    ]
+    for event in events:
+        if event.kind == "questions_shown" and event.node_id == node_id:
+            listed = event.payload["candidates"]
+            shown = [listed[place]["text"] for place in event.payload["shown"]]
+            found += [AskedQuestion(node_id, text, "proposed") for text in shown]
+    return found
+
 
 Folded = Literal["merged", "here", "language", "twin", "rejected", "proposed", "repeat", "rest"]
 """Why a candidate is folded away: another one stands for it; it is the question that one is at; it
@@ -164,7 +206,7 @@ _WRITTEN = (
     "opposing_distance",
     "towards",
 )
-"""What ``workbench.dialogue.step_results`` writes of a candidate."""
+"""What ``workbench.dialogue.finishing`` writes of a candidate."""
 
 
 def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from sqlalchemy.orm import Session
 
 from db.dialogues import read_events
-from workbench.dialogue.exhaustion import same_questions
+from workbench.dialogue.novelty import same_questions
 from workbench.dialogue.tree import Tree, read_tree
 
 LONGEST_PAUSE_S = 600.0

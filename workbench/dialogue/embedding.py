@@ -1,23 +1,38 @@
-"""Vectors of an embeddings server, for a guard that sees meaning; each text is asked for once."""
+"""Questions compared by meaning: vectors of an embeddings server, each text asked for once.
+
+Serves the guard against repeats, the questions that two dialogues share, and the look through all
+questions of the store.
+"""
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import orjson
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from db.errors import Q2QError
 from db.settings import Embedder, Settings
+from db.tables import DialogueNode, Question
 from serving.engine.messages import Endpoint, EngineError, ServerMisconfigured
 from serving.engine.transport import Transport, blocking
-from workbench.dialogue.exhaustion import Exhaustion, exhaustion
-from workbench.dialogue.novelty import REPEAT_FROM, Array, Embed, Novelty, assess
+from workbench.dialogue.novelty import (
+    REPEAT_FROM,
+    Array,
+    Embed,
+    Exhaustion,
+    Novelty,
+    assess,
+    exhaustion,
+)
+from workbench.dialogue.tree import Tree, TreeNode
 
 T = TypeVar("T")
-
 AT_ONCE: Final = 128
 """Texts of one request."""
 MOST_KEPT: Final = 50_000
@@ -143,3 +158,97 @@ class Guard:
         except EmbedderUnavailable as error:
             self.problem, self._embed = str(error), None
             return compare()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedQuestion:
+    """A question of one session and the one of the other that asks the same."""
+
+    one: TreeNode
+    other: TreeNode
+    similarity: float
+    """0 to 1."""
+
+
+def asked_in_both(guard: Guard, one: Tree, other: Tree) -> list[SharedQuestion]:
+    """Return the questions of ``one`` that ``other`` asks too, the most alike first."""
+    if not one.nodes or not other.nodes:
+        return []
+    theirs: Sequence[TreeNode] = other.nodes
+    assessed = guard.assess(
+        [node.question for node in one.nodes], [node.question for node in theirs], ""
+    )
+    found = [
+        SharedQuestion(one=node, other=theirs[novelty.nearest], similarity=novelty.similarity)
+        for node, novelty in zip(one.nodes, assessed, strict=True)
+        if novelty.nearest is not None and novelty.similarity >= guard.repeat_from
+    ]
+    return sorted(found, key=lambda shared: -shared.similarity)
+
+
+MOST_COMPARED = 20_000
+"""Questions of the store that are compared, the newest: about two seconds by wording."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreMatch:
+    """The question of the store that is most like a proposal."""
+
+    question_id: int
+    text: str
+    similarity: float
+    """0 to 1."""
+    is_repeat: bool
+    """Whether it asks the same, as the guard tells repeats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreComparison:
+    """Proposals held against the store."""
+
+    matches: tuple[StoreMatch | None, ...]
+    """One for each proposal; None where nothing of the store is like it."""
+    n_compared: int
+    """Different questions that were looked at."""
+    n_in_store: int
+    """Different questions outside the session."""
+
+
+def like_in_store(
+    session: Session,
+    guard: Guard,
+    texts: Sequence[str],
+    dialogue_id: int,
+    *,
+    most: int = MOST_COMPARED,
+) -> StoreComparison:
+    """Return what the store holds that is most like each of ``texts``.
+
+    Questions of the session itself are left out: the guard of its turns compares those.
+    """
+    own = (
+        select(Question.text)
+        .join(DialogueNode, DialogueNode.question_id == Question.id)
+        .where(DialogueNode.dialogue_id == dialogue_id)
+    )
+    newest = func.max(Question.id)
+    others = select(newest, Question.text).where(Question.text.not_in(own)).group_by(Question.text)
+    n_in_store = session.scalar(select(func.count()).select_from(others.subquery())) or 0
+    rows = session.execute(others.order_by(newest.desc()).limit(most)).all()
+    if not rows or not texts:
+        return StoreComparison(
+            matches=(None,) * len(texts), n_compared=len(rows), n_in_store=n_in_store
+        )
+    assessed = guard.assess(texts, [text for _, text in rows], "")
+    matches = [
+        StoreMatch(
+            question_id=rows[one.nearest][0],
+            text=rows[one.nearest][1],
+            similarity=one.similarity,
+            is_repeat=one.similarity >= guard.repeat_from,
+        )
+        if one.nearest is not None and one.similarity > 0
+        else None
+        for one in assessed
+    ]
+    return StoreComparison(matches=tuple(matches), n_compared=len(rows), n_in_store=n_in_store)

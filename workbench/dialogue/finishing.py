@@ -1,30 +1,201 @@
 """The end of steps: as a job ends, what its steps brought is stored with it, by the worker alone.
 
-A worker that was killed leaves the job to the next one, which then stores what had come. What has
-no job to end with any more is stored by ``finish_left``: a step whose job was cancelled while it
-waited, and a step of a home from before the worker did this.
+A step ends with what there is: what failed, was cut or could not be read is told by problems, in
+words, and everything that arrived is there. A worker that was killed leaves the job to the next
+one, which then stores what had come. What has no job to end with any more is stored by
+``finish_left``: a step whose job was cancelled while it waited, and a step of a home from before
+the worker did this.
 """
 
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import EventRow, read_events, read_open_steps
+from db.dialogues import EventRow, get_dialogue, read_events, read_open_steps
 from db.jobs import JobEnd, JobRow, get_job, request_cancel
+from db.settings import settings as settings_of_home
+from db.tables import Answer, SweepGeneration
+from db.texts.rows import read_texts
+from serving.checks import BAD_FINDINGS
+from serving.checks.language import other_language
+from serving.formats.parse import read_questions
+from serving.similarity.wording import wording
+from workbench.dialogue.cards import earlier_proposals, earlier_questions
+from workbench.dialogue.embedding import Guard
+from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.reading import translation_result
+from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
 from workbench.dialogue.sides import verdict_result
-from workbench.dialogue.step_result import StepResult, store_result
-from workbench.dialogue.step_results import answer_result, question_result
+from workbench.dialogue.step_result import StepResult, engine_problems, store_result, written
 from workbench.dialogue.synopsis import synopsis_result
+from workbench.dialogue.themes import in_words
 from workbench.dialogue.turn import job_of, open_steps, running_turns
+from workbench.insights.diversity import best_set, likeness
+
+MOST_BESIDE = 3
+"""Cards that stay beside the answer to an edited reasoning."""
+
+
+def answer_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
+    """Return the answers of a step: the most different ones, the others folded."""
+    settings = parse_settings(get_dialogue(session, step.dialogue_id).settings)
+    answer_ids = session.scalars(
+        select(Answer.id)
+        .join(SweepGeneration, SweepGeneration.generation_id == Answer.generation_id)
+        .where(SweepGeneration.sweep_id == step.payload["sweep_id"])
+        .order_by(Answer.id)
+    ).all()
+    before = read_events(
+        session, step.dialogue_id, node_id=step.node_id, kinds=("answers_shown", "choose")
+    )
+    known = [one for event in before for one in event.payload.get("shown", ())]
+    known += [one for event in before for one in event.payload.get("folded", ())]
+    new = [one for one in answer_ids if one not in known]
+    problems = engine_problems(session, step, end)
+    if not new:
+        problems.append("No new answer came.")
+    shown = _most_different(session, new, settings.shown_answers)
+    if step.variant_id is not None and before:
+        shown += _shown_last(before)
+    return StepResult(
+        "answers_shown",
+        {
+            "shown": shown,
+            "folded": [one for one in new if one not in shown],
+            "problems": problems,
+        },
+    )
+
+
+def _shown_last(before: Sequence[EventRow]) -> list[int]:
+    """Return the cards that lie there: an answer to an edit or a side is held against them."""
+    last = next((event for event in reversed(before) if event.kind == "answers_shown"), None)
+    return list(last.payload["shown"][:MOST_BESIDE]) if last else []
+
+
+def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> list[int]:
+    """Return the answers to be laid out, in a random order: sound ones that differ most."""
+    rows = read_texts(session, "answer", answer_ids)
+    rows = {one: rows[one] for one in answer_ids if rows[one].text}
+    if not rows:
+        return []
+    ids = list(rows)
+    quality = np.array([1.0 - 0.5 * any(f in BAD_FINDINGS for f in rows[one].flags) for one in ids])
+    alike = likeness([rows[one].text for one in ids])
+    shown = [ids[place] for place in best_set(quality, alike, size, fill=True)]
+    random.shuffle(shown)
+    return shown
+
+
+def question_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
+    """Return the questions of a step: some of each move; repeats and the rest are folded."""
+    dialogue = get_dialogue(session, step.dialogue_id)
+    settings = parse_settings(dialogue.settings)
+    proposed, problems = _proposed(session, step, end)
+    assert step.node_id is not None  # questions are proposed at a node
+    asked = earlier_questions(session, step.dialogue_id)
+    earlier = [*asked, *earlier_proposals(session, step.dialogue_id, step.node_id)]
+    texts = [one["text"] for one in proposed]
+    guard = Guard(settings_of_home())
+    goals = (dialogue.theme.goal, dialogue.theme.opposing_goal)
+    assessed = guard.assess(texts, [one.text for one in earlier], *goals)
+    problems += [guard.problem] if guard.problem else []
+    here = next((wording(one.text).plain for one in asked if one.node_id == step.node_id), None)
+    about = "\n".join((in_words(dialogue.theme), *(one.text for one in asked)))
+    for candidate, novelty in zip(proposed, assessed, strict=True):
+        nearest = None if novelty.nearest is None else earlier[novelty.nearest]
+        candidate |= {
+            "is_here": wording(candidate["text"]).plain == here,
+            "language": other_language(candidate["text"], dialogue.theme.language, about),
+            "similarity": round(novelty.similarity, 3),
+            "is_repeat": novelty.is_repeat,
+            "same_as": novelty.same_as,
+            "nearest": nearest.text if nearest else None,
+            "nearest_node_id": nearest.node_id if nearest else None,
+            "nearest_is": nearest.how if nearest else None,
+            "goal_distance": novelty.goal_distance,
+            "opposing_distance": novelty.opposing_distance,
+            "towards": novelty.towards,
+        }
+    shown = _to_show(proposed, assessed, settings)
+    if not proposed:
+        problems.append("No question came that could be read.")
+    elif not shown:
+        is_foreign = any(one["language"] for one in proposed)
+        why = "was asked or proposed before" + (" or is in another language" if is_foreign else "")
+        problems.append(f"Every proposed question {why}.")
+    return StepResult(
+        "questions_shown",
+        {
+            "answer_id": step.payload["answer_id"],
+            "candidates": proposed,
+            "shown": shown,
+            "problems": problems,
+        },
+    )
+
+
+def _proposed(
+    session: Session, step: EventRow, end: JobEnd
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the questions that were proposed, each with its move, and what went wrong."""
+    moves = [one["move"] for one in step.payload["asks"]]
+    known = {
+        candidate["generation_id"]
+        for event in read_events(
+            session, step.dialogue_id, node_id=step.node_id, kinds=("questions_shown",)
+        )
+        for candidate in event.payload["candidates"]
+    }
+    asked = {one.text for one in earlier_questions(session, step.dialogue_id)}
+    proposed: list[dict[str, Any]] = []
+    problems = engine_problems(session, step, end)
+    for one in written(session, step):
+        if one.generation_id in known:
+            continue
+        move = next((m for m in moves if move_instructions()[m] in one.prompt), moves[0])
+        read = read_questions(one.text, cut=one.is_cut)
+        if read.problem is not None:
+            problems.append(f"{move}: {read.problem}; {len(read.items)} questions could be read.")
+        own = [item for item in read.items if item in asked or item not in one.prompt]
+        if len(own) < len(read.items):
+            problems.append(f"{move}: {len(read.items) - len(own)} lines only repeat the prompt.")
+        proposed += [
+            {"text": item, "move": move, "generation_id": one.generation_id} for item in own
+        ]
+    return proposed, problems
+
+
+def _to_show(
+    proposed: Sequence[dict[str, Any]], assessed: Sequence[Novelty], settings: DialogueSettings
+) -> list[int]:
+    """Return the places of the candidates to show: of each move in turn the newest.
+
+    Repeats, and questions in another language than the session's, stay folded.
+    """
+    by_move: dict[str, list[int]] = {}
+    places = sorted(range(len(proposed)), key=lambda place: assessed[place].similarity)
+    for place in places:
+        if not (assessed[place].is_repeat or proposed[place]["language"]):
+            by_move.setdefault(proposed[place]["move"], []).append(place)
+    shown: list[int] = []
+    while any(by_move.values()) and len(shown) < settings.shown_questions:
+        for left in by_move.values():
+            if left and len(shown) < settings.shown_questions:
+                shown.append(left.pop(0))
+    random.shuffle(shown)
+    return shown
+
 
 log = logging.getLogger(__name__)
-
 ResultOf = Callable[[Session, EventRow, JobEnd], StepResult]
 Finished = Sequence[tuple[EventRow, StepResult]]
-
 RESULTS: Mapping[str, ResultOf] = {
     "answer": answer_result,
     "ask": question_result,
@@ -44,8 +215,6 @@ _EMPTY: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "judge": ("verdict", {"outcome": None, "why": ""}),
 }
 """Kind of step → event and payload of one whose result could not be worked out."""
-
-
 _KEPT = ("answer_id", "ref", "language", "a", "b", "is_swapped")
 """What an event of a result keeps of the event that began the step."""
 

@@ -13,7 +13,7 @@ from db.dialogues import get_node, read_events
 from db.errors import UsageError
 from workbench.dialogue.deciding import decide, merged_nodes, node_of
 from workbench.dialogue.decisions import current_node_id
-from workbench.dialogue.exhaustion import same_questions
+from workbench.dialogue.novelty import same_questions
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 

@@ -22,8 +22,7 @@ from db.questions import NewQuestion, add_child, add_question
 from db.search import index_texts
 from db.tables import Answer, DialogueEvent, ReasoningVariant
 from workbench.dialogue.settings import DialogueSettings
-from workbench.dialogue.sheet_plan import n_nodes, plan_tree
-from workbench.dialogue.sheets import SheetRow, read_sheet
+from workbench.dialogue.sheets import SheetRow, n_nodes, plan_tree, read_sheet
 from workbench.dialogue.turn import By
 
 MOST_NAME = 100

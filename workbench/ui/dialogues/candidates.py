@@ -1,19 +1,22 @@
-"""Proposed questions: select by digit, then pick, edit, park, reject or merge by key."""
+"""The proposed questions to choose from, and the field for a question of one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
 from workbench.dialogue.cards import Candidate, NodeView
-from workbench.dialogue.decisions import merge, park, pick, reject
+from workbench.dialogue.decisions import merge, park, pick, reject, write
 from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.reading import candidate_name
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
-from workbench.ui.components.controls import opens_field
+from workbench.ui.components.controls import focus, opens_field
+from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.parts import card
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import (
+    cancel_button,
     decide,
     draw_reason,
     go_there,
@@ -22,10 +25,52 @@ from workbench.ui.dialogues.acts import (
     remembered,
     show_node,
 )
-from workbench.ui.dialogues.curve import draw_curve
-from workbench.ui.dialogues.in_store import draw_like, in_store, store_button
-from workbench.ui.dialogues.own import draw_own
+from workbench.ui.dialogues.compare import draw_curve, draw_like, in_store, store_button
 from workbench.ui.dialogues.reading import draw_reading
+
+
+def draw_own(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> None:
+    """Draw the field that was asked for; where nothing is left to select, one's own question."""
+    panel = remembered("panel")
+    if one is None and panel is None:
+        panel = "write"
+    if panel not in ("edit", "write"):
+        return
+    edited = one if panel == "edit" else None
+    # A field for each proposal: a widget of one key would keep the words of the one before.
+    own = f"take-{edited.event_id}-{edited.place}" if edited else "own"
+    draft = FormDraft(f"dialogue-{view.node.id}-{own}")
+    key = draft.field("text", edited.text if edited else "")
+    with card("own_question"), st.form("own_question", border=False):
+        text = st.text_area(
+            t("dlg.edit_question") if edited else t("dlg.own_question"),
+            key=key,
+            height=90,
+        )
+        pressed = st.form_submit_button(t("dlg.take"), type="primary", icon=":material/send:")
+    if remembered("panel"):
+        cancel_button()
+        focus(key)
+    if pressed:
+        _take(tree, view, by, edited, text or "", draft)
+
+
+def _take(
+    tree: Tree, view: NodeView, by: By, edited: Candidate | None, text: str, draft: FormDraft
+) -> None:
+    why, at = reason_draft(view.node.id), (tree.dialogue.id, view.node.id)
+    if edited:
+        ids = (edited.event_id, edited.place)
+        child = decide(
+            why, lambda session, said: pick(session, *at, *ids, by, text=text, reason=said)
+        )
+    else:
+        child = decide(why, lambda session, said: write(session, *at, text, by, reason=said))
+    if child:
+        draft.forget()
+        show_node(child)
+    st.rerun()
+
 
 MOST_KEYS = 9
 

@@ -1,13 +1,26 @@
-"""Two dialogues side by side: figures, what both have asked, and which two to compare."""
+"""Two dialogues side by side, the curve of distinct questions, what the store has asked."""
 
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
 import streamlit as st
+from sqlalchemy import func, select
 
-from db.dialogues import list_dialogues
+from db.dialogues import list_dialogues, read_events
 from db.errors import Q2QError
 from db.settings import settings
+from db.tables import Question
+from workbench.dialogue.cards import Candidate, NodeView
 from workbench.dialogue.compare import Figures, compare
-from workbench.dialogue.embedding import Guard
-from workbench.dialogue.in_both import asked_in_both
+from workbench.dialogue.embedding import (
+    Guard,
+    StoreComparison,
+    StoreMatch,
+    asked_in_both,
+    like_in_store,
+)
+from workbench.dialogue.novelty import Exhaustion
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
@@ -15,6 +28,47 @@ from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
+from workbench.ui.dialogues.acts import remember, remembered
+
+MOST = 150
+"""Proposals that are compared, the latest ones: the time to compare grows as their square."""
+
+
+@st.cache_data(show_spinner=False, max_entries=50)
+def _found(questions: tuple[str, ...]) -> Exhaustion:
+    return Guard(settings()).exhaustion(questions)
+
+
+def draw_curve(tree: Tree, node_id: int) -> None:
+    """Draw the distinct questions among those proposed along the way to a question."""
+    way = {node.id for node in tree.path(node_id)}
+    with database().read() as session:
+        events = read_events(session, tree.dialogue.id, kinds=("questions_shown",))
+    proposed = [one["text"] for e in events if e.node_id in way for one in e.payload["candidates"]]
+    texts = tuple(proposed[-MOST:])
+    if len(texts) < 2:
+        return
+    found = _found(texts)
+    knows = Guard(settings()).catches_paraphrases
+    with st.expander(t("dlg.curve", n=found.n_distinct, most=found.n_proposals)):
+        rows = [{"n": n, "distinct": d} for n, d in enumerate(found.curve, start=1)]
+        chart = (
+            alt.Chart(pd.DataFrame(rows))
+            .mark_line(interpolate="step-after")
+            .encode(
+                x=alt.X("n:Q", title=t("dlg.curve_x")),
+                y=alt.Y("distinct:Q", title=t("dlg.curve_y")),
+            )
+            .properties(height=180)
+        )
+        st.altair_chart(chart, width="stretch")
+        if len(proposed) > MOST:
+            st.caption(t("dlg.curve_latest", n=MOST, most=len(proposed)))
+        if not knows:
+            st.caption(t("dlg.curve_wording"))
+        elif found.is_exhausted:
+            st.warning(t("dlg.exhausted"), icon=":material/hourglass_empty:")
+
 
 COUNTS = (
     "questions", "answered", "parked", "rejected", "depth", "breadth", "distinct", "proposed",
@@ -88,3 +142,63 @@ def _rows(one: Figures, other: Figures) -> list[dict[str, str]]:
         }
         for name, left, right in values
     ]
+
+
+Like = Mapping[str, StoreMatch | None]
+
+
+def store_button(view: NodeView) -> None:
+    """Draw the button that compares what is proposed with all questions of the store."""
+    if not any(one.is_shown for one in view.candidates):
+        return
+    st.button(
+        t("store.hide") if remembered("in_store") else t("store.compare"),
+        shortcut="V",
+        icon=":material/database_search:",
+        type="tertiary",
+        help=t("store.help"),
+        on_click=remember,
+        args=("in_store", not remembered("in_store")),
+    )
+
+
+def in_store(dialogue_id: int, shown: Sequence[Candidate]) -> Like:
+    """Return the most similar question of the store by proposal, where that was asked for."""
+    if not remembered("in_store") or not shown:
+        return {}
+    with database().read() as session:
+        newest = session.scalar(select(func.max(Question.id))) or 0
+    texts = tuple(one.text for one in shown)
+    with st.spinner(t("store.comparing")):
+        found = _compared(texts, dialogue_id, newest)
+    if found.n_compared < found.n_in_store:
+        st.caption(t("store.latest", n=f"{found.n_compared:,}", most=f"{found.n_in_store:,}"))
+    elif not found.n_in_store:
+        st.caption(t("store.none"))
+    return dict(zip(texts, found.matches, strict=True)) if found.n_in_store else {}
+
+
+@st.cache_data(show_spinner=False, max_entries=50)
+def _compared(texts: tuple[str, ...], dialogue_id: int, newest: int) -> StoreComparison:
+    """Compare; ``newest`` makes the result one of the store as it was then."""
+    del newest
+    with database().read() as session:
+        return like_in_store(session, Guard(settings()), texts, dialogue_id)
+
+
+def draw_like(like: Like, one: Candidate) -> None:
+    """Draw below a proposal what the store holds that is like it."""
+    if one.text not in like:
+        return
+    match = like[one.text]
+    if match is None:
+        st.caption(f":material/database: {t('store.new')}")
+        return
+    values = {
+        "id": match.question_id,
+        "n": round(100 * match.similarity),
+        "text": escaped(match.text),
+    }
+    st.caption(
+        f":material/database: {t('store.same' if match.is_repeat else 'store.like', **values)}"
+    )

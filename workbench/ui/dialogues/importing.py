@@ -7,9 +7,8 @@ import streamlit as st
 from db.errors import Q2QError
 from serving.importers.readers import SUFFIXES
 from serving.importers.source import ImportRefused
-from workbench.dialogue.sheet_plan import PlannedStep, n_nodes, plan_tree
 from workbench.dialogue.sheet_trees import ImportedSession, import_sheet, stored_before
-from workbench.dialogue.sheets import SheetRow, read_sheet
+from workbench.dialogue.sheets import PlannedStep, SheetRow, n_nodes, plan_tree, read_sheet
 from workbench.dialogue.themes import LANGUAGES
 from workbench.dialogue.turn import By
 from workbench.ui.components import url

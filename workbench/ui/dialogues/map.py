@@ -1,19 +1,140 @@
-"""The mind map of a session: boxes that are clicked, lines between them; texts are plain text.
+"""The mind map of a dialogue: where its questions lie, and the boxes that are clicked.
 
-The component's script sets words with ``textContent`` only, so that nothing in a text can act on
-the page.
+Columns by depth, rows without collision; branches away from the question at hand are folded where
+the tree is large. The component's script sets words with ``textContent`` only, so that nothing in
+a text can act on the page.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
-from workbench.dialogue.tree_layout import Spot
 from workbench.ui.components.i18n import t
 from workbench.ui.components.text import one_line
+
+FOLD_ABOVE: Final = 60
+"""Questions that are shown at once before branches fold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A question as the layout sees it."""
+
+    id: int
+    parent_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Where a question lies."""
+
+    id: int
+    parent_id: int | None
+    depth: int
+    """Its column, from 0."""
+    row: float
+    """Its height on the map; a parent lies in the middle of its children."""
+    line: int
+    """Its place in an outline, from 0."""
+    n_hidden: int
+    """Questions folded away below it."""
+    n_children: int
+
+
+def lay_out(links: Sequence[Link], folded: Collection[int] = ()) -> list[Spot]:
+    """Return the spots of all questions that no folded one hides, in the order of an outline.
+
+    Args:
+        links: Parents before their children; a parent that is missing makes a root.
+        folded: Ids of questions whose branches are hidden.
+    """
+    children = _children(links)
+    below = _counts(links, children)
+    order = _outline(children, set(folded))
+    rows = _rows(order, children, set(folded))
+    return [
+        Spot(
+            id=link.id,
+            parent_id=link.parent_id if depth else None,
+            depth=depth,
+            row=rows[link.id],
+            line=line,
+            n_hidden=below[link.id] if link.id in folded else 0,
+            n_children=len(children[link.id]),
+        )
+        for line, (link, depth) in enumerate(order)
+    ]
+
+
+def folded_at_first(links: Sequence[Link], current_id: int | None) -> set[int]:
+    """Return what to fold so that the way to the question at hand and its surroundings stay open.
+
+    Nothing folds in a small tree. In a large one, questions off the way fold; so do the children
+    of the question at hand.
+    """
+    if len(links) <= FOLD_ABOVE:
+        return set()
+    on_way = set(way_to(links, current_id))
+    children = _children(links)
+    return {link.id for link in links if link.id not in on_way and children[link.id]}
+
+
+def way_to(links: Sequence[Link], node_id: int | None) -> list[int]:
+    """Return the ids from the root to a question, itself included; nothing for None."""
+    parents = {link.id: link.parent_id for link in links}
+    way = []
+    while node_id is not None and node_id in parents:
+        way.append(node_id)
+        node_id = parents[node_id]
+    return way[::-1]
+
+
+def _children(links: Sequence[Link]) -> Mapping[int | None, list[Link]]:
+    known = {link.id for link in links}
+    children: defaultdict[int | None, list[Link]] = defaultdict(list)
+    for link in links:
+        children[link.parent_id if link.parent_id in known else None].append(link)
+    return children
+
+
+def _counts(links: Sequence[Link], children: Mapping[int | None, list[Link]]) -> dict[int, int]:
+    """Return how many questions lie below each."""
+    below: dict[int, int] = {}
+    for link in reversed(links):
+        below[link.id] = sum(1 + below.get(child.id, 0) for child in children[link.id])
+    return below
+
+
+def _outline(
+    children: Mapping[int | None, list[Link]], folded: Collection[int]
+) -> list[tuple[Link, int]]:
+    waiting = [(link, 0) for link in reversed(children[None])]
+    order = []
+    while waiting:
+        link, depth = waiting.pop()
+        order.append((link, depth))
+        if link.id not in folded:
+            waiting.extend((child, depth + 1) for child in reversed(children[link.id]))
+    return order
+
+
+def _rows(
+    order: Sequence[tuple[Link, int]],
+    children: Mapping[int | None, list[Link]],
+    folded: Collection[int],
+) -> dict[int, float]:
+    leaves = [link.id for link, _ in order if link.id in folded or not children[link.id]]
+    rows: dict[int, float] = {leaf: float(row) for row, leaf in enumerate(leaves)}
+    for link, _ in reversed(order):
+        if link.id not in rows:
+            below = [rows[child.id] for child in children[link.id]]
+            rows[link.id] = (below[0] + below[-1]) / 2
+    return rows
+
 
 HERE = Path(__file__).parent
 MOST_CHARACTERS = 110

@@ -14,7 +14,7 @@ from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database
 from workbench.ui.dialogues.acts import act, draw_problem
-from workbench.ui.dialogues.fork import draw_fork
+from workbench.ui.dialogues.notes import draw_fork
 from workbench.ui.dialogues.replay import draw_replay
 from workbench.ui.dialogues.settings import draw_settings
 

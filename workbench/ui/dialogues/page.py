@@ -4,8 +4,7 @@ from workbench.ui.components import url
 from workbench.ui.dialogues.compare import draw_compare
 from workbench.ui.dialogues.dialogue import draw_dialogue
 from workbench.ui.dialogues.importing import draw_import
-from workbench.ui.dialogues.list import draw_list
-from workbench.ui.dialogues.new import draw_new
+from workbench.ui.dialogues.new import draw_list, draw_new
 
 if (session_id := url.number("session")) is not None and (other := url.number("with")) is not None:
     draw_compare(session_id, other)

@@ -1,20 +1,65 @@
-"""How further turns of a session are written: model, format, counts, moves, lengths."""
+"""How further turns are written: model, format, counts, lengths; the eight moves by digit."""
 
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
 
 from db.models import list_models
 from db.tables import MOVES
+from workbench.dialogue.cards import NodeView
 from workbench.dialogue.sessions import set_settings
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By
+from workbench.dialogue.turn import By, ask
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
-from workbench.ui.dialogues.acts import PROBLEM, act, draw_problem
-from workbench.ui.dialogues.asking import moves_key
+from workbench.ui.dialogues.acts import PROBLEM, act, draw_problem, remember
+
+
+def draw_moves(tree: Tree, view: NodeView, by: By) -> None:
+    """Draw the moves, and the button that asks; what is chosen stays for the visit."""
+    settings = parse_settings(tree.dialogue.settings)
+    key = moves_key(tree.dialogue.id)
+    chosen = cast(tuple[str, ...], st.session_state.get(key) or settings.moves)
+    with card("moves"):
+        st.markdown(f"**{t('dlg.which_moves')}**")
+        with st.container(horizontal=True, gap="xsmall", key="dialogue_moves_row"):
+            for number, move in enumerate(MOVES, start=1):
+                st.button(
+                    t(f"dlg.move.{move}"),
+                    key=f"move_{move}",
+                    shortcut=f"{number}",
+                    type="primary" if move in chosen else "secondary",
+                    help=t(f"dlg.move_help.{move}"),
+                    on_click=_toggle_move,
+                    args=(key, move, chosen),
+                )
+        st.button(
+            t("dlg.ask"),
+            type="primary",
+            shortcut="A",
+            icon=":material/quiz:",
+            disabled=any(one.kind == "ask" for one in view.under_way),
+            on_click=_ask,
+            args=(tree.dialogue.id, view.node.id, chosen, by),
+        )
+
+
+def moves_key(dialogue_id: int) -> str:
+    """Return where this visit remembers which moves were chosen in a dialogue."""
+    return f"dialogue_moves_{dialogue_id}"
+
+
+def _toggle_move(key: str, move: str, chosen: tuple[str, ...]) -> None:
+    left = tuple(one for one in chosen if one != move) if move in chosen else (*chosen, move)
+    st.session_state[key] = left or chosen
+
+
+def _ask(dialogue_id: int, node_id: int, moves: tuple[str, ...], by: By) -> None:
+    act(lambda session: ask(session, registry(), dialogue_id, node_id, by, moves=moves))
+    remember("asking", None)
+
 
 COUNTS = {"variants": 32, "answers": 32, "shown_answers": 12, "shown_questions": 24}
 """Settings that are numbers of something, each with the most that it can be."""

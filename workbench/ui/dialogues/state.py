@@ -1,4 +1,4 @@
-"""The state of a session above its views: open or not, where it is, what ran by itself."""
+"""The state of a dialogue above its views: open or not, where it is, what ran by itself."""
 
 import streamlit as st
 
@@ -9,10 +9,33 @@ from workbench.dialogue.tree import Tree, TreeNode
 from workbench.dialogue.turn import By
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, t, translated
+from workbench.ui.components.parts import Colour
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.dialogues.acts import act, decide, go_there
-from workbench.ui.dialogues.marks import state_mark
+
+LOOKS: dict[str, tuple[Colour, str]] = {
+    "open": ("green", ":material/forum:"),
+    "paused": ("orange", ":material/pause_circle:"),
+    "closed": ("gray", ":material/lock:"),
+}
+
+
+def state_mark(state: str) -> None:
+    """Draw the state of a dialogue."""
+    colour, icon = LOOKS[state]
+    st.badge(t(f"dlg.state.{state}"), icon=icon, color=colour)
+
+
+def automatic_mark() -> None:
+    """Draw that nobody chose this: it happened within turns that ran by themselves."""
+    st.badge(
+        t("tree.automatic"),
+        icon=":material/smart_toy:",
+        color="orange",
+        help=t("tree.automatic_help"),
+    )
+
 
 CHANGES = {
     "pause": ":material/pause:",

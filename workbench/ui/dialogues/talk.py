@@ -1,23 +1,135 @@
-"""The conversation: the way from the first question as bubbles, then the turn at hand."""
+"""The conversation as bubbles, then the turn at hand; a reasoning is edited in its place."""
 
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from db.texts.cards import VariantCard, question_card
 from db.texts.rows import TextRow, read_texts
 from workbench.dialogue.cards import NodeView
+from workbench.dialogue.decisions import choose, edit_reasoning, write_hint
 from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.tree import Tree, TreeNode
-from workbench.dialogue.turn import By
+from workbench.dialogue.turn import By, answer_from
 from workbench.ui.components import url
+from workbench.ui.components.controls import focus
+from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
-from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, show_text
-from workbench.ui.dialogues.acts import show_node
-from workbench.ui.dialogues.edit import draw_edit
-from workbench.ui.dialogues.marks import automatic_mark
+from workbench.ui.components.parts import card, check_badges, empty_state
+from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import escaped, show_diff, show_text
+from workbench.ui.dialogues.acts import act, draw_problem, remember, show_node
 from workbench.ui.dialogues.reading import draw_reading, read_here
+from workbench.ui.dialogues.state import automatic_mark
 from workbench.ui.dialogues.turn import draw_turn
+from workbench.ui.rating.edit import NOTHING
+
+
+def draw_edit(tree: Tree, view: NodeView, by: By) -> None:
+    """Draw the reasoning as it was and as it becomes, each with its answers."""
+    st.button(
+        t("dlg.back_to_turn"),
+        shortcut="B",
+        icon=":material/undo:",
+        type="tertiary",
+        on_click=url.clear,
+        args=("edit", "edited"),
+    )
+    wanted, edited = url.number("edit"), url.number("edited")
+    with database().read() as session:
+        variants = question_card(session, view.question.id).variants
+        # A fact makes another question of the node: a reasoning from before it is one of its own.
+        old = read_texts(session, "variant", [wanted] if wanted else [])
+    found = {one.variant.id: one for one in variants}
+    before = old.get(wanted) if wanted else None
+    if wanted and before is None:
+        empty_state("edit", "edit_off", "dlg.edit_gone")
+        return
+    st.markdown(f"**{t('dlg.edit_title') if before else t('dlg.hint_title')}**")
+    left, right = st.columns(2, gap="medium") if before else (None, st.container())
+    if before and left:
+        with left, card("before"):
+            st.caption(t("rate.before"))
+            show_text(before.text)
+            _draw_answers(found.get(before.id))
+    with right:
+        if edited in found and edited is not None:
+            _draw_after(tree, view, by, before, found[edited])
+        else:
+            _draw_form(tree, view, by, before)
+
+
+def _draw_form(tree: Tree, view: NodeView, by: By, before: TextRow | None) -> None:
+    draft = FormDraft(f"dialogue-{view.node.id}-edit-{before.id if before else 0}")
+    field = draft.field("text", before.text if before else "")
+    draft.draw_notice()
+    with card("after"), st.form("dialogue_edit", border=False):
+        text = st.text_area(
+            t("rate.after"),
+            height=220,
+            key=field,
+            placeholder=t("rate.write_placeholder"),
+        )
+        pressed = st.form_submit_button(
+            t("dlg.answer_from"), type="primary", icon=":material/send:", width="stretch"
+        )
+    focus(field)
+    if not pressed:
+        return
+    at, words = (tree.dialogue.id, view.node.id), text or ""
+    if before:
+        new_id = act(lambda session: edit_reasoning(session, *at, before.id, words, by))
+    else:
+        new_id = act(lambda session: write_hint(session, *at, words, by))
+    if new_id is None:
+        draw_problem()
+        return
+    draft.forget()
+    url.put("edit", url.parameter("edit") or NOTHING)
+    url.put("edited", str(new_id))
+    act(lambda session: answer_from(session, registry(), *at, new_id, by))
+    st.rerun()
+
+
+def _draw_after(
+    tree: Tree, view: NodeView, by: By, before: TextRow | None, after: VariantCard
+) -> None:
+    with card("after"):
+        st.caption(t("rate.after"))
+        if before:
+            show_diff(before.text, after.variant.text)
+        else:
+            show_text(after.variant.text)
+        check_badges([(name, None) for name in after.variant.flags])
+        _draw_answers(after)
+        is_coming = any(e.kind == "answer" for e in view.under_way)
+        if is_coming:
+            st.caption(f":material/hourglass_top: {t('rate.answers_coming')}")
+        laid_out = {one.answer.id for one in (*view.shown, *view.folded)}
+        ready = [one for one in after.answers if one.id in laid_out]
+        if ready and tree.dialogue.state == "open":
+            st.button(
+                t("dlg.take_answer"),
+                shortcut="1",
+                type="primary",
+                icon=":material/check:",
+                on_click=_take,
+                args=(tree.dialogue.id, view.node.id, ready[-1].id, by),
+            )
+
+
+def _take(dialogue_id: int, node_id: int, answer_id: int, by: By) -> None:
+    act(lambda session: choose(session, dialogue_id, node_id, answer_id, by))
+    remember("asking", None)
+    url.clear("edit", "edited")
+
+
+def _draw_answers(variant: VariantCard | None) -> None:
+    for number, one in enumerate(variant.answers if variant else (), start=1):
+        with st.container(key=f"answer_{one.id}", gap="xsmall"):
+            st.caption(t("results.answer", i=number))
+            show_text(one.text)
+
 
 NEAR = 4
 """Steps before the question at hand that are shown; those before fold."""

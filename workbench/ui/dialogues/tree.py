@@ -3,13 +3,12 @@
 import streamlit as st
 
 from workbench.dialogue.tree import Tree, TreeNode
-from workbench.dialogue.tree_layout import Link, folded_at_first, lay_out, way_to
 from workbench.dialogue.turn import By
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import empty_state
 from workbench.ui.dialogues.acts import go_there
-from workbench.ui.dialogues.curve import draw_curve
-from workbench.ui.dialogues.map import Leaf, draw_map
+from workbench.ui.dialogues.compare import draw_curve
+from workbench.ui.dialogues.map import Leaf, Link, draw_map, folded_at_first, lay_out, way_to
 
 DONE = ("open", "answered")
 

@@ -23,12 +23,12 @@ from workbench.ui.dialogues.acts import (
     remember,
     remembered,
 )
-from workbench.ui.dialogues.asking import draw_moves
 from workbench.ui.dialogues.candidates import draw_candidates, draw_proposed
-from workbench.ui.dialogues.marks import automatic_mark
 from workbench.ui.dialogues.notes import draw_notes
 from workbench.ui.dialogues.reading import draw_reading
+from workbench.ui.dialogues.settings import draw_moves
 from workbench.ui.dialogues.sides import argue_button, draw_verdicts, judge_button
+from workbench.ui.dialogues.state import automatic_mark
 
 EDIT_KEYS = "QWERTYUIOP"
 """The keys under the digits edit what the digits choose."""
