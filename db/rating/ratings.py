@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session, aliased
 from db.bulk import chunks, insert_missing
 from db.errors import UsageError
 from db.identity import json_hash
-from db.tables import QueueItem, Rater, Rating, RatingAxis, utc_now
+from db.models import model_by_name
+from db.tables import ModelVersion, QueueItem, Rater, Rating, RatingAxis, utc_now
 
 Scope = Literal["reasoning", "answer", "whole", "question"]
 Outcome = Literal["a", "b", "tie", "both_bad"]
@@ -33,6 +34,9 @@ MAX_RATER_NAME = 60
 JUDGED_BEFORE_ANSWERS: frozenset[Scope] = frozenset({"reasoning"})
 """Scopes of which only judgements count that were given before an answer was seen. One rule for
 rankings and training: what does not rank does not train."""
+
+
+_UNKNOWN = "Judged imported training data; its weights are not known here."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +120,40 @@ def ensure_rater(session: Session, name: str) -> int:
     elif known.kind != "person":
         raise UsageError(f"{name!r} is the name of a model; choose another one.")
     return known.id
+
+
+def ensure_model_rater(session: Session, name: str, model: str | None = None) -> int:
+    """Return the id of the rater that is the model called ``name``, known or new.
+
+    A model that the store does not know is declared, out of the lists of those that can be served.
+
+    Args:
+        session: Of the store.
+        name: Of the rater.
+        model: Of the model, where it is called differently.
+
+    Raises:
+        UsageError: The name is a person's, empty or too long.
+    """
+    name = rater_name(name)
+    known = session.scalar(select(Rater).where(Rater.name == name))
+    if known is not None and known.kind != "model":
+        raise UsageError(
+            f"{name!r} is the name of a person who rates; give the model another one with --rater."
+        )
+    if known is not None:
+        return known.id
+    known_model = model_by_name(session, model or name)
+    model_id = known_model.id if known_model is not None else None
+    if model_id is None:
+        declared = ModelVersion(name=model or name, kind="declared", state="removed", note=_UNKNOWN)
+        session.add(declared)
+        session.flush()
+        model_id = declared.id
+    rater = Rater(name=name, kind="model", model_version_id=model_id)
+    session.add(rater)
+    session.flush()
+    return rater.id
 
 
 def list_raters(session: Session) -> list[RaterRow]:

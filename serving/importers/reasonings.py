@@ -11,10 +11,10 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from sqlalchemy import select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.errors import UsageError
@@ -34,20 +34,13 @@ _NOTHING_DONE = "Nothing was read: correct the file and try again."
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionRef:
-    """How a file names a question: exactly one of the three is given."""
-
-    question_id: int | None = None
-    content_hash: str | None = None
-    external_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SuppliedReasoning:
     """A reasoning of a file and the question that it is for."""
 
     line: int
-    question: QuestionRef
+    column: Literal["id", "content_hash", "external_id"]
+    """Of the table of questions, by which the file names the question."""
+    value: int | str
     text: str
 
 
@@ -87,20 +80,17 @@ def _supplied(source: Source, record: Record, row: ImportRow) -> SuppliedReasoni
         source.refuse(record.line, "reasoning", "is empty; fill it in or remove the row.")
     elif number and not _ID.fullmatch(number):
         source.refuse(record.line, column, f"{number[:40]!r} is no id; write 12 or q12.")
-    elif not (number or row.text or row.external_id):
+    elif found := _ID.fullmatch(number):
+        return SuppliedReasoning(record.line, "id", int(found[1]), row.reasoning)
+    elif row.text:
+        content_hash = question_hash(row.text, row.context, row.role)
+        return SuppliedReasoning(record.line, "content_hash", content_hash, row.reasoning)
+    elif row.external_id:
+        return SuppliedReasoning(record.line, "external_id", row.external_id, row.reasoning)
+    else:
         what = f"names no question; fill in question_id, {FIELDS['text'][0]} or id."
         source.refuse(record.line, None, what)
-    else:
-        return SuppliedReasoning(record.line, _ref(number, row), row.reasoning)
     return None
-
-
-def _ref(number: str, row: ImportRow) -> QuestionRef:
-    if found := _ID.fullmatch(number):
-        return QuestionRef(question_id=int(found[1]))
-    if row.text:
-        return QuestionRef(content_hash=question_hash(row.text, row.context, row.role))
-    return QuestionRef(external_id=row.external_id)
 
 
 def resolve_reasonings(
@@ -111,22 +101,17 @@ def resolve_reasonings(
     Raises:
         UsageError: Some of their questions are not in the store.
     """
-    refs = [reasoning.question for reasoning in reasonings]
-    by_id = _find(session, Question.id, {ref.question_id for ref in refs})
-    by_hash = _find(session, Question.content_hash, {ref.content_hash for ref in refs})
-    by_external = _find(session, Question.external_id, {ref.external_id for ref in refs})
+    wanted: dict[str, set[int | str]] = {"id": set(), "content_hash": set(), "external_id": set()}
+    for one in reasonings:
+        wanted[one.column].add(one.value)
+    known = {column: _find(session, column, values) for column, values in wanted.items()}
     resolved, missing = [], []
-    for reasoning in reasonings:
-        ref = reasoning.question
-        question_id = (
-            by_id.get(ref.question_id)
-            or by_hash.get(ref.content_hash)
-            or by_external.get(ref.external_id)
-        )
+    for one in reasonings:
+        question_id = known[one.column].get(one.value)
         if question_id is None:
-            missing.append(reasoning.line)
+            missing.append(one.line)
         else:
-            resolved.append((question_id, reasoning.text))
+            resolved.append((question_id, one.text))
     if missing:
         lines = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
         raise UsageError(
@@ -136,14 +121,13 @@ def resolve_reasonings(
     return resolved
 
 
-def _find(
-    session: Session, column: InstrumentedAttribute[Any], wanted: Collection[int | str | None]
-) -> dict[int | str | None, int]:
+def _find(session: Session, column: str, wanted: Collection[int | str]) -> dict[int | str, int]:
     """Return the ids of questions by the value of ``column``, the oldest where several match."""
-    found: dict[int | str | None, int] = {}
-    for chunk in chunks(value for value in wanted if value is not None):
+    found: dict[int | str, int] = {}
+    named = getattr(Question, column)
+    for chunk in chunks(wanted):
         rows = session.execute(
-            select(column, Question.id).where(column.in_(chunk)).order_by(Question.id.desc())
+            select(named, Question.id).where(named.in_(chunk)).order_by(Question.id.desc())
         )
         found |= dict(rows.all())
     return found

@@ -20,12 +20,10 @@ from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.database import Database
-from db.errors import UsageError
 from db.identity import question_hash, short_hash, text_hash
-from db.models import model_by_name
-from db.rating.ratings import ensure_rater, rater_name, stored_name
+from db.rating.ratings import ensure_model_rater, ensure_rater, stored_name
 from db.store.staging import import_lock, tidy_alone
-from db.tables import ModelVersion, Question, Rater, Rating
+from db.tables import Question, Rating
 from serving.importers.plan import ImportPlan, imported_texts
 from serving.importers.questions import (
     OnProgress,
@@ -45,7 +43,6 @@ _TRAINS_ALREADY = (
 _BORDER = "\n\n"
 _MAX_BORDERS = 20
 """A text of more paragraphs is looked at up to here."""
-_NOTE = "Judged imported training data; its weights are not known here."
 
 JudgedBy = Literal["person", "model"]
 
@@ -73,40 +70,6 @@ class Judge:
         words = [text_hash(text or "") for one in rows for text in (one.reasoning, one.output)]
         facts = (stored_name(self.name), row.scope, str(row.label), _hash(row), *words)
         return f"import-{short_hash(*facts)}"
-
-
-def ensure_model_rater(session: Session, name: str, model: str | None = None) -> int:
-    """Return the id of the rater that is the model called ``name``, known or new.
-
-    A model that the store does not know is declared, out of the lists of those that can be served.
-
-    Args:
-        session: Of the store.
-        name: Of the rater.
-        model: Of the model, where it is called differently.
-
-    Raises:
-        UsageError: The name is a person's, empty or too long.
-    """
-    name = rater_name(name)
-    known = session.scalar(select(Rater).where(Rater.name == name))
-    if known is not None and known.kind != "model":
-        raise UsageError(
-            f"{name!r} is the name of a person who rates; give the model another one with --rater."
-        )
-    if known is not None:
-        return known.id
-    known_model = model_by_name(session, model or name)
-    model_id = known_model.id if known_model is not None else None
-    if model_id is None:
-        declared = ModelVersion(name=model or name, kind="declared", state="removed", note=_NOTE)
-        session.add(declared)
-        session.flush()
-        model_id = declared.id
-    rater = Rater(name=name, kind="model", model_version_id=model_id)
-    session.add(rater)
-    session.flush()
-    return rater.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,30 +235,29 @@ _LAST = re.compile(rf"(?:(?<=[^\s`'\"])|\A|\s*\n\s*){_TOKEN}(?:\s|{_TOKEN})*\Z")
 _ROLE = r"(?P<role>system|developer|user|human|assistant|model|bot|gpt)"
 
 
-@dataclass(frozen=True, slots=True)
-class _Markup:
-    turn: re.Pattern[str]
-    """What begins a turn; its group ``role`` is who speaks."""
-    is_plain: bool = False
-    """It could stand in a text of people, so it counts only where both sides speak."""
-
-
-def _markup(turn: str, *, is_plain: bool = False) -> _Markup:
-    flags = re.IGNORECASE if not is_plain else re.NOFLAG
-    return _Markup(re.compile(turn, flags), is_plain)
-
-
-_MARKUPS = (
-    _markup(rf"<\|im_start\|>{_ROLE}\b[^\n]*\n?"),
-    _markup(rf"<\|start_header_id\|>{_ROLE}<\|end_header_id\|>\s*"),
-    _markup(rf"<start_of_turn>{_ROLE}\s*"),
-    _markup(rf"<\|start\|>{_ROLE}(?:<\|channel\|>(?P<channel>\w+)[^<]*)?<\|message\|>"),
-    _markup(rf"<[|\uff5c]{_ROLE}[|\uff5c]>\s*"),
-    _markup(r"(?:\A|\n\n)(?P<role>Human|Assistant):(?: |(?=\n|\Z))", is_plain=True),
-    _markup(r"###\s*(?P<role>Human|Assistant):\s*", is_plain=True),
-    _markup(r"(?:\A|\s)(?P<role>USER|ASSISTANT):(?:\s+|\Z)", is_plain=True),
-    _markup(r"(?:\A|\n)### (?P<role>Instruction|Response):\s*", is_plain=True),
+_TEMPLATES = tuple(
+    re.compile(turn, re.IGNORECASE)
+    for turn in (
+        rf"<\|im_start\|>{_ROLE}\b[^\n]*\n?",
+        rf"<\|start_header_id\|>{_ROLE}<\|end_header_id\|>\s*",
+        rf"<start_of_turn>{_ROLE}\s*",
+        rf"<\|start\|>{_ROLE}(?:<\|channel\|>(?P<channel>\w+)[^<]*)?<\|message\|>",
+        rf"<[|\uff5c]{_ROLE}[|\uff5c]>\s*",
+    )
 )
+"""What begins a turn in the templates of models; the group ``role`` is who speaks."""
+_PLAIN = tuple(
+    map(
+        re.compile,
+        (
+            r"(?:\A|\n\n)(?P<role>Human|Assistant):(?: |(?=\n|\Z))",
+            r"###\s*(?P<role>Human|Assistant):\s*",
+            r"(?:\A|\s)(?P<role>USER|ASSISTANT):(?:\s+|\Z)",
+            r"(?:\A|\n)### (?P<role>Instruction|Response):\s*",
+        ),
+    )
+)
+"""The same where it could stand in a text of people, so that it counts only if both speak."""
 _ALPACA = "Below is an instruction that describes a task"
 _VICUNA = "A chat between a curious"
 _WRITTEN_SPEAKERS = {**SPEAKERS, "instruction": "user", "response": "assistant"}
@@ -283,13 +282,14 @@ def turns_of(text: str) -> list[dict[str, Any]] | None:
         return _from_json(text)
     if text.lstrip().startswith(("[INST]", "<s>")) and (turns := _instructed(text)):
         return turns
-    for markup in _MARKUPS:
-        found = list(markup.turn.finditer(text))
+    for pattern in (*_TEMPLATES, *_PLAIN):
+        found = list(pattern.finditer(text))
+        is_plain = pattern in _PLAIN
         before = text[: found[0].start()] if found else text
-        if not found or not _is_begin(markup, before):
+        if not found or not _is_begin(before, is_plain=is_plain):
             continue
         turns = list(_turns(text, found))
-        if markup.is_plain and not (turns[0]["role"] == "user" and len(found) > 1):
+        if is_plain and not (turns[0]["role"] == "user" and len(found) > 1):
             continue
         if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
             turns.pop()
@@ -320,11 +320,11 @@ def _from_json(text: str) -> list[dict[str, Any]] | None:
     return found if is_turns(found) and all(is_turns(one) for one in found) else None
 
 
-def _is_begin(markup: _Markup, before: str) -> bool:
+def _is_begin(before: str, *, is_plain: bool) -> bool:
     """Tell whether nothing, or what opens a prompt, stands before the first turn."""
     if re.fullmatch(_BEGIN, before):
         return True
-    if markup.is_plain:
+    if is_plain:
         return before.startswith((_ALPACA, _VICUNA))
     return before.lstrip().startswith("<\uff5cbegin")  # DeepSeek writes its system text there
 

@@ -149,7 +149,7 @@ def given(value: str) -> bytes:
 @pytest.mark.parametrize("value", ["12.0", '"12.0"', '"q12"', '"Q12"', '" 12 "', "12"])
 def test_an_id_is_read_as_spreadsheets_write_it(value: str) -> None:
     (found,) = read_reasonings(given(value), name="r.jsonl")
-    assert found.question.question_id == 12
+    assert (found.column, found.value) == ("id", 12)
 
 
 @pytest.mark.parametrize("value", ["9" * 30, '"%s"' % ("9" * 30), "12.5", "Infinity", "-1", "true"])

@@ -21,12 +21,12 @@ from db.rating.ratings import (
     Scope,
     Target,
     add_ratings,
+    ensure_model_rater,
     ensure_rater,
     undo_ratings,
 )
 from db.store.migrate import upgrade
 from db.tables import Answer, Rater, Rating, RatingAxis
-from serving.importers.training_data import ensure_model_rater
 from tests.unit.rating_lab import bring, fill
 from workbench.cli.exporting import write_rows
 from workbench.rating.axes import Axes, load_axes, store_axes

@@ -12,11 +12,18 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.rating.ratings import NewRating, Scope, Target, add_ratings, ensure_axis, ensure_rater
+from db.rating.ratings import (
+    NewRating,
+    Scope,
+    Target,
+    add_ratings,
+    ensure_axis,
+    ensure_model_rater,
+    ensure_rater,
+)
 from serving.importers.fields import letters
 from serving.importers.readers import read_records
 from serving.importers.source import Source
-from serving.importers.training_data import ensure_model_rater
 from workbench.rating.axes import Axes, known_axes, store_axes
 from workbench.rating.exchange import COLUMNS
 from workbench.rating.rating_cards import Cards, Judged
