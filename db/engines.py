@@ -20,7 +20,7 @@ EngineState = Literal["stopped", "starting", "ready", "unhealthy", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfferedModel:
+class ServedVersion:
     """A model version that an engine offers now."""
 
     model_version_id: int
@@ -48,7 +48,7 @@ class EngineRow:
     capabilities: dict[str, Any]
     probed_at: datetime | None
     updated_at: datetime
-    models: tuple[OfferedModel, ...]
+    models: tuple[ServedVersion, ...]
 
 
 def list_engines(session: Session) -> list[EngineRow]:
@@ -194,6 +194,6 @@ def _row(session: Session, engine: Engine) -> EngineRow:
         .where(EngineModel.engine_id == engine.id)
         .order_by(EngineModel.id)
     )
-    models = tuple(OfferedModel(**row._mapping) for row in offered)
+    models = tuple(ServedVersion(**row._mapping) for row in offered)
     url, message = engine.url and masked(engine.url), engine.message and masked(engine.message)
     return as_row(EngineRow, engine, models=models, url=url, message=message)

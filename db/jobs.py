@@ -99,7 +99,12 @@ def enqueue(
 
 
 def enqueue_sweep(
-    session: Session, sweep_id: int, *, retry_failed: bool = False, priority: int = 0
+    session: Session,
+    sweep_id: int,
+    *,
+    retry_failed: bool = False,
+    priority: int = 0,
+    payload: Mapping[str, Any] | None = None,
 ) -> int:
     """Queue what is missing of a sweep and return the job's id.
 
@@ -117,8 +122,8 @@ def enqueue_sweep(
             )
         return job.id
     set_state(session, sweep_id, "queued")
-    payload = {"retry_failed": True} if retry_failed else {}
-    return enqueue(session, "sweep", payload=payload, sweep_id=sweep_id, priority=priority)
+    given = {**(payload or {}), **({"retry_failed": True} if retry_failed else {})}
+    return enqueue(session, "sweep", payload=given, sweep_id=sweep_id, priority=priority)
 
 
 def cancel_sweep(session: Session, sweep_id: int) -> bool:

@@ -122,7 +122,7 @@ def own_conditions(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextKey:
+class TextHeader:
     """A text without the text itself: what it belongs to and what was found on it."""
 
     kind: ListedKind
@@ -135,7 +135,7 @@ class TextKey:
     flags: frozenset[str]
 
 
-def text_keys(session: Session, filter: TextFilter) -> list[TextKey]:
+def text_headers(session: Session, filter: TextFilter) -> list[TextHeader]:
     """Return all texts of one kind that fit ``filter``, oldest first; ``filter.kind`` is needed."""
     kind = filter.kind
     assert kind is not None
@@ -149,7 +149,7 @@ def text_keys(session: Session, filter: TextFilter) -> list[TextKey]:
         .join(wanted, wanted.c.id == table.id)
         .order_by(table.id)
     )
-    return [TextKey(kind=kind, **row._mapping, flags=frozenset(flags[row.id])) for row in rows]
+    return [TextHeader(kind=kind, **row._mapping, flags=frozenset(flags[row.id])) for row in rows]
 
 
 def list_texts(

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from db.bulk import chunks
 from db.errors import UsageError
 from db.identity import text_hash
-from db.jobs import enqueue
+from db.jobs import enqueue_sweep
 from db.models import ModelRow
 from db.search import index_texts
-from db.sweeps import create_sweep, set_state
+from db.sweeps import create_sweep
 from db.tables import Question, ReasoningVariant
 from db.texts.rows import require_questions
 from serving.engine.messages import SamplingParameters
@@ -179,10 +179,7 @@ def queue_sweep(
         UsageError: A name in the spec stands for nothing, or it leaves nothing to do.
     """
     sweep_id = save_sweep(session, plan_sweep(session, spec, registry), purpose=purpose)
-    set_state(session, sweep_id, "queued")
-    return sweep_id, enqueue(
-        session, "sweep", sweep_id=sweep_id, priority=priority, payload=payload
-    )
+    return sweep_id, enqueue_sweep(session, sweep_id, priority=priority, payload=payload)
 
 
 def _store_reasonings(

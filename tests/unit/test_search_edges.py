@@ -10,7 +10,7 @@ from db.identity import text_hash
 from db.questions import QuestionFilter, list_questions, question_ids
 from db.search import index_texts, search_ids
 from db.tables import Answer, Question
-from db.texts.lists import TextFilter, list_texts, text_keys
+from db.texts.lists import TextFilter, list_texts, text_headers
 
 N_TEXTS = COUNT_LIMIT + 50
 OLDEST = 3
@@ -46,14 +46,14 @@ def test_other_conditions_are_met_by_hits_beyond_what_a_list_counts(many: Databa
         assert question_ids(session, wanted) == oldest
         assert [row.id for row in list_questions(session, wanted).rows] == oldest[::-1]
         imported = TextFilter(kind="answer", search="water", sources=("imported",))
-        assert [key.id for key in text_keys(session, imported)] == oldest
+        assert [key.id for key in text_headers(session, imported)] == oldest
         assert [row.id for row in list_texts(session, imported).rows] == oldest[::-1]
 
 
 def test_ids_are_those_of_every_hit(many: Database) -> None:
     with many.read() as session:
         assert len(question_ids(session, QuestionFilter(search="water"))) == N_TEXTS
-        assert len(text_keys(session, TextFilter(kind="answer", search="water"))) == N_TEXTS
+        assert len(text_headers(session, TextFilter(kind="answer", search="water"))) == N_TEXTS
         assert search_ids(session, "answer", "water")[:2] == [N_TEXTS, N_TEXTS - 1]
         assert len(search_ids(session, "answer", "water")) == N_TEXTS
 

@@ -15,7 +15,7 @@ from db.errors import UsageError
 from db.rating.queues import NewItem, Way, create_queue
 from db.rating.ratings import FLAG, Scope, Target, active_ratings
 from db.tables import QueueItem, Rating, RatingQueue
-from db.texts.lists import TextKey
+from db.texts.lists import TextHeader
 from workbench.rating.duels import duel_cards
 from workbench.rating.left_out import listed
 from workbench.rating.sources import find_questions, find_texts
@@ -74,7 +74,7 @@ def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
     left_out = Counter({"held_out": found.n_held_out})
     flagged = _flagged(session) if spec.only_trainable else frozenset()
     texts = list(_worth_rating(spec, found.texts, flagged, left_out))
-    groups: defaultdict[Hashable, list[TextKey]] = defaultdict(list)
+    groups: defaultdict[Hashable, list[TextHeader]] = defaultdict(list)
     for text in texts:
         groups[_group(spec, text)].append(text)
     lists = list(groups.values())
@@ -175,10 +175,10 @@ def _flagged(session: Session) -> frozenset[tuple[str, int]]:
 
 def _worth_rating(
     spec: QueueSpec,
-    texts: Iterable[TextKey],
+    texts: Iterable[TextHeader],
     flagged: Container[tuple[str, int | None]],
     left_out: Counter[str],
-) -> Iterator[TextKey]:
+) -> Iterator[TextHeader]:
     """Yield the texts to rate, one of each wording a question (and reasoning); count the others."""
     seen = set()
     for text in texts:
@@ -197,20 +197,20 @@ def _worth_rating(
             yield text
 
 
-def _group(spec: QueueSpec, text: TextKey) -> Hashable:
+def _group(spec: QueueSpec, text: TextHeader) -> Hashable:
     """Return what two texts must share to be compared."""
     if spec.scope == "answer":
         return (text.question_id, text.variant_id)
     return text.question_id
 
 
-def _target(text: TextKey) -> Target:
+def _target(text: TextHeader) -> Target:
     if text.kind == "variant":
         return Target(question_id=text.question_id, variant_id=text.id)
     return Target(question_id=text.question_id, variant_id=text.variant_id, answer_id=text.id)
 
 
-def _pairs(spec: QueueSpec, group: Sequence[TextKey]) -> Iterator[NewItem]:
+def _pairs(spec: QueueSpec, group: Sequence[TextHeader]) -> Iterator[NewItem]:
     """Yield comparisons so that every text is met early and equally often.
 
     The texts lie on a circle in random order: first neighbours, then those two steps apart, and so
@@ -227,7 +227,7 @@ def _pairs(spec: QueueSpec, group: Sequence[TextKey]) -> Iterator[NewItem]:
             yield NewItem(target=_target(first), other=_target(other))
 
 
-def _n_pairs(spec: QueueSpec, group: Sequence[TextKey]) -> int:
+def _n_pairs(spec: QueueSpec, group: Sequence[TextHeader]) -> int:
     """Return how many comparisons ``_pairs`` yields."""
     n = len(group) * (len(group) - 1) // 2
     if spec.scope == "whole":

@@ -13,7 +13,7 @@ from db.errors import UsageError
 from db.search import search_ids
 from db.sweeps import sweep_plan
 from db.tables import Dataset, DatasetRow, Dialogue, DialogueNode, Question, Sweep
-from db.texts.lists import TextFilter, TextKey, text_keys
+from db.texts.lists import TextFilter, TextHeader, text_headers
 from db.texts.rows import TABLES, ListedKind
 from training.datasets.held_out import read_questions, settle
 from workbench.rating.spec import QueueSpec
@@ -32,7 +32,7 @@ MOST_TEXTS = 50_000
 class Found:
     """Texts to choose from."""
 
-    texts: list[TextKey] = field(default_factory=list)
+    texts: list[TextHeader] = field(default_factory=list)
     n_questions: int = 0
     """Questions that the source holds."""
     n_looked_at: int = 0
@@ -61,7 +61,7 @@ def find_texts(session: Session, spec: QueueSpec, most_questions: int) -> Found:
         if len(with_texts) >= most_questions or len(found.texts) >= MOST_TEXTS:
             break
         found.n_looked_at += len(batch)
-        for text in text_keys(session, _filter(spec, kind, batch)):
+        for text in text_headers(session, _filter(spec, kind, batch)):
             if only is None or text.id in only:
                 with_texts.add(text.question_id)
                 found.texts.append(text)

@@ -1,13 +1,10 @@
 """What buttons do that is more than one line: bring questions in, queue a sweep. No drawing."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from db.database import Database
 from db.errors import UsageError
-from db.jobs import active_jobs, enqueue
-from db.sweeps import set_state
+from db.jobs import active_jobs, enqueue_sweep
 from serving.formats.library import Registry
 from serving.importers.questions import import_questions
 from serving.importers.readers import SUFFIXES, stream_rows
@@ -38,10 +35,7 @@ def resume_sweep(database: Database, sweep_id: int, *, retry_failed: bool = Fals
     Raises:
         UsageError: It waits or runs already.
     """
-    payload: Mapping[str, Any] = {"retry_failed": True} if retry_failed else {}
     with database.write() as session:
         if active_jobs(session, sweep_id=sweep_id):
             raise UsageError(f"Sweep {sweep_id} is waiting or running already.")
-        job_id = enqueue(session, "sweep", sweep_id=sweep_id, payload=payload)
-        set_state(session, sweep_id, "queued")
-    return job_id
+        return enqueue_sweep(session, sweep_id, retry_failed=retry_failed)
