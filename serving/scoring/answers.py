@@ -17,7 +17,7 @@ from serving.scoring.pairs import (
     Pair,
     make_controls,
     pairs_of,
-    read_cells,
+    read_groups,
     scores_of,
     with_controls,
 )
@@ -91,33 +91,33 @@ class _AnswerScores(ScoreRun[Pair]):
     def open(self) -> None:
         """Write the controls that are missing, and find the pairs without a score."""
         with self.database.write() as session:
-            cells = read_cells(session, self._spec)
+            groups = read_groups(session, self._spec)
             if self._spec.controls or self._spec.leak:
-                make_controls(session, cells)
+                make_controls(session, groups)
                 session.flush()
-                cells = with_controls(session, cells)
+                groups = with_controls(session, groups)
         with self.database.read() as session:
             self._templates = load_templates(session)
-            known = scores_of(session, cells)
-        self.n_questions = len({cell.question.id for cell in cells})
+            known = scores_of(session, groups)
+        self.n_questions = len({group.question.id for group in groups})
         # A foreign reasoning can stand for several of its question's: one pair, scored once.
-        pairs = {pair.key: pair for cell in cells for pair in pairs_of(cell, self._spec)}
+        pairs = {pair.key: pair for group in groups for pair in pairs_of(group, self._spec)}
         self.counts.wanted = len(pairs)
         for key, pair in pairs.items():
             score = known.get(key)
             if score is None or (score.error is not None and self._spec.retry):
-                self.missing.setdefault(pair.cell.model_id, {})[key] = pair
+                self.missing.setdefault(pair.group.model_id, {})[key] = pair
             else:
                 self.counts.scored += score.error is None
                 self.counts.failed += score.error is not None
 
     def render(self, one: Pair, key: Hashable, model: ServedModel) -> ScoreItem:
         """Return the prompt as it would be served, and the answer after it."""
-        form = self._templates.formats[one.cell.format_id]
+        form = self._templates.formats[one.group.format_id]
         task: Task = "answer" if one.under else "vanilla"
         given = [one.under.text] if one.under else []
-        system = self._templates.systems[one.cell.role_id]
-        fields = prompt_fields(one.cell.question, system, task, given)
+        system = self._templates.systems[one.group.role_id]
+        fields = prompt_fields(one.group.question, system, task, given)
         if one.withheld:
             fields = withheld(fields)
         try:

@@ -44,20 +44,20 @@ FOREIGN_POOL = 200
 
 
 @dataclass(frozen=True, slots=True)
-class CellAnswer:
+class ScoredAnswer:
     """An answer to be scored."""
 
     answer_id: int
     text: str
     own: int
-    """Place of the reasoning that it was written under among those of its cell."""
+    """Place of the reasoning that it was written under among those of its group."""
     is_ended: bool
     is_separate: bool = False
     """A model wrote it under its reasoning, not in one pass with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class AnswerGroup:
     """One question with a format, a role and a model that scores."""
 
     question: QuestionText
@@ -68,11 +68,11 @@ class Cell:
     """Of the parameters that the answers were drawn with; None for those of people."""
     reasonings: tuple[Reasoning, ...]
     """Different ones; equal texts count once."""
-    answers: tuple[CellAnswer, ...]
+    answers: tuple[ScoredAnswer, ...]
     controls: Mapping[ControlKind, tuple[Reasoning | None, ...]]
     """One for each reasoning, in their order; None where there is none yet."""
 
-    def key(self, answer: CellAnswer, under: Reasoning | None, *, withheld: bool) -> ScoreKey:
+    def key(self, answer: ScoredAnswer, under: Reasoning | None, *, withheld: bool) -> ScoreKey:
         """Return what the score of ``answer`` under ``under`` is stored by."""
         return ScoreKey(
             answer.answer_id,
@@ -88,18 +88,18 @@ class Cell:
 class Pair:
     """One score that is wanted."""
 
-    cell: Cell
-    answer: CellAnswer
+    group: AnswerGroup
+    answer: ScoredAnswer
     under: Reasoning | None
     withheld: bool
 
     @property
     def key(self) -> ScoreKey:
         """What it is stored by."""
-        return self.cell.key(self.answer, self.under, withheld=self.withheld)
+        return self.group.key(self.answer, self.under, withheld=self.withheld)
 
 
-def read_cells(session: Session, spec: ScoreSpec) -> list[Cell]:
+def read_groups(session: Session, spec: ScoreSpec) -> list[AnswerGroup]:
     """Return what ``spec`` means, with the controls that there are already.
 
     Raises:
@@ -109,17 +109,17 @@ def read_cells(session: Session, spec: ScoreSpec) -> list[Cell]:
     answers = read_answers(session, scope, spec.most_questions)
     ids = list(dict.fromkeys(answer.question_id for answer in answers))[: spec.most_questions]
     questions = {one.id: one for part in chunks(ids) for one in question_texts(session, part)}
-    grouped: defaultdict[_CellKey, list[AnswerText]] = defaultdict(list)
+    grouped: defaultdict[_GroupKey, list[AnswerText]] = defaultdict(list)
     for answer in answers:
         if answer.question_id not in questions:
             continue
         at = level.of(answer, questions[answer.question_id])
-        grouped[_CellKey(answer.question_id, *at, answer.sampling_id)].append(answer)
-    cells = []
+        grouped[_GroupKey(answer.question_id, *at, answer.sampling_id)].append(answer)
+    groups = []
     for key, own in grouped.items():
         reasonings, chosen = _chosen(own, spec)
-        cells.append(
-            Cell(
+        groups.append(
+            AnswerGroup(
                 question=questions[key.question_id],
                 format_id=key.format_id,
                 role_id=key.role_id,
@@ -130,12 +130,12 @@ def read_cells(session: Session, spec: ScoreSpec) -> list[Cell]:
                 controls={},
             )
         )
-    return with_controls(session, cells)
+    return with_controls(session, groups)
 
 
-def with_controls(session: Session, cells: Sequence[Cell]) -> list[Cell]:
-    """Return ``cells`` with the controls that are stored now."""
-    ids = [one.variant_id for cell in cells for one in cell.reasonings]
+def with_controls(session: Session, groups: Sequence[AnswerGroup]) -> list[AnswerGroup]:
+    """Return ``groups`` with the controls that are stored now."""
+    ids = [one.variant_id for group in groups for one in group.reasonings]
     stored = read_controls(session, ids)
 
     def control(variant_id: int, kind: ControlKind) -> Reasoning | None:
@@ -144,30 +144,30 @@ def with_controls(session: Session, cells: Sequence[Cell]) -> list[Cell]:
 
     return [
         replace(
-            cell,
+            group,
             controls={
-                kind: tuple(control(one.variant_id, kind) for one in cell.reasonings)
+                kind: tuple(control(one.variant_id, kind) for one in group.reasonings)
                 for kind in CONTROL_KINDS
             },
         )
-        for cell in cells
+        for group in groups
     ]
 
 
-def make_controls(session: Session, cells: Sequence[Cell]) -> None:
-    """Write the controls that the reasonings of ``cells`` still lack."""
+def make_controls(session: Session, groups: Sequence[AnswerGroup]) -> None:
+    """Write the controls that the reasonings of ``groups`` still lack."""
     lacking = {
-        (one.variant_id, kind): (cell, one)
-        for cell in cells
+        (one.variant_id, kind): (group, one)
+        for group in groups
         for kind in CONTROL_KINDS
-        for one, has in zip(cell.reasonings, cell.controls[kind], strict=True)
+        for one, has in zip(group.reasonings, group.controls[kind], strict=True)
         if has is None
     }
     foreign = _foreign_for(
-        session, cells, [found for key, found in lacking.items() if key[1] == "foreign"]
+        session, groups, [found for key, found in lacking.items() if key[1] == "foreign"]
     )
     new = []
-    for (variant_id, kind), (cell, one) in lacking.items():
+    for (variant_id, kind), (group, one) in lacking.items():
         copied_from = None
         if kind == "foreign":
             if variant_id not in foreign:
@@ -177,7 +177,7 @@ def make_controls(session: Session, cells: Sequence[Cell]) -> None:
             text = shuffled(one.text) if kind == "shuffled" else truncated(one.text)
         new.append(
             NewControl(
-                question_id=cell.question.id,
+                question_id=group.question.id,
                 kind=kind,
                 text=text,
                 stands_for=variant_id,
@@ -188,68 +188,70 @@ def make_controls(session: Session, cells: Sequence[Cell]) -> None:
 
 
 def _foreign_for(
-    session: Session, cells: Sequence[Cell], wanting: Sequence[tuple[Cell, Reasoning]]
+    session: Session,
+    groups: Sequence[AnswerGroup],
+    wanting: Sequence[tuple[AnswerGroup, Reasoning]],
 ) -> dict[int, tuple[int, str]]:
     """Return id and text of a foreign reasoning for each that wants one, if there are any."""
     if not wanting:
         return {}
     by_question: defaultdict[int, list[int]] = defaultdict(list)
-    for cell, one in wanting:
-        by_question[cell.question.id].append(one.variant_id)
+    for group, one in wanting:
+        by_question[group.question.id].append(one.variant_id)
     pool = {
-        one.variant_id: (cell.question.id, one.variant_id, one.text)
-        for cell in cells
-        for one in cell.reasonings
+        one.variant_id: (group.question.id, one.variant_id, one.text)
+        for group in groups
+        for one in group.reasonings
     }
-    questions = {cell.question.id for cell in cells}
+    questions = {group.question.id for group in groups}
     if len(questions) == 1:
         pool |= {row[1]: row for row in find_foreign(session, list(questions), FOREIGN_POOL)}
     return pair_foreign(by_question, list(pool.values()))
 
 
-def pairs_of(cell: Cell, spec: ScoreSpec) -> Iterator[Pair]:
-    """Yield all scores that ``spec`` wants of ``cell``."""
-    under: list[Reasoning] = list(cell.reasonings) if len(cell.reasonings) > 1 else []
+def pairs_of(group: AnswerGroup, spec: ScoreSpec) -> Iterator[Pair]:
+    """Yield all scores that ``spec`` wants of ``group``."""
+    under: list[Reasoning] = list(group.reasonings) if len(group.reasonings) > 1 else []
     if spec.controls and under:
-        under += [one for kind in CONTROL_KINDS for one in cell.controls[kind] if one]
-    for answer in cell.answers:
-        yield from (Pair(cell, answer, one, withheld=False) for one in under)
+        under += [one for kind in CONTROL_KINDS for one in group.controls[kind] if one]
+    for answer in group.answers:
+        yield from (Pair(group, answer, one, withheld=False) for one in under)
         if spec.leak:
-            yield Pair(cell, answer, None, withheld=True)
-            yield Pair(cell, answer, cell.reasonings[answer.own], withheld=True)
-            foreign = cell.controls["foreign"][answer.own]
+            yield Pair(group, answer, None, withheld=True)
+            yield Pair(group, answer, group.reasonings[answer.own], withheld=True)
+            foreign = group.controls["foreign"][answer.own]
             if foreign:
-                yield Pair(cell, answer, foreign, withheld=True)
+                yield Pair(group, answer, foreign, withheld=True)
 
 
-def count_unmade(cells: Sequence[Cell], spec: ScoreSpec) -> int:
-    """Return how many more pairs there will be once the controls of ``cells`` are made."""
-    has_foreign = len({cell.question.id for cell in cells}) > 1
+def count_unmade(groups: Sequence[AnswerGroup], spec: ScoreSpec) -> int:
+    """Return how many more pairs there will be once the controls of ``groups`` are made."""
+    has_foreign = len({group.question.id for group in groups}) > 1
     count = 0
-    for cell in cells:
+    for group in groups:
         for kind in CONTROL_KINDS if has_foreign else ("shuffled", "truncated"):
-            lacking = {place for place, one in enumerate(cell.controls[kind]) if one is None}
-            if spec.controls and len(cell.reasonings) > 1:
-                count += len(lacking) * len(cell.answers)
+            lacking = {place for place, one in enumerate(group.controls[kind]) if one is None}
+            if spec.controls and len(group.reasonings) > 1:
+                count += len(lacking) * len(group.answers)
             if spec.leak and kind == "foreign":
-                count += sum(answer.own in lacking for answer in cell.answers)
+                count += sum(answer.own in lacking for answer in group.answers)
     return count
 
 
-def scores_of(session: Session, cells: Sequence[Cell]) -> dict[ScoreKey, Score]:
-    """Return all scores of the answers of ``cells``."""
+def scores_of(session: Session, groups: Sequence[AnswerGroup]) -> dict[ScoreKey, Score]:
+    """Return all scores of the answers of ``groups``."""
     return find_scores(
-        session, list({answer.answer_id for cell in cells for answer in cell.answers})
+        session, list({answer.answer_id for group in groups for answer in group.answers})
     )
 
 
 def _chosen(
     answers: Sequence[AnswerText], spec: ScoreSpec
-) -> tuple[tuple[Reasoning, ...], tuple[CellAnswer, ...]]:
+) -> tuple[tuple[Reasoning, ...], tuple[ScoredAnswer, ...]]:
     """Return the first reasonings, each text once, and the first answers under each."""
     places: dict[str, int] = {}
     reasonings: list[Reasoning] = []
-    chosen: defaultdict[int, list[CellAnswer]] = defaultdict(list)
+    chosen: defaultdict[int, list[ScoredAnswer]] = defaultdict(list)
     for answer in answers:
         place = places.get(answer.variant_hash)
         if place is None:
@@ -259,7 +261,7 @@ def _chosen(
             reasonings.append(Reasoning(answer.variant_id, answer.variant_text))
         if len(chosen[place]) < spec.most_answers:
             chosen[place].append(
-                CellAnswer(
+                ScoredAnswer(
                     answer.answer_id,
                     answer.text,
                     place,
@@ -270,7 +272,7 @@ def _chosen(
     return tuple(reasonings), tuple(one for place in chosen.values() for one in place)
 
 
-class _CellKey(NamedTuple):
+class _GroupKey(NamedTuple):
     question_id: int
     format_id: int
     role_id: int

@@ -14,7 +14,7 @@ from db.scores import CONTROL_KINDS, Score, ScoreKey
 from db.sweeps import group_reasons
 from db.tables import ModelVersion, PromptFormat, Role
 from serving.engine.messages import NEUTRAL
-from serving.scoring.pairs import Cell, count_unmade, pairs_of, read_cells, scores_of
+from serving.scoring.pairs import AnswerGroup, count_unmade, pairs_of, read_groups, scores_of
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.expand import Reasoning
 from workbench.insights.comparisons import sampling_names
@@ -104,36 +104,38 @@ def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
     Raises:
         UsageError: ``spec`` names something that is not there.
     """
-    cells = read_cells(session, spec)
-    known = scores_of(session, cells)
-    wanted = {pair.key for cell in cells for pair in pairs_of(cell, spec)}
+    groups = read_groups(session, spec)
+    known = scores_of(session, groups)
+    wanted = {pair.key for group in groups for pair in pairs_of(group, spec)}
     states = [known[key] for key in wanted if key in known]
     errors: defaultdict[str, int] = defaultdict(int)
     for state in states:
         if state.error is not None:
             errors[state.error] += 1
-    by_level: defaultdict[tuple[int, int, int, int], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        level = (cell.model_id, cell.role_id, cell.format_id, cell.sampling_id or 0)
-        by_level[level].append(cell)
-    names = _Names(session, {cell.sampling_id for cell in cells})
+    by_level: defaultdict[tuple[int, int, int, int], list[AnswerGroup]] = defaultdict(list)
+    for group in groups:
+        level = (group.model_id, group.role_id, group.format_id, group.sampling_id or 0)
+        by_level[level].append(group)
+    names = _Names(session, {group.sampling_id for group in groups})
     return ReasoningReport(
         levels=tuple(_level(own, known, names) for _, own in sorted(by_level.items())),
-        pairs=len(wanted) + count_unmade(cells, spec),
+        pairs=len(wanted) + count_unmade(groups, spec),
         scored=len(states) - sum(errors.values()),
         failed=sum(errors.values()),
         errors=tuple((one.error, one.n) for one in group_reasons(errors.items())),
     )
 
 
-def _level(cells: Sequence[Cell], known: Known, names: "_Names") -> LevelReport:
-    several = [cell for cell in cells if len(cell.reasonings) > 1]
-    neutral = names.is_neutral(cells[0].sampling_id)
+def _level(groups: Sequence[AnswerGroup], known: Known, names: "_Names") -> LevelReport:
+    several = [group for group in groups if len(group.reasonings) > 1]
+    neutral = names.is_neutral(groups[0].sampling_id)
     by_kind: dict[str, dict[int, Scored]] = {
-        OWN: _scored(several, known, {id(cell): cell.reasonings for cell in several}, neutral)
+        OWN: _scored(several, known, {id(group): group.reasonings for group in several}, neutral)
     }
     for kind in CONTROL_KINDS:
-        by_kind[kind] = _scored(several, known, {id(cell): cell.controls[kind] for cell in several})
+        by_kind[kind] = _scored(
+            several, known, {id(group): group.controls[kind] for group in several}
+        )
     scores = {kind: summary(list(own.values())) for kind, own in by_kind.items() if own}
     scored = list(by_kind[OWN].values())
     limit = float(np.mean([one.limit for one in scored])) if scored else 0.0
@@ -148,18 +150,18 @@ def _level(cells: Sequence[Cell], known: Known, names: "_Names") -> LevelReport:
     }
     able = telling(scored)
     report = LevelReport(
-        **names.of(cells[0]),
+        **names.of(groups[0]),
         n_questions=len(several),
         n_scored=len(scored),
         n_different=able.n_different,
         n_as_scored=able.n_as_scored,
-        n_reasonings=sum(len(cell.reasonings) for cell in several),
-        n_answers=sum(len(cell.answers) for cell in several),
+        n_reasonings=sum(len(group.reasonings) for group in several),
+        n_answers=sum(len(group.answers) for group in several),
         limit=limit,
         scores=scores,
         margins=margins,
         question_ids=tuple(by_kind[OWN]),
-        leak=leaks(_leaks(cells, known)),
+        leak=leaks(_leaks(groups, known)),
         distance=_distance(several),
     )
     if not scored:
@@ -176,21 +178,21 @@ def _level(cells: Sequence[Cell], known: Known, names: "_Names") -> LevelReport:
 
 
 def _scored(
-    cells: Sequence[Cell],
+    groups: Sequence[AnswerGroup],
     known: Known,
     columns: Mapping[int, Sequence[Reasoning | None]],
     is_neutral: bool = False,
 ) -> dict[int, Scored]:
-    """Return the answers of each question that have a score under all ``columns`` of its cell.
+    """Return the answers of each question that have a score under all ``columns`` of its group.
 
     ``is_neutral``: answers were drawn at temperature 1 with nothing left out.
     """
     found = {}
-    for cell in cells:
-        under = columns[id(cell)]
+    for group in groups:
+        under = columns[id(group)]
         rows = [
-            (answer, [known.get(cell.key(answer, one, withheld=False)) for one in under])
-            for answer in cell.answers
+            (answer, [known.get(group.key(answer, one, withheld=False)) for one in under])
+            for answer in group.answers
             if None not in under
         ]
         whole = [
@@ -200,32 +202,32 @@ def _scored(
         ]
         # An answer without a score would leave its reasoning without weight.
         if whole and {answer.own for answer, _, _ in whole} == set(range(len(under))):
-            found[cell.question.id] = Scored(
+            found[group.question.id] = Scored(
                 np.array([log_probs for _, log_probs, _ in whole], dtype=float),
                 np.array([answer.own for answer, _, _ in whole]),
                 np.array([first.n_tokens if first else 0 for _, _, first in whole]),
                 is_as_scored=is_neutral
-                and all(one.is_separate and one.is_ended for one in cell.answers),
+                and all(one.is_separate and one.is_ended for one in group.answers),
                 difference=mean_difference(likeness([one.text for one in under if one])),
             )
     return found
 
 
-def _leaks(cells: Sequence[Cell], known: Known) -> list[LeakOfAnswer]:
+def _leaks(groups: Sequence[AnswerGroup], known: Known) -> list[LeakOfAnswer]:
     found = []
-    for cell in cells:
-        for answer in cell.answers:
-            own, foreign = cell.reasonings[answer.own], cell.controls["foreign"][answer.own]
+    for group in groups:
+        for answer in group.answers:
+            own, foreign = group.reasonings[answer.own], group.controls["foreign"][answer.own]
             if foreign is None:
                 continue
             under = [
-                known.get(cell.key(answer, one, withheld=True)) for one in (own, foreign, None)
+                known.get(group.key(answer, one, withheld=True)) for one in (own, foreign, None)
             ]
             rates = [_rate(one) for one in under]
             if rates[0] is not None and rates[1] is not None and rates[2] is not None:
                 found.append(
                     LeakOfAnswer(
-                        cell.question.id,
+                        group.question.id,
                         own.variant_id,
                         answer.answer_id,
                         own=rates[0] - rates[2],
@@ -242,10 +244,10 @@ def _rate(score: Score | None) -> float | None:
     return float(score.log_prob / np.log(2) / score.n_tokens)
 
 
-def _distance(cells: Sequence[Cell]) -> BetweenWithin | None:
+def _distance(groups: Sequence[AnswerGroup]) -> BetweenWithin | None:
     found = [
-        distances([one.text for one in cell.answers], [one.own for one in cell.answers])
-        for cell in cells[:MOST_DISTANCES]
+        distances([one.text for one in group.answers], [one.own for one in group.answers])
+        for group in groups[:MOST_DISTANCES]
     ]
     known = [one for one in found if one is not None]
     return between_within(known) if known else None
@@ -265,14 +267,14 @@ class _Names:
         self._parameters = {id: samplings[id] for id in sampling_ids if id is not None}
         self._samplings = sampling_names(self._parameters)
 
-    def of(self, cell: Cell) -> dict[str, Any]:
-        """Return the names of the level of ``cell``."""
+    def of(self, group: AnswerGroup) -> dict[str, Any]:
+        """Return the names of the level of ``group``."""
         return {
-            "model": self._models[cell.model_id],
-            "role": self._roles[cell.role_id],
-            "format": self._formats[cell.format_id],
-            "sampling": None if cell.sampling_id is None else self._sampling(cell.sampling_id),
-            "sampling_id": cell.sampling_id,
+            "model": self._models[group.model_id],
+            "role": self._roles[group.role_id],
+            "format": self._formats[group.format_id],
+            "sampling": None if group.sampling_id is None else self._sampling(group.sampling_id),
+            "sampling_id": group.sampling_id,
         }
 
     def is_neutral(self, sampling_id: int | None) -> bool:
