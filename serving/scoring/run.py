@@ -18,8 +18,8 @@ from db.jobs import OnProgress
 from db.scores import Score
 from serving.engine.client import Engines, ServedModel
 from serving.engine.messages import CompletionRequest, CompletionResult, SamplingParameters
+from serving.sweeps.record import Writer, sending
 from serving.sweeps.send import Sender, until_done
-from serving.sweeps.writer import Writer, sending
 
 RENDERED_AT_ONCE = 256
 ONE_TOKEN = SamplingParameters(temperature=1.0, top_p=1.0, max_tokens=1)

@@ -20,10 +20,9 @@ from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import Choice, CompletionRequest, CompletionResult
 from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates
 from serving.sweeps.prepare import Preparer
-from serving.sweeps.record import KNOWN_PROMPTS, SlotResult, failed, record
+from serving.sweeps.record import KNOWN_PROMPTS, SlotResult, Writer, failed, record, sending
 from serving.sweeps.send import Sender, until
 from serving.sweeps.slots import Pass, ResolvedPlan, answers_under_variant
-from serving.sweeps.writer import Writer, sending
 
 WINDOW_SLOTS = 16_384
 """Slots in memory from which on no further questions are opened."""
