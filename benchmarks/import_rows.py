@@ -1,10 +1,11 @@
 """What an import of very many rows costs, and how long raters wait for the store meanwhile.
 
-    python -m benchmarks.import_rows [OUT.json] [--rows 1000000] [--texts] [--raters 8]
+    python -m benchmarks.import_rows [OUT.json] [--rows 1000000] [--texts | --training] [--raters 8]
 
 The import runs in a process of its own, whose CPU time and largest memory are its own. Meanwhile
 the raters of another process rate, each twice a second: a wait is the time from asking for the
-write lock to the commit of a rating. ``--texts`` gives each row a reasoning and an answer.
+write lock to the commit of a rating. ``--texts`` gives each row a reasoning and an answer;
+``--training`` also imports them as ``q2q dataset import`` does.
 """
 
 import argparse
@@ -27,8 +28,11 @@ from benchmarks.setting import new_store, note, write_result
 from db.database import open_database
 from db.questions import NewQuestion, add_question
 from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
+from serving.formats.library import load_definitions, sync_definitions
+from serving.importers.folders import read_examples
 from serving.importers.questions import import_questions
 from serving.importers.readers import stream_rows
+from serving.importers.training_data import Judge, import_examples
 
 OUT: Final = Path(__file__).parent / "results" / "import_rows.json"
 EVERY_S: Final = 0.5
@@ -67,16 +71,17 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=OUT)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--raters", type=int, default=8)
-    parser.add_argument("--texts", action="store_true")
+    parser.add_argument("--texts", dest="kind", action="store_const", const="texts")
+    parser.add_argument("--training", dest="kind", action="store_const", const="training")
     given = parser.parse_args()
-    write_result(given.out, measured(given.rows, given.raters, has_texts=given.texts))
+    write_result(given.out, measured(given.rows, given.raters, given.kind))
 
 
-def measured(n_rows: int, n_raters: int, *, has_texts: bool) -> dict[str, Any]:
+def measured(n_rows: int, n_raters: int, kind: str | None) -> dict[str, Any]:
     """Return the cost of an import and the waits of the raters."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.jsonl"
-        write_rows(file, n_rows, has_texts=has_texts)
+        write_rows(file, n_rows, has_texts=kind is not None)
         database = new_store(None, Path(folder))
         with database.write() as session:
             for number in range(N_RATED):
@@ -85,21 +90,22 @@ def measured(n_rows: int, n_raters: int, *, has_texts: bool) -> dict[str, Any]:
         database.close()
         note(f"{n_rows} rows, {file.stat().st_size / 1e6:.0f} MB")
         alone = waits_of(url, n_raters, seconds=10.0)
-        found = imported(url, file, n_raters)
+        found = imported(url, file, n_raters, is_training=kind == "training")
     return {
         "rows": n_rows,
-        "with_reasoning_and_answer": has_texts,
+        "with_reasoning_and_answer": kind is not None,
+        "as_training_data": kind == "training",
         "raters": n_raters,
         "waits_without_import_ms": spread_of(alone),
         **found,
     }
 
 
-def imported(url: str, file: Path, n_raters: int) -> dict[str, Any]:
+def imported(url: str, file: Path, n_raters: int, *, is_training: bool) -> dict[str, Any]:
     """Import ``file`` in a process of its own while raters rate."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    importer = context.Process(target=run_import, args=(url, file, there))
+    importer = context.Process(target=run_import, args=(url, file, is_training, there))
     with rated(url, n_raters) as waits:
         importer.start()
         found: dict[str, Any] = here.recv()
@@ -107,7 +113,7 @@ def imported(url: str, file: Path, n_raters: int) -> dict[str, Any]:
     return found | {"ratings": len(waits), "waits_ms": spread_of(waits)}
 
 
-def run_import(url: str, file: Path, result: Connection) -> None:
+def run_import(url: str, file: Path, is_training: bool, result: Connection) -> None:
     """Import and send what it cost."""
     since = {"start": time.monotonic()}
     told = [time.monotonic()]
@@ -119,12 +125,17 @@ def run_import(url: str, file: Path, result: Connection) -> None:
         phases[phase] = told[-1] - since[phase]
 
     database = open_database(url)
-    done = import_questions(database, stream_rows(file), on_progress=tell)
+    if is_training:
+        with database.write() as session:
+            files = read_examples(file, sync_definitions(session, load_definitions()))
+        added = import_examples(database, files, judge=Judge(), on_progress=tell).counts.questions
+    else:
+        added = import_questions(database, stream_rows(file), on_progress=tell).added
     database.close()
     used = resource.getrusage(resource.RUSAGE_SELF)
     result.send(
         {
-            "added": done.added,
+            "added": added,
             "cpu_s": round(used.ru_utime + used.ru_stime, 1),
             "wall_s": round(time.monotonic() - since["start"], 1),
             "peak_memory_mb": round(used.ru_maxrss / 1e3),

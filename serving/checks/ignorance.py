@@ -129,9 +129,9 @@ _EN_GOES_ON = re.compile(
 def admits_in_english(sentence: str, after: str) -> bool:
     """Tell whether ``sentence``, with the next one ``after`` it, says "I don't know"."""
     plain = _plain_english(sentence)
-    found = _EN_STATEMENT.search(plain) or _EN_PHRASE.search(plain)
+    found = _EN_STATEMENT.match(plain) or _EN_PHRASE.match(plain)
     if not found:
-        return not after and _WHY.search(plain) is not None
+        return not after and _WHY.match(plain) is not None
     return not (_EN_GOES_ON.search(plain[found.end() :]) or _begins_answer(_plain_english(after)))
 
 

@@ -5,6 +5,7 @@ Made for precision: where it cannot tell, it says None and no check fires.
 
 import re
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 
 from serving.checks.text import WORD_LISTS, CheckContext, CheckedText
@@ -55,6 +56,10 @@ SMALL_WORDS: dict[str, frozenset[str]] = {
 }
 """ISO 639-1 code → the small words of a language in Latin script."""
 _ALL_SMALL_WORDS = frozenset[str]().union(*SMALL_WORDS.values())
+_LANGUAGES_OF = {
+    word: [code for code, small in SMALL_WORDS.items() if word in small]
+    for word in _ALL_SMALL_WORDS
+}
 _MAX_TITLE_WORDS = 12
 _LONGEST_TITLE = 200
 """Characters that are looked at; a title is over by then."""
@@ -114,10 +119,9 @@ def _latin_language(prose: str) -> str | None:
     if _is_title(prose):
         return None
     words = set(_LATIN_WORD.findall(prose.lower()))
-    hits = {code: len(words & small) for code, small in SMALL_WORDS.items()}
-    best = max(hits, key=hits.__getitem__)
-    runner_up = max(n for code, n in hits.items() if code != best)
-    if hits[best] < 2 or hits[best] == runner_up or hits[best] * 12 < len(words):
+    hits = Counter(code for word in words & _ALL_SMALL_WORDS for code in _LANGUAGES_OF[word])
+    (best, n_best), (_, n_next) = (*hits.most_common(2), *[("", 0)] * 2)[:2]
+    if n_best < 2 or n_best == n_next or n_best * 12 < len(words):
         return None
     return best
 

@@ -25,6 +25,9 @@ _ASCII_TOKEN = re.compile(
     r"[a-z]{1,2}(?:\+\+|#)(?![\w+#])|(?:(?<![^\s(\[=,:])-)?\d+(?:\.\d+)?%?|[a-z]+", re.ASCII
 )
 """The same for a text in ASCII, several times as fast."""
+_PLAIN_WORD = re.compile("[a-z]+")
+_NO_PLAIN_WORD = re.compile(r"[\d+#]")
+"""Without these, all tokens of a text in ASCII are plain words."""
 _DIGIT = re.compile(r"\d")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SPACED_THOUSANDS = re.compile(r"(?<![\d.,-])\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)")
@@ -97,7 +100,9 @@ def _words(text: str) -> _Words:
 
 
 def _tokens(folded: str) -> list[str]:
-    return (_ASCII_TOKEN if folded.isascii() else _TOKEN).findall(folded)
+    if not folded.isascii():
+        return _TOKEN.findall(folded)
+    return (_ASCII_TOKEN if _NO_PLAIN_WORD.search(folded) else _PLAIN_WORD).findall(folded)
 
 
 def leak_problem(one: CheckedText) -> str | None:

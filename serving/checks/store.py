@@ -13,7 +13,7 @@ from functools import cache
 from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
-from db.bulk import insert_missing, insert_tuples
+from db.bulk import chunks, insert_missing, insert_tuples
 from db.tables import CheckFlag, SentenceUse
 from db.tables.work import hidden
 from serving.checks.text import Finding, hashed_sentences
@@ -99,7 +99,7 @@ def note_sentences(session: Session, texts: Sequence[NewText]) -> list[TextFindi
 def questions_by_sentence(session: Session, keys: Iterable[int]) -> defaultdict[int, set[int]]:
     """Return up to ``MIN_QUESTIONS`` questions under which each sentence stands."""
     questions: defaultdict[int, set[int]] = defaultdict(set)
-    for chunk in _chunks(sorted(keys)):
+    for chunk in chunks(sorted(keys), _CHUNK):
         n_places = 1 << (len(chunk) - 1).bit_length()
         padded = chunk + chunk[:1] * (n_places - len(chunk))
         first, last = hidden(session).get("sentence_use", (0, 0))
@@ -153,7 +153,7 @@ def _insert_uses(
 def uses_of(session: Session, keys: set[int]) -> list[tuple[int | None, int | None, int]]:
     """Return (id of the reasoning, id of the answer, sentence) for each use of these sentences."""
     uses: list[tuple[int | None, int | None, int]] = []
-    for chunk in _chunks(sorted(keys)):
+    for chunk in chunks(sorted(keys), _CHUNK):
         rows = session.execute(
             select(SentenceUse.variant_id, SentenceUse.answer_id, SentenceUse.sentence_hash).where(
                 SentenceUse.sentence_hash.in_(chunk)
@@ -161,7 +161,3 @@ def uses_of(session: Session, keys: set[int]) -> list[tuple[int | None, int | No
         )
         uses.extend((variant_id, answer_id, key) for variant_id, answer_id, key in rows)
     return uses
-
-
-def _chunks(keys: list[int]) -> list[list[int]]:
-    return [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]

@@ -25,12 +25,13 @@ _BOUNDARY = re.compile(
     r"|\n+"
 )
 _ASCII_BOUNDARY = re.compile(
+    r"(?=[\s\"')\]])(?:"  # looked for first, since most characters are none of these
     r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[^\sa-z])"
     r"|(?<=[.!?])\s+(?=you\b)"
     r"|(?<=[a-z]{4}[.!?])\s+"
-    r"|\n+"
+    r"|\n+)"
 )
-"""The same for a text in ASCII, in half the time."""
+"""The same for a text in ASCII, in a quarter of the time."""
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 _SHORTEST_WORDS = 4
 _FILE = Path(__file__).with_name("words.yaml")
