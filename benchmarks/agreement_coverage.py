@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from workbench.insights import bias
+from workbench.insights import report
 from workbench.insights.agreement import agreement
-from workbench.insights.resampling import Array, Estimate
-from workbench.insights.two_way import FEW_RATERS
+from workbench.statistics.clustered import FEW_RATERS
+from workbench.statistics.intervals import Array, Estimate
 
 LEAN = 0.5
 """How far raters differ in what a side draws them, in logits."""
@@ -52,7 +52,7 @@ def _side(random: np.random.Generator, question: Array, n_raters: int) -> tuple[
         {"question_id": question, "rater_id": rater, "points": left, "a_left": 1.0}
     )
     truth = 0.5 if n_raters >= FEW_RATERS else float(expit(lean).mean())
-    return bias.position(table)[0].share, truth
+    return report.position(table)[0].share, truth
 
 
 def _agreement(

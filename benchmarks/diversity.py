@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from workbench.insights.diversity import likeness
+from workbench.statistics.diversity import likeness
 
 CATALOGUE = Path(__file__).parents[1] / "workbench" / "ui" / "catalogue"
 N_PAIRS = 25

@@ -18,9 +18,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from benchmarks.setting import note, write_result
-from workbench.insights.mixed_effects import expected_points
 from workbench.insights.ranking import rank_levels
-from workbench.rating.power import SPREAD, Meeting, lead_errors, smallest_share
+from workbench.rating.power import Meeting, lead_errors, smallest_share
+from workbench.statistics.mixed_effects import USUAL_DEVIATION, expected_points
 
 OUT = Path(__file__).parent / "results" / "queue_power.json"
 SEED: Final = 13
@@ -63,7 +63,9 @@ def measured(layout: Layout, runs: int) -> dict[str, Any]:
     """Return the share that the plan names for a layout, and the power that it really has."""
     meetings = meetings_of(layout)
     share = smallest_share(lead_errors(meetings, 2)[:, 0, 1], layout.questions)
-    lead = brentq(lambda one: float(expected_points(np.array(one), 2 * SPREAD)) - share, 0, 9)
+    lead = brentq(
+        lambda one: float(expected_points(np.array(one), 2 * USUAL_DEVIATION)) - share, 0, 9
+    )
     random = np.random.default_rng(SEED)
     power = float(np.mean([shows(meetings, float(lead), random) for _ in range(runs)]))
     note(f"{layout}: {share:.3f} shows in {power:.1%}")
@@ -90,8 +92,8 @@ def meetings_of(layout: Layout) -> list[Meeting]:
 
 def shows(meetings: Sequence[Meeting], lead: float, random: np.random.Generator) -> bool:
     """Draw ratings and tell whether their ranking shows that the first level is better."""
-    shared = random.normal(0, SPREAD, (meetings[-1].question + 1, 2))
-    own = random.normal(0, SPREAD, meetings[-1].b + 1)
+    shared = random.normal(0, USUAL_DEVIATION, (meetings[-1].question + 1, 2))
+    own = random.normal(0, USUAL_DEVIATION, meetings[-1].b + 1)
     rows = []
     for one in meetings:
         first = lead + shared[one.question, 0] + own[one.a]

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import logsumexp
 
-from workbench.insights.bounded_mean import bounded_mean
-from workbench.insights.reasoning_score import (
+from workbench.insights.reasoning_verdict import judge
+from workbench.statistics.influence import (
     Scored,
     bits,
     bits_by_question,
@@ -22,7 +22,7 @@ from workbench.insights.reasoning_score import (
     margins_of,
     summary,
 )
-from workbench.insights.reasoning_verdict import judge
+from workbench.statistics.intervals import bounded_mean
 
 SEED = 13
 K = 4

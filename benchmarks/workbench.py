@@ -51,7 +51,7 @@ from serving.sweeps.spec import parse_spec
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server
 from tests.fakes.engines import FixedEngines
-from workbench.rating.desk import Verdict, look, say
+from workbench.rating.cards import Verdict, look, say
 
 OUT = Path(__file__).parent / "results" / "workbench_cpu.json"
 RATERS, PER_SECOND, SECONDS = 8, 2.0, 30.0

@@ -12,7 +12,7 @@ from db.rating.queues import get_items, get_queue
 from db.rating.ratings import NewRating, add_ratings, ensure_rater
 from db.tables import Generation, QueueItem, Rating, ReasoningVariant, Sampling
 from tests.app.seed import Seeded
-from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 CALM = {"temperature": 0.2, "top_p": 0.95, "max_tokens": 256, "seed": None}
 

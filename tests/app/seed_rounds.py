@@ -23,7 +23,7 @@ from db.tables import (
     utc_now,
 )
 from db.training import SampleRow, add_metrics, add_samples, update_run
-from training.rounds.spec import parse_round
+from workbench.rounds.spec import parse_round
 
 CONFIG = {
     "dataset": "first-round",

@@ -9,7 +9,7 @@ from db.jobs import enqueue
 from db.rounds import create_round, move_round
 from db.tables import Job, ModelVersion, utc_now
 from tests.app.conftest import OpenApp, words_of
-from training.rounds.spec import parse_round
+from workbench.rounds.spec import parse_round
 from workbench.ui.components.jobs import device_job
 
 

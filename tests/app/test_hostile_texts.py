@@ -12,8 +12,8 @@ from tests.app.conftest import run_page
 from tests.app.seed import Seeded
 from tests.app.seed_hostile import HOSTILE, seed_hostile
 from tests.app.seed_ratings import seed_ratings
-from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.rating.desk import look, pass_over
+from workbench.rating.cards import look, pass_over
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 LIVE_TAG = re.compile(r"(?<!\\)<[a-zA-Z/!]")
 LIVE_LINK = re.compile(r"(?<!\\)\]\(http://attacker")

@@ -20,7 +20,7 @@ from tests.app.counting import counted_work
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import Rated, seed_bulk_ratings, seed_ratings
 from workbench.insights import kept
-from workbench.insights.insights import Insights, read_insights
+from workbench.insights.report import Insights, read_insights
 from workbench.ui.components import live
 
 HOSTILE = "![x](http://e.com/x.png) <script>alert(1)</script> :red[x] $y$"

@@ -12,7 +12,7 @@ from db.models import ModelRow, get_model
 from db.rounds import create_round, move_round
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed_models import seed_merge
-from training.rounds.spec import parse_round
+from workbench.rounds.spec import parse_round
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from db.rating.ratings import active_ratings, ensure_rater
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
-from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.rating.desk import look
+from workbench.rating.cards import look
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 from workbench.ui.rating import panel as rate_panel
 
 

@@ -18,9 +18,9 @@ from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_rounds import seed_round
 from tests.unit.round_lab import write_round
-from workbench.rating.desk import Verdict, look, say
-from workbench.rounds.judging import judge_again
-from workbench.rounds.reporting import round_page
+from workbench.rating.cards import Verdict, look, say
+from workbench.rounds.report import round_page
+from workbench.rounds.verdict import judge_again
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from db.tables import MODES
 from serving.checks import CHECKS
 from workbench.i18n import LANGUAGES, catalogue, messages, placeholders
-from workbench.insights.rounds import MEASURES
+from workbench.rounds.comparison import MEASURES
 from workbench.ui.components.text import escaped, escaped_lines, one_line
 
 WORKBENCH = Path(__file__).resolve().parents[2] / "workbench"

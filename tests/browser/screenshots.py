@@ -24,7 +24,7 @@ from tests.app.seed_ratings import seed_ratings
 from tests.app.seed_rounds import seed_round
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server
-from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 PAGES = {
     "home": "",

@@ -18,7 +18,7 @@ from tests.app.seed import seed_store
 from tests.browser.conftest import Site, ready
 from tests.browser.server import app_server, free_port
 from tests.browser.test_rating_safety import fill
-from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 pytestmark = pytest.mark.browser
 

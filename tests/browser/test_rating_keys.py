@@ -17,7 +17,7 @@ from db.tables import QueueItem, QueueItemState, Rater, Rating
 from tests.app.seed import seed_store
 from tests.browser.conftest import Site, ready
 from tests.browser.server import app_server, free_port
-from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 pytestmark = pytest.mark.browser
 

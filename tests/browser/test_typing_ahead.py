@@ -11,7 +11,7 @@ from tests.app.seed import seed_store
 from tests.app.seed_dialogue import seed_dialogue
 from tests.browser.conftest import Site, _new_store, ready
 from tests.browser.server import app_server
-from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 pytestmark = pytest.mark.browser
 

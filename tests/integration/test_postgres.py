@@ -55,9 +55,9 @@ from training.datasets.proposals import read_proposals
 from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
 from workbench.dialogue.export import read_export
-from workbench.insights.insights import read_insights
-from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.rating.promise import promise
+from workbench.insights.report import read_insights
+from workbench.rating.power import promise
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 from workbench.rating.table import Said, save_table, table_page
 
 pytestmark = pytest.mark.postgres

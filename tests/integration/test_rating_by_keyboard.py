@@ -29,7 +29,7 @@ from tests.browser.chromium import chromium
 from tests.browser.conftest import ready
 from tests.browser.server import app_server
 from tests.engine_fixture import VllmServer
-from workbench.rating.building import QueueSpec, build_queue, save_queue
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
 

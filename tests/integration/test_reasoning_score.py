@@ -9,7 +9,7 @@ from serving.scoring.spec import ScoreSpec
 from tests.engine_fixture import VllmServer
 from tests.unit import score_lab
 from tests.unit import sweep_lab as lab
-from workbench.insights.reasoning_report import LevelReport, read_reasoning_report
+from workbench.insights.reasoning import LevelReport, read_reasoning_report
 
 pytestmark = pytest.mark.engine
 

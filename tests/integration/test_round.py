@@ -18,10 +18,10 @@ from db.rounds import RoundRow, find_round, move_round
 from db.settings import Settings
 from tests.training_fixture import TrainedAdapter
 from training.merge.merge import drop_weights
-from training.rounds.spec import RoundSpec, load_round, parse_round
-from workbench.rounds.beginning import begin_round, queue_round
-from workbench.rounds.comparing import compare_round
-from workbench.rounds.reporting import round_page
+from workbench.rounds.comparison import compare_round
+from workbench.rounds.report import round_page
+from workbench.rounds.spec import RoundSpec, load_round, parse_round
+from workbench.rounds.start import begin_round, queue_round
 from workbench.worker import run_job
 
 pytestmark = pytest.mark.training

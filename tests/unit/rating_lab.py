@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from tests.unit.dataset_lab import Lab
 from workbench.rating.axes import load_axes
-from workbench.rating.rating_import import RatingImport, import_ratings
+from workbench.rating.importing import RatingImport, import_ratings
 
 QUESTIONS = ("Why is the sea salty?", "なぜ空は青いのですか。")
 REASONINGS = ("You should think of rivers.", "You should think of rocks.")

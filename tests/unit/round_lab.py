@@ -22,7 +22,7 @@ from db.tables import (
     SweepGeneration,
 )
 from serving.formats.library import load_definitions, sync_definitions
-from training.rounds.spec import parse_round
+from workbench.rounds.spec import parse_round
 
 MODELS = ("base", "round-first")
 THINGS = ("rivers", "lamps", "bread", "winter", "music", "teeth", "trains", "salt")

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binomtest
 
 from benchmarks.agreement_coverage import coverage, simulated
-from workbench.insights import bias
+from workbench.insights import report
 from workbench.insights.agreement import (
     Distance,
     agreement,
@@ -229,12 +229,12 @@ def test_they_cover_it_over_many_runs(n_questions: int, n_raters: int) -> None:
 def test_position_bias_is_the_share_of_the_left_text() -> None:
     rows = [(1, i, "a" if i % 2 else "b") for i in range(100)] + [(2, 200, "tie")]
     left = [1.0 if i % 2 else 0.0 for i in range(100)] + [1.0]
-    found = bias.position(comparisons(rows, a_left=left))
+    found = report.position(comparisons(rows, a_left=left))
     assert [(one.name, one.n, one.share.value) for one in found] == [
         ("all", 100, 1.0),
         ("1", 100, 1.0),
     ]
-    fair = bias.position(comparisons(rows, a_left=1.0))[0]
+    fair = report.position(comparisons(rows, a_left=1.0))[0]
     assert fair.share.value == 0.5
     assert fair.share.low is not None
     assert 0.38 < fair.share.low < 0.45
@@ -247,7 +247,7 @@ def test_length_bias_is_told_by_how_many_times_longer_the_longer_text_is() -> No
         characters_a=[300] * 10 + [105] * 10 + [100],
         characters_b=[100] * 20 + [100],
     )
-    found = {one.name: (one.n, one.share.value) for one in bias.length(table)}
+    found = {one.name: (one.n, one.share.value) for one in report.length(table)}
     assert found == {"all": (20, 0.5), "1": (10, 0.0), "2": (10, 1.0)}
 
 
@@ -259,5 +259,5 @@ def test_the_time_of_a_card_counts_once_however_many_facts_it_has() -> None:
             "seconds": [100.0, 100.0, 10.0, 20.0, 5.0],
         }
     )
-    (found,) = bias.times(table)
+    (found,) = report.times(table)
     assert (found.rater_id, found.n, found.median) == (1, 3, 20.0)

@@ -7,10 +7,15 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from workbench.insights.comparisons import FACTORS, comparison_table, origins_table, sampling_names
-from workbench.insights.diversity import best_set, likeness, mean_difference, number_of_different
 from workbench.insights.effects import Effects, comparison_effects, value_effects
-from workbench.insights.mixed_effects import expected_points
+from workbench.statistics.comparisons import (
+    FACTORS,
+    comparison_table,
+    origins_table,
+    sampling_names,
+)
+from workbench.statistics.diversity import best_set, likeness, mean_difference, number_of_different
+from workbench.statistics.mixed_effects import expected_points
 
 FORMAT, MODEL = {"chat": 0.0, "tagged": 0.8}, {"large": 1.0, "small": 0.0}
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from tests.unit.verdict_lab import fallen
-from workbench.insights.paired import PairedSample, mcnemar, newcombe, share_change
-from workbench.insights.resampling import Estimate, mean, share, unseen, wilson
-from workbench.insights.rounds import MEASURES, NO_DIRECTION, SHARES, _change
+from workbench.rounds.comparison import MEASURES, NO_DIRECTION, SHARES, _change
+from workbench.statistics.intervals import Estimate, mean, share, unseen, wilson
+from workbench.statistics.samples import PairedSample, mcnemar, newcombe, share_change
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from workbench.insights.met_texts import MetTexts
-from workbench.insights.mixed_effects import expected_points
 from workbench.insights.ranking import rank_levels, rank_texts, strengths
-from workbench.insights.resampling import draw_weights, intervals, share
 from workbench.rating.sampling import N_CANDIDATES, Record, gain
+from workbench.statistics.importance_sampling import MetTexts
+from workbench.statistics.intervals import draw_weights, intervals, share
+from workbench.statistics.mixed_effects import expected_points
 
 Array = np.ndarray
 

@@ -12,7 +12,7 @@ from serving.checks import (
     check_reasoning,
 )
 from training.datasets.rules import SftRules
-from workbench.rating.spec import QueueSpec
+from workbench.rating.sources import QueueSpec
 
 GUIDE = Path(__file__).parents[2] / "docs" / "checks.md"
 ON = {"both": {"reasoning", "answer"}, "reasonings": {"reasoning"}, "answers": {"answer"}}

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from tests.unit.diversity_texts import LANGUAGES, PARALLEL, text_of
-from workbench.insights.diversity import (
+from workbench.insights.diversity import groups, text_quality
+from workbench.statistics.diversity import (
     GOOD_ENOUGH,
     best_set,
     floor_of,
@@ -13,7 +14,6 @@ from workbench.insights.diversity import (
     mean_difference,
     number_of_different,
 )
-from workbench.insights.spread import groups, text_quality
 
 TOLERANCE = 0.05
 """Of similarities between languages and lengths; of numbers of different texts, of each text."""

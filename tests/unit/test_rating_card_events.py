@@ -12,9 +12,16 @@ from db.rating.queues import QueueRow, get_queue
 from db.rating.ratings import active_ratings, ensure_rater
 from db.tables import QueueItemState, Rating
 from tests.app.seed import seed_store
-from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.rating.card_events import CardEvent, apply_event, enter, entered_on
-from workbench.rating.desk import ANSWER_SEEN, look, undo
+from workbench.rating.cards import (
+    ANSWER_SEEN,
+    CardEvent,
+    apply_event,
+    enter,
+    entered_on,
+    look,
+    undo,
+)
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 
 @pytest.fixture

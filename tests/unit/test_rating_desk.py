@@ -26,10 +26,8 @@ from db.tables import (
 )
 from tests.app.seed import seed_store
 from tests.unit.rating_lab import fill
-from workbench.rating import desk
-from workbench.rating.building import QueueSpec, build_queue, save_queue, seconds_per_card
-from workbench.rating.card_events import entered_on
-from workbench.rating.desk import Verdict, look, pass_over, say, undo
+from workbench.rating.cards import REPEAT_AFTER, Verdict, entered_on, look, pass_over, say, undo
+from workbench.rating.queues import QueueSpec, build_queue, save_queue, seconds_per_card
 
 
 @pytest.fixture
@@ -230,7 +228,7 @@ def test_a_clock_that_is_set_back_between_two_cards_stops_nothing(
     assert first is not None
     second = say(filled, queue, rater, first.id, Verdict(outcome="a"))
     assert second is not None
-    for module in ("db.rating.assignment", "workbench.rating.desk", "db.rating.ratings"):
+    for module in ("db.rating.assignment", "workbench.rating.cards", "db.rating.ratings"):
         monkeypatch.setattr(f"{module}.utc_now", lambda: utc_now() - timedelta(hours=1))
     third = say(filled, queue, rater, second.id, Verdict(outcome="b"))
     assert third is not None
@@ -255,7 +253,7 @@ def test_about_one_in_ten_comes_back_swapped_and_unannounced(filled: Database) -
         place, original = shown[card.item.repeat_of_id]
         assert card.swapped != original.swapped
         assert (card.item.target, card.item.other) == (original.item.target, original.item.other)
-        assert shown[card.item.id][0] - place > desk.REPEAT_AFTER
+        assert shown[card.item.id][0] - place > REPEAT_AFTER
     assert len({card.item.repeat_of_id for card in repeats}) == len(repeats)
 
 

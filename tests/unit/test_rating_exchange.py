@@ -20,11 +20,11 @@ from db.tables import Rater, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.cli.main import app
 from workbench.rating.axes import load_axes
-from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.rating.desk import Verdict, look, say, undo
-from workbench.rating.exchange import COLUMNS, rating_rows
-from workbench.rating.rating_import import RatingImport
-from workbench.rating.rating_import import import_ratings as import_with
+from workbench.rating.cards import Verdict, look, say, undo
+from workbench.rating.export import COLUMNS, rating_rows
+from workbench.rating.importing import RatingImport
+from workbench.rating.importing import import_ratings as import_with
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 
 def import_ratings(database: Database, file: Path) -> RatingImport:

@@ -19,8 +19,8 @@ from tests.unit.dataset_lab import Lab
 from tests.unit.rating_lab import QUESTIONS, REASONINGS, bring, comparison, fill, row, write
 from workbench.cli.main import app
 from workbench.rating.axes import load_axes
-from workbench.rating.exchange import rating_rows
-from workbench.rating.rating_import import import_ratings
+from workbench.rating.export import rating_rows
+from workbench.rating.importing import import_ratings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from db.tables import ReasoningVariant, VariantParent
 from serving.formats.library import load_definitions, sync_definitions
 from serving.sweeps.plan import plan_sweep
 from tests.app.seed import seed_store
-from workbench.rating.merging import merge_by_model, merge_jobs, merge_spec, merged
+from workbench.rating.editing import merge_by_model, merge_jobs, merge_spec, merged
 
 
 def test_a_merge_is_one_reasoning_with_its_answers_before_all_other_work(

@@ -11,9 +11,15 @@ from db.database import Database
 from db.rating.ratings import NewRating, Target, add_ratings, ensure_rater
 from db.tables import Question
 from tests.unit.dataset_lab import Lab
-from workbench.rating.building import BuiltQueue, QueueSpec, build_queue
-from workbench.rating.power import Meeting, chance_to_show, lead_errors, smallest_share
-from workbench.rating.promise import Promise, promise
+from workbench.rating.power import (
+    Meeting,
+    Promise,
+    chance_to_show,
+    lead_errors,
+    promise,
+    smallest_share,
+)
+from workbench.rating.queues import BuiltQueue, QueueSpec, build_queue
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from db.tables import Answer, Rater, Rating, RatingAxis
 from tests.unit.rating_lab import bring, fill
 from workbench.cli.exporting import write_rows
 from workbench.rating.axes import Axes, load_axes, store_axes
-from workbench.rating.exchange import COLUMNS, rating_rows
+from workbench.rating.export import COLUMNS, rating_rows
 
 AXES: Axes = load_axes(Path("/no home"))
 NUMBERS = count()

@@ -22,9 +22,9 @@ from tests.app.seed import Seeded, seed_store
 from tests.app.seed_ratings import seed_ratings
 from tests.unit.dataset_lab import registry_of
 from workbench.cli.main import app
-from workbench.rating.building import QueueSpec, build_queue
-from workbench.rating.desk import Verdict, look, say
-from workbench.rating.promise import promise
+from workbench.rating.cards import Verdict, look, say
+from workbench.rating.power import promise
+from workbench.rating.queues import QueueSpec, build_queue
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_questions_are_rated_on_their_own_axes(
     from db.rating.queues import get_queue
     from db.tables import Rating
     from workbench.rating.axes import load_axes
-    from workbench.rating.building import save_queue
+    from workbench.rating.queues import save_queue
 
     spec = QueueSpec(name="x", scope="question", way="single", dialogue=dialogue)
     with database.write() as session:

@@ -9,8 +9,8 @@ from db.rating.queues import QueueRow, get_queue
 from db.rating.ratings import active_ratings, ensure_rater
 from db.tables import QueueItem, QueueItemState, Rating, ReasoningVariant
 from tests.app.seed import seed_store
-from workbench.rating.building import QueueSpec, build_queue, save_queue
-from workbench.rating.desk import Verdict, look, say
+from workbench.rating.cards import Verdict, look, say
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 from workbench.rating.table import NOTHING, Said, save_table, table_page
 
 

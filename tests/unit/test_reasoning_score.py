@@ -5,18 +5,20 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from workbench.insights.bounded_mean import bounded_mean
-from workbench.insights.reasoning_distance import between_within, distances
-from workbench.insights.reasoning_leak import LEAK_BITS, LeakOfAnswer, leaks
-from workbench.insights.reasoning_score import (
+from workbench.statistics.influence import (
+    LEAK_BITS,
+    LeakOfAnswer,
     Scored,
+    between_within,
     bits,
     bits_by_question,
+    distances,
+    leaks,
     margin,
     permutation_p,
     summary,
 )
-from workbench.insights.resampling import Array
+from workbench.statistics.intervals import Array, bounded_mean
 
 Random = np.random.Generator
 LENGTH = 5

@@ -7,8 +7,6 @@ import pytest
 from scipy import stats
 
 from benchmarks.reasoning_verdicts import EFFECTS, LIMIT, Case, rates, sampled_question
-from workbench.insights.bounded_mean import bounded_mean, lower_bound, upper_bound
-from workbench.insights.reasoning_score import Scored, bits, summary
 from workbench.insights.reasoning_verdict import (
     DIFFERENT,
     FEWEST_FOR_INPUT,
@@ -19,7 +17,8 @@ from workbench.insights.reasoning_verdict import (
     judge,
     judge_per_token,
 )
-from workbench.insights.resampling import Estimate
+from workbench.statistics.influence import Scored, bits, summary
+from workbench.statistics.intervals import Estimate, bounded_mean, lower_bound, upper_bound
 
 
 def without_effect(n: int, **changes: object) -> list[Scored]:

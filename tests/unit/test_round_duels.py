@@ -20,11 +20,11 @@ from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
 from workbench.cli.main import app
-from workbench.insights.duels import Duel, read_duels
-from workbench.rating.building import build_queue, save_queue
-from workbench.rating.desk import Verdict, look, say
-from workbench.rating.duels import duel_spec
-from workbench.rating.spec import QueueSpec
+from workbench.rating.cards import Verdict, look, say
+from workbench.rating.head_to_head import duel_spec
+from workbench.rating.queues import build_queue, save_queue
+from workbench.rating.sources import QueueSpec
+from workbench.rounds.head_to_head import Duel, read_duels
 
 _cards = count()
 

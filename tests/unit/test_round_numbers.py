@@ -2,8 +2,8 @@
 
 import pytest
 
-from workbench.insights.resampling import Estimate
-from workbench.rounds.numbers import figure, number
+from workbench.rounds.text import figure, number
+from workbench.statistics.intervals import Estimate
 from workbench.ui.components.labels import percent
 
 

@@ -13,12 +13,12 @@ import pytest
 from scipy.special import expit
 
 from tests.unit.verdict_lab import OWN, Values, comparison
-from training.rounds.spec import Comparing
-from workbench.insights.duels import ENOUGH_RATERS, PointsSample
-from workbench.insights.paired import PairedSample
 from workbench.rounds.evidence import POWER
+from workbench.rounds.head_to_head import ENOUGH_RATERS, PointsSample
+from workbench.rounds.spec import Comparing
+from workbench.rounds.text import settled_of
 from workbench.rounds.verdict import propose
-from workbench.rounds.verdict_text import settled_of
+from workbench.statistics.samples import PairedSample
 
 SEED = 20_240
 RUNS = 2_000

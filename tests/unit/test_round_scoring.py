@@ -19,13 +19,13 @@ from tests.unit import sweep_lab as lab
 from tests.unit.dataset_lab import Lab
 from tests.unit.round_lab import MODELS, write_round
 from training.datasets.held_out_loss import read_losses
-from training.rounds.spec import Comparing
-from workbench.insights.reasoning_report import LevelReport
-from workbench.insights.reasoning_score import Bits
-from workbench.insights.resampling import Estimate
-from workbench.rounds.comparing import compare_round
+from workbench.insights.reasoning import LevelReport
+from workbench.rounds.comparison import compare_round
 from workbench.rounds.scoring import ScoringDone, of_one_sampling, score_round
+from workbench.rounds.spec import Comparing
 from workbench.rounds.verdict import propose
+from workbench.statistics.influence import Bits
+from workbench.statistics.intervals import Estimate
 
 PER_TOKEN = 2.0
 """Nats: what the fake server finds every token worth, but for words that the reasoning named."""

@@ -10,13 +10,12 @@ from db.rounds import decide_round, find_round
 from tests.unit.round_lab import write_round
 from tests.unit.test_round_duels import judge, make_queue
 from tests.unit.verdict_lab import OWN, Values, comparison, fallen, preferred
-from training.rounds.spec import Comparing, Margins, parse_round
 from workbench.cli.main import app
-from workbench.insights.duels import ENOUGH_RATERS, PointsSample
 from workbench.rounds.evidence import DECIDING, Settled
-from workbench.rounds.judging import judge_again
-from workbench.rounds.verdict import Proposal, propose
-from workbench.rounds.verdict_text import said, settled_lines, settled_of
+from workbench.rounds.head_to_head import ENOUGH_RATERS, PointsSample
+from workbench.rounds.spec import Comparing, Margins, parse_round
+from workbench.rounds.text import said, settled_lines, settled_of
+from workbench.rounds.verdict import Proposal, judge_again, propose
 
 SAME = fallen(200, 0)
 ASKED = Comparing(well_formed=0.9)

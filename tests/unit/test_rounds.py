@@ -22,13 +22,12 @@ from db.tables import ModelVersion, Question, TrainingRun
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer
-from training.rounds.disk import check_disk, needed_bytes
-from training.rounds.spec import load_round, parse_round
 from workbench.jobs.contracts import JobContext
 from workbench.jobs.engines import EnginePool
 from workbench.jobs.loop import Worker
-from workbench.rounds.beginning import begin_round, queue_round
 from workbench.rounds.job import RoundRun
+from workbench.rounds.spec import load_round, parse_round
+from workbench.rounds.start import begin_round, check_disk, needed_bytes, queue_round
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "rounds" / "first.yaml"
@@ -41,7 +40,7 @@ def whole(prompt: str, choice_index: int, seed: int | None) -> str:
 @pytest.fixture(autouse=True)
 def base_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here a model on a fake server stands for the base, which no training would take."""
-    monkeypatch.setattr("workbench.rounds.checking.check_training", lambda *given: None)
+    monkeypatch.setattr("workbench.rounds.start.check_training", lambda *given: None)
 
 
 class Lab:

@@ -10,9 +10,8 @@ from db.tables import Question
 from serving.sweeps.spec import QuestionSelection
 from tests.unit import sweep_lab
 from tests.unit.round_lab import write_round
-from training.rounds.spec import parse_round
-from workbench.rounds.asking import sweep_spec
-from workbench.rounds.choosing import Drawable, draw
+from workbench.rounds.questions import Drawable, draw, sweep_spec
+from workbench.rounds.spec import parse_round
 
 ROWS = [
     Drawable(place + 1, "ja" if place % 4 == 0 else "en", question_hash(f"Why {place}?"))

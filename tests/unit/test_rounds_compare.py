@@ -12,15 +12,14 @@ from db.tables.library import QuestionTag
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.round_lab import write_round
-from training.rounds.spec import Comparing
 from workbench.i18n import translate
-from workbench.insights.paired import PairedSample
-from workbench.insights.round_texts import Written
-from workbench.insights.rounds import Change, compare, measure
 from workbench.reporting.round_report import plots, report
-from workbench.rounds.comparing import compare_round
-from workbench.rounds.reporting import round_page
+from workbench.rounds.comparison import Change, compare, compare_round, measure
+from workbench.rounds.completions import Written
+from workbench.rounds.report import round_page
+from workbench.rounds.spec import Comparing
 from workbench.rounds.verdict import propose
+from workbench.statistics.samples import PairedSample
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -88,7 +87,7 @@ def test_not_knowing_counts_apart_where_nobody_can_know() -> None:
 
 
 def test_a_change_says_whether_it_is_for_the_better() -> None:
-    from workbench.insights.resampling import Estimate
+    from workbench.statistics.intervals import Estimate
 
     def change(name: str, low: float, high: float) -> bool | None:
         found = Estimate((low + high) / 2, low, high)

@@ -7,8 +7,8 @@ import pytest
 from db.errors import UsageError
 from db.rounds import list_rounds, move_round
 from tests.unit.test_rounds import EXAMPLE, Lab, base_of_any_kind, lab
-from training.rounds.spec import load_round, parse_round
-from workbench.rounds.beginning import begin_round
+from workbench.rounds.spec import load_round, parse_round
+from workbench.rounds.start import begin_round
 
 __all__ = ["base_of_any_kind", "lab"]
 

@@ -27,7 +27,7 @@ from serving.sweeps.spec import ReasoningSelection
 from tests.fakes.server import FakeServer
 from tests.unit import score_lab
 from tests.unit import sweep_lab as lab
-from workbench.insights.reasoning_report import LevelReport, read_reasoning_report
+from workbench.insights.reasoning import LevelReport, read_reasoning_report
 
 PAIRS_EACH = 2 * (2 + 6) + 2 * 3
 """Of a question with two reasonings and an answer each: under all, and with it withheld."""

@@ -12,11 +12,11 @@ from serving.formats.library import load_definitions
 from serving.importers.folders import parts_of
 from serving.sweeps.spec import load_spec
 from training.datasets.spec import load_rules
-from training.rounds.spec import load_round
 from training.runs.spec import load_spec as load_training
 from workbench.cli.dialogue_options import parse_set
 from workbench.dialogue.themes import load_theme
 from workbench.rating.axes import load_axes
+from workbench.rounds.spec import load_round
 
 ROOT = Path(__file__).parents[2]
 

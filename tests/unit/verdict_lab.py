@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from workbench.insights.duels import Duel, PointsSample
-from workbench.insights.resampling import Estimate
-from workbench.insights.rounds import (
+from workbench.rounds.comparison import (
     Change,
     Comparison,
     Figure,
@@ -14,6 +12,8 @@ from workbench.insights.rounds import (
     _change,
     _estimate,
 )
+from workbench.rounds.head_to_head import Duel, PointsSample
+from workbench.statistics.intervals import Estimate
 
 Values = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Measure → its values before and after, question by question."""

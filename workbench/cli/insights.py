@@ -14,10 +14,10 @@ from db.sweeps import get_sweep
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, show, show_json, show_table
 from workbench.insights.effects import Effects
-from workbench.insights.insights import Insights, read_insights
 from workbench.insights.ranking import Ranking
-from workbench.insights.resampling import Estimate
-from workbench.insights.two_way import FEW_RATERS
+from workbench.insights.report import Insights, read_insights
+from workbench.statistics.clustered import FEW_RATERS
+from workbench.statistics.intervals import Estimate
 
 SCOPES = ("reasoning", "answer", "whole")
 LENGTHS = ("as-is", "equal")

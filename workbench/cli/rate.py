@@ -19,12 +19,17 @@ from workbench.cli.insights import insights
 from workbench.cli.output import Json, say, show, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 from workbench.rating.axes import load_axes
-from workbench.rating.building import QueueSpec, build_queue, save_queue, seconds_per_card
-from workbench.rating.duels import duel_spec
-from workbench.rating.exchange import COLUMNS, rating_rows
-from workbench.rating.left_out import why_left_out
-from workbench.rating.promise import Separable, promise
-from workbench.rating.rating_import import import_ratings
+from workbench.rating.export import COLUMNS, rating_rows
+from workbench.rating.head_to_head import duel_spec
+from workbench.rating.importing import import_ratings
+from workbench.rating.power import Separable, promise
+from workbench.rating.queues import (
+    QueueSpec,
+    build_queue,
+    save_queue,
+    seconds_per_card,
+    why_left_out,
+)
 
 app = CommandGroup()
 

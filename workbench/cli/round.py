@@ -14,21 +14,18 @@ from db.models import get_model
 from db.new_files import new_file
 from db.rounds import RoundRow, decide_round, find_round, list_rounds
 from db.settings import Settings
-from training.rounds.spec import load_round
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import translate
-from workbench.insights.rounds import Change, Comparison
-from workbench.rounds import judging
-from workbench.rounds.beginning import begin_round, queue_round
-from workbench.rounds.comparing import compare_round
-from workbench.rounds.duel_text import by_rater, figures_of, outcome
-from workbench.rounds.numbers import figure, number
-from workbench.rounds.reporting import round_page
-from workbench.rounds.verdict import Proposal
-from workbench.rounds.verdict_text import settled_lines
+from workbench.rounds.comparison import Change, Comparison, compare_round
+from workbench.rounds.report import round_page
+from workbench.rounds.spec import load_round
+from workbench.rounds.start import begin_round, queue_round
+from workbench.rounds.text import by_rater, figure, figures_of, number, outcome, settled_lines
+from workbench.rounds.verdict import Proposal, is_outdated, judge_again
+from workbench.rounds.verdict import judge as judge_round
 from workbench.worker import run_job
 
 app = CommandGroup()
@@ -100,7 +97,7 @@ def show_(name: Name, as_json: Json = False) -> None:
         comparison = now = None
         if found.sweep_id is not None and found.step == "ended":
             comparison = compare_round(session, found)
-            now = judging.judge(found, comparison)
+            now = judge_round(found, comparison)
     if as_json:
         told = comparison.as_json() if comparison else None
         figures = {"verdict": now.verdict, "reason": now.reason, **now.findings} if now else None
@@ -108,7 +105,7 @@ def show_(name: Name, as_json: Json = False) -> None:
         return
     show_fields(_in_words(row))
     if now is not None:
-        _show_settled(now, judging.is_outdated(found, now), found.name)
+        _show_settled(now, is_outdated(found, now), found.name)
     if comparison is not None:
         _show_duels(comparison)
     for model in comparison.models if comparison else ():
@@ -130,7 +127,7 @@ def judge(name: Name, as_json: Json = False) -> None:
       q2q round judge first
     """
     with open_home() as (_, database), database.write() as session:
-        row = _row(session, judging.judge_again(session, find_round(session, name)))
+        row = _row(session, judge_again(session, find_round(session, name)))
     if as_json:
         show_json(row)
     else:

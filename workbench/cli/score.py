@@ -13,9 +13,9 @@ from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
-from workbench.insights.reasoning_report import LevelReport, ReasoningReport, read_reasoning_report
+from workbench.insights.reasoning import LevelReport, ReasoningReport, read_reasoning_report
 from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
-from workbench.insights.resampling import Estimate
+from workbench.statistics.intervals import Estimate
 
 app = CommandGroup()
 

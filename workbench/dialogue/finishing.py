@@ -36,7 +36,7 @@ from workbench.dialogue.step_result import StepResult, engine_problems, store_re
 from workbench.dialogue.synopsis import synopsis_result
 from workbench.dialogue.themes import in_words
 from workbench.dialogue.turn import job_of, open_steps, running_turns
-from workbench.insights.diversity import best_set, likeness
+from workbench.statistics.diversity import best_set, likeness
 
 MOST_BESIDE = 3
 """Cards that stay beside the answer to an edited reasoning."""

@@ -1,122 +1,189 @@
-"""How many really different texts there are, and the best set of them, not only the best one.
+"""Diversity beside quality: of factor levels over questions, and of one question's texts."""
 
-Two texts are as alike as the sets of short runs that they hold (cosine; case, width and spacing do
-not count). A run is about two words long in every script: ten letters, five kana or four Chinese
-characters. So it is rarely shared by chance, and neither the length of texts nor their language
-changes what is measured: copies are 1, texts that share half of their sentences about 0.5, and
-texts that share nothing near 0, as short ones and as long ones. Repeating a text changes nothing.
-
-The number of different texts is the Vendi score, ``exp(H)`` of the eigenvalues of that matrix over
-n (Friedman and Dieng, "The Vendi Score", 2023): n where all share nothing, 1 where all are the
-same. A set is chosen by maximal marginal relevance (Carbonell and Goldstein, 1998) among texts that
-are good enough. This sees wording, not meaning.
-"""
-
-import re
-import unicodedata
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
+import pandas as pd
 
-from serving.words import HAN, KANA
-from workbench.insights.resampling import Array
+from db.rating.ratings import HIGHEST, LOWEST, RESERVED, Scope
+from workbench.insights.ranking import Place, rank_texts, text_groups
+from workbench.statistics.comparisons import FACTORS, may_rank
+from workbench.statistics.diversity import (
+    best_set,
+    floor_of,
+    likeness,
+    mean_difference,
+    number_of_different,
+)
+from workbench.statistics.intervals import Estimate, mean
 
-RUN = 10
-"""Length of a run, in Latin letters."""
-SET_SIZE = 3
-GOOD_ENOUGH = 0.25
-"""Quality under which a text is in no set while there is a better one."""
-NEAR_BEST = 0.5
-"""The same, as a share of the best quality."""
-_WIDE = {2: re.compile(f"[{KANA}\uac00-\ud7a3]"), 3: re.compile(f"[{HAN}]")}
-"""Signs that stand for several Latin letters, by their number."""
-
-
-def likeness(texts: Sequence[str]) -> Array:
-    """Return how alike texts are, 0 to 1: shape (n, n), the diagonal 1."""
-    columns: dict[str, int] = {}
-    places: list[int] = []
-    values: list[float] = []
-    ends = [0]
-    for text in texts:
-        runs = _runs(text)
-        places += [columns.setdefault(run, len(columns)) for run in runs]
-        length = np.sqrt(max(1, sum(runs.values())))
-        values += [np.sqrt(letters) / length for letters in runs.values()]
-        ends.append(len(places))
-    # Nearly every run is of one text only: a full matrix of them would be mostly zeros.
-    held = csr_array((values, places, ends), shape=(len(texts), max(1, len(columns))), dtype=float)
-    alike: Array = np.clip((held @ held.T).toarray(), 0.0, 1.0)
-    np.fill_diagonal(alike, 1.0)
-    return alike
+MOST_QUESTIONS = 200
+"""Questions whose words are read; drawn by lot where there are more."""
 
 
-def number_of_different(alike: Array) -> float:
-    """Return how many really different texts there are: from 1 to the number of texts."""
-    shares = np.linalg.eigvalsh(alike / len(alike))
-    shares = shares[shares > 1e-12]
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelSpread:
+    """How good the texts of a level are, and how different from one another."""
+
+    factor: str
+    level: str
+    quality: Estimate
+    """Mean over questions of the quality of its texts, 0 to 1; 0.5 is average in comparisons."""
+    difference: Estimate
+    """Mean over questions of the difference of two of its texts, 0 to 1."""
+    n_questions: int
 
 
-def mean_difference(alike: Array) -> float:
-    """Return how different two of the texts are on average, 0 to 1; NaN for a single text."""
-    pairs = list(combinations(range(len(alike)), 2))
-    return float(np.mean([1 - alike[pair] for pair in pairs])) if pairs else float("nan")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Diversity over questions."""
+
+    levels: tuple[LevelSpread, ...]
+    texts: Estimate
+    """Texts that were rated for a question, on average."""
+    different: Estimate
+    """How many of them are really different."""
+    n_questions: int
 
 
-def best_set(
-    quality: Array, alike: Array, size: int = SET_SIZE, *, fill: bool = False
-) -> list[int]:
-    """Return the places of up to ``size`` texts that are good and differ from one another.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The rated texts of one question, or of one reasoning under it."""
 
-    The first is the best one; each further one has the highest quality less its likeness to the
-    nearest text chosen. Texts under ``floor_of`` are left out, however different they are.
+    variant_id: int | None
+    places: tuple[Place, ...]
+    """The best one first; empty where nothing was compared."""
+    n_texts: int
+    n_different: float
+    best: tuple[int, ...]
+    """Ids of the best set: only texts that are good enough, so that there may be few or none."""
+    floor: float | None = None
+    """The quality that a text of the best set has at least; None where none is any good."""
+    unrated: tuple[int, ...] = ()
+    """Ids of texts whose quality nothing tells; they are left out of the best set."""
+
+
+def text_quality(
+    judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope, *, imagined: float = 0.0
+) -> pd.Series:
+    """Return the quality of each text, 0 to 1: its share of points, or else its mean on the axes.
+
+    Texts of which nothing is known are left out; they are neither good nor bad.
 
     Args:
-        quality: Shape (n,), 0 to 1.
-        alike: Shape (n, n), 0 to 1.
-        size: How many to choose.
-        fill: Put what is under the floor behind the others, the best first, until there are
-            ``size``.
+        judgements: All judgements; those that rank count.
+        pairs: Comparisons that rank.
+        scope: What is judged.
+        imagined: So many values at the mean of all are added to those of each text on the axes, so
+            that a single high one does not beat many. (Shares of points are drawn to the middle.)
     """
-    quality = np.asarray(quality, dtype=float)
-    good = np.flatnonzero(quality >= floor_of(quality)) if len(quality) else np.array([], int)
-    chosen: list[int] = []
-    while len(chosen) < min(size, len(good)):
-        nearest = alike[:, chosen].max(axis=1) if chosen else np.zeros(len(quality))
-        worth = np.where(np.isin(np.arange(len(quality)), good), quality - nearest, -np.inf)
-        worth[chosen] = -np.inf
-        chosen.append(int(np.argmax(worth)))
-    if fill:
-        rest = sorted(set(range(len(quality))) - set(chosen), key=lambda place: -quality[place])
-        chosen += rest[: size - len(chosen)]
-    return chosen
+    quality: dict[int, float] = {}
+    own = judgements[judgements["value"].notna() & may_rank(judgements, scope)]
+    own = own[~own["axis"].isin(RESERVED)]
+    scaled = (own["value"].astype(float) - LOWEST) / (HIGHEST - LOWEST)
+    scaled = scaled.clip(0, 1)
+    if len(scaled):
+        by_text = scaled.groupby(own["text_id"]).agg(["sum", "size"])
+        total = by_text["sum"] + imagined * scaled.mean()
+        quality.update((total / (by_text["size"] + imagined)).to_dict())
+    for _, group in pairs.groupby(text_groups(pairs, scope), dropna=False):
+        quality.update({int(place.name): place.share.value for place in rank_texts(group)})
+    return pd.Series(quality, dtype=float)
 
 
-def floor_of(quality: Array) -> float:
-    """Return the quality that a text of a best set has at least; the best one always has it."""
-    best = float(np.max(quality))
-    return min(best, max(GOOD_ENOUGH, NEAR_BEST * best))
+def asked_questions(judgements: pd.DataFrame) -> list[int]:
+    """Return the questions whose texts are looked at: all, or ``MOST_QUESTIONS`` drawn by lot."""
+    questions = np.sort(judgements["question_id"].unique())
+    if len(questions) > MOST_QUESTIONS:
+        questions = np.random.default_rng(0).choice(questions, MOST_QUESTIONS, replace=False)
+    return [int(question) for question in questions]
 
 
-def _runs(text: str) -> dict[str, int]:
-    """Return the runs of ``text``, each with the Latin letters that its first sign stands for."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    letters = np.ones(len(plain), dtype=int)
-    if not plain.isascii():
-        for n, pattern in _WIDE.items():
-            letters[[found.start() for found in pattern.finditer(plain)]] = n
-    passed = np.concatenate([[0], letters.cumsum()])
-    ends = np.searchsorted(passed, passed[:-1] + RUN)
-    whole = ends <= len(plain)
-    if not whole.any():
-        return {plain: 1} if plain else {}
-    starts = np.flatnonzero(whole)
-    return {
-        plain[start:end]: n
-        for start, end, n in zip(
-            starts.tolist(), ends[whole].tolist(), letters[whole].tolist(), strict=True
+def spread(texts: pd.DataFrame, words: Mapping[int, str]) -> Spread | None:
+    """Return diversity beside quality over questions; None where no question has two texts.
+
+    Args:
+        texts: Index: text id; columns ``question_id``, ``quality``, and the factors.
+        words: The words of each text.
+    """
+    rows: list[tuple[str, str, int, float, float]] = []
+    sizes, different = [], []
+    for question, own in texts.groupby("question_id"):
+        if len(own) < 2:
+            continue
+        alike = likeness([words[int(text)] for text in own.index])
+        sizes.append(float(len(own)))
+        different.append(number_of_different(alike))
+        for factor in FACTORS:
+            levels = own.groupby(factor).indices
+            # Quality is told within a question: it compares only levels that met in one.
+            for level, places in levels.items() if len(levels) > 1 else ():
+                if len(places) > 1:
+                    among = mean_difference(alike[np.ix_(places, places)])
+                    quality = float(own["quality"].iloc[places].mean())
+                    rows.append((factor, str(level), int(question), quality, among))
+    if not sizes:
+        return None
+    table = pd.DataFrame(rows, columns=["factor", "level", "question", "quality", "difference"])
+    levels = [
+        LevelSpread(
+            factor=factor,
+            level=level,
+            quality=mean(own["quality"].to_numpy(float), 0.0, 1.0),
+            difference=mean(own["difference"].to_numpy(float), 0.0, 1.0),
+            n_questions=len(own),
         )
-    }
+        for (factor, level), own in table.dropna().groupby(["factor", "level"])
+        if table.loc[table["factor"] == factor, "level"].nunique() > 1
+    ]
+    return Spread(
+        levels=tuple(levels),
+        texts=mean(np.array(sizes), 1.0),
+        different=mean(np.array(different), 1.0),
+        n_questions=len(sizes),
+    )
+
+
+def groups(
+    judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope, words: Mapping[int, str]
+) -> list[Group]:
+    """Return the rated texts of one question, ranked, with how many differ and the best set."""
+    quality = text_quality(judgements, pairs, scope, imagined=1.0)
+    quality = quality.combine_first(_called_bad(judgements[may_rank(judgements, scope)]))
+    sides = [
+        judgements[["variant_id", column]]
+        .rename(columns={column: "text_id"})
+        .dropna(subset="text_id")
+        for column in ("text_id", "other_id")
+    ]
+    texts = pd.concat(sides).drop_duplicates("text_id")
+    if scope != "answer":
+        texts = texts.assign(variant_id=None)
+    found = []
+    for variant, own in texts.groupby("variant_id", dropna=False):
+        ids = [int(text) for text in own["text_id"]]
+        compared = pairs[pairs["a"].isin(ids)]
+        alike = likeness([words[text] for text in ids])
+        worth = quality.reindex(ids).to_numpy(dtype=float)
+        good = np.flatnonzero(worth > 0)  # what was only ever called bad is no best one
+        best = best_set(worth[good], alike[np.ix_(good, good)])
+        found.append(
+            Group(
+                variant_id=None if pd.isna(variant) else int(variant),
+                places=rank_texts(compared) if len(compared) else (),
+                n_texts=len(ids),
+                n_different=number_of_different(alike),
+                best=tuple(ids[good[place]] for place in best),
+                floor=floor_of(worth[good]) if len(good) else None,
+                unrated=tuple(ids[place] for place in np.flatnonzero(~np.isfinite(worth))),
+            )
+        )
+    return sorted(found, key=lambda group: -group.n_texts)
+
+
+def _called_bad(judgements: pd.DataFrame) -> pd.Series:
+    """Return quality 0 for the texts that were in a comparison in which both were bad."""
+    bad = judgements[judgements["outcome"] == "both_bad"]
+    ids = pd.concat([bad["text_id"], bad["other_id"]]).dropna().astype(int).unique()
+    return pd.Series(0.0, index=ids, dtype=float)

@@ -13,22 +13,23 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from workbench.insights.comparisons import REASONING_FACTORS, log_lengths
-from workbench.insights.mixed_effects import expected_points, fit
-from workbench.insights.resampling import (
+from workbench.statistics.clustered import (
+    FEW_RATERS,
+    RaterChanges,
+    Separation,
+    nearly_separated,
+    parts_of_few_raters,
+    raters_of,
+    reaches,
+)
+from workbench.statistics.comparisons import REASONING_FACTORS, log_lengths
+from workbench.statistics.intervals import (
     Array,
     Estimate,
     estimate,
     jackknife_errors,
 )
-from workbench.insights.separation import Separation, nearly_separated
-from workbench.insights.two_way import (
-    FEW_RATERS,
-    RaterChanges,
-    parts_of_few_raters,
-    raters_of,
-    reaches,
-)
+from workbench.statistics.mixed_effects import expected_points, fit
 
 RIDGE = 0.01
 """Keeps the effects of levels that never met finite; beside dozens of values, nothing."""
@@ -124,7 +125,7 @@ def comparison_effects(
     """Return main effects on who is better; None where no compared texts differ in a factor.
 
     Args:
-        pairs: Comparisons that rank; see ``workbench.insights.comparisons``.
+        pairs: Comparisons that rank; see ``workbench.statistics.comparisons``.
         factors: Which of its factors.
         equal_length: Whether to tell them of texts that are equally long.
     """

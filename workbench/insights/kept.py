@@ -109,10 +109,10 @@ def main(arguments: list[str]) -> None:
 
 def _compute(kind: str, session: Session, asked: str) -> Any:
     if kind == "insights":
-        from workbench.insights.insights import read_insights
+        from workbench.insights.report import read_insights
 
         return read_insights(session, TypeAdapter(RatingFilter).validate_json(asked))
-    from workbench.insights.reasoning_report import read_reasoning_report
+    from workbench.insights.reasoning import read_reasoning_report
 
     return read_reasoning_report(session, ScoreSpec.model_validate_json(asked))
 
@@ -120,10 +120,10 @@ def _compute(kind: str, session: Session, asked: str) -> Any:
 @cache
 def _form(kind: str) -> TypeAdapter[Any]:
     if kind == "insights":
-        from workbench.insights.insights import Insights
+        from workbench.insights.report import Insights
 
         return TypeAdapter(Insights)
-    from workbench.insights.reasoning_report import ReasoningReport
+    from workbench.insights.reasoning import ReasoningReport
 
     return TypeAdapter(ReasoningReport)
 

@@ -17,11 +17,15 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, logit
 
-from workbench.insights.comparisons import log_lengths
-from workbench.insights.mixed_effects import IMAGINED, MixedEffects, expected_points, fit
-from workbench.insights.resampling import Array, Estimate, estimate
-from workbench.insights.separation import Separation, nearly_separated
-from workbench.insights.two_way import parts_of_few_raters, raters_of
+from workbench.statistics.clustered import (
+    Separation,
+    nearly_separated,
+    parts_of_few_raters,
+    raters_of,
+)
+from workbench.statistics.comparisons import log_lengths
+from workbench.statistics.intervals import Array, Estimate, estimate
+from workbench.statistics.mixed_effects import IMAGINED, MixedEffects, expected_points, fit
 
 TOLERANCE = 1e-8
 MOST_STEPS = 10_000
@@ -110,7 +114,7 @@ def rank_levels(pairs: pd.DataFrame, factor: str, *, equal_length: bool = False)
     """Rank the levels of ``factor`` over questions; None where no two of them ever met.
 
     Args:
-        pairs: Comparisons that rank; see ``workbench.insights.comparisons``.
+        pairs: Comparisons that rank; see ``workbench.statistics.comparisons``.
         factor: One of its factors.
         equal_length: Whether to rank as if texts that meet were equally long.
     """

@@ -24,9 +24,8 @@ from typing import Literal
 
 import numpy as np
 
-from workbench.insights.bounded_mean import lower_bound, upper_bound
-from workbench.insights.reasoning_score import Bits, Scored, bits
-from workbench.insights.resampling import LEVEL, Array, Estimate
+from workbench.statistics.influence import Bits, Scored, bits
+from workbench.statistics.intervals import LEVEL, Array, Estimate, lower_bound, upper_bound
 
 ReasoningVerdict = Literal["input", "words", "input_unsorted", "output", "unclear"]
 Missing = Literal["questions", "close", "different", "sampling", "controls", "chance", "ceiling"]

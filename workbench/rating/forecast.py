@@ -22,8 +22,8 @@ from training.datasets.build import Built, build_from, gather
 from training.datasets.evidence import Judgement, Won
 from training.datasets.rules import Rules
 from training.datasets.spec import parse_rules
-from workbench.rating.building import BuiltQueue
-from workbench.rating.power import SPREAD
+from workbench.rating.queues import BuiltQueue
+from workbench.statistics.mixed_effects import USUAL_DEVIATION
 
 N_DRAWS: Final = 4
 SEED: Final = 20
@@ -102,7 +102,7 @@ def _drawn(
 
     def strength(target: Target) -> float:
         text = _text(built.spec.scope, target)
-        return strengths.setdefault(text, float(random.normal(0, SPREAD * 2**0.5)))
+        return strengths.setdefault(text, float(random.normal(0, USUAL_DEVIATION * 2**0.5)))
 
     for item in items:
         for rater in range(built.spec.overlap):

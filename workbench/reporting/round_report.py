@@ -12,9 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.questions import get_questions
 from workbench.i18n import Language, translate
-from workbench.insights.resampling import FEW_QUESTIONS, Estimate
-from workbench.insights.round_texts import Written, read_written
-from workbench.insights.rounds import (
+from workbench.rounds.comparison import (
     MEASURES,
     SHARES,
     Change,
@@ -22,8 +20,9 @@ from workbench.insights.rounds import (
     Direction,
     ModelFigures,
 )
-from workbench.rounds.numbers import figure
-from workbench.rounds.verdict_text import SettledLine, language_name
+from workbench.rounds.completions import Written, read_written
+from workbench.rounds.text import SettledLine, figure, language_name
+from workbench.statistics.intervals import FEW_QUESTIONS, Estimate
 
 TEMPLATES = Path(__file__).parent
 MOST_EXAMPLES = 12

@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol
 
 from scipy import special
 
-from workbench.insights.duels import ENOUGH_RATERS
-from workbench.insights.resampling import LEVEL, Estimate
-from workbench.insights.rounds import LOWER_IS_BETTER, Comparison, ModelFigures
+from workbench.rounds.comparison import LOWER_IS_BETTER, Comparison, ModelFigures
+from workbench.rounds.head_to_head import ENOUGH_RATERS
+from workbench.statistics.intervals import LEVEL, Estimate
 
 PEOPLE = "people"
 DECIDING = (

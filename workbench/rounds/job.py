@@ -24,16 +24,15 @@ from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
 from training.merge.merge import merge_adapter
 from training.merge.prune import rebuild
-from training.rounds.disk import check_disk
-from training.rounds.spec import RoundSpec, parse_round
 from training.runs.prepare import plan_run, queue_run
 from workbench.jobs.contracts import JobContext
 from workbench.jobs.device_lane import prove_for, train_run
 from workbench.jobs.server_lane import run_sweep_of
-from workbench.rounds.asking import ensure_sweep
-from workbench.rounds.checking import train_spec
-from workbench.rounds.comparing import compare_round
+from workbench.rounds.comparison import compare_round
+from workbench.rounds.questions import ensure_sweep
 from workbench.rounds.scoring import score_round
+from workbench.rounds.spec import RoundSpec, parse_round
+from workbench.rounds.start import check_disk, train_spec
 from workbench.rounds.verdict import propose
 
 _DOING = {"train": "trains", "merge": "merges", "verify": "proves the merge of"}

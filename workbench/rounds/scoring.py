@@ -22,8 +22,8 @@ from serving.engine.client import Engines
 from serving.scoring.answers import run_scoring
 from serving.scoring.spec import ScoreSpec
 from training.datasets.held_out_loss import read_losses, score_held_out
-from workbench.insights.reasoning_report import OWN, LevelReport, read_reasoning_report
-from workbench.insights.rounds import ByQuestion
+from workbench.insights.reasoning import OWN, LevelReport, read_reasoning_report
+from workbench.rounds.completions import ByQuestion
 
 MOST_QUESTIONS = 24
 """Whose reasonings are scored: spread evenly over those that were asked."""

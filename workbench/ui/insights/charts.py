@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from workbench.insights.resampling import Estimate
+from workbench.statistics.intervals import Estimate
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import percent
 from workbench.ui.components.plots import COUNTS, RULE, draw_plot, legend, plot_of, tooltips

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from workbench.insights.comparisons import SAMPLING_FACTORS
+from workbench.insights.diversity import LevelSpread
 from workbench.insights.effects import Effects
-from workbench.insights.insights import Insights
 from workbench.insights.ranking import Ranking
-from workbench.insights.resampling import FEW_QUESTIONS, Estimate
-from workbench.insights.spread import LevelSpread
-from workbench.insights.two_way import FEW_RATERS
+from workbench.insights.report import Insights
+from workbench.statistics.clustered import FEW_RATERS
+from workbench.statistics.comparisons import SAMPLING_FACTORS
+from workbench.statistics.intervals import FEW_QUESTIONS, Estimate
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import axis_label, percent

@@ -11,9 +11,9 @@ from db.rating.columns import RaterKind, RatingFilter, high_water
 from db.rating.queues import list_queues
 from db.rating.ratings import Scope
 from db.sweeps import sweep_names
-from workbench.insights.diversity import GOOD_ENOUGH
-from workbench.insights.insights import Insights, QuestionInsight, read_insights, read_question
-from workbench.insights.spread import Group
+from workbench.insights.diversity import Group
+from workbench.insights.report import Insights, QuestionInsight, read_insights, read_question
+from workbench.statistics.diversity import GOOD_ENOUGH
 from workbench.ui.components import url
 from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import t

@@ -11,15 +11,15 @@ from db.jobs import JobRow, active_jobs, enqueue, recent_jobs
 from db.scores import score_mark
 from db.sweeps import sweep_names
 from serving.scoring.spec import ScoreSpec
-from workbench.insights.reasoning_leak import LEAK_BITS, Leaks
-from workbench.insights.reasoning_report import (
+from workbench.insights.reasoning import (
     OWN,
     LevelReport,
     ReasoningReport,
     read_reasoning_report,
 )
 from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
-from workbench.insights.resampling import FEW_QUESTIONS, Estimate
+from workbench.statistics.influence import LEAK_BITS, Leaks
+from workbench.statistics.intervals import FEW_QUESTIONS, Estimate
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress

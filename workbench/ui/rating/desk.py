@@ -13,7 +13,7 @@ from db.rating.ratings import Scope, Target
 from db.settings import settings
 from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import load_axes
-from workbench.rating.desk import look
+from workbench.rating.cards import look
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t, word

@@ -10,14 +10,14 @@ from db.rating.queues import Way
 from db.texts.facets import facets_version
 from serving.checks import CHECKS
 from workbench.i18n import has
-from workbench.rating.building import (
+from workbench.rating.power import Promise, promise
+from workbench.rating.queues import (
     BuiltQueue,
     QueueSpec,
     build_queue,
     save_queue,
     seconds_per_card,
 )
-from workbench.rating.promise import Promise, promise
 from workbench.rating.sampling import SAMPLERS
 from workbench.rating.sources import SOURCES, source_names
 from workbench.ui.components import url

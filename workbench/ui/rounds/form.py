@@ -9,9 +9,9 @@ from db.errors import Q2QError
 from db.input_text import load_mapping
 from db.questions import QuestionFilter, question_ids
 from db.settings import settings
-from training.rounds.spec import BASE, RoundSpec, parse_round
 from training.runs.spec import TrainSpec, parse_spec
-from workbench.rounds.beginning import begin_round, queue_round
+from workbench.rounds.spec import BASE, RoundSpec, parse_round
+from workbench.rounds.start import begin_round, queue_round
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft

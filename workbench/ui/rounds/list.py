@@ -7,7 +7,7 @@ import streamlit as st
 from db.datasets import list_datasets
 from db.models import get_model
 from db.rounds import RoundRow, list_rounds
-from workbench.rounds.verdict_text import said
+from workbench.rounds.text import said
 from workbench.ui.components.controls import open_button, page_link
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.parts import (

@@ -9,13 +9,19 @@ from db.models import get_model
 from db.rating.columns import high_water
 from db.rounds import STEPS, RoundRow, find_round
 from db.texts.facets import facets_version
-from workbench.insights.resampling import FEW_QUESTIONS
-from workbench.insights.rounds import MEASURES, SHARES, Change, Comparison, Direction
-from workbench.rounds.beginning import queue_round
-from workbench.rounds.comparing import compare_round
-from workbench.rounds.judging import judge
-from workbench.rounds.numbers import figure
-from workbench.rounds.reporting import round_page
+from workbench.rounds.comparison import (
+    MEASURES,
+    SHARES,
+    Change,
+    Comparison,
+    Direction,
+    compare_round,
+)
+from workbench.rounds.report import round_page
+from workbench.rounds.start import queue_round
+from workbench.rounds.text import figure
+from workbench.rounds.verdict import judge
+from workbench.statistics.intervals import FEW_QUESTIONS
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, page_link
 from workbench.ui.components.i18n import current_language, t, word

@@ -9,13 +9,11 @@ import streamlit as st
 from db.rating.queues import QueueRow, list_queues
 from db.rounds import VERDICTS, RoundRow, Verdict, decide_round
 from workbench.i18n import has
-from workbench.insights.duels import Duel
-from workbench.rating.building import build_queue, save_queue
-from workbench.rating.duels import duel_spec, opponents
-from workbench.rounds.duel_text import figures_of, outcome, raters_of
-from workbench.rounds.judging import MISSING_TEXTS, is_outdated, judge_again
-from workbench.rounds.verdict import Proposal
-from workbench.rounds.verdict_text import said, settled_lines
+from workbench.rating.head_to_head import duel_spec, opponents
+from workbench.rating.queues import build_queue, save_queue
+from workbench.rounds.head_to_head import Duel
+from workbench.rounds.text import figures_of, outcome, raters_of, said, settled_lines
+from workbench.rounds.verdict import MISSING_TEXTS, Proposal, is_outdated, judge_again
 from workbench.ui.components.controls import errors_shown, page_link, path_of
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t, word

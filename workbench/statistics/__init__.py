@@ -1,0 +1,1 @@
+"""Statistics that several features share: intervals, comparisons, influence. No screens."""
