@@ -3,6 +3,7 @@
 ``Q2Q_PROFILE`` names the JSON file and the number of steps before the profile begins.
 """
 
+import importlib
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import training.child.trainers as trainers
 from training.child.__main__ import main
 
 KINDS = (
@@ -78,6 +78,8 @@ def _summed(run: Any, steps: int) -> dict[str, Any]:
 
 def profiled() -> int:
     """Train, with one more callback."""
+    importlib.import_module("unsloth")  # before trl, which the trainers import
+    trainers = importlib.import_module("training.child.trainers")
     path, first = os.environ["Q2Q_PROFILE"].rsplit(" ", 1)
     plain = trainers.make_trainer
 
@@ -86,7 +88,7 @@ def profiled() -> int:
         trainer.add_callback(_profiling(Path(path), int(first)))
         return trainer
 
-    trainers.make_trainer = make
+    trainers.make_trainer = make  # type: ignore[attr-defined]  # of a module
     return main(Path(sys.argv[1]))
 
 
