@@ -14,12 +14,12 @@ from typing import Any
 from training.child.__main__ import main
 
 KINDS = (
-    ("attention", "flash|fmha|attention"),
-    ("products in FP8", "e4m3|fp8|float_e4|qqtst|f8f8|_f8"),
+    ("attention", "^(?!triton).*(flash|fmha)"),
+    ("compiled kernels", "^triton_"),
+    ("products in FP8", "e4m3|qqtst"),
     ("slow products (align1)", "align1"),
     ("products in 16 bit", "gemm|nvjet|cutlass|splitK|gemv|sm90_xmma|ampere|cublas"),
-    ("NF4 to 16 bit", "dequantize|kDequant"),
-    ("compiled kernels", "^triton_"),
+    ("NF4 to 16 bit", "dequant"),
     ("Unsloth's kernels", "_rms|_rope|_swiglu|_fg_|_DWf|layernorm|cross_entropy"),
     ("optimiser", "8bit|adam|multi_tensor"),
     ("fills, adds and copies", "elementwise|fill|memset|memcpy|copy|cat|reduce"),

@@ -37,6 +37,8 @@ def test_fast_packs_and_max_keeps_activations() -> None:
         True, 4, 2048, "none",
     )  # fmt: skip
     assert PRESETS["laptop"].base_precision == "bf16"
+    assert (fast.base_precision, largest.base_precision) == ("nf4_fp8", "fp8")
+    assert fast.layers == largest.layers == "compiled"
 
 
 @pytest.mark.parametrize(
@@ -104,9 +106,21 @@ def test_fp8_takes_a_gpu_that_has_it_and_compiled_layers() -> None:
     compiled = parse_spec({**spec, "layers": "compiled"})
     assert resolve(compiled, "sft", "cuda", 141).settings.base_precision == "fp8"
     with pytest.raises(UsageError, match=r"base_precision: .*8\.9"):
-        resolve(compiled, "sft", "cuda", 80, has_fp8=False)
+        resolve(compiled, "sft", "cuda", 80, capability=8.0)
     with pytest.raises(UsageError, match="set layers: compiled"):
-        resolve(parse_spec(spec), "sft", "cuda", 141)
+        resolve(parse_spec({**spec, "layers": "unsloth"}), "sft", "cuda", 141)
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "layers"),
+    [(9.0, "fp8", "compiled"), (8.0, "nf4", "compiled"), (7.5, "nf4", "unsloth")],
+)
+def test_presets_are_fitted_to_older_gpus(capability: float, precision: str, layers: str) -> None:
+    asked = parse_spec({"dataset": "a", "preset": "max"})
+    resolved = resolve(asked, "sft", "cuda", 80, capability=capability)
+    settings = resolved.settings
+    assert (settings.base_precision, settings.layers) == (precision, layers)
+    assert ("FP8" in resolved.why) == (capability < 8.9)
 
 
 def test_length_is_given_one_way() -> None:

@@ -35,7 +35,7 @@ from training.runs.presets import PRESETS
 from training.runs.process import REPOSITORY, command, environment
 from training.runs.run import run_training
 from training.runs.spec import parse_spec
-from training.runs.watch import EventReader, RunRecorder
+from training.runs.watch import EventReader, RunRecorder, time_left, told_shares
 
 
 @pytest.fixture
@@ -130,6 +130,35 @@ def test_rows_are_ids_and_too_long_ones_are_left_out_and_counted(
     assert config["dataset_hash"] == run.config["dataset_hash"]
     for question in read_rows(folder.questions):
         assert question["stop_token_ids"]
+
+
+def test_a_run_says_what_its_time_goes_into(database: Database, run_id: int) -> None:
+    recorder = RunRecorder(database, run_id)
+
+    def phase(name: str, **seconds: float) -> dict[str, Any]:
+        return {"event": "phase", "name": name, "seconds": seconds}
+
+    recorder.take([phase("loading", starting=5.0)])
+    assert recorder.message == "Loading the model."
+    recorder.take([
+        {"event": "begin", "step": 0, "total": 10},
+        phase("steps", starting=5.0, loading=20.0),
+        {"event": "metrics", "step": 2, "values": {"loss": 1.5}, "seconds_left": 600.0},
+    ])  # fmt: skip
+    assert recorder.message == "loss 1.500, 10 min left"
+    recorder.take([phase("samples", starting=5.0, loading=20.0, steps=75.0)])
+    assert recorder.message == "Writing sample texts."
+    recorder.take([phase("steps", starting=5.0, loading=20.0, steps=75.0, samples=0.1)])
+    assert recorder.message == "loss 1.500, 10 min left"
+    with database.read() as session:
+        summary = get_run(session, run_id).summary
+    assert told_shares(summary) == (
+        "steps 75 s (75%), loading the model 20 s (20%), start 5 s (5%)"
+    )
+    assert told_shares({}) == ""
+    assert [time_left(s) for s in (40, 200, 4800, 7300)] == [
+        "40 s", "3 min", "80 min", "2 h 2 min",
+    ]  # fmt: skip
 
 
 def test_only_whole_checkpoints_count(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What the trainer says while it trains: figures, sample texts, checkpoints; and its stop."""
 
+import logging
 import math
 import resource
 import time
@@ -13,6 +14,8 @@ from training.child.events import Events
 from training.child.samples import write_samples
 from training.child.setup import RECOMPUTATION
 from training.runs.folder import COMPLETE, RunFolder
+
+log = logging.getLogger(__name__)
 
 _NAMES = {"eval_loss": "held_out_loss", "loss": "loss", "grad_norm": "grad_norm"}
 _LEFT_OUT = ("runtime", "per_second", "epoch", "total_flos", "train_loss", "num_tokens")
@@ -85,13 +88,18 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         self._since = time.monotonic()
 
     def _samples(self) -> list[dict[str, Any]]:
-        return write_samples(
-            self._trainer.model,
-            self._tokenizer,
-            self._folder,
-            self._config["sample_tokens"],
-            recomputation=RECOMPUTATION[self._config["settings"]["recomputation"]],
-        )
+        """Return sample texts; a run does not end because they could not be written."""
+        try:
+            return write_samples(
+                self._trainer.model,
+                self._tokenizer,
+                self._folder,
+                self._config["sample_tokens"],
+                recomputation=RECOMPUTATION[self._config["settings"]["recomputation"]],
+            )
+        except (RuntimeError, ValueError, TypeError, AttributeError):
+            log.exception("No sample texts could be written")
+            return []
 
     def _seconds_left(self, state: Any) -> float | None:
         """Return how long the rest will take, held-out rows and sample texts included."""

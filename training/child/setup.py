@@ -7,7 +7,7 @@ import torch
 from unsloth import FastLanguageModel
 
 from training.child.events import Events
-from training.runs.presets import IN_FP8, RunSettings
+from training.runs.presets import IN_FP8, TWO_COPIES_FROM_GIB, RunSettings
 
 RECOMPUTATION = {"unsloth": "unsloth", "plain": True, "none": False}
 
@@ -59,12 +59,19 @@ def _speed_up(model: Any, settings: RunSettings, device: str) -> str:
     install(
         model,
         fp8=fp8,
-        keep_transposed=settings.recomputation == "none",
+        keep_transposed=_has_room(model.device) and settings.recomputation == "none",
         longest=settings.max_length,
         compiled=device == "cuda",
     )
     remove_padding(model)
     return f"Layers are compiled, with packed attention and a base in {settings.base_precision}."
+
+
+def _has_room(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+    return float(memory) >= TWO_COPIES_FROM_GIB
 
 
 def device_name() -> str:

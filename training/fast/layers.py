@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
+from torch._inductor.exc import InductorError
 from torch.nn.functional import linear, silu
 
 from training.fast.attention import document_ends, packed_attention
@@ -100,15 +102,29 @@ def install(
     n = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // n
     heads = Heads(n, config.num_key_value_heads, size)
-    run = torch.compile(decoder_layer) if compiled else decoder_layer
-    if compiled:
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
+    run = _Compiled() if compiled else decoder_layer
     for layer in backbone.layers:
         weights = [
             _joined([getattr(getattr(layer, block), name) for name in names], fp8, keep_transposed)
             for block, names in GROUPS
         ]
         layer.forward = _Forward(layer, weights, heads, longest, run)
+
+
+class _Compiled:
+    """The compiled layer, or the plain one from the moment when it cannot be compiled."""
+
+    def __init__(self) -> None:
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
+        self._run: Callable[..., Tensor] = torch.compile(decoder_layer)
+
+    def __call__(self, *given: Any) -> Tensor:
+        try:
+            return self._run(*given)
+        except (TorchDynamoException, InductorError) as error:
+            log.warning("Layers run uncompiled, which is slower: %s", str(error).splitlines()[0])
+            self._run = decoder_layer
+            return decoder_layer(*given)
 
 
 class _Forward:

@@ -28,8 +28,6 @@ from training.runs.presets import RunSettings
 from training.runs.spec import Resolved, TrainSpec, resolve
 from training.runs.targets import check_targets
 
-FP8_CAPABILITY = 8.9
-"""The first compute capability whose matrix units take FP8."""
 HELD_OUT_ROWS = 200
 """At most so many held-out rows are looked at, the first ones."""
 SAMPLE_TOKENS: dict[Device, int] = {"cuda": 300, "cpu": 100}
@@ -93,8 +91,10 @@ def check_training(
     load_definitions(user_file(settings)).format(spec.prompt_format)
     device = resolve_device(settings.device)
     memory = gpu_memory_gib() if device == "cuda" else 0.0
-    has_fp8 = device == "cuda" and gpu_capability() >= FP8_CAPABILITY
-    resolved = resolve(spec, kind, device, memory, n_ok=n_ok, n_not_ok=n_not_ok, has_fp8=has_fp8)
+    capability = gpu_capability() if device == "cuda" else 0.0
+    resolved = resolve(
+        spec, kind, device, memory, n_ok=n_ok, n_not_ok=n_not_ok, capability=capability
+    )
     check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
     return resolved
 

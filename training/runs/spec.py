@@ -31,6 +31,10 @@ from training.runs.presets import (
 from training.spec_files import validated
 
 WEIGHTS = ("desirable_weight", "undesirable_weight")
+FP8_CAPABILITY = 8.9
+"""The first compute capability whose matrix units take FP8."""
+COMPILED_CAPABILITY = 8.0
+"""The first with bf16 and PyTorch's attention for packed rows."""
 
 
 class TrainSpec(BaseModel):
@@ -119,7 +123,7 @@ def resolve(
     *,
     n_ok: int = 0,
     n_not_ok: int = 0,
-    has_fp8: bool = True,
+    capability: float = FP8_CAPABILITY,
 ) -> Resolved:
     """Return all settings of ``spec`` for a dataset of ``kind`` on this device.
 
@@ -130,7 +134,7 @@ def resolve(
         memory_gib: Of the GPU.
         n_ok: Rows to train on that are OK, in KTO.
         n_not_ok: Those that are not.
-        has_fp8: Whether the GPU multiplies in FP8.
+        capability: The compute capability of the GPU, such as 9.0.
 
     Raises:
         UsageError: A setting does not go with the device or the method.
@@ -149,7 +153,7 @@ def resolve(
     if spec.load_in_4bit is not None:
         given["base_precision"] = "nf4" if spec.load_in_4bit else "bf16"
     values = PRESETS[preset].model_dump() | given
-    for name, value, reason in _forced(kind, device, values["base_precision"], has_fp8=has_fp8):
+    for name, value, reason in _forced(kind, device, capability, values):
         if values[name] == value:
             continue
         if given.get(name) is not None:
@@ -174,7 +178,7 @@ def resolve(
 
 
 def _forced(
-    kind: str, device: Device, precision: BasePrecision, *, has_fp8: bool
+    kind: str, device: Device, capability: float, values: Mapping[str, Any]
 ) -> list[tuple[str, object, str]]:
     """Return settings that the device or the method leaves no choice about."""
     forced: list[tuple[str, object, str]] = []
@@ -184,9 +188,11 @@ def _forced(
             ("base_precision", "bf16", "a base in 4 bit or FP8 needs a GPU"),
             ("layers", "unsloth", "compiled layers need a GPU"),
         ]
-    elif precision in IN_FP8 and not has_fp8:
+    elif values["base_precision"] in IN_FP8 and capability < FP8_CAPABILITY:
         reason = "this GPU does not multiply in FP8, which takes compute capability 8.9"
         forced.append(("base_precision", "nf4", reason))
+    if device == "cuda" and capability < COMPILED_CAPABILITY:
+        forced.append(("layers", "unsloth", "compiled layers take compute capability 8.0"))
     if kind != "sft":
         forced.append(("packing", False, "preference rows are not packed"))
     return forced

@@ -120,13 +120,17 @@ def time_left(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def time_shares(summary: Mapping[str, Any]) -> str:
-    """Return what a run's time went into, the largest share first; empty where it is not known."""
+def time_shares(summary: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """Return what a run's time went into: phase, seconds, share of all; the largest first."""
     seconds: dict[str, float] = summary.get("phases", {})
     whole = sum(seconds.values())
     ranked = sorted(seconds.items(), key=lambda one: -one[1])
+    return [(name, spent, spent / whole) for name, spent in ranked if spent >= 0.005 * whole > 0]
+
+
+def told_shares(summary: Mapping[str, Any]) -> str:
+    """Return the same in a line: steps 40 s (80%), start 10 s (20%)."""
     return ", ".join(
-        f"{SHARES[name]} {time_left(spent)} ({spent / whole:.0%})"
-        for name, spent in ranked
-        if spent >= 0.005 * whole
+        f"{SHARES[name]} {time_left(seconds)} ({share:.0%})"
+        for name, seconds, share in time_shares(summary)
     )

@@ -21,6 +21,7 @@ from db.training import (
 )
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
+from training.runs.watch import told_shares
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job
@@ -179,7 +180,8 @@ def _show_result(database: Database, run_id: int, as_json: bool) -> None:
     if as_json:
         show_json(result)
     else:
-        show_fields(result)
+        time = told_shares(found.summary)
+        show_fields({**result, "time": time, "layers": found.summary.get("steps_run")})
 
 
 def _row(found: RunRow) -> dict[str, object]:

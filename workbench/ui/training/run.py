@@ -11,6 +11,7 @@ from db.jobs import JobRow, active_jobs
 from db.settings import settings
 from db.training import Curve, RunRow, SampleRow, enqueue_training, get_run, run_curves, run_samples
 from training.runs.run import run_folder
+from training.runs.watch import time_shares
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t
@@ -124,6 +125,12 @@ def _draw_figures(run: RunRow) -> None:
             ),
         ],
     )
+    shares = [
+        f"{t(f'training.phase.{name}')} {duration(seconds)} ({share:.0%})"
+        for name, seconds, share in time_shares(told)
+    ]
+    if shares:
+        st.caption(t("training.time_went", shares=", ".join(shares)))
 
 
 def _draw_curves(curves: Mapping[str, Curve]) -> None:
