@@ -14,6 +14,7 @@ import pytest
 from db.database import Database, open_database
 from db.settings import Settings
 from serving.formats.library import load_registry
+from serving.importers.question_files import import_path
 from tests.conftest import CACHE
 from training.datasets.build import build
 from training.datasets.freeze import freeze
@@ -21,7 +22,6 @@ from training.datasets.spec import parse_rules
 from training.runs.prepare import plan_run, queue_run
 from training.runs.run import TrainingOutcome, run_training
 from training.runs.spec import parse_spec
-from workbench.cli.importing import import_path
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "training"
 ENGLISH = {

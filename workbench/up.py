@@ -22,7 +22,7 @@ from db.store.staging import tidy
 from serving.engine.command import is_free
 from serving.engine.messages import Endpoint, EngineError
 from serving.engine.transport import Transport, blocking
-from workbench.cli.importing import add_examples
+from serving.importers.question_files import add_examples
 from workbench.jobs.lock import HomeLock, read_owner
 
 ROOT = Path(workbench.__file__).parents[1]

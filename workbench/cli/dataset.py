@@ -17,9 +17,16 @@ from training.datasets.build import build as built_by
 from training.datasets.freeze import freeze
 from training.datasets.spec import as_yaml, load_rules, parse_rules
 from workbench.cli.context import open_home
-from workbench.cli.importing import Encoding, naming_encoding_option
-from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
-from workbench.cli.progress import import_progress
+from workbench.cli.output import (
+    Json,
+    say,
+    show,
+    show_exactly,
+    show_fields,
+    show_json,
+    show_rows,
+)
+from workbench.cli.progress import Encoding, import_progress, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 from workbench.reporting.cautions import caution_sentences, nothing_trains
 
@@ -90,10 +97,7 @@ def show_(
         balance = None if name is None else read_balance(session, found[0])
     if balance is None:
         rows = [_row(one) for one in found]
-        if as_json:
-            show_json(rows)
-        else:
-            show_table(rows, ("id", "name", "kind", "n_train", "n_held_out", "content_hash"))
+        show_rows(rows, ("id", "name", "kind", "n_train", "n_held_out", "content_hash"), as_json)
         return
     (dataset,) = found
     warnings = caution_sentences(cautions(balance))

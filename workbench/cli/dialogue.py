@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,7 +11,6 @@ from db.new_files import new_file
 from db.rating.ratings import ensure_rater
 from workbench.cli import dialogue_decide, dialogue_sides
 from workbench.cli.context import open_home
-from workbench.cli.dialogue_extras import run_replay, run_synopsis
 from workbench.cli.dialogue_options import (
     As,
     DialogueId,
@@ -27,13 +26,20 @@ from workbench.cli.dialogue_show import (
     list_all,
     show_comparison,
     show_node,
-    show_replay,
-    show_synopsis,
     show_tree,
 )
+from workbench.cli.dialogue_sides import run_replay, run_synopsis
 from workbench.cli.dialogue_steps import run_next
-from workbench.cli.importing import Encoding, naming_encoding_option
-from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
+from workbench.cli.output import (
+    Json,
+    say,
+    show_done,
+    show_exactly,
+    show_fields,
+    show_json,
+    show_table,
+)
+from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue.export import read_export
 from workbench.dialogue.report import as_html, as_markdown
@@ -254,8 +260,7 @@ def replay(
     changes = {"model": model, "adapter": adapter, "prompt_format": prompt_format, "role": role}
     given = {key: value for key, value in changes.items() if value}
     with open_home() as (settings, database):
-        replayed = run_replay(settings, database, number(dialogue), given, answers)
-    show_replay(replayed, as_json)
+        run_replay(settings, database, number(dialogue), given, answers, as_json)
 
 
 @app.as_command()
@@ -300,7 +305,7 @@ def fork(
             reason=reason,
             rater=rater,
         )
-    _done(f"Dialogue {new_id} begins there.", {"dialogue": new_id}, as_json)
+    show_done(f"Dialogue {new_id} begins there.", {"dialogue": new_id}, as_json)
 
 
 @app.as_command()
@@ -311,15 +316,7 @@ def synopsis(dialogue: DialogueId, rater: As = "me", as_json: Json = False) -> N
       q2q dialogue synopsis 1
     """
     with open_home() as (settings, database):
-        run_synopsis(settings, database, number(dialogue), rater)
-        show_synopsis(database, number(dialogue), as_json)
-
-
-def _done(sentence: str, fields: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        show_json(fields)
-    else:
-        show(sentence)
+        run_synopsis(settings, database, number(dialogue), rater, as_json)
 
 
 dialogue_decide.register(app)

@@ -11,7 +11,7 @@ from db.errors import UsageError
 from db.rating.ratings import ensure_rater
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_options import As, DialogueId, Reason, candidate, here, node_of, number
-from workbench.cli.output import Json, say, show, show_json, show_table
+from workbench.cli.output import Json, say, show_done, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue import decisions
 from workbench.dialogue import same as trees
@@ -58,7 +58,7 @@ def go(
 
     _decide(dialogue, rater, do)
     place = number(node, "question")
-    _done(f"Now at question {place}.", {"dialogue": number(dialogue), "at": place}, as_json)
+    show_done(f"Now at question {place}.", {"dialogue": number(dialogue), "at": place}, as_json)
 
 
 def park(
@@ -144,7 +144,7 @@ def merge(
     _decide(dialogue, rater, do)
     kept, others = number(node or question, "question"), [number(n, "question") for n in same]
     fields = {"dialogue": number(dialogue), "keep": kept, "same": others}
-    _done(f"Question {kept} stands for {', '.join(map(str, others))} too.", fields, as_json)
+    show_done(f"Question {kept} stands for {', '.join(map(str, others))} too.", fields, as_json)
 
 
 def note(
@@ -160,7 +160,7 @@ def note(
       q2q dialogue note 1 "ask the shop owners about this"
     """
     found = _at(dialogue, node, rater, decisions.note, text)
-    _done("Noted.", found | {"note": text}, as_json)
+    show_done("Noted.", found | {"note": text}, as_json)
 
 
 def tag(
@@ -176,7 +176,7 @@ def tag(
       q2q dialogue tag 1 costs "to be checked"
     """
     found = _at(dialogue, node, rater, decisions.tag, tags)
-    _done("Tagged.", found | {"tags": tags}, as_json)
+    show_done("Tagged.", found | {"tags": tags}, as_json)
 
 
 def pause(
@@ -258,7 +258,7 @@ def _set_aside(
     _decide(dialogue, rater, do)
     place = number(node or question, "question")
     fields = {"dialogue": number(dialogue), "node" if node else "question": place, "state": state}
-    _done(f"Question {place} is {state}.", fields, as_json)
+    show_done(f"Question {place} is {state}.", fields, as_json)
 
 
 def _list_alike(dialogue: str, as_json: bool) -> None:
@@ -291,11 +291,4 @@ def _change_state(dialogue: str, what: str, reason: str, rater: str, as_json: bo
 
     _decide(dialogue, rater, do)
     fields = {"dialogue": number(dialogue), "state": STATES[what]}
-    _done(f"The dialogue is {STATES[what]}.", fields, as_json)
-
-
-def _done(sentence: str, fields: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        show_json(fields)
-    else:
-        show(sentence)
+    show_done(f"The dialogue is {STATES[what]}.", fields, as_json)

@@ -17,8 +17,7 @@ from db.settings import Settings
 from db.tables import MOVES
 from serving.formats.library import load_registry
 from serving.sweeps.selection import DEFAULT_MODEL
-from workbench.cli.output import say
-from workbench.cli.planning import look_for_models
+from workbench.cli.progress import look_for_models
 from workbench.dialogue.cards import AnswerCard, Candidate, NodeView
 from workbench.dialogue.decisions import current_node_id
 from workbench.dialogue.sessions import fork
@@ -134,7 +133,7 @@ def check_settings(settings: Settings, database: Database, values: Mapping[str, 
     """
     wanted = parse_settings(values)
     if wanted.model != DEFAULT_MODEL:
-        look_for_models(settings, database, [wanted.model], say)
+        look_for_models(settings, database, [wanted.model])
     with database.write() as session:
         check_names(session, load_registry(settings, session), wanted)
 

@@ -8,7 +8,7 @@ from typing import Any
 from db.database import Database
 from db.dialogues import ForkedFrom, list_dialogues, read_events, read_nodes
 from db.errors import UsageError
-from workbench.cli.output import say, show, show_fields, show_json, show_table
+from workbench.cli.output import say, show, show_fields, show_json, show_rows, show_table
 from workbench.dialogue.cards import (
     AnswerCard,
     NodeView,
@@ -126,10 +126,7 @@ def show_synopsis(database: Database, dialogue_id: int, as_json: bool) -> None:
         {"kind": one.kind, "text": one.text, "questions": [numbers[node] for node in one.node_ids]}
         for one in lines
     ]
-    if as_json:
-        show_json(told)
-    else:
-        show_table(told, ("kind", "text", "questions"))
+    show_rows(told, ("kind", "text", "questions"), as_json)
 
 
 def show_replay(replay: Replay, as_json: bool) -> None:

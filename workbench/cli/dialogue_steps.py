@@ -24,8 +24,7 @@ from workbench.cli.dialogue_options import (
 )
 from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
 from workbench.cli.output import say
-from workbench.cli.planning import look_for_models
-from workbench.cli.progress import open_progress
+from workbench.cli.progress import look_for_models, open_progress
 from workbench.dialogue.auto import queue_turns
 from workbench.dialogue.cards import AnswerCard, NodeView, node_view
 from workbench.dialogue.deciding import one_line
@@ -74,7 +73,7 @@ class _Next:
             self._registry = load_registry(settings, session)
             self._by = By(rater_id=ensure_rater(session, options.rater))
         model = parse_settings(dialogue.settings).model
-        look_for_models(settings, database, [model], say)
+        look_for_models(settings, database, [model])
 
     def run(self) -> dict[str, Any]:
         self._wait()

@@ -21,7 +21,7 @@ from db.errors import UsageError
 from db.new_files import json_line, new_file
 from db.questions import QuestionFilter, get_questions, question_ids
 from serving.importers.fields import question_line
-from workbench.cli.output import show, show_json, show_json_rows
+from workbench.cli.output import show_done, show_json_rows
 
 Row = dict[str, Any]
 Columns = Mapping[str, Literal["text", "integer", "number", "flag"]]
@@ -51,10 +51,7 @@ def export_rows(
     n_rows = write_rows(rows, columns, kind, target)
     if target is None:
         return
-    if as_json:
-        show_json({"file": target, "rows": n_rows})
-    else:
-        show(f"{n_rows} rows in {target}.")
+    show_done(f"{n_rows} rows in {target}.", {"file": target, "rows": n_rows}, as_json)
 
 
 def sweep_rows(database: Database, sweep_id: int) -> Iterator[Row]:

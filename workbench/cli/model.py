@@ -13,7 +13,7 @@ from db.settings import Settings
 from serving.models.register import add_model
 from training.merge.prune import prune as drop
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_done, show_fields, show_json, show_table
 from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
 from workbench.worker import run_job
@@ -42,10 +42,7 @@ def add(
     """
     with open_home() as (_, database):
         added = add_model(database, source, name=name, base=base, report=say)
-    if as_json:
-        show_json({"is_new": added.is_new, **asdict(added.model)})
-    else:
-        show(added.message)
+    show_done(added.message, {"is_new": added.is_new, **asdict(added.model)}, as_json)
 
 
 @app.as_command("list")
@@ -118,10 +115,11 @@ def remove(model: Model, as_json: Json = False) -> None:
     with open_home() as (_, database), database.write() as session:
         found = find_model(session, model)
         remove_model(session, found.id)
-    if as_json:
-        show_json({"id": found.id, "name": found.name, "state": "removed"})
-    else:
-        show(f"{found.name} is out of the lists; its files stay in {found.path}.")
+    show_done(
+        f"{found.name} is out of the lists; its files stay in {found.path}.",
+        {"id": found.id, "name": found.name, "state": "removed"},
+        as_json,
+    )
 
 
 Merged = Annotated[str, typer.Argument(help="Name of a merged model, or its id, e.g. m3.")]
@@ -179,10 +177,11 @@ def prune(model: Merged, as_json: Json = False) -> None:
         with database.read() as session:
             found = find_model(session, model)
         freed = drop(database, found)
-    if as_json:
-        show_json({"id": found.id, "name": found.name, "state": "pruned", "freed_bytes": freed})
-    else:
-        show(f"{found.name} is pruned: {freed / 1e9:.1f} GB are free; `q2q merge` remakes it.")
+    show_done(
+        f"{found.name} is pruned: {freed / 1e9:.1f} GB are free; `q2q merge` remakes it.",
+        {"id": found.id, "name": found.name, "state": "pruned", "freed_bytes": freed},
+        as_json,
+    )
 
 
 def _run(

@@ -105,6 +105,30 @@ def show_json(value: object) -> None:
     _write_result(text)
 
 
+def show_done(sentence: str, value: object, as_json: bool) -> None:
+    """Say what was done; or show it as JSON."""
+    if as_json:
+        show_json(value)
+    else:
+        show(sentence)
+
+
+def show_result(fields: Mapping[str, object], as_json: bool) -> None:
+    """Show one thing by its fields."""
+    if as_json:
+        show_json(fields)
+    else:
+        show_fields(fields)
+
+
+def show_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str], as_json: bool) -> None:
+    """Show things: in a table with some columns, as JSON with all."""
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(rows, columns)
+
+
 def show_json_rows(rows: Iterable[Mapping[str, object]]) -> int:
     """Write rows as one JSON array, a row a line; return how many there were."""
     narrow = _is_narrow()

@@ -1,21 +1,30 @@
-"""How far long work is, on stderr: a bar on a terminal, a line every few seconds in a pipe."""
+"""Work that takes long: a job seen to its end, an import; how far it is, on stderr.
+
+On a terminal that is a bar, in a pipe a line every few seconds.
+"""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Annotated, Protocol, Self
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from db.database import Database
-from db.errors import Q2QError
-from db.jobs import JobRow, get_job
+from db.engines import list_engines
+from db.errors import Q2QError, UsageError
+from db.jobs import INTERACTIVE_PRIORITY, JobRow, enqueue, get_job, no_progress
+from db.models import find_model
 from db.settings import Settings
+from serving.importers.encoding import EncodingGuessed
 from serving.importers.questions import OnProgress, Phase
+from serving.models.register import ensure_default_model
+from serving.sweeps.selection import DEFAULT_MODEL
 from workbench.cli.output import safe, say
 from workbench.worker import run_job
 
@@ -201,3 +210,44 @@ def follow_job(
         why = job.error or cancelled or f"{what} was cancelled."
         raise Q2QError(f"{why} To go on: {resume}")
     return job
+
+
+def look_for_models(settings: Settings, database: Database, names: Sequence[str]) -> None:
+    """Register the default model; ask remote servers where a model is not known yet."""
+    if DEFAULT_MODEL in names:
+        ensure_default_model(database, settings)
+    if all(name == DEFAULT_MODEL or _is_known(database, name) for name in names):
+        return
+    with database.write() as session:
+        if not settings.servers and all(e.kind == "child" for e in list_engines(session)):
+            return
+        job_id = enqueue(session, "probe_engine", priority=INTERACTIVE_PRIORITY)
+    say("Asking the model servers what they offer.")
+    run_job(settings, database, job_id, no_progress, command="sweep run")
+
+
+def _is_known(database: Database, name: str) -> bool:
+    with database.read() as session:
+        try:
+            find_model(session, name)
+        except UsageError:
+            return False
+    return True
+
+
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", help="Read files that are not UTF-8 as this, e.g. cp932; never guessed."
+    ),
+]
+
+
+@contextmanager
+def naming_encoding_option() -> Iterator[None]:
+    """Let a file whose encoding can only be guessed say how the guess is confirmed."""
+    try:
+        yield
+    except EncodingGuessed as guessed:
+        best = guessed.candidates[0].encoding
+        raise UsageError(f"{guessed} If it reads well, add --encoding {best}.") from guessed

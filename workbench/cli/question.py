@@ -2,31 +2,45 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from db.database import Database
 from db.errors import UsageError
 from db.identity import parse_ref
+from db.models import ModelRow, find_model
 from db.new_files import new_file
 from db.questions import QuestionFilter, get_question, list_questions
+from db.settings import Settings
+from db.tables import ReasoningVariant
+from db.texts.inputs import question_texts
+from serving.formats.definitions import Task
+from serving.formats.library import load_registry
+from serving.formats.render import RenderedPrompt
+from serving.formats.tokenizer import PromptTokenizer
+from serving.importers.question_files import import_path
+from serving.models.register import ensure_default_model
+from serving.sweeps.expand import render_question
+from serving.sweeps.slots import TASK_OF_MODE
 from workbench.cli.context import open_home
 from workbench.cli.exporting import question_lines
-from workbench.cli.importing import Encoding, import_path, naming_encoding_option
 from workbench.cli.output import (
     Json,
     say,
     show,
+    show_done,
     show_exactly,
     show_fields,
     show_json,
     show_json_rows,
     show_table,
 )
-from workbench.cli.progress import import_progress
-from workbench.cli.rendering import rendered_prompt
+from workbench.cli.progress import Encoding, import_progress, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup()
@@ -156,7 +170,7 @@ def show_(
                 show_fields({"id": row.ref, **{k: v for k, v in fields.items() if k != "id"}})
             return
 
-        prompt = rendered_prompt(
+        prompt = _rendered_prompt(
             settings,
             database,
             question_id,
@@ -198,10 +212,7 @@ def export(
                 show_exactly(line)
             return
         n_written = _write_new(target, lines)
-    if as_json:
-        show_json({"file": target, "rows": n_written})
-    else:
-        show(f"{n_written} questions in {target}.")
+    show_done(f"{n_written} questions in {target}.", {"file": target, "rows": n_written}, as_json)
 
 
 def _write_new(target: Path, lines: Iterable[str]) -> int:
@@ -236,3 +247,69 @@ def _id_of(reference: str, kind: str) -> int:
 def _shortened(text: str, width: int = 70) -> str:
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _rendered_prompt(
+    settings: Settings,
+    database: Database,
+    question_id: int,
+    *,
+    form: str,
+    role: str | None,
+    mode: str,
+    variant_ids: Sequence[int],
+    model: str | None,
+) -> RenderedPrompt:
+    """Return what a model would be sent for a question.
+
+    In the mode ``reasoning``, the prompt that asks for the reasoning; with a variant, the one that
+    asks for the answer under it.
+
+    Raises:
+        UsageError: Something named is not there, or the mode needs other variants.
+    """
+    task = _task(mode, len(variant_ids))
+    default = ensure_default_model(database, settings) if model is None else None
+    with database.write() as session:
+        registry = load_registry(settings, session)
+        chosen = default or find_model(session, model or "")
+        (question,) = question_texts(session, [question_id])
+        reasonings = [_reasoning(session, one, question_id) for one in variant_ids]
+    return render_question(
+        question,
+        registry.format(form).definition,
+        registry.role(role or question.role).definition.system,
+        task,
+        _tokenizer(chosen),
+        reasonings=reasonings,
+    )
+
+
+def _task(mode: str, n_variants: int) -> Task:
+    if mode not in TASK_OF_MODE:
+        raise UsageError(f"There is no mode {mode!r}; choose one of {', '.join(TASK_OF_MODE)}.")
+    if mode == "reasoning" and n_variants == 1:
+        return "answer"
+    needed = {"supplied": 1, "ensemble": 2}.get(mode, 0)
+    if n_variants != needed:
+        raise UsageError(f"The mode {mode} takes {needed} of --variant, not {n_variants}.")
+    return TASK_OF_MODE[mode]
+
+
+def _reasoning(session: Session, variant_id: int, question_id: int) -> str:
+    variant = session.execute(
+        select(ReasoningVariant.text, ReasoningVariant.question_id).where(
+            ReasoningVariant.id == variant_id
+        )
+    ).one_or_none()
+    if variant is None:
+        raise UsageError(f"There is no reasoning v{variant_id}.")
+    if variant.question_id != question_id:
+        raise UsageError(
+            f"v{variant_id} is a reasoning for q{variant.question_id}, not for q{question_id}."
+        )
+    return str(variant.text)
+
+
+def _tokenizer(model: ModelRow) -> PromptTokenizer | None:
+    return PromptTokenizer.load(Path(model.path)) if model.path is not None else None

@@ -14,9 +14,9 @@ from db.rating.queues import get_queue, list_queues
 from serving.formats.library import Registry, load_registry
 from workbench.cli.context import open_home
 from workbench.cli.exporting import export_rows
-from workbench.cli.importing import Encoding, naming_encoding_option
 from workbench.cli.insights import insights
 from workbench.cli.output import Json, say, show, show_json, show_table
+from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 from workbench.rating.axes import load_axes
 from workbench.rating.export import COLUMNS, rating_rows

@@ -15,7 +15,16 @@ from db.new_files import new_file
 from db.rounds import RoundRow, decide_round, find_round, list_rounds
 from db.settings import Settings
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import (
+    Json,
+    say,
+    show,
+    show_done,
+    show_fields,
+    show_json,
+    show_result,
+    show_table,
+)
 from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import translate
@@ -128,10 +137,7 @@ def judge(name: Name, as_json: Json = False) -> None:
     """
     with open_home() as (_, database), database.write() as session:
         row = _row(session, judge_again(session, find_round(session, name)))
-    if as_json:
-        show_json(row)
-    else:
-        show_fields(_in_words(row))
+    _show_row(row, as_json)
 
 
 @app.as_command()
@@ -150,10 +156,7 @@ def decide(
         found = find_round(session, name)
         chosen: Any = verdict
         row = _row(session, decide_round(session, found.id, chosen, reason))
-    if as_json:
-        show_json(row)
-    else:
-        show_fields(_in_words(row))
+    _show_row(row, as_json)
 
 
 @top.as_command()
@@ -176,10 +179,15 @@ def report(
         page = round_page(session, name, chosen)
     with new_file(target) as file:
         file.write(page.encode())
-    if as_json:
-        show_json({"file": target, "bytes": len(page.encode())})
-    else:
-        show(f"The report of round {name} is in {target}.")
+    show_done(
+        f"The report of round {name} is in {target}.",
+        {"file": target, "bytes": len(page.encode())},
+        as_json,
+    )
+
+
+def _show_row(row: dict[str, Any], as_json: bool) -> None:
+    show_result(row if as_json else _in_words(row), as_json)
 
 
 def _in_words(row: dict[str, Any]) -> dict[str, Any]:
@@ -244,10 +252,7 @@ def _go_on(
             f"The dataset is frozen and waits for approval: q2q dataset show {row['dataset']}, then"
             f" q2q round approve {found.name}"
         )
-    if as_json:
-        show_json(row)
-    else:
-        show_fields(_in_words(row))
+    _show_row(row, as_json)
 
 
 def _row(session: Session, found: RoundRow) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
 from serving.scoring.spec import ScoreSpec, parse_score_spec
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import Json, say, show, show_done, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.insights.reasoning import LevelReport, ReasoningReport, read_reasoning_report
@@ -213,10 +213,11 @@ def cancel(
         if get_job(session, job).kind != "score":
             raise UsageError(f"Job {job} scores nothing; cancel a sweep with `q2q sweep cancel`.")
         was_active = request_cancel(session, job)
-    if as_json:
-        show_json({"job_id": job, "cancelled": was_active})
-    else:
-        show(f"Job {job} stops." if was_active else f"Job {job} neither waits nor runs.")
+    show_done(
+        f"Job {job} stops." if was_active else f"Job {job} neither waits nor runs.",
+        {"job_id": job, "cancelled": was_active},
+        as_json,
+    )
 
 
 def _spec(

@@ -11,7 +11,7 @@ from db.store.backup import backup as make_backup
 from db.store.backup import backup_name
 from db.store.backup import restore as put_back
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_json
+from workbench.cli.output import Json, say, show, show_done, show_json
 from workbench.cli.typer_app import CommandGroup
 from workbench.doctor import run_checks
 from workbench.up import complete_home, run_up
@@ -85,10 +85,7 @@ def backup(
     """
     with open_home() as (settings, database):
         made = make_backup(database, target or settings.home_dir / "backups" / backup_name())
-    if as_json:
-        show_json(made)
-    else:
-        show(f"{made.path} ({made.size_bytes / 1e6:.1f} MB)")
+    show_done(f"{made.path} ({made.size_bytes / 1e6:.1f} MB)", made, as_json)
 
 
 @top.as_command()

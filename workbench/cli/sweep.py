@@ -6,19 +6,40 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import Q2QError, UsageError
+from db.identity import json_hash
 from db.jobs import cancel_sweep, enqueue_sweep
 from db.settings import Settings
-from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep, list_sweeps, set_state
-from serving.sweeps.plan import SweepPlan
+from db.sweeps import (
+    FailureReason,
+    SweepRow,
+    failure_reasons,
+    get_sweep,
+    list_sweeps,
+    set_state,
+    sweep_plan,
+)
+from db.tables import Sweep
+from serving.formats.library import load_registry
+from serving.importers.question_files import add_examples, import_path
+from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
+from serving.sweeps.spec import load_spec
 from workbench.cli.context import open_home
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
-from workbench.cli.output import Json, say, show, show_exactly, show_fields, show_json, show_table
-from workbench.cli.planning import plan_file, save_or_find
-from workbench.cli.progress import follow_job
+from workbench.cli.output import (
+    Json,
+    say,
+    show_done,
+    show_exactly,
+    show_fields,
+    show_json,
+    show_rows,
+)
+from workbench.cli.progress import follow_job, look_for_models
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup()
@@ -38,7 +59,7 @@ def plan(spec: Spec, as_json: Json = False) -> None:
       q2q sweep plan examples/sweeps/first.yaml
     """
     with open_home() as (settings, database):
-        planned = plan_file(settings, database, spec, say)
+        planned = _plan_file(settings, database, spec)
     for warning in planned.warnings:
         say(warning)
     if as_json:
@@ -58,18 +79,18 @@ def run(spec: Spec, as_json: Json = False) -> None:
       q2q sweep run examples/sweeps/first.yaml
     """
     with open_home() as (settings, database):
-        planned = plan_file(settings, database, spec, say)
+        planned = _plan_file(settings, database, spec)
         for warning in planned.warnings:
             say(warning)
         with database.write() as session:
-            found = save_or_find(session, planned)
-            sweep = found.sweep
+            known_id = _find_same(session, planned)
+            sweep = get_sweep(session, known_id or save_sweep(session, planned))
             job_id = enqueue_sweep(session, sweep.sweep_id) if sweep.pending else None
         if job_id is None:
             _say_complete(sweep)
             _show_result(database, sweep, {}, as_json)
             return
-        begins = "begins" if found.is_new else "continues"
+        begins = "begins" if known_id is None else "continues"
         say(f"Sweep {sweep.sweep_id} ({sweep.name}) {begins}: {sweep.n_slots:,} slots.")
         _follow(settings, database, sweep.sweep_id, job_id, as_json)
 
@@ -105,12 +126,12 @@ def cancel(sweep: SweepId, as_json: Json = False) -> None:
     with open_home() as (_, database), database.write() as session:
         get_sweep(session, sweep_id)
         was_active = cancel_sweep(session, sweep_id)
-    if as_json:
-        show_json({"sweep_id": sweep_id, "cancelled": was_active})
-    elif was_active:
-        show(f"Sweep {sweep_id} stops. To go on: q2q sweep resume {sweep_id}")
-    else:
-        show(f"Sweep {sweep_id} neither waits nor runs.")
+    sentence = (
+        f"Sweep {sweep_id} stops. To go on: q2q sweep resume {sweep_id}"
+        if was_active
+        else f"Sweep {sweep_id} neither waits nor runs."
+    )
+    show_done(sentence, {"sweep_id": sweep_id, "cancelled": was_active}, as_json)
 
 
 @app.as_command("list")
@@ -126,10 +147,7 @@ def list_(
     with open_home() as (_, database), database.read() as session:
         sweeps = list_sweeps(session, limit)
     rows = [_row(sweep) for sweep in sweeps]
-    if as_json:
-        show_json(rows)
-    else:
-        show_table(rows, ("sweep_id", "name", "state", *COUNTS))
+    show_rows(rows, ("sweep_id", "name", "state", *COUNTS), as_json)
 
 
 @app.as_command("show")
@@ -285,3 +303,35 @@ def _number(sweep: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", digits):
         raise UsageError(f"{sweep!r} is no number of a sweep; `q2q sweep list` shows them all.")
     return int(digits)
+
+
+def _plan_file(settings: Settings, database: Database, path: Path) -> SweepPlan:
+    """Return the plan of the spec in ``path``; its questions are imported, its models looked up.
+
+    Raises:
+        UsageError: The spec is wrong, or names something that is not there.
+    """
+    spec = load_spec(path)
+    if spec.questions.file is not None:
+        done = import_path(database, spec.questions.file)
+        if done.added:
+            say(f"{done.added} new questions of {spec.questions.file} are in the store.")
+    else:
+        add_examples(database, say)
+    look_for_models(settings, database, [*spec.models, *(spec.answer_models or ())])
+    with database.write() as session:
+        registry = load_registry(settings, session)
+    with database.read() as session:
+        return plan_sweep(session, spec, registry)
+
+
+def _find_same(session: Session, plan: SweepPlan) -> int | None:
+    """Return the newest sweep whose spec, and all that its names stand for, is the same."""
+    spec_hash = json_hash(plan.spec.model_dump(mode="json"))
+    resolved = plan.resolved.model_dump(mode="json")
+    same_spec = session.scalars(
+        select(Sweep.id)
+        .where(Sweep.spec_hash == spec_hash, Sweep.purpose == "sweep")
+        .order_by(Sweep.id.desc())
+    ).all()
+    return next((one for one in same_spec if sweep_plan(session, one) == resolved), None)

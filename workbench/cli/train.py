@@ -23,7 +23,15 @@ from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from training.runs.watch import told_shares
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_fields, show_json, show_table
+from workbench.cli.output import (
+    Json,
+    say,
+    show,
+    show_done,
+    show_fields,
+    show_json,
+    show_rows,
+)
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.reporting.cautions import caution_sentences
@@ -93,12 +101,12 @@ def cancel(run: Run, as_json: Json = False) -> None:
     with open_home() as (_, database), database.write() as session:
         found = find_run(session, run)
         was_active = cancel_training(session, found.id)
-    if as_json:
-        show_json({"run_id": found.id, "cancelled": was_active})
-    elif was_active:
-        show(f"Run t{found.id} stops. To go on: q2q train resume {found.id}")
-    else:
-        show(f"Run t{found.id} neither waits nor trains.")
+    sentence = (
+        f"Run t{found.id} stops. To go on: q2q train resume {found.id}"
+        if was_active
+        else f"Run t{found.id} neither waits nor trains."
+    )
+    show_done(sentence, {"run_id": found.id, "cancelled": was_active}, as_json)
 
 
 @app.as_command("list")
@@ -113,11 +121,8 @@ def list_(
     """
     with open_home() as (_, database), database.read() as session:
         rows = [_row(one) for one in list_runs(session, limit)]
-    if as_json:
-        show_json(rows)
-    else:
-        names = ("run_id", "state", "method", "dataset", "base", "preset", "step")
-        show_table(rows, (*names, "loss", "held_out_loss"))
+    names = ("run_id", "state", "method", "dataset", "base", "preset", "step")
+    show_rows(rows, (*names, "loss", "held_out_loss"), as_json)
 
 
 @app.as_command("show")

@@ -1,24 +1,21 @@
-"""Bringing files of questions into the store, one or a whole folder."""
+"""Importing files of questions, one or a whole folder; and the examples into an empty store."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
-
+from db.child_process import REPOSITORY
 from db.database import Database
 from db.errors import UsageError
 from db.questions import question_facets, role_names
 from db.settings import settings
 from serving.formats.library import load_registry
 from serving.importers.dataset_cards import data_files
-from serving.importers.encoding import EncodingGuessed
 from serving.importers.questions import OnProgress, import_questions, no_progress
 from serving.importers.readers import SUFFIXES, stream_rows
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "questions"
+EXAMPLES = REPOSITORY / "examples" / "questions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,21 +97,3 @@ def _files(path: Path) -> tuple[list[Path], list[str]]:
             f"{path} holds no file of questions; these are read: {', '.join(SUFFIXES)}."
         )
     return files, notes
-
-
-Encoding = Annotated[
-    str | None,
-    typer.Option(
-        "--encoding", help="Read files that are not UTF-8 as this, e.g. cp932; never guessed."
-    ),
-]
-
-
-@contextmanager
-def naming_encoding_option() -> Iterator[None]:
-    """Let a file whose encoding can only be guessed say how the guess is confirmed."""
-    try:
-        yield
-    except EncodingGuessed as guessed:
-        best = guessed.candidates[0].encoding
-        raise UsageError(f"{guessed} If it reads well, add --encoding {best}.") from guessed
