@@ -77,9 +77,9 @@ def translate_message(message: str | Q2QError, language: Language) -> str:
             values = {name: str(value) for name, value in message.values.items()}
             return _filled(message.template, values, language)
         message = str(message)
-    whole = _recognised(message, language)
-    if whole is not None:
-        return whole
+    known = _recognised(message, language)
+    if known is not None:
+        return known
     parts = [_recognised(part, language) for part in message.split(", ")]
     if len(parts) == 1 or None in parts:
         return message

@@ -32,7 +32,7 @@ def progress(**values: Any) -> Progress:
     return Progress(**(given | values))
 
 
-@pytest.mark.parametrize("message", sorted({stage.message for stage in _STAGES}))
+@pytest.mark.parametrize("message", sorted({message for *_, message in _STAGES}))
 def test_every_step_of_a_loading_model_is_told_in_japanese(message: str) -> None:
     said = translate_message(message.format(percent="40"), "ja")
     assert JAPANESE.search(said)

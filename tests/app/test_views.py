@@ -10,14 +10,14 @@ from db.jobs import JobRow
 from serving.sweeps.spec import parse_spec
 from workbench.ui.components.spec_editor import to_yaml
 from workbench.ui.components.store import StoreCounts
-from workbench.ui.home.next_step import (
+from workbench.ui.home.cards import (
     can_start,
     can_stop,
     is_moving,
     next_step,
 )
-from workbench.ui.sweeps.form import STARTING_SPEC, sampling_levels, sampling_rows
-from workbench.ui.sweeps.reads import Outcome, median_tokens
+from workbench.ui.sweeps.figures import Outcome, median_tokens
+from workbench.ui.sweeps.new import STARTING_SPEC, sampling_levels, sampling_rows
 
 
 def job(**values: Any) -> JobRow:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from workbench.ui.insights.label_lines import label_axis, label_lines, tick_format
+from workbench.ui.insights.charts import label_axis, label_lines, tick_format
 
 LONG = "People: round-eight80 against smollm2-135m-instruct"
 

@@ -22,7 +22,7 @@ from workbench.ui.components.i18n import LANGUAGE_COOKIE, current_language, t
 from workbench.ui.components.store import mark
 
 KEY = "drafts"
-_KEPT = "drafts_kept"
+_STORED = "drafts_kept"
 _FORGOTTEN = "drafts_forgotten"
 _RESTORED = "drafts_restored"
 _NEWS = "drafts_news"
@@ -44,12 +44,12 @@ class FormDraft:
     @property
     def values(self) -> dict[str, Any]:
         """The fields that differ, by name."""
-        return dict(_kept().get(self.form, {}))
+        return dict(_stored().get(self.form, {}))
 
     @property
     def is_changed(self) -> bool:
         """Whether anything would be lost by discarding it."""
-        return bool(_kept().get(self.form))
+        return bool(_stored().get(self.form))
 
     @property
     def is_restored(self) -> bool:
@@ -75,8 +75,8 @@ class FormDraft:
         """
         key = self.key(name)
         if key not in st.session_state:
-            kept = _kept().get(self.form, {})
-            st.session_state[key] = _fitting(kept.get(name, default), default, options)
+            stored = _stored().get(self.form, {})
+            st.session_state[key] = _fitting(stored.get(name, default), default, options)
         self.keep(name, st.session_state[key], default)
         return key
 
@@ -100,17 +100,17 @@ class FormDraft:
 
     def keep(self, name: str, value: Any, default: Any = None) -> None:
         """Keep ``value``, which JSON can hold, under ``name``; nothing where it is the default."""
-        kept = _kept().setdefault(self.form, {})
+        stored = _stored().setdefault(self.form, {})
         if value == default:
-            kept.pop(name, None)
+            stored.pop(name, None)
         else:
-            kept[name] = value
-        if not kept:
-            _kept().pop(self.form, None)
+            stored[name] = value
+        if not stored:
+            _stored().pop(self.form, None)
 
     def forget(self) -> None:
         """Let the form begin afresh: it was submitted, or its changes are discarded."""
-        _kept().pop(self.form, None)
+        _stored().pop(self.form, None)
         self.redraw()
         forgotten = st.session_state.setdefault(_FORGOTTEN, {})
         forgotten[self.form] = forgotten.get(self.form, 0) + 1
@@ -144,7 +144,7 @@ def keep_in_browser(page: str) -> None:
             "visit": visit,
             "store": mark(),
             "taken": st.session_state.get(_TAKEN, 0),
-            "drafts": _kept(),
+            "drafts": _stored(),
             "forgotten": st.session_state.get(_FORGOTTEN, {}),
             "address": {"lang": current_language()},
             "place": [page, st.query_params.to_dict()],
@@ -159,10 +159,10 @@ def _component() -> Any:
     return st.components.v2.component("drafts", html="<i></i>", js=SCRIPT.read_text("utf-8"))
 
 
-def _kept() -> dict[str, dict[str, Any]]:
+def _stored() -> dict[str, dict[str, Any]]:
     """Return form → field → value, of this visit."""
-    kept: dict[str, dict[str, Any]] = st.session_state.setdefault(_KEPT, {})
-    return kept
+    stored: dict[str, dict[str, Any]] = st.session_state.setdefault(_STORED, {})
+    return stored
 
 
 def _restore() -> None:
@@ -179,12 +179,12 @@ def _restore() -> None:
 
 
 def _take(form: str, values: Mapping[str, Any]) -> None:
-    if form not in _kept():
+    if form not in _stored():
         st.session_state.setdefault(_RESTORED, set()).add(form)
     st.session_state.setdefault(_NEWS, set()).add(form)
-    before = _kept().get(form, {})
-    _kept()[form] = {str(name): value for name, value in values.items()}
-    for name in {*before, *_kept()[form]}:
+    before = _stored().get(form, {})
+    _stored()[form] = {str(name): value for name, value in values.items()}
+    for name in {*before, *_stored()[form]}:
         st.session_state.pop(FormDraft(form).key(name), None)
 
 

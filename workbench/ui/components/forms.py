@@ -83,7 +83,7 @@ class FieldType:
     @property
     def entry(self) -> Any:
         """The type of a list's entries, else that of the field."""
-        return _bare(get_args(self.annotation)[0]) if self.kind is list else self.annotation
+        return _unwrapped(get_args(self.annotation)[0]) if self.kind is list else self.annotation
 
     def limit(self, *names: str) -> Any:
         """Return the first limit of these names, such as ``ge``; None where there is none."""
@@ -106,7 +106,7 @@ def field_type(spec: type, path: str) -> FieldType:
     """Return what ``spec``, a pydantic model or a dataclass, says of the field at ``path``."""
     name, _, rest = path.partition(".")
     annotation, default, metadata = _field(spec, name)
-    inner = _bare(annotation)
+    inner = _unwrapped(annotation)
     if rest and get_origin(inner) is dict:
         inner, default = get_args(inner)[1], None
     elif rest:
@@ -131,7 +131,7 @@ def _field(spec: Any, name: str) -> tuple[Any, Any, tuple[Any, ...]]:
     return info.annotation, default, tuple(info.metadata)
 
 
-def _bare(annotation: Any) -> Any:
+def _unwrapped(annotation: Any) -> Any:
     """Return an annotation without None and without what is said of it."""
     while True:
         if get_origin(annotation) is Annotated:
@@ -221,40 +221,40 @@ class SpecForm:
         return self.hints.get(path, NO_HINT)
 
     def _draw(self, path: str, name: str) -> Any:
-        told, hint, text = field_type(self.type, path), self.hint(path), self._text(path)
+        field, hint, text = field_type(self.type, path), self.hint(path), self._text(path)
         begins = value_at(self.base, path)
-        if not told.holds(begins):
+        if not field.holds(begins):
             raise ValueError(path)
         if begins is None:
-            begins = told.default if hint.start is None else hint.start
+            begins = field.default if hint.start is None else hint.start
         help_text = hint.help or (t(f"{text}_help") if has(f"{text}_help") else None)
         given: Spec = {"label": hint.label or t(text), "help": help_text}
         empty = hint.example or (t(f"{text}_any") if has(f"{text}_any") else None)
-        options = get_args(told.entry) if get_origin(told.entry) is Literal else ()
+        options = get_args(field.entry) if get_origin(field.entry) is Literal else ()
         options = options if hint.options is None else tuple(hint.options)
-        if told.kind is bool:
+        if field.kind is bool:
             draw = st.toggle if hint.widget == "toggle" else st.checkbox
             return draw(key=self.draft.field(name, bool(begins)), **given)
-        if told.kind is list and hint.options is None and not options:
+        if field.kind is list and hint.options is None and not options:
             text_begins = ", ".join(map(str, begins or ()))
             key = self.draft.field(name, text_begins)
-            return entries(st.text_input(key=key, placeholder=empty, **given), told.entry)
+            return entries(st.text_input(key=key, placeholder=empty, **given), field.entry)
         if options or hint.options is not None:
-            return self._draw_choice(name, told, begins, options, empty, given, hint)
-        if told.kind in (int, float):
-            return self._draw_number(name, told, begins, empty, given, hint)
+            return self._draw_choice(name, field, begins, options, empty, given, hint)
+        if field.kind in (int, float):
+            return self._draw_number(name, field, begins, empty, given, hint)
         key = self.draft.field(name, begins or "")
         if hint.widget == "area":
             return st.text_area(key=key, height=hint.height, placeholder=empty, **given) or ""
         if hint.widget == "search":
             given |= {"type": "search", "icon": ":material/search:"}
-        most = told.limit("max_length")
+        most = field.limit("max_length")
         return st.text_input(key=key, max_chars=most, placeholder=empty, **given) or ""
 
     def _draw_choice(
         self,
         name: str,
-        told: FieldType,
+        field: FieldType,
         begins: Any,
         options: tuple[Any, ...],
         empty: str | None,
@@ -262,7 +262,7 @@ class SpecForm:
         hint: Hint,
     ) -> Any:
         given["format_func"] = _shown(hint.show)
-        if told.kind is list:
+        if field.kind is list:
             begins = list(begins or ())
             options = tuple(dict.fromkeys([*options, *begins]))
             key = self.draft.field(name, begins, options)
@@ -279,16 +279,16 @@ class SpecForm:
     def _draw_number(
         self,
         name: str,
-        told: FieldType,
+        field: FieldType,
         begins: Any,
         empty: str | None,
         given: Spec,
         hint: Hint,
     ) -> Any:
         low, high = hint.limits
-        low = told.limit("ge", "gt") if low is None else low
-        high = told.limit("le", "lt") if high is None else high
-        kind = told.kind
+        low = field.limit("ge", "gt") if low is None else low
+        high = field.limit("le", "lt") if high is None else high
+        kind = field.kind
         if begins is not None:
             begins = kind(begins)
         low, high = (None if end is None else kind(min(end, LARGEST)) for end in (low, high))

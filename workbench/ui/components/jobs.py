@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.database import Database
 from db.jobs import JobRow, active_jobs, request_cancel
 from db.rounds import ON_DEVICE, find_round
 from workbench.ui.components.controls import page_link
@@ -17,7 +16,7 @@ from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 
 
-def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[int, str]) -> None:
+def draw_jobs(jobs: Sequence[JobRow], sweep_names: Mapping[int, str]) -> None:
     """Draw a card for each job that waits or runs."""
     for job in jobs:
         with card(f"job_{job.id}"):
@@ -29,7 +28,7 @@ def draw_jobs(database: Database, jobs: Sequence[JobRow], sweep_names: Mapping[i
                 st.space("stretch")
                 if job.sweep_id is not None:
                     page_link("sweeps", t("job.open"), "open_in_new", sweep=job.sweep_id)
-                draw_cancel(database, job)
+                draw_cancel(job)
             draw_progress(job)
 
 
@@ -46,7 +45,7 @@ def draw_progress(job: JobRow) -> None:
         draw_device_note()
 
 
-def draw_cancel(database: Database, job: JobRow) -> None:
+def draw_cancel(job: JobRow) -> None:
     """Draw the button that asks for the end of ``job``."""
     asked = job.cancel_requested_at is not None
     if st.button(
@@ -56,7 +55,7 @@ def draw_cancel(database: Database, job: JobRow) -> None:
         type="tertiary",
         disabled=asked,
     ):
-        with database.write() as session:
+        with database().write() as session:
             request_cancel(session, job.id)
         st.rerun()
 
@@ -71,8 +70,8 @@ def draw_device_note() -> None:
     if left is None:
         st.caption(f":material/hourglass_top: {t('device.busy', what=what)}")
     else:
-        said = t("device.busy_until", what=what, left=duration(left))
-        st.caption(f":material/hourglass_top: {said}")
+        text = t("device.busy_until", what=what, left=duration(left))
+        st.caption(f":material/hourglass_top: {text}")
 
 
 def device_job(session: Session) -> JobRow | None:

@@ -18,15 +18,15 @@ def model_note(model: ModelRow) -> str | None:
     return escaped(translated(model.note)) if model.note else None
 
 
-def axis_label(name: str, words: str) -> str:
+def axis_label(name: str, texts: str) -> str:
     """Return the label of a rating axis, or its name where no file of axes has it any more.
 
     Args:
         name: Of the axis, or of another kind of judgement, such as ``preference``.
-        words: Prefix of the catalogue's keys for these other kinds.
+        texts: Prefix of the catalogue's keys for these other kinds.
     """
-    if has(f"{words}.{name}"):
-        return t(f"{words}.{name}")
+    if has(f"{texts}.{name}"):
+        return t(f"{texts}.{name}")
     axes = (axis for own in load_axes(settings().home_dir).values() for axis in own)
     found = next((axis for axis in axes if axis.name == name), None)
     return one_line(found.said(found.label, current_language())) if found else name
@@ -41,10 +41,10 @@ def duration(seconds: float | None) -> str:
     """Return a length of time in its two largest units."""
     if seconds is None:
         return "–"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return t("time.seconds", s=whole)
-    minutes, rest = divmod(whole, 60)
+    total = max(0, round(seconds))
+    if total < 60:
+        return t("time.seconds", s=total)
+    minutes, rest = divmod(total, 60)
     if minutes < 60:
         return t("time.minutes", m=minutes, s=rest) if minutes < 10 else t("time.about", m=minutes)
     hours, minutes = divmod(minutes, 60)
@@ -65,14 +65,14 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     return t("time.days_ago", d=int(seconds // 86_400))
 
 
-def percent(part: float, whole: float) -> str:
+def percent(part: float, total: float) -> str:
     """Return ``part`` of ``whole`` as a percentage; a dash where there is no whole.
 
     With one digit more beside 0 and 100: what is not certain must not read so.
     """
-    if not whole:
+    if not total:
         return "–"
-    share = 100 * part / whole
+    share = 100 * part / total
     if min(abs(share), abs(share - 100)) < 1e-6 or round(share) not in (0, 100):
         return f"{share:.0f} %"
     return f"{min(99.9, max(0.1, share)):.1f} %"

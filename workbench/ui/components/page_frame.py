@@ -13,6 +13,9 @@ from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
+_lock = threading.Lock()
+_n_modules = 0
+
 
 def language_switch() -> None:
     """Draw the switch of languages; the choice stands in the URL and stays in the browser."""
@@ -51,10 +54,6 @@ def require_store() -> None:
     except Q2QError as error:
         st.error(escaped(str(error)), icon=":material/database_off:")
         st.stop()
-
-
-_lock = threading.Lock()
-_n_modules = 0
 
 
 def settle_modules() -> None:

@@ -61,7 +61,7 @@ class SpecEditor:
         Returns:
             None where the text is no YAML, or fields cannot hold it: why is said.
         """
-        as_text = url.segments("as", title, ("form", "yaml"), lambda way: t(f"new.{way}"))
+        as_text = url.segments("as", title, ("form", "yaml"), lambda view: t(f"new.{view}"))
         try:
             return draw_text() if as_text == "yaml" else self._draw_form(draw_form, check)
         except UsageError as error:

@@ -24,6 +24,11 @@ _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])")
 _IMAGE: Final = re.compile(r"!\[")
 _ADDRESS: Final = re.compile(r"(?i)https?:(?=//)|www(?=\.)|(?<=[\w.+-])@(?=[\w-])")
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+Change = Literal["same", "out", "in"]
+_TOKENS: Final = re.compile(f"\\n|[^\\S\\n]+|(?:{LETTER}|\\d|['’])+|{EMOJI}|.[{MARKS}]*")
+"""Lines, blanks, words; a letter of scripts without spaces, such as Japanese, is one of its own."""
+MAX_COMPARED: Final = 6_000
+"""Longer texts are shown as they are: comparing them would take seconds."""
 
 
 def one_line(text: str, most: int = 120) -> str:
@@ -32,9 +37,9 @@ def one_line(text: str, most: int = 120) -> str:
     Marks that turn the direction of writing are among those: in a label they would turn the words
     of the page as well.
     """
-    kept = text[: most * 4]
-    kept = "".join(" " if unicodedata.category(c) in _INVISIBLE else c for c in kept)
-    line = " ".join(kept.split())
+    visible = text[: most * 4]
+    visible = "".join(" " if unicodedata.category(c) in _INVISIBLE else c for c in visible)
+    line = " ".join(visible.split())
     return line if len(line) <= most and len(text) <= most * 4 else f"{line[: most - 1].rstrip()}…"
 
 
@@ -45,10 +50,10 @@ def escaped(text: str) -> str:
 
 def escaped_lines(text: str) -> str:
     """Return all of ``text`` so that Markdown shows it letter by letter, its lines kept."""
-    kept = "".join(
+    visible = "".join(
         c if c == "\n" or unicodedata.category(c) not in _INVISIBLE else " " for c in text
     )
-    return _letters(kept)
+    return _letters(visible)
 
 
 def _letters(text: str) -> str:
@@ -80,26 +85,23 @@ def show_marked(text: str, *, most: int = MOST_CHARACTERS) -> None:
     if not text.strip():
         st.caption(t("text.empty"))
         return
-    kept = "".join(c for c in text[:most] if c == "\n" or unicodedata.category(c) not in _INVISIBLE)
-    with st.container(height=SCROLL_PX if len(kept) > LONG_CHARACTERS else "content", border=False):
-        st.markdown(_IMAGE.sub("!\u2060[", kept))
+    visible = "".join(
+        c for c in text[:most] if c == "\n" or unicodedata.category(c) not in _INVISIBLE
+    )
+    with st.container(
+        height=SCROLL_PX if len(visible) > LONG_CHARACTERS else "content", border=False
+    ):
+        st.markdown(_IMAGE.sub("!\u2060[", visible))
     if len(text) > most:
         st.caption(t("text.cut", shown=most, total=len(text)))
 
 
-Change = Literal["same", "out", "in"]
-_WORDS: Final = re.compile(f"\\n|[^\\S\\n]+|(?:{LETTER}|\\d|['’])+|{EMOJI}|.[{MARKS}]*")
-"""Lines, blanks, words; a letter of scripts without spaces, such as Japanese, is one of its own."""
-MOST_WORDS: Final = 6_000
-"""Longer texts are shown as they are: comparing them would take seconds."""
-
-
-def word_diff(before: str, after: str, most: int = MOST_WORDS) -> Iterator[tuple[Change, str]]:
+def word_diff(before: str, after: str, most: int = MAX_COMPARED) -> Iterator[tuple[Change, str]]:
     """Yield runs of words in reading order; what was taken out comes before what replaces it.
 
     Where one of the texts has more than ``most`` words, all of ``after`` is one run.
     """
-    old, new = _WORDS.findall(before), _WORDS.findall(after)
+    old, new = _TOKENS.findall(before), _TOKENS.findall(after)
     if len(old) > most or len(new) > most:
         yield ("same", after)
         return
@@ -124,7 +126,7 @@ def marked_sides(before: str, after: str, most: int) -> tuple[str, str] | None:
 
     None where one of them has more than ``most`` words, which would take too long to compare.
     """
-    if max(len(_WORDS.findall(text)) for text in (before, after)) > most:
+    if max(len(_TOKENS.findall(text)) for text in (before, after)) > most:
         return None
     runs = list(word_diff(before, after, most))
     old = _marked(_joined([run for run in runs if run[0] != "in"]), "")
@@ -162,10 +164,10 @@ def _marked(runs: Iterable[tuple[Change, str]], through: str) -> str:
                 parts.append(line)
                 continue
             lead, trail = line[: len(line) - len(line.lstrip())], line[len(line.rstrip()) :]
-            words = escaped_lines(line.strip())
+            shown = escaped_lines(line.strip())
             if change == "out":
-                words = f":red-background[{through}{words}{through}]"
+                shown = f":red-background[{through}{shown}{through}]"
             elif change == "in":
-                words = f":green-background[{words}]"
-            parts.append(f"{lead}{words}{trail}")
+                shown = f":green-background[{shown}]"
+            parts.append(f"{lead}{shown}{trail}")
     return "".join(parts)

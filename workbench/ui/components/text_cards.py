@@ -22,6 +22,10 @@ MOST_VARIANTS = 9
 MOST_ANSWERS = 6
 MOST_CHARACTERS = 6_000
 """Drawn of one text on a card; its panel shows more."""
+OPEN = "panel_open"
+CLOSED = "panels_closed"
+SHOWN_DIGITS = 23
+"""Of a fingerprint; the download has all."""
 
 
 def draw_texts(found: QuestionCard) -> None:
@@ -64,8 +68,8 @@ def _draw_answers(answers: Sequence[TextRow], known_level: str = "") -> None:
             with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
                 level = _level(answer)
                 name = t("results.answer", i=number)
-                said = name if level == known_level else f"{name} · {level}"
-                st.caption(said, width="content")
+                label = name if level == known_level else f"{name} · {level}"
+                st.caption(label, width="content")
                 st.space("stretch")
                 how_button(answer.ref)
             show_text(answer.text, most=MOST_CHARACTERS)
@@ -79,12 +83,6 @@ def _level(row: TextRow) -> str:
     if row.sampling and "temperature" in row.sampling:
         parts.append(f"{t('sampling.temperature')} {row.sampling['temperature']:g}")
     return " · ".join(parts)
-
-
-OPEN = "panel_open"
-CLOSED = "panels_closed"
-SHOWN_DIGITS = 23
-"""Of a fingerprint; the download has all."""
 
 
 def how_button(ref: str, label: str | None = None) -> None:

@@ -15,6 +15,11 @@ from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.text import escaped
 
+MOST_PROBLEMS = 200
+_SOON_S = 1.0
+"""An import that is done sooner needs no bar."""
+_EVERY_S = 0.3
+
 
 def in_utf8(name: str, data: bytes) -> bytes:
     """Return an uploaded file as it is, or a text in UTF-8 once it is known what else it is in.
@@ -42,9 +47,6 @@ def _chosen(guessed: EncodingGuessed) -> str:
     return encoding
 
 
-MOST_PROBLEMS = 200
-
-
 def draw_problems(title: str, sentences: Sequence[str], otherwise: str = "") -> None:
     """Draw the first sentences under the text of the catalogue called ``title``."""
     with card("problems"):
@@ -52,9 +54,27 @@ def draw_problems(title: str, sentences: Sequence[str], otherwise: str = "") -> 
         st.text("\n".join(sentences[:MOST_PROBLEMS]) or otherwise, width="stretch")
 
 
-_SOON_S = 1.0
-"""An import that is done sooner needs no bar."""
-_EVERY_S = 0.3
+def draw_confirm(label: str, *, n_new: int, problems: Sequence[object]) -> bool | None:
+    """Draw the button that imports a file; return whether rows with problems are left out.
+
+    Args:
+        label: Of the button.
+        n_new: How many rows bring something.
+        problems: What is wrong with others.
+
+    Returns:
+        None until the button is pressed.
+    """
+    skip_errors = bool(problems) and st.checkbox(t("import.skip_errors"))
+    if not n_new and not problems:
+        st.info(t("import.nothing"), icon=":material/check:")
+    is_pressed = st.button(
+        label,
+        type="primary",
+        icon=":material/download:",
+        disabled=not n_new or (bool(problems) and not skip_errors),
+    )
+    return skip_errors if is_pressed else None
 
 
 @contextmanager
@@ -63,7 +83,7 @@ def import_progress() -> Iterator[OnProgress]:
     place = st.empty()
     due = time.monotonic() + _SOON_S
 
-    def tell(phase: Phase, done: int, total: int) -> None:
+    def report(phase: Phase, done: int, total: int) -> None:
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + _EVERY_S
@@ -71,6 +91,6 @@ def import_progress() -> Iterator[OnProgress]:
             place.progress(share, t(f"import.phase.{phase}", percent=round(100 * share)))
 
     try:
-        yield tell
+        yield report
     finally:
         place.empty()

@@ -4,10 +4,15 @@ The URL is the truth. Widgets are filled from it and write back to it as codes t
 with the language, so that reload, back and a shared link come to the same place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+
+from workbench.i18n import has
+from workbench.ui.components.i18n import t, word
+from workbench.ui.components.labels import count
+from workbench.ui.components.text import one_line
 
 
 def parameter(name: str) -> str | None:
@@ -81,27 +86,38 @@ def choose(
     return chosen
 
 
-def choose_many(
+def filter_by(
     name: str,
-    label: str,
-    options: Sequence[str],
-    show: Callable[[str], str],
-    *,
-    placeholder: str,
-    resets: Sequence[str] = (),
-) -> list[str]:
-    """Draw a multiple choice whose values are ``?name=…&name=…``."""
-    st.session_state[_key(name)] = [value for value in values(name) if value in options]
-    chosen: list[str] = st.multiselect(
-        label,
-        options,
-        format_func=show,
-        key=_key(name),
-        on_change=_write_back,
-        args=(name, resets),
-        placeholder=placeholder,
+    texts: str,
+    values: Mapping[str, int | None] | Sequence[str],
+    show: str | Callable[[str], str] | None = None,
+) -> tuple[str, ...]:
+    """Draw a filter of a list; return the value that is chosen, if any.
+
+    Args:
+        name: Of the filter in the URL; a choice leads back to the first page.
+        texts: Prefix of its label, which may have ``…_help`` beside it.
+        values: What can be chosen, each with its count where that is known.
+        show: How a value reads: a prefix of the catalogue's keys, or a function; None: as it is.
+    """
+    counts = values if isinstance(values, Mapping) else dict.fromkeys(values)
+
+    def shown(value: str) -> str:
+        text = word(show, value) if isinstance(show, str) else show(value) if show else value
+        n = counts[value]
+        return one_line(text, 40) if n is None else f"{one_line(text, 40)} ({count(n)})"
+
+    label = f"{texts}.{name}"
+    chosen = choose(
+        name,
+        t(label),
+        tuple(counts),
+        shown,
+        any_label=t("any"),
+        resets=("page",),
+        help=t(f"{label}_help") if has(f"{label}_help") else None,
     )
-    return chosen
+    return (chosen,) if chosen else ()
 
 
 def segments(name: str, label: str, options: Sequence[str], show: Callable[[str], str]) -> str:

@@ -1,30 +1,38 @@
-"""One frozen dataset: what each rule took, its rows page by page, its rules, its exports."""
+"""One frozen dataset, and what became of the candidates of one: figures, rows, rules, exports."""
 
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shutil import make_archive
+from typing import Any
 
+import altair as alt
 import streamlit as st
 
 from db.datasets import DatasetInfo, DatasetRowInfo, Split, dataset_rows, find_dataset
-from training.datasets.balance import cautions, read_balance
+from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.export import FOLDER_FORMATS, FORMATS, default_prompt_format, export
 from training.datasets.payload import RowTexts
 from training.datasets.spec import as_yaml, parse_rules
+from workbench.reporting.cautions import caution_sentences
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown, page_link
-from workbench.ui.components.i18n import t, word
-from workbench.ui.components.labels import ago
-from workbench.ui.components.parts import card, item_head, section
+from workbench.ui.components.i18n import current_language, t, word
+from workbench.ui.components.labels import ago, count
+from workbench.ui.components.parts import card, figures, item_head, section
+from workbench.ui.components.plots import COUNTS, draw_plot, plot_of, tooltips
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
-from workbench.ui.datasets.counts import draw_cautions, draw_counts
 
 PAGE_SIZE = 10
 VIEWS = ("counts", "rows", "rules", "export")
 SUFFIXES = {"alpaca": "json", "sharegpt": "json", "parquet": "parquet"}
 """Of files; the others are JSON lines, and folders are zipped."""
 SPLITS: tuple[Split, ...] = ("train", "held_out")
+OUTCOMES = ("taken", "dropped", "not_taken")
+COLOURS = ("#2f7d5b", "#c77d1e", "#8a949c")
+"""Kept for good, taken and dropped after all, never taken."""
+ROW_PX = 30
 
 
 def draw_dataset(dataset_id: int) -> None:
@@ -140,3 +148,107 @@ def file_of(dataset: DatasetInfo, kind: str, split: Split) -> tuple[str, bytes]:
         target = Path(folder) / f"{stem}.{SUFFIXES.get(kind, 'jsonl')}"
         export(session, dataset, kind, target, form=form, split=split)
         return target.name, target.read_bytes()
+
+
+def draw_counts(counts: Mapping[str, Any], key: str, *, is_frozen: bool) -> None:
+    """Draw the figures of a dataset and the plot of what each rule took and why rows fell out."""
+    rows = counts["rows"]
+    figures(
+        key,
+        [
+            (t("dataset.train"), rows["train"], t("dataset.train_help")),
+            (t("dataset.held_out"), rows["held_out"], t("dataset.held_out_help")),
+            (t("dataset.questions"), counts["questions"], t("dataset.questions_help")),
+            (t("dataset.ratings"), counts["ratings"], t("dataset.ratings_help")),
+        ],
+    )
+    if counts["newly_held_out"] and not is_frozen:
+        st.caption(t("dataset.newly_held_out", n=counts["newly_held_out"]))
+    if counts.get("off_scale"):
+        st.caption(t("dataset.off_scale", n=counts["off_scale"]))
+    if counts.get("answer_seen"):
+        st.caption(t("dataset.answer_seen", n=counts["answer_seen"]))
+    bars = outcomes(counts)
+    if not bars:
+        return
+    _draw_outcomes(bars)
+    dropped = sum(counts["dropped"].values())
+    st.caption(
+        t(
+            "dataset.adds_up",
+            candidates=count(counts["candidates"]),
+            kept=count(counts["kept"]),
+            dropped=count(dropped),
+            not_taken=count(sum(counts["not_taken"].values())),
+        )
+    )
+    _draw_mix(counts)
+
+
+def draw_cautions(found: Iterable[Caution]) -> None:
+    """Draw what to know of the rows before they are trained."""
+    for sentence in caution_sentences(found, current_language()):
+        st.warning(escaped(sentence), icon=":material/balance:")
+
+
+def outcomes(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one bar for each rule and each reason: what took rows, what dropped them, what not."""
+    bars = []
+    for outcome in OUTCOMES:
+        for name, n in counts[outcome].items():
+            bars.append(
+                {"fate": t(f"dataset.fate.{outcome}"), "name": _name(outcome, name), "rows": n}
+            )
+    return bars
+
+
+def _name(outcome: str, name: str) -> str:
+    if outcome == "taken":
+        return word("dataset_rule", name)
+    label = word("dataset_drop", name)
+    return word("check", name) if label == name else label
+
+
+def _draw_outcomes(bars: list[dict[str, Any]]) -> None:
+    titles = [t(f"dataset.fate.{outcome}") for outcome in OUTCOMES]
+    order = list(dict.fromkeys(bar["name"] for bar in bars))
+    colour = alt.Color(
+        "fate:N",
+        title=None,
+        scale=alt.Scale(domain=titles, range=list(COLOURS)),
+        legend=alt.Legend(orient="top", labelLimit=240, columns=1),
+    )
+    chart = (
+        plot_of(bars)
+        .mark_bar(cornerRadiusEnd=3)
+        .encode(
+            y=alt.Y(
+                "name:N",
+                title=None,
+                sort=order,
+                axis=alt.Axis(
+                    labelLimit=220, labelFontSize=12, ticks=False, domain=False, labelOverlap=False
+                ),
+            ),
+            x=alt.X("rows:Q", title=t("dataset.axis.rows"), axis=COUNTS),
+            color=colour,
+            tooltip=tooltips(
+                ("fate:N", ""), ("name:N", ""), ("rows:Q", t("dataset.axis.rows"), ",")
+            ),
+        )
+    )
+    draw_plot(chart, 170 + ROW_PX * len(order))
+
+
+def _draw_mix(counts: Mapping[str, Any]) -> None:
+    parts = []
+    for key, prefix in (
+        ("targets", "dataset_target"),
+        ("roles", "role"),
+        ("languages", "language"),
+    ):
+        shares = ", ".join(f"{word(prefix, name)} {n:,}" for name, n in counts[key].items())
+        if shares:
+            parts.append(f"{t(f'dataset.mix.{key}')} {shares}")
+    if parts:
+        st.caption("  \n".join(parts))

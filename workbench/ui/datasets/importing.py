@@ -18,7 +18,7 @@ from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.components.uploads import draw_problems, import_progress, in_utf8
+from workbench.ui.components.uploads import draw_confirm, draw_problems, import_progress, in_utf8
 
 SHAPES = {
     "alpaca": "instruction · input · output · reasoning · flag",
@@ -42,18 +42,12 @@ def draw_import() -> None:
         return
     judge = _draw_judge()
     data = in_utf8(upload.name, upload.getvalue())
-    with _read(upload.name, data) as files, import_progress() as tell:
-        found = preview_examples(database(), files, judge, on_progress=tell)
+    with _read(upload.name, data) as files, import_progress() as report:
+        found = preview_examples(database(), files, judge, on_progress=report)
     _draw_preview(found)
-    skip_errors = bool(found.problems) and st.checkbox(t("import.skip_errors"))
-    if not found.counts.brings and not found.problems:
-        st.info(t("import.nothing"), icon=":material/check:")
-    if st.button(
-        t("examples.confirm", n=count(found.counts.rows)),
-        type="primary",
-        icon=":material/download:",
-        disabled=not found.counts.brings or (bool(found.problems) and not skip_errors),
-    ):
+    label = t("examples.confirm", n=count(found.counts.rows))
+    skip_errors = draw_confirm(label, n_new=int(found.counts.brings), problems=found.problems)
+    if skip_errors is not None:
         _import(upload.name, data, judge, skip_errors)
 
 
@@ -133,9 +127,9 @@ def _worse(row: object) -> str:
 
 
 def _import(name: str, data: bytes, judge: Judge, skip_errors: bool) -> None:
-    with _read(name, data) as files, import_progress() as tell:
+    with _read(name, data) as files, import_progress() as report:
         done = import_examples(
-            database(), files, judge=judge, skip_errors=skip_errors, on_progress=tell
+            database(), files, judge=judge, skip_errors=skip_errors, on_progress=report
         )
     st.toast(t("examples.done", n=count(done.counts.rows)), icon=":material/check:")
     url.clear("import")

@@ -7,12 +7,12 @@ import streamlit as st
 from db.errors import Q2QError
 from serving.importers.readers import SUFFIXES
 from serving.importers.source import ImportRefused
+from workbench import EXAMPLES
 from workbench.dialogue.sheet_trees import ImportedSession, import_sheet, stored_before
 from workbench.dialogue.sheets import PlannedStep, SheetRow, n_nodes, plan_tree, read_sheet
 from workbench.dialogue.themes import LANGUAGES
 from workbench.dialogue.turn import By
 from workbench.ui.components import url
-from workbench.ui.components.actions import EXAMPLES
 from workbench.ui.components.controls import back_link, download
 from workbench.ui.components.i18n import counted, current_language, t, translated
 from workbench.ui.components.parts import card, heading, section

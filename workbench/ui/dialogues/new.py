@@ -7,6 +7,7 @@ import streamlit as st
 from db.dialogues import DialogueSummary, list_dialogues
 from db.errors import Q2QError
 from db.tables import MOVES
+from workbench import EXAMPLES
 from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.report import forked_words
 from workbench.dialogue.sessions import new_dialogue
@@ -14,7 +15,6 @@ from workbench.dialogue.settings import DialogueSettings, check_names
 from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_theme
 from workbench.dialogue.turn import By
 from workbench.ui.components import url
-from workbench.ui.components.actions import EXAMPLES
 from workbench.ui.components.controls import back_link, new_button, open_button
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, current_language, t, translated

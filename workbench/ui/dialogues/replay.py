@@ -106,7 +106,7 @@ def _watch(job_id: int) -> None:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
         draw_progress(job)
-        draw_cancel(database(), job)
+        draw_cancel(job)
 
 
 def _draw_replayed(dialogue_id: int, sweep_id: int) -> None:

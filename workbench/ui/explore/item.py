@@ -24,8 +24,8 @@ from workbench.ui.components.parts import (
 from workbench.ui.components.store import database
 from workbench.ui.components.text import MOST_CHARACTERS, escaped, marked_sides, one_line, show_text
 from workbench.ui.components.text_cards import draw_lines, facts, forget_panel, how_button
-from workbench.ui.explore.cells import draw_cell, open_item
 from workbench.ui.explore.lineage import draw_judgements, draw_lineage
+from workbench.ui.explore.matrix import draw_cell, open_item
 from workbench.ui.questions.list import draw_facts
 
 _PAGES = {
@@ -36,6 +36,9 @@ _PAGES = {
 PER_ROW = 4
 PAGE_SIZE = 20
 """Cells of a question on one page."""
+MAX_COMPARED = 2_000
+"""Of a text that is compared word by word; longer ones would take too long."""
+VIEWS = ("marked", "plain")
 
 
 def draw_item(name: str) -> None:
@@ -45,7 +48,7 @@ def draw_item(name: str) -> None:
     try:
         ref = parse_ref(name)
         with database().read() as session:
-            kin = lineage(session, ref)
+            found = lineage(session, ref)
     except Q2QError:
         missing(name)
         return
@@ -60,7 +63,7 @@ def draw_item(name: str) -> None:
         "round": _draw_elsewhere,
     }[ref.kind](ref)
     draw_judgements(ref)
-    draw_lineage(kin)
+    draw_lineage(found)
 
 
 def leave() -> None:
@@ -129,20 +132,20 @@ def _draw_question(ref: Ref) -> None:
 def _draw_text(ref: Ref) -> None:
     with database().read() as session:
         text = item_text(session, ref, _most())
-        told: Provenance = provenance(session, ref, limit=1)
+        origin: Provenance = provenance(session, ref, limit=1)
     _head(ref)
     with card("item"):
-        if told.generation is not None and told.generation.error is not None:
-            st.error(escaped(told.generation.error))
+        if origin.generation is not None and origin.generation.error is not None:
+            st.error(escaped(origin.generation.error))
         else:
             _show(text)
         if ref.kind != "generation":
-            check_badges(told.checks)
-        _draw_question_line(told.question)
+            check_badges(origin.checks)
+        _draw_question_line(origin.question)
     if ref.kind != "generation":
         _choose_other(ref)
     with st.expander(t("how.title"), icon=":material/info:", expanded=False):
-        draw_lines(facts(told))
+        draw_lines(facts(origin))
         how_button(str(ref), t("explore.exact"))
 
 
@@ -214,11 +217,6 @@ def _show(text: ItemText) -> None:
         )
 
 
-MOST_WORDS = 2_000
-"""Of a text that is compared word by word; longer ones would take too long."""
-VIEWS = ("marked", "plain")
-
-
 def draw_comparison(name: str, other: str) -> None:
     """Draw the texts called ``name`` and ``other``, or say what is wrong with them."""
     back_link(t("explore.back"), leave)
@@ -245,11 +243,11 @@ def draw_comparison(name: str, other: str) -> None:
 
 def _draw_sides(refs: tuple[Ref, Ref], texts: list[ItemText], *, is_marked: bool) -> None:
     before, after = (text.text for text in texts)
-    marked = marked_sides(before, after, MOST_WORDS) if is_marked else None
+    marked = marked_sides(before, after, MAX_COMPARED) if is_marked else None
     if marked:
         st.caption(t("explore.marked", a=str(refs[0]), b=str(refs[1])))
     elif is_marked:
-        st.caption(t("explore.too_long", most=MOST_WORDS))
+        st.caption(t("explore.too_long", most=MAX_COMPARED))
     for side, (column, ref, text) in enumerate(zip(st.columns(2), refs, texts, strict=True)):
         with column, card(f"side_{side}"):
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -14,9 +14,9 @@ from workbench.ui.components.labels import axis_label
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.explore.cells import open_item
+from workbench.ui.explore.matrix import open_item
 
-WORDS = 70
+LABEL_CHARACTERS = 70
 DRAWN_ELSEWHERE = {
     "question": {"variants", "answers", "ratings", "comparisons"},
     "variant": {"ratings", "comparisons"},
@@ -25,6 +25,9 @@ DRAWN_ELSEWHERE = {
 """Relations that the page of such an item shows in a part of its own."""
 DETAILS = ("source", "mode", "state", "explore.detail", "explore.model_kind", "move")
 """Where the catalogue may know the word of a detail."""
+MOST = 100
+RATED = ("question", "variant", "answer")
+"""Kinds of items that people rate."""
 
 
 def draw_lineage(found: Lineage) -> None:
@@ -53,10 +56,10 @@ def _draw_side(side: str, groups: Sequence[LineageGroup]) -> None:
 
 
 def _draw_node(key: str, node: LineageNode) -> None:
-    words = one_line(node.label, WORDS) or t("text.empty")
+    label = one_line(node.label, LABEL_CHARACTERS) or t("text.empty")
     if node.ref is not None:
         st.button(
-            f"**{node.ref}** {escaped(words)}{_detail(node)}",
+            f"**{node.ref}** {escaped(label)}{_detail(node)}",
             key=f"{key}_{node.ref}",
             type="tertiary",
             wrap=True,
@@ -64,9 +67,9 @@ def _draw_node(key: str, node: LineageNode) -> None:
             args=(node.ref,),
         )
     elif node.kind == "sweep":
-        page_link("sweeps", escaped(words), "grid_view", sweep=node.id)
+        page_link("sweeps", escaped(label), "grid_view", sweep=node.id)
     else:
-        st.caption(escaped(words))
+        st.caption(escaped(label))
 
 
 def _detail(node: LineageNode) -> str:
@@ -79,15 +82,10 @@ def _detail(node: LineageNode) -> str:
 def _detail_text(detail: str) -> str:
     """Return a code of the store in the language of the visit."""
     for prefix in DETAILS:
-        said = word(prefix, detail)
-        if said != detail:
-            return said
+        text = word(prefix, detail)
+        if text != detail:
+            return text
     return detail
-
-
-MOST = 100
-RATED = ("question", "variant", "answer")
-"""Kinds of items that people rate."""
 
 
 def draw_judgements(ref: Ref) -> None:

@@ -1,32 +1,39 @@
 """Explore: questions against their reasonings, filtered and paged by the store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import streamlit as st
 
 from db.questions import QuestionFacets, question_facets
-from db.rating.summaries import Liking, likings_counted
+from db.rating.summaries import Liking, RatingSummary, likings_counted
 from db.texts.facets import TextFacets, facets_at_once
-from db.texts.matrix import MatrixFilter, MatrixRow, matrix
+from db.texts.matrix import MatrixCell, MatrixFilter, MatrixRow, matrix
 from db.texts.rows import TABLES
-from serving.checks import CHECKS
+from serving.checks import BAD_FINDINGS, CHECKS
 from workbench.ui.components import url
 from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import counted, t, word
-from workbench.ui.components.labels import count
 from workbench.ui.components.live import wait_for
-from workbench.ui.components.parts import empty_state, heading
+from workbench.ui.components.parts import CHECK_LOOKS, empty_state, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.explore.cells import COLOURINGS, Colouring, draw_cell, open_item
 
+Colouring = Literal["rating", "finding"]
+COLOURINGS: tuple[Colouring, ...] = ("rating", "finding")
+CELL_CHARACTERS = 110
+"""Characters of a text in its cell."""
 PAGE_SIZE = 20
 MOST_CELLS = 4
-WORDS = 150
+QUESTION_CHARACTERS = 150
 """Characters of a question in its row."""
+FILTERS = (
+    "find", "sweep", "model", "role", "format", "language", "tag", "rating", "check", "finish",
+    "of",
+)  # fmt: skip
+NO_FINDING = "none"
 
 
 def draw_matrix() -> None:
@@ -78,7 +85,7 @@ def _draw_row(row: MatrixRow, width: int, colouring: Colouring) -> None:
         question, *columns = st.columns([1.1, *([1] * width)], gap="small")
         with question, st.container(key=f"asked_q{row.question_id}", gap=None):
             st.button(
-                escaped(one_line(row.excerpt, WORDS)),
+                escaped(one_line(row.excerpt, QUESTION_CHARACTERS)),
                 key=f"open_q{row.question_id}",
                 type="tertiary",
                 wrap=True,
@@ -118,13 +125,6 @@ def _draw_nothing(*, has_texts: bool) -> None:
         page_link("sweeps", t("question.new_sweep"), "add", new="1")
 
 
-FILTERS = (
-    "find", "sweep", "model", "role", "format", "language", "tag", "rating", "check", "finish",
-    "of",
-)  # fmt: skip
-NO_FINDING = "none"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facets:
     """What there is to filter by."""
@@ -145,35 +145,32 @@ def draw_filters(facets: Facets) -> MatrixFilter:
     search = url.search_box(
         "find", t("questions.search"), t("explore.search_hint"), resets=("page",)
     )
+    draw = partial(url.filter_by, texts="explore.filter")
     with st.container(horizontal=True, key="filters"):
-        sweep = _choose(
-            "sweep", {str(i): n for i, (_, n) in texts.sweeps.items()}, _named(texts.sweeps)
-        )
-        model = _choose(
-            "model", {str(i): n for i, (_, n) in texts.models.items()}, _named(texts.models)
-        )
-        role = _choose("role", texts.roles, _word("role"))
-        form = _choose("format", texts.formats)
-        language = _choose("language", facets.questions.languages, _word("language"))
-        tag = _choose("tag", facets.questions.tags)
-        rating = _choose("rating", dict.fromkeys(get_args(Liking)), _word("explore.liking"))
-        checks = _checks(texts)
-        check = _choose("check", {NO_FINDING: None, **checks}, _word("check"))
-        finish = _choose("finish", texts.finish_reasons, _word("finish"))
-        kind = _choose("of", dict.fromkeys(TABLES), _word("table.kind"))
+        sweep = draw("sweep", values=_numbers(texts.sweeps), show=_named(texts.sweeps))
+        model = draw("model", values=_numbers(texts.models), show=_named(texts.models))
+        roles = draw("role", values=texts.roles, show="role")
+        formats = draw("format", values=texts.formats)
+        languages = draw("language", values=facets.questions.languages, show="language")
+        tags = draw("tag", values=facets.questions.tags)
+        rating = draw("rating", values=get_args(Liking), show="explore.liking")
+        checks = draw("check", values={NO_FINDING: None, **_checks(texts)}, show="check")
+        finish = draw("finish", values=texts.finish_reasons, show="finish")
+        kind = draw("of", values=tuple(TABLES), show="table.kind")
+    is_clean = checks == (NO_FINDING,)
     return MatrixFilter(
         search=search,
-        tags=_one(tag),
-        languages=_one(language),
-        kind="variant" if kind == "variant" else "answer" if kind == "answer" else None,
-        sweep_id=int(sweep) if sweep else None,
-        model_version_ids=(int(model),) if model else (),
-        formats=_one(form),
-        roles=_one(role),
-        finish_reasons=_one(finish),
-        with_flags=_one(check) if check != NO_FINDING else (),
-        has_flags=False if check == NO_FINDING else None,
-        liking=next((one for one in get_args(Liking) if one == rating), None),
+        tags=tags,
+        languages=languages,
+        kind=next((one for one in TABLES if one in kind), None),
+        sweep_id=int(sweep[0]) if sweep else None,
+        model_version_ids=tuple(map(int, model)),
+        formats=formats,
+        roles=roles,
+        finish_reasons=finish,
+        with_flags=() if is_clean else checks,
+        has_flags=False if is_clean else None,
+        liking=next((one for one in get_args(Liking) if one in rating), None),
     )
 
 
@@ -183,40 +180,79 @@ def _checks(texts: TextFacets) -> dict[str, int | None]:
     return {name: texts.checks.get(name, none) for name in CHECKS} | texts.checks
 
 
-def _choose(
-    name: str, values: Mapping[str, int | None], show: Callable[[str], str] | None = None
-) -> str | None:
-    """Draw one filter.
-
-    Args:
-        name: Of the filter in the URL and in the catalogue.
-        values: Each value with its count; None where it is not counted.
-        show: How a value is said; None: as it is.
-    """
-
-    def shown(value: str) -> str:
-        said = one_line(show(value) if show else value, 40)
-        n = values[value]
-        return said if n is None else f"{said} ({count(n)})"
-
-    return url.choose(
-        name,
-        t(f"explore.filter.{name}"),
-        tuple(values),
-        shown,
-        any_label=t("any"),
-        resets=("page",),
-        help=t(f"explore.filter.{name}_help"),
-    )
+def _numbers(found: Mapping[int, tuple[str, int | None]]) -> dict[str, int | None]:
+    return {str(number): n for number, (_, n) in found.items()}
 
 
 def _named(found: Mapping[int, tuple[str, Any]]) -> Callable[[str], str]:
     return lambda value: found[int(value)][0]
 
 
-def _word(prefix: str) -> Callable[[str], str]:
-    return lambda value: word(prefix, value)
+def open_item(ref: str) -> None:
+    """Go to the item; the filters stay in the URL, for the way back."""
+    url.put("id", ref)
+    url.clear("with", "all", "part")
 
 
-def _one(value: str | None) -> tuple[str, ...]:
-    return (value,) if value else ()
+def draw_cell(cell: MatrixCell, colouring: Colouring) -> None:
+    """Draw the cell; all of its words are the button that opens it."""
+    with st.container(key=f"cell_{_tone(cell, colouring)}_{cell.ref}", gap=None):
+        st.button(
+            escaped(one_line(cell.excerpt, CELL_CHARACTERS)) or t("text.empty"),
+            key=f"open_{cell.ref}",
+            type="tertiary",
+            wrap=True,
+            width="stretch",
+            on_click=open_item,
+            args=(cell.ref,),
+        )
+        st.caption(" · ".join(_facts(cell)))
+
+
+def rating_summary(summary: RatingSummary) -> str:
+    """Return a summary of ratings in a few signs, e.g. the mean and comparisons won and lost."""
+    parts = []
+    if summary.mean is not None:
+        parts.append(f":material/star: {summary.mean:.1f} ({summary.n_values})")
+    if compared := summary.won + summary.tied + summary.lost:
+        parts.append(t("explore.won", won=summary.won, n=compared))
+    if summary.n_ok + summary.n_not_ok:
+        parts.append(t("explore.ok_share", ok=summary.n_ok, n=summary.n_ok + summary.n_not_ok))
+    return " · ".join(parts)
+
+
+def _facts(cell: MatrixCell) -> Iterable[str]:
+    yield f"**{cell.ref}**"
+    if cell.kind == "answer":
+        yield t("results.plain")
+    elif cell.source != "model":
+        yield word("source", cell.source)
+    if cell.rating is not None:
+        yield rating_summary(cell.rating)
+    if cell.n_answers:
+        yield counted("answers", cell.n_answers)
+    if cell.answers_rating is not None:
+        yield t("explore.answers_rated", rating=rating_summary(cell.answers_rating))
+    for name in cell.flags:
+        yield _badge(name, word("check", name))
+    for name, n in cell.answer_flags:
+        yield _badge(name, t("explore.answers_found", n=n, check=word("check", name)))
+
+
+def _badge(name: str, text: str) -> str:
+    colour = CHECK_LOOKS.get(name, ("orange", ""))[0]
+    return f":{colour}[{escaped(text)}]"
+
+
+def _tone(cell: MatrixCell, colouring: Colouring) -> str:
+    """Return the colour of a cell; what nobody rated, or no check found, has none."""
+    if colouring == "rating":
+        rating = cell.rating or cell.answers_rating
+        return rating.liking if rating else "plain"
+    return _tone_of_findings([*cell.flags, *(name for name, _ in cell.answer_flags)])
+
+
+def _tone_of_findings(names: Sequence[str]) -> str:
+    if not names:
+        return "plain"
+    return "disliked" if any(name in BAD_FINDINGS for name in names) else "mixed"

@@ -13,24 +13,27 @@ from workbench.ui.components.jobs import draw_jobs
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import empty_state, figures, heading, section
 from workbench.ui.components.store import count_store, database
-from workbench.ui.home.engines import draw_add_server, draw_engines
-from workbench.ui.home.next_step import draw_next_step, is_moving, is_reading_only, next_step
+from workbench.ui.home.cards import (
+    draw_add_server,
+    draw_engines,
+    draw_next_step,
+    is_moving,
+    is_reading_only,
+    next_step,
+)
 
 Live = tuple[list[EngineRow], list[JobRow], dict[int, ModelRow], dict[int, str]]
 
 
 def draw() -> None:
     """Read, shape, draw."""
-    store = database()
-    with store.read() as session:
+    with database().read() as session:
         counts = count_store(session)
         jobs = active_jobs(session)
         sweeps = list_sweeps(session, limit=1)
         has_model = bool(list_models(session))
     heading(t("home.title"), t("home.lead"))
-    draw_next_step(
-        store, next_step(counts, jobs), sweeps[0].sweep_id if sweeps else None, has_model
-    )
+    draw_next_step(next_step(counts, jobs), sweeps[0].sweep_id if sweeps else None, has_model)
     figures(
         "home",
         [
@@ -40,7 +43,7 @@ def draw() -> None:
     )
     draw_now = partial(_draw_live, had_model=has_model)
     live(_read(), _read, lambda now: is_moving(now[0], now[1]), draw_now)
-    draw_add_server(store)
+    draw_add_server()
 
 
 def _read() -> Live:
@@ -56,13 +59,12 @@ def _draw_live(now: Live, *, had_model: bool) -> None:
     engines, jobs, models, sweep_names = now
     if not had_model and any(model.state != "removed" for model in models.values()):
         st.rerun()
-    store = database()
     if jobs:
         section(t("home.jobs"), t("home.jobs_help"))
-        draw_jobs(store, jobs, sweep_names)
+        draw_jobs(jobs, sweep_names)
     section(t("home.engines"), t("home.engines_help"))
     if engines:
-        draw_engines(store, engines, models)
+        draw_engines(engines, models)
     else:
         kind = "reading_only" if is_reading_only() else "no_engine"
         empty_state("engine", "dns", f"home.{kind}")

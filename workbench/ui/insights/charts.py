@@ -1,7 +1,12 @@
 """The plots of Insights: estimates with their intervals, one thing over another, cards by day."""
 
+import json
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil, log10
+from typing import Any, Final
 
 import altair as alt
 
@@ -10,7 +15,6 @@ from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import percent
 from workbench.ui.components.plots import COUNTS, RULE, draw_plot, legend, plot_of, tooltips
 from workbench.ui.components.text import one_line
-from workbench.ui.insights.label_lines import label_axis, tick_format
 
 ROW_PX = 34
 LEGEND_PX, SQUARE_PX = 64, 44
@@ -18,6 +22,14 @@ MOST_LABELLED = 8
 """Levels whose squares are wide enough for words; of more, the tooltip tells the numbers."""
 AXIS_PX = 80
 """Of a plot: what its horizontal axis takes with numbers and title."""
+LINE_WIDTH: Final = 22
+"""Of a line, in half-width letters: as much as a narrow screen can spare beside the plot."""
+LINES: Final = 2
+LABEL_PX: Final = 160
+STEPS: Final = 6
+"""Of an axis of numbers, about."""
+MOST_DIGITS: Final = 5
+_FORM: Final = re.compile(r"(\+?)\.(\d)([f%])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +44,15 @@ class Dot:
     """The same of each rater alone, by name."""
 
 
-def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: str = ".0%") -> None:
+def draw_dots(
+    dots: Sequence[Dot], title: str, *, reference: float | None, form: str = ".0%"
+) -> None:
     """Draw estimates as dots with their intervals; what has no interval is a dot alone.
 
     Args:
         dots: In their order from above.
         title: What the axis shows.
-        neutral: Where the line of "no difference" stands; None: no line.
+        reference: Where the line of "no difference" stands; None: no line.
         form: How numbers are written, in the format of d3.
     """
     rows = [
@@ -86,8 +100,8 @@ def draw_dots(dots: Sequence[Dot], title: str, *, neutral: float | None, form: s
     ]
     if alone:
         layers.append(_by_rater(alone, y, title, form))
-    if neutral is not None:
-        line = plot_of([{"at": neutral}])
+    if reference is not None:
+        line = plot_of([{"at": reference}])
         layers.insert(
             0, line.mark_rule(color=RULE, strokeDash=[4, 4], opacity=0.6).encode(x="at:Q")
         )
@@ -230,3 +244,62 @@ def _ends(found: Estimate) -> dict[str, float]:
     if found.low is None or found.high is None:
         return {}
     return {"low": found.low, "high": found.high}
+
+
+def label_axis(names: Sequence[str], **given: Any) -> alt.Axis:
+    """Return the axis of rows or columns that are numbered from 0, labelled with their names.
+
+    Numbers and not names, so that two names that are cut to the same words stay two rows.
+    """
+    lines = json.dumps([label_lines(name) for name in names], ensure_ascii=False)
+    return alt.Axis(
+        labelExpr=f"{lines}[datum.value]",
+        labelLimit=LABEL_PX,
+        labelFontSize=12,
+        ticks=False,
+        domain=False,
+        **given,
+    )
+
+
+def label_lines(name: str) -> list[str]:
+    """Return a name on at most ``LINES`` lines, broken at a space where there is one."""
+    lines: list[str] = []
+    left = one_line(name, 200)
+    while left and len(lines) < LINES:
+        n = _fitting(left)
+        if n < len(left):
+            space = left.rfind(" ", 1, n + 1)
+            n = space if space > n // 2 else n
+        lines.append(left[:n].rstrip())
+        left = left[n:].lstrip()
+    if left:
+        lines[-1] = f"{lines[-1][:-1].rstrip()}…"
+    return lines or [""]
+
+
+def tick_format(form: str, values: Iterable[float]) -> str:
+    """Return ``form`` with more digits where ticks as near as these values would read alike.
+
+    Args:
+        form: In the format of d3: a sign or none, digits, ``f`` or ``%``.
+        values: All that is drawn along the axis.
+    """
+    found = _FORM.fullmatch(form)
+    told = list(values)
+    reach = max(told) - min(told) if told else 0.0
+    if found is None or reach <= 0:
+        return form
+    sign, digits, kind = found.groups()
+    step = reach / STEPS * (100 if kind == "%" else 1)
+    return f"{sign}.{min(MOST_DIGITS, max(int(digits), ceil(-log10(step))))}{kind}"
+
+
+def _fitting(text: str) -> int:
+    """Return how many letters fit into a line, at least one."""
+    width = 0
+    for n, letter in enumerate(text):
+        width += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if width > LINE_WIDTH:
+            return max(1, n)
+    return len(text)

@@ -24,7 +24,7 @@ from workbench.ui.insights.charts import (
     draw_win_chances,
 )
 
-LEVEL_WORDS = ("mode", "source")
+LEVEL_TEXTS = ("mode", "source")
 """Factors whose levels have words of their own in the catalogue."""
 
 
@@ -55,12 +55,12 @@ def _ranking(found: Insights, ranking: Ranking) -> None:
         )
         for place in ranking.places
     ]
-    draw_dots(dots, t("insights.axis.share"), neutral=0.5)
+    draw_dots(dots, t("insights.axis.share"), reference=0.5)
     st.caption(t("insights.rankings_says", n=ranking.n_comparisons, questions=ranking.n_questions))
-    _say_whose(ranking.n_raters)
+    _draw_raters(ranking.n_raters)
     if ranking.twice_as_long:
         st.caption(t("insights.twice_as_long", share=_span(ranking.twice_as_long)))
-    _warn_few(ranking.n_questions)
+    _warn_small_sample(ranking.n_questions)
     if len(ranking.places) > 2:
         levels = [_level(ranking.factor, place.name) for place in ranking.places]
         rows = [
@@ -113,13 +113,13 @@ def draw_effects(found: Insights) -> None:
             for one in shown.effects
         ]
         title = t("insights.axis.change" if by_choice else "insights.axis.points")
-        draw_dots(dots, title, neutral=0.0, form="+.0%" if by_choice else "+.2f")
+        draw_dots(dots, title, reference=0.0, form="+.0%" if by_choice else "+.2f")
         st.caption(t("insights.effects_says", n=shown.n, questions=shown.n_questions))
-        _say_whose(shown.n_raters)
+        _draw_raters(shown.n_raters)
         if shown.twice_as_long:
             gain = _change(shown.twice_as_long, by_choice=by_choice)
             st.caption(t("insights.twice_as_long_adds", change=gain))
-        _warn_few(shown.n_questions)
+        _warn_small_sample(shown.n_questions)
         if shown.entangled:
             names = ", ".join(t(f"insights.factor.{name}") for name in shown.entangled)
             st.caption(t("insights.entangled", names=names))
@@ -145,13 +145,13 @@ def draw_agreement(found: Insights) -> None:
             return
         dots = [Dot(name, one.alpha, one.n_units) for name, one in told if one.alpha]
         if dots:
-            draw_dots(dots, t("insights.axis.alpha"), neutral=0.0, form=".2f")
+            draw_dots(dots, t("insights.axis.alpha"), reference=0.0, form=".2f")
         if alike := ", ".join(escaped(name) for name, one in told if not one.alpha):
             st.caption(t("insights.no_alpha", names=alike))
         same = [t("insights.same", name=escaped(name), same=_span(one.same)) for name, one in told]
         st.caption(" ".join([t("insights.agreement_says"), *same]))
-        _say_whose(min(one.n_raters for _, one in told), are_drawn=False)
-        _warn_few(min(one.n_questions for _, one in told))
+        _draw_raters(min(one.n_raters for _, one in told), are_drawn=False)
+        _warn_small_sample(min(one.n_questions for _, one in told))
 
 
 def draw_bias(found: Insights) -> None:
@@ -161,18 +161,18 @@ def draw_bias(found: Insights) -> None:
         section(t("insights.position"))
         if found.position:
             dots = [Dot(_rater(found, one.name), one.share, one.n) for one in found.position]
-            draw_dots(dots, t("insights.axis.left"), neutral=0.5)
+            draw_dots(dots, t("insights.axis.left"), reference=0.5)
             st.caption(t("insights.position_says"))
-            _say_whose(found.position[0].n_raters, are_drawn=False)
+            _draw_raters(found.position[0].n_raters, are_drawn=False)
         else:
             st.caption(t("insights.no_comparisons"))
     with right, card("insights_length"):
         section(t("insights.length"))
         if found.length:
             dots = [Dot(_times_longer(one.name), one.share, one.n) for one in found.length]
-            draw_dots(dots, t("insights.axis.longer"), neutral=0.5)
+            draw_dots(dots, t("insights.axis.longer"), reference=0.5)
             st.caption(t("insights.length_says"))
-            _say_whose(found.length[0].n_raters, are_drawn=False)
+            _draw_raters(found.length[0].n_raters, are_drawn=False)
         else:
             st.caption(t("insights.no_comparisons"))
 
@@ -191,7 +191,7 @@ def draw_work(found: Insights) -> None:
                 )
                 for one in found.times
             ]
-            draw_dots(dots, t("insights.axis.seconds"), neutral=None, form=".1f")
+            draw_dots(dots, t("insights.axis.seconds"), reference=None, form=".1f")
             st.caption(t("insights.times_says"))
         else:
             st.caption(t("insights.times_none"))
@@ -203,7 +203,7 @@ def draw_work(found: Insights) -> None:
         st.caption(t("insights.days_says", done=counts.cards_rated, planned=counts.cards_planned))
 
 
-def draw_spread(found: Insights) -> None:
+def draw_diversity(found: Insights) -> None:
     """Draw how different the texts of each level are, beside how good they are."""
     with card("insights_spread"):
         section(t("insights.spread"))
@@ -231,7 +231,7 @@ def draw_spread(found: Insights) -> None:
         st.caption(t("insights.spread_says" if by_factor else "insights.spread_says_texts"))
 
 
-def _say_whose(n_raters: int, *, are_drawn: bool = True) -> None:
+def _draw_raters(n_raters: int, *, are_drawn: bool = True) -> None:
     """Say that figures are of few raters; ``are_drawn``: each of them has a mark of its own."""
     if n_raters == 1:
         st.caption(t("insights.this_rater"))
@@ -247,7 +247,7 @@ def _change(found: Estimate, *, by_choice: bool) -> str:
     return f"{found.value:{form}} ({found.low:{form}} – {found.high:{form}})"
 
 
-def _warn_few(n_questions: int) -> None:
+def _warn_small_sample(n_questions: int) -> None:
     if n_questions < FEW_QUESTIONS:
         st.caption(f":material/warning: {t('insights.few', n=n_questions)}")
 
@@ -255,7 +255,7 @@ def _warn_few(n_questions: int) -> None:
 def _level(factor: str, level: str) -> str:
     if factor in SAMPLING_FACTORS:
         return level.removeprefix(f"{factor} ")
-    return word(factor, level) if factor in LEVEL_WORDS else level
+    return word(factor, level) if factor in LEVEL_TEXTS else level
 
 
 def _axis(axis: str) -> str:

@@ -102,14 +102,14 @@ def _draw_level(level: LevelReport) -> None:
     if level.leak is not None:
         _draw_leak(level.leak)
     if level.distance is not None:
-        apart = level.distance
+        distance = level.distance
         st.caption(
             t(
                 "moves.distance",
-                between=_span(apart.between),
-                within=_span(apart.within),
-                p=f"{apart.p:.3f}",
-                questions=apart.n_questions,
+                between=_span(distance.between),
+                within=_span(distance.within),
+                p=f"{distance.p:.3f}",
+                questions=distance.n_questions,
             )
         )
 
@@ -179,7 +179,7 @@ def _plot(level: LevelReport) -> None:
         means.append({"name": name, "bits": found.value, "low": low, "high": high})
     y = alt.Y("name:N", title=None, sort=list(names.values()), axis=NAMES)
     x = alt.X("bits:Q", title=t("moves.axis"), axis=alt.Axis(format=".2f", tickCount=6))
-    told = plot_of(means)
+    mean_marks = plot_of(means)
     tooltip = tooltips(
         ("name:N", ""),
         ("bits:Q", t("moves.axis"), ".3f"),
@@ -195,10 +195,10 @@ def _plot(level: LevelReport) -> None:
                 x=x, tooltip=tooltips(("name:N", ""), ("bits:Q", t("moves.axis"), ".2f"))
             ),
             plot_of(points).mark_tick(thickness=1.5, size=14, opacity=0.35).encode(x=x, y=y),
-            told.mark_rule(color=RULE, strokeWidth=3, opacity=0.55).encode(
+            mean_marks.mark_rule(color=RULE, strokeWidth=3, opacity=0.55).encode(
                 y=y, x=alt.X("low:Q", title=t("moves.axis")), x2="high:Q"
             ),
-            told.mark_circle(size=110, opacity=1).encode(x=x, y=y, tooltip=tooltip),
+            mean_marks.mark_circle(size=110, opacity=1).encode(x=x, y=y, tooltip=tooltip),
         ),
         AXIS_PX + ROW_PX * len(names),
     )
@@ -237,7 +237,7 @@ def _active() -> list[JobRow]:
 def _draw_job(spec: ScoreSpec, missing: int, jobs: list[JobRow]) -> None:
     for job in jobs:
         draw_progress(job)
-        draw_cancel(database(), job)
+        draw_cancel(job)
     if not jobs:
         _draw_last_end()
     if st.button(

@@ -54,7 +54,7 @@ def draw_list() -> None:
     if not models:
         with empty_state("models", "deployed_code", "models.none"):
             page_link("home", t("nav.home"), "home")
-    live(_jobs(), _jobs, bool, lambda jobs: draw_jobs(database(), jobs, {}))
+    live(_jobs(), _jobs, bool, lambda jobs: draw_jobs(jobs, {}))
     for model in reversed(models.values()):
         _draw(model, models.get(model.base_id or 0))
 
@@ -121,7 +121,7 @@ def _jobs_of(model: ModelRow, adapter_id: int | None) -> list[JobRow]:
 def _draw_job(jobs: list[JobRow]) -> None:
     with card("model_job"):
         draw_progress(jobs[0])
-        draw_cancel(database(), jobs[0])
+        draw_cancel(jobs[0])
 
 
 def _draw_actions(model: ModelRow, adapter_id: int | None) -> None:
@@ -174,14 +174,14 @@ def _draw_facts(model: ModelRow, adapter_id: int | None) -> None:
             if value:
                 st.markdown(f":gray[{t(f'models.fact.{name}')}] {escaped(str(value))}")
         with database().read() as session:
-            kin = [
+            related = [
                 ("base", get_model(session, model.base_id) if model.base_id else None),
                 ("adapter", get_model(session, adapter_id) if adapter_id else None),
             ]
             if model.kind == "adapter":
-                kin += [("merged", one) for one in merges_of(session, model.id)]
+                related += [("merged", one) for one in merges_of(session, model.id)]
         with st.container(horizontal=True, gap="small"):
-            for name, one in kin:
+            for name, one in related:
                 if one is not None:
                     st.button(
                         f"{t(f'models.kin.{name}')}: {escaped(one.name)}",
@@ -198,9 +198,9 @@ def _draw_proof(proof: ProofRow) -> None:
     n_passed = sum(check.passed for check in proof.checks)
     with card("proof"):
         section(t("models.proof"), t("models.proof_help"))
-        said = t("models.proof_line", n=n_passed, of=len(proof.checks), when=ago(proof.created_at))
+        text = t("models.proof_line", n=n_passed, of=len(proof.checks), when=ago(proof.created_at))
         colour, icon = PASSED if proof.passed else FAILED
-        st.markdown(f":{colour}[{icon} {said}]")
+        st.markdown(f":{colour}[{icon} {text}]")
         for check in proof.checks:
             _draw_check(check)
 

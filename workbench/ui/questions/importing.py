@@ -6,16 +6,16 @@ from db.questions import role_names
 from serving.importers import ImportPreview, import_questions, preview
 from serving.importers.fields import FIELDS
 from serving.importers.readers import SUFFIXES, stream_rows
+from workbench import EXAMPLES
 from workbench.ui.components import url
-from workbench.ui.components.actions import EXAMPLE_QUESTIONS
 from workbench.ui.components.controls import back_link, download
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.components.uploads import draw_problems, import_progress, in_utf8
+from workbench.ui.components.uploads import draw_confirm, draw_problems, import_progress, in_utf8
 
-EXAMPLE = EXAMPLE_QUESTIONS / "with_reasoning.jsonl"
+EXAMPLE = EXAMPLES / "questions" / "with_reasoning.jsonl"
 COLUMNS = {
     "question": FIELDS["text"][:3],
     "context": FIELDS["context"],
@@ -40,23 +40,17 @@ def draw_import() -> None:
     data = in_utf8(upload.name, upload.getvalue())
     with database().read() as session:
         roles = role_names(session)
-    with import_progress() as tell:
+    with import_progress() as report:
         rows = stream_rows(data, name=upload.name, roles=roles)
-        found = preview(database(), rows, on_progress=tell)
+        found = preview(database(), rows, on_progress=report)
     _show(found)
-    skip_errors = bool(found.errors) and st.checkbox(t("import.skip_errors"))
-    to_write = found.added + found.updated
-    if not to_write and not found.problems:
-        st.info(t("import.nothing"), icon=":material/check:")
-    if st.button(
-        t("import.confirm", rows=counted("rows", to_write)),
-        type="primary",
-        icon=":material/download:",
-        disabled=not to_write or (bool(found.problems) and not skip_errors),
-    ):
-        with import_progress() as tell:
+    n_new = found.added + found.updated
+    label = t("import.confirm", rows=counted("rows", n_new))
+    skip_errors = draw_confirm(label, n_new=n_new, problems=found.problems)
+    if skip_errors is not None:
+        with import_progress() as report:
             rows = stream_rows(data, name=upload.name, roles=roles)
-            done = import_questions(database(), rows, skip_errors=skip_errors, on_progress=tell)
+            done = import_questions(database(), rows, skip_errors=skip_errors, on_progress=report)
         names = ("added", "updated", "variants", "answers")
         counts = {name: getattr(done, name) for name in names}
         st.toast(t("import.done", **counts), icon=":material/check:")

@@ -1,4 +1,4 @@
-"""The list of questions: search, filters, pages, add, export."""
+"""The list of questions: search, filters, pages, export; and the form that writes one."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -6,29 +6,34 @@ from functools import partial
 import streamlit as st
 
 from db.questions import (
+    NewQuestion,
     QuestionFacets,
     QuestionFilter,
     QuestionRow,
+    add_question,
+    edit_question,
     list_questions,
     question_facets,
     question_ids,
+    role_names,
 )
 from serving.importers.fields import question_line
 from workbench.ui.components import url
-from workbench.ui.components.controls import download
+from workbench.ui.components.controls import download, errors_shown
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, Spec, SpecForm
 from workbench.ui.components.i18n import counted, t, word
-from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, empty_state, list_head
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
-from workbench.ui.home.next_step import examples_button
-from workbench.ui.questions.forms import add_dialog
+from workbench.ui.home.cards import examples_button
 
 PAGE_SIZE = 12
 CHUNK = 2_000
 """Questions that an export reads at once."""
 FILTERS = ("find", "language", "role", "category", "tag", "results")
 RESULTS = {"yes": True, "no": False}
+LANGUAGE_CODES = (None, "en", "ja", "zh")
 
 
 def draw_list() -> None:
@@ -82,7 +87,7 @@ def _buttons() -> None:
 
 def _draw_empty() -> None:
     with empty_state("questions", "help_center", "questions.none"):
-        examples_button(database())
+        examples_button()
         _buttons()
 
 
@@ -96,45 +101,20 @@ def _draw_filters(facets: QuestionFacets) -> QuestionFilter:
         "find", t("questions.search"), t("questions.search_hint"), resets=("page",)
     )
     with st.container(horizontal=True, key="filters"):
-        language = _facet("language", facets.languages, "language")
-        role = _facet("role", facets.roles, "role")
-        category = _facet("category", facets.categories)
-        tag = _facet("tag", facets.tags)
-        results = url.choose(
-            "results",
-            t("questions.results"),
-            tuple(RESULTS),
-            lambda value: t(f"questions.results.{value}"),
-            any_label=t("any"),
-            resets=("page",),
-        )
+        draw = partial(url.filter_by, texts="questions")
+        languages = draw("language", values=facets.languages, show="language")
+        roles = draw("role", values=facets.roles, show="role")
+        categories = draw("category", values=facets.categories)
+        tags = draw("tag", values=facets.tags)
+        results = draw("results", values=tuple(RESULTS), show="questions.results")
     return QuestionFilter(
         search=search,
-        languages=_one(language),
-        roles=_one(role),
-        categories=_one(category),
-        tags=_one(tag),
-        has_answers=RESULTS.get(results or ""),
+        languages=languages,
+        roles=roles,
+        categories=categories,
+        tags=tags,
+        has_answers=RESULTS[results[0]] if results else None,
     )
-
-
-def _facet(name: str, values: dict[str, int], words: str | None = None) -> str | None:
-    def shown(value: str) -> str:
-        return f"{word(words, value) if words else one_line(value, 40)} ({count(values[value])})"
-
-    return url.choose(
-        name,
-        t(f"questions.{name}"),
-        tuple(values),
-        shown,
-        any_label=t("any"),
-        resets=("page",),
-        help=t("questions.role_help") if name == "role" else None,
-    )
-
-
-def _one(value: str | None) -> tuple[str, ...]:
-    return (value,) if value else ()
 
 
 def _draw(row: QuestionRow) -> None:
@@ -175,3 +155,67 @@ def draw_facts(row: QuestionRow) -> None:
 def as_jsonl(rows: Iterable[QuestionRow]) -> bytes:
     """Return questions as JSON lines in the keys that the import reads."""
     return "".join(f"{question_line(row)}\n" for row in rows).encode()
+
+
+def add_dialog() -> None:
+    """Open the form for a new question."""
+    st.dialog(t("question.add_title"), width="medium", icon=":material/add:")(_draw_form)(None)
+
+
+def edit_dialog(row: QuestionRow) -> None:
+    """Open the form that makes a child of ``row``."""
+    st.dialog(t("question.edit"), width="medium", icon=":material/edit:")(_draw_form)(row)
+
+
+def _draw_form(row: QuestionRow | None) -> None:
+    if row is not None:
+        st.caption(t("question.edit_lead"))
+    with database().read() as session:
+        roles = tuple(dict.fromkeys([*role_names(session), *([row.role] if row else [])]))
+    draft = FormDraft(f"question-{row.id}" if row else "question")
+    draft.draw_notice()
+    codes = tuple(dict.fromkeys([*LANGUAGE_CODES, *([row.language] if row else [])]))
+    hints = {
+        "text": Hint(widget="area", height=140),
+        "context": Hint(widget="area"),
+        "reference_answer": Hint(widget="area", text="question.reference"),
+        "role": Hint(options=roles, show="role", start=roles[0]),
+        "language": Hint(options=codes, show=_language_name),
+    }
+    form = SpecForm(draft, NewQuestion, _base(row) if row else {}, "question", hints)
+    with st.container():
+        form.draw("text", "context", "reference_answer")
+        form.columns(("role", "category"), ("language", "tags"))
+        label = t("question.save_edit") if row else t("question.save")
+        if st.button(label, type="primary"):
+            _save(row, draft, form.spec)
+
+
+def _base(row: QuestionRow) -> Spec:
+    names = ("text", "context", "reference_answer", "role", "category", "language")
+    return {name: getattr(row, name) for name in names} | {"tags": list(row.tags)}
+
+
+def _language_name(code: str | None) -> str:
+    return word("language", code) if code else t("question.language_unknown")
+
+
+def _save(row: QuestionRow | None, draft: FormDraft, written: Spec) -> None:
+    for name in ("reference_answer", "category"):
+        written[name] = written.get(name, "").strip() or None
+    tags = tuple(written.pop("tags", ()))
+    new = NewQuestion(**{"text": "", **written}, tags=tags)
+    if not new.text.strip():
+        st.error(t("question.needs_text"))
+        return
+    with errors_shown():
+        with database().write() as session:
+            if row is None:
+                question_id, is_new = add_question(session, new)
+            else:
+                question_id, is_new = edit_question(session, row.id, new)
+        draft.forget()
+        done = is_new or (row is not None and question_id == row.id)
+        st.toast(t("question.saved" if done else "question.known", id=question_id))
+        url.put("question", str(question_id))
+        st.rerun()

@@ -21,8 +21,10 @@ from workbench.ui.components.parts import card, empty_state, head_row, heading, 
 from workbench.ui.components.store import child_ids, database, registry
 from workbench.ui.components.text import escaped, one_line, show_text
 from workbench.ui.components.text_cards import draw_texts, numbered_ids
-from workbench.ui.questions.forms import edit_dialog
-from workbench.ui.questions.list import as_jsonl, draw_facts
+from workbench.ui.questions.list import as_jsonl, draw_facts, edit_dialog
+
+SHOWN_TASKS: tuple[Task, ...] = tuple(task for task in TASKS if task not in DIALOGUE_TASKS)
+"""Those of a dialogue need more than a question."""
 
 
 def draw_question(question_id: int) -> None:
@@ -95,10 +97,6 @@ def _link(label: str, question_id: int, icon: str) -> None:
     )
 
 
-SHOWN_TASKS: tuple[Task, ...] = tuple(task for task in TASKS if task not in DIALOGUE_TASKS)
-"""Those of a dialogue need more than a question."""
-
-
 @lru_cache(maxsize=4)
 def _tokenizer(folder: str, _digest: str | None) -> PromptTokenizer:
     return PromptTokenizer.load(Path(folder))
@@ -113,7 +111,7 @@ def draw_prompt(row: QuestionRow, reasonings: tuple[str, ...]) -> None:
     """
     section(t("question.prompt"), t("question.prompt_help"))
     with card("prompt"):
-        book = registry()
+        known = registry()
         with database().read() as session:
             models = [m for m in list_models(session) if m.path and Path(m.path).is_dir()]
         first, second, third, fourth = st.columns(4)
@@ -125,14 +123,14 @@ def draw_prompt(row: QuestionRow, reasonings: tuple[str, ...]) -> None:
             )
         with second:
             formats = [
-                name for name, one in book.formats.items() if task in one.definition.tasks.given()
+                name for name, one in known.formats.items() if task in one.definition.tasks.given()
             ]
             # A chat format needs the chat template of a model.
             wanted = "chat@1" if models else "tagged@1"
             first_choice = formats.index(wanted) if wanted in formats else 0
             form = st.selectbox(t("question.format"), formats, first_choice)
         with third:
-            roles = list(book.roles)
+            roles = list(known.roles)
             own = next((i for i, name in enumerate(roles) if name.split("@")[0] == row.role), 0)
             role = st.selectbox(t("question.role"), roles, own, format_func=_role_name)
         with fourth:
@@ -168,15 +166,15 @@ def _draw(
     model: ModelRow | None,
     reasonings: tuple[str, ...],
 ) -> None:
-    book = registry()
+    known = registry()
     with database().read() as session:
         question = question_texts(session, [row.id])[0]
     try:
         tokenizer = _tokenizer(model.path, model.digest) if model and model.path else None
         prompt = render_question(
             question,
-            book.format(form).definition,
-            book.role(role).definition.system,
+            known.format(form).definition,
+            known.role(role).definition.system,
             task,
             tokenizer,
             reasonings=reasonings,

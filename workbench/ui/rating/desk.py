@@ -27,9 +27,11 @@ from workbench.ui.rating.table import draw_table, table_draft
 
 Texts = dict[int, TextRow]
 EDITS = ("edit", "edit_left", "edit_right", "merge", "write")
+MARKED = "rate_marked"
+"""Texts are drawn as Markdown."""
 
 
-def draw_desk(queue_id: int) -> None:
+def draw_assigned(queue_id: int) -> None:
     """Draw the card that lies before the rater of this visit, or the reasoning being edited."""
     try:
         with database().read() as session:
@@ -84,24 +86,24 @@ def _turn(view: str | None) -> None:
 def _draw(queue: QueueRow, rater_id: int) -> None:
     if url.number("queue") != queue.id or url.parameter("edit") or url.parameter("view"):
         st.rerun()  # a key on the card led elsewhere
-    dealt = look(database(), queue, rater_id)
-    _draw_progress(queue, rater_id, is_over=dealt is None)
-    if dealt is None:
+    assigned = look(database(), queue, rater_id)
+    _draw_progress(queue, rater_id, is_over=assigned is None)
+    if assigned is None:
         empty_state("done", "done_all", "rate.done")
     else:
-        _draw_card(queue, dealt)
+        _draw_card(queue, assigned)
     axes = load_axes(settings().home_dir).get(queue.scope, [])
     with st.container(key="rate_bar" if queue.way == "pair" else "rate_scales"):
-        draw_panel(queue, rater_id, dealt, axes, _buttons(queue, dealt), _go(queue, rater_id))
+        draw_panel(queue, rater_id, assigned, axes, _buttons(queue, assigned), _go(queue, rater_id))
 
 
-def _draw_card(queue: QueueRow, dealt: Card) -> None:
+def _draw_card(queue: QueueRow, assigned: Card) -> None:
     with database().read() as session:
-        question = get_question(session, dealt.item.target.question_id)
-        reasonings, answers = _texts(session, dealt)
+        question = get_question(session, assigned.item.target.question_id)
+        reasonings, answers = _texts(session, assigned)
     _draw_question(question)
     draw = draw_pair if queue.way == "pair" else draw_single
-    draw(queue, dealt, reasonings, answers)
+    draw(queue, assigned, reasonings, answers)
 
 
 def _draw_progress(queue: QueueRow, rater_id: int, *, is_over: bool = False) -> None:
@@ -114,8 +116,8 @@ def _draw_progress(queue: QueueRow, rater_id: int, *, is_over: bool = False) -> 
     )
 
 
-def _texts(session: Session, dealt: Card) -> tuple[Texts, Texts]:
-    targets = [target for target in (dealt.item.target, dealt.item.other) if target]
+def _texts(session: Session, assigned: Card) -> tuple[Texts, Texts]:
+    targets = [target for target in (assigned.item.target, assigned.item.other) if target]
     reasonings = [target.variant_id for target in targets if target.variant_id]
     answers = [target.answer_id for target in targets if target.answer_id]
     return read_texts(session, "variant", reasonings), read_texts(session, "answer", answers)
@@ -130,13 +132,13 @@ def _draw_question(question: QuestionRow) -> None:
         st.badge(word("role", question.role), icon=":material/theater_comedy:", color="blue")
 
 
-def _buttons(queue: QueueRow, dealt: Card | None) -> list[PanelButton]:
+def _buttons(queue: QueueRow, assigned: Card | None) -> list[PanelButton]:
     """Return what leads elsewhere from a card, or, without one, from the queue."""
     marked = "rate.plain" if st.session_state.get(MARKED) else "rate.marked"
     away = [
         PanelButton(name="review", key="V", is_always=True),
     ]
-    if dealt is None:
+    if assigned is None:
         return away
     return [
         *away,
@@ -149,13 +151,13 @@ def _buttons(queue: QueueRow, dealt: Card | None) -> list[PanelButton]:
         ),
         *(
             PanelButton(name=name, key=key, label=t(f"rate.{name}"), icon=icon, opens_field=True)
-            for name, key, icon in _edits(queue.scope, dealt)
+            for name, key, icon in _edits(queue.scope, assigned)
         ),
     ]
 
 
-def _edits(scope: Scope, dealt: Card) -> list[tuple[str, str, str]]:
-    left, right = sides(dealt)
+def _edits(scope: Scope, assigned: Card) -> list[tuple[str, str, str]]:
+    left, right = sides(assigned)
     ways = [("write", "W", "add_notes")]
     if scope != "answer" and right is not None:
         both = [("edit_left", "E"), ("edit_right", "Shift+E"), ("merge", "M")]
@@ -179,28 +181,24 @@ def _go(queue: QueueRow, rater_id: int) -> Callable[[str, str | None], None]:
 
 def _edit(queue: QueueRow, rater_id: int, name: str, card_id: str | None) -> None:
     with database().read() as session:
-        dealt = open_card(session, queue.id, rater_id)
-    if dealt is None or dealt.id != card_id:
+        assigned = open_card(session, queue.id, rater_id)
+    if assigned is None or assigned.id != card_id:
         return
-    left, right = (side.variant_id if side else None for side in sides(dealt))
+    left, right = (side.variant_id if side else None for side in sides(assigned))
     parents = {"write": [], "edit_right": [right], "merge": [left, right]}.get(name, [left])
-    start_edit(dealt, rater_id, [parent for parent in parents if parent is not None])
-
-
-MARKED = "rate_marked"
-"""Texts are drawn as Markdown."""
+    start_edit(assigned, rater_id, [parent for parent in parents if parent is not None])
 
 
 def draw_pair(
-    queue: QueueRow, dealt: Card, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
+    queue: QueueRow, assigned: Card, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
 ) -> None:
     """Draw both sides."""
-    first = dealt.item.target
+    first = assigned.item.target
     if queue.scope == "answer" and first.variant_id in reasonings:
         with card("given"):
             st.caption(t("rate.given"))
             show_text(reasonings[first.variant_id].text)
-    for column, side, name in zip(st.columns(2), sides(dealt), ("left", "right"), strict=True):
+    for column, side, name in zip(st.columns(2), sides(assigned), ("left", "right"), strict=True):
         assert side is not None
         with column, card(f"side_{name}"):
             st.caption(t(f"rate.{name}"))
@@ -220,18 +218,18 @@ def draw_side(
         show(answers[side.answer_id].text)
 
 
-def sides(dealt: Card) -> tuple[Target, Target | None]:
+def sides(assigned: Card) -> tuple[Target, Target | None]:
     """Return what lies left and right."""
-    if dealt.swapped and dealt.item.other:
-        return dealt.item.other, dealt.item.target
-    return dealt.item.target, dealt.item.other
+    if assigned.swapped and assigned.item.other:
+        return assigned.item.other, assigned.item.target
+    return assigned.item.target, assigned.item.other
 
 
 def draw_single(
-    queue: QueueRow, dealt: Card, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
+    queue: QueueRow, assigned: Card, reasonings: dict[int, TextRow], answers: dict[int, TextRow]
 ) -> None:
     """Draw the text; of a question there is none beside the question itself."""
-    target = dealt.item.target
+    target = assigned.item.target
     if queue.scope == "answer" and target.variant_id in reasonings:
         with card("given"):
             st.caption(t("rate.given_one"))

@@ -41,20 +41,20 @@ MERGES_BEFORE = "merges_before"
 """How many merges of the two there were when one more was asked for."""
 
 
-def start_edit(dealt: Card, rater_id: int, parent_ids: list[int]) -> None:
+def start_edit(assigned: Card, rater_id: int, parent_ids: list[int]) -> None:
     """Open the page that edits one reasoning, merges two, or writes one.
 
     It shows answers, so what is then said about the card was said with answers seen.
     """
-    enter(database(), dealt, rater_id, {ANSWER_SEEN: True})
+    enter(database(), assigned, rater_id, {ANSWER_SEEN: True})
     url.put("edit", ",".join(map(str, parent_ids)) or NOTHING)
 
 
 def draw_edit(queue: QueueRow, rater_id: int) -> None:
     """Draw the reasoning as it was and as it becomes, each with its answers."""
     parents = _parents()
-    dealt = look(database(), queue, rater_id)
-    question_id = dealt.item.target.question_id if dealt else None
+    assigned = look(database(), queue, rater_id)
+    question_id = assigned.item.target.question_id if assigned else None
     draft = _draft(question_id, parents)
     back_link(t("rate.back_to_card"), _leave, draft)
     with database().read() as session:

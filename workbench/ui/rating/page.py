@@ -1,12 +1,11 @@
 """Rating: the queues, a new one, or the desk with one queue's cards, by what the URL says."""
 
 from workbench.ui.components import url
-from workbench.ui.rating.desk import draw_desk
-from workbench.ui.rating.new import draw_new
-from workbench.ui.rating.queues import draw_queues
+from workbench.ui.rating.desk import draw_assigned
+from workbench.ui.rating.queues import draw_new, draw_queues
 
 if (queue_id := url.number("queue")) is not None:
-    draw_desk(queue_id)
+    draw_assigned(queue_id)
 elif url.parameter("new") is not None:
     draw_new()
 else:

@@ -39,7 +39,7 @@ KNOWN_TAGS: Final = "rate_tags_known"
 TROUBLE: Final = "rate_trouble"
 """A sentence on what could not be stored, shown once."""
 N_HANDLED: Final = 100
-WORDS: Final = (
+TEXTS: Final = (
     *("submit", "skip", "undo", "flag", "flag_help", "tags", "tags_placeholder"),
     *("ok", "ok_help", "ok_yes", "ok_no", "left_better", "right_better", "tie", "both_bad"),
     *("panel.label", "panel.missing", "panel.nothing", "panel.full", "panel.unsent"),
@@ -113,7 +113,7 @@ def draw_panel(
             "known": st.session_state.get(KNOWN_TAGS, []),
             "handled": st.session_state.get(HANDLED, []),
             "most": {"tags": MAX_TAGS, "tag": MAX_TAG, "note": MAX_NOTE},
-            "words": {name: t(f"rate.{name}", **FILLED_THERE) for name in WORDS},
+            "words": {name: t(f"rate.{name}", **FILLED_THERE) for name in TEXTS},
         },
         height="content",
         on_events_change=lambda: _receive(queue, rater_id, go),
@@ -123,11 +123,11 @@ def draw_panel(
 def _axis(axis: Axis) -> dict[str, Any]:
     language = current_language()
     ends = ((LOWEST, axis.low), (HIGHEST, axis.high))
-    said = {value: one_line(axis.said(worded, language)) for value, worded in ends}
+    labelled = {value: one_line(axis.said(worded, language)) for value, worded in ends}
     return {
         "name": axis.name,
         "label": one_line(axis.said(axis.label, language)),
-        "ends": " · ".join(f"{value} {text}" for value, text in said.items() if text),
+        "ends": " · ".join(f"{value} {text}" for value, text in labelled.items() if text),
         "values": list(range(LOWEST, HIGHEST + 1)),
     }
 

@@ -1,17 +1,56 @@
-"""The list of rating queues: newest first, with how far the rater of this visit is."""
+"""The rating queues, and a new one: what is rated, how, for how long, and what that comes to."""
+
+from typing import Any, get_args
 
 import streamlit as st
+from sqlalchemy.orm import Session
 
-from db.rating.queues import QueueRow, list_queues, queue_progress
-from workbench.ui.components.controls import new_button, open_button, page_link
-from workbench.ui.components.i18n import t
-from workbench.ui.components.labels import ago
-from workbench.ui.components.parts import card, card_head, empty_state, list_head
+from db.counts import background_count
+from db.rating.queues import QueueRow, Way, list_queues, queue_progress
+from db.texts.facets import facets_version
+from serving.checks import CHECKS
+from workbench.i18n import has
+from workbench.rating.power import Promise, promise
+from workbench.rating.queues import (
+    BuiltQueue,
+    QueueSpec,
+    build_queue,
+    save_queue,
+    seconds_per_card,
+)
+from workbench.rating.sampling import SAMPLERS
+from workbench.rating.sources import SOURCES, source_names
+from workbench.ui.components import url
+from workbench.ui.components.controls import (
+    back_link,
+    errors_shown,
+    new_button,
+    open_button,
+    page_link,
+)
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, SpecForm
+from workbench.ui.components.i18n import t, word
+from workbench.ui.components.labels import ago, count, duration
+from workbench.ui.components.live import wait_for
+from workbench.ui.components.parts import (
+    card,
+    card_head,
+    empty_state,
+    heading,
+    list_head,
+    plan_rows,
+)
 from workbench.ui.components.rater import current_rater, draw_rater
-from workbench.ui.components.store import count_store, database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.store import count_store, database, registry
+from workbench.ui.components.text import escaped, one_line
 
 MOST = 30
+MINUTES = (0, 10, 20, 40, 60)
+"""Times to choose from; 0 is no limit."""
+MOST_SOURCES = 50
+"""Sweeps, dialogues and datasets offered, the newest of each."""
+MOST_SEPARABLE = 5
 
 
 def draw_queues() -> None:
@@ -51,3 +90,200 @@ def _draw(queue: QueueRow, rater_id: int | None) -> None:
             min(1.0, done / queue.n_cards), text=t("rate.progress", done=done, total=queue.n_cards)
         )
         st.caption(ago(queue.created_at))
+
+
+def draw_new() -> None:
+    """Draw the form and its plan."""
+    draft = FormDraft(f"queue-{_wanted().replace(':', '-') or 'all'}")
+    back_link(t("rate.back"), _leave, draft)
+    heading(t("rate.new"), t("rate.new_lead"))
+    draw_rater()
+    draft.draw_notice()
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        spec = _draw_form(draft)
+    with right, st.container(key="plan"):
+        _draw_plan(spec, draft)
+
+
+def _leave() -> None:
+    url.clear("new", *SOURCES)
+
+
+def _draw_form(draft: FormDraft) -> QueueSpec:
+    hints = {
+        "scope": Hint(widget="segments", show="rate.scope"),
+        "search": Hint(widget="search"),
+        "leave_out": Hint(options=list(CHECKS), show="check"),
+        "only_trainable": Hint(widget="toggle"),
+        "sampler": Hint(options=SAMPLERS, show="rate.sampler"),
+    }
+    form = SpecForm(draft, QueueSpec, {}, "rate", hints)
+    with card("rate_what"):
+        is_alone = form.draw("scope") == "question"
+        ways = ("single", "table") if is_alone else get_args(Way)
+        hints["way"] = Hint(widget="segments", options=ways, show="rate.way")
+        form.draw("way", name="way_alone" if is_alone else "way")
+        source_name = _draw_source(draft, form)
+        search = form.draw("search")
+    with card("rate_time"):
+        minutes: int | None = st.segmented_control(
+            t("rate.minutes"),
+            MINUTES,
+            required=True,
+            key=draft.field("minutes", 20, MINUTES),
+            format_func=lambda m: t("rate.minutes_n", n=m) if m else t("rate.minutes_all"),
+            help=t("rate.minutes_help"),
+        )
+        form.draw("leave_out", "only_trainable")
+        with st.expander(t("rate.more")):
+            form.draw("overlap", "sampler")
+            repeats = st.toggle(
+                t("rate.repeats"), help=t("rate.repeats_help"), key=draft.field("repeats", True)
+            )
+    scope = form.spec["scope"]
+    name = source_name or search.strip() or t("rate.all_texts")
+    form.put("name", f"{name} · {t(f'rate.scope.{scope}')}"[:200])
+    if not repeats:
+        form.put("repeat_share", 0.0)
+    if minutes:
+        with database().read() as session:
+            per_card = seconds_per_card(session, form.spec["way"], scope)
+        form.put("limit", max(1, round(minutes * 60 / per_card)))
+    return QueueSpec.model_validate(form.spec)
+
+
+def _wanted() -> str:
+    """Return the source that the address names, as a key of ``source_names``; empty: none."""
+    found = ((kind, url.number(kind)) for kind in SOURCES)
+    return next((f"{kind}:{id}" for kind, id in found if id is not None), "")
+
+
+def _draw_source(draft: FormDraft, form: SpecForm) -> str:
+    """Draw the choice of a source, for the spec; return its name."""
+    with database().read() as session:
+        named = source_names(session, MOST_SOURCES)
+    wanted = _wanted()
+    options = list(named)
+    chosen = st.selectbox(
+        t("rate.from"),
+        options,
+        None,
+        key=draft.field("source", wanted if wanted in named else None, options),
+        format_func=lambda key: _source_name(key, named[key]),
+        placeholder=t("rate.from_all"),
+        help=t("rate.from_help"),
+    )
+    if chosen is None:
+        return ""
+    kind, _, number = chosen.partition(":")
+    form.put(kind, int(number))
+    return named[chosen]
+
+
+def _source_name(key: str, name: str) -> str:
+    kind, _, number = key.partition(":")
+    return t(f"rate.from.{kind}", id=number, name=one_line(name, 60))
+
+
+def _planned(spec: QueueSpec) -> tuple[BuiltQueue, Promise] | None:
+    """Return a queue before it is stored; None while very many texts are being looked through."""
+    known = registry()
+
+    def plan(own: Session) -> tuple[BuiltQueue, Promise]:
+        built = build_queue(own, spec)
+        return built, promise(own, built, known)
+
+    with database().read() as session:
+        name = ("plan", spec.model_dump_json())
+        return background_count(session, name, facets_version(session), plan)
+
+
+def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
+    with database().read() as session:
+        per_card = seconds_per_card(session, spec.way, spec.scope)
+    planned = _planned(spec)
+    with card("plan"):
+        st.markdown(f"**{t('new.plan')}**")
+        if planned is None:
+            wait_for(t("rate.counting"), lambda: _planned(spec) is not None)
+            return
+        built, promised = planned
+        plan_rows([(t(name), value, None) for name, value in _numbers(built, promised, per_card)])
+        if built.n_looked_at < built.n_source:
+            st.caption(t("rate.by_lot", n=built.n_looked_at, of=built.n_source))
+        for reason, n in built.left_out.items():
+            st.caption(t("rate.left_out", n=n, why=_why(reason)))
+        if built.items:
+            _draw_promise(spec, promised)
+        if st.button(
+            t("rate.start"),
+            type="primary",
+            icon=":material/play_arrow:",
+            width="stretch",
+            disabled=not built.items,
+        ):
+            _start(built, draft)
+        if not built.items:
+            st.caption(t("rate.nothing" if built.left_out else "rate.nothing_found"))
+
+
+def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
+    """Say which levels the cards can tell apart, and what training gains from them."""
+    if spec.way == "pair":
+        st.markdown(f"**{t('rate.tells')}**")
+        for one in promised.separable[:MOST_SEPARABLE]:
+            percent = round(100 * one.shows)
+            kind = "enough" if one.is_enough else "few" if percent < 100 else "none"
+            st.caption(
+                t(
+                    f"rate.tells.{kind}",
+                    factor=t(f"insights.factor.{one.factor}"),
+                    a=escaped(one.a),
+                    b=escaped(one.b),
+                    n=one.n_cards,
+                    share=percent,
+                    rest=100 - percent,
+                )
+            )
+        if not promised.separable:
+            st.caption(t("rate.tells.nothing"))
+    if promised.held_out:
+        st.caption(t("rate.held_out", n=promised.held_out))
+    if spec.scope != "question":
+        if not any(promised.training_rows.values()):
+            st.caption(t("rate.no_rows"))
+        share = f"{100 * promised.share:.0f}"
+        st.caption(
+            t("rate.rows_counted" if promised.is_counted else "rate.rows_usual", share=share)
+        )
+
+
+def _numbers(built: BuiltQueue, promised: Promise, per_card: float) -> list[tuple[str, str]]:
+    n = len(built.items)
+    rows: list[tuple[str, Any]] = [
+        ("rate.cards", count(n)),
+        ("rate.possible", count(built.n_possible)),
+        ("rate.texts", count(built.n_texts)),
+        ("count.questions", count(built.n_questions)),
+        ("rate.time", duration(n * per_card)),
+    ]
+    if built.spec.scope != "question":
+        for kind, n_rows in promised.training_rows.items():
+            rows.append((f"rate.rows.{kind}", f"≈ {count(n_rows)}"))
+    return rows
+
+
+def _why(reason: str) -> str:
+    own = f"rate.why.{reason}"
+    return t(own) if has(own) else word("check", reason)
+
+
+def _start(built: BuiltQueue, draft: FormDraft) -> None:
+    with errors_shown():
+        with database().write() as session:
+            queue_id = save_queue(session, built)
+        draft.forget()
+        _leave()
+        url.put("queue", str(queue_id))
+        st.rerun()

@@ -40,6 +40,7 @@ REVISION = "rate_table_revision"
 UNSAVED = "unsaved"
 """Name of the draft's field: what is to be said, by item."""
 SAID = TypeAdapter(Said)
+_TEXTS = ("question", "context", "reasoning", "answer", "left", "right")
 
 
 def draw_table(queue: QueueRow, rater_id: int) -> None:
@@ -98,9 +99,6 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
     _draw_reader(found, texts)
 
 
-_TEXTS = ("question", "context", "reasoning", "answer", "left", "right")
-
-
 class _Texts:
     """The words of a page of items."""
 
@@ -143,7 +141,10 @@ def _frame(
         line: dict[str, Any] = {"no": number, "question": _short(question.text)}
         if row.item.other is not None:
             left, right = _sides(row)
-            line["left"], line["right"] = _words(queue, left, texts), _words(queue, right, texts)
+            line["left"], line["right"] = (
+                _texts_shown(queue, left, texts),
+                _texts_shown(queue, right, texts),
+            )
             line["verdict"] = _verdict(row)
         else:
             if queue.scope == "question":
@@ -215,9 +216,9 @@ def _changes(
     for place, (known, row) in enumerate(zip(stored, rows, strict=True)):
         old, new = before.iloc[place].to_dict(), after.iloc[place].to_dict()
         is_edited = any(_value(old[name]) != _value(new[name]) for name in old)
-        said = _said(row, new) if is_edited else row.said
-        if said != known.said:
-            changed[row.item.id] = said
+        entry = _judgement(row, new) if is_edited else row.said
+        if entry != known.said:
+            changed[row.item.id] = entry
     return changed
 
 
@@ -227,18 +228,18 @@ def table_draft(queue_id: int, rater_id: int) -> FormDraft:
 
 
 def _unsaved(draft: FormDraft) -> dict[int, Said]:
-    kept = draft.values.get(UNSAVED)
-    if not isinstance(kept, dict):
+    stored = draft.values.get(UNSAVED)
+    if not isinstance(stored, dict):
         return {}
-    return {int(item): SAID.validate_python(said) for item, said in kept.items()}
+    return {int(item): SAID.validate_python(entry) for item, entry in stored.items()}
 
 
 def _keep(draft: FormDraft, rows: Sequence[TableRow], changes: Mapping[int, Said]) -> None:
     """Keep the changes to the rows of this page, beside those of other pages."""
     here = {row.item.id for row in rows}
-    kept = {item: said for item, said in _unsaved(draft).items() if item not in here}
-    kept |= changes
-    as_json = {str(item): SAID.dump_python(said, mode="json") for item, said in kept.items()}
+    stored = {item: entry for item, entry in _unsaved(draft).items() if item not in here}
+    stored |= changes
+    as_json = {str(item): SAID.dump_python(entry, mode="json") for item, entry in stored.items()}
     draft.keep(UNSAVED, as_json, {})
 
 
@@ -246,7 +247,7 @@ def _begin_anew() -> None:
     st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
 
 
-def _said(row: TableRow, line: Mapping[str, Any]) -> Said:
+def _judgement(row: TableRow, line: Mapping[str, Any]) -> Said:
     if row.item.other is not None:
         outcome = _outcome(_value(line["verdict"]), row.swapped)
         return Said(outcome=outcome, values={}, tags=row.said.tags)
@@ -267,7 +268,7 @@ def _said(row: TableRow, line: Mapping[str, Any]) -> Said:
 def _save(queue: QueueRow, rater_id: int, changes: Mapping[int, Said], draft: FormDraft) -> None:
     with errors_shown():
         saved = save_table(database(), queue, rater_id, changes)
-        others = {item: said for item, said in _unsaved(draft).items() if item not in changes}
+        others = {item: entry for item, entry in _unsaved(draft).items() if item not in changes}
         draft.keep(UNSAVED, {}, {})
         _keep(draft, (), others)
         _begin_anew()
@@ -302,7 +303,7 @@ def _sides(row: TableRow) -> tuple[Target, Target]:
     return (other, first) if row.swapped else (first, other)
 
 
-def _words(queue: QueueRow, side: Target, texts: _Texts) -> str:
+def _texts_shown(queue: QueueRow, side: Target, texts: _Texts) -> str:
     parts = []
     if queue.scope in ("reasoning", "whole"):
         parts.append(texts.reasoning(side))

@@ -1,14 +1,25 @@
-"""The rounds, newest first, and the form that starts one."""
+"""The list of rounds, and the form of a new one: fields for what people usually set, and YAML."""
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import streamlit as st
 
 from db.datasets import list_datasets
+from db.errors import Q2QError
+from db.input_text import load_mapping
 from db.models import get_model
+from db.questions import QuestionFilter, question_ids
 from db.rounds import RoundRow, list_rounds
+from db.settings import settings
+from training.runs.spec import TrainSpec, parse_spec
+from workbench.rounds.spec import BASE, RoundSpec, parse_round
+from workbench.rounds.start import begin_round, queue_round
 from workbench.rounds.text import said
-from workbench.ui.components.controls import open_button, page_link
+from workbench.ui.components import url
+from workbench.ui.components.controls import errors_shown, open_button, page_link
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, Spec, SpecForm
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.parts import (
     Colour,
@@ -19,9 +30,9 @@ from workbench.ui.components.parts import (
     section,
     state_badge,
 )
-from workbench.ui.components.store import database
+from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped
-from workbench.ui.rounds.form import draw_round_form
+from workbench.ui.training.runs import PRESETS
 
 STATES = {"open": "stopped", "waiting": "queued"}
 """Of rounds → the state whose badge they bear."""
@@ -31,6 +42,7 @@ VERDICT_COLOURS: Final[dict[str, Colour]] = {
     "branch": "blue",
     "not_enough_questions": "orange",
 }
+TAGGED = "tagged@1"
 
 
 def draw_list() -> None:
@@ -71,3 +83,141 @@ def _draw(found: RoundRow, starts_from: str) -> None:
             st.caption(escaped(said(found.findings, current_language())))
         elif found.reason:
             st.caption(escaped(found.reason))
+
+
+def draw_round_form(datasets: Sequence[str], earlier: Sequence[str]) -> None:
+    """Draw the form; a mistake is said under it before anything starts.
+
+    Args:
+        datasets: Names of the frozen datasets.
+        earlier: Names of the rounds to go on from.
+    """
+    draft = FormDraft("round")
+    with card("round_new"):
+        section(t("rounds.new"), t("rounds.new_help"))
+        draft.draw_notice()
+        fields = _draw_fields(draft, datasets, earlier)
+        with st.expander(t("rounds.more"), icon=":material/tune:"):
+            more = st.text_area(
+                t("rounds.more_yaml"),
+                key=draft.field("more", ""),
+                placeholder=t("rounds.more_example"),
+                help=t("rounds.more_help"),
+            )
+        spec = _checked(fields, more or "")
+        if st.button(
+            t("rounds.start"),
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=spec is None,
+        ):
+            assert spec is not None
+            _start(spec, draft)
+
+
+def joined(fields: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``fields`` with ``more`` laid over them, key by key inside groups of keys."""
+    found = dict(fields)
+    for key, value in more.items():
+        before = found.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = joined(before, value)
+        found[key] = value
+    return found
+
+
+def read_round(fields: Mapping[str, Any], more: str) -> RoundSpec:
+    """Return the round of the form, its settings of training looked at as well.
+
+    Raises:
+        UsageError: A field or a key of the YAML is wrong; the sentence names it.
+    """
+    given = joined(fields, load_mapping(more, where="The spec")) if more.strip() else dict(fields)
+    spec = parse_round(given, where=t("rounds.the_form"))
+    parse_spec({"dataset": "rows", **spec.train}, where=t("rounds.the_training"))
+    return spec
+
+
+def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[str]) -> Spec:
+    with database().read() as session:
+        n_held_out = len(question_ids(session, QuestionFilter(held_out=True)))
+    formats = [name for name, one in registry().formats.items() if one.definition.tasks.whole]
+    hints = {
+        "name": Hint(example="first"),
+        "dataset": Hint(options=datasets, text="training.dataset"),
+        "from": Hint(options=[BASE, *earlier], show=_start_name),
+        "merge": Hint(widget="toggle"),
+        "compare.questions.limit": Hint(example=t("rounds.questions_all", n=n_held_out)),
+        "compare.formats": Hint(options=formats, start=[one for one in formats if one == TAGGED]),
+        "compare.max_tokens": Hint(step=8),
+        "compare.scores": Hint(widget="toggle"),
+    }
+    base = {"compare": {"questions": {"held_out": True}}}
+    form = SpecForm(draft, RoundSpec, base, "rounds", hints)
+    training = SpecForm(
+        draft,
+        TrainSpec,
+        {},
+        "training",
+        {"preset": Hint(options=PRESETS, show="preset"), "max_steps": Hint(text="rounds.steps")},
+    )
+    form.columns(("name",), ("dataset",), ("from",))
+    left, middle, right = st.columns(3, vertical_alignment="bottom")
+    with left:
+        training.draw("preset")
+    with middle:
+        training.draw("max_steps")
+    with right:
+        form.draw("merge")
+    form.columns(
+        ("compare.questions.limit",),
+        ("compare.formats",),
+        ("compare.max_tokens",),
+        vertical_alignment="bottom",
+    )
+    left, middle, right = st.columns(3, vertical_alignment="bottom")
+    with left:
+        form.draw("compare.variants")
+    share = middle.number_input(
+        t("rounds.well_formed"),
+        0,
+        100,
+        step=5,
+        key=draft.field("well_formed", 95),
+        help=t("rounds.well_formed_help"),
+    )
+    with right:
+        form.draw("compare.scores")
+    form.put("compare.well_formed", share / 100)
+    form.put("train", training.spec)
+    return form.spec
+
+
+def _start_name(start: str) -> str:
+    return t("rounds.from_base") if start == BASE else start
+
+
+def _checked(fields: Mapping[str, Any], more: str) -> RoundSpec | None:
+    """Return the round, or say what is missing or wrong."""
+    if not fields.get("name"):
+        st.caption(t("rounds.name_missing"))
+        return None
+    if not fields["compare"].get("formats"):
+        st.error(t("rounds.formats_missing"))
+        return None
+    try:
+        return read_round(fields, more)
+    except Q2QError as error:
+        st.error(escaped(str(error)))
+        return None
+
+
+def _start(spec: RoundSpec, draft: FormDraft) -> None:
+    with errors_shown():
+        found = begin_round(database(), settings(), spec)
+        with database().write() as session:
+            queue_round(session, found.id)
+        draft.forget()
+        url.put("round", str(found.id))
+        st.toast(t("rounds.queued"), icon=":material/check:")
+        st.rerun()

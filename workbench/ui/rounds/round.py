@@ -81,7 +81,7 @@ def _draw_head(now: tuple[RoundRow, list[JobRow]]) -> None:
 
 def _draw_buttons(found: RoundRow, jobs: list[JobRow]) -> None:
     if jobs:
-        draw_cancel(database(), jobs[0])
+        draw_cancel(jobs[0])
         return
     if found.step == "ended":
         with database().read() as session:
@@ -165,7 +165,7 @@ def _draw_measures(comparison: Comparison) -> None:
         with columns[place % 2], card(f"measure_{measure}", gap="xsmall"):
             st.markdown(f"**{t(f'measure.{measure}')}**", help=t(f"measure_help.{measure}"))
             form = ".0%" if measure in SHARES else ".2f"
-            draw_dots(dots, "", neutral=None, form=form)
+            draw_dots(dots, "", reference=None, form=form)
             for model in comparison.models[1:]:
                 _draw_change(comparison, model.model_id, measure)
         place += 1
@@ -175,15 +175,15 @@ def _draw_change(comparison: Comparison, model_id: int, measure: str) -> None:
     model = next(one for one in comparison.models if one.model_id == model_id)
     change = next((one for one in model.changes if one.measure == measure), None)
     if change is not None:
-        st.markdown(_told(change))
+        st.markdown(_change_text(change))
 
 
-def _told(change: Change) -> str:
+def _change_text(change: Change) -> str:
     """Return a change with its interval and what that says, coloured where it is sure."""
     value = figure(change.found, change.measure, signed=True)
-    told = t("rounds.change", value=value, n=change.n_questions)
+    text = t("rounds.change", value=value, n=change.n_questions)
     way = change.direction
-    return f":{COLOURS[way]}[{told} · {t(f'rounds.change_{way}')}]"
+    return f":{COLOURS[way]}[{text} · {t(f'rounds.change_{way}')}]"
 
 
 def _draw_languages(comparison: Comparison) -> None:
@@ -194,9 +194,9 @@ def _draw_languages(comparison: Comparison) -> None:
     ]
     with card("languages"):
         section(t("rounds.by_language"))
-        draw_dots(dots, "", neutral=None)
+        draw_dots(dots, "", reference=None)
         for model in comparison.models[1:]:
             for one in model.well_formed_by_language:
                 if one.change is not None:
                     name = f"{escaped(model.model)} · {word('language', one.language)}"
-                    st.markdown(f"{name}: {_told(one.change)}")
+                    st.markdown(f"{name}: {_change_text(one.change)}")

@@ -32,8 +32,8 @@ def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
     """
     with card("verdict"):
         section(t("rounds.verdict"))
-        told = said(found.findings, current_language()) if found.findings else found.reason or ""
-        st.markdown(escaped_lines(told))
+        text = said(found.findings, current_language()) if found.findings else found.reason or ""
+        st.markdown(escaped_lines(text))
         for kind in MISSING_TEXTS:
             for why in (found.findings or {}).get(kind, ()):
                 st.caption(t(f"rounds.{kind}", why=escaped_lines(why)))
@@ -45,8 +45,8 @@ def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
 
 
 def _draw_now(found: RoundRow, now: Proposal) -> None:
-    told = escaped_lines(said(now.findings, current_language()))
-    st.info(t("rounds.figures_now", verdict=word("verdict", now.verdict), reason=told))
+    text = escaped_lines(said(now.findings, current_language()))
+    st.info(t("rounds.figures_now", verdict=word("verdict", now.verdict), reason=text))
     if st.button(t("rounds.take_figures"), icon=":material/refresh:"):
         with errors_shown():
             with database().write() as session:
@@ -63,7 +63,7 @@ def _draw_settled(now: Proposal) -> None:
         # A table that wraps: on a narrow screen its last columns must not be out of sight.
         st.table(
             [
-                {t(f"settled.{name}"): escaped(told) for name, told in asdict(line).items()}
+                {t(f"settled.{name}"): escaped(text) for name, text in asdict(line).items()}
                 for line in lines
             ],
             hide_index=True,
@@ -118,7 +118,7 @@ def _draw_results(duels: Sequence[Duel]) -> None:
             Dot(f"{raters} · {t('duel.rater', n=place)}", one, duel.n_questions)
             for place, one in enumerate(duel.by_rater, 1)
         ]
-    draw_dots(dots, t("duel.points"), neutral=0.5)
+    draw_dots(dots, t("duel.points"), reference=0.5)
     for duel in duels:
         st.markdown(escaped_lines(outcome(duel, current_language())))
         if duel.is_for_these_raters:

@@ -1,22 +1,47 @@
-"""A new sweep: a form and its YAML, two views of one draft, with the plan beside them."""
+"""A new sweep: its spec as a form and as YAML, and beside them the plan that it comes to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import streamlit as st
 
 from db.errors import Q2QError
 from db.input_text import decoded
+from db.models import list_models
+from db.questions import question_facets
 from db.sweeps import get_sweep
+from db.tables import MODES
+from serving.checks import CHECKS
+from serving.engine.messages import SamplingParameters
 from serving.sweeps.plan import SweepPlan, plan_sweep, queue_sweep
-from serving.sweeps.spec import SweepSpec, parse_spec
+from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE, SweepSpec, parse_spec
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown
-from workbench.ui.components.forms import Spec
-from workbench.ui.components.i18n import counted, t
+from workbench.ui.components.forms import Hint, Spec, SpecForm, field_type, value_at
+from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import card, heading, plan_rows
 from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yaml
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped
-from workbench.ui.sweeps.form import STARTING_SPEC, draw_form
+
+STARTING_SPEC: Mapping[str, Any] = {
+    "variants": 3,
+    "answers": 2,
+    "reasoning_sampling": [{"temperature": 0.8, "top_p": 0.95, "max_tokens": 256}],
+    "answer_sampling": [{"temperature": 0.7, "top_p": 0.95, "max_tokens": 256}],
+}
+"""What a new spec holds besides its name; everything else is the spec's own default."""
+FIRST_SAMPLING = ("temperature", "top_p", "max_tokens")
+"""What people look for first; a spec always says them."""
+MORE_SAMPLING = (
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+SAMPLING_COLUMNS = FIRST_SAMPLING + MORE_SAMPLING
 
 
 def draw_new() -> None:
@@ -131,3 +156,135 @@ def _start(spec: SweepSpec, editor: SpecEditor) -> None:
         url.put("sweep", str(sweep_id))
         st.toast(t("sweeps.queued"), icon=":material/check:")
         st.rerun()
+
+
+def hints() -> dict[str, Hint]:
+    """Return what the store offers for the form's lists, and how their entries read."""
+    with database().read() as session:
+        facets = question_facets(session)
+        models = ["default", *(model.name for model in list_models(session))]
+    known = registry()
+    roles = list(dict.fromkeys(name.rpartition("@")[0] for name in known.roles))
+    formats = [name for name, one in known.formats.items() if one.definition.tasks.answer]
+    modes_help = "\n\n".join([t("spec.modes_help"), *map(_mode_line, MODES)])
+    return {
+        "questions.tags": Hint(options=list(facets.tags), show=_name),
+        "questions.languages": Hint(options=list(facets.languages), show="language"),
+        "questions.roles": Hint(options=roles, show="role"),
+        "questions.ids": Hint(example="q12, q15"),
+        "modes": Hint(widget="pills", show="mode", help=modes_help),
+        "formats": Hint(options=formats, show=_name),
+        "roles": Hint(options=[OWN_ROLE, *roles], show="role"),
+        "models": Hint(options=models, show="model_choice"),
+        "answer_models": Hint(options=models, show="model_choice"),
+        "reasonings.ids": Hint(example="v3, v8"),
+        "reasonings.checks_absent": Hint(options=list(CHECKS), show="check"),
+    }
+
+
+def draw_form(base: Spec, editor: SpecEditor) -> Spec:
+    """Draw the form filled from ``base`` and return the spec that it holds now.
+
+    Raises:
+        ValueError: Fields cannot hold what ``base`` says.
+    """
+    form = SpecForm(editor.draft, SweepSpec, base, "spec", hints())
+    with card("spec_what"):
+        form.draw("name")
+        st.markdown(f"**{t('spec.questions')}**", help=t("spec.questions_help"))
+        form.columns(
+            ("questions.tags", "questions.languages"), ("questions.roles", "questions.search")
+        )
+        form.draw("questions.ids", "questions.limit")
+    with card("spec_how"):
+        modes = form.draw("modes")
+        for mode in modes:
+            st.caption(_mode_line(mode))
+        form.columns(("variants", "formats"), ("answers", "roles"))
+        if modes == ["reasoning"]:
+            form.draw("one_pass")
+        else:
+            form.put("one_pass", None)
+        if FROM_EXISTING & set(modes):
+            _draw_reasonings(form)
+        else:
+            form.put("reasonings", None)
+    with card("spec_models"):
+        form.columns(("models",), ("answer_models",))
+    with card("spec_sampling"):
+        _draw_sampling(form, editor.version)
+    return form.spec
+
+
+def _draw_reasonings(form: SpecForm) -> None:
+    st.markdown(f"**{t('spec.reasonings')}**", help=t("spec.reasonings_help"))
+    form.columns(
+        ("reasonings.sweep", "reasonings.search"), ("reasonings.ids", "reasonings.checks_absent")
+    )
+    form.draw("reasonings.min_rating")
+
+
+def _draw_sampling(form: SpecForm, version: str) -> None:
+    names = ("reasoning_sampling", "answer_sampling")
+    given = {name: value_at(form.base, name) for name in names}
+    if not all(field_type(SweepSpec, name).holds(levels) for name, levels in given.items()):
+        raise ValueError(names)
+    st.markdown(f"**{t('spec.sampling')}**", help=t("spec.sampling_help"))
+    st.caption(t("spec.sampling_lead"))
+    chosen = [level for levels in given.values() for level in levels or ()]
+    uses_more = any(name in level for level in chosen for name in MORE_SAMPLING)
+    more_key = form.draft.key(f"more_{version}")
+    shows_more = st.toggle(t("spec.sampling_more"), uses_more, key=more_key)
+    for name in names:
+        st.markdown(t(f"spec.{name}"))
+        key = form.draft.key(f"{name}_{version}")
+        # An editor counts its changes from the rows that it was first drawn with.
+        begun = st.session_state.setdefault(f"begun_{key}", sampling_rows(given[name]))
+        rows = st.data_editor(
+            begun,
+            num_rows="dynamic",
+            hide_index=True,
+            key=key,
+            column_order=SAMPLING_COLUMNS if shows_more else FIRST_SAMPLING,
+            column_config={column: _sampling_column(column) for column in SAMPLING_COLUMNS},
+        )
+        form.put(name, sampling_levels(cast(list[dict[str, Any]], rows)) or None)
+    form.draw("seed")
+
+
+def _sampling_column(name: str) -> Any:
+    return st.column_config.NumberColumn(t(f"sampling.{name}"), help=t(f"sampling.{name}_help"))
+
+
+def sampling_rows(levels: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """Return sampling levels as rows of the form's table, every column filled."""
+    defaults = SamplingParameters().resolved()
+    return [
+        {column: level.get(column, defaults[column]) for column in SAMPLING_COLUMNS}
+        for level in levels or [{}]
+    ]
+
+
+def sampling_levels(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of the form's table as sampling levels; cells left empty take the default.
+
+    The first columns are always written, so that a spec shows what it does.
+    """
+    defaults = SamplingParameters().resolved()
+    return [
+        {
+            name: int(row[name]) if isinstance(defaults[name], int) else float(row[name])
+            for name in SAMPLING_COLUMNS
+            if row.get(name) is not None and (name in FIRST_SAMPLING or row[name] != defaults[name])
+        }
+        for row in rows
+    ]
+
+
+def _mode_line(mode: str) -> str:
+    return f"**{word('mode', mode)}** — {t(f'mode_help.{mode}')}"
+
+
+def _name(value: str) -> str:
+    """Return a name of the store's own for a list."""
+    return escaped(value).replace("\\", "")

@@ -1,6 +1,8 @@
 """The results of a sweep: question by question, or as a table that the store filters and pages."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Final, Literal
 
 import streamlit as st
 from sqlalchemy.orm import Session
@@ -19,6 +21,10 @@ from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import one_line, show_text
 from workbench.ui.components.text_cards import draw_texts, open_how, panels_closed
 from workbench.ui.questions.list import draw_facts
+
+PAGE_SIZE = 25
+KINDS: Final[tuple[Literal["variant", "answer"], ...]] = ("variant", "answer")
+NO_FINDING = "none"
 
 
 def shown_question(session: Session, sweep_id: int) -> tuple[int, int, int]:
@@ -76,11 +82,6 @@ def _draw_pager(at: int, n: int, question_id: int) -> None:
         page_link("questions", t("results.full_question"), "open_in_new", question=question_id)
 
 
-PAGE_SIZE = 25
-KINDS = ("variant", "answer")
-NO_FINDING = "none"
-
-
 def draw_table(sweep_id: int) -> None:
     """Draw the texts of the sweep that the filters in the URL let through."""
     wanted = _draw_filters(sweep_id)
@@ -115,36 +116,25 @@ def _draw_filters(sweep_id: int) -> TextFilter:
     with database().read() as session:
         models = {model.name: model.id for model in list_models(session, with_removed=True)}
     with st.container(horizontal=True, key="filters"):
-        kind = _choose("kind", KINDS, "table.kind")
-        model = _choose("model", tuple(models)) if len(models) > 1 else None
-        role = _choose(
-            "role", tuple(dict.fromkeys(r.split("@")[0] for r in registry().roles)), "role"
-        )
-        form = _choose("format", tuple(registry().formats))
-        check = _choose("check", (NO_FINDING, *CHECKS), "check")
-        finish = _choose("finish", ("stop", "length"), "finish")
+        draw = partial(url.filter_by, texts="table")
+        kind = draw("kind", values=KINDS, show="table.kind")
+        model = draw("model", values=tuple(models)) if len(models) > 1 else ()
+        roles = dict.fromkeys(name.split("@")[0] for name in registry().roles)
+        role = draw("role", values=tuple(roles), show="role")
+        formats = draw("format", values=tuple(registry().formats))
+        checks = draw("check", values=(NO_FINDING, *CHECKS), show="check")
+        finish = draw("finish", values=("stop", "length"), show="finish")
+    is_clean = checks == (NO_FINDING,)
     return TextFilter(
-        kind="variant" if kind == "variant" else "answer" if kind == "answer" else None,
+        kind=next((one for one in KINDS if one in kind), None),
         sweep_id=sweep_id,
-        model_version_ids=(models[model],) if model else (),
-        roles=(role,) if role else (),
-        formats=(form,) if form else (),
-        with_flags=(check,) if check and check != NO_FINDING else (),
-        has_flags=False if check == NO_FINDING else None,
-        finish_reasons=(finish,) if finish else (),
+        model_version_ids=tuple(models[name] for name in model),
+        roles=role,
+        formats=formats,
+        with_flags=() if is_clean else checks,
+        has_flags=False if is_clean else None,
+        finish_reasons=finish,
         search=search,
-    )
-
-
-def _choose(name: str, options: Sequence[str], words: str | None = None) -> str | None:
-    return url.choose(
-        name,
-        t(f"table.{name}"),
-        options,
-        lambda value: word(words, value) if words else one_line(value, 40),
-        any_label=t("any"),
-        resets=("page",),
-        help=t("table.finish_help") if name == "finish" else None,
     )
 
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from db.errors import Q2QError
-from db.jobs import JobRow, active_jobs
+from db.errors import Q2QError, UsageError
+from db.jobs import JobRow, active_jobs, enqueue_sweep
 from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep
 from workbench.ui.components import url
-from workbench.ui.components.actions import resume_sweep
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.jobs import draw_cancel, draw_progress
@@ -24,9 +23,8 @@ from workbench.ui.components.spec_editor import to_yaml
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.text_cards import forget_panel, is_panel_open
+from workbench.ui.sweeps.figures import count_outcomes, draw_figures
 from workbench.ui.sweeps.list import share, shown_state, tokens_per_s
-from workbench.ui.sweeps.reads import count_outcomes
-from workbench.ui.sweeps.result_figures import draw_figures
 from workbench.ui.sweeps.results import draw_cards, draw_table, shown_question
 
 VIEWS = {"cards": draw_cards, "table": draw_table, "figures": draw_figures}
@@ -126,7 +124,7 @@ def _draw_head(
 
 def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
     if jobs:
-        draw_cancel(database(), jobs[0])
+        draw_cancel(jobs[0])
     if (
         not jobs
         and sweep.pending
@@ -150,7 +148,7 @@ def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
 
 def _queue(sweep_id: int, *, retry_failed: bool) -> None:
     with errors_shown():
-        resume_sweep(database(), sweep_id, retry_failed=retry_failed)
+        resume_sweep(sweep_id, retry_failed=retry_failed)
         st.toast(t("sweeps.queued"), icon=":material/check:")
         st.rerun()
 
@@ -211,3 +209,15 @@ def _draw_spec(sweep: SweepRow) -> None:
         text,
         f"sweep-{sweep.sweep_id}.yaml",
     )
+
+
+def resume_sweep(sweep_id: int, *, retry_failed: bool) -> None:
+    """Queue what is missing of a sweep, failed texts included on demand.
+
+    Raises:
+        UsageError: It waits or runs already.
+    """
+    with database().write() as session:
+        if active_jobs(session, sweep_id=sweep_id):
+            raise UsageError(f"Sweep {sweep_id} is waiting or running already.")
+        enqueue_sweep(session, sweep_id, retry_failed=retry_failed)

@@ -1,8 +1,7 @@
 """Training: the list of runs with the form of a new one, or one run, by what the URL says."""
 
 from workbench.ui.components import url
-from workbench.ui.training.list import draw_list
-from workbench.ui.training.run import draw_run
+from workbench.ui.training.runs import draw_list, draw_run
 
 chosen = url.number("run")
 if chosen is not None:

@@ -1,4 +1,4 @@
-"""One training run while it runs and after: curves, samples, settings, the end of its log."""
+"""The training runs with the form that starts one, and one run: curves, samples, settings, log."""
 
 import os
 from collections.abc import Mapping
@@ -6,22 +6,43 @@ from pathlib import Path
 
 import altair as alt
 import streamlit as st
+from sqlalchemy.orm import Session
 
+from db.datasets import find_dataset, list_datasets
+from db.errors import UsageError
 from db.jobs import JobRow, active_jobs
+from db.models import list_models
 from db.settings import settings
-from db.training import Curve, RunRow, SampleRow, enqueue_training, get_run, run_curves, run_samples
+from db.training import (
+    Curve,
+    RunRow,
+    SampleRow,
+    enqueue_training,
+    get_run,
+    list_runs,
+    run_curves,
+    run_samples,
+)
+from serving.sweeps.selection import default_model
+from training.datasets.balance import cautions, read_balance
+from training.runs.prepare import plan_run, queue_run
 from training.runs.run import run_folder
+from training.runs.spec import TrainSpec, parse_spec
 from training.runs.watch import time_shares
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link
+from workbench.ui.components.controls import back_link, errors_shown, open_button, page_link
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, SpecForm
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
-from workbench.ui.components.labels import duration
+from workbench.ui.components.labels import ago, duration
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import (
     card,
+    card_head,
     empty_state,
     figures,
+    heading,
     item_head,
     section,
     state_badge,
@@ -29,7 +50,11 @@ from workbench.ui.components.parts import (
 from workbench.ui.components.plots import draw_plot, legend, plot_of, tooltips
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
+from workbench.ui.datasets.dataset import draw_cautions
 
+MOST = 50
+PRESETS = ("auto", "laptop", "notebook", "fast", "max")
+TRAINABLE = ("base", "merged")
 LOG_BYTES = 6_000
 PLOTS: Mapping[str, tuple[str, ...]] = {
     "loss": ("loss", "held_out_loss"),
@@ -43,16 +68,108 @@ PLOTS: Mapping[str, tuple[str, ...]] = {
 HEIGHT = 200
 
 
+def draw_list() -> None:
+    """Draw the runs, and how to begin one."""
+    heading(t("training.title"), t("training.lead"))
+    with database().read() as session:
+        datasets = [one.name for one in list_datasets(session)]
+        bases = [one.name for one in list_models(session) if one.kind in TRAINABLE]
+        default = _default_name(session)
+    if not datasets:
+        with empty_state("training", "model_training", "training.none"):
+            page_link("datasets", t("nav.datasets"), "dataset")
+    else:
+        _draw_form(datasets, bases, default)
+    found = _read()
+    if found[0]:
+        section(t("training.runs"))
+        live(found, _read, lambda now: now[1], _draw_runs)
+
+
+def _read() -> tuple[list[RunRow], list[JobRow]]:
+    with database().read() as session:
+        return list_runs(session, MOST), active_jobs(session, kind="train")
+
+
+def _default_name(session: Session) -> str | None:
+    """Return the model of the settings, where the store has it already."""
+    try:
+        return default_model(session).name
+    except UsageError:
+        return None
+
+
+def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> None:
+    with card("training_new"):
+        section(t("training.new"), t("training.new_help"))
+        hints = {
+            "dataset": Hint(options=datasets),
+            "base": Hint(options=bases, start=default, example=t("training.default_base")),
+            "preset": Hint(options=PRESETS, show="preset"),
+        }
+        draft = FormDraft("training")
+        form = SpecForm(draft, TrainSpec, {}, "training", hints)
+        form.columns(("dataset",), ("base",), ("preset",))
+        with errors_shown():
+            spec = parse_spec(form.spec)
+            if spec.base:  # the default model may have to be made first: not while a page is drawn
+                planned = plan_run(database(), settings(), spec)
+                st.caption(escaped(planned.resolved.why))
+            with database().read() as session:
+                balance = read_balance(session, find_dataset(session, spec.dataset))
+            draw_cautions(cautions(balance))
+            if st.button(t("training.start"), type="primary", icon=":material/play_arrow:"):
+                with errors_shown():
+                    planned = plan_run(database(), settings(), spec)
+                    with database().write() as session:
+                        run = queue_run(session, spec, planned)
+                        enqueue_training(session, run.id)
+                    url.put("run", str(run.id))
+                    st.toast(t("training.queued"), icon=":material/check:")
+                    st.rerun()
+
+
+def _draw_runs(now: tuple[list[RunRow], list[JobRow]]) -> None:
+    for run in now[0]:
+        _draw(run)
+
+
+def _draw(run: RunRow) -> None:
+    with card(f"run_{run.id}", gap="xsmall"):
+        with card_head(f"run_{run.id}", f"t{run.id} · {escaped(str(run.config.get('dataset')))}"):
+            state_badge(run.state)
+            open_button(t("training.open"), f"run_{run.id}", "run", run.id)
+        summary = run.summary
+        loss, held_out = summary.get("loss"), summary.get("held_out_loss")
+        st.caption(
+            t(
+                "training.line",
+                base=escaped(str(run.config.get("base"))),
+                method=run.method,
+                preset=str(run.config.get("preset")),
+                step=f"{summary.get('step', 0)} / {summary.get('total') or '–'}",
+                loss="–" if loss is None else f"{loss:.3f}",
+                held_out="–" if held_out is None else f"{held_out:.3f}",
+                when=ago(run.created_at),
+            )
+        )
+
+
 def draw_run(run_id: int) -> None:
     """Draw the run, or say that there is none."""
     back_link(t("training.back"), lambda: url.clear("run"))
-    found = _read(run_id)
-    live(found, lambda: _read(run_id), lambda now: now[0].state == "running" or now[1], _draw_live)
+    found = _read_run(run_id)
+    live(
+        found,
+        lambda: _read_run(run_id),
+        lambda now: now[0].state == "running" or now[1],
+        _draw_live,
+    )
     with st.expander(t("training.settings"), icon=":material/tune:"):
         _draw_settings(found[0])
 
 
-def _read(run_id: int) -> tuple[RunRow, list[JobRow]]:
+def _read_run(run_id: int) -> tuple[RunRow, list[JobRow]]:
     with database().read() as session:
         run, jobs = get_run(session, run_id), active_jobs(session, kind="train")
     return run, [job for job in jobs if job.payload.get("run_id") == run_id]
@@ -84,7 +201,7 @@ def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
 
 def _draw_buttons(run: RunRow, jobs: list[JobRow]) -> None:
     if jobs:
-        draw_cancel(database(), jobs[0])
+        draw_cancel(jobs[0])
     elif run.state in ("cancelled", "failed", "queued") and st.button(
         t("training.resume"),
         type="primary",
@@ -97,13 +214,13 @@ def _draw_buttons(run: RunRow, jobs: list[JobRow]) -> None:
 
 
 def _draw_figures(run: RunRow) -> None:
-    told = run.summary
+    summary = run.summary
 
     def number(name: str, form: str) -> str:
-        value = told.get(name)
+        value = summary.get(name)
         return "–" if value is None else format(value, form)
 
-    steps = f"{told.get('step', 0)} / {told.get('total') or '–'}"
+    steps = f"{summary.get('step', 0)} / {summary.get('total') or '–'}"
     names = ("loss", "held_out_loss", "tokens_per_second", "memory_gib")
     forms = (".3f", ".3f", ",.0f", ".1f")
     figures(
@@ -127,7 +244,7 @@ def _draw_figures(run: RunRow) -> None:
     )
     shares = [
         f"{t(f'training.phase.{name}')} {duration(seconds)} ({share:.0%})"
-        for name, seconds, share in time_shares(told)
+        for name, seconds, share in time_shares(summary)
     ]
     if shares:
         st.caption(t("training.time_went", shares=", ".join(shares)))

@@ -1,0 +1,245 @@
+"""What Home says: the next step for this store, and each model server in plain words."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import streamlit as st
+
+from db.engines import LOCAL, EngineRow, add_external, remove_external
+from db.jobs import INTERACTIVE_PRIORITY, JobRow, enqueue
+from db.models import ModelRow
+from serving.importers.questions import import_questions
+from serving.importers.readers import SUFFIXES, stream_rows
+from serving.sweeps.plan import queue_sweep
+from serving.sweeps.spec import load_spec
+from workbench import EXAMPLES, READING_ONLY
+from workbench.ui.components.controls import errors_shown, path_of
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.labels import count, model_note, parameters, size
+from workbench.ui.components.parts import card, head_row, state_badge
+from workbench.ui.components.store import StoreCounts, database, registry
+from workbench.ui.components.text import escaped, one_line
+
+Step = Literal["import", "first_sweep", "watch", "look", "open"]
+ICONS: dict[Step, str] = {
+    "import": ":material/download:",
+    "first_sweep": ":material/play_arrow:",
+    "watch": ":material/visibility:",
+    "look": ":material/menu_book:",
+    "open": ":material/arrow_forward:",
+}
+
+
+def draw_next_step(step: Step, newest_sweep: int | None, has_model: bool) -> None:
+    """Draw the step and do it when its button is pressed.
+
+    A sweep can only be planned once a model is known; until then its button waits.
+    """
+    waits = step == "first_sweep" and (not has_model or is_reading_only())
+    with (
+        st.container(border=True, key="next_step"),
+        st.container(horizontal=True, vertical_alignment="center", gap="large"),
+    ):
+        with st.container(width="stretch", gap="xxsmall", key="next_step_text"):
+            st.caption(t("home.next"))
+            st.subheader(t(f"next.{step}.title"), anchor=False)
+            st.markdown(t(f"next.{step}.text"))
+            if waits:
+                reason = "reading_only" if is_reading_only() else "waits"
+                st.caption(f":material/hourglass_top: {t(f'next.first_sweep.{reason}')}")
+        pressed = st.button(
+            t(f"next.{step}.button"),
+            key=f"next_{step}",
+            type="primary",
+            icon=ICONS[step],
+            disabled=waits,
+        )
+    if pressed:
+        _do(step, newest_sweep)
+
+
+def examples_button() -> None:
+    """Draw the button that brings the bundled questions in."""
+    if st.button(t("import.examples"), type="primary", icon=ICONS["import"]):
+        _do("import", None)
+
+
+def _do(step: Step, newest_sweep: int | None) -> None:
+    with errors_shown():
+        if step == "import":
+            added, skipped = import_examples()
+            st.toast(t("home.imported", added=added, skipped=skipped), icon=":material/check:")
+            st.rerun()
+        if step == "first_sweep":
+            newest_sweep = start_first_sweep()
+            st.toast(t("home.sweep_queued"), icon=":material/check:")
+        if newest_sweep is not None:
+            st.switch_page(path_of("sweeps"), query_params={"sweep": str(newest_sweep)})
+
+
+def next_step(counts: StoreCounts, jobs: Sequence[JobRow]) -> Step:
+    """Return what to do next: bring questions, start a sweep, watch it, or look at its texts."""
+    if counts.questions == 0:
+        return "import"
+    if any(job.kind == "sweep" for job in jobs):
+        return "watch"
+    if counts.sweeps == 0:
+        return "first_sweep"
+    return "look" if counts.variants + counts.answers else "open"
+
+
+def is_reading_only() -> bool:
+    """Tell whether ``q2q up --no-engine`` started this page: no worker runs beside it."""
+    return bool(os.environ.get(READING_ONLY))
+
+
+def is_moving(engines: Sequence[EngineRow], jobs: Sequence[JobRow]) -> bool:
+    """Tell whether something changes by itself, so that the page should look again soon."""
+    return (
+        (not engines and not is_reading_only())
+        or bool(jobs)
+        or any(
+            engine.state in ("starting", "unhealthy")
+            or (engine.wanted and engine.state == "stopped")
+            for engine in engines
+        )
+    )
+
+
+def can_start(engine: EngineRow) -> bool:
+    """Tell whether a person may start the server: only the workbench's own."""
+    return engine.name == LOCAL and (not engine.wanted or engine.state == "failed")
+
+
+def can_stop(engine: EngineRow) -> bool:
+    """Tell whether a person may stop the server: only the workbench's own."""
+    return engine.name == LOCAL and engine.wanted and engine.state != "failed"
+
+
+def draw_engines(engines: Sequence[EngineRow], models: Mapping[int, ModelRow]) -> None:
+    """Draw a card for each model server."""
+    for engine in engines:
+        with card(f"engine_{engine.id}"):
+            _head(engine)
+            if engine.state == "starting":
+                st.progress(
+                    engine.progress or 0.0,
+                    text=one_line(translated(engine.message or "") or t("engine.loading"), 200),
+                )
+            elif engine.message:
+                st.caption(escaped(translated(engine.message)))
+            for offered in engine.models:
+                _model(models[offered.model_version_id])
+
+
+def _head(engine: EngineRow) -> None:
+    with head_row(f"engine_{engine.id}"):
+        name = t("engine.local") if engine.name == LOCAL else escaped(engine.name)
+        st.markdown(f"**{name}**", width="content", help=t("engine.help"))
+        state_badge(engine.state)
+        if engine.software:
+            st.caption(escaped(engine.software), width="content")
+        st.space("stretch")
+        if can_start(engine):
+            _button(engine, "start")
+        elif can_stop(engine):
+            _button(engine, "stop")
+        elif engine.kind == "external":
+            _button(engine, "remove")
+    if engine.url:
+        st.caption(escaped(engine.url))
+
+
+def _button(engine: EngineRow, what: str) -> None:
+    icon = {"start": "play_arrow", "stop": "stop", "remove": "close"}[what]
+    if st.button(
+        t(f"engine.{what}"),
+        key=f"engine_{what}_{engine.id}",
+        icon=f":material/{icon}:",
+        type="primary" if what == "start" else "tertiary",
+    ):
+        with database().write() as session:
+            if what == "remove":
+                remove_external(session, engine.name)
+            else:
+                kind = "serve_start" if what == "start" else "serve_stop"
+                payload = {"model": None} if what == "start" else {}
+                enqueue(session, kind, payload=payload, priority=INTERACTIVE_PRIORITY)
+        st.rerun()
+
+
+def _model(model: ModelRow) -> None:
+    facts = [
+        t(f"model.kind.{model.kind}"),
+        t("model.parameters", n=parameters(model.n_parameters)) if model.n_parameters else None,
+        size(model.size_bytes) if model.size_bytes else None,
+        t("model.context", n=count(model.context_length)) if model.context_length else None,
+    ]
+    st.markdown(
+        f"{escaped(model.name)} &nbsp; :gray[:small[{' · '.join(fact for fact in facts if fact)}]]",
+        help=t("model.digest_help", digest=model.digest or t("model.undigested")),
+    )
+    if note := model_note(model):
+        st.info(note, icon=":material/science:")
+
+
+def draw_add_server() -> None:
+    """Draw the form that adds a model server by URL."""
+    with (
+        st.popover(t("server.add"), icon=":material/add_link:", type="tertiary"),
+        st.form("add_server", border=False),
+    ):
+        st.markdown(t("server.lead"))
+        draft = FormDraft("server")
+        name = st.text_input(
+            t("server.name"), key=draft.field("name", ""), placeholder="teacher", max_chars=40
+        )
+        address = st.text_input(
+            t("server.url"), key=draft.field("url", ""), placeholder="http://10.0.0.5:8000/v1"
+        )
+        key_variable = st.text_input(
+            t("server.key"),
+            key=draft.field("key_variable", ""),
+            placeholder="TEACHER_API_KEY",
+            help=t("server.key_help"),
+        )
+        tokenizer = st.text_input(
+            t("server.tokenizer"),
+            key=draft.field("tokenizer", ""),
+            help=t("server.tokenizer_help"),
+        )
+        if not st.form_submit_button(t("server.submit"), type="primary"):
+            return
+        with errors_shown():
+            with database().write() as session:
+                add_external(
+                    session,
+                    (name or "").strip(),
+                    (address or "").strip(),
+                    api_key_env=(key_variable or "").strip() or None,
+                    tokenizer_path=(tokenizer or "").strip() or None,
+                )
+                enqueue(
+                    session,
+                    "probe_engine",
+                    payload={"engine": (name or "").strip()},
+                    priority=INTERACTIVE_PRIORITY,
+                )
+            draft.forget()
+            st.toast(t("server.added", name=escaped(name or "")), icon=":material/check:")
+            st.rerun()
+
+
+def import_examples() -> tuple[int, int]:
+    """Bring the bundled questions in; return how many are new and how many were there already."""
+    files = [path for path in sorted((EXAMPLES / "questions").iterdir()) if path.suffix in SUFFIXES]
+    done = import_questions(database(), *map(stream_rows, files), source="example")
+    return done.added, done.skipped + done.updated
+
+
+def start_first_sweep() -> int:
+    """Queue the bundled first sweep; return its id."""
+    with database().write() as session:
+        return queue_sweep(session, load_spec(EXAMPLES / "sweeps" / "first.yaml"), registry())[0]
