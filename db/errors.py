@@ -121,13 +121,19 @@ def fault_of(error: BaseException, label: str, path: Path | None = None) -> Stor
     return None
 
 
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the disk on which ``folder`` lies or will lie."""
+    there = next(one for one in (folder, *folder.parents) if one.is_dir())
+    return shutil.disk_usage(there).free
+
+
 def require_room(path: Path | None, n_bytes: int) -> None:
     """See that about so many bytes more fit on the disk of the store; a server sees to its own.
 
     Raises:
         StoreFault: They do not.
     """
-    free = shutil.disk_usage(path.absolute().parent).free if path is not None else n_bytes
+    free = free_bytes(path.absolute().parent) if path is not None else n_bytes
     if free < n_bytes:
         raise StoreFault(
             f"The disk of {path} has {free / 1e6:.0f} MB free, and this needs about"

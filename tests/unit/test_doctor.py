@@ -158,7 +158,7 @@ def test_disk_is_looked_at_where_the_home_will_be(
         asked.append(folder)
         return SimpleNamespace(free=free_gb * 1e9)
 
-    monkeypatch.setattr(machine.shutil, "disk_usage", disk_usage)
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
     assert_state(check_disk(settings), state)
     assert all(folder.exists() for folder in asked)
 

@@ -196,7 +196,7 @@ def test_a_full_disk_is_told_before_the_start(
     assert 4e6 < values < 8e6
     check_disk(tmp_path, embedded_model, PRESETS["laptop"])
     little = type("Usage", (), {"free": 10})
-    monkeypatch.setattr("training.runs.disk.shutil.disk_usage", lambda _: little)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: little)
     with pytest.raises(Q2QError, match="make room"):
         check_disk(tmp_path, embedded_model, PRESETS["laptop"])
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from db.errors import Q2QError
+from db.errors import Q2QError, free_bytes
 from serving.models.tensor_files import weight_files
 
 MANIFEST = "manifest.json"
@@ -23,12 +23,6 @@ _COPIED_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE")
 
 class MergeError(Q2QError):
     """A merge could not be made or proved; the sentence says why and what to do."""
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the disk on which ``folder`` lies or will lie."""
-    there = next(one for one in (folder, *folder.parents) if one.is_dir())
-    return shutil.disk_usage(there).free
 
 
 def check_room(folder: Path, wanted: int, *, what: str) -> None:

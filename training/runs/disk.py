@@ -1,10 +1,9 @@
 """How much disk a run needs, asked before it starts."""
 
 import json
-import shutil
 from pathlib import Path
 
-from db.errors import Q2QError
+from db.errors import Q2QError, free_bytes
 from training.runs.presets import RunSettings
 
 _BYTES_EACH = 4 + 8
@@ -42,7 +41,7 @@ def check_disk(folder: Path, model: Path, settings: RunSettings) -> None:
     Raises:
         Q2QError: There is too little room; the sentence says how much is needed.
     """
-    needed, free = needed_bytes(model, settings), shutil.disk_usage(folder).free
+    needed, free = needed_bytes(model, settings), free_bytes(folder)
     if free < needed:
         raise Q2QError(
             f"Training needs about {needed / 2**30:.1f} GiB in {folder}, and {free / 2**30:.1f} GiB"

@@ -1,10 +1,9 @@
 """Sentences for runs that failed: what happened, and which setting to change."""
 
-import shutil
 import signal
 from pathlib import Path
 
-from db.errors import Q2QError
+from db.errors import Q2QError, free_bytes
 from training.runs.presets import RunSettings
 
 
@@ -42,7 +41,7 @@ def exit_sentence(code: int, settings: RunSettings, log: Path, *, on_gpu: bool) 
             "The training process was killed, most likely by the system for want of memory;"
             f" {_smaller(settings)}, or resume the run."
         )
-    if shutil.disk_usage(log.parent).free < 2**20:
+    if free_bytes(log.parent) < 2**20:
         return sentence("disk", "", settings, log, on_gpu=on_gpu)
     return f"The training process ended with code {code}. The full log is {log}."
 

@@ -2,12 +2,12 @@
 
 import os
 import platform
-import shutil
 import subprocess
 from pathlib import Path
 
 import psutil
 
+from db.errors import free_bytes
 from db.settings import Settings
 from serving.device import Device
 from serving.engine.command import is_free
@@ -81,18 +81,13 @@ def check_memory(settings: Settings, device: Device) -> Check:
 
 def check_disk(settings: Settings) -> Check:
     """Look for room under the home and under the cache."""
-    rooms = {folder: _free_gb(folder) for folder in (settings.home_dir, settings.cache_dir)}
+    rooms = {folder: free_bytes(folder) / 1e9 for folder in (settings.home_dir, settings.cache_dir)}
     folder, free_gb = min(rooms.items(), key=lambda room: room[1])
     shown = f"{free_gb:.0f} GB are free for {folder}"
     if free_gb >= ROOMY_DISK_GB:
         return ok("Disk", shown)
     remedy = "Free some space, or put the folder elsewhere with Q2Q_HOME or Q2Q_CACHE."
     return (warn if free_gb >= LEAST_DISK_GB else fail)("Disk", f"Only {shown}.", remedy)
-
-
-def _free_gb(folder: Path) -> float:
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    return shutil.disk_usage(there).free / 1e9
 
 
 def check_ports(settings: Settings) -> Check:
