@@ -1,6 +1,5 @@
 """A round written to the store, started and resumed; what its steps need is looked up here."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.datasets import find_dataset
-from db.errors import Q2QError, UsageError
+from db.errors import Q2QError, UsageError, free_bytes
 from db.jobs import active_jobs, enqueue
 from db.models import ModelRow, find_model, get_model, merges_of, model_by_name
 from db.rounds import (
@@ -219,7 +218,7 @@ def check_disk(home: Path, base: ModelRow, *, merge: bool) -> None:
     Raises:
         Q2QError: There is too little room; the sentence says how much is missing.
     """
-    needed, free = needed_bytes(base, merge=merge), shutil.disk_usage(home).free
+    needed, free = needed_bytes(base, merge=merge), free_bytes(home)
     if free < needed:
         raise Q2QError(
             f"This round writes about {needed / 1e9:.1f} GB under {home}, and"
