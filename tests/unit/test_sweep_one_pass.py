@@ -61,7 +61,7 @@ async def test_it_is_resumed_and_shared_like_every_other_sweep(
     await lab.run(database, two_passes, writer.endpoint)
     assert writer.count > sent
     with database.read() as session:
-        assert get_sweep(session, two_passes).progress.variants == 2
+        assert get_sweep(session, two_passes).variants == 2
 
 
 def test_it_goes_with_the_mode_reasoning_alone() -> None:
