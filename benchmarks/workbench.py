@@ -51,6 +51,7 @@ from serving.sweeps.spec import parse_spec
 from tests.browser.chromium import chromium
 from tests.browser.server import app_server
 from tests.fakes.engines import FixedEngines
+from tests.store_rows import wait_for_counts
 from workbench.rating.cards import Verdict, look, say
 
 OUT = Path(__file__).parent / "results" / "workbench_cpu.json"
@@ -292,12 +293,9 @@ async def sweep_on(path: Path, port: int) -> None:
 
 def pages(runs: int) -> dict[str, Any]:
     """Return the times of every page; figures that are computed beside the app are waited for."""
-    from workbench.insights import kept
-
     found = {}
     page_times("insights", {}, 1)
-    for run in list(kept._runs.values()):
-        run.process.wait(120)
+    wait_for_counts()
     for name, (page, parameters) in PAGES.items():
         found[name] = page_times(page, parameters, runs)
         note(f"{name}: {found[name]['wall_ms']}")

@@ -1,4 +1,4 @@
-"""Counts over very many rows, cached by this process: nobody waits twice for the same count.
+"""What takes long to count or compute, in the background, and cached: nobody waits twice for it.
 
 A count is exact as long as its mark stands. While rows are still being added it may be a little
 old: what took long to count is counted again only after twenty times as long, so that pages that
@@ -7,10 +7,10 @@ look every second do not keep the store busy.
 
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy.orm import Session
@@ -35,8 +35,11 @@ class _Count:
 
 
 _cache: dict[Hashable, _Count] = {}
-_running: dict[Hashable, "Future[Any]"] = {}
+_running: dict[Hashable, tuple[Hashable, "Future[Any]"]] = {}
+"""By key: the mark, and what computes it now or failed to."""
 _starting = Lock()
+_counting = Lock()
+"""Held by the one thing that keeps the store busy."""
 
 
 def cached_count(
@@ -85,21 +88,16 @@ def background_count(
 
     def work() -> _T:
         with Session(bind) as own:
-            return _counted(key, mark, lambda: count(own))
+            return count(own)
 
-    with _starting:
-        future = _running.get(key)
-        # One that failed meanwhile is asked once more, so that it says why.
-        if future is None or (future.done() and not future.exception()):
-            future = _running[key] = _counter().submit(work)
+    counting = start(key, mark, work, in_turn=True)
     try:
-        value = future.result(WAIT_S)
+        return counting.result(WAIT_S)
     except TimeoutError:
         return cast(_T, known.value) if known is not None else None
     finally:
-        if future.done():
+        if counting.done():  # one that failed is counted anew at the next look
             _running.pop(key, None)
-    return cast(_T, value)
 
 
 def is_counted(session: Session, name: Hashable, count: Callable[[Session], object]) -> bool:
@@ -115,9 +113,51 @@ def is_counted(session: Session, name: Hashable, count: Callable[[Session], obje
     return background_count(session, ("first", name), None, run) is not None
 
 
-@cache
-def _counter() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="count")
+def cached(key: Hashable) -> Any | None:
+    """Return what was last computed for ``key`` in this process."""
+    known = _cache.get(key)
+    return None if known is None else known.value
+
+
+def start(
+    key: Hashable, mark: Hashable, compute: Callable[[], _T], *, in_turn: bool = False
+) -> "Future[_T]":
+    """Have the value for ``key`` as of ``mark`` computed by a thread, and cached.
+
+    What is under way for the key, whatever its mark, is waited for first; what failed for the same
+    mark is not tried again.
+
+    Args:
+        key: What is computed.
+        mark: Changes with all that it depends on.
+        compute: Computes it.
+        in_turn: It keeps the store busy: one such thing at a time.
+    """
+    with _starting:
+        of, running = _running.get(key, (None, None))
+        if running is not None and (not running.done() or (of == mark and running.exception())):
+            return running
+        future: Future[_T] = Future()
+        _running[key] = mark, future
+    # No pool: its threads would be waited for at the end of the process.
+    Thread(
+        target=_run, args=(future, key, mark, compute, in_turn), name="count", daemon=True
+    ).start()
+    return future
+
+
+def _run(
+    future: "Future[_T]",
+    key: Hashable,
+    mark: Hashable,
+    compute: Callable[[], _T],
+    in_turn: bool,
+) -> None:
+    try:
+        with _counting if in_turn else nullcontext():
+            future.set_result(_counted(key, mark, compute))
+    except BaseException as error:  # whoever asks for the value is told
+        future.set_exception(error)
 
 
 def _key(session: Session, name: Hashable) -> Hashable:

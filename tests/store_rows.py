@@ -1,5 +1,6 @@
 """Rows for tests of the store: the least that questions, generations and texts need."""
 
+from concurrent.futures import wait
 from typing import Any
 
 from sqlalchemy import select
@@ -129,5 +130,5 @@ def make_prompt(session: Session, text: str, token_ids: bytes | None) -> int:
 
 
 def wait_for_counts() -> None:
-    """Wait until everything that is being counted in the background has been counted."""
-    counts._counter().submit(int).result()  # of one thread: it comes after all handed in before
+    """Wait until everything that is counted or computed in the background has come."""
+    wait([running for _, running in counts._running.values()])

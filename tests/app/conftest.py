@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from db import counts
 from db.database import Database
 from tests.app.seed import Seeded, seed_store
-from workbench.insights import kept
+from tests.store_rows import wait_for_counts
 
 APP = str(Path(__file__).resolve().parents[2] / "workbench" / "app.py")
 
@@ -33,12 +35,13 @@ def counts_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_figures_left_over() -> Iterator[None]:
-    """End what computes figures beside the app; the next test has a store of its own."""
+    """End what computes figures in the background; the next test has a store of its own."""
     yield
-    for run in kept._runs.values():
-        run.process.kill()
-        run.process.wait()
-    kept._runs.clear()
+    for child in psutil.Process().children():
+        if "workbench.insights.background" in child.cmdline():
+            child.kill()
+    wait_for_counts()
+    counts._running.clear()
 
 
 @pytest.fixture

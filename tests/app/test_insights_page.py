@@ -19,7 +19,8 @@ from tests.app.conftest import OpenApp, run_page, words_of
 from tests.app.counting import counted_work
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import Rated, seed_bulk_ratings, seed_ratings
-from workbench.insights import kept
+from tests.store_rows import wait_for_counts
+from workbench.insights import background
 from workbench.insights.report import Insights, read_insights
 from workbench.ui.components import live
 
@@ -222,11 +223,11 @@ def test_many_ratings_are_counted_beside_the_app_while_the_last_figures_stand(
     store: Database, rated: Rated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "AT_ONCE", 0)
-    monkeypatch.setattr(kept, "REST_S", 0.0)
+    monkeypatch.setattr(background, "REST_S", 0.0)
     app = run_page("insights")
     assert "being computed for the first time" in words_of(app)
     assert plots(app) == []
-    wait_for_figures()
+    wait_for_counts()
     app = run_page("insights")
     assert "Main effects of each factor" in words_of(app)
     assert "Figures as of" not in words_of(app)
@@ -235,14 +236,14 @@ def test_many_ratings_are_counted_beside_the_app_while_the_last_figures_stand(
     app = run_page("insights")
     assert "Figures as of just now; newer ones are being computed" in words_of(app)
     assert f"Comparisons {shown.counts.comparisons}" in words_of(app)
-    wait_for_figures()
+    wait_for_counts()
     app = run_page("insights")
     assert f"Comparisons {shown.counts.comparisons + 50}" in words_of(app)
 
 
 def test_figures_from_a_file_are_those_that_were_computed(store: Database, rated: Rated) -> None:
     found = read_figures_at_once(store)
-    form = kept._form("insights")
+    form = background._form("insights")
     told = json.loads(json.dumps(form.dump_python(found, mode="python")))
     assert form.validate_python(told) == found
 
@@ -253,19 +254,12 @@ def test_a_file_of_another_version_counts_as_none_and_a_failure_is_said(
     monkeypatch.setattr(live, "AT_ONCE", 0)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     run_page("insights")
-    for run in kept._runs.values():
-        run.process.wait(30)
+    wait_for_counts()
     app = run_page("insights")
     assert "could not be computed" in "\n".join(str(one.value) for one in app.warning)
     older = tmp_path / "older.json"
     older.write_text('{"form": 0}')
-    assert kept._read("insights", older) is None
-
-
-def wait_for_figures() -> None:
-    assert kept._runs
-    for run in kept._runs.values():
-        assert run.process.wait(240) == 0, run.log.read_text()
+    assert background._read("insights", older) is None
 
 
 def read_figures_at_once(store: Database) -> Insights:

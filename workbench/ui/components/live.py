@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import streamlit as st
 
 from db.tables import utc_now
-from workbench.insights.kept import FigureKind, Kept, kept_figures
+from workbench.insights.background import CachedFigures, FigureKind, background_figures
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import ago
 from workbench.ui.components.store import database
@@ -58,7 +58,7 @@ def wait_for(text: str, is_there: Callable[[], bool]) -> None:
 
 def read_figures(
     kind: FigureKind, asked: str, mark: str, compute: Callable[[], Any], *, n: int
-) -> Kept | None:
+) -> CachedFigures | None:
     """Return the figures to show, saying how old they are; None while the first are computed.
 
     Args:
@@ -70,10 +70,10 @@ def read_figures(
     """
     if n <= AT_ONCE:
         with st.spinner(t("insights.computing"), show_time=True):
-            return Kept(figures=compute(), mark=mark, made_at=utc_now())
+            return CachedFigures(figures=compute(), mark=mark, made_at=utc_now())
 
-    def look() -> Kept:
-        return kept_figures(kind, database().label, asked, mark)
+    def look() -> CachedFigures:
+        return background_figures(kind, database().label, asked, mark)
 
     found = look()
     _draw_age(found, mark)
@@ -82,7 +82,7 @@ def read_figures(
     return found if found.figures is not None else None
 
 
-def _draw_age(found: Kept, mark: str) -> None:
+def _draw_age(found: CachedFigures, mark: str) -> None:
     if found.error is not None:
         st.warning(t("insights.beside.failed", why=escaped(one_line(found.error, 300))))
     if found.figures is None:
