@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from workbench.insights import report
 from workbench.insights.agreement import agreement
-from workbench.statistics.clustered import FEW_RATERS
+from workbench.statistics.clustered import MIN_RATERS
 from workbench.statistics.intervals import Array, Estimate
 
 LEAN = 0.5
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 def simulated(n_questions: int, n_raters: int, seed: int) -> Found:
     """Return the figures of one set of ratings.
 
-    True is what any raters come to, or, of fewer than ``FEW_RATERS``, what these do.
+    True is what any raters come to, or, of fewer than ``MIN_RATERS``, what these do.
     """
     random = np.random.default_rng(seed)
     question = np.repeat(np.arange(n_questions), PER_QUESTION)
@@ -51,7 +51,7 @@ def _side(random: np.random.Generator, question: Array, n_raters: int) -> tuple[
     table = pd.DataFrame(
         {"question_id": question, "rater_id": rater, "points": left, "a_left": 1.0}
     )
-    truth = 0.5 if n_raters >= FEW_RATERS else float(expit(lean).mean())
+    truth = 0.5 if n_raters >= MIN_RATERS else float(expit(lean).mean())
     return report.position(table)[0].share, truth
 
 
@@ -85,7 +85,7 @@ def _agreement(
     assert found is not None
     assert found.alpha is not None
     truth = _mean_known() ** 2
-    if n_raters < FEW_RATERS:
+    if n_raters < MIN_RATERS:
         truth = float((knows.sum() ** 2 - (knows**2).sum()) / (n_raters * (n_raters - 1)))
     return (found.alpha, truth), (found.same, truth + (1 - truth) / N_VALUES)
 

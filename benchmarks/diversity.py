@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from workbench.statistics.diversity import likeness
+from workbench.statistics.diversity import similarity
 
 CATALOGUE = Path(__file__).parents[1] / "workbench" / "ui" / "catalogue"
 N_PAIRS = 25
@@ -56,7 +56,7 @@ def main() -> None:
     """Print the table."""
     for n in LENGTHS:
         own = [
-            np.mean([likeness(pair)[0, 1] for pair in pairs(language, n, shared)])
+            np.mean([similarity(pair)[0, 1] for pair in pairs(language, n, shared)])
             for shared in (0, n // 2)
             for language in GLUE
         ]

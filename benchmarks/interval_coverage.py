@@ -13,8 +13,8 @@ from scipy.special import expit
 
 from workbench.insights.effects import value_effects
 from workbench.insights.ranking import rank_levels, strengths
-from workbench.rating.sampling import N_CANDIDATES, Record, gain
-from workbench.statistics.clustered import FEW_RATERS
+from workbench.rating.sampling import N_CANDIDATES, PointsRecord, gain
+from workbench.statistics.clustered import MIN_RATERS
 from workbench.statistics.intervals import Array, Estimate
 
 EFFECTS = np.array([0.6, 0.0, -0.6])
@@ -60,7 +60,7 @@ def dealt_by_gain(random: np.random.Generator, made: World) -> pd.DataFrame:
     n_questions, n_raters = len(made.quality), len(made.taste)
     items = [(q, i, j) for q in range(n_questions) for i, j in PAIRS.tolist()]
     items = [items[place] for place in random.permutation(len(items))]
-    records = {(q, i): Record() for q in range(n_questions) for i in range(6)}
+    records = {(q, i): PointsRecord() for q in range(n_questions) for i in range(6)}
     rows = []
     for _ in range(PER_QUESTION * n_questions):
         start = int(random.integers(len(items)))
@@ -172,7 +172,7 @@ def coverage(n_questions: int, n_raters: int, *, adaptive: bool, runs: int) -> H
         made = world(random, n_questions, n_raters)
         pairs = (dealt_by_gain if adaptive else dealt_at_random)(random, made)
         truth = any_raters
-        if n_raters < FEW_RATERS:
+        if n_raters < MIN_RATERS:
             truth = true_strengths(made.taste)
             # Each rater's own ranking, which takes most of the time, is not asked for.
             pairs = pairs.drop(columns="rater_id")
@@ -191,7 +191,7 @@ def value_coverage(n_questions: int, n_raters: int, *, runs: int) -> Hits:
         made = world(random, n_questions, n_raters)
         found = value_effects(valued(random, made), "clear", ["format"])
         assert found is not None
-        truth = EFFECTS + (made.taste.mean(axis=0) if n_raters < FEW_RATERS else 0)
+        truth = EFFECTS + (made.taste.mean(axis=0) if n_raters < MIN_RATERS else 0)
         for one in found.effects:
             hits.add(one.change, float((truth - truth.mean())[int(one.level)]))
     return hits

@@ -52,7 +52,7 @@ from tests.browser.chromium import chromium
 from tests.browser.server import app_server
 from tests.fakes.engines import FixedEngines
 from tests.store_rows import wait_for_counts
-from workbench.rating.cards import Verdict, look, say
+from workbench.rating.cards import CardRating, current_card, submit
 
 OUT = Path(__file__).parent / "results" / "workbench_cpu.json"
 RATERS, PER_SECOND, SECONDS = 8, 2.0, 30.0
@@ -229,13 +229,13 @@ def _rate(database: Database) -> tuple[int, list[float]]:
     lock, end = threading.Lock(), time.monotonic() + SECONDS
 
     def work(rater: int) -> None:
-        card = look(database, queue, rater)
+        card = current_card(database, queue, rater)
         due = time.monotonic()
         while card is not None and due < end:
             due += 1 / PER_SECOND
             time.sleep(max(0.0, due - time.monotonic()))
             started = time.perf_counter()
-            following = say(database, queue, rater, card.id, Verdict(outcome="a"))
+            following = submit(database, queue, rater, card.id, CardRating(outcome="a"))
             with lock:
                 took.append((time.perf_counter() - started) * 1000)
             card = following

@@ -12,7 +12,7 @@ from tests.app.conftest import run_page
 from tests.app.seed import Seeded
 from tests.app.seed_hostile import HOSTILE, seed_hostile
 from tests.app.seed_ratings import seed_ratings
-from workbench.rating.cards import look, pass_over
+from workbench.rating.cards import current_card, skip
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 LIVE_TAG = re.compile(r"(?<!\\)<[a-zA-Z/!]")
@@ -102,9 +102,9 @@ def test_the_rate_page_shows_them_in_every_way(
     assert_harmless(app)
     for _ in range(4 if way != "table" else 0):
         before = _progress(app)
-        card = look(store, queue, rater)
+        card = current_card(store, queue, rater)
         assert card is not None
-        pass_over(store, queue, rater, card.id)
+        skip(store, queue, rater, card.id)
         app.run()
         assert_harmless(app)
         assert _progress(app) == before + 1

@@ -10,7 +10,7 @@ from db.rating.ratings import active_ratings, ensure_rater
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
-from workbench.rating.cards import look
+from workbench.rating.cards import current_card
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
 from workbench.ui.rating import panel as rate_panel
 
@@ -62,7 +62,7 @@ def test_events_are_stored_in_order_and_what_the_store_refuses_is_told_and_not_c
     with store.write() as session:
         queue = get_queue(session, save_queue(session, build_queue(session, spec)))
         rater = ensure_rater(session, "Mia")
-    card = look(store, queue, rater)
+    card = current_card(store, queue, rater)
     assert card is not None
     rated = {"id": "1", "card": card.id, "act": "rate", "values": {"correct": 4}, "seconds": 1.5}
     events = [

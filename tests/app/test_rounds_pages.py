@@ -18,7 +18,7 @@ from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_rounds import seed_round
 from tests.unit.round_lab import write_round
-from workbench.rating.cards import Verdict, look, say
+from workbench.rating.cards import CardRating, current_card, submit
 from workbench.rounds.report import round_page
 from workbench.rounds.verdict import judge_again
 
@@ -139,9 +139,9 @@ def test_models_of_a_round_are_compared_blind_from_its_page(
         (queue,) = list_queues(session)
         rater = ensure_rater(session, "Aki")
     assert (queue.way, queue.scope, queue.spec["round"]) == ("pair", "whole", found.id)
-    item = look(store, queue, rater)
+    item = current_card(store, queue, rater)
     while item is not None:
-        item = say(store, queue, rater, item.id, Verdict(outcome="a"))
+        item = submit(store, queue, rater, item.id, CardRating(outcome="a"))
     app = open_app("rounds", round=str(found.id))
     words = words_of(app)
     assert "People prefer neither" in words or "People surely prefer" in words

@@ -56,9 +56,9 @@ from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
 from workbench.dialogue.export import read_export
 from workbench.insights.report import read_insights
-from workbench.rating.power import promise
+from workbench.rating.power import power_estimate
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
-from workbench.rating.table import Said, save_table, table_page
+from workbench.rating.table import RowRating, save_table, table_page
 
 pytestmark = pytest.mark.postgres
 
@@ -322,10 +322,10 @@ def test_queues_are_made_and_filled_as_a_table_on_it(store: Database) -> None:
         built = build_queue(session, spec)
         queue = get_queue(session, save_queue(session, built))
         rater = ensure_rater(session, "Aki")
-        assert promise(session, built, registry_of(session)).separable == ()
+        assert power_estimate(session, built, registry_of(session)).separable == ()
         item = table_page(session, queue, rater, 1, 20).rows[0].item
-    save_table(store, queue, rater, {item.id: Said(values={"clear": 5})})
-    save_table(store, queue, rater, {item.id: Said(values={"clear": 1})})
+    save_table(store, queue, rater, {item.id: RowRating(values={"clear": 5})})
+    save_table(store, queue, rater, {item.id: RowRating(values={"clear": 1})})
     with store.read() as session:
         assert table_page(session, queue, rater, 1, 20).rows[0].said.values == {"clear": 1.0}
         disliked = list_texts(session, TextFilter(liking="disliked"))

@@ -14,7 +14,12 @@ from workbench.statistics.comparisons import (
     origins_table,
     sampling_names,
 )
-from workbench.statistics.diversity import best_set, likeness, mean_difference, number_of_different
+from workbench.statistics.diversity import (
+    best_set,
+    mean_difference,
+    number_of_different,
+    similarity,
+)
 from workbench.statistics.mixed_effects import expected_points
 
 FORMAT, MODEL = {"chat": 0.0, "tagged": 0.8}, {"large": 1.0, "small": 0.0}
@@ -229,17 +234,17 @@ def test_a_comparison_is_turned_so_that_the_smaller_id_comes_first() -> None:
 
 def test_the_number_of_different_texts_is_one_for_copies_and_n_for_strangers() -> None:
     copies = ["Think of water.", "THINK  of water.", "Ｔhink of water."]
-    assert number_of_different(likeness(copies)) == pytest.approx(1)
+    assert number_of_different(similarity(copies)) == pytest.approx(1)
     strangers = ["abcdef", "uvwxyz", "水の循環を考える"]
-    assert number_of_different(likeness(strangers)) == pytest.approx(3)
-    assert 1.5 < number_of_different(likeness([*copies, strangers[1]])) < 2
-    assert mean_difference(likeness(strangers)) == pytest.approx(1)
-    assert np.isnan(mean_difference(likeness(["one"])))
-    assert likeness(["", ""]).tolist() == [[1, 0], [0, 1]]
+    assert number_of_different(similarity(strangers)) == pytest.approx(3)
+    assert 1.5 < number_of_different(similarity([*copies, strangers[1]])) < 2
+    assert mean_difference(similarity(strangers)) == pytest.approx(1)
+    assert np.isnan(mean_difference(similarity(["one"])))
+    assert similarity(["", ""]).tolist() == [[1, 0], [0, 1]]
 
 
 def test_the_best_set_is_not_the_best_ones() -> None:
     texts = ["Start from the sun.", "Start from the sun!", "Ask who pays, and when."]
-    chosen = best_set(np.array([0.9, 0.85, 0.5]), likeness(texts), size=2)
+    chosen = best_set(np.array([0.9, 0.85, 0.5]), similarity(texts), size=2)
     assert chosen == [0, 2]
-    assert best_set(np.array([0.9, 0.85, 0.5]), likeness(texts), size=9) == [0, 2, 1]
+    assert best_set(np.array([0.9, 0.85, 0.5]), similarity(texts), size=9) == [0, 2, 1]

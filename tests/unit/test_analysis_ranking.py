@@ -9,8 +9,8 @@ import pytest
 from scipy.special import expit
 
 from workbench.insights.ranking import rank_levels, rank_texts, strengths
-from workbench.rating.sampling import N_CANDIDATES, Record, gain
-from workbench.statistics.importance_sampling import MetTexts
+from workbench.rating.sampling import N_CANDIDATES, PointsRecord, gain
+from workbench.statistics.importance_sampling import TextPairs
 from workbench.statistics.intervals import draw_weights, intervals, share
 from workbench.statistics.mixed_effects import expected_points
 
@@ -154,7 +154,7 @@ def by_gain(
     """Choose as the informative sampler does: the highest gain among the candidates of a window."""
     items = [(q, i, j) for q in range(len(quality)) for i, j in PAIRS]
     items = [items[place] for place in random.permutation(len(items))]
-    records = {(q, i): Record() for q in range(len(quality)) for i in range(6)}
+    records = {(q, i): PointsRecord() for q in range(len(quality)) for i in range(6)}
     said = []
     for _ in range(n):
         start = int(random.integers(len(items)))
@@ -314,7 +314,7 @@ def test_slopes_and_curvatures_are_those_of_the_likelihood() -> None:
     random = np.random.default_rng(0)
     said = compared(at_random(random, qualities(random, 12), 80))
     levels = said[["format_a", "format_b"]].to_numpy(dtype=int)
-    met = MetTexts.of(said, levels, 3)
+    met = TextPairs.of(said, levels, 3)
     design = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     at = np.array([0.3, -0.4, np.log(0.5), np.log(0.8)])
     drawn = met.draw(design @ at[:2], 0.5**2, 0.8**2)
@@ -328,15 +328,15 @@ def test_slopes_and_curvatures_are_those_of_the_likelihood() -> None:
         log = drawn.fit + np.add.reduceat(log, drawn.starts, axis=0)
         return np.log(np.exp(log).mean(axis=1))
 
-    slopes, bends = drawn.information(design, at[:2])
+    slopes, hessians = drawn.information(design, at[:2])
     steps = 1e-4 * np.eye(4)
     along = np.stack([likelihood(at + one) - likelihood(at - one) for one in steps], axis=1)
     assert slopes == pytest.approx(along / 2e-4, abs=1e-5)
     for one, other in product(range(4), range(4)):
         a, b = steps[one], steps[other]
-        bend = likelihood(at + a - b) + likelihood(at - a + b)
-        bend = (bend - likelihood(at + a + b) - likelihood(at - a - b)) / 4e-8
-        assert bends[:, one, other] == pytest.approx(bend, abs=1e-4)
+        hessian = likelihood(at + a - b) + likelihood(at - a + b)
+        hessian = (hessian - likelihood(at + a + b) - likelihood(at - a - b)) / 4e-8
+        assert hessians[:, one, other] == pytest.approx(hessian, abs=1e-4)
 
 
 @pytest.mark.soak

@@ -13,7 +13,7 @@ from benchmarks.interval_coverage import (
 )
 from workbench.insights.effects import comparison_effects, value_effects
 from workbench.insights.ranking import Ranking, rank_levels
-from workbench.statistics.clustered import FEW_RATERS, RaterChanges, reaches
+from workbench.statistics.clustered import MIN_RATERS, RaterChanges, reaches
 
 
 def ranking_of(pairs: pd.DataFrame) -> Ranking:
@@ -39,7 +39,7 @@ def test_intervals_of_many_raters_are_wider_than_those_of_these_raters() -> None
 
 def test_two_to_four_raters_are_drawn_apart_and_others_are_not() -> None:
     random = np.random.default_rng(1)
-    made = world(random, 30, FEW_RATERS - 1)
+    made = world(random, 30, MIN_RATERS - 1)
     pairs, values = dealt_at_random(random, made), valued(random, made)
     ranking = ranking_of(pairs)
     assert [one.rater_id for one in ranking.by_rater] == [0, 1, 2, 3]
@@ -52,7 +52,7 @@ def test_two_to_four_raters_are_drawn_apart_and_others_are_not() -> None:
             np.mean([own.effects[at].change.value for own in effects.by_rater]) for at in range(3)
         ]
         assert alone == pytest.approx([pooled[level] for level in "012"], abs=0.35)
-    many = dealt_at_random(random, world(random, 30, FEW_RATERS))
+    many = dealt_at_random(random, world(random, 30, MIN_RATERS))
     assert ranking_of(many).by_rater == ()
     assert ranking_of(many.assign(rater_id=7)).by_rater == ()
 

@@ -10,9 +10,9 @@ from workbench.statistics.diversity import (
     GOOD_ENOUGH,
     best_set,
     floor_of,
-    likeness,
     mean_difference,
     number_of_different,
+    similarity,
 )
 
 TOLERANCE = 0.05
@@ -24,7 +24,7 @@ def alike(language: str, n: int, shared: int, seed: int) -> float:
     """Return how alike two texts of ``n`` sentences are that have ``shared`` of them in common."""
     order = np.random.default_rng(seed).permutation(ALL).tolist()
     first, second = order[:n], [*order[:shared], *order[n : 2 * n - shared]]
-    return float(likeness([text_of(language, first), text_of(language, second)])[0, 1])
+    return float(similarity([text_of(language, first), text_of(language, second)])[0, 1])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -46,7 +46,7 @@ def test_changed_words_count_about_alike_in_every_script() -> None:
             for one in range(ALL)
             for words in ((1, 4), (3, 5), (2, 7))
         ]
-        found[language] = np.mean([likeness(pair)[0, 1] for pair in pairs])
+        found[language] = np.mean([similarity(pair)[0, 1] for pair in pairs])
     assert max(found.values()) - min(found.values()) < 2 * TOLERANCE, found
 
 
@@ -61,10 +61,10 @@ def test_a_doubled_length_changes_nothing(language: str) -> None:
         text_of(language, [one, other]) for one, other in zip(order[:8], order[8:], strict=True)
     ]
     repeated = [glue.join([one] * 2) for one in short]
-    counts = [number_of_different(likeness(texts)) for texts in (short, longer, repeated)]
+    counts = [number_of_different(similarity(texts)) for texts in (short, longer, repeated)]
     assert max(counts) - min(counts) < 8 * TOLERANCE
     assert counts[0] == pytest.approx(8, abs=8 * TOLERANCE)
-    assert np.abs(likeness(repeated) - likeness(short)).max() < 2 * TOLERANCE
+    assert np.abs(similarity(repeated) - similarity(short)).max() < 2 * TOLERANCE
     half = np.mean([alike(language, 4, 2, seed) for seed in range(20)])
     whole = np.mean([alike(language, 8, 4, seed) for seed in range(20)])
     assert half == pytest.approx(whole, abs=TOLERANCE)
@@ -89,18 +89,18 @@ def test_texts_of_hundreds_of_words_are_not_alike_for_being_long(language: str) 
     found = []
     for length in (40, 80, 160, 320):
         texts = [glue.join(rng.choice(words, length, p=shares)) for _ in range(8)]
-        found.append(number_of_different(likeness(texts)))
+        found.append(number_of_different(similarity(texts)))
     assert max(found) - min(found) < 8 * TOLERANCE
 
 
 def test_case_width_and_spacing_do_not_count() -> None:
     texts = ["Think of the water cycle.", "THINK  of\nthe Ｗater cycle."]
-    assert mean_difference(likeness(texts)) == pytest.approx(0, abs=1e-9)
+    assert mean_difference(similarity(texts)) == pytest.approx(0, abs=1e-9)
 
 
 def test_the_matrix_is_one_of_a_kernel() -> None:
     texts = [text_of("ja", [one, (one + 1) % ALL]) for one in range(ALL)]
-    assert np.linalg.eigvalsh(likeness(texts)).min() > -1e-9
+    assert np.linalg.eigvalsh(similarity(texts)).min() > -1e-9
 
 
 @pytest.mark.parametrize("worst", [0.0, 0.08, 0.24])

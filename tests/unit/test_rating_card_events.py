@@ -16,9 +16,9 @@ from workbench.rating.cards import (
     ANSWER_SEEN,
     CardEvent,
     apply_event,
+    current_card,
     enter,
     entered_on,
-    look,
     undo,
 )
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
@@ -40,7 +40,7 @@ def make(database: Database, **given: object) -> tuple[QueueRow, int]:
 
 
 def lying(database: Database, queue: QueueRow, rater: int) -> Card:
-    card = look(database, queue, rater)
+    card = current_card(database, queue, rater)
     assert card is not None
     return card
 
@@ -100,7 +100,7 @@ def test_an_undo_is_taken_once_also_where_all_cards_are_rated(filled: Database) 
     queue, rater = make(filled, limit=1)
     card = lying(filled, queue, rater)
     apply_event(filled, queue, rater, event(card, "rate", place="tie"))
-    assert look(filled, queue, rater) is None
+    assert current_card(filled, queue, rater) is None
     taken_back = event(None, "undo")
     apply_event(filled, queue, rater, taken_back)
     back = lying(filled, queue, rater)

@@ -26,7 +26,15 @@ from db.tables import (
 )
 from tests.app.seed import seed_store
 from tests.unit.rating_lab import fill
-from workbench.rating.cards import REPEAT_AFTER, Verdict, entered_on, look, pass_over, say, undo
+from workbench.rating.cards import (
+    REPEAT_AFTER,
+    CardRating,
+    current_card,
+    entered_on,
+    skip,
+    submit,
+    undo,
+)
 from workbench.rating.queues import QueueSpec, build_queue, save_queue, seconds_per_card
 
 
@@ -47,10 +55,10 @@ def make(database: Database, **given: object) -> tuple[QueueRow, int]:
 
 def rate_all(database: Database, queue: QueueRow, rater: int, limit: int = 500) -> list[Card]:
     cards: list[Card] = []
-    card = look(database, queue, rater)
+    card = current_card(database, queue, rater)
     while card is not None and len(cards) < limit:
         cards.append(card)
-        card = say(database, queue, rater, card.id, Verdict(outcome="a"))
+        card = submit(database, queue, rater, card.id, CardRating(outcome="a"))
     return cards
 
 
@@ -156,51 +164,51 @@ def test_each_press_stores_one_row_with_the_order_shown(filled: Database) -> Non
 
 def test_a_reload_finds_the_same_card_in_the_same_order(filled: Database) -> None:
     queue, rater = make(filled)
-    assert look(filled, queue, rater) == look(filled, queue, rater)
+    assert current_card(filled, queue, rater) == current_card(filled, queue, rater)
 
 
 def test_stale_double_and_empty_presses_change_nothing(filled: Database) -> None:
     queue, rater = make(filled)
-    first = look(filled, queue, rater)
+    first = current_card(filled, queue, rater)
     assert first is not None
-    second = say(filled, queue, rater, first.id, Verdict(outcome="b"))
+    second = submit(filled, queue, rater, first.id, CardRating(outcome="b"))
     assert second is not None
-    assert say(filled, queue, rater, first.id, Verdict(outcome="a")) == second
-    assert pass_over(filled, queue, rater, first.id) == second
-    assert say(filled, queue, rater, second.id, Verdict()) == second
+    assert submit(filled, queue, rater, first.id, CardRating(outcome="a")) == second
+    assert skip(filled, queue, rater, first.id) == second
+    assert submit(filled, queue, rater, second.id, CardRating()) == second
     assert [row.outcome for row in holding(filled)] == ["b"]
 
 
 def test_undo_goes_back_card_by_card_and_keeps_what_was_said_as_history(filled: Database) -> None:
     queue, rater = make(filled)
     first, second, _ = rate_all(filled, queue, rater, limit=3)
-    third = look(filled, queue, rater)
+    third = current_card(filled, queue, rater)
     assert third is not None
-    pass_over(filled, queue, rater, third.id)
+    skip(filled, queue, rater, third.id)
     for expected in (third.item.id, _.item.id, second.item.id, first.item.id):
         card = undo(filled, queue, rater)
         assert card is not None
         assert card.item.id == expected
-        assert look(filled, queue, rater) == card
+        assert current_card(filled, queue, rater) == card
     assert card.swapped == first.swapped
     assert undo(filled, queue, rater) is None
     assert holding(filled) == []
     with filled.read() as session:
         assert session.scalar(select(func.count()).select_from(Rating)) == 6
-    say(filled, queue, rater, card.id, Verdict(outcome="both_bad"))
+    submit(filled, queue, rater, card.id, CardRating(outcome="both_bad"))
     assert [row.outcome for row in holding(filled)] == ["both_bad"]
 
 
 def test_one_at_a_time_stores_every_axis_tag_and_flag_once(filled: Database) -> None:
     queue, rater = make(filled, way="single", scope="answer")
-    card = look(filled, queue, rater)
+    card = current_card(filled, queue, rater)
     assert card is not None
     assert card.item.other is None
-    said = Verdict(
-        values={"correct": 4, "ok": 1}, tags=("浅い", "short"), flag="typo", note="見直す"
+    said = CardRating(
+        values={"correct": 4, "ok": 1}, tags=("浅い", "short"), mark_problem="typo", note="見直す"
     )
-    say(filled, queue, rater, card.id, said)
-    say(filled, queue, rater, card.id, said)
+    submit(filled, queue, rater, card.id, said)
+    submit(filled, queue, rater, card.id, said)
     rows = holding(filled)
     assert [(row.axis, row.value, row.label) for row in rows] == [
         ("correct", 4.0, None),
@@ -224,16 +232,16 @@ def test_a_clock_that_is_set_back_between_two_cards_stops_nothing(
     filled: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue, rater = make(filled)
-    first = look(filled, queue, rater)
+    first = current_card(filled, queue, rater)
     assert first is not None
-    second = say(filled, queue, rater, first.id, Verdict(outcome="a"))
+    second = submit(filled, queue, rater, first.id, CardRating(outcome="a"))
     assert second is not None
     for module in ("db.rating.assignment", "workbench.rating.cards", "db.rating.ratings"):
         monkeypatch.setattr(f"{module}.utc_now", lambda: utc_now() - timedelta(hours=1))
-    third = say(filled, queue, rater, second.id, Verdict(outcome="b"))
+    third = submit(filled, queue, rater, second.id, CardRating(outcome="b"))
     assert third is not None
     assert third.id != second.id
-    say(filled, queue, rater, third.id, Verdict(outcome="tie", seconds=-5.0))
+    submit(filled, queue, rater, third.id, CardRating(outcome="tie", seconds=-5.0))
     assert [row.outcome for row in holding(filled)] == ["a", "b", "tie"]
     assert all(row.seconds is not None and row.seconds >= 0 for row in holding(filled))
     for expected in (third, second, first):
@@ -261,7 +269,7 @@ def test_the_counter_takes_equal_steps_whether_a_card_is_new_or_comes_back(
     filled: Database,
 ) -> None:
     queue, rater = make(filled, scope="whole", repeat_share=0.2)
-    card, shown, totals = look(filled, queue, rater), [], set()
+    card, shown, totals = current_card(filled, queue, rater), [], set()
     repeats = 0
     while card is not None:
         repeats += card.item.repeat_of_id is not None
@@ -269,7 +277,7 @@ def test_the_counter_takes_equal_steps_whether_a_card_is_new_or_comes_back(
             progress = queue_progress(session, queue.id, rater)
         shown.append(progress.done)
         totals.add(progress.total)
-        card = say(filled, queue, rater, card.id, Verdict(outcome="a"))
+        card = submit(filled, queue, rater, card.id, CardRating(outcome="a"))
     assert repeats > 0
     assert shown == list(range(len(shown)))
     assert totals == {len(shown)} == {queue.n_cards} == {queue.n_items + repeats}
@@ -288,7 +296,7 @@ def test_an_abandoned_card_is_free_for_others_after_a_while(filled: Database) ->
     queue, aki = make(filled)
     with filled.write() as session:
         ben = ensure_rater(session, "Ben")
-    card = look(filled, queue, aki)
+    card = current_card(filled, queue, aki)
     assert card is not None
     assert len(rate_all(filled, queue, ben)) == 23
     with filled.write() as session:

@@ -20,7 +20,7 @@ from db.tables import Rater, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.cli.main import app
 from workbench.rating.axes import load_axes
-from workbench.rating.cards import Verdict, look, say, undo
+from workbench.rating.cards import CardRating, current_card, submit, undo
 from workbench.rating.export import COLUMNS, rating_rows
 from workbench.rating.importing import RatingImport
 from workbench.rating.importing import import_ratings as import_with
@@ -40,13 +40,15 @@ def rate(database: Database, n: int, **given: Any) -> int:
         queue = get_queue(session, save_queue(session, build_queue(session, spec)))
         rater = ensure_rater(session, "千佳")
     for number in range(n):
-        card = look(database, queue, rater)
+        card = current_card(database, queue, rater)
         assert card is not None
         if spec.way == "pair":
-            say(database, queue, rater, card.id, Verdict(outcome=("a", "b", "tie")[number % 3]))
+            submit(
+                database, queue, rater, card.id, CardRating(outcome=("a", "b", "tie")[number % 3])
+            )
         else:
-            said = Verdict(values={"correct": 4.0, "ok": 1.0}, tags=("浅い",), note="=1+1")
-            say(database, queue, rater, card.id, said)
+            said = CardRating(values={"correct": 4.0, "ok": 1.0}, tags=("浅い",), note="=1+1")
+            submit(database, queue, rater, card.id, said)
     return queue.id
 
 

@@ -13,10 +13,10 @@ from db.tables import Question
 from tests.unit.dataset_lab import Lab
 from workbench.rating.power import (
     Meeting,
-    Promise,
+    PowerEstimate,
     chance_to_show,
     lead_errors,
-    promise,
+    power_estimate,
     smallest_share,
 )
 from workbench.rating.queues import BuiltQueue, QueueSpec, build_queue
@@ -29,10 +29,10 @@ def lab(database: Database) -> Iterator[Lab]:
         yield Lab(session)
 
 
-def planned(lab: Lab, **given: object) -> tuple[BuiltQueue, Promise]:
+def planned(lab: Lab, **given: object) -> tuple[BuiltQueue, PowerEstimate]:
     spec = QueueSpec.model_validate({"name": "x", **given})
     built = build_queue(lab.session, spec)
-    return built, promise(lab.session, built, lab.registry)
+    return built, power_estimate(lab.session, built, lab.registry)
 
 
 SUBJECTS = ("tides", "volcanoes", "owls", "bread", "glaciers", "violins", "bridges", "coral")

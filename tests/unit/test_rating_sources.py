@@ -22,8 +22,8 @@ from tests.app.seed import Seeded, seed_store
 from tests.app.seed_ratings import seed_ratings
 from tests.unit.dataset_lab import registry_of
 from workbench.cli.main import app
-from workbench.rating.cards import Verdict, look, say
-from workbench.rating.power import promise
+from workbench.rating.cards import CardRating, current_card, submit
+from workbench.rating.power import power_estimate
 from workbench.rating.queues import QueueSpec, build_queue
 
 
@@ -90,7 +90,7 @@ def build(database: Database, **given: object):  # type: ignore[no-untyped-def]
         registry = registry_of(session)
     with database.read() as session:
         built = build_queue(session, spec)
-        return built, promise(session, built, registry)
+        return built, power_estimate(session, built, registry)
 
 
 def test_a_dialogue_gives_its_questions_and_their_texts(
@@ -151,9 +151,9 @@ def test_questions_are_rated_on_their_own_axes(
         rater = ensure_rater(session, "Aki")
     axes = [axis.name for axis in load_axes(database.path.parent)["question"]]  # type: ignore[union-attr]
     assert axes == ["relevant", "deeper", "novel", "answerable"]
-    card = look(database, queue, rater)
+    card = current_card(database, queue, rater)
     assert card is not None
-    say(database, queue, rater, card.id, Verdict(values=dict.fromkeys(axes, 4.0)))
+    submit(database, queue, rater, card.id, CardRating(values=dict.fromkeys(axes, 4.0)))
     with database.read() as session:
         rows = session.scalars(select(Rating)).all()
     assert [row.axis for row in rows] == axes

@@ -20,18 +20,20 @@ from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.spec import parse_rules
 from workbench.cli.main import app
-from workbench.rating.cards import Verdict, look, say
-from workbench.rating.head_to_head import duel_spec
+from workbench.rating.cards import CardRating, current_card, submit
+from workbench.rating.head_to_head import head_to_head_spec
 from workbench.rating.queues import build_queue, save_queue
 from workbench.rating.sources import QueueSpec
-from workbench.rounds.head_to_head import Duel, read_duels
+from workbench.rounds.head_to_head import HeadToHead, read_head_to_head
 
 _cards = count()
 
 
 def make_queue(database: Database, against: str = "") -> list[ItemRow]:
     with database.write() as session:
-        queue_id = save_queue(session, build_queue(session, duel_spec(session, "first", against)))
+        queue_id = save_queue(
+            session, build_queue(session, head_to_head_spec(session, "first", against))
+        )
         ids = session.scalars(select(QueueItem.id).where(QueueItem.queue_id == queue_id)).all()
         return get_items(session, ids)
 
@@ -59,11 +61,11 @@ def judge(
         )
 
 
-def duels(database: Database) -> tuple[Duel, ...]:
+def duels(database: Database) -> tuple[HeadToHead, ...]:
     with database.read() as session:
         found = find_round(session, "first")
         assert found.sweep_id is not None
-        return read_duels(session, found.sweep_id, ("base", "round-first"))
+        return read_head_to_head(session, found.sweep_id, ("base", "round-first"))
 
 
 def model_of(database: Database, answer_id: int | None) -> str:
@@ -83,8 +85,10 @@ def test_a_card_holds_what_both_models_wrote_for_the_same_held_out_question(
     with database.write() as session:
         session.get_one(Question, 2).held_out = None
     with database.read() as session:
-        built = build_queue(session, duel_spec(session, found.id))
-        limited = build_queue(session, duel_spec(session, "first").model_copy(update={"limit": 4}))
+        built = build_queue(session, head_to_head_spec(session, found.id))
+        limited = build_queue(
+            session, head_to_head_spec(session, "first").model_copy(update={"limit": 4})
+        )
     # One greedy and three sampled cards a question; the base has no answer to the first one.
     assert len(built.items) == 4 * 4
     assert built.left_out == {"not_whole": 4, "not_held_out": 4}
@@ -110,7 +114,7 @@ def test_what_both_wrote_in_the_same_words_is_no_card(database: Database) -> Non
                 "UPDATE reasoning_variant SET content_hash = 'same' WHERE id = ?", (variant_id,)
             )
     with database.read() as session:
-        built = build_queue(session, duel_spec(session, "first"))
+        built = build_queue(session, head_to_head_spec(session, "first"))
     assert (built.items, built.left_out) == ((), {"same_words": 8})
 
 
@@ -124,11 +128,11 @@ def test_the_side_is_dealt_by_lot_and_stored_and_the_queue_tells_no_model_on_a_c
         queue = get_queue(session, 1)
         rater = ensure_rater(session, "Aki")
     for _ in range(32):
-        card = look(database, queue, rater)
+        card = current_card(database, queue, rater)
         if card is None:
             break
         sides.add(card.swapped)
-        say(database, queue, rater, card.id, Verdict(outcome="a"))
+        submit(database, queue, rater, card.id, CardRating(outcome="a"))
     assert sides == {True, False}
     assert queue.spec["against"] == 1
     (duel,) = duels(database)
@@ -221,14 +225,14 @@ def test_ratings_of_a_duel_never_train(database: Database) -> None:
 def test_an_earlier_round_or_model_is_named_and_others_are_refused(database: Database) -> None:
     write_round(database, 2, models=("base", "round-zero", "round-first"))
     with database.read() as session:
-        spec = duel_spec(session, "first", "round-zero")
+        spec = head_to_head_spec(session, "first", "round-zero")
         assert session.get_one(ModelVersion, spec.against).name == "round-zero"
         with pytest.raises(UsageError, match="There is no round 'other'"):
-            duel_spec(session, "first", "other")
+            head_to_head_spec(session, "first", "other")
     with database.write() as session:
         move_round(session, 1, step="train")
     with database.read() as session, pytest.raises(UsageError, match="at the step train"):
-        duel_spec(session, "first")
+        head_to_head_spec(session, "first")
     with pytest.raises(ValidationError, match="pairs of whole outputs"):
         QueueSpec(name="x", round=1)
     with pytest.raises(ValidationError, match="one source"):

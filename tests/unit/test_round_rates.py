@@ -14,11 +14,11 @@ from scipy.special import expit
 
 from tests.unit.verdict_lab import OWN, Values, comparison
 from workbench.rounds.evidence import POWER
-from workbench.rounds.head_to_head import ENOUGH_RATERS, PointsSample
 from workbench.rounds.spec import Comparing
 from workbench.rounds.text import settled_of
 from workbench.rounds.verdict import propose
-from workbench.statistics.samples import PairedSample
+from workbench.statistics.clustered import MIN_RATERS
+from workbench.statistics.samples import PairedSample, PointsSample
 
 SEED = 20_240
 RUNS = 2_000
@@ -212,7 +212,7 @@ def coverage_of_points(n: int, raters: int, each: int, runs: int) -> float:
     held = 0
     for _ in range(runs):
         taste = 0.3 + random.normal(0, 0.5, raters)
-        truth = share_of_points(taste if raters < ENOUGH_RATERS else np.array([0.3]), raters)
+        truth = share_of_points(taste if raters < MIN_RATERS else np.array([0.3]), raters)
         chance = expit(taste[None, :] + random.normal(0, 1.0, n)[:, None])
         won = random.random((n, raters)) < chance
         who = random.random((n, raters)).argsort(axis=1)[:, :each]
@@ -231,7 +231,7 @@ def coverage_of_points(n: int, raters: int, each: int, runs: int) -> float:
 
 def share_of_points(taste: Array, raters: int) -> float:
     """Return the true share of points over all questions, and all raters where these are enough."""
-    sd = 1.0 if raters < ENOUGH_RATERS else float(np.hypot(1.0, 0.5))
+    sd = 1.0 if raters < MIN_RATERS else float(np.hypot(1.0, 0.5))
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     each = expit(taste[:, None] + sd * nodes) @ weights / weights.sum()
     return float(each.mean())

@@ -12,10 +12,11 @@ from tests.unit.test_round_duels import judge, make_queue
 from tests.unit.verdict_lab import OWN, Values, comparison, fallen, preferred
 from workbench.cli.main import app
 from workbench.rounds.evidence import DECIDING, Settled
-from workbench.rounds.head_to_head import ENOUGH_RATERS, PointsSample
 from workbench.rounds.spec import Comparing, Margins, parse_round
-from workbench.rounds.text import said, settled_lines, settled_of
-from workbench.rounds.verdict import Proposal, judge_again, propose
+from workbench.rounds.text import settled_lines, settled_of, verdict_reason
+from workbench.rounds.verdict import VerdictProposal, judge_again, propose
+from workbench.statistics.clustered import MIN_RATERS
+from workbench.statistics.samples import PointsSample
 
 SAME = fallen(200, 0)
 ASKED = Comparing(well_formed=0.9)
@@ -23,11 +24,11 @@ ASKED = Comparing(well_formed=0.9)
 
 def proposal(
     values: Values, people: PointsSample | None = None, asked: Comparing = ASKED
-) -> Proposal:
+) -> VerdictProposal:
     return propose(comparison(values, people=people), OWN, asked)
 
 
-def settled(found: Proposal, measure: str) -> Settled:
+def settled(found: VerdictProposal, measure: str) -> Settled:
     return next(one for one in settled_of(found.findings) if one.measure == measure)
 
 
@@ -117,7 +118,7 @@ def test_every_measure_that_decides_has_a_margin_to_set_and_words_in_both_langua
     found = proposal({**values, "well_formed": SAME}, preferred(9, [1, 0.5], raters=2))
     lines = {tongue: settled_lines(found.findings, tongue) for tongue in ("en", "ja")}
     assert len(lines["en"]) == len(lines["ja"]) == len(DECIDING)
-    assert "この評価者 2 名" in said(found.findings, "ja")
+    assert "この評価者 2 名" in verdict_reason(found.findings, "ja")
     assert "these raters only: 2" in found.reason
     assert lines["en"][0].measure == "blind comparisons by people"
 
@@ -130,7 +131,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 def test_an_old_verdict_stays_readable() -> None:
     findings = {"share": 1.0, "asked": 0.95, "languages": {}, "first": "base"}
-    same = said({**findings, "better": [], "worse": []}, "en")
+    same = verdict_reason({**findings, "better": [], "worse": []}, "en")
     assert same.endswith("No change from base is sure.")
     assert settled_lines({**findings, "better": [], "worse": []}, "en") == []
 
@@ -160,7 +161,7 @@ def test_raters_are_a_source_of_chance_once_there_are_enough_of_them() -> None:
     ).interval()
     assert few.low is not None
     assert few.low > 0.5
-    assert raters >= ENOUGH_RATERS
+    assert raters >= MIN_RATERS
 
 
 def test_blind_comparisons_change_what_the_figures_speak_for(database: Database) -> None:

@@ -15,7 +15,7 @@ from tests.unit.round_lab import write_round
 from workbench.i18n import translate
 from workbench.reporting.round_report import plots, report
 from workbench.rounds.comparison import Change, compare, compare_round, measure
-from workbench.rounds.completions import Written
+from workbench.rounds.completions import OnePassOutput
 from workbench.rounds.report import round_page
 from workbench.rounds.spec import Comparing
 from workbench.rounds.verdict import propose
@@ -24,7 +24,7 @@ from workbench.statistics.samples import PairedSample
 HOSTILE = "<script>alert(1)</script>"
 
 
-def written(question_id: int, **values: object) -> Written:
+def written(question_id: int, **values: object) -> OnePassOutput:
     given = {
         "language": "en",
         "format": "tagged@1",
@@ -38,7 +38,7 @@ def written(question_id: int, **values: object) -> Written:
         "n_tokens": 10,
         "findings": frozenset(),
     }
-    return Written(question_id=question_id, **{**given, **values})  # type: ignore[arg-type]
+    return OnePassOutput(question_id=question_id, **{**given, **values})  # type: ignore[arg-type]
 
 
 def test_form_is_told_by_the_greedy_completions_and_spread_by_the_others() -> None:

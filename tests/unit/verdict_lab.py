@@ -12,8 +12,9 @@ from workbench.rounds.comparison import (
     _change,
     _estimate,
 )
-from workbench.rounds.head_to_head import Duel, PointsSample
+from workbench.rounds.head_to_head import HeadToHead
 from workbench.statistics.intervals import Estimate
+from workbench.statistics.samples import PointsSample
 
 Values = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Measure → its values before and after, question by question."""
@@ -73,9 +74,9 @@ def _model(
     )
 
 
-def _duel(people: PointsSample) -> Duel:
+def _duel(people: PointsSample) -> HeadToHead:
     nothing = Estimate(0.0)
-    return Duel(
+    return HeadToHead(
         model="round",
         against="base",
         raters="person",

@@ -16,7 +16,7 @@ from workbench.cli.output import Json, show, show_json, show_table
 from workbench.insights.effects import Effects
 from workbench.insights.ranking import Ranking
 from workbench.insights.report import Insights, read_insights
-from workbench.statistics.clustered import FEW_RATERS
+from workbench.statistics.clustered import MIN_RATERS
 from workbench.statistics.intervals import Estimate
 
 SCOPES = ("reasoning", "answer", "whole")
@@ -168,7 +168,7 @@ def _show_effects(found: Insights, effects: Effects) -> None:
 def _show_whose(n_raters: int) -> None:
     if n_raters == 1:
         show("For this rater: another one may prefer otherwise.")
-    elif n_raters < FEW_RATERS:
+    elif n_raters < MIN_RATERS:
         show(f"For these {n_raters} raters: others may prefer otherwise.")
 
 

@@ -20,9 +20,9 @@ from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 from workbench.rating.axes import load_axes
 from workbench.rating.export import COLUMNS, rating_rows
-from workbench.rating.head_to_head import duel_spec
+from workbench.rating.head_to_head import head_to_head_spec
 from workbench.rating.importing import import_ratings
-from workbench.rating.power import Separable, promise
+from workbench.rating.power import Separable, power_estimate
 from workbench.rating.queues import (
     QueueSpec,
     build_queue,
@@ -136,7 +136,7 @@ def _compare_round(
     name: str, reference: str, against: str, minutes: float | None, overlap: int, as_json: bool
 ) -> None:
     with open_home() as (settings, database), database.write() as session:
-        spec = duel_spec(session, reference, against)
+        spec = head_to_head_spec(session, reference, against)
         changes = {"overlap": overlap, **({"name": name} if name else {})}
         _store(
             session,
@@ -158,7 +158,7 @@ def _store(
         seconds = seconds_per_card(session, spec.way, spec.scope)
         spec = spec.model_copy(update={"limit": max(1, round(minutes * 60 / seconds))})
     built = build_queue(session, spec)
-    promised = promise(session, built, registry)
+    promised = power_estimate(session, built, registry)
     queue_id = save_queue(session, built)
     if as_json:
         made = {"queue_id": queue_id, "cards": len(built.items), "left_out": built.left_out}

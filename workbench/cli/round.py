@@ -33,7 +33,7 @@ from workbench.rounds.report import round_page
 from workbench.rounds.spec import load_round
 from workbench.rounds.start import begin_round, queue_round
 from workbench.rounds.text import by_rater, figure, figures_of, number, outcome, settled_lines
-from workbench.rounds.verdict import Proposal, is_outdated, judge_again
+from workbench.rounds.verdict import VerdictProposal, is_outdated, judge_again
 from workbench.rounds.verdict import judge as judge_round
 from workbench.worker import run_job
 
@@ -206,7 +206,7 @@ def _change(change: Change | None) -> dict[str, Any]:
     }
 
 
-def _show_settled(now: Proposal, is_outdated: bool, name: str) -> None:
+def _show_settled(now: VerdictProposal, is_outdated: bool, name: str) -> None:
     """Show each measure that decides, and the verdict of today's figures where it is another."""
     if is_outdated:
         verdict = translate(f"verdict.{now.verdict}", "en")

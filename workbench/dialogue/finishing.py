@@ -36,7 +36,7 @@ from workbench.dialogue.step_result import StepResult, engine_problems, store_re
 from workbench.dialogue.synopsis import synopsis_result
 from workbench.dialogue.themes import in_words
 from workbench.dialogue.turn import job_of, open_steps, running_turns
-from workbench.statistics.diversity import best_set, likeness
+from workbench.statistics.diversity import best_set, similarity
 
 MOST_BESIDE = 3
 """Cards that stay beside the answer to an edited reasoning."""
@@ -87,7 +87,7 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
         return []
     ids = list(rows)
     quality = np.array([1.0 - 0.5 * any(f in BAD_FINDINGS for f in rows[one].flags) for one in ids])
-    alike = likeness([rows[one].text for one in ids])
+    alike = similarity([rows[one].text for one in ids])
     shown = [ids[place] for place in best_set(quality, alike, size, fill=True)]
     random.shuffle(shown)
     return shown

@@ -20,7 +20,7 @@ from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import Step
-from workbench.statistics.diversity import likeness
+from workbench.statistics.diversity import similarity
 
 CHANGES = ("model", "adapter", "prompt_format", "role")
 """What a replay can change, each by itself; ``adapter`` keeps the base of the session's model."""
@@ -228,7 +228,7 @@ def _model_of(event: EventRow, dialogue: DialogueRow) -> str:
 def _nearest(old: str | None, new: list[str]) -> float | None:
     if not old or not new:
         return None
-    return float(likeness([old, *new])[0, 1:].max())
+    return float(similarity([old, *new])[0, 1:].max())
 
 
 def _problems(session: Session, sweep_id: int) -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from workbench.statistics.clustered import FEW_RATERS, RaterChanges, reaches, widened
+from workbench.statistics.clustered import MIN_RATERS, RaterChanges, reaches, widened
 from workbench.statistics.intervals import (
     LEVEL,
     Array,
@@ -31,7 +31,7 @@ from workbench.statistics.intervals import (
 )
 
 Distance = Literal["nominal", "ordinal", "interval"]
-HIGHEST_TOLD = 0.999
+MAX_ALPHA = 0.999
 """Full agreement would be infinite on Fisher's scale."""
 _SIDES = {"a": "b", "b": "a"}
 
@@ -96,11 +96,11 @@ def _coincidences(
     unit, rater = units["unit"].to_numpy(), units["rater_id"].to_numpy()
     raters = np.unique(rater)
 
-    def of(kept: Array) -> Array:
-        return coincidences(unit[kept], question[kept], coded[kept], n_levels, len(questions))
+    def of(rows: Array) -> Array:
+        return coincidences(unit[rows], question[rows], coded[rows], n_levels, len(questions))
 
     every = of(np.ones(len(units), dtype=bool))
-    return every, (of(rater != one) for one in raters if len(raters) >= FEW_RATERS)
+    return every, (of(rater != one) for one in raters if len(raters) >= MIN_RATERS)
 
 
 def _figures(coincidence: Array, values: Array, distance: Distance) -> Array:
@@ -195,12 +195,12 @@ def alphas(coincidence: Array, values: Array, distance: Distance) -> Array:
     n_each = coincidence.sum(axis=2)
     total = n_each.sum(axis=1)
     if distance == "nominal":
-        apart = np.broadcast_to(1.0 - np.eye(len(values)), coincidence.shape)
+        distances = np.broadcast_to(1.0 - np.eye(len(values)), coincidence.shape)
     else:
         place = n_each.cumsum(axis=1) - n_each / 2 if distance == "ordinal" else values[None, :]
-        apart = np.broadcast_to((place[:, :, None] - place[:, None, :]) ** 2, coincidence.shape)
-    observed = (coincidence * apart).sum(axis=(1, 2))
-    expected = (n_each[:, :, None] * n_each[:, None, :] * apart).sum(axis=(1, 2)) / (total - 1)
+        distances = np.broadcast_to((place[:, :, None] - place[:, None, :]) ** 2, coincidence.shape)
+    observed = (coincidence * distances).sum(axis=(1, 2))
+    expected = (n_each[:, :, None] * n_each[:, None, :] * distances).sum(axis=(1, 2)) / (total - 1)
     ratio = np.full(len(total), np.nan)
     np.divide(observed, expected, out=ratio, where=expected > 0)
     return np.asarray(1 - ratio)
@@ -211,7 +211,7 @@ def _straightened(alpha: Array) -> Array:
 
     Without it intervals of few questions hold the truth in 92 of 100 cases; see the tests.
     """
-    return np.asarray(np.arctanh(np.clip(alpha, -HIGHEST_TOLD, HIGHEST_TOLD)))
+    return np.asarray(np.arctanh(np.clip(alpha, -MAX_ALPHA, MAX_ALPHA)))
 
 
 def between_raters(pairs: pd.DataFrame) -> Agreement | None:

@@ -12,9 +12,9 @@ from workbench.statistics.comparisons import FACTORS, may_rank
 from workbench.statistics.diversity import (
     best_set,
     floor_of,
-    likeness,
     mean_difference,
     number_of_different,
+    similarity,
 )
 from workbench.statistics.intervals import Estimate, mean
 
@@ -23,7 +23,7 @@ MOST_QUESTIONS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LevelSpread:
+class LevelDiversity:
     """How good the texts of a level are, and how different from one another."""
 
     factor: str
@@ -36,10 +36,10 @@ class LevelSpread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class Diversity:
     """Diversity over questions."""
 
-    levels: tuple[LevelSpread, ...]
+    levels: tuple[LevelDiversity, ...]
     texts: Estimate
     """Texts that were rated for a question, on average."""
     different: Estimate
@@ -100,34 +100,34 @@ def asked_questions(judgements: pd.DataFrame) -> list[int]:
     return [int(question) for question in questions]
 
 
-def spread(texts: pd.DataFrame, words: Mapping[int, str]) -> Spread | None:
+def level_diversity(texts: pd.DataFrame, texts_by_id: Mapping[int, str]) -> Diversity | None:
     """Return diversity beside quality over questions; None where no question has two texts.
 
     Args:
         texts: Index: text id; columns ``question_id``, ``quality``, and the factors.
-        words: The words of each text.
+        texts_by_id: The words of each text.
     """
     rows: list[tuple[str, str, int, float, float]] = []
     sizes, different = [], []
     for question, own in texts.groupby("question_id"):
         if len(own) < 2:
             continue
-        alike = likeness([words[int(text)] for text in own.index])
+        similarities = similarity([texts_by_id[int(text)] for text in own.index])
         sizes.append(float(len(own)))
-        different.append(number_of_different(alike))
+        different.append(number_of_different(similarities))
         for factor in FACTORS:
             levels = own.groupby(factor).indices
             # Quality is told within a question: it compares only levels that met in one.
             for level, places in levels.items() if len(levels) > 1 else ():
                 if len(places) > 1:
-                    among = mean_difference(alike[np.ix_(places, places)])
+                    among = mean_difference(similarities[np.ix_(places, places)])
                     quality = float(own["quality"].iloc[places].mean())
                     rows.append((factor, str(level), int(question), quality, among))
     if not sizes:
         return None
     table = pd.DataFrame(rows, columns=["factor", "level", "question", "quality", "difference"])
     levels = [
-        LevelSpread(
+        LevelDiversity(
             factor=factor,
             level=level,
             quality=mean(own["quality"].to_numpy(float), 0.0, 1.0),
@@ -137,7 +137,7 @@ def spread(texts: pd.DataFrame, words: Mapping[int, str]) -> Spread | None:
         for (factor, level), own in table.dropna().groupby(["factor", "level"])
         if table.loc[table["factor"] == factor, "level"].nunique() > 1
     ]
-    return Spread(
+    return Diversity(
         levels=tuple(levels),
         texts=mean(np.array(sizes), 1.0),
         different=mean(np.array(different), 1.0),
@@ -146,7 +146,7 @@ def spread(texts: pd.DataFrame, words: Mapping[int, str]) -> Spread | None:
 
 
 def groups(
-    judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope, words: Mapping[int, str]
+    judgements: pd.DataFrame, pairs: pd.DataFrame, scope: Scope, texts_by_id: Mapping[int, str]
 ) -> list[Group]:
     """Return the rated texts of one question, ranked, with how many differ and the best set."""
     quality = text_quality(judgements, pairs, scope, imagined=1.0)
@@ -164,16 +164,16 @@ def groups(
     for variant, own in texts.groupby("variant_id", dropna=False):
         ids = [int(text) for text in own["text_id"]]
         compared = pairs[pairs["a"].isin(ids)]
-        alike = likeness([words[text] for text in ids])
+        similarities = similarity([texts_by_id[text] for text in ids])
         worth = quality.reindex(ids).to_numpy(dtype=float)
         good = np.flatnonzero(worth > 0)  # what was only ever called bad is no best one
-        best = best_set(worth[good], alike[np.ix_(good, good)])
+        best = best_set(worth[good], similarities[np.ix_(good, good)])
         found.append(
             Group(
                 variant_id=None if pd.isna(variant) else int(variant),
                 places=rank_texts(compared) if len(compared) else (),
                 n_texts=len(ids),
-                n_different=number_of_different(alike),
+                n_different=number_of_different(similarities),
                 best=tuple(ids[good[place]] for place in best),
                 floor=floor_of(worth[good]) if len(good) else None,
                 unrated=tuple(ids[place] for place in np.flatnonzero(~np.isfinite(worth))),

@@ -14,11 +14,11 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from workbench.statistics.clustered import (
-    FEW_RATERS,
+    MIN_RATERS,
     RaterChanges,
     Separation,
+    judgements_by_rater,
     nearly_separated,
-    parts_of_few_raters,
     raters_of,
     reaches,
 )
@@ -144,7 +144,7 @@ def comparison_effects(
     lengths = log_lengths(pairs) if equal_length else None
     fitted = fit(pairs, level.reshape(2, -1).T, levels, tied, lengths)
     shown = fitted.shown(
-        lambda effects, spread: logit(expected_points(columns.centred(effects), spread)),
+        lambda effects, deviation: logit(expected_points(columns.centred(effects), deviation)),
         _separation(columns, pairs),
     )
     values, low, high = (expit(one) - 0.5 for one in shown)
@@ -157,7 +157,7 @@ def comparison_effects(
         n_raters=len(raters_of(pairs)),
         by_rater=tuple(
             RaterEffects(rater_id=rater, effects=own.effects)
-            for rater, part in parts_of_few_raters(pairs)
+            for rater, part in judgements_by_rater(pairs)
             if (own := comparison_effects(part, list(columns.factors), equal_length=equal_length))
         ),
         twice_as_long=_less_half(fitted.twice_as_long()),
@@ -209,7 +209,7 @@ def value_effects(
         n_raters=len(raters_of(values)),
         by_rater=tuple(
             RaterEffects(rater_id=rater, effects=own.effects)
-            for rater, part in parts_of_few_raters(values)
+            for rater, part in judgements_by_rater(values)
             if (own := value_effects(part, axis, list(columns.factors), equal_length=equal_length))
         ),
         twice_as_long=estimate(changes[-1], low[-1], high[-1]) if equal_length else None,
@@ -243,7 +243,7 @@ def _linear(
     without = np.linalg.solve(left - squares, (right - products)[:, :, None])[:, :, 0]
     errors = np.maximum(jackknife_errors((without - fitted) @ shown.T), least)
     chance = None
-    if len(raters) >= FEW_RATERS:
+    if len(raters) >= MIN_RATERS:
         scores = within * (within_told - within @ fitted)[:, None]
         by_both = _sums(scores, question * len(raters) + coded) @ np.linalg.inv(left)
         # Means of questions are those of all raters: without one they must be found anew.

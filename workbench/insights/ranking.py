@@ -19,8 +19,8 @@ from scipy.special import expit, logit
 
 from workbench.statistics.clustered import (
     Separation,
+    judgements_by_rater,
     nearly_separated,
-    parts_of_few_raters,
     raters_of,
 )
 from workbench.statistics.comparisons import log_lengths
@@ -121,21 +121,28 @@ def rank_levels(pairs: pd.DataFrame, factor: str, *, equal_length: bool = False)
     known = pairs[pairs[f"{factor}_a"].notna() & pairs[f"{factor}_b"].notna()]
     differ = known[f"{factor}_a"] != known[f"{factor}_b"]
     # Texts of one level that met tell how far texts differ, if their question tells of levels.
-    told = known[known["question_id"].isin(known["question_id"][differ])]
-    if told.empty:
+    informative = known[known["question_id"].isin(known["question_id"][differ])]
+    if informative.empty:
         return None
-    names, levels = _levels(told, factor)
+    names, levels = _levels(informative, factor)
     met = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(met, (levels[:, 0], levels[:, 1]), 1)
     np.fill_diagonal(met, 0)
-    kept, apart = _connected(met)
-    of_kept = np.isin(levels[:, 0], kept)
-    tells = told["question_id"][of_kept & (levels[:, 0] != levels[:, 1])]
-    of_kept &= told["question_id"].isin(tells).to_numpy()
-    told, levels = told[of_kept], levels[of_kept]
-    points = _points(levels, told["points"].to_numpy(dtype=float), len(names))[np.ix_(kept, kept)]
-    lengths = log_lengths(told) if equal_length else None
-    fitted = fit(told, np.searchsorted(kept, levels), np.eye(len(kept))[:, 1:], lengths=lengths)
+    connected, apart = _connected(met)
+    is_connected = np.isin(levels[:, 0], connected)
+    tells = informative["question_id"][is_connected & (levels[:, 0] != levels[:, 1])]
+    is_connected &= informative["question_id"].isin(tells).to_numpy()
+    informative, levels = informative[is_connected], levels[is_connected]
+    points = _points(levels, informative["points"].to_numpy(dtype=float), len(names))[
+        np.ix_(connected, connected)
+    ]
+    lengths = log_lengths(informative) if equal_length else None
+    fitted = fit(
+        informative,
+        np.searchsorted(connected, levels),
+        np.eye(len(connected))[:, 1:],
+        lengths=lengths,
+    )
     shown = _shown(fitted, points)
     places = [
         Place(
@@ -144,19 +151,21 @@ def rank_levels(pairs: pd.DataFrame, factor: str, *, equal_length: bool = False)
             strength=strength,
             n_comparisons=int(met[level].sum() + met[:, level].sum()),
         )
-        for level, (strength, share) in zip(kept, shown, strict=False)
+        for level, (strength, share) in zip(connected, shown, strict=False)
     ]
-    order = sorted(range(len(kept)), key=lambda i: -places[i].strength)
+    order = sorted(range(len(connected)), key=lambda i: -places[i].strength)
     return Ranking(
         factor=factor,
         places=tuple(places[i] for i in order),
-        win_chances=_win_chances(order, places, shown[len(kept) :], (met + met.T)[kept][:, kept]),
-        n_comparisons=int(met[kept].sum()),
+        win_chances=_win_chances(
+            order, places, shown[len(connected) :], (met + met.T)[connected][:, connected]
+        ),
+        n_comparisons=int(met[connected].sum()),
         n_questions=fitted.n_questions,
-        n_raters=len(raters_of(told)),
+        n_raters=len(raters_of(informative)),
         by_rater=tuple(
             RaterPlaces(rater_id=rater, places=own.places)
-            for rater, part in parts_of_few_raters(told)
+            for rater, part in judgements_by_rater(informative)
             if (own := rank_levels(part, factor, equal_length=equal_length))
         ),
         apart=tuple(names[level] for level in apart),
@@ -169,8 +178,8 @@ def _shown(fitted: MixedEffects, points: Array) -> list[tuple[float, Estimate]]:
     n = len(points)
     a, b = np.triu_indices(n, 1)
 
-    def show(leads: Array, spread: float) -> Array:
-        expected = _round_robin(np.r_[0.0, leads], spread)
+    def show(leads: Array, deviation: float) -> Array:
+        expected = _round_robin(np.r_[0.0, leads], deviation)
         return np.concatenate([strengths(expected, imagined=0), logit(expected[a, b])])
 
     separated = nearly_separated(points.sum(axis=1), points.sum(axis=0))
@@ -231,9 +240,9 @@ def _levels(pairs: pd.DataFrame, factor: str) -> tuple[list[str], Array]:
     return [str(name) for name in names], codes.reshape(2, -1).T
 
 
-def _round_robin(strength: Array, spread: float) -> Array:
+def _round_robin(strength: Array, deviation: float) -> Array:
     """Return the points that each level is expected to take from each other one."""
-    points = expected_points(strength[:, None] - strength[None, :], spread)
+    points = expected_points(strength[:, None] - strength[None, :], deviation)
     np.fill_diagonal(points, 0.0)
     return points
 
@@ -302,5 +311,5 @@ def _connected(total: Array) -> tuple[list[int], list[int]]:
     _, part = connected_components(total + total.T, directed=False)
     sizes = [total[part == one].sum() for one in range(part.max() + 1)]
     largest = int(np.argmax(sizes))
-    kept = [i for i in range(len(total)) if part[i] == largest]
-    return kept, sorted(set(chain(range(len(total)))) - set(kept))
+    connected = [i for i in range(len(total)) if part[i] == largest]
+    return connected, sorted(set(chain(range(len(total)))) - set(connected))

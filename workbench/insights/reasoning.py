@@ -18,15 +18,15 @@ from serving.scoring.pairs import AnswerGroup, count_unmade, pairs_of, read_grou
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.expand import Reasoning
 from workbench.insights.reasoning_verdict import (
-    Judgement,
     Lack,
+    ReasoningJudgement,
     ReasoningVerdict,
+    informative,
     judge,
     judge_per_token,
-    telling,
 )
 from workbench.statistics.comparisons import sampling_names
-from workbench.statistics.diversity import likeness, mean_difference
+from workbench.statistics.diversity import mean_difference, similarity
 from workbench.statistics.influence import (
     BetweenWithin,
     Bits,
@@ -83,7 +83,7 @@ class LevelReport:
     """What is missing for a verdict."""
     at_most: float | None = None
     """Bits that reasonings surely do not exceed (95 %); None where no question can tell."""
-    per_token: Judgement = field(default_factory=Judgement)
+    per_token: ReasoningJudgement = field(default_factory=ReasoningJudgement)
     """What bits a token say, which may be something else."""
     leak: Leaks | None = None
     distance: BetweenWithin | None = None
@@ -138,9 +138,11 @@ def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
 
 def _level(groups: Sequence[AnswerGroup], known: Known, names: "_Names") -> LevelReport:
     several = [group for group in groups if len(group.reasonings) > 1]
-    neutral = names.is_neutral(groups[0].sampling_id)
+    is_unmodified = names.is_unmodified(groups[0].sampling_id)
     by_kind: dict[str, dict[int, Scored]] = {
-        OWN: _scored(several, known, {id(group): group.reasonings for group in several}, neutral)
+        OWN: _scored(
+            several, known, {id(group): group.reasonings for group in several}, is_unmodified
+        )
     }
     for kind in CONTROL_KINDS:
         by_kind[kind] = _scored(
@@ -158,7 +160,7 @@ def _level(groups: Sequence[AnswerGroup], known: Known, names: "_Names") -> Leve
         for kind in CONTROL_KINDS
         if kind in bits and OWN in bits and (found := margin(bits[OWN], bits[kind], limit))
     }
-    able = telling(scored)
+    able = informative(scored)
     report = LevelReport(
         **names.of(groups[0]),
         n_questions=len(several),
@@ -191,11 +193,11 @@ def _scored(
     groups: Sequence[AnswerGroup],
     known: Known,
     columns: Mapping[int, Sequence[Reasoning | None]],
-    is_neutral: bool = False,
+    is_unmodified: bool = False,
 ) -> dict[int, Scored]:
     """Return the answers of each question that have a score under all ``columns`` of its group.
 
-    ``is_neutral``: answers were drawn at temperature 1 with nothing left out.
+    ``is_unmodified``: answers were drawn at temperature 1 with nothing left out.
     """
     found = {}
     for group in groups:
@@ -205,20 +207,20 @@ def _scored(
             for answer in group.answers
             if None not in under
         ]
-        whole = [
+        complete = [
             (answer, [one.log_prob for one in row if one], row[0])
             for answer, row in rows
             if all(one is not None and one.log_prob is not None for one in row)
         ]
         # An answer without a score would leave its reasoning without weight.
-        if whole and {answer.own for answer, _, _ in whole} == set(range(len(under))):
+        if complete and {answer.own for answer, _, _ in complete} == set(range(len(under))):
             found[group.question.id] = Scored(
-                np.array([log_probs for _, log_probs, _ in whole], dtype=float),
-                np.array([answer.own for answer, _, _ in whole]),
-                np.array([first.n_tokens if first else 0 for _, _, first in whole]),
-                is_as_scored=is_neutral
+                np.array([log_probs for _, log_probs, _ in complete], dtype=float),
+                np.array([answer.own for answer, _, _ in complete]),
+                np.array([first.n_tokens if first else 0 for _, _, first in complete]),
+                is_as_scored=is_unmodified
                 and all(one.is_separate and one.is_ended for one in group.answers),
-                difference=mean_difference(likeness([one.text for one in under if one])),
+                difference=mean_difference(similarity([one.text for one in under if one])),
             )
     return found
 
@@ -287,7 +289,7 @@ class _Names:
             "sampling_id": group.sampling_id,
         }
 
-    def is_neutral(self, sampling_id: int | None) -> bool:
+    def is_unmodified(self, sampling_id: int | None) -> bool:
         """Tell whether tokens were drawn from just what scores them."""
         if sampling_id is None:
             return False

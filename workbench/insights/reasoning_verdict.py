@@ -62,7 +62,7 @@ class Lack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class ReasoningJudgement:
     """A verdict and what it stands on."""
 
     verdict: ReasoningVerdict = "unclear"
@@ -74,7 +74,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class InformativeQuestions:
     """The questions of a level that can show that reasonings do nothing."""
 
     questions: tuple[Scored, ...]
@@ -99,10 +99,10 @@ class Telling:
         return short or [Lack("questions", len(self.questions), FEWEST_QUESTIONS)]
 
 
-def telling(questions: Sequence[Scored]) -> Telling:
+def informative(questions: Sequence[Scored]) -> InformativeQuestions:
     """Return which of ``questions`` can tell that reasonings do nothing."""
     different = [one.difference >= DIFFERENT for one in questions]
-    return Telling(
+    return InformativeQuestions(
         questions=tuple(
             one
             for one, is_different in zip(questions, different, strict=True)
@@ -119,7 +119,7 @@ def judge(
     margins: Mapping[str, Estimate],
     limit: float,
     differences: Mapping[str, Array] | None = None,
-) -> Judgement:
+) -> ReasoningJudgement:
     """Return what the reasonings are to their answers.
 
     Args:
@@ -129,42 +129,42 @@ def judge(
         limit: The most bits that there can be: the mean of log2(k).
         differences: The margins of single questions, for what more questions would tell.
     """
-    able, least = telling(questions), WORTH * limit
+    able, least = informative(questions), WORTH * limit
     at_most = None
     if able.questions:
         at_most = upper_bound(able.shares, 1.0, LEVEL)
-    told = None if at_most is None else at_most * limit
+    bits_at_most = None if at_most is None else at_most * limit
     if at_most is not None and at_most < WORTH and len(able.questions) >= FEWEST_QUESTIONS:
-        return Judgement(verdict="output", at_most=told)
+        return ReasoningJudgement(verdict="output", at_most=bits_at_most)
     if _is_input(questions, own, margins, least):
         found = _kind_of_input(margins, least)
         short = () if found != "input_unsorted" else (Lack("questions", len(questions), None),)
-        return Judgement(verdict=found, missing=short, at_most=told)
+        return ReasoningJudgement(verdict=found, missing=short, at_most=bits_at_most)
     missing = _missing(questions, able, own, margins, limit, differences or {})
-    return Judgement(missing=tuple(missing), at_most=told)
+    return ReasoningJudgement(missing=tuple(missing), at_most=bits_at_most)
 
 
 def judge_per_token(
     questions: Sequence[Scored], own: Bits, margins: Mapping[str, Estimate]
-) -> Judgement:
+) -> ReasoningJudgement:
     """Return the same of bits a token: ``input``, ``output`` or ``unclear``."""
-    able = telling(questions)
+    able = informative(questions)
     foreign, tokens = margins.get(FOREIGN), own.mean_tokens
     lows = (own.per_token.low, foreign.low / tokens if foreign and foreign.low else None)
     is_enough = len(questions) >= FEWEST_FOR_INPUT and own.p <= SIGNIFICANT
     if is_enough and all(low is not None and low > WORTH_OF_TOKEN for low in lows):
-        return Judgement(verdict="input")
+        return ReasoningJudgement(verdict="input")
     if not able.questions:
-        return Judgement(missing=tuple(able.missing()))
+        return ReasoningJudgement(missing=tuple(able.missing()))
     at_most = _most_per_token(able)
     missing = able.missing()
     if upper_bound(able.shares, 1.0, LEVEL) > FAR_FROM_CEILING:
         missing.append(Lack("ceiling", max(one.log_probs.shape[1] for one in questions)))
     if at_most < WORTH_OF_TOKEN and not missing:
-        return Judgement(verdict="output", at_most=at_most)
+        return ReasoningJudgement(verdict="output", at_most=at_most)
     if not missing:
         missing.append(Lack("questions", len(questions), None))
-    return Judgement(missing=tuple(missing), at_most=at_most)
+    return ReasoningJudgement(missing=tuple(missing), at_most=at_most)
 
 
 def _is_input(
@@ -184,7 +184,7 @@ def _kind_of_input(margins: Mapping[str, Estimate], least: float) -> ReasoningVe
 
 def _missing(
     questions: Sequence[Scored],
-    able: Telling,
+    able: InformativeQuestions,
     own: Bits,
     margins: Mapping[str, Estimate],
     limit: float,
@@ -221,7 +221,7 @@ def _most(shares: Array, times: float) -> float:
     return upper_bound(shares, 1.0, LEVEL, times)
 
 
-def _most_per_token(able: Telling) -> float:
+def _most_per_token(able: InformativeQuestions) -> float:
     """Return the upper bound of bits a token: of a ratio, by its residuals."""
     found = np.array([bits(one) for one in able.questions])
     lengths = np.array([one.mean_tokens for one in able.questions])

@@ -19,11 +19,11 @@ from db.rating.ratings import list_raters
 from db.texts.inputs import plain_texts
 from workbench.insights import agreement
 from workbench.insights.diversity import (
+    Diversity,
     Group,
-    Spread,
     asked_questions,
     groups,
-    spread,
+    level_diversity,
     text_quality,
 )
 from workbench.insights.effects import Effects, comparison_effects, value_effects
@@ -68,7 +68,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class JudgementCounts:
     """What there is, and what of it takes part in rankings."""
 
     judgements: int = 0
@@ -88,7 +88,7 @@ class Counts:
 class Insights:
     """Everything that is drawn or printed; what cannot be said is None or empty."""
 
-    counts: Counts
+    counts: JudgementCounts
     raters: dict[int, str] = field(default_factory=dict)
     rankings: tuple[Ranking, ...] = ()
     both_bad: Estimate | None = None
@@ -101,7 +101,7 @@ class Insights:
     times: tuple[Times, ...] = ()
     days: tuple[tuple[str, int, int], ...] = ()
     """Day (UTC), rater, cards."""
-    spread: Spread | None = None
+    spread: Diversity | None = None
     questions: tuple[tuple[int, int], ...] = ()
     """Question and its number of judgements, the most first."""
 
@@ -121,7 +121,7 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
     """
     judgements, pairs, origins = _tables(session, filter)
     if judgements.empty:
-        return Insights(counts=Counts(cards_planned=_planned(session, filter)))
+        return Insights(counts=JudgementCounts(cards_planned=_planned(session, filter)))
     order = ranked(pairs)
     raters = {row.id: row.name for row in list_raters(session)}
     present = judgements["rater_id"].unique()
@@ -142,7 +142,7 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
         length=length(pairs),
         times=times(judgements),
         days=tuple(zip(days["day"], days["rater_id"], days["cards"], strict=True)),
-        spread=_spread(session, filter, judgements, order, origins),
+        spread=_diversity(session, filter, judgements, order, origins),
         questions=tuple((int(id), int(n)) for id, n in listed.items()),
     )
 
@@ -198,13 +198,13 @@ def _both_bad(pairs: pd.DataFrame) -> Estimate | None:
     return judged_share(pairs.assign(hit=pairs["points"].isna()))
 
 
-def _spread(
+def _diversity(
     session: Session,
     filter: RatingFilter,
     judgements: pd.DataFrame,
     order: pd.DataFrame,
     origins: pd.DataFrame,
-) -> Spread | None:
+) -> Diversity | None:
     asked = asked_questions(judgements)
     judged = judgements[judgements["question_id"].isin(asked)]
     order = order[order["question_id"].isin(asked)]
@@ -216,17 +216,17 @@ def _spread(
     texts = pd.concat(sides).drop_duplicates("text_id").astype(int).set_index("text_id")
     texts = texts.join(origins[list(FACTORS)]).assign(quality=quality.reindex(texts.index))
     plain = plain_texts(session, text_kind(filter.scope), map(int, texts.index))
-    return spread(texts, plain)
+    return level_diversity(texts, plain)
 
 
 def _counts(
     session: Session, filter: RatingFilter, judgements: pd.DataFrame, pairs: pd.DataFrame
-) -> Counts:
+) -> JudgementCounts:
     order = ranked(pairs)
     originals = judgements[~is_repeat(judgements)]
     cards = originals[originals["item_id"].notna()].drop_duplicates(["rater_id", "item_id"])
     fresh = pairs[~pairs["is_repeat"]]
-    return Counts(
+    return JudgementCounts(
         judgements=len(judgements),
         comparisons=len(pairs),
         ranked=len(order),

@@ -34,7 +34,7 @@ class Axis(BaseModel):
         """What people read: the labels of the axis and of its ends."""
         return self.model_dump(exclude={"name"})
 
-    def said(self, what: Worded, language: str) -> str:
+    def label_in(self, what: Worded, language: str) -> str:
         """Return ``what`` in ``language``, or in the first language that it has."""
         return what.get(language) or next(iter(what.values()), "")
 

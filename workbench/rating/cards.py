@@ -59,7 +59,7 @@ MAX_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class CardRating:
     """What a rater says about a card."""
 
     outcome: Outcome | None = None
@@ -67,7 +67,7 @@ class Verdict:
     values: Mapping[str, float] = field(default_factory=dict)
     """Axis → value; ``ok`` → 1 or 0."""
     tags: tuple[str, ...] = ()
-    flag: str | None = None
+    mark_problem: str | None = None
     note: str | None = None
     answer_seen: bool = False
     seconds: float | None = None
@@ -76,33 +76,33 @@ class Verdict:
     @property
     def is_empty(self) -> bool:
         """Nothing was said."""
-        return not (self.outcome or self.values or self.tags or self.flag)
+        return not (self.outcome or self.values or self.tags or self.mark_problem)
 
 
-def look(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
+def current_card(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
     """Return the card that lies before a rater, dealing one if none does; None: all is rated."""
     with database.read() as session:
         if card := open_card(session, queue.id, rater_id):
             return card
     with database.write() as session:
-        return open_card(session, queue.id, rater_id) or _deal_next(session, queue, rater_id)
+        return open_card(session, queue.id, rater_id) or _assign_next(session, queue, rater_id)
 
 
-def say(
-    database: Database, queue: QueueRow, rater_id: int, card_id: str, verdict: Verdict
+def submit(
+    database: Database, queue: QueueRow, rater_id: int, card_id: str, verdict: CardRating
 ) -> Card | None:
     """Store a verdict on the card called ``card_id``; return the card that lies there now."""
     return _close(database, queue, rater_id, card_id, "submitted", verdict)
 
 
-def pass_over(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
+def skip(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
     """Skip the card called ``card_id``; return the next one."""
     return _close(database, queue, rater_id, card_id, "skipped", None)
 
 
-def flag(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
+def mark_problem(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
     """Put the card called ``card_id`` aside because something is wrong with it; return the next."""
-    verdict = Verdict(flag="problem")
+    verdict = CardRating(mark_problem="problem")
     return _close(database, queue, rater_id, card_id, "discarded", verdict)
 
 
@@ -121,7 +121,7 @@ def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
         said = [session.get_one(Rating, id) for id in item_ratings(session, rater_id, last.id)]
         undo_ratings(session, [rating.id for rating in said])
         first = said[0] if said else None
-        return _lay(
+        return _assign(
             session,
             last,
             rater_id,
@@ -150,12 +150,12 @@ def _close(
     rater_id: int,
     card_id: str,
     state: ItemState,
-    verdict: Verdict | None,
+    verdict: CardRating | None,
 ) -> Card | None:
     with database.write() as session:
         card = open_card(session, queue.id, rater_id)
         if card is None:
-            return _deal_next(session, queue, rater_id)
+            return _assign_next(session, queue, rater_id)
         if card.id != card_id:
             return card
         if verdict is not None:
@@ -164,10 +164,10 @@ def _close(
             axis_ids = store_axes(session, queue.scope) if verdict.values else {}
             add_ratings(session, _facts(queue, rater_id, card, verdict, axis_ids))
         closed_at = close_card(session, card, rater_id, state)
-        return _deal_next(session, queue, rater_id, after=closed_at)
+        return _assign_next(session, queue, rater_id, after=closed_at)
 
 
-def _seconds(card: Card, verdict: Verdict) -> float:
+def _seconds(card: Card, verdict: CardRating) -> float:
     """Return the time that a card took; a clock that was set back makes it no less than 0."""
     seconds = verdict.seconds
     if seconds is None:
@@ -176,7 +176,7 @@ def _seconds(card: Card, verdict: Verdict) -> float:
 
 
 def _facts(
-    queue: QueueRow, rater_id: int, card: Card, verdict: Verdict, axis_ids: Mapping[str, int]
+    queue: QueueRow, rater_id: int, card: Card, verdict: CardRating, axis_ids: Mapping[str, int]
 ) -> list[NewRating]:
     """Return a row for each thing said; the first carries the card's own id."""
     seconds = _seconds(card, verdict)
@@ -206,16 +206,16 @@ def _facts(
         for axis, value in verdict.values.items()
     ]
     said += [(TAG, {"label": tag}) for tag in verdict.tags]
-    if verdict.flag:
-        said.append((FLAG, {"label": verdict.flag}))
+    if verdict.mark_problem:
+        said.append((FLAG, {"label": verdict.mark_problem}))
     return [fact(axis, number, **words) for number, (axis, words) in enumerate(said)]
 
 
-def _deal_next(
+def _assign_next(
     session: Session, queue: QueueRow, rater_id: int, after: datetime | None = None
 ) -> Card | None:
     if begun := begun_card(session, queue.id, rater_id):
-        return _lay(
+        return _assign(
             session,
             begun.item,
             rater_id,
@@ -231,7 +231,7 @@ def _deal_next(
     item = choose(session, queue, rater_id, sampler)
     if item is None:
         return _repeat(session, queue, rater_id, after)
-    return _lay(session, item, rater_id, sampler, after=after)
+    return _assign(session, item, rater_id, sampler, after=after)
 
 
 def _repeat(
@@ -248,10 +248,10 @@ def _repeat(
         .limit(1)
     )
     item = add_repeat(session, original)
-    return _lay(session, item, rater_id, REPEAT, swapped=not shown, after=after)
+    return _assign(session, item, rater_id, REPEAT, swapped=not shown, after=after)
 
 
-def _lay(
+def _assign(
     session: Session,
     item: ItemRow,
     rater_id: int,
@@ -360,11 +360,11 @@ def _apply(
     database: Database, queue: QueueRow, rater_id: int, card: Card, event: CardEvent
 ) -> None:
     if event.act == "rate":
-        say(database, queue, rater_id, card.id, _verdict(card, event))
+        submit(database, queue, rater_id, card.id, _verdict(card, event))
     elif event.act == "skip":
-        pass_over(database, queue, rater_id, card.id)
+        skip(database, queue, rater_id, card.id)
     elif event.act == "flag":
-        flag(database, queue, rater_id, card.id)
+        mark_problem(database, queue, rater_id, card.id)
     else:
         enter(database, card, rater_id, event.entered)
 
@@ -390,8 +390,8 @@ def entered_on(card: Card) -> dict[str, Any]:
     }
 
 
-def _verdict(card: Card, event: CardEvent) -> Verdict:
-    return Verdict(
+def _verdict(card: Card, event: CardEvent) -> CardRating:
+    return CardRating(
         outcome=_outcome(event.place, card.swapped),
         values={axis: float(value) for axis, value in event.values.items()},
         tags=event.clean_tags,

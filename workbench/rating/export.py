@@ -76,12 +76,12 @@ def rating_rows(database: Database, queue_id: int | None = None) -> Iterator[dic
             text(_ROWS), {"queue_id": queue_id}, execution_options={"yield_per": 1000}
         )
         for row in rows.mappings():
-            kept = dict(row)
+            exported = dict(row)
             for name in _FLAGS:
-                kept[name] = None if kept[name] is None else bool(kept[name])
-            kept["axis_definition"] = _as_json(kept["axis_definition"])
-            kept["created_at"] = _in_utc(kept["created_at"])
-            yield kept
+                exported[name] = None if exported[name] is None else bool(exported[name])
+            exported["axis_definition"] = _as_json(exported["axis_definition"])
+            exported["created_at"] = _in_utc(exported["created_at"])
+            yield exported
 
 
 def _as_json(definition: object) -> str | None:

@@ -34,7 +34,7 @@ COMPARED = ("compare", "ended")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DuelCards:
+class HeadToHeadCards:
     """The cards of each question, the first ones to be met first."""
 
     by_question: tuple[tuple[NewItem, ...], ...]
@@ -45,7 +45,7 @@ class DuelCards:
     """Questions that both models were asked."""
 
 
-def duel_spec(session: Session, reference: str | int, against: str = "") -> QueueSpec:
+def head_to_head_spec(session: Session, reference: str | int, against: str = "") -> QueueSpec:
     """Return the wish for blind cards of a round's model against another model of its comparison.
 
     Args:
@@ -82,7 +82,7 @@ def opponents(session: Session, found: RoundRow) -> dict[int, str]:
     return {one: get_model(session, one).name for one in ids}
 
 
-def duel_cards(session: Session, spec: QueueSpec) -> DuelCards:
+def head_to_head_cards(session: Session, spec: QueueSpec) -> HeadToHeadCards:
     """Return the cards that ``spec`` (of a round) asks for.
 
     Raises:
@@ -103,7 +103,7 @@ def duel_cards(session: Session, spec: QueueSpec) -> DuelCards:
             left_out[reason] += 1
         else:
             cards[first.question_id].append(NewItem(target=_target(first), other=_target(second)))
-    return DuelCards(
+    return HeadToHeadCards(
         by_question=tuple(tuple(own_cards) for own_cards in cards.values()),
         left_out=dict(left_out),
         n_questions=len(questions),

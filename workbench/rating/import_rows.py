@@ -84,14 +84,14 @@ def understand(
     """
     scope = cast(Scope, one_of(row, "scope", get_args(Scope)))
     outcome = one_of(row, "outcome", get_args(Outcome)) if given(row, "outcome") else None
-    value, label = number(row, "value"), words(row, "label")
+    value, label = number(row, "value"), text_of(row, "label")
     axis = given(row, "axis") or (PREFERENCE if outcome else None)
     if axis is None:
         raise RowRefusedError("axis", "is empty; name what was rated, or fill in outcome.")
     _check_axis(scope, axis, axes)
     if axis == PREFERENCE and scope == "question":
         raise RowRefusedError("axis", "compares questions; they are rated one at a time.")
-    _check_said(axis, value, outcome, label)
+    _check_value(axis, value, outcome, label)
     card_id = given(row, "card_id")
     is_model = bool(given(row, "rater_kind")) and _rater_kind(row) == "model"
     return RatingFields(
@@ -110,18 +110,18 @@ def understand(
         sampler=given(row, "sampler") or (None if card_id else f"import {file}"),
         seconds=_seconds(row),
         card_id=card_id,
-        note=words(row, "note"),
+        note=text_of(row, "note"),
         created_at=_time(row),
     )
 
 
 def given(row: Mapping[str, Any], name: str) -> str | None:
     """Return a field as text without outer white space; None where it is empty."""
-    text = words(row, name)
+    text = text_of(row, name)
     return None if text is None else text.strip()
 
 
-def words(row: Mapping[str, Any], name: str) -> str | None:
+def text_of(row: Mapping[str, Any], name: str) -> str | None:
     """Return a field as it is written; None where it holds nothing but white space."""
     value = row.get(name)
     if value is None:
@@ -198,18 +198,18 @@ def _check_axis(scope: Scope, axis: str, axes: Mapping[Scope, Collection[str]]) 
 
 
 def _wording(row: Mapping[str, Any], axis: str) -> Axis | None:
-    told = given(row, "axis_definition")
-    if told is None:
+    definition = given(row, "axis_definition")
+    if definition is None:
         return None
     try:
-        return Axis.model_validate({**json.loads(told), "name": axis})
+        return Axis.model_validate({**json.loads(definition), "name": axis})
     except (ValueError, TypeError):
         raise RowRefusedError(
             "axis_definition", "is not as it is exported; leave it empty."
         ) from None
 
 
-def _check_said(axis: str, value: float | None, outcome: str | None, label: str | None) -> None:
+def _check_value(axis: str, value: float | None, outcome: str | None, label: str | None) -> None:
     if value is None and outcome is None and label is None:
         raise RowRefusedError(None, "says nothing; fill in outcome, value or label.")
     wrong = why_wrong(axis, value=value, outcome=outcome, label=label)
@@ -289,10 +289,10 @@ class Targets:
         return [first, other]
 
     def _question(self, row: Mapping[str, Any]) -> int:
-        text, number = words(row, "question"), row_id(row, "question_id")
+        text, number = text_of(row, "question"), row_id(row, "question_id")
         if text:
             role = given(row, "role") or "assistant"
-            wanted = question_hash(text, words(row, "context") or "", role)
+            wanted = question_hash(text, text_of(row, "context") or "", role)
             found = self._remembered(wanted)
             if found is None:
                 raise RowRefusedError(
@@ -323,7 +323,7 @@ class Targets:
     def _variant(
         self, row: Mapping[str, Any], question_id: int, side: str, *, needed: bool
     ) -> int | None:
-        text, number = words(row, f"{side}reasoning"), row_id(row, f"{side}variant_id")
+        text, number = text_of(row, f"{side}reasoning"), row_id(row, f"{side}variant_id")
         query = select(ReasoningVariant.id).where(ReasoningVariant.question_id == question_id)
         if text:
             query = query.where(ReasoningVariant.content_hash == text_hash(text))
@@ -341,7 +341,7 @@ class Targets:
     def _answer(
         self, row: Mapping[str, Any], question_id: int, side: str, variant_id: int | None
     ) -> Answer:
-        text, number = words(row, f"{side}answer"), row_id(row, f"{side}answer_id")
+        text, number = text_of(row, f"{side}answer"), row_id(row, f"{side}answer_id")
         query = select(Answer).where(Answer.question_id == question_id)
         if text:
             query = query.where(Answer.content_hash == text_hash(text))

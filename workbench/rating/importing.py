@@ -50,7 +50,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class ImportedRating:
     """A row with the texts that it speaks of, and the card that it is stored under."""
 
     line: int
@@ -106,7 +106,7 @@ def import_ratings(
 
 def _judged(
     session: Session, found: Source, axes: Mapping[Scope, Collection[str]]
-) -> tuple[list[Judged], int]:
+) -> tuple[list[ImportedRating], int]:
     """Return what is new to the store, and how many rows there are; what is wrong is a problem."""
     targets, raters, cards = Targets(session), Raters(session), Cards(session)
     n_rows = 0
@@ -116,14 +116,14 @@ def _judged(
             row = _row(record.values)
             said = understand(row, axes, found.name)
             rated = targets.of(row, said.scope, compares=said.outcome is not None)
-            raters.check(said, record.line, is_told=bool(row.get("rater_kind")))
+            raters.check(said, record.line, has_kind=bool(row.get("rater_kind")))
             cards.add(record.line, said, *rated)
         except RowRefusedError as refused:
             found.refuse(record.line, refused.column, refused.what)
     return cards.new(found), n_rows
 
 
-def _store(session: Session, judged: Sequence[Judged], axes: Axes) -> int:
+def _store(session: Session, judged: Sequence[ImportedRating], axes: Axes) -> int:
     raters: dict[str, int] = {}
     wordings = _Wordings(session, axes)
     ratings = []
@@ -165,7 +165,11 @@ def _rater(session: Session, said: RatingFields) -> int:
 
 
 def _rating(
-    rater_id: int, axis_id: int | None, judged: Judged, target: Target, other: Target | None = None
+    rater_id: int,
+    axis_id: int | None,
+    judged: ImportedRating,
+    target: Target,
+    other: Target | None = None,
 ) -> NewRating:
     said = judged.said
     return NewRating(
@@ -215,14 +219,14 @@ class Raters:
         self._known = dict(session.execute(select(Rater.name, Rater.kind)).all())
         self._lines: dict[str, tuple[RaterKind, int]] = {}
 
-    def check(self, said: RatingFields, line: int, *, is_told: bool) -> None:
+    def check(self, said: RatingFields, line: int, *, has_kind: bool) -> None:
         """Refuse a rater who is of another kind elsewhere.
 
         Raises:
             RowRefusedError: In the store, or in an earlier line, the name is of another kind.
         """
         name, kind = said.rater, said.rater_kind
-        column = "rater_kind" if is_told else "rater"
+        column = "rater_kind" if has_kind else "rater"
         known = self._known.get(name, kind)
         if known != kind:
             raise RowRefusedError(
@@ -245,15 +249,17 @@ class Cards:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._rows: list[Judged] = []
+        self._rows: list[ImportedRating] = []
 
     def add(self, line: int, said: RatingFields, *targets: Target) -> None:
         """Take a row in."""
         card = said.card_id or f"{IMPORTED}{self._hash(said, targets)}"
         claim = _claim(said.rater, said, [_ids(target) for target in targets])
-        self._rows.append(Judged(line=line, said=said, targets=targets, card_id=card, claim=claim))
+        self._rows.append(
+            ImportedRating(line=line, said=said, targets=targets, card_id=card, claim=claim)
+        )
 
-    def new(self, found: Source) -> list[Judged]:
+    def new(self, found: Source) -> list[ImportedRating]:
         """Return one row for each card that is new; what contradicts becomes a problem."""
         rows = list(self._each_once(found))
         stored = self._stored(row.card_id for row in rows)
@@ -261,9 +267,9 @@ class Cards:
         stored |= self._stored(row.card_id for row in rows)
         return [row for row in rows if self._is_new(row, stored.get(row.card_id), found)]
 
-    def _each_once(self, found: Source) -> Iterator[Judged]:
+    def _each_once(self, found: Source) -> Iterator[ImportedRating]:
         """Yield the first row of each card; without cards, of each subject at one time."""
-        first: dict[object, Judged] = {}
+        first: dict[object, ImportedRating] = {}
         for row in self._rows:
             named = row.said.card_id
             known = first.setdefault(named or (row.claim.subject, row.said.created_at), row)
@@ -274,7 +280,7 @@ class Cards:
                 place = f"{found.unit} {known.line}"
                 _refuse(found, row, f"says something else of {card} than {place}; keep one.")
 
-    def _with_own_card(self, row: Judged, stored: Claim | None) -> Judged:
+    def _with_own_card(self, row: ImportedRating, stored: Claim | None) -> ImportedRating:
         """Return the row with a new card where the store has this one for something else.
 
         Cards are counted in some stores, so that those of two stores can be called the same.
@@ -283,7 +289,7 @@ class Cards:
             return row
         return replace(row, card_id=f"{row.card_id}-{self._hash(row.said, row.targets)}")
 
-    def _is_new(self, row: Judged, stored: Claim | None, found: Source) -> bool:
+    def _is_new(self, row: ImportedRating, stored: Claim | None, found: Source) -> bool:
         if stored is None:
             return row.said.card_id is not None or not self._is_known(row)
         if row.claim != stored:
@@ -303,7 +309,7 @@ class Cards:
                 found[rating.card_id] = _stored_claim(rating, name)
         return found
 
-    def _is_known(self, row: Judged) -> bool:
+    def _is_known(self, row: ImportedRating) -> bool:
         """Tell whether an import brought the same already, whatever its card is called."""
         wanted = [
             Rating.card_id.startswith(IMPORTED, autoescape=True),
@@ -330,7 +336,7 @@ class Cards:
         return short_hash(*map(str, own), str(said.created_at or ""), *wordings)
 
 
-def _refuse(found: Source, row: Judged, what: str) -> None:
+def _refuse(found: Source, row: ImportedRating, what: str) -> None:
     column = next(
         name for name in ("outcome", "label", "value") if getattr(row.said, name) is not None
     )

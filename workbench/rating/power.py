@@ -36,7 +36,7 @@ CLEAR = 0.75
 USUAL = Shares(good=0.6, tie=0.2, is_counted=False)
 """How judgements end, until there is a history."""
 HISTORY = 500
-FEW = 30
+MIN_HISTORY = 30
 """Ratings that make a history."""
 MAX_ITEMS = 2_000
 """Items whose texts are looked up; the shares of the rest are taken to be the same."""
@@ -60,7 +60,7 @@ class Separable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class PowerEstimate:
     """What one queue is good for."""
 
     separable: tuple[Separable, ...]
@@ -75,12 +75,12 @@ class Promise:
     """The share is that of the ratings in this store."""
 
 
-def promise(session: Session, built: BuiltQueue, registry: Registry) -> Promise:
+def power_estimate(session: Session, built: BuiltQueue, registry: Registry) -> PowerEstimate:
     """Return what the items of a queue can tell and teach; writes nothing."""
     spec = built.spec
     compares = spec.way == "pair"
     shares = _shares(session, spec.scope, compares=compares)
-    return Promise(
+    return PowerEstimate(
         separable=_separable(session, built, shares.good) if compares else (),
         training_rows=training_rows(session, built, shares, registry),
         held_out=_held_out(session, built),
@@ -180,10 +180,10 @@ def _text(scope: Scope, side: Target) -> int:
 
 def _held_out(session: Session, built: BuiltQueue) -> int:
     asked = Counter(item.target.question_id for item in built.items)
-    kept = session.scalars(
+    held_out = session.scalars(
         select(Question.id).where(Question.held_out.is_(True), Question.id.in_(asked))
     )
-    return sum(asked[question_id] for question_id in kept)
+    return sum(asked[question_id] for question_id in held_out)
 
 
 def _shares(session: Session, scope: Scope, *, compares: bool) -> Shares:
@@ -201,13 +201,13 @@ def _shares(session: Session, scope: Scope, *, compares: bool) -> Shares:
     even = latest.c.outcome == "tie"
     counts = (func.count(), func.count().filter(good), func.count().filter(even))
     n, n_good, n_even = session.execute(select(*counts).select_from(latest)).one()
-    return Shares(good=n_good / n, tie=n_even / n, is_counted=True) if n >= FEW else USUAL
+    return Shares(good=n_good / n, tie=n_even / n, is_counted=True) if n >= MIN_HISTORY else USUAL
 
 
 POWER: Final = 0.8
 SHARES: Final = np.array([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
 """Shares of points at which errors are worked out; between them they are interpolated."""
-FEW_QUESTIONS: Final = (0.6, 10.0)
+SMALL_SAMPLE: Final = (0.6, 10.0)
 """Errors grow by these over the number of questions, and over its square, since the spreads are
 estimated as well: measured by ``benchmarks/queue_power.py``."""
 ATTENUATION: Final = float(4 * (expected_points(np.array(0.01), 2 * USUAL_DEVIATION) - 0.5) / 0.01)
@@ -253,7 +253,7 @@ def chance_to_show(share: float, errors: Array, n_questions: int) -> float:
     if n_questions < 2 or not np.isfinite(errors).all():
         return 0.0
     needed = stats.t.ppf((1 + LEVEL) / 2, n_questions - 1)
-    once, twice = FEW_QUESTIONS
+    once, twice = SMALL_SAMPLE
     error = np.interp(share, SHARES, errors) * (1 + once / n_questions + twice / n_questions**2)
     return float(stats.nct.sf(needed, n_questions - 1, logit(share) / error))
 
@@ -276,10 +276,10 @@ def _information(own: list[Meeting], n_levels: int) -> Array:
         of_level[row, one.level_b] -= 1
         of_text[row, texts[one.a]] += 1
         of_text[row, texts[one.b]] -= 1
-    spread = (ATTENUATION * USUAL_DEVIATION) ** 2
-    varies = spread * (of_level @ of_level.T + of_text @ of_text.T)
+    variance_of_texts = (ATTENUATION * USUAL_DEVIATION) ** 2
+    varies = variance_of_texts * (of_level @ of_level.T + of_text @ of_text.T)
     # One comparison by itself tells as much as one of a share of points.
-    alone = 1 / (SHARES * (1 - SHARES)) - 4 * spread
+    alone = 1 / (SHARES * (1 - SHARES)) - 4 * variance_of_texts
     n = np.array([one.n for one in own])
     variance = varies + alone[:, None, None] * np.diag(1 / n)
     return np.asarray(

@@ -16,7 +16,7 @@ from db.rating.queues import NewItem, Way, create_queue
 from db.rating.ratings import FLAG, Scope, Target, active_ratings
 from db.tables import QueueItem, Rating, RatingQueue
 from db.texts.lists import TextHeader
-from workbench.rating.head_to_head import duel_cards
+from workbench.rating.head_to_head import head_to_head_cards
 from workbench.rating.sources import QueueSpec, find_questions, find_texts
 
 __all__ = ["BuiltQueue", "QueueSpec", "build_queue", "save_queue", "seconds_per_card"]
@@ -25,7 +25,7 @@ USUAL_SECONDS: dict[Way, float] = {"pair": 15.0, "single": 20.0, "table": 8.0}
 HISTORY = 500
 MOST_CARDS = 20_000
 """Cards of a queue; at 15 seconds a card, that is two weeks of work."""
-FEW_QUESTIONS = 120
+MIN_QUESTIONS = 120
 """A queue with fewer cards chooses among so many questions; with more, among as many."""
 _T = TypeVar("_T", bound=Hashable)
 
@@ -65,7 +65,7 @@ def build_queue(session: Session, spec: QueueSpec) -> BuiltQueue:
         return _of_questions(spec, find_questions(session, spec), limit)
     if spec.round is not None:
         return _of_round(session, spec, limit)
-    found = find_texts(session, spec, max(FEW_QUESTIONS, limit if spec.limit else MOST_CARDS))
+    found = find_texts(session, spec, max(MIN_QUESTIONS, limit if spec.limit else MOST_CARDS))
     left_out = Counter({"held_out": found.n_held_out})
     flagged = _flagged(session) if spec.only_trainable else frozenset()
     texts = list(_worth_rating(spec, found.texts, flagged, left_out))
@@ -105,7 +105,7 @@ def _of_questions(spec: QueueSpec, ids: Sequence[int], limit: int) -> BuiltQueue
 
 
 def _of_round(session: Session, spec: QueueSpec, limit: int) -> BuiltQueue:
-    found = duel_cards(session, spec)
+    found = head_to_head_cards(session, spec)
     questions = list(found.by_question)
     random.shuffle(questions)
     n_possible = sum(len(cards) for cards in questions)
@@ -132,13 +132,15 @@ def save_queue(session: Session, built: BuiltQueue) -> int:
             f"Nothing to rate is left; texts were left out ({listed(built.left_out)}). Take some of"
             " them in, or choose other texts."
         )
-    kept: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "way", "scope", "overlap"})
+    stored: dict[str, Any] = spec.model_dump(
+        mode="json", exclude={"name", "way", "scope", "overlap"}
+    )
     return create_queue(
         session,
         name=spec.name,
         way=spec.way,
         scope=spec.scope,
-        spec={**kept, "left_out": built.left_out},
+        spec={**stored, "left_out": built.left_out},
         items=built.items,
         overlap=spec.overlap,
     )

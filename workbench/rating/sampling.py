@@ -32,7 +32,7 @@ _POINTS = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5), "both_bad": (0.5
 
 
 @dataclass(slots=True)
-class Record:
+class PointsRecord:
     """How one text did in its comparisons so far."""
 
     points: float = 1.0
@@ -44,7 +44,7 @@ class Record:
         return self.points / (self.n + 2)
 
 
-def gain(a: Record, b: Record) -> float:
+def gain(a: PointsRecord, b: PointsRecord) -> float:
     """Return what a comparison of two texts with these records would teach."""
     p = a.share / (a.share + b.share)
     return p * (1 - p) * (1 / (a.n + 1) + 1 / (b.n + 1))
@@ -85,14 +85,14 @@ def _single_gains(session: Session, scope: Scope, items: Sequence[ItemRow]) -> l
     return [-float(counts[key]) for key in wanted]
 
 
-def _records(session: Session, scope: Scope, targets: Sequence[Target]) -> dict[int, Record]:
+def _records(session: Session, scope: Scope, targets: Sequence[Target]) -> dict[int, PointsRecord]:
     first, other = (
         (Rating.variant_id, Rating.other_variant_id)
         if scope == "reasoning"
         else (Rating.answer_id, Rating.other_answer_id)
     )
     keys = {_key(scope, target) for target in targets}
-    records = {key: Record() for key in keys}
+    records = {key: PointsRecord() for key in keys}
     for column in (first, other):
         query = active_ratings().where(
             Rating.axis == PREFERENCE, Rating.scope == scope, column.in_(keys), ~of_repeat()

@@ -126,8 +126,8 @@ def never_trained(session: Session) -> set[int]:
     """Return the questions that no dataset trains: held out, or of the family of one that is."""
     if not session.scalar(select(exists().where(Question.held_out.is_(True)))):
         return set()
-    standing = settle(read_questions(session), (), 0).standing
-    return {id for id, where in standing.items() if where != "train"}
+    splits = settle(read_questions(session), (), 0).standing
+    return {id for id, split in splits.items() if split != "train"}
 
 
 def source_names(session: Session, most: int) -> dict[str, str]:
@@ -158,8 +158,8 @@ def find_questions(session: Session, spec: QueueSpec) -> list[int]:
     if spec.languages:
         wanted.append(Question.language.in_(spec.languages))
     if wanted:
-        kept = set(session.scalars(select(Question.id).where(*wanted)))
-        ids = [id for id in ids if id in kept]
+        matching = set(session.scalars(select(Question.id).where(*wanted)))
+        ids = [id for id in ids if id in matching]
     random.shuffle(ids)
     return ids
 

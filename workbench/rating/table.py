@@ -33,7 +33,7 @@ SAMPLER = "table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class RowRating:
     """What one rater says of one item on the whole."""
 
     outcome: Outcome | None = None
@@ -47,7 +47,7 @@ class Said:
         return self.outcome is None and not self.values and not self.tags
 
 
-NOTHING = Said(values={})
+NOTHING = RowRating(values={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class TableRow:
     item: ItemRow
     swapped: bool
     """The other target stands on the left, as when it was rated."""
-    said: Said
+    said: RowRating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +81,13 @@ def table_page(
     query = _to_rate(queue, rater_id) if queue.way == "table" else _rated(queue, rater_id)
     found, total, page = page_of_keys(session, query, page, page_size)
     items = {item.id: item for item in get_items(session, [row.id for row in found])}
-    said = _standing(session, rater_id, list(items))
+    said = _active(session, rater_id, list(items))
     rows = [_row(items[row.id], said[row.id]) for row in found]
     return Page(rows=tuple(rows), total=total, page=page, page_size=page_size)
 
 
 def save_table(
-    database: Database, queue: QueueRow, rater_id: int, wanted: Mapping[int, Said]
+    database: Database, queue: QueueRow, rater_id: int, wanted: Mapping[int, RowRating]
 ) -> Saved:
     """Make the given things be what the rater says of the items, by adding facts; all or nothing.
 
@@ -96,11 +96,11 @@ def save_table(
     changed = taken = 0
     axis_ids: dict[str, int] = {}
     with database.write() as session:
-        known = _standing(session, rater_id, list(wanted))
+        known = _active(session, rater_id, list(wanted))
         for row in session.scalars(select(QueueItem).where(QueueItem.id.in_(wanted))).all():
             item, before = item_row(row), known[row.id]
             said = wanted[row.id]
-            if item.queue_id != queue.id or said == _said(before):
+            if item.queue_id != queue.id or said == _row_rating(before):
                 continue
             others = session.scalar(select(taken_by(literal(item.id), rater_id))) or 0
             if not before and others >= queue.overlap:
@@ -119,7 +119,7 @@ def _correct(
     rater_id: int,
     item: ItemRow,
     before: Sequence[Rating],
-    said: Said,
+    said: RowRating,
     axis_ids: Mapping[str, int],
 ) -> None:
     keys = {_key(rating): rating for rating in before}
@@ -130,13 +130,13 @@ def _correct(
     wanted |= {(TAG, tag): {"label": tag} for tag in said.tags}
     if said.outcome:
         wanted[PREFERENCE, None] = {"outcome": said.outcome, "other": item.other}
-    kept = {
+    unchanged = {
         key
         for key, rating in keys.items()
         if key in wanted
         and (rating.value, rating.outcome) == (wanted[key].get("value"), wanted[key].get("outcome"))
     }
-    undo_ratings(session, [rating.id for key, rating in keys.items() if key not in kept])
+    undo_ratings(session, [rating.id for key, rating in keys.items() if key not in unchanged])
     first = before[0] if before else None
     base = NewRating(
         rater_id=rater_id,
@@ -155,9 +155,9 @@ def _correct(
     add_ratings(
         session,
         [
-            replace(base, axis=key[0], card_id=uuid.uuid4().hex, **words)
-            for key, words in wanted.items()
-            if key not in kept
+            replace(base, axis=key[0], card_id=uuid.uuid4().hex, **fields)
+            for key, fields in wanted.items()
+            if key not in unchanged
         ],
     )
 
@@ -166,9 +166,9 @@ def _key(rating: Rating) -> tuple[str, str | None]:
     return rating.axis, rating.label
 
 
-def _said(ratings: Sequence[Rating]) -> Said:
+def _row_rating(ratings: Sequence[Rating]) -> RowRating:
     outcome = next((r.outcome for r in ratings if r.axis == PREFERENCE), None)
-    return Said(
+    return RowRating(
         outcome=cast(Outcome | None, outcome),
         values={r.axis: r.value for r in ratings if r.value is not None},
         tags=tuple(r.label for r in ratings if r.axis == TAG and r.label),
@@ -177,10 +177,10 @@ def _said(ratings: Sequence[Rating]) -> Said:
 
 def _row(item: ItemRow, ratings: Sequence[Rating]) -> TableRow:
     swapped = next((r.swapped for r in ratings if r.swapped is not None), False)
-    return TableRow(item=item, swapped=swapped, said=_said(ratings))
+    return TableRow(item=item, swapped=swapped, said=_row_rating(ratings))
 
 
-def _standing(
+def _active(
     session: Session, rater_id: int, item_ids: Sequence[int]
 ) -> defaultdict[int, list[Rating]]:
     """Return what holds of what the rater said of each item; flags are not shown in tables."""

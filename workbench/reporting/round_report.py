@@ -20,9 +20,9 @@ from workbench.rounds.comparison import (
     Direction,
     ModelFigures,
 )
-from workbench.rounds.completions import Written, read_written
+from workbench.rounds.completions import OnePassOutput, read_outputs
 from workbench.rounds.text import SettledLine, figure, language_name
-from workbench.statistics.intervals import FEW_QUESTIONS, Estimate
+from workbench.statistics.intervals import MIN_QUESTIONS, Estimate
 
 TEMPLATES = Path(__file__).parent
 MOST_EXAMPLES = 12
@@ -35,7 +35,7 @@ class Example:
 
     question_id: int
     question: str
-    texts: tuple[tuple[str, Written], ...]
+    texts: tuple[tuple[str, OnePassOutput], ...]
     """Name of the model and its first completion."""
 
 
@@ -98,7 +98,7 @@ def report(
         comparison=comparison,
         settled=settled,
         plots=plots(comparison),
-        few_questions=comparison.n_questions < FEW_QUESTIONS,
+        few_questions=comparison.n_questions < MIN_QUESTIONS,
         examples=examples(session, comparison),
     )
 
@@ -117,8 +117,8 @@ def plots(comparison: Comparison) -> list[Plot]:
 def examples(session: Session, comparison: Comparison) -> list[Example]:
     """Return the first completion of each model for the first questions."""
     names = {one.model_id: one.model for one in comparison.models}
-    first: dict[int, dict[int, Written]] = {}
-    for one in sorted(read_written(session, comparison.sweep_id), key=lambda w: not w.is_greedy):
+    first: dict[int, dict[int, OnePassOutput]] = {}
+    for one in sorted(read_outputs(session, comparison.sweep_id), key=lambda w: not w.is_greedy):
         first.setdefault(one.question_id, {}).setdefault(one.model_id, one)
     shown = sorted(first)[:MOST_EXAMPLES]
     asked = {row.id: row.text for row in get_questions(session, shown)}

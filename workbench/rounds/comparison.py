@@ -31,10 +31,10 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.rounds import RoundRow
 from serving.checks import CHECKS
-from workbench.rounds.completions import ByQuestion, Written, read_written, unanswerable
-from workbench.rounds.head_to_head import Duel, read_duels
+from workbench.rounds.completions import ByQuestion, OnePassOutput, read_outputs, unanswerable
+from workbench.rounds.head_to_head import HeadToHead, read_head_to_head
 from workbench.rounds.scoring import read_scores
-from workbench.statistics.diversity import likeness, number_of_different
+from workbench.statistics.diversity import number_of_different, similarity
 from workbench.statistics.intervals import RESOLUTION, Estimate, mean, share
 from workbench.statistics.samples import PairedSample
 
@@ -42,9 +42,9 @@ FORM = ("well_formed", "stopped", "tokens", "clean")
 FINDINGS = tuple(name for name in CHECKS if name != "dont_know")
 """Every check but the one that is told by ``IGNORANCE``."""
 IGNORANCE = ("dont_know_unanswerable", "dont_know_answerable")
-SPREAD = ("reasonings", "answers", "follows")
+DIVERSITY = ("reasonings", "answers", "follows")
 SCORES = ("influence", "held_out_loss")
-MEASURES = (*FORM, *IGNORANCE, *SPREAD, *SCORES, *FINDINGS)
+MEASURES = (*FORM, *IGNORANCE, *DIVERSITY, *SCORES, *FINDINGS)
 """All that is measured, in the order in which it is shown."""
 SHARES = frozenset(("well_formed", "stopped", "clean", *IGNORANCE, *FINDINGS))
 """Measures from 0 to 1."""
@@ -97,8 +97,8 @@ class Change:
         """What the interval says, in the word by which catalogues call it."""
         if self.is_sure and self.measure in NO_DIRECTION:
             return "moved"
-        words: dict[bool | None, Direction] = {True: "better", False: "worse", None: "open"}
-        return words[self.is_better]
+        directions: dict[bool | None, Direction] = {True: "better", False: "worse", None: "open"}
+        return directions[self.is_better]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Comparison:
     has_greedy: bool
     has_sampled: bool
     models: tuple[ModelFigures, ...]
-    duels: tuple[Duel, ...] = ()
+    duels: tuple[HeadToHead, ...] = ()
     """What raters said of the models, blind."""
 
     def as_json(self) -> dict[str, Any]:
@@ -163,13 +163,13 @@ def compare(
     Raises:
         UsageError: The sweep holds no completion with both parts asked for.
     """
-    written = read_written(session, sweep_id)
+    written = read_outputs(session, sweep_id)
     if not written:
         raise UsageError(
             f"Sweep {sweep_id} holds no completions in one pass; run one with `one_pass: true`."
         )
     hopeless = unanswerable(session, sorted({one.question_id for one in written}))
-    by_model: defaultdict[int, list[Written]] = defaultdict(list)
+    by_model: defaultdict[int, list[OnePassOutput]] = defaultdict(list)
     for one in written:
         by_model[one.model_id].append(one)
     ordered = [one for one in order if one in by_model]
@@ -197,11 +197,11 @@ def compare(
             )
             for one in ordered
         ),
-        duels=read_duels(session, sweep_id, [by_model[one][0].model for one in ordered]),
+        duels=read_head_to_head(session, sweep_id, [by_model[one][0].model for one in ordered]),
     )
 
 
-def measure(written: Sequence[Written], hopeless: set[int]) -> dict[str, ByQuestion]:
+def measure(written: Sequence[OnePassOutput], hopeless: set[int]) -> dict[str, ByQuestion]:
     """Return each measure by question; a question that a measure says nothing of is left out."""
     greedy = [one for one in written if one.is_greedy] or list(written)
     sampled = [one for one in written if not one.is_greedy]
@@ -216,14 +216,16 @@ def measure(written: Sequence[Written], hopeless: set[int]) -> dict[str, ByQuest
     found["dont_know_answerable"] = {q: n for q, n in admits.items() if q not in hopeless}
     for name in FINDINGS:
         found[name] = _share(greedy, partial(_has, name))
-    return found | _spread(sampled)
+    return found | _diversity(sampled)
 
 
-def _has(name: str, one: Written) -> bool:
+def _has(name: str, one: OnePassOutput) -> bool:
     return name in one.findings
 
 
-def _share(written: Sequence[Written], value: Callable[[Written], float | None]) -> ByQuestion:
+def _share(
+    written: Sequence[OnePassOutput], value: Callable[[OnePassOutput], float | None]
+) -> ByQuestion:
     values: defaultdict[int, list[float]] = defaultdict(list)
     for one in written:
         found = value(one)
@@ -232,24 +234,24 @@ def _share(written: Sequence[Written], value: Callable[[Written], float | None])
     return {question: sum(each) / len(each) for question, each in values.items()}
 
 
-def _spread(sampled: Sequence[Written]) -> dict[str, ByQuestion]:
-    by_question: defaultdict[int, list[Written]] = defaultdict(list)
+def _diversity(sampled: Sequence[OnePassOutput]) -> dict[str, ByQuestion]:
+    by_question: defaultdict[int, list[OnePassOutput]] = defaultdict(list)
     for one in sampled:
         if one.reasoning is not None and one.response is not None:
             by_question[one.question_id].append(one)
-    found: dict[str, ByQuestion] = {name: {} for name in SPREAD}
+    found: dict[str, ByQuestion] = {name: {} for name in DIVERSITY}
     for question, each in by_question.items():
         if len(each) < 2:
             continue
-        reasonings = likeness([one.reasoning or "" for one in each])
-        answers = likeness([one.response or "" for one in each])
+        reasonings = similarity([one.reasoning or "" for one in each])
+        answers = similarity([one.response or "" for one in each])
         found["reasonings"][question] = number_of_different(reasonings)
         found["answers"][question] = number_of_different(answers)
         if len(each) >= FEWEST_FOR_FOLLOWS:
             pairs = list(combinations(range(len(each)), 2))
-            apart = np.array([[1 - r[pair] for pair in pairs] for r in (reasonings, answers)])
-            if apart.std(axis=1).min() > 1e-9:
-                found["follows"][question] = float(np.corrcoef(apart)[0, 1])
+            distances = np.array([[1 - r[pair] for pair in pairs] for r in (reasonings, answers)])
+            if distances.std(axis=1).min() > 1e-9:
+                found["follows"][question] = float(np.corrcoef(distances)[0, 1])
     return found
 
 
@@ -297,7 +299,7 @@ def _change(measure: str, first: ByQuestion, own: ByQuestion) -> Change | None:
 
 
 def _by_language(
-    written: Sequence[Written], first: Sequence[Written] | None
+    written: Sequence[OnePassOutput], first: Sequence[OnePassOutput] | None
 ) -> tuple[OfLanguage, ...]:
     own, before = _well_formed(written), _well_formed(first or ())
     return tuple(
@@ -311,9 +313,9 @@ def _by_language(
     )
 
 
-def _well_formed(written: Sequence[Written]) -> dict[str, ByQuestion]:
+def _well_formed(written: Sequence[OnePassOutput]) -> dict[str, ByQuestion]:
     """Return the share of well-formed outputs by language and question."""
-    by_language: defaultdict[str, list[Written]] = defaultdict(list)
+    by_language: defaultdict[str, list[OnePassOutput]] = defaultdict(list)
     for one in [one for one in written if one.is_greedy] or written:
         by_language[one.language].append(one)
     return {

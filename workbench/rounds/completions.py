@@ -33,7 +33,7 @@ ByQuestion = dict[int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class OnePassOutput:
     """One completion that was to hold a reasoning and an answer."""
 
     question_id: int
@@ -54,7 +54,7 @@ class Written:
     """Names of the checks that found something in either part."""
 
 
-def read_written(session: Session, sweep_id: int) -> list[Written]:
+def read_outputs(session: Session, sweep_id: int) -> list[OnePassOutput]:
     """Return the completions of a sweep with ``one_pass``, in the order of their numbers."""
     formats = {
         row[0]: (f"{row[1]}@{row[2]}", FormatDefinition.model_validate(row[3]))
@@ -90,7 +90,7 @@ def read_written(session: Session, sweep_id: int) -> list[Written]:
         reference, form = formats[row.prompt_format_id]
         parsed = parse_completion(form, "whole", row.text or "", row.finish_reason)
         written.append(
-            Written(
+            OnePassOutput(
                 question_id=row.question_id,
                 language=row.language or "?",
                 format=reference,

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from scipy import special
 
 from workbench.rounds.comparison import LOWER_IS_BETTER, Comparison, ModelFigures
-from workbench.rounds.head_to_head import ENOUGH_RATERS
+from workbench.statistics.clustered import MIN_RATERS
 from workbench.statistics.intervals import LEVEL, Estimate
 
 PEOPLE = "people"
@@ -36,7 +36,7 @@ POWER = 0.8
 """With how many questions a round without any change is kept in that share of cases."""
 MOST_NEEDED = 100_000
 
-FOR_THE_SPREAD = frozenset(("reasonings", "answers", "influence"))
+DIVERSITY_MEASURES = frozenset(("reasonings", "answers", "influence"))
 """A fall of these alone is no reason to drop a round."""
 
 Outcome = Literal["better", "harmless", "within", "worse", "open"]
@@ -61,7 +61,7 @@ class Sample(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class MeasureEvidence:
     """One measure that decides, before it is settled."""
 
     measure: str
@@ -115,14 +115,14 @@ class Evidence:
 
     def _needed(self, room: float, level: float, power: float) -> int | None:
         beyond = float(special.ndtri(power)) * self.sample.deviation
-        few, many = 1, MOST_NEEDED
-        while many - few > 1:
-            middle = (few + many) // 2
+        too_low, high_enough = 1, MOST_NEEDED
+        while high_enough - too_low > 1:
+            middle = (too_low + high_enough) // 2
             if self.sample.reach(middle, level) + beyond / middle**0.5 < room:
-                many = middle
+                high_enough = middle
             else:
-                few = middle
-        return None if many == MOST_NEEDED else many
+                too_low = middle
+        return None if high_enough == MOST_NEEDED else high_enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class Settled:
     @property
     def is_for_these_raters(self) -> bool:
         """Whether too few people judged for it to tell of others."""
-        return self.n_raters is not None and self.n_raters < ENOUGH_RATERS
+        return self.n_raters is not None and self.n_raters < MIN_RATERS
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -161,8 +161,8 @@ def settle(
     """Return what is known of each measure that was taken, in the order in which they decide."""
     evidence = _evidence(comparison, own, margins)
     required = [one for one in evidence if one.margin is not None]
-    changed = _holm(evidence, Evidence.is_changed)
-    harmless = _holm(required, Evidence.is_harmless)
+    changed = _holm(evidence, MeasureEvidence.is_changed)
+    harmless = _holm(required, MeasureEvidence.is_harmless)
     settled = {
         one.measure: _settled(
             one,
@@ -177,21 +177,21 @@ def settle(
 
 def _evidence(
     comparison: Comparison, own: ModelFigures, margins: Mapping[str, float | None]
-) -> list[Evidence]:
+) -> list[MeasureEvidence]:
     first = comparison.models[0].model
     found = [
-        Evidence(
+        MeasureEvidence(
             measure=PEOPLE,
             margin=margins.get(PEOPLE),
-            n_questions=duel.n_questions,
-            n_raters=duel.n_raters,
-            sample=duel.sample,
+            n_questions=result.n_questions,
+            n_raters=result.n_raters,
+            sample=result.sample,
         )
-        for duel in comparison.duels
-        if (duel.raters, duel.model, duel.against) == ("person", own.model, first)
+        for result in comparison.duels
+        if (result.raters, result.model, result.against) == ("person", own.model, first)
     ]
     return found + [
-        Evidence(
+        MeasureEvidence(
             measure=change.measure,
             margin=margins.get(change.measure),
             n_questions=change.n_questions,
@@ -204,7 +204,7 @@ def _evidence(
 
 
 def _holm(
-    evidence: Sequence[Evidence], is_clear: Callable[[Evidence, float], bool]
+    evidence: Sequence[MeasureEvidence], is_clear: Callable[[MeasureEvidence, float], bool]
 ) -> dict[str, float]:
     """Return the level at which each measure was settled, or at which it stayed open."""
     left, levels = list(evidence), {}
@@ -216,7 +216,7 @@ def _holm(
     return levels
 
 
-def _settled(one: Evidence, of_change: float, of_harm: float, n_required: int) -> Settled:
+def _settled(one: MeasureEvidence, of_change: float, of_harm: float, n_required: int) -> Settled:
     outcome = _outcome(one, of_change, of_harm)
     change, harm = one.found(of_change), one.found(of_change if outcome == "better" else of_harm)
     low, high = harm.low, change.high
@@ -241,7 +241,7 @@ def _settled(one: Evidence, of_change: float, of_harm: float, n_required: int) -
     )
 
 
-def _outcome(one: Evidence, of_change: float, of_harm: float) -> Outcome:
+def _outcome(one: MeasureEvidence, of_change: float, of_harm: float) -> Outcome:
     ends = one.reaches(of_change)
     if ends is None:
         return "open"

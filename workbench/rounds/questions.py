@@ -97,7 +97,7 @@ def choose_questions(
     return QuestionSelection(ids=tuple(draw(rows, selection.limit)))
 
 
-def draw(rows: Iterable[Drawable], most: int) -> list[int]:
+def draw(rows: Iterable[Drawable], limit: int) -> list[int]:
     """Return the ids of ``most`` questions, each language in proportion, by id.
 
     The lot of a question is a hash of its content: the same questions are drawn in every store and
@@ -107,8 +107,8 @@ def draw(rows: Iterable[Drawable], most: int) -> list[int]:
     for row in rows:
         by_language[row.language].append((short_hash("round", row.content_hash), row.id))
     places = [
-        ((place + 0.5) / len(lots), lot, question_id)
-        for lots in by_language.values()
-        for place, (lot, question_id) in enumerate(sorted(lots))
+        ((place + 0.5) / len(keys), key, question_id)
+        for keys in by_language.values()
+        for place, (key, question_id) in enumerate(sorted(keys))
     ]
-    return sorted(question_id for _, _, question_id in sorted(places)[:most])
+    return sorted(question_id for _, _, question_id in sorted(places)[:limit])

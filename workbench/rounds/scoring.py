@@ -58,15 +58,15 @@ async def score_round(
         asked = _asked(session, found)
     unable: list[str] = []
     if spec is not None:
-        told = await run_scoring(
+        scored = await run_scoring(
             database,
             spec,
             engines,
             on_progress=_saying("Scoring how far reasonings move answers", on_progress),
             cancelled=cancelled,
         )
-        unable += told.unable
-        if told.cancelled:
+        unable += scored.unable
+        if scored.cancelled:
             return ScoringDone((), True)
     for format_id in asked.formats if found.dataset_id is not None else ():
         assert found.dataset_id is not None
@@ -153,12 +153,12 @@ def _add_influence(
     measured: dict[int, dict[str, ByQuestion]],
 ) -> None:
     """Add the bits of each question; those of several formats or roles are averaged."""
-    told: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    scored: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for level in of_one_sampling(read_reasoning_report(session, spec).levels):
         values = level.scores[OWN].by_question
         for question, value in zip(level.question_ids, values, strict=True):
-            told[asked.names[level.model]][question].append(value)
-    for model, by_question in told.items():
+            scored[asked.names[level.model]][question].append(value)
+    for model, by_question in scored.items():
         measured[model][INFLUENCE] = _means(by_question)
 
 
@@ -182,12 +182,12 @@ def of_one_sampling(levels: Sequence[LevelReport]) -> list[LevelReport]:
 def _add_losses(
     session: Session, dataset_id: int, asked: _Asked, measured: dict[int, dict[str, ByQuestion]]
 ) -> None:
-    told: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    scored: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for format_id in asked.formats:
         for model, losses in read_losses(session, dataset_id, format_id, asked.models).items():
             for question, value in losses.items():
-                told[model][question].append(value)
-    for model, by_question in told.items():
+                scored[model][question].append(value)
+    for model, by_question in scored.items():
         measured[model][LOSS] = _means(by_question)
 
 

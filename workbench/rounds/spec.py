@@ -27,14 +27,14 @@ BASE = "base"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Part(BaseModel):
+class _RoundPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Margin = Annotated[float, Field(gt=0)] | None
 
 
-class Margins(_Part):
+class Margins(_RoundPart):
     """How much worse a round to keep may be, at most, in the unit of each measure.
 
     A round is kept on evidence that it is no worse than that. None: no such evidence is asked for,
@@ -58,7 +58,7 @@ class Margins(_Part):
     """Bits, which at most 24 questions tell of: too few to show that they did not fall."""
 
 
-class Comparing(_Part):
+class Comparing(_RoundPart):
     """How the held-out questions are asked, alike of all models."""
 
     questions: QuestionSelection = QuestionSelection(held_out=True)
@@ -82,7 +82,7 @@ class Comparing(_Part):
     """How much worse a round to keep may be, by measure."""
 
 
-class RoundSpec(_Part):
+class RoundSpec(_RoundPart):
     """One round. docs/rounds.md explains the keys."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")

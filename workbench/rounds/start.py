@@ -207,9 +207,9 @@ def needed_bytes(base: ModelRow, *, merge: bool) -> int:
 
     A base that was pruned is written again as well.
     """
-    whole = 2 * base.n_parameters if base.n_parameters else base.size_bytes or 0
-    n_whole = int(merge) + int(base.state == "pruned")
-    return round(whole * (n_whole + CHECKPOINTS_SHARE)) + SPARE_BYTES
+    weights = 2 * base.n_parameters if base.n_parameters else base.size_bytes or 0
+    n_copies = int(merge) + int(base.state == "pruned")
+    return round(weights * (n_copies + CHECKPOINTS_SHARE)) + SPARE_BYTES
 
 
 def check_disk(home: Path, base: ModelRow, *, merge: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from workbench.i18n import Language, has, translate
 from workbench.rounds.comparison import SHARES
 from workbench.rounds.evidence import PEOPLE, Settled
-from workbench.rounds.head_to_head import Duel
+from workbench.rounds.head_to_head import HeadToHead
 from workbench.statistics.intervals import Estimate
 
 BETWEEN: Mapping[Language, str] = {"en": ", ", "ja": "、"}
@@ -31,7 +31,7 @@ class SettledLine:
     questions: str
 
 
-def said(findings: Mapping[str, Any], language: Language) -> str:
+def verdict_reason(findings: Mapping[str, Any], language: Language) -> str:
     """Return the reason of a proposal in words of ``language``; also of one by earlier rules."""
     share, asked = findings["share"], findings["asked"]
     sentences = [
@@ -145,10 +145,10 @@ def _languages(shares: Mapping[str, float], language: Language) -> str:
     """Return the shares of the languages in parentheses; nothing where there is only one."""
     if len(shares) < 2:
         return ""
-    told = BETWEEN[language].join(
+    listed = BETWEEN[language].join(
         f"{language_name(code, language)} {_percent(share)}" for code, share in shares.items()
     )
-    return translate("round_said.languages", language, shares=told)
+    return translate("round_said.languages", language, shares=listed)
 
 
 def _percent(value: float) -> str:
@@ -162,8 +162,7 @@ NOISE = 1e-9
 
 def figure(found: Estimate, measure: str, *, signed: bool = False) -> str:
     """Return an estimate with its interval; shares in percent."""
-    told = (found.value, found.low, found.high)
-    values = [value for value in told if value is not None]
+    values = [value for value in (found.value, found.low, found.high) if value is not None]
     digits = _digits(values, measure)
     value, *ends = (_number(one, measure, digits, signed=signed) for one in values)
     return f"{value} ({ends[0]} … {ends[1]})" if len(ends) == 2 else value
@@ -191,50 +190,50 @@ def _digits(values: list[float], measure: str) -> int:
 
 def _misleads(value: float, factor: int, digits: int) -> bool:
     shown = round(factor * abs(value), digits)
-    is_whole = factor == 100 and shown == 100
-    return (shown == 0 and abs(value) > NOISE) or (is_whole and abs(abs(value) - 1) > NOISE)
+    is_100_percent = factor == 100 and shown == 100
+    return (shown == 0 and abs(value) > NOISE) or (is_100_percent and abs(abs(value) - 1) > NOISE)
 
 
 def _is_share(measure: str) -> bool:
     return measure in SHARES or measure == PEOPLE
 
 
-def raters_of(duel: Duel, language: Language) -> str:
+def raters_of(result: HeadToHead, language: Language) -> str:
     """Return who judged: people, or models."""
-    return translate(f"duel.by.{duel.raters}", language)
+    return translate(f"duel.by.{result.raters}", language)
 
 
-def outcome(duel: Duel, language: Language) -> str:
+def outcome(result: HeadToHead, language: Language) -> str:
     """Return the sentence that says which model is preferred, if either."""
-    sure = {True: "better", False: "worse", None: "open"}[duel.is_better]
+    sure = {True: "better", False: "worse", None: "open"}[result.is_better]
     return translate(
         f"duel.said.{sure}",
         language,
-        raters=raters_of(duel, language),
-        model=duel.model,
-        against=duel.against,
+        raters=raters_of(result, language),
+        model=result.model,
+        against=result.against,
     )
 
 
-def figures_of(duel: Duel, language: Language) -> str:
+def figures_of(result: HeadToHead, language: Language) -> str:
     """Return the share of points with its interval, and what it rests on."""
     return translate(
         "duel.figures",
         language,
-        points=figure(duel.points, PEOPLE),
-        won=figure(duel.won, PEOPLE),
-        tied=figure(duel.tied, PEOPLE),
-        lost=figure(duel.lost, PEOPLE),
-        n=duel.n_judgements,
-        questions=duel.n_questions,
-        people=duel.n_raters,
-        both_bad=duel.both_bad,
+        points=figure(result.points, PEOPLE),
+        won=figure(result.won, PEOPLE),
+        tied=figure(result.tied, PEOPLE),
+        lost=figure(result.lost, PEOPLE),
+        n=result.n_judgements,
+        questions=result.n_questions,
+        people=result.n_raters,
+        both_bad=result.both_bad,
     )
 
 
-def by_rater(duel: Duel, language: Language) -> list[str]:
+def by_rater(result: HeadToHead, language: Language) -> list[str]:
     """Return the share of points in the eyes of each rater, where they are told apart."""
     return [
         f"{translate('duel.rater', language, n=place)}: {figure(one, PEOPLE)}"
-        for place, one in enumerate(duel.by_rater, 1)
+        for place, one in enumerate(result.by_rater, 1)
     ]

@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.rounds import RoundRow, Verdict, decide_round
 from workbench.rounds.comparison import Comparison, compare_round
-from workbench.rounds.evidence import FOR_THE_SPREAD, PEOPLE, Settled, settle
+from workbench.rounds.evidence import DIVERSITY_MEASURES, PEOPLE, Settled, settle
 from workbench.rounds.spec import Comparing, parse_round
-from workbench.rounds.text import said
+from workbench.rounds.text import verdict_reason
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class VerdictProposal:
     """A verdict with its reason as values."""
 
     verdict: Verdict
@@ -33,10 +33,10 @@ class Proposal:
     @property
     def reason(self) -> str:
         """The reason in English sentences."""
-        return said(self.findings, "en")
+        return verdict_reason(self.findings, "en")
 
 
-def propose(comparison: Comparison, model_id: int, asked: Comparing) -> Proposal:
+def propose(comparison: Comparison, model_id: int, asked: Comparing) -> VerdictProposal:
     """Return what the figures speak for.
 
     ``drop``: people surely prefer the model before; or too few outputs are well-formed, and no more
@@ -66,7 +66,9 @@ def propose(comparison: Comparison, model_id: int, asked: Comparing) -> Proposal
         "settled": [one.as_json() for one in settled],
         "missing": [name for name, margin in margins.items() if margin and name not in taken],
     }
-    return Proposal(_verdict(settled, enough_well_formed=share >= asked.well_formed), findings)
+    return VerdictProposal(
+        _verdict(settled, enough_well_formed=share >= asked.well_formed), findings
+    )
 
 
 def _verdict(settled: Sequence[Settled], *, enough_well_formed: bool) -> Verdict:
@@ -78,7 +80,7 @@ def _verdict(settled: Sequence[Settled], *, enough_well_formed: bool) -> Verdict
     if not enough_well_formed:
         return "branch" if better & {PEOPLE, "well_formed"} else "drop"
     if worse:
-        return "branch" if better or worse <= FOR_THE_SPREAD else "drop"
+        return "branch" if better or worse <= DIVERSITY_MEASURES else "drop"
     if required and all(one.outcome != "open" for one in required):
         return "keep"
     return "not_enough_questions"
@@ -88,7 +90,7 @@ MISSING_TEXTS = ("not_written", "not_scored")
 """What the round itself noted when it was first judged."""
 
 
-def judge(found: RoundRow, comparison: Comparison) -> Proposal | None:
+def judge(found: RoundRow, comparison: Comparison) -> VerdictProposal | None:
     """Return what the figures of a round speak for now; None where its model is not compared."""
     own = found.merged_model_version_id
     if own is None or all(one.model_id != own for one in comparison.models):
@@ -112,7 +114,7 @@ def judge_again(session: Session, found: RoundRow) -> RoundRow:
     )
 
 
-def is_outdated(found: RoundRow, now: Proposal | None) -> bool:
+def is_outdated(found: RoundRow, now: VerdictProposal | None) -> bool:
     """Tell whether figures speak for another verdict than the round bears, or for another reason.
 
     The reason of a person, or of earlier rules, is not compared: only its verdict is.

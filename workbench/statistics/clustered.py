@@ -2,7 +2,7 @@
 
 Errors by questions and by raters add up, less what both count: the error by single judgements of
 a rater under a question (Cameron, Gelbach and Miller, "Robust Inference with Multiway Clustering",
-2011). With fewer than ``FEW_RATERS`` raters nothing can be told of others: figures are then of
+2011). With fewer than ``MIN_RATERS`` raters nothing can be told of others: figures are then of
 these raters, and only questions count.
 """
 
@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 
 from workbench.statistics.intervals import LEVEL, Array, Estimate, jackknife_errors, share
 
-FEW_RATERS = 5
+MIN_RATERS = 5
 MOST_QUESTIONS = 400
 """That single raters are looked at by: their figures stand beside pooled ones, to be compared."""
 
@@ -26,13 +26,13 @@ def raters_of(table: pd.DataFrame) -> list[int]:
     return sorted(table["rater_id"].unique()) if "rater_id" in table else []
 
 
-def parts_of_few_raters(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+def judgements_by_rater(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
     """Yield the judgements of each rater, where there are two or more and too few for any.
 
     Of very many questions it is those of an even part, which bounds the time that they take.
     """
     raters = raters_of(table)
-    if 1 < len(raters) < FEW_RATERS:
+    if 1 < len(raters) < MIN_RATERS:
         asked = np.unique(table["question_id"])
         if len(asked) > MOST_QUESTIONS:
             table = table[table["question_id"].isin(asked[:: -(-len(asked) // MOST_QUESTIONS)])]
@@ -60,7 +60,7 @@ class RaterChanges:
         """
         _, place = np.unique(rater, return_inverse=True)
         n_raters = int(place.max()) + 1
-        if n_raters < FEW_RATERS:
+        if n_raters < MIN_RATERS:
             return None
         shares = weights / weights.sum()
         # All judgements made heavier alike: that says nothing of single ones.
@@ -82,7 +82,7 @@ class RaterChanges:
 def judged_share(table: pd.DataFrame) -> Estimate:
     """Return the share of judgements that hit, with its interval over questions and raters.
 
-    It is never narrower than over questions alone, which it is for fewer than ``FEW_RATERS``.
+    It is never narrower than over questions alone, which it is for fewer than ``MIN_RATERS``.
 
     Args:
         table: Columns ``question_id``, ``rater_id`` and ``hit`` (0 or 1); at least one row.
@@ -135,7 +135,7 @@ def reaches(errors: Array, n_questions: int, raters: RaterChanges | None) -> Arr
     return np.asarray(stats.t.ppf((1 + LEVEL) / 2, np.maximum(freedom, 1)) * np.sqrt(variance))
 
 
-FEW_POINTS, SMALL_SHARE = 10.0, 0.12
+MIN_POINTS, MIN_SHARE = 10.0, 0.12
 """A level that won, or lost, fewer points than that and a smaller share is nearly separated."""
 TINY = 1e-9
 
@@ -143,7 +143,7 @@ TINY = 1e-9
 def nearly_separated(won: Array, lost: Array) -> Array:
     """Return which levels won or lost (next to) everything, given their points."""
     fewer = np.minimum(won, lost)
-    return np.asarray((fewer < FEW_POINTS) & (fewer < SMALL_SHARE * (won + lost)))
+    return np.asarray((fewer < MIN_POINTS) & (fewer < MIN_SHARE * (won + lost)))
 
 
 @dataclass(frozen=True, slots=True)

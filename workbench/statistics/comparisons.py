@@ -48,7 +48,7 @@ def origins_table(origins: Columns, samplings: Mapping[int, Mapping[str, Any]]) 
     table = pd.DataFrame(origins).set_index("text_id")
     for factor in SAMPLING_FACTORS:
         # The name stands in a level too: some lists show levels of several factors.
-        values = {id: f"{factor} {_said(one.get(factor))}" for id, one in samplings.items()}
+        values = {id: f"{factor} {_level_text(one.get(factor))}" for id, one in samplings.items()}
         table[factor] = table["sampling_id"].map(values)
     used = table["reasoning_sampling_id"].dropna().unique()
     names = sampling_names({id: samplings[id] for id in used})
@@ -66,7 +66,7 @@ def sampling_names(samplings: Mapping[int, Mapping[str, Any]]) -> dict[int, str]
         key for key in keys if len({repr(one.get(key)) for one in samplings.values()}) > 1
     ] or ["temperature"]
     return {
-        id: " · ".join(f"{key} {_said(parameters.get(key))}" for key in differing)
+        id: " · ".join(f"{key} {_level_text(parameters.get(key))}" for key in differing)
         for id, parameters in samplings.items()
     }
 
@@ -95,8 +95,8 @@ def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Sco
     table["ranks"] = may_rank(found, scope)
     for side in ("a", "b"):
         for name in (*FACTORS, "n_characters"):
-            kept = "characters" if name == "n_characters" else name
-            table[f"{kept}_{side}"] = table[side].map(origins[name])
+            column = "characters" if name == "n_characters" else name
+            table[f"{column}_{side}"] = table[side].map(origins[name])
     return table
 
 
@@ -114,10 +114,10 @@ def may_rank(judgements: pd.DataFrame, scope: Scope) -> pd.Series:
     Blind ones that are no hidden repeats, and of reasonings those that were given before an answer
     was seen.
     """
-    told = ~is_repeat(judgements) & judgements["blind"].astype(bool)
+    ranks = ~is_repeat(judgements) & judgements["blind"].astype(bool)
     if scope in JUDGED_BEFORE_ANSWERS:
-        told &= ~judgements["answer_seen"].astype(bool)
-    return told
+        ranks &= ~judgements["answer_seen"].astype(bool)
+    return ranks
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
@@ -131,5 +131,5 @@ def log_lengths(table: pd.DataFrame) -> Array:
     return np.asarray(np.log(np.maximum(1.0, np.nan_to_num(sides, nan=1.0))))
 
 
-def _said(value: object) -> str:
+def _level_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else "–" if value is None else str(value)

@@ -34,7 +34,7 @@ _WIDE = {2: re.compile(f"[{KANA}\uac00-\ud7a3]"), 3: re.compile(f"[{HAN}]")}
 """Signs that stand for several Latin letters, by their number."""
 
 
-def likeness(texts: Sequence[str]) -> Array:
+def similarity(texts: Sequence[str]) -> Array:
     """Return how alike texts are, 0 to 1: shape (n, n), the diagonal 1."""
     columns: dict[str, int] = {}
     places: list[int] = []
@@ -48,26 +48,26 @@ def likeness(texts: Sequence[str]) -> Array:
         ends.append(len(places))
     # Nearly every run is of one text only: a full matrix of them would be mostly zeros.
     held = csr_array((values, places, ends), shape=(len(texts), max(1, len(columns))), dtype=float)
-    alike: Array = np.clip((held @ held.T).toarray(), 0.0, 1.0)
-    np.fill_diagonal(alike, 1.0)
-    return alike
+    similarities: Array = np.clip((held @ held.T).toarray(), 0.0, 1.0)
+    np.fill_diagonal(similarities, 1.0)
+    return similarities
 
 
-def number_of_different(alike: Array) -> float:
+def number_of_different(similarities: Array) -> float:
     """Return how many really different texts there are: from 1 to the number of texts."""
-    shares = np.linalg.eigvalsh(alike / len(alike))
+    shares = np.linalg.eigvalsh(similarities / len(similarities))
     shares = shares[shares > 1e-12]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def mean_difference(alike: Array) -> float:
+def mean_difference(similarities: Array) -> float:
     """Return how different two of the texts are on average, 0 to 1; NaN for a single text."""
-    pairs = list(combinations(range(len(alike)), 2))
-    return float(np.mean([1 - alike[pair] for pair in pairs])) if pairs else float("nan")
+    pairs = list(combinations(range(len(similarities)), 2))
+    return float(np.mean([1 - similarities[pair] for pair in pairs])) if pairs else float("nan")
 
 
 def best_set(
-    quality: Array, alike: Array, size: int = SET_SIZE, *, fill: bool = False
+    quality: Array, similarities: Array, size: int = SET_SIZE, *, fill: bool = False
 ) -> list[int]:
     """Return the places of up to ``size`` texts that are good and differ from one another.
 
@@ -76,7 +76,7 @@ def best_set(
 
     Args:
         quality: Shape (n,), 0 to 1.
-        alike: Shape (n, n), 0 to 1.
+        similarities: Shape (n, n), 0 to 1.
         size: How many to choose.
         fill: Put what is under the floor behind the others, the best first, until there are
             ``size``.
@@ -85,7 +85,7 @@ def best_set(
     good = np.flatnonzero(quality >= floor_of(quality)) if len(quality) else np.array([], int)
     chosen: list[int] = []
     while len(chosen) < min(size, len(good)):
-        nearest = alike[:, chosen].max(axis=1) if chosen else np.zeros(len(quality))
+        nearest = similarities[:, chosen].max(axis=1) if chosen else np.zeros(len(quality))
         worth = np.where(np.isin(np.arange(len(quality)), good), quality - nearest, -np.inf)
         worth[chosen] = -np.inf
         chosen.append(int(np.argmax(worth)))
@@ -110,13 +110,13 @@ def _runs(text: str) -> dict[str, int]:
             letters[[found.start() for found in pattern.finditer(plain)]] = n
     passed = np.concatenate([[0], letters.cumsum()])
     ends = np.searchsorted(passed, passed[:-1] + RUN)
-    whole = ends <= len(plain)
-    if not whole.any():
+    is_complete = ends <= len(plain)
+    if not is_complete.any():
         return {plain: 1} if plain else {}
-    starts = np.flatnonzero(whole)
+    starts = np.flatnonzero(is_complete)
     return {
         plain[start:end]: n
         for start, end, n in zip(
-            starts.tolist(), ends[whole].tolist(), letters[whole].tolist(), strict=True
+            starts.tolist(), ends[is_complete].tolist(), letters[is_complete].tolist(), strict=True
         )
     }

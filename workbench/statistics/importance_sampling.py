@@ -21,7 +21,7 @@ AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnStrengths:
+class ImportanceSample:
     """What the likelihood needs of the draws, which stand question by question.
 
     A cell is all texts of one level under one question.
@@ -45,7 +45,7 @@ class DrawnStrengths:
     """(texts, draws): what their comparisons rest on, length included."""
     gains: Array
     """(questions, draws, lengths): slopes for the effect of length, if one is fitted."""
-    gain_bends: Array
+    gain_hessians: Array
     """(questions, draws, lengths): their curvatures."""
     shared: float
     """Variance of what texts of a level share under a question, as drawn at."""
@@ -69,10 +69,12 @@ class DrawnStrengths:
         """
         n_parameters = self.gains.shape[2] + design.shape[1] + 2
         slopes = np.empty((len(self.fit), n_parameters))
-        bends = np.empty((len(self.fit), n_parameters, n_parameters))
-        for part in self._parts(design, effects):
-            slopes[part.few], bends[part.few] = self._told(part, self._posterior(part))
-        return slopes, bends
+        hessians = np.empty((len(self.fit), n_parameters, n_parameters))
+        for part in self._batches(design, effects):
+            slopes[part.places], hessians[part.places] = self._slopes_and_hessians(
+                part, self._posterior(part)
+            )
+        return slopes, hessians
 
     def vote_slopes(self, design: Array, effects: Array, votes: "Votes") -> Array:
         """Return what the slopes gain where the votes weigh more: shape (votes, parameters).
@@ -81,37 +83,37 @@ class DrawnStrengths:
         known of the strengths.
         """
         found = np.empty((len(votes.question), self.gains.shape[2] + design.shape[1] + 2))
-        for part in self._parts(design, effects):
-            told = self._posterior(part)
-            first, last = np.searchsorted(votes.question, [part.few[0], part.few[-1] + 1])
-            place = votes.question[first:last] - part.few[0]
-            weighed = told.around * told.weights[:, :, None]
+        for part in self._batches(design, effects):
+            posterior = self._posterior(part)
+            first, last = np.searchsorted(votes.question, [part.places[0], part.places[-1] + 1])
+            place = votes.question[first:last] - part.places[0]
+            weighed = posterior.around * posterior.weights[:, :, None]
             fit = votes.fit(self.strengths, slice(first, last))
             found[first:last] = np.einsum("vd,vdp->vp", fit, weighed[place])
         return found
 
-    def _parts(self, design: Array, effects: Array) -> Iterator["_Part"]:
+    def _batches(self, design: Array, effects: Array) -> Iterator["_Batch"]:
         """Yield a few questions at once."""
         n_questions, n_draws = self.fit.shape
         strength = design @ effects
         n_cells = np.diff(np.append(self.starts, len(self.levels)))
         parts = -(-len(self.levels) * n_draws * (design.shape[1] + 2) // AT_ONCE)
-        for few in np.array_split(np.arange(n_questions), min(parts, n_questions)):
-            cells = slice(self.starts[few[0]], self.starts[few[-1]] + n_cells[few[-1]])
+        for places in np.array_split(np.arange(n_questions), min(parts, n_questions)):
+            cells = slice(self.starts[places[0]], self.starts[places[-1]] + n_cells[places[-1]])
             lead = self.sums[cells] - self.sizes[cells] * strength[self.levels[cells]][:, None]
-            starts = self.starts[few] - self.starts[few[0]]
-            yield _Part(few, cells, design[self.levels[cells]], lead, starts)
+            starts = self.starts[places] - self.starts[places[0]]
+            yield _Batch(places, cells, design[self.levels[cells]], lead, starts)
 
-    def _posterior(self, part: "_Part") -> "_Posterior":
+    def _posterior(self, part: "_Batch") -> "_Posterior":
         """Return what is known of the slopes of a few questions, over their draws."""
-        few, cells, design, lead = part.few, part.cells, part.design, part.lead
+        places, cells, design, lead = part.places, part.cells, part.design, part.lead
         shared, own, size = self.shared, self.own, self.sizes[cells]
         # The deviations within a cell, and of the mean of a cell from its level.
         within = (self.squares[cells] - self.sums[cells] ** 2 / size) / own
         variance = own + size * shared
         mean = lead**2 / size / variance
         log = -0.5 * (within + mean + (size - 1) * np.log(own) + np.log(variance))
-        log = self.fit[few] + np.add.reduceat(log, part.starts, axis=0)
+        log = self.fit[places] + np.add.reduceat(log, part.starts, axis=0)
         weights = np.exp(log - log.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
         by_shared, by_own = size * shared / variance, own / variance
@@ -124,7 +126,7 @@ class DrawnStrengths:
             axis=2,
         )
         by_question = np.add.reduceat(by_cell, part.starts, axis=0)
-        by_question = np.concatenate([self.gains[few], by_question], axis=2)
+        by_question = np.concatenate([self.gains[places], by_question], axis=2)
         slopes = (weights[:, None, :] @ by_question)[:, 0]
         return _Posterior(
             weights=weights,
@@ -134,20 +136,20 @@ class DrawnStrengths:
             within=within,
         )
 
-    def _told(self, part: "_Part", told: "_Posterior") -> tuple[Array, Array]:
+    def _slopes_and_hessians(self, part: "_Batch", posterior: "_Posterior") -> tuple[Array, Array]:
         """Return slopes and curvatures of a few questions, given what is known of their slopes."""
-        few, cells, design, lead = part.few, part.cells, part.design, part.lead
+        places, cells, design, lead = part.places, part.cells, part.design, part.lead
         shared, own, size = self.shared, self.own, self.sizes[cells]
         variance = own + size * shared
         by_shared, by_own = size * shared / variance, own / variance
-        weights, mean, within = told.weights, told.mean, told.within
-        spread = (told.around * weights[:, :, None]).transpose(0, 2, 1) @ told.around
+        weights, mean, within = posterior.weights, posterior.mean, posterior.within
+        covariance = (posterior.around * weights[:, :, None]).transpose(0, 2, 1) @ posterior.around
         of_cells = np.repeat(weights, np.diff(np.append(part.starts, len(lead))), axis=0)
         lead, mean, within = ((of_cells * one).sum(axis=1)[:, None] for one in (lead, mean, within))
-        by_spread = 2 * lead / variance * np.hstack([by_shared, by_own])
+        by_deviation = 2 * lead / variance * np.hstack([by_shared, by_own])
         known = np.zeros((len(lead), design.shape[1] + 2, design.shape[1] + 2))
         known[:, :-2, :-2] = (size / variance)[:, :, None] * design[:, :, None] * design[:, None, :]
-        known[:, :-2, -2:] = design[:, :, None] * by_spread[:, None, :]
+        known[:, :-2, -2:] = design[:, :, None] * by_deviation[:, None, :]
         known[:, -2:, :-2] = known[:, :-2, -2:].transpose(0, 2, 1)
         parts = np.stack([by_shared, by_own], axis=1)
         cross = 2 * (2 * mean - 1)[:, :, None] * parts @ parts.transpose(0, 2, 1)
@@ -155,17 +157,17 @@ class DrawnStrengths:
         known[:, -2, -2] -= (2 * (mean - 1) * by_shared)[:, 0]
         known[:, -1, -1] -= (2 * (mean - 1) * by_own - 2 * within)[:, 0]
         n_lengths = self.gains.shape[2]
-        bends = -spread
-        bends[:, n_lengths:, n_lengths:] += np.add.reduceat(known, part.starts, axis=0)
-        bends[:, :n_lengths, :n_lengths] += weights[:, None, :] @ self.gain_bends[few]
-        return told.slopes, bends
+        hessians = -covariance
+        hessians[:, n_lengths:, n_lengths:] += np.add.reduceat(known, part.starts, axis=0)
+        hessians[:, :n_lengths, :n_lengths] += weights[:, None, :] @ self.gain_hessians[places]
+        return posterior.slopes, hessians
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Batch:
     """A few questions."""
 
-    few: Array
+    places: Array
     """(few,): their places."""
     cells: slice
     design: Array
@@ -232,7 +234,7 @@ NEWTON_STEPS, NEAR = 30, 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetTexts:
+class TextPairs:
     """Comparisons summed up by pairs: texts stand by question and level, pairs by first text."""
 
     question: Array
@@ -254,7 +256,7 @@ class MetTexts:
     @classmethod
     def of(
         cls, pairs: pd.DataFrame, levels: Array, n_levels: int, lengths: Array | None = None
-    ) -> "MetTexts":
+    ) -> "TextPairs":
         """Sum up comparisons.
 
         Args:
@@ -317,7 +319,7 @@ class MetTexts:
         own: float,
         near: Array | None = None,
         by_length: float = 0.0,
-    ) -> DrawnStrengths:
+    ) -> ImportanceSample:
         """Draw strengths around the modes at these parameters, from the same chances each time.
 
         Args:
@@ -339,36 +341,38 @@ class MetTexts:
         for size in np.unique(sizes):
             same = np.flatnonzero(sizes == size)
             parts = -(-same.size * size * max(size, 2 * n_half) // AT_ONCE)
-            for few in np.array_split(same, min(parts, same.size)):
-                texts = first[few][:, None] + np.arange(size)
+            for places in np.array_split(same, min(parts, same.size)):
+                texts = first[places][:, None] + np.arange(size)
                 modes[texts], root = self._curve(
                     texts, strength, shared, own, modes[texts], shifts[texts]
                 )
                 normal = _normal(random, (*texts.shape, n_half))
-                chance[few] = -0.5 * (normal**2).sum(axis=1)
-                chance[few] -= np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)[:, None]
+                chance[places] = -0.5 * (normal**2).sum(axis=1)
+                chance[places] -= np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)[:, None]
                 drawn[texts] = modes[texts][:, :, None] + root @ normal
-        whole = drawn if self.lengths is None else drawn + shifts[:, None]
-        lead = whole[self.pairs[:, 0]] - whole[self.pairs[:, 1]]
+        combined = drawn if self.lengths is None else drawn + shifts[:, None]
+        lead = combined[self.pairs[:, 0]] - combined[self.pairs[:, 1]]
         # log(1 / (1 + exp(-lead))), and the same of the opposite is that less the lead.
-        said = (self.won + self.lost)[:, None] * log_expit(lead) - self.lost[:, None] * lead
+        log_likelihood = (self.won + self.lost)[:, None] * log_expit(lead) - self.lost[
+            :, None
+        ] * lead
         places = np.arange(len(sizes))
         first_pairs = np.searchsorted(self.question[self.pairs[:, 0]], places)
         cell = self.question * self.n_levels + self.level
         cells, starts, counts = np.unique(cell, return_index=True, return_counts=True)
         questions, levels = np.divmod(cells, self.n_levels)
-        gains, gain_bends = self._by_length(lead, first_pairs)
-        return DrawnStrengths(
-            fit=np.add.reduceat(said, first_pairs, axis=0) - chance,
+        gains, gain_hessians = self._by_length(lead, first_pairs)
+        return ImportanceSample(
+            fit=np.add.reduceat(log_likelihood, first_pairs, axis=0) - chance,
             sums=np.add.reduceat(drawn, starts, axis=0),
             squares=np.add.reduceat(drawn**2, starts, axis=0),
             sizes=counts[:, None].astype(float),
             levels=levels,
             starts=np.searchsorted(questions, places),
             modes=modes,
-            strengths=whole,
+            strengths=combined,
             gains=gains,
-            gain_bends=gain_bends,
+            gain_hessians=gain_hessians,
             shared=shared,
             own=own,
         )
@@ -381,9 +385,9 @@ class MetTexts:
         longer = (self.lengths[self.pairs[:, 0]] - self.lengths[self.pairs[:, 1]])[:, None]
         chance, met = expit(lead), (self.won + self.lost)[:, None]
         slope = longer * (self.won[:, None] - met * chance)
-        bend = longer**2 * met * chance * (1 - chance)
-        slope, bend = (np.add.reduceat(one, first_pairs, axis=0) for one in (slope, bend))
-        return slope[:, :, None], bend[:, :, None]
+        hessian = longer**2 * met * chance * (1 - chance)
+        slope, hessian = (np.add.reduceat(one, first_pairs, axis=0) for one in (slope, hessian))
+        return slope[:, :, None], hessian[:, :, None]
 
     def _curve(
         self,
@@ -402,25 +406,25 @@ class MetTexts:
         size = texts.shape[1]
         level = self.level[texts]
         mean = strength[level]
-        alike = level[:, :, None] == level[:, None, :]
-        known = np.linalg.inv(own * np.eye(size) + shared * alike)
+        same_level = level[:, :, None] == level[:, None, :]
+        known = np.linalg.inv(own * np.eye(size) + shared * same_level)
         points = self._points(texts)
         met = points + points.transpose(0, 2, 1)
-        mode, bend = near, known
+        mode, hessian = near, known
         for _ in range(NEWTON_STEPS):
             shifted = mode + shifts
             chance = expit(shifted[:, :, None] - shifted[:, None, :])
             slope = (points - met * chance).sum(axis=2)
             slope -= (known @ (mode - mean)[:, :, None])[:, :, 0]
-            told = met * chance * (1 - chance)
-            bend = known - told + np.eye(size) * told.sum(axis=2)[:, :, None]
-            step = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+            posterior = met * chance * (1 - chance)
+            hessian = known - posterior + np.eye(size) * posterior.sum(axis=2)[:, :, None]
+            step = np.linalg.solve(hessian, slope[:, :, None])[:, :, 0]
             # Where chances level off, a whole step may lead to the other side of the mode.
             longest = np.abs(step).max(axis=1, keepdims=True)
             mode = mode + step / np.maximum(1.0, longest)
             if longest.max() < NEAR:
                 break
-        return mode, WIDER * np.linalg.cholesky(np.linalg.inv(bend))
+        return mode, WIDER * np.linalg.cholesky(np.linalg.inv(hessian))
 
     def _points(self, texts: Array) -> Array:
         """Return who took how many points from whom: shape (questions, size, size)."""
@@ -444,6 +448,6 @@ def _normal(random: np.random.Generator, shape: tuple[int, int, int]) -> Array:
     """
     half = random.standard_normal(shape)
     if 4 * shape[1] <= shape[2]:
-        spread = half @ half.transpose(0, 2, 1) / shape[2]
-        half = np.linalg.solve(np.linalg.cholesky(spread), half)
+        covariance = half @ half.transpose(0, 2, 1) / shape[2]
+        half = np.linalg.solve(np.linalg.cholesky(covariance), half)
     return np.concatenate([half, -half], axis=2)

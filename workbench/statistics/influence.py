@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.statistics.diversity import likeness
+from workbench.statistics.diversity import similarity
 from workbench.statistics.intervals import SEED, Array, Estimate, bounded_mean, mean
 
 POWERS = np.concatenate([[0.0], np.geomspace(1 / 1024, 1.0, 21)])
@@ -102,7 +102,7 @@ def permutation_p(questions: Sequence[Scored], n: int = N_PERMUTATIONS, seed: in
     dealing counts as one of them (Phipson and Smyth, 2010), so that the least value is 1 / (n + 1).
     """
     random = np.random.default_rng(seed)
-    real, dealt = 0.0, np.zeros(n)
+    real, permuted = 0.0, np.zeros(n)
     for one in questions:
         centred = one.log_probs - one.log_probs.mean(axis=1, keepdims=True)
         scale = centred.std()
@@ -112,8 +112,8 @@ def permutation_p(questions: Sequence[Scored], n: int = N_PERMUTATIONS, seed: in
         rows = np.arange(len(one.own))
         order = random.permuted(np.tile(rows, (n, 1)), axis=1)
         real += float(one.weights @ fit[rows, one.own])
-        dealt += (fit[rows, one.own[order]] * one.weights[order]).sum(axis=1)
-    return float((1 + np.count_nonzero(dealt >= real - 1e-9)) / (n + 1))
+        permuted += (fit[rows, one.own[order]] * one.weights[order]).sum(axis=1)
+    return float((1 + np.count_nonzero(permuted >= real - 1e-9)) / (n + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +246,7 @@ def leaks(answers: Sequence[LeakOfAnswer]) -> Leaks | None:
 class Distances:
     """The answers of one question: how far each is from each, and under which reasoning it is."""
 
-    apart: Array
+    distance: Array
     """0 to 1: shape (answers, answers)."""
     own: Array
     """Shape (answers,)."""
@@ -273,7 +273,7 @@ def distances(texts: Sequence[str], own: Sequence[int]) -> Distances | None:
     n_under = np.unique(labels, return_counts=True)[1]
     if len(n_under) < 2 or n_under.max() < 2:
         return None
-    return Distances(1.0 - likeness(texts), labels)
+    return Distances(1.0 - similarity(texts), labels)
 
 
 def between_within(questions: Sequence[Distances], n: int = N_PERMUTATIONS) -> BetweenWithin:
@@ -282,24 +282,24 @@ def between_within(questions: Sequence[Distances], n: int = N_PERMUTATIONS) -> B
     For the p-value the answers of each question are dealt to its reasonings anew.
     """
     random = np.random.default_rng(SEED)
-    found = np.array([_means(one.apart, one.own) for one in questions])
-    dealt = np.zeros(n)
+    found = np.array([_means(one.distance, one.own) for one in questions])
+    permuted = np.zeros(n)
     for one in questions:
         orders = random.permuted(np.tile(one.own, (n, 1)), axis=1)
-        dealt += [np.subtract(*_means(one.apart, order)) for order in orders]
+        permuted += [np.subtract(*_means(one.distance, order)) for order in orders]
     gaps = found[:, 0] - found[:, 1]
     return BetweenWithin(
         between=mean(found[:, 0], lowest=0.0, highest=1.0),
         within=mean(found[:, 1], lowest=0.0, highest=1.0),
         gap=mean(gaps),
-        p=float((1 + np.count_nonzero(dealt >= gaps.sum() - 1e-9)) / (n + 1)),
+        p=float((1 + np.count_nonzero(permuted >= gaps.sum() - 1e-9)) / (n + 1)),
         n_questions=len(questions),
     )
 
 
-def _means(apart: Array, own: Array) -> tuple[float, float]:
+def _means(distance: Array, own: Array) -> tuple[float, float]:
     """Return the mean distance between answers of different reasonings, and of the same."""
     above = np.triu_indices(len(own), 1)
     same = own[above[0]] == own[above[1]]
-    pairs = apart[above]
+    pairs = distance[above]
     return float(pairs[~same].mean()), float(pairs[same].mean())

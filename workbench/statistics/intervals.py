@@ -26,7 +26,7 @@ SEED = 20_240
 RESOLUTION = 0.01
 """The least difference of one question that counts, where a measure has none of its own: pages
 show two decimals."""
-FEW_QUESTIONS = 10
+MIN_QUESTIONS = 10
 """Under so many, other questions may well tell another story; figures say so."""
 
 
@@ -74,9 +74,9 @@ def intervals(
         return within_errors(values, np.zeros(len(values)), n_questions)
     known = np.isfinite(draws)
     n_known = np.maximum(known.sum(axis=0), 2)
-    kept = np.where(known, draws, 0.0)
-    mean = kept.sum(axis=0) / n_known
-    variance = np.where(known, (kept - mean) ** 2, 0.0).sum(axis=0) / (n_known - 1)
+    finite = np.where(known, draws, 0.0)
+    mean = finite.sum(axis=0) / n_known
+    variance = np.where(known, (finite - mean) ** 2, 0.0).sum(axis=0) / (n_known - 1)
     # Drawing n with replacement spreads by the factor (n - 1) / n too little.
     error = np.sqrt(variance * n_questions / (n_questions - 1))
     error[known.mean(axis=0) < 0.5] = np.nan

@@ -16,27 +16,27 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from workbench.statistics.clustered import FEW_RATERS, RaterChanges, Separation, reaches
-from workbench.statistics.importance_sampling import DrawnStrengths, MetTexts
+from workbench.statistics.clustered import MIN_RATERS, RaterChanges, Separation, reaches
+from workbench.statistics.importance_sampling import ImportanceSample, TextPairs
 from workbench.statistics.intervals import Array, Estimate, estimate, jackknife_errors
 
 IMAGINED = 1.0
 """Ties that each level is imagined to have with an average one: without them, who won everything
 would be infinitely strong. Beside dozens of real comparisons they weigh nothing."""
-USUAL_SPREAD, SPREAD_VARIES = np.log(0.6), 0.7
+USUAL_LOG_DEVIATION, LOG_DEVIATION_VARIES = np.log(0.6), 0.7
 """Mean and standard deviation of what the logs of both spreads are thought to be beforehand; it
 counts where comparisons tell little of them, as with a single text of each level."""
-USUAL_DEVIATION = float(np.exp(USUAL_SPREAD))
+USUAL_DEVIATION = float(np.exp(USUAL_LOG_DEVIATION))
 """Standard deviation of what texts of a level share under a question, and of what each has alone,
 that is taken for usual before there are ratings."""
 LENGTH_VARIES = 2.0
 """Standard deviation of what the log of a length is thought to add beforehand: next to nothing."""
-MOST_EFFECT, SPREADS = 8.0, (-3.0, 0.7)
+MOST_EFFECT, LOG_DEVIATIONS = 8.0, (-3.0, 0.7)
 """Bounds of effects on the scale of log odds, and of the logs of both spreads."""
 MOST_ROUNDS, LONGEST, SETTLED = 40, 0.5, 0.01
 """Of Newton's method: the most rounds, the longest step of a parameter that is taken (a shorter
 one after a turn back), and the one that ends it."""
-MANY = 1_000
+SUBSET_ABOVE = 1_000
 """Questions; with more, a part of them is asked first."""
 STEP = 1e-3
 _NODES, _SHARES = np.polynomial.hermite_e.hermegauss(31)
@@ -95,8 +95,8 @@ class MixedEffects:
             return None
 
         def show(parameters: Array) -> Array:
-            _, spread = _split(parameters)
-            return np.asarray(logit(expected_points(np.log(2) * parameters[:1], spread)))
+            _, deviation = _split(parameters)
+            return np.asarray(logit(expected_points(np.log(2) * parameters[:1], deviation)))
 
         values, slopes = self._slopes(show)
         low, high = self._ends(values, slopes)
@@ -146,37 +146,39 @@ def fit(
     centred = design - design.mean(axis=0)
     tied = centred if tied is None else tied
     n_lengths = 0 if lengths is None else 1
-    parameters = np.r_[np.zeros(n_lengths + design.shape[1]), USUAL_SPREAD, USUAL_SPREAD]
+    parameters = np.r_[
+        np.zeros(n_lengths + design.shape[1]), USUAL_LOG_DEVIATION, USUAL_LOG_DEVIATION
+    ]
     _, least = _beforehand(tied, parameters)
     model = _Model(design=centred, tied=tied, least=least)
     question = pairs["question_id"].to_numpy()
     asked = np.unique(question)
-    if len(asked) > MANY:
+    if len(asked) > SUBSET_ABOVE:
         # A part of the questions leads near what all of them say, in a fraction of the time.
-        few = np.isin(question, asked[:: len(asked) // MANY + 1])
-        own = None if lengths is None else lengths[few]
-        met = MetTexts.of(pairs[few], levels[few], len(design), own)
+        sampled = np.isin(question, asked[:: len(asked) // SUBSET_ABOVE + 1])
+        own = None if lengths is None else lengths[sampled]
+        met = TextPairs.of(pairs[sampled], levels[sampled], len(design), own)
         parameters, _ = _settled(met, model, parameters)
-    met = MetTexts.of(pairs, levels, len(design), lengths)
-    parameters, told = _settled(met, model, parameters)
+    met = TextPairs.of(pairs, levels, len(design), lengths)
+    parameters, derived = _settled(met, model, parameters)
     return MixedEffects(
         parameters=parameters,
         n_lengths=n_lengths,
-        changes=_left_out(told.covariance, told.bends, told.slopes),
-        covariance=told.covariance,
+        changes=_left_out(derived.covariance, derived.hessians, derived.slopes),
+        covariance=derived.covariance,
         expected=_expected(pairs, levels, model, parameters),
-        votes=_votes(pairs, met, model, told),
+        votes=_votes(pairs, met, model, derived),
     )
 
 
-def expected_points(lead: Array, spread: float) -> Array:
+def expected_points(lead: Array, deviation: float) -> Array:
     """Return the points that texts of a level are expected to take, 0 to 1.
 
     Args:
         lead: By how much their level leads, on the scale of log odds.
-        spread: Standard deviation of the differences of two texts around it.
+        deviation: Standard deviation of the differences of two texts around it.
     """
-    chances = expit(np.asarray(lead)[..., None] + spread * _NODES)
+    chances = expit(np.asarray(lead)[..., None] + deviation * _NODES)
     return np.asarray(chances @ _SHARES / _SHARES.sum())
 
 
@@ -191,30 +193,30 @@ class _Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _Derivatives:
     """What the comparisons, and what is known beforehand, tell at some parameters."""
 
     slopes: Array
     """(questions, parameters)"""
-    bends: Array
+    hessians: Array
     """(questions, parameters, parameters)"""
     slope: Array
     """Of all questions, and of what is known beforehand."""
     covariance: Array
-    drawn: DrawnStrengths
+    drawn: ImportanceSample
     effects: Array
     """Those that were drawn at."""
 
 
-def _settled(met: MetTexts, model: _Model, parameters: Array) -> tuple[Array, _Told]:
+def _settled(met: TextPairs, model: _Model, parameters: Array) -> tuple[Array, _Derivatives]:
     """Return the likeliest parameters, searched from ``parameters`` on, and what tells of them."""
     n_effects = len(parameters) - 2
-    least = np.r_[np.full(n_effects, -MOST_EFFECT), SPREADS[0], SPREADS[0]]
-    most = np.r_[np.full(n_effects, MOST_EFFECT), SPREADS[1], SPREADS[1]]
-    told = _told(met, model, parameters)
+    least = np.r_[np.full(n_effects, -MOST_EFFECT), LOG_DEVIATIONS[0], LOG_DEVIATIONS[0]]
+    most = np.r_[np.full(n_effects, MOST_EFFECT), LOG_DEVIATIONS[1], LOG_DEVIATIONS[1]]
+    derived = _derivatives(met, model, parameters)
     longest, last = LONGEST, np.zeros(len(parameters))
     for _ in range(MOST_ROUNDS):
-        step = told.covariance @ told.slope
+        step = derived.covariance @ derived.slope
         longest = longest / 2 if step @ last < 0 else min(LONGEST, 1.5 * longest)
         step *= min(1.0, longest / np.abs(step).max())
         last = step
@@ -222,34 +224,38 @@ def _settled(met: MetTexts, model: _Model, parameters: Array) -> tuple[Array, _T
         if np.abs(following - parameters).max() < SETTLED:
             break
         parameters = following
-        told = _told(met, model, parameters, told.drawn.modes)
-    return parameters, told
+        derived = _derivatives(met, model, parameters, derived.drawn.modes)
+    return parameters, derived
 
 
-def _told(met: MetTexts, model: _Model, parameters: Array, near: Array | None = None) -> _Told:
+def _derivatives(
+    met: TextPairs, model: _Model, parameters: Array, near: Array | None = None
+) -> _Derivatives:
     n_lengths = len(parameters) - 2 - model.design.shape[1]
     by_length, effects = parameters[:n_lengths], parameters[n_lengths:-2]
     shared, own = np.exp(2 * parameters[-2:])
     drawn = met.draw(model.design @ effects, shared, own, near, by_length.sum())
-    slopes, bends = drawn.information(model.design, effects)
-    slope, bend = _beforehand(model.tied, parameters)
-    return _Told(
+    slopes, hessians = drawn.information(model.design, effects)
+    slope, hessian = _beforehand(model.tied, parameters)
+    return _Derivatives(
         slopes=slopes,
-        bends=bends,
+        hessians=hessians,
         slope=slopes.sum(axis=0) + slope,
-        covariance=_inverse(bends.sum(axis=0) + bend, model.least),
+        covariance=_inverse(hessians.sum(axis=0) + hessian, model.least),
         drawn=drawn,
         effects=effects,
     )
 
 
-def _votes(pairs: pd.DataFrame, met: MetTexts, model: _Model, told: _Told) -> RaterChanges | None:
+def _votes(
+    pairs: pd.DataFrame, met: TextPairs, model: _Model, derived: _Derivatives
+) -> RaterChanges | None:
     """Return what raters change of the slopes, where there are enough of them."""
-    if "rater_id" not in pairs or pairs["rater_id"].nunique() < FEW_RATERS:
+    if "rater_id" not in pairs or pairs["rater_id"].nunique() < MIN_RATERS:
         return None
     rater, _ = pd.factorize(pairs["rater_id"], sort=True)
     votes = met.votes(rater, pairs["points"].to_numpy(dtype=float))
-    slopes = told.drawn.vote_slopes(model.design, told.effects, votes)
+    slopes = derived.drawn.vote_slopes(model.design, derived.effects, votes)
     return RaterChanges.of(slopes, votes.rater, votes.n)
 
 
@@ -260,13 +266,13 @@ def _expected(pairs: pd.DataFrame, levels: Array, model: _Model, parameters: Arr
     design effect 1 + (size - 1) times the correlation of two of them.
     """
     n_effects = model.design.shape[1]
-    effects, spread = _split(parameters[-2 - n_effects :])
+    effects, deviation = _split(parameters[-2 - n_effects :])
     n_levels = len(model.design)
     differ = levels[:, 0] != levels[:, 1]
     met = np.bincount(levels[differ] @ [n_levels, 1], minlength=n_levels**2)
     places = np.flatnonzero(met)
-    apart = model.design[places // n_levels] - model.design[places % n_levels]
-    lead = (apart @ effects)[:, None] + spread * _NODES
+    contrast = model.design[places // n_levels] - model.design[places % n_levels]
+    lead = (contrast @ effects)[:, None] + deviation * _NODES
     shares = _SHARES / _SHARES.sum()
     chance, slope = expit(lead) @ shares, (expit(lead) * expit(-lead)) @ shares
     variance = chance * (expit(-lead) @ shares)
@@ -274,8 +280,8 @@ def _expected(pairs: pd.DataFrame, levels: Array, model: _Model, parameters: Arr
     _, sizes = np.unique(pairs["question_id"].to_numpy()[differ], return_counts=True)
     size = (sizes**2).sum() / sizes.sum()
     weight = met[places] * slope**2 / variance / (1 + (size - 1) * correlation)
-    _, bend = _beforehand(model.tied, parameters[-2 - n_effects :])
-    return np.linalg.inv((apart.T * weight) @ apart + bend[:-2, :-2])
+    _, hessian = _beforehand(model.tied, parameters[-2 - n_effects :])
+    return np.linalg.inv((contrast.T * weight) @ contrast + hessian[:-2, :-2])
 
 
 def _split(parameters: Array) -> tuple[Array, float]:
@@ -291,32 +297,32 @@ def _beforehand(tied: Array, parameters: Array) -> tuple[Array, Array]:
     slope = np.r_[
         -parameters[:n_lengths] / LENGTH_VARIES**2,
         IMAGINED / 2 * (1 - 2 * chance) @ tied,
-        (USUAL_SPREAD - parameters[-2:]) / SPREAD_VARIES**2,
+        (USUAL_LOG_DEVIATION - parameters[-2:]) / LOG_DEVIATION_VARIES**2,
     ]
-    bend = np.diag(np.full(len(parameters), 1 / SPREAD_VARIES**2))
-    bend[:n_lengths, :n_lengths] /= (LENGTH_VARIES / SPREAD_VARIES) ** 2
-    bend[effects, effects] = IMAGINED * (tied.T * (chance * (1 - chance))) @ tied
-    return slope, bend
+    hessian = np.diag(np.full(len(parameters), 1 / LOG_DEVIATION_VARIES**2))
+    hessian[:n_lengths, :n_lengths] /= (LENGTH_VARIES / LOG_DEVIATION_VARIES) ** 2
+    hessian[effects, effects] = IMAGINED * (tied.T * (chance * (1 - chance))) @ tied
+    return slope, hessian
 
 
-def _left_out(covariance: Array, bends: Array, slopes: Array) -> Array:
+def _left_out(covariance: Array, hessians: Array, slopes: Array) -> Array:
     """Return what leaving out each question changes, by one step of Newton's method.
 
     A single question is held to tell at most half of all, so that the step stays within reason.
     """
     root = np.linalg.cholesky(covariance)
-    shares, axes = np.linalg.eigh(root.T @ bends @ root)
+    shares, axes = np.linalg.eigh(root.T @ hessians @ root)
     along = (slopes @ root)[:, None, :] @ axes / (1 - np.clip(shares, 0, 0.5))[:, None, :]
     return np.asarray(-(along @ axes.transpose(0, 2, 1))[:, 0, :] @ root.T)
 
 
-def _inverse(bend: Array, least: Array) -> Array:
+def _inverse(hessian: Array, least: Array) -> Array:
     """Return the inverse of a curvature, of which at least what ``least`` tells is taken for real.
 
     Drawn strengths may say less than nothing in a direction of which comparisons tell next to
     nothing, and of who won everything the likelihood levels off.
     """
     scale = np.linalg.inv(np.linalg.cholesky(least))
-    told, axes = np.linalg.eigh(scale @ bend @ scale.T)
+    derived, axes = np.linalg.eigh(scale @ hessian @ scale.T)
     root = scale.T @ axes
-    return np.asarray(root / np.maximum(told, 1.0) @ root.T)
+    return np.asarray(root / np.maximum(derived, 1.0) @ root.T)

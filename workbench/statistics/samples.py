@@ -14,9 +14,11 @@ resolution (``workbench.statistics.intervals.within_errors``).
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import pandas as pd
+from scipy import special, stats
 
-from workbench.statistics.intervals import LEVEL, Estimate, mean, wilson
+from workbench.statistics.clustered import MIN_RATERS
+from workbench.statistics.intervals import LEVEL, Array, Estimate, mean, share, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +53,11 @@ class PairedSample:
                 if n > 1
                 else np.inf
             )
-        apart = self.deviation**2 / 2
+        discordant = self.deviation**2 / 2
         middle = float(np.mean(self.before + self.after))
-        both = min(max(middle - apart, 0.0), 1 - 2 * apart)
-        neither = max(0.0, 1 - both - 2 * apart)
-        return -share_change(both * n, apart * n, apart * n, neither * n, level)[0]
+        both = min(max(middle - discordant, 0.0), 1 - 2 * discordant)
+        neither = max(0.0, 1 - both - 2 * discordant)
+        return -share_change(both * n, discordant * n, discordant * n, neither * n, level)[0]
 
     @property
     def deviation(self) -> float:
@@ -64,8 +66,8 @@ class PairedSample:
             _, won, lost, _ = self._cells()
             return float(np.sqrt((won + lost + 0.5) / (len(self.before) + 1)))
         changes = np.array(self.after) - np.array(self.before)
-        spread = float(changes.std(ddof=1)) if len(changes) > 1 else np.inf
-        return max(spread, self.resolution / float(np.sqrt(12)))
+        deviation = float(changes.std(ddof=1)) if len(changes) > 1 else np.inf
+        return max(deviation, self.resolution / float(np.sqrt(12)))
 
     def _cells(self) -> tuple[float, float, float, float]:
         before, after = np.array(self.before), np.array(self.after)
@@ -73,6 +75,43 @@ class PairedSample:
         won = float(np.maximum(after - before, 0).sum())
         lost = float(np.maximum(before - after, 0).sum())
         return both, won, lost, max(0.0, len(before) - both - won - lost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsSample:
+    """Points of one model against another, judgement by judgement; questions count alike."""
+
+    question: tuple[int, ...]
+    """Of each judgement, from 0."""
+    rater: tuple[int, ...]
+    points: tuple[float, ...]
+    """1, ½ or 0."""
+
+    def interval(self, level: float = LEVEL) -> Estimate:
+        """Return the share of points with its interval."""
+        question, points = np.array(self.question), np.array(self.points)
+        n_judged = np.bincount(question)
+        n = len(n_judged)
+        found = share(np.bincount(question, weights=points) / n_judged, np.ones(n), level)
+        n_raters = len(set(self.rater))
+        if n_raters < MIN_RATERS or found.low is None or found.high is None:
+            return found
+        part = (points - found.value) / (n_judged[question] * n)
+        error = np.sqrt(_clustered_variance(part, question, np.array(self.rater)))
+        reach = stats.t.ppf((1 + level) / 2, min(n, n_raters) - 1) * error
+        low = max(0.0, min(found.low, found.value - reach))
+        return Estimate(found.value, low, min(1.0, max(found.high, found.value + reach)))
+
+    def reach(self, n: int, level: float) -> float:
+        """Return how far down the share of ``n`` questions would reach if neither was better."""
+        return 0.5 - wilson(0.5, n, level)[0]
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of a question's points; at most ½."""
+        question = np.array(self.question)
+        means = np.bincount(question, weights=np.array(self.points)) / np.bincount(question)
+        return float(means.std(ddof=1)) if len(means) > 1 else 0.5
 
 
 def share_change(
@@ -131,3 +170,18 @@ def _correlation(both: float, won: float, lost: float, neither: float) -> float:
 
 def _hypotenuse(one: float, other: float, phi: float) -> float:
     return float(np.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2)))
+
+
+def _clustered_variance(part: Array, question: Array, rater: Array) -> float:
+    """Return the variance of the sum of ``part`` over other questions and raters.
+
+    It is never less than over either of the two alone.
+    """
+    cell = pd.factorize(question * (int(rater.max()) + 1) + rater)[0]
+    of_question, of_rater, of_cell = (_variance(part, one) for one in (question, rater, cell))
+    return max(of_question, of_rater, of_question + of_rater - of_cell)
+
+
+def _variance(part: Array, cluster: Array) -> float:
+    sums = np.bincount(cluster, weights=part)
+    return float((sums**2).sum() * len(sums) / max(1, len(sums) - 1))

@@ -29,7 +29,7 @@ def axis_label(name: str, texts: str) -> str:
         return t(f"{texts}.{name}")
     axes = (axis for own in load_axes(settings().home_dir).values() for axis in own)
     found = next((axis for axis in axes if axis.name == name), None)
-    return one_line(found.said(found.label, current_language())) if found else name
+    return one_line(found.label_in(found.label, current_language())) if found else name
 
 
 def count(value: int | None) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from workbench.insights.diversity import LevelSpread
+from workbench.insights.diversity import LevelDiversity
 from workbench.insights.effects import Effects
 from workbench.insights.ranking import Ranking
 from workbench.insights.report import Insights
-from workbench.statistics.clustered import FEW_RATERS
+from workbench.statistics.clustered import MIN_RATERS
 from workbench.statistics.comparisons import SAMPLING_FACTORS
-from workbench.statistics.intervals import FEW_QUESTIONS, Estimate
+from workbench.statistics.intervals import MIN_QUESTIONS, Estimate
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import axis_label, percent
@@ -218,7 +218,7 @@ def draw_diversity(found: Insights) -> None:
                 n=found.spread.n_questions,
             )
         )
-        by_factor: dict[str, list[LevelSpread]] = {}
+        by_factor: dict[str, list[LevelDiversity]] = {}
         for level in found.spread.levels:
             by_factor.setdefault(level.factor, []).append(level)
         for factor, levels in by_factor.items():
@@ -235,7 +235,7 @@ def _draw_raters(n_raters: int, *, are_drawn: bool = True) -> None:
     """Say that figures are of few raters; ``are_drawn``: each of them has a mark of its own."""
     if n_raters == 1:
         st.caption(t("insights.this_rater"))
-    elif n_raters < FEW_RATERS:
+    elif n_raters < MIN_RATERS:
         key = "insights.these_raters" if are_drawn else "insights.these_raters_pooled"
         st.caption(t(key, n=n_raters))
 
@@ -248,7 +248,7 @@ def _change(found: Estimate, *, by_choice: bool) -> str:
 
 
 def _warn_small_sample(n_questions: int) -> None:
-    if n_questions < FEW_QUESTIONS:
+    if n_questions < MIN_QUESTIONS:
         st.caption(f":material/warning: {t('insights.few', n=n_questions)}")
 
 

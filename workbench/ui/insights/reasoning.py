@@ -19,7 +19,7 @@ from workbench.insights.reasoning import (
 )
 from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
 from workbench.statistics.influence import LEAK_BITS, Leaks
-from workbench.statistics.intervals import FEW_QUESTIONS, Estimate
+from workbench.statistics.intervals import MIN_QUESTIONS, Estimate
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
@@ -139,7 +139,7 @@ def _draw_bits(level: LevelReport) -> None:
     if margins:
         st.caption(t("moves.margins", list=" · ".join(margins)))
     st.caption(t("moves.doubt"))
-    if level.n_scored < FEW_QUESTIONS:
+    if level.n_scored < MIN_QUESTIONS:
         st.caption(f":material/warning: {t('insights.few', n=level.n_scored)}")
 
 

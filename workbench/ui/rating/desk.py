@@ -13,7 +13,7 @@ from db.rating.ratings import Scope, Target
 from db.settings import settings
 from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import load_axes
-from workbench.rating.cards import look
+from workbench.rating.cards import current_card
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t, word
@@ -86,7 +86,7 @@ def _turn(view: str | None) -> None:
 def _draw(queue: QueueRow, rater_id: int) -> None:
     if url.number("queue") != queue.id or url.parameter("edit") or url.parameter("view"):
         st.rerun()  # a key on the card led elsewhere
-    assigned = look(database(), queue, rater_id)
+    assigned = current_card(database(), queue, rater_id)
     _draw_progress(queue, rater_id, is_over=assigned is None)
     if assigned is None:
         empty_state("done", "done_all", "rate.done")

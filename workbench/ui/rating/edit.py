@@ -12,7 +12,7 @@ from db.rating.assignment import Card
 from db.rating.queues import QueueRow
 from db.texts.cards import VariantCard, question_card
 from db.texts.rows import TextRow
-from workbench.rating.cards import ANSWER_SEEN, enter, look
+from workbench.rating.cards import ANSWER_SEEN, current_card, enter
 from workbench.rating.editing import (
     answer_again,
     answer_jobs,
@@ -53,7 +53,7 @@ def start_edit(assigned: Card, rater_id: int, parent_ids: list[int]) -> None:
 def draw_edit(queue: QueueRow, rater_id: int) -> None:
     """Draw the reasoning as it was and as it becomes, each with its answers."""
     parents = _parents()
-    assigned = look(database(), queue, rater_id)
+    assigned = current_card(database(), queue, rater_id)
     question_id = assigned.item.target.question_id if assigned else None
     draft = _draft(question_id, parents)
     back_link(t("rate.back_to_card"), _leave, draft)

@@ -123,10 +123,10 @@ def draw_panel(
 def _axis(axis: Axis) -> dict[str, Any]:
     language = current_language()
     ends = ((LOWEST, axis.low), (HIGHEST, axis.high))
-    labelled = {value: one_line(axis.said(worded, language)) for value, worded in ends}
+    labelled = {value: one_line(axis.label_in(worded, language)) for value, worded in ends}
     return {
         "name": axis.name,
-        "label": one_line(axis.said(axis.label, language)),
+        "label": one_line(axis.label_in(axis.label, language)),
         "ends": " · ".join(f"{value} {text}" for value, text in labelled.items() if text),
         "values": list(range(LOWEST, HIGHEST + 1)),
     }

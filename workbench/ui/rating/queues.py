@@ -10,7 +10,7 @@ from db.rating.queues import QueueRow, Way, list_queues, queue_progress
 from db.texts.facets import facets_version
 from serving.checks import CHECKS
 from workbench.i18n import has
-from workbench.rating.power import Promise, promise
+from workbench.rating.power import PowerEstimate, power_estimate
 from workbench.rating.queues import (
     BuiltQueue,
     QueueSpec,
@@ -186,13 +186,13 @@ def _source_name(key: str, name: str) -> str:
     return t(f"rate.from.{kind}", id=number, name=one_line(name, 60))
 
 
-def _planned(spec: QueueSpec) -> tuple[BuiltQueue, Promise] | None:
+def _planned(spec: QueueSpec) -> tuple[BuiltQueue, PowerEstimate] | None:
     """Return a queue before it is stored; None while very many texts are being looked through."""
     known = registry()
 
-    def plan(own: Session) -> tuple[BuiltQueue, Promise]:
+    def plan(own: Session) -> tuple[BuiltQueue, PowerEstimate]:
         built = build_queue(own, spec)
-        return built, promise(own, built, known)
+        return built, power_estimate(own, built, known)
 
     with database().read() as session:
         name = ("plan", spec.model_dump_json())
@@ -228,7 +228,7 @@ def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
             st.caption(t("rate.nothing" if built.left_out else "rate.nothing_found"))
 
 
-def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
+def _draw_promise(spec: QueueSpec, promised: PowerEstimate) -> None:
     """Say which levels the cards can tell apart, and what training gains from them."""
     if spec.way == "pair":
         st.markdown(f"**{t('rate.tells')}**")
@@ -259,7 +259,7 @@ def _draw_promise(spec: QueueSpec, promised: Promise) -> None:
         )
 
 
-def _numbers(built: BuiltQueue, promised: Promise, per_card: float) -> list[tuple[str, str]]:
+def _numbers(built: BuiltQueue, promised: PowerEstimate, per_card: float) -> list[tuple[str, str]]:
     n = len(built.items)
     rows: list[tuple[str, Any]] = [
         ("rate.cards", count(n)),

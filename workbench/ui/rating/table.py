@@ -16,7 +16,7 @@ from db.rating.ratings import HIGHEST, LOWEST, OK, Outcome, Target
 from db.settings import settings
 from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import Axis, load_axes
-from workbench.rating.table import Said, TableRow, save_table, table_page
+from workbench.rating.table import RowRating, TableRow, save_table, table_page
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
@@ -39,7 +39,7 @@ REVISION = "rate_table_revision"
 """Number of saves: with it the table begins anew from what is stored."""
 UNSAVED = "unsaved"
 """Name of the draft's field: what is to be said, by item."""
-SAID = TypeAdapter(Said)
+SAID = TypeAdapter(RowRating)
 _TEXTS = ("question", "context", "reasoning", "answer", "left", "right")
 
 
@@ -65,7 +65,7 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
     # it stands in the cells from the start.
     if key not in st.session_state:
         st.session_state[f"begun_{key}"] = _unsaved(draft)
-    begun: dict[int, Said] = st.session_state[f"begun_{key}"]
+    begun: dict[int, RowRating] = st.session_state[f"begun_{key}"]
     rows = [replace(row, said=begun.get(row.item.id, row.said)) for row in found.rows]
     frame = _frame(queue, rows, texts, axes)
     edited = st.data_editor(
@@ -173,8 +173,8 @@ def _columns(queue: QueueRow, axes: Sequence[Axis]) -> dict[str, Any]:
     for name in _TEXTS:
         config[name] = st.column_config.TextColumn(t(f"rate.table.{name}"), width=TEXT_PX)
     for axis in axes:
-        label = axis.said(axis.label, language)
-        low, high = axis.said(axis.low, language), axis.said(axis.high, language)
+        label = axis.label_in(axis.label, language)
+        low, high = axis.label_in(axis.low, language), axis.label_in(axis.high, language)
         config[axis.name] = st.column_config.NumberColumn(
             one_line(label, 40),
             min_value=LOWEST,
@@ -203,7 +203,7 @@ def _changes(
     rows: Sequence[TableRow],
     before: pd.DataFrame,
     after: pd.DataFrame,
-) -> dict[int, Said]:
+) -> dict[int, RowRating]:
     """Return what is to be said of each item of which something else is stored.
 
     Args:
@@ -212,7 +212,7 @@ def _changes(
         before: The table as it was drawn, a line for each row.
         after: The table as it stands.
     """
-    changed: dict[int, Said] = {}
+    changed: dict[int, RowRating] = {}
     for place, (known, row) in enumerate(zip(stored, rows, strict=True)):
         old, new = before.iloc[place].to_dict(), after.iloc[place].to_dict()
         is_edited = any(_value(old[name]) != _value(new[name]) for name in old)
@@ -227,14 +227,14 @@ def table_draft(queue_id: int, rater_id: int) -> FormDraft:
     return FormDraft(f"table-{queue_id}-{rater_id}")
 
 
-def _unsaved(draft: FormDraft) -> dict[int, Said]:
+def _unsaved(draft: FormDraft) -> dict[int, RowRating]:
     stored = draft.values.get(UNSAVED)
     if not isinstance(stored, dict):
         return {}
     return {int(item): SAID.validate_python(entry) for item, entry in stored.items()}
 
 
-def _keep(draft: FormDraft, rows: Sequence[TableRow], changes: Mapping[int, Said]) -> None:
+def _keep(draft: FormDraft, rows: Sequence[TableRow], changes: Mapping[int, RowRating]) -> None:
     """Keep the changes to the rows of this page, beside those of other pages."""
     here = {row.item.id for row in rows}
     stored = {item: entry for item, entry in _unsaved(draft).items() if item not in here}
@@ -247,10 +247,10 @@ def _begin_anew() -> None:
     st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
 
 
-def _judgement(row: TableRow, line: Mapping[str, Any]) -> Said:
+def _judgement(row: TableRow, line: Mapping[str, Any]) -> RowRating:
     if row.item.other is not None:
         outcome = _outcome(_value(line["verdict"]), row.swapped)
-        return Said(outcome=outcome, values={}, tags=row.said.tags)
+        return RowRating(outcome=outcome, values={}, tags=row.said.tags)
     values = {
         name: float(value)
         for name, cell in line.items()
@@ -262,10 +262,12 @@ def _judgement(row: TableRow, line: Mapping[str, Any]) -> Said:
     tags = dict.fromkeys(
         tag.strip()[:60] for tag in str(_value(line["tags"]) or "").replace("、", ",").split(",")
     )
-    return Said(values=values, tags=tuple(tag for tag in tags if tag))
+    return RowRating(values=values, tags=tuple(tag for tag in tags if tag))
 
 
-def _save(queue: QueueRow, rater_id: int, changes: Mapping[int, Said], draft: FormDraft) -> None:
+def _save(
+    queue: QueueRow, rater_id: int, changes: Mapping[int, RowRating], draft: FormDraft
+) -> None:
     with errors_shown():
         saved = save_table(database(), queue, rater_id, changes)
         others = {item: entry for item, entry in _unsaved(draft).items() if item not in changes}

@@ -15,7 +15,7 @@ from db.settings import settings
 from training.runs.spec import TrainSpec, parse_spec
 from workbench.rounds.spec import BASE, RoundSpec, parse_round
 from workbench.rounds.start import begin_round, queue_round
-from workbench.rounds.text import said
+from workbench.rounds.text import verdict_reason
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown, open_button, page_link
 from workbench.ui.components.drafts import FormDraft
@@ -80,7 +80,7 @@ def _draw(found: RoundRow, starts_from: str) -> None:
             open_button(t("rounds.open"), f"round_{found.id}", "round", found.id)
         st.caption(t("rounds.starts_from", model=escaped(starts_from)))
         if found.findings:
-            st.caption(escaped(said(found.findings, current_language())))
+            st.caption(escaped(verdict_reason(found.findings, current_language())))
         elif found.reason:
             st.caption(escaped(found.reason))
 

@@ -9,11 +9,11 @@ import streamlit as st
 from db.rating.queues import QueueRow, list_queues
 from db.rounds import VERDICTS, RoundRow, Verdict, decide_round
 from workbench.i18n import has
-from workbench.rating.head_to_head import duel_spec, opponents
+from workbench.rating.head_to_head import head_to_head_spec, opponents
 from workbench.rating.queues import build_queue, save_queue
-from workbench.rounds.head_to_head import Duel
-from workbench.rounds.text import figures_of, outcome, raters_of, said, settled_lines
-from workbench.rounds.verdict import MISSING_TEXTS, Proposal, is_outdated, judge_again
+from workbench.rounds.head_to_head import HeadToHead
+from workbench.rounds.text import figures_of, outcome, raters_of, settled_lines, verdict_reason
+from workbench.rounds.verdict import MISSING_TEXTS, VerdictProposal, is_outdated, judge_again
 from workbench.ui.components.controls import errors_shown, page_link, path_of
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t, word
@@ -23,7 +23,7 @@ from workbench.ui.components.text import escaped, escaped_lines
 from workbench.ui.insights.charts import Dot, draw_dots
 
 
-def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
+def draw_verdict(found: RoundRow, now: VerdictProposal | None) -> None:
     """Draw the verdict that the round bears, and what its figures speak for now.
 
     Args:
@@ -32,7 +32,11 @@ def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
     """
     with card("verdict"):
         section(t("rounds.verdict"))
-        text = said(found.findings, current_language()) if found.findings else found.reason or ""
+        text = (
+            verdict_reason(found.findings, current_language())
+            if found.findings
+            else found.reason or ""
+        )
         st.markdown(escaped_lines(text))
         for kind in MISSING_TEXTS:
             for why in (found.findings or {}).get(kind, ()):
@@ -44,8 +48,8 @@ def draw_verdict(found: RoundRow, now: Proposal | None) -> None:
         _draw_decision(found)
 
 
-def _draw_now(found: RoundRow, now: Proposal) -> None:
-    text = escaped_lines(said(now.findings, current_language()))
+def _draw_now(found: RoundRow, now: VerdictProposal) -> None:
+    text = escaped_lines(verdict_reason(now.findings, current_language()))
     st.info(t("rounds.figures_now", verdict=word("verdict", now.verdict), reason=text))
     if st.button(t("rounds.take_figures"), icon=":material/refresh:"):
         with errors_shown():
@@ -54,7 +58,7 @@ def _draw_now(found: RoundRow, now: Proposal) -> None:
             st.rerun()
 
 
-def _draw_settled(now: Proposal) -> None:
+def _draw_settled(now: VerdictProposal) -> None:
     lines = settled_lines(now.findings, current_language())
     if not lines:
         return
@@ -90,7 +94,7 @@ def _draw_decision(found: RoundRow) -> None:
                 st.rerun()
 
 
-def draw_duels(found: RoundRow, duels: Sequence[Duel]) -> None:
+def draw_duels(found: RoundRow, duels: Sequence[HeadToHead]) -> None:
     """Draw the results, links to the queues that there are, and the start of a new one."""
     with card("duels"):
         section(t("duel.title"), t("duel.lead"))
@@ -108,7 +112,7 @@ def draw_duels(found: RoundRow, duels: Sequence[Duel]) -> None:
             _draw_start(found, known, queues)
 
 
-def _draw_results(duels: Sequence[Duel]) -> None:
+def _draw_results(duels: Sequence[HeadToHead]) -> None:
     dots = []
     for duel in duels:
         raters = raters_of(duel, current_language())
@@ -136,7 +140,7 @@ def _draw_start(found: RoundRow, known: dict[int, str], queues: Sequence[QueueRo
     queue_id = None
     with errors_shown():
         with database().write() as session:
-            built = build_queue(session, duel_spec(session, found.id, against))
+            built = build_queue(session, head_to_head_spec(session, found.id, against))
             if built.items:
                 queue_id = save_queue(session, built)
         if queue_id is not None:
