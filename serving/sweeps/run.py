@@ -6,6 +6,7 @@ again and running what is missing.
 """
 
 import asyncio
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,6 +25,9 @@ from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
 CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500
 """A chunk of questions has about so many slots, and at most so many questions."""
+COLLECT_AFTER = (100_000, 50, 100)
+"""Thresholds of Python's garbage collector in a process that runs sweeps: some 100,000 objects are
+alive, hardly any in cycles, and looking for these took an eighth of the time."""
 REPORT_EVERY_S = 0.5
 SAVE_TIME_EVERY_S = 5.0
 RATE_WINDOW_S = 15.0
@@ -102,6 +106,7 @@ async def run_sweep(
     run = await asyncio.to_thread(
         SweepRun, database, sweep_id, priority=priority, retry_failed=retry_failed
     )
+    gc.set_threshold(*COLLECT_AFTER)
     return await run.run(engines, on_progress, cancelled)
 
 
