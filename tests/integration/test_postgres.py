@@ -1,5 +1,6 @@
 """The same store on a real PostgreSQL server: migrations, search, lists, rules, jobs, views."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -34,14 +35,17 @@ from db.store.migrate import open_store, status, upgrade, upgrade_store
 from db.store.schema import VIEWS
 from db.store.staging import ImportRuns, import_lock
 from db.sweeps import get_sweep, list_sweeps
-from db.tables import Tag
+from db.tables import Question, QuestionTag, Rating, Tag
 from db.texts.cards import question_card
 from db.texts.facets import text_facets
 from db.texts.lists import TextFilter, list_texts
 from db.texts.matrix import MatrixFilter, cells_of
 from db.texts.provenance import comparable, provenance
+from serving.formats.library import load_definitions, sync_definitions
+from serving.importers.folders import read_examples
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
+from serving.importers.training_data import Judge, import_examples
 from tests.app.seed import seed_store
 from tests.app.seed_ratings import seed_ratings
 from tests.fakes.server import FakeServer
@@ -213,6 +217,31 @@ def test_questions_are_imported_searched_edited_and_counted(store: Database) -> 
         facets = question_facets(session)
     assert [row.parent_id for row in found.rows] == [1, None]
     assert (facets.total, facets.tags) == (3, {"mountain": 2})
+
+
+def test_pairs_labels_and_held_out_rows_are_imported_as_training_data(
+    store: Database, tmp_path: Path
+) -> None:
+    rows = [
+        {"question": "Paired?", "chosen": "Yes.", "rejected": "No."},
+        {"question": "Judged?", "reasoning": "You should look.", "answer": "Yes.", "label": True},
+        {"question": "Held?", "answer": "Yes.", "held_out": True, "tags": ["kept"]},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    with store.write() as session:
+        registry = sync_definitions(session, load_definitions())
+    brought = []
+    for tag in ("first", "second"):
+        files = read_examples(tmp_path / "rows.jsonl", registry)
+        done = import_examples(store, files, judge=Judge(), tags=[tag])
+        brought.append((done.counts.questions, done.counts.comparisons, done.counts.labels))
+    assert brought == [(3, 1, 1), (0, 0, 0)]
+    with store.read() as session:
+        ratings = session.execute(select(Rating.axis, Rating.value, Rating.outcome)).all()
+        held = session.scalar(select(Question.held_out).where(Question.text == "Held?"))
+        n_tags = session.scalar(select(func.count()).select_from(QuestionTag))
+    assert {tuple(one) for one in ratings} == {("preference", None, "a"), ("ok", 1.0, None)}
+    assert (held, n_tags) == (True, 7)
 
 
 def test_an_import_is_all_or_nothing_in_short_transactions(
