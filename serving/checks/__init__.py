@@ -32,7 +32,7 @@ what is worse, since it is not a text that a model chose to end like this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckEntry:
     """What looks for one thing; pages have its label and help under its name."""
 
     severity: Severity
@@ -69,20 +69,20 @@ def _unusual_end(one: CheckedText) -> str | None:
     return f"the server ended it: {finish_reason}"[:120]
 
 
-CHECKS: dict[str, Check] = {
-    "empty": Check("unusable", _empty, reads_words=False),
-    "unparsed": Check("unusable", lambda one: one.ctx.unparsed, reads_words=False),
-    "cut_off": Check("unusable", _cut_off, reads_words=False),
-    "content_filter": Check("unusable", _filtered, reads_words=False),
-    "unusual_end": Check("bad", _unusual_end, reads_words=False),
-    "prompt_cut": Check("unusable", lambda one: one.ctx.prompt_problem, reads_words=False),
-    "length": Check("note", length_problem, frozenset({"reasoning"})),
-    "form": Check("bad", form_problem),
-    "language": Check("note", language_problem),
-    "boilerplate": Check("note"),  # see serving.checks.store
-    "repetition": Check("bad", repetition_problem),
-    "answer_leak": Check("bad", leak_problem),
-    "dont_know": Check("note", lambda one: ignorance(one.text), frozenset({"answer"})),
+CHECKS: dict[str, CheckEntry] = {
+    "empty": CheckEntry("unusable", _empty, reads_words=False),
+    "unparsed": CheckEntry("unusable", lambda one: one.ctx.unparsed, reads_words=False),
+    "cut_off": CheckEntry("unusable", _cut_off, reads_words=False),
+    "content_filter": CheckEntry("unusable", _filtered, reads_words=False),
+    "unusual_end": CheckEntry("bad", _unusual_end, reads_words=False),
+    "prompt_cut": CheckEntry("unusable", lambda one: one.ctx.prompt_problem, reads_words=False),
+    "length": CheckEntry("note", length_problem, frozenset({"reasoning"})),
+    "form": CheckEntry("bad", form_problem),
+    "language": CheckEntry("note", language_problem),
+    "boilerplate": CheckEntry("note"),  # see serving.checks.store
+    "repetition": CheckEntry("bad", repetition_problem),
+    "answer_leak": CheckEntry("bad", leak_problem),
+    "dont_know": CheckEntry("note", lambda one: ignorance(one.text), frozenset({"answer"})),
 }
 """Every check by its stable name, in the order in which pages show them."""
 

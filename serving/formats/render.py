@@ -87,7 +87,7 @@ def encode_segments(
     )
 
 
-class _Part(NamedTuple):
+class _Placed(NamedTuple):
     """A segment in its place; equal ones have equal ids in every prompt."""
 
     text: str
@@ -98,13 +98,13 @@ class _Part(NamedTuple):
 
 def _placed(
     segments: Sequence[Segment], tokenizer: PromptTokenizer, after: EncodedSegments | None
-) -> list[_Part]:
+) -> list[_Placed]:
     first = tokenizer.starts_afresh_after(after.token_ids[-1] if after else None)
     parts = []
     for segment in segments:
         if not segment.text:
             continue
-        parts.append(_Part(segment.text, segment.trusted, first))
+        parts.append(_Placed(segment.text, segment.trusted, first))
         first = False
         if segment.trusted:
             ids = tokenizer.encode_trusted(segment.text, first=parts[-1].first)
@@ -112,8 +112,10 @@ def _placed(
     return parts
 
 
-def _read(placed: Sequence[Sequence[_Part]], tokenizer: PromptTokenizer) -> dict[_Part, Reading]:
-    readings: dict[_Part, Reading] = {}
+def _read(
+    placed: Sequence[Sequence[_Placed]], tokenizer: PromptTokenizer
+) -> dict[_Placed, Reading]:
+    readings: dict[_Placed, Reading] = {}
     distinct = dict.fromkeys(part for parts in placed for part in parts)
     for part in distinct:
         if part.trusted:
@@ -135,8 +137,8 @@ def _safe_again(
 
 
 def _joined(
-    parts: Sequence[_Part],
-    readings: Mapping[_Part, Reading],
+    parts: Sequence[_Placed],
+    readings: Mapping[_Placed, Reading],
     tokenizer: PromptTokenizer,
     after: EncodedSegments | None,
 ) -> EncodedSegments:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, TextIO
 
-from serving.importers.source import Record, Source, position
+from serving.importers.source import ImportFile, Record, position
 
 _CHUNK_CHARS = 1 << 20
 _MAX_VALUE_CHARS = 1 << 26
@@ -200,7 +200,7 @@ _LINES_A_STEP = 256
 """After so many lines a reader reports how far it is."""
 
 
-def jsonl_records(source: Source) -> Iterator[Record]:
+def jsonl_records(source: ImportFile) -> Iterator[Record]:
     """Yield the records of a text with one JSON object a line; broken lines become problems."""
     decoder = Decoder()
     with source.open_text() as stream:
@@ -215,7 +215,7 @@ def jsonl_records(source: Source) -> Iterator[Record]:
                 yield record
 
 
-def json_records(source: Source) -> Iterator[Record]:
+def json_records(source: ImportFile) -> Iterator[Record]:
     """Yield the records of a JSON list, of ``{"data": [...]}``, or of JSONL under another name."""
     if _is_of_lines(source):
         yield from jsonl_records(source)
@@ -240,7 +240,7 @@ def json_records(source: Source) -> Iterator[Record]:
             source.refuse(None, None, what)
 
 
-def _lines(source: Source, stream: TextIO) -> Iterator[tuple[int, str]]:
+def _lines(source: ImportFile, stream: TextIO) -> Iterator[tuple[int, str]]:
     """Yield the lines that hold something, each with its number."""
     read = partial(stream.readline, _MAX_LINE_CHARS)
     is_too_long = False
@@ -258,10 +258,10 @@ def _lines(source: Source, stream: TextIO) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _is_of_lines(source: Source) -> bool:
+def _is_of_lines(source: ImportFile) -> bool:
     """Tell whether an object stands on the first line, and more lines follow it."""
     with source.open_text() as stream:
-        lines = _lines(Source(source.name), stream)
+        lines = _lines(ImportFile(source.name), stream)
         _, first = next(lines, (0, ""))
         try:
             is_object = first.lstrip().startswith("{") and bool(Decoder().decode(first) or True)
@@ -270,7 +270,7 @@ def _is_of_lines(source: Source) -> bool:
         return is_object and next(lines, None) is not None
 
 
-def _items(source: Source, cursor: JsonCursor) -> Iterator[tuple[Any, str | None]]:
+def _items(source: ImportFile, cursor: JsonCursor) -> Iterator[tuple[Any, str | None]]:
     """Yield the objects of a text and, with each, a key that it has twice.
 
     Raises:
@@ -326,7 +326,7 @@ def _reason(error: Exception, column: int) -> str:
     return "holds a number of thousands of digits, which must be a text in quotes"
 
 
-def _record(source: Source, number: int, value: Any) -> Record | None:
+def _record(source: ImportFile, number: int, value: Any) -> Record | None:
     if isinstance(value, dict):
         return Record(number, value)
     kind = "null" if value is None else type(value).__name__

@@ -9,7 +9,7 @@ from itertools import islice
 import chardet
 
 from db.errors import UsageError
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 
 CANDIDATES = {
     "cp932": "cp932",
@@ -47,7 +47,7 @@ _CLOSE = 2.2
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class EncodingCandidate:
     """An encoding that a file may be in, and how the file then reads."""
 
     encoding: str
@@ -57,7 +57,7 @@ class Candidate:
 class EncodingGuessed(UsageError):
     """A text is not UTF-8, and only a person can tell whether it reads well in another encoding."""
 
-    def __init__(self, name: str, place: str, candidates: tuple[Candidate, ...]) -> None:
+    def __init__(self, name: str, place: str, candidates: tuple[EncodingCandidate, ...]) -> None:
         best = candidates[0]
         others = ", ".join(one.encoding for one in candidates[1:])
         super().__init__(
@@ -81,7 +81,7 @@ class _Survey:
     """Line, offset and value of the first bad byte."""
 
 
-def encoding_of(source: Source, wanted: str | None = None) -> str:
+def encoding_of(source: ImportFile, wanted: str | None = None) -> str:
     """Return the encoding of a text, every byte of which was looked at.
 
     Args:
@@ -117,7 +117,7 @@ def recoded(data: bytes, name: str, encoding: str | None) -> bytes:
     Raises:
         UsageError: As of ``encoding_of``.
     """
-    return data.decode(encoding_of(Source(name, data, total=len(data)), encoding)).encode()
+    return data.decode(encoding_of(ImportFile(name, data, total=len(data)), encoding)).encode()
 
 
 def _known(name: str) -> str:
@@ -149,7 +149,7 @@ def _utf16_without_mark(sample: bytes, n_bytes: int) -> str | None:
     return "utf-16-le" if n_odd > n_even else "utf-16-be"
 
 
-def _check(source: Source, encoding: str) -> None:
+def _check(source: ImportFile, encoding: str) -> None:
     """Decode the whole text once.
 
     Raises:
@@ -164,7 +164,7 @@ def _check(source: Source, encoding: str) -> None:
         )
 
 
-def _misfit(source: Source, encoding: str) -> tuple[int, int] | None:
+def _misfit(source: ImportFile, encoding: str) -> tuple[int, int] | None:
     """Return offset and value of the first byte that does not fit; None where all do."""
     decoder = codecs.getincrementaldecoder(encoding)()
     n_before = n_pending = 0
@@ -182,7 +182,7 @@ def _misfit(source: Source, encoding: str) -> tuple[int, int] | None:
             n_pending = len(decoder.getstate()[0])
 
 
-def _lines(source: Source) -> Iterator[tuple[int, int, bytes]]:
+def _lines(source: ImportFile) -> Iterator[tuple[int, int, bytes]]:
     """Yield number, offset and bytes of the lines that are not all ASCII."""
     offset = 0
     with source.open() as file:
@@ -193,7 +193,7 @@ def _lines(source: Source) -> Iterator[tuple[int, int, bytes]]:
             offset += len(line)
 
 
-def _survey(source: Source) -> _Survey:
+def _survey(source: ImportFile) -> _Survey:
     found = _Survey()
     for number, offset, line in _lines(source):
         text = line.decode("utf-8", "surrogateescape")
@@ -222,7 +222,7 @@ def _damaged(name: str, survey: _Survey) -> UsageError:
     )
 
 
-def _seven_bit(source: Source, start: bytes, wanted: str | None) -> str | None:
+def _seven_bit(source: ImportFile, start: bytes, wanted: str | None) -> str | None:
     """Return the encoding of an ASCII text with escapes; None where it has none.
 
     Raises:
@@ -240,11 +240,11 @@ def _seven_bit(source: Source, start: bytes, wanted: str | None) -> str | None:
     sample = b"\n".join(islice(lines, 3))
     place = f"byte {escape.start()} (the escape 0x1b)"
     raise EncodingGuessed(
-        source.name, place, tuple(Candidate(one, _shown(sample, one)) for one in fitting)
+        source.name, place, tuple(EncodingCandidate(one, _shown(sample, one)) for one in fitting)
     )
 
 
-def _guessed(source: Source, survey: _Survey) -> UsageError:
+def _guessed(source: ImportFile, survey: _Survey) -> UsageError:
     sample = _sample(source)
     fitting = [one for one in _ranked(sample) if _fits(sample, one)]
     while fitting and _misfit(source, fitting[0]) is not None:
@@ -254,7 +254,7 @@ def _guessed(source: Source, survey: _Survey) -> UsageError:
             f"{source.name}: {_place(survey)} is not UTF-8, and no other known encoding fits; "
             "save the file as UTF-8 and import it again."
         )
-    candidates = tuple(Candidate(one, _shown(sample, one)) for one in fitting)
+    candidates = tuple(EncodingCandidate(one, _shown(sample, one)) for one in fitting)
     return EncodingGuessed(source.name, _place(survey), candidates)
 
 
@@ -266,7 +266,7 @@ def _fits(sample: bytes, encoding: str) -> bool:
     return True
 
 
-def _sample(source: Source) -> bytes:
+def _sample(source: ImportFile) -> bytes:
     """Return the first lines that are not all ASCII."""
     sample = b""
     for _, _, line in _lines(source):

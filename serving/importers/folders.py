@@ -25,7 +25,7 @@ from serving.importers.documents import RepeatedKey, loads
 from serving.importers.fields import NAMES, is_held_out
 from serving.importers.readers import SUFFIXES, rows_by
 from serving.importers.rows import RowMaker
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 from serving.importers.turns import SPEAKERS, USUAL, TurnKeys
 from serving.importers.unwrap import Unwrapper
 
@@ -40,7 +40,7 @@ ENTRY = "dataset_info.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class DataFile:
     """One file of a training set."""
 
     path: Path
@@ -54,7 +54,7 @@ class Part:
     """What was not read beside it."""
 
 
-def parts_of(path: Path, only: str | None = None) -> list[Part]:
+def parts_of(path: Path, only: str | None = None) -> list[DataFile]:
     """Return the files of a training set, those to train on first.
 
     Args:
@@ -79,7 +79,7 @@ def parts_of(path: Path, only: str | None = None) -> list[Part]:
     elif only is not None and not configs:
         raise UsageError(f"{path} names no datasets, so there is none to choose by --only.")
     elif path.is_file():
-        found = [Part(path=path, name=path.name, is_held_out=is_held_out(path.stem))]
+        found = [DataFile(path=path, name=path.name, is_held_out=is_held_out(path.stem))]
     elif configs:
         found = _of_card(path.resolve(), configs, only)
     else:
@@ -89,7 +89,7 @@ def parts_of(path: Path, only: str | None = None) -> list[Part]:
     return sorted(found, key=lambda part: part.is_held_out)
 
 
-def _of_card(folder: Path, configs: list[Mapping[str, Any]], only: str | None) -> list[Part]:
+def _of_card(folder: Path, configs: list[Mapping[str, Any]], only: str | None) -> list[DataFile]:
     """Return the files that a card names, and no others."""
     config, notes = chosen(folder, configs, only)
     named = files_of(folder, config)
@@ -99,11 +99,11 @@ def _of_card(folder: Path, configs: list[Mapping[str, Any]], only: str | None) -
     parts = []
     for path, splits in sorted(named.items()):
         never = any(map(is_held_out, splits))  # also where it is in another split as well
-        parts.append(Part(path=path, name=str(path.relative_to(folder)), is_held_out=never))
+        parts.append(DataFile(path=path, name=str(path.relative_to(folder)), is_held_out=never))
     return _noted(parts, notes)
 
 
-def _of_folder(folder: Path) -> Iterator[Part]:
+def _of_folder(folder: Path) -> Iterator[DataFile]:
     if (folder / "dataset_dict.json").is_file():
         for split in _json(folder / "dataset_dict.json").get("splits", []):
             yield from _saved(folder / str(split), folder, is_held_out=is_held_out(str(split)))
@@ -120,28 +120,30 @@ def _packed(folder: Path) -> Path | None:
     return inner[0] if is_packed else None
 
 
-def _of_files(folder: Path, root: Path) -> list[Part]:
+def _of_files(folder: Path, root: Path) -> list[DataFile]:
     files, notes = data_files(folder)
     parts = []
     for path in files:
         within = path.relative_to(folder)
         splits = [*within.parent.parts, path.stem]
         name = str(path.relative_to(root))
-        parts.append(Part(path=path, name=name, is_held_out=any(map(is_held_out, splits))))
+        parts.append(DataFile(path=path, name=name, is_held_out=any(map(is_held_out, splits))))
     return _noted(parts, notes)
 
 
-def _noted(parts: list[Part], notes: list[str]) -> list[Part]:
+def _noted(parts: list[DataFile], notes: list[str]) -> list[DataFile]:
     """Return the parts, the first of which carries the notes."""
     return [replace(parts[0], notes=(*parts[0].notes, *notes)), *parts[1:]] if parts else []
 
 
-def _saved(folder: Path, root: Path, *, is_held_out: bool) -> Iterator[Part]:
+def _saved(folder: Path, root: Path, *, is_held_out: bool) -> Iterator[DataFile]:
     """Yield the files that ``datasets`` wrote by ``save_to_disk``."""
     state = _json(folder / "state.json")
     for file in state.get("_data_files") or ():
         path = within(folder, str(file.get("filename")), is_file=True)
-        yield Part(path=path, name=str(path.relative_to(root.resolve())), is_held_out=is_held_out)
+        yield DataFile(
+            path=path, name=str(path.relative_to(root.resolve())), is_held_out=is_held_out
+        )
 
 
 def _entries_of(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]] | None:
@@ -154,7 +156,7 @@ def _entries_of(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]] | No
 
 def _listed(
     path: Path, entries: Mapping[str, Mapping[str, Any]], only: str | None
-) -> Iterator[Part]:
+) -> Iterator[DataFile]:
     if only is not None and only not in entries:
         raise UsageError(f"{path} lists no dataset {only!r}; it has {', '.join(entries)}.")
     for name, entry in entries.items():
@@ -162,7 +164,7 @@ def _listed(
             yield from _of_entry(path, name, entry)
 
 
-def _of_entry(path: Path, name: str, entry: Mapping[str, Any]) -> list[Part]:
+def _of_entry(path: Path, name: str, entry: Mapping[str, Any]) -> list[DataFile]:
     """Return the file of an entry, or the files of its folder.
 
     Raises:
@@ -184,7 +186,7 @@ def _of_entry(path: Path, name: str, entry: Mapping[str, Any]) -> list[Part]:
         )
     ours = _ALPACA if form == "alpaca" else _TURNS
     place = within(path.parent, file)
-    parts = [Part(path=place, name=file)]
+    parts = [DataFile(path=place, name=file)]
     if place.is_dir() and not (parts := _of_files(place, path.parent.resolve())):
         raise UsageError(f"{path}, {name}: the folder {file} holds no data; add it.")
     never = is_held_out(name) or is_held_out(str(entry.get("split") or ""))
@@ -223,7 +225,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def read_examples(
     path: Path, registry: Registry, *, only: str | None = None, encoding: str | None = None
-) -> list[Source]:
+) -> list[ImportFile]:
     """Return the files of training data in a file or folder; their rows are read once, when asked.
 
     Args:
@@ -241,7 +243,7 @@ def read_examples(
     parts, classes = parts_of(path, only), classes_of_card(path)
     found = []
     for part in parts:
-        source = Source(part.name, part.path, NAMES, class_names=dict(classes))
+        source = ImportFile(part.name, part.path, NAMES, class_names=dict(classes))
         source.notes += part.notes
         maker = RowMaker(
             source,

@@ -13,7 +13,7 @@ from db.database import Database
 from db.identity import question_hash, text_hash
 from db.tables import Answer, QuestionTag, ReasoningVariant, Tag
 from db.tables.work import is_hidden
-from serving.importers.source import ImportRow, Problem, Source, problem_at
+from serving.importers.source import ImportFile, ImportRow, Problem, problem_at
 from serving.importers.spool import BATCH, Spool, uncollected
 
 Outcome = Literal["added", "updated", "skipped"]
@@ -56,7 +56,7 @@ class QuestionChange:
 
 
 @dataclass(slots=True)
-class _Batch:
+class _SpoolRows:
     """Rows for the tables of the spool."""
 
     questions: list[tuple[object, ...]] = field(default_factory=list)
@@ -106,7 +106,7 @@ class ImportPlan:
         self._extra = tuple(dict.fromkeys(extra_tags))
         self._held_out_conflict = held_out_conflict
 
-    def add(self, file: Source) -> Iterator[int]:
+    def add(self, file: ImportFile) -> Iterator[int]:
         """Take all rows of a file; yields how many were taken, from time to time."""
         own: list[Problem] = []
         n_rows = 0
@@ -124,11 +124,11 @@ class ImportPlan:
         self.problems += own
         self.notes += file.notes
 
-    def _add_rows(self, file: Source, rows: Sequence[ImportRow], own: list[Problem]) -> None:
+    def _add_rows(self, file: ImportFile, rows: Sequence[ImportRow], own: list[Problem]) -> None:
         hashes = [question_hash(row.text, row.context, row.role) for row in rows]
         known = self._known(set(hashes))
         touched: dict[str, int] = {}
-        batch = _Batch()
+        batch = _SpoolRows()
         for row, content_hash in zip(rows, hashes, strict=True):
             change = known.get(content_hash)
             outcome: Outcome = "added" if change is None else "skipped"
@@ -174,7 +174,7 @@ class ImportPlan:
             return self._held_out_conflict
         return None
 
-    def _merge(self, batch: _Batch, change: QuestionChange, row: ImportRow) -> bool:
+    def _merge(self, batch: _SpoolRows, change: QuestionChange, row: ImportRow) -> bool:
         """Add what ``row`` has beyond ``change``; tell whether that was anything."""
         n_before = len(batch.tags) + len(batch.variants) + len(batch.answers)
         gains = False

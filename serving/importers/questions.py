@@ -23,7 +23,7 @@ from serving.checks.store import (
 )
 from serving.checks.text import hashed_sentences
 from serving.importers.plan import ImportPlan, Outcome
-from serving.importers.source import ImportRefused, ImportRow, Problem, Source
+from serving.importers.source import ImportFile, ImportRefused, ImportRow, Problem
 from serving.importers.spool import Spool
 from serving.importers.writing import StoreWriter
 
@@ -206,7 +206,7 @@ def no_progress(phase: Phase, done: int, total: int) -> None:
 
 def preview(
     database: Database,
-    *files: Source,
+    *files: ImportFile,
     n_sample: int = 20,
     on_progress: OnProgress = no_progress,
 ) -> ImportPreview:
@@ -219,7 +219,7 @@ def preview(
 
 def import_questions(
     database: Database,
-    *files: Source,
+    *files: ImportFile,
     source: Literal["imported", "example"] = "imported",
     extra_tags: Iterable[str] = (),
     skip_errors: bool = False,
@@ -246,7 +246,7 @@ def import_questions(
         return ImportSummary(**_figures(plan), question_ids=tuple(writer.question_ids()))
 
 
-def read_files(plan: ImportPlan, files: Iterable[Source], on_progress: OnProgress) -> None:
+def read_files(plan: ImportPlan, files: Iterable[ImportFile], on_progress: OnProgress) -> None:
     """Take all rows of ``files`` into ``plan``."""
     for file in files:
         for n_rows in plan.add(file):

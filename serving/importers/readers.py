@@ -11,7 +11,7 @@ from serving.importers.encoding import encoding_of
 from serving.importers.fields import NAMES, is_held_out
 from serving.importers.parsed_row import LeftOut
 from serving.importers.rows import RowMaker
-from serving.importers.source import ImportRow, Record, Source
+from serving.importers.source import ImportFile, ImportRow, Record
 from serving.importers.tables import arrow_records, csv_records, parquet_records
 from serving.importers.unwrap import Unwrapper
 from serving.importers.workbooks import xlsx_records
@@ -19,7 +19,7 @@ from serving.importers.workbooks import xlsx_records
 MAX_FILE_BYTES = 16 << 30
 """Larger files are refused; all kinds but XLSX are read piece by piece."""
 _MAX_XLSX_BYTES = 512 << 20
-_READERS: dict[str, Callable[[Source], Iterator[Record]]] = {
+_READERS: dict[str, Callable[[ImportFile], Iterator[Record]]] = {
     ".csv": csv_records,
     ".tsv": csv_records,
     ".jsonl": jsonl_records,
@@ -47,7 +47,7 @@ def read_rows(
     name: str | None = None,
     roles: Collection[str] = ROLES,
     encoding: str | None = None,
-) -> Source:
+) -> ImportFile:
     """Read a file of questions, or the bytes of an uploaded file called ``name``, whole.
 
     Good rows and problems are kept apart; whether a problem stops everything is the importer's
@@ -67,7 +67,7 @@ def stream_rows(
     name: str | None = None,
     roles: Collection[str] = ROLES,
     encoding: str | None = None,
-) -> Source:
+) -> ImportFile:
     """Return the same, whose rows are read as they are asked for; only then errors are raised."""
     source = _source(given, name, NAMES)
     maker = RowMaker(source, Unwrapper.builtin(), roles, takes_judgements=False)
@@ -75,7 +75,7 @@ def stream_rows(
     return source
 
 
-def _questions(source: Source, rows: Iterator[ImportRow]) -> Iterator[ImportRow]:
+def _questions(source: ImportFile, rows: Iterator[ImportRow]) -> Iterator[ImportRow]:
     may_train = False
     for row in rows:
         may_train = may_train or row.held_out is None
@@ -111,7 +111,7 @@ def read_records(
     name: str | None = None,
     used: Collection[str] | None = None,
     encoding: str | None = None,
-) -> Source:
+) -> ImportFile:
     """Return a file with its records before any field is understood, read as they are asked for.
 
     Args:
@@ -131,7 +131,7 @@ def read_records(
     return source
 
 
-def open_records(source: Source, encoding: str | None = None) -> None:
+def open_records(source: ImportFile, encoding: str | None = None) -> None:
     """Begin to read a file, as ``read_records`` does."""
     if source.suffix not in _READERS:
         raise UsageError(
@@ -156,11 +156,11 @@ def open_records(source: Source, encoding: str | None = None) -> None:
     source.records = _noting_columns(source, records if first is None else chain((first,), records))
 
 
-def _source(given: Path | bytes, name: str | None, used: Collection[str] | None) -> Source:
-    return Source(name or (given.name if isinstance(given, Path) else "upload"), given, used)
+def _source(given: Path | bytes, name: str | None, used: Collection[str] | None) -> ImportFile:
+    return ImportFile(name or (given.name if isinstance(given, Path) else "upload"), given, used)
 
 
-def _noting_columns(source: Source, records: Iterator[Record]) -> Iterator[Record]:
+def _noting_columns(source: ImportFile, records: Iterator[Record]) -> Iterator[Record]:
     columns: dict[str, None] = {}
     for record in records:
         if not columns.keys() >= record.values.keys():
@@ -169,7 +169,7 @@ def _noting_columns(source: Source, records: Iterator[Record]) -> Iterator[Recor
         yield record
 
 
-def _begins_a_list(source: Source) -> bool:
+def _begins_a_list(source: ImportFile) -> bool:
     with source.open_text() as text:
         while (part := text.read(_PART_CHARS)).isspace():
             pass

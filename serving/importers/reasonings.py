@@ -25,7 +25,7 @@ from serving.importers.fields import FIELDS, NAMES, field_of, is_blank, plain_na
 from serving.importers.parsed_row import LeftOut
 from serving.importers.readers import read_records
 from serving.importers.rows import RowMaker
-from serving.importers.source import ImportRefused, ImportRow, Record, Source
+from serving.importers.source import ImportFile, ImportRefused, ImportRow, Record
 from serving.importers.unwrap import Unwrapper
 
 _ID = re.compile(r"[qQ]?([0-9]{1,18})(?:\.0+)?")
@@ -72,7 +72,7 @@ def read_reasonings(
     return reasonings
 
 
-def _supplied(source: Source, record: Record, row: ImportRow) -> SuppliedReasoning | None:
+def _supplied(source: ImportFile, record: Record, row: ImportRow) -> SuppliedReasoning | None:
     column = next((one for one in record.values if plain_name(one) == "question_id"), "")
     value = record.values.get(column)
     number = "" if is_blank(value) else written(value).strip()

@@ -41,8 +41,8 @@ from serving.importers.row_texts import (
     two_systems,
     with_reasoning,
 )
-from serving.importers.turns import USUAL, TurnKeys, Turns, is_conversation, without_end
-from serving.importers.unwrap import Unwrapper, Written
+from serving.importers.turns import USUAL, ChatTurns, TurnKeys, is_conversation, without_end
+from serving.importers.unwrap import Unwrapper, WrittenParts
 
 _LABELS = ("label", "key", "id")
 _TEXTS = ("text", "value", "content")
@@ -262,7 +262,7 @@ class RowParser:
         cells = _with_texts(cells, found, completion.column)
         return ParsedRow(cells=cells, scope=found.scope, is_raw=prompt.is_raw)
 
-    def _note(self, found: Written) -> None:
+    def _note(self, found: WrittenParts) -> None:
         self.notes.counts["split"] += found.is_split
         self.notes.counts["mention"] += reasoning_tag(found.answer or "") is not None
 
@@ -285,7 +285,7 @@ class RowParser:
 
     def _side(
         self, row: RowFields, prompt: RowPrompt, name: str
-    ) -> tuple[WrittenText, Turns | None]:
+    ) -> tuple[WrittenText, ChatTurns | None]:
         """Return the better or the worse text of a pair, and the turns that it stands in.
 
         Raises:
@@ -303,7 +303,7 @@ class RowParser:
             raise Refused(column, "holds 0 answers; one is needed.")
         return with_reasoning(turns.answer, own_reasoning, reasoning_column), turns
 
-    def _written(self, row: RowFields, prompt: RowPrompt, side: WrittenText) -> Written:
+    def _written(self, row: RowFields, prompt: RowPrompt, side: WrittenText) -> WrittenParts:
         given, column = self._answers.reasoning(row)
         if given is None and prompt.asked.form is None:
             found = self.unwrapper.answered(side, opened=prompt.asked.opened)
@@ -374,7 +374,7 @@ def _about(row: RowFields, prompt: RowPrompt) -> Cells:
     return {**prompt.cells, **{name: row.take(name) for name in _ABOUT if name in row.columns}}
 
 
-def _with_texts(cells: Cells, found: Written, column: str) -> Cells:
+def _with_texts(cells: Cells, found: WrittenParts, column: str) -> Cells:
     return {
         **cells,
         "reasoning": Cell(found.reasoning, column),
@@ -382,7 +382,7 @@ def _with_texts(cells: Cells, found: Written, column: str) -> Cells:
     }
 
 
-def _must_ask(prompt: RowPrompt, turns: Turns, column: str) -> None:
+def _must_ask(prompt: RowPrompt, turns: ChatTurns, column: str) -> None:
     """Refuse a side of a pair that is for another question than the pair.
 
     Raises:
@@ -395,6 +395,6 @@ def _must_ask(prompt: RowPrompt, turns: Turns, column: str) -> None:
         raise two_systems(column, turns.system, known[-1])
 
 
-def _must_match(better: Written, worse: Written, column: str) -> None:
+def _must_match(better: WrittenParts, worse: WrittenParts, column: str) -> None:
     if better.scope != worse.scope:
         raise Refused(column, f"is of another kind ({worse.scope}) than chosen ({better.scope}).")

@@ -18,8 +18,8 @@ from serving.importers.parsed_row import (
     text_of,
 )
 from serving.importers.turns import (
+    ChatTurns,
     TurnKeys,
-    Turns,
     inner_text,
     is_conversation,
     read_turns,
@@ -48,7 +48,7 @@ class RowPrompt:
     """The question as the row has it, in a prompt format or not."""
     is_prompt: bool
     """It is a turn of a chat or a prompt, not a question in a field of its own."""
-    turns: Turns | None = None
+    turns: ChatTurns | None = None
     system: str | None = None
 
     @property
@@ -125,7 +125,7 @@ class PromptReader:
             elif plain_name(column) == "prompt" and row.filled("chosen"):
                 raise two_prompts(column, str(value), found.full_text)
 
-    def turns(self, value: Any, column: str, *, silent: bool = False) -> Turns:
+    def turns(self, value: Any, column: str, *, silent: bool = False) -> ChatTurns:
         """Return the turns of a field, which may be one text with the markup of a chat.
 
         What was not used of them goes to the notes.
@@ -172,7 +172,7 @@ class PromptReader:
         text: Any,
         column: str,
         system: str | None,
-        turns: Turns | None = None,
+        turns: ChatTurns | None = None,
     ) -> RowPrompt:
         """Return the prompt; a system text that is no role's stands before the context."""
         context = self._context(row, asked, column)

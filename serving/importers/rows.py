@@ -14,7 +14,7 @@ from db.input_text import plain, problem_of
 from serving.importers.fields import FIELDS, FieldMap, is_blank, is_held_out, written
 from serving.importers.parsed_row import Cells, LeftOut, ParsedRow, Refused, Scope
 from serving.importers.row_shapes import RowParser
-from serving.importers.source import ImportRow, Record, Source
+from serving.importers.source import ImportFile, ImportRow, Record
 from serving.importers.turns import USUAL, TurnKeys
 from serving.importers.unwrap import Unwrapper
 
@@ -45,7 +45,7 @@ class RowMaker:
 
     def __init__(
         self,
-        source: Source,
+        source: ImportFile,
         unwrapper: Unwrapper,
         roles: Collection[str],
         *,

@@ -72,7 +72,7 @@ class ImportRow:
 
 
 @dataclass(slots=True)
-class Source:
+class ImportFile:
     """A file on its way in: its bytes, its records and rows, and what was found.
 
     It is opened as often as it takes, and never held whole where it is on disk. Problems, notes and

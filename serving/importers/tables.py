@@ -10,8 +10,8 @@ from typing import Any, TextIO
 from db.errors import UsageError
 from serving.importers.source import (
     MAX_UNPACKED_BYTES,
+    ImportFile,
     Record,
-    Source,
     header_of,
     position,
     repeated_names,
@@ -28,7 +28,7 @@ _LINES_A_STEP = 256
 """After so many lines a reader reports how far it is."""
 
 
-def csv_records(source: Source) -> Iterator[Record]:
+def csv_records(source: ImportFile) -> Iterator[Record]:
     """Yield the records of a CSV or TSV text; its first line names the columns."""
     csv.field_size_limit(_FIELD_LIMIT)  # long texts are refused later, with a sentence
     delimiter = "\t" if source.suffix == ".tsv" else None
@@ -43,7 +43,7 @@ def csv_records(source: Source) -> Iterator[Record]:
         yield from _Table(source, chain(first, lines), delimiter or _delimiter(first[-1])).records()
 
 
-def _with_progress(source: Source, stream: TextIO) -> Iterator[str]:
+def _with_progress(source: ImportFile, stream: TextIO) -> Iterator[str]:
     for number, line in enumerate(stream):
         if not number % _LINES_A_STEP:
             source.done = position(stream)
@@ -53,7 +53,7 @@ def _with_progress(source: Source, stream: TextIO) -> Iterator[str]:
 class _Table:
     """Reads the rows of a CSV text; what breaks the rules of quoting becomes a problem."""
 
-    def __init__(self, source: Source, lines: Iterator[str], delimiter: str) -> None:
+    def __init__(self, source: ImportFile, lines: Iterator[str], delimiter: str) -> None:
         self._source, self._lines, self._delimiter = source, lines, delimiter
         self._reader = csv.reader(lines, delimiter=delimiter, strict=True)
 
@@ -133,7 +133,7 @@ _NO_TEXT = object()
 """Stands for bytes that are not UTF-8."""
 
 
-def parquet_records(source: Source) -> Iterator[Record]:
+def parquet_records(source: ImportFile) -> Iterator[Record]:
     """Yield the records of a Parquet file, a part of a row group at a time.
 
     Bytes that are no text refuse their row where their column matters.
@@ -155,7 +155,7 @@ def parquet_records(source: Source) -> Iterator[Record]:
         raise unreadable(source.name, "Parquet file") from error
 
 
-def arrow_records(source: Source) -> Iterator[Record]:
+def arrow_records(source: ImportFile) -> Iterator[Record]:
     """Yield the rows of a file that ``datasets`` saved, an Arrow stream."""
     import pyarrow as pa
 
@@ -184,7 +184,7 @@ def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _records(source: Source, batches: Any) -> Iterator[Record]:
+def _records(source: ImportFile, batches: Any) -> Iterator[Record]:
     line = 0
     for batch in batches:
         names = [one for one in batch.schema.names if source.uses(one)]

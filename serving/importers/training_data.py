@@ -32,7 +32,7 @@ from serving.importers.questions import (
     refuse_problems,
     write_plan,
 )
-from serving.importers.source import ImportRow, Problem, Source
+from serving.importers.source import ImportFile, ImportRow, Problem
 from serving.importers.spool import BATCH, Spool, uncollected
 
 _NOTHING_DONE = "Nothing was imported: correct the data, or import it without the rows named here."
@@ -113,7 +113,7 @@ class ExamplePreview:
 
 def preview_examples(
     database: Database,
-    files: Sequence[Source],
+    files: Sequence[ImportFile],
     judge: Judge,
     *,
     n_sample: int = 200,
@@ -127,7 +127,7 @@ def preview_examples(
 
 def import_examples(
     database: Database,
-    files: Sequence[Source],
+    files: Sequence[ImportFile],
     *,
     judge: Judge,
     tags: Iterable[str] = (),
@@ -166,7 +166,7 @@ class _Examples:
         self._sample: list[ImportRow] = []
         self._counts: Counter[str] = Counter()
 
-    def read(self, files: Sequence[Source], on_progress: OnProgress) -> ExamplePreview:
+    def read(self, files: Sequence[ImportFile], on_progress: OnProgress) -> ExamplePreview:
         """Take all rows of ``files`` into the plan; return what they bring."""
         for number, file in enumerate(files):
             self._stage(number, file, on_progress)
@@ -195,7 +195,7 @@ class _Examples:
             notes=tuple(notes),
         )
 
-    def _stage(self, number: int, file: Source, on_progress: OnProgress) -> None:
+    def _stage(self, number: int, file: ImportFile, on_progress: OnProgress) -> None:
         """Put the rows of a file into the spool."""
         for n_batch, rows in enumerate(_uncollected(chunks(file.rows, BATCH)), start=1):
             places = ((number, row.line, _hash(row)) for row in rows)
@@ -231,7 +231,9 @@ class _Examples:
             changed = [(_dumped(row), _hash(row), n) for n, row in parted if row is not None]
             self._spool.change("UPDATE staged SET row = ?, content_hash = ? WHERE n = ?", changed)
 
-    def _staged(self, number: int, file: Source, files: Sequence[Source]) -> Iterator[ImportRow]:
+    def _staged(
+        self, number: int, file: ImportFile, files: Sequence[ImportFile]
+    ) -> Iterator[ImportRow]:
         """Yield the rows of a file, the worse texts of a pair as a row of their own."""
         for some in self._spool.batches(_STAGED, (number,)):
             rows = []
@@ -250,7 +252,7 @@ class _Examples:
                 if row.rejected is not None:
                     yield row.rejected
 
-    def _note(self, file: Source, rows: Sequence[ImportRow]) -> None:
+    def _note(self, file: ImportFile, rows: Sequence[ImportRow]) -> None:
         """Count rows, and note what is judged of them and not in the store yet."""
         self._sample += rows[: self._n_sample - len(self._sample)]
         self._counts["rows"] += len(rows)

@@ -58,7 +58,7 @@ USUAL = TurnKeys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turns:
+class ChatTurns:
     """A conversation of one question and at most one answer."""
 
     system: str | None = None
@@ -79,7 +79,7 @@ class _Turn:
     """It is not to be learned."""
 
 
-def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
+def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> ChatTurns:
     """Return what the turns in the field ``name`` say.
 
     Raises:
@@ -102,7 +102,7 @@ def read_turns(value: Any, name: str, keys: TurnKeys = USUAL) -> Turns:
         )
     if any(one.is_off for one in texts["assistant"]):
         raise LeftOut(NOT_TRAINED)
-    return Turns(
+    return ChatTurns(
         system=_text(texts["system"]),
         user=_text(texts["user"]),
         answer=_answer(texts["reasoning"], texts["assistant"], name),

@@ -119,7 +119,7 @@ class Asked:
 
 
 @dataclass(slots=True, kw_only=True)
-class Written:
+class WrittenParts:
     """What a completion holds, and how much of it is the completion's own."""
 
     reasoning: str | None
@@ -204,7 +204,7 @@ class Unwrapper:
         question, opened = without_opening(prompt)
         return Asked(question=question, system=system, opened=opened)
 
-    def written(self, asked: Asked, completion: WrittenText) -> Written:
+    def written(self, asked: Asked, completion: WrittenText) -> WrittenParts:
         """Return what a completion of ``asked`` holds.
 
         Raises:
@@ -215,7 +215,7 @@ class Unwrapper:
             return _split(completion, asked.reasoning, opened=asked.opened)
         split = split_reasoning(completion.text, reasoning=completion.reasoning)
         if split.problem == NO_ANSWER and "reasoning" in asked.tasks:  # no answer was asked for
-            return Written(reasoning=split.reasoning, answer=None, scope="reasoning")
+            return WrittenParts(reasoning=split.reasoning, answer=None, scope="reasoning")
         found = _in_format(asked.form, asked.tasks, split.answer or "")
         if split.reasoning is None and split.problem is None and found is not None:
             return found
@@ -229,7 +229,7 @@ class Unwrapper:
             f" format {asked.form.reference} ask for; add it.",
         )
 
-    def answered(self, completion: WrittenText, *, opened: bool = False) -> Written:
+    def answered(self, completion: WrittenText, *, opened: bool = False) -> WrittenParts:
         """Return what a completion whose prompt is a plain question holds.
 
         Args:
@@ -247,7 +247,7 @@ class Unwrapper:
         return _split(completion, None, opened=opened)
 
 
-def _split(completion: WrittenText, given: str | None, *, opened: bool = False) -> Written:
+def _split(completion: WrittenText, given: str | None, *, opened: bool = False) -> WrittenParts:
     """Return reasoning and answer; a reasoning ``given`` in the prompt is not the completion's."""
     own = completion.reasoning
     if given is not None and own is not None and given.split() != own.split():
@@ -255,7 +255,7 @@ def _split(completion: WrittenText, given: str | None, *, opened: bool = False) 
     split = split_reasoning(completion.text, reasoning=given or own, opened=opened)
     if split.problem is not None:
         raise _unsplit(completion.column, split.problem)
-    return Written(
+    return WrittenParts(
         reasoning=split.reasoning,
         answer=split.answer,
         scope="answer" if given is not None or split.reasoning is None else "whole",
@@ -267,16 +267,16 @@ def _unsplit(column: str, problem: str) -> Refused:
     return Refused(column, f"{problem}; correct it or remove the row.")
 
 
-def _in_format(form: FormatDefinition, tasks: tuple[Task, ...], text: str) -> Written | None:
+def _in_format(form: FormatDefinition, tasks: tuple[Task, ...], text: str) -> WrittenParts | None:
     scopes: tuple[Scope, ...] = ("whole", "reasoning")
     for scope in scopes:
         templates = form.tasks.get(scope) if scope in tasks else None
         fields = match_template(templates.completion, text) if templates else None
         if fields is not None and all(value.strip() for value in fields.values()):
             reasoning, answer = fields["reasoning"].strip(), fields.get("answer")
-            return Written(reasoning=reasoning, answer=answer and answer.strip(), scope=scope)
+            return WrittenParts(reasoning=reasoning, answer=answer and answer.strip(), scope=scope)
     if "reasoning" in tasks and form.response_tag not in text:  # its end was cut by a stop string
-        return Written(reasoning=text, answer=None, scope="reasoning")
+        return WrittenParts(reasoning=text, answer=None, scope="reasoning")
     return None
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from serving.importers.fields import has_question
 from serving.importers.source import (
     MAX_UNPACKED_BYTES,
+    ImportFile,
     Record,
-    Source,
     header_of,
     repeated_names,
     too_large,
@@ -117,7 +117,7 @@ def _filled(form: str, digits: str) -> str:
     return "".join(left) + text
 
 
-def exact_strings(source: Source) -> list[str] | None:
+def exact_strings(source: ImportFile) -> list[str] | None:
     """Return a workbook's shared texts as they are stored; None where openpyxl has them right.
 
     openpyxl removes ``x005F_`` from them wherever it stands, and then nothing can tell an escape
@@ -162,7 +162,7 @@ _DAMAGED = (
 """What zipfile, zlib and openpyxl raise where a byte is wrong, or the file is encrypted."""
 
 
-def xlsx_records(source: Source) -> Iterator[Record]:
+def xlsx_records(source: ImportFile) -> Iterator[Record]:
     """Yield the records of the first sheet whose first filled row names a question column.
 
     Hidden sheets are read only where no other holds rows. A cell whose value is an error or not
@@ -189,7 +189,7 @@ def xlsx_records(source: Source) -> Iterator[Record]:
 
 
 @contextmanager
-def _opened(source: Source, *, data_only: bool) -> Generator[Any]:
+def _opened(source: ImportFile, *, data_only: bool) -> Generator[Any]:
     from openpyxl import load_workbook
 
     with source.open() as file:
@@ -211,7 +211,7 @@ def _quietly(records: Iterator[Record]) -> Iterator[Record]:
         yield from read
 
 
-def _chosen(source: Source, workbook: Any) -> Any | None:
+def _chosen(source: ImportFile, workbook: Any) -> Any | None:
     """Return the sheet to read, and note the others that hold rows."""
     names = {sheet: _columns_of(sheet) for sheet in workbook.worksheets}
     filled = [sheet for sheet, columns in names.items() if columns]
@@ -255,7 +255,7 @@ def _rows(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
 class _SheetReader:
     """Reads the rows of one sheet."""
 
-    def __init__(self, source: Source, sheet: Any, formulas: Formulas) -> None:
+    def __init__(self, source: ImportFile, sheet: Any, formulas: Formulas) -> None:
         self._source, self._sheet = source, sheet
         self._formulas = formulas
         self._columns: list[str] = []
@@ -301,7 +301,7 @@ class _SheetReader:
         return None if is_refused else values
 
 
-def _refuse_bombs(source: Source) -> None:
+def _refuse_bombs(source: ImportFile) -> None:
     try:
         with source.open() as file, zipfile.ZipFile(file) as archive:
             n_bytes = sum(entry.file_size for entry in archive.infolist())

@@ -23,7 +23,7 @@ from db.tables import (
 )
 from serving.formats.library import Registry, load_definitions, sync_definitions
 from serving.importers.folders import read_examples
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 from tests.store_rows import make_answer, make_question, make_variant
 from training.datasets.build import Built, build
 from training.datasets.freeze import freeze
@@ -179,7 +179,7 @@ def all_ratings(session: Session) -> set[int]:
     return set(session.scalars(select(Rating.id)))
 
 
-def read_whole(path: Path, registry: Registry, **options: Any) -> list[Source]:
+def read_whole(path: Path, registry: Registry, **options: Any) -> list[ImportFile]:
     """Return the files of training data with all their rows."""
     files = read_examples(path, registry, **options)
     for file in files:

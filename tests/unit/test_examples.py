@@ -12,7 +12,7 @@ from db.tables import CheckFlag, Question
 from db.tables.library import ROLES
 from serving.checks import CheckContext, check_answer, check_reasoning
 from serving.checks.language import detect_language
-from serving.importers import Source, import_questions, read_reasonings, read_rows
+from serving.importers import ImportFile, import_questions, read_reasonings, read_rows
 from serving.sweeps.spec import load_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -21,14 +21,14 @@ SPECS = sorted((EXAMPLES / "sweeps").glob("*.yaml"))
 REASONED = EXAMPLES / "questions" / "with_reasoning.jsonl"
 
 
-def read(path: Path) -> Source:
+def read(path: Path) -> ImportFile:
     result = read_rows(path)
     assert result.problems == []
     assert result.notes == []
     return result
 
 
-def without_reasoning() -> list[Source]:
+def without_reasoning() -> list[ImportFile]:
     return [read(path) for path in QUESTION_FILES if path != REASONED]
 
 

@@ -10,7 +10,7 @@ import pytest
 from db.database import Database
 from db.errors import UsageError
 from serving.importers.folders import parts_of
-from serving.importers.source import ImportRefused, ImportRow, Source
+from serving.importers.source import ImportFile, ImportRefused, ImportRow
 from serving.importers.training_data import Judge, import_examples
 from tests.unit.dataset_lab import Lab, lab_session, read_whole
 
@@ -25,7 +25,7 @@ def say(speaker: str, text: str) -> dict[str, str]:
     return {"role": speaker, "content": text}
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> ImportFile:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
     (found,) = read_whole(path, lab.registry)

@@ -19,9 +19,9 @@ from db.tables import (
     Tag,
 )
 from serving.importers import (
+    ImportFile,
     ImportRefused,
     ImportSummary,
-    Source,
     import_questions,
     preview,
     read_reasonings,
@@ -41,7 +41,7 @@ FUJI = {
 SKY = {"instruction": "Why is the sky blue?", "output": "I don't know.", "id": "sky-1"}
 
 
-def rows_of(*rows: dict[str, Any], name: str = "q.jsonl") -> Source:
+def rows_of(*rows: dict[str, Any], name: str = "q.jsonl") -> ImportFile:
     return read_rows("\n".join(map(json.dumps, rows)).encode(), name=name)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from db.errors import UsageError
 from db.input_text import MAX_TEXT_CHARS
-from serving.importers import Source, read_rows
+from serving.importers import ImportFile, read_rows
 from serving.importers.source import MAX_UNPACKED_BYTES
 
 JAPANESE = "日本一高い山はどこですか。"
@@ -26,16 +26,16 @@ DAY = datetime.fromisoformat("2024-05-01")
 NOON = datetime.fromisoformat("2024-05-01T12:30:00")
 
 
-def read(name: str, content: str | bytes, encoding: str = "utf-8") -> Source:
+def read(name: str, content: str | bytes, encoding: str = "utf-8") -> ImportFile:
     data = content.encode(encoding) if isinstance(content, str) else content
     return read_rows(data, name=name)
 
 
-def texts(result: Source) -> list[str]:
+def texts(result: ImportFile) -> list[str]:
     return [row.text for row in result.rows]
 
 
-def sentences(result: Source) -> list[str]:
+def sentences(result: ImportFile) -> list[str]:
     return [problem.sentence for problem in result.problems]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from db.database import Database
 from serving.importers import read_reasonings, read_rows
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 from tests.unit.dataset_lab import Lab, read_whole
 
 ADD, FOUR, ASK = "You should add.", "Four", "What is two and two?"
@@ -33,7 +33,7 @@ def chat(*answer: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"messages": [say("user", ASK), *answer], **more}
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> ImportFile:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
     (found,) = read_whole(path, lab.registry)

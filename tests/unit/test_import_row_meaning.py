@@ -12,7 +12,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.tables import Question
 from serving.importers import read_rows
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 from serving.importers.training_data import Judge, import_examples
 from tests.unit.dataset_lab import Lab, lab_session, read_whole
 
@@ -27,14 +27,14 @@ def say(speaker: str, text: Any, **more: Any) -> dict[str, Any]:
     return {"role": speaker, "content": text, **more}
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> ImportFile:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
     (found,) = read_whole(path, lab.registry)
     return found
 
 
-def refused(found: Source) -> str:
+def refused(found: ImportFile) -> str:
     assert not found.rows
     (problem,) = found.problems
     return problem.sentence

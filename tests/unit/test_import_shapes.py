@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from db.database import Database
 from serving.formats.reasoning_markup import SplitText, split_reasoning, without_opening
 from serving.importers import read_rows
-from serving.importers.source import ImportRefused, ImportRow, Source
+from serving.importers.source import ImportFile, ImportRefused, ImportRow
 from serving.importers.turns import turns_of, without_end
 from tests.unit.dataset_lab import Lab, read_whole
 from workbench.cli.main import app
@@ -26,7 +26,7 @@ def lab(database: Database) -> Iterator[Lab]:
         yield Lab(session)
 
 
-def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> Source:
+def read(lab: Lab, folder: Path, *rows: dict[str, Any]) -> ImportFile:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
     (found,) = read_whole(path, lab.registry)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from db.input_text import plain, problem_of
 from serving.importers.readers import read_records
-from serving.importers.source import ImportRefused, Record, Source
+from serving.importers.source import ImportFile, ImportRefused, Record
 
 MOST_PROPOSED = 5
 NO_MARKS = frozenset({"", "0", "no", "n", "false", "-", "×", "x̄", "いいえ", "否"})
@@ -96,7 +96,7 @@ def _key(column: str) -> str:
     return re.sub(r"[\s_\-]+", "", column).casefold()
 
 
-def _row(source: Source, record: Record, known: Mapping[str, str]) -> SheetRow | None:
+def _row(source: ImportFile, record: Record, known: Mapping[str, str]) -> SheetRow | None:
     values = {what: _text(record.values.get(column)) for column, what in known.items()}
     for column, what in known.items():
         problem = problem_of(values[what])

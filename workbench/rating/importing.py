@@ -27,7 +27,7 @@ from db.rating.ratings import (
 from db.tables import Answer, Question, Rater, Rating, ReasoningVariant
 from serving.importers.fields import letters
 from serving.importers.readers import read_records
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 from workbench.rating.axes import Axes, known_axes, store_axes
 from workbench.rating.export import COLUMNS
 from workbench.rating.import_rows import (
@@ -105,7 +105,7 @@ def import_ratings(
 
 
 def _judged(
-    session: Session, found: Source, axes: Mapping[Scope, Collection[str]]
+    session: Session, found: ImportFile, axes: Mapping[Scope, Collection[str]]
 ) -> tuple[list[ImportedRating], int]:
     """Return what is new to the store, and how many rows there are; what is wrong is a problem."""
     targets, raters, cards = Targets(session), Raters(session), Cards(session)
@@ -259,7 +259,7 @@ class Cards:
             ImportedRating(line=line, said=said, targets=targets, card_id=card, claim=claim)
         )
 
-    def new(self, found: Source) -> list[ImportedRating]:
+    def new(self, found: ImportFile) -> list[ImportedRating]:
         """Return one row for each card that is new; what contradicts becomes a problem."""
         rows = list(self._each_once(found))
         stored = self._stored(row.card_id for row in rows)
@@ -267,7 +267,7 @@ class Cards:
         stored |= self._stored(row.card_id for row in rows)
         return [row for row in rows if self._is_new(row, stored.get(row.card_id), found)]
 
-    def _each_once(self, found: Source) -> Iterator[ImportedRating]:
+    def _each_once(self, found: ImportFile) -> Iterator[ImportedRating]:
         """Yield the first row of each card; without cards, of each subject at one time."""
         first: dict[object, ImportedRating] = {}
         for row in self._rows:
@@ -289,7 +289,7 @@ class Cards:
             return row
         return replace(row, card_id=f"{row.card_id}-{self._hash(row.said, row.targets)}")
 
-    def _is_new(self, row: ImportedRating, stored: Claim | None, found: Source) -> bool:
+    def _is_new(self, row: ImportedRating, stored: Claim | None, found: ImportFile) -> bool:
         if stored is None:
             return row.said.card_id is not None or not self._is_known(row)
         if row.claim != stored:
@@ -336,7 +336,7 @@ class Cards:
         return short_hash(*map(str, own), str(said.created_at or ""), *wordings)
 
 
-def _refuse(found: Source, row: ImportedRating, what: str) -> None:
+def _refuse(found: ImportFile, row: ImportedRating, what: str) -> None:
     column = next(
         name for name in ("outcome", "label", "value") if getattr(row.said, name) is not None
     )

@@ -10,7 +10,7 @@ import streamlit as st
 from serving.importers.encoding import EncodingGuessed, encoding_of, recoded
 from serving.importers.questions import OnProgress, Phase
 from serving.importers.readers import TEXT_SUFFIXES
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.text import escaped
@@ -32,7 +32,7 @@ def in_utf8(name: str, data: bytes) -> bytes:
     if Path(name).suffix.lower() not in TEXT_SUFFIXES:
         return data
     try:
-        encoding_of(Source(name, data, total=len(data)))
+        encoding_of(ImportFile(name, data, total=len(data)))
     except EncodingGuessed as guessed:
         return recoded(data, name, _chosen(guessed))
     return data

@@ -9,7 +9,7 @@ import streamlit as st
 
 from serving.importers.folders import read_examples
 from serving.importers.readers import SUFFIXES
-from serving.importers.source import Source
+from serving.importers.source import ImportFile
 from serving.importers.training_data import ExamplePreview, Judge, import_examples, preview_examples
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
@@ -52,7 +52,7 @@ def draw_import() -> None:
 
 
 @contextmanager
-def _read(name: str, data: bytes) -> Iterator[list[Source]]:
+def _read(name: str, data: bytes) -> Iterator[list[ImportFile]]:
     """Yield the files of an upload, whose rows are read meanwhile."""
     known = registry()
     with tempfile.TemporaryDirectory() as folder:
