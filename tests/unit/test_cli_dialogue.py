@@ -17,8 +17,9 @@ from serving.formats.library import load_definitions, sync_definitions
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import THEME, asking
 from workbench.cli.main import app
-from workbench.dialogue.decisions import current_node_id, go_to
+from workbench.dialogue.decisions import go_to
 from workbench.dialogue.sessions import set_settings
+from workbench.dialogue.tree import current_node_id
 from workbench.dialogue.turn import By, answer
 
 

@@ -13,6 +13,7 @@ from db.questions import NewQuestion, add_child
 from db.tables import Generation, Prompt, ReasoningVariant
 from serving.formats.render import IGNORED_LABEL
 from serving.formats.tokenizer import PromptTokenizer
+from serving.reasonings import save_reasoning
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from training.datasets.build import Built, build
@@ -22,7 +23,6 @@ from training.datasets.shapes import alpaca
 from training.datasets.spec import parse_rules
 from workbench.dialogue.decisions import choose, pick, reject, set_node_state, write
 from workbench.dialogue.turn import By
-from workbench.rating.editing import save_reasoning
 
 SFT: dict[str, Any] = {
     "name": "q",

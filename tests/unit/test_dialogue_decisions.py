@@ -10,11 +10,11 @@ from tests.unit.dialogue_lab import Lab
 from tests.unit.sweep_lab import rows
 from workbench.dialogue import decisions
 from workbench.dialogue.compare import figures
+from workbench.dialogue.decisions import merge_nodes
 from workbench.dialogue.export import read_export
 from workbench.dialogue.report import as_markdown
-from workbench.dialogue.same import alike, merge_nodes
 from workbench.dialogue.sessions import change_state, fork, set_settings
-from workbench.dialogue.tree import read_tree
+from workbench.dialogue.tree import alike, read_tree
 from workbench.dialogue.turn import By, answer, answer_from, ask
 
 

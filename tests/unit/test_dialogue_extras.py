@@ -6,7 +6,6 @@ import pytest
 
 from db.database import Database
 from db.errors import UsageError
-from db.identity import Ref
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import Lab
 from tests.unit.sweep_lab import rows, scalar
@@ -80,9 +79,7 @@ def test_a_translation_is_read_and_never_becomes_a_text_of_the_store(lab: Lab) -
     says(lab, "Translate this text into Japanese", "町は静かになります。")
     answer_id = lab.view().shown[0].answer.id
     with lab.database.write() as session:
-        step = translate(
-            session, lab.registry, lab.id, lab.here, Ref("answer", answer_id), "ja", lab.by
-        )
+        step = translate(session, lab.registry, lab.id, lab.here, f"a{answer_id}", "ja", lab.by)
     lab.run(step)
     with lab.database.read() as session:
         assert translations(session, lab.id, "ja") == {f"a{answer_id}": "町は静かになります。"}

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.dialogues import EventRow, NewEvent, add_event, has_ended, read_events
-from db.identity import Ref
 from db.jobs import JobEnd, active_jobs, claim, finish, get_job, release, request_cancel
 from db.settings import settings
 from tests.fakes.server import FakeServer
@@ -19,7 +18,7 @@ from tests.unit.sweep_lab import scalar
 from workbench.dialogue.auto import queue_turns
 from workbench.dialogue.decisions import choose, edit_reasoning, write
 from workbench.dialogue.finishing import BUG, RESULTS, finish_left, stop
-from workbench.dialogue.reading import translate, translate_candidate
+from workbench.dialogue.reading import candidate_name, translate
 from workbench.dialogue.replay import read_replay, start_replay
 from workbench.dialogue.sides import argue, judge
 from workbench.dialogue.synopsis import read_synopsis, write_synopsis
@@ -121,9 +120,9 @@ def test_every_kind_of_step_is_stored_while_nobody_looks(lab: Lab) -> None:
     assert [len(event.payload["shown"]) > 0 for event in run(argue)] == [True, True]
     verdicts = run(judge, (ids[0], ids[1]))
     assert [event.payload["outcome"] for event in verdicts] == ["a", "b"]
-    (read,) = run(translate, Ref("answer", ids[0]), "ja")
+    (read,) = run(translate, f"a{ids[0]}", "ja")
     assert read.payload["text"]
-    (read,) = run(translate_candidate, asked.id, 0, "ja")
+    (read,) = run(translate, candidate_name(asked.id, 0), "ja")
     assert read.payload["text"]
     run(write_synopsis)
     with lab.database.read() as session:

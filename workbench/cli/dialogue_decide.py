@@ -14,12 +14,10 @@ from workbench.cli.dialogue_options import As, DialogueId, Reason, candidate, he
 from workbench.cli.output import Json, say, show_done, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue import decisions
-from workbench.dialogue import same as trees
 from workbench.dialogue.cards import node_view
 from workbench.dialogue.decisions import go_to
-from workbench.dialogue.same import alike
 from workbench.dialogue.sessions import STATES, change_state
-from workbench.dialogue.tree import read_tree
+from workbench.dialogue.tree import alike, read_tree
 from workbench.dialogue.turn import By
 
 Proposed = Annotated[
@@ -125,7 +123,7 @@ def merge(
     def do(session: Session, dialogue_id: int, by: Any) -> None:
         if node:
             ids = [node_of(session, dialogue_id, number(n, "question")) for n in (node, *same)]
-            trees.merge_nodes(session, dialogue_id, ids[0], ids[1:], by, reason=reason or None)
+            decisions.merge_nodes(session, dialogue_id, ids[0], ids[1:], by, reason=reason or None)
             return
         view = node_view(session, dialogue_id, here(session, dialogue_id))
         found = [candidate(view, one) for one in (question, *same)]

@@ -19,9 +19,9 @@ from serving.formats.library import load_registry
 from serving.sweeps.selection import DEFAULT_MODEL
 from workbench.cli.progress import look_for_models
 from workbench.dialogue.cards import AnswerCard, Candidate, NodeView
-from workbench.dialogue.decisions import current_node_id
 from workbench.dialogue.sessions import fork
 from workbench.dialogue.settings import check_names, parse_settings
+from workbench.dialogue.tree import current_node_id
 from workbench.dialogue.turn import By
 
 DialogueId = Annotated[str, typer.Argument(help="Number of a dialogue; see `q2q dialogue show`.")]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.dialogues import EventRow, get_dialogue
 from db.errors import Q2QError, UsageError
-from db.identity import Ref, parse_ref
+from db.identity import parse_ref
 from db.rating.ratings import ensure_rater
 from db.settings import Settings
 from serving.formats.library import Registry, load_registry
@@ -252,12 +252,12 @@ def _pair(view: NodeView, letters: str) -> tuple[int, int]:
     return found["goal"], found["opposing"]
 
 
-def _refs(view: NodeView, texts: Sequence[str]) -> list[Ref]:
+def _refs(view: NodeView, texts: Sequence[str]) -> list[str]:
     if not texts:
-        chosen = [Ref("answer", view.chosen.answer.id)] if view.chosen else []
-        return [Ref("question", view.question.id), *chosen]
+        chosen = [str(view.chosen.answer.ref)] if view.chosen else []
+        return [f"q{view.question.id}", *chosen]
     return [
-        Ref("answer", card(view, text).answer.id) if len(text.strip()) == 1 else parse_ref(text)
+        str(card(view, text).answer.ref if len(text.strip()) == 1 else parse_ref(text))
         for text in texts
     ]
 

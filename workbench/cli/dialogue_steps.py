@@ -27,7 +27,6 @@ from workbench.cli.output import say
 from workbench.cli.progress import look_for_models, open_progress
 from workbench.dialogue.auto import queue_turns
 from workbench.dialogue.cards import AnswerCard, NodeView, node_view
-from workbench.dialogue.deciding import one_line
 from workbench.dialogue.decisions import (
     add_fact,
     choose,
@@ -38,7 +37,7 @@ from workbench.dialogue.decisions import (
 )
 from workbench.dialogue.finishing import finish_left, has_left
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.turn import By, Step, answer, answer_from, ask
+from workbench.dialogue.turn import By, Step, answer, answer_from, ask, one_line
 from workbench.jobs.lock import HomeLock
 from workbench.worker import FOLLOW_POLL_S, run_job
 

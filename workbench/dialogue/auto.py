@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import EventRow, NewEvent, add_event, read_events
+from db.dialogues import EventRow, read_events
 from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, JobEnd, enqueue
 from serving.formats.library import Registry
 from workbench.dialogue.cards import Candidate, NodeView, node_view
-from workbench.dialogue.decisions import choose, current_node_id, pick
-from workbench.dialogue.finishing import RESULTS, checkpoint, turns_done
+from workbench.dialogue.decisions import choose, pick
+from workbench.dialogue.finishing import RESULTS, checkpoint, store_result, turns_done
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.step_result import store_result
+from workbench.dialogue.tree import current_node_id
 from workbench.dialogue.turn import (
     TURNS_JOB,
     By,
@@ -28,6 +28,7 @@ from workbench.dialogue.turn import (
     ask,
     open_dialogue,
     open_steps,
+    record,
     running_turns,
 )
 
@@ -84,14 +85,8 @@ def queue_turns(
         "moves": list(moves),
     }
     job_id = enqueue(session, TURNS_JOB, payload=payload, priority=INTERACTIVE_PRIORITY)
-    asked = NewEvent(
-        dialogue_id=dialogue_id,
-        kind="turns",
-        node_id=_here(session, dialogue_id),
-        payload={"turns": turns, "moves": list(moves), "auto_job_id": job_id},
-        rater_id=by.rater_id,
-    )
-    add_event(session, asked)
+    asked = {"turns": turns, "moves": list(moves), "auto_job_id": job_id}
+    record(session, dialogue_id, "turns", by, asked, node_id=_here(session, dialogue_id))
     return job_id
 
 

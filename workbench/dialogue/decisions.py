@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db.dialogues import (
-    EventRow,
     NodeRow,
+    add_node,
     change_node,
     get_node,
     read_events,
@@ -21,16 +21,55 @@ from db.errors import UsageError
 from db.input_text import plain, problem_of
 from db.questions import NewQuestion, add_child, get_question, tag_questions
 from db.tables import MOVES, Answer
-from workbench.dialogue.deciding import (
-    add_child_node,
-    author_of,
-    decide,
-    merged_nodes,
-    node_of,
-    one_line,
-)
-from workbench.dialogue.turn import By
-from workbench.rating.editing import save_reasoning
+from serving.reasonings import save_reasoning
+from workbench.dialogue.tree import current_node_id, merged_nodes
+from workbench.dialogue.turn import By, one_line, open_dialogue, record
+
+
+def node_of(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
+    """Return a node of a session that something may happen in."""
+    open_dialogue(session, dialogue_id)
+    return get_node(session, dialogue_id, node_id)
+
+
+def add_child_node(
+    session: Session,
+    node: NodeRow,
+    text: str,
+    move: str | None,
+    *,
+    source: str,
+    state: str = "open",
+) -> tuple[int, int]:
+    """Add a question under ``node``, with the facts of the branch; return node and question.
+
+    One that is there already is that node, whatever its state.
+
+    Raises:
+        UsageError: It is the question of ``node`` itself, or no text.
+    """
+    parent = get_question(session, node.question_id)
+    new = NewQuestion(
+        text=text,
+        context=parent.context,
+        role=parent.role,
+        language=parent.language,
+        source=source,
+    )
+    question_id, _ = add_child(session, parent.id, new, move)
+    if question_id == parent.id:
+        raise UsageError("This is the question that you are at; change it, or ask another one.")
+    for one in read_nodes(session, node.dialogue_id):
+        if (one.parent_id, one.question_id) == (node.id, question_id):
+            return one.id, question_id
+    return add_node(session, node.dialogue_id, question_id, node.id, state=state), question_id
+
+
+def author_of(by: By) -> int:
+    """Return who writes; a reasoning of a person has an author."""
+    if by.rater_id is None:
+        raise UsageError("Say who writes it: a reasoning of a person has an author.")
+    return by.rater_id
 
 
 def choose(
@@ -50,16 +89,12 @@ def choose(
     node = node_of(session, dialogue_id, node_id)
     answer = session.get(Answer, answer_id)
     shown = read_events(session, dialogue_id, node_id=node_id, kinds=("answers_shown",))
-    laid_out = [one for event in shown for key in ("shown", "folded") for one in event.payload[key]]
-    if answer is None or answer_id not in laid_out:
+    having = [one for one in shown if answer_id in one.payload["shown"] + one.payload["folded"]]
+    if answer is None or not having:
         raise UsageError(f"The answer a{answer_id} is not one of this question's.")
     change_node(session, node_id, state="answered")
-    last = next(
-        event
-        for event in reversed(shown)
-        if answer_id in event.payload["shown"] + event.payload["folded"]
-    )
-    return decide(
+    last = having[-1]
+    return record(
         session,
         node,
         "choose",
@@ -79,7 +114,7 @@ def write_hint(session: Session, dialogue_id: int, node_id: int, text: str, by: 
     """
     node = node_of(session, dialogue_id, node_id)
     variant_id = save_reasoning(session, node.question_id, text, author_of(by))
-    decide(session, node, "hint", by, {}, variant_id=variant_id)
+    record(session, node, "hint", by, {}, variant_id=variant_id)
     return variant_id
 
 
@@ -93,7 +128,7 @@ def edit_reasoning(
     """
     node = node_of(session, dialogue_id, node_id)
     new_id = save_reasoning(session, node.question_id, text, author_of(by), parent_ids=[variant_id])
-    decide(session, node, "edit", by, {"from": variant_id}, variant_id=new_id)
+    record(session, node, "edit", by, {"from": variant_id}, variant_id=new_id)
     return new_id
 
 
@@ -120,7 +155,7 @@ def add_fact(
     )
     question_id, _ = add_child(session, old.id, new, "fact")
     change_node(session, node_id, question_id=question_id)
-    decide(
+    record(
         session,
         node,
         "fact",
@@ -143,7 +178,7 @@ def note(session: Session, dialogue_id: int, node_id: int, text: str, by: By) ->
         raise UsageError("The note is empty.")
     if problem := problem_of(words):
         raise UsageError(f"The note {problem}")
-    return decide(session, node, "note", by, {"text": words})
+    return record(session, node, "note", by, {"text": words})
 
 
 def tag(session: Session, dialogue_id: int, node_id: int, tags: Sequence[str], by: By) -> int:
@@ -157,7 +192,7 @@ def tag(session: Session, dialogue_id: int, node_id: int, tags: Sequence[str], b
     if not names:
         raise UsageError("Name at least one tag.")
     tag_questions(session, [node.question_id], names)
-    return decide(session, node, "tag", by, {"tags": names})
+    return record(session, node, "tag", by, {"tags": names})
 
 
 def pick(
@@ -173,17 +208,8 @@ def pick(
 ) -> int:
     """Make a proposed question the next one, as it is or in the person's words; return the node.
 
-    One that hangs here already is gone on from, and taken up again where it was parked.
-
-    Args:
-        session: Of an open write transaction.
-        dialogue_id: The session.
-        node_id: The node that the question was proposed at.
-        event_id: The ``questions_shown`` event.
-        place: Of the candidate in that event.
-        by: Who picks.
-        text: The edited question; None takes it as proposed.
-        reason: Why, in one line.
+    One that is here already is gone on from, and taken up again where it was parked. ``place`` is
+    that of the candidate in the event ``event_id``; ``text`` of None takes it as proposed.
 
     Raises:
         UsageError: There is no such candidate, or the text is empty.
@@ -205,7 +231,7 @@ def pick(
         "to": child_id,
     }
     _take_up(session, dialogue_id, child_id, by)
-    decide(session, node, "pick", by, payload, reason=reason, question_id=question_id)
+    record(session, node, "pick", by, payload, reason=reason, question_id=question_id)
     return child_id
 
 
@@ -230,7 +256,7 @@ def write(
     child_id, question_id = add_child_node(session, node, plain(text)[0], move, source="human")
     payload = {"text": plain(text)[0], "move": move, "to": child_id}
     _take_up(session, dialogue_id, child_id, by)
-    decide(session, node, "write", by, payload, reason=reason, question_id=question_id)
+    record(session, node, "write", by, payload, reason=reason, question_id=question_id)
     return child_id
 
 
@@ -260,7 +286,7 @@ def park(
         number = before[child_id].position + 1
         raise UsageError(f"This is question {number} of the tree already; decide on it there.")
     payload = {"event": event_id, "place": place, "move": candidate["move"], "node": child_id}
-    decide(session, node, "park", by, payload, reason=reason, question_id=question_id)
+    record(session, node, "park", by, payload, reason=reason, question_id=question_id)
     return child_id
 
 
@@ -277,13 +303,9 @@ def reject(
     """Say that a proposed question is not worth asking; return the event's id."""
     node = node_of(session, dialogue_id, node_id)
     candidate = candidate_of(session, node, event_id, place)
-    payload = {
-        "event": event_id,
-        "place": place,
-        "text": candidate["text"],
-        "move": candidate["move"],
-    }
-    return decide(session, node, "reject", by, payload, reason=reason)
+    own = {name: candidate[name] for name in ("text", "move")}
+    payload = {"event": event_id, "place": place, **own}
+    return record(session, node, "reject", by, payload, reason=reason)
 
 
 def merge(
@@ -304,9 +326,8 @@ def merge(
         raise UsageError("Name at least two questions that ask the same.")
     for place in (keep, *rest):
         candidate_of(session, node, event_id, place)
-    return decide(
-        session, node, "merge", by, {"event": event_id, "keep": keep, "others": rest}, reason=reason
-    )
+    payload = {"event": event_id, "keep": keep, "others": rest}
+    return record(session, node, "merge", by, payload, reason=reason)
 
 
 def set_node_state(
@@ -325,7 +346,7 @@ def set_node_state(
     node = node_of(session, dialogue_id, node_id)
     was_answered = read_events(session, dialogue_id, node_id=node_id, kinds=("choose",))
     change_node(session, node_id, state="answered" if state == "open" and was_answered else state)
-    return decide(session, node, kinds[state], by, {"node": node_id}, reason=reason)
+    return record(session, node, kinds[state], by, {"node": node_id}, reason=reason)
 
 
 def go_to(
@@ -337,7 +358,46 @@ def go_to(
     """
     node = node_of(session, dialogue_id, node_id)
     _take_up(session, dialogue_id, node_id, by)
-    return decide(session, node, "goto", by, {"to": node_id}, reason=reason)
+    return record(session, node, "goto", by, {"to": node_id}, reason=reason)
+
+
+def merge_nodes(
+    session: Session,
+    dialogue_id: int,
+    keep_id: int,
+    others: Sequence[int],
+    by: By,
+    *,
+    reason: str | None = None,
+) -> int:
+    """Say that questions of the tree ask the same: ``keep_id`` stands for all.
+
+    A person who is at one of the others goes on at the one that stays.
+    Nothing is moved or deleted; what lies under a merged question stays where it is. Returns the
+    event's id.
+
+    Raises:
+        UsageError: No other one is named, one is not there, or the first question or one that
+            stands behind another already is among them.
+    """
+    keep = node_of(session, dialogue_id, keep_id)
+    rest = [one for one in dict.fromkeys(others) if one != keep_id]
+    if not rest:
+        raise UsageError("Name at least two questions that ask the same.")
+    events = read_events(session, dialogue_id)
+    merged = merged_nodes(events)
+    for one in (keep_id, *rest):
+        number = get_node(session, dialogue_id, one).position + 1
+        if one in merged:
+            raise UsageError(
+                f"Another question stands for question {number} already; take it up again first."
+            )
+        if number == 1 and one != keep_id:
+            raise UsageError("The first question is the root of the tree: let it stand for others.")
+    payload: dict[str, object] = {"keep": keep_id, "others": rest}
+    if current_node_id(events) in rest:
+        payload["to"] = keep_id
+    return record(session, keep, "merge_nodes", by, payload, reason=reason)
 
 
 def _take_up(session: Session, dialogue_id: int, node_id: int, by: By) -> None:
@@ -373,10 +433,3 @@ def _differs_from_here(candidate: Mapping[str, Any], words: str) -> None:
             "This proposal is the question that you are at: take another one, or say in your own"
             " words what is still to be asked."
         )
-
-
-def current_node_id(events: Sequence[EventRow]) -> int | None:
-    """Return where the person is, from the events of a session."""
-    return next(
-        (int(event.payload["to"]) for event in reversed(events) if "to" in event.payload), None
-    )

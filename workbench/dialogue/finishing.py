@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import EventRow, get_dialogue, read_events, read_open_steps
+from db.dialogues import EventRow, get_dialogue, has_ended, read_events, read_open_steps
 from db.jobs import JobEnd, JobRow, get_job, request_cancel
 from db.settings import settings as settings_of_home
 from db.tables import Answer, SweepGeneration
@@ -31,18 +31,20 @@ from workbench.dialogue.embedding import Guard
 from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.reading import translation_result
 from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
-from workbench.dialogue.sides import verdict_result
-from workbench.dialogue.step_result import StepResult, engine_problems, store_result, written
+from workbench.dialogue.sides import rate_verdict, verdict_result
+from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.synopsis import synopsis_result
 from workbench.dialogue.themes import in_words
-from workbench.dialogue.turn import job_of, open_steps, running_turns
+from workbench.dialogue.turn import By, job_of, open_steps, record, running_turns
 from workbench.statistics.diversity import best_set, similarity
 
-MOST_BESIDE = 3
+Result = dict[str, Any]
+"""Payload of the event that ends a step."""
+MAX_BESIDE = 3
 """Cards that stay beside the answer to an edited reasoning."""
 
 
-def answer_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
+def answer_result(session: Session, step: EventRow, end: JobEnd) -> Result:
     """Return the answers of a step: the most different ones, the others folded."""
     settings = parse_settings(get_dialogue(session, step.dialogue_id).settings)
     answer_ids = session.scalars(
@@ -63,20 +65,14 @@ def answer_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     shown = _most_different(session, new, settings.shown_answers)
     if step.variant_id is not None and before:
         shown += _shown_last(before)
-    return StepResult(
-        "answers_shown",
-        {
-            "shown": shown,
-            "folded": [one for one in new if one not in shown],
-            "problems": problems,
-        },
-    )
+    folded = [one for one in new if one not in shown]
+    return {"shown": shown, "folded": folded, "problems": problems}
 
 
 def _shown_last(before: Sequence[EventRow]) -> list[int]:
     """Return the cards that lie there: an answer to an edit or a side is held against them."""
     last = next((event for event in reversed(before) if event.kind == "answers_shown"), None)
-    return list(last.payload["shown"][:MOST_BESIDE]) if last else []
+    return list(last.payload["shown"][:MAX_BESIDE]) if last else []
 
 
 def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> list[int]:
@@ -93,7 +89,7 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
     return shown
 
 
-def question_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
+def question_result(session: Session, step: EventRow, end: JobEnd) -> Result:
     """Return the questions of a step: some of each move; repeats and the rest are folded."""
     dialogue = get_dialogue(session, step.dialogue_id)
     settings = parse_settings(dialogue.settings)
@@ -130,15 +126,12 @@ def question_result(session: Session, step: EventRow, end: JobEnd) -> StepResult
         is_foreign = any(one["language"] for one in proposed)
         why = "was asked or proposed before" + (" or is in another language" if is_foreign else "")
         problems.append(f"Every proposed question {why}.")
-    return StepResult(
-        "questions_shown",
-        {
-            "answer_id": step.payload["answer_id"],
-            "candidates": proposed,
-            "shown": shown,
-            "problems": problems,
-        },
-    )
+    return {
+        "answer_id": step.payload["answer_id"],
+        "candidates": proposed,
+        "shown": shown,
+        "problems": problems,
+    }
 
 
 def _proposed(
@@ -194,8 +187,7 @@ def _to_show(
 
 
 log = logging.getLogger(__name__)
-ResultOf = Callable[[Session, EventRow, JobEnd], StepResult]
-Finished = Sequence[tuple[EventRow, StepResult]]
+ResultOf = Callable[[Session, EventRow, JobEnd], Result]
 RESULTS: Mapping[str, ResultOf] = {
     "answer": answer_result,
     "ask": question_result,
@@ -203,18 +195,19 @@ RESULTS: Mapping[str, ResultOf] = {
     "translate": translation_result,
     "judge": verdict_result,
 }
-"""Kind of the event that began a step → what it brought, once its job ends."""
+"""Kind of the event that began a step → the payload of the one that ends it, once its job ends."""
 BUG = "What came could not be worked out: a bug; its trace is in the worker's log."
 _TURNS = "turns"
 """Kind of the event that began turns which run by themselves."""
-_EMPTY: Mapping[str, tuple[str, Mapping[str, object]]] = {
+_ENDS: Mapping[str, tuple[str, Result]] = {
     "answer": ("answers_shown", {"shown": [], "folded": []}),
     "ask": ("questions_shown", {"candidates": [], "shown": []}),
     "synopsis": ("synopsis_written", {"lines": []}),
     "translate": ("translated", {"text": ""}),
     "judge": ("verdict", {"outcome": None, "why": ""}),
+    _TURNS: ("checkpoint", {}),
 }
-"""Kind of step → event and payload of one whose result could not be worked out."""
+"""Kind of step → the event that ends it, and its payload where the result met a bug."""
 _KEPT = ("answer_id", "ref", "language", "a", "b", "is_swapped")
 """What an event of a result keeps of the event that began the step."""
 
@@ -267,10 +260,9 @@ def turns_done(events: Sequence[EventRow], turns: EventRow) -> int:
     return sum(one.kind == "pick" and one.automatic and one.id > turns.id for one in events)
 
 
-def checkpoint(turns: EventRow, done: int, why: str) -> StepResult:
+def checkpoint(turns: EventRow, done: int, why: str) -> Result:
     """Return the end of turns that ran by themselves, and why they ended, in words."""
-    told = {"turns": done, "asked": turns.payload["turns"], "why": why}
-    return StepResult("checkpoint", told, automatic=True)
+    return {"turns": done, "asked": turns.payload["turns"], "why": why}
 
 
 def _unfinished(events: Sequence[EventRow]) -> list[EventRow]:
@@ -289,7 +281,7 @@ def _end_of_job(session: Session, step: EventRow) -> JobEnd | None:
     return get_job(session, job_id).end
 
 
-def _result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
+def _result(session: Session, step: EventRow, end: JobEnd) -> Result:
     if step.kind == _TURNS:
         events = read_events(session, step.dialogue_id, kinds=("pick",))
         return checkpoint(step, turns_done(events, step), end.error or "stopped")
@@ -297,11 +289,22 @@ def _result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
         return RESULTS[step.kind](session, step, end)
     except Exception:  # A bug in one step must neither hold its job up nor be met again and again.
         log.exception("The result of step %d (%s) met a bug", step.id, step.kind)
-        kind, payload = _EMPTY[step.kind]
         own = {name: step.payload[name] for name in _KEPT if name in step.payload}
-        return StepResult(kind, {**own, **payload, "problems": [BUG]})
+        return {**own, **_ENDS[step.kind][1], "problems": [BUG]}
 
 
-def _store(session: Session, finished: Finished) -> None:
+def _store(session: Session, finished: Sequence[tuple[EventRow, Result]]) -> None:
     for step, result in finished:
         store_result(session, step, result)
+
+
+def store_result(session: Session, step: EventRow, result: Result) -> None:
+    """Add the event that keeps what a step brought; a step that has one already gets no other."""
+    if has_ended(session, step.id):
+        return
+    if step.kind == "judge":
+        rate_verdict(session, step, result)
+    by = By(automatic=step.automatic or step.kind == _TURNS)
+    own = {name: getattr(step, name) for name in ("node_id", "question_id", "variant_id")}
+    kind, _ = _ENDS[step.kind]
+    record(session, step.dialogue_id, kind, by, result, step_id=step.id, **own)

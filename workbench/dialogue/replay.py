@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.dialogues import DialogueRow, EventRow, NewEvent, add_event, get_dialogue, read_events
+from db.dialogues import DialogueRow, EventRow, get_dialogue, read_events
 from db.errors import UsageError
 from db.jobs import INTERACTIVE_PRIORITY
 from db.models import find_model, get_model
@@ -19,7 +19,7 @@ from serving.sweeps.selection import select_models
 from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import read_tree
-from workbench.dialogue.turn import Step
+from workbench.dialogue.turn import By, Step, record
 from workbench.statistics.diversity import similarity
 
 CHANGES = ("model", "adapter", "prompt_format", "role")
@@ -99,19 +99,13 @@ def start_replay(
     sweep_id, job_id = queue_sweep(
         session, spec, registry, purpose="replay", priority=INTERACTIVE_PRIORITY
     )
-    event_id = add_event(
-        session,
-        NewEvent(
-            dialogue_id=dialogue_id,
-            kind="replay",
-            payload={
-                "replay_sweep_id": sweep_id,
-                "replay_job_id": job_id,
-                "changes": dict(changes),
-                "model": model.name,
-            },
-        ),
-    )
+    payload = {
+        "replay_sweep_id": sweep_id,
+        "replay_job_id": job_id,
+        "changes": dict(changes),
+        "model": model.name,
+    }
+    event_id = record(session, dialogue_id, "replay", By(), payload)
     return Step(event_id=event_id, sweep_id=sweep_id, job_id=job_id)
 
 

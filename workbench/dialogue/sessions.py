@@ -1,6 +1,7 @@
 """Sessions from begin to end: new, forked, paused, resumed, closed."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -20,10 +21,9 @@ from db.dialogues import (
 )
 from db.errors import UsageError
 from db.questions import NewQuestion, add_question
-from workbench.dialogue.deciding import one_line
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.themes import ThemeFile, store_theme
-from workbench.dialogue.turn import By
+from workbench.dialogue.turn import By, one_line, record
 
 STATES = {"pause": "paused", "resume": "open", "close": "closed"}
 CARRIED = ("choose", "fact", "answers_shown", "answer")
@@ -66,18 +66,7 @@ def new_dialogue(
         chosen.model_dump(mode="json"),
     )
     node_id = add_node(session, dialogue_id, question_id)
-    add_event(
-        session,
-        NewEvent(
-            dialogue_id=dialogue_id,
-            kind="start",
-            node_id=node_id,
-            question_id=question_id,
-            payload={"to": node_id},
-            rater_id=by.rater_id,
-            automatic=by.automatic,
-        ),
-    )
+    record(session, get_node(session, dialogue_id, node_id), "start", by, {"to": node_id})
     return dialogue_id
 
 
@@ -99,7 +88,6 @@ def fork(
     Raises:
         UsageError: There is no such node, the settings are wrong, or name or reason too long.
     """
-    why = one_line(reason or "", "reason") or None
     old = get_dialogue(session, dialogue_id)
     get_node(session, dialogue_id, node_id)
     chosen = _changed(old, settings or {})
@@ -111,30 +99,11 @@ def fork(
         forked_from_node_id=node_id,
     )
     copies = _copy_path(session, dialogue_id, node_id, new_id)
-    add_event(
-        session,
-        NewEvent(
-            dialogue_id=new_id,
-            kind="fork",
-            node_id=copies[node_id],
-            payload={"from_dialogue": dialogue_id, "from_node": node_id, "to": copies[node_id]},
-            reason=why,
-            rater_id=by.rater_id,
-            automatic=by.automatic,
-        ),
-    )
-    add_event(
-        session,
-        NewEvent(
-            dialogue_id=dialogue_id,
-            kind="forked",
-            node_id=node_id,
-            payload={"to_dialogue": new_id},
-            reason=why,
-            rater_id=by.rater_id,
-            automatic=by.automatic,
-        ),
-    )
+    here = copies[node_id]
+    origin = {"from_dialogue": dialogue_id, "from_node": node_id, "to": here}
+    record(session, new_id, "fork", by, origin, node_id=here, reason=reason)
+    made = {"to_dialogue": new_id}
+    record(session, dialogue_id, "forked", by, made, node_id=node_id, reason=reason)
     return new_id
 
 
@@ -177,19 +146,14 @@ def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) ->
         payload = dict(event.payload) | {"copied_from": event.id}
         if leads_to is not None:
             payload["to"] = copies[leads_to]
+        new = NewEvent(**{one.name: getattr(event, one.name) for one in fields(NewEvent)})
         new_events[event.id] = add_event(
             session,
-            NewEvent(
+            replace(
+                new,
                 dialogue_id=new_id,
-                kind=event.kind,
                 node_id=copies[event.node_id],
-                answer_id=event.answer_id,
-                variant_id=event.variant_id,
-                question_id=event.question_id,
                 payload=payload,
-                reason=event.reason,
-                rater_id=event.rater_id,
-                automatic=event.automatic,
                 step_id=new_events[event.step_id] if event.step_id is not None else None,
             ),
         )
@@ -210,16 +174,7 @@ def change_state(
     if dialogue.state == state:
         raise UsageError(f"The dialogue {dialogue.name!r} is {state} already.")
     set_dialogue_state(session, dialogue_id, state)
-    add_event(
-        session,
-        NewEvent(
-            dialogue_id=dialogue_id,
-            kind=what,
-            reason=one_line(reason or "", "reason") or None,
-            rater_id=by.rater_id,
-            automatic=by.automatic,
-        ),
-    )
+    record(session, dialogue_id, what, by, {}, reason=reason)
 
 
 def set_settings(session: Session, dialogue_id: int, changes: Mapping[str, Any], by: By) -> None:
@@ -231,9 +186,4 @@ def set_settings(session: Session, dialogue_id: int, changes: Mapping[str, Any],
     dialogue = get_dialogue(session, dialogue_id)
     new = _changed(dialogue, changes)
     change_settings(session, dialogue_id, new.model_dump(mode="json"))
-    add_event(
-        session,
-        NewEvent(
-            dialogue_id=dialogue_id, kind="settings", payload=dict(changes), rater_id=by.rater_id
-        ),
-    )
+    record(session, dialogue_id, "settings", by, dict(changes))

@@ -9,8 +9,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.dialogues import (
-    NewEvent,
-    add_event,
     add_node,
     change_node,
     create_dialogue,
@@ -23,7 +21,7 @@ from db.search import index_texts
 from db.tables import Answer, DialogueEvent, ReasoningVariant
 from workbench.dialogue.settings import DialogueSettings
 from workbench.dialogue.sheets import SheetRow, n_nodes, plan_tree, read_sheet
-from workbench.dialogue.turn import By
+from workbench.dialogue.turn import By, record
 
 MOST_NAME = 100
 """Characters of a goal that name the theme and the session."""
@@ -258,20 +256,7 @@ class _Tree:
         node_id: int,
         question_id: int,
         payload: Mapping[str, Any],
-        *,
-        answer_id: int | None = None,
-        variant_id: int | None = None,
+        **refs: int | None,
     ) -> int:
-        return add_event(
-            self._session,
-            NewEvent(
-                dialogue_id=self._id,
-                kind=kind,
-                node_id=node_id,
-                question_id=question_id,
-                payload=payload,
-                rater_id=self._by.rater_id,
-                answer_id=answer_id,
-                variant_id=variant_id,
-            ),
-        )
+        refs |= {"node_id": node_id, "question_id": question_id}
+        return record(self._session, self._id, kind, self._by, payload, reason=None, **refs)

@@ -5,7 +5,7 @@ a rating of its own by a rater of kind ``model``, which no figure mixes with peo
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,12 +19,12 @@ from db.tables import Answer, Rater
 from serving.engine.messages import SamplingParameters
 from serving.formats.library import Registry
 from serving.formats.parse import read_json_object
+from serving.reasonings import save_reasoning
 from serving.sweeps.plan import save_asks
 from serving.sweeps.spec import Ask
 from workbench.dialogue.settings import ask_format
-from workbench.dialogue.step_result import StepResult, engine_problems, written
+from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.turn import By, Step, answer_from, at, start_step
-from workbench.rating.editing import save_reasoning
 
 Side = Literal["goal", "opposing"]
 SIDES: tuple[Side, ...] = ("goal", "opposing")
@@ -100,8 +100,8 @@ def judge(
     return steps[0], steps[1]
 
 
-def verdict_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
-    """Return what the judge said of one order, to be stored as a model's rating."""
+def verdict_result(session: Session, step: EventRow, end: JobEnd) -> dict[str, Any]:
+    """Return what the judge said of one order."""
     texts = written(session, step)
     problems = engine_problems(session, step, end)
     verdict = read_json_object(texts[-1].text) if texts else None
@@ -109,24 +109,37 @@ def verdict_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
     why = str(verdict.get("why") or "") if verdict else ""
     if outcome is None:
         problems.append("The judge gave no verdict that could be read.")
+    pair = {name: step.payload[name] for name in ("a", "b", "is_swapped")}
+    return {**pair, "outcome": outcome, "why": why, "problems": problems}
 
-    def rate(session: Session) -> None:
-        if outcome is not None:
-            rater_id = _rater(session, step, texts[-1].model_version_id)
-            _rate(session, step, rater_id, outcome, why)
 
-    return StepResult(
-        "verdict",
-        {
-            "a": step.payload["a"],
-            "b": step.payload["b"],
-            "is_swapped": step.payload["is_swapped"],
-            "outcome": outcome,
-            "why": why,
-            "problems": problems,
-        },
-        also=rate,
+def rate_verdict(session: Session, step: EventRow, result: Mapping[str, Any]) -> None:
+    """Store what the judge said of one order as a rating of a model, where it said something."""
+    if result["outcome"] is None:
+        return
+    targets = []
+    for name in ("a", "b"):
+        answer = session.get_one(Answer, step.payload[name])
+        targets.append(
+            Target(
+                question_id=answer.question_id, variant_id=answer.variant_id, answer_id=answer.id
+            )
+        )
+    rating = NewRating(
+        rater_id=_rater(session, step, written(session, step)[-1].model_version_id),
+        scope="answer",
+        target=targets[0],
+        other=targets[1],
+        axis="preference",
+        outcome=result["outcome"],
+        blind=True,
+        swapped=step.payload["is_swapped"],
+        answer_seen=True,
+        sampler="judge",
+        card_id=f"judge-{step.id}",
+        note=result["why"] or None,
     )
+    add_ratings(session, [rating])
 
 
 def verdicts(
@@ -176,29 +189,3 @@ def _rater(session: Session, step: EventRow, model_version_id: int) -> int:
         session.add(known)
         session.flush()
     return known.id
-
-
-def _rate(session: Session, step: EventRow, rater_id: int, outcome: Outcome, why: str) -> None:
-    targets = []
-    for name in ("a", "b"):
-        answer = session.get_one(Answer, step.payload[name])
-        targets.append(
-            Target(
-                question_id=answer.question_id, variant_id=answer.variant_id, answer_id=answer.id
-            )
-        )
-    rating = NewRating(
-        rater_id=rater_id,
-        scope="answer",
-        target=targets[0],
-        other=targets[1],
-        axis="preference",
-        outcome=outcome,
-        blind=True,
-        swapped=step.payload["is_swapped"],
-        answer_seen=True,
-        sampler="judge",
-        card_id=f"judge-{step.id}",
-        note=why or None,
-    )
-    add_ratings(session, [rating])

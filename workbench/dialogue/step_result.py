@@ -1,13 +1,11 @@
-"""The result of one step: what was written, what went wrong, and the event that keeps both."""
+"""What the model wrote in one step, and what went wrong."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.dialogues import EventRow, NewEvent, add_event, has_ended
+from db.dialogues import EventRow
 from db.jobs import JobEnd
 from db.sweeps import failure_reasons, get_sweep
 from db.tables import Generation, Prompt, SweepGeneration
@@ -27,19 +25,6 @@ class Written:
 
 MAX_REASONS = 3
 """Different reasons of failed texts that are stored with a step; the rest is in its sweep."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What a step brought, before it is stored."""
-
-    kind: str
-    """Of the event that keeps it."""
-    payload: Mapping[str, Any]
-    also: Callable[[Session], None] | None = None
-    """What else is stored with the event."""
-    automatic: bool = False
-    """Nobody chose this, also where a person began the step."""
 
 
 def written(session: Session, step: EventRow) -> list[Written]:
@@ -87,24 +72,3 @@ def engine_problems(session: Session, step: EventRow, end: JobEnd) -> list[str]:
         problems.append(f"{missing} of {sweep.n_slots} texts failed. {first}".strip())
         problems += filter(None, others)
     return list(dict.fromkeys(problems))
-
-
-def store_result(session: Session, step: EventRow, result: StepResult) -> None:
-    """Add the event that keeps what a step brought; a step that has one already gets no other."""
-    if has_ended(session, step.id):
-        return
-    if result.also is not None:
-        result.also(session)
-    add_event(
-        session,
-        NewEvent(
-            dialogue_id=step.dialogue_id,
-            kind=result.kind,
-            node_id=step.node_id,
-            question_id=step.question_id,
-            variant_id=step.variant_id,
-            payload=result.payload,
-            automatic=step.automatic or result.automatic,
-            step_id=step.id,
-        ),
-    )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.dialogues import EventRow, NewEvent, add_event, get_dialogue, read_events, read_nodes
+from db.dialogues import EventRow, get_dialogue, read_events, read_nodes
 from db.errors import UsageError
 from db.input_text import plain
 from db.jobs import JobEnd
@@ -18,9 +18,9 @@ from serving.formats.parse import read_json_list
 from serving.sweeps.plan import save_asks
 from serving.sweeps.spec import Ask
 from workbench.dialogue.settings import ask_format
-from workbench.dialogue.step_result import StepResult, engine_problems, written
+from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.themes import in_words, language_name
-from workbench.dialogue.turn import By, Step, at, none_under_way, open_dialogue, start_step
+from workbench.dialogue.turn import By, Step, at, none_under_way, open_dialogue, record, start_step
 
 LineKind = Literal["known", "open"]
 TEMPERATURE = 0.3
@@ -90,7 +90,7 @@ def edit_synopsis(session: Session, dialogue_id: int, lines: Sequence[SynopsisLi
     """
     open_dialogue(session, dialogue_id)
     known = {node.id for node in read_nodes(session, dialogue_id)}
-    told = []
+    new = []
     for line in lines:
         text = " ".join(plain(line.text)[0].split())
         if len(text) > MOST_LINE:
@@ -98,16 +98,8 @@ def edit_synopsis(session: Session, dialogue_id: int, lines: Sequence[SynopsisLi
         if unknown := [one for one in line.node_ids if one not in known]:
             raise UsageError(f"There is no question with the number {unknown[0]} here.")
         if text:
-            told.append({"kind": line.kind, "text": text, "nodes": list(line.node_ids)})
-    return add_event(
-        session,
-        NewEvent(
-            dialogue_id=dialogue_id,
-            kind="synopsis_edited",
-            payload={"lines": told},
-            rater_id=by.rater_id,
-        ),
-    )
+            new.append({"kind": line.kind, "text": text, "nodes": list(line.node_ids)})
+    return record(session, dialogue_id, "synopsis_edited", by, {"lines": new})
 
 
 def read_synopsis(session: Session, dialogue_id: int) -> Synopsis | None:
@@ -129,7 +121,7 @@ def read_synopsis(session: Session, dialogue_id: int) -> Synopsis | None:
     )
 
 
-def synopsis_result(session: Session, step: EventRow, end: JobEnd) -> StepResult:
+def synopsis_result(session: Session, step: EventRow, end: JobEnd) -> dict[str, Any]:
     """Return what a step wrote as lines."""
     nodes = {node.position + 1: node.id for node in read_nodes(session, step.dialogue_id)}
     problems = engine_problems(session, step, end)
@@ -141,7 +133,7 @@ def synopsis_result(session: Session, step: EventRow, end: JobEnd) -> StepResult
         if found is None or found.problem or not lines:
             reason = found.problem if found and found.problem else "there are no lines in it"
             problems.append(f"The synopsis could not be read in full: {reason}.")
-    return StepResult("synopsis_written", {"lines": lines, "problems": problems})
+    return {"lines": lines, "problems": problems}
 
 
 def _line(item: object, nodes: Mapping[int, int]) -> dict[str, Any] | None:

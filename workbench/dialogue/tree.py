@@ -12,8 +12,7 @@ from db.dialogues import DialogueRow, EventRow, NodeRow, get_dialogue, read_even
 from db.rating.ratings import RESERVED, active_ratings
 from db.tables import Question, QuestionTag, Rater, Rating
 from db.tables import Tag as TagTable
-from workbench.dialogue.deciding import merged_nodes
-from workbench.dialogue.decisions import current_node_id
+from workbench.dialogue.novelty import same_questions
 from workbench.dialogue.outcomes import Came, how_it_came, set_aside
 
 
@@ -243,3 +242,42 @@ def _ratings(session: Session, ids: Sequence[int]) -> dict[int, float]:
         )
         found.update((row[0], float(row[1])) for row in session.execute(query))
     return found
+
+
+def current_node_id(events: Sequence[EventRow]) -> int | None:
+    """Return where the person is, from the events of a session."""
+    return next(
+        (int(event.payload["to"]) for event in reversed(events) if "to" in event.payload), None
+    )
+
+
+def merged_nodes(events: Sequence[EventRow]) -> dict[int, int]:
+    """Return which node stands for which others, from the events of a session, oldest first.
+
+    A question that was taken up again stands for itself.
+    """
+    direct: dict[int, int] = {}
+    for event in events:
+        if event.kind == "merge_nodes":
+            direct |= dict.fromkeys(event.payload["others"], event.payload["keep"])
+        elif event.kind == "reopen":
+            direct.pop(event.payload["node"], None)
+    return {one: _last(one, direct) for one in direct}
+
+
+def _last(node_id: int, direct: Mapping[int, int]) -> int:
+    while node_id in direct:
+        node_id = direct[node_id]
+    return node_id
+
+
+def alike(tree: Tree) -> list[tuple[int, ...]]:
+    """Return groups of nodes whose wording asks the same, the oldest first in each.
+
+    Nodes that stand behind another one are left out.
+    """
+    nodes = [node for node in tree.nodes if node.merged_into is None]
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for node, first in zip(nodes, same_questions([n.question for n in nodes]), strict=True):
+        groups[first].append(node.id)
+    return [tuple(ids) for ids in groups.values() if len(ids) > 1]

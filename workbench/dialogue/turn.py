@@ -25,6 +25,7 @@ from db.dialogues import (
 )
 from db.errors import UsageError
 from db.identity import json_hash
+from db.input_text import plain, problem_of
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, active_jobs, enqueue
 from db.questions import get_question, get_questions
 from db.sweeps import set_state
@@ -42,7 +43,9 @@ from workbench.dialogue.themes import in_words, language_name
 
 TURNS_JOB = "dialogue"
 """Kind of the job that runs turns by themselves; see ``workbench.dialogue.auto``."""
-MOST_ASKED, MOST_CHARACTERS = 12, 1_500
+MAX_LINE = 500
+"""Characters of a reason, a name, a tag, and of the source of a fact."""
+MAX_ASKED, MAX_CHARACTERS = 12, 1_500
 """Earlier questions that a prompt tells: the last so many, and so many characters of them."""
 
 
@@ -64,6 +67,57 @@ class By:
     """Nobody chose: it happened within the turns that were asked for."""
     job_id: int | None = None
     """The job that runs the sweeps itself; None queues one for each step."""
+
+
+def record(
+    session: Session,
+    at: NodeRow | int,
+    kind: str,
+    by: By,
+    payload: Mapping[str, Any],
+    *,
+    reason: str | None = None,
+    **refs: int | None,
+) -> int:
+    """Add an event and return its id.
+
+    Args:
+        session: Of an open write transaction.
+        at: The node where it happened; the dialogue, where it concerns all of it.
+        kind: Of the event.
+        by: Who or what caused it.
+        payload: What it keeps.
+        reason: Why, in one line.
+        refs: ``answer_id``, ``variant_id``, and ``question_id`` where it is not the node's.
+    """
+    where: dict[str, int | None] = {}
+    dialogue_id = at if isinstance(at, int) else at.dialogue_id
+    if not isinstance(at, int):
+        where = {"node_id": at.id, "question_id": at.question_id}
+    new = NewEvent(
+        dialogue_id=dialogue_id,
+        kind=kind,
+        payload=payload,
+        reason=one_line(reason or "", "reason") or None,
+        rater_id=by.rater_id,
+        automatic=by.automatic,
+        **{**where, **refs},
+    )
+    return add_event(session, new)
+
+
+def one_line(text: str, what: str) -> str:
+    """Return ``text`` on one line.
+
+    Raises:
+        UsageError: It is too long or cannot be stored; the sentence calls it ``what``.
+    """
+    line = " ".join(plain(text)[0].split())
+    if problem := problem_of(line[:MAX_LINE]):
+        raise UsageError(f"The {what} {problem}")
+    if len(line) > MAX_LINE:
+        raise UsageError(f"The {what} has {len(line)} characters; {MAX_LINE} fit.")
+    return line
 
 
 def open_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
@@ -257,18 +311,13 @@ def start_step(
 ) -> Step:
     """Queue a sweep as a step at ``node``, and tell it by an event of ``kind``."""
     job_id = queue_step(session, node, by, sweep_id)
-    event_id = add_event(
+    event_id = record(
         session,
-        NewEvent(
-            dialogue_id=node.dialogue_id,
-            kind=kind,
-            node_id=node.id,
-            question_id=node.question_id,
-            variant_id=variant_id,
-            payload={**payload, "sweep_id": sweep_id, "job_id": job_id},
-            rater_id=by.rater_id,
-            automatic=by.automatic,
-        ),
+        node,
+        kind,
+        by,
+        {**payload, "sweep_id": sweep_id, "job_id": job_id},
+        variant_id=variant_id,
     )
     return Step(event_id=event_id, sweep_id=sweep_id, job_id=job_id)
 
@@ -352,9 +401,9 @@ def _given(
 
 def _asked_already(session: Session, dialogue_id: int) -> list[str]:
     """Return the last questions of a session, as lines."""
-    ids = [node.question_id for node in read_nodes(session, dialogue_id)][-MOST_ASKED:]
+    ids = [node.question_id for node in read_nodes(session, dialogue_id)][-MAX_ASKED:]
     lines: list[str] = []
-    left = MOST_CHARACTERS
+    left = MAX_CHARACTERS
     for question in reversed(get_questions(session, ids)):
         left -= len(question.text)
         if left < 0:

@@ -1,20 +1,15 @@
 """Reading translations on one key: the texts at hand in the reader's language."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 
 import streamlit as st
-from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, read_events
-from db.identity import parse_ref
 from workbench.dialogue.cards import NodeView
 from workbench.dialogue.reading import (
     candidate_name,
     line_name,
     translate,
-    translate_candidate,
-    translate_lines,
     translations,
 )
 from workbench.dialogue.synopsis import Synopsis
@@ -68,22 +63,17 @@ def read_here(
     tree: Tree, view: NodeView, before: Sequence[TreeNode], by: By | None
 ) -> Mapping[str, str]:
     """Return translations of the question at hand by name; see ``_read``."""
-    names = tuple(_names(view, before))
-    return _read(tree, names, partial(_order, tree, view), by)
+    return _read(tree, view.node.id, list(_names(view, before)), by)
 
 
 def read_lines(tree: Tree, found: Synopsis, by: By | None) -> Mapping[str, str]:
     """Return translations of a synopsis by the names of its lines; see ``_read``."""
     names = [line_name(found.event.id, place) for place in range(len(found.lines))]
-    return _read(tree, names, partial(_order_lines, tree), by)
+    return _read(tree, tree.nodes[0].id, names, by)
 
 
-Order = Callable[[Session, Sequence[str], str, By], object]
-"""Asks for the translations of names into a language."""
-
-
-def _read(tree: Tree, names: Sequence[str], order: Order, by: By | None) -> Mapping[str, str]:
-    """Return translations by name, once what is at hand has been asked for.
+def _read(tree: Tree, node_id: int, names: Sequence[str], by: By | None) -> Mapping[str, str]:
+    """Return translations by name, once what is at hand has been asked for at a node.
 
     What failed is told, and asked for again only where the person asks for translations again.
     """
@@ -103,7 +93,12 @@ def _read(tree: Tree, names: Sequence[str], order: Order, by: By | None) -> Mapp
     known = {*found, *in_vain, *_on_their_way(own)}
     missing = [name for name in names if name not in known]
     if missing and by is not None and tree.dialogue.state == "open":
-        act(lambda session: order(session, missing, language, by))
+        at = (dialogue_id, node_id)
+        act(
+            lambda session: [
+                translate(session, registry(), *at, name, language, by) for name in missing
+            ]
+        )
         st.rerun()
     problems = [problem for event in in_vain.values() for problem in event.payload["problems"]]
     for problem in dict.fromkeys(problems):
@@ -137,20 +132,3 @@ def _names(view: NodeView, before: Sequence[TreeNode]) -> Iterator[str]:
         yield f"q{node.question_id}"
         if node.answer_id:
             yield f"a{node.answer_id}"
-
-
-def _order(
-    tree: Tree, view: NodeView, session: Session, names: Sequence[str], language: str, by: By
-) -> None:
-    at = (session, registry(), tree.dialogue.id, view.node.id)
-    proposed = {candidate_name(one.event_id, one.place): one for one in view.candidates}
-    for name in names:
-        one = proposed.get(name)
-        if one is not None:
-            translate_candidate(*at, one.event_id, one.place, language, by)
-        else:
-            translate(*at, parse_ref(name), language, by)
-
-
-def _order_lines(tree: Tree, session: Session, names: Sequence[str], language: str, by: By) -> None:
-    translate_lines(session, registry(), tree.dialogue.id, names, language, by)
