@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.child.__main__ import main
+from training.runs.folder import RunFolder
 
 KINDS = (
     ("attention", "^(?!triton).*(flash|fmha)"),
@@ -89,7 +90,7 @@ def profiled() -> int:
         return trainer
 
     trainers.make_trainer = make  # type: ignore[attr-defined]  # of a module
-    return main(Path(sys.argv[1]))
+    return main(RunFolder(Path(sys.argv[1])))
 
 
 if __name__ == "__main__":

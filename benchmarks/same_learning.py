@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import note, write_result
-from training.runs.folder import RunFolder, read_rows, write_rows
+from benchmarks.training_speed import events_of
+from training.runs.folder import RunFolder, write_rows
 from training.runs.presets import PRESETS, RunSettings
-from training.runs.process import kill_group, start, wait_for
 
 WAYS: dict[str, dict[str, Any]] = {
     "Unsloth, bf16": {},
@@ -54,11 +54,7 @@ async def trained(
             "sample_tokens": 0,
         }
     )
-    child = start(run, 1)
-    ended = await wait_for(child, options.limit_s)
-    kill_group(child.pid)
-    child.wait()
-    events = list(read_rows(run.events)) if run.events.exists() else []
+    events, ended = await events_of(run, 1, options.limit_s)
     told = [event["values"] for event in events if event["event"] == "metrics"]
     held_out = [values["held_out_loss"] for values in told if "held_out_loss" in values]
     losses = [values["loss"] for values in told if "loss" in values]

@@ -29,11 +29,12 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from benchmarks.setting import note, write_result
+from db.child_process import ChildFailed
 from serving.formats.render import IGNORED_LABEL
 from serving.models.embedded import ensure_embedded_model
-from training.runs import process
-from training.runs.folder import RunFolder, read_rows, write_rows
+from training.runs.folder import RunFolder, write_rows
 from training.runs.presets import PRESETS, RunSettings
+from training.runs.process import CHILD, run_trainer
 
 OUT = Path(__file__).parent / "results" / "training_speed_cpu.json"
 KEPT: dict[str, Any] = {"packing": True, "accumulation": 1, "recomputation": "none"}
@@ -176,22 +177,35 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
             "sample_tokens": 0,
         }
     )
-    started = time.monotonic()
+    started, module = time.monotonic(), CHILD
     if options.profile:
         os.environ["Q2Q_PROFILE"] = f"{run.path / 'profile.json'} {options.steps - PROFILED_STEPS}"
-        process.CHILD = "benchmarks.profiled_child"
-    child = process.start(run, settings.processes)
-    ended = asyncio.run(process.wait_for(child, options.limit_s))
-    process.kill_group(child.pid)
-    child.wait()
+        module = "benchmarks.profiled_child"
+    events, ended = asyncio.run(events_of(run, settings.processes, options.limit_s, module))
     seconds = round(time.monotonic() - started, 1)
-    events = list(read_rows(run.events)) if run.events.exists() else []
     return {
         "settings": settings.model_dump(mode="json"),
         "mean_row_tokens": round(statistics.mean(map(n_tokens, written))),
         "process_seconds": seconds,
         **figures(events, options, ended=ended, log=run.log.read_text("utf-8", "replace")),
     }
+
+
+async def events_of(
+    run: RunFolder, processes: int, limit_s: float, module: str = CHILD
+) -> tuple[list[dict[str, Any]], bool]:
+    """Train, and return what the child told, and whether it ended in time."""
+    events: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(limit_s):
+            events.append(
+                await run_trainer(run, processes, on_message=events.append, module=module)
+            )
+    except ChildFailed as failed:
+        events.append({"event": "failed", "message": str(failed)})
+    except TimeoutError:
+        return events, False
+    return events, True
 
 
 def figures(

@@ -261,7 +261,7 @@ async def run_child(
         _close(child)
     if "result" in told:
         return dict(told["result"])
-    if is_stopped:
+    if is_stopped and "error" not in told:
         raise Cancelled
     code = child.exit_code
     raise ChildFailed(str(told.get("error") or _why(code, log)), exit_code=code, told=told)

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from db.database import Database
+from db.tables import TrainingMetric
 
 pytestmark = pytest.mark.soak
 ROOT = Path(__file__).parents[2]
@@ -23,11 +25,16 @@ def q2q(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*Q2Q, *words], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def wait_for_a_step(events: Path) -> None:
+def wait_for_a_step(database: Database) -> None:
     due = time.monotonic() + DEADLINE_S
-    while not (events.exists() and '"loss"' in events.read_text("utf-8")):
+    while not _has_curves(database):
         assert time.monotonic() < due, "no step was trained in time"
         time.sleep(0.1)
+
+
+def _has_curves(database: Database) -> bool:
+    with database.read() as session:
+        return bool(session.scalar(select(TrainingMetric.step).limit(1)))
 
 
 def test_a_run_is_stopped_by_ctrl_c_and_resumed(database: Database, home: Path) -> None:
@@ -39,7 +46,7 @@ def test_a_run_is_stopped_by_ctrl_c_and_resumed(database: Database, home: Path) 
     assert q2q("dataset", "build", "examples/datasets/first_round.yaml").returncode == 0
     running = subprocess.Popen([*Q2Q, *RUN], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for_a_step(home / "runs" / "1" / "events.jsonl")
+        wait_for_a_step(database)
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=DEADLINE_S)
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from db.child_process import REPOSITORY
 from db.database import Database
 from db.errors import Q2QError, UsageError
 from db.settings import Settings
@@ -32,10 +33,10 @@ from training.runs.failures import TrainingFailed
 from training.runs.folder import COMPLETE, RunFolder, read_rows
 from training.runs.prepare import plan_run, queue_run, write_folder
 from training.runs.presets import PRESETS
-from training.runs.process import REPOSITORY, command, environment
+from training.runs.process import command, environment
 from training.runs.run import run_training
 from training.runs.spec import parse_spec
-from training.runs.watch import EventReader, RunRecorder, time_left, told_shares
+from training.runs.watch import RunRecorder, time_left, told_shares
 
 
 @pytest.fixture
@@ -138,17 +139,16 @@ def test_a_run_says_what_its_time_goes_into(database: Database, run_id: int) -> 
     def phase(name: str, **seconds: float) -> dict[str, Any]:
         return {"event": "phase", "name": name, "seconds": seconds}
 
-    recorder.take([phase("loading", starting=5.0)])
+    recorder.take(phase("loading", starting=5.0))
     assert recorder.message == "Loading the model."
-    recorder.take([
-        {"event": "begin", "step": 0, "total": 10},
-        phase("steps", starting=5.0, loading=20.0),
-        {"event": "metrics", "step": 2, "values": {"loss": 1.5}, "seconds_left": 600.0},
-    ])  # fmt: skip
+    recorder.take({"event": "begin", "step": 0, "total": 10})
+    recorder.take(phase("steps", starting=5.0, loading=20.0))
+    values = {"loss": 1.5}
+    recorder.take({"event": "metrics", "step": 2, "values": values, "seconds_left": 600.0})
     assert recorder.message == "loss 1.500, 10 min left"
-    recorder.take([phase("samples", starting=5.0, loading=20.0, steps=75.0)])
+    recorder.take(phase("samples", starting=5.0, loading=20.0, steps=75.0))
     assert recorder.message == "Writing sample texts."
-    recorder.take([phase("steps", starting=5.0, loading=20.0, steps=75.0, samples=0.1)])
+    recorder.take(phase("steps", starting=5.0, loading=20.0, steps=75.0, samples=0.1))
     assert recorder.message == "loss 1.500, 10 min left"
     with database.read() as session:
         summary = get_run(session, run_id).summary
@@ -173,18 +173,10 @@ def test_only_whole_checkpoints_count(tmp_path: Path) -> None:
     assert not (folder.checkpoints / "checkpoint-100").exists()
 
 
-def test_half_a_line_waits_for_its_rest(database: Database, run_id: int, tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    reader, recorder = EventReader(path), RunRecorder(database, run_id)
-    assert reader.new() == []
-    line = json.dumps({"event": "metrics", "step": 3, "values": {"loss": 0.5}}) + "\n"
-    path.write_text(line + line[:9], "utf-8")
-    recorder.take(reader.new())
+def test_figures_are_stored_as_the_child_tells_them(database: Database, run_id: int) -> None:
+    recorder = RunRecorder(database, run_id)
+    recorder.take({"event": "metrics", "step": 3, "values": {"loss": 0.5}})
     assert (recorder.step, recorder.last) == (3, {"loss": 0.5})
-    assert reader.new() == []
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line[9:])
-    assert len(reader.new()) == 1
     with database.read() as session:
         assert run_curves(session, run_id)["loss"].values == (0.5,)
 
@@ -209,16 +201,15 @@ def test_several_processes_go_through_torchrun(tmp_path: Path) -> None:
     assert "torch.distributed.run" in two
     told = environment(folder, 2)
     assert told["UNSLOTH_COMPILE_LOCATION"].startswith(str(tmp_path))
-    assert told["HF_HUB_OFFLINE"] == "1"
 
 
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     """The child waits for a config that is a pipe nobody writes, so it would run for ever."""
     folder = RunFolder(tmp_path)
     code = (
-        "import os, sys, time; from pathlib import Path;"
-        "from training.runs.folder import RunFolder; from training.runs.process import start;"
-        f"start(RunFolder(Path({str(tmp_path)!r})), 1); time.sleep(600)"
+        "import asyncio; from pathlib import Path;"
+        "from training.runs.folder import RunFolder; from training.runs.process import run_trainer;"
+        f"asyncio.run(run_trainer(RunFolder(Path({str(tmp_path)!r})), 1, on_message=print))"
     )
     os.mkfifo(folder.config)
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
@@ -237,8 +228,8 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tells", "said"),
     [
-        ({"event": "failed", "kind": "memory", "message": "out of memory"}, "set recomputation"),
-        ({"event": "failed", "kind": "disk", "message": "No space left"}, "save_every"),
+        ({"kind": "memory", "error": "out of memory"}, "set recomputation"),
+        ({"kind": "disk", "error": "No space left"}, "save_every"),
         (None, "ended with code 7"),
     ],
 )
@@ -250,10 +241,10 @@ async def test_a_child_that_fails_ends_the_run_with_one_sentence(
     tells: dict[str, str] | None,
     said: str,
 ) -> None:
-    line = "" if tells is None else json.dumps(tells) + "\n"
-    code = f"import sys; open('events.jsonl', 'a').write({line!r}); sys.exit(7)"
+    line = "" if tells is None else json.dumps({"q2q": tells})
+    code = f"import sys; print({line!r}); sys.exit(7)"
     monkeypatch.setattr(
-        "training.runs.process.command", lambda folder, n: [sys.executable, "-c", code]
+        "training.runs.process.command", lambda *given: [sys.executable, "-c", code]
     )
     with pytest.raises(TrainingFailed, match=said):
         await run_training(database, settings, run_id)

@@ -1,17 +1,25 @@
 """``python -m training.child FOLDER``: train what the folder of a run says."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
+from db.child_process import end_with_parent, open_channel, start_time
 from training.child.events import Events, failure_of
-from training.child.parent import end_with_parent
+from training.runs.folder import RunFolder
 
 
-def main(folder: Path) -> int:
+def main(folder: RunFolder) -> int:
     """Train and return the exit code; how it ended is the last event."""
+    open_channel()
     end_with_parent()
-    events = Events(folder / "events.jsonl", speaks=os.environ.get("RANK", "0") == "0")
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        leader = os.getsid(0)
+        record = {"pid": leader, "started": start_time(leader)}
+        folder.pid.write_text(json.dumps(record), "utf-8")
+    events = Events(speaks=is_first)
     try:
         from training.child.train import train
 
@@ -23,4 +31,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(RunFolder(Path(sys.argv[1]))))

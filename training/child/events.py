@@ -1,10 +1,9 @@
-"""What the child tells its parent: JSON lines in a file, which outlive both."""
+"""What the child tells its parent, and why training failed."""
 
 import errno
-from pathlib import Path
 from typing import Any
 
-from db.new_files import json_line
+from db.child_process import tell
 
 _DISK = ("no space left", "pytorchstreamwriter failed", "unexpected pos")
 """The last two are what ``torch.save`` says of a full disk."""
@@ -12,21 +11,22 @@ _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "
 
 
 class Events:
-    """Appends events; each is whole on disk once ``write`` returns."""
+    """Tells the parent what happens; the last event says how it ended."""
 
-    def __init__(self, path: Path, *, speaks: bool = True) -> None:
-        self._path = path
+    def __init__(self, *, speaks: bool = True) -> None:
         self._speaks = speaks
         """False in all but the first of several processes: they tell only of failures."""
 
     def write(self, event: str, **values: Any) -> None:
-        """Append one event."""
-        if self._speaks or event == "failed":  # whichever process fails first knows why
-            self._append(event, values)
-
-    def _append(self, event: str, values: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{json_line({'event': event, **values})}\n")
+        """Tell of one event."""
+        if event == "failed":  # whichever process fails first knows why
+            tell(error=values["message"], kind=values["kind"])
+        elif not self._speaks:
+            return
+        elif event in ("done", "stopped"):
+            tell(result={"event": event, **values})
+        else:
+            tell(event=event, **values)
 
 
 def failure_of(error: BaseException) -> dict[str, str]:

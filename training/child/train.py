@@ -13,9 +13,8 @@ from training.runs.folder import RunFolder, read_rows
 from training.runs.presets import RunSettings
 
 
-def train(path: Path, events: Events) -> None:
-    """Train the run in ``path``, from its last checkpoint if there is one."""
-    folder = RunFolder(path)
+def train(folder: RunFolder, events: Events) -> None:
+    """Train the run in ``folder``, from its last checkpoint if there is one."""
     config = folder.read_config()
     settings = RunSettings(**config["settings"])
     started = time.monotonic()

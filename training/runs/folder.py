@@ -1,6 +1,6 @@
 """The folder of a run: what the child process reads there, and what it writes.
 
-``config.json``, ``train.jsonl``, ``held_out.jsonl``, ``questions.json`` go in; ``events.jsonl``,
+``config.json``, ``train.jsonl``, ``held_out.jsonl``, ``questions.json`` go in;
 ``log.txt``, ``checkpoints/``, ``adapter/`` come out. A file ``stop`` asks the child to stop.
 """
 
@@ -25,7 +25,6 @@ class RunFolder:
         self.train = path / "train.jsonl"
         self.held_out = path / "held_out.jsonl"
         self.questions = path / "questions.json"
-        self.events = path / "events.jsonl"
         self.log = path / "log.txt"
         self.pid = path / "process.json"
         self.stop = path / "stop"

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,6 +11,8 @@ from typing import Any, Literal, cast
 
 from sqlalchemy.orm import Session
 
+from db.cancelling import Cancelled
+from db.child_process import ChildFailed, Message
 from db.database import Database
 from db.models import get_model, model_by_name
 from db.settings import Settings
@@ -22,13 +23,12 @@ from training.runs.failures import TrainingFailed, exit_sentence, sentence
 from training.runs.folder import RunFolder
 from training.runs.prepare import write_folder
 from training.runs.presets import RunSettings
-from training.runs.process import end_left_over, kill_group, start, wait_for
+from training.runs.process import end_left_over, run_trainer
 from training.runs.versions import code_version
-from training.runs.watch import EventReader, RunRecorder
+from training.runs.watch import RunRecorder
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.3
 STOP_GRACE_S = 120.0
 """How long a child may take to end its step and write a checkpoint."""
 OnProgress = Callable[[int, int | None, str], None]
@@ -83,8 +83,9 @@ async def run_training(
     folder = run_folder(settings, run_id)
     try:
         _open(database, settings, run, folder)
-        recorder = await _train(database, settings, run, folder, on_progress, cancelled)
-        if recorder.final is not None and recorder.final["event"] == "stopped":
+        try:
+            recorder = await _train(database, settings, run, folder, on_progress, cancelled)
+        except Cancelled:
             _end(database, run_id, "cancelled")
             return _outcome(database, run, "cancelled", time.monotonic() - started)
         on_progress(recorder.step, recorder.total, "Adding the adapter to the models.")
@@ -121,60 +122,51 @@ async def _train(
     on_progress: OnProgress,
     cancelled: asyncio.Event | None,
 ) -> RunRecorder:
+    """Train in the child, and store what it tells.
+
+    Raises:
+        Cancelled: It was stopped; a checkpoint is there if it had begun.
+        TrainingFailed: It failed.
+    """
     chosen = RunSettings(**run.config["settings"])
-    folder.events.unlink(missing_ok=True)
     recorder = RunRecorder(database, run.id)
-    reader = EventReader(folder.events)
-    child = start(folder, chosen.processes)
+
+    def report(message: str) -> None:
+        on_progress(recorder.step, recorder.total, message)
+
+    def on_message(event: Message) -> None:
+        recorder.take(event)
+        report(recorder.message)
+
+    def ask_to_stop() -> float:
+        report("Stopping with a checkpoint.")
+        folder.stop.touch()
+        has_begun = recorder.total is not None
+        return STOP_GRACE_S if has_begun else 0.0
+
+    report(recorder.message)
     try:
-        while child.poll() is None:
-            recorder.take(reader.new())
-            on_progress(recorder.step, recorder.total, recorder.message)
-            if cancelled is not None and cancelled.is_set():
-                on_progress(recorder.step, recorder.total, "Stopping with a checkpoint.")
-                folder.stop.touch()
-                await _stopped(child, recorder, reader)
-                break
-            await asyncio.sleep(POLL_S)
-    finally:
-        await _ended(child, folder)
-    recorder.take(reader.new())
-    _check_end(recorder, child, chosen, folder)
+        last = await run_trainer(
+            folder,
+            chosen.processes,
+            on_message=on_message,
+            cancelled=cancelled,
+            ask_to_stop=ask_to_stop,
+        )
+    except ChildFailed as failed:
+        raise TrainingFailed(_why(failed, chosen, folder)) from None
+    if last["event"] == "stopped":
+        raise Cancelled
     return recorder
 
 
-async def _stopped(
-    child: subprocess.Popen[bytes], recorder: RunRecorder, reader: EventReader
-) -> None:
-    """Wait for the checkpoint; a child that has not begun has none to write."""
-    if recorder.total is None:
-        kill_group(child.pid)
-    await wait_for(child, STOP_GRACE_S)
-    recorder.take(reader.new())
-    if recorder.final is None:
-        recorder.final = {"event": "stopped", "step": recorder.step}
-
-
-async def _ended(child: subprocess.Popen[bytes], folder: RunFolder) -> None:
-    kill_group(child.pid)
-    await wait_for(child, 10)
-    if child.stdin is not None:
-        child.stdin.close()
-    folder.pid.unlink(missing_ok=True)
-
-
-def _check_end(
-    recorder: RunRecorder, child: subprocess.Popen[bytes], chosen: RunSettings, folder: RunFolder
-) -> None:
+def _why(failed: ChildFailed, chosen: RunSettings, folder: RunFolder) -> str:
     on_gpu = folder.read_config()["device"] == "cuda"
-    final = recorder.final
-    if final is None:
-        code = child.returncode or 0
-        raise TrainingFailed(exit_sentence(code, chosen, folder.log, on_gpu=on_gpu))
-    if final["event"] == "failed":
-        raise TrainingFailed(
-            sentence(final["kind"], final["message"], chosen, folder.log, on_gpu=on_gpu)
+    if "kind" in failed.told:
+        return sentence(
+            failed.told["kind"], failed.told["error"], chosen, folder.log, on_gpu=on_gpu
         )
+    return exit_sentence(failed.returned or 0, chosen, folder.log, on_gpu=on_gpu)
 
 
 def _register(database: Database, run: RunRow, folder: RunFolder) -> None:

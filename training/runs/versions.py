@@ -6,7 +6,7 @@ import subprocess
 from importlib import metadata
 from typing import Any
 
-from training.runs.process import REPOSITORY
+from db.child_process import REPOSITORY
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "unsloth", "unsloth_zoo", "bitsandbytes")
 

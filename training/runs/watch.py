@@ -1,31 +1,10 @@
-"""Reading what the child writes, and storing it: figures within a second of their making."""
+"""Storing what the child of a run tells: figures within a second of their making."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from db.database import Database
 from db.training import SampleRow, add_metrics, add_samples, update_run
-
-
-class EventReader:
-    """Reads the lines that were added to a file since the last look."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def new(self) -> list[dict[str, Any]]:
-        """Return the whole lines that came; half a line waits for its rest."""
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            lines, end, _ = file.read().rpartition(b"\n")
-        self._offset += len(lines) + len(end)
-        return [json.loads(line) for line in lines.splitlines()]
-
 
 PHASES = {
     "starting": "Starting Unsloth.",
@@ -60,35 +39,28 @@ class RunRecorder:
         self.message = PHASES["starting"]
         self._figures = ""
         self.last: dict[str, float] = {}
-        self.final: dict[str, Any] | None = None
-        """The first event that ended the run: done, stopped or failed."""
 
-    def take(self, events: list[dict[str, Any]]) -> None:
-        """Store what came, in one transaction."""
-        if not events:
-            return
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Store what one event tells."""
         with self._database.write() as session:
-            for event in events:
-                match event["event"]:
-                    case "metrics":
-                        values = event["values"]
-                        self._metrics(event["step"], values, event.get("seconds_left"))
-                        points = [(name, event["step"], value) for name, value in values.items()]
-                        add_metrics(session, self._run_id, points)
-                    case "samples":
-                        rows = [SampleRow(step=event["step"], **one) for one in event["samples"]]
-                        add_samples(session, self._run_id, rows)
-                    case "device":
-                        update_run(session, self._run_id, summary={"device": event["name"]})
-                    case "steps_run":
-                        update_run(session, self._run_id, summary={"steps_run": event["how"]})
-                    case "phase":
-                        self.message = PHASES.get(event["name"], self._figures or self.message)
-                        update_run(session, self._run_id, summary={"phases": event["seconds"]})
-                    case "begin":
-                        self.step, self.total = event["step"], event["total"]
-                    case "done" | "stopped" | "failed":
-                        self.final = self.final or event
+            match event["event"]:
+                case "metrics":
+                    values = event["values"]
+                    self._metrics(event["step"], values, event.get("seconds_left"))
+                    points = [(name, event["step"], value) for name, value in values.items()]
+                    add_metrics(session, self._run_id, points)
+                case "samples":
+                    rows = [SampleRow(step=event["step"], **one) for one in event["samples"]]
+                    add_samples(session, self._run_id, rows)
+                case "device":
+                    update_run(session, self._run_id, summary={"device": event["name"]})
+                case "steps_run":
+                    update_run(session, self._run_id, summary={"steps_run": event["how"]})
+                case "phase":
+                    self.message = PHASES.get(event["name"], self._figures or self.message)
+                    update_run(session, self._run_id, summary={"phases": event["seconds"]})
+                case "begin":
+                    self.step, self.total = event["step"], event["total"]
             update_run(
                 session,
                 self._run_id,
