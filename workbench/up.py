@@ -1,9 +1,7 @@
 """``q2q up``: starts the app and the worker, watches them, restarts one that crashed, ends both."""
 
-import ctypes
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -15,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import workbench
+from db.child_process import REPOSITORY, ChildProcess
 from db.errors import Q2QError
 from db.settings import Settings
 from db.store.migrate import open_store, upgrade_store
@@ -25,14 +24,14 @@ from serving.engine.transport import Transport, blocking
 from serving.importers.question_files import add_examples
 from workbench.jobs.lock import HomeLock, read_owner
 
-ROOT = Path(workbench.__file__).parents[1]
 POLL_S = 0.2
 STEADY_S = 60.0
 """A child that ran this long has not crashed at its start: the next pause is short again."""
 LONGEST_PAUSE_S = 30.0
 STOP_WORKER_S = 40.0
 STOP_APP_S = 5.0
-_PR_SET_PDEATHSIG = 1
+_ONLINE = {name: os.environ.get(name, "0") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
+"""Unlike other children, the worker may fetch a model that the settings name."""
 
 Say = Callable[[str], None]
 SignalHandler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
@@ -50,32 +49,22 @@ class Child:
     """Where its output goes; None leaves it on the terminal."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """Variables on top of those of ``q2q up``."""
-    process: subprocess.Popen[bytes] | None = None
+    process: ChildProcess | None = None
     crashes: int = 0
     started_at: float = 0.0
     due_at: float = field(default=0.0)
     """When it is started (again), by the monotonic clock."""
-
-    def start(self) -> None:
-        """Start it in a session of its own, so that Ctrl-C reaches only ``q2q up``."""
-        self.started_at = time.monotonic()
-        if self.log is None:
-            self.process = self._popen(None)
-            return
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
-            self.process = self._popen(output.fileno())
 
     def check(self, say: Say) -> None:
         """Start it if it is due; if it has ended, say so and plan the next start."""
         now = time.monotonic()
         if self.process is None:
             if now >= self.due_at:
-                self.start()
+                self._start()
             return
-        code = self.process.poll()
-        if code is None:
+        if self.process.is_alive():
             return
+        code = self.process.exit_code
         self.process = None
         self.crashes = 0 if now - self.started_at > STEADY_S else self.crashes + 1
         pause = min(2.0 ** (self.crashes - 1), LONGEST_PAUSE_S) if self.crashes else 0.0
@@ -83,31 +72,20 @@ class Child:
         where = f" See {self.log}." if self.log else ""
         say(f"The {self.name} ended with code {code}; it starts again in {pause:.0f} s.{where}")
 
-    def end(self, signal_number: signal.Signals) -> None:
-        """Send a signal, if it runs."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal_number)
+    def end(self) -> None:
+        """End it with all that it started, if it runs."""
+        if self.process is not None:
+            self.process.end(grace_s=self.stop_s)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for its end; False if it still runs afterwards."""
-        if self.process is None:
-            return True
-        try:
-            self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def _popen(self, output: int | None) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+    def _start(self) -> None:
+        """Start it in a session of its own, so that Ctrl-C reaches only ``q2q up``."""
+        self.started_at = time.monotonic()
+        self.process = ChildProcess.start(
             self.argv,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            env={**os.environ, **self.environ},
-            preexec_fn=_end_with_parent,
+            name=self.name,
+            log=self.log,
+            env={**_ONLINE, **self.environ},
+            ends_with_parent=True,
         )
 
 
@@ -182,7 +160,7 @@ def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
         name="page",
         argv=(
             sys.executable,
-            *("-m", "streamlit", "run", str(ROOT / "workbench" / "app.py")),
+            *("-m", "streamlit", "run", str(REPOSITORY / "workbench" / "app.py")),
             *("--server.address", "127.0.0.1", "--server.port", str(port)),
             *("--server.headless", "true", "--server.fileWatcherType", "none"),
             *("--browser.gatherUsageStats", "false"),
@@ -209,16 +187,8 @@ def _watch(
             stop.wait(POLL_S)
         say("Stopping: unfinished work is kept and goes on at the next start.")
     finally:
-        _end_all(children)
-
-
-def _end_all(children: list[Child]) -> None:
-    for child in children:
-        child.end(signal.SIGTERM)
-    for child in children:
-        if not child.wait(child.stop_s):
-            child.end(signal.SIGKILL)
-            child.wait(STOP_APP_S)
+        for child in children:
+            child.end()
 
 
 def _announcer(url: str, environ: Mapping[str, str], say: Say) -> Callable[[], bool]:
@@ -245,8 +215,3 @@ def _announcer(url: str, environ: Mapping[str, str], say: Say) -> Callable[[], b
 def _on_signals(stop: threading.Event) -> dict[signal.Signals, SignalHandler]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this child if ``q2q up`` is killed; runs between fork and exec."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from db.child_process import REPOSITORY, ChildProcess
 from db.errors import Q2QError
 from db.settings import Settings
 from workbench import up
@@ -73,31 +74,24 @@ def test_a_crashed_child_starts_again_after_a_pause_that_grows(tmp_path: Path) -
     for _ in range(3):
         child.due_at = 0
         child.check(said.append)
-        assert child.wait(20)
+        wait_for_end(child)
         child.check(said.append)
         pauses.append(round(child.due_at - time.monotonic()))
     assert pauses == [1, 2, 4]
     assert "ended with code 3" in said[0]
     assert log.read_text().count("here") == 3
     child.crashes, child.started_at = 9, time.monotonic() - up.STEADY_S - 1
-    child.process = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait(20)
+    child.process = ChildProcess.start([sys.executable, "-c", ""])
+    wait_for_end(child)
     child.check(said.append)
     assert child.crashes == 0
 
 
-def test_a_child_that_ignores_the_request_to_end_is_killed() -> None:
-    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{deaf}; time.sleep(600)"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    child = Child(name="worker", argv=(), stop_s=0.2)
-    child.process = process  # type: ignore[assignment]  # text or bytes makes no difference here
-    up._end_all([child])
-    assert process.returncode == -signal.SIGKILL
-    process.stdout.close()
+def wait_for_end(child: Child) -> None:
+    due = time.monotonic() + 20
+    while child.process is not None and child.process.is_alive():
+        assert time.monotonic() < due
+        time.sleep(0.02)
 
 
 def test_up_serves_the_real_page_and_ctrl_c_ends_all_of_it(home: Path) -> None:
@@ -106,7 +100,7 @@ def test_up_serves_the_real_page_and_ctrl_c_ends_all_of_it(home: Path) -> None:
         [sys.executable, "-m", "workbench.cli.main", "up", "--no-engine", "--port", str(port)],
         stderr=subprocess.PIPE,
         text=True,
-        cwd=up.ROOT,
+        cwd=REPOSITORY,
         env=os.environ | {"Q2Q_HOME": str(home), "SSH_CONNECTION": "1.1.1.1 5 2.2.2.2 22"},
     )
     lines: list[str] = []
