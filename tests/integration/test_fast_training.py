@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from training.runs.folder import RunFolder, read_rows, write_rows
 from training.runs.presets import PRESETS, RunSettings
@@ -13,32 +14,36 @@ from training.runs.process import kill_group, start, wait_for
 
 pytestmark = pytest.mark.training
 STEPS = 3
+TEXT = Path(__file__).parents[2] / "README.md"
 
 
-def rows(method: str) -> list[dict[str, Any]]:
+def rows(method: str, model: Path) -> list[dict[str, Any]]:
+    """Return spans of real text: gradients of random tokens are mostly rounding in bf16."""
+    tokens = Tokenizer.from_file(str(model / "tokenizer.json")).encode(TEXT.read_text("utf-8")).ids
     drawn = random.Random(1)
 
-    def ids(longest: int) -> list[int]:
-        return [drawn.randrange(300, 40_000) for _ in range(drawn.randrange(4, longest))]
+    def span(longest: int) -> list[int]:
+        start = drawn.randrange(len(tokens) - longest)
+        return tokens[start : start + drawn.randrange(4, longest)]
 
     if method == "dpo":
         return [
-            {"prompt_ids": ids(12), "chosen_ids": ids(60), "rejected_ids": ids(40)}
+            {"prompt_ids": span(12), "chosen_ids": span(60), "rejected_ids": span(40)}
             for _ in range(4 * STEPS)
         ]
     return [
-        {"prompt_ids": ids(12), "completion_ids": ids(60), "label": i % 2 == 0}
+        {"prompt_ids": span(12), "completion_ids": span(60), "label": i % 2 == 0}
         for i in range(4 * STEPS)
     ]
 
 
-def losses(folder: Path, model: Path, method: str, **changes: Any) -> list[float]:
-    """Train a few steps in a real child and return the losses it told."""
-    short = {"max_steps": STEPS, "batch": 4, "warmup": 0, "samples": 0, "save_every": 100}
+def figures(folder: Path, model: Path, method: str, **changes: Any) -> list[dict[str, float]]:
+    """Train a few steps in a real child and return the figures of each."""
+    short = {"max_steps": STEPS, "batch": 4, "warmup": 0, "samples": 0, "learning_rate": 1e-4}
     settings = RunSettings(**(PRESETS["laptop"].model_dump() | short | changes))
     run = RunFolder(folder)
     run.path.mkdir()
-    write_rows(run.train, rows(method))
+    write_rows(run.train, rows(method, model))
     write_rows(run.held_out, [])
     write_rows(run.questions, [])
     run.write_config(
@@ -55,26 +60,31 @@ def losses(folder: Path, model: Path, method: str, **changes: Any) -> list[float
     assert asyncio.run(wait_for(child, 300)), run.log.read_text()[-2000:]
     kill_group(child.pid)
     child.wait()
+    assert child.stdin is not None
+    child.stdin.close()
     events = list(read_rows(run.events))
     assert events[-1]["event"] == "done", events[-1]
     assert events[-1]["step"] == STEPS
-    return [event["values"]["loss"] for event in events if event["event"] == "metrics"]
+    found = [event["values"] for event in events if event["event"] == "metrics"]
+    return [values for values in found if "loss" in values]
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_without_padding_preferences_are_learned_alike(
     tmp_path: Path, embedded_model: Path, method: str
 ) -> None:
-    padded = losses(tmp_path / "padded", embedded_model, method)
-    assert losses(tmp_path / "flat", embedded_model, method, layers="compiled") == pytest.approx(
-        padded, rel=0.02
-    )
+    """Gradients of the first step are compared: later losses drift apart by rounding in bf16."""
+    padded = figures(tmp_path / "padded", embedded_model, method)
+    flat = figures(tmp_path / "flat", embedded_model, method, layers="compiled")
+    assert flat[0]["loss"] == pytest.approx(padded[0]["loss"], abs=1e-3)
+    assert flat[0]["grad_norm"] == pytest.approx(padded[0]["grad_norm"], rel=0.1)
+    assert [one["loss"] for one in flat] == pytest.approx([one["loss"] for one in padded], abs=0.02)
 
 
 def test_an_fp8_base_trains_on_two_processes(tmp_path: Path, embedded_model: Path) -> None:
     """The products are emulated; layers, adapters and their gradients are those of a GPU."""
-    found = losses(
+    found = figures(
         tmp_path / "fp8", embedded_model, "dpo",
         layers="compiled", base_precision="fp8", processes=2,
     )  # fmt: skip
-    assert found[0] == pytest.approx(0.693, abs=0.01)
+    assert found[0]["loss"] == pytest.approx(0.693, abs=0.01)

@@ -32,7 +32,12 @@ BF16 = 0.03
 FP8 = 0.15
 
 
-def made(kind: str = "llama", targets: list[str] = NAMES, **lora: Any) -> Any:
+def made(
+    kind: str = "llama",
+    targets: list[str] = NAMES,
+    dtype: torch.dtype = torch.bfloat16,
+    **lora: Any,
+) -> Any:
     torch.manual_seed(0)
     base: Any = (
         LlamaForCausalLM(LlamaConfig(**SIZES))
@@ -43,7 +48,7 @@ def made(kind: str = "llama", targets: list[str] = NAMES, **lora: Any) -> Any:
         if name.endswith("bias"):
             torch.nn.init.normal_(value, std=0.1)
     model = get_peft_model(
-        base.to(torch.bfloat16), LoraConfig(r=4, lora_alpha=8, target_modules=targets, **lora)
+        base.to(dtype), LoraConfig(r=4, lora_alpha=8, target_modules=targets, **lora)
     )
     for name, value in model.named_parameters():
         if "lora_B" in name:
@@ -95,6 +100,14 @@ def test_layers_learn_what_peft_would(kind: str, targets: list[str]) -> None:
     ours, our_grads = learned(fast(model), batch())
     assert ours == pytest.approx(loss, rel=2e-3)
     assert apart(grads, our_grads) < BF16
+
+
+def test_in_32_bit_they_learn_exactly_that() -> None:
+    model = made(dtype=torch.float32)
+    loss, grads = learned(model, batch())
+    ours, our_grads = learned(fast(model), batch())
+    assert ours == pytest.approx(loss, rel=1e-5)
+    assert apart(grads, our_grads) < 1e-4
 
 
 @pytest.mark.parametrize("twice", [True, False])
