@@ -73,12 +73,14 @@ def figures(folder: Path, model: Path, method: str, **changes: Any) -> list[dict
 def test_without_padding_preferences_are_learned_alike(
     tmp_path: Path, embedded_model: Path, method: str
 ) -> None:
-    """Gradients of the first step are compared: later losses drift apart by rounding in bf16."""
+    """Gradients of the first step are near; later losses carry the rounding of bf16, some 0.3 nats
+    in the log-probability of a text, times beta.
+    """
     padded = figures(tmp_path / "padded", embedded_model, method)
     flat = figures(tmp_path / "flat", embedded_model, method, layers="compiled")
     assert flat[0]["loss"] == pytest.approx(padded[0]["loss"], abs=1e-3)
     assert flat[0]["grad_norm"] == pytest.approx(padded[0]["grad_norm"], rel=0.1)
-    assert [one["loss"] for one in flat] == pytest.approx([one["loss"] for one in padded], abs=0.02)
+    assert [one["loss"] for one in flat] == pytest.approx([one["loss"] for one in padded], abs=0.05)
 
 
 def test_an_fp8_base_trains_on_two_processes(tmp_path: Path, embedded_model: Path) -> None:
