@@ -1,13 +1,11 @@
 """Child processes: started quietly, followed message by message, ended with all that they started.
 
-Every process that the workbench runs beside itself comes from here. There are two kinds.
-
-A child that does a piece of work and gives back a result (a training run, a merge, figures)::
+There are two kinds. A child that works and gives back a result (a training run, a merge)::
 
     # the parent: the result, or ``ChildFailed``, or ``Cancelled`` once ``cancelled`` is set
     result = await run_child(
         [sys.executable, "-m", "training.merge.write_weights"], spec, log=log,
-        on_message=lambda told: report(told["done"], told["total"], told["message"]),
+        on_message=lambda message: report(message["done"], message["total"], message["message"]),
         cancelled=cancelled,
     )
 
@@ -18,14 +16,13 @@ A child that does a piece of work and gives back a result (a training run, a mer
 A child that runs on (the model server, the page, the worker), perhaps longer than its parent::
 
     child = ChildProcess.start(argv, log=log)
-    stored = child.pid, child.started          # to find it again after a restart of the parent:
-    child = ChildProcess(*stored)
+    child = ChildProcess(pid, started)  # found again after a restart of the parent
     child.is_alive(), child.exit_code, child.end(grace_s=5.0)
 
-The protocol: the spec is one line of JSON on stdin, which then stays open; when it closes, the
-parent is gone, and the child ends with its whole group. Messages are lines ``{"q2q": {…}}`` on
-stdout; the last one has a ``result`` or an ``error``. All else that is printed goes to the log. A
-child of several processes (torchrun) is given its spec by a file: each calls ``open_channel`` and
+The protocol: the spec is a line of JSON on stdin, which then stays open; when it closes, the parent
+is gone, and the child ends with its whole group. Messages are lines ``{"q2q": {…}}`` on stdout; the
+last has a ``result`` or an ``error``. All else that is printed goes to the log. A child of several
+processes (torchrun) is given its spec by a file: each calls ``open_channel`` and
 ``end_with_parent`` instead of ``serve``, and one of them tells.
 """
 
@@ -63,7 +60,7 @@ QUIET: Mapping[str, str] = {
     "VLLM_NO_USAGE_STATS": "1",
     "WANDB_DISABLED": "true",
 }
-"""The environment of children: they read local folders only and call nobody."""
+"""Children read local folders only and call nobody."""
 END_GRACE_S = 5.0
 _SAME_START_S = 2.0
 """Two readings of one process's start time differ by less."""
@@ -78,12 +75,12 @@ Message = dict[str, Any]
 class ChildFailed(Q2QError):
     """A child ended without a result; the sentence is its own, or tells where its log is."""
 
-    def __init__(self, sentence: str, *, exit_code: int | None, told: Message) -> None:
+    def __init__(self, sentence: str, *, exit_code: int | None, last_message: Message) -> None:
         super().__init__(sentence)
         self.returned = exit_code
         """The child's exit code; negative: the signal that ended it."""
-        self.told = told
-        """Its last message, ``{"error": …}`` where it knew why."""
+        self.last_message = last_message
+        """``{"error": …}`` where it knew why."""
 
 
 class ChildProcess:
@@ -116,17 +113,16 @@ class ChildProcess:
         is_piped: bool = False,
         ends_with_parent: bool = False,
     ) -> Self:
-        """Start a child.
+        """Start a child, which sentences call ``name``.
 
         Args:
             argv: Program and arguments.
-            name: How sentences call it.
+            name: e.g. ``the model server``.
             log: Where its output is added; None leaves it on the terminal.
             env: Variables on top of this process's own and ``QUIET``.
             cwd: Where it runs.
             is_piped: stdin and stdout are pipes of ours, and only stderr is logged.
-            ends_with_parent: The kernel ends it when the thread that started it ends. Not for
-                children that are started in a thread of a pool.
+            ends_with_parent: The kernel ends it when the thread that started it ends.
 
         Raises:
             OSError: The program cannot be run.
@@ -195,6 +191,11 @@ class ChildProcess:
             await asyncio.sleep(_POLL_S)
         return True
 
+    def close(self) -> None:
+        """Close its stdin: it ends with its parent."""
+        if self._popen is not None and self._popen.stdin is not None:
+            self._popen.stdin.close()
+
     def leave(self) -> None:
         """Let it run on when this process ends; held, since a forgotten one counts as a leak."""
         if self._popen is not None:
@@ -252,19 +253,20 @@ async def run_child(
         is_stopped = not following.done()
         if is_stopped and ask_to_stop is not None:
             await asyncio.wait({following}, timeout=ask_to_stop())
-        told = following.result() if following.done() else {}
+        last = following.result() if following.done() else {}
     finally:
         stopping.cancel()
         await asyncio.to_thread(child.end)
         following.cancel()
         await asyncio.gather(following, stopping, return_exceptions=True)
-        _close(child)
-    if "result" in told:
-        return dict(told["result"])
-    if is_stopped and "error" not in told:
+        with contextlib.suppress(BrokenPipeError):
+            child.close()
+    if "result" in last:
+        return dict(last["result"])
+    if is_stopped and "error" not in last:
         raise Cancelled
     code = child.exit_code
-    raise ChildFailed(str(told.get("error") or _why(code, log)), exit_code=code, told=told)
+    raise ChildFailed(last.get("error") or _why(code, log), exit_code=code, last_message=last)
 
 
 def start_time(pid: int) -> float | None:
@@ -336,12 +338,6 @@ def _write_line(pipe: IO[bytes], spec: Mapping[str, Any]) -> None:
         pipe.flush()
 
 
-def _close(child: ChildProcess) -> None:
-    if child._popen is not None and child._popen.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            child._popen.stdin.close()
-
-
 def _why(exit_code: int | None, log: Path) -> str:
     last = last_line(log)
     if exit_code == -signal.SIGKILL or "MemoryError" in last:
@@ -356,8 +352,6 @@ def _die_with_parent() -> None:
     """Have the kernel end this process when its parent is killed; runs between fork and exec."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
-
-# In the child.
 
 _channel: IO[str] | None = None
 

@@ -254,10 +254,10 @@ def shares_embeddings(base: Path) -> bool:
     config = read_json(base / "config.json")
     nested = config.get("text_config")
     text = nested if isinstance(nested, dict) else {}
-    told = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
+    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     weights = _tensors(base)
     has_head = any(name.endswith(f"{HEAD}.weight") for name in weights)
-    return bool(told) if told is not None else not has_head
+    return bool(tied) if tied is not None else not has_head
 
 
 def linear_modules(base: Path) -> dict[str, TensorPlace]:

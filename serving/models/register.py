@@ -321,13 +321,13 @@ def _found_again(
     session: Session, known: ModelVersion, folder: ModelFolder, base: ModelRow | None
 ) -> AddedModel:
     """Keep the one row of these weights; where its folder is gone, it takes the new place."""
-    told = f"These weights are known as {known.name} (m{known.id})"
-    message = f"{told}; nothing was added."
+    known_as = f"These weights are known as {known.name} (m{known.id})"
+    message = f"{known_as}; nothing was added."
     if known.state != "ready" or known.path is None or not Path(known.path).is_dir():
         problem = _problem(folder, base, known.name)
         known.path, known.state = str(folder.path), "unusable" if problem else "ready"
         known.note = problem or (None if known.kind == "adapter" else known.note)
-        message = f"{told}. {problem}" if problem else f"{told}; it can be used again."
+        message = f"{known_as}. {problem}" if problem else f"{known_as}; it can be used again."
     session.flush()
     return AddedModel(model=get_model(session, known.id), is_new=False, message=message)
 
@@ -377,7 +377,7 @@ def fetch_snapshot(hub_id: str, revision: str | None = None) -> Path:
     except HFValidationError as error:
         raise ModelError(f"{hub_id!r} is no hub id: give it as owner/name.") from error
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"Fetching {hub_id} failed ({said}). Try again; what was fetched so far is kept."
+            f"Fetching {hub_id} failed ({reason}). Try again; what was fetched so far is kept."
         ) from error

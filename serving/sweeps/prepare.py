@@ -231,10 +231,10 @@ def render_prompts(
 ) -> None:
     """Set the prompt of each group, or the problem that keeps it from being sent."""
 
-    def alike(group: SlotGroup) -> tuple[int, str, int]:
+    def batch_of(group: SlotGroup) -> tuple[int, str, int]:
         return group.format_id, group.task, group.model_id
 
-    for (format_id, _, model_id), same in groupby(sorted(groups, key=alike), key=alike):
+    for (format_id, _, model_id), same in groupby(sorted(groups, key=batch_of), key=batch_of):
         batch = list(same)
         form, model = templates.formats[format_id], served[model_id]
         fields = [_fields(group, templates) for group in batch]

@@ -184,10 +184,10 @@ def load_spec(path: Path) -> SweepSpec:
         UsageError: The file cannot be read, is no YAML, or its spec is wrong.
     """
     spec = parse_spec(load_mapping(read_text(path), where=str(path)), where=str(path))
-    return _with_files_beside(spec, path.parent)
+    return _with_files_of(spec, path.parent)
 
 
-def _with_files_beside(spec: SweepSpec, folder: Path) -> SweepSpec:
+def _with_files_of(spec: SweepSpec, folder: Path) -> SweepSpec:
     changes: dict[str, object] = {}
     for key in ("questions", "reasonings"):
         selection = getattr(spec, key)
