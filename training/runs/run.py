@@ -162,9 +162,13 @@ async def _train(
 
 def _why(failed: ChildFailed, chosen: RunSettings, folder: RunFolder) -> str:
     on_gpu = folder.read_config()["device"] == "cuda"
-    if "kind" in failed.told:
+    if "kind" in failed.last_message:
         return sentence(
-            failed.told["kind"], failed.told["error"], chosen, folder.log, on_gpu=on_gpu
+            failed.last_message["kind"],
+            failed.last_message["error"],
+            chosen,
+            folder.log,
+            on_gpu=on_gpu,
         )
     return exit_sentence(failed.returned or 0, chosen, folder.log, on_gpu=on_gpu)
 
