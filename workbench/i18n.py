@@ -9,13 +9,16 @@ Which language a visitor reads is not known here (``workbench.ui.components.i18n
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from db.errors import Q2QError
 from db.input_text import load_yaml, read_text
+
+if TYPE_CHECKING:
+    from training.datasets.balance import Caution
 
 Language = Literal["en", "ja"]
 LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "ja": "日本語"}
@@ -112,3 +115,21 @@ def _pattern(template: str) -> re.Pattern[str]:
     for place in range(0, len(parts), 2):
         parts[place] = re.escape(parts[place])
     return re.compile("".join(parts), re.DOTALL)
+
+
+def caution_sentences(cautions: "Iterable[Caution]", language: Language = "en") -> list[str]:
+    """Return a sentence for each caution."""
+    return [translate(f"caution.{one.name}", language, **one.values) for one in cautions]
+
+
+def nothing_trains(counts: Mapping[str, Any], language: Language = "en") -> str | None:
+    """Return why rules give no row to train on, and what to do; None where they give some.
+
+    Args:
+        counts: Of a preview.
+        language: Of the sentence.
+    """
+    if counts["rows"]["train"]:
+        return None
+    why = "held_out" if counts["kept"] else "kept" if counts["candidates"] else "candidates"
+    return translate(f"dataset.none_{why}", language)

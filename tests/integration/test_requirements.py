@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.doctor.packages import read_pins
+from workbench.doctor.machine import read_pins
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from training.datasets.class_weights import MAX_RATIO, MIN_RATIO, class_weights
 from training.datasets.freeze import freeze
 from training.runs.spec import parse_spec, resolve
 from workbench.cli.main import app
-from workbench.reporting.cautions import caution_sentences
+from workbench.i18n import caution_sentences
 
 
 def balance(kind: str = "kto", **given: int) -> Balance:

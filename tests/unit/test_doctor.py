@@ -12,9 +12,18 @@ import pytest
 from db.settings import Settings
 from db.store.migrate import open_store
 from serving.device import resolve_device
-from workbench.doctor import Check, machine, run_checks
-from workbench.doctor.machine import check_device, check_disk, check_memory, check_ports
-from workbench.doctor.packages import ROOT, check_packages, check_python, read_pins
+from workbench.doctor import machine, run_checks
+from workbench.doctor.check import Check
+from workbench.doctor.machine import (
+    ROOT,
+    check_device,
+    check_disk,
+    check_memory,
+    check_packages,
+    check_ports,
+    check_python,
+    read_pins,
+)
 from workbench.doctor.store import check_database, check_model, find_damage
 from workbench.jobs.lock import HomeLock
 

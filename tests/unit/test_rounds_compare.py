@@ -13,10 +13,9 @@ from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.round_lab import write_round
 from workbench.i18n import translate
-from workbench.reporting.round_report import plots, report
 from workbench.rounds.comparison import Change, compare, compare_round, measure
 from workbench.rounds.completions import OnePassOutput
-from workbench.rounds.report import round_page
+from workbench.rounds.report import plots, report, round_page
 from workbench.rounds.spec import Comparing
 from workbench.rounds.verdict import propose
 from workbench.statistics.samples import PairedSample

@@ -14,7 +14,7 @@ import pytest
 
 from serving import device as device_module
 from serving.device import resolve_device
-from workbench.doctor.packages import read_pins
+from workbench.doctor.machine import read_pins
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENT_FILES = (

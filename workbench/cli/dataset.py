@@ -28,7 +28,7 @@ from workbench.cli.output import (
 )
 from workbench.cli.progress import Encoding, import_progress, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
-from workbench.reporting.cautions import caution_sentences, nothing_trains
+from workbench.i18n import caution_sentences, nothing_trains
 
 app = CommandGroup()
 

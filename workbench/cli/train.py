@@ -34,7 +34,7 @@ from workbench.cli.output import (
 )
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
-from workbench.reporting.cautions import caution_sentences
+from workbench.i18n import caution_sentences
 
 app = CommandGroup()
 

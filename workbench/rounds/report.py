@@ -1,16 +1,160 @@
-"""The report of a round: its comparison, with what it learned from and what it came to."""
+"""A comparison of models as one HTML page: no script, no remote file, every text escaped."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 
 from db.datasets import find_dataset
 from db.models import get_model
+from db.questions import get_questions
 from db.rounds import RoundRow, find_round
 from db.training import get_run
 from workbench.i18n import Language, translate
-from workbench.reporting.round_report import report
-from workbench.rounds.comparison import compare_round
-from workbench.rounds.text import settled_lines, verdict_reason
+from workbench.rounds.comparison import (
+    MEASURES,
+    SHARES,
+    Change,
+    Comparison,
+    Direction,
+    ModelFigures,
+    compare_round,
+)
+from workbench.rounds.completions import OnePassOutput, read_outputs
+from workbench.rounds.text import SettledLine, figure, language_name, settled_lines, verdict_reason
 from workbench.rounds.verdict import VerdictProposal, is_outdated, judge
+from workbench.statistics.intervals import MIN_QUESTIONS, Estimate
+
+TEMPLATES = Path(__file__).parent
+MOST_EXAMPLES = 12
+"""Questions whose texts are shown side by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """What the models wrote for one held-out question."""
+
+    question_id: int
+    question: str
+    texts: tuple[tuple[str, OnePassOutput], ...]
+    """Name of the model and its first completion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One model in the plot of a measure."""
+
+    model: str
+    found: Estimate
+    change: Change | None
+    way: Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """One measure of all models on one scale."""
+
+    measure: str
+    lines: tuple[Line, ...]
+    low: float
+    """Value at the left end of the scale."""
+    high: float
+
+    def place(self, value: float) -> str:
+        """Return where ``value`` stands on the scale, as a CSS length."""
+        share = (value - self.low) / (self.high - self.low)
+        return f"{100 * min(1.0, max(0.0, share)):.1f}%"
+
+
+def report(
+    session: Session,
+    comparison: Comparison,
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]] = (),
+    settled: Sequence[SettledLine] = (),
+    language: Language = "en",
+) -> str:
+    """Return the report of a one-pass sweep as HTML.
+
+    Args:
+        session: Of the store.
+        comparison: Of the sweep's models.
+        title: What the page is called.
+        facts: What else is known, such as the dataset and the verdict: name and value.
+        settled: What is known of each measure that decides on a round.
+        language: Of the page's own words.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters |= {"figure": figure}
+    return environment.get_template("round_report.html.jinja").render(
+        w=partial(translate, language=language),
+        language=language,
+        language_name=partial(language_name, language=language),
+        title=title,
+        facts=facts,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        comparison=comparison,
+        settled=settled,
+        plots=plots(comparison),
+        few_questions=comparison.n_questions < MIN_QUESTIONS,
+        examples=examples(session, comparison),
+    )
+
+
+def plots(comparison: Comparison) -> list[Plot]:
+    """Return a plot for each measure that tells anything: what is 0 everywhere is left out."""
+    found = []
+    for measure in MEASURES:
+        lines = [line for model in comparison.models if (line := _line(model, measure)) is not None]
+        if any(line.found.value for line in lines):
+            low, high = _scale(measure, lines)
+            found.append(Plot(measure=measure, lines=tuple(lines), low=low, high=high))
+    return found
+
+
+def examples(session: Session, comparison: Comparison) -> list[Example]:
+    """Return the first completion of each model for the first questions."""
+    names = {one.model_id: one.model for one in comparison.models}
+    first: dict[int, dict[int, OnePassOutput]] = {}
+    for one in sorted(read_outputs(session, comparison.sweep_id), key=lambda w: not w.is_greedy):
+        first.setdefault(one.question_id, {}).setdefault(one.model_id, one)
+    shown = sorted(first)[:MOST_EXAMPLES]
+    asked = {row.id: row.text for row in get_questions(session, shown)}
+    return [
+        Example(
+            question_id=question,
+            question=asked[question],
+            texts=tuple((names[m], first[question][m]) for m in names if m in first[question]),
+        )
+        for question in shown
+    ]
+
+
+def _line(model: ModelFigures, measure: str) -> Line | None:
+    own = next((one.found for one in model.figures if one.measure == measure), None)
+    change = next((one for one in model.changes if one.measure == measure), None)
+    if own is None:
+        return None
+    way = change.direction if change else "open"
+    return Line(model=model.model, found=own, change=change, way=way)
+
+
+def _scale(measure: str, lines: Sequence[Line]) -> tuple[float, float]:
+    """Return the ends of a plot: 0 to 1 for shares, else 0 and all values with their intervals."""
+    if measure in SHARES:
+        return 0.0, 1.0
+    told = [one.found for one in lines]
+    values = [0.0, *(v for one in told for v in (one.value, one.low, one.high) if v is not None)]
+    low, high = float(np.min(values)), float(np.max(values))
+    return low, high if high > low else low + 1.0
 
 
 def round_page(session: Session, name: str | int, language: Language = "en") -> str:

@@ -14,7 +14,7 @@ from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.export import FOLDER_FORMATS, FORMATS, default_prompt_format, export
 from training.datasets.payload import RowTexts
 from training.datasets.spec import as_yaml, parse_rules
-from workbench.reporting.cautions import caution_sentences
+from workbench.i18n import caution_sentences
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown, page_link
 from workbench.ui.components.i18n import current_language, t, word

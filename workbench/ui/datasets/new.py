@@ -16,7 +16,7 @@ from training.datasets.build import build
 from training.datasets.freeze import freeze
 from training.datasets.rules import SCOPES, DpoRules, KtoRules, Rules, SftRules
 from training.datasets.spec import parse_rules, parse_yaml
-from workbench.reporting.cautions import nothing_trains
+from workbench.i18n import nothing_trains
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.forms import Hint, Spec, SpecForm, value_at

@@ -1,1 +1,0 @@
-"""Reports that leave the workbench: one self-contained page each."""
