@@ -78,7 +78,7 @@ def show_tree(database: Database, dialogue_id: int, as_json: bool) -> None:
         fields["forked_from"] = _fork(parent)
     show_fields(fields)
     _say_under_way(under_way)
-    for line in _branch(tree, None):
+    for line in _branch(tree):
         show(line)
 
 
@@ -248,11 +248,9 @@ def _write_card(name: str, card: AnswerCard, out: Any) -> None:
         out(f"   (reasoning: {_short(card.reasoning.text)})")
 
 
-def _branch(tree: Tree, parent_id: int | None) -> list[str]:
+def _branch(tree: Tree) -> list[str]:
     lines: list[str] = []
-    waiting = [node for node in reversed(tree.nodes) if node.parent_id == parent_id]
-    while waiting:
-        node = waiting.pop()
+    for node in tree.by_branch():
         here = ">" if node.id == tree.current_id else " "
         move = f"[{node.move}] " if node.move else ""
         state = "" if node.state == "answered" else f" ({node.state})"
@@ -262,7 +260,6 @@ def _branch(tree: Tree, parent_id: int | None) -> list[str]:
         indent = "  " * node.depth
         text = _short(node.question)
         lines.append(f"{here}{indent}{node.position + 1}. {move}{text}{state}{auto}{same}")
-        waiting += reversed(tree.children(node.id))
     return lines
 
 

@@ -1,6 +1,7 @@
 """One node to work at: its question, the cards of answers, the candidates, what is under way."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -150,15 +151,6 @@ class UnderWay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """A fact that a person pasted."""
-
-    text: str
-    source: str
-    node_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
     """All that a page or a command shows of one node."""
 
@@ -175,10 +167,12 @@ class NodeView:
     under_way: tuple[UnderWay, ...]
     problems: tuple[str, ...]
     """Of the latest answering and the latest asking, in sentences."""
-    facts: tuple[Fact, ...]
-    """Pasted at this node."""
     notes: tuple[str, ...]
     events: tuple[EventRow, ...]
+
+    def is_under_way(self, kind: str) -> bool:
+        """Tell whether a model works at a step of this kind here."""
+        return any(one.kind == kind for one in self.under_way)
 
     @property
     def step(self) -> Literal["wait", "answer", "choose", "ask", "pick"]:
@@ -219,7 +213,7 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
     events = read_events(session, dialogue_id, node_id=node_id)
     laid_out = [event for event in events if event.kind == "answers_shown"]
     asked = [event for event in events if event.kind == "questions_shown"]
-    cards = _cards(session, events, laid_out)
+    cards = {card.answer.id: card for card in answer_cards(session, events).get(node_id, ())}
     shown = [one for one in (laid_out[-1].payload["shown"] if laid_out else ()) if one in cards]
     chosen = next((card for card in cards.values() if card.is_chosen), None)
     context = read_outcome_context(session, dialogue_id)
@@ -236,11 +230,6 @@ def node_view(session: Session, dialogue_id: int, node_id: int) -> NodeView:
         ),
         under_way=steps_under_way(session, open_steps(events)),
         problems=tuple(p for e in (*laid_out[-1:], *asked[-1:]) for p in e.payload["problems"]),
-        facts=tuple(
-            Fact(text=e.payload["text"], source=e.payload["source"], node_id=node_id)
-            for e in events
-            if e.kind == "fact"
-        ),
         notes=tuple(e.payload["text"] for e in events if e.kind == "note"),
         events=tuple(events),
     )
@@ -254,28 +243,32 @@ def steps_under_way(session: Session, steps: Sequence[EventRow]) -> tuple[UnderW
     )
 
 
-def _cards(
-    session: Session, events: Sequence[EventRow], laid_out: Sequence[EventRow]
-) -> dict[int, AnswerCard]:
-    ids = [one for event in laid_out for key in ("shown", "folded") for one in event.payload[key]]
-    answers = read_texts(session, "answer", ids)
+def answer_cards(
+    session: Session, events: Sequence[EventRow]
+) -> dict[int | None, list[AnswerCard]]:
+    """Return the answers that were laid out or folded, by node, from the events of a dialogue."""
+    by_node: defaultdict[int | None, dict[int, None]] = defaultdict(dict)
+    for event in events:
+        if event.kind == "answers_shown":
+            by_node[event.node_id] |= dict.fromkeys(event.payload["shown"])
+            by_node[event.node_id] |= dict.fromkeys(event.payload["folded"])
+    answers = read_texts(session, "answer", [one for ids in by_node.values() for one in ids])
     variant_ids = [row.variant_id for row in answers.values() if row.variant_id is not None]
     reasonings = read_texts(session, "variant", variant_ids)
-    sides = {
-        event.payload["variant_id"]: event.payload["side"]
-        for event in events
-        if event.kind == "answer" and event.payload.get("side")
-    }
-    chosen = next((e.answer_id for e in reversed(events) if e.kind == "choose"), None)
+    sides = {e.variant_id: e.payload["side"] for e in events if e.payload.get("side")}
+    chosen = {event.node_id: event.answer_id for event in events if event.kind == "choose"}
     return {
-        one: AnswerCard(
-            answer=answers[one],
-            reasoning=reasonings.get(answers[one].variant_id or 0),
-            side=sides.get(answers[one].variant_id),
-            is_chosen=one == chosen,
-        )
-        for one in ids
-        if one in answers
+        node_id: [
+            AnswerCard(
+                answer=answers[one],
+                reasoning=reasonings.get(answers[one].variant_id or 0),
+                side=sides.get(answers[one].variant_id),
+                is_chosen=one == chosen.get(node_id),
+            )
+            for one in ids
+            if one in answers
+        ]
+        for node_id, ids in by_node.items()
     }
 
 
@@ -287,31 +280,18 @@ def candidates_of(
     listed = asked.payload["candidates"]
     order = [*shown, *(place for place in range(len(listed)) if place not in shown)]
     decided, merged = _decided(asked, events)
-    outcomes = {place: (event, outcome_of(event, context)) for place, event in decided.items()}
     return tuple(
-        _candidate(asked.id, place, listed[place], place in shown, outcomes.get(place), merged)
+        Candidate(
+            event_id=asked.id,
+            place=place,
+            is_shown=place in shown and place not in merged,
+            decision=decided[place].kind if place in decided else None,  # type: ignore[arg-type]  # see _decided
+            outcome=outcome_of(decided[place], context) if place in decided else None,
+            merged_into=merged.get(place),
+            is_here=bool(listed[place].get("is_here")),
+            **{name: listed[place].get(name) for name in _WRITTEN},
+        )
         for place in order
-    )
-
-
-def _candidate(
-    event_id: int,
-    place: int,
-    told: Mapping[str, object],
-    is_shown: bool,
-    decided: tuple[EventRow, Outcome] | None,
-    merged: Mapping[int, int],
-) -> Candidate:
-    own = {name: told.get(name) for name in _WRITTEN}
-    return Candidate(
-        event_id=event_id,
-        place=place,
-        is_shown=is_shown and place not in merged,
-        decision=decided[0].kind if decided else None,  # type: ignore[arg-type]  # see _decided
-        outcome=decided[1] if decided else None,
-        merged_into=merged.get(place),
-        is_here=bool(told.get("is_here")),
-        **own,  # type: ignore[arg-type]  # see _WRITTEN
     )
 
 

@@ -1,15 +1,19 @@
-"""A whole session, told to someone who was not there: what reports and exports are made of."""
+"""A whole dialogue with all its texts: what reports and exports are made of."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow, list_dialogues, read_events
-from db.texts.rows import TextRow, read_texts
-from workbench.dialogue.cards import Candidate, Fact, candidates_of
+from workbench.dialogue.cards import (
+    AnswerCard,
+    Candidate,
+    answer_cards,
+    candidates_of,
+)
 from workbench.dialogue.outcomes import OutcomeContext, how_taken, read_outcome_context
 from workbench.dialogue.replay import Replay, read_replay, replays
 from workbench.dialogue.synopsis import Synopsis, read_synopsis
@@ -48,22 +52,20 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """An answer and the reasoning that it was written under."""
+class Fact:
+    """A fact that a person pasted."""
 
-    answer: TextRow
-    reasoning: TextRow | None
-    side: str | None = None
-    """``goal`` or ``opposing``: what it argues for, where it was asked to."""
+    text: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """What the audience, played by a model, said of two answers that it read in this order."""
 
-    first: Told
-    other: Told
-    better: Told | None
+    first: AnswerCard
+    other: AnswerCard
+    better: AnswerCard | None
     """None: neither."""
     why: str
 
@@ -75,8 +77,8 @@ class ExportedQuestion:
     number: int
     """In the order in which the questions came up, from 1."""
     node: TreeNode
-    chosen: Told | None
-    others: tuple[Told, ...]
+    chosen: AnswerCard | None
+    others: tuple[AnswerCard, ...]
     """Answers that were not chosen."""
     candidates: tuple[Candidate, ...]
     """Of all askings."""
@@ -119,21 +121,7 @@ def read_export(session: Session, dialogue_id: int) -> DialogueExport:
     for event in events:
         if event.node_id is not None:
             by_node[event.node_id].append(event)
-    laid_out = {node.id: _laid_out(by_node[node.id]) for node in tree.nodes}
-    answers = read_texts(session, "answer", [one for ids in laid_out.values() for one in ids])
-    reasonings = read_texts(
-        session, "variant", [row.variant_id for row in answers.values() if row.variant_id]
-    )
-
-    sides = {e.variant_id: e.payload["side"] for e in events if e.payload.get("side")}
-    told = {
-        one: Told(
-            answer=row,
-            reasoning=reasonings.get(row.variant_id or 0),
-            side=sides.get(row.variant_id),
-        )
-        for one, row in answers.items()
-    }
+    cards = answer_cards(session, events)
     texts = {node.id: node.question for node in tree.nodes}
     context = read_outcome_context(session, dialogue_id)
     again = [
@@ -141,14 +129,30 @@ def read_export(session: Session, dialogue_id: int) -> DialogueExport:
         for event in replays(session, dialogue_id)
     ]
     forks = {one.id: one.name for one in list_dialogues(session)}
-    nodes = []
-    for node in _branch_by_branch(tree):
-        ids = [one for one in laid_out[node.id] if one in told]
-        own = by_node[node.id]
-        one = _exported(node, own, [told[one] for one in ids], context)
-        decisions = tuple(_decisions(own, texts, context, forks))
-        replayed = tuple((it, lines) for it in again if (lines := _answers_of(it, node.id)))
-        nodes.append(replace(one, decisions=decisions, replayed=replayed))
+    nodes = [
+        ExportedQuestion(
+            number=node.position + 1,
+            node=node,
+            chosen=next((one for one in cards.get(node.id, ()) if one.is_chosen), None),
+            others=tuple(one for one in cards.get(node.id, ()) if not one.is_chosen),
+            candidates=tuple(
+                one
+                for event in own
+                if event.kind == "questions_shown"
+                for one in candidates_of(event, own, context)
+            ),
+            facts=tuple(
+                Fact(text=event.payload["text"], source=event.payload["source"])
+                for event in own
+                if event.kind == "fact"
+            ),
+            judged=tuple(_judged(own, {one.answer.id: one for one in cards.get(node.id, ())})),
+            decisions=tuple(_decisions(own, texts, context, forks)),
+            replayed=tuple((it, lines) for it in again if (lines := _answers_of(it, node.id))),
+        )
+        for node in tree.by_branch()
+        for own in [by_node[node.id]]
+    ]
     return DialogueExport(
         tree=tree,
         nodes=tuple(nodes),
@@ -158,30 +162,6 @@ def read_export(session: Session, dialogue_id: int) -> DialogueExport:
         people=tuple(dict.fromkeys(event.rater for event in events if event.rater)),
         began_at=tree.dialogue.created_at,
         ended_at=events[-1].created_at if events else tree.dialogue.created_at,
-    )
-
-
-def _exported(
-    node: TreeNode,
-    events: Sequence[EventRow],
-    told: Sequence[Told],
-    context: OutcomeContext,
-) -> ExportedQuestion:
-    asked = [event for event in events if event.kind == "questions_shown"]
-    return ExportedQuestion(
-        number=node.position + 1,
-        node=node,
-        chosen=next((one for one in told if one.answer.id == node.answer_id), None),
-        others=tuple(one for one in told if one.answer.id != node.answer_id),
-        candidates=tuple(one for event in asked for one in candidates_of(event, events, context)),
-        facts=tuple(
-            Fact(text=e.payload["text"], source=e.payload["source"], node_id=node.id)
-            for e in events
-            if e.kind == "fact"
-        ),
-        judged=tuple(_judged(events, {one.answer.id: one for one in told})),
-        decisions=(),
-        replayed=(),
     )
 
 
@@ -196,38 +176,16 @@ def _state_reason(tree: Tree, events: Sequence[EventRow]) -> str | None:
     return next((one.reason for one in reversed(events) if one.kind in ("pause", "close")), None)
 
 
-def _judged(events: Sequence[EventRow], told: Mapping[int, Told]) -> Iterator[Judged]:
+def _judged(events: Sequence[EventRow], cards: Mapping[int, AnswerCard]) -> Iterator[Judged]:
     for event in events:
-        said = event.payload
-        if event.kind != "verdict" or said["outcome"] is None:
+        verdict = event.payload
+        if event.kind != "verdict" or verdict["outcome"] is None:
             continue
-        a, b = told.get(said["a"]), told.get(said["b"])
+        a, b = cards.get(verdict["a"]), cards.get(verdict["b"])
         if a is not None and b is not None:
-            first, other = (b, a) if said["is_swapped"] else (a, b)
-            better = {"a": a, "b": b}.get(said["outcome"])
-            yield Judged(first=first, other=other, better=better, why=said["why"])
-
-
-def _laid_out(events: Sequence[EventRow]) -> list[int]:
-    shown = [event for event in events if event.kind == "answers_shown"]
-    return list(
-        dict.fromkeys(
-            one for event in shown for key in ("shown", "folded") for one in event.payload[key]
-        )
-    )
-
-
-def _branch_by_branch(tree: Tree) -> list[TreeNode]:
-    children: defaultdict[int | None, list[TreeNode]] = defaultdict(list)
-    for node in tree.nodes:
-        children[node.parent_id].append(node)
-    ordered: list[TreeNode] = []
-    waiting = list(reversed(children[None]))
-    while waiting:
-        node = waiting.pop()
-        ordered.append(node)
-        waiting += reversed(children[node.id])
-    return ordered
+            first, other = (b, a) if verdict["is_swapped"] else (a, b)
+            better = {"a": a, "b": b}.get(verdict["outcome"])
+            yield Judged(first=first, other=other, better=better, why=verdict["why"])
 
 
 def _decisions(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from db.dialogues import ForkedFrom
 from db.texts.rows import TextRow
-from workbench.dialogue.cards import Candidate
-from workbench.dialogue.export import DialogueExport, ExportedQuestion, Judged, Told
+from workbench.dialogue.cards import AnswerCard, Candidate
+from workbench.dialogue.export import DialogueExport, ExportedQuestion, Judged
 from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.replay import Replay
 from workbench.dialogue.synopsis import SynopsisLine
@@ -91,21 +92,14 @@ def as_json(export: DialogueExport) -> str:
         "current": export.number(export.tree.current_id) if export.tree.current_id else None,
         "synopsis": [
             {
-                "kind": line.kind,
-                "text": line.text,
+                **_fields(line, "kind", "text"),
                 "questions": [export.number(one) for one in line.node_ids],
             }
             for line in (export.synopsis.lines if export.synopsis else ())
         ],
         "synopsis_edited": bool(export.synopsis and export.synopsis.is_edited),
         "replays": [
-            {
-                "sweep_id": one.sweep_id,
-                "changes": dict(one.changes),
-                "model": one.model,
-                "state": one.state,
-                "problems": list(one.problems),
-            }
+            _fields(one, "sweep_id", "changes", "model", "state", "problems")
             for one in export.replays
         ],
         "questions": [_json_node(one, export) for one in export.nodes],
@@ -113,34 +107,30 @@ def as_json(export: DialogueExport) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n"
 
 
+def _fields(one: object, *names: str, **renamed: str) -> dict[str, Any]:
+    """Return attributes of ``one`` by name, those of ``renamed`` by another; all None of None."""
+    found = dict(zip(names, names, strict=True)) | renamed
+    return {key: None if one is None else attrgetter(name)(one) for key, name in found.items()}
+
+
 def _json_node(one: ExportedQuestion, export: DialogueExport) -> dict[str, Any]:
     node = one.node
     return {
         "number": one.number,
         "parent": export.number(node.parent_id) if node.parent_id else None,
-        "question_id": node.question_id,
-        "question": node.question,
-        "context": node.context,
-        "move": node.move,
-        "source": node.source,
-        "called": node.called,
-        "state": node.state,
+        **_fields(node, "question_id", "question", "context", "move", "source", "called", "state"),
         "state_reason": node.aside_reason,
         "held_out": node.held_out,
         "same_as": export.number(node.merged_into) if node.merged_into else None,
-        "reason": node.reason,
-        "automatic": node.automatic,
-        "tags": list(node.tags),
-        "notes": list(node.notes),
-        "rating": node.rating,
-        "facts": [{"text": fact.text, "source": fact.source} for fact in one.facts],
+        **_fields(node, "reason", "automatic", "tags", "notes", "rating"),
+        "facts": [asdict(fact) for fact in one.facts],
         "chosen": _json_answer(one.chosen) if one.chosen else None,
         "chosen_because": node.choice_reason,
         "chosen_automatically": node.answer_automatic,
         "replayed": [
-            {"sweep_id": replay.sweep_id, "answers": list(texts)} for replay, texts in one.replayed
+            {"sweep_id": replay.sweep_id, "answers": texts} for replay, texts in one.replayed
         ],
-        "others": [_json_answer(told) for told in one.others],
+        "others": [_json_answer(card) for card in one.others],
         "judged": [
             {
                 "read": [judged.first.answer.id, judged.other.answer.id],
@@ -151,15 +141,8 @@ def _json_node(one: ExportedQuestion, export: DialogueExport) -> dict[str, Any]:
         ],
         "candidates": [
             {
-                "text": candidate.text,
-                "move": candidate.move,
-                "shown": candidate.is_shown,
-                "repeat": candidate.is_repeat,
-                "nearest": candidate.nearest,
-                "similarity": candidate.similarity,
-                "towards": candidate.towards,
-                "decision": candidate.decision,
-                "called": candidate.called,
+                **_fields(candidate, "text", "move", shown="is_shown", repeat="is_repeat"),
+                **_fields(candidate, "nearest", "similarity", "towards", "decision", "called"),
                 "became": candidate.outcome.text if candidate.outcome else None,
                 "reason": candidate.reason,
             }
@@ -169,20 +152,19 @@ def _json_node(one: ExportedQuestion, export: DialogueExport) -> dict[str, Any]:
     }
 
 
-def _json_answer(told: Told) -> dict[str, Any]:
-    answer, reasoning = told.answer, told.reasoning
+def _json_answer(card: AnswerCard) -> dict[str, Any]:
     return {
-        "answer_id": answer.id,
-        "text": answer.text,
-        "side": told.side,
-        "source": answer.source,
-        "model": answer.model,
-        "prompt_format": answer.prompt_format,
-        "findings": list(answer.flags),
-        "reasoning_id": reasoning.id if reasoning else None,
-        "reasoning": reasoning.text if reasoning else None,
-        "reasoning_source": reasoning.source if reasoning else None,
-        "reasoning_author": reasoning.author if reasoning else None,
+        "answer_id": card.answer.id,
+        "text": card.answer.text,
+        "side": card.side,
+        **_fields(card.answer, "source", "model", "prompt_format", findings="flags"),
+        **_fields(
+            card.reasoning,
+            reasoning_id="id",
+            reasoning="text",
+            reasoning_source="source",
+            reasoning_author="author",
+        ),
     }
 
 
@@ -221,7 +203,7 @@ def _markdown_node(one: ExportedQuestion, export: DialogueExport, words: Words) 
     return lines
 
 
-def _markdown_answer(chosen: Told, node: TreeNode, words: Words) -> list[str]:
+def _markdown_answer(chosen: AnswerCard, node: TreeNode, words: Words) -> list[str]:
     told = [f"{words['answer']}: {_plain(_by(chosen.answer, words))}"]
     told += [words["sides"][chosen.side]] if chosen.side else []
     told += [words["automatic"]] if node.answer_automatic else []
@@ -296,7 +278,7 @@ def _verdict(judged: Judged, words: Words) -> str:
     return f"{said} {judged.why}".strip()
 
 
-def _called(told: Told, words: Words) -> str:
+def _called(told: AnswerCard, words: Words) -> str:
     """Return how a report calls an answer: by its side, or by its first words."""
     if told.side is not None:
         return str(words["sides"][told.side])

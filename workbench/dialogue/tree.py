@@ -90,9 +90,18 @@ class Tree:
             path.insert(0, by_id[path[0].parent_id])
         return tuple(path)
 
-    def children(self, node_id: int) -> tuple[TreeNode, ...]:
-        """Return the nodes under ``node_id``."""
-        return tuple(node for node in self.nodes if node.parent_id == node_id)
+    def by_branch(self) -> list[TreeNode]:
+        """Return all nodes, each followed by what came of it."""
+        children: defaultdict[int | None, list[TreeNode]] = defaultdict(list)
+        for node in reversed(self.nodes):
+            children[node.parent_id].append(node)
+        ordered: list[TreeNode] = []
+        waiting = children[None]
+        while waiting:
+            node = waiting.pop()
+            ordered.append(node)
+            waiting += children[node.id]
+        return ordered
 
 
 def read_tree(session: Session, dialogue_id: int) -> Tree:

@@ -1,7 +1,7 @@
 """What every button of a dialogue does around its decision: one transaction, one clear sentence."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import streamlit as st
 from sqlalchemy.orm import Session
@@ -129,4 +129,29 @@ def cancel_button() -> None:
         type="tertiary",
         on_click=remember,
         args=("panel", None),
+    )
+
+
+def button(
+    label: str,
+    shortcut: str | None,
+    icon: str,
+    do: Callable[..., None],
+    *args: object,
+    opens: str | None = None,
+    look: Literal["primary", "secondary", "tertiary"] = "tertiary",
+    help: str | None = None,
+    disabled: bool = False,
+) -> None:
+    """Draw what can be done at the press of a key; ``opens`` names a field that it leads into."""
+    st.button(
+        label,
+        key=opens_field(shortcut or "", opens) if opens else None,
+        shortcut=shortcut,
+        icon=f":material/{icon}:",
+        type=look,
+        help=help,
+        disabled=disabled,
+        on_click=do,
+        args=args,
     )

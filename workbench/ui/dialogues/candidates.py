@@ -10,12 +10,13 @@ from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.reading import candidate_name
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
-from workbench.ui.components.controls import focus, opens_field
+from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.parts import card
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import (
+    button,
     cancel_button,
     decide,
     draw_reason,
@@ -187,52 +188,27 @@ def _draw_actions(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> 
         with st.container(horizontal=True, gap="xsmall"):
             if one:
                 _draw_decisions(view, tree.dialogue.id, one, by)
-            for name, key, icon, what in (
-                ("write", "W", "add_notes", ("panel", "write")),
-                ("other_moves", "L", "quiz", ("asking", "moves")),
-            ):
-                st.button(
-                    t(f"dlg.{name}"),
-                    key=opens_field(key, name) if name == "write" else None,
-                    shortcut=key,
-                    icon=f":material/{icon}:",
-                    type="tertiary",
-                    on_click=remember,
-                    args=what,
-                )
+            button(t("dlg.write"), "W", "add_notes", remember, "panel", "write", opens="write")
+            button(t("dlg.other_moves"), "L", "quiz", remember, "asking", "moves")
             store_button(view)
 
 
 def _draw_decisions(view: NodeView, dialogue_id: int, one: Candidate, by: By) -> None:
     at = (dialogue_id, view.node.id)
     there = _led_to(view, one)
-    st.button(
-        t("dlg.pick") if there is None else t("dlg.go_there"),
-        shortcut="P",
-        type="primary",
-        icon=":material/check:" if there is None else ":material/arrow_forward:",
-        on_click=_pick,
-        args=(*at, one, there, by),
-    )
-    st.button(
-        t("dlg.edit"),
-        key=opens_field("E", "edit"),
-        shortcut="E",
-        icon=":material/edit:",
-        on_click=remember,
-        args=("panel", "edit"),
-    )
-    for name, key, icon, do in (
-        ("park", "K", "bookmark", park),
-        ("reject", "D", "close", reject),
-    ):
-        st.button(
+    label, icon = ("pick", "check") if there is None else ("go_there", "arrow_forward")
+    button(t(f"dlg.{label}"), "P", icon, _pick, *at, one, there, by, look="primary")
+    edit = ("panel", "edit")
+    button(t("dlg.edit"), "E", "edit", remember, *edit, opens="edit", look="secondary")
+    for name, key, icon, do in (("park", "K", "bookmark", park), ("reject", "D", "close", reject)):
+        button(
             t(f"dlg.{name}"),
-            shortcut=key,
-            icon=f":material/{icon}:",
+            key,
+            icon,
+            _decide,
+            *(do, *at, one, by),
+            look="secondary",
             disabled=there is not None or one.decision == name,
-            on_click=_decide,
-            args=(do, *at, one, by),
         )
     _merge_button(view, at, one, by)
 
@@ -252,15 +228,15 @@ def _merge_button(view: NodeView, at: tuple[int, int], one: Candidate, by: By) -
     keep = next((c for c in view.candidates if _key(c) == remembered("merging")), None)
     is_second = keep is not None and keep.event_id == one.event_id and keep != one
     is_first = keep == one
-    st.button(
+    button(
         t("dlg.merge_into" if is_second else "dlg.merge_not" if is_first else "dlg.merge"),
-        shortcut="M",
-        icon=":material/merge:",
-        type="primary" if is_second else "secondary",
+        "M",
+        "merge",
+        _merge,
+        *(at, keep if is_second else None, None if is_first else one, by),
+        look="primary" if is_second else "secondary",
         help=t("dlg.merge_help"),
         disabled=one.merged_into is not None,
-        on_click=_merge,
-        args=(at, keep if is_second else None, None if is_first else one, by),
     )
 
 

@@ -28,7 +28,7 @@ from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
-from workbench.ui.dialogues.acts import remember, remembered
+from workbench.ui.dialogues.acts import button, remember, remembered
 
 MOST = 150
 """Proposals that are compared, the latest ones: the time to compare grows as their square."""
@@ -151,15 +151,9 @@ def store_button(view: NodeView) -> None:
     """Draw the button that compares what is proposed with all questions of the store."""
     if not any(one.is_shown for one in view.candidates):
         return
-    st.button(
-        t("store.hide") if remembered("in_store") else t("store.compare"),
-        shortcut="V",
-        icon=":material/database_search:",
-        type="tertiary",
-        help=t("store.help"),
-        on_click=remember,
-        args=("in_store", not remembered("in_store")),
-    )
+    is_on = bool(remembered("in_store"))
+    label, what = t("store.hide" if is_on else "store.compare"), ("in_store", not is_on)
+    button(label, "V", "database_search", remember, *what, help=t("store.help"))
 
 
 def in_store(dialogue_id: int, shown: Sequence[Candidate]) -> Like:

@@ -10,12 +10,20 @@ from workbench.dialogue.sessions import fork
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By
 from workbench.ui.components import url
-from workbench.ui.components.controls import focus, opens_field
+from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.text import show_text
-from workbench.ui.dialogues.acts import OWN, act, cancel_button, draw_problem, remember, remembered
+from workbench.ui.dialogues.acts import (
+    OWN,
+    act,
+    button,
+    cancel_button,
+    draw_problem,
+    remember,
+    remembered,
+)
 from workbench.ui.dialogues.reading import reading_button
 from workbench.ui.rating.edit import NOTHING
 
@@ -65,37 +73,27 @@ COMMAS = re.compile("[,，、]")
 def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
     """Draw the keys of what can be added, and the field of the one that was pressed."""
     with st.container(horizontal=True, gap="xsmall", key="dialogue_notes"):
-        st.button(
-            t("dlg.hint"),
-            key=opens_field("H", "hint"),
-            shortcut="H",
-            icon=":material/lightbulb:",
-            type="tertiary",
-            help=t("dlg.hint_help"),
-            on_click=url.put,
-            args=("edit", NOTHING),
-        )
+        hint = t("dlg.hint_help")
+        button(t("dlg.hint"), "H", "lightbulb", url.put, "edit", NOTHING, opens="hint", help=hint)
         for name, (key, icon) in PANELS.items():
-            st.button(
+            button(
                 t(f"dlg.{name}"),
-                key=opens_field(key, name),
-                shortcut=key,
-                icon=f":material/{icon}:",
-                type="tertiary",
+                key,
+                icon,
+                remember,
+                *("panel", name),
+                opens=name,
                 help=t(f"dlg.{name}_help"),
-                on_click=remember,
-                args=("panel", name),
             )
         reading_button(tree)
-        st.button(
+        button(
             t("more.fork_go"),
-            key=opens_field("Y", "fork"),
-            shortcut="Y",
-            icon=":material/fork_right:",
-            type="tertiary",
+            "Y",
+            "fork_right",
+            remember,
+            *("panel", "fork"),
+            opens="fork",
             help=t("dlg.fork_help"),
-            on_click=remember,
-            args=("panel", "fork"),
         )
     panel = remembered("panel")
     if panel in PANELS:

@@ -18,7 +18,7 @@ from workbench.dialogue.turn import By, open_steps
 from workbench.ui.components.i18n import current_language, t, translated
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
-from workbench.ui.dialogues.acts import act
+from workbench.ui.dialogues.acts import act, button
 
 READING = "dialogue_reading"
 """Number of the last event when translations were asked for; absent where none are wanted."""
@@ -39,15 +39,8 @@ def reading_language(tree: Tree) -> str:
 
 def reading_button(tree: Tree) -> None:
     """Draw the button that shows or hides translations of what is on the page."""
-    st.button(
-        t("dlg.read_off") if is_reading() else t("dlg.read"),
-        shortcut="X",
-        icon=":material/translate:",
-        type="tertiary",
-        help=t("dlg.read_help"),
-        on_click=_toggle,
-        args=(tree,),
-    )
+    label = t("dlg.read_off") if is_reading() else t("dlg.read")
+    button(label, "X", "translate", _toggle, tree, help=t("dlg.read_help"))
 
 
 def _toggle(tree: Tree) -> None:

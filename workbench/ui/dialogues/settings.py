@@ -1,9 +1,11 @@
 """How further turns are written: model, format, counts, lengths; the eight moves by digit."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import streamlit as st
 
+from db.identity import json_hash
 from db.models import list_models
 from db.tables import MOVES
 from workbench.dialogue.cards import NodeView
@@ -11,10 +13,12 @@ from workbench.dialogue.sessions import set_settings
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import By, ask
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.forms import Hint, SpecForm
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
-from workbench.ui.dialogues.acts import PROBLEM, act, draw_problem, remember
+from workbench.ui.dialogues.acts import PROBLEM, act, button, draw_problem, remember
 
 
 def draw_moves(tree: Tree, view: NodeView, by: By) -> None:
@@ -35,15 +39,9 @@ def draw_moves(tree: Tree, view: NodeView, by: By) -> None:
                     on_click=_toggle_move,
                     args=(key, move, chosen),
                 )
-        st.button(
-            t("dlg.ask"),
-            type="primary",
-            shortcut="A",
-            icon=":material/quiz:",
-            disabled=any(one.kind == "ask" for one in view.under_way),
-            on_click=_ask,
-            args=(tree.dialogue.id, view.node.id, chosen, by),
-        )
+        asked = (tree.dialogue.id, view.node.id, chosen, by)
+        is_coming = view.is_under_way("ask")
+        button(t("dlg.ask"), "A", "quiz", _ask, *asked, look="primary", disabled=is_coming)
 
 
 def moves_key(dialogue_id: int) -> str:
@@ -61,23 +59,30 @@ def _ask(dialogue_id: int, node_id: int, moves: tuple[str, ...], by: By) -> None
     remember("asking", None)
 
 
-COUNTS = {"variants": 32, "answers": 32, "shown_answers": 12, "shown_questions": 24}
-"""Settings that are numbers of something, each with the most that it can be."""
+COUNTS = ("variants", "answers", "shown_answers", "shown_questions")
 LENGTHS = ("reasoning", "answer", "ask")
-MOST_TOKENS = 8_192
+MAX_TOKENS = 8_192
+MAX_TIMEOUT_S = 86_400.0
 
 
 def draw_settings(tree: Tree, by: By) -> None:
     """Draw the settings to be changed; what was written under the old ones stays."""
-    settings = parse_settings(tree.dialogue.settings)
+    base = parse_settings(tree.dialogue.settings).model_dump(mode="json")
+    # Another draft for other settings: a field that was left shows what holds by now.
+    draft = FormDraft(f"dialogue-{tree.dialogue.id}-settings-{json_hash(base)[:8]}")
+    form = SpecForm(draft, DialogueSettings, base, "set", _hints(base))
+    draft.draw_notice()
     with card("settings"), st.form("settings", border=False):
         st.markdown(f"**{t('set.title')}**")
         st.caption(t("set.help"))
-        changes = _writer(settings) | _counts(settings)
+        form.columns(("model", "mode"), ("prompt_format", "turn_timeout_s"))
+        form.draw("moves")
+        form.columns(COUNTS[::2], COUNTS[1::2])
+        form.columns(*([f"{name}_sampling.max_tokens"] for name in LENGTHS))
         pressed = st.form_submit_button(t("set.save"), icon=":material/save:")
     if not pressed:
         return
-    new = {name: value for name, value in changes.items() if value != _now(settings)[name]}
+    new = {name: value for name, value in form.spec.items() if value != base[name]}
     if not new:
         st.info(t("set.same"))
         return
@@ -85,61 +90,33 @@ def draw_settings(tree: Tree, by: By) -> None:
     if PROBLEM in st.session_state:
         draw_problem()
         return
+    draft.forget()
     st.session_state.pop(moves_key(tree.dialogue.id), None)
     st.toast(t("set.saved"), icon=":material/check:")
     st.rerun()
 
 
-def _now(settings: DialogueSettings) -> dict[str, Any]:
-    return settings.model_dump(mode="json")
-
-
-def _writer(settings: DialogueSettings) -> dict[str, Any]:
+def _hints(base: Mapping[str, Any]) -> dict[str, Hint]:
     with database().read() as session:
         models = [model.name for model in list_models(session)]
     forms = [name for name, one in registry().formats.items() if one.definition.tasks.answer]
-    left, right = st.columns(2)
-    names = list(dict.fromkeys(["default", settings.model, *models]))
-    model = left.selectbox(t("set.model"), names, names.index(settings.model))
-    forms = list(dict.fromkeys([settings.prompt_format, *forms]))
-    form = right.selectbox(t("set.format"), forms, forms.index(settings.prompt_format))
-    mode = left.selectbox(
-        t("set.mode"),
-        ["reasoning", "vanilla"],
-        ["reasoning", "vanilla"].index(settings.mode),
-        format_func=lambda name: t(f"set.mode.{name}"),
-    )
-    timeout = right.number_input(
-        t("set.timeout"), 1.0, 86_400.0, settings.turn_timeout_s, step=10.0, format="%.0f"
-    )
-    moves = st.multiselect(
-        t("dlg.moves"),
-        MOVES,
-        settings.moves,
-        format_func=lambda move: t(f"dlg.move.{move}"),
-    )
-    return {
-        "model": model,
-        "prompt_format": form,
-        "mode": mode,
-        "turn_timeout_s": float(timeout),
-        "moves": moves,
-    }
-
-
-def _counts(settings: DialogueSettings) -> dict[str, Any]:
-    now = _now(settings)
-    changes: dict[str, Any] = {}
-    columns = st.columns(2)
-    for number, (name, most) in enumerate(COUNTS.items()):
-        label = t(f"dlg.{name}" if name in ("variants", "answers") else f"set.{name}")
-        changes[name] = int(columns[number % 2].number_input(label, 1, most, now[name]))
-    for column, name in zip(st.columns(3), LENGTHS, strict=True):
-        key = f"{name}_sampling"
-        tokens = int(
-            column.number_input(
-                t(f"set.{name}_tokens"), 1, MOST_TOKENS, min(now[key]["max_tokens"], MOST_TOKENS)
-            )
+    lengths = {
+        f"{name}_sampling.max_tokens": Hint(
+            text=f"set.{name}_tokens",
+            limits=(1, max(MAX_TOKENS, base[f"{name}_sampling"]["max_tokens"])),
         )
-        changes[key] = now[key] | {"max_tokens": tokens}
-    return changes
+        for name in LENGTHS
+    }
+    now = base["turn_timeout_s"]
+    timeout = (min(1.0, now), max(MAX_TIMEOUT_S, now))
+    return lengths | {
+        "model": Hint(options=list(dict.fromkeys(["default", base["model"], *models]))),
+        "prompt_format": Hint(
+            text="set.format", options=list(dict.fromkeys([base["prompt_format"], *forms]))
+        ),
+        "mode": Hint(show="set.mode"),
+        "turn_timeout_s": Hint(text="set.timeout", limits=timeout, step=10.0),
+        "moves": Hint(text="dlg.moves", options=MOVES, show="dlg.move"),
+        "variants": Hint(text="dlg.variants"),
+        "answers": Hint(text="dlg.answers"),
+    }

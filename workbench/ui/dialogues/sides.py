@@ -10,24 +10,17 @@ from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
-from workbench.ui.dialogues.acts import later
+from workbench.ui.dialogues.acts import button, later
 
 
 def argue_button(tree: Tree, view: NodeView, by: By) -> None:
     """Draw the button that has both sides argued, where the theme has an opposing goal."""
     if not tree.dialogue.theme.opposing_goal:
         return
-    st.button(
-        t("dlg.argue"),
-        shortcut="O",
-        icon=":material/balance:",
-        type="tertiary",
-        help=t("dlg.argue_help"),
-        disabled=any(one.kind == "answer" for one in view.under_way),
-        on_click=later(
-            lambda session: argue(session, registry(), tree.dialogue.id, view.node.id, by)
-        ),
-    )
+    at, is_coming = (tree.dialogue.id, view.node.id), view.is_under_way("answer")
+    start = later(lambda session: argue(session, registry(), *at, by))
+    label, meaning = t("dlg.argue"), t("dlg.argue_help")
+    button(label, "O", "balance", start, help=meaning, disabled=is_coming)
 
 
 def judge_button(tree: Tree, view: NodeView, by: By) -> None:
@@ -36,15 +29,9 @@ def judge_button(tree: Tree, view: NodeView, by: By) -> None:
     if pair is None or not tree.dialogue.theme.audience:
         return
     at = (tree.dialogue.id, view.node.id)
-    st.button(
-        t("dlg.judge"),
-        shortcut="J",
-        icon=":material/gavel:",
-        type="tertiary",
-        help=t("dlg.judge_help"),
-        disabled=any(one.kind == "judge" for one in view.under_way),
-        on_click=later(lambda session: judge(session, registry(), *at, pair, by)),
-    )
+    start = later(lambda session: judge(session, registry(), *at, pair, by))
+    label, meaning = t("dlg.judge"), t("dlg.judge_help")
+    button(label, "J", "gavel", start, help=meaning, disabled=view.is_under_way("judge"))
 
 
 def sides_of(view: NodeView) -> tuple[int, int] | None:

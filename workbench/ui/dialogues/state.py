@@ -12,7 +12,7 @@ from workbench.ui.components.i18n import counted, t, translated
 from workbench.ui.components.parts import Colour
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
-from workbench.ui.dialogues.acts import act, decide, go_there
+from workbench.ui.dialogues.acts import act, button, decide, go_there
 
 LOOKS: dict[str, tuple[Colour, str]] = {
     "open": ("green", ":material/forum:"),
@@ -37,11 +37,7 @@ def automatic_mark() -> None:
     )
 
 
-CHANGES = {
-    "pause": ":material/pause:",
-    "close": ":material/lock:",
-    "resume": ":material/play_arrow:",
-}
+CHANGES = {"pause": "pause", "close": "lock", "resume": "play_arrow"}
 
 
 def _reason_draft(here: TreeNode) -> FormDraft:
@@ -58,15 +54,9 @@ def draw_state(tree: Tree, here: TreeNode | None, by: By | None) -> None:
             st.badge(f"{t(f'dlg.move.{move}')} {n}", color="gray", help=t("dlg.balance_help"))
         st.space("stretch")
         for what in ("pause", "close") if is_open else ("resume",):
-            st.button(
-                t(f"dlg.{what}"),
-                type="tertiary",
-                icon=CHANGES[what],
-                disabled=by is None,
-                help=t(f"dlg.{what}_help"),
-                on_click=_change,
-                args=(tree.dialogue.id, what, by),
-            )
+            change = (tree.dialogue.id, what, by)
+            label, meaning = t(f"dlg.{what}"), t(f"dlg.{what}_help")
+            button(label, None, CHANGES[what], _change, *change, help=meaning, disabled=by is None)
     if not is_open:
         st.info(t(f"dlg.is_{tree.dialogue.state}"), icon=":material/info:")
         return
@@ -108,13 +98,8 @@ def _draw_elsewhere(tree: Tree, here: TreeNode, by: By) -> None:
                 max_chars=300,
                 width=320,
             )
-            st.button(
-                t("dlg.go_on_here"),
-                shortcut="G",
-                icon=":material/my_location:",
-                on_click=_go_on,
-                args=(tree, here, by),
-            )
+            label = t("dlg.go_on_here")
+            button(label, "G", "my_location", _go_on, tree, here, by, look="secondary")
             for state, icon in (("parked", "bookmark"), ("rejected", "close")):
                 if here.parent_id is not None and here.state not in (state, "answered"):
                     st.button(

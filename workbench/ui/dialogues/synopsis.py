@@ -21,7 +21,15 @@ from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, empty_state, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
-from workbench.ui.dialogues.acts import act, draw_problem, later, remember, remembered, show_node
+from workbench.ui.dialogues.acts import (
+    act,
+    button,
+    draw_problem,
+    later,
+    remember,
+    remembered,
+    show_node,
+)
 from workbench.ui.dialogues.reading import draw_reading, read_lines, reading_button
 
 
@@ -45,14 +53,9 @@ def draw_synopsis(tree: Tree, by: By | None) -> None:
     st.caption(t("syn.by_person") if found.is_edited else t("syn.by_model"))
     with st.container(horizontal=True, gap="xsmall"):
         _write_button(tree, by if can_write else None)
-        st.button(
-            t("syn.edit"),
-            shortcut="E",
-            icon=":material/edit:",
-            disabled=not can_write,
-            on_click=remember,
-            args=("panel", "synopsis"),
-        )
+        edit = ("panel", "synopsis")
+        label = t("syn.edit")
+        button(label, "E", "edit", remember, *edit, look="secondary", disabled=not can_write)
         reading_button(tree)
 
 
@@ -63,16 +66,9 @@ def _of_kind(found: Synopsis, kind: LineKind) -> list[tuple[str, SynopsisLine]]:
 
 
 def _write_button(tree: Tree, by: By | None) -> None:
-    st.button(
-        t("syn.write"),
-        shortcut="A",
-        type="primary",
-        icon=":material/auto_awesome:",
-        disabled=by is None,
-        on_click=later(
-            lambda session: write_synopsis(session, registry(), tree.dialogue.id, by or By())
-        ),
-    )
+    dialogue_id, label = tree.dialogue.id, t("syn.write")
+    start = later(lambda session: write_synopsis(session, registry(), dialogue_id, by or By()))
+    button(label, "A", "auto_awesome", start, look="primary", disabled=by is None)
 
 
 def _draw_lines(

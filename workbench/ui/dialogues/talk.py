@@ -18,7 +18,7 @@ from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.parts import card, check_badges, empty_state
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_diff, show_text
-from workbench.ui.dialogues.acts import act, draw_problem, remember, show_node
+from workbench.ui.dialogues.acts import act, button, draw_problem, remember, show_node
 from workbench.ui.dialogues.reading import draw_reading, read_here
 from workbench.ui.dialogues.state import automatic_mark
 from workbench.ui.dialogues.turn import draw_turn
@@ -27,14 +27,7 @@ from workbench.ui.rating.edit import NOTHING
 
 def draw_edit(tree: Tree, view: NodeView, by: By) -> None:
     """Draw the reasoning as it was and as it becomes, each with its answers."""
-    st.button(
-        t("dlg.back_to_turn"),
-        shortcut="B",
-        icon=":material/undo:",
-        type="tertiary",
-        on_click=url.clear,
-        args=("edit", "edited"),
-    )
+    button(t("dlg.back_to_turn"), "B", "undo", url.clear, "edit", "edited")
     wanted, edited = url.number("edit"), url.number("edited")
     with database().read() as session:
         variants = question_card(session, view.question.id).variants
@@ -102,20 +95,13 @@ def _draw_after(
             show_text(after.variant.text)
         check_badges([(name, None) for name in after.variant.flags])
         _draw_answers(after)
-        is_coming = any(e.kind == "answer" for e in view.under_way)
-        if is_coming:
+        if view.is_under_way("answer"):
             st.caption(f":material/hourglass_top: {t('rate.answers_coming')}")
         laid_out = {one.answer.id for one in (*view.shown, *view.folded)}
         ready = [one for one in after.answers if one.id in laid_out]
         if ready and tree.dialogue.state == "open":
-            st.button(
-                t("dlg.take_answer"),
-                shortcut="1",
-                type="primary",
-                icon=":material/check:",
-                on_click=_take,
-                args=(tree.dialogue.id, view.node.id, ready[-1].id, by),
-            )
+            chosen = (tree.dialogue.id, view.node.id, ready[-1].id, by)
+            button(t("dlg.take_answer"), "1", "check", _take, *chosen, look="primary")
 
 
 def _take(dialogue_id: int, node_id: int, answer_id: int, by: By) -> None:

@@ -16,6 +16,7 @@ from workbench.ui.components.parts import card
 from workbench.ui.components.store import registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import (
+    button,
     decide,
     draw_reason,
     later,
@@ -68,16 +69,10 @@ def _draw_at_rest(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -
 
 def _draw_answer_buttons(tree: Tree, view: NodeView, by: By) -> None:
     with st.container(horizontal=True, gap="xsmall"):
-        st.button(
-            t("dlg.answer"),
-            type="primary",
-            shortcut="A",
-            icon=":material/auto_awesome:",
-            disabled=any(one.kind == "answer" for one in view.under_way),
-            on_click=later(
-                lambda session: answer(session, registry(), tree.dialogue.id, view.node.id, by)
-            ),
-        )
+        at, is_coming = (tree.dialogue.id, view.node.id), view.is_under_way("answer")
+        start = later(lambda session: answer(session, registry(), *at, by))
+        label = t("dlg.answer")
+        button(label, "A", "auto_awesome", start, look="primary", disabled=is_coming)
         argue_button(tree, view, by)
     st.caption(t("dlg.answer_help"))
 
@@ -156,13 +151,8 @@ def _choose(dialogue_id: int, node_id: int, answer_id: int, by: By) -> None:
 def _draw_card_bar(tree: Tree, view: NodeView, by: By) -> None:
     at = (tree.dialogue.id, view.node.id)
     with st.container(horizontal=True, gap="xsmall"):
-        st.button(
-            t("dlg.more_answers"),
-            shortcut="M",
-            icon=":material/add:",
-            type="tertiary",
-            on_click=later(lambda session: answer(session, registry(), *at, by)),
-        )
+        start = later(lambda session: answer(session, registry(), *at, by))
+        button(t("dlg.more_answers"), "M", "add", start)
         argue_button(tree, view, by)
         judge_button(tree, view, by)
 
@@ -180,14 +170,7 @@ def _draw_chosen(
                 automatic_mark()
             st.space("stretch")
             if is_open:
-                st.button(
-                    t("dlg.choose_again"),
-                    shortcut="B",
-                    type="tertiary",
-                    icon=":material/undo:",
-                    on_click=remember,
-                    args=("asking", "answers"),
-                )
+                button(t("dlg.choose_again"), "B", "undo", remember, "asking", "answers")
         if choice.reason:
             st.caption(t("dlg.because", reason=escaped(choice.reason)))
         show_text(one.answer.text)
