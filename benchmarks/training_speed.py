@@ -47,7 +47,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "max": ("max", {}),
     "max, batch 8": ("max", {**KEPT, "batch": 8}),
     "max, batch 6": ("max", {**KEPT, "batch": 6}),
-    "max, batch 8, 16-bit base": ("max", {**KEPT, "batch": 8, "load_in_4bit": False}),
+    "max, batch 8, 16-bit base": ("max", {**KEPT, "batch": 8, "base_precision": "bf16"}),
     "max, batch 2 of 4096": ("max", {**KEPT, "batch": 2, "max_length": 4096}),
     "Unsloth, fast": ("fast", OWN),
     "Unsloth, max": ("max", OWN),

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from training.runs.folder import RunFolder, read_rows, write_rows
+from training.runs.folder import RunFolder, write_rows
 from training.runs.presets import PRESETS, RunSettings
-from training.runs.process import kill_group, start, wait_for
+from training.runs.process import run_trainer
 
 pytestmark = pytest.mark.training
 STEPS = 3
@@ -56,15 +56,9 @@ def figures(folder: Path, model: Path, method: str, **changes: Any) -> list[dict
             "sample_tokens": 0,
         }
     )
-    child = start(run, settings.processes)
-    assert asyncio.run(wait_for(child, 300)), run.log.read_text()[-2000:]
-    kill_group(child.pid)
-    child.wait()
-    assert child.stdin is not None
-    child.stdin.close()
-    events = list(read_rows(run.events))
-    assert events[-1]["event"] == "done", events[-1]
-    assert events[-1]["step"] == STEPS
+    events: list[dict[str, Any]] = []
+    last = asyncio.run(run_trainer(run, settings.processes, on_message=events.append))
+    assert (last["event"], last["step"]) == ("done", STEPS)
     found = [event["values"] for event in events if event["event"] == "metrics"]
     return [values for values in found if "loss" in values]
 
