@@ -11,7 +11,7 @@ There are two kinds. A child that works and gives back a result (a training run,
 
     # the child: what ``work`` returns is the result, a ``Q2QError`` that it raises the failure
     if __name__ == "__main__":
-        sys.exit(serve(work))  # within ``work(spec)``, call ``tell(done=…, total=…, message=…)``
+        sys.exit(serve(work))  # within ``work(spec)``, call ``send(done=…, total=…, message=…)``
 
 A child that runs on (the model server, the page, the worker), perhaps longer than its parent::
 
@@ -23,7 +23,7 @@ The protocol: the spec is a line of JSON on stdin, which then stays open; when i
 is gone, and the child ends with its whole group. Messages are lines ``{"q2q": {…}}`` on stdout; the
 last has a ``result`` or an ``error``. All else that is printed goes to the log. A child of several
 processes (torchrun) is given its spec by a file: each calls ``open_channel`` and
-``end_with_parent`` instead of ``serve``, and one of them tells.
+``end_with_parent`` instead of ``serve``, and one of them sends.
 """
 
 import asyncio
@@ -367,9 +367,9 @@ def serve(work: Callable[[Any], Message]) -> int:
     try:
         result = work(spec)
     except Q2QError as error:
-        tell(error=str(error))
+        send(error=str(error))
         return error.exit_code
-    tell(result=result)
+    send(result=result)
     return 0
 
 
@@ -381,7 +381,7 @@ def open_channel() -> None:
     os.dup2(2, 1)
 
 
-def tell(**values: Any) -> None:
+def send(**values: Any) -> None:
     """Send a message to the parent; does nothing in a process that has none."""
     if _channel is not None:
         _channel.write(json.dumps({"q2q": values}) + "\n")

@@ -33,7 +33,7 @@ STOP_APP_S = 5.0
 _ONLINE = {name: os.environ.get(name, "0") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
 """Unlike other children, the worker may fetch a model that the settings name."""
 
-Say = Callable[[str], None]
+Inform = Callable[[str], None]
 SignalHandler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
@@ -55,7 +55,7 @@ class Child:
     due_at: float = field(default=0.0)
     """When it is started (again), by the monotonic clock."""
 
-    def check(self, say: Say) -> None:
+    def check(self, inform: Inform) -> None:
         """Start it if it is due; if it has ended, say so and plan the next start."""
         now = time.monotonic()
         if self.process is None:
@@ -70,7 +70,7 @@ class Child:
         pause = min(2.0 ** (self.crashes - 1), LONGEST_PAUSE_S) if self.crashes else 0.0
         self.due_at = now + pause
         where = f" See {self.log}." if self.log else ""
-        say(f"The {self.name} ended with code {code}; it starts again in {pause:.0f} s.{where}")
+        inform(f"The {self.name} ended with code {code}; it starts again in {pause:.0f} s.{where}")
 
     def end(self) -> None:
         """End it with all that it started, if it runs."""
@@ -94,7 +94,7 @@ def run_up(
     *,
     port: int,
     with_engine: bool,
-    say: Say,
+    inform: Inform,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run the workbench until Ctrl-C or SIGTERM; return the exit code.
@@ -103,7 +103,7 @@ def run_up(
         settings: The workbench to run.
         port: Port of the page, on 127.0.0.1.
         with_engine: False runs the page only, for reading and rating.
-        say: Receives lines for people.
+        inform: Receives lines for people.
         environ: Environment that tells whether this is a remote machine.
 
     Raises:
@@ -115,22 +115,24 @@ def run_up(
         if not lock.try_acquire():
             owner = read_owner(home, "up")
             where = f": {owner.url}, started by {owner}" if owner else ""
-            say(f"Q2Q Workbench runs already{where}.")
+            inform(f"Q2Q Workbench runs already{where}.")
             return 0
         if not is_free(port):
             raise Q2QError(
                 f"Port {port} is taken by another program. End it, or choose another port:"
                 f" `q2q up --port {port + 1}`."
             )
-        complete_home(settings, say)
+        complete_home(settings, inform)
         stop = threading.Event()
         previous = _on_signals(stop)
         try:
-            _watch(_children(home, port, with_engine), stop, _announcer(url, environ, say), say)
+            _watch(
+                _children(home, port, with_engine), stop, _announcer(url, environ, inform), inform
+            )
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-        say("Q2Q Workbench has ended.")
+        inform("Q2Q Workbench has ended.")
     return 0
 
 
@@ -145,14 +147,14 @@ def ssh_line(port: int, environ: Mapping[str, str]) -> str | None:
     return f"ssh -N -L {port}:127.0.0.1:{port}{option} {user}@{server}"
 
 
-def complete_home(settings: Settings, say: Say) -> None:
+def complete_home(settings: Settings, inform: Inform) -> None:
     """Bring the store up to date; put the example questions into an empty one."""
     copy = upgrade_store(settings)
     if copy is not None:
-        say(f"The store was upgraded; the copy made before is {copy}.")
+        inform(f"The store was upgraded; the copy made before is {copy}.")
     with closing(open_store(settings)) as database:
         tidy(database)
-        add_examples(database, say)
+        add_examples(database, inform)
 
 
 def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
@@ -176,22 +178,22 @@ def _children(home: Path, port: int, with_engine: bool) -> list[Child]:
 
 
 def _watch(
-    children: list[Child], stop: threading.Event, announce: Callable[[], bool], say: Say
+    children: list[Child], stop: threading.Event, announce: Callable[[], bool], inform: Inform
 ) -> None:
     announced = False
     try:
         while not stop.is_set():
             for child in children:
-                child.check(say)
+                child.check(inform)
             announced = announced or announce()
             stop.wait(POLL_S)
-        say("Stopping: unfinished work is kept and goes on at the next start.")
+        inform("Stopping: unfinished work is kept and goes on at the next start.")
     finally:
         for child in children:
             child.end()
 
 
-def _announcer(url: str, environ: Mapping[str, str], say: Say) -> Callable[[], bool]:
+def _announcer(url: str, environ: Mapping[str, str], inform: Inform) -> Callable[[], bool]:
     """Return a function that tells, once the page answers, where it is."""
 
     async def ask() -> None:
@@ -203,10 +205,10 @@ def _announcer(url: str, environ: Mapping[str, str], say: Say) -> Callable[[], b
             blocking(ask())
         except EngineError:
             return False
-        say(f"Q2Q Workbench: {url}  (Ctrl-C ends it)")
+        inform(f"Q2Q Workbench: {url}  (Ctrl-C ends it)")
         line = ssh_line(int(url.rpartition(":")[2]), environ)
         if line is not None:
-            say(f"From your own machine, run:  {line}\nand then open {url} there.")
+            inform(f"From your own machine, run:  {line}\nand then open {url} there.")
         return True
 
     return announce

@@ -40,11 +40,11 @@ def has_questions(database: Database) -> bool:
         return question_facets(session).total > 0
 
 
-def add_examples(database: Database, say: Callable[[str], None]) -> None:
+def add_examples(database: Database, inform: Callable[[str], None]) -> None:
     """Put the example questions into a store that holds none."""
     if EXAMPLES.is_dir() and not has_questions(database):
         report = import_path(database, EXAMPLES, source="example")
-        say(f"{report.added} example questions are in the store.")
+        inform(f"{report.added} example questions are in the store.")
 
 
 def import_path(

@@ -13,7 +13,7 @@ from db.child_process import ChildFailed, ChildProcess, Message, last_line, run_
 
 PROLOGUE = """
 import os, subprocess, sys, time
-from db.child_process import serve, tell
+from db.child_process import send, serve
 from db.errors import Q2QError
 def work(spec):
 """
@@ -23,23 +23,23 @@ async def run(
     tmp_path: Path, body: str, spec: dict[str, Any] | None = None, **options: Any
 ) -> tuple[Message, list[Message]]:
     """Run a child whose work is ``body``; return its result and its other messages."""
-    told: list[Message] = []
-    options = {"cancelled": None, "on_message": told.append} | options
+    last_message: list[Message] = []
+    options = {"cancelled": None, "on_message": last_message.append} | options
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     program = f"{PROLOGUE}{lines}\nsys.exit(serve(work))"
     argv = [sys.executable, "-c", program]
     result = await run_child(argv, spec or {}, log=tmp_path / "log", **options)
-    return result, told
+    return result, last_message
 
 
 async def test_messages_come_apart_from_what_a_library_prints(tmp_path: Path) -> None:
     body = """print("noise")
 os.write(1, b"from C\\n")
-tell(done=1, total=2, message="half")
+send(done=1, total=2, message="half")
 return {"sum": sum(spec["numbers"]), "quiet": os.environ["DO_NOT_TRACK"]}"""
-    result, told = await run(tmp_path, body, {"numbers": [*range(50_000)]})
+    result, last_message = await run(tmp_path, body, {"numbers": [*range(50_000)]})
     assert result == {"sum": sum(range(50_000)), "quiet": "1"}
-    assert told == [{"done": 1, "total": 2, "message": "half"}]
+    assert last_message == [{"done": 1, "total": 2, "message": "half"}]
     assert set((tmp_path / "log").read_text().splitlines()) == {"noise", "from C"}
 
 
@@ -65,7 +65,7 @@ async def test_cancel_ends_the_child_and_its_children(tmp_path: Path) -> None:
         pids.append(message["pid"])
         cancelled.set()
 
-    body = 'tell(pid=subprocess.Popen(["sleep", "60"]).pid)\ntime.sleep(60)'
+    body = 'send(pid=subprocess.Popen(["sleep", "60"]).pid)\ntime.sleep(60)'
     with pytest.raises(Cancelled):
         await run(tmp_path, body, on_message=on_message, cancelled=cancelled)
     assert len(pids) == 1
@@ -74,7 +74,7 @@ async def test_cancel_ends_the_child_and_its_children(tmp_path: Path) -> None:
 
 async def test_child_that_is_asked_to_stop_may_still_give_a_result(tmp_path: Path) -> None:
     cancelled, stop = asyncio.Event(), tmp_path / "stop"
-    body = """tell(message="on")
+    body = """send(message="on")
 while not os.path.exists(spec["stop"]): time.sleep(0.01)
 return {"stopped": True}"""
     result, _ = await run(
@@ -93,9 +93,9 @@ def test_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 import asyncio, sys
 from pathlib import Path
 from db.child_process import run_child
-body = {PROLOGUE!r} + "    tell(pid=os.getpid()); time.sleep(60)\\nsys.exit(serve(work))"
+body = {PROLOGUE!r} + "    send(pid=os.getpid()); time.sleep(60)\\nsys.exit(serve(work))"
 asyncio.run(run_child([sys.executable, "-c", body], {{}}, log=Path({str(tmp_path / "log")!r}),
-    on_message=lambda told: print(told["pid"], flush=True), cancelled=None))
+    on_message=lambda sent: print(sent["pid"], flush=True), cancelled=None))
 """
     log = tmp_path / "pid"
     parent = ChildProcess.start([sys.executable, "-c", program], log=log)

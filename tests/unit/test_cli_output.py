@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from workbench.cli.output import say, show, show_exactly, show_fields, show_json, show_table
+from workbench.cli.output import inform, show, show_exactly, show_fields, show_json, show_table
 from workbench.cli.progress import LineProgress
 
 MARKS = ["\u202a", "\u202e", "\u2066", "\u2069", "\u200e", "\u200f", "\x1b", "\x9b", "\x07", "\r"]
@@ -29,7 +29,7 @@ def test_lines_for_people_name_them_too_and_keep_their_breaks(
     mark: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show(f"1. a{mark}b\n\tc")
-    say(f"d{mark}e")
+    inform(f"d{mark}e")
     with LineProgress() as progress:
         progress.update(1, 2, f"f{mark}g")
     printed = capsys.readouterr()

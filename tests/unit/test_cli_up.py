@@ -38,7 +38,7 @@ def test_a_second_start_says_where_the_first_one_is(home: Path) -> None:
     said: list[str] = []
     with HomeLock(home, "up", command="q2q up", url="http://127.0.0.1:8501") as lock:
         lock.try_acquire()
-        code = run_up(Settings(home=home), port=9999, with_engine=False, say=said.append)
+        code = run_up(Settings(home=home), port=9999, with_engine=False, inform=said.append)
     assert code == 0
     assert "http://127.0.0.1:8501" in said[0]
     assert str(os.getpid()) in said[0]
@@ -50,7 +50,7 @@ def test_a_taken_port_is_a_sentence_with_another_one(home: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(Q2QError, match=rf"Port {port} is taken .* --port {port + 1}"):
-            run_up(Settings(home=home), port=port, with_engine=False, say=lambda _: None)
+            run_up(Settings(home=home), port=port, with_engine=False, inform=lambda _: None)
 
 
 def test_a_remote_machine_gets_its_ssh_line() -> None:

@@ -285,7 +285,7 @@ async def test_the_device_waits_for_others_and_others_wait_for_it(lab: Lab) -> N
             with pool.for_job(is_interactive=True) as person:
                 await asyncio.wait_for(pool._lease(person, 1), 1)
             pool._leases.pop(first)
-            await pool._tell()
+            await pool._notify()
             await holds.wait()
             await asyncio.gather(holding, waiting)
         assert order == ["device: until soon", "free", "second"]

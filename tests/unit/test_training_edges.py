@@ -46,7 +46,7 @@ def test_a_process_that_is_not_the_first_tells_only_of_its_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr("training.child.events.tell", lambda **values: sent.append(values))
+    monkeypatch.setattr("training.child.events.send", lambda **values: sent.append(values))
     events = Events(speaks=False)
     events.write("metrics", step=1, values={"loss": 2.0})
     events.write("failed", **failure_of(RuntimeError("CUDA out of memory")))

@@ -3,7 +3,7 @@
 import errno
 from typing import Any
 
-from db.child_process import tell
+from db.child_process import send
 
 _DISK = ("no space left", "pytorchstreamwriter failed", "unexpected pos")
 """The last two are what ``torch.save`` says of a full disk."""
@@ -20,13 +20,13 @@ class Events:
     def write(self, event: str, **values: Any) -> None:
         """Tell of one event."""
         if event == "failed":  # whichever process fails first knows why
-            tell(error=values["message"], kind=values["kind"])
+            send(error=values["message"], kind=values["kind"])
         elif not self._speaks:
             return
         elif event in ("done", "stopped"):
-            tell(result={"event": event, **values})
+            send(result={"event": event, **values})
         else:
-            tell(event=event, **values)
+            send(event=event, **values)
 
 
 def failure_of(error: BaseException) -> dict[str, str]:

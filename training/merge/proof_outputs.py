@@ -16,7 +16,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from db.child_process import serve, tell
+from db.child_process import send, serve
 
 _STEPS = 4
 _ROOM = 3
@@ -43,20 +43,20 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
     """
     device, stops = spec["device"], list(spec["stop_ids"])
     dtype = _dtype(device, Path(spec["merged"]))
-    tell(done=0, total=_STEPS, message="Loading the base and its adapter.")
+    send(done=0, total=_STEPS, message="Loading the base and its adapter.")
     base = _load(spec["base"], device, dtype)
     plain = [_logits(base, prompt) for prompt in spec["prompts"]]
     adapted = PeftModel.from_pretrained(base, spec["adapter"]).eval()
-    tell(done=1, total=_STEPS, message="Writing the fixed texts with the adapter.")
+    send(done=1, total=_STEPS, message="Writing the fixed texts with the adapter.")
     written = _write(adapted, spec["prompts"], stops, spec["max_new_tokens"])
     wanted = [_logits(adapted, text.prompt + text.completion) for text in written]
     moved = _mean_kl([one[: len(p)] for one, p in zip(wanted, spec["prompts"], strict=True)], plain)
     del adapted, base, plain
     _drop_cache(device)
-    tell(done=2, total=_STEPS, message="Loading the merged model.")
+    send(done=2, total=_STEPS, message="Loading the merged model.")
     merged = _load(spec["merged"], device, dtype)
     found = [_logits(merged, text.prompt + text.completion) for text in written]
-    tell(done=3, total=_STEPS, message="Waiting for the merged model to stop by itself.")
+    send(done=3, total=_STEPS, message="Waiting for the merged model to stop by itself.")
     ending = [text for text in written if text.stopped]
     ended = _stopped_by_itself(merged, ending, stops)
     return {

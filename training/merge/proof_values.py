@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from db.child_process import serve, tell
+from db.child_process import send, serve
 from serving.models.adapters import read_adapter
 from training.merge.expected import Reference
 from training.merge.tensors import DTYPES, MappedTensor, mapped_folder
@@ -53,7 +53,7 @@ def prove_values(spec: dict[str, Any]) -> dict[str, Any]:
             before = base.get(name) if name in targeted else None
             found = _look(name, merged[name], before, reference, device)
             seen += 1
-            tell(done=seen, total=total, message="Checking every tensor.")
+            send(done=seen, total=total, message="Checking every tensor.")
             return found
 
         with ThreadPoolExecutor(_CUDA_THREADS if device == "cuda" else _CPU_THREADS) as pool:

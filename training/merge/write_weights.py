@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from db.child_process import serve, tell
+from db.child_process import send, serve
 from serving.models.folder import TensorDigest, combine
 from serving.models.tensor_files import (
     ModelError,
@@ -83,7 +83,7 @@ class Writer:
         with self._lock:
             self._tensors[name] = digest
             self._written += place.end - place.start
-            tell(
+            send(
                 done=self._written // 10**6,
                 total=self._total // 10**6,
                 message="Writing merged weights (MB).",

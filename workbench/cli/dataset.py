@@ -19,7 +19,7 @@ from training.datasets.spec import as_yaml, load_rules, parse_rules
 from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
-    say,
+    inform,
     show,
     show_exactly,
     show_fields,
@@ -76,7 +76,7 @@ def build(
     show_fields(facts)
     _show_figures(built.counts.as_json())
     for line in warnings:
-        say(line)
+        inform(line)
 
 
 @app.as_command("show")
@@ -107,7 +107,7 @@ def show_(
     show_fields({**_row(dataset), "frozen_at": dataset.frozen_at})
     _show_figures(dataset.counts)
     for line in warnings:
-        say(line)
+        inform(line)
     show_exactly("\n" + as_yaml(parse_rules(dataset.rules)).rstrip())
 
 
@@ -199,10 +199,10 @@ def import_(
     with open_home() as (settings, database):
         with database.write() as session:
             registry = load_registry(settings, session)
-        with naming_encoding_option(), import_progress() as tell:
+        with naming_encoding_option(), import_progress() as on_progress:
             files = read_examples(path, registry, only=only, encoding=encoding)
             if preview:
-                done = preview_examples(database, files, judge, on_progress=tell)
+                done = preview_examples(database, files, judge, on_progress=on_progress)
             else:
                 done = import_examples(
                     database,
@@ -210,14 +210,14 @@ def import_(
                     judge=judge,
                     tags=tuple(tag or ()),
                     skip_errors=skip_errors,
-                    on_progress=tell,
+                    on_progress=on_progress,
                 )
     sentences = [problem.sentence for problem in done.problems]
     if as_json:
         show_json({**asdict(done.counts), "problems": sentences, "notes": done.notes})
         return
     for line in (*done.notes, *sentences):
-        say(line)
+        inform(line)
     show_fields(asdict(done.counts))
 
 
@@ -243,6 +243,6 @@ def _show_figures(counts: dict[str, Any]) -> None:
         }
     )
     if n := counts.get("off_scale"):
-        say(f"{n} ratings were not counted: their values are off their scale.")
+        inform(f"{n} ratings were not counted: their values are off their scale.")
     if n := counts.get("answer_seen"):
-        say(f"{n} ratings of reasonings were not counted: an answer had been seen before.")
+        inform(f"{n} ratings of reasonings were not counted: an answer had been seen before.")

@@ -32,7 +32,7 @@ from workbench.cli.dialogue_sides import run_replay, run_synopsis
 from workbench.cli.dialogue_steps import run_next
 from workbench.cli.output import (
     Json,
-    say,
+    inform,
     show_done,
     show_exactly,
     show_fields,
@@ -83,7 +83,7 @@ def new(
         show_json({"dialogue": dialogue_id, "node": tree.nodes[0].id, "question": question})
         return
     show_fields({"dialogue": dialogue_id, "theme": loaded.name, "first_question": question})
-    say(f"To go on: q2q dialogue next {dialogue_id}")
+    inform(f"To go on: q2q dialogue next {dialogue_id}")
 
 
 @app.as_command("next")
@@ -198,7 +198,7 @@ def export(
     if as_json:
         show_json({"file": target, "format": format_})
     else:
-        say(f"Wrote {target}.")
+        inform(f"Wrote {target}.")
 
 
 @app.as_command("import")

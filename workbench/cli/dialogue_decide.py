@@ -11,7 +11,7 @@ from db.errors import UsageError
 from db.rating.ratings import ensure_rater
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_options import As, DialogueId, Reason, candidate, here, node_of, number
-from workbench.cli.output import Json, say, show_done, show_json, show_table
+from workbench.cli.output import Json, inform, show_done, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue import decisions
 from workbench.dialogue.cards import node_view
@@ -115,7 +115,7 @@ def merge(
             " them too, with --question (a proposed one) or --node (one of the tree)."
         )
     if not (question or node):
-        _list_alike(dialogue, as_json)
+        _list_same(dialogue, as_json)
         return
     if question and node:
         raise UsageError("Name a proposed question or one of the tree, not both.")
@@ -140,9 +140,9 @@ def merge(
         )
 
     _decide(dialogue, rater, do)
-    kept, others = number(node or question, "question"), [number(n, "question") for n in same]
-    fields = {"dialogue": number(dialogue), "keep": kept, "same": others}
-    show_done(f"Question {kept} stands for {', '.join(map(str, others))} too.", fields, as_json)
+    keep, others = number(node or question, "question"), [number(n, "question") for n in same]
+    fields = {"dialogue": number(dialogue), "keep": keep, "same": others}
+    show_done(f"Question {keep} stands for {', '.join(map(str, others))} too.", fields, as_json)
 
 
 def note(
@@ -259,7 +259,7 @@ def _set_aside(
     show_done(f"Question {place} is {state}.", fields, as_json)
 
 
-def _list_alike(dialogue: str, as_json: bool) -> None:
+def _list_same(dialogue: str, as_json: bool) -> None:
     with open_home() as (_, database), database.read() as session:
         tree = read_tree(session, number(dialogue))
     rows: list[dict[str, Any]] = [
@@ -273,12 +273,12 @@ def _list_alike(dialogue: str, as_json: bool) -> None:
         show_json(rows)
         return
     if not rows:
-        say("No two questions of the tree ask the same in like words.")
+        inform("No two questions of the tree ask the same in like words.")
         return
     show_table(rows, ("questions", "text"))
     keep, *others = rows[0]["questions"]
     named = " ".join(f"--same {one}" for one in others)
-    say(
+    inform(
         f"Nothing was merged. To merge: q2q dialogue merge {number(dialogue)} --node {keep} {named}"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from db.database import Database
 from db.dialogues import ForkedFrom, list_dialogues, read_events, read_nodes
 from db.errors import UsageError
-from workbench.cli.output import say, show, show_fields, show_json, show_rows, show_table
+from workbench.cli.output import inform, show, show_fields, show_json, show_rows, show_table
 from workbench.dialogue.cards import (
     AnswerCard,
     NodeView,
@@ -35,7 +35,7 @@ def list_all(database: Database, as_json: bool) -> None:
         show_json(found)
         return
     if not found:
-        say("There is no dialogue yet. To begin one: q2q dialogue new THEME.yaml")
+        inform("There is no dialogue yet. To begin one: q2q dialogue new THEME.yaml")
         return
     rows = [
         {
@@ -77,7 +77,7 @@ def show_tree(database: Database, dialogue_id: int, as_json: bool) -> None:
     if parent:
         fields["forked_from"] = _fork(parent)
     show_fields(fields)
-    _say_under_way(under_way)
+    _show_under_way(under_way)
     for line in _branch(tree):
         show(line)
 
@@ -106,12 +106,12 @@ def show_node(database: Database, dialogue_id: int, number: int, as_json: bool) 
             }
         )
         return
-    _say_under_way(view.under_way)
+    _show_under_way(view.under_way)
     show(f"{number}. {view.question.text}")
     if view.question.context:
         show(view.question.context)
-    say_answers(view, show)
-    say_questions(view, show)
+    write_answers(view, show)
+    write_questions(view, show)
 
 
 def show_synopsis(database: Database, dialogue_id: int, as_json: bool) -> None:
@@ -121,12 +121,12 @@ def show_synopsis(database: Database, dialogue_id: int, as_json: bool) -> None:
         numbers = {node.id: node.position + 1 for node in read_nodes(session, dialogue_id)}
     lines = synopsis.lines if synopsis else ()
     for problem in synopsis.problems if synopsis else ():
-        say(problem)
-    told = [
+        inform(problem)
+    rows = [
         {"kind": one.kind, "text": one.text, "questions": [numbers[node] for node in one.node_ids]}
         for one in lines
     ]
-    show_rows(told, ("kind", "text", "questions"), as_json)
+    show_rows(rows, ("kind", "text", "questions"), as_json)
 
 
 def show_replay(replay: Replay, as_json: bool) -> None:
@@ -140,7 +140,7 @@ def show_replay(replay: Replay, as_json: bool) -> None:
         for text in line.after:
             show(f"   now:    {_short(text)}")
     for problem in replay.problems:
-        say(problem)
+        inform(problem)
 
 
 def show_comparison(database: Database, one: int, other: int, as_json: bool) -> None:
@@ -201,7 +201,7 @@ def questions_json(view: NodeView) -> list[dict[str, Any]]:
     ]
 
 
-def say_answers(view: NodeView, out: Any = say) -> None:
+def write_answers(view: NodeView, out: Any = inform) -> None:
     """Write the cards, the folded ones as a number."""
     for place, card in enumerate(view.shown):
         _write_card(letter(place), card, out)
@@ -209,7 +209,7 @@ def say_answers(view: NodeView, out: Any = say) -> None:
         out(f"({len(view.folded)} more, from {letter(len(view.shown))} on)")
 
 
-def say_questions(view: NodeView, out: Any = say) -> None:
+def write_questions(view: NodeView, out: Any = inform) -> None:
     """Write the candidates, the folded ones as a number."""
     words = called_words("en")
     for place, one in enumerate(view.candidates, start=1):
@@ -218,17 +218,17 @@ def say_questions(view: NodeView, out: Any = say) -> None:
             out(f"{place}. [{one.move or '-'}] {one.text}{decided}")
     folded = Counter(one.called for one in view.candidates if not one.is_shown)
     if folded:
-        told = [f"{n} {words[why]}" for why, n in folded.items() if why != "rest"]
-        out(f"({folded.total()} more{': ' if told else ''}{', '.join(told)})")
+        parts = [f"{n} {words[why]}" for why, n in folded.items() if why != "rest"]
+        out(f"({folded.total()} more{': ' if parts else ''}{', '.join(parts)})")
 
 
 def _step_json(one: UnderWay) -> dict[str, Any]:
     return {"step": one.kind, "job": one.job.id, "state": one.job.state}
 
 
-def _say_under_way(steps: Sequence[UnderWay]) -> None:
+def _show_under_way(steps: Sequence[UnderWay]) -> None:
     for one in steps:
-        say(f"Under way: {one.kind} (job {one.job.id}, {one.job.state})")
+        inform(f"Under way: {one.kind} (job {one.job.id}, {one.job.state})")
 
 
 def _fork(parent: ForkedFrom | None) -> str:

@@ -26,7 +26,7 @@ from workbench.cli.dialogue_options import (
 )
 from workbench.cli.dialogue_show import answers_json, letter, show_replay, show_synopsis
 from workbench.cli.dialogue_steps import end_of, follow, see_stored
-from workbench.cli.output import Json, say, show, show_json
+from workbench.cli.output import Json, inform, show, show_json
 from workbench.cli.progress import look_for_models
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue import reading, sides
@@ -150,7 +150,7 @@ def translate(
         return
     for one in translations:
         for problem in one["problems"]:
-            say(f"{one['ref']}: {problem}")
+            inform(f"{one['ref']}: {problem}")
         show(f"{one['ref']}: {one['text']}")
 
 

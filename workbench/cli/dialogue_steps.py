@@ -22,8 +22,8 @@ from workbench.cli.dialogue_options import (
     here,
     refuse_mixed,
 )
-from workbench.cli.dialogue_show import answers_json, questions_json, say_answers, say_questions
-from workbench.cli.output import say
+from workbench.cli.dialogue_show import answers_json, questions_json, write_answers, write_questions
+from workbench.cli.output import inform
 from workbench.cli.progress import look_for_models, open_progress
 from workbench.dialogue.auto import queue_turns
 from workbench.dialogue.cards import AnswerCard, NodeView, node_view
@@ -82,15 +82,15 @@ class _Next:
         view = self._answered(self._view())
         if self._options.edit:  # the person compares before choosing
             if self._options.asks:
-                say_answers(view)
-            return self._told(view)
+                write_answers(view)
+            return self._state(view)
         chosen = self._chosen(view)
         if chosen is None:
-            return self._told(view)
+            return self._state(view)
         if self._options.write and not self._options.question:
             self._decide(write, self._options.write, move=next(iter(self._options.moves), None))
-            return self._told(self._view())
-        return self._told(self._picked(self._asked(chosen)))
+            return self._state(self._view())
+        return self._state(self._picked(self._asked(chosen)))
 
     def _rehearse(self, view: NodeView) -> None:
         """Refuse what can be told to be wrong by now, before anything is stored or written.
@@ -165,7 +165,7 @@ class _Next:
         if not given and view.chosen is not None and not is_new:
             return view
         if self._options.asks:
-            say_answers(view)
+            write_answers(view)
         given = given or self._prompt("Which answer (A, B, …; Enter: none)? ")
         if not given:
             return None
@@ -186,7 +186,7 @@ class _Next:
 
     def _picked(self, view: NodeView) -> NodeView:
         if self._options.asks:
-            say_questions(view)
+            write_questions(view)
         given = self._options.question or self._prompt("Which question (number; Enter: none)? ")
         if given:
             one = candidate(view, given)
@@ -201,9 +201,9 @@ class _Next:
                 session, self._id, self._options.auto, self._by, moves=self._options.moves
             )
         result = self._follow(job_id).result or {}
-        say(f"Checkpoint after {result.get('turns', 0)} turns: {result.get('why', 'stopped')}.")
+        inform(f"Checkpoint after {result.get('turns', 0)} turns: {result.get('why', 'stopped')}.")
         return {
-            **self._told(self._view()),
+            **self._state(self._view()),
             "turns": result.get("turns", 0),
             "why": result.get("why"),
         }
@@ -221,7 +221,7 @@ class _Next:
         view = self._view()
         for problem in ended.payload["problems"]:
             if problem != job.error:
-                say(problem)
+                inform(problem)
         if not (ended.payload["shown"] or ended.payload.get("candidates")):
             raise Q2QError(f"Nothing came. To try again: q2q dialogue next {self._id}")
         if ended.node_id != view.node.id:
@@ -264,8 +264,8 @@ class _Next:
         with self._database.read() as session:
             return node_view(session, self._id, here(session, self._id))
 
-    def _told(self, view: NodeView) -> dict[str, Any]:
-        told = {
+    def _state(self, view: NodeView) -> dict[str, Any]:
+        state = {
             "dialogue": self._id,
             "node": view.node.position + 1,
             "question": view.question.text,
@@ -276,8 +276,8 @@ class _Next:
             "problems": list(view.problems),
         }
         if self._options.asks:
-            _say_next(self._id, view)
-        return told
+            _show_next(self._id, view)
+        return state
 
 
 def follow(settings: Settings, database: Database, job_id: int) -> JobRow:
@@ -292,7 +292,7 @@ def follow(settings: Settings, database: Database, job_id: int) -> JobRow:
             keep_server=True,
         )
     if job.error:
-        say(job.error)
+        inform(job.error)
     return job
 
 
@@ -330,7 +330,7 @@ def end_of(database: Database, dialogue_id: int, step: Step) -> EventRow:
     return ended
 
 
-def _say_next(dialogue_id: int, view: NodeView) -> None:
+def _show_next(dialogue_id: int, view: NodeView) -> None:
     command = f"q2q dialogue next {dialogue_id}"
     hints = {
         "answer": command,
@@ -339,5 +339,5 @@ def _say_next(dialogue_id: int, view: NodeView) -> None:
         "pick": f"{command} --question 1",
         "wait": command,
     }
-    say(f"Now at question {view.node.position + 1}: {view.question.text}")
-    say(f"To go on: {hints[view.step]}")
+    inform(f"Now at question {view.node.position + 1}: {view.question.text}")
+    inform(f"To go on: {hints[view.step]}")

@@ -127,8 +127,8 @@ def write_rows(rows: Iterator[Row], columns: Columns, kind: str, target: Path | 
 def _write_jsonl(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
     n_rows = 0
     for row in rows:
-        kept = {name: row[name] for name in columns}
-        file.write(f"{json_line(kept, default=str)}\n".encode())
+        chosen = {name: row[name] for name in columns}
+        file.write(f"{json_line(chosen, default=str)}\n".encode())
         n_rows += 1
     return n_rows
 
@@ -171,8 +171,8 @@ def _write_parquet(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int
 
 
 def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
-    book = Workbook(write_only=True)
-    sheet = book.create_sheet("rows")
+    workbook = Workbook(write_only=True)
+    sheet = workbook.create_sheet("rows")
     n_rows = 0
     try:
         sheet.append(list(columns))
@@ -191,7 +191,7 @@ def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
     except BaseException:
         sheet.close()  # which ends openpyxl's own writing
         raise
-    book.save(file)
+    workbook.save(file)
     return n_rows
 
 

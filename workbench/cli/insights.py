@@ -173,9 +173,9 @@ def _show_whose(n_raters: int) -> None:
 
 
 def _show_trust(found: Insights) -> None:
-    told = [(one.axis, one) for one in found.between_raters]
+    agreements = [(one.axis, one) for one in found.between_raters]
     if found.with_oneself:
-        told.append(("oneself, comparisons", found.with_oneself))
+        agreements.append(("oneself, comparisons", found.with_oneself))
     _table(
         "Agreement (1 is full, 0 is chance):",
         [
@@ -185,11 +185,11 @@ def _show_trust(found: Insights) -> None:
                 "same": _share(one.same),
                 "judged twice": one.n_units,
             }
-            for name, one in told
+            for name, one in agreements
         ],
     )
-    if told:
-        _show_whose(min(one.n_raters for _, one in told))
+    if agreements:
+        _show_whose(min(one.n_raters for _, one in agreements))
     _table(
         "The left text won (half is fair):",
         [

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from db.errors import Q2QError
-from workbench.cli.output import complete_streams, say, show_failure
+from workbench.cli.output import complete_streams, inform, show_failure
 from workbench.cli.typer_app import CommandGroup, Lazy
 
 _OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE)
@@ -87,7 +87,9 @@ def run() -> None:
     except BrokenPipeError:  # whoever read the output has enough of it
         code = 1
     except OSError as error:
-        say(f"The output could not be written ({error.strerror}); free some space and try again.")
+        inform(
+            f"The output could not be written ({error.strerror}); free some space and try again."
+        )
         code = 1
     _forget_output()
     sys.exit(code)

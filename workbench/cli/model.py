@@ -13,7 +13,7 @@ from db.settings import Settings
 from serving.models.register import add_model
 from training.merge.prune import prune as drop
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_done, show_fields, show_json, show_table
+from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
 from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
 from workbench.worker import run_job
@@ -41,7 +41,7 @@ def add(
       q2q model add unsloth/Phi-3-medium-4k-instruct
     """
     with open_home() as (_, database):
-        added = add_model(database, source, name=name, base=base, report=say)
+        added = add_model(database, source, name=name, base=base, report=inform)
     show_done(added.message, {"is_new": added.is_new, **asdict(added.model)}, as_json)
 
 

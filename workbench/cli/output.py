@@ -52,7 +52,7 @@ def one_document() -> Iterator[None]:
 def show_failure(sentence: str, *, as_json: bool, is_said: bool = False) -> None:
     """Say why a command failed; with ``--json`` also as ``{"error": …}`` on stdout."""
     if not is_said:
-        say(sentence)
+        inform(sentence)
     if as_json:
         error = json.dumps(sentence, ensure_ascii=_is_narrow())
         result = "" if _results.text is None else f', "result": {_results.text}'
@@ -83,7 +83,7 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(lambda mark: mark[0] if mark[0] in "\n\t" else _named(mark), text)
 
 
-def say(line: str) -> None:
+def inform(line: str) -> None:
     """Write a line for people to stderr."""
     sys.stderr.write(f"{safe(line)}\n")
     sys.stderr.flush()

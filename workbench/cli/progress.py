@@ -25,7 +25,7 @@ from serving.importers.encoding import EncodingGuessed
 from serving.importers.questions import OnProgress, Phase
 from serving.models.register import ensure_default_model
 from serving.sweeps.selection import DEFAULT_MODEL
-from workbench.cli.output import safe, say
+from workbench.cli.output import inform, safe
 from workbench.worker import run_job
 
 LINE_EVERY_S = 5.0
@@ -67,7 +67,7 @@ def import_progress() -> Iterator[OnProgress]:
     try:
         with open_progress() as progress:
 
-            def tell(phase: Phase, done: int, total: int) -> None:
+            def on_progress(phase: Phase, done: int, total: int) -> None:
                 now = time.monotonic()
                 message = meter.message(phase, done, total, now)
                 if now < due:
@@ -76,9 +76,9 @@ def import_progress() -> Iterator[OnProgress]:
                 unit = 1_000 if in_bytes else 1
                 progress.update(done // unit, total // unit or None, message)
 
-            yield tell
+            yield on_progress
     except KeyboardInterrupt:
-        say("Stopped; nothing was imported.")
+        inform("Stopped; nothing was imported.")
         raise
 
 
@@ -122,7 +122,7 @@ class LineProgress:
         line = f"{count}{message}"
         now = time.monotonic()
         if line != self._last and now >= self._due:
-            say(line)
+            inform(line)
             self._last, self._due = line, now + self._every_s
 
     def __enter__(self) -> Self:
@@ -200,7 +200,7 @@ def follow_job(
     except KeyboardInterrupt:
         with database.read() as session:
             goes_on = get_job(session, job_id).is_active
-        say(
+        inform(
             f"{what} goes on in the worker. To stop it: {cancel}"
             if goes_on
             else f"Stopped; nothing is lost. To go on: {resume}"
@@ -222,7 +222,7 @@ def look_for_models(settings: Settings, database: Database, names: Sequence[str]
         if not settings.servers and all(e.kind == "child" for e in list_engines(session)):
             return
         job_id = enqueue(session, "probe_engine", priority=INTERACTIVE_PRIORITY)
-    say("Asking the model servers what they offer.")
+    inform("Asking the model servers what they offer.")
     run_job(settings, database, job_id, no_progress, command="sweep run")
 
 

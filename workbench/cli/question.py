@@ -31,7 +31,7 @@ from workbench.cli.context import open_home
 from workbench.cli.exporting import question_lines
 from workbench.cli.output import (
     Json,
-    say,
+    inform,
     show,
     show_done,
     show_exactly,
@@ -74,17 +74,17 @@ def import_(
       q2q question import examples/questions
       q2q question import mine.csv --tag pilot
     """
-    with open_home() as (_, database), naming_encoding_option(), import_progress() as tell:
+    with open_home() as (_, database), naming_encoding_option(), import_progress() as on_progress:
         done = import_path(
             database,
             path,
             extra_tags=tuple(tag or ()),
             skip_errors=skip_errors,
             encoding=encoding,
-            on_progress=tell,
+            on_progress=on_progress,
         )
     for line in (*done.notes, *done.problems):
-        say(line)
+        inform(line)
     if as_json:
         show_json(done)
         return
@@ -184,8 +184,8 @@ def show_(
         show_json(prompt)
         return
     show_exactly(prompt.text)
-    say(f"{len(prompt.token_ids)} token ids: {' '.join(map(str, prompt.token_ids))}")
-    say(f"Stop strings: {list(prompt.stop)}; stop token ids: {list(prompt.stop_token_ids)}")
+    inform(f"{len(prompt.token_ids)} token ids: {' '.join(map(str, prompt.token_ids))}")
+    inform(f"Stop strings: {list(prompt.stop)}; stop token ids: {list(prompt.stop_token_ids)}")
 
 
 @app.as_command()

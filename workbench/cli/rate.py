@@ -15,7 +15,7 @@ from serving.formats.library import Registry, load_registry
 from workbench.cli.context import open_home
 from workbench.cli.exporting import export_rows
 from workbench.cli.insights import insights
-from workbench.cli.output import Json, say, show, show_json, show_table
+from workbench.cli.output import Json, inform, show, show_json, show_table
 from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 from workbench.rating.axes import load_axes
@@ -168,20 +168,20 @@ def _store(
     for reason, n in built.left_out.items():
         show(f"Left out: {n} ({why_left_out(reason)}).")
     for one in promised.separable:
-        show(_told_apart(one))
+        show(_detectable(one))
     if promised.held_out:
         show(f"Of held-out questions, which never train: {_cards(promised.held_out)}.")
     if spec.scope != "question":
-        told = " and ".join(f"{n} ({kind})" for kind, n in promised.training_rows.items())
-        show(f"About {told or 'no'} training rows to expect, by the rules at their defaults.")
+        expected = " and ".join(f"{n} ({kind})" for kind, n in promised.training_rows.items())
+        show(f"About {expected or 'no'} training rows to expect, by the rules at their defaults.")
 
 
-def _told_apart(one: Separable) -> str:
+def _detectable(one: Separable) -> str:
     pair = f"{one.factor}: {one.a} / {one.b}: {_cards(one.n_cards)}"
     if round(100 * one.shows) >= 100:
         return f"{pair}, too few to tell which is better."
-    few = "" if one.is_enough else "; too few for less"
-    return f"{pair}, a preference of {one.shows:.0%} or clearer will show{few}."
+    ending = "" if one.is_enough else "; too few for less"
+    return f"{pair}, a preference of {one.shows:.0%} or clearer will show{ending}."
 
 
 def _cards(n: int) -> str:
@@ -204,7 +204,7 @@ def import_(
     with open_home() as (settings, database), naming_encoding_option():
         done = import_ratings(database, path, load_axes(settings.home_dir), encoding=encoding)
     for line in (*done.notes, *done.problems):
-        say(line)
+        inform(line)
     if as_json:
         show_json(done)
     elif not done.errors:

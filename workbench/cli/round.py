@@ -17,7 +17,7 @@ from db.settings import Settings
 from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
-    say,
+    inform,
     show,
     show_done,
     show_fields,
@@ -108,9 +108,9 @@ def show_(name: Name, as_json: Json = False) -> None:
             comparison = compare_round(session, found)
             now = judge_round(found, comparison)
     if as_json:
-        told = comparison.as_json() if comparison else None
+        plain = comparison.as_json() if comparison else None
         figures = {"verdict": now.verdict, "reason": now.reason, **now.findings} if now else None
-        show_json({**row, "config": found.config, "figures_now": figures, "comparison": told})
+        show_json({**row, "config": found.config, "figures_now": figures, "comparison": plain})
         return
     show_fields(_in_words(row))
     if now is not None:
@@ -240,7 +240,7 @@ def _go_on(
             with open_progress() as progress:
                 job = run_job(settings, database, job_id, progress.update, command="round run")
         except KeyboardInterrupt:
-            say(f"Stopped; nothing is lost. To go on: q2q round approve {found.name}")
+            inform(f"Stopped; nothing is lost. To go on: q2q round approve {found.name}")
             raise
         if job.state != "done":
             why = job.error or f"Round {found.name} was cancelled."
@@ -248,7 +248,7 @@ def _go_on(
     with database.read() as session:
         row = _row(session, find_round(session, found.id))
     if row["state"] == "waiting":
-        say(
+        inform(
             f"The dataset is frozen and waits for approval: q2q dataset show {row['dataset']}, then"
             f" q2q round approve {found.name}"
         )

@@ -10,7 +10,7 @@ from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
 from serving.scoring.spec import ScoreSpec, parse_score_spec
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_done, show_fields, show_json, show_table
+from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.insights.reasoning import LevelReport, ReasoningReport, read_reasoning_report
@@ -144,11 +144,11 @@ def run(
         return
     show_fields({name: value for name, value in result.items() if name not in HIDDEN})
     for reason in result.get("unable", ()):
-        say(reason)
+        inform(reason)
     for failure in result.get("failures", ())[:3]:
-        say(f"{failure['n']:,} × {failure['error']}")
+        inform(f"{failure['n']:,} × {failure['error']}")
     if result.get("failed"):
-        say("Why pairs could not be scored: q2q score show. Once more: q2q score run --retry")
+        inform("Why pairs could not be scored: q2q score show. Once more: q2q score run --retry")
 
 
 HIDDEN = ("unable", "cancelled", "failures")
@@ -243,9 +243,9 @@ def _number(given: str, letter: str, what: str) -> int:
 def _show(found: ReasoningReport) -> None:
     show(f"{found.scored:,} of {found.pairs:,} pairs of answer and reasoning are scored.")
     if found.missing:
-        say("To score what is missing: q2q score run, with the same options.")
+        inform("To score what is missing: q2q score run, with the same options.")
     for reason, n in found.errors[:3]:
-        say(f"{n:,} could not be scored: {reason}")
+        inform(f"{n:,} could not be scored: {reason}")
     for level in found.levels:
         show("")
         sampling = level.sampling or "written by people"
@@ -253,11 +253,11 @@ def _show(found: ReasoningReport) -> None:
         _show_bits(level)
         _show_leak(level)
         if level.distance is not None:
-            apart = level.distance
+            distance = level.distance
             show(
                 "By their words, answers under different reasonings are"
-                f" {_span(apart.between)} apart, under the same {_span(apart.within)}"
-                f" ({apart.n_questions} questions, p = {apart.p:.3f})."
+                f" {_span(distance.between)} apart, under the same {_span(distance.within)}"
+                f" ({distance.n_questions} questions, p = {distance.p:.3f})."
             )
 
 

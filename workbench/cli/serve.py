@@ -10,7 +10,7 @@ from db.engines import add_external, list_engines, remove_external
 from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show_json, show_table
+from workbench.cli.output import Json, inform, show_json, show_table
 from workbench.cli.progress import open_progress
 from workbench.cli.typer_app import CommandGroup
 from workbench.worker import run_job
@@ -82,7 +82,7 @@ def add(
     with open_home() as (_, database), database.write() as session:
         add_external(session, name, url, api_key_env=api_key_env, tokenizer_path=tokenizer)
     if api_key_env and api_key_env not in os.environ:
-        say(f"The variable {api_key_env} is not set here; set it where the worker runs.")
+        inform(f"The variable {api_key_env} is not set here; set it where the worker runs.")
     _run("probe_engine", {"engine": name}, as_json)
 
 

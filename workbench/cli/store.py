@@ -11,7 +11,7 @@ from db.store.backup import backup as make_backup
 from db.store.backup import backup_name
 from db.store.backup import restore as put_back
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, say, show, show_done, show_json
+from workbench.cli.output import Json, inform, show, show_done, show_json
 from workbench.cli.typer_app import CommandGroup
 from workbench.doctor import run_checks
 from workbench.up import complete_home, run_up
@@ -36,7 +36,7 @@ def up(
     """
     settings = load_settings()
     raise typer.Exit(
-        run_up(settings, port=port or settings.app_port, with_engine=not no_engine, say=say)
+        run_up(settings, port=port or settings.app_port, with_engine=not no_engine, inform=inform)
     )
 
 
@@ -67,7 +67,7 @@ def setup() -> None:
     Example:
       q2q setup
     """
-    complete_home(load_settings(), say)
+    complete_home(load_settings(), inform)
 
 
 @top.as_command()

@@ -32,7 +32,7 @@ from workbench.cli.context import open_home
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
 from workbench.cli.output import (
     Json,
-    say,
+    inform,
     show_done,
     show_exactly,
     show_fields,
@@ -61,7 +61,7 @@ def plan(spec: Spec, as_json: Json = False) -> None:
     with open_home() as (settings, database):
         planned = _plan_file(settings, database, spec)
     for warning in planned.warnings:
-        say(warning)
+        inform(warning)
     if as_json:
         show_json(planned.as_json())
     else:
@@ -81,17 +81,17 @@ def run(spec: Spec, as_json: Json = False) -> None:
     with open_home() as (settings, database):
         planned = _plan_file(settings, database, spec)
         for warning in planned.warnings:
-            say(warning)
+            inform(warning)
         with database.write() as session:
             known_id = _find_same(session, planned)
             sweep = get_sweep(session, known_id or save_sweep(session, planned))
             job_id = enqueue_sweep(session, sweep.sweep_id) if sweep.pending else None
         if job_id is None:
-            _say_complete(sweep)
+            _show_complete(sweep)
             _show_result(database, sweep, {}, as_json)
             return
         begins = "begins" if known_id is None else "continues"
-        say(f"Sweep {sweep.sweep_id} ({sweep.name}) {begins}: {sweep.n_slots:,} slots.")
+        inform(f"Sweep {sweep.sweep_id} ({sweep.name}) {begins}: {sweep.n_slots:,} slots.")
         _follow(settings, database, sweep.sweep_id, job_id, as_json)
 
 
@@ -174,7 +174,7 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
         show_json({**fields, "failures": reasons, "spec": found.spec})
         return
     show_fields(fields)
-    _say_reasons(reasons)
+    _show_reasons(reasons)
     show_exactly(json.dumps(found.spec, ensure_ascii=False, indent=2))
 
 
@@ -215,7 +215,7 @@ def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
                 set_state(session, sweep_id, "done")
                 found = get_sweep(session, sweep_id)
         if job_id is None:
-            _say_complete(found)
+            _show_complete(found)
             _show_result(database, found, {}, as_json)
             return
         _follow(settings, database, sweep_id, job_id, as_json)
@@ -258,24 +258,24 @@ def _show_result(
         show_json({**result, "failures": reasons})
     else:
         show_fields(result)
-    _say_reasons(reasons)
+    _show_reasons(reasons)
     if sweep.failed:
-        say(f"{sweep.failed:,} slots failed. Another attempt: q2q sweep retry {sweep.sweep_id}")
+        inform(f"{sweep.failed:,} slots failed. Another attempt: q2q sweep retry {sweep.sweep_id}")
 
 
 def _reasons(session: Session, sweep: SweepRow) -> tuple[FailureReason, ...]:
     return failure_reasons(session, sweep.sweep_id) if sweep.failed else ()
 
 
-def _say_reasons(reasons: tuple[FailureReason, ...]) -> None:
+def _show_reasons(reasons: tuple[FailureReason, ...]) -> None:
     for reason in reasons[:MOST_REASONS]:
-        say(str(reason))
+        inform(str(reason))
     if rest := sum(reason.n for reason in reasons[MOST_REASONS:]):
-        say(f"{rest:,} × other reasons; `q2q sweep show --json` tells them all.")
+        inform(f"{rest:,} × other reasons; `q2q sweep show --json` tells them all.")
 
 
-def _say_complete(sweep: SweepRow) -> None:
-    say(f"Nothing is missing: sweep {sweep.sweep_id} ({sweep.name}) is complete.")
+def _show_complete(sweep: SweepRow) -> None:
+    inform(f"Nothing is missing: sweep {sweep.sweep_id} ({sweep.name}) is complete.")
 
 
 def _show_plan(planned: SweepPlan) -> None:
@@ -315,9 +315,9 @@ def _plan_file(settings: Settings, database: Database, path: Path) -> SweepPlan:
     if spec.questions.file is not None:
         done = import_path(database, spec.questions.file)
         if done.added:
-            say(f"{done.added} new questions of {spec.questions.file} are in the store.")
+            inform(f"{done.added} new questions of {spec.questions.file} are in the store.")
     else:
-        add_examples(database, say)
+        add_examples(database, inform)
     look_for_models(settings, database, [*spec.models, *(spec.answer_models or ())])
     with database.write() as session:
         registry = load_registry(settings, session)

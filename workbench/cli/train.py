@@ -25,7 +25,7 @@ from training.runs.watch import told_shares
 from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
-    say,
+    inform,
     show,
     show_done,
     show_fields,
@@ -62,14 +62,14 @@ def run(
     asked = _spec(spec, dataset, {"preset": preset, "max_steps": max_steps})
     with open_home() as (settings, database):
         prepared = plan_run(database, settings, asked)
-        say(f"Preset {prepared.resolved.why}")
+        inform(f"Preset {prepared.resolved.why}")
         for line in caution_sentences(prepared.cautions):
-            say(line)
+            inform(line)
         with database.write() as session:
             new = queue_run(session, asked, prepared)
             job_id = enqueue_training(session, new.id)
         rows = f"{prepared.dataset.n_train:,} rows"
-        say(f"Run t{new.id} trains {prepared.base.name} on {prepared.dataset.name}, {rows}.")
+        inform(f"Run t{new.id} trains {prepared.base.name} on {prepared.dataset.name}, {rows}.")
         _follow(settings, database, new.id, job_id, as_json)
 
 
@@ -85,7 +85,7 @@ def resume(run: Run, as_json: Json = False) -> None:
             found = find_run(session, run)
             job_id = enqueue_training(session, found.id) if found.state != "done" else None
         if job_id is None:
-            say(f"Nothing is missing: run t{found.id} is complete.")
+            inform(f"Nothing is missing: run t{found.id} is complete.")
             _show_result(database, found.id, as_json)
             return
         _follow(settings, database, found.id, job_id, as_json)

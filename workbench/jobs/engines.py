@@ -75,7 +75,7 @@ class EnginePool:
         self._device_note: Callable[[], str] | None = None
         self._switching = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
-        self._tellings: set[asyncio.Task[None]] = set()
+        self._notifications: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         await self._local.open()
@@ -88,7 +88,7 @@ class EnginePool:
         trace: TracebackType | None,
     ) -> None:
         await self._end_background()
-        await asyncio.gather(*self._tellings)
+        await asyncio.gather(*self._notifications)
         await self._external.close()
         await self._local.close()
 
@@ -115,9 +115,9 @@ class EnginePool:
         finally:
             if self._leases.pop(engines, None) is not None:
                 # Never cancelled with the background: somebody may wait for just this.
-                telling = asyncio.ensure_future(self._tell())
-                self._tellings.add(telling)
-                telling.add_done_callback(self._tellings.discard)
+                notification = asyncio.ensure_future(self._notify())
+                self._notifications.add(notification)
+                notification.add_done_callback(self._notifications.discard)
 
     def groups(self, model_version_ids: Collection[int]) -> list[frozenset[int]]:
         """Return one set for each local family, the loaded one first, remote models with it."""
@@ -140,10 +140,10 @@ class EnginePool:
         if own:
             await self._lease(user, own[0].family_id)
             async with self._switching:
-                served |= await self._local.serve(await self._whole(own))
+                served |= await self._local.serve(await self._restored(own))
         return served
 
-    async def _whole(self, models: Sequence[ModelRow]) -> list[ModelRow]:
+    async def _restored(self, models: Sequence[ModelRow]) -> list[ModelRow]:
         """Return ``models``, those that were pruned made again; the device is free meanwhile."""
         pruned = [model for model in models if model.state == "pruned"]
         if pruned:
@@ -228,7 +228,7 @@ class EnginePool:
             Cancelled: It was cancelled before it had the device.
         """
         async with self._device_turn:
-            watch = asyncio.create_task(self._tell_when(cancelled))
+            watch = asyncio.create_task(self._notify_when(cancelled))
             try:
                 async with self._changed:
                     self._leases.pop(user, None)
@@ -244,11 +244,11 @@ class EnginePool:
                 watch.cancel()
                 self._is_draining = self._is_taken = False
                 self._device_note = None
-                await self._tell()
+                await self._notify()
 
-    async def _tell_when(self, cancelled: asyncio.Event) -> None:
+    async def _notify_when(self, cancelled: asyncio.Event) -> None:
         await cancelled.wait()
-        await self._tell()
+        await self._notify()
 
     def _is_open_to(self, user: JobEngines, family_id: int) -> bool:
         if self._is_taken or (self._is_draining and not user.is_interactive):
@@ -271,7 +271,7 @@ class EnginePool:
             await self._changed.wait_for(lambda: self._is_open_to(user, family_id))
             self._leases[user] = family_id
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
@@ -280,11 +280,11 @@ class EnginePool:
             return [get_model(session, model_id) for model_id in model_version_ids]
 
     def _in_background(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(self._say_failure(work))
+        task = asyncio.ensure_future(self._log_failure(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _say_failure(self, work: Awaitable[None]) -> None:
+    async def _log_failure(self, work: Awaitable[None]) -> None:
         try:
             await work
         except Q2QError as error:

@@ -58,7 +58,7 @@ class ExternalServers:
         self._servers: dict[int, _Server] = {}
         """By engine id; those that answered their last probe."""
         self._probing = asyncio.Lock()
-        self._said: dict[int, str] = {}
+        self._last_message: dict[int, str] = {}
         self._problems: dict[str, Exception] = {}
         """By name; of the servers that did not answer their last probe."""
 
@@ -135,17 +135,17 @@ class ExternalServers:
             await self._forget(engine.id)
             with self._database.write() as session:
                 save_engine_state(session, engine.id, "unhealthy", message=str(error))
-            self._say(engine, logging.WARNING, str(error))
+            self._log(engine, logging.WARNING, str(error))
             return
         self._problems.pop(engine.name, None)
         models = self._store(engine, result, tokenizer)
         await self._remember(engine, result.endpoint(endpoint), models, tokenizer)
-        self._say(engine, logging.INFO, f"It offers {', '.join(models)}.")
+        self._log(engine, logging.INFO, f"It offers {', '.join(models)}.")
 
-    def _say(self, engine: EngineRow, level: int, message: str) -> None:
+    def _log(self, engine: EngineRow, level: int, message: str) -> None:
         """Log what a probe found, unless the one before found the same."""
-        if self._said.get(engine.id) != message:
-            self._said[engine.id] = message
+        if self._last_message.get(engine.id) != message:
+            self._last_message[engine.id] = message
             log.log(level, "Model server %s: %s", engine.name, message)
 
     def _store(

@@ -44,7 +44,7 @@ class LocalServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._states: list[EngineState] = []
         self._has_state = asyncio.Event()
-        self._said = ""
+        self._last_message = ""
 
     async def open(self) -> None:
         """Begin to watch the server and to write its state."""
@@ -197,8 +197,8 @@ class LocalServer:
     def _on_state(self, state: EngineState) -> None:
         self._states.append(state)
         self._has_state.set()
-        if state.message != self._said:
-            self._said = state.message
+        if state.message != self._last_message:
+            self._last_message = state.message
             log.info("%s", state.message)
 
     async def _write_states(self) -> None:

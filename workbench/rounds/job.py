@@ -134,7 +134,7 @@ class RoundRun:
                 self._make_dataset()
             if self._round.step == "approval" and not self._is_approved():
                 self._move(state="waiting")
-                self._say("Waiting for approval of the dataset.")
+                self._show_step("Waiting for approval of the dataset.")
                 return {"round_id": self._round.id, "waiting_for": "approval"}
             if self._round.step in ("approval", *ON_DEVICE):
                 await self._on_device()
@@ -159,7 +159,7 @@ class RoundRun:
         return bool(self._context.job.payload.get("approved"))
 
     def _make_dataset(self) -> None:
-        self._say("Choosing the rows of the dataset.")
+        self._show_step("Choosing the rows of the dataset.")
         with self._database.write() as session:
             if isinstance(self._spec.dataset, str):
                 dataset_id = find_dataset(session, self._spec.dataset).id
@@ -177,7 +177,7 @@ class RoundRun:
             base = get_model(session, self._round.starts_from_id)
         is_merged = self._round.step == "verify"
         check_disk(self._settings.home_dir, base, merge=self._spec.merge and not is_merged)
-        self._say("Waiting for the device: other work is let finish.")
+        self._show_step("Waiting for the device: other work is let finish.")
         with self._context.pool.for_job() as user:
             async with self._context.pool.device_for(user, self._note, self._context.cancelled):
                 await self._work.prepare(self._context, self._round)
@@ -198,7 +198,7 @@ class RoundRun:
             self._move(step="sweep", merged_model_version_id=adapter)
 
     async def _merge(self) -> None:
-        self._say("Merging the adapter into its base.")
+        self._show_step("Merging the adapter into its base.")
         merged_id = await self._work.merge(self._context, self._round)
         self._move(step="verify", merged_model_version_id=merged_id)
 
@@ -206,7 +206,7 @@ class RoundRun:
         """Prove the merge; one that fails is merged anew when the round goes on."""
         merged_id = self._round.merged_model_version_id
         assert merged_id is not None
-        self._say("Proving the merge.")
+        self._show_step("Proving the merge.")
         failed = await self._work.verify(self._context, merged_id)
         if failed is not None:
             self._move(step="merge", merged_model_version_id=None)
@@ -221,8 +221,8 @@ class RoundRun:
 
         def on_progress(progress: Progress) -> None:
             done = progress.done + progress.failed + progress.blocked
-            said = f"Asking the held-out questions: {progress.message}."
-            self._context.report(done, progress.total, said)
+            message = f"Asking the held-out questions: {progress.message}."
+            self._context.report(done, progress.total, message)
 
         with self._context.pool.for_job() as engines:
             await run_sweep_of(self._context, sweep_id, engines, on_progress=on_progress)
@@ -245,7 +245,7 @@ class RoundRun:
         return done.unable
 
     def _judge(self, not_scored: tuple[str, ...]) -> None:
-        self._say("Comparing.")
+        self._show_step("Comparing.")
         own = self._round.merged_model_version_id
         assert own is not None
         sweep_id = self._round.sweep_id
@@ -262,7 +262,7 @@ class RoundRun:
             decide_round(session, self._round.id, proposal.verdict, proposal.reason, findings)
         self._move(step="ended")
 
-    def _say(self, message: str) -> None:
+    def _show_step(self, message: str) -> None:
         """Show the step that begins, among all of them."""
         self._context.report(STEPS.index(self._round.step), len(STEPS) - 1, message)
 
