@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from workbench.insights import report
 from workbench.insights.agreement import agreement
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.intervals import Array, Estimate
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.intervals import Array, Estimate
 
 LEAN = 0.5
 """How far raters differ in what a side draws them, in logits."""

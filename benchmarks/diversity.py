@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from workbench.statistics.diversity import similarity
+from workbench.stats.diversity import similarity
 
 CATALOGUE = Path(__file__).parents[1] / "workbench" / "ui" / "catalogue"
 N_PAIRS = 25

@@ -14,8 +14,8 @@ from scipy.special import expit
 from workbench.insights.effects import value_effects
 from workbench.insights.ranking import rank_levels, strengths
 from workbench.rating.sampling import N_CANDIDATES, PointsRecord, gain
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.intervals import Array, Estimate
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.intervals import Array, Estimate
 
 EFFECTS = np.array([0.6, 0.0, -0.6])
 LEVELS = np.repeat([0, 1, 2], 2)
@@ -85,7 +85,7 @@ def _chances(made: World, question: Array, rater: Array, i: Array, j: Array) -> 
 
 
 def table(question: Array, rater: Array, i: Array, j: Array, won: Array) -> pd.DataFrame:
-    """Return comparisons as ``workbench.statistics.comparisons``; arrays are (comparisons,)."""
+    """Return comparisons as ``workbench.stats.comparisons``; arrays are (comparisons,)."""
     return pd.DataFrame(
         {
             "question_id": question,

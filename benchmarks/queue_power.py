@@ -20,7 +20,7 @@ from scipy.special import expit
 from benchmarks.setting import note, write_result
 from workbench.insights.ranking import rank_levels
 from workbench.rating.power import Meeting, lead_errors, smallest_share
-from workbench.statistics.mixed_effects import USUAL_DEVIATION, expected_points
+from workbench.stats.mixed_effects import USUAL_DEVIATION, expected_points
 
 OUT = Path(__file__).parent / "results" / "queue_power.json"
 SEED: Final = 13

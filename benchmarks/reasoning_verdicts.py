@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from workbench.insights.reasoning_verdict import judge
-from workbench.statistics.influence import (
+from workbench.stats.influence import (
     Scored,
     bits,
     bits_by_question,
@@ -22,7 +22,7 @@ from workbench.statistics.influence import (
     margins_of,
     summary,
 )
-from workbench.statistics.intervals import bounded_mean
+from workbench.stats.intervals import bounded_mean
 
 SEED = 13
 K = 4

@@ -8,19 +8,19 @@ import pytest
 from scipy.special import expit
 
 from workbench.insights.effects import Effects, comparison_effects, value_effects
-from workbench.statistics.comparisons import (
+from workbench.stats.comparisons import (
     FACTORS,
     comparison_table,
     origins_table,
     sampling_names,
 )
-from workbench.statistics.diversity import (
+from workbench.stats.diversity import (
     best_set,
     mean_difference,
     number_of_different,
     similarity,
 )
-from workbench.statistics.mixed_effects import expected_points
+from workbench.stats.mixed_effects import expected_points
 
 FORMAT, MODEL = {"chat": 0.0, "tagged": 0.8}, {"large": 1.0, "small": 0.0}
 

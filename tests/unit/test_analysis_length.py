@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from workbench.insights.effects import comparison_effects, value_effects
 from workbench.insights.ranking import rank_levels
-from workbench.statistics.mixed_effects import expected_points
+from workbench.stats.mixed_effects import expected_points
 
 LEVELS = np.array([0, 0, 1, 1])
 BY_LENGTH, LEAD = 0.8, 0.7

@@ -8,8 +8,8 @@ from scipy import stats
 
 from tests.unit.verdict_lab import fallen
 from workbench.rounds.comparison import MEASURES, NO_DIRECTION, SHARES, _change
-from workbench.statistics.intervals import Estimate, mean, share, unseen, wilson
-from workbench.statistics.samples import PairedSample, mcnemar, newcombe, share_change
+from workbench.stats.intervals import Estimate, mean, share, unseen, wilson
+from workbench.stats.samples import PairedSample, mcnemar, newcombe, share_change
 
 
 @pytest.mark.parametrize(

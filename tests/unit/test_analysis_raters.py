@@ -13,7 +13,7 @@ from benchmarks.interval_coverage import (
 )
 from workbench.insights.effects import comparison_effects, value_effects
 from workbench.insights.ranking import Ranking, rank_levels
-from workbench.statistics.clustered import MIN_RATERS, RaterChanges, reaches
+from workbench.stats.clustered import MIN_RATERS, RaterChanges, reaches
 
 
 def ranking_of(pairs: pd.DataFrame) -> Ranking:

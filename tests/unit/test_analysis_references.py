@@ -12,7 +12,7 @@ from scipy.special import expit, log_expit, logsumexp
 
 from workbench.insights.agreement import Distance, agreement
 from workbench.insights.ranking import strengths
-from workbench.statistics.mixed_effects import IMAGINED, SPREAD_VARIES, USUAL_SPREAD, fit
+from workbench.stats.mixed_effects import IMAGINED, SPREAD_VARIES, USUAL_SPREAD, fit
 
 Array = np.ndarray
 

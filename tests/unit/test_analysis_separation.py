@@ -8,7 +8,7 @@ from scipy.stats import binom, binomtest
 
 from workbench.insights.effects import comparison_effects
 from workbench.insights.ranking import WinChance, rank_levels, rank_texts
-from workbench.statistics.intervals import Estimate
+from workbench.stats.intervals import Estimate
 
 
 def win_chance(rows: list[tuple[int, str, str, float]]) -> WinChance:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.diversity_texts import LANGUAGES, PARALLEL, text_of
 from workbench.insights.diversity import groups, text_quality
-from workbench.statistics.diversity import (
+from workbench.stats.diversity import (
     GOOD_ENOUGH,
     best_set,
     floor_of,

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from workbench.statistics.influence import (
+from workbench.stats.influence import (
     LEAK_BITS,
     LeakOfAnswer,
     Scored,
@@ -18,7 +18,7 @@ from workbench.statistics.influence import (
     permutation_p,
     summary,
 )
-from workbench.statistics.intervals import Array, bounded_mean
+from workbench.stats.intervals import Array, bounded_mean
 
 Random = np.random.Generator
 LENGTH = 5

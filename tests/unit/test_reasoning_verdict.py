@@ -17,8 +17,8 @@ from workbench.insights.reasoning_verdict import (
     judge,
     judge_per_token,
 )
-from workbench.statistics.influence import Scored, bits, summary
-from workbench.statistics.intervals import Estimate, bounded_mean, lower_bound, upper_bound
+from workbench.stats.influence import Scored, bits, summary
+from workbench.stats.intervals import Estimate, bounded_mean, lower_bound, upper_bound
 
 
 def without_effect(n: int, **changes: object) -> list[Scored]:

@@ -3,7 +3,7 @@
 import pytest
 
 from workbench.rounds.text import figure, number
-from workbench.statistics.intervals import Estimate
+from workbench.stats.intervals import Estimate
 from workbench.ui.components.labels import percent
 
 

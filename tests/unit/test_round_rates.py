@@ -17,8 +17,8 @@ from workbench.rounds.evidence import POWER
 from workbench.rounds.spec import Comparing
 from workbench.rounds.text import settled_of
 from workbench.rounds.verdict import propose
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.samples import PairedSample, PointsSample
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.samples import PairedSample, PointsSample
 
 SEED = 20_240
 RUNS = 2_000

@@ -24,8 +24,8 @@ from workbench.rounds.comparison import compare_round
 from workbench.rounds.scoring import ScoringDone, of_one_sampling, score_round
 from workbench.rounds.spec import Comparing
 from workbench.rounds.verdict import propose
-from workbench.statistics.influence import Bits
-from workbench.statistics.intervals import Estimate
+from workbench.stats.influence import Bits
+from workbench.stats.intervals import Estimate
 
 PER_TOKEN = 2.0
 """Nats: what the fake server finds every token worth, but for words that the reasoning named."""

@@ -15,8 +15,8 @@ from workbench.rounds.evidence import DECIDING, Settled
 from workbench.rounds.spec import Comparing, Margins, parse_round
 from workbench.rounds.text import settled_lines, settled_of, verdict_reason
 from workbench.rounds.verdict import VerdictProposal, judge_again, propose
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.samples import PointsSample
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.samples import PointsSample
 
 SAME = fallen(200, 0)
 ASKED = Comparing(well_formed=0.9)

@@ -18,7 +18,7 @@ from workbench.rounds.completions import OnePassOutput
 from workbench.rounds.report import plots, report, round_page
 from workbench.rounds.spec import Comparing
 from workbench.rounds.verdict import propose
-from workbench.statistics.samples import PairedSample
+from workbench.stats.samples import PairedSample
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -86,7 +86,7 @@ def test_not_knowing_counts_apart_where_nobody_can_know() -> None:
 
 
 def test_a_change_says_whether_it_is_for_the_better() -> None:
-    from workbench.statistics.intervals import Estimate
+    from workbench.stats.intervals import Estimate
 
     def change(name: str, low: float, high: float) -> bool | None:
         found = Estimate((low + high) / 2, low, high)

@@ -13,8 +13,8 @@ from workbench.rounds.comparison import (
     _estimate,
 )
 from workbench.rounds.head_to_head import HeadToHead
-from workbench.statistics.intervals import Estimate
-from workbench.statistics.samples import PointsSample
+from workbench.stats.intervals import Estimate
+from workbench.stats.samples import PointsSample
 
 Values = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Measure → its values before and after, question by question."""

@@ -16,8 +16,8 @@ from workbench.cli.output import Json, show, show_json, show_table
 from workbench.insights.effects import Effects
 from workbench.insights.ranking import Ranking
 from workbench.insights.report import Insights, read_insights
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.intervals import Estimate
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.intervals import Estimate
 
 SCOPES = ("reasoning", "answer", "whole")
 LENGTHS = ("as-is", "equal")

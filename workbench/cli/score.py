@@ -15,7 +15,7 @@ from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.insights.reasoning import LevelReport, ReasoningReport, read_reasoning_report
 from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
-from workbench.statistics.intervals import Estimate
+from workbench.stats.intervals import Estimate
 
 app = CommandGroup()
 

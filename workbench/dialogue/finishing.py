@@ -36,7 +36,7 @@ from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.synopsis import synopsis_result
 from workbench.dialogue.themes import in_words
 from workbench.dialogue.turn import By, job_of, open_steps, record, running_turns
-from workbench.statistics.diversity import best_set, similarity
+from workbench.stats.diversity import best_set, similarity
 
 Result = dict[str, Any]
 """Payload of the event that ends a step."""

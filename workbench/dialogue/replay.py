@@ -20,7 +20,7 @@ from serving.sweeps.spec import SweepSpec, parse_spec
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import By, Step, record
-from workbench.statistics.diversity import similarity
+from workbench.stats.diversity import similarity
 
 CHANGES = ("model", "adapter", "prompt_format", "role")
 """What a replay can change, each by itself; ``adapter`` keeps the base of the session's model."""

@@ -5,7 +5,7 @@ Krippendorff's Alpha-Reliability", 2011; computed by evalica). Its customary boo
 of values and gives intervals that are too narrow (Hughes, "Toward improved inference for
 Krippendorff's Alpha agreement coefficient", 2022); here questions are drawn instead, and alpha is
 computed anew from the coincidences of each draw. Of enough raters each is left out in turn as well
-(``workbench.statistics.clustered``).
+(``workbench.stats.clustered``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from workbench.statistics.clustered import MIN_RATERS, RaterChanges, reaches, widened
-from workbench.statistics.intervals import (
+from workbench.stats.clustered import MIN_RATERS, RaterChanges, reaches, widened
+from workbench.stats.intervals import (
     LEVEL,
     Array,
     Estimate,

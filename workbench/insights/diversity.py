@@ -8,15 +8,15 @@ import pandas as pd
 
 from db.rating.ratings import HIGHEST, LOWEST, RESERVED, Scope
 from workbench.insights.ranking import Place, rank_texts, text_groups
-from workbench.statistics.comparisons import FACTORS, may_rank
-from workbench.statistics.diversity import (
+from workbench.stats.comparisons import FACTORS, may_rank
+from workbench.stats.diversity import (
     best_set,
     floor_of,
     mean_difference,
     number_of_different,
     similarity,
 )
-from workbench.statistics.intervals import Estimate, mean
+from workbench.stats.intervals import Estimate, mean
 
 MOST_QUESTIONS = 200
 """Questions whose words are read; drawn by lot where there are more."""

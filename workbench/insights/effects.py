@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from workbench.statistics.clustered import (
+from workbench.stats.clustered import (
     MIN_RATERS,
     RaterChanges,
     Separation,
@@ -22,14 +22,14 @@ from workbench.statistics.clustered import (
     raters_of,
     reaches,
 )
-from workbench.statistics.comparisons import REASONING_FACTORS, log_lengths
-from workbench.statistics.intervals import (
+from workbench.stats.comparisons import REASONING_FACTORS, log_lengths
+from workbench.stats.intervals import (
     Array,
     Estimate,
     estimate,
     jackknife_errors,
 )
-from workbench.statistics.mixed_effects import expected_points, fit
+from workbench.stats.mixed_effects import expected_points, fit
 
 RIDGE = 0.01
 """Keeps the effects of levels that never met finite; beside dozens of values, nothing."""
@@ -125,7 +125,7 @@ def comparison_effects(
     """Return main effects on who is better; None where no compared texts differ in a factor.
 
     Args:
-        pairs: Comparisons that rank; see ``workbench.statistics.comparisons``.
+        pairs: Comparisons that rank; see ``workbench.stats.comparisons``.
         factors: Which of its factors.
         equal_length: Whether to tell them of texts that are equally long.
     """

@@ -17,15 +17,15 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, logit
 
-from workbench.statistics.clustered import (
+from workbench.stats.clustered import (
     Separation,
     judgements_by_rater,
     nearly_separated,
     raters_of,
 )
-from workbench.statistics.comparisons import log_lengths
-from workbench.statistics.intervals import Array, Estimate, estimate
-from workbench.statistics.mixed_effects import IMAGINED, MixedEffects, expected_points, fit
+from workbench.stats.comparisons import log_lengths
+from workbench.stats.intervals import Array, Estimate, estimate
+from workbench.stats.mixed_effects import IMAGINED, MixedEffects, expected_points, fit
 
 TOLERANCE = 1e-8
 MOST_STEPS = 10_000
@@ -114,7 +114,7 @@ def rank_levels(pairs: pd.DataFrame, factor: str, *, equal_length: bool = False)
     """Rank the levels of ``factor`` over questions; None where no two of them ever met.
 
     Args:
-        pairs: Comparisons that rank; see ``workbench.statistics.comparisons``.
+        pairs: Comparisons that rank; see ``workbench.stats.comparisons``.
         factor: One of its factors.
         equal_length: Whether to rank as if texts that meet were equally long.
     """

@@ -25,9 +25,9 @@ from workbench.insights.reasoning_verdict import (
     judge,
     judge_per_token,
 )
-from workbench.statistics.comparisons import sampling_names
-from workbench.statistics.diversity import mean_difference, similarity
-from workbench.statistics.influence import (
+from workbench.stats.comparisons import sampling_names
+from workbench.stats.diversity import mean_difference, similarity
+from workbench.stats.influence import (
     BetweenWithin,
     Bits,
     LeakOfAnswer,
@@ -40,7 +40,7 @@ from workbench.statistics.influence import (
     margins_of,
     summary,
 )
-from workbench.statistics.intervals import Estimate
+from workbench.stats.intervals import Estimate
 
 OWN = "own"
 MOST_DISTANCES = 200

@@ -24,8 +24,8 @@ from typing import Literal
 
 import numpy as np
 
-from workbench.statistics.influence import Bits, Scored, bits
-from workbench.statistics.intervals import LEVEL, Array, Estimate, lower_bound, upper_bound
+from workbench.stats.influence import Bits, Scored, bits
+from workbench.stats.intervals import LEVEL, Array, Estimate, lower_bound, upper_bound
 
 ReasoningVerdict = Literal["input", "words", "input_unsorted", "output", "unclear"]
 Missing = Literal["questions", "close", "different", "sampling", "controls", "chance", "ceiling"]

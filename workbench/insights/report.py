@@ -28,8 +28,8 @@ from workbench.insights.diversity import (
 )
 from workbench.insights.effects import Effects, comparison_effects, value_effects
 from workbench.insights.ranking import Ranking, rank_levels
-from workbench.statistics.clustered import judged_share
-from workbench.statistics.comparisons import (
+from workbench.stats.clustered import judged_share
+from workbench.stats.comparisons import (
     FACTORS,
     comparison_table,
     is_repeat,
@@ -37,7 +37,7 @@ from workbench.statistics.comparisons import (
     origins_table,
     ranked,
 )
-from workbench.statistics.intervals import Estimate
+from workbench.stats.intervals import Estimate
 
 RATIOS = (1.0, 1.1, 1.5, 2.0)
 """How many times longer the longer text is, at least; the borders of the steps."""

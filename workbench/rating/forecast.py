@@ -23,7 +23,7 @@ from training.datasets.evidence import Judgement, Won
 from training.datasets.rules import Rules
 from training.datasets.spec import parse_rules
 from workbench.rating.queues import BuiltQueue
-from workbench.statistics.mixed_effects import USUAL_DEVIATION
+from workbench.stats.mixed_effects import USUAL_DEVIATION
 
 N_DRAWS: Final = 4
 SEED: Final = 20

@@ -27,9 +27,9 @@ from db.tables import Question, Rating
 from serving.formats.library import Registry
 from workbench.rating.forecast import Shares, training_rows
 from workbench.rating.queues import BuiltQueue
-from workbench.statistics.comparisons import FACTORS, origins_table
-from workbench.statistics.intervals import LEVEL, Array
-from workbench.statistics.mixed_effects import IMAGINED, USUAL_DEVIATION, expected_points
+from workbench.stats.comparisons import FACTORS, origins_table
+from workbench.stats.intervals import LEVEL, Array
+from workbench.stats.mixed_effects import IMAGINED, USUAL_DEVIATION, expected_points
 
 CLEAR = 0.75
 """A preference that a queue should be able to show: three of four points."""

@@ -1,20 +1,20 @@
 """Rounds compared on the same held-out questions, in one pass: what changed, with intervals.
 
 Every figure is a mean over questions; intervals tell what other questions could have said
-(``workbench.statistics.intervals``). A change is paired: only questions that both models were asked
+(``workbench.stats.intervals``). A change is paired: only questions that both models were asked
 count, each with its own difference, so that hard questions cancel out
-(``workbench.statistics.samples``).
+(``workbench.stats.samples``).
 
 - Form (well-formed, stopped, length, findings, "I don't know") is told by the greedy completions
   where there are any, since these are what a user of the model meets; else by all.
 - Spread (different reasonings and answers of one question, and whether answers differ as their
   reasonings do) is told by the sampled completions. The number of different texts is the Vendi
-  score (``workbench.statistics.diversity``). ``follows`` is the correlation, over all pairs of
+  score (``workbench.stats.diversity``). ``follows`` is the correlation, over all pairs of
   completions of one question, between how far apart the reasonings and the answers are (Mantel's
   statistic, 1967): 0 where answers do not heed their reasonings, 1 where they move together. It
   sees wording, not meaning.
 - Scores come from the engine (``workbench.rounds.scoring``): ``influence``, in bits, is how much an
-  answer tells of the reasoning it was written under (``workbench.statistics.influence``);
+  answer tells of the reasoning it was written under (``workbench.stats.influence``);
   ``held_out_loss``, in nats a token, how well a model knows the held-out rows of the dataset.
 """
 
@@ -34,9 +34,9 @@ from serving.checks import CHECKS
 from workbench.rounds.completions import ByQuestion, OnePassOutput, read_outputs, unanswerable
 from workbench.rounds.head_to_head import HeadToHead, read_head_to_head
 from workbench.rounds.scoring import read_scores
-from workbench.statistics.diversity import number_of_different, similarity
-from workbench.statistics.intervals import RESOLUTION, Estimate, mean, share
-from workbench.statistics.samples import PairedSample
+from workbench.stats.diversity import number_of_different, similarity
+from workbench.stats.intervals import RESOLUTION, Estimate, mean, share
+from workbench.stats.samples import PairedSample
 
 FORM = ("well_formed", "stopped", "tokens", "clean")
 FINDINGS = tuple(name for name in CHECKS if name != "dont_know")

@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 from scipy import special
 
 from workbench.rounds.comparison import LOWER_IS_BETTER, Comparison, ModelFigures
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.intervals import LEVEL, Estimate
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.intervals import LEVEL, Estimate
 
 PEOPLE = "people"
 DECIDING = (

@@ -18,10 +18,10 @@ import pandas as pd
 from sqlalchemy.orm import Session
 
 from db.rating.columns import RaterKind, RatingFilter, read_origins, read_ratings, read_samplings
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.comparisons import comparison_table, origins_table
-from workbench.statistics.intervals import Array, Estimate, share
-from workbench.statistics.samples import PointsSample
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.comparisons import comparison_table, origins_table
+from workbench.stats.intervals import Array, Estimate, share
+from workbench.stats.samples import PointsSample
 
 RATERS: tuple[RaterKind, ...] = ("person", "model")
 

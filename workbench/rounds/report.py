@@ -28,7 +28,7 @@ from workbench.rounds.comparison import (
 from workbench.rounds.completions import OnePassOutput, read_outputs
 from workbench.rounds.text import SettledLine, figure, language_name, settled_lines, verdict_reason
 from workbench.rounds.verdict import VerdictProposal, is_outdated, judge
-from workbench.statistics.intervals import MIN_QUESTIONS, Estimate
+from workbench.stats.intervals import MIN_QUESTIONS, Estimate
 
 TEMPLATES = Path(__file__).parent
 MOST_EXAMPLES = 12

@@ -13,7 +13,7 @@ from workbench.i18n import Language, has, translate
 from workbench.rounds.comparison import SHARES
 from workbench.rounds.evidence import PEOPLE, Settled
 from workbench.rounds.head_to_head import HeadToHead
-from workbench.statistics.intervals import Estimate
+from workbench.stats.intervals import Estimate
 
 BETWEEN: Mapping[Language, str] = {"en": ", ", "ja": "、"}
 AFTER: Mapping[Language, str] = {"en": " ", "ja": ""}

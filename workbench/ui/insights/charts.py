@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from workbench.statistics.intervals import Estimate
+from workbench.stats.intervals import Estimate
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import percent
 from workbench.ui.components.plots import COUNTS, RULE, draw_plot, legend, plot_of, tooltips

@@ -8,9 +8,9 @@ from workbench.insights.diversity import LevelDiversity
 from workbench.insights.effects import Effects
 from workbench.insights.ranking import Ranking
 from workbench.insights.report import Insights
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.comparisons import SAMPLING_FACTORS
-from workbench.statistics.intervals import MIN_QUESTIONS, Estimate
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.comparisons import SAMPLING_FACTORS
+from workbench.stats.intervals import MIN_QUESTIONS, Estimate
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import axis_label, percent

@@ -13,7 +13,7 @@ from db.rating.ratings import Scope
 from db.sweeps import sweep_names
 from workbench.insights.diversity import Group
 from workbench.insights.report import Insights, QuestionInsight, read_insights, read_question
-from workbench.statistics.diversity import GOOD_ENOUGH
+from workbench.stats.diversity import GOOD_ENOUGH
 from workbench.ui.components import url
 from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import t

@@ -18,8 +18,8 @@ from workbench.insights.reasoning import (
     read_reasoning_report,
 )
 from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
-from workbench.statistics.influence import LEAK_BITS, Leaks
-from workbench.statistics.intervals import MIN_QUESTIONS, Estimate
+from workbench.stats.influence import LEAK_BITS, Leaks
+from workbench.stats.intervals import MIN_QUESTIONS, Estimate
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress

@@ -21,7 +21,7 @@ from workbench.rounds.report import round_page
 from workbench.rounds.start import queue_round
 from workbench.rounds.text import figure
 from workbench.rounds.verdict import judge
-from workbench.statistics.intervals import MIN_QUESTIONS
+from workbench.stats.intervals import MIN_QUESTIONS
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, page_link
 from workbench.ui.components.i18n import current_language, t, word

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from serving.words import HAN, KANA
-from workbench.statistics.intervals import Array
+from workbench.stats.intervals import Array
 
 RUN = 10
 """Length of a run, in Latin letters."""

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.statistics.diversity import similarity
-from workbench.statistics.intervals import SEED, Array, Estimate, bounded_mean, mean
+from workbench.stats.diversity import similarity
+from workbench.stats.intervals import SEED, Array, Estimate, bounded_mean, mean
 
 POWERS = np.concatenate([[0.0], np.geomspace(1 / 1024, 1.0, 21)])
 N_PERMUTATIONS = 999

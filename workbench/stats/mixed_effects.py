@@ -1,7 +1,7 @@
 """Bradley-Terry for levels whose texts differ, as they do: a mixed-effects model.
 
 A text is better than another with probability ``1 / (1 + exp(-difference))`` of their strengths,
-and these vary around those of their levels (see ``workbench.statistics.importance_sampling``).
+and these vary around those of their levels (see ``workbench.stats.importance_sampling``).
 
 Why not count the points that level took from level? A sampler that looks at earlier ratings deals
 close texts more often, and these draw the levels together. The likelihood of all comparisons under
@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from workbench.statistics.clustered import MIN_RATERS, RaterChanges, Separation, reaches
-from workbench.statistics.importance_sampling import ImportanceSample, TextPairs
-from workbench.statistics.intervals import Array, Estimate, estimate, jackknife_errors
+from workbench.stats.clustered import MIN_RATERS, RaterChanges, Separation, reaches
+from workbench.stats.importance_sampling import ImportanceSample, TextPairs
+from workbench.stats.intervals import Array, Estimate, estimate, jackknife_errors
 
 IMAGINED = 1.0
 """Ties that each level is imagined to have with an average one: without them, who won everything
@@ -134,7 +134,7 @@ def fit(
     tell their own chances rather than the likelihood.
 
     Args:
-        pairs: Comparisons that rank; see ``workbench.statistics.comparisons``.
+        pairs: Comparisons that rank; see ``workbench.stats.comparisons``.
         levels: Shape (comparisons, 2): rows of ``design``.
         design: Shape (levels, effects), of full rank beside a column of ones: what the strength of
             a level is made of. Strengths count against their mean.

@@ -8,7 +8,7 @@ so that the interval is rather too wide. It never leaves out 0 where McNemar's e
 reject "no change": 4 of 40 lost and none won is not sure (p = 0.125), 40 of 40 is.
 
 Other measures get Student's t interval of the differences, with a floor from the measure's
-resolution (``workbench.statistics.intervals.within_errors``).
+resolution (``workbench.stats.intervals.within_errors``).
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from workbench.statistics.clustered import MIN_RATERS
-from workbench.statistics.intervals import LEVEL, Array, Estimate, mean, share, wilson
+from workbench.stats.clustered import MIN_RATERS
+from workbench.stats.intervals import LEVEL, Array, Estimate, mean, share, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, log_expit
 
-from workbench.statistics.intervals import Array
+from workbench.stats.intervals import Array
 
 AT_ONCE = 2_000_000
 """Numbers in one batch of matrices."""
@@ -260,7 +260,7 @@ class TextPairs:
         """Sum up comparisons.
 
         Args:
-            pairs: Comparisons; see ``workbench.statistics.comparisons``.
+            pairs: Comparisons; see ``workbench.stats.comparisons``.
             levels: Shape (comparisons, 2): from 0.
             n_levels: How many levels there are.
             lengths: Shape (comparisons, 2): logs of the lengths of their texts.

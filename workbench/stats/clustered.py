@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
-from workbench.statistics.intervals import LEVEL, Array, Estimate, jackknife_errors, share
+from workbench.stats.intervals import LEVEL, Array, Estimate, jackknife_errors, share
 
 MIN_RATERS = 5
 MOST_QUESTIONS = 400

@@ -22,7 +22,7 @@ import pandas as pd
 
 from db.rating.columns import Columns
 from db.rating.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, REPEAT, Scope
-from workbench.statistics.intervals import Array
+from workbench.stats.intervals import Array
 
 SAMPLING_FACTORS = (
     "temperature",
