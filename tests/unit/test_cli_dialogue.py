@@ -306,7 +306,7 @@ def test_a_step_whose_job_goes_on_is_one_sentence(
         with store.read() as session:
             return get_job(session, job_id)
 
-    monkeypatch.setattr("workbench.cli.dialogue_steps.run_job", still_running)
+    monkeypatch.setattr("workbench.cli.dialogue_steps.watch_job", still_running)
     for words in (("next", "1", "--more"), ("translate", "1", "--to", "ja")):
         with pytest.raises(Q2QError, match="still at it"):
             CliRunner().invoke(app, ["dialogue", *words], catch_exceptions=False)

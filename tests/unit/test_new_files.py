@@ -13,7 +13,7 @@ import pytest
 from db.errors import UsageError
 from db.new_files import json_line, new_file, new_folder
 from serving.importers.readers import read_records
-from workbench.cli.exporting import MOST_IN_A_CELL, WRITERS, Columns, write_rows
+from workbench.cli.exporting import MAX_IN_A_CELL, WRITERS, Columns, write_rows
 
 COLUMNS: Columns = {"id": "integer", "text": "text", "n": "number", "ok": "flag"}
 LINE_ENDS = "one\u2028two\u2029three\x85four\x1efive"
@@ -99,7 +99,7 @@ def test_workbooks_keep_long_numbers_and_texts_that_look_like_escapes(tmp_path: 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_text_that_excel_would_cut_is_refused_without_more_noise(tmp_path: Path) -> None:
-    long = "x" * (MOST_IN_A_CELL + 1)
+    long = "x" * (MAX_IN_A_CELL + 1)
     with pytest.raises(UsageError, match="Row 2, text: has 32,768 characters"):
         write_rows(iter([row("a"), row(long)]), COLUMNS, "xlsx", tmp_path / "rows.xlsx")
     gc.collect()

@@ -23,7 +23,7 @@ from workbench.dialogue.synopsis import read_synopsis
 from workbench.dialogue.tree import Tree, TreeNode, read_tree
 from workbench.dialogue.turn import open_steps
 
-MOST_WORDS = 70
+MAX_LABEL = 70
 """Characters of a question in a list."""
 
 
@@ -287,4 +287,4 @@ def _node_json(node: TreeNode, tree: Tree) -> dict[str, Any]:
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= MOST_WORDS else line[: MOST_WORDS - 1] + "…"
+    return line if len(line) <= MAX_LABEL else line[: MAX_LABEL - 1] + "…"

@@ -24,7 +24,7 @@ from workbench.cli.dialogue_options import (
 )
 from workbench.cli.dialogue_show import answers_json, questions_json, write_answers, write_questions
 from workbench.cli.output import inform
-from workbench.cli.progress import look_for_models, open_progress
+from workbench.cli.progress import look_for_models, watch_job
 from workbench.dialogue.auto import queue_turns
 from workbench.dialogue.cards import AnswerCard, NodeView, node_view
 from workbench.dialogue.decisions import (
@@ -39,7 +39,7 @@ from workbench.dialogue.finishing import finish_left, has_left
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.turn import By, Step, answer, answer_from, ask, one_line
 from workbench.jobs.lock import HomeLock
-from workbench.worker import FOLLOW_POLL_S, run_job
+from workbench.worker import FOLLOW_POLL_S
 
 MAX_LOOKS = 100
 """How often a command looks whether another worker has stored what a step brought."""
@@ -282,15 +282,7 @@ class _Next:
 
 def follow(settings: Settings, database: Database, job_id: int) -> JobRow:
     """See a job of a dialogue to its end, tell its error, and return it."""
-    with open_progress() as progress:
-        job = run_job(
-            settings,
-            database,
-            job_id,
-            progress.update,
-            command="dialogue next",
-            keep_server=True,
-        )
+    job = watch_job(settings, database, job_id, command="dialogue next", keep_server=True)
     if job.error:
         inform(job.error)
     return job

@@ -100,7 +100,7 @@ FROM v_sweep_text l JOIN v_answer t ON t.generation_id = l.generation_id
 WHERE l.sweep_id = :sweep_id ORDER BY t.answer_id
 """
 BATCH = 1_000
-MOST_IN_A_CELL = 32_767
+MAX_IN_A_CELL = 32_767
 """Characters that Excel keeps of one cell."""
 _FIRST_ROUNDED = 10**15
 """Excel keeps 15 digits of a number."""
@@ -201,10 +201,10 @@ def _cell(sheet: Any, value: Any, place: str) -> Any:
     if value is None or (isinstance(value, int | float) and not is_long):
         return WriteOnlyCell(sheet, value)
     text = _ESCAPED.sub(lambda found: f"_x{ord(found[0]):04X}_", str(value))
-    if len(text) > MOST_IN_A_CELL:
+    if len(text) > MAX_IN_A_CELL:
         raise UsageError(
             f"{place}: has {len(text):,} characters, and Excel keeps"
-            f" {MOST_IN_A_CELL:,}; export as jsonl or parquet."
+            f" {MAX_IN_A_CELL:,}; export as jsonl or parquet."
         )
     cell = WriteOnlyCell(sheet, text)
     cell.data_type = "s"  # A text that begins with = is a text, not a formula.

@@ -14,9 +14,8 @@ from serving.models.register import add_model
 from training.merge.prune import prune as drop
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
-from workbench.cli.progress import open_progress
+from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup
-from workbench.worker import run_job
 
 app = CommandGroup()
 top = CommandGroup()
@@ -189,8 +188,7 @@ def _run(
 ) -> None:
     with database.write() as session:
         job_id = enqueue(session, kind, lane="device", payload=payload)
-    with open_progress() as progress:
-        job = run_job(settings, database, job_id, progress.update, command=kind)
+    job = watch_job(settings, database, job_id, command=kind)
     if job.state != "done" or job.result is None:
         raise Q2QError(job.error or f"The {kind} was stopped; nothing is left of it.")
     with database.read() as session:

@@ -14,6 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from db.errors import UsageError
+from db.identity import number_in
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for machines.")]
 """The option that every command has; ``one_document`` keeps what it promises."""
 
@@ -204,3 +207,15 @@ def _plain(value: object) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def parse_id(given: str, what: str) -> int:
+    """Return the id that a person gave, with or without the letter of its kind.
+
+    Raises:
+        UsageError: It is none.
+    """
+    found = number_in(given, f"{what[0]}?")
+    if found is None:
+        raise UsageError(f"{given!r} is no number of a {what}; `q2q {what} list` shows them all.")
+    return found

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Self
 
 import typer
 from rich.console import Console
@@ -33,25 +33,18 @@ SOON_S = 1.0
 """An import that is done sooner says nothing of its progress."""
 
 
-class Progress(Protocol):
-    """Shows how far a job is; use it in a ``with`` block."""
-
-    def update(self, done: int, total: int | None, message: str) -> None:
-        """Show the state now."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+def watch_job(
+    settings: Settings, database: Database, job_id: int, *, command: str, keep_server: bool = False
+) -> JobRow:
+    """See a job through with a progress bar, and return it; see ``workbench.worker.run_job``."""
+    with open_progress() as progress:
+        return run_job(
+            settings, database, job_id, progress.update, command=command, keep_server=keep_server
+        )
 
 
-def open_progress() -> Progress:
-    """Return what suits stderr."""
+def open_progress() -> "BarProgress | LineProgress":
+    """Return what shows how far work is, as it suits stderr; use it in a ``with`` block."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
@@ -195,8 +188,7 @@ def follow_job(
         Q2QError: It failed or was cancelled.
     """
     try:
-        with open_progress() as progress:
-            job = run_job(settings, database, job_id, progress.update, command=command)
+        job = watch_job(settings, database, job_id, command=command)
     except KeyboardInterrupt:
         with database.read() as session:
             goes_on = get_job(session, job_id).is_active

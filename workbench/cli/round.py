@@ -25,7 +25,7 @@ from workbench.cli.output import (
     show_result,
     show_table,
 )
-from workbench.cli.progress import open_progress
+from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import translate
 from workbench.rounds.comparison import Change, Comparison, compare_round
@@ -35,7 +35,6 @@ from workbench.rounds.start import begin_round, queue_round
 from workbench.rounds.text import by_rater, figure, figures_of, number, outcome, settled_lines
 from workbench.rounds.verdict import VerdictProposal, is_outdated, judge_again
 from workbench.rounds.verdict import judge as judge_round
-from workbench.worker import run_job
 
 app = CommandGroup()
 top = CommandGroup()
@@ -237,8 +236,7 @@ def _go_on(
         with database.write() as session:
             job_id = queue_round(session, found.id, approved=yes)
         try:
-            with open_progress() as progress:
-                job = run_job(settings, database, job_id, progress.update, command="round run")
+            job = watch_job(settings, database, job_id, command="round run")
         except KeyboardInterrupt:
             inform(f"Stopped; nothing is lost. To go on: q2q round approve {found.name}")
             raise

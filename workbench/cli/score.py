@@ -1,6 +1,5 @@
 """``q2q score``: does the reasoning move the answer, and does it give the answer away?"""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,7 +9,16 @@ from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
 from serving.scoring.spec import ScoreSpec, parse_score_spec
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
+from workbench.cli.output import (
+    Json,
+    inform,
+    parse_id,
+    show,
+    show_done,
+    show_fields,
+    show_json,
+    show_table,
+)
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.insights.reasoning import LevelReport, ReasoningReport, read_reasoning_report
@@ -69,7 +77,7 @@ MISSING = {
     " that bits a token may be more than they seem.",
 }
 KINDS = ("own", "shuffled", "truncated", "foreign")
-MOST_FLAGGED = 10
+MAX_FLAGGED = 10
 
 
 @app.as_command()
@@ -225,19 +233,12 @@ def _spec(
 ) -> ScoreSpec:
     return parse_score_spec(
         {
-            "sweep": _number(sweep, "s", "sweep") if sweep else None,
-            "questions": tuple(_number(one, "q", "question") for one in questions or ()),
+            "sweep": parse_id(sweep, "sweep") if sweep else None,
+            "questions": tuple(parse_id(one, "question") for one in questions or ()),
             "answers": "people" if people else "model",
             **values,
         }
     )
-
-
-def _number(given: str, letter: str, what: str) -> int:
-    digits = given.removeprefix(letter)
-    if not re.fullmatch("[0-9]{1,18}", digits):
-        raise UsageError(f"{given!r} is no number of a {what}; `q2q {what} list` shows them all.")
-    return int(digits)
 
 
 def _show(found: ReasoningReport) -> None:
@@ -315,8 +316,8 @@ def _show_leak(level: LevelReport) -> None:
     )
     flagged = level.leak.flagged
     if flagged:
-        named = ", ".join(f"v{one.variant_id} ({one.above:+.1f})" for one in flagged[:MOST_FLAGGED])
-        more = "" if len(flagged) <= MOST_FLAGGED else f" and {len(flagged) - MOST_FLAGGED} more"
+        named = ", ".join(f"v{one.variant_id} ({one.above:+.1f})" for one in flagged[:MAX_FLAGGED])
+        more = "" if len(flagged) <= MAX_FLAGGED else f" and {len(flagged) - MAX_FLAGGED} more"
         show(f"Reasonings that seem to hold the answer: {named}{more}.")
 
 

@@ -11,9 +11,8 @@ from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show_json, show_table
-from workbench.cli.progress import open_progress
+from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup
-from workbench.worker import run_job
 
 app = CommandGroup()
 
@@ -107,10 +106,7 @@ def _run(
     with open_home() as (settings, database):
         with database.write() as session:
             job_id = enqueue(session, kind, payload=payload, priority=INTERACTIVE_PRIORITY)
-        with open_progress() as progress:
-            job = run_job(
-                settings, database, job_id, progress.update, command=kind, keep_server=keep_server
-            )
+        job = watch_job(settings, database, job_id, command=kind, keep_server=keep_server)
         if job.state != "done":
             raise Q2QError(job.error or "It was cancelled.")
         _show(database, as_json)

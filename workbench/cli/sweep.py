@@ -1,7 +1,6 @@
 """``q2q sweep``: designed experiments, planned, run, resumed, listed and exported."""
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.errors import Q2QError, UsageError
+from db.errors import Q2QError
 from db.identity import json_hash
 from db.jobs import cancel_sweep, enqueue_sweep
 from db.settings import Settings
@@ -33,6 +32,7 @@ from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
 from workbench.cli.output import (
     Json,
     inform,
+    parse_id,
     show_done,
     show_exactly,
     show_fields,
@@ -46,7 +46,7 @@ app = CommandGroup()
 
 Spec = Annotated[Path, typer.Argument(help="YAML file of a sweep; see docs/sweeps.md.")]
 SweepId = Annotated[str, typer.Argument(help="Number of a sweep; see `q2q sweep list`.")]
-MOST_REASONS = 5
+MAX_REASONS = 5
 """Reasons of failed slots that are said; JSON holds all."""
 COUNTS = ("cells", "done", "failed", "blocked")
 
@@ -122,7 +122,7 @@ def cancel(sweep: SweepId, as_json: Json = False) -> None:
     Example:
       q2q sweep cancel 3
     """
-    sweep_id = _number(sweep)
+    sweep_id = parse_id(sweep, "sweep")
     with open_home() as (_, database), database.write() as session:
         get_sweep(session, sweep_id)
         was_active = cancel_sweep(session, sweep_id)
@@ -158,7 +158,7 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
       q2q sweep show 3
     """
     with open_home() as (_, database), database.read() as session:
-        found = get_sweep(session, _number(sweep))
+        found = get_sweep(session, parse_id(sweep, "sweep"))
         reasons = _reasons(session, found)
     fields = {
         **_row(found),
@@ -194,7 +194,7 @@ def export(
     Example:
       q2q sweep export 3 --format csv --to first.csv
     """
-    sweep_id = _number(sweep)
+    sweep_id = parse_id(sweep, "sweep")
     with open_home() as (_, database):
         with database.read() as session:
             get_sweep(session, sweep_id)
@@ -203,7 +203,7 @@ def export(
 
 
 def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
-    sweep_id = _number(sweep)
+    sweep_id = parse_id(sweep, "sweep")
     with open_home() as (settings, database):
         with database.write() as session:
             found = get_sweep(session, sweep_id)
@@ -268,9 +268,9 @@ def _reasons(session: Session, sweep: SweepRow) -> tuple[FailureReason, ...]:
 
 
 def _show_reasons(reasons: tuple[FailureReason, ...]) -> None:
-    for reason in reasons[:MOST_REASONS]:
+    for reason in reasons[:MAX_REASONS]:
         inform(str(reason))
-    if rest := sum(reason.n for reason in reasons[MOST_REASONS:]):
+    if rest := sum(reason.n for reason in reasons[MAX_REASONS:]):
         inform(f"{rest:,} × other reasons; `q2q sweep show --json` tells them all.")
 
 
@@ -296,13 +296,6 @@ def _row(sweep: SweepRow) -> dict[str, object]:
         "failed": sweep.failed,
         "blocked": sweep.blocked,
     }
-
-
-def _number(sweep: str) -> int:
-    digits = sweep.removeprefix("s")
-    if not re.fullmatch("[0-9]{1,18}", digits):
-        raise UsageError(f"{sweep!r} is no number of a sweep; `q2q sweep list` shows them all.")
-    return int(digits)
 
 
 def _plan_file(settings: Settings, database: Database, path: Path) -> SweepPlan:
