@@ -60,9 +60,10 @@ from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
 from workbench.dialogue.export import read_export
 from workbench.insights.report import read_insights
+from workbench.rating.cards import CardRating
 from workbench.rating.power import power_estimate
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
-from workbench.rating.table import RowRating, save_table, table_page
+from workbench.rating.table import save_table, table_page
 
 pytestmark = pytest.mark.postgres
 
@@ -353,10 +354,10 @@ def test_queues_are_made_and_filled_as_a_table_on_it(store: Database) -> None:
         rater = ensure_rater(session, "Aki")
         assert power_estimate(session, built, registry_of(session)).separable == ()
         item = table_page(session, queue, rater, 1, 20).rows[0].item
-    save_table(store, queue, rater, {item.id: RowRating(values={"clear": 5})})
-    save_table(store, queue, rater, {item.id: RowRating(values={"clear": 1})})
+    save_table(store, queue, rater, {item.id: CardRating(values={"clear": 5})})
+    save_table(store, queue, rater, {item.id: CardRating(values={"clear": 1})})
     with store.read() as session:
-        assert table_page(session, queue, rater, 1, 20).rows[0].said.values == {"clear": 1.0}
+        assert table_page(session, queue, rater, 1, 20).rows[0].rated.values == {"clear": 1.0}
         disliked = list_texts(session, TextFilter(liking="disliked"))
         assert [row.id for row in disliked.rows] == [item.target.variant_id]
         assert list_texts(session, TextFilter(liking="unrated", kind="variant")).total == 23

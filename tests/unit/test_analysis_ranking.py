@@ -10,9 +10,9 @@ from scipy.special import expit
 
 from workbench.insights.ranking import rank_levels, rank_texts, strengths
 from workbench.rating.sampling import N_CANDIDATES, PointsRecord, gain
-from workbench.stats.importance_sampling import TextPairs
 from workbench.stats.intervals import draw_weights, intervals, share
 from workbench.stats.mixed_effects import expected_points
+from workbench.stats.text_pairs import TextPairs
 
 Array = np.ndarray
 

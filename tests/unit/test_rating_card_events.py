@@ -12,15 +12,8 @@ from db.rating.queues import QueueRow, get_queue
 from db.rating.ratings import active_ratings, ensure_rater
 from db.tables import QueueItemState, Rating
 from tests.app.seed import seed_store
-from workbench.rating.cards import (
-    ANSWER_SEEN,
-    CardEvent,
-    apply_event,
-    current_card,
-    enter,
-    entered_on,
-    undo,
-)
+from workbench.rating.card_events import CardEvent, apply_event, enter, entered_on
+from workbench.rating.cards import ANSWER_SEEN, current_card, undo
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 

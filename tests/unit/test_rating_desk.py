@@ -26,15 +26,8 @@ from db.tables import (
 )
 from tests.app.seed import seed_store
 from tests.unit.rating_lab import fill
-from workbench.rating.cards import (
-    REPEAT_AFTER,
-    CardRating,
-    current_card,
-    entered_on,
-    skip,
-    submit,
-    undo,
-)
+from workbench.rating.card_events import entered_on
+from workbench.rating.cards import REPEAT_AFTER, CardRating, current_card, skip, submit, undo
 from workbench.rating.queues import QueueSpec, build_queue, save_queue, seconds_per_card
 
 
@@ -205,7 +198,7 @@ def test_one_at_a_time_stores_every_axis_tag_and_flag_once(filled: Database) -> 
     assert card is not None
     assert card.item.other is None
     said = CardRating(
-        values={"correct": 4, "ok": 1}, tags=("浅い", "short"), mark_problem="typo", note="見直す"
+        values={"correct": 4, "ok": 1}, tags=("浅い", "short"), mark="typo", note="見直す"
     )
     submit(filled, queue, rater, card.id, said)
     submit(filled, queue, rater, card.id, said)

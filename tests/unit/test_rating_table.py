@@ -11,7 +11,7 @@ from db.tables import QueueItem, QueueItemState, Rating, ReasoningVariant
 from tests.app.seed import seed_store
 from workbench.rating.cards import CardRating, current_card, submit
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
-from workbench.rating.table import NOTHING, RowRating, save_table, table_page
+from workbench.rating.table import NOTHING, save_table, table_page
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_all_items_are_listed_and_a_saved_table_adds_facts_once(filled: Database
     assert (len(first.rows), len(last.rows)) == (20, 8)
     items = [row.item.id for row in first.rows]
     wanted = {
-        items[0]: RowRating(values={"correct": 4, "ok": 1}, tags=("浅い",)),
-        items[1]: RowRating(values={"correct": 2}),
+        items[0]: CardRating(values={"correct": 4, "ok": 1}, tags=("浅い",)),
+        items[1]: CardRating(values={"correct": 2}),
     }
     saved = save_table(filled, queue, rater, wanted)
     assert (saved.changed, saved.taken) == (2, 0)
@@ -64,7 +64,7 @@ def test_all_items_are_listed_and_a_saved_table_adds_facts_once(filled: Database
     with filled.read() as session:
         again = table_page(session, queue, rater, 1, 20)
         assert [row.item.id for row in again.rows] == items
-        assert again.rows[0].said == wanted[items[0]]
+        assert again.rows[0].rated == wanted[items[0]]
         facts = session.scalars(select(Rating)).all()
     assert {(row.sampler, row.seconds, row.blind) for row in facts} == {("table", None, True)}
 
@@ -74,10 +74,10 @@ def test_a_correction_is_a_new_fact_and_leaves_what_was_right_alone(filled: Data
     with filled.read() as session:
         item = table_page(session, queue, rater, 1, 5).rows[0].item.id
     save_table(
-        filled, queue, rater, {item: RowRating(values={"clear": 3, "novel": 5}, tags=("a",))}
+        filled, queue, rater, {item: CardRating(values={"clear": 3, "novel": 5}, tags=("a",))}
     )
     save_table(
-        filled, queue, rater, {item: RowRating(values={"clear": 4, "novel": 5}, tags=("b",))}
+        filled, queue, rater, {item: CardRating(values={"clear": 4, "novel": 5}, tags=("b",))}
     )
     assert sorted(said(filled), key=str) == sorted(
         [("novel", 5.0, None), ("clear", 4.0, None), ("tag", None, "b")], key=str
@@ -105,7 +105,7 @@ def test_comparisons_are_reviewed_with_the_sides_as_shown_and_keep_how_they_were
     assert [row.item.id for row in page.rows] == [card.item.id for card in reversed(cards)]
     assert [row.swapped for row in page.rows] == [card.swapped for card in reversed(cards)]
     wrong = cards[1]
-    save_table(filled, queue, rater, {wrong.item.id: RowRating(outcome="both_bad", values={})})
+    save_table(filled, queue, rater, {wrong.item.id: CardRating(outcome="both_bad", values={})})
     with filled.read() as session:
         row = session.scalars(active_ratings().where(Rating.queue_item_id == wrong.item.id)).one()
         old = session.get_one(Rating, 2)
@@ -121,8 +121,8 @@ def test_items_that_enough_others_rated_are_neither_shown_nor_stored(filled: Dat
         ben = ensure_rater(session, "Ben")
     with filled.read() as session:
         item = table_page(session, queue, ben, 1, 5).rows[0].item.id
-    save_table(filled, queue, aki, {item: RowRating(values={"clear": 5})})
-    saved = save_table(filled, queue, ben, {item: RowRating(values={"clear": 1})})
+    save_table(filled, queue, aki, {item: CardRating(values={"clear": 5})})
+    saved = save_table(filled, queue, ben, {item: CardRating(values={"clear": 1})})
     assert (saved.changed, saved.taken) == (0, 1)
     assert said(filled) == [("clear", 5.0, None)]
     with filled.read() as session:
@@ -147,7 +147,7 @@ def test_items_of_another_queue_are_left_alone(filled: Database) -> None:
     with filled.read() as session:
         item = session.scalars(select(QueueItem.id).where(QueueItem.queue_id == other.id)).first()
     assert item is not None
-    assert save_table(filled, queue, rater, {item: RowRating(values={"clear": 1})}).changed == 0
+    assert save_table(filled, queue, rater, {item: CardRating(values={"clear": 1})}).changed == 0
     assert n_facts(filled) == 0
 
 

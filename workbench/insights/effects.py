@@ -193,13 +193,13 @@ def value_effects(
         # The first column beside the levels: what being twice as long adds.
         parts.append(np.log2(np.maximum(1.0, values[["characters"]].to_numpy(dtype=float))))
     parts.append(pd.get_dummies(values["rater_id"]).to_numpy(dtype=float)[:, 1:])
-    whole, told = np.column_stack(parts), values["value"].to_numpy(dtype=float)
+    whole, given = np.column_stack(parts), values["value"].to_numpy(dtype=float)
     columns_shown = columns.centred(np.eye(whole.shape[1])[:, : columns.width]).T
     shown = np.vstack([columns_shown, np.eye(whole.shape[1])[columns.width :][: int(equal_length)]])
     # Where questions say exactly the same, another one may well differ by a step of the axis.
     steps = np.diff(np.unique(values["value"]))
     least = (steps.min() if len(steps) else 1.0) / len(questions)
-    changes, low, high = _linear(whole, told, question, values["rater_id"], shown, least)
+    changes, low, high = _linear(whole, given, question, values["rater_id"], shown, least)
     return Effects(
         axis=axis,
         effects=_effects(columns, *(end[: len(columns.levels)] for end in (changes, low, high))),
@@ -217,24 +217,24 @@ def value_effects(
 
 
 def _linear(
-    design: Array, told: Array, question: Array, rater: pd.Series, shown: Array, least: float
+    design: Array, given: Array, question: Array, rater: pd.Series, shown: Array, least: float
 ) -> tuple[Array, Array, Array]:
     """Fit a linear model to values; return what ``shown``, (n, columns), makes of it, with ends.
 
     Args:
         design: Shape (values, columns).
-        told: Shape (values,).
+        given: Shape (values,).
         question: Shape (values,): codes of the questions, each of which has a mean of its own.
         rater: Who said each.
         shown: Shape (n, columns).
         least: The least error that is believed.
     """
     coded, raters = pd.factorize(rater, sort=True)
-    within, within_told = _within(design, question), _within(told[:, None], question)[:, 0]
+    within, within_given = _within(design, question), _within(given[:, None], question)[:, 0]
     n, width = int(question.max()) + 1, design.shape[1]
     squares, products = np.zeros((n, width, width)), np.zeros((n, width))
     np.add.at(squares, question, within[:, :, None] * within[:, None, :])
-    np.add.at(products, question, within * within_told[:, None])
+    np.add.at(products, question, within * within_given[:, None])
     left, right = squares.sum(axis=0) + RIDGE * np.eye(width), products.sum(axis=0)
     fitted = np.linalg.solve(left, right)
     values = shown @ fitted
@@ -244,23 +244,23 @@ def _linear(
     errors = np.maximum(jackknife_errors((without - fitted) @ shown.T), least)
     chance = None
     if len(raters) >= MIN_RATERS:
-        scores = within * (within_told - within @ fitted)[:, None]
+        scores = within * (within_given - within @ fitted)[:, None]
         by_both = _sums(scores, question * len(raters) + coded) @ np.linalg.inv(left)
         # Means of questions are those of all raters: without one they must be found anew.
         others = (coded != one for one in range(len(raters)))
-        alone = [_solved(design[rows], told[rows], question[rows]) for rows in others]
+        alone = [_solved(design[rows], given[rows], question[rows]) for rows in others]
         by_rater = np.array(alone) - fitted
         chance = RaterChanges(by_rater=by_rater, by_both=-by_both).through(shown)
     reach = reaches(errors, n, chance)
     return values, values - reach, values + reach
 
 
-def _solved(design: Array, told: Array, question: Array) -> Array:
+def _solved(design: Array, given: Array, question: Array) -> Array:
     """Return the coefficients of a linear model with a mean for each question."""
     _, question = np.unique(question, return_inverse=True)
-    design, told = _within(design, question), _within(told[:, None], question)[:, 0]
+    design, given = _within(design, question), _within(given[:, None], question)[:, 0]
     left = design.T @ design + RIDGE * np.eye(design.shape[1])
-    return np.asarray(np.linalg.solve(left, design.T @ told))
+    return np.asarray(np.linalg.solve(left, design.T @ given))
 
 
 def _sums(rows: Array, group: Array) -> Array:
@@ -275,16 +275,16 @@ def _complete(
     table: pd.DataFrame, factors: Sequence[str], suffixes: Sequence[str]
 ) -> tuple[pd.DataFrame, _Columns | None]:
     """Return the rows with a level of every factor that has two or more, and those levels."""
-    kept: dict[str, list[str]] = {}
+    levels_by_factor: dict[str, list[str]] = {}
     for factor in factors:
         sides = [table[f"{factor}{suffix}"] for suffix in suffixes]
         levels = sorted({level for side in sides for level in side.dropna().unique()})
         if len(levels) > 1:
-            kept[factor] = levels
-    for factor in kept:
+            levels_by_factor[factor] = levels
+    for factor in levels_by_factor:
         for suffix in suffixes if factor not in REASONING_FACTORS else ():
             table = table[table[f"{factor}{suffix}"].notna()]
-    return table, _Columns(kept) if kept and len(table) else None
+    return table, _Columns(levels_by_factor) if levels_by_factor and len(table) else None
 
 
 def _untangled(columns: _Columns, design: Array) -> tuple[_Columns | None, Array, tuple[str, ...]]:
@@ -297,9 +297,17 @@ def _untangled(columns: _Columns, design: Array) -> tuple[_Columns | None, Array
         alone = np.linalg.matrix_rank(others) if others.size else 0
         if whole - alone < own.stop - own.start:
             entangled.append(factor)
-    kept = {name: found for name, found in columns.factors.items() if name not in entangled}
-    places = [i for name in kept for i in range(columns.of(name).start, columns.of(name).stop)]
-    return _Columns(kept) if kept else None, design[:, places], tuple(entangled)
+    levels_by_factor = {
+        name: found for name, found in columns.factors.items() if name not in entangled
+    }
+    places = [
+        i for name in levels_by_factor for i in range(columns.of(name).start, columns.of(name).stop)
+    ]
+    return (
+        _Columns(levels_by_factor) if levels_by_factor else None,
+        design[:, places],
+        tuple(entangled),
+    )
 
 
 def _separation(columns: _Columns, pairs: pd.DataFrame) -> Separation:

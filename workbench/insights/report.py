@@ -282,8 +282,8 @@ def length(pairs: pd.DataFrame) -> tuple[Share, ...]:
 
 def times(judgements: pd.DataFrame) -> tuple[Times, ...]:
     """Return how long each rater took for a card; the facts of one card count once."""
-    told = judgements[judgements["seconds"].notna() & judgements["item_id"].notna()]
-    cards = told.drop_duplicates(["rater_id", "item_id"])
+    timed = judgements[judgements["seconds"].notna() & judgements["item_id"].notna()]
+    cards = timed.drop_duplicates(["rater_id", "item_id"])
     found = []
     for rater, seconds in cards.groupby("rater_id")["seconds"]:
         quarter, median, three = np.quantile(seconds.to_numpy(dtype=float), [0.25, 0.5, 0.75])

@@ -1,4 +1,4 @@
-"""What a rater does with the card on the desk: say, skip, put aside, take back.
+"""What a rater does with the card before them: rate, skip, mark, take back.
 
 Every judgement names its card. One that names another card than the one that lies there came from
 an older page or came twice, and changes nothing. A judgement and the next card are one transaction.
@@ -9,10 +9,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from db.database import Database
@@ -24,7 +22,6 @@ from db.rating.assignment import (
     begun_card,
     close_card,
     count_submitted,
-    keep_draft,
     last_closed,
     open_card,
     put_back,
@@ -33,14 +30,12 @@ from db.rating.assignment import (
 from db.rating.queues import ItemRow, QueueRow
 from db.rating.ratings import (
     FLAG,
-    HIGHEST,
-    LOWEST,
-    OK,
     PREFERENCE,
     REPEAT,
     TAG,
     NewRating,
     Outcome,
+    Target,
     active_ratings,
     add_ratings,
     item_ratings,
@@ -67,7 +62,8 @@ class CardRating:
     values: Mapping[str, float] = field(default_factory=dict)
     """Axis → value; ``ok`` → 1 or 0."""
     tags: tuple[str, ...] = ()
-    mark_problem: str | None = None
+    mark: str | None = None
+    """What is wrong with it."""
     note: str | None = None
     answer_seen: bool = False
     seconds: float | None = None
@@ -75,8 +71,27 @@ class CardRating:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing was said."""
-        return not (self.outcome or self.values or self.tags or self.mark_problem)
+        """Nothing is said."""
+        return not (self.outcome or self.values or self.tags or self.mark)
+
+    def facts(
+        self, other: Target | None, axis_ids: Mapping[str, int]
+    ) -> dict[tuple[str, str | None], dict[str, Any]]:
+        """Return what is said by axis and label, as the fields of a rating that hold it.
+
+        Args:
+            other: Of a comparison: the other target.
+            axis_ids: How the axes are worded.
+        """
+        found: dict[tuple[str, str | None], dict[str, Any]] = {}
+        if self.outcome:
+            found[PREFERENCE, None] = {"outcome": self.outcome, "other": other}
+        for axis, value in self.values.items():
+            found[axis, None] = {"value": float(value), "axis_id": axis_ids.get(axis)}
+        found |= {(TAG, tag): {"label": tag} for tag in self.tags}
+        if self.mark:
+            found[FLAG, self.mark] = {"label": self.mark}
+        return found
 
 
 def current_card(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
@@ -89,10 +104,10 @@ def current_card(database: Database, queue: QueueRow, rater_id: int) -> Card | N
 
 
 def submit(
-    database: Database, queue: QueueRow, rater_id: int, card_id: str, verdict: CardRating
+    database: Database, queue: QueueRow, rater_id: int, card_id: str, rating: CardRating
 ) -> Card | None:
-    """Store a verdict on the card called ``card_id``; return the card that lies there now."""
-    return _close(database, queue, rater_id, card_id, "submitted", verdict)
+    """Store a rating of the card called ``card_id``; return the card that lies there now."""
+    return _close(database, queue, rater_id, card_id, "submitted", rating)
 
 
 def skip(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
@@ -102,8 +117,8 @@ def skip(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Ca
 
 def mark_problem(database: Database, queue: QueueRow, rater_id: int, card_id: str) -> Card | None:
     """Put the card called ``card_id`` aside because something is wrong with it; return the next."""
-    verdict = CardRating(mark_problem="problem")
-    return _close(database, queue, rater_id, card_id, "discarded", verdict)
+    rating = CardRating(mark="problem")
+    return _close(database, queue, rater_id, card_id, "discarded", rating)
 
 
 def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
@@ -118,9 +133,9 @@ def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
         last, closed_at = found
         if open_now := open_card(session, queue.id, rater_id):
             put_back(session, open_now.item.id, rater_id)
-        said = [session.get_one(Rating, id) for id in item_ratings(session, rater_id, last.id)]
-        undo_ratings(session, [rating.id for rating in said])
-        first = said[0] if said else None
+        rated = [session.get_one(Rating, id) for id in item_ratings(session, rater_id, last.id)]
+        undo_ratings(session, [rating.id for rating in rated])
+        first = rated[0] if rated else None
         return _assign(
             session,
             last,
@@ -128,19 +143,19 @@ def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
             (first.sampler if first else None) or queue.spec.get("sampler", SAMPLERS[0]),
             swapped=first.swapped if first else None,
             after=closed_at,
-            entered=_entered(said),
+            entered=_entered(rated),
         )
 
 
-def _entered(said: Sequence[Rating]) -> dict[str, Any]:
+def _entered(rated: Sequence[Rating]) -> dict[str, Any]:
     """Return what was said of a card as what is entered on it: to correct it takes one key."""
-    if not said:
+    if not rated:
         return {}
     return {
-        VALUES: {rating.axis: int(rating.value) for rating in said if rating.value is not None},
-        TAGS: [rating.label for rating in said if rating.axis == TAG],
-        NOTE: said[0].note or "",
-        ANSWER_SEEN: said[0].scope == "reasoning" and said[0].answer_seen,
+        VALUES: {rating.axis: int(rating.value) for rating in rated if rating.value is not None},
+        TAGS: [rating.label for rating in rated if rating.axis == TAG],
+        NOTE: rated[0].note or "",
+        ANSWER_SEEN: rated[0].scope == "reasoning" and rated[0].answer_seen,
     }
 
 
@@ -150,7 +165,7 @@ def _close(
     rater_id: int,
     card_id: str,
     state: ItemState,
-    verdict: CardRating | None,
+    rating: CardRating | None,
 ) -> Card | None:
     with database.write() as session:
         card = open_card(session, queue.id, rater_id)
@@ -158,57 +173,47 @@ def _close(
             return _assign_next(session, queue, rater_id)
         if card.id != card_id:
             return card
-        if verdict is not None:
-            if verdict.is_empty:
+        if rating is not None:
+            if rating.is_empty:
                 return card
-            axis_ids = store_axes(session, queue.scope) if verdict.values else {}
-            add_ratings(session, _facts(queue, rater_id, card, verdict, axis_ids))
+            axis_ids = store_axes(session, queue.scope) if rating.values else {}
+            add_ratings(session, _new_ratings(queue, rater_id, card, rating, axis_ids))
         closed_at = close_card(session, card, rater_id, state)
         return _assign_next(session, queue, rater_id, after=closed_at)
 
 
-def _seconds(card: Card, verdict: CardRating) -> float:
+def _seconds(card: Card, rating: CardRating) -> float:
     """Return the time that a card took; a clock that was set back makes it no less than 0."""
-    seconds = verdict.seconds
+    seconds = rating.seconds
     if seconds is None:
         seconds = (utc_now() - card.assigned_at).total_seconds()
     return round(min(max(seconds, 0.0), MAX_SECONDS), 3)
 
 
-def _facts(
-    queue: QueueRow, rater_id: int, card: Card, verdict: CardRating, axis_ids: Mapping[str, int]
+def _new_ratings(
+    queue: QueueRow, rater_id: int, card: Card, rating: CardRating, axis_ids: Mapping[str, int]
 ) -> list[NewRating]:
     """Return a row for each thing said; the first carries the card's own id."""
-    seconds = _seconds(card, verdict)
-
-    def fact(axis: str, number: int, **said: object) -> NewRating:
-        return NewRating(
+    facts = rating.facts(card.item.other, axis_ids).items()
+    seconds = _seconds(card, rating)
+    return [
+        NewRating(
             rater_id=rater_id,
             scope=queue.scope,
             target=card.item.target,
             axis=axis,
             blind=True,
             swapped=card.swapped if card.item.other else None,
-            answer_seen=verdict.answer_seen or queue.scope != "reasoning",
+            answer_seen=rating.answer_seen or queue.scope != "reasoning",
             sampler=card.sampler,
             seconds=seconds,
             queue_item_id=card.item.id,
             card_id=card.id if number == 0 else f"{card.id}/{number}",
-            note=verdict.note,
-            **said,  # type: ignore[arg-type]
+            note=rating.note,
+            **fields,
         )
-
-    said: list[tuple[str, dict[str, object]]] = []
-    if verdict.outcome:
-        said.append((PREFERENCE, {"outcome": verdict.outcome, "other": card.item.other}))
-    said += [
-        (axis, {"value": float(value), "axis_id": axis_ids.get(axis)})
-        for axis, value in verdict.values.items()
+        for number, ((axis, _), fields) in enumerate(facts)
     ]
-    said += [(TAG, {"label": tag}) for tag in verdict.tags]
-    if verdict.mark_problem:
-        said.append((FLAG, {"label": verdict.mark_problem}))
-    return [fact(axis, number, **words) for number, (axis, words) in enumerate(said)]
 
 
 def _assign_next(
@@ -284,138 +289,3 @@ def _due_repeat(session: Session, queue: QueueRow, rater_id: int) -> ItemRow | N
         return None
     found = repeatable(session, queue.id, rater_id, after=REPEAT_AFTER, limit=20)
     return random.choice(found) if found else None
-
-
-Act = Literal["rate", "skip", "flag", "undo", "draft"]
-Place = Literal["left", "right", "tie", "both_bad"]
-MAX_TAGS: Final = 10
-MAX_TAG: Final = 60
-MAX_NOTE: Final = 2_000
-
-
-class CardEvent(BaseModel):
-    """One thing done on one card: rated, skipped, put aside, taken back, or something entered."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str = Field(min_length=1, max_length=64)
-    card: str | None
-    """The card that it was done on; None where none lay there."""
-    act: Act
-    place: Place | None = None
-    """Of a comparison: which side is better, as the sides stood."""
-    values: dict[str, Annotated[int, Field(ge=0, le=HIGHEST)]] = Field(default_factory=dict)
-    """Axis → value; ``ok`` → 1 or 0."""
-    tags: tuple[str, ...] = ()
-    note: str = ""
-    seconds: float | None = Field(default=None, allow_inf_nan=False)
-    """Since the card was shown, by the browser's monotonic clock."""
-
-    @field_validator("values")
-    @classmethod
-    def _in_range(cls, values: dict[str, int]) -> dict[str, int]:
-        for axis, value in values.items():
-            low, high = (0, 1) if axis == OK else (LOWEST, HIGHEST)
-            if not low <= value <= high:
-                raise ValueError(f"{axis} is {value}; it goes from {low} to {high}")
-        return values
-
-    @property
-    def clean_tags(self) -> tuple[str, ...]:
-        """Tags without blanks around them, each once."""
-        named = (tag.strip()[:MAX_TAG] for tag in self.tags)
-        return tuple(dict.fromkeys(tag for tag in named if tag))[:MAX_TAGS]
-
-    @property
-    def entered(self) -> dict[str, Any]:
-        """What stands on the card before it is submitted."""
-        return {
-            VALUES: dict(self.values),
-            TAGS: list(self.clean_tags),
-            NOTE: self.note[:MAX_NOTE],
-        }
-
-
-def apply_event(database: Database, queue: QueueRow, rater_id: int, event: CardEvent) -> bool:
-    """Apply an event; the same one again changes nothing.
-
-    Returns:
-        False where a judgement could not be stored since its card no longer lies before the rater
-        and has not that judgement: it was taken back, or judged otherwise, on another page.
-    """
-    with database.read() as session:
-        card = open_card(session, queue.id, rater_id)
-    if (card.id if card else None) != event.card:
-        return event.act != "rate" or _is_stored(database, event)
-    if event.act == "undo":
-        if card is not None and any(event.entered.values()):
-            enter(database, card, rater_id, event.entered)
-        undo(database, queue, rater_id)
-    elif card is not None:
-        _apply(database, queue, rater_id, card, event)
-    return True
-
-
-def _apply(
-    database: Database, queue: QueueRow, rater_id: int, card: Card, event: CardEvent
-) -> None:
-    if event.act == "rate":
-        submit(database, queue, rater_id, card.id, _verdict(card, event))
-    elif event.act == "skip":
-        skip(database, queue, rater_id, card.id)
-    elif event.act == "flag":
-        mark_problem(database, queue, rater_id, card.id)
-    else:
-        enter(database, card, rater_id, event.entered)
-
-
-def enter(database: Database, card: Card, rater_id: int, entered: dict[str, Any]) -> None:
-    """Keep what is entered on a card, beside what is known of it."""
-    with database.write() as session:
-        keep_draft(session, card, rater_id, {**card.draft, **entered})
-
-
-def entered_on(card: Card) -> dict[str, Any]:
-    """Return what is entered on a card: values by axis, tags, a note."""
-    # Stores written before cards held notes kept values by axis, side by side with the rest.
-    old = {
-        axis: int(value)
-        for axis, value in card.draft.items()
-        if axis != ANSWER_SEEN and isinstance(value, (int, float))
-    }
-    return {
-        VALUES: card.draft.get(VALUES, old),
-        TAGS: card.draft.get(TAGS, []),
-        NOTE: card.draft.get(NOTE, ""),
-    }
-
-
-def _verdict(card: Card, event: CardEvent) -> CardRating:
-    return CardRating(
-        outcome=_outcome(event.place, card.swapped),
-        values={axis: float(value) for axis, value in event.values.items()},
-        tags=event.clean_tags,
-        note=event.note.strip()[:MAX_NOTE] or None,
-        answer_seen=bool(card.draft.get(ANSWER_SEEN)),
-        seconds=event.seconds,
-    )
-
-
-def _outcome(place: Place | None, swapped: bool) -> Outcome | None:
-    if place == "left":
-        return "b" if swapped else "a"
-    if place == "right":
-        return "a" if swapped else "b"
-    return place
-
-
-def _is_stored(database: Database, event: CardEvent) -> bool:
-    """Tell whether the card was judged as in ``event``, which may have come before."""
-    own = or_(Rating.card_id == event.card, Rating.card_id.startswith(f"{event.card}/"))
-    with database.read() as session:
-        rows = list(session.scalars(select(Rating).where(own, Rating.undoes_id.is_(None))))
-    if event.place:
-        return any(row.outcome == _outcome(event.place, bool(row.swapped)) for row in rows)
-    values = {row.axis: row.value for row in rows if row.value is not None}
-    tags = {row.label for row in rows if row.axis == TAG}
-    return bool(rows) and values == event.values and tags == set(event.clean_tags)

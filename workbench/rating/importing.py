@@ -5,7 +5,7 @@ The file is read and understood before anything is written, so that raters wait 
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,14 @@ from workbench.rating.import_rows import (
     understand,
 )
 
+IMPORTED = "import-"
+"""How the cards begin that stand for rows without one."""
+_FLIPPED = {"a": "b", "b": "a"}
+_REMEDY = "people and models are never mixed: correct rater_kind, or give another name."
 _BY_LETTERS = {letters(name): name for name in COLUMNS}
+_STORED_AS_GIVEN = (
+    {one.name for one in fields(NewRating)} & {one.name for one in fields(RatingFields)}
+) - {"swapped", "card_id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class ImportedRating:
     """A row with the texts that it speaks of, and the card that it is stored under."""
 
     line: int
-    said: RatingFields
+    given: RatingFields
     targets: tuple[Target, ...]
     card_id: str
     claim: Claim
@@ -114,10 +121,10 @@ def _judged(
         n_rows += 1
         try:
             row = _row(record.values)
-            said = understand(row, axes, found.name)
-            rated = targets.of(row, said.scope, compares=said.outcome is not None)
-            raters.check(said, record.line, has_kind=bool(row.get("rater_kind")))
-            cards.add(record.line, said, *rated)
+            given = understand(row, axes, found.name)
+            rated = targets.of(row, given.scope, compares=given.outcome is not None)
+            raters.check(given, record.line, has_kind=bool(row.get("rater_kind")))
+            cards.add(record.line, given, *rated)
         except RowRefusedError as refused:
             found.refuse(record.line, refused.column, refused.what)
     return cards.new(found), n_rows
@@ -128,9 +135,11 @@ def _store(session: Session, judged: Sequence[ImportedRating], axes: Axes) -> in
     wordings = _Wordings(session, axes)
     ratings = []
     for one in judged:
-        if one.said.rater not in raters:
-            raters[one.said.rater] = _rater(session, one.said)
-        ratings.append(_rating(raters[one.said.rater], wordings.id_of(one.said), one, *one.targets))
+        if one.given.rater not in raters:
+            raters[one.given.rater] = _rater(session, one.given)
+        ratings.append(
+            _rating(raters[one.given.rater], wordings.id_of(one.given), one, *one.targets)
+        )
     return len(add_ratings(session, ratings))
 
 
@@ -140,28 +149,28 @@ class _Wordings:
     def __init__(self, session: Session, axes: Axes) -> None:
         self.session, self.axes = session, axes
         self._current: dict[Scope, dict[str, int]] = {}
-        self._told: dict[tuple[Scope, str], int] = {}
+        self._by_wording: dict[tuple[Scope, str], int] = {}
 
-    def id_of(self, said: RatingFields) -> int | None:
+    def id_of(self, given: RatingFields) -> int | None:
         """Return the id of the wording that a row was given under; None: it is on no scale."""
-        if said.wording is not None:
-            key = (said.scope, said.wording.model_dump_json())
-            if key not in self._told:
-                self._told[key] = ensure_axis(
-                    self.session, said.scope, said.axis, said.wording.wording
+        if given.wording is not None:
+            key = (given.scope, given.wording.model_dump_json())
+            if key not in self._by_wording:
+                self._by_wording[key] = ensure_axis(
+                    self.session, given.scope, given.axis, given.wording.wording
                 )
-            return self._told[key]
-        if said.card_id is not None:
+            return self._by_wording[key]
+        if given.card_id is not None:
             return None  # an export that does not tell it: nobody knows how it was worded
-        if said.scope not in self._current:
-            self._current[said.scope] = store_axes(self.session, said.scope, self.axes)
-        return self._current[said.scope].get(said.axis)
+        if given.scope not in self._current:
+            self._current[given.scope] = store_axes(self.session, given.scope, self.axes)
+        return self._current[given.scope].get(given.axis)
 
 
-def _rater(session: Session, said: RatingFields) -> int:
-    if said.rater_kind == "model":
-        return ensure_model_rater(session, said.rater, said.rater_model)
-    return ensure_rater(session, said.rater)
+def _rater(session: Session, given: RatingFields) -> int:
+    if given.rater_kind == "model":
+        return ensure_model_rater(session, given.rater, given.rater_model)
+    return ensure_rater(session, given.rater)
 
 
 def _rating(
@@ -171,35 +180,25 @@ def _rating(
     target: Target,
     other: Target | None = None,
 ) -> NewRating:
-    said = judged.said
+    same = {name: getattr(judged.given, name) for name in _STORED_AS_GIVEN}
     return NewRating(
+        **same,
         rater_id=rater_id,
-        scope=said.scope,
         target=target,
         other=other,
-        axis=said.axis,
         axis_id=axis_id,
-        value=said.value,
-        outcome=said.outcome,
-        label=said.label,
-        blind=said.blind,
-        swapped=said.swapped if other else None,
-        answer_seen=said.answer_seen,
-        sampler=said.sampler,
-        seconds=said.seconds,
+        swapped=judged.given.swapped if other else None,
         card_id=judged.card_id,
-        note=said.note,
-        created_at=said.created_at,
     )
 
 
 def _row(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a row by the names of ``COLUMNS``, in whichever spelling it has them."""
     row: dict[str, Any] = {}
-    for given, value in values.items():
-        name = _BY_LETTERS.get(letters(given), given.strip().casefold())
+    for column, value in values.items():
+        name = _BY_LETTERS.get(letters(column), column.strip().casefold())
         if row.get(name) is not None and value is not None:
-            raise RowRefusedError(given, "stands in this row twice; leave one.")
+            raise RowRefusedError(column, "stands in this row twice; leave one.")
         row[name] = value if value is not None else row.get(name)
     return row
 
@@ -209,9 +208,6 @@ def _unused(columns: Sequence[str]) -> list[str]:
     return [f"Columns not used: {', '.join(unknown)}."] if unknown else []
 
 
-_REMEDY = "people and models are never mixed: correct rater_kind, or give another name."
-
-
 class Raters:
     """Remembers what each rater of a file is, and what the store knows."""
 
@@ -219,13 +215,13 @@ class Raters:
         self._known = dict(session.execute(select(Rater.name, Rater.kind)).all())
         self._lines: dict[str, tuple[RaterKind, int]] = {}
 
-    def check(self, said: RatingFields, line: int, *, has_kind: bool) -> None:
+    def check(self, given: RatingFields, line: int, *, has_kind: bool) -> None:
         """Refuse a rater who is of another kind elsewhere.
 
         Raises:
             RowRefusedError: In the store, or in an earlier line, the name is of another kind.
         """
-        name, kind = said.rater, said.rater_kind
+        name, kind = given.rater, given.rater_kind
         column = "rater_kind" if has_kind else "rater"
         known = self._known.get(name, kind)
         if known != kind:
@@ -239,11 +235,6 @@ class Raters:
             )
 
 
-IMPORTED = "import-"
-"""How the cards begin that stand for rows without one."""
-_FLIPPED = {"a": "b", "b": "a"}
-
-
 class Cards:
     """Gathers the rows of a file by card, and leaves out what the store has."""
 
@@ -251,12 +242,12 @@ class Cards:
         self.session = session
         self._rows: list[ImportedRating] = []
 
-    def add(self, line: int, said: RatingFields, *targets: Target) -> None:
+    def add(self, line: int, given: RatingFields, *targets: Target) -> None:
         """Take a row in."""
-        card = said.card_id or f"{IMPORTED}{self._hash(said, targets)}"
-        claim = _claim(said.rater, said, [_ids(target) for target in targets])
+        card = given.card_id or f"{IMPORTED}{self._hash(given, targets)}"
+        claim = _claim(given.rater, given, [_ids(target) for target in targets])
         self._rows.append(
-            ImportedRating(line=line, said=said, targets=targets, card_id=card, claim=claim)
+            ImportedRating(line=line, given=given, targets=targets, card_id=card, claim=claim)
         )
 
     def new(self, found: ImportFile) -> list[ImportedRating]:
@@ -271,8 +262,8 @@ class Cards:
         """Yield the first row of each card; without cards, of each subject at one time."""
         first: dict[object, ImportedRating] = {}
         for row in self._rows:
-            named = row.said.card_id
-            known = first.setdefault(named or (row.claim.subject, row.said.created_at), row)
+            named = row.given.card_id
+            known = first.setdefault(named or (row.claim.subject, row.given.created_at), row)
             if known is row:
                 yield row
             elif row.claim != known.claim:
@@ -287,11 +278,11 @@ class Cards:
         """
         if stored is None or stored.subject == row.claim.subject:
             return row
-        return replace(row, card_id=f"{row.card_id}-{self._hash(row.said, row.targets)}")
+        return replace(row, card_id=f"{row.card_id}-{self._hash(row.given, row.targets)}")
 
     def _is_new(self, row: ImportedRating, stored: Claim | None, found: ImportFile) -> bool:
         if stored is None:
-            return row.said.card_id is not None or not self._is_known(row)
+            return row.given.card_id is not None or not self._is_known(row)
         if row.claim != stored:
             _refuse(
                 found,
@@ -314,14 +305,14 @@ class Cards:
         wanted = [
             Rating.card_id.startswith(IMPORTED, autoescape=True),
             Rating.question_id == row.targets[0].question_id,
-            Rater.name == row.said.rater,
+            Rater.name == row.given.rater,
         ]
-        if row.said.created_at is not None:
-            wanted.append(Rating.created_at == row.said.created_at)
+        if row.given.created_at is not None:
+            wanted.append(Rating.created_at == row.given.created_at)
         stored = self.session.execute(_ratings(*wanted))
         return any(_stored_claim(rating, name) == row.claim for rating, name in stored)
 
-    def _hash(self, said: RatingFields, targets: Iterable[Target]) -> str:
+    def _hash(self, given: RatingFields, targets: Iterable[Target]) -> str:
         """Return what stands for a row in every store: its words, not its ids."""
         wordings = [
             self.session.scalar(select(table.content_hash).where(table.id == text_id)) or ""
@@ -332,13 +323,13 @@ class Cards:
                 (Answer, target.answer_id),
             )
         ]
-        own = (said.rater, said.scope, said.axis, said.value, said.outcome, said.label)
-        return short_hash(*map(str, own), str(said.created_at or ""), *wordings)
+        own = (given.rater, given.scope, given.axis, given.value, given.outcome, given.label)
+        return short_hash(*map(str, own), str(given.created_at or ""), *wordings)
 
 
 def _refuse(found: ImportFile, row: ImportedRating, what: str) -> None:
     column = next(
-        name for name in ("outcome", "label", "value") if getattr(row.said, name) is not None
+        name for name in ("outcome", "label", "value") if getattr(row.given, name) is not None
     )
     found.refuse(row.line, column, what)
 
@@ -359,14 +350,14 @@ def _stored_claim(rating: Rating, rater: str) -> Claim:
     return _claim(rater, rating, ids)
 
 
-def _claim(rater: str, said: RatingFields | Rating, ids: list[tuple[int, int, int]]) -> Claim:
+def _claim(rater: str, given: RatingFields | Rating, ids: list[tuple[int, int, int]]) -> Claim:
     """Return the same claim whichever of two texts comes first."""
-    outcome: str | None = said.outcome
+    outcome: str | None = given.outcome
     if outcome is not None and ids != sorted(ids):
         outcome = _FLIPPED.get(outcome, outcome)
     return Claim(
-        subject=(rater, said.scope, said.axis, said.label, *sorted(ids)),
-        verdict=(said.value, outcome),
+        subject=(rater, given.scope, given.axis, given.label, *sorted(ids)),
+        verdict=(given.value, outcome),
     )
 
 

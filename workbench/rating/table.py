@@ -27,27 +27,13 @@ from db.rating.ratings import (
 )
 from db.tables import QueueItem, QueueItemState, Rating
 from workbench.rating.axes import store_axes
+from workbench.rating.cards import CardRating
 
 SAMPLER = "table"
 """How an item was chosen that is first rated in a table: the rater saw many at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowRating:
-    """What one rater says of one item on the whole."""
-
-    outcome: Outcome | None = None
-    values: Mapping[str, float]
-    """Axis → value; ``ok`` → 1 or 0."""
-    tags: tuple[str, ...] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing is said."""
-        return self.outcome is None and not self.values and not self.tags
-
-
-NOTHING = RowRating(values={})
+NOTHING = CardRating()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +43,7 @@ class TableRow:
     item: ItemRow
     swapped: bool
     """The other target stands on the left, as when it was rated."""
-    said: RowRating
+    rated: CardRating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +67,13 @@ def table_page(
     query = _to_rate(queue, rater_id) if queue.way == "table" else _rated(queue, rater_id)
     found, total, page = page_of_keys(session, query, page, page_size)
     items = {item.id: item for item in get_items(session, [row.id for row in found])}
-    said = _active(session, rater_id, list(items))
-    rows = [_row(items[row.id], said[row.id]) for row in found]
+    rated = _active(session, rater_id, list(items))
+    rows = [_row(items[row.id], rated[row.id]) for row in found]
     return Page(rows=tuple(rows), total=total, page=page, page_size=page_size)
 
 
 def save_table(
-    database: Database, queue: QueueRow, rater_id: int, wanted: Mapping[int, RowRating]
+    database: Database, queue: QueueRow, rater_id: int, wanted: Mapping[int, CardRating]
 ) -> Saved:
     """Make the given things be what the rater says of the items, by adding facts; all or nothing.
 
@@ -99,16 +85,16 @@ def save_table(
         known = _active(session, rater_id, list(wanted))
         for row in session.scalars(select(QueueItem).where(QueueItem.id.in_(wanted))).all():
             item, before = item_row(row), known[row.id]
-            said = wanted[row.id]
-            if item.queue_id != queue.id or said == _row_rating(before):
+            rated = wanted[row.id]
+            if item.queue_id != queue.id or rated == _row_rating(before):
                 continue
             others = session.scalar(select(taken_by(literal(item.id), rater_id))) or 0
             if not before and others >= queue.overlap:
                 taken += 1
                 continue
             axis_ids = axis_ids or store_axes(session, queue.scope)
-            _correct(session, queue, rater_id, item, before, said, axis_ids)
-            settle(session, item.id, rater_id, "submitted" if not said.is_empty else None)
+            _correct(session, queue, rater_id, item, before, rated, axis_ids)
+            settle(session, item.id, rater_id, "submitted" if not rated.is_empty else None)
             changed += 1
     return Saved(changed=changed, taken=taken)
 
@@ -119,17 +105,11 @@ def _correct(
     rater_id: int,
     item: ItemRow,
     before: Sequence[Rating],
-    said: RowRating,
+    rated: CardRating,
     axis_ids: Mapping[str, int],
 ) -> None:
     keys = {_key(rating): rating for rating in before}
-    wanted: dict[tuple[str, str | None], dict[str, Any]] = {
-        (axis, None): {"value": float(value), "axis_id": axis_ids.get(axis)}
-        for axis, value in said.values.items()
-    }
-    wanted |= {(TAG, tag): {"label": tag} for tag in said.tags}
-    if said.outcome:
-        wanted[PREFERENCE, None] = {"outcome": said.outcome, "other": item.other}
+    wanted = rated.facts(item.other, axis_ids)
     unchanged = {
         key
         for key, rating in keys.items()
@@ -166,9 +146,9 @@ def _key(rating: Rating) -> tuple[str, str | None]:
     return rating.axis, rating.label
 
 
-def _row_rating(ratings: Sequence[Rating]) -> RowRating:
+def _row_rating(ratings: Sequence[Rating]) -> CardRating:
     outcome = next((r.outcome for r in ratings if r.axis == PREFERENCE), None)
-    return RowRating(
+    return CardRating(
         outcome=cast(Outcome | None, outcome),
         values={r.axis: r.value for r in ratings if r.value is not None},
         tags=tuple(r.label for r in ratings if r.axis == TAG and r.label),
@@ -177,7 +157,7 @@ def _row_rating(ratings: Sequence[Rating]) -> RowRating:
 
 def _row(item: ItemRow, ratings: Sequence[Rating]) -> TableRow:
     swapped = next((r.swapped for r in ratings if r.swapped is not None), False)
-    return TableRow(item=item, swapped=swapped, said=_row_rating(ratings))
+    return TableRow(item=item, swapped=swapped, rated=_row_rating(ratings))
 
 
 def _active(

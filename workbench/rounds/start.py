@@ -1,4 +1,4 @@
-"""A round written to the store, started and resumed; what its steps need is looked up here."""
+"""A round written to the store, started and resumed; all that it names is looked up before."""
 
 from collections.abc import Mapping
 from pathlib import Path

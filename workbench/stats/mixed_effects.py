@@ -17,8 +17,9 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from workbench.stats.clustered import MIN_RATERS, RaterChanges, Separation, reaches
-from workbench.stats.importance_sampling import ImportanceSample, TextPairs
+from workbench.stats.importance_sampling import ImportanceSample
 from workbench.stats.intervals import Array, Estimate, estimate, jackknife_errors
+from workbench.stats.text_pairs import TextPairs
 
 IMAGINED = 1.0
 """Ties that each level is imagined to have with an average one: without them, who won everything

@@ -13,7 +13,8 @@ from db.rating.queues import QueueRow
 from db.texts.cards import VariantCard, question_card
 from db.texts.rows import TextRow
 from serving.reasonings import save_reasoning
-from workbench.rating.cards import ANSWER_SEEN, current_card, enter
+from workbench.rating.card_events import enter
+from workbench.rating.cards import ANSWER_SEEN, current_card
 from workbench.rating.editing import answer_again, answer_jobs, merge_by_model, merge_jobs, merged
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, errors_shown, focus, opens_field

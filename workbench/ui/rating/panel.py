@@ -19,7 +19,7 @@ from db.rating.assignment import Card
 from db.rating.queues import QueueRow
 from db.rating.ratings import HIGHEST, LOWEST
 from workbench.rating.axes import Axis
-from workbench.rating.cards import (
+from workbench.rating.card_events import (
     MAX_NOTE,
     MAX_TAG,
     MAX_TAGS,

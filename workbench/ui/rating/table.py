@@ -16,7 +16,8 @@ from db.rating.ratings import HIGHEST, LOWEST, OK, Outcome, Target
 from db.settings import settings
 from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import Axis, load_axes
-from workbench.rating.table import RowRating, TableRow, save_table, table_page
+from workbench.rating.cards import CardRating
+from workbench.rating.table import TableRow, save_table, table_page
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
@@ -39,7 +40,7 @@ REVISION = "rate_table_revision"
 """Number of saves: with it the table begins anew from what is stored."""
 UNSAVED = "unsaved"
 """Name of the draft's field: what is to be said, by item."""
-SAID = TypeAdapter(RowRating)
+SAID = TypeAdapter(CardRating)
 _TEXTS = ("question", "context", "reasoning", "answer", "left", "right")
 
 
@@ -65,8 +66,8 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
     # it stands in the cells from the start.
     if key not in st.session_state:
         st.session_state[f"begun_{key}"] = _unsaved(draft)
-    begun: dict[int, RowRating] = st.session_state[f"begun_{key}"]
-    rows = [replace(row, said=begun.get(row.item.id, row.said)) for row in found.rows]
+    begun: dict[int, CardRating] = st.session_state[f"begun_{key}"]
+    rows = [replace(row, rated=begun.get(row.item.id, row.rated)) for row in found.rows]
     frame = _frame(queue, rows, texts, axes)
     edited = st.data_editor(
         frame,
@@ -154,11 +155,11 @@ def _frame(
             if row.item.target.answer_id is not None:
                 line["answer"] = _short(texts.answer(row.item.target))
             for axis in axes:
-                value = row.said.values.get(axis.name)
+                value = row.rated.values.get(axis.name)
                 line[axis.name] = None if value is None else int(value)
-            ok = row.said.values.get(OK)
+            ok = row.rated.values.get(OK)
             line[OK] = None if ok is None else YES if ok else NO
-            line["tags"] = ", ".join(row.said.tags)
+            line["tags"] = ", ".join(row.rated.tags)
         lines.append(line)
     frame = pd.DataFrame(lines)
     for axis in axes:
@@ -203,7 +204,7 @@ def _changes(
     rows: Sequence[TableRow],
     before: pd.DataFrame,
     after: pd.DataFrame,
-) -> dict[int, RowRating]:
+) -> dict[int, CardRating]:
     """Return what is to be said of each item of which something else is stored.
 
     Args:
@@ -212,12 +213,12 @@ def _changes(
         before: The table as it was drawn, a line for each row.
         after: The table as it stands.
     """
-    changed: dict[int, RowRating] = {}
+    changed: dict[int, CardRating] = {}
     for place, (known, row) in enumerate(zip(stored, rows, strict=True)):
         old, new = before.iloc[place].to_dict(), after.iloc[place].to_dict()
         is_edited = any(_value(old[name]) != _value(new[name]) for name in old)
-        entry = _judgement(row, new) if is_edited else row.said
-        if entry != known.said:
+        entry = _judgement(row, new) if is_edited else row.rated
+        if entry != known.rated:
             changed[row.item.id] = entry
     return changed
 
@@ -227,14 +228,14 @@ def table_draft(queue_id: int, rater_id: int) -> FormDraft:
     return FormDraft(f"table-{queue_id}-{rater_id}")
 
 
-def _unsaved(draft: FormDraft) -> dict[int, RowRating]:
+def _unsaved(draft: FormDraft) -> dict[int, CardRating]:
     stored = draft.values.get(UNSAVED)
     if not isinstance(stored, dict):
         return {}
     return {int(item): SAID.validate_python(entry) for item, entry in stored.items()}
 
 
-def _keep(draft: FormDraft, rows: Sequence[TableRow], changes: Mapping[int, RowRating]) -> None:
+def _keep(draft: FormDraft, rows: Sequence[TableRow], changes: Mapping[int, CardRating]) -> None:
     """Keep the changes to the rows of this page, beside those of other pages."""
     here = {row.item.id for row in rows}
     stored = {item: entry for item, entry in _unsaved(draft).items() if item not in here}
@@ -247,10 +248,10 @@ def _begin_anew() -> None:
     st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
 
 
-def _judgement(row: TableRow, line: Mapping[str, Any]) -> RowRating:
+def _judgement(row: TableRow, line: Mapping[str, Any]) -> CardRating:
     if row.item.other is not None:
         outcome = _outcome(_value(line["verdict"]), row.swapped)
-        return RowRating(outcome=outcome, values={}, tags=row.said.tags)
+        return CardRating(outcome=outcome, values={}, tags=row.rated.tags)
     values = {
         name: float(value)
         for name, cell in line.items()
@@ -262,11 +263,11 @@ def _judgement(row: TableRow, line: Mapping[str, Any]) -> RowRating:
     tags = dict.fromkeys(
         tag.strip()[:60] for tag in str(_value(line["tags"]) or "").replace("、", ",").split(",")
     )
-    return RowRating(values=values, tags=tuple(tag for tag in tags if tag))
+    return CardRating(values=values, tags=tuple(tag for tag in tags if tag))
 
 
 def _save(
-    queue: QueueRow, rater_id: int, changes: Mapping[int, RowRating], draft: FormDraft
+    queue: QueueRow, rater_id: int, changes: Mapping[int, CardRating], draft: FormDraft
 ) -> None:
     with errors_shown():
         saved = save_table(database(), queue, rater_id, changes)
@@ -315,10 +316,10 @@ def _texts_shown(queue: QueueRow, side: Target, texts: _Texts) -> str:
 
 
 def _verdict(row: TableRow) -> str | None:
-    if row.said.outcome is None:
+    if row.rated.outcome is None:
         return None
-    place = {"tie": EQUAL, "both_bad": BAD}.get(row.said.outcome)
-    return place or (LEFT if (row.said.outcome == "b") == row.swapped else RIGHT)
+    place = {"tie": EQUAL, "both_bad": BAD}.get(row.rated.outcome)
+    return place or (LEFT if (row.rated.outcome == "b") == row.swapped else RIGHT)
 
 
 def _outcome(place: str | None, swapped: bool) -> Outcome | None:
