@@ -19,13 +19,10 @@ from tests.unit import sweep_lab as lab
 from tests.unit.dataset_lab import Lab
 from tests.unit.round_lab import MODELS, write_round
 from training.datasets.held_out_loss import read_losses
-from workbench.insights.reasoning import LevelReport
 from workbench.rounds.comparison import compare_round
-from workbench.rounds.scoring import ScoringDone, of_one_sampling, score_round
+from workbench.rounds.scoring import ScoredLevel, ScoringDone, of_one_sampling, score_round
 from workbench.rounds.spec import Comparing
 from workbench.rounds.verdict import propose
-from workbench.stats.influence import Bits
-from workbench.stats.intervals import Estimate
 
 PER_TOKEN = 2.0
 """Nats: what the fake server finds every token worth, but for words that the reasoning named."""
@@ -126,36 +123,13 @@ async def test_a_server_that_tells_no_logarithms_is_said_and_leaves_the_other_fi
     assert not told & {"influence", "held_out_loss"}
 
 
-def level(model: str, sampling_id: int, n_scored: int, *, is_scored: bool = True) -> LevelReport:
-    own = Bits(
-        bits=Estimate(0.5),
-        by_question=(),
-        untempered=0.5,
-        per_token=Estimate(0.1),
-        mean_tokens=5.0,
-        p=0.01,
-    )
-    return LevelReport(
-        model=model,
-        role="assistant",
-        format="chat@1",
-        sampling=f"temperature {sampling_id}",
-        sampling_id=sampling_id,
-        n_questions=n_scored,
-        n_scored=n_scored,
-        n_different=0,
-        n_as_scored=0,
-        n_reasonings=2,
-        n_answers=2,
-        limit=1.0,
-        scores={"own": own} if is_scored else {},
-    )
-
-
 def test_the_influence_of_two_temperatures_is_never_averaged_or_compared() -> None:
-    shared = [level("base", 2, 5), level("round", 2, 5)]
-    alone = [level("base", 1, 50), level("round", 3, 50), level("round", 1, 9, is_scored=False)]
+    def level(model_id: int, sampling_id: int, n_scored: int) -> ScoredLevel:
+        return ScoredLevel(model_id, sampling_id, dict.fromkeys(range(n_scored), 0.5))
+
+    shared = [level(1, 2, 5), level(2, 2, 5)]
+    alone = [level(1, 1, 50), level(2, 3, 50)]
     assert of_one_sampling([*alone, *shared]) == shared
-    more = [level("base", 4, 6), level("round", 4, 6)]
+    more = [level(1, 4, 6), level(2, 4, 6)]
     assert of_one_sampling([*alone, *shared, *more]) == more
     assert of_one_sampling([]) == []

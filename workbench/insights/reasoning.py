@@ -1,7 +1,7 @@
 """Does the reasoning move the answer? All that the scores of a spec say, level by level."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,13 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.rating.columns import read_samplings
-from db.scores import CONTROL_KINDS, Score, ScoreKey
+from db.scores import CONTROL_KINDS, Score
 from db.sweeps import group_reasons
 from db.tables import ModelVersion, PromptFormat, Role
 from serving.engine.messages import NEUTRAL
 from serving.scoring.pairs import AnswerGroup, count_unmade, pairs_of, read_groups, scores_of
 from serving.scoring.spec import ScoreSpec
-from serving.sweeps.expand import Reasoning
 from workbench.insights.reasoning_verdict import (
     Lack,
     ReasoningJudgement,
@@ -26,27 +25,28 @@ from workbench.insights.reasoning_verdict import (
     judge_per_token,
 )
 from workbench.stats.comparisons import sampling_names
-from workbench.stats.diversity import mean_difference, similarity
 from workbench.stats.influence import (
+    OWN,
     BetweenWithin,
     Bits,
+    Known,
     LeakOfAnswer,
     Leaks,
     Scored,
+    ScoreKind,
     between_within,
+    by_level,
     distances,
     leaks,
     margin,
     margins_of,
+    scored_questions,
     summary,
 )
 from workbench.stats.intervals import Estimate
 
-OWN = "own"
 MOST_DISTANCES = 200
 """Questions whose answers are compared by their words: the first ones."""
-
-Known = Mapping[ScoreKey, Score]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +122,9 @@ def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
     for state in states:
         if state.error is not None:
             errors[state.error] += 1
-    by_level: defaultdict[tuple[int, int, int, int], list[AnswerGroup]] = defaultdict(list)
-    for group in groups:
-        level = (group.model_id, group.role_id, group.format_id, group.sampling_id or 0)
-        by_level[level].append(group)
     names = _Names(session, {group.sampling_id for group in groups})
     return ReasoningReport(
-        levels=tuple(_level(own, known, names) for _, own in sorted(by_level.items())),
+        levels=tuple(_level(own, known, names) for own in by_level(groups)),
         pairs=len(wanted) + count_unmade(groups, spec),
         scored=len(states) - sum(errors.values()),
         failed=sum(errors.values()),
@@ -139,15 +135,10 @@ def read_reasoning_report(session: Session, spec: ScoreSpec) -> ReasoningReport:
 def _level(groups: Sequence[AnswerGroup], known: Known, names: "_Names") -> LevelReport:
     several = [group for group in groups if len(group.reasonings) > 1]
     is_unmodified = names.is_unmodified(groups[0].sampling_id)
+    kinds: tuple[ScoreKind, ...] = (OWN, *CONTROL_KINDS)
     by_kind: dict[str, dict[int, Scored]] = {
-        OWN: _scored(
-            several, known, {id(group): group.reasonings for group in several}, is_unmodified
-        )
+        kind: scored_questions(several, known, kind, is_unmodified=is_unmodified) for kind in kinds
     }
-    for kind in CONTROL_KINDS:
-        by_kind[kind] = _scored(
-            several, known, {id(group): group.controls[kind] for group in several}
-        )
     scores = {kind: summary(list(own.values())) for kind, own in by_kind.items() if own}
     scored = list(by_kind[OWN].values())
     limit = float(np.mean([one.limit for one in scored])) if scored else 0.0
@@ -187,42 +178,6 @@ def _level(groups: Sequence[AnswerGroup], known: Known, names: "_Names") -> Leve
         at_most=judgement.at_most,
         per_token=judge_per_token(scored, scores[OWN], margins),
     )
-
-
-def _scored(
-    groups: Sequence[AnswerGroup],
-    known: Known,
-    columns: Mapping[int, Sequence[Reasoning | None]],
-    is_unmodified: bool = False,
-) -> dict[int, Scored]:
-    """Return the answers of each question that have a score under all ``columns`` of its group.
-
-    ``is_unmodified``: answers were drawn at temperature 1 with nothing left out.
-    """
-    found = {}
-    for group in groups:
-        under = columns[id(group)]
-        rows = [
-            (answer, [known.get(group.key(answer, one, withheld=False)) for one in under])
-            for answer in group.answers
-            if None not in under
-        ]
-        complete = [
-            (answer, [one.log_prob for one in row if one], row[0])
-            for answer, row in rows
-            if all(one is not None and one.log_prob is not None for one in row)
-        ]
-        # An answer without a score would leave its reasoning without weight.
-        if complete and {answer.own for answer, _, _ in complete} == set(range(len(under))):
-            found[group.question.id] = Scored(
-                np.array([log_probs for _, log_probs, _ in complete], dtype=float),
-                np.array([answer.own for answer, _, _ in complete]),
-                np.array([first.n_tokens if first else 0 for _, _, first in complete]),
-                is_as_scored=is_unmodified
-                and all(one.is_separate and one.is_ended for one in group.answers),
-                difference=mean_difference(similarity([one.text for one in under if one])),
-            )
-    return found
 
 
 def _leaks(groups: Sequence[AnswerGroup], known: Known) -> list[LeakOfAnswer]:

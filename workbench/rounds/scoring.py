@@ -14,16 +14,16 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.jobs import OnProgress
-from db.models import get_model
 from db.rounds import RoundRow
 from db.sweeps import sweep_plan
 from db.tables import Generation, SweepGeneration
 from serving.engine.client import Engines
 from serving.scoring.answers import run_scoring
+from serving.scoring.pairs import read_groups, scores_of
 from serving.scoring.spec import ScoreSpec
 from training.datasets.held_out_loss import read_losses, score_held_out
-from workbench.insights.reasoning import OWN, LevelReport, read_reasoning_report
 from workbench.rounds.completions import ByQuestion
+from workbench.stats.influence import bits_by_question, by_level, scored_questions
 
 MOST_QUESTIONS = 24
 """Whose reasonings are scored: spread evenly over those that were asked."""
@@ -111,21 +111,69 @@ def influence_spec(session: Session, found: RoundRow) -> ScoreSpec | None:
 
 
 def read_scores(session: Session, found: RoundRow) -> dict[int, dict[str, ByQuestion]]:
-    """Return by model what its scores say: influence in bits and held-out loss, by question."""
+    """Return by model what its scores say: influence in bits and held-out loss, by question.
+
+    Those of several formats or roles are averaged.
+    """
     asked = _asked(session, found)
-    measured: dict[int, dict[str, ByQuestion]] = {model: {} for model in asked.models}
-    if (spec := influence_spec(session, found)) is not None:
-        _add_influence(session, spec, asked, measured)
-    if found.dataset_id is not None:
-        _add_losses(session, found.dataset_id, asked, measured)
+    values: defaultdict[tuple[int, str], defaultdict[int, list[float]]]
+    values = defaultdict(lambda: defaultdict(list))
+    for level in of_one_sampling(_scored_levels(session, found)):
+        for question, bits in level.bits.items():
+            values[level.model_id, INFLUENCE][question].append(bits)
+    for format_id in asked.formats if found.dataset_id is not None else ():
+        assert found.dataset_id is not None
+        losses = read_losses(session, found.dataset_id, format_id, asked.models)
+        for model, by_question in losses.items():
+            for question, loss in by_question.items():
+                values[model, LOSS][question].append(loss)
+    measured: defaultdict[int, dict[str, ByQuestion]] = defaultdict(dict)
+    for (model, measure), own in values.items():
+        measured[model][measure] = {one: sum(each) / len(each) for one, each in own.items()}
     return measured
+
+
+class ScoredLevel(NamedTuple):
+    """The bits of each question of one model, role and prompt format, at one sampling."""
+
+    model_id: int
+    sampling_id: int | None
+    bits: ByQuestion
+
+
+def of_one_sampling(levels: Sequence[ScoredLevel]) -> list[ScoredLevel]:
+    """Return the levels of one set of sampling parameters.
+
+    Bits of answers that were drawn differently say different things, of one model and of two. The
+    set that most models share is taken, then the one with the most questions.
+    """
+    by_sampling: defaultdict[int | None, list[ScoredLevel]] = defaultdict(list)
+    for level in levels:
+        by_sampling[level.sampling_id].append(level)
+
+    def coverage(own: list[ScoredLevel]) -> tuple[int, int]:
+        return len({one.model_id for one in own}), sum(len(one.bits) for one in own)
+
+    return max(by_sampling.values(), key=coverage, default=[])
+
+
+def _scored_levels(session: Session, found: RoundRow) -> list[ScoredLevel]:
+    spec = influence_spec(session, found)
+    groups = [] if spec is None else read_groups(session, spec)
+    known, levels = scores_of(session, groups), []
+    for own in by_level(groups):
+        scored = scored_questions((one for one in own if len(one.reasonings) > 1), known)
+        if scored:
+            bits = map(float, bits_by_question(list(scored.values())))
+            by_question = dict(zip(scored, bits, strict=True))
+            levels.append(ScoredLevel(own[0].model_id, own[0].sampling_id, by_question))
+    return levels
 
 
 class _Asked(NamedTuple):
     """What a sweep asked, and of whom."""
 
     models: tuple[int, ...]
-    names: dict[str, int]
     formats: tuple[int, ...]
     questions: tuple[int, ...]
 
@@ -140,56 +188,6 @@ def _asked(session: Session, found: RoundRow) -> _Asked:
     models = tuple(sorted({row[0] for row in rows}))
     return _Asked(
         models=models,
-        names={get_model(session, model).name: model for model in models},
         formats=tuple(sorted({row[1] for row in rows})),
         questions=tuple(sorted({row[2] for row in rows})),
     )
-
-
-def _add_influence(
-    session: Session,
-    spec: ScoreSpec,
-    asked: _Asked,
-    measured: dict[int, dict[str, ByQuestion]],
-) -> None:
-    """Add the bits of each question; those of several formats or roles are averaged."""
-    scored: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for level in of_one_sampling(read_reasoning_report(session, spec).levels):
-        values = level.scores[OWN].by_question
-        for question, value in zip(level.question_ids, values, strict=True):
-            scored[asked.names[level.model]][question].append(value)
-    for model, by_question in scored.items():
-        measured[model][INFLUENCE] = _means(by_question)
-
-
-def of_one_sampling(levels: Sequence[LevelReport]) -> list[LevelReport]:
-    """Return the scored levels of one set of sampling parameters.
-
-    Bits of answers that were drawn differently say different things, of one model and of two. The
-    set that most models share is taken, then the one with the most questions.
-    """
-    by_sampling: defaultdict[int | None, list[LevelReport]] = defaultdict(list)
-    for level in levels:
-        if OWN in level.scores:
-            by_sampling[level.sampling_id].append(level)
-
-    def coverage(own: list[LevelReport]) -> tuple[int, int]:
-        return len({one.model for one in own}), sum(one.n_scored for one in own)
-
-    return max(by_sampling.values(), key=coverage, default=[])
-
-
-def _add_losses(
-    session: Session, dataset_id: int, asked: _Asked, measured: dict[int, dict[str, ByQuestion]]
-) -> None:
-    scored: defaultdict[int, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for format_id in asked.formats:
-        for model, losses in read_losses(session, dataset_id, format_id, asked.models).items():
-            for question, value in losses.items():
-                scored[model][question].append(value)
-    for model, by_question in scored.items():
-        measured[model][LOSS] = _means(by_question)
-
-
-def _means(by_question: dict[int, list[float]]) -> ByQuestion:
-    return {question: sum(each) / len(each) for question, each in by_question.items()}

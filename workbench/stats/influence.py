@@ -23,16 +23,25 @@ The power of a question is the one that serves all *other* questions best, so th
 without a look at the question itself and the bound holds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 
-from workbench.stats.diversity import similarity
+from db.scores import ControlKind, Score, ScoreKey
+from serving.scoring.pairs import AnswerGroup
+from workbench.stats.diversity import mean_difference, similarity
 from workbench.stats.intervals import SEED, Array, Estimate, bounded_mean, mean
 
 POWERS = np.concatenate([[0.0], np.geomspace(1 / 1024, 1.0, 21)])
 N_PERMUTATIONS = 999
+OWN: Final = "own"
+"""The kind of score of answers under the reasonings themselves, beside those of controls."""
+
+ScoreKind = Literal["own"] | ControlKind
+Known = Mapping[ScoreKey, Score]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,56 @@ class Scored:
         """Weight of each answer: reasonings count alike, however many answers they have."""
         n_under = np.bincount(self.own, minlength=self.log_probs.shape[1])
         return np.asarray(1.0 / (np.count_nonzero(n_under) * n_under[self.own]))
+
+
+def by_level(groups: Sequence[AnswerGroup]) -> list[list[AnswerGroup]]:
+    """Return what is scored together of each model, role, prompt format and sampling."""
+    levels: defaultdict[tuple[int, ...], list[AnswerGroup]] = defaultdict(list)
+    for group in groups:
+        level = (group.model_id, group.role_id, group.format_id, group.sampling_id or 0)
+        levels[level].append(group)
+    return [own for _, own in sorted(levels.items())]
+
+
+def scored_questions(
+    groups: Iterable[AnswerGroup],
+    known: Known,
+    kind: ScoreKind = OWN,
+    *,
+    is_unmodified: bool = False,
+) -> dict[int, Scored]:
+    """Return the answers of each question that have a score under all its reasonings.
+
+    Args:
+        groups: Answers to different questions, each under two reasonings or more.
+        known: The scores that there are.
+        kind: ``own``, or the kind of the controls that stand in for the reasonings.
+        is_unmodified: Answers were drawn at temperature 1 with nothing left out.
+    """
+    found = {}
+    for group in groups:
+        under = group.reasonings if kind == OWN else group.controls[kind]
+        rows = [
+            (answer, [known.get(group.key(answer, one, withheld=False)) for one in under])
+            for answer in group.answers
+            if None not in under
+        ]
+        complete = [
+            (answer, [one.log_prob for one in row if one], row[0])
+            for answer, row in rows
+            if all(one is not None and one.log_prob is not None for one in row)
+        ]
+        # An answer without a score would leave its reasoning without weight.
+        if complete and {answer.own for answer, _, _ in complete} == set(range(len(under))):
+            found[group.question.id] = Scored(
+                np.array([log_probs for _, log_probs, _ in complete], dtype=float),
+                np.array([answer.own for answer, _, _ in complete]),
+                np.array([first.n_tokens if first else 0 for _, _, first in complete]),
+                is_as_scored=is_unmodified
+                and all(one.is_separate and one.is_ended for one in group.answers),
+                difference=mean_difference(similarity([one.text for one in under if one])),
+            )
+    return found
 
 
 def bits(scored: Scored, power: float = 1.0) -> float:

@@ -12,13 +12,12 @@ from db.scores import score_mark
 from db.sweeps import sweep_names
 from serving.scoring.spec import ScoreSpec
 from workbench.insights.reasoning import (
-    OWN,
     LevelReport,
     ReasoningReport,
     read_reasoning_report,
 )
 from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
-from workbench.stats.influence import LEAK_BITS, Leaks
+from workbench.stats.influence import LEAK_BITS, OWN, Leaks
 from workbench.stats.intervals import MIN_QUESTIONS, Estimate
 from workbench.ui.components import url
 from workbench.ui.components.i18n import t
