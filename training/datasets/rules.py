@@ -3,8 +3,7 @@
 Knows nothing of the store: names stay names here; ``training.datasets.build`` applies them.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,7 +18,6 @@ from pydantic import (
 from db.input_text import Number
 from serving.checks import BAD_FINDINGS, CHECKS
 from serving.sweeps.spec import QuestionSelection
-from training.methods import RowKind
 
 Learned = Literal["reasoning", "response", "both"]
 Scope = Literal["reasoning", "answer", "whole"]
@@ -46,7 +44,7 @@ class RatedRule(Part):
     """How many raters must have given a value."""
 
 
-class DemonstrationTake(Part):
+class SftTake(Part):
     """What makes a text good enough to be learned; one of these is enough."""
 
     rated: RatedRule | None = None
@@ -69,7 +67,7 @@ class DemonstrationTake(Part):
         return self
 
 
-class PairTake(Part):
+class DpoTake(Part):
     """Where pairs of a better and a worse text come from."""
 
     comparisons: tuple[Scope, ...] = SCOPES
@@ -87,7 +85,7 @@ class PairTake(Part):
         return self
 
 
-class LabelledTake(Part):
+class KtoTake(Part):
     """Where texts with OK or not OK come from."""
 
     ok: tuple[Scope, ...] = Field(default=SCOPES, min_length=1)
@@ -95,7 +93,6 @@ class LabelledTake(Part):
 
 
 class _Rules(Part):
-    rows: ClassVar[RowKind]
     name: str = Field(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")
     """How lists call it; each dataset has its own."""
     questions: QuestionSelection = QuestionSelection()
@@ -128,12 +125,11 @@ class _Rules(Part):
         return names
 
 
-class DemonstrationRules(_Rules):
+class SftRules(_Rules):
     """Examples to imitate."""
 
-    rows = "demonstrations"
     kind: Literal["sft"] = "sft"
-    take: DemonstrationTake
+    take: SftTake
     targets: dict[str, Learned] = {}
     """Role → what is learned: the reasoning, the response under it, or both; both unless told."""
     passes: Literal["one", "two"] = "one"
@@ -155,31 +151,23 @@ class DemonstrationRules(_Rules):
         return self
 
 
-class PairRules(_Rules):
+class DpoRules(_Rules):
     """Pairs of a better and a worse text."""
 
-    rows = "pairs"
     kind: Literal["dpo"]
-    take: PairTake = PairTake()
+    take: DpoTake = DpoTake()
     per_question: StrictInt = Field(default=10, ge=1)
     """At most so many pairs of one question and target."""
 
 
-class LabelledRules(_Rules):
+class KtoRules(_Rules):
     """Texts, each with OK or not OK."""
 
-    rows = "labelled"
     kind: Literal["kto"]
-    take: LabelledTake = LabelledTake()
+    take: KtoTake = KtoTake()
     per_question: StrictInt = Field(default=10, ge=1)
     """At most so many texts of one question and target."""
 
 
-Rules = DemonstrationRules | PairRules | LabelledRules
+Rules = SftRules | DpoRules | KtoRules
 """The rules of a dataset of one kind; docs/datasets.md explains them."""
-RULES: Mapping[str, type[Rules]] = {
-    "sft": DemonstrationRules,
-    "dpo": PairRules,
-    "kto": LabelledRules,
-}
-"""By the kind as it is stored."""
