@@ -119,8 +119,8 @@ async def guarded(
     from db.jobs import get_job
     from workbench.dialogue.auto import queue_turns
     from workbench.dialogue.cards import node_view
-    from workbench.dialogue.sessions import new_dialogue
-    from workbench.dialogue.turn import By
+    from workbench.dialogue.events import By
+    from workbench.dialogue.lifecycle import new_dialogue
 
     began = time.monotonic()
     lists = {"ask_sampling": {"temperature": temperature, "max_tokens": LIST_TOKENS}}

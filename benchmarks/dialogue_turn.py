@@ -204,8 +204,9 @@ async def one_turn(database: Any, model: str, turn: dict[str, int], repeat: int)
     from serving.formats.library import load_definitions, sync_definitions
     from workbench.dialogue.cards import node_view
     from workbench.dialogue.decisions import choose
-    from workbench.dialogue.sessions import new_dialogue
-    from workbench.dialogue.turn import By, answer, ask
+    from workbench.dialogue.events import By
+    from workbench.dialogue.lifecycle import new_dialogue
+    from workbench.dialogue.turn import answer, ask
 
     with database.write() as session:
         registry = sync_definitions(session, load_definitions())
@@ -271,7 +272,7 @@ async def laid_out(database: Any, dialogue_id: int) -> None:
 
 def _is_under_way(database: Any, dialogue_id: int) -> bool:
     from db.dialogues import read_events
-    from workbench.dialogue.turn import open_steps
+    from workbench.dialogue.events import open_steps
 
     with database.read() as session:
         return bool(open_steps(read_events(session, dialogue_id)))

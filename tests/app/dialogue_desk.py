@@ -13,8 +13,9 @@ from tests.fakes.server import fake_text
 from tests.unit import sweep_lab
 from tests.unit.dialogue_lab import Lab, asking, end_job
 from workbench.dialogue.auto import Turns, run_turns
+from workbench.dialogue.events import By
 from workbench.dialogue.tree import Tree, read_tree
-from workbench.dialogue.turn import TURNS_JOB, By
+from workbench.dialogue.turn import TURNS_JOB
 
 
 def draft_field(app: AppTest, panel: str, name: str = "text") -> Any:

@@ -11,9 +11,9 @@ from db.rating.ratings import ensure_rater
 from db.tables import MOVES, Answer, ReasoningVariant
 from tests.unit.dialogue_lab import SUBJECTS, theme
 from workbench.dialogue.decisions import choose, park, pick, reject
-from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.synopsis import SynopsisLine, edit_synopsis
-from workbench.dialogue.turn import By
 
 WAYS = (
     "Who measured what happens to {} and {}?",

@@ -13,11 +13,11 @@ from tests.app.dialogue_desk import Desk, draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, theme
 from workbench.dialogue.decisions import choose
-from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.sheets import plan_tree, read_sheet
 from workbench.dialogue.tree import read_tree
-from workbench.dialogue.turn import By
 from workbench.i18n import translate_message
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dialogues" / "earlier_sessions.csv"

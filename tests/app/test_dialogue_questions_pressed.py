@@ -9,7 +9,7 @@ from tests.app.dialogue_desk import Desk, draft_field
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from workbench.dialogue.decisions import choose
-from workbench.dialogue.sessions import change_state
+from workbench.dialogue.lifecycle import change_state
 from workbench.dialogue.tree import read_tree
 
 

@@ -13,9 +13,9 @@ from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from workbench.dialogue.decisions import choose, go_to, pick
 from workbench.dialogue.finishing import finish_left
+from workbench.dialogue.lifecycle import fork
 from workbench.dialogue.outcomes import called_words, words_of_reports
 from workbench.dialogue.report import forked_words
-from workbench.dialogue.sessions import fork
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import answer
 

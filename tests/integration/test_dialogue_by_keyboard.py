@@ -17,9 +17,9 @@ from tests.browser.chromium import chromium
 from tests.browser.conftest import ready
 from tests.browser.server import app_server
 from tests.integration.test_rating_by_keyboard import wait_until, worker
-from workbench.dialogue.sessions import set_settings
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import set_settings
 from workbench.dialogue.tree import Tree, read_tree
-from workbench.dialogue.turn import By
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
 __all__ = ["worker"]

@@ -14,11 +14,11 @@ from serving.formats.library import Registry
 from tests.fakes.server import FakeServer, fake_text
 from tests.unit import sweep_lab
 from workbench.dialogue.cards import NodeView, node_view
+from workbench.dialogue.events import By, current_node_id
 from workbench.dialogue.finishing import results_of_job
-from workbench.dialogue.sessions import new_dialogue
+from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.themes import ThemeFile, parse_theme
-from workbench.dialogue.tree import current_node_id
-from workbench.dialogue.turn import By, Step, answer, ask
+from workbench.dialogue.turn import Step, answer, ask
 
 THEME = {
     "name": "A town without cars",

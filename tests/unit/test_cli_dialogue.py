@@ -18,9 +18,9 @@ from tests.fakes.server import FakeServer, fake_text
 from tests.unit.dialogue_lab import THEME, asking
 from workbench.cli.main import app
 from workbench.dialogue.decisions import go_to
-from workbench.dialogue.sessions import set_settings
-from workbench.dialogue.tree import current_node_id
-from workbench.dialogue.turn import By, answer
+from workbench.dialogue.events import By, current_node_id
+from workbench.dialogue.lifecycle import set_settings
+from workbench.dialogue.turn import answer
 
 
 def q2q(*words: str) -> Result:

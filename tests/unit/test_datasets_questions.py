@@ -22,7 +22,7 @@ from training.datasets.freeze import freeze
 from training.datasets.shapes import alpaca
 from training.datasets.spec import parse_rules
 from workbench.dialogue.decisions import choose, pick, reject, set_node_state, write
-from workbench.dialogue.turn import By
+from workbench.dialogue.events import By
 
 SFT: dict[str, Any] = {
     "name": "q",

@@ -13,9 +13,9 @@ from tests.unit import sweep_lab
 from tests.unit.dialogue_lab import Lab, asking
 from workbench.dialogue.auto import AutoOutcome, Turns, queue_turns, run_turns
 from workbench.dialogue.decisions import choose, reject
-from workbench.dialogue.sessions import change_state, set_settings
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import change_state, set_settings
 from workbench.dialogue.tree import read_tree
-from workbench.dialogue.turn import By
 
 
 @pytest.fixture

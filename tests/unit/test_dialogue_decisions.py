@@ -8,14 +8,15 @@ from db.errors import UsageError
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from tests.unit.sweep_lab import rows
-from workbench.dialogue import decisions
+from workbench.dialogue import additions, decisions
 from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import merge_nodes
+from workbench.dialogue.events import By
 from workbench.dialogue.export import read_export
+from workbench.dialogue.lifecycle import change_state, fork, set_settings
 from workbench.dialogue.report import as_markdown
-from workbench.dialogue.sessions import change_state, fork, set_settings
-from workbench.dialogue.tree import alike, read_tree
-from workbench.dialogue.turn import By, answer, answer_from, ask
+from workbench.dialogue.tree import duplicates, read_tree
+from workbench.dialogue.turn import answer, answer_from, ask
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_an_edited_reasoning_is_answered_anew_beside_the_cards_that_lie_there(la
     with lab.database.write() as session:
         node_id = view.node.id
         text = f"{old.text} You should name one street."
-        new = decisions.edit_reasoning(session, lab.id, node_id, old.id, text, lab.by)
+        new = additions.edit_reasoning(session, lab.id, node_id, old.id, text, lab.by)
         step = answer_from(session, lab.registry, lab.id, node_id, new, lab.by)
     view = lab.run(step)
     assert len(view.shown) == 4
@@ -54,19 +55,19 @@ def test_an_edited_reasoning_is_answered_anew_beside_the_cards_that_lie_there(la
 
 def test_a_hint_can_come_before_any_answer(lab: Lab) -> None:
     with lab.database.write() as session:
-        hint = decisions.write_hint(session, lab.id, lab.here, "You should ask drivers.", lab.by)
+        hint = additions.write_hint(session, lab.id, lab.here, "You should ask drivers.", lab.by)
         step = answer_from(session, lab.registry, lab.id, lab.here, hint, lab.by)
     (card,) = lab.run(step).shown
     assert card.reasoning is not None
     assert card.reasoning.text == "You should ask drivers."
     with lab.database.write() as session, pytest.raises(UsageError, match="who writes it"):
-        decisions.write_hint(session, lab.id, lab.here, "You should ask.", By())
+        additions.write_hint(session, lab.id, lab.here, "You should ask.", By())
 
 
 def test_a_fact_is_carried_down_the_branch_as_context(lab: Lab) -> None:
     lab.answer()
     with lab.database.write() as session:
-        decisions.add_fact(
+        additions.add_fact(
             session, lab.id, lab.here, "In 2019, 41 % came by car.", "count of 2019", lab.by
         )
     view = lab.answer()
@@ -94,8 +95,8 @@ def test_each_decision_is_kept_with_its_reason_and_nothing_is_deleted(lab: Lab) 
         child = decisions.pick(
             *given, three.event_id, three.place, lab.by, text="Who pays for the noise?"
         )
-        decisions.note(session, lab.id, child, "Ask the mayor.", lab.by)
-        decisions.tag(session, lab.id, child, ["money"], lab.by)
+        additions.note(session, lab.id, child, "Ask the mayor.", lab.by)
+        additions.tag(session, lab.id, child, ["money"], lab.by)
     view = lab.view(root)
     became = {c.place: (c.decision, c.reason, c.merged_into) for c in view.candidates}
     assert became[one.place] == ("park", "later", None)
@@ -153,7 +154,7 @@ def test_questions_of_the_tree_that_ask_the_same_are_merged_and_told_apart_again
         two = decisions.write(*given, "Who is it that pays for the new bus lines?", lab.by)
         three = decisions.write(*given, "How loud is a tram?", lab.by)
     with lab.database.read() as session:
-        assert alike(read_tree(session, lab.id)) == [(one, two)]
+        assert duplicates(read_tree(session, lab.id)) == [(one, two)]
     with lab.database.write() as session:
         merge_nodes(session, lab.id, two, [three], lab.by)
         assert decisions.current_node_id(read_events(session, lab.id)) == two, "one goes on there"
@@ -243,7 +244,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(lab: Lab) -> None:
         ("no move 'dance'", lambda s: decisions.write(s, lab.id, here, "A?", lab.by, move="dance")),
         ("needs a text", lambda s: decisions.write(s, lab.id, here, " ", lab.by)),
         ("that you are at", lambda s: decisions.write(s, lab.id, here, asked, lab.by)),
-        ("fact is empty", lambda s: decisions.add_fact(s, lab.id, here, " ", "", lab.by)),
+        ("fact is empty", lambda s: additions.add_fact(s, lab.id, here, " ", "", lab.by)),
         ("500 fit", lambda s: decisions.write(s, lab.id, here, "B?", lab.by, reason="x" * 501)),
         ("variants", lambda s: set_settings(s, lab.id, {"variants": 0}, lab.by)),
         ("no question with the number", lambda s: decisions.go_to(s, lab.id, 999, lab.by)),

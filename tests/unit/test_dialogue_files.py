@@ -12,15 +12,16 @@ from db.dialogues import list_themes
 from db.errors import UsageError
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import THEME, Lab
-from workbench.dialogue.decisions import add_fact, choose, note, reject, write
+from workbench.dialogue.additions import add_fact, note
+from workbench.dialogue.decisions import choose, reject, write
+from workbench.dialogue.events import By
 from workbench.dialogue.export import read_export
+from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.report import as_html, as_json, as_markdown
-from workbench.dialogue.sessions import new_dialogue
 from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.sheets import n_nodes, plan_tree, read_sheet
 from workbench.dialogue.themes import load_theme, parse_theme, store_theme
 from workbench.dialogue.tree import read_tree
-from workbench.dialogue.turn import By
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "themes").glob("*.yaml"))
 HEADER = ["Goal", "Step", "QInitial", "AInitial", "FBA"]

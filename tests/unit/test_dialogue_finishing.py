@@ -15,8 +15,9 @@ from db.settings import settings
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab, asking
 from tests.unit.sweep_lab import scalar
+from workbench.dialogue.additions import edit_reasoning
 from workbench.dialogue.auto import queue_turns
-from workbench.dialogue.decisions import choose, edit_reasoning, write
+from workbench.dialogue.decisions import choose, write
 from workbench.dialogue.finishing import BUG, RESULTS, finish_left, stop
 from workbench.dialogue.reading import candidate_name, translate
 from workbench.dialogue.replay import read_replay, start_replay

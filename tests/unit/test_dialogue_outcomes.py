@@ -24,9 +24,9 @@ from workbench.dialogue.decisions import (
     write,
 )
 from workbench.dialogue.export import read_export
+from workbench.dialogue.lifecycle import change_state, fork
 from workbench.dialogue.outcomes import Came, Outcome, called_words, how_taken
 from workbench.dialogue.report import as_html, as_json, as_markdown
-from workbench.dialogue.sessions import change_state, fork
 from workbench.dialogue.tree import read_tree
 
 PROPOSED = (

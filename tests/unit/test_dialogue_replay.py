@@ -11,8 +11,8 @@ from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab
 from tests.unit.dialogue_lab import Lab
 from workbench.dialogue.decisions import choose
+from workbench.dialogue.lifecycle import set_settings
 from workbench.dialogue.replay import Replay, read_replay, replays, start_replay
-from workbench.dialogue.sessions import set_settings
 
 MODELS = ("fake", "round1", "other", "stranger")
 

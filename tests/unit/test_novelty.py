@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import novelty as bench
-from workbench.dialogue.novelty import REPEAT_FROM, assess, balance, exhaustion, same_questions
+from workbench.dialogue.novelty import REPEAT_FROM, assess, exhaustion, same_questions
 
 GOAL = "Understand how sleep and memory belong together."
 
@@ -53,7 +53,7 @@ def test_of_twins_among_the_candidates_the_second_is_the_repeat() -> None:
     assert [one.is_repeat for one in found] == [False, False, True]
     assert [one.same_as for one in found] == [None, None, 0]
     assert found[0].nearest is None
-    assert found[0].novelty == 1.0
+    assert found[0].similarity == 0.0
 
 
 def test_forty_identical_candidates_leave_one() -> None:
@@ -117,14 +117,6 @@ def test_a_branch_whose_questions_all_come_back_is_exhausted() -> None:
 
 def test_nothing_proposed_is_not_exhausted() -> None:
     assert not exhaustion([]).is_exhausted
-
-
-def test_moves_are_counted_the_most_frequent_first() -> None:
-    assert balance(["rebut", None, "deepen", "rebut", "edit"]) == {
-        "rebut": 2,
-        "deepen": 1,
-        "edit": 1,
-    }
 
 
 def test_the_published_figures_are_those_of_this_code() -> None:

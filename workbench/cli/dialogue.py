@@ -41,14 +41,14 @@ from workbench.cli.output import (
 )
 from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
+from workbench.dialogue.events import By
 from workbench.dialogue.export import read_export
+from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.report import as_html, as_markdown
 from workbench.dialogue.report import as_json as as_data
-from workbench.dialogue.sessions import new_dialogue
 from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.themes import load_theme
 from workbench.dialogue.tree import read_tree
-from workbench.dialogue.turn import By
 
 app = CommandGroup()
 

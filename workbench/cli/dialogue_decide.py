@@ -10,15 +10,15 @@ from db.dialogues import get_node
 from db.errors import UsageError
 from db.rating.ratings import ensure_rater
 from workbench.cli.context import open_home
-from workbench.cli.dialogue_options import As, DialogueId, Reason, candidate, here, node_of, number
+from workbench.cli.dialogue_options import As, DialogueId, Reason, candidate, node_of, number
 from workbench.cli.output import Json, inform, show_done, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
-from workbench.dialogue import decisions
+from workbench.dialogue import additions, decisions
 from workbench.dialogue.cards import node_view
 from workbench.dialogue.decisions import go_to
-from workbench.dialogue.sessions import STATES, change_state
-from workbench.dialogue.tree import alike, read_tree
-from workbench.dialogue.turn import By
+from workbench.dialogue.events import By, here
+from workbench.dialogue.lifecycle import STATES, change_state
+from workbench.dialogue.tree import duplicates, read_tree
 
 Proposed = Annotated[
     str, typer.Option("--question", help="A proposed question: its number in the list.")
@@ -115,7 +115,7 @@ def merge(
             " them too, with --question (a proposed one) or --node (one of the tree)."
         )
     if not (question or node):
-        _list_same(dialogue, as_json)
+        _list_duplicates(dialogue, as_json)
         return
     if question and node:
         raise UsageError("Name a proposed question or one of the tree, not both.")
@@ -157,7 +157,7 @@ def note(
     Example:
       q2q dialogue note 1 "ask the shop owners about this"
     """
-    found = _at(dialogue, node, rater, decisions.note, text)
+    found = _at(dialogue, node, rater, additions.note, text)
     show_done("Noted.", found | {"note": text}, as_json)
 
 
@@ -173,7 +173,7 @@ def tag(
     Example:
       q2q dialogue tag 1 costs "to be checked"
     """
-    found = _at(dialogue, node, rater, decisions.tag, tags)
+    found = _at(dialogue, node, rater, additions.tag, tags)
     show_done("Tagged.", found | {"tags": tags}, as_json)
 
 
@@ -259,7 +259,7 @@ def _set_aside(
     show_done(f"Question {place} is {state}.", fields, as_json)
 
 
-def _list_same(dialogue: str, as_json: bool) -> None:
+def _list_duplicates(dialogue: str, as_json: bool) -> None:
     with open_home() as (_, database), database.read() as session:
         tree = read_tree(session, number(dialogue))
     rows: list[dict[str, Any]] = [
@@ -267,7 +267,7 @@ def _list_same(dialogue: str, as_json: bool) -> None:
             "questions": [tree.node(one).position + 1 for one in group],
             "text": tree.node(group[0]).question,
         }
-        for group in alike(tree)
+        for group in duplicates(tree)
     ]
     if as_json:
         show_json(rows)

@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import get_dialogue, read_events, read_nodes
+from db.dialogues import get_dialogue, read_nodes
 from db.errors import UsageError
 from db.input_text import load_yaml
 from db.rating.ratings import ensure_rater
@@ -19,10 +19,9 @@ from serving.formats.library import load_registry
 from serving.sweeps.selection import DEFAULT_MODEL
 from workbench.cli.progress import look_for_models
 from workbench.dialogue.cards import AnswerCard, Candidate, NodeView
-from workbench.dialogue.sessions import fork
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import fork
 from workbench.dialogue.settings import check_names, parse_settings
-from workbench.dialogue.tree import current_node_id
-from workbench.dialogue.turn import By
 
 DialogueId = Annotated[str, typer.Argument(help="Number of a dialogue; see `q2q dialogue show`.")]
 As = Annotated[str, typer.Option("--as", help="Your name, kept with every decision.")]
@@ -53,19 +52,6 @@ def language_code(given: str) -> str:
     if re.fullmatch("[a-z]{2}", code) is None:
         raise UsageError(f"{given[:40]!r} is no language: give its ISO 639-1 code, e.g. ja.")
     return code
-
-
-def here(session: Session, dialogue_id: int) -> int:
-    """Return the node that the person is at.
-
-    Raises:
-        UsageError: There is no such dialogue.
-    """
-    get_dialogue(session, dialogue_id)
-    node_id = current_node_id(read_events(session, dialogue_id))
-    if node_id is None:
-        raise UsageError(f"The dialogue {dialogue_id} has no question.")
-    return node_id
 
 
 def node_of(session: Session, dialogue_id: int, number: int) -> int:

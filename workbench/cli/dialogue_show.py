@@ -7,7 +7,7 @@ from typing import Any
 
 from db.database import Database
 from db.dialogues import ForkedFrom, list_dialogues, read_events, read_nodes
-from db.errors import UsageError
+from workbench.cli.dialogue_options import node_of
 from workbench.cli.output import inform, show, show_fields, show_json, show_rows, show_table
 from workbench.dialogue.cards import (
     AnswerCard,
@@ -16,12 +16,12 @@ from workbench.dialogue.cards import (
     node_view,
     steps_under_way,
 )
-from workbench.dialogue.compare import compare
+from workbench.dialogue.compare import figures
+from workbench.dialogue.events import open_steps
 from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.replay import Replay
 from workbench.dialogue.synopsis import read_synopsis
 from workbench.dialogue.tree import Tree, TreeNode, read_tree
-from workbench.dialogue.turn import open_steps
 
 MAX_LABEL = 70
 """Characters of a question in a list."""
@@ -85,10 +85,7 @@ def show_tree(database: Database, dialogue_id: int, as_json: bool) -> None:
 def show_node(database: Database, dialogue_id: int, number: int, as_json: bool) -> None:
     """Show one question with its answers and what was proposed to ask next."""
     with database.read() as session:
-        found = [one for one in read_nodes(session, dialogue_id) if one.position + 1 == number]
-        if not found:
-            raise UsageError(f"The dialogue {dialogue_id} has no question {number}.")
-        view = node_view(session, dialogue_id, found[0].id)
+        view = node_view(session, dialogue_id, node_of(session, dialogue_id, number))
     if as_json:
         show_json(
             {
@@ -146,20 +143,20 @@ def show_replay(replay: Replay, as_json: bool) -> None:
 def show_comparison(database: Database, one: int, other: int, as_json: bool) -> None:
     """Show two dialogues side by side."""
     with database.read() as session:
-        found = compare(session, one, other)
+        found = figures(session, one), figures(session, other)
     if as_json:
-        show_json({str(figures.dialogue_id): asdict(figures) for figures in found})
+        show_json({str(one.dialogue_id): asdict(one) for one in found})
         return
     names = [name for name in asdict(found[0]) if name not in ("dialogue_id", "moves")]
     rows: list[dict[str, object]] = [
         {"": name, **{str(f.dialogue_id): getattr(f, name) for f in found}} for name in names
     ]
-    moves = list(dict.fromkeys(move for figures in found for move in figures.moves))
+    moves = list(dict.fromkeys(move for one in found for move in one.moves))
     rows += [
         {"": f"move {move}", **{str(f.dialogue_id): f.moves.get(move, 0) for f in found}}
         for move in moves
     ]
-    show_table(rows, ("", *(str(figures.dialogue_id) for figures in found)))
+    show_table(rows, ("", *(str(one.dialogue_id) for one in found)))
 
 
 def answers_json(view: NodeView) -> list[dict[str, Any]]:

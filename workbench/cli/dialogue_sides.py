@@ -8,33 +8,30 @@ import typer
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.dialogues import EventRow, get_dialogue
+from db.dialogues import EventRow
 from db.errors import Q2QError, UsageError
 from db.identity import parse_ref
-from db.rating.ratings import ensure_rater
 from db.settings import Settings
-from serving.formats.library import Registry, load_registry
+from serving.formats.library import Registry
 from workbench.cli.context import open_home
 from workbench.cli.dialogue_options import (
     As,
     DialogueId,
     card,
-    here,
     language_code,
     node_of,
     number,
 )
 from workbench.cli.dialogue_show import answers_json, letter, show_replay, show_synopsis
-from workbench.cli.dialogue_steps import end_of, follow, see_stored
+from workbench.cli.dialogue_steps import end_of, follow, prepare, see_stored
 from workbench.cli.output import Json, inform, show, show_json
-from workbench.cli.progress import look_for_models
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue import reading, sides
 from workbench.dialogue.cards import NodeView, node_view
+from workbench.dialogue.events import By, here
 from workbench.dialogue.replay import read_replay, start_replay
-from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.synopsis import write_synopsis
-from workbench.dialogue.turn import By, Step
+from workbench.dialogue.turn import Step
 
 Node = Annotated[str, typer.Option("--node", help="A question of the tree [default: at hand].")]
 
@@ -158,11 +155,7 @@ def run_synopsis(
     settings: Settings, database: Database, dialogue_id: int, rater: str, as_json: bool
 ) -> None:
     """Have a dialogue summed up, and show what came."""
-    with database.write() as session:
-        registry = load_registry(settings, session)
-        by = By(rater_id=ensure_rater(session, rater))
-        model = parse_settings(get_dialogue(session, dialogue_id).settings).model
-    look_for_models(settings, database, [model])
+    registry, by = prepare(settings, database, dialogue_id, rater)
     with database.write() as session:
         step = write_synopsis(session, registry, dialogue_id, by)
     follow(settings, database, step.job_id)
@@ -178,10 +171,7 @@ def run_replay(
     as_json: bool,
 ) -> None:
     """Have the questions of a dialogue answered anew; show both, question by question."""
-    with database.write() as session:
-        registry = load_registry(settings, session)
-        old = parse_settings(get_dialogue(session, dialogue_id).settings).model
-    look_for_models(settings, database, [changes.get("model", old)])
+    registry, _ = prepare(settings, database, dialogue_id, model=changes.get("model"))
     with database.write() as session:
         step = start_replay(session, registry, dialogue_id, changes, variants=answers)
     follow(settings, database, step.job_id)
@@ -218,14 +208,11 @@ def _place(settings: Settings, database: Database, dialogue: str, node: str, rat
     dialogue_id = number(dialogue)
     place = number(node, "question") if node else None
     see_stored(settings, database, dialogue_id)
-    with database.write() as session:
-        registry = load_registry(settings, session)
-        by = By(rater_id=ensure_rater(session, rater))
-        model = parse_settings(get_dialogue(session, dialogue_id).settings).model
+    with database.read() as session:
         node_id = (
             here(session, dialogue_id) if place is None else node_of(session, dialogue_id, place)
         )
-    look_for_models(settings, database, [model])
+    registry, by = prepare(settings, database, dialogue_id, rater)
     return _Place(
         settings=settings,
         database=database,

@@ -19,25 +19,19 @@ from workbench.cli.dialogue_options import (
     answer_place,
     candidate,
     card,
-    here,
     refuse_mixed,
 )
 from workbench.cli.dialogue_show import answers_json, questions_json, write_answers, write_questions
 from workbench.cli.output import inform
 from workbench.cli.progress import look_for_models, watch_job
+from workbench.dialogue.additions import add_fact, edit_reasoning, write_hint
 from workbench.dialogue.auto import queue_turns
 from workbench.dialogue.cards import AnswerCard, NodeView, node_view
-from workbench.dialogue.decisions import (
-    add_fact,
-    choose,
-    edit_reasoning,
-    pick,
-    write,
-    write_hint,
-)
+from workbench.dialogue.decisions import choose, pick, write
+from workbench.dialogue.events import By, here, one_line
 from workbench.dialogue.finishing import finish_left, has_left
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.turn import By, Step, answer, answer_from, ask, one_line
+from workbench.dialogue.turn import Step, answer, answer_from, ask
 from workbench.jobs.lock import HomeLock
 from workbench.worker import FOLLOW_POLL_S
 
@@ -67,12 +61,7 @@ class _Next:
         self._settings, self._database, self._id = settings, database, dialogue_id
         self._options = options
         self._asks = options.asks and sys.stdin.isatty()
-        with database.write() as session:
-            dialogue = get_dialogue(session, dialogue_id)
-            self._registry = load_registry(settings, session)
-            self._by = By(rater_id=ensure_rater(session, options.rater))
-        model = parse_settings(dialogue.settings).model
-        look_for_models(settings, database, [model])
+        self._registry, self._by = prepare(settings, database, dialogue_id, options.rater)
 
     def run(self) -> dict[str, Any]:
         self._wait()
@@ -278,6 +267,22 @@ class _Next:
         if self._options.asks:
             _show_next(self._id, view)
         return state
+
+
+def prepare(
+    settings: Settings,
+    database: Database,
+    dialogue_id: int,
+    rater: str | None = None,
+    model: str | None = None,
+) -> tuple[Registry, By]:
+    """Find the model of a dialogue, or another one; return the prompt formats and who asks."""
+    with database.write() as session:
+        own = parse_settings(get_dialogue(session, dialogue_id).settings).model
+        registry = load_registry(settings, session)
+        by = By(rater_id=ensure_rater(session, rater) if rater is not None else None)
+    look_for_models(settings, database, [model or own])
+    return registry, by
 
 
 def follow(settings: Settings, database: Database, job_id: int) -> JobRow:

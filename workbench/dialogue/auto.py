@@ -1,6 +1,6 @@
 """Turns that run by themselves because a person asked for so many, up to a checkpoint.
 
-Every choice on the way is marked as automatic. The session stops as soon as a turn has nothing to
+Every choice on the way is marked as automatic. The dialogue stops as soon as a turn has nothing to
 go on with, and it never begins a turn by itself.
 """
 
@@ -17,23 +17,13 @@ from db.jobs import INTERACTIVE_PRIORITY, JobEnd, enqueue
 from serving.formats.library import Registry
 from workbench.dialogue.cards import Candidate, NodeView, node_view
 from workbench.dialogue.decisions import choose, pick
+from workbench.dialogue.events import By, here, open_dialogue, open_steps, record
 from workbench.dialogue.finishing import RESULTS, checkpoint, store_result, turns_done
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.tree import current_node_id
-from workbench.dialogue.turn import (
-    TURNS_JOB,
-    By,
-    Step,
-    answer,
-    ask,
-    open_dialogue,
-    open_steps,
-    record,
-    running_turns,
-)
+from workbench.dialogue.turn import TURNS_JOB, Step, answer, ask, running_turns
 
-MOST_TURNS = 20
-MOST_ASKINGS = 3
+MAX_TURNS = 20
+MAX_ASKINGS = 3
 """How often a turn asks for questions until one is new."""
 
 RunSweep = Callable[[int], Awaitable[JobEnd]]
@@ -68,12 +58,10 @@ def queue_turns(
     """Queue so many automatic turns from where the person is; return the job's id.
 
     Raises:
-        UsageError: Too many at once, or the session is not open or busy.
+        UsageError: Too many at once, or the dialogue is not open or busy.
     """
-    if not 1 <= turns <= MOST_TURNS:
-        raise UsageError(
-            f"Ask for 1 to {MOST_TURNS} turns; look at what came before the next ones."
-        )
+    if not 1 <= turns <= MAX_TURNS:
+        raise UsageError(f"Ask for 1 to {MAX_TURNS} turns; look at what came before the next ones.")
     dialogue = open_dialogue(session, dialogue_id)
     parse_settings({**dialogue.settings, **({"moves": list(moves)} if moves else {})})
     if open_steps(read_events(session, dialogue_id)) or running_turns(session, dialogue_id):
@@ -86,7 +74,7 @@ def queue_turns(
     }
     job_id = enqueue(session, TURNS_JOB, payload=payload, priority=INTERACTIVE_PRIORITY)
     asked = {"turns": turns, "moves": list(moves), "auto_job_id": job_id}
-    record(session, dialogue_id, "turns", by, asked, node_id=_here(session, dialogue_id))
+    record(session, dialogue_id, "turns", by, asked, node_id=here(session, dialogue_id))
     return job_id
 
 
@@ -105,10 +93,10 @@ async def run_turns(
     ``is_cancelled`` raise something other than a ``Q2QError``, everything stays as it is for that.
     """
     runner = _Runner(database, registry, wanted, run_sweep)
-    turns = runner.asked_for()
-    if (ended := runner.ended(turns)) is not None:
+    turns, done, ended = runner.begin()
+    if ended is not None:
         return ended
-    done, why = runner.done_before(turns), "as many turns as were asked for"
+    why = "as many turns as were asked for"
     try:
         while done < wanted.turns:
             if is_cancelled():
@@ -134,24 +122,18 @@ class _Runner:
     wanted: Turns
     run_sweep: RunSweep
 
-    def asked_for(self) -> EventRow:
-        """Return the event by which the person asked for these turns."""
+    def begin(self) -> tuple[EventRow, int, AutoOutcome | None]:
+        """Return the event by which the person asked, and what an earlier run of the job left.
+
+        That is the number of turns that it brought to their end, and how it ended them all.
+        """
         with self.database.read() as session:
-            events = read_events(session, self.wanted.dialogue_id, kinds=("turns",))
+            events = read_events(session, self.wanted.dialogue_id)
         job_id = self.wanted.by.job_id
-        return next(one for one in reversed(events) if one.payload["auto_job_id"] == job_id)
-
-    def ended(self, turns: EventRow) -> AutoOutcome | None:
-        """Return how an earlier run of the same job ended the turns; None where it did not."""
-        with self.database.read() as session:
-            events = read_events(session, self.wanted.dialogue_id, kinds=("checkpoint",))
-        told = next((one.payload for one in events if one.step_id == turns.id), None)
-        return AutoOutcome(turns=told["turns"], why=told["why"]) if told else None
-
-    def done_before(self, turns: EventRow) -> int:
-        """Return the turns that an earlier run of the same job brought to their end."""
-        with self.database.read() as session:
-            return turns_done(read_events(session, self.wanted.dialogue_id), turns)
+        turns = next(one for one in reversed(events) if one.payload.get("auto_job_id") == job_id)
+        end = next((one.payload for one in events if one.step_id == turns.id), None)
+        outcome = AutoOutcome(turns=end["turns"], why=end["why"]) if end else None
+        return turns, turns_done(events, turns), outcome
 
     async def turn(self) -> str | None:
         """Run one turn; return why it could not be brought to its end, or nothing."""
@@ -167,7 +149,7 @@ class _Runner:
                 choose(session, dialogue_id, view.node.id, _soundest(view), by)
             view = self._view()
         best = _newest(view) if view.step == "pick" else None
-        for _ in range(MOST_ASKINGS):
+        for _ in range(MAX_ASKINGS):
             if best is not None:
                 break
             view = await self._step(ask, moves=self.wanted.moves)
@@ -189,7 +171,7 @@ class _Runner:
     async def _step(self, start: Callable[..., Step], **options: object) -> NodeView:
         with self.database.write() as session:
             dialogue_id = self.wanted.dialogue_id
-            node_id = _here(session, dialogue_id)
+            node_id = here(session, dialogue_id)
             step = start(session, self.registry, dialogue_id, node_id, self.wanted.by, **options)
         await self._finish(step.event_id, step.sweep_id)
         return self._view()
@@ -208,14 +190,8 @@ class _Runner:
 
     def _view(self) -> NodeView:
         with self.database.read() as session:
-            node_id = _here(session, self.wanted.dialogue_id)
+            node_id = here(session, self.wanted.dialogue_id)
             return node_view(session, self.wanted.dialogue_id, node_id)
-
-
-def _here(session: Session, dialogue_id: int) -> int:
-    node_id = current_node_id(read_events(session, dialogue_id))
-    assert node_id is not None  # a session begins at its first question
-    return node_id
 
 
 def _newest(view: NodeView) -> Candidate | None:

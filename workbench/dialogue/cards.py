@@ -13,8 +13,8 @@ from db.jobs import JobRow, get_job
 from db.questions import QuestionRow, get_question
 from db.tables import DialogueNode, Question
 from db.texts.rows import TextRow, read_texts
+from workbench.dialogue.events import open_steps
 from workbench.dialogue.outcomes import Outcome, OutcomeContext, outcome_of, read_outcome_context
-from workbench.dialogue.turn import open_steps
 
 How = Literal["asked", "rejected", "proposed"]
 """A question of the tree; a proposal that was rejected, or that lies on the table already."""
@@ -22,7 +22,7 @@ How = Literal["asked", "rejected", "proposed"]
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
-    """A question of a session."""
+    """A question of a dialogue."""
 
     node_id: int
     """Where it was asked, or proposed."""
@@ -31,7 +31,7 @@ class AskedQuestion:
 
 
 def earlier_questions(session: Session, dialogue_id: int) -> list[AskedQuestion]:
-    """Return all questions of a session, also parked and rejected ones, oldest first."""
+    """Return all questions of a dialogue, also parked and rejected ones, oldest first."""
     rows = session.execute(
         select(DialogueNode.id, Question.text)
         .join(Question, Question.id == DialogueNode.question_id)
@@ -42,7 +42,7 @@ def earlier_questions(session: Session, dialogue_id: int) -> list[AskedQuestion]
 
 
 def earlier_proposals(session: Session, dialogue_id: int, node_id: int) -> list[AskedQuestion]:
-    """Return proposals of a session that were rejected, and those that were shown at a node."""
+    """Return proposals of a dialogue that were rejected, and those that were shown at a node."""
     events = read_events(session, dialogue_id, kinds=("questions_shown", "reject"))
     found = [
         AskedQuestion(event.node_id, event.payload["text"], "rejected")
@@ -108,7 +108,7 @@ class Candidate:
     is_here: bool
     """It is the very question that one is at; it can be taken in other words only."""
     language: str | None
-    """ISO 639-1 code of the language that it is in, where that is not the session's."""
+    """ISO 639-1 code of the language that it is in, where that is not the dialogue's."""
 
     @property
     def reason(self) -> str | None:

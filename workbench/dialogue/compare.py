@@ -1,4 +1,4 @@
-"""Two sessions held side by side, in figures."""
+"""Two dialogues held side by side, in figures."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LONGEST_PAUSE_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a session came to."""
+    """What a dialogue came to."""
 
     dialogue_id: int
     name: str
@@ -46,20 +46,11 @@ class Figures:
     moves: Mapping[str, int]
 
 
-def compare(session: Session, one: int, other: int) -> tuple[Figures, Figures]:
-    """Return the figures of two sessions.
-
-    Raises:
-        UsageError: There is no such session.
-    """
-    return figures(session, one), figures(session, other)
-
-
 def figures(session: Session, dialogue_id: int) -> Figures:
-    """Return what a session came to.
+    """Return what a dialogue came to.
 
     Raises:
-        UsageError: There is no such session.
+        UsageError: There is no such dialogue.
     """
     tree = read_tree(session, dialogue_id)
     events = read_events(session, dialogue_id)

@@ -35,7 +35,7 @@ from workbench.dialogue.tree import Tree, TreeNode
 T = TypeVar("T")
 AT_ONCE: Final = 128
 """Texts of one request."""
-MOST_KEPT: Final = 50_000
+MAX_KEPT: Final = 50_000
 """Vectors kept in this process."""
 
 
@@ -61,7 +61,7 @@ class EmbeddingServer:
         Raises:
             EmbedderUnavailable: It cannot be reached, or answers something else.
         """
-        if len(self._kept) > MOST_KEPT:
+        if len(self._kept) > MAX_KEPT:
             self._kept.clear()
         new = [text for text in dict.fromkeys(texts) if text not in self._kept]
         for start in range(0, len(new), AT_ONCE):
@@ -162,7 +162,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedQuestion:
-    """A question of one session and the one of the other that asks the same."""
+    """A question of one dialogue and the one of the other that asks the same."""
 
     one: TreeNode
     other: TreeNode
@@ -186,7 +186,7 @@ def asked_in_both(guard: Guard, one: Tree, other: Tree) -> list[SharedQuestion]:
     return sorted(found, key=lambda shared: -shared.similarity)
 
 
-MOST_COMPARED = 20_000
+MAX_COMPARED = 20_000
 """Questions of the store that are compared, the newest: about two seconds by wording."""
 
 
@@ -211,7 +211,7 @@ class StoreComparison:
     n_compared: int
     """Different questions that were looked at."""
     n_in_store: int
-    """Different questions outside the session."""
+    """Different questions outside the dialogue."""
 
 
 def like_in_store(
@@ -220,11 +220,11 @@ def like_in_store(
     texts: Sequence[str],
     dialogue_id: int,
     *,
-    most: int = MOST_COMPARED,
+    limit: int = MAX_COMPARED,
 ) -> StoreComparison:
     """Return what the store holds that is most like each of ``texts``.
 
-    Questions of the session itself are left out: the guard of its turns compares those.
+    Questions of the dialogue itself are left out: the guard of its turns compares those.
     """
     own = (
         select(Question.text)
@@ -234,7 +234,7 @@ def like_in_store(
     newest = func.max(Question.id)
     others = select(newest, Question.text).where(Question.text.not_in(own)).group_by(Question.text)
     n_in_store = session.scalar(select(func.count()).select_from(others.subquery())) or 0
-    rows = session.execute(others.order_by(newest.desc()).limit(most)).all()
+    rows = session.execute(others.order_by(newest.desc()).limit(limit)).all()
     if not rows or not texts:
         return StoreComparison(
             matches=(None,) * len(texts), n_compared=len(rows), n_in_store=n_in_store

@@ -91,7 +91,7 @@ class ExportedQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueExport:
-    """A whole session."""
+    """A whole dialogue."""
 
     tree: Tree
     nodes: tuple[ExportedQuestion, ...]
@@ -99,7 +99,7 @@ class DialogueExport:
     synopsis: Synopsis | None
     replays: tuple[Replay, ...]
     state_reason: str | None
-    """Why the session is paused or closed."""
+    """Why the dialogue is paused or closed."""
     people: tuple[str, ...]
     began_at: datetime
     ended_at: datetime
@@ -110,10 +110,10 @@ class DialogueExport:
 
 
 def read_export(session: Session, dialogue_id: int) -> DialogueExport:
-    """Return a session with all its texts, in a fixed number of queries.
+    """Return a dialogue with all its texts, in a fixed number of queries.
 
     Raises:
-        UsageError: There is no such session.
+        UsageError: There is no such dialogue.
     """
     tree = read_tree(session, dialogue_id)
     events = read_events(session, dialogue_id)
@@ -170,7 +170,7 @@ def _answers_of(replay: Replay, node_id: int) -> tuple[str, ...]:
 
 
 def _state_reason(tree: Tree, events: Sequence[EventRow]) -> str | None:
-    """Return why a session is paused or closed; None where it is open."""
+    """Return why a dialogue is paused or closed; None where it is open."""
     if tree.dialogue.state == "open":
         return None
     return next((one.reason for one in reversed(events) if one.kind in ("pause", "close")), None)

@@ -10,6 +10,7 @@ the worker did this.
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from serving.formats.parse import read_questions
 from serving.similarity.wording import wording
 from workbench.dialogue.cards import earlier_proposals, earlier_questions
 from workbench.dialogue.embedding import Guard
+from workbench.dialogue.events import By, job_of, open_steps, record
 from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.reading import translation_result
 from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
@@ -35,7 +37,7 @@ from workbench.dialogue.sides import rate_verdict, verdict_result
 from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.synopsis import synopsis_result
 from workbench.dialogue.themes import in_words
-from workbench.dialogue.turn import By, job_of, open_steps, record, running_turns
+from workbench.dialogue.turn import running_turns
 from workbench.stats.diversity import best_set, similarity
 
 Result = dict[str, Any]
@@ -83,8 +85,8 @@ def _most_different(session: Session, answer_ids: Sequence[int], size: int) -> l
         return []
     ids = list(rows)
     quality = np.array([1.0 - 0.5 * any(f in BAD_FINDINGS for f in rows[one].flags) for one in ids])
-    alike = similarity([rows[one].text for one in ids])
-    shown = [ids[place] for place in best_set(quality, alike, size, fill=True)]
+    pairs = similarity([rows[one].text for one in ids])
+    shown = [ids[place] for place in best_set(quality, pairs, size, fill=True)]
     random.shuffle(shown)
     return shown
 
@@ -106,18 +108,13 @@ def question_result(session: Session, step: EventRow, end: JobEnd) -> Result:
     about = "\n".join((in_words(dialogue.theme), *(one.text for one in asked)))
     for candidate, novelty in zip(proposed, assessed, strict=True):
         nearest = None if novelty.nearest is None else earlier[novelty.nearest]
-        candidate |= {
+        candidate |= asdict(novelty) | {
             "is_here": wording(candidate["text"]).plain == here,
             "language": other_language(candidate["text"], dialogue.theme.language, about),
             "similarity": round(novelty.similarity, 3),
-            "is_repeat": novelty.is_repeat,
-            "same_as": novelty.same_as,
             "nearest": nearest.text if nearest else None,
             "nearest_node_id": nearest.node_id if nearest else None,
             "nearest_is": nearest.how if nearest else None,
-            "goal_distance": novelty.goal_distance,
-            "opposing_distance": novelty.opposing_distance,
-            "towards": novelty.towards,
         }
     shown = _to_show(proposed, assessed, settings)
     if not proposed:
@@ -170,7 +167,7 @@ def _to_show(
 ) -> list[int]:
     """Return the places of the candidates to show: of each move in turn the newest.
 
-    Repeats, and questions in another language than the session's, stay folded.
+    Repeats, and questions in another language than the dialogue's, stay folded.
     """
     by_move: dict[str, list[int]] = {}
     places = sorted(range(len(proposed)), key=lambda place: assessed[place].similarity)
@@ -241,7 +238,7 @@ def finish_left(database: Database) -> int:
 
 
 def has_left(session: Session, dialogue_id: int) -> bool:
-    """Tell whether a step of a session has a job that ended and no result yet."""
+    """Tell whether a step of a dialogue has a job that ended and no result yet."""
     steps = _unfinished(read_events(session, dialogue_id))
     return any(_end_of_job(session, step) is not None for step in steps)
 

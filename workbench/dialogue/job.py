@@ -8,8 +8,8 @@ from db.errors import Q2QError
 from db.jobs import JobEnd
 from serving.formats.library import load_registry
 from workbench.dialogue.auto import Turns, run_turns
+from workbench.dialogue.events import By
 from workbench.dialogue.settings import parse_settings
-from workbench.dialogue.turn import By
 from workbench.jobs.contracts import JobContext
 from workbench.jobs.server_lane import run_sweep_of
 

@@ -52,11 +52,6 @@ class Novelty:
     towards: Towards | None
     """The goal that it is nearer to; None without two goals, or far from both."""
 
-    @property
-    def novelty(self) -> float:
-        """How far it is from all earlier questions, 0 to 1."""
-        return 1.0 - self.similarity
-
 
 def assess(
     candidates: Sequence[str],
@@ -86,22 +81,24 @@ def assess(
     others = [*earlier, *candidates]
     if embed is not None:
         both = similarities(candidates, [*others, *goals], embed=embed)
-        alike, to_goals = both[:, : len(others)], both[:, len(others) :]
+        pairs, to_goals = both[:, : len(others)], both[:, len(others) :]
     else:
-        alike = similarities(candidates, others)
+        pairs = similarities(candidates, others)
         to_goals = wording_similarities(candidates, goals)
     n = len(earlier)
     found = []
     for place, candidate in enumerate(candidates):
-        before = alike[place, :n]
-        twins = alike[place, n : n + place]
+        before = pairs[place, :n]
+        others_before = pairs[place, n : n + place]
         to_goal = [
             1.0 - float(to_goals[place, i]) if one_script(candidate, text) else None
             for i, text in enumerate(goals)
         ]
         nearest = int(before.argmax()) if n else None
         similarity = float(before.max()) if n else 0.0
-        same_as = int(twins.argmax()) if place and twins.max() >= repeat_from else None
+        same_as = (
+            int(others_before.argmax()) if place and others_before.max() >= repeat_from else None
+        )
         found.append(
             Novelty(
                 nearest=nearest,
@@ -130,7 +127,7 @@ def _towards(distances: Sequence[float | None]) -> Towards | None:
     return "goal" if goal < opposing else "opposing"
 
 
-FEW_PROPOSALS: Final = 12
+MIN_PROPOSALS: Final = 12
 """With fewer, nothing is said."""
 EXHAUSTED_BELOW: Final = 0.1
 """Chance of a new question below which a branch counts as exhausted."""
@@ -152,7 +149,7 @@ class Exhaustion:
     @property
     def is_exhausted(self) -> bool:
         """Whether more of the same will hardly bring a new question."""
-        return self.n_proposals >= FEW_PROPOSALS and self.chance_of_new < EXHAUSTED_BELOW
+        return self.n_proposals >= MIN_PROPOSALS and self.chance_of_new < EXHAUSTED_BELOW
 
 
 def exhaustion(
@@ -186,19 +183,14 @@ def same_questions(
     """
     if not questions:
         return []
-    alike = similarities(questions, questions, embed=embed)
+    pairs = similarities(questions, questions, embed=embed)
     first: list[int] = []
     groups: list[int] = []
     for place in range(len(questions)):
-        nearest = max(first, key=lambda other: alike[place, other], default=None)
-        if nearest is not None and alike[place, nearest] >= repeat_from:
+        nearest = max(first, key=lambda other: pairs[place, other], default=None)
+        if nearest is not None and pairs[place, nearest] >= repeat_from:
             groups.append(nearest)
         else:
             first.append(place)
             groups.append(place)
     return groups
-
-
-def balance(moves: Sequence[str | None]) -> dict[str, int]:
-    """Return how often each move was made, the most frequent first; None counts for nothing."""
-    return dict(Counter(move for move in moves if move).most_common())

@@ -44,13 +44,13 @@ class OutcomeContext:
     texts: Mapping[int, str]
     """Questions that were picked, by id."""
     states: Mapping[int, str]
-    """Of the nodes of the session."""
+    """Of the nodes of the dialogue."""
     aside: Mapping[int, EventRow]
     """Node → the last time that it was parked or rejected in the tree itself."""
 
 
 def read_outcome_context(session: Session, dialogue_id: int) -> OutcomeContext:
-    """Return what the outcomes of a session's proposals depend on, in three queries."""
+    """Return what the outcomes of a dialogue's proposals depend on, in three queries."""
     events = read_events(session, dialogue_id, kinds=("pick", "park", "reject"))
     picked = {one.question_id for one in events if one.kind == "pick"}
     ids = [one for one in picked if one is not None]
@@ -81,12 +81,12 @@ def how_taken(proposed: str, text: str) -> Taken:
 
 def outcome_of(decision: EventRow, context: OutcomeContext) -> Outcome:
     """Return what became of a proposal by the last decision on it, and in the tree after that."""
-    told = decision.payload
+    payload = decision.payload
     if decision.kind == "reject":
         return Outcome(called="rejected", reason=decision.reason, text=None)
     if decision.kind == "merge":
         return Outcome(called="merged", reason=decision.reason, text=None)
-    node_id = told["to"] if decision.kind == "pick" else told["node"]
+    node_id = payload["to"] if decision.kind == "pick" else payload["node"]
     state = context.states.get(node_id)
     if state in ("parked", "rejected"):
         later = context.aside.get(node_id, decision)
@@ -94,7 +94,7 @@ def outcome_of(decision: EventRow, context: OutcomeContext) -> Outcome:
         return Outcome(called=called, reason=later.reason, text=None)
     if decision.kind == "park":  # and taken up again
         return Outcome(called="taken", reason=decision.reason, text=None)
-    proposed = told["proposed"]
+    proposed = payload["proposed"]
     text = context.texts.get(decision.question_id or 0, proposed)
     taken = how_taken(proposed, text)
     other = None if taken == "taken" else text
@@ -105,7 +105,7 @@ def how_it_came(origin: EventRow | None, text: str, source: str) -> Came:
     """Return how a question of the tree came to be.
 
     Args:
-        origin: The event that made it; None for the first question of a session.
+        origin: The event that made it; None for the first question of a dialogue.
         text: The question.
         source: Of the question in the store.
     """

@@ -15,10 +15,11 @@ from serving.formats.library import Registry
 from serving.sweeps.plan import save_asks
 from serving.sweeps.spec import Ask
 from workbench.dialogue.decisions import candidate_of
+from workbench.dialogue.events import By
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.themes import language_name
-from workbench.dialogue.turn import By, Step, at, start_step
+from workbench.dialogue.turn import Step, at, start_step
 
 SAMPLING = SamplingParameters(temperature=0.2, max_tokens=700)
 KINDS = ("question", "variant", "answer")
@@ -104,7 +105,7 @@ def _tried(session: Session, dialogue_id: int, name: str, language: str) -> int:
 
 
 def translations(session: Session, dialogue_id: int, language: str) -> dict[str, str]:
-    """Return the translations of a session into ``language`` by the text's short name."""
+    """Return the translations of a dialogue into ``language`` by the text's short name."""
     return {
         event.payload["ref"]: event.payload["text"]
         for event in read_events(session, dialogue_id, kinds=("translated",))

@@ -1,4 +1,4 @@
-"""The questions of a session through another model, adapter, format or role, side by side."""
+"""The questions of a dialogue through another model, adapter, format or role, side by side."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,15 @@ from db.tables import Answer, SweepGeneration
 from serving.formats.library import Registry
 from serving.sweeps.plan import queue_sweep
 from serving.sweeps.selection import select_models
-from serving.sweeps.spec import SweepSpec, parse_spec
-from workbench.dialogue.settings import DialogueSettings, parse_settings
+from serving.sweeps.spec import parse_spec
+from workbench.dialogue.events import By, record
+from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.tree import read_tree
-from workbench.dialogue.turn import By, Step, record
+from workbench.dialogue.turn import Step, sweep_of
 from workbench.stats.diversity import similarity
 
 CHANGES = ("model", "adapter", "prompt_format", "role")
-"""What a replay can change, each by itself; ``adapter`` keeps the base of the session's model."""
+"""What a replay can change, each by itself; ``adapter`` keeps the base of the dialogue's model."""
 NO_ADAPTER = "none"
 """As the adapter: the base alone."""
 
@@ -33,7 +34,7 @@ class ReplayLine:
     """One question with what was chosen before and what came now."""
 
     number: int
-    """Of the question in its session, from 1."""
+    """Of the question in its dialogue, from 1."""
     node_id: int
     question: str
     before: str | None
@@ -46,7 +47,7 @@ class ReplayLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A session answered anew."""
+    """A dialogue answered anew."""
 
     dialogue_id: int
     sweep_id: int
@@ -67,12 +68,12 @@ def start_replay(
     *,
     variants: int = 1,
 ) -> Step:
-    """Queue a sweep over all questions of a session; the session itself stays as it is.
+    """Queue a sweep over all questions of a dialogue; the dialogue itself stays as it is.
 
     Args:
         session: Of an open write transaction.
         registry: The prompt formats.
-        dialogue_id: The session, whatever its state.
+        dialogue_id: The dialogue, whatever its state.
         changes: Of ``CHANGES``, what is to be another one.
         variants: Reasonings for each question, one answer under each.
 
@@ -93,11 +94,15 @@ def start_replay(
     )
     (model,) = select_models(session, [settings.model], "model")
     ids = list(dict.fromkeys(node.question_id for node in read_tree(session, dialogue_id).nodes))
-    spec = _spec(settings, f"dialogue {dialogue_id}: replay", ids, variants)
+    spec = sweep_of(settings, f"dialogue {dialogue_id}: replay", ids) | {
+        "modes": [settings.mode],
+        "variants": variants,
+        "answers": variants if settings.mode == "vanilla" else 1,
+    }
     if "role" in changes:
-        spec = spec.model_copy(update={"roles": (settings.role,)})
+        spec["roles"] = [settings.role]
     sweep_id, job_id = queue_sweep(
-        session, spec, registry, purpose="replay", priority=INTERACTIVE_PRIORITY
+        session, parse_spec(spec), registry, purpose="replay", priority=INTERACTIVE_PRIORITY
     )
     payload = {
         "replay_sweep_id": sweep_id,
@@ -142,23 +147,8 @@ def changes_of_settings(
     return found | {"model": adapter.name}
 
 
-def _spec(settings: DialogueSettings, name: str, ids: list[int], variants: int) -> SweepSpec:
-    mapping: dict[str, Any] = {
-        "name": name,
-        "questions": {"ids": ids},
-        "formats": [settings.prompt_format],
-        "models": [settings.model],
-        "modes": [settings.mode],
-        "reasoning_sampling": [settings.reasoning_sampling.model_dump()],
-        "answer_sampling": [settings.answer_sampling.model_dump()],
-        "variants": variants,
-        "answers": variants if settings.mode == "vanilla" else 1,
-    }
-    return parse_spec(mapping)
-
-
 def replays(session: Session, dialogue_id: int) -> list[EventRow]:
-    """Return the replays of a session, oldest first; their payload names sweep, job and changes."""
+    """Return the replays of a dialogue, oldest first; the payload names sweep, job, changes."""
     return read_events(session, dialogue_id, kinds=("replay",))
 
 
@@ -166,7 +156,7 @@ def read_replay(session: Session, dialogue_id: int, sweep_id: int) -> Replay:
     """Return a replay as far as it has come.
 
     Raises:
-        UsageError: The session has no such replay.
+        UsageError: The dialogue has no such replay.
     """
     event = next(
         (e for e in replays(session, dialogue_id) if e.payload["replay_sweep_id"] == sweep_id), None
@@ -201,32 +191,20 @@ def read_replay(session: Session, dialogue_id: int, sweep_id: int) -> Replay:
                 likeness=_nearest(old, [text for _, text in new]),
             )
         )
-    sweep = get_sweep(session, sweep_id)
+    sweep, changes = get_sweep(session, sweep_id), event.payload["changes"]
+    own_model = changes.get("model") or parse_settings(tree.dialogue.settings).model
     return Replay(
         dialogue_id=dialogue_id,
         sweep_id=sweep_id,
-        changes=event.payload["changes"],
-        model=event.payload.get("model") or _model_of(event, tree.dialogue),
+        changes=changes,
+        model=event.payload.get("model") or own_model,
         state=sweep.state,
         lines=tuple(lines),
-        problems=tuple(_problems(session, sweep_id)),
+        problems=tuple(filter(None, (sweep.error, *map(str, failure_reasons(session, sweep_id))))),
     )
-
-
-def _model_of(event: EventRow, dialogue: DialogueRow) -> str:
-    """Return the model of a replay whose event does not name it yet."""
-    name: str = event.payload["changes"].get("model") or parse_settings(dialogue.settings).model
-    return name
 
 
 def _nearest(old: str | None, new: list[str]) -> float | None:
     if not old or not new:
         return None
     return float(similarity([old, *new])[0, 1:].max())
-
-
-def _problems(session: Session, sweep_id: int) -> list[str]:
-    """Return why answers did not come, in sentences, each reason with its count."""
-    error = get_sweep(session, sweep_id).error
-    reasons = [str(one) for one in failure_reasons(session, sweep_id)]
-    return [*([error] if error else []), *reasons]

@@ -1,4 +1,4 @@
-"""Reports of a session: Markdown, one self-contained HTML page, JSON. Texts of models stay text."""
+"""Reports of a dialogue as Markdown, one self-contained HTML page or JSON; texts stay text."""
 
 import json
 import re
@@ -21,61 +21,34 @@ from workbench.dialogue.synopsis import SynopsisLine
 from workbench.dialogue.tree import TreeNode
 
 FOLDER = Path(__file__).parent
-MOST_CALLED = 60
+MAX_CALLED = 60
 """Characters of an answer that name it."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~])")
-Words = Mapping[str, Any]
+Texts = Mapping[str, Any]
 
 
 def as_html(export: DialogueExport) -> str:
     """Return a page that needs nothing beside itself; every text is escaped."""
-    words = _words(export)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            export=export,
-            w=words,
-            language=export.tree.dialogue.theme.language or "en",
-            figures=_figures(export, words),
-            about=_about(export, words),
-            synopsis=_synopsis(export),
-            came_by=lambda node: _came_by(node, words),
-            became=lambda candidate: _became(candidate, words),
-            marks=lambda node: _marks(node, words),
-            forked=_forked(export, words),
-            state=_state(export, words),
-            replay=lambda it: _replayed(it, words),
-            by=lambda row: _by(row, words),
-            verdict=lambda judged: _verdict(judged, words),
-        )
-    )
+    return _rendered("report.html.j2", export)
 
 
 def as_markdown(export: DialogueExport) -> str:
-    """Return the session as Markdown; signs of people and models with a meaning are escaped."""
-    words = _words(export)
-    lines = [f"# {_plain(export.tree.dialogue.name)}", "", _figures(export, words), ""]
-    lines += [
-        f"{_plain(line)}\n" for line in (_forked(export, words), _state(export, words)) if line
-    ]
-    lines += [words["intro"], ""]
-    lines += [f"- **{name}**: {_plain(value)}" for name, value in _about(export, words)]
-    for kind, told in _synopsis(export):
-        lines += ["", f"## {words[kind]}", ""]
-        for line in told:
-            numbers = ", ".join(str(export.number(one)) for one in line.node_ids)
-            lines.append(f"- {_plain(line.text)}" + (f" ({numbers})" if numbers else ""))
-    if export.synopsis and export.synopsis.lines and export.synopsis.is_edited:
-        lines += ["", f"*{words['edited_by_person']}*"]
-    lines += ["", f"## {words['questions']}"]
-    for one in export.nodes:
-        lines += ["", *_markdown_node(one, export, words)]
-    return "\n".join(lines) + "\n"
+    """Return the dialogue as Markdown; signs of people and models with a meaning are escaped."""
+    return _rendered("report.md.j2", export)
+
+
+def _rendered(template: str, export: DialogueExport) -> str:
+    language = export.tree.dialogue.theme.language or "en"
+    texts = words_of_reports(language)
+    environment = _environment(is_html=template == "report.html.j2")
+    report = _Report(export, texts)
+    return environment.get_template(template).render(
+        export=export, w=texts, r=report, language=language
+    )
 
 
 def as_json(export: DialogueExport) -> str:
-    """Return all that is known of the session, as JSON."""
+    """Return all that is known of the dialogue, as JSON."""
     dialogue = export.tree.dialogue
     value = {
         "format": "q2q-dialogue/1",
@@ -168,160 +141,124 @@ def _json_answer(card: AnswerCard) -> dict[str, Any]:
     }
 
 
-def _markdown_node(one: ExportedQuestion, export: DialogueExport, words: Words) -> list[str]:
-    node = one.node
-    marks = [_came_by(node, words)]
-    marks += [f"← {export.number(node.parent_id)}"] if node.parent_id is not None else []
-    marks += _marks(node, words)
-    if node.merged_into is not None:
-        marks.append(f"{words['same_as']} {export.number(node.merged_into)}")
-    lines = [
-        f"{'#' * min(3 + node.depth, 6)} {one.number}. {_plain(node.question)}",
-        "",
-        f"*{' · '.join(marks)}*",
-    ]
-    if node.reason:
-        lines += ["", f"**{words['why']}**: {_plain(node.reason)}"]
-    if node.aside_reason:
-        lines += ["", f"**{words['aside_because']}**: {_plain(node.aside_reason)}"]
-    for fact in one.facts:
-        source = f" ({words['source']}: {_plain(fact.source)})" if fact.source else ""
-        lines += ["", f"- **{words['facts']}**: {_plain(fact.text)}{source}"]
-    lines += (
-        _markdown_answer(one.chosen, node, words) if one.chosen else ["", words["not_answered"]]
-    )
-    for replay, texts in one.replayed:
-        for text in texts:
-            lines += ["", f"*{_plain(_replayed(replay, words))}*", "", _block(text)]
-    lines += [line for told in one.judged for line in ("", f"- {_plain(_verdict(told, words))}")]
-    lines += [line for text in node.notes for line in ("", f"**{words['notes']}**: {_plain(text)}")]
-    if node.tags:
-        lines += ["", f"{words['tags']}: {', '.join(map(_plain, node.tags))}"]
-    if one.candidates:
-        lines += ["", f"**{words['considered'].format(n=len(one.candidates))}**", ""]
-        lines += [f"- {_plain(c.text)} *({_plain(_became(c, words))})*" for c in one.candidates]
-    return lines
-
-
-def _markdown_answer(chosen: AnswerCard, node: TreeNode, words: Words) -> list[str]:
-    told = [f"{words['answer']}: {_plain(_by(chosen.answer, words))}"]
-    told += [words["sides"][chosen.side]] if chosen.side else []
-    told += [words["automatic"]] if node.answer_automatic else []
-    lines = ["", _block(chosen.answer.text), "", f"*{' · '.join(told)}*"]
-    if node.choice_reason:
-        lines += ["", f"**{words['chosen_because']}**: {_plain(node.choice_reason)}"]
-    if chosen.reasoning:
-        lines += ["", f"**{words['reasoning']}**: {_plain(chosen.reasoning.text)}"]
-    return lines
-
-
-def _came_by(node: TreeNode, words: Words) -> str:
-    move = [words["moves"][node.move]] if node.move in words["moves"] else []
-    return " · ".join([*move, words["called"][node.called]])
-
-
-def _marks(node: TreeNode, words: Words) -> list[str]:
-    """Return what else is told of a question beside its text, in words."""
-    marks = [words["automatic"]] if node.automatic else []
-    marks += [words["states"][node.state]] if node.state != "answered" else []
-    marks += [words["held_out"]] if node.held_out else []
-    return marks + ([f"{words['rating']} {node.rating:.1f}"] if node.rating is not None else [])
-
-
-def _became(candidate: Candidate, words: Words) -> str:
-    other = candidate.outcome.text if candidate.outcome else None
-    text = f" → {words['quoted'].format(text=other)}" if other else ""
-    reason = f": {candidate.reason}" if candidate.reason else ""
-    return f"{words['called'][candidate.called]}{text}{reason}"
-
-
-def _forked(export: DialogueExport, words: Words) -> str:
-    """Return which dialogue and question a session was forked from; nothing where it was not."""
-    parent = export.tree.dialogue.forked_from
-    return forked_words(parent, words) if parent else ""
-
-
-def forked_words(parent: ForkedFrom, words: Words) -> str:
+def forked_words(parent: ForkedFrom, texts: Texts) -> str:
     """Return where a fork began, in words: the dialogue and the number of the question."""
-    form: str = words["forked"]
+    form: str = texts["forked"]
     return form.format(id=parent.dialogue_id, name=parent.name, n=parent.number)
 
 
-def _state(export: DialogueExport, words: Words) -> str:
-    """Return that a session is paused or closed, and why; nothing where it is open."""
-    state = export.tree.dialogue.state
-    if state == "open":
-        return ""
-    reason = f" ({export.state_reason})" if export.state_reason else ""
-    return f"{words['state']}: {words['dialogue_states'][state]}{reason}"
+class _Report:
+    """What both templates say in words."""
 
+    def __init__(self, export: DialogueExport, texts: Texts) -> None:
+        self.export, self.texts = export, texts
 
-def _replayed(replay: Replay, words: Words) -> str:
-    changes = ", ".join(str(value) for value in replay.changes.values())
-    return str(words["replayed"]).format(changes=changes)
+    def came_by(self, node: TreeNode) -> str:
+        move = [self.texts["moves"][node.move]] if node.move in self.texts["moves"] else []
+        return " · ".join([*move, self.texts["called"][node.called]])
 
+    def marks(self, node: TreeNode) -> list[str]:
+        """Return what else is told of a question beside its text, in words."""
+        marks = [self.texts["automatic"]] if node.automatic else []
+        marks += [self.texts["states"][node.state]] if node.state != "answered" else []
+        marks += [self.texts["held_out"]] if node.held_out else []
+        return marks + (
+            [f"{self.texts['rating']} {node.rating:.1f}"] if node.rating is not None else []
+        )
 
-def _by(row: TextRow, words: Words) -> str:
-    """Return who or what wrote a text."""
-    if row.source == "human" and row.author is None:
-        return str(words["by_workbench"])
-    form: str = words["written"].get(row.source, "{model}")
-    return form.format(who=row.author or "–", model=row.model or "–")
+    def became(self, candidate: Candidate) -> str:
+        other = candidate.outcome.text if candidate.outcome else None
+        text = f" → {self.texts['quoted'].format(text=other)}" if other else ""
+        reason = f": {candidate.reason}" if candidate.reason else ""
+        return f"{self.texts['called'][candidate.called]}{text}{reason}"
 
+    @property
+    def forked(self) -> str:
+        """Return which dialogue and question it was forked from; nothing where it was not."""
+        parent = self.export.tree.dialogue.forked_from
+        return forked_words(parent, self.texts) if parent else ""
 
-def _verdict(judged: Judged, words: Words) -> str:
-    """Return what the audience said of two answers, in the order in which it read them."""
-    better = words["neither"] if judged.better is None else _called(judged.better, words)
-    said: str = words["verdict"].format(
-        first=_called(judged.first, words), other=_called(judged.other, words), better=better
-    )
-    return f"{said} {judged.why}".strip()
+    @property
+    def state(self) -> str:
+        """Return that a dialogue is paused or closed, and why; nothing where it is open."""
+        state = self.export.tree.dialogue.state
+        if state == "open":
+            return ""
+        reason = f" ({self.export.state_reason})" if self.export.state_reason else ""
+        return f"{self.texts['state']}: {self.texts['dialogue_states'][state]}{reason}"
 
+    def replayed(self, replay: Replay) -> str:
+        changes = ", ".join(str(value) for value in replay.changes.values())
+        return str(self.texts["replayed"]).format(changes=changes)
 
-def _called(told: AnswerCard, words: Words) -> str:
-    """Return how a report calls an answer: by its side, or by its first words."""
-    if told.side is not None:
-        return str(words["sides"][told.side])
-    line = " ".join(told.answer.text.split())
-    short = line if len(line) <= MOST_CALLED else f"{line[: MOST_CALLED - 1]}…"
-    return str(words["quoted"]).format(text=short)
+    def by(self, row: TextRow) -> str:
+        """Return who or what wrote a text."""
+        if row.source == "human" and row.author is None:
+            return str(self.texts["by_workbench"])
+        form: str = self.texts["written"].get(row.source, "{model}")
+        return form.format(who=row.author or "–", model=row.model or "–")
 
+    def verdict(self, judged: Judged) -> str:
+        """Return what the audience said of two answers, in the order in which it read them."""
+        better = self.texts["neither"] if judged.better is None else self.called(judged.better)
+        sentence: str = self.texts["verdict"].format(
+            first=self.called(judged.first), other=self.called(judged.other), better=better
+        )
+        return f"{sentence} {judged.why}".strip()
 
-def _figures(export: DialogueExport, words: Words) -> str:
-    nodes = export.tree.nodes
-    return str(words["figures"]).format(
-        nodes=len(nodes),
-        answered=sum(node.state == "answered" for node in nodes),
-        depth=max((node.depth for node in nodes), default=0) + 1,
-    )
+    def called(self, card: AnswerCard) -> str:
+        """Return how a report calls an answer: by its side, or by its first words."""
+        if card.side is not None:
+            return str(self.texts["sides"][card.side])
+        line = " ".join(card.answer.text.split())
+        short = line if len(line) <= MAX_CALLED else f"{line[: MAX_CALLED - 1]}…"
+        return str(self.texts["quoted"]).format(text=short)
 
+    @property
+    def figures(self) -> str:
+        nodes = self.export.tree.nodes
+        return str(self.texts["figures"]).format(
+            nodes=len(nodes),
+            answered=sum(node.state == "answered" for node in nodes),
+            depth=max((node.depth for node in nodes), default=0) + 1,
+        )
 
-def _about(export: DialogueExport, words: Words) -> list[tuple[str, str]]:
-    theme = export.tree.dialogue.theme
-    told = {
-        "concept": theme.concept,
-        "goal": theme.goal,
-        "opposing_goal": theme.opposing_goal,
-        "audience": theme.audience,
-        "points_of_view": ", ".join(theme.points_of_view),
-    }
-    return [(words[name], text) for name, text in told.items() if text]
+    @property
+    def about(self) -> list[tuple[str, str]]:
+        theme = self.export.tree.dialogue.theme
+        fields = {
+            "concept": theme.concept,
+            "goal": theme.goal,
+            "opposing_goal": theme.opposing_goal,
+            "audience": theme.audience,
+            "points_of_view": ", ".join(theme.points_of_view),
+        }
+        return [(self.texts[name], text) for name, text in fields.items() if text]
 
-
-def _synopsis(export: DialogueExport) -> list[tuple[str, list[SynopsisLine]]]:
-    lines = export.synopsis.lines if export.synopsis else ()
-    kinds = ("known", "open")
-    found = [(kind, [line for line in lines if line.kind == kind]) for kind in kinds]
-    return [(kind, told) for kind, told in found if told]
-
-
-def _words(export: DialogueExport) -> Words:
-    return words_of_reports(export.tree.dialogue.theme.language or "en")
+    @property
+    def synopsis(self) -> list[tuple[str, list[SynopsisLine]]]:
+        lines = self.export.synopsis.lines if self.export.synopsis else ()
+        kinds = ("known", "open")
+        found = [(kind, [line for line in lines if line.kind == kind]) for kind in kinds]
+        return [(kind, own) for kind, own in found if own]
 
 
 @cache
-def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+def _environment(*, is_html: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=is_html,
+        undefined=StrictUndefined,
+        trim_blocks=not is_html,
+        lstrip_blocks=not is_html,
+        keep_trailing_newline=not is_html,
+    )
+    environment.filters |= {
+        "plain": _plain,
+        "block": _block,
+        "number": lambda node_id, export: export.number(node_id),
+    }
+    return environment
 
 
 def _escaped(text: str) -> str:

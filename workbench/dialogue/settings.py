@@ -1,4 +1,4 @@
-"""How the turns of a session are written: model, formats, sampling, counts, moves."""
+"""How the turns of a dialogue are written: model, formats, sampling, counts, moves."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -34,7 +34,7 @@ Move = Annotated[str, AfterValidator(_move)]
 
 
 class DialogueSettings(BaseModel):
-    """Stored with the session; a fork or a replay may change them."""
+    """Stored with the dialogue; a fork or a replay may change them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

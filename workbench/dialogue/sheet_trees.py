@@ -1,4 +1,4 @@
-"""Earlier sessions from a spreadsheet as trees: what was asked, answered, proposed and taken."""
+"""Earlier dialogues from a spreadsheet as trees: what was asked, answered, proposed and taken."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from db.identity import short_hash, text_hash
 from db.questions import NewQuestion, add_child, add_question
 from db.search import index_texts
 from db.tables import Answer, DialogueEvent, ReasoningVariant
+from workbench.dialogue.events import By, record
 from workbench.dialogue.settings import DialogueSettings
 from workbench.dialogue.sheets import SheetRow, n_nodes, plan_tree, read_sheet
-from workbench.dialogue.turn import By, record
 
-MOST_NAME = 100
-"""Characters of a goal that name the theme and the session."""
+MAX_NAME = 100
+"""Characters of a goal that name the theme and the dialogue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedSession:
+class ImportedDialogue:
     """One tree of a spreadsheet."""
 
     dialogue_id: int
@@ -46,8 +46,8 @@ def import_sheet(
     language: str = "en",
     name: str | None = None,
     encoding: str | None = None,
-) -> list[ImportedSession]:
-    """Store the sessions of a spreadsheet, all of them or none; the same rows again add nothing.
+) -> list[ImportedDialogue]:
+    """Store the dialogues of a spreadsheet, all of them or none; the same rows again add nothing.
 
     Args:
         session: Of an open write transaction.
@@ -67,23 +67,18 @@ def import_sheet(
 
 def _store(
     session: Session, goal: str, rows: Sequence[SheetRow], by: By, language: str
-) -> ImportedSession:
-    ordered = sorted(rows, key=lambda row: row.step)
-    digest = _digest(goal, rows)
-    before = stored_before(session, goal, rows)
-    if before is not None:
-        return ImportedSession(
-            dialogue_id=before, goal=goal, n_questions=n_nodes(plan_tree(rows)), is_new=False
-        )
-    first = ordered[0]
-    theme_id = _theme(session, goal, first, language)
-    settings = DialogueSettings().model_dump(mode="json")
-    dialogue_id = create_dialogue(session, theme_id, goal[:MOST_NAME], settings)
-    tree = _Tree(session, dialogue_id, by, language)
-    for row in ordered:
-        tree.add(row, digest)
-    return ImportedSession(
-        dialogue_id=dialogue_id, goal=goal, n_questions=tree.n_nodes, is_new=True
+) -> ImportedDialogue:
+    plan = plan_tree(rows)
+    dialogue_id = before = stored_before(session, goal, rows)
+    if dialogue_id is None:
+        theme_id = _theme(session, goal, plan[0].row, language)
+        settings = DialogueSettings().model_dump(mode="json")
+        dialogue_id = create_dialogue(session, theme_id, goal[:MAX_NAME], settings)
+        tree, digest = _Tree(session, dialogue_id, by, language), _digest(goal, rows)
+        for step in plan:
+            tree.add(step.row, digest)
+    return ImportedDialogue(
+        dialogue_id=dialogue_id, goal=goal, n_questions=n_nodes(plan), is_new=before is None
     )
 
 
@@ -99,7 +94,7 @@ def _parts(row: SheetRow) -> Iterator[str]:
 
 
 def stored_before(session: Session, goal: str, rows: Sequence[SheetRow]) -> int | None:
-    """Return the session that the very same rows were imported as; None where they were not."""
+    """Return the dialogue that the very same rows were imported as; None where they were not."""
     digest = _digest(goal, rows)
     found = session.execute(
         select(DialogueEvent.dialogue_id, DialogueEvent.payload).where(
@@ -120,31 +115,30 @@ def _theme(session: Session, goal: str, first: SheetRow, language: str) -> int:
         "language": language,
     }
     taken = {theme.name: theme for theme in list_themes(session)}
-    name, n = goal[:MOST_NAME], 1
+    name, n = goal[:MAX_NAME], 1
     while name in taken and (taken[name].goal, taken[name].concept, taken[name].language) != (
         goal,
         values["concept"],
         language,
     ):
         n += 1
-        name = f"{goal[: MOST_NAME - 5]} ({n})"
+        name = f"{goal[: MAX_NAME - 5]} ({n})"
     if name in taken:
         return taken[name].id
     return save_theme(session, name, values)
 
 
 class _Tree:
-    """The tree of one goal while its rows are hung into it."""
+    """The tree of one goal while its rows are added."""
 
     def __init__(self, session: Session, dialogue_id: int, by: By, language: str) -> None:
         self._session, self._id, self._by, self._language = session, dialogue_id, by, language
         self._open: dict[str, tuple[int, int]] = {}
         """Text of a question that was taken and not yet asked → its node and question."""
         self._last: tuple[int, int] | None = None
-        self.n_nodes = 0
 
     def add(self, row: SheetRow, digest: str) -> None:
-        """Hang in one step: its question, answer, what was proposed and what was taken."""
+        """Add one step: its question, answer, what was proposed and what was taken."""
         node_id, question_id = self._node(row, digest)
         answer_id = self._answer(row, node_id, question_id) if row.answer else None
         if row.note:
@@ -164,7 +158,6 @@ class _Tree:
             question_id, _ = add_child(self._session, self._last[1], self._new(row.question), None)
         parent_id = self._last[0] if self._last else None
         node_id = add_node(self._session, self._id, question_id, parent_id)
-        self.n_nodes += 1
         payload = {"to": node_id, "line": row.line, "digest": digest}
         self._event("import", node_id if parent_id is None else parent_id, question_id, payload)
         return node_id, question_id
@@ -234,10 +227,9 @@ class _Tree:
                 "imported": True,
             },
         )
-        for text, place in sorted(row.hung.items(), key=lambda one: one[1]):
+        for text, place in sorted(row.children.items(), key=lambda one: one[1]):
             child_id, _ = add_child(self._session, question_id, self._new(text), None)
             child_node = add_node(self._session, self._id, child_id, node_id)
-            self.n_nodes += 1
             payload = {
                 "event": event_id,
                 "place": place,

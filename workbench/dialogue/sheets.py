@@ -18,7 +18,7 @@ from db.input_text import plain, problem_of
 from serving.importers.readers import read_records
 from serving.importers.source import ImportFile, ImportRefused, Record
 
-MOST_PROPOSED = 5
+MAX_PROPOSED = 5
 NO_MARKS = frozenset({"", "0", "no", "n", "false", "-", "×", "x̄", "いいえ", "否"})
 """What beside a proposed question means that it was not taken; anything else means it was."""
 _NAMES = {
@@ -32,8 +32,8 @@ _NAMES = {
     "reasoning": "reasoning",
     "concept": "concept",
     "audience": "audience",
-    **{f"fbq{i}": f"proposed{i}" for i in range(1, MOST_PROPOSED + 1)},
-    **{f"sel{i}": f"taken{i}" for i in range(1, MOST_PROPOSED + 1)},
+    **{f"fbq{i}": f"proposed{i}" for i in range(1, MAX_PROPOSED + 1)},
+    **{f"sel{i}": f"taken{i}" for i in range(1, MAX_PROPOSED + 1)},
 }
 NOTHING_DONE = "Nothing was imported: correct the file."
 
@@ -55,10 +55,10 @@ class SheetRow:
     taken: list[bool] = field(default_factory=list)
 
     @property
-    def hung(self) -> dict[str, int]:
+    def children(self) -> dict[str, int]:
         """Proposed questions that become nodes of the tree, each once, with its first place.
 
-        The question of the row itself does not hang under itself.
+        The question of the row itself is no child of itself.
         """
         marked = [i for i, is_taken in enumerate(self.taken) if is_taken]
         return {self.proposed[i]: i for i in reversed(marked) if self.proposed[i] != self.question}
@@ -113,7 +113,7 @@ def _row(source: ImportFile, record: Record, known: Mapping[str, str]) -> SheetR
     if number is None:
         source.refuse(record.line, "Step", f"is {step!r}; give a number.")
         return None
-    numbers = range(1, MOST_PROPOSED + 1)
+    numbers = range(1, MAX_PROPOSED + 1)
     filled = [i for i in numbers if values.get(f"proposed{i}")]
     return SheetRow(
         line=record.line,
@@ -142,44 +142,39 @@ def _is_marked(mark: str, question: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """Where the question of one row hangs in its tree."""
+    """Where the question of one row stands in its tree."""
 
     row: SheetRow
     becomes: Literal["root", "taken", "next"]
     """The first question, one that was taken earlier, or one that follows the step before."""
     under: int | None
-    """Line of the row that it hangs under; None for the root."""
+    """Line of the row that it stands under; None for the root."""
     n_waiting: int
     """Questions that were taken here and that no later row asks: they become open ones."""
 
 
 def plan_tree(rows: Sequence[SheetRow]) -> list[PlannedStep]:
-    """Return the steps of one goal in the order in which they are hung into its tree."""
-    ordered = sorted(rows, key=lambda row: row.step)
+    """Return the steps of one goal in the order in which they are added to its tree."""
     taken_at: dict[str, int] = {}
     waiting: Counter[int] = Counter()
-    found: list[tuple[SheetRow, Literal["root", "taken", "next"], int | None]] = []
-    last: int | None = None
-    for row in ordered:
-        under = taken_at.pop(row.question, None)
-        if under is not None:
-            waiting[under] -= 1
-        found.append((row, "taken", under) if under is not None else _hung(row, last))
-        taken_at |= dict.fromkeys(row.hung, row.line)
-        waiting[row.line] += len(row.hung)
-        last = row.line
+    places: list[tuple[SheetRow, Literal["root", "taken", "next"], int | None]] = []
+    for row in sorted(rows, key=lambda row: row.step):
+        taken = taken_at.pop(row.question, None)
+        if taken is not None:
+            waiting[taken] -= 1
+            places.append((row, "taken", taken))
+        elif places:
+            places.append((row, "next", places[-1][0].line))
+        else:
+            places.append((row, "root", None))
+        taken_at |= dict.fromkeys(row.children, row.line)
+        waiting[row.line] += len(row.children)
     return [
         PlannedStep(row=row, becomes=becomes, under=under, n_waiting=waiting[row.line])
-        for row, becomes, under in found
+        for row, becomes, under in places
     ]
 
 
 def n_nodes(plan: Sequence[PlannedStep]) -> int:
     """Return how many questions the tree of a plan has."""
     return len(plan) + sum(step.n_waiting for step in plan)
-
-
-def _hung(
-    row: SheetRow, last: int | None
-) -> tuple[SheetRow, Literal["root", "taken", "next"], int | None]:
-    return (row, "root", None) if last is None else (row, "next", last)

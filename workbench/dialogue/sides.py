@@ -22,14 +22,15 @@ from serving.formats.parse import read_json_object
 from serving.reasonings import save_reasoning
 from serving.sweeps.plan import save_asks
 from serving.sweeps.spec import Ask
+from workbench.dialogue.events import By
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.step_result import engine_problems, written
-from workbench.dialogue.turn import By, Step, answer_from, at, start_step
+from workbench.dialogue.turn import Step, answer_from, at, start_step
 
 Side = Literal["goal", "opposing"]
 SIDES: tuple[Side, ...] = ("goal", "opposing")
 SAMPLING = SamplingParameters(temperature=0.3, max_tokens=200)
-MOST_PERSONA = 40
+MAX_PERSONA = 40
 """Characters of the audience in the name of its rater."""
 _HINT = (
     "You should argue for this goal: {goal} You should give the strongest reasons for it that the"
@@ -44,7 +45,7 @@ def argue(
     """Have the question of a node answered once for the goal and once for the opposing one.
 
     Raises:
-        UsageError: The theme has no opposing goal, or the session is not open.
+        UsageError: The theme has no opposing goal, or the dialogue is not open.
     """
     dialogue, node, _ = at(session, dialogue_id, node_id)
     steps = []
@@ -182,7 +183,7 @@ def _outcome(verdict: Mapping[str, object], *, is_swapped: bool) -> Outcome | No
 def _rater(session: Session, step: EventRow, model_version_id: int) -> int:
     """Return the rater that stands for this model as this audience, writing it on first sight."""
     audience = get_dialogue(session, step.dialogue_id).theme.audience or ""
-    name = f"{get_model(session, model_version_id).name} as {audience[:MOST_PERSONA]}"
+    name = f"{get_model(session, model_version_id).name} as {audience[:MAX_PERSONA]}"
     known = session.scalar(select(Rater).where(Rater.name == name))
     if known is None:
         known = Rater(name=name, kind="model", model_version_id=model_version_id)

@@ -1,4 +1,4 @@
-"""The running synopsis of a session: what is known now, what is open; each line with its nodes."""
+"""The running synopsis of a dialogue: what is known now, what is open; each line with its nodes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,18 @@ from serving.formats.library import Registry
 from serving.formats.parse import read_json_list
 from serving.sweeps.plan import save_asks
 from serving.sweeps.spec import Ask
+from workbench.dialogue.events import By, open_dialogue, record
 from workbench.dialogue.settings import ask_format
 from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.themes import in_words, language_name
-from workbench.dialogue.turn import By, Step, at, none_under_way, open_dialogue, record, start_step
+from workbench.dialogue.turn import Step, at, none_under_way, start_step
 
 LineKind = Literal["known", "open"]
 TEMPERATURE = 0.3
 """Lower than for questions: a synopsis says what was said."""
-MOST_ANSWER, MOST_TEXT = 500, 5_000
+MAX_ANSWER, MAX_TEXT = 500, 5_000
 """Characters of one answer, and of all questions and answers, that the model reads."""
-MOST_LINE = 500
+MAX_LINE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +53,10 @@ class Synopsis:
 
 
 def write_synopsis(session: Session, registry: Registry, dialogue_id: int, by: By) -> Step:
-    """Have the session summed up from its chosen answers.
+    """Have the dialogue summed up from its chosen answers.
 
     Raises:
-        UsageError: The session is not open, or no answer was chosen yet.
+        UsageError: The dialogue is not open, or no answer was chosen yet.
     """
     nodes = read_nodes(session, dialogue_id)
     if not nodes:
@@ -93,8 +94,8 @@ def edit_synopsis(session: Session, dialogue_id: int, lines: Sequence[SynopsisLi
     new = []
     for line in lines:
         text = " ".join(plain(line.text)[0].split())
-        if len(text) > MOST_LINE:
-            raise UsageError(f"A line has {len(text)} characters; {MOST_LINE} fit.")
+        if len(text) > MAX_LINE:
+            raise UsageError(f"A line has {len(text)} characters; {MAX_LINE} fit.")
         if unknown := [one for one in line.node_ids if one not in known]:
             raise UsageError(f"There is no question with the number {unknown[0]} here.")
         if text:
@@ -139,7 +140,7 @@ def synopsis_result(session: Session, step: EventRow, end: JobEnd) -> dict[str, 
 def _line(item: object, nodes: Mapping[int, int]) -> dict[str, Any] | None:
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
         return None
-    text = " ".join(item["text"].split())[:MOST_LINE]
+    text = " ".join(item["text"].split())[:MAX_LINE]
     numbers = item.get("questions")
     named = numbers if isinstance(numbers, list) else []
     ids = [nodes[one] for one in named if isinstance(one, int) and one in nodes]
@@ -159,10 +160,10 @@ def _questions_and_answers(session: Session, dialogue_id: int) -> str:
     answers: dict[int | None, str] = dict(rows.all())
     questions = {q.id: q.text for q in get_questions(session, [n.question_id for n in nodes])}
     parts: list[str] = []
-    left = MOST_TEXT
+    left = MAX_TEXT
     for node in reversed(nodes):
         answer = answers.get(chosen[node.id], "")
-        short = answer if len(answer) <= MOST_ANSWER else answer[:MOST_ANSWER] + " …"
+        short = answer if len(answer) <= MAX_ANSWER else answer[:MAX_ANSWER] + " …"
         part = f"{node.position + 1}. {questions[node.question_id]}\n{short}"
         left -= len(part)
         if left < 0 and parts:

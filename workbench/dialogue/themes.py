@@ -41,7 +41,7 @@ _FIRST_ELSEWHERE = "{concept}: what should one know first, with this goal: {goal
 
 
 class ThemeFile(BaseModel):
-    """A theme, and how a session about it begins."""
+    """A theme, and how a dialogue about it begins."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,7 +61,7 @@ class ThemeFile(BaseModel):
     first_question: Line | None = None
     """The root of the tree; made from concept and goal where it is not given."""
     settings: DialogueSettings = DialogueSettings()
-    """How turns are written, where a session says nothing else."""
+    """How turns are written, where a dialogue says nothing else."""
 
     @model_validator(mode="after")
     def _is_text(self) -> Self:

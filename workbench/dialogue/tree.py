@@ -1,4 +1,4 @@
-"""A session as a tree to look at: every node with its state, move and figures, in few queries."""
+"""A dialogue as a tree to look at: every node with its state, move and figures, in few queries."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,13 @@ from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.dialogues import DialogueRow, EventRow, NodeRow, get_dialogue, read_events, read_nodes
+from db.questions import QuestionRow, get_questions
 from db.rating.ratings import RESERVED, active_ratings
-from db.tables import Question, QuestionTag, Rater, Rating
-from db.tables import Tag as TagTable
+from db.tables import Rater, Rating
+from workbench.dialogue.events import (
+    current_node_id,
+    merged_nodes,
+)
 from workbench.dialogue.novelty import same_questions
 from workbench.dialogue.outcomes import Came, how_it_came, set_aside
 
@@ -23,8 +27,6 @@ class TreeNode:
     id: int
     parent_id: int | None
     position: int
-    depth: int
-    """0 for the root."""
     state: str
     """``open``, ``answered``, ``parked`` or ``rejected``."""
     question_id: int
@@ -59,15 +61,17 @@ class TreeNode:
     """Next questions proposed."""
     tags: tuple[str, ...]
     notes: tuple[str, ...]
-    rating: float | None
+    depth: int = 0
+    """0 for the root."""
+    rating: float | None = None
     """Mean of what people said of its texts on axes, 1 to 5."""
-    merged_into: int | None
+    merged_into: int | None = None
     """The node that asks the same and stands for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A whole session."""
+    """A whole dialogue."""
 
     dialogue: DialogueRow
     nodes: tuple[TreeNode, ...]
@@ -105,10 +109,10 @@ class Tree:
 
 
 def read_tree(session: Session, dialogue_id: int) -> Tree:
-    """Return a session as a tree, in a fixed number of queries.
+    """Return a dialogue as a tree, in a fixed number of queries.
 
     Raises:
-        UsageError: There is no such session.
+        UsageError: There is no such dialogue.
     """
     dialogue = get_dialogue(session, dialogue_id)
     rows = read_nodes(session, dialogue_id)
@@ -116,23 +120,24 @@ def read_tree(session: Session, dialogue_id: int) -> Tree:
     by_node: defaultdict[int | None, list[EventRow]] = defaultdict(list)
     for event in events:
         by_node[event.node_id].append(event)
-    origins = _origins(events)
-    aside = set_aside(events)
-    questions = _questions(session, [row.question_id for row in rows])
-    tags = _tags(session, list(questions))
+    origins, aside, merged = _origins(events), set_aside(events), merged_nodes(events)
+    questions = {one.id: one for one in get_questions(session, [row.question_id for row in rows])}
     ratings = _ratings(session, list(questions))
-    merged = merged_nodes(events)
-    depths: dict[int, int] = {}
-    nodes = []
+    nodes: dict[int, TreeNode] = {}
     for row in rows:
-        depths[row.id] = 0 if row.parent_id is None else depths[row.parent_id] + 1
-        own = by_node[row.id]
-        node = _tree_node(row, depths[row.id], questions, own, origins, aside, tags, ratings)
-        nodes.append(replace(node, merged_into=merged.get(row.id)))
-    moves = Counter(node.move or "none" for node in nodes if node.parent_id is not None)
+        node = _tree_node(
+            row, questions[row.question_id], by_node[row.id], origins.get(row.id), aside.get(row.id)
+        )
+        nodes[row.id] = replace(
+            node,
+            depth=nodes[row.parent_id].depth + 1 if row.parent_id is not None else 0,
+            rating=ratings.get(row.question_id),
+            merged_into=merged.get(row.id),
+        )
+    moves = Counter(node.move or "none" for node in nodes.values() if node.parent_id is not None)
     return Tree(
         dialogue=dialogue,
-        nodes=tuple(nodes),
+        nodes=tuple(nodes.values()),
         current_id=current_node_id(events),
         n_events=len(events),
         moves=dict(moves),
@@ -141,23 +146,17 @@ def read_tree(session: Session, dialogue_id: int) -> Tree:
 
 def _tree_node(
     row: NodeRow,
-    depth: int,
-    questions: Mapping[int, Question],
+    question: QuestionRow,
     events: Sequence[EventRow],
-    origins: Mapping[int, EventRow],
-    aside: Mapping[int, EventRow],
-    tags: Mapping[int, list[str]],
-    ratings: Mapping[int, float],
+    origin: EventRow | None,
+    aside: EventRow | None,
 ) -> TreeNode:
-    question = questions[row.question_id]
     chosen = next((event for event in reversed(events) if event.kind == "choose"), None)
-    origin = origins.get(row.id)
     laid_out = [event for event in events if event.kind == "answers_shown"]
     return TreeNode(
         id=row.id,
         parent_id=row.parent_id,
         position=row.position,
-        depth=depth,
         state=row.state,
         question_id=row.question_id,
         question=question.text,
@@ -168,7 +167,7 @@ def _tree_node(
         answer_id=chosen.answer_id if chosen else None,
         variant_id=chosen.variant_id if chosen else None,
         reason=origin.reason if origin else None,
-        aside_reason=_aside_reason(row, aside.get(row.id)),
+        aside_reason=_aside_reason(row, aside),
         choice_reason=chosen.reason if chosen else None,
         held_out=bool(question.held_out),
         automatic=bool(origin and origin.automatic),
@@ -179,10 +178,8 @@ def _tree_node(
         n_candidates=sum(
             len(e.payload["candidates"]) for e in events if e.kind == "questions_shown"
         ),
-        tags=tuple(tags.get(row.question_id, ())),
+        tags=question.tags,
         notes=tuple(e.payload["text"] for e in events if e.kind == "note"),
-        rating=ratings.get(row.question_id),
-        merged_into=None,
     )
 
 
@@ -194,7 +191,7 @@ def _aside_reason(row: NodeRow, aside: EventRow | None) -> str | None:
     return aside.reason if aside and row.state in ("parked", "rejected") else None
 
 
-def _source(question: Question, origin: EventRow | None) -> str:
+def _source(question: QuestionRow, origin: EventRow | None) -> str:
     if origin is None or origin.kind == "import" or origin.payload.get("imported"):
         return question.source
     is_proposed = origin.kind in ("pick", "park") and not origin.payload.get("is_edited")
@@ -208,28 +205,6 @@ def _origins(events: Sequence[EventRow]) -> dict[int, EventRow]:
         made = event.payload.get("to") or event.payload.get("node")
         if event.kind in ("pick", "write", "import", "park") and made not in (None, event.node_id):
             found.setdefault(int(made), event)
-    return found
-
-
-def _questions(session: Session, ids: Sequence[int]) -> dict[int, Question]:
-    found: dict[int, Question] = {}
-    for part in chunks(list(dict.fromkeys(ids))):
-        rows = session.scalars(select(Question).where(Question.id.in_(part)))
-        found.update((row.id, row) for row in rows)
-    return found
-
-
-def _tags(session: Session, ids: Sequence[int]) -> dict[int, list[str]]:
-    found: defaultdict[int, list[str]] = defaultdict(list)
-    for part in chunks(ids):
-        rows = session.execute(
-            select(QuestionTag.question_id, TagTable.name)
-            .join(TagTable, TagTable.id == QuestionTag.tag_id)
-            .where(QuestionTag.question_id.in_(part))
-            .order_by(TagTable.name)
-        )
-        for question_id, name in rows:
-            found[question_id].append(name)
     return found
 
 
@@ -253,34 +228,7 @@ def _ratings(session: Session, ids: Sequence[int]) -> dict[int, float]:
     return found
 
 
-def current_node_id(events: Sequence[EventRow]) -> int | None:
-    """Return where the person is, from the events of a session."""
-    return next(
-        (int(event.payload["to"]) for event in reversed(events) if "to" in event.payload), None
-    )
-
-
-def merged_nodes(events: Sequence[EventRow]) -> dict[int, int]:
-    """Return which node stands for which others, from the events of a session, oldest first.
-
-    A question that was taken up again stands for itself.
-    """
-    direct: dict[int, int] = {}
-    for event in events:
-        if event.kind == "merge_nodes":
-            direct |= dict.fromkeys(event.payload["others"], event.payload["keep"])
-        elif event.kind == "reopen":
-            direct.pop(event.payload["node"], None)
-    return {one: _last(one, direct) for one in direct}
-
-
-def _last(node_id: int, direct: Mapping[int, int]) -> int:
-    while node_id in direct:
-        node_id = direct[node_id]
-    return node_id
-
-
-def alike(tree: Tree) -> list[tuple[int, ...]]:
+def duplicates(tree: Tree) -> list[tuple[int, ...]]:
     """Return groups of nodes whose wording asks the same, the oldest first in each.
 
     Nodes that stand behind another one are left out.

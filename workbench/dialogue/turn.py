@@ -14,10 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import (
     DialogueRow,
-    EventRow,
-    NewEvent,
     NodeRow,
-    add_event,
     get_dialogue,
     get_node,
     read_events,
@@ -25,7 +22,6 @@ from db.dialogues import (
 )
 from db.errors import UsageError
 from db.identity import json_hash
-from db.input_text import plain, problem_of
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, active_jobs, enqueue
 from db.questions import get_question, get_questions
 from db.sweeps import set_state
@@ -33,6 +29,12 @@ from db.tables import Answer, ReasoningVariant
 from serving.formats.library import Registry
 from serving.sweeps.plan import plan_sweep, save_asks, save_sweep
 from serving.sweeps.spec import Ask, GivenName, parse_spec
+from workbench.dialogue.events import (
+    By,
+    open_dialogue,
+    open_steps,
+    record,
+)
 from workbench.dialogue.settings import (
     DialogueSettings,
     ask_format,
@@ -43,8 +45,6 @@ from workbench.dialogue.themes import in_words, language_name
 
 TURNS_JOB = "dialogue"
 """Kind of the job that runs turns by themselves; see ``workbench.dialogue.auto``."""
-MAX_LINE = 500
-"""Characters of a reason, a name, a tag, and of the source of a fact."""
 MAX_ASKED, MAX_CHARACTERS = 12, 1_500
 """Earlier questions that a prompt tells: the last so many, and so many characters of them."""
 
@@ -56,80 +56,6 @@ class Step:
     event_id: int
     sweep_id: int
     job_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class By:
-    """Who or what started a step or took a decision."""
-
-    rater_id: int | None = None
-    automatic: bool = False
-    """Nobody chose: it happened within the turns that were asked for."""
-    job_id: int | None = None
-    """The job that runs the sweeps itself; None queues one for each step."""
-
-
-def record(
-    session: Session,
-    at: NodeRow | int,
-    kind: str,
-    by: By,
-    payload: Mapping[str, Any],
-    *,
-    reason: str | None = None,
-    **refs: int | None,
-) -> int:
-    """Add an event and return its id.
-
-    Args:
-        session: Of an open write transaction.
-        at: The node where it happened; the dialogue, where it concerns all of it.
-        kind: Of the event.
-        by: Who or what caused it.
-        payload: What it keeps.
-        reason: Why, in one line.
-        refs: ``answer_id``, ``variant_id``, and ``question_id`` where it is not the node's.
-    """
-    where: dict[str, int | None] = {}
-    dialogue_id = at if isinstance(at, int) else at.dialogue_id
-    if not isinstance(at, int):
-        where = {"node_id": at.id, "question_id": at.question_id}
-    new = NewEvent(
-        dialogue_id=dialogue_id,
-        kind=kind,
-        payload=payload,
-        reason=one_line(reason or "", "reason") or None,
-        rater_id=by.rater_id,
-        automatic=by.automatic,
-        **{**where, **refs},
-    )
-    return add_event(session, new)
-
-
-def one_line(text: str, what: str) -> str:
-    """Return ``text`` on one line.
-
-    Raises:
-        UsageError: It is too long or cannot be stored; the sentence calls it ``what``.
-    """
-    line = " ".join(plain(text)[0].split())
-    if problem := problem_of(line[:MAX_LINE]):
-        raise UsageError(f"The {what} {problem}")
-    if len(line) > MAX_LINE:
-        raise UsageError(f"The {what} has {len(line)} characters; {MAX_LINE} fit.")
-    return line
-
-
-def open_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
-    """Return a session that something may happen in.
-
-    Raises:
-        UsageError: There is none, or it is paused or closed.
-    """
-    dialogue = get_dialogue(session, dialogue_id)
-    if dialogue.state != "open":
-        raise UsageError(f"The dialogue {dialogue.name!r} is {dialogue.state}; resume it first.")
-    return dialogue
 
 
 def answer(
@@ -147,21 +73,21 @@ def answer(
     Args:
         session: Of an open write transaction.
         registry: The prompt formats.
-        dialogue_id: The session.
+        dialogue_id: The dialogue.
         node_id: The node.
         by: Who asks for it.
         variants: Reasonings, new ones; None as in the settings.
         answers: Under each reasoning; None as in the settings.
 
     Raises:
-        UsageError: The session is not open, or there is no such node or model.
+        UsageError: The dialogue is not open, or there is no such node or model.
     """
-    dialogue, node, settings = at(session, dialogue_id, node_id)
+    _, node, settings = at(session, dialogue_id, node_id)
     none_under_way(session, dialogue_id, node_id, "answer")
     last = _last_counts(session, node)
     k = (variants or settings.variants) + (last[0] if last else 0)
     n = answers or (last[1] if last else settings.answers)
-    mapping: dict[str, Any] = _common(settings, dialogue, node)
+    mapping = _answering(settings, node)
     if settings.mode == "vanilla":
         mapping |= {"modes": ["vanilla"], "answers": k * n}
     else:
@@ -188,18 +114,18 @@ def answer_from(
     Raises:
         UsageError: As for ``answer``; or the reasoning belongs to another question.
     """
-    dialogue, node, settings = at(session, dialogue_id, node_id)
+    _, node, settings = at(session, dialogue_id, node_id)
     none_under_way(session, dialogue_id, node_id, "answer", variant_id)
     variant = session.get(ReasoningVariant, variant_id)
     if variant is None or variant.question_id != node.question_id:
         raise UsageError(f"The reasoning v{variant_id} belongs to another question; write it anew.")
-    told = [
+    counts = [
         event.payload["answers"]
         for event in read_events(session, dialogue_id, node_id=node_id, kinds=("answer",))
         if event.payload.get("variant_id") == variant_id
     ]
-    n = (answers or settings.answers) + max(told, default=0)
-    mapping = _common(settings, dialogue, node) | {
+    n = (answers or settings.answers) + max(counts, default=0)
+    mapping = _answering(settings, node) | {
         "modes": ["supplied"],
         "reasonings": {"ids": [variant_id]},
         "answers": n,
@@ -231,7 +157,7 @@ def ask(
     """Have next questions proposed for each of ``moves`` (none given: those of the settings).
 
     Raises:
-        UsageError: The session is not open, no answer was chosen, or a move is not known.
+        UsageError: The dialogue is not open, no answer was chosen, or a move is not known.
     """
     dialogue, node, settings = at(session, dialogue_id, node_id)
     none_under_way(session, dialogue_id, node_id, "ask")
@@ -245,7 +171,7 @@ def ask(
         for event in read_events(session, dialogue_id, node_id=node_id, kinds=("ask",))
         for one in event.payload["asks"]
     ]
-    asks, told = [], []
+    asks, begun = [], []
     for move, given in zip(wanted, _given(session, dialogue, node, chosen, wanted), strict=True):
         key = json_hash(dict(given) | {"form": form.id, "by": settings.ask_sampling.resolved()})
         n = lists + max((count for known, count in before if known == key), default=0)
@@ -259,10 +185,10 @@ def ask(
                 replicates=n,
             )
         )
-        told.append({"move": move, "lists": n, "key": key})
+        begun.append({"move": move, "lists": n, "key": key})
     name = f"dialogue {dialogue_id}, question {node.position + 1}: ask"
     sweep_id = save_asks(session, registry, asks, model=settings.model, name=name)
-    return start_step(session, node, by, "ask", sweep_id, {"asks": told, "answer_id": chosen})
+    return start_step(session, node, by, "ask", sweep_id, {"asks": begun, "answer_id": chosen})
 
 
 def chosen_answer(session: Session, dialogue_id: int, node_id: int) -> int | None:
@@ -293,7 +219,7 @@ def queue_step(session: Session, node: NodeRow, by: By, sweep_id: int) -> int:
 def at(
     session: Session, dialogue_id: int, node_id: int
 ) -> tuple[DialogueRow, NodeRow, DialogueSettings]:
-    """Return an open session, one of its nodes and its settings."""
+    """Return an open dialogue, one of its nodes and its settings."""
     dialogue = open_dialogue(session, dialogue_id)
     node = get_node(session, dialogue_id, node_id)
     return dialogue, node, parse_settings(dialogue.settings)
@@ -322,10 +248,16 @@ def start_step(
     return Step(event_id=event_id, sweep_id=sweep_id, job_id=job_id)
 
 
-def _common(settings: DialogueSettings, dialogue: DialogueRow, node: NodeRow) -> dict[str, Any]:
+def _answering(settings: DialogueSettings, node: NodeRow) -> dict[str, Any]:
+    name = f"dialogue {node.dialogue_id}, question {node.position + 1}: answer"
+    return sweep_of(settings, name, [node.question_id])
+
+
+def sweep_of(settings: DialogueSettings, name: str, question_ids: list[int]) -> dict[str, Any]:
+    """Return a spec of a sweep over questions as the settings say; modes and counts are missing."""
     return {
-        "name": f"dialogue {dialogue.id}, question {node.position + 1}: answer",
-        "questions": {"ids": [node.question_id]},
+        "name": name,
+        "questions": {"ids": question_ids},
         "formats": [settings.prompt_format],
         "models": [settings.model],
         "reasoning_sampling": [settings.reasoning_sampling.model_dump()],
@@ -336,7 +268,7 @@ def _common(settings: DialogueSettings, dialogue: DialogueRow, node: NodeRow) ->
 def _last_counts(session: Session, node: NodeRow) -> tuple[int, int] | None:
     """Return reasonings and answers that were asked for before; None where nothing came of it."""
     events = read_events(session, node.dialogue_id, node_id=node.id, kinds=("answer",))
-    told = [
+    counts = [
         (event.payload["variants"], event.payload["answers"])
         for event in events
         if "variants" in event.payload and event.question_id == node.question_id
@@ -344,24 +276,11 @@ def _last_counts(session: Session, node: NodeRow) -> tuple[int, int] | None:
     has_answers = session.scalar(
         select(Answer.id).where(Answer.question_id == node.question_id).limit(1)
     )
-    return told[-1] if told and has_answers else None
-
-
-def open_steps(events: Sequence[EventRow]) -> list[EventRow]:
-    """Return those of ``events`` that began a step whose end no other one tells."""
-    ended = {event.step_id for event in events}
-    begun = [one for one in events if "sweep_id" in one.payload and one.step_id is None]
-    return [event for event in begun if event.id not in ended]
-
-
-def job_of(step: EventRow) -> int | None:
-    """Return the job of a step, or of turns that run by themselves; None where it has none."""
-    job_id: int | None = step.payload.get("job_id") or step.payload.get("auto_job_id")
-    return job_id
+    return counts[-1] if counts and has_answers else None
 
 
 def running_turns(session: Session, dialogue_id: int) -> JobRow | None:
-    """Return the job that runs turns of a session by themselves; None where none does."""
+    """Return the job that runs turns of a dialogue by themselves; None where none does."""
     jobs = active_jobs(session, kind=TURNS_JOB)
     return next((job for job in jobs if job.payload["dialogue_id"] == dialogue_id), None)
 
@@ -400,7 +319,7 @@ def _given(
 
 
 def _asked_already(session: Session, dialogue_id: int) -> list[str]:
-    """Return the last questions of a session, as lines."""
+    """Return the last questions of a dialogue, as lines."""
     ids = [node.question_id for node in read_nodes(session, dialogue_id)][-MAX_ASKED:]
     lines: list[str] = []
     left = MAX_CHARACTERS

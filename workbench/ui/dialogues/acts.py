@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from db.dialogues import read_events
 from db.errors import Q2QError
 from workbench.dialogue.decisions import go_to
-from workbench.dialogue.turn import By, open_steps, running_turns
+from workbench.dialogue.events import By, open_steps
+from workbench.dialogue.turn import running_turns
 from workbench.ui.components import url
 from workbench.ui.components.controls import focus, opens_field
 from workbench.ui.components.drafts import FormDraft
@@ -49,7 +50,7 @@ def draw_problem() -> None:
 
 
 def is_busy(dialogue_id: int) -> bool:
-    """Tell whether a model works at the session, or what came is still to be stored."""
+    """Tell whether a model works at the dialogue, or what came is still to be stored."""
     with database().read() as session:
         steps = open_steps(read_events(session, dialogue_id))
         return bool(steps) or running_turns(session, dialogue_id) is not None
@@ -66,7 +67,7 @@ def show_node(node_id: int) -> None:
 def go_there(
     dialogue_id: int, node_id: int, by: By, *, is_open: bool, why: FormDraft | None = None
 ) -> None:
-    """Show a question; where the session is open, go on from it, for the reason in ``why``."""
+    """Show a question; where the dialogue is open, go on from it, for the reason in ``why``."""
     if is_open and why:
         decide(why, lambda session, text: go_to(session, dialogue_id, node_id, by, reason=text))
     elif is_open:

@@ -6,10 +6,10 @@ import streamlit as st
 
 from workbench.dialogue.cards import Candidate, NodeView
 from workbench.dialogue.decisions import merge, park, pick, reject, write
+from workbench.dialogue.events import By
 from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.reading import candidate_name
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By
 from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
@@ -73,7 +73,7 @@ def _take(
     st.rerun()
 
 
-MOST_KEYS = 9
+MAX_KEYS = 9
 
 
 def draw_candidates(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
@@ -146,7 +146,7 @@ def _select_button(number: int | None, one: Candidate, *, is_selected: bool) -> 
     st.button(
         t("dlg.selected") if is_selected else t("dlg.select"),
         key=f"select_{_key(one)}",
-        shortcut=f"{number}" if number and number <= MOST_KEYS else None,
+        shortcut=f"{number}" if number and number <= MAX_KEYS else None,
         type="primary" if is_selected else "secondary",
         on_click=_select,
         args=(one,),

@@ -12,7 +12,7 @@ from db.errors import Q2QError
 from db.settings import settings
 from db.tables import Question
 from workbench.dialogue.cards import Candidate, NodeView
-from workbench.dialogue.compare import Figures, compare
+from workbench.dialogue.compare import Figures, figures
 from workbench.dialogue.embedding import (
     Guard,
     StoreComparison,
@@ -30,7 +30,7 @@ from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import button, remember, remembered
 
-MOST = 150
+MAX_SHOWN = 150
 """Proposals that are compared, the latest ones: the time to compare grows as their square."""
 
 
@@ -41,11 +41,11 @@ def _found(questions: tuple[str, ...]) -> Exhaustion:
 
 def draw_curve(tree: Tree, node_id: int) -> None:
     """Draw the distinct questions among those proposed along the way to a question."""
-    way = {node.id for node in tree.path(node_id)}
+    path = {node.id for node in tree.path(node_id)}
     with database().read() as session:
         events = read_events(session, tree.dialogue.id, kinds=("questions_shown",))
-    proposed = [one["text"] for e in events if e.node_id in way for one in e.payload["candidates"]]
-    texts = tuple(proposed[-MOST:])
+    proposed = [one["text"] for e in events if e.node_id in path for one in e.payload["candidates"]]
+    texts = tuple(proposed[-MAX_SHOWN:])
     if len(texts) < 2:
         return
     found = _found(texts)
@@ -62,8 +62,8 @@ def draw_curve(tree: Tree, node_id: int) -> None:
             .properties(height=180)
         )
         st.altair_chart(chart, width="stretch")
-        if len(proposed) > MOST:
-            st.caption(t("dlg.curve_latest", n=MOST, most=len(proposed)))
+        if len(proposed) > MAX_SHOWN:
+            st.caption(t("dlg.curve_latest", n=MAX_SHOWN, most=len(proposed)))
         if not knows:
             st.caption(t("dlg.curve_wording"))
         elif found.is_exhausted:
@@ -74,16 +74,16 @@ COUNTS = (
     "questions", "answered", "parked", "rejected", "depth", "breadth", "distinct", "proposed",
     "repeats", "automatic", "with_reason",
 )  # fmt: skip
-MOST_SHARED = 50
+MAX_SHARED = 50
 
 
 def draw_compare(one: int, other: int) -> None:
-    """Draw the figures of two sessions, each row with what differs, and what both have asked."""
+    """Draw the figures of two dialogues, each row with what differs, and what both have asked."""
     back_link(t("dlg.back_to_session"), lambda: url.clear("with"))
     heading(t("more.beside"), t("cmp.lead"))
     try:
         with database().read() as session:
-            pair = compare(session, one, other)
+            pair = figures(session, one), figures(session, other)
             trees = read_tree(session, one), read_tree(session, other)
     except Q2QError as error:
         st.error(escaped(translated(error)))
@@ -109,14 +109,14 @@ def _draw_shared(one: Tree, other: Tree) -> None:
     with card("shared", gap="xsmall"):
         st.markdown(f"**{t('cmp.shared', n=len(shared))}**")
         st.caption(t("cmp.shared_help"))
-        for found in shared[:MOST_SHARED]:
+        for found in shared[:MAX_SHARED]:
             left, right = st.columns(2)
             for column, node in ((left, found.one), (right, found.other)):
                 with column:
                     st.caption(t("dlg.number", n=node.position + 1))
                     show_text(node.question)
-        if len(shared) > MOST_SHARED:
-            st.caption(t("cmp.shared_more", n=len(shared) - MOST_SHARED))
+        if len(shared) > MAX_SHARED:
+            st.caption(t("cmp.shared_more", n=len(shared) - MAX_SHARED))
 
 
 def _rating(side: Figures) -> str:

@@ -6,11 +6,12 @@ from db.dialogues import ForkedFrom, read_events
 from db.errors import Q2QError
 from db.jobs import get_job
 from workbench.dialogue.cards import node_view
+from workbench.dialogue.events import By, open_steps
 from workbench.dialogue.finishing import stop
 from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.report import forked_words
 from workbench.dialogue.tree import Tree, read_tree
-from workbench.dialogue.turn import By, open_steps, running_turns
+from workbench.dialogue.turn import running_turns
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import current_language, t
@@ -31,7 +32,7 @@ VIEWS = ("talk", "tree", "synopsis", "more")
 
 
 def draw_dialogue(dialogue_id: int) -> None:
-    """Draw one session as the URL names its question and view."""
+    """Draw one dialogue as the URL names its question and view."""
     busy = is_busy(dialogue_id)
     try:
         with database().read() as session:

@@ -1,4 +1,4 @@
-"""Earlier sessions from a spreadsheet: read, preview what each row becomes, confirm."""
+"""Earlier dialogues from a spreadsheet: read, preview what each row becomes, confirm."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,10 @@ from db.errors import Q2QError
 from serving.importers.readers import SUFFIXES
 from serving.importers.source import ImportRefused
 from workbench import EXAMPLES
-from workbench.dialogue.sheet_trees import ImportedSession, import_sheet, stored_before
+from workbench.dialogue.events import By
+from workbench.dialogue.sheet_trees import ImportedDialogue, import_sheet, stored_before
 from workbench.dialogue.sheets import PlannedStep, SheetRow, n_nodes, plan_tree, read_sheet
 from workbench.dialogue.themes import LANGUAGES
-from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download
 from workbench.ui.components.i18n import counted, current_language, t, translated
@@ -32,7 +32,7 @@ COLUMNS = {
     "taken": "SEL1 … SEL5",
     "theme": "Concept · Audience",
 }
-MOST_ROWS = 500
+MAX_ROWS = 500
 
 
 def draw_import() -> None:
@@ -111,9 +111,9 @@ def _draw_preview(goals: Mapping[str, Sequence[SheetRow]]) -> None:
             if (known := before[goal]) is not None:
                 words.append(t("sheet.known", id=known))
             st.caption(" · ".join(words))
-            st.dataframe([_line(step) for step in plan[:MOST_ROWS]], hide_index=True)
-            if len(plan) > MOST_ROWS:
-                st.caption(t("sheet.more_rows", n=len(plan) - MOST_ROWS))
+            st.dataframe([_line(step) for step in plan[:MAX_ROWS]], hide_index=True)
+            if len(plan) > MAX_ROWS:
+                st.caption(t("sheet.more_rows", n=len(plan) - MAX_ROWS))
 
 
 def _line(step: PlannedStep) -> dict[str, object]:
@@ -148,7 +148,7 @@ def _import(data: bytes, name: str, language: str) -> None:
     st.rerun()
 
 
-def _told(found: Sequence[ImportedSession]) -> str:
+def _told(found: Sequence[ImportedDialogue]) -> str:
     new = sum(one.is_new for one in found)
     if new == len(found):
         return t("sheet.done", sessions=counted("dialogues", new))

@@ -137,7 +137,7 @@ def _rows(
 
 
 HERE = Path(__file__).parent
-MOST_CHARACTERS = 110
+MAX_CHARACTERS = 110
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,12 +194,12 @@ def draw_map(
     }
 
     def told(name: str, act: Callable[[int], None]) -> Callable[[], None]:
-        def tell() -> None:
+        def notify() -> None:
             value = st.session_state[key].get(name)
             if isinstance(value, int):
                 act(value)
 
-        return tell
+        return notify
 
     _component()(
         key=key,
@@ -220,7 +220,7 @@ def _box(spot: Spot, leaf: Leaf, is_on_way: bool) -> dict[str, Any]:
         "line": spot.line,
         "hidden": spot.n_hidden,
         "children": spot.n_children,
-        "text": one_line(leaf.text, MOST_CHARACTERS),
+        "text": one_line(leaf.text, MAX_CHARACTERS),
         "state": leaf.state,
         "stateName": t(f"tree.state.{leaf.state}"),
         "marks": " · ".join(mark for mark in marks if mark),

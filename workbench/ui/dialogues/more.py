@@ -1,13 +1,13 @@
-"""More of a session: turns by themselves, fork, report, settings, replay, another one beside it."""
+"""More of a dialogue: automatic turns, fork, report, settings, replay, another one beside it."""
 
 import streamlit as st
 
 from db.dialogues import list_dialogues
-from workbench.dialogue.auto import MOST_TURNS, queue_turns
+from workbench.dialogue.auto import MAX_TURNS, queue_turns
+from workbench.dialogue.events import By
 from workbench.dialogue.export import read_export
 from workbench.dialogue.report import as_html, as_json, as_markdown
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.controls import download
 from workbench.ui.components.i18n import t
@@ -20,7 +20,7 @@ from workbench.ui.dialogues.settings import draw_settings
 
 
 def draw_more(tree: Tree, node_id: int, by: By | None) -> None:
-    """Draw what concerns the session as a whole."""
+    """Draw what concerns the dialogue as a whole."""
     left, right = st.columns(2, gap="medium")
     with left:
         if by is not None:
@@ -28,7 +28,7 @@ def draw_more(tree: Tree, node_id: int, by: By | None) -> None:
             draw_fork(tree, node_id, by, is_panel=False)
     with right:
         _draw_report(tree)
-        _draw_beside(tree)
+        _draw_comparison(tree)
         if by is not None:
             draw_settings(tree, by)
     draw_replay(tree)
@@ -38,7 +38,7 @@ def _draw_turns(tree: Tree, by: By) -> None:
     with card("turns"), st.form("turns", border=False):
         st.markdown(f"**{t('more.turns')}**")
         st.caption(t("more.turns_help"))
-        n = st.number_input(t("more.turns_n"), 1, MOST_TURNS, 2)
+        n = st.number_input(t("more.turns_n"), 1, MAX_TURNS, 2)
         pressed = st.form_submit_button(
             t("more.turns_go"),
             icon=":material/fast_forward:",
@@ -73,7 +73,7 @@ def _draw_report(tree: Tree) -> None:
                 )
 
 
-def _draw_beside(tree: Tree) -> None:
+def _draw_comparison(tree: Tree) -> None:
     with database().read() as session:
         names = {one.id: one.name for one in list_dialogues(session)}
     names.pop(tree.dialogue.id, None)

@@ -8,12 +8,12 @@ from db.dialogues import DialogueSummary, list_dialogues
 from db.errors import Q2QError
 from db.tables import MOVES
 from workbench import EXAMPLES
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.report import forked_words
-from workbench.dialogue.sessions import new_dialogue
 from workbench.dialogue.settings import DialogueSettings, check_names
 from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_theme
-from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, new_button, open_button
 from workbench.ui.components.drafts import FormDraft
@@ -25,7 +25,7 @@ from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.state import state_mark
 
-MOST = 50
+MAX_SHOWN = 50
 
 
 def draw_list() -> None:
@@ -42,10 +42,10 @@ def draw_list() -> None:
             _import_button()
         draw_examples()
         return
-    page = url.page_of("page", len(found), MOST)
-    for one in found[(page - 1) * MOST : page * MOST]:
+    page = url.page_of("page", len(found), MAX_SHOWN)
+    for one in found[(page - 1) * MAX_SHOWN : page * MAX_SHOWN]:
         _draw(one)
-    url.pages("page", len(found), MOST)
+    url.pages("page", len(found), MAX_SHOWN)
 
 
 def _new_button() -> None:

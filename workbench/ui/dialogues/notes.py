@@ -4,11 +4,11 @@ import re
 
 import streamlit as st
 
+from workbench.dialogue.additions import add_fact, note, tag
 from workbench.dialogue.cards import NodeView
-from workbench.dialogue.decisions import add_fact, note, tag
-from workbench.dialogue.sessions import fork
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import fork
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By
 from workbench.ui.components import url
 from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft

@@ -1,4 +1,4 @@
-"""Dialogues: the list, a new one, earlier ones from a file, two side by side, or one session."""
+"""Dialogues: the list, a new one, earlier ones from a file, two side by side, or one dialogue."""
 
 from workbench.ui.components import url
 from workbench.ui.dialogues.compare import draw_compare

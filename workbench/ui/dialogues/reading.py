@@ -6,6 +6,7 @@ import streamlit as st
 
 from db.dialogues import EventRow, read_events
 from workbench.dialogue.cards import NodeView
+from workbench.dialogue.events import By, open_steps
 from workbench.dialogue.reading import (
     candidate_name,
     line_name,
@@ -14,7 +15,6 @@ from workbench.dialogue.reading import (
 )
 from workbench.dialogue.synopsis import Synopsis
 from workbench.dialogue.tree import Tree, TreeNode
-from workbench.dialogue.turn import By, open_steps
 from workbench.ui.components.i18n import current_language, t, translated
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text

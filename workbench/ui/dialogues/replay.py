@@ -1,4 +1,4 @@
-"""Replay: the questions of a session answered anew by another model, adapter, format or role."""
+"""Replay: the questions of a dialogue answered anew by another model, adapter, format or role."""
 
 import streamlit as st
 
@@ -18,7 +18,7 @@ from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import act, draw_problem, show_node
 
 POLL_S = 1.0
-MOST = 25
+MAX_SHOWN = 25
 """Questions of a replay on one page."""
 
 
@@ -119,10 +119,10 @@ def _draw_replayed(dialogue_id: int, sweep_id: int) -> None:
     st.caption(t("more.replayed", changes=_changes(dict(found.changes))))
     for problem in found.problems:
         st.warning(escaped(translated(problem)))
-    page = url.page_of("lines", len(found.lines), MOST)
-    for line in found.lines[(page - 1) * MOST : page * MOST]:
+    page = url.page_of("lines", len(found.lines), MAX_SHOWN)
+    for line in found.lines[(page - 1) * MAX_SHOWN : page * MAX_SHOWN]:
         _draw_line(line, found)
-    url.pages("lines", len(found.lines), MOST)
+    url.pages("lines", len(found.lines), MAX_SHOWN)
 
 
 def _draw_line(line: ReplayLine, found: Replay) -> None:
@@ -130,8 +130,8 @@ def _draw_line(line: ReplayLine, found: Replay) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(t("dlg.number", n=line.number), width="content")
             if line.likeness is not None:
-                alike = t("more.alike", n=round(100 * line.likeness))
-                st.caption(alike, width="content")
+                similarity = t("more.alike", n=round(100 * line.likeness))
+                st.caption(similarity, width="content")
             st.space("stretch")
             st.button(
                 t("dlg.look"),

@@ -9,10 +9,11 @@ from db.identity import json_hash
 from db.models import list_models
 from db.tables import MOVES
 from workbench.dialogue.cards import NodeView
-from workbench.dialogue.sessions import set_settings
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import set_settings
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By, ask
+from workbench.dialogue.turn import ask
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, SpecForm
 from workbench.ui.components.i18n import t

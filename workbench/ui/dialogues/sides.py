@@ -3,9 +3,9 @@
 import streamlit as st
 
 from workbench.dialogue.cards import NodeView
+from workbench.dialogue.events import By
 from workbench.dialogue.sides import argue, judge, verdicts
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
@@ -48,8 +48,8 @@ def sides_of(view: NodeView) -> tuple[int, int] | None:
 def draw_verdicts(tree: Tree, view: NodeView) -> None:
     """Draw what the audience said of the latest pair, in each order, and whether they agree."""
     with database().read() as session:
-        told = verdicts(session, tree.dialogue.id, view.node.id)
-    events = told.get(sides_of(view) or (0, 0), [])
+        found = verdicts(session, tree.dialogue.id, view.node.id)
+    events = found.get(sides_of(view) or (0, 0), [])
     if not events:
         return
     with card("verdict", gap="xsmall"):

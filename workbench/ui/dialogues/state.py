@@ -4,9 +4,9 @@ import streamlit as st
 
 from db.dialogues import read_events
 from workbench.dialogue.decisions import set_node_state
-from workbench.dialogue.sessions import change_state
+from workbench.dialogue.events import By
+from workbench.dialogue.lifecycle import change_state
 from workbench.dialogue.tree import Tree, TreeNode
-from workbench.dialogue.turn import By
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, t, translated
 from workbench.ui.components.parts import Colour
@@ -75,10 +75,10 @@ def _draw_checkpoint(tree: Tree) -> None:
         events = read_events(session, tree.dialogue.id)
     if not events or events[-1].kind != "checkpoint":
         return
-    told = events[-1].payload
-    is_whole = told["turns"] == told["asked"]
-    words = t("dlg.checkpoint", n=told["turns"], most=told["asked"])
-    why = "" if is_whole else " " + t("dlg.checkpoint_why", why=escaped(translated(told["why"])))
+    payload = events[-1].payload
+    is_whole = payload["turns"] == payload["asked"]
+    words = t("dlg.checkpoint", n=payload["turns"], most=payload["asked"])
+    why = "" if is_whole else " " + t("dlg.checkpoint_why", why=escaped(translated(payload["why"])))
     (st.info if is_whole else st.warning)(
         f"{words}{why} {t('dlg.checkpoint_look')}", icon=":material/smart_toy:"
     )

@@ -5,6 +5,7 @@ from typing import get_args
 
 import streamlit as st
 
+from workbench.dialogue.events import By
 from workbench.dialogue.reading import line_name
 from workbench.dialogue.synopsis import (
     LineKind,
@@ -15,7 +16,6 @@ from workbench.dialogue.synopsis import (
     write_synopsis,
 )
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, empty_state, section

@@ -6,11 +6,13 @@ import streamlit as st
 
 from db.texts.cards import VariantCard, question_card
 from db.texts.rows import TextRow, read_texts
+from workbench.dialogue.additions import edit_reasoning, write_hint
 from workbench.dialogue.cards import NodeView
-from workbench.dialogue.decisions import choose, edit_reasoning, write_hint
+from workbench.dialogue.decisions import choose
+from workbench.dialogue.events import By
 from workbench.dialogue.outcomes import called_words
 from workbench.dialogue.tree import Tree, TreeNode
-from workbench.dialogue.turn import By, answer_from
+from workbench.dialogue.turn import answer_from
 from workbench.ui.components import url
 from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft

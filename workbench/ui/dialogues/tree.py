@@ -1,9 +1,9 @@
-"""The tree of a session as a mind map; a click leads to a question, branches fold."""
+"""The tree of a dialogue as a mind map; a click leads to a question, branches fold."""
 
 import streamlit as st
 
+from workbench.dialogue.events import By
 from workbench.dialogue.tree import Tree, TreeNode
-from workbench.dialogue.turn import By
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import empty_state
 from workbench.ui.dialogues.acts import go_there
@@ -14,7 +14,7 @@ DONE = ("open", "answered")
 
 
 def draw_tree(tree: Tree, node_id: int, by: By | None) -> None:
-    """Draw the map of a session, with what its colours say."""
+    """Draw the map of a dialogue, with what its colours say."""
     links = [Link(id=node.id, parent_id=node.parent_id) for node in tree.nodes]
     folded = _folded(tree.dialogue.id, links, node_id)
     spots = lay_out(links, folded)

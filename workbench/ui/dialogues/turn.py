@@ -7,8 +7,9 @@ import streamlit as st
 
 from workbench.dialogue.cards import AnswerCard, NodeView
 from workbench.dialogue.decisions import choose
+from workbench.dialogue.events import By
 from workbench.dialogue.tree import Tree
-from workbench.dialogue.turn import By, answer
+from workbench.dialogue.turn import answer
 from workbench.ui.components import url
 from workbench.ui.components.controls import opens_field
 from workbench.ui.components.i18n import t, translated
@@ -36,7 +37,7 @@ EDIT_KEYS = "QWERTYUIOP"
 
 
 def draw_turn(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
-    """Draw what comes next at a question; nothing can be pressed where the session is not open."""
+    """Draw what comes next at a question; nothing can be pressed where the dialogue is not open."""
     for problem in view.problems:
         st.warning(escaped(translated(problem)), icon=":material/info:")
     if tree.dialogue.state != "open":
@@ -59,7 +60,7 @@ def draw_turn(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> No
 
 
 def _draw_at_rest(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
-    """Draw what there is in a session that is paused or closed, to be read only."""
+    """Draw what there is in a dialogue that is paused or closed, to be read only."""
     if view.chosen:
         _draw_chosen(view, view.chosen, read, is_open=False)
         draw_proposed(view, read)

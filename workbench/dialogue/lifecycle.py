@@ -1,4 +1,4 @@
-"""Sessions from begin to end: new, forked, paused, resumed, closed."""
+"""Dialogues from begin to end: new, forked, paused, resumed, closed."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -21,9 +21,9 @@ from db.dialogues import (
 )
 from db.errors import UsageError
 from db.questions import NewQuestion, add_question
+from workbench.dialogue.events import By, one_line, record
 from workbench.dialogue.settings import DialogueSettings, parse_settings
 from workbench.dialogue.themes import ThemeFile, store_theme
-from workbench.dialogue.turn import By, one_line, record
 
 STATES = {"pause": "paused", "resume": "open", "close": "closed"}
 CARRIED = ("choose", "fact", "answers_shown", "answer")
@@ -40,13 +40,13 @@ def new_dialogue(
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> int:
-    """Store a theme, and a session about it with its first question; return the session's id.
+    """Store a theme, and a dialogue about it with its first question; return the dialogue's id.
 
     Args:
         session: Of an open write transaction.
         theme: The theme.
         by: Who begins it.
-        name: What lists call the session, in one line; None: as the theme.
+        name: What lists call the dialogue, in one line; None: as the theme.
         settings: What differs from the theme's own settings.
 
     Raises:
@@ -80,7 +80,7 @@ def fork(
     settings: Mapping[str, Any] | None = None,
     reason: str | None = None,
 ) -> int:
-    """Begin a session of its own at a node, with the path that led there; return its id.
+    """Begin a dialogue of its own at a node, with the path that led there; return its id.
 
     The questions, facts and chosen answers of the path are the same ones; what is asked or decided
     from here on belongs to the fork alone.
@@ -108,7 +108,7 @@ def fork(
 
 
 def _changed(dialogue: DialogueRow, changes: Mapping[str, Any]) -> DialogueSettings:
-    """Return the settings of a session with some changed.
+    """Return the settings of a dialogue with some changed.
 
     Raises:
         UsageError: One is wrong, or belongs to the questions that are there.
@@ -163,10 +163,10 @@ def _copy_path(session: Session, dialogue_id: int, node_id: int, new_id: int) ->
 def change_state(
     session: Session, dialogue_id: int, what: str, by: By, *, reason: str | None = None
 ) -> None:
-    """``pause``, ``resume`` or ``close`` a session; nothing happens in one that is not open.
+    """``pause``, ``resume`` or ``close`` a dialogue; nothing happens in one that is not open.
 
     Raises:
-        UsageError: There is no such session, it is in that state already, or the reason is too
+        UsageError: There is no such dialogue, it is in that state already, or the reason is too
             long.
     """
     state = STATES[what]
@@ -181,7 +181,7 @@ def set_settings(session: Session, dialogue_id: int, changes: Mapping[str, Any],
     """Change how further turns are written; what was changed is told by an event.
 
     Raises:
-        UsageError: There is no such session, or a setting is wrong.
+        UsageError: There is no such dialogue, or a setting is wrong.
     """
     dialogue = get_dialogue(session, dialogue_id)
     new = _changed(dialogue, changes)
