@@ -161,6 +161,7 @@ def test_a_round_is_started_by_its_fields_and_mistakes_are_said_before(
         )
     app = open_app("rounds")
     assert "Give the round a name" in words_of(app)
+    assert app.text_input[0].max_chars == 60
     app.text_input[0].set_value("a b").run()
     assert "name: String should match" in words_of(app)
     app.text_input[0].set_value("second")

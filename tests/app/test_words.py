@@ -15,6 +15,8 @@ from workbench.ui.components.text import escaped, escaped_lines, one_line
 
 WORKBENCH = Path(__file__).resolve().parents[2] / "workbench"
 SOURCES = sorted([WORKBENCH / "app.py", *WORKBENCH.glob("ui/**/*.py")])
+SHOWN_WHOLE = sorted([WORKBENCH / "app.py", *WORKBENCH.glob("ui/*/page.py")])
+"""Scripts that Streamlit itself runs: it writes on the page what stands alone in one."""
 DRAWN = {
     "title", "header", "subheader", "markdown", "caption", "text", "button", "badge", "metric",
     "info", "error", "warning", "success", "toast", "selectbox", "multiselect", "text_input",
@@ -118,3 +120,24 @@ def test_a_long_line_ends_with_an_ellipsis() -> None:
 
 def test_a_short_line_stays_as_it_is() -> None:
     assert one_line("電車の中で") == "電車の中で"
+
+
+@pytest.mark.parametrize("page", SHOWN_WHOLE, ids=lambda page: page.parent.name)
+def test_no_string_or_value_stands_alone_in_a_script_that_streamlit_runs(page: Path) -> None:
+    alone = [
+        node
+        for body in _bodies(ast.parse(page.read_text(encoding="utf-8")))
+        for node in body
+        if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call)
+    ]
+    assert [node.lineno for node in alone] == [], "Streamlit writes these on the page"
+
+
+def _bodies(tree: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Yield every block of statements, without its docstring."""
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if isinstance(block, list):
+                documented = isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+                yield block[bool(documented and name == "body" and ast.get_docstring(node)) :]

@@ -50,7 +50,7 @@ class Hint:
     start: Any = None
     """What the field begins with, where that is not the default of the spec."""
     limits: tuple[float | None, float | None] = (None, None)
-    """Of a number, where they are tighter than those of the spec."""
+    """Of a number, or of how long a text may be, where those of the spec do not say it."""
     step: float | None = None
     height: int | None = None
     example: str | None = None
@@ -248,7 +248,7 @@ class SpecForm:
             return st.text_area(key=key, height=hint.height, placeholder=empty, **given) or ""
         if hint.widget == "search":
             given |= {"type": "search", "icon": ":material/search:"}
-        most = field.limit("max_length")
+        most = int(hint.limits[1] or 0) or field.limit("max_length")
         return st.text_input(key=key, max_chars=most, placeholder=empty, **given) or ""
 
     def _draw_choice(
@@ -294,7 +294,7 @@ class SpecForm:
         low, high = (None if end is None else kind(min(end, LARGEST)) for end in (low, high))
         key = self.draft.field(name, begins)
         entered = st.session_state[key]
-        if entered is not None and not (low or entered) <= entered <= (high or entered):
+        if entered is not None and _clamped(entered, low, high) != entered:
             st.session_state[key] = begins  # typed in an earlier visit, before the field was left
         given |= {"min_value": low, "max_value": high, "key": key}
         if hint.step is not None:
@@ -305,6 +305,11 @@ class SpecForm:
             given["value"] = None
         value: Any = st.number_input(placeholder=empty, **given)
         return None if value is None else kind(value)
+
+
+def _clamped(value: float, low: float | None, high: float | None) -> float:
+    value = value if low is None else max(low, value)
+    return value if high is None else min(high, value)
 
 
 def value_at(spec: Mapping[str, Any], path: str) -> Any:

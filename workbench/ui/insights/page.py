@@ -35,10 +35,11 @@ from workbench.ui.insights.reasoning import choose_sweep, draw_reasoning
 
 SCOPES: tuple[Scope, ...] = ("reasoning", "answer", "whole")
 LENGTHS = ("any", "equal")
+# Comments, since Streamlit shows a string that stands alone in a page.
+# Queues and sweeps offered as filters, the newest ones.
 MOST_CHOICES = 100
-"""Queues and sweeps offered as filters, the newest ones."""
+# Reasonings whose answers are ranked, those with the most rated answers.
 MOST_GROUPS = 5
-"""Reasonings whose answers are ranked, those with the most rated answers."""
 
 
 def draw_insights() -> None:

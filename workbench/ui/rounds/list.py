@@ -43,6 +43,7 @@ VERDICT_COLOURS: Final[dict[str, Colour]] = {
     "not_enough_questions": "orange",
 }
 TAGGED = "tagged@1"
+LONGEST_NAME: Final = 60
 
 
 def draw_list() -> None:
@@ -143,7 +144,7 @@ def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[st
         n_held_out = len(question_ids(session, QuestionFilter(held_out=True)))
     formats = [name for name, one in registry().formats.items() if one.definition.tasks.whole]
     hints = {
-        "name": Hint(example="first"),
+        "name": Hint(example="first", limits=(1, LONGEST_NAME)),
         "dataset": Hint(options=datasets, text="training.dataset"),
         "from": Hint(options=[BASE, *earlier], show=_start_name),
         "merge": Hint(widget="toggle"),
