@@ -25,7 +25,7 @@ class DatasetInfo:
     id: int
     name: str
     kind: str
-    """``sft``, ``dpo`` or ``kto``."""
+    """Of its rows: ``sft`` to imitate, ``dpo`` pairs, ``kto`` labelled."""
     rules: dict[str, Any]
     counts: dict[str, Any]
     content_hash: str | None

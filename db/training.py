@@ -27,7 +27,7 @@ class RunRow:
     adapter_model_version_id: int | None
     """The adapter it made; None until then."""
     method: str
-    """``sft``, ``dpo`` or ``kto``."""
+    """As ``training.methods`` names it."""
     config: dict[str, Any]
     """``spec`` as asked for, ``preset``, ``why``, ``settings`` as resolved, ``dataset_hash``,
     ``base_digest``, ``format``."""

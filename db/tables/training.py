@@ -17,6 +17,7 @@ class Dataset(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[str]
+    """Of its rows: ``sft`` to imitate, ``dpo`` pairs, ``kto`` labelled; not how they train."""
     rules: Mapped[dict[str, Any]]
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Rows that each rule took and dropped, with the reason."""
@@ -97,6 +98,7 @@ class TrainingRun(Base):
     base_model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
     adapter_model_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
     method: Mapped[str]
+    """A name in ``training.methods``, which alone says what names there are."""
     config: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(default="queued")
     folder: Mapped[str | None]
@@ -109,7 +111,6 @@ class TrainingRun(Base):
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
-        CheckConstraint("method IN ('sft', 'dpo', 'kto')", name="method"),
         CheckConstraint(
             "state IN ('queued', 'running', 'done', 'cancelled', 'failed')", name="state"
         ),

@@ -72,7 +72,7 @@ def test_a_run_is_queued_with_the_reason_for_its_preset(
             (str(embedded_model),),
         )
     app = open_app("training")
-    app.selectbox[1].set_value("smollm2-135m-instruct").run()
+    app.selectbox[2].set_value("smollm2-135m-instruct").run()
     assert "there is no GPU" in words_of(app)
     press(app, "Start training")
     with store.read() as session:

@@ -27,6 +27,8 @@ from training.runs.spec import parse_spec
 pytestmark = pytest.mark.training
 SAME_CURVE = 0.02
 """Relative tolerance between the losses of a run in one go and of one that was killed."""
+MOVES = {"dpo": 0.1, "orpo": 0.02}
+"""By how much the margin of the rewards grows in five steps; ORPO's are means over tokens."""
 SHORT = {"preset": "laptop", "samples": 0, "eval_every": 100, "warmup": 0}
 
 
@@ -124,7 +126,10 @@ def test_a_killed_run_resumes_with_the_same_curve(database: Database, settings: 
     assert not folder.checkpoints.exists()
 
 
-def test_pairs_move_the_margin_of_their_rewards(database: Database, settings: Settings) -> None:
+@pytest.mark.parametrize("method", ["dpo", "orpo"])
+def test_pairs_move_the_margin_of_their_rewards(
+    database: Database, settings: Settings, method: str
+) -> None:
     with database.write() as session:
         lab = Lab(session)
         for i in range(8):
@@ -132,11 +137,11 @@ def test_pairs_move_the_margin_of_their_rewards(database: Database, settings: Se
             q = lab.question(f"Why is number {i} nice?")
             lab.rate(v, over=lab.reasoning(q, f"No idea, ask {i} dogs."))
         lab.freeze(kind="dpo", near_duplicates=None, findings=[])
-    run_id = queue(database, settings, max_steps=5, batch=4, learning_rate=2e-3)
+    run_id = queue(database, settings, method=method, max_steps=5, batch=4, learning_rate=2e-3)
     train(database, settings, run_id)
     found = curves(database, run_id)
     margins = found["rewards/margins"].values
-    assert margins[-1] > margins[0] + 0.1
+    assert margins[-1] > margins[0] + MOVES[method]
     assert found["rewards/accuracies"].values[-1] >= 0.9
     assert found["loss"].values[-1] < found["loss"].values[0]
 

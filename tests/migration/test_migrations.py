@@ -55,6 +55,10 @@ ROWS: dict[str, dict[str, Any]] = {
                "axis": "ok", "value": 1.0, "blind": 1, "answer_seen": 0, "card_id": "c"},
     "job": {"kind": "sweep", "lane": "server", "priority": 0, "payload": "{}", "sweep_id": 1,
             "state": "done", "done": 1, "starts": 1},
+    "dataset": {"name": "pairs", "kind": "dpo", "rules": "{}", "counts": "{}"},
+    "training_run": {"dataset_id": 1, "base_model_version_id": 1, "method": "dpo", "config": "{}",
+                     "state": "done", "versions": "{}", "summary": "{}"},
+    "training_metric": {"run_id": 1, "name": "loss", "step": 1, "value": 0.5},
     "search_text": {"kind": "variant", "text_id": 1, "terms": "you should ask"},
 }  # fmt: skip
 """One row of each table that others hang on, in an order that references allow."""
@@ -251,7 +255,7 @@ def test_a_revision_without_a_subject_is_refused(capsys: pytest.CaptureFixture[s
     assert "make migration" in capsys.readouterr().err
 
 
-VIEWS_OF_HEAD = ("0014", "f35cb532e420e405d804b8dedc2bdc3a")
+VIEWS_OF_HEAD = ("0015", "f35cb532e420e405d804b8dedc2bdc3a")
 """The head revision and a hash of the views; change both together (an empty migration will do)."""
 
 

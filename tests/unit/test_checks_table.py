@@ -11,7 +11,7 @@ from serving.checks import (
     check_answer,
     check_reasoning,
 )
-from training.datasets.rules import SftRules
+from training.datasets.rules import DemonstrationRules
 from workbench.rating.sources import QueueSpec
 
 GUIDE = Path(__file__).parents[2] / "docs" / "checks.md"
@@ -30,7 +30,7 @@ def test_one_list_of_bad_findings_serves_rules_and_queues_and_the_guide_tells_it
     told = dict(re.findall(r"^\| `(\w+)` .* \| (\w*) \|$", GUIDE.read_text("utf-8"), re.MULTILINE))
     assert told == {name: info.severity for name, info in CHECKS.items()}
     assert set(UNUSABLE_FINDINGS) < set(BAD_FINDINGS) < set(CHECKS)
-    rules = SftRules.model_validate({"name": "x", "take": {"ok": True}})
+    rules = DemonstrationRules.model_validate({"name": "x", "take": {"ok": True}})
     assert rules.findings == QueueSpec(name="x").leave_out == BAD_FINDINGS
 
 

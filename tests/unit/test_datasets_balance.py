@@ -13,14 +13,15 @@ from tests.unit.dataset_lab import Lab
 from training.datasets.balance import Balance, balance_of, cautions, read_balance
 from training.datasets.class_weights import MAX_RATIO, MIN_RATIO, class_weights
 from training.datasets.freeze import freeze
+from training.methods import RowKind
 from training.runs.spec import parse_spec, resolve
 from workbench.cli.main import app
 from workbench.i18n import caution_sentences
 
 
-def balance(kind: str = "kto", **given: int) -> Balance:
+def balance(rows: RowKind = "labelled", **given: int) -> Balance:
     even = {"n_rows": 200, "n_ok": 100, "n_not_ok": 100, "n_of_one_question": 2, "n_raters": 2}
-    return Balance(kind=kind, **(even | given))
+    return Balance(rows=rows, **(even | given))
 
 
 def names(found: Balance) -> list[str]:
@@ -29,8 +30,8 @@ def names(found: Balance) -> list[str]:
 
 def test_rows_that_are_enough_and_even_are_passed_without_a_word() -> None:
     assert names(balance()) == []
-    assert names(balance("sft", n_ok=0, n_not_ok=0, n_raters=1)) == []
-    assert names(balance("dpo", n_ok=0, n_not_ok=0)) == []
+    assert names(balance("demonstrations", n_ok=0, n_not_ok=0, n_raters=1)) == []
+    assert names(balance("pairs", n_ok=0, n_not_ok=0)) == []
 
 
 @pytest.mark.parametrize(
@@ -39,15 +40,18 @@ def test_rows_that_are_enough_and_even_are_passed_without_a_word() -> None:
         (balance(n_rows=31, n_ok=30, n_not_ok=1), ["uneven"]),
         (balance(n_rows=30, n_ok=30, n_not_ok=0), ["only_ok"]),
         (balance(n_rows=30, n_ok=0, n_not_ok=30), ["only_not_ok"]),
-        (balance("dpo", n_rows=1, n_ok=0, n_not_ok=0, n_of_one_question=1), ["few_rows"]),
-        (balance("sft", n_rows=3, n_ok=0, n_not_ok=0, n_of_one_question=1), ["few_rows"]),
-        (balance("sft", n_ok=0, n_not_ok=0, n_of_one_question=180), ["one_question"]),
-        (balance("dpo", n_ok=0, n_not_ok=0, n_raters=1), ["one_rater"]),
-        (balance("dpo", n_longer=150, n_shorter=50), ["longer"]),
-        (balance("dpo", n_longer=50, n_shorter=150), ["shorter"]),
-        (balance("dpo", n_longer=110, n_shorter=90), ["length"]),
-        (balance("dpo", n_longer=1_100, n_shorter=900), ["length"]),
-        (balance("dpo", n_longer=7, n_shorter=3), ["length"]),
+        (balance("pairs", n_rows=1, n_ok=0, n_not_ok=0, n_of_one_question=1), ["few_rows"]),
+        (
+            balance("demonstrations", n_rows=3, n_ok=0, n_not_ok=0, n_of_one_question=1),
+            ["few_rows"],
+        ),
+        (balance("demonstrations", n_ok=0, n_not_ok=0, n_of_one_question=180), ["one_question"]),
+        (balance("pairs", n_ok=0, n_not_ok=0, n_raters=1), ["one_rater"]),
+        (balance("pairs", n_longer=150, n_shorter=50), ["longer"]),
+        (balance("pairs", n_longer=50, n_shorter=150), ["shorter"]),
+        (balance("pairs", n_longer=110, n_shorter=90), ["length"]),
+        (balance("pairs", n_longer=1_100, n_shorter=900), ["length"]),
+        (balance("pairs", n_longer=7, n_shorter=3), ["length"]),
     ],
 )
 def test_rows_that_are_few_or_uneven_are_told_before_training(

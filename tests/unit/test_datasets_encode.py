@@ -48,9 +48,7 @@ def test_a_row_begins_with_the_served_ids_and_learns_the_rest(
     v = lab.reasoning(q, "You should recall mountains.")
     lab.answer(q, v, "富士山")
     dataset_id = lab.freeze(take=FROM_FILES, targets={role: learned})
-    encoded = encode_dataset(lab.session, dataset_id, "train", form, tokenizer)
-    assert encoded.kind == "sft"
-    (row,) = encoded.rows
+    (row,) = encode_dataset(lab.session, dataset_id, "train", form, tokenizer)
     texts = RowTexts(
         system=DEFINITIONS.role(role).system,
         role=role,
@@ -81,7 +79,7 @@ def test_a_row_without_a_reasoning_begins_with_the_served_ids(
     lab.answer(q, None, "For mates.")
     lab.whole("What else?")
     dataset_id = lab.freeze(take=FROM_FILES, without_reasoning=0.5)
-    rows = encode_dataset(lab.session, dataset_id, "train", form, tokenizer).rows
+    rows = encode_dataset(lab.session, dataset_id, "train", form, tokenizer)
     texts = RowTexts(system=DEFINITIONS.role(role).system, role=role, question="Why do birds sing?")
     served = list(render(form, "vanilla", texts.fields("answer"), tokenizer).token_ids)
     (found,) = [row for row in rows if row["input_ids"][: len(served)] == served]  # type: ignore[index]
@@ -98,7 +96,7 @@ def test_one_pass_is_written_as_the_trained_model_would(
 ) -> None:
     lab.whole("Why do birds sing?", "You should think of mates.", "For mates.")
     dataset_id = lab.freeze(take=FROM_FILES)
-    (row,) = encode_dataset(lab.session, dataset_id, "train", form, tokenizer).rows
+    (row,) = encode_dataset(lab.session, dataset_id, "train", form, tokenizer)
     assert isinstance(row["labels"], list)
     written = [one for one in row["labels"] if one != IGNORED_LABEL]
     text = tokenizer.decode(written)
@@ -116,9 +114,7 @@ def test_pairs_share_their_prompt_and_end_alike(
     b = lab.answer(q, v if scope == "answer" else w, "They nap.")
     lab.rate(v, over=w) if scope == "reasoning" else lab.rate(a, over=b, scope=scope)
     dataset_id = lab.freeze(kind="dpo")
-    encoded = encode_dataset(lab.session, dataset_id, "train", form, tokenizer)
-    (row,) = encoded.rows
-    assert encoded.kind == "dpo"
+    (row,) = encode_dataset(lab.session, dataset_id, "train", form, tokenizer)
     assert set(row) == {"prompt_ids", "chosen_ids", "rejected_ids"}
     chosen, rejected = row["chosen_ids"], row["rejected_ids"]
     assert isinstance(chosen, list)
@@ -134,8 +130,8 @@ def test_labels_of_single_judgements(lab: Lab, form: Any, tokenizer: PromptToken
     lab.rate(v, 1, axis="ok"), lab.rate(a, 0, axis="ok", scope="answer")
     dataset_id = lab.freeze(kind="kto")
     encoded = encode_dataset(lab.session, dataset_id, "train", form, tokenizer)
-    assert {row["label"] for row in encoded.rows} == {True, False}
-    assert all(set(row) == {"prompt_ids", "completion_ids", "label"} for row in encoded.rows)
+    assert {row["label"] for row in encoded} == {True, False}
+    assert all(set(row) == {"prompt_ids", "completion_ids", "label"} for row in encoded)
 
 
 def test_only_frozen_datasets_are_encoded(lab: Lab, tokenizer: PromptTokenizer) -> None:
@@ -154,7 +150,7 @@ def test_the_splits_are_kept_apart(lab: Lab, tokenizer: PromptTokenizer) -> None
     dataset_id = lab.freeze(take=FROM_FILES, held_out=0.3)
     form = DEFINITIONS.format("tagged")
     sizes = [
-        len(encode_dataset(lab.session, dataset_id, split, form, tokenizer).rows)
+        len(encode_dataset(lab.session, dataset_id, split, form, tokenizer))
         for split in ("train", "held_out")
     ]
     assert sizes == [7, 3]

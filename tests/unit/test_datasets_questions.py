@@ -109,11 +109,11 @@ def test_the_prompt_that_is_learned_from_is_the_one_that_was_served(
             .order_by(Generation.id)
         ).all()
         table = {
-            row.target: alpaca(row, "sft", form)
+            row.target: alpaca(row, "demonstrations", form)
             for row in every_row(session, dataset_id, ["train"])
         }
     texts = []
-    for row in encoded.rows:
+    for row in encoded:
         ids, labels = row["input_ids"], row["labels"]
         assert isinstance(ids, list)
         assert isinstance(labels, list)

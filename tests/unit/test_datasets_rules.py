@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from db.errors import UsageError
-from training.datasets.rules import SftRules
+from training.datasets.rules import DemonstrationRules
 from training.datasets.spec import as_yaml, load_rules, parse_rules, parse_yaml
+from training.methods import STORED_KINDS
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "datasets").glob("*.yaml"))
 
@@ -19,6 +20,14 @@ def test_the_examples_are_taken_and_written_as_they_were_meant(path: Path) -> No
 
 def test_there_is_an_example_of_each_kind() -> None:
     assert {load_rules(path).kind for path in EXAMPLES} == {"sft", "dpo", "kto"}
+
+
+@pytest.mark.parametrize(("kind", "stored"), STORED_KINDS.items())
+def test_a_kind_may_be_called_by_its_rows(kind: str, stored: str) -> None:
+    rules = parse_rules(
+        {"name": "x", "kind": kind, "take": {"ok": True} if stored == "sft" else {}}
+    )
+    assert (rules.kind, rules.rows) == (stored, kind)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -101,5 +110,5 @@ def test_a_file_of_questions_lies_beside_the_rules(tmp_path: Path) -> None:
 
 def test_a_key_without_a_word_says_its_default() -> None:
     rules = parse_rules({"name": "x", "take": {"chosen": True}})
-    assert isinstance(rules, SftRules)
+    assert isinstance(rules, DemonstrationRules)
     assert (rules.per_question, rules.without_reasoning, rules.held_out) == (3, 0.1, 0.1)

@@ -56,4 +56,4 @@ def test_rows_that_cannot_be_paired_are_refused_before_training(
     pairs: tuple[tuple[int, int], ...],
 ) -> None:
     with pytest.raises(UsageError, match="add rows of other questions"):
-        check_has_other_prompts(rows(*pairs))
+        check_has_other_prompts(rows(*pairs), "KTO")

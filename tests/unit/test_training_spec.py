@@ -7,9 +7,10 @@ import pytest
 
 from db.errors import UsageError
 from training.child.events import failure_of
+from training.methods import METHODS, ROW_KINDS, methods_for
 from training.runs.failures import exit_sentence, sentence
 from training.runs.presets import PRESETS, RunSettings, choose_preset
-from training.runs.spec import load_spec, parse_spec, resolve
+from training.runs.spec import choose_method, load_spec, parse_spec, resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "training_runs"
 
@@ -77,6 +78,9 @@ def test_all_mistakes_are_told_at_once() -> None:
         ({"load_in_4bit": True}, "sft", "cpu", "load_in_4bit"),
         ({"packing": True}, "dpo", "cuda", "packing"),
         ({"batch": 1}, "kto", "cpu", "batch"),
+        ({"method": "orpo"}, "sft", "cpu", "ORPO trains on pairs .* choose one of sft"),
+        ({"method": "kto"}, "dpo", "cpu", "choose one of dpo, orpo"),
+        ({"method": "orpo", "packing": True}, "dpo", "cuda", "packing"),
     ],
 )
 def test_what_the_device_or_method_cannot_do_is_refused(
@@ -157,3 +161,10 @@ def test_failures_name_the_setting_to_change(tmp_path: Path) -> None:
     assert "save_every" in sentence("disk", "", small, log)
     assert str(log) in sentence("bug", "odd", small, log)
     assert "batch: 2" in exit_sentence(-9, PRESETS["fast"], log, on_gpu=False)
+
+
+def test_a_kind_of_rows_trains_by_its_usual_method_unless_another_one_is_asked_for() -> None:
+    assert [methods_for(kind)[0] for kind in ROW_KINDS] == list(ROW_KINDS)
+    assert choose_method(parse_spec({"dataset": "a"}), "dpo") == "dpo"
+    assert choose_method(parse_spec({"dataset": "a", "method": "orpo"}), "dpo") == "orpo"
+    assert all(set(one.settings) <= set(RunSettings.model_fields) for one in METHODS.values())

@@ -3,16 +3,18 @@
 Import after unsloth, which replaces these classes.
 """
 
+import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-import trl
 from datasets import Dataset
 
 from serving.formats.render import IGNORED_LABEL
 from training.child.events import Events
 from training.child.phases import Phases
 from training.child.reporting import Reporter
+from training.methods import METHODS, Method
 from training.runs.folder import RunFolder
 from training.runs.mismatched import other_completions
 from training.runs.presets import RunSettings
@@ -30,10 +32,7 @@ class CountsTokens:
 
     def training_step(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
         """Count, then train."""
-        found = inputs.get("packed_seq_lengths")
-        if found is None:
-            found = inputs.get("attention_mask")
-        self.q2q_tokens += int(found.sum()) if found is not None else inputs["input_ids"].numel()
+        self.q2q_tokens += _n_tokens(inputs)
         return super().training_step(model, inputs, *rest, **more)  # type: ignore[misc]  # of the trainer beside it
 
     def evaluate(self, *rest: Any, **more: Any) -> Any:
@@ -46,29 +45,39 @@ class CountsTokens:
             return super()._save_checkpoint(*rest, **more)  # type: ignore[misc]  # the same
 
 
-class Sft(CountsTokens, trl.SFTTrainer):  # type: ignore[misc]  # trl has no types
-    """Imitates; rows are ``input_ids`` and ``labels``, which TRL takes as they are."""
+def _n_tokens(inputs: Mapping[str, Any]) -> int:
+    for name in ("packed_seq_lengths", "attention_mask"):
+        if inputs.get(name) is not None:
+            return int(inputs[name].sum())
+    masks = [value for name, value in inputs.items() if name.endswith("_attention_mask")]
+    return int(sum(mask.sum() for mask in masks)) if masks else int(inputs["input_ids"].numel())
 
 
-class Dpo(CountsTokens, trl.DPOTrainer):  # type: ignore[misc]  # trl has no types
-    """Prefers; rows are ``prompt_ids``, ``chosen_ids``, ``rejected_ids``."""
-
-    def _prepare_dataset(self, dataset: Any, *rest: Any, **more: Any) -> Any:
-        return dataset
-
-
-class Kto(CountsTokens, trl.KTOTrainer):  # type: ignore[misc]  # trl has no types
-    """Learns from OK and not OK; rows are ids of prompt, completion and KL completion, a label."""
+class TakesIds(CountsTokens):
+    """For trainers of preferences, which would make ids of texts: rows hold the ids already."""
 
     def _prepare_dataset(self, dataset: Any, *rest: Any, **more: Any) -> Any:
         return dataset
 
+    @staticmethod
+    def tokenize_row(row: dict[str, Any], *rest: Any, **more: Any) -> dict[str, list[int]]:
+        """Return the columns of a pair as experimental trainers call them."""
+        columns = {}
+        for name in ("chosen", "rejected"):
+            prompt, completion = row["prompt_ids"], row[f"{name}_ids"]
+            columns[f"{name}_input_ids"] = [*prompt, *completion]
+            columns[f"{name}_attention_mask"] = [1] * len(prompt + completion)
+            columns[f"{name}_labels"] = [IGNORED_LABEL] * len(prompt) + completion
+        return columns
 
-_METHODS: dict[str, tuple[Any, Any]] = {
-    "sft": (Sft, trl.SFTConfig),
-    "dpo": (Dpo, trl.DPOConfig),
-    "kto": (Kto, trl.KTOConfig),
-}
+
+def _classes(method: Method) -> tuple[Any, Any]:
+    """Return the trainer of a method, which reports and takes rows of ids, and its config."""
+    module, _, name = method.trainer.rpartition(".")
+    found = importlib.import_module(module)
+    mixin = CountsTokens if method.rows == "demonstrations" else TakesIds
+    trainer = type(method.label, (mixin, getattr(found, name)), {})
+    return trainer, getattr(found, name.replace("Trainer", "Config"))
 
 
 def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
@@ -84,23 +93,19 @@ def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
     held_out_rows: list[dict[str, Any]],
 ) -> Any:
     """Return the trainer of the run's method, ready to train."""
-    method = config["method"]
-    trainer_class, config_class = _METHODS[method]
-    if method == "sft" and settings.loss_on == "all":
+    method = METHODS[config["method"]]
+    trainer_class, config_class = _classes(method)
+    learns_labels = method.rows == "demonstrations"
+    if learns_labels and settings.loss_on == "all":
         for row in (*train_rows, *held_out_rows):
             row["labels"] = list(row["input_ids"])
-    if method == "kto":
+    if method.pairs_prompts:
         held_out_rows = _with_other_completions(held_out_rows, settings.batch, train_rows)
         train_rows = _with_other_completions(train_rows, settings.batch)
     arguments = _arguments(settings, folder, has_held_out=bool(held_out_rows), config=config)
-    if method == "sft":
-        arguments["packing"] = settings.packing
+    arguments |= {name: getattr(settings, name) for name in method.settings}
+    if settings.packing:
         arguments["pad_to_multiple_of"] = _filled_to(settings)
-    else:
-        arguments["beta"] = settings.beta
-    if method == "kto":
-        arguments["desirable_weight"] = settings.desirable_weight
-        arguments["undesirable_weight"] = settings.undesirable_weight
     trainer = trainer_class(
         model=model,
         processing_class=tokenizer,
@@ -108,21 +113,19 @@ def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
         eval_dataset=Dataset.from_list(held_out_rows) if held_out_rows else None,
         args=config_class(**arguments),
     )
-    if method == "sft":
+    if learns_labels:
         _check_learned(trainer, train_rows, events)
     trainer.q2q_phases = phases
     trainer.add_callback(Reporter(trainer, tokenizer, folder, config, events))
     return trainer
 
 
-def _filled_to(settings: RunSettings) -> int | None:
+def _filled_to(settings: RunSettings) -> int:
     """Return the multiple to which the tokens of a batch are filled up; padding learns nothing.
 
     Compiled layers get batches of one size, so that they are compiled once: packed sequences are
     nearly full anyway.
     """
-    if not settings.packing:
-        return None
     return settings.batch * settings.max_length if settings.layers == "compiled" else ALIGNED
 
 

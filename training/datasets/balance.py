@@ -16,6 +16,7 @@ from serving.formats.definitions import Completion
 from training.datasets.build import Built
 from training.datasets.class_weights import is_even
 from training.datasets.payload import RowTexts, Target
+from training.methods import ROW_KINDS, RowKind
 
 FEW_ROWS = 20
 """A model learns fewer rows by heart."""
@@ -43,7 +44,7 @@ CautionName = Literal[
 class Balance:
     """What the rows to train on are made of."""
 
-    kind: str
+    rows: RowKind
     n_rows: int
     n_ok: int
     n_not_ok: int
@@ -69,7 +70,8 @@ def read_balance(session: Session, dataset: DatasetInfo) -> Balance:
     mine = (DatasetRow.dataset_id == dataset.id, DatasetRow.split == "train")
     rows = session.execute(select(DatasetRow.label, DatasetRow.question_id).where(*mine)).all()
     leads = []
-    if dataset.kind == "dpo":
+    kind = ROW_KINDS[dataset.kind]
+    if kind == "pairs":
         texts = session.execute(select(DatasetRow.target, DatasetRow.payload).where(*mine))
         leads = [_lead(RowTexts.from_payload(row.payload), row.target) for row in texts]
     raters = (
@@ -81,7 +83,7 @@ def read_balance(session: Session, dataset: DatasetInfo) -> Balance:
     )
     n_raters = len(session.scalars(raters).all())
     judged = [(row.label, row.question_id) for row in rows]
-    return _balance(dataset.kind, judged, n_raters, leads)
+    return _balance(kind, judged, n_raters, leads)
 
 
 def balance_of(session: Session, built: Built) -> Balance:
@@ -89,10 +91,10 @@ def balance_of(session: Session, built: Built) -> Balance:
     rows = [row for row in built.rows if row.split == "train"]
     ratings = {one for row in rows for one in row.candidate.rating_ids}
     return _balance(
-        built.rules.kind,
+        built.rules.rows,
         [(row.candidate.label, row.candidate.question_id) for row in rows],
         len(_raters(session, ratings)),
-        [_lead(row.texts, row.target) for row in rows if built.rules.kind == "dpo"],
+        [_lead(row.texts, row.target) for row in rows if built.rules.rows == "pairs"],
     )
 
 
@@ -102,8 +104,8 @@ def cautions(balance: Balance) -> list[Caution]:
         return []
     n_rows, n_ok, n_not_ok = balance.n_rows, balance.n_ok, balance.n_not_ok
     found: list[tuple[CautionName, bool, dict[str, Any]]] = [
-        ("only_ok", balance.kind == "kto" and not n_not_ok, {"n": n_ok}),
-        ("only_not_ok", balance.kind == "kto" and not n_ok, {"n": n_not_ok}),
+        ("only_ok", balance.rows == "labelled" and not n_not_ok, {"n": n_ok}),
+        ("only_not_ok", balance.rows == "labelled" and not n_ok, {"n": n_not_ok}),
         (
             "uneven",
             bool(n_ok and n_not_ok) and not is_even(n_ok, n_not_ok),
@@ -116,7 +118,7 @@ def cautions(balance: Balance) -> list[Caution]:
             {"percent": round(100 * balance.n_of_one_question / n_rows)},
         ),
         *_of_length(balance),
-        ("one_rater", balance.kind != "sft" and balance.n_raters == 1, {}),
+        ("one_rater", balance.rows != "demonstrations" and balance.n_raters == 1, {}),
     ]
     return [Caution(name=name, values=values) for name, holds, values in found if holds]
 
@@ -146,7 +148,7 @@ def _length(written: Completion) -> int:
 
 
 def _balance(
-    kind: str,
+    kind: RowKind,
     rows: Collection[tuple[bool | None, int]],
     n_raters: int,
     leads: Collection[int] = (),
@@ -154,7 +156,7 @@ def _balance(
     by_question = Counter(question_id for _, question_id in rows)
     labels = Counter(label for label, _ in rows)
     return Balance(
-        kind=kind,
+        rows=kind,
         n_rows=len(rows),
         n_ok=labels[True],
         n_not_ok=labels[False],

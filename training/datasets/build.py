@@ -22,9 +22,9 @@ from training.datasets.evidence import Evidence, Judgement, read_evidence
 from training.datasets.held_out import Families, QuestionInfo, read_questions, settle
 from training.datasets.payload import RowTexts, Target
 from training.datasets.proposals import Proposal, read_proposals
-from training.datasets.rules import DpoRules, Rules, SftRules
-from training.datasets.take_pairs import DpoTaker, KtoTaker
-from training.datasets.take_sft import SftTaker
+from training.datasets.rules import DemonstrationRules, PairRules, Rules
+from training.datasets.take_pairs import LabelledTaker, PairTaker
+from training.datasets.take_sft import DemonstrationTaker
 
 NEXT_QUESTION = "Ask the next question that this one leads to."
 """What the model is asked in rows from question to question; the question is the context."""
@@ -186,7 +186,7 @@ def check_rules(session: Session, rules: Rules, registry: Registry) -> list[int]
 
 def _check_axes(session: Session, rules: Rules) -> None:
     """Refuse an axis that nothing was rated on, where others were: it would take no text."""
-    rated = rules.take.rated if isinstance(rules, SftRules) else None
+    rated = rules.take.rated if isinstance(rules, DemonstrationRules) else None
     if rated is None or not rated.axes:
         return
     scales = select(Rating.axis).where(Rating.value.is_not(None), Rating.axis.not_in(RESERVED))
@@ -201,7 +201,7 @@ def _check_axes(session: Session, rules: Rules) -> None:
 
 def _check_roles(rules: Rules, registry: Registry) -> None:
     known = {full_name.rpartition("@")[0] for full_name in registry.roles}
-    for role in rules.targets if isinstance(rules, SftRules) else ():
+    for role in rules.targets if isinstance(rules, DemonstrationRules) else ():
         if role not in known:
             raise UsageError(
                 f"targets: there is no role {role!r}; known are {', '.join(sorted(known))}."
@@ -214,13 +214,13 @@ def _taker(
     questions: Mapping[int, QuestionInfo],
     pool: Pool,
     evidence: Evidence,
-) -> SftTaker | DpoTaker | KtoTaker:
-    if isinstance(rules, SftRules):
+) -> DemonstrationTaker | PairTaker | LabelledTaker:
+    if isinstance(rules, DemonstrationRules):
         proposals = read_proposals(session, questions)
-        return SftTaker(rules, questions, pool, evidence, proposals)
-    if isinstance(rules, DpoRules):
-        return DpoTaker(rules, pool, evidence, read_proposals(session, questions))
-    return KtoTaker(rules, pool, evidence)
+        return DemonstrationTaker(rules, questions, pool, evidence, proposals)
+    if isinstance(rules, PairRules):
+        return PairTaker(rules, pool, evidence, read_proposals(session, questions))
+    return LabelledTaker(rules, pool, evidence)
 
 
 def _drafts(
@@ -261,7 +261,7 @@ def _drafts(
             rejected_answer=answers.get(one.rejected_answer_id),
         )
         if one.proposal is not None:
-            texts = _proposed(texts, one.proposal, is_pair=dropper.rules.kind == "dpo")
+            texts = _proposed(texts, one.proposal, is_pair=dropper.rules.rows == "pairs")
         elif one.next_question_id is not None:
             texts = replace(
                 texts,
@@ -300,7 +300,7 @@ def _words(
 
 def _rows(kept: Sequence[Draft], rules: Rules) -> list[BuiltRow]:
     """Return the rows of examples, in an order that depends on their words alone."""
-    splits_in_two = isinstance(rules, SftRules) and rules.passes == "two"
+    splits_in_two = isinstance(rules, DemonstrationRules) and rules.passes == "two"
     rows: dict[str, BuiltRow] = {}
     for draft in kept:
         for target, texts in _passes(draft, splits_in_two=splits_in_two):

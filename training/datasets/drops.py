@@ -10,7 +10,7 @@ from serving.checks import UNUSABLE_FINDINGS
 from training.datasets.candidates import Candidate, Pool
 from training.datasets.near import Grams, are_alike, grams, near_pairs
 from training.datasets.payload import RowTexts
-from training.datasets.rules import Rules, SftRules
+from training.datasets.rules import DemonstrationRules, Rules
 
 Split = Literal["train", "held_out"]
 
@@ -70,7 +70,7 @@ class Dropper:
         if self.rules.near_duplicates is not None:
             kept = self._without_near_duplicates(kept, self.rules.near_duplicates)
         kept = self._within_questions(kept)
-        if isinstance(self.rules, SftRules):
+        if isinstance(self.rules, DemonstrationRules):
             kept = self._within_shares(kept, self.rules)
         return self._within_limit(kept)
 
@@ -166,7 +166,7 @@ class Dropper:
 
         return self._without(drafts, reason)
 
-    def _within_shares(self, drafts: list[Draft], rules: SftRules) -> list[Draft]:
+    def _within_shares(self, drafts: list[Draft], rules: DemonstrationRules) -> list[Draft]:
         shares = {
             "without_reasoning": rules.without_reasoning,
             "question_to_question": rules.question_to_question,

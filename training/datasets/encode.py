@@ -1,6 +1,5 @@
 """Rows of a frozen dataset as token ids, for the trainers: what is learned is what is served."""
 
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from sqlalchemy import select
@@ -13,20 +12,12 @@ from serving.formats.library import form_for
 from serving.formats.render import IGNORED_LABEL, TrainingExample, render_example
 from serving.formats.tokenizer import PromptTokenizer
 from training.datasets.payload import RowTexts, Target
+from training.methods import ROW_KINDS, RowKind
 
-Kind = Literal["sft", "dpo", "kto"]
 EncodedRow = dict[str, list[int] | bool]
-
-
-@dataclass(frozen=True)
-class EncodedDataset:
-    """Rows ready for a trainer, in the dataset's order."""
-
-    kind: Kind
-    rows: list[EncodedRow]
-    """By kind: ``sft`` input_ids, labels; ``dpo`` prompt_ids, chosen_ids, rejected_ids; ``kto``
-    prompt_ids, completion_ids, label. Prompts begin with BOS where the model has one, completions
-    end with the stop token unless the format ends them by a stop string."""
+"""Demonstrations: input_ids, labels; pairs: prompt_ids, chosen_ids, rejected_ids; labelled texts:
+prompt_ids, completion_ids, label. Prompts begin with BOS where the model has one, completions end
+with the stop token unless the format ends them by a stop string."""
 
 
 def encode_dataset(
@@ -35,8 +26,8 @@ def encode_dataset(
     split: Literal["train", "held_out"],
     form: FormatDefinition,
     tokenizer: PromptTokenizer,
-) -> EncodedDataset:
-    """Return the rows of one split of a frozen dataset as token ids.
+) -> list[EncodedRow]:
+    """Return the rows of one split of a frozen dataset as token ids, in its order.
 
     Raises:
         UsageError: There is no such dataset, it is not frozen, or a row cannot be rendered in
@@ -47,7 +38,7 @@ def encode_dataset(
         raise UsageError(f"There is no dataset {dataset_id}; `q2q dataset show` lists them all.")
     if dataset.content_hash is None:
         raise UsageError(f"The dataset {dataset.name} is not frozen; build it again.")
-    kind = cast(Kind, dataset.kind)
+    kind = ROW_KINDS[dataset.kind]
     rows = session.execute(
         select(DatasetRow.position, DatasetRow.target, DatasetRow.label, DatasetRow.payload)
         .where(DatasetRow.dataset_id == dataset_id, DatasetRow.split == split)
@@ -62,11 +53,11 @@ def encode_dataset(
             )
         except PromptError as error:
             raise UsageError(f"Row {position} of the dataset {dataset.name}: {error}") from error
-    return EncodedDataset(kind, encoded)
+    return encoded
 
 
 def encode_row(
-    kind: Kind,
+    kind: RowKind,
     texts: RowTexts,
     target: Target,
     label: bool | None,
@@ -93,14 +84,14 @@ def encode_row(
         )
 
     chosen = example()
-    if kind == "sft":
+    if kind == "demonstrations":
         return {"input_ids": list(chosen.token_ids), "labels": list(chosen.labels)}
     n_prompt = chosen.labels.count(IGNORED_LABEL)
     prompt_ids, completion_ids = (
         list(chosen.token_ids[:n_prompt]),
         list(chosen.token_ids[n_prompt:]),
     )
-    if kind == "kto":
+    if kind == "labelled":
         return {
             "prompt_ids": prompt_ids,
             "completion_ids": completion_ids,

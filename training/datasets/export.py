@@ -15,6 +15,7 @@ from serving.formats.definitions import FormatDefinition
 from training.datasets.card import card
 from training.datasets.shapes import SHAPES, Row, Shape, sharegpt, trl
 from training.datasets.texts import must_be_chat
+from training.methods import ROW_KINDS, RowKind
 
 FILE_FORMATS = ("alpaca", "sharegpt", "messages", "trl", "parquet")
 """One file with one split; ``parquet`` holds both, with a column that tells them apart."""
@@ -69,6 +70,7 @@ def export(
 class _Writer:
     def __init__(self, session: Session, dataset: DatasetInfo, form: FormatDefinition) -> None:
         self.session, self.dataset, self.form = session, dataset, form
+        self.kind = ROW_KINDS[dataset.kind]
 
     def hugging_face(self, folder: Path) -> dict[str, int]:
         files = self._files(folder, {split: f"data/{split}.parquet" for split in SPLITS})
@@ -86,7 +88,7 @@ class _Writer:
             for split, path in files.items()
         }
         info = {
-            f"{self.dataset.name}_{split}": _llama_factory_entry(self.dataset.kind, path)
+            f"{self.dataset.name}_{split}": _llama_factory_entry(self.kind, path)
             for split, path in files.items()
         }
         (folder / "dataset_info.json").write_text(
@@ -97,7 +99,7 @@ class _Writer:
     def rows(self, file: BinaryIO, kind: str, shape: Shape, splits: Sequence[Split]) -> int:
         """Write the rows of some splits and return how many."""
         rows = (
-            shape(row, self.dataset.kind, self.form)
+            shape(row, self.kind, self.form)
             for row in every_row(self.session, self.dataset.id, splits)
         )
         return _WRITERS[kind](file, rows)
@@ -115,13 +117,13 @@ class _Writer:
         return kept
 
 
-def _llama_factory_entry(kind: str, path: str) -> dict[str, Any]:
+def _llama_factory_entry(kind: RowKind, path: str) -> dict[str, Any]:
     columns = {"messages": "conversations", "system": "system"}
     entry: dict[str, Any] = {"file_name": path, "formatting": "sharegpt"}
-    if kind == "dpo":
+    if kind == "pairs":
         entry["ranking"] = True
         columns |= {"chosen": "chosen", "rejected": "rejected"}
-    elif kind == "kto":
+    elif kind == "labelled":
         columns["kto_tag"] = "kto_tag"
     return {**entry, "columns": columns}
 

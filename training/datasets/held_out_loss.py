@@ -121,7 +121,7 @@ class _HeldOutScores(ScoreRun[HeldOutRow]):
         texts, target = RowTexts.from_payload(one.payload), cast(Target, one.target)
         try:
             encoded = encode_row(
-                "sft", texts, target, None, form=self._form, tokenizer=model.tokenizer
+                "demonstrations", texts, target, None, form=self._form, tokenizer=model.tokenizer
             )
         except (PromptError, UsageError) as error:
             return ScoreItem(key=key, problem=str(error))

@@ -3,7 +3,8 @@
 Knows nothing of the store: names stay names here; ``training.datasets.build`` applies them.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,6 +19,7 @@ from pydantic import (
 from db.input_text import Number
 from serving.checks import BAD_FINDINGS, CHECKS
 from serving.sweeps.spec import QuestionSelection
+from training.methods import RowKind
 
 Learned = Literal["reasoning", "response", "both"]
 Scope = Literal["reasoning", "answer", "whole"]
@@ -44,7 +46,7 @@ class RatedRule(Part):
     """How many raters must have given a value."""
 
 
-class SftTake(Part):
+class DemonstrationTake(Part):
     """What makes a text good enough to be learned; one of these is enough."""
 
     rated: RatedRule | None = None
@@ -67,7 +69,7 @@ class SftTake(Part):
         return self
 
 
-class DpoTake(Part):
+class PairTake(Part):
     """Where pairs of a better and a worse text come from."""
 
     comparisons: tuple[Scope, ...] = SCOPES
@@ -85,7 +87,7 @@ class DpoTake(Part):
         return self
 
 
-class KtoTake(Part):
+class LabelledTake(Part):
     """Where texts with OK or not OK come from."""
 
     ok: tuple[Scope, ...] = Field(default=SCOPES, min_length=1)
@@ -93,6 +95,7 @@ class KtoTake(Part):
 
 
 class _Rules(Part):
+    rows: ClassVar[RowKind]
     name: str = Field(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")
     """How lists call it; each dataset has its own."""
     questions: QuestionSelection = QuestionSelection()
@@ -125,11 +128,12 @@ class _Rules(Part):
         return names
 
 
-class SftRules(_Rules):
+class DemonstrationRules(_Rules):
     """Examples to imitate."""
 
+    rows = "demonstrations"
     kind: Literal["sft"] = "sft"
-    take: SftTake
+    take: DemonstrationTake
     targets: dict[str, Learned] = {}
     """Role → what is learned: the reasoning, the response under it, or both; both unless told."""
     passes: Literal["one", "two"] = "one"
@@ -151,23 +155,31 @@ class SftRules(_Rules):
         return self
 
 
-class DpoRules(_Rules):
+class PairRules(_Rules):
     """Pairs of a better and a worse text."""
 
+    rows = "pairs"
     kind: Literal["dpo"]
-    take: DpoTake = DpoTake()
+    take: PairTake = PairTake()
     per_question: StrictInt = Field(default=10, ge=1)
     """At most so many pairs of one question and target."""
 
 
-class KtoRules(_Rules):
+class LabelledRules(_Rules):
     """Texts, each with OK or not OK."""
 
+    rows = "labelled"
     kind: Literal["kto"]
-    take: KtoTake = KtoTake()
+    take: LabelledTake = LabelledTake()
     per_question: StrictInt = Field(default=10, ge=1)
     """At most so many texts of one question and target."""
 
 
-Rules = SftRules | DpoRules | KtoRules
+Rules = DemonstrationRules | PairRules | LabelledRules
 """The rules of a dataset of one kind; docs/datasets.md explains them."""
+RULES: Mapping[str, type[Rules]] = {
+    "sft": DemonstrationRules,
+    "dpo": PairRules,
+    "kto": LabelledRules,
+}
+"""By the kind as it is stored."""

@@ -8,13 +8,14 @@ from db.datasets import DatasetRowInfo
 from serving.formats.definitions import FormatDefinition
 from training.datasets.payload import RowTexts, Target
 from training.datasets.texts import RowAsText, row_as_text
+from training.methods import RowKind
 
 Row = dict[str, Any]
-Shape = Callable[[DatasetRowInfo, str, FormatDefinition], Row]
-"""From a row, the dataset's kind and a prompt format."""
+Shape = Callable[[DatasetRowInfo, RowKind, FormatDefinition], Row]
+"""From a row, its kind and a prompt format."""
 
 
-def alpaca(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+def alpaca(row: DatasetRowInfo, kind: RowKind, form: FormatDefinition) -> Row:
     """Return ``instruction, input, output, reasoning, flag``, the texts without any tag.
 
     Pairs hold ``chosen`` and ``rejected`` instead of ``output``, as they are written in ``form``;
@@ -24,7 +25,7 @@ def alpaca(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
     asked = {"instruction": texts.question, "input": texts.context}
     if row.target == "questions":
         asked = {"instruction": texts.move or "", "input": f"{texts.question}\n\n{texts.answer}"}
-    if kind == "dpo":
+    if kind == "pairs":
         row_text = _as_text(row, form)
         given = texts.reasoning if row.target == "answer" else None
         judged: Row = {"chosen": row_text.completion, "rejected": row_text.rejected}
@@ -34,15 +35,15 @@ def alpaca(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
         "reasoning": texts.reasoning or "",
         "flag": texts.role,
     }
-    return {**asked, **answered, **({"label": row.label} if kind == "kto" else {})}
+    return {**asked, **answered, **({"label": row.label} if kind == "labelled" else {})}
 
 
-def sharegpt(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+def sharegpt(row: DatasetRowInfo, kind: RowKind, form: FormatDefinition) -> Row:
     """Return ``system`` and ``conversations``, with ``chosen`` and ``rejected`` or ``kto_tag``."""
     row_text = _as_text(row, form)
     human = {"from": "human", "value": row_text.prompt}
     gpt = {"from": "gpt", "value": row_text.completion}
-    if kind == "dpo":
+    if kind == "pairs":
         worse = {"from": "gpt", "value": row_text.rejected}
         return {
             "system": row_text.system,
@@ -50,19 +51,19 @@ def sharegpt(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
             "chosen": gpt,
             "rejected": worse,
         }
-    extra = {"kto_tag": row.label} if kind == "kto" else {}
+    extra = {"kto_tag": row.label} if kind == "labelled" else {}
     return {"system": row_text.system, "conversations": [human, gpt], **extra}
 
 
-def messages(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+def messages(row: DatasetRowInfo, kind: RowKind, form: FormatDefinition) -> Row:
     """Return ChatML ``messages``; of pairs and judged texts, TRL's conversational columns."""
-    if kind == "sft":
+    if kind == "demonstrations":
         row_text = _as_text(row, form)
         return {"messages": [*_prompt_turns(row_text), _answer_turn(row_text.completion)]}
     return trl(row, kind, form)
 
 
-def trl(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+def trl(row: DatasetRowInfo, kind: RowKind, form: FormatDefinition) -> Row:
     """Return TRL's columns: ``prompt`` with ``completion``, ``chosen, rejected``, or ``label``.
 
     Texts in a tagged format, lists of messages in a chat format.
@@ -74,17 +75,17 @@ def trl(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
     def written(text: str | None) -> Any:
         return [_answer_turn(text)] if is_chat else text
 
-    if kind == "dpo":
+    if kind == "pairs":
         return {
             "prompt": prompt,
             "chosen": written(row_text.completion),
             "rejected": written(row_text.rejected),
         }
-    extra = {"label": row.label} if kind == "kto" else {}
+    extra = {"label": row.label} if kind == "labelled" else {}
     return {"prompt": prompt, "completion": written(row_text.completion), **extra}
 
 
-def table(row: DatasetRowInfo, kind: str, form: FormatDefinition) -> Row:
+def table(row: DatasetRowInfo, kind: RowKind, form: FormatDefinition) -> Row:
     """Return all that is known of a row, one column each."""
     texts = RowTexts.from_payload(row.payload)
     return {

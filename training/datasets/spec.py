@@ -8,26 +8,23 @@ import yaml
 
 from db.errors import UsageError
 from db.input_text import load_mapping, read_text
-from training.datasets.rules import DpoRules, KtoRules, Rules, SftRules
+from training.datasets.rules import RULES, Rules
+from training.methods import STORED_KINDS
 from training.spec_files import validated
-
-_KINDS: dict[str, type[SftRules] | type[DpoRules] | type[KtoRules]] = {
-    "sft": SftRules,
-    "dpo": DpoRules,
-    "kto": KtoRules,
-}
 
 
 def parse_rules(mapping: Mapping[str, Any], *, where: str = "The rules") -> Rules:
-    """Return the rules in ``mapping``.
+    """Return the rules in ``mapping``; ``kind`` may be of ``RULES`` or say what the rows are.
 
     Raises:
         UsageError: They are wrong; one sentence for each mistake, all of them at once.
     """
     kind = mapping.get("kind", "sft")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise UsageError(f"{where}: kind is {kind!r}; choose one of {', '.join(_KINDS)}.")
-    return validated(_KINDS[kind], mapping, where=where)
+    if isinstance(kind, str):
+        kind = STORED_KINDS.get(kind, kind)
+    if not isinstance(kind, str) or kind not in RULES:
+        raise UsageError(f"{where}: kind is {kind!r}; choose one of {', '.join(RULES)}.")
+    return validated(RULES[kind], {**mapping, "kind": kind}, where=where)
 
 
 def parse_yaml(text: str, *, where: str = "The rules") -> Rules:

@@ -8,14 +8,14 @@ from itertools import product
 from training.datasets.candidates import Candidate, Pool
 from training.datasets.evidence import Evidence, PairKey, PairVerdict, TextKey, Verdict
 from training.datasets.proposals import Proposals
-from training.datasets.rules import DpoRules, KtoRules
+from training.datasets.rules import LabelledRules, PairRules
 
 
-class DpoTaker:
+class PairTaker:
     """Makes pairs from comparisons, and from edits over their originals."""
 
     def __init__(
-        self, rules: DpoRules, pool: Pool, evidence: Evidence, proposals: Proposals
+        self, rules: PairRules, pool: Pool, evidence: Evidence, proposals: Proposals
     ) -> None:
         self.rules, self.pool, self.evidence = rules, pool, evidence
         self.proposals = proposals
@@ -120,10 +120,10 @@ class DpoTaker:
             yield candidate
 
 
-class KtoTaker:
+class LabelledTaker:
     """Takes every text that was called OK or not OK."""
 
-    def __init__(self, rules: KtoRules, pool: Pool, evidence: Evidence) -> None:
+    def __init__(self, rules: LabelledRules, pool: Pool, evidence: Evidence) -> None:
         self.rules, self.pool, self.evidence = rules, pool, evidence
         self.not_taken: Counter[str] = Counter()
         """Reason → texts: ``control``."""

@@ -9,19 +9,19 @@ from training.datasets.evidence import Evidence, TextKey, Verdict
 from training.datasets.held_out import QuestionInfo
 from training.datasets.payload import Target
 from training.datasets.proposals import Proposals
-from training.datasets.rules import Learned, SftRules
+from training.datasets.rules import DemonstrationRules, Learned
 
 RULES = ("edited", "chosen", "rated", "ok", "sources", "dialogue")
 """In the order in which a row is counted for one of them."""
 _TARGETS: dict[Learned, Target] = {"reasoning": "reasoning", "response": "answer", "both": "whole"}
 
 
-class SftTaker:
+class DemonstrationTaker:
     """Goes through all rows that there could be and takes the good ones."""
 
     def __init__(
         self,
-        rules: SftRules,
+        rules: DemonstrationRules,
         questions: Mapping[int, QuestionInfo],
         pool: Pool,
         evidence: Evidence,
@@ -164,7 +164,7 @@ class SftTaker:
                 )
 
 
-def _mean(said: Verdict, rules: SftRules) -> float:
+def _mean(said: Verdict, rules: DemonstrationRules) -> float:
     assert rules.take.rated is not None
     values = [one.value for one in said.of_axes(rules.take.rated)]
     return sum(values) / len(values)

@@ -11,8 +11,8 @@ from typing import Any
 from db.errors import UsageError
 
 
-def check_has_other_prompts(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse rows for KTO that all have one prompt, or all one completion.
+def check_has_other_prompts(rows: Sequence[Mapping[str, Any]], method: str) -> None:
+    """Refuse rows for a method of this kind that all have one prompt, or all one completion.
 
     Raises:
         UsageError: They cannot be paired with one another.
@@ -20,8 +20,9 @@ def check_has_other_prompts(rows: Sequence[Mapping[str, Any]]) -> None:
     for field, what in (("prompt_ids", "prompt"), ("completion_ids", "text")):
         if len({tuple(row[field]) for row in rows}) < 2:
             raise UsageError(
-                f"KTO pairs each row with the text of another question, and all {len(rows)} rows to"
-                f" train on have one {what}; add rows of other questions to the dataset."
+                f"{method} pairs each row with the text of another question, and all"
+                f" {len(rows)} rows to train on have one {what}; add rows of other questions to the"
+                " dataset."
             )
 
 

@@ -22,10 +22,11 @@ from serving.models.register import ensure_default_model
 from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.encode import EncodedRow, encode_dataset
 from training.datasets.payload import RowTexts
+from training.methods import METHODS, MethodName
 from training.runs.folder import RunFolder, write_rows
 from training.runs.mismatched import check_has_other_prompts
 from training.runs.presets import RunSettings
-from training.runs.spec import Resolved, TrainSpec, resolve
+from training.runs.spec import Resolved, TrainSpec, choose_method, resolve
 from training.runs.targets import check_targets
 
 HELD_OUT_ROWS = 200
@@ -57,10 +58,11 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
         named = None if spec.base is None else find_model(session, spec.base)
         if spec.name is not None and model_by_name(session, spec.name) is not None:
             raise UsageError(f"name: another model is called {spec.name} already; choose another.")
-    if dataset.kind == "kto" and balance.n_of_one_question == balance.n_rows:
+    method = METHODS[choose_method(spec, dataset.kind)]
+    if method.pairs_prompts and balance.n_of_one_question == balance.n_rows:
         raise UsageError(
-            "KTO pairs each row with the text of another question, and all rows to train on of"
-            f" {dataset.name} are of one question; add rows of other questions to it."
+            f"{method.label} pairs each row with the text of another question, and all rows to"
+            f" train on of {dataset.name} are of one question; add rows of other questions to it."
         )
     base = named or ensure_default_model(database, settings)
     resolved = check_training(
@@ -80,9 +82,9 @@ def check_training(
     n_ok: int = 0,
     n_not_ok: int = 0,
 ) -> Resolved:
-    """Return the settings of a training on ``base`` with data of ``kind``.
+    """Return the settings of a training on ``base`` with a dataset of ``kind``.
 
-    ``n_ok`` and ``n_not_ok`` are its rows with these labels, where it is for KTO.
+    ``n_ok`` and ``n_not_ok`` are its rows with these labels, where its rows have any.
 
     Raises:
         UsageError: The base cannot be trained, or a setting does not fit data or device.
@@ -106,7 +108,7 @@ def queue_run(session: Session, spec: TrainSpec, prepared: Prepared) -> RunRow:
         session,
         dataset_id=dataset.id,
         base_model_version_id=base.id,
-        method=dataset.kind,
+        method=choose_method(spec, dataset.kind),
         config={
             "spec": spec.model_dump(mode="json", exclude_none=True),
             "preset": resolved.preset,
@@ -133,8 +135,8 @@ def write_folder(database: Database, settings: Settings, run: RunRow, folder: Ru
     with database.read() as session:
         base = get_model(session, run.base_model_version_id)
         tokenizer = PromptTokenizer.load(Path(cast(str, base.path)))
-        train = encode_dataset(session, run.dataset_id, "train", form, tokenizer).rows
-        held_out = encode_dataset(session, run.dataset_id, "held_out", form, tokenizer).rows
+        train = encode_dataset(session, run.dataset_id, "train", form, tokenizer)
+        held_out = encode_dataset(session, run.dataset_id, "held_out", form, tokenizer)
         questions = _questions(session, run, form, tokenizer, chosen.samples)
     kept = _that_fit(train, chosen.max_length)
     kept_held_out = _that_fit(held_out, chosen.max_length)[:HELD_OUT_ROWS]
@@ -143,8 +145,9 @@ def write_folder(database: Database, settings: Settings, run: RunRow, folder: Ru
             f"No row of the dataset {run.config['dataset']} fits into max_length"
             f" {chosen.max_length}; raise it."
         )
-    if run.method == "kto":
-        check_has_other_prompts(kept)
+    method = METHODS[cast(MethodName, run.method)]
+    if method.pairs_prompts:
+        check_has_other_prompts(kept, method.label)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_rows(folder.train, kept)
     write_rows(folder.held_out, kept_held_out)

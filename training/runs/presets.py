@@ -62,7 +62,7 @@ class RunSettings(BaseModel):
     """Held-out questions that are answered at each look."""
     loss_on: Literal["completion", "all"]
     beta: float = Field(gt=0)
-    """How closely DPO and KTO hold to the base."""
+    """How closely DPO and KTO hold to the base; how much the odds ratio of ORPO weighs."""
     desirable_weight: float = Field(default=1.0, gt=0, le=10_000)
     """How much the rows that are OK weigh in KTO."""
     undesirable_weight: float = Field(default=1.0, gt=0, le=10_000)

@@ -17,6 +17,7 @@ from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
 from serving.device import Device
 from training.datasets.class_weights import class_weights
+from training.methods import METHODS, ROW_KINDS, Method, MethodName, RowKind, methods_for
 from training.runs.presets import (
     IN_FP8,
     PRESETS,
@@ -43,7 +44,9 @@ class TrainSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str = Field(min_length=1)
-    """Name or number of a frozen dataset; its kind decides the method: sft, dpo or kto."""
+    """Name or number of a frozen dataset."""
+    method: MethodName | None = None
+    """How it trains; default is the first of the methods for its kind of rows."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,80}$")
     """How the adapter will be called; default is made of the dataset and the run's number."""
     base: str | None = None
@@ -129,10 +132,10 @@ def resolve(
 
     Args:
         spec: What is asked for.
-        kind: Of the dataset.
+        kind: Of the dataset, as it is stored.
         device: What trains.
         memory_gib: Of the GPU.
-        n_ok: Rows to train on that are OK, in KTO.
+        n_ok: Rows to train on that are OK, where rows are labelled.
         n_not_ok: Those that are not.
         capability: The compute capability of the GPU, such as 9.0.
 
@@ -152,8 +155,9 @@ def resolve(
         given["max_steps"] = None
     if spec.load_in_4bit is not None:
         given["base_precision"] = "nf4" if spec.load_in_4bit else "bf16"
+    method = METHODS[choose_method(spec, kind)]
     values = PRESETS[preset].model_dump() | given
-    for name, value, reason in _forced(kind, device, capability, values):
+    for name, value, reason in _forced(method, device, capability, values):
         if values[name] == value:
             continue
         if given.get(name) is not None:
@@ -162,23 +166,48 @@ def resolve(
             raise UsageError(f"{asked}: {reason}; take it out of the spec.")
         values[name] = value
         why += f" {name} is {_said(value)}: {reason}."
-    if kind == "kto" and values["batch"] < 2:
-        raise UsageError("batch: KTO compares the rows of a batch; give at least 2.")
-    weighed = _weighed(given, kind, n_ok, n_not_ok)
+    if method.pairs_prompts and values["batch"] < 2:
+        raise UsageError(f"batch: {method.label} compares the rows of a batch; give at least 2.")
+    weighed = _weighed(given, method, n_ok, n_not_ok)
     if weighed:
         values |= weighed
         told = " and ".join(f"{name} {value:g}" for name, value in weighed.items())
         why += (
-            f" Rows are weighed with {told}: {n_ok} are OK and {n_not_ok} are not, and KTO learns"
-            " best where their weighted numbers stand between 1:1 and 4:3."
+            f" Rows are weighed with {told}: {n_ok} are OK and {n_not_ok} are not, and"
+            f" {method.label} learns best where their weighted numbers stand between 1:1 and 4:3."
         )
     if values["base_precision"] in IN_FP8 and values["layers"] != "compiled":
         raise UsageError("layers: products in FP8 need compiled layers; set layers: compiled.")
     return Resolved(preset=preset, why=why, settings=RunSettings(**values))
 
 
+def choose_method(spec: TrainSpec, kind: str) -> MethodName:
+    """Return the method of a run on a dataset of a stored ``kind``.
+
+    Raises:
+        UsageError: The one that is asked for trains on other rows.
+    """
+    fitting = methods_for(kind)
+    if spec.method is None:
+        return fitting[0]
+    if spec.method not in fitting:
+        asked = METHODS[spec.method]
+        raise UsageError(
+            f"method: {asked.label} trains on {_ROWS[asked.rows]}, and the dataset"
+            f" {spec.dataset} holds {_ROWS[ROW_KINDS[kind]]}; choose one of {', '.join(fitting)}."
+        )
+    return spec.method
+
+
+_ROWS: Mapping[RowKind, str] = {
+    "demonstrations": "texts to imitate",
+    "pairs": "pairs of a better and a worse text",
+    "labelled": "texts that are OK or not OK",
+}
+
+
 def _forced(
-    kind: str, device: Device, capability: float, values: Mapping[str, Any]
+    method: Method, device: Device, capability: float, values: Mapping[str, Any]
 ) -> list[tuple[str, object, str]]:
     """Return settings that the device or the method leaves no choice about."""
     forced: list[tuple[str, object, str]] = []
@@ -193,18 +222,21 @@ def _forced(
         forced.append(("base_precision", "nf4", reason))
     if device == "cuda" and capability < COMPILED_CAPABILITY:
         forced.append(("layers", "unsloth", "compiled layers take compute capability 8.0"))
-    if kind != "sft":
+    if "packing" not in method.settings:
         forced.append(("packing", False, "preference rows are not packed"))
     return forced
 
 
-def _weighed(given: Mapping[str, Any], kind: str, n_ok: int, n_not_ok: int) -> dict[str, float]:
-    """Return weights that follow from the numbers of rows; none where they are told or even."""
-    told = next((name for name in WEIGHTS if name in given), None)
-    if kind != "kto" and told is not None:
-        raise UsageError(f"{told}: only KTO weighs OK and not OK rows; take it out of the spec.")
+def _weighed(
+    given: Mapping[str, Any], method: Method, n_ok: int, n_not_ok: int
+) -> dict[str, float]:
+    """Return weights that follow from the numbers of rows; none where they are given or even."""
+    own = next((name for name in WEIGHTS if name in given), None)
+    is_taken = WEIGHTS[0] in method.settings
+    if not is_taken and own is not None:
+        raise UsageError(f"{own}: only KTO weighs OK and not OK rows; take it out of the spec.")
     weights = class_weights(n_ok, n_not_ok)
-    if kind != "kto" or told is not None or weights == (1.0, 1.0):
+    if not is_taken or own is not None or weights == (1.0, 1.0):
         return {}
     return dict(zip(WEIGHTS, weights, strict=True))
 

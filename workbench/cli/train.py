@@ -19,6 +19,7 @@ from db.training import (
     run_curves,
     run_samples,
 )
+from training.methods import METHODS
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from training.runs.watch import told_shares
@@ -41,6 +42,9 @@ app = CommandGroup()
 Run = Annotated[str, typer.Argument(help="Number of a run, as 3 or t3; see `q2q train list`.")]
 
 
+METHOD_HELP = f"{', '.join(METHODS)}: one for the dataset's rows, by default the usual one."
+
+
 @app.as_command()
 def run(
     spec: Annotated[
@@ -49,6 +53,7 @@ def run(
     dataset: Annotated[
         str | None, typer.Option(help="Name or number of a dataset, in place of a file.")
     ] = None,
+    method: Annotated[str | None, typer.Option(help=METHOD_HELP)] = None,
     preset: Annotated[str | None, typer.Option(help="auto, notebook, fast, max or laptop.")] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Train only so long.")] = None,
     as_json: Json = False,
@@ -59,7 +64,7 @@ def run(
       q2q train run examples/training_runs/first_round.yaml
       q2q train run --dataset first-round --preset laptop
     """
-    asked = _spec(spec, dataset, {"preset": preset, "max_steps": max_steps})
+    asked = _spec(spec, dataset, {"method": method, "preset": preset, "max_steps": max_steps})
     with open_home() as (settings, database):
         prepared = plan_run(database, settings, asked)
         inform(f"Preset {prepared.resolved.why}")

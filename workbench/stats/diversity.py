@@ -16,12 +16,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from serving.words import HAN, KANA
-from workbench.stats.intervals import Array
 
 RUN = 10
 """Length of a run, in Latin letters."""
@@ -34,7 +35,7 @@ _WIDE = {2: re.compile(f"[{KANA}\uac00-\ud7a3]"), 3: re.compile(f"[{HAN}]")}
 """Signs that stand for several Latin letters, by their number."""
 
 
-def similarity(texts: Sequence[str]) -> Array:
+def similarity(texts: Sequence[str]) -> npt.NDArray[Any]:
     """Return how alike texts are, 0 to 1: shape (n, n), the diagonal 1."""
     columns: dict[str, int] = {}
     places: list[int] = []
@@ -48,26 +49,30 @@ def similarity(texts: Sequence[str]) -> Array:
         ends.append(len(places))
     # Nearly every run is of one text only: a full matrix of them would be mostly zeros.
     held = csr_array((values, places, ends), shape=(len(texts), max(1, len(columns))), dtype=float)
-    similarities: Array = np.clip((held @ held.T).toarray(), 0.0, 1.0)
+    similarities: npt.NDArray[Any] = np.clip((held @ held.T).toarray(), 0.0, 1.0)
     np.fill_diagonal(similarities, 1.0)
     return similarities
 
 
-def number_of_different(similarities: Array) -> float:
+def number_of_different(similarities: npt.NDArray[Any]) -> float:
     """Return how many really different texts there are: from 1 to the number of texts."""
     shares = np.linalg.eigvalsh(similarities / len(similarities))
     shares = shares[shares > 1e-12]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def mean_difference(similarities: Array) -> float:
+def mean_difference(similarities: npt.NDArray[Any]) -> float:
     """Return how different two of the texts are on average, 0 to 1; NaN for a single text."""
     pairs = list(combinations(range(len(similarities)), 2))
     return float(np.mean([1 - similarities[pair] for pair in pairs])) if pairs else float("nan")
 
 
 def best_set(
-    quality: Array, similarities: Array, size: int = SET_SIZE, *, fill: bool = False
+    quality: npt.NDArray[Any],
+    similarities: npt.NDArray[Any],
+    size: int = SET_SIZE,
+    *,
+    fill: bool = False,
 ) -> list[int]:
     """Return the places of up to ``size`` texts that are good and differ from one another.
 
@@ -95,7 +100,7 @@ def best_set(
     return chosen
 
 
-def floor_of(quality: Array) -> float:
+def floor_of(quality: npt.NDArray[Any]) -> float:
     """Return the quality that a text of a best set has at least; the best one always has it."""
     best = float(np.max(quality))
     return min(best, max(GOOD_ENOUGH, NEAR_BEST * best))

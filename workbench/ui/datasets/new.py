@@ -14,8 +14,9 @@ from db.tables import Answer, Dataset, Question, ReasoningVariant
 from training.datasets.balance import Caution, balance_of, cautions
 from training.datasets.build import build
 from training.datasets.freeze import freeze
-from training.datasets.rules import SCOPES, DpoRules, KtoRules, Rules, SftRules
+from training.datasets.rules import RULES, SCOPES, DemonstrationRules, Rules
 from training.datasets.spec import parse_rules, parse_yaml
+from training.methods import ROW_KINDS, STORED_KINDS, RowKind
 from workbench.i18n import nothing_trains
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown
@@ -26,11 +27,10 @@ from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yam
 from workbench.ui.components.store import database, registry
 from workbench.ui.datasets.dataset import draw_cautions, draw_counts
 
-KINDS = {"sft": SftRules, "dpo": DpoRules, "kto": KtoRules}
 GOOD_ENOUGH = 4.0
 """The mean of ratings that a text is taken from, to begin with."""
 LEARNED = ("both", "reasoning", "response")
-ONLY_SFT = ("targets", "passes", "without_reasoning", "question_to_question")
+ONLY_DEMONSTRATIONS = ("targets", "passes", "without_reasoning", "question_to_question")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +162,8 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
     Raises:
         ValueError: Fields cannot hold what ``base`` says.
     """
+    named = base.get("kind", "sft")
+    base = {**base, "kind": STORED_KINDS.get(named, named)}
     with database().read() as session:
         facets = question_facets(session)
     roles = list(dict.fromkeys(name.rpartition("@")[0] for name in registry().roles))
@@ -172,41 +174,42 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
         )
         for name, options in questions.items()
     }
-    hints["kind"] = Hint(widget="segments", options=tuple(KINDS), show="dataset_kind")
-    spec = KINDS.get(base.get("kind", "sft"), SftRules)
+    hints["kind"] = Hint(widget="segments", options=tuple(RULES), show="dataset_kind")
+    spec = RULES.get(base["kind"], DemonstrationRules)
     form = SpecForm(editor.draft, spec, base, "dataset", hints)
     with card("dataset_what"):
         form.draw("name")
         kind = form.draw("kind")
         form.draw("questions.tags", "questions.languages", "questions.roles")
-    if kind != base.get("kind", "sft"):
+    if kind != base["kind"]:
         form.put("take", None)
-    hints = _kind_hints(kind, roles)
-    form = SpecForm(editor.draft, KINDS[kind], form.spec, "dataset", hints, f"{kind}_")
+    rows = ROW_KINDS[kind]
+    hints = _kind_hints(rows, roles)
+    form = SpecForm(editor.draft, RULES[kind], form.spec, "dataset", hints, f"{kind}_")
     form.put("kind", kind)
     with card("dataset_take"):
         st.markdown(f"**{t('dataset.take')}**", help=t("dataset.take_help"))
-        if kind == "sft":
+        if rows == "demonstrations":
             _draw_rated(form)
             form.draw("take.chosen", "take.ok", "take.edited", "take.sources")
-        elif kind == "dpo":
+        elif rows == "pairs":
             form.draw("take.comparisons", "take.edits")
         else:
             form.draw("take.ok")
     with card("dataset_limits"):
         form.columns(("per_question",), ("held_out",))
-        if kind == "sft":
+        if rows == "demonstrations":
             form.draw("without_reasoning")
         form.draw("blind_only")
-        if kind == "sft":
+        if rows == "demonstrations":
             _draw_targets(form, roles)
-    if kind != "sft":
-        for name in (*ONLY_SFT, "answers_per_reasoning"):
+    if rows != "demonstrations":
+        for name in (*ONLY_DEMONSTRATIONS, "answers_per_reasoning"):
             form.put(name, None)
     return form.spec
 
 
-def _kind_hints(kind: str, roles: list[str]) -> dict[str, Hint]:
+def _kind_hints(rows: RowKind, roles: list[str]) -> dict[str, Hint]:
     scopes = Hint(options=SCOPES, show="rate.scope", text="dataset.scopes")
     return {
         "take.rated.at_least": Hint(
@@ -214,7 +217,7 @@ def _kind_hints(kind: str, roles: list[str]) -> dict[str, Hint]:
         ),
         "take.sources": Hint(show="dataset.source"),
         "take.comparisons": scopes,
-        "take.ok": scopes if kind == "kto" else Hint(),
+        "take.ok": scopes if rows == "labelled" else Hint(),
         "held_out": Hint(step=0.05, text="dataset.held_out_share"),
         "without_reasoning": Hint(widget="slider", step=0.05),
         **{

@@ -25,6 +25,7 @@ from db.training import (
 )
 from serving.sweeps.selection import default_model
 from training.datasets.balance import cautions, read_balance
+from training.methods import METHODS, MethodName, methods_for
 from training.runs.prepare import plan_run, queue_run
 from training.runs.run import run_folder
 from training.runs.spec import TrainSpec, parse_spec
@@ -72,7 +73,7 @@ def draw_list() -> None:
     """Draw the runs, and how to begin one."""
     heading(t("training.title"), t("training.lead"))
     with database().read() as session:
-        datasets = [one.name for one in list_datasets(session)]
+        datasets = {one.name: one.kind for one in list_datasets(session)}
         bases = [one.name for one in list_models(session) if one.kind in TRAINABLE]
         default = _default_name(session)
     if not datasets:
@@ -99,17 +100,25 @@ def _default_name(session: Session) -> str | None:
         return None
 
 
-def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> None:
+def _draw_form(kinds: Mapping[str, str], bases: list[str], default: str | None) -> None:
     with card("training_new"):
         section(t("training.new"), t("training.new_help"))
         hints = {
-            "dataset": Hint(options=datasets),
+            "dataset": Hint(options=list(kinds)),
             "base": Hint(options=bases, start=default, example=t("training.default_base")),
             "preset": Hint(options=PRESETS, show="preset"),
         }
         draft = FormDraft("training")
         form = SpecForm(draft, TrainSpec, {}, "training", hints)
-        form.columns(("dataset",), ("base",), ("preset",))
+        columns = st.columns(4)
+        with columns[0]:
+            kind = kinds[form.draw("dataset")]
+        with columns[1]:
+            hints["method"] = _method_hint(methods_for(kind))
+            form.draw("method", name=f"method_{kind}")
+        for column, name in zip(columns[2:], ("base", "preset"), strict=True):
+            with column:
+                form.draw(name)
         with errors_shown():
             spec = parse_spec(form.spec)
             if spec.base:  # the default model may have to be made first: not while a page is drawn
@@ -127,6 +136,12 @@ def _draw_form(datasets: list[str], bases: list[str], default: str | None) -> No
                     url.put("run", str(run.id))
                     st.toast(t("training.queued"), icon=":material/check:")
                     st.rerun()
+
+
+def _method_hint(methods: list[MethodName]) -> Hint:
+    """Return the choice among the methods for the rows; nothing chosen means the first."""
+    labels = {name: METHODS[name].label for name in methods}
+    return Hint(options=methods, show=lambda name: labels[name], example=labels[methods[0]])
 
 
 def _draw_runs(now: tuple[list[RunRow], list[JobRow]]) -> None:
