@@ -193,13 +193,15 @@ def value_effects(
         # The first column beside the levels: what being twice as long adds.
         parts.append(np.log2(np.maximum(1.0, values[["characters"]].to_numpy(dtype=float))))
     parts.append(pd.get_dummies(values["rater_id"]).to_numpy(dtype=float)[:, 1:])
-    whole, given = np.column_stack(parts), values["value"].to_numpy(dtype=float)
-    columns_shown = columns.centred(np.eye(whole.shape[1])[:, : columns.width]).T
-    shown = np.vstack([columns_shown, np.eye(whole.shape[1])[columns.width :][: int(equal_length)]])
+    design, given = np.column_stack(parts), values["value"].to_numpy(dtype=float)
+    columns_shown = columns.centred(np.eye(design.shape[1])[:, : columns.width]).T
+    shown = np.vstack(
+        [columns_shown, np.eye(design.shape[1])[columns.width :][: int(equal_length)]]
+    )
     # Where questions say exactly the same, another one may well differ by a step of the axis.
     steps = np.diff(np.unique(values["value"]))
     least = (steps.min() if len(steps) else 1.0) / len(questions)
-    changes, low, high = _linear(whole, given, question, values["rater_id"], shown, least)
+    changes, low, high = _linear(design, given, question, values["rater_id"], shown, least)
     return Effects(
         axis=axis,
         effects=_effects(columns, *(end[: len(columns.levels)] for end in (changes, low, high))),
@@ -289,13 +291,13 @@ def _complete(
 
 def _untangled(columns: _Columns, design: Array) -> tuple[_Columns | None, Array, tuple[str, ...]]:
     """Leave out the factors whose effects this design cannot tell from those of others."""
-    whole = np.linalg.matrix_rank(design)
+    rank = np.linalg.matrix_rank(design)
     entangled = []
     for factor in columns.factors:
         own = columns.of(factor)
         others = np.delete(design, own, axis=1)
         alone = np.linalg.matrix_rank(others) if others.size else 0
-        if whole - alone < own.stop - own.start:
+        if rank - alone < own.stop - own.start:
             entangled.append(factor)
     levels_by_factor = {
         name: found for name, found in columns.factors.items() if name not in entangled

@@ -128,7 +128,7 @@ def rank_levels(pairs: pd.DataFrame, factor: str, *, equal_length: bool = False)
     met = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(met, (levels[:, 0], levels[:, 1]), 1)
     np.fill_diagonal(met, 0)
-    connected, apart = _connected(met)
+    connected, unconnected = _connected(met)
     is_connected = np.isin(levels[:, 0], connected)
     tells = informative["question_id"][is_connected & (levels[:, 0] != levels[:, 1])]
     is_connected &= informative["question_id"].isin(tells).to_numpy()
@@ -168,7 +168,7 @@ def rank_levels(pairs: pd.DataFrame, factor: str, *, equal_length: bool = False)
             for rater, part in judgements_by_rater(informative)
             if (own := rank_levels(part, factor, equal_length=equal_length))
         ),
-        apart=tuple(names[level] for level in apart),
+        apart=tuple(names[level] for level in unconnected),
         twice_as_long=fitted.twice_as_long(),
     )
 

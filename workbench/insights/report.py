@@ -111,7 +111,7 @@ class QuestionInsight:
     """The rated texts of one question, and their words by id."""
 
     groups: tuple[Group, ...]
-    words: dict[int, str]
+    texts_by_id: dict[int, str]
 
 
 def read_insights(session: Session, filter: RatingFilter) -> Insights:
@@ -152,10 +152,10 @@ def read_question(session: Session, filter: RatingFilter) -> QuestionInsight:
     assert filter.question_id is not None
     judgements, pairs, origins = _tables(session, filter)
     if judgements.empty:
-        return QuestionInsight(groups=(), words={})
-    words = plain_texts(session, text_kind(filter.scope), map(int, origins.index))
-    found = groups(judgements, ranked(pairs), filter.scope, words)
-    return QuestionInsight(groups=tuple(found), words=words)
+        return QuestionInsight(groups=(), texts_by_id={})
+    texts_by_id = plain_texts(session, text_kind(filter.scope), map(int, origins.index))
+    found = groups(judgements, ranked(pairs), filter.scope, texts_by_id)
+    return QuestionInsight(groups=tuple(found), texts_by_id=texts_by_id)
 
 
 def _tables(
@@ -171,8 +171,8 @@ def _tables(
 def _values(judgements: pd.DataFrame, origins: pd.DataFrame, filter: RatingFilter) -> pd.DataFrame:
     """Return the values on axes that count, each with the levels of its text."""
     values = judgements[judgements["value"].notna() & may_rank(judgements, filter.scope)]
-    kept = origins[[*FACTORS, "n_characters"]].rename(columns={"n_characters": "characters"})
-    return values.join(kept, on="text_id")
+    levels = origins[[*FACTORS, "n_characters"]].rename(columns={"n_characters": "characters"})
+    return values.join(levels, on="text_id")
 
 
 def _effects(

@@ -208,7 +208,7 @@ def _draw_group(group: Group, insight: QuestionInsight, is_reasoning: bool) -> N
         draw_dots(
             [
                 Dot(
-                    f"{letter}{place.name} · {one_line(insight.words[int(place.name)], 40)}",
+                    f"{letter}{place.name} · {one_line(insight.texts_by_id[int(place.name)], 40)}",
                     place.share,
                     place.n_comparisons,
                 )
@@ -227,7 +227,7 @@ def _draw_group(group: Group, insight: QuestionInsight, is_reasoning: bool) -> N
         with column:
             share = percent(shares[text_id], 1) if text_id in shares else "–"
             st.badge(f"{letter}{text_id} · {share}", color="blue")
-            show_text(insight.words[text_id])
+            show_text(insight.texts_by_id[text_id])
 
 
 def _about_the_set(group: Group) -> str:
