@@ -57,9 +57,9 @@ def fresh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     yield from _served(home, database)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def filled_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A store with questions and a finished sweep."""
+    """A store with questions and a finished sweep, and one server for all that add to it."""
     home = tmp_path_factory.mktemp("filled")
     database = _new_store(home)
     seed_store(database)
