@@ -286,8 +286,8 @@ def tick_format(form: str, values: Iterable[float]) -> str:
         values: All that is drawn along the axis.
     """
     found = _FORM.fullmatch(form)
-    told = list(values)
-    reach = max(told) - min(told) if told else 0.0
+    listed = list(values)
+    reach = max(listed) - min(listed) if listed else 0.0
     if found is None or reach <= 0:
         return form
     sign, digits, kind = found.groups()

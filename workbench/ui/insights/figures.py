@@ -137,21 +137,21 @@ def draw_agreement(found: Insights) -> None:
     """Draw how far raters agree with each other and with themselves."""
     with card("insights_agreement"):
         section(t("insights.agreement"))
-        told = [(_axis(one.axis), one) for one in found.between_raters]
+        rows = [(_axis(one.axis), one) for one in found.between_raters]
         if found.with_oneself:
-            told.append((t("insights.oneself"), found.with_oneself))
-        if not told:
+            rows.append((t("insights.oneself"), found.with_oneself))
+        if not rows:
             st.caption(t("insights.agreement_none"))
             return
-        dots = [Dot(name, one.alpha, one.n_units) for name, one in told if one.alpha]
+        dots = [Dot(name, one.alpha, one.n_units) for name, one in rows if one.alpha]
         if dots:
             draw_dots(dots, t("insights.axis.alpha"), reference=0.0, form=".2f")
-        if alike := ", ".join(escaped(name) for name, one in told if not one.alpha):
-            st.caption(t("insights.no_alpha", names=alike))
-        same = [t("insights.same", name=escaped(name), same=_span(one.same)) for name, one in told]
+        if unanimous := ", ".join(escaped(name) for name, one in rows if not one.alpha):
+            st.caption(t("insights.no_alpha", names=unanimous))
+        same = [t("insights.same", name=escaped(name), same=_span(one.same)) for name, one in rows]
         st.caption(" ".join([t("insights.agreement_says"), *same]))
-        _draw_raters(min(one.n_raters for _, one in told), are_drawn=False)
-        _warn_small_sample(min(one.n_questions for _, one in told))
+        _draw_raters(min(one.n_raters for _, one in rows), are_drawn=False)
+        _warn_small_sample(min(one.n_questions for _, one in rows))
 
 
 def draw_bias(found: Insights) -> None:

@@ -1,7 +1,7 @@
 """Rating: the queues, a new one, or the desk with one queue's cards, by what the URL says."""
 
 from workbench.ui.components import url
-from workbench.ui.rating.desk import draw_assigned
+from workbench.ui.rating.card import draw_assigned
 from workbench.ui.rating.queues import draw_new, draw_queues
 
 if (queue_id := url.number("queue")) is not None:

@@ -215,7 +215,7 @@ def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
         for reason, n in built.left_out.items():
             st.caption(t("rate.left_out", n=n, why=_why(reason)))
         if built.items:
-            _draw_promise(spec, promised)
+            _draw_power(spec, promised)
         if st.button(
             t("rate.start"),
             type="primary",
@@ -228,7 +228,7 @@ def _draw_plan(spec: QueueSpec, draft: FormDraft) -> None:
             st.caption(t("rate.nothing" if built.left_out else "rate.nothing_found"))
 
 
-def _draw_promise(spec: QueueSpec, promised: PowerEstimate) -> None:
+def _draw_power(spec: QueueSpec, promised: PowerEstimate) -> None:
     """Say which levels the cards can tell apart, and what training gains from them."""
     if spec.way == "pair":
         st.markdown(f"**{t('rate.tells')}**")

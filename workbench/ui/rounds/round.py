@@ -32,7 +32,7 @@ from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.insights.charts import Dot, draw_dots
 from workbench.ui.rounds.list import round_badge
-from workbench.ui.rounds.verdict import draw_duels, draw_verdict
+from workbench.ui.rounds.verdict import draw_head_to_head, draw_verdict
 
 COLOURS: Final[dict[Direction, str]] = {
     "better": "green",
@@ -138,7 +138,7 @@ def _draw_comparison(found: RoundRow) -> None:
         st.caption(t("rounds.few"))
     _draw_measures(comparison)
     _draw_languages(comparison)
-    draw_duels(found, comparison.duels)
+    draw_head_to_head(found, comparison.duels)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
@@ -182,8 +182,8 @@ def _change_text(change: Change) -> str:
     """Return a change with its interval and what that says, coloured where it is sure."""
     value = figure(change.found, change.measure, signed=True)
     text = t("rounds.change", value=value, n=change.n_questions)
-    way = change.direction
-    return f":{COLOURS[way]}[{text} · {t(f'rounds.change_{way}')}]"
+    direction = change.direction
+    return f":{COLOURS[direction]}[{text} · {t(f'rounds.change_{direction}')}]"
 
 
 def _draw_languages(comparison: Comparison) -> None:

@@ -94,7 +94,7 @@ def _draw_decision(found: RoundRow) -> None:
                 st.rerun()
 
 
-def draw_duels(found: RoundRow, duels: Sequence[HeadToHead]) -> None:
+def draw_head_to_head(found: RoundRow, duels: Sequence[HeadToHead]) -> None:
     """Draw the results, links to the queues that there are, and the start of a new one."""
     with card("duels"):
         section(t("duel.title"), t("duel.lead"))
