@@ -18,7 +18,7 @@ from serving.importers.question_files import import_path
 from tests.conftest import CACHE
 from training.datasets.build import build
 from training.datasets.freeze import freeze
-from training.datasets.spec import parse_rules
+from training.datasets.rules import parse_rules
 from training.runs.prepare import plan_run, queue_run
 from training.runs.run import TrainingOutcome, run_training
 from training.runs.spec import parse_spec

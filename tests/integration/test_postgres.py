@@ -55,7 +55,7 @@ from tests.unit import test_import_staging as staging
 from tests.unit import test_lineage, test_matrix, test_search, test_texts
 from tests.unit.dataset_lab import registry_of
 from tests.unit.dialogue_lab import Lab
-from training.datasets.proposals import read_proposals
+from training.datasets.candidates import read_proposals
 from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
 from workbench.dialogue.export import read_export

@@ -18,9 +18,9 @@ from db.training import Curve, get_run, run_curves, run_samples
 from tests.conftest import CACHE
 from tests.training_fixture import TrainedAdapter
 from tests.unit.dataset_lab import Lab
-from training.runs.failures import TrainingFailed
 from training.runs.folder import RunFolder
 from training.runs.prepare import plan_run, queue_run
+from training.runs.process import TrainingFailed
 from training.runs.run import TrainingOutcome, run_folder, run_training
 from training.runs.spec import parse_spec
 

@@ -27,7 +27,7 @@ from serving.importers.source import ImportFile
 from tests.store_rows import make_answer, make_question, make_variant
 from training.datasets.build import Built, build
 from training.datasets.freeze import freeze
-from training.datasets.spec import parse_rules
+from training.datasets.rules import parse_rules
 
 _cards = count()
 

@@ -10,8 +10,15 @@ from db.database import Database
 from db.datasets import find_dataset
 from db.errors import UsageError
 from tests.unit.dataset_lab import Lab
-from training.datasets.balance import Balance, balance_of, cautions, read_balance
-from training.datasets.class_weights import MAX_RATIO, MIN_RATIO, class_weights
+from training.datasets.balance import (
+    MAX_RATIO,
+    MIN_RATIO,
+    Balance,
+    balance_of,
+    cautions,
+    class_weights,
+    read_balance,
+)
 from training.datasets.freeze import freeze
 from training.methods import RowKind
 from training.runs.spec import parse_spec, resolve

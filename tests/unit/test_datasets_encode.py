@@ -13,8 +13,7 @@ from serving.formats.render import IGNORED_LABEL, render
 from serving.formats.tokenizer import PromptTokenizer
 from tests.unit.dataset_lab import Lab
 from tests.unit.tokenizer_samples import NAMES, named
-from training.datasets.encode import encode_dataset
-from training.datasets.payload import RowTexts
+from training.datasets.rows import RowTexts, encode_dataset
 
 DEFINITIONS = load_definitions()
 FORMS = pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from serving.reasonings import save_reasoning
 from tests.fakes.server import FakeServer
 from tests.unit.dialogue_lab import Lab
 from training.datasets.build import Built, build
-from training.datasets.encode import encode_dataset
 from training.datasets.freeze import freeze
+from training.datasets.rows import encode_dataset
+from training.datasets.rules import parse_rules
 from training.datasets.shapes import alpaca
-from training.datasets.spec import parse_rules
 from workbench.dialogue.decisions import choose, pick, reject, set_node_state, write
 from workbench.dialogue.events import By
 

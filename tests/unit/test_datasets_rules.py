@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import UsageError
-from training.datasets.rules import DemonstrationRules
-from training.datasets.spec import as_yaml, load_rules, parse_rules, parse_yaml
+from training.datasets.rules import DemonstrationRules, as_yaml, load_rules, parse_rules, parse_yaml
 from training.methods import STORED_KINDS
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "datasets").glob("*.yaml"))

@@ -13,9 +13,8 @@ from db.rating.queues import NewItem, create_queue, item_row
 from db.rating.ratings import Target
 from db.tables import QueueItem
 from tests.unit.dataset_lab import Lab
-from training.datasets.evidence import TextKey, read_evidence
-from training.datasets.spec import parse_rules
-from training.datasets.strengths import PRIOR_SD, strengths
+from training.datasets.evidence import PRIOR_SD, TextKey, read_evidence, strengths
+from training.datasets.rules import parse_rules
 
 
 @pytest.fixture

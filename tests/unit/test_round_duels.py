@@ -18,7 +18,7 @@ from serving.formats.library import load_definitions, sync_definitions
 from tests.unit.round_lab import write_round
 from training.datasets.build import build
 from training.datasets.freeze import freeze
-from training.datasets.spec import parse_rules
+from training.datasets.rules import parse_rules
 from workbench.cli.main import app
 from workbench.rating.cards import CardRating, current_card, submit
 from workbench.rating.head_to_head import head_to_head_spec

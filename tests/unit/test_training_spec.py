@@ -8,8 +8,8 @@ import pytest
 from db.errors import UsageError
 from training.child.events import failure_of
 from training.methods import METHODS, ROW_KINDS, methods_for
-from training.runs.failures import exit_sentence, sentence
 from training.runs.presets import PRESETS, RunSettings, choose_preset
+from training.runs.process import exit_sentence, sentence
 from training.runs.spec import choose_method, load_spec, parse_spec, resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "training_runs"

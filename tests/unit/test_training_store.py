@@ -28,12 +28,10 @@ from db.training import (
 )
 from tests.conftest import CACHE
 from tests.unit.dataset_lab import Lab
-from training.runs.disk import check_disk, trained_values
-from training.runs.failures import TrainingFailed
 from training.runs.folder import COMPLETE, RunFolder, read_rows
-from training.runs.prepare import plan_run, queue_run, write_folder
+from training.runs.prepare import check_disk, plan_run, queue_run, trained_values, write_folder
 from training.runs.presets import PRESETS
-from training.runs.process import command, environment
+from training.runs.process import TrainingFailed, command, environment
 from training.runs.run import run_training
 from training.runs.spec import parse_spec
 from training.runs.watch import RunRecorder, time_left, told_shares

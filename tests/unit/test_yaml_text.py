@@ -11,7 +11,7 @@ from db.input_text import load_mapping, load_yaml, read_text
 from serving.formats.library import load_definitions
 from serving.importers.folders import parts_of
 from serving.sweeps.spec import load_spec
-from training.datasets.spec import load_rules
+from training.datasets.rules import load_rules
 from training.runs.spec import load_spec as load_training
 from workbench.cli.dialogue_options import parse_set
 from workbench.dialogue.themes import load_theme

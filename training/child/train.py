@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training.child.events import Events
-from training.child.phases import Phases
+from training.child.events import Events, Phases
 from training.runs.folder import RunFolder, read_rows
 from training.runs.presets import RunSettings
 

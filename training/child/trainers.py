@@ -11,8 +11,7 @@ import torch
 from datasets import Dataset
 
 from serving.formats.render import IGNORED_LABEL
-from training.child.events import Events
-from training.child.phases import Phases
+from training.child.events import Events, Phases
 from training.child.reporting import Reporter
 from training.methods import METHODS, Method
 from training.runs.folder import RunFolder

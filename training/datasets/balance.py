@@ -14,19 +14,16 @@ from db.datasets import DatasetInfo
 from db.tables import DatasetRow, DatasetRowRating, Rating
 from serving.formats.definitions import Completion
 from training.datasets.build import Built
-from training.datasets.class_weights import is_even
-from training.datasets.payload import RowTexts, Target
+from training.datasets.rows import RowTexts, Target
 from training.methods import ROW_KINDS, RowKind
 
 FEW_ROWS = 20
 """A model learns fewer rows by heart."""
 MAX_SHARE = 0.5
 """Of the rows, that one question should give."""
-
 MAX_LENGTH_LEAN = 0.1
 """Share of pairs beyond one half whose chosen text is the longer (or the shorter) one."""
 CONFIDENCE = 0.95
-
 CautionName = Literal[
     "few_rows",
     "one_question",
@@ -172,3 +169,26 @@ def _raters(session: Session, rating_ids: Iterable[int]) -> set[int]:
     for some in chunks(sorted(rating_ids)):
         found.update(session.scalars(select(Rating.rater_id).where(Rating.id.in_(some))))
     return found
+
+
+MIN_RATIO, MAX_RATIO = 1.0, 4 / 3
+
+
+def is_even(n_ok: int, n_not_ok: int) -> bool:
+    """Tell whether rows with equal weights stand within the range."""
+    return MIN_RATIO * n_not_ok <= n_ok <= MAX_RATIO * n_not_ok
+
+
+def class_weights(n_ok: int, n_not_ok: int) -> tuple[float, float]:
+    """Return the weights of OK and of not OK rows; 1 and 1 where there is only one kind.
+
+    KTO (Ethayarajh, Xu, Muennighoff, Jurafsky and Kiela, "KTO: Model Alignment as Prospect
+    Theoretic Optimization", 2024, section 4.2) asks for the weighted numbers of desirable and
+    undesirable rows to stand between 1:1 and 4:3; outside of that, the rarer kind is weighed up to
+    the nearer end.
+    """
+    if not n_ok or not n_not_ok or is_even(n_ok, n_not_ok):
+        return 1.0, 1.0
+    if n_ok < n_not_ok:
+        return round(MIN_RATIO * n_not_ok / n_ok, 4), 1.0
+    return 1.0, round(n_ok / (MAX_RATIO * n_not_ok), 4)

@@ -16,15 +16,13 @@ from db.tables import Answer, Rating, ReasoningVariant
 from serving.formats.library import Registry
 from serving.formats.parse import write_questions
 from serving.sweeps.selection import select_questions
-from training.datasets.candidates import Candidate, Pool, read_pool
+from training.datasets.candidates import Candidate, Pool, Proposal, read_pool, read_proposals
 from training.datasets.drops import Draft, Dropper, Split
 from training.datasets.evidence import Evidence, Judgement, read_evidence
 from training.datasets.held_out import Families, QuestionInfo, read_questions, settle
-from training.datasets.payload import RowTexts, Target
-from training.datasets.proposals import Proposal, read_proposals
+from training.datasets.rows import RowTexts, Target
 from training.datasets.rules import DemonstrationRules, PairRules, Rules
-from training.datasets.take_pairs import LabelledTaker, PairTaker
-from training.datasets.take_sft import DemonstrationTaker
+from training.datasets.take import DemonstrationTaker, LabelledTaker, PairTaker
 
 NEXT_QUESTION = "Ask the next question that this one leads to."
 """What the model is asked in rows from question to question; the question is the context."""

@@ -9,7 +9,7 @@ from db.identity import short_hash
 from serving.checks import UNUSABLE_FINDINGS
 from training.datasets.candidates import Candidate, Pool
 from training.datasets.near import Grams, are_alike, grams, near_pairs
-from training.datasets.payload import RowTexts
+from training.datasets.rows import RowTexts
 from training.datasets.rules import DemonstrationRules, Rules
 
 Split = Literal["train", "held_out"]

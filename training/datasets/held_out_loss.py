@@ -34,8 +34,7 @@ from serving.scoring.run import (
     too_long,
 )
 from serving.sweeps.expand import load_templates
-from training.datasets.encode import encode_row
-from training.datasets.payload import RowTexts, Target
+from training.datasets.rows import RowTexts, Target, encode_row
 
 MOST_ROWS = 200
 """Held-out rows that are scored, the first ones; the training looks at as many."""

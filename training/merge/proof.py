@@ -23,7 +23,7 @@ from serving.models.folder import digest_folder
 from serving.models.register import StoredTensorCache
 from serving.models.tensor_files import ModelError
 from training.merge import proof_files as files
-from training.merge.card import write_card
+from training.merge.folder import write_card
 from training.merge.merge import folder_of, in_child
 
 HALF_STEPS = 2.0

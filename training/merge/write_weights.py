@@ -26,8 +26,7 @@ from serving.models.tensor_files import (
     weight_files,
 )
 from training.merge.folder import disk_full
-from training.merge.lora import TensorUpdate, load_updates
-from training.merge.tensors import MappedTensor, mapped_file
+from training.merge.lora import MappedTensor, TensorUpdate, load_updates, mapped_file
 
 _CPU_THREADS, _CUDA_THREADS = 2, 8
 _PIECE = 64 * 2**20

@@ -1,6 +1,7 @@
 """From a spec to a queued run: dataset, base and settings found, and the rows as token ids."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.datasets import DatasetInfo, every_row, find_dataset
-from db.errors import UsageError
+from db.errors import Q2QError, UsageError, free_bytes
 from db.models import ModelRow, find_model, get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, create_run
@@ -18,16 +19,15 @@ from serving.formats.definitions import FormatDefinition
 from serving.formats.library import load_definitions, user_file
 from serving.formats.render import render
 from serving.formats.tokenizer import PromptTokenizer
+from serving.models.adapters import EMBEDDING, HEAD, linear_modules, shares_embeddings
 from serving.models.register import ensure_default_model
 from training.datasets.balance import Caution, cautions, read_balance
-from training.datasets.encode import EncodedRow, encode_dataset
-from training.datasets.payload import RowTexts
+from training.datasets.rows import EncodedRow, RowTexts, encode_dataset
 from training.methods import METHODS, MethodName
 from training.runs.folder import RunFolder, write_rows
 from training.runs.mismatched import check_has_other_prompts
 from training.runs.presets import RunSettings
 from training.runs.spec import Resolved, TrainSpec, choose_method, resolve
-from training.runs.targets import check_targets
 
 HELD_OUT_ROWS = 200
 """At most so many held-out rows are looked at, the first ones."""
@@ -210,3 +210,72 @@ def _check_base(base: ModelRow) -> None:
         raise UsageError(f"{base.name} is of the kind {base.kind}; train a base or a merged model.")
     if base.state != "ready" or base.path is None or not Path(base.path).is_dir():
         raise UsageError(f"The folder of {base.name} is gone; add it again: `q2q model add`.")
+
+
+def check_targets(base: Path, name: str, targets: Sequence[str]) -> None:
+    """Return if each of ``targets`` names modules of the base that an adapter can hold.
+
+    Raises:
+        UsageError: One matches no module, or is a layer that the base uses twice.
+    """
+    modules = linear_modules(base)
+    tied = [target for target in targets if target.rpartition(".")[2] in (EMBEDDING, HEAD)]
+    if tied and shares_embeddings(base):
+        raise UsageError(
+            f"targets: {name} uses one tensor for {EMBEDDING} and {HEAD}, so that an adapter on "
+            f"{' or '.join(tied)} can be neither served beside it nor merged; leave it out."
+        )
+    strange = [target for target in targets if not _matches(target, modules)]
+    if strange:
+        known = sorted({module.rpartition(".")[2] for module in modules} - {EMBEDDING, HEAD})
+        raise UsageError(
+            f"targets: {name} has no module called {', '.join(strange)}; it has {', '.join(known)}."
+        )
+
+
+def _matches(target: str, modules: Iterable[str]) -> bool:
+    """Say whether PEFT finds a module by this name: whole, or the end of it after a dot."""
+    return any(module == target or module.endswith(f".{target}") for module in modules)
+
+
+_BYTES_EACH = 4 + 8
+"""A trained value with its two moments, in 32 bits each."""
+_KEPT = 3
+"""Two checkpoints and the one being written."""
+_LEAST = 200 * 2**20
+"""Caches and logs."""
+
+
+def trained_values(model: Path, settings: RunSettings) -> int:
+    """Return about how many values the adapter of a Llama-like base has."""
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    hidden = int(config.get("hidden_size", 4096))
+    inner = int(config.get("intermediate_size", 4 * hidden))
+    layers = int(config.get("num_hidden_layers", 40))
+    return (
+        settings.r
+        * layers
+        * sum(
+            hidden + inner if name in ("gate_proj", "up_proj", "down_proj") else 2 * hidden
+            for name in settings.targets
+        )
+    )
+
+
+def needed_bytes(model: Path, settings: RunSettings) -> int:
+    """Return how much a run writes at most."""
+    return trained_values(model, settings) * _BYTES_EACH * _KEPT + _LEAST
+
+
+def check_disk(folder: Path, model: Path, settings: RunSettings) -> None:
+    """Refuse a run that the disk cannot hold.
+
+    Raises:
+        Q2QError: There is too little room; the sentence says how much is needed.
+    """
+    needed, free = needed_bytes(model, settings), free_bytes(folder)
+    if free < needed:
+        raise Q2QError(
+            f"Training needs about {needed / 2**30:.1f} GiB in {folder}, and {free / 2**30:.1f} GiB"
+            " are free; make room there, set Q2Q_HOME to another disk, or choose a smaller r."
+        )

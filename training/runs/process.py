@@ -1,14 +1,21 @@
-"""The child process of a run: its command, its environment, and what an earlier owner left."""
+"""The child process of a run: its command, environment and versions, its end, and why it failed."""
 
 import asyncio
 import json
 import os
+import platform
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from db.child_process import REPOSITORY, ChildProcess, Message, run_child
+from db.errors import Q2QError, free_bytes
 from training.runs.folder import RunFolder
+from training.runs.presets import RunSettings
 
 CHILD = "training.child"
 """The module that trains; a benchmark has one that measures as well."""
@@ -78,3 +85,79 @@ def end_left_over(folder: RunFolder) -> None:
         return
     left.end()
     folder.pid.unlink(missing_ok=True)
+
+
+_PACKAGES = ("torch", "transformers", "trl", "peft", "unsloth", "unsloth_zoo", "bitsandbytes")
+
+
+def code_version() -> dict[str, Any]:
+    """Return package versions, the git commit (``-dirty`` where files changed) and the machine."""
+    found: dict[str, Any] = {"python": platform.python_version(), "cpus": os.cpu_count()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "commit": _commit()}
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+class TrainingFailed(Q2QError):
+    """A run failed; the sentence says why and what to do."""
+
+
+def sentence(
+    kind: str, message: str, settings: RunSettings, log: Path, *, on_gpu: bool = True
+) -> str:
+    """Return why a run failed, for people.
+
+    Args:
+        kind: ``memory``, ``disk`` or ``bug``, as the child told.
+        message: Its own words.
+        settings: Those of the run, to name the one to change.
+        log: Where the whole story is.
+        on_gpu: Whose memory was too small.
+    """
+    if kind == "memory":
+        whose = "GPU memory" if on_gpu else "memory"
+        return f"Training ran out of {whose}; {_smaller(settings)}. Then start it again."
+    if kind == "disk":
+        return (
+            f"The disk of {log.parent} is full; free some space there or set save_every higher,"
+            " then resume the run."
+        )
+    return f"Training failed: {message}. The full log is {log}."
+
+
+def exit_sentence(code: int, settings: RunSettings, log: Path, *, on_gpu: bool) -> str:
+    """Return why a child that told nothing ended."""
+    if code == -signal.SIGKILL:
+        return (
+            "The training process was killed, most likely by the system for want of memory;"
+            f" {_smaller(settings)}, or resume the run."
+        )
+    if free_bytes(log.parent) < 2**20:
+        return sentence("disk", "", settings, log, on_gpu=on_gpu)
+    return f"The training process ended with code {code}. The full log is {log}."
+
+
+def _smaller(settings: RunSettings) -> str:
+    """Return the one change that saves the most."""
+    if settings.recomputation == "none":
+        return "set recomputation: unsloth"
+    if settings.batch > 1:
+        return (
+            f"set batch: {settings.batch // 2} (now {settings.batch}), and accumulation:"
+            f" {settings.accumulation * 2} to learn alike"
+        )
+    if settings.max_length > 512:
+        return f"set max_length: {settings.max_length // 2} (now {settings.max_length})"
+    return "choose a smaller base, or a smaller r"

@@ -18,13 +18,17 @@ from db.models import get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, get_run, set_run_state, update_run
 from serving.models.register import add_model
-from training.runs.disk import check_disk
-from training.runs.failures import TrainingFailed, exit_sentence, sentence
 from training.runs.folder import RunFolder
-from training.runs.prepare import write_folder
+from training.runs.prepare import check_disk, write_folder
 from training.runs.presets import RunSettings
-from training.runs.process import end_left_over, run_trainer
-from training.runs.versions import code_version
+from training.runs.process import (
+    TrainingFailed,
+    code_version,
+    end_left_over,
+    exit_sentence,
+    run_trainer,
+    sentence,
+)
 from training.runs.watch import RunRecorder
 
 log = logging.getLogger(__name__)

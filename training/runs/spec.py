@@ -16,7 +16,7 @@ from pydantic import (
 from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
 from serving.device import Device
-from training.datasets.class_weights import class_weights
+from training.datasets.balance import class_weights
 from training.methods import METHODS, ROW_KINDS, Method, MethodName, RowKind, methods_for
 from training.runs.presets import (
     IN_FP8,

@@ -20,8 +20,7 @@ from db.rating.ratings import OK, PREFERENCE, Scope, Target
 from serving.formats.library import Registry
 from training.datasets.build import Built, build_from, gather
 from training.datasets.evidence import Judgement, Won
-from training.datasets.rules import Rules
-from training.datasets.spec import parse_rules
+from training.datasets.rules import Rules, parse_rules
 from workbench.rating.queues import BuiltQueue
 from workbench.stats.mixed_effects import USUAL_DEVIATION
 

@@ -21,7 +21,7 @@ from serving.formats.library import load_registry
 from serving.sweeps.run import Progress
 from training.datasets.build import build
 from training.datasets.freeze import freeze
-from training.datasets.spec import parse_rules
+from training.datasets.rules import parse_rules
 from training.merge.merge import merge_adapter
 from training.merge.prune import rebuild
 from training.runs.prepare import plan_run, queue_run

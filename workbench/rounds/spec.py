@@ -21,7 +21,7 @@ from pydantic import (
 from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
 from serving.sweeps.spec import QuestionSelection
-from training.datasets.spec import load_rules, parse_rules
+from training.datasets.rules import load_rules, parse_rules
 
 BASE = "base"
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -27,8 +27,7 @@ from serving.formats.render import task_templates
 from serving.models.register import ensure_default_model
 from serving.sweeps.selection import DEFAULT_MODEL, select_questions
 from training.datasets.build import check_rules
-from training.datasets.rules import Rules
-from training.datasets.spec import parse_rules
+from training.datasets.rules import Rules, parse_rules
 from training.runs.prepare import check_training
 from training.runs.spec import TrainSpec, parse_spec
 from workbench.rounds.spec import BASE, RoundSpec

@@ -12,8 +12,8 @@ import streamlit as st
 from db.datasets import DatasetInfo, DatasetRowInfo, Split, dataset_rows, find_dataset
 from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.export import FOLDER_FORMATS, FORMATS, default_prompt_format, export
-from training.datasets.payload import RowTexts
-from training.datasets.spec import as_yaml, parse_rules
+from training.datasets.rows import RowTexts
+from training.datasets.rules import as_yaml, parse_rules
 from workbench.i18n import caution_sentences
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown, page_link

@@ -14,8 +14,14 @@ from db.tables import Answer, Dataset, Question, ReasoningVariant
 from training.datasets.balance import Caution, balance_of, cautions
 from training.datasets.build import build
 from training.datasets.freeze import freeze
-from training.datasets.rules import RULES, SCOPES, DemonstrationRules, Rules
-from training.datasets.spec import parse_rules, parse_yaml
+from training.datasets.rules import (
+    RULES,
+    SCOPES,
+    DemonstrationRules,
+    Rules,
+    parse_rules,
+    parse_yaml,
+)
 from training.methods import ROW_KINDS, STORED_KINDS, RowKind
 from workbench.i18n import nothing_trains
 from workbench.ui.components import url

@@ -13,7 +13,7 @@ from db.models import (
     merges_of,
     proof_of,
 )
-from training.merge.card import card as drafted_card
+from training.merge.folder import card as drafted_card
 from training.merge.prune import prune
 from workbench.i18n import has
 from workbench.ui.components import url
