@@ -11,11 +11,13 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from db.database import Database
+from db.settings import settings
 from tests.app.seed import seed_store
 from tests.app.seed_dialogue import seed_dialogue, seed_sides, seed_synopsis
 from tests.app.seed_models import seed_merge
 from tests.app.seed_ratings import seed_ratings
 from tests.app.seed_rounds import seed_round
+from tests.browser.server import free_port
 from tests.unit.dialogue_lab import THEME
 from workbench.cli.main import app
 
@@ -61,8 +63,10 @@ ROW_FILES: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> Path:
+def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of files that commands take; the home of the test is filled."""
+    monkeypatch.setenv("Q2Q_APP_PORT", str(free_port()))  # the usual one may be taken
+    settings.cache_clear()
     random.seed(0)  # which texts meet on the cards of a queue is drawn
     seeded = seed_store(database)
     seed_ratings(database, seeded)

@@ -94,7 +94,7 @@ def report(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
     environment.filters |= {"figure": figure}
-    return environment.get_template("round_report.html.jinja").render(
+    return environment.get_template("report.html.j2").render(
         w=partial(translate, language=language),
         language=language,
         language_name=partial(language_name, language=language),
