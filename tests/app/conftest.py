@@ -1,5 +1,6 @@
 """A store in a temporary home, and the app as AppTest runs it on that store."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def no_figures_left_over() -> Iterator[None]:
     """End what computes figures in the background; the next test has a store of its own."""
     yield
     for child in psutil.Process().children():
-        if "workbench.insights.background" in child.cmdline():
-            child.kill()
+        with contextlib.suppress(psutil.ZombieProcess):
+            if "workbench.insights.background" in child.cmdline():
+                child.kill()
     wait_for_counts()
     counts._running.clear()
 

@@ -12,6 +12,7 @@ from db.sweeps import get_sweep
 from serving.engine.messages import Capabilities
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.run import Progress, run_sweep
+from tests.fakes.behaviours import prompts_of
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 
@@ -120,7 +121,9 @@ async def test_replicate_j_is_drawn_with_seed_plus_j(
         await run_sweep(database, sweep_id, engines)
     seeds = lab.rows(database, "SELECT DISTINCT replicate, seed FROM generation ORDER BY 1")
     assert seeds == [(0, 100), (1, 101), (2, 102)]
-    sent = Counter((body["seed"], body["n"]) for body in fake_server.requests)
+    sent: Counter[tuple[int, int]] = Counter()  # prompts: those of one seed may share a request
+    for body in fake_server.requests:
+        sent[body["seed"], body["n"]] += len(prompts_of(body["prompt"]))
     if can_n:
         assert sent == {(100, 3): 1, (100, 2): 3}
     else:
