@@ -116,7 +116,9 @@ def test_settings_are_changed_and_a_closed_session_is_only_read(lab: Lab) -> Non
     take_first(lab)
     lab.ask("rebut")
     desk = Desk(lab, view="more")
-    next(one for one in desk.app.number_input if one.label == "Reasonings a question").set_value(5)
+    numbers = {one.label: one for one in desk.app.number_input}
+    assert numbers["Longest step in seconds"].proto.format == "%.0f"
+    numbers["Reasonings a question"].set_value(5)
     next(one for one in desk.app.multiselect).set_value(["ground"])
     desk.press("Save settings")
     settings = desk.tree.dialogue.settings

@@ -28,6 +28,16 @@ def test_filters_of_the_address_narrow_the_list(filled: Seeded, open_app: OpenAp
     assert "1 question" in read
 
 
+def test_a_new_question_says_that_its_language_is_not_said(
+    filled: Seeded, open_app: OpenApp
+) -> None:
+    app = open_app("questions")
+    next(button for button in app.button if button.label == "Add").click().run()
+    language = next(box for box in app.selectbox if "not said" in box.options)
+    assert language.value is None
+    assert language.placeholder == "not said"
+
+
 def test_conditions_that_nothing_meets_can_be_cleared(filled: Seeded, open_app: OpenApp) -> None:
     app = open_app("questions", find="zebra crossing")
     assert "Nothing fits" in words_of(app)

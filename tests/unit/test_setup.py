@@ -298,6 +298,13 @@ def test_every_imported_package_is_pinned():
             assert names & pins, f"{file} imports {module}, which no requirements file pins"
 
 
+def test_nothing_beside_the_app_hides_an_installed_module():
+    """Streamlit looks for every module in the folder of its script first."""
+    beside = {path.stem for path in (ROOT / "workbench").iterdir() if path.suffix in ("", ".py")}
+    assert not beside & sys.stdlib_module_names
+    assert not beside & metadata.packages_distributions().keys()
+
+
 def imports_of(*folders: str) -> Iterator[tuple[Path, str]]:
     for folder in folders:
         for file in (ROOT / folder).rglob("*.py"):

@@ -299,6 +299,8 @@ class SpecForm:
         given |= {"min_value": low, "max_value": high, "key": key}
         if hint.step is not None:
             given["step"] = kind(hint.step)
+            if kind is float and float(hint.step).is_integer():
+                given["format"] = "%.0f"
         if hint.widget == "slider":
             return st.slider(**given)
         if begins is None:

@@ -180,7 +180,7 @@ def _draw_form(row: QuestionRow | None) -> None:
         "context": Hint(widget="area"),
         "reference_answer": Hint(widget="area", text="question.reference"),
         "role": Hint(options=roles, show="role", start=roles[0]),
-        "language": Hint(options=codes, show=_language_name),
+        "language": Hint(options=codes, show=_language_name, example=_language_name(None)),
     }
     form = SpecForm(draft, NewQuestion, _base(row) if row else {}, "question", hints)
     with st.container():
