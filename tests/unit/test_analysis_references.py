@@ -12,7 +12,7 @@ from scipy.special import expit, log_expit, logsumexp
 
 from workbench.insights.agreement import Distance, agreement
 from workbench.insights.ranking import strengths
-from workbench.stats.mixed_effects import IMAGINED, SPREAD_VARIES, USUAL_SPREAD, fit
+from workbench.stats.mixed_effects import IMAGINED, LOG_DEVIATION_VARIES, USUAL_LOG_DEVIATION, fit
 
 Array = np.ndarray
 
@@ -69,10 +69,14 @@ def by_quadrature(won: Array, met: Array, by_length: Array | None) -> Array:
         chance = np.asarray(lead + shift)[..., None] + sd * NODES
         said = won[:, None] * log_expit(chance) + (met - won)[:, None] * log_expit(-chance)
         tie = log_expit(np.array([lead, -lead]) / 2).sum()
-        known = IMAGINED * tie - ((spreads - USUAL_SPREAD) ** 2).sum() / (2 * SPREAD_VARIES**2)
+        known = IMAGINED * tie - ((spreads - USUAL_LOG_DEVIATION) ** 2).sum() / (
+            2 * LOG_DEVIATION_VARIES**2
+        )
         return -(logsumexp(said + SHARES, axis=1).sum() + known - slope**2 / 8)
 
-    start = np.array([0.1, USUAL_SPREAD, USUAL_SPREAD, *([0.0] if by_length is not None else [])])
+    start = np.array(
+        [0.1, USUAL_LOG_DEVIATION, USUAL_LOG_DEVIATION, *([0.0] if by_length is not None else [])]
+    )
     return np.asarray(minimize(against, start, method="BFGS", options={"gtol": 1e-6}).x)
 
 
