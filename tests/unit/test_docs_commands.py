@@ -30,7 +30,7 @@ RUN_HERE = {
     "q2q doctor",
     "q2q rate insights",
     "q2q question import my_questions.csv",
-    "q2q question list --search 富士",
+    "q2q question list --search 日本",
     "q2q sweep plan examples/sweeps/first.yaml",
 }
 RUN_ELSEWHERE = {
