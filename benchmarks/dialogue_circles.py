@@ -78,7 +78,7 @@ async def plain(
     endpoint: tuple[str, str], model: str, theme: Any, turns: int, temperature: float
 ) -> dict[str, Any]:
     """Ask for five more questions, turn after turn, in one chat of the last four lists."""
-    from workbench.dialogue.themes import language_name
+    from workbench.dialogue.settings import language_name
 
     url, key = endpoint
     first = (
@@ -154,7 +154,7 @@ async def measure(paths: Sequence[Path], turns: int, temperature: float, save: A
     from serving.engine.server import read_record
     from serving.formats.library import load_registry
     from serving.models.register import ensure_default_model
-    from workbench.dialogue.themes import load_theme
+    from workbench.dialogue.settings import load_theme
     from workbench.worker import be_worker
 
     database = open_store(settings())

@@ -243,7 +243,7 @@ async def one_turn(database: Any, model: str, turn: dict[str, int], repeat: int)
 
 def theme(model: str, turn: dict[str, int], repeat: int) -> Any:
     """Return the theme of one turn."""
-    from workbench.dialogue.themes import parse_theme
+    from workbench.dialogue.settings import parse_theme
 
     subject = SUBJECTS[repeat % len(SUBJECTS)]
     return parse_theme(

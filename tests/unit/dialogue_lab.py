@@ -17,7 +17,7 @@ from workbench.dialogue.cards import NodeView, node_view
 from workbench.dialogue.events import By, current_node_id
 from workbench.dialogue.finishing import results_of_job
 from workbench.dialogue.lifecycle import new_dialogue
-from workbench.dialogue.themes import ThemeFile, parse_theme
+from workbench.dialogue.settings import ThemeFile, parse_theme
 from workbench.dialogue.turn import Step, answer, ask
 
 THEME = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.datasets.near import are_alike, grams, likeness, near_pairs
+from training.datasets.near import are_alike, grams, near_pairs, similarity
 
 WORDS = st.lists(st.sampled_from(["aa", "bcd", "富士", "山は", "Ａ", "e"]), max_size=8).map(
     " ".join
@@ -24,7 +24,7 @@ def test_the_pairs_are_those_of_comparing_all_with_all(texts: list[str], thresho
         for j in range(len(texts))
         for i in range(j)
         if first[i] == i
-        and (first[j] == i or (first[j] == j and likeness(sets[i], sets[j]) >= threshold))
+        and (first[j] == i or (first[j] == j and similarity(sets[i], sets[j]) >= threshold))
     }
     assert {tuple(sorted(pair)) for pair in near_pairs(texts, threshold)} == expected
 

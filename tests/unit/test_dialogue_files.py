@@ -18,9 +18,9 @@ from workbench.dialogue.events import By
 from workbench.dialogue.export import read_export
 from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.report import as_html, as_json, as_markdown
+from workbench.dialogue.settings import load_theme, parse_theme, store_theme
 from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.sheets import n_nodes, plan_tree, read_sheet
-from workbench.dialogue.themes import load_theme, parse_theme, store_theme
 from workbench.dialogue.tree import read_tree
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "themes").glob("*.yaml"))

@@ -20,7 +20,7 @@ from serving.importers.readers import read_rows
 from serving.importers.reasonings import read_reasonings
 from serving.sweeps.spec import parse_spec
 from tests.command_tree import whole_tree
-from workbench.dialogue.themes import parse_theme
+from workbench.dialogue.settings import parse_theme
 from workbench.rating.axes import load_axes
 
 ROOT = Path(__file__).parents[2]

@@ -25,7 +25,7 @@ from serving.models.tensor_files import read_header
 from training.merge import folder
 from training.merge.merge import drop_weights, merge_adapter
 from training.merge.proof import _weight_checks, prove
-from training.merge.proof_files import check_files, check_stop_ids, check_targets, check_whole
+from training.merge.proof_files import check_complete, check_files, check_stop_ids, check_targets
 
 ROOT = Path(__file__).parents[2]
 MODULE = "model.layers.3.mlp.up_proj"
@@ -104,7 +104,7 @@ def failed(lab: Lab, store: Database, merged: Path) -> dict[str, str]:
     """Return the failed checks on files and digests, with their sentences."""
     base, adapter = Path(lab.base.path or ""), Path(lab.adapter.path or "")
     checks = [
-        check_whole(merged),
+        check_complete(merged),
         *check_files(base, merged),
         check_stop_ids(base, merged),
         *_weight_checks(store, base, adapter, merged),
@@ -212,7 +212,7 @@ async def test_a_pruned_merge_is_made_again_with_the_same_digest(lab: Lab, store
     with store.read() as session:
         model = get_model(session, again)
     assert (again, model.digest) == (lab.merged.id, lab.merged.digest)
-    assert check_whole(lab.folder).passed
+    assert check_complete(lab.folder).passed
 
 
 async def test_a_used_folder_is_refused(lab: Lab, store: Database) -> None:

@@ -34,7 +34,7 @@ from training.runs.presets import PRESETS
 from training.runs.process import TrainingFailed, command, environment
 from training.runs.run import run_training
 from training.runs.spec import parse_spec
-from training.runs.watch import RunRecorder, time_left, told_shares
+from training.runs.watch import RunRecorder, describe_shares, time_left
 
 
 @pytest.fixture
@@ -150,10 +150,10 @@ def test_a_run_says_what_its_time_goes_into(database: Database, run_id: int) -> 
     assert recorder.message == "loss 1.500, 10 min left"
     with database.read() as session:
         summary = get_run(session, run_id).summary
-    assert told_shares(summary) == (
+    assert describe_shares(summary) == (
         "steps 75 s (75%), loading the model 20 s (20%), start 5 s (5%)"
     )
-    assert told_shares({}) == ""
+    assert describe_shares({}) == ""
     assert [time_left(s) for s in (40, 200, 4800, 7300)] == [
         "40 s", "3 min", "80 min", "2 h 2 min",
     ]  # fmt: skip

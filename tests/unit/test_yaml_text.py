@@ -14,7 +14,7 @@ from serving.sweeps.spec import load_spec
 from training.datasets.rules import load_rules
 from training.runs.spec import load_spec as load_training
 from workbench.cli.dialogue_options import parse_set
-from workbench.dialogue.themes import load_theme
+from workbench.dialogue.settings import load_theme
 from workbench.rating.axes import load_axes
 from workbench.rounds.spec import load_round
 

@@ -60,7 +60,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         """Report figures as they come."""
         logs = dict(logs or {})
         metrics = {
-            _name(name): float(value) for name, value in logs.items() if _is_told(name, value)
+            _name(name): float(value) for name, value in logs.items() if _is_reported(name, value)
         }
         if "loss" in metrics:
             metrics |= self._speed(state.global_step)
@@ -136,7 +136,7 @@ def memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _is_told(name: str, value: Any) -> bool:
+def _is_reported(name: str, value: Any) -> bool:
     if any(part in name for part in _LEFT_OUT) or not isinstance(value, int | float):
         return False
     return math.isfinite(value)

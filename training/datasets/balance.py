@@ -129,8 +129,8 @@ def _of_length(balance: Balance) -> list[tuple[CautionName, bool, dict[str, Any]
     interval = binomtest(balance.n_longer, n).proportion_ci(CONFIDENCE, method="wilson")
     leans = abs(share - 0.5) > MAX_LENGTH_LEAN and not interval.low <= 0.5 <= interval.high
     name: CautionName = "length" if not leans else "longer" if share > 0.5 else "shorter"
-    told = {"percent": share, "low": interval.low, "high": interval.high}
-    return [(name, True, {key: round(100 * value) for key, value in told.items()} | {"n": n})]
+    shares = {"percent": share, "low": interval.low, "high": interval.high}
+    return [(name, True, {key: round(100 * value) for key, value in shares.items()} | {"n": n})]
 
 
 def _lead(texts: RowTexts, target: Target) -> int:

@@ -242,8 +242,8 @@ def _drafts(
     )
     for one in taken:
         question = questions[one.question_id]
-        standing = families.standing[question.id]
-        if standing == "near_held_out":
+        split = families.split[question.id]
+        if split == "near_held_out":
             dropper.dropped["near_held_out"] += 1
             continue
         role = one.role or question.role
@@ -267,7 +267,7 @@ def _drafts(
                 context=question.text,
                 answer=questions[one.next_question_id].text,
             )
-        yield Draft(candidate=one, texts=texts, split=standing, family=families.family[question.id])
+        yield Draft(candidate=one, texts=texts, split=split, family=families.family[question.id])
 
 
 def _proposed(texts: RowTexts, proposal: Proposal, *, is_pair: bool) -> RowTexts:
@@ -303,8 +303,8 @@ def _rows(kept: Sequence[Draft], rules: Rules) -> list[BuiltRow]:
     for draft in kept:
         for target, texts in _passes(draft, splits_in_two=splits_in_two):
             row = BuiltRow(split=draft.split, target=target, candidate=draft.candidate, texts=texts)
-            said = {"target": target, "label": draft.candidate.label, **texts.payload()}
-            rows.setdefault(json_hash(said), row)
+            learned = {"target": target, "label": draft.candidate.label, **texts.payload()}
+            rows.setdefault(json_hash(learned), row)
     return [row for _, row in sorted(rows.items())]
 
 

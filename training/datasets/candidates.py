@@ -96,8 +96,10 @@ class _Reader:
             later = [e for e in events if e.id > shown.id]
             written = [e for e in later if e.kind == "write" and (before is None or e.id < before)]
             decided = [e for e in later if e.payload.get("event") == shown.id]
-            for told, given in zip(ask.payload["asks"], self._given(ask), strict=True):
-                yield from self._proposal(ask, shown, (told["move"], given), [*decided, *written])
+            for proposal, given in zip(ask.payload["asks"], self._given(ask), strict=True):
+                yield from self._proposal(
+                    ask, shown, (proposal["move"], given), [*decided, *written]
+                )
 
     def _given(self, ask: DialogueEvent) -> list[Mapping[str, str]]:
         """Return what the model was told for each move, as it was sent."""
@@ -108,10 +110,10 @@ class _Reader:
         self,
         ask: DialogueEvent,
         shown: DialogueEvent,
-        told: tuple[str, Mapping[str, str]],
+        proposal: tuple[str, Mapping[str, str]],
         decided: Sequence[DialogueEvent],
     ) -> Iterator[Proposal]:
-        name, given = told
+        name, given = proposal
         own = [e for e in decided if e.payload.get("move") == name and not e.automatic]
         taken = [e for e in own if e.kind in ("pick", "write")]
         dropped = [e for e in taken if self._states.get(e.payload["to"]) == "rejected"]

@@ -88,8 +88,8 @@ class Dropper:
 
     def _is_bad(self, draft: Draft) -> str | None:
         candidate, texts = draft.candidate, draft.texts
-        told = (texts.reasoning, texts.answer, texts.rejected_reasoning, texts.rejected_answer)
-        if any(text is not None and not text.strip() for text in told):
+        fields = (texts.reasoning, texts.answer, texts.rejected_reasoning, texts.rejected_answer)
+        if any(text is not None and not text.strip() for text in fields):
             return "empty"
         names = UNUSABLE_FINDINGS if candidate.label is False else ("empty", *self.rules.findings)
         found = self.pool.finding(candidate.variant_id, candidate.answer_id, names)
@@ -104,15 +104,15 @@ class Dropper:
 
     def _without_contradictions(self, drafts: list[Draft]) -> list[Draft]:
         """Drop rows whose very words were judged the other way elsewhere."""
-        said: defaultdict[Hashable, set[Hashable]] = defaultdict(set)
+        labels: defaultdict[Hashable, set[Hashable]] = defaultdict(set)
         for draft in drafts:
             own, _ = _claim(draft)
-            said[own].add(draft.candidate.label)
+            labels[own].add(draft.candidate.label)
         return self._without(
             drafts,
             lambda draft: (
                 "contradiction"
-                if len(said[_claim(draft)[0]]) > 1 or _claim(draft)[1] in said
+                if len(labels[_claim(draft)[0]]) > 1 or _claim(draft)[1] in labels
                 else None
             ),
         )

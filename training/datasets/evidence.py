@@ -267,18 +267,18 @@ def _note(evidence: Evidence, judgement: Judgement) -> None:
     one = judgement
     key = _key(one.scope, one.variant_id, one.answer_id)
     evidence.question_of[key], evidence.variant_of[key] = one.question_id, one.variant_id
-    said = evidence.texts[key]
+    verdict = evidence.texts[key]
     if one.outcome is not None:
         other = _key(one.scope, one.other_variant_id, one.other_answer_id)
         evidence.question_of[other] = one.question_id
         evidence.variant_of[other] = one.other_variant_id
         _compare(evidence, key, other, one.outcome, one.rating_id)
     elif one.axis == FLAG:
-        said.flagged.append(one.rating_id)
+        verdict.flagged.append(one.rating_id)
     elif one.axis == OK:
-        (said.ok if one.value else said.not_ok).append(one.rating_id)
+        (verdict.ok if one.value else verdict.not_ok).append(one.rating_id)
     elif one.value is not None:
-        said.values.append(Value(one.rating_id, one.rater_id, one.axis, one.value))
+        verdict.values.append(Value(one.rating_id, one.rater_id, one.axis, one.value))
 
 
 def _key(scope: str, variant_id: int | None, answer_id: int | None) -> TextKey:
@@ -293,28 +293,28 @@ def _compare(
     swapped: dict[Won, Won] = {"a": "b", "b": "a"}
     if other.id < key.id:
         key, other, outcome = other, key, swapped.get(outcome, outcome)
-    said = evidence.pairs.setdefault(PairKey(key, other), PairVerdict())
-    said.by_outcome.setdefault(outcome, []).append(rating_id)
+    verdict = evidence.pairs.setdefault(PairKey(key, other), PairVerdict())
+    verdict.by_outcome.setdefault(outcome, []).append(rating_id)
 
 
 def _count_wins(evidence: Evidence, rules: Rules) -> None:
-    for pair, said in evidence.pairs.items():
-        winner = said.winner(rules)
+    for pair, verdict in evidence.pairs.items():
+        winner = verdict.winner(rules)
         if winner in ("a", "b"):
-            evidence.won[pair.a if winner == "a" else pair.b] += said.ids(winner)
+            evidence.won[pair.a if winner == "a" else pair.b] += verdict.ids(winner)
 
 
 def _fit(evidence: Evidence, rules: Rules) -> None:
     """Fit strengths to all that was said; contradicted pairs take part unless they are dropped."""
     wins: list[tuple[TextKey, TextKey, float]] = []
     lost: Counter[TextKey] = Counter()
-    for (a, b), said in evidence.pairs.items():
-        lost.update({key: len(said.ids("both_bad")) for key in (a, b)})
-        if said.winner(rules) != "contradiction":
-            half_ties = len(said.ids("tie")) / 2
+    for (a, b), verdict in evidence.pairs.items():
+        lost.update({key: len(verdict.ids("both_bad")) for key in (a, b)})
+        if verdict.winner(rules) != "contradiction":
+            half_ties = len(verdict.ids("tie")) / 2
             wins += [
-                (a, b, len(said.ids("a")) + half_ties),
-                (b, a, len(said.ids("b")) + half_ties),
+                (a, b, len(verdict.ids("a")) + half_ties),
+                (b, a, len(verdict.ids("b")) + half_ties),
             ]
     points: dict[TextKey, tuple[float, float]] = {}
     for key, said_alone in evidence.texts.items():

@@ -23,7 +23,7 @@ CONTEXT_LIKENESS = 0.8
 """Contexts at least so alike count as one. Like the similarity of questions, this is not a matter
 of rules: it must never change between rounds."""
 
-Standing = Literal["train", "held_out", "near_held_out"]
+Split = Literal["train", "held_out", "near_held_out"]
 """``near_held_out``: once fixed as one to train on, but a held-out question of its family came
 later; it is used for nothing any more."""
 
@@ -50,7 +50,7 @@ class Families:
 
     family: Mapping[int, int]
     """Question → number of its family."""
-    standing: Mapping[int, Standing]
+    split: Mapping[int, Split]
     to_fix: Mapping[int, bool]
     """Questions not fixed yet → what they become when the dataset is frozen."""
 
@@ -86,19 +86,19 @@ def settle(questions: Sequence[QuestionInfo], selected: Collection[int], share: 
     held.update(
         sorted(free, key=lambda n: short_hash("held_out", members[n][0].content_hash))[:n_more]
     )
-    standing: dict[int, Standing] = {}
+    split: dict[int, Split] = {}
     to_fix: dict[int, bool] = {}
     scope = set(in_scope)
     for number, some in enumerate(members):
         for one in some:
             is_held = number in held
             if is_held and one.held_out is False:
-                standing[one.id] = "near_held_out"
+                split[one.id] = "near_held_out"
             else:
-                standing[one.id] = "held_out" if is_held else "train"
+                split[one.id] = "held_out" if is_held else "train"
             if one.held_out is None and number in scope:
                 to_fix[one.id] = is_held
-    return Families(family=family, standing=standing, to_fix=to_fix)
+    return Families(family=family, split=split, to_fix=to_fix)
 
 
 def fix(session: Session, families: Families) -> None:

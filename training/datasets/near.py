@@ -43,7 +43,7 @@ def grams(text: str) -> Grams:
     return Grams(letters, numbers(text))
 
 
-def likeness(a: Grams, b: Grams) -> float:
+def similarity(a: Grams, b: Grams) -> float:
     """Return how alike two texts are: 0 where they share nothing, 1 where they are the same."""
     if a.numbers != b.numbers:
         return 0.0
@@ -56,7 +56,7 @@ def likeness(a: Grams, b: Grams) -> float:
 def are_alike(a: Grams, b: Grams, threshold: float) -> bool:
     """Tell whether two texts are at least so alike."""
     small, large = sorted((len(a.letters), len(b.letters)))
-    return small >= threshold * large - _ROOM and likeness(a, b) >= threshold
+    return small >= threshold * large - _ROOM and similarity(a, b) >= threshold
 
 
 def near_pairs(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int]]:

@@ -226,6 +226,6 @@ def load_rules(path: Path) -> Rules:
 
 def as_yaml(rules: Rules) -> str:
     """Return rules as the YAML that a person would write: what is at its default is left out."""
-    told = {"name": rules.name, "kind": rules.kind}
+    named = {"name": rules.name, "kind": rules.kind}
     rest = rules.model_dump(mode="json", exclude_defaults=True, exclude={"name", "kind"})
-    return yaml.safe_dump(told | rest, allow_unicode=True, sort_keys=False)
+    return yaml.safe_dump(named | rest, allow_unicode=True, sort_keys=False)

@@ -66,8 +66,8 @@ class Flat:
         """Return hidden states in the batch's own shape, zero at padding."""
         rows, columns = self._shape
         width = hidden.shape[-1]
-        whole = hidden.new_zeros((rows * columns, width))
-        return whole.index_copy(0, self._places, hidden[0, : self.n_tokens]).view(
+        padded = hidden.new_zeros((rows * columns, width))
+        return padded.index_copy(0, self._places, hidden[0, : self.n_tokens]).view(
             rows, columns, width
         )
 

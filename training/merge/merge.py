@@ -35,7 +35,7 @@ from training.merge.folder import (
     weights_bytes,
     write_manifest,
 )
-from training.merge.proof_files import check_whole
+from training.merge.proof_files import check_complete
 
 
 async def merge_adapter(
@@ -91,7 +91,7 @@ async def _make(
     if (adapter.digest, base.digest) == (
         written.get("adapter_digest"),
         written.get("base_digest"),
-    ) and check_whole(target).passed:
+    ) and check_complete(target).passed:
         return str(written["digest"])  # the worker died between folder and row; the proof looks
     check_fit(adapter_folder, base_folder)
     check_mergeable(read_adapter(adapter_folder), base_folder)

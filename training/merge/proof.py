@@ -92,7 +92,7 @@ async def _checks(
 ) -> list[CheckRow]:
     base, adapter, merged = (folder_of(model) for model in models)
     on_progress(0, None, "Reading the merged folder.")
-    checks = [files.check_whole(merged), *files.check_files(base, merged)]
+    checks = [files.check_complete(merged), *files.check_files(base, merged)]
     checks += await asyncio.to_thread(_weight_checks, database, base, adapter, merged)
     if not all(check.passed for check in checks if check.name in ("whole", "readable", "tensors")):
         return checks
@@ -136,7 +136,7 @@ def _weight_checks(database: Database, base: Path, adapter: Path, merged: Path) 
 def _value_checks(values: dict[str, Any]) -> list[CheckRow]:
     not_finite: list[str] = values["not_finite"]
     steps, module = values["worst_half_steps"], values["worst_module"]
-    whole = values["compared"] == values["targeted"]
+    complete = values["compared"] == values["targeted"]
     return [
         CheckRow(
             name="finite",
@@ -150,11 +150,11 @@ def _value_checks(values: dict[str, Any]) -> list[CheckRow]:
         ),
         CheckRow(
             name="delta",
-            passed=whole and steps is not None and steps <= HALF_STEPS,
+            passed=complete and steps is not None and steps <= HALF_STEPS,
             measured=steps,
             tolerance=HALF_STEPS,
             detail="Not every targeted weight could be compared with base and adapter."
-            if not whole or steps is None
+            if not complete or steps is None
             else f"{module} is not the base with the adapter in it: it is {steps:.1f} half "
             "rounding steps away. Merge again."
             if steps > HALF_STEPS

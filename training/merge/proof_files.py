@@ -16,7 +16,7 @@ TOKENIZER = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "
 _SHOWN = 3
 
 
-def check_whole(folder: Path) -> CheckRow:
+def check_complete(folder: Path) -> CheckRow:
     """Every file that the manifest names is there in its size, and no other weights are."""
     files: Mapping[str, int] = read_json(folder / MANIFEST).get("files", {})
     if not files:

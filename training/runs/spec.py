@@ -171,9 +171,9 @@ def resolve(
     weighed = _weighed(given, method, n_ok, n_not_ok)
     if weighed:
         values |= weighed
-        told = " and ".join(f"{name} {value:g}" for name, value in weighed.items())
+        weights = " and ".join(f"{name} {value:g}" for name, value in weighed.items())
         why += (
-            f" Rows are weighed with {told}: {n_ok} are OK and {n_not_ok} are not, and"
+            f" Rows are weighed with {weights}: {n_ok} are OK and {n_not_ok} are not, and"
             f" {method.label} learns best where their weighted numbers stand between 1:1 and 4:3."
         )
     if values["base_precision"] in IN_FP8 and values["layers"] != "compiled":

@@ -100,7 +100,7 @@ def time_shares(summary: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     return [(name, spent, spent / whole) for name, spent in ranked if spent >= 0.005 * whole > 0]
 
 
-def told_shares(summary: Mapping[str, Any]) -> str:
+def describe_shares(summary: Mapping[str, Any]) -> str:
     """Return the same in a line: steps 40 s (80%), start 10 s (20%)."""
     return ", ".join(
         f"{SHARES[name]} {time_left(seconds)} ({share:.0%})"

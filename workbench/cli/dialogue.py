@@ -46,8 +46,8 @@ from workbench.dialogue.export import read_export
 from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.report import as_html, as_markdown
 from workbench.dialogue.report import as_json as as_data
+from workbench.dialogue.settings import load_theme
 from workbench.dialogue.sheet_trees import import_sheet
-from workbench.dialogue.themes import load_theme
 from workbench.dialogue.tree import read_tree
 
 app = CommandGroup()

@@ -22,7 +22,7 @@ from db.training import (
 from training.methods import METHODS
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
-from training.runs.watch import told_shares
+from training.runs.watch import describe_shares
 from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
@@ -190,7 +190,7 @@ def _show_result(database: Database, run_id: int, as_json: bool) -> None:
     if as_json:
         show_json(result)
     else:
-        time = told_shares(found.summary)
+        time = describe_shares(found.summary)
         show_fields({**result, "time": time, "layers": found.summary.get("steps_run")})
 
 

@@ -32,11 +32,15 @@ from workbench.dialogue.embedding import Guard
 from workbench.dialogue.events import By, job_of, open_steps, record
 from workbench.dialogue.novelty import Novelty
 from workbench.dialogue.reading import translation_result
-from workbench.dialogue.settings import DialogueSettings, move_instructions, parse_settings
+from workbench.dialogue.settings import (
+    DialogueSettings,
+    in_words,
+    move_instructions,
+    parse_settings,
+)
 from workbench.dialogue.sides import rate_verdict, verdict_result
 from workbench.dialogue.step_result import engine_problems, written
 from workbench.dialogue.synopsis import synopsis_result
-from workbench.dialogue.themes import in_words
 from workbench.dialogue.turn import running_turns
 from workbench.stats.diversity import best_set, similarity
 

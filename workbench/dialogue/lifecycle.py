@@ -22,8 +22,7 @@ from db.dialogues import (
 from db.errors import UsageError
 from db.questions import NewQuestion, add_question
 from workbench.dialogue.events import By, one_line, record
-from workbench.dialogue.settings import DialogueSettings, parse_settings
-from workbench.dialogue.themes import ThemeFile, store_theme
+from workbench.dialogue.settings import DialogueSettings, ThemeFile, parse_settings, store_theme
 
 STATES = {"pause": "paused", "resume": "open", "close": "closed"}
 CARRIED = ("choose", "fact", "answers_shown", "answer")

@@ -16,9 +16,8 @@ from serving.sweeps.plan import save_asks
 from serving.sweeps.spec import Ask
 from workbench.dialogue.decisions import candidate_of
 from workbench.dialogue.events import By
-from workbench.dialogue.settings import ask_format
+from workbench.dialogue.settings import ask_format, language_name
 from workbench.dialogue.step_result import engine_problems, written
-from workbench.dialogue.themes import language_name
 from workbench.dialogue.turn import Step, at, start_step
 
 SAMPLING = SamplingParameters(temperature=0.2, max_tokens=700)

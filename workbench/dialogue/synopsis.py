@@ -18,9 +18,8 @@ from serving.formats.parse import read_json_list
 from serving.sweeps.plan import save_asks
 from serving.sweeps.spec import Ask
 from workbench.dialogue.events import By, open_dialogue, record
-from workbench.dialogue.settings import ask_format
+from workbench.dialogue.settings import ask_format, in_words, language_name
 from workbench.dialogue.step_result import engine_problems, written
-from workbench.dialogue.themes import in_words, language_name
 from workbench.dialogue.turn import Step, at, none_under_way, start_step
 
 LineKind = Literal["known", "open"]

@@ -38,10 +38,11 @@ from workbench.dialogue.events import (
 from workbench.dialogue.settings import (
     DialogueSettings,
     ask_format,
+    in_words,
+    language_name,
     move_instructions,
     parse_settings,
 )
-from workbench.dialogue.themes import in_words, language_name
 
 TURNS_JOB = "dialogue"
 """Kind of the job that runs turns by themselves; see ``workbench.dialogue.auto``."""

@@ -126,7 +126,7 @@ def never_trained(session: Session) -> set[int]:
     """Return the questions that no dataset trains: held out, or of the family of one that is."""
     if not session.scalar(select(exists().where(Question.held_out.is_(True)))):
         return set()
-    splits = settle(read_questions(session), (), 0).standing
+    splits = settle(read_questions(session), (), 0).split
     return {id for id, split in splits.items() if split != "train"}
 
 

@@ -9,9 +9,9 @@ from serving.importers.readers import SUFFIXES
 from serving.importers.source import ImportRefused
 from workbench import EXAMPLES
 from workbench.dialogue.events import By
+from workbench.dialogue.settings import LANGUAGES
 from workbench.dialogue.sheet_trees import ImportedDialogue, import_sheet, stored_before
 from workbench.dialogue.sheets import PlannedStep, SheetRow, n_nodes, plan_tree, read_sheet
-from workbench.dialogue.themes import LANGUAGES
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download
 from workbench.ui.components.i18n import counted, current_language, t, translated

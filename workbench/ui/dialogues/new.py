@@ -12,8 +12,14 @@ from workbench.dialogue.events import By
 from workbench.dialogue.lifecycle import new_dialogue
 from workbench.dialogue.outcomes import words_of_reports
 from workbench.dialogue.report import forked_words
-from workbench.dialogue.settings import DialogueSettings, check_names
-from workbench.dialogue.themes import LANGUAGES, ThemeFile, load_theme, parse_theme
+from workbench.dialogue.settings import (
+    LANGUAGES,
+    DialogueSettings,
+    ThemeFile,
+    check_names,
+    load_theme,
+    parse_theme,
+)
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, new_button, open_button
 from workbench.ui.components.drafts import FormDraft
