@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from workbench.ui.dialogues.map import FOLD_ABOVE, Link, folded_at_first, lay_out, way_to
+from workbench.ui.dialogues.tree import FOLD_ABOVE, Link, folded_at_first, lay_out, way_to
 
 SMALL = [Link(id=n, parent_id=p) for n, p in ((1, None), (2, 1), (3, 1), (4, 2), (5, 2))]
 LARGE = [Link(id=n, parent_id=None if n == 1 else n // 3 + (n < 3)) for n in range(1, 301)]
