@@ -57,9 +57,9 @@ def fresh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     yield from _served(home, database)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def filled_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A store with questions and a finished sweep, and one server for all that add to it."""
+    """A store with questions and a finished sweep."""
     home = tmp_path_factory.mktemp("filled")
     database = _new_store(home)
     seed_store(database)
