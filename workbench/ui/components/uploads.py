@@ -1,7 +1,7 @@
 """Uploaded files: their encoding, how far an import is, and what is wrong with a file."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,10 +10,10 @@ import streamlit as st
 from serving.importers.encoding import EncodingGuessed, encoding_of, recoded
 from serving.importers.questions import OnProgress, Phase
 from serving.importers.readers import TEXT_SUFFIXES
-from serving.importers.source import ImportFile
+from serving.importers.source import ImportFile, Problem
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, one_line
 
 MOST_PROBLEMS = 200
 _SOON_S = 1.0
@@ -52,6 +52,25 @@ def draw_problems(title: str, sentences: Sequence[str], otherwise: str = "") -> 
     with card("problems"):
         st.markdown(f":red[:material/error:] **{t(title)}**")
         st.text("\n".join(sentences[:MOST_PROBLEMS]) or otherwise, width="stretch")
+
+
+def draw_found(
+    notes: Sequence[str], problems: Sequence[Problem], sample: Sequence[Mapping[str, object]]
+) -> None:
+    """Draw what reading a file has found: notes, rows that cannot be taken, and the first rows.
+
+    Args:
+        notes: Sentences on the file as a whole.
+        problems: Rows that cannot be taken.
+        sample: Column → value of each of the first rows.
+    """
+    for note in notes:
+        st.caption(escaped(one_line(note, 300)))
+    if problems:
+        draw_problems("import.problems", [one.sentence for one in problems])
+    if sample:
+        st.markdown(f"**{t('import.sample')}**")
+        st.dataframe(list(sample), hide_index=True)
 
 
 def draw_confirm(label: str, *, n_new: int, problems: Sequence[object]) -> bool | None:

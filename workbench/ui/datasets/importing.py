@@ -17,8 +17,8 @@ from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, one_line
-from workbench.ui.components.uploads import draw_confirm, draw_problems, import_progress, in_utf8
+from workbench.ui.components.text import one_line
+from workbench.ui.components.uploads import draw_confirm, draw_found, import_progress, in_utf8
 
 SHAPES = {
     "alpaca": "instruction · input · output · reasoning · flag",
@@ -99,26 +99,21 @@ def _draw_preview(found: ExamplePreview) -> None:
         ],
     )
     st.caption(t("examples.rows", n=count(counts.rows), held_out=count(counts.held_out)))
-    for note in found.notes:
-        st.caption(escaped(one_line(note, 300)))
-    if found.problems:
-        draw_problems("import.problems", [one.sentence for one in found.problems])
-    if found.sample:
-        st.markdown(f"**{t('import.sample')}**")
-        st.dataframe(
-            [
-                {
-                    t("import.column.line"): one.line,
-                    t("import.column.text"): one_line(one.text, 160),
-                    t("import.column.reasoning"): one_line(one.reasoning or "", 100),
-                    t("import.column.output"): one_line(one.output or "", 100),
-                    t("examples.worse"): one_line(_worse(one.rejected), 100),
-                    t("examples.label"): "" if one.label is None else "OK" if one.label else "✕",
-                }
-                for one in found.sample
-            ],
-            hide_index=True,
-        )
+    draw_found(
+        found.notes,
+        found.problems,
+        [
+            {
+                t("import.column.line"): one.line,
+                t("import.column.text"): one_line(one.text, 160),
+                t("import.column.reasoning"): one_line(one.reasoning or "", 100),
+                t("import.column.output"): one_line(one.output or "", 100),
+                t("examples.worse"): one_line(_worse(one.rejected), 100),
+                t("examples.label"): "" if one.label is None else "OK" if one.label else "✕",
+            }
+            for one in found.sample
+        ],
+    )
 
 
 def _worse(row: object) -> str:

@@ -12,8 +12,8 @@ from workbench.ui.components.controls import back_link, download
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, one_line
-from workbench.ui.components.uploads import draw_confirm, draw_problems, import_progress, in_utf8
+from workbench.ui.components.text import one_line
+from workbench.ui.components.uploads import draw_confirm, draw_found, import_progress, in_utf8
 
 EXAMPLE = EXAMPLES / "questions" / "with_reasoning.jsonl"
 COLUMNS = {
@@ -90,23 +90,18 @@ def _show(found: ImportPreview) -> None:
             for name in ("added", "updated", "skipped", "errors")
         ],
     )
-    for note in found.notes:
-        st.caption(escaped(one_line(note, 300)))
-    if found.problems:
-        draw_problems("import.problems", [one.sentence for one in found.problems])
-    if found.sample:
-        st.markdown(f"**{t('import.sample')}**")
-        st.dataframe(
-            [
-                {
-                    t("import.column.line"): row.line,
-                    t("import.column.outcome"): word("import.outcome", outcome),
-                    t("import.column.text"): one_line(row.text, 160),
-                    t("import.column.role"): word("role", row.role),
-                    t("import.column.reasoning"): one_line(row.reasoning or "", 100),
-                    t("import.column.output"): one_line(row.output or "", 100),
-                }
-                for row, outcome in found.sample
-            ],
-            hide_index=True,
-        )
+    draw_found(
+        found.notes,
+        found.problems,
+        [
+            {
+                t("import.column.line"): row.line,
+                t("import.column.outcome"): word("import.outcome", outcome),
+                t("import.column.text"): one_line(row.text, 160),
+                t("import.column.role"): word("role", row.role),
+                t("import.column.reasoning"): one_line(row.reasoning or "", 100),
+                t("import.column.output"): one_line(row.output or "", 100),
+            }
+            for row, outcome in found.sample
+        ],
+    )
