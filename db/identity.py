@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from db.errors import UsageError
 
@@ -67,6 +67,16 @@ def slot_key(
     """
     return short_hash(question, prompt, model, sampling, str(replicate), str(variant_id or ""))
 
+
+Precision = Literal["bf16", "fp8", "nf4", "awq", "gptq"]
+"""How a server keeps the weights of a model: another one writes other texts.
+
+``bf16``: 16 bit, as they are stored; ``fp8`` and ``nf4``: quantised when the server loads them
+(``nf4`` by bitsandbytes); ``awq`` and ``gptq``: folders that are quantised already, as they come.
+"""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+AS_STORED: Precision = "bf16"
+"""What rows without a precision were written in."""
 
 RefKind = Literal[
     "question", "variant", "answer", "generation", "model", "dataset", "training_run", "round"
