@@ -117,7 +117,7 @@ async def measure(options: argparse.Namespace, folder: Path, save: Save) -> list
     try:
         async with CompletionClient(endpoint) as client:
             engines = FixedEngines(
-                [await served(endpoint, client, options, spec.max_num_seqs(settings))]
+                [await served(endpoint, client, options, supervisor.plan.total_num_seqs)]
             )
             return await take_turns(options, folder, path, engines, endpoint, save)
     finally:

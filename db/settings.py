@@ -102,10 +102,18 @@ class Settings(BaseSettings):
     """Sequences the server decodes together; default 64 on CPU, 256 or 1024 by memory on CUDA."""
     max_model_len: int | None = Field(default=None, ge=256)
     """Context length of the server in tokens; default: the model's, at most 4096 on CPU."""
+    precision: Literal["auto", "bf16", "fp8", "nf4"] = "auto"
+    """In which the weights are served; ``bf16`` is 16 bit as stored."""
+    tensor_parallel_size: int | None = Field(default=None, ge=1)
+    """GPUs that share each layer; default: by the plan of the hardware, as in the next three."""
+    pipeline_parallel_size: int | None = Field(default=None, ge=1)
+    """GPUs, or groups of them, that hold the layers one after another."""
+    data_parallel_size: int | None = Field(default=None, ge=1)
+    """Engines behind the server's one URL, each with the whole model."""
     kv_cache_gib: int = Field(default=2, ge=1)
     """Memory for the key/value cache on CPU, in GiB."""
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    """Share of GPU memory that vLLM may take."""
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    """Share of GPU memory that vLLM may take; default 0.9, less where others use the GPU."""
     server_start_timeout_s: float = Field(default=900, gt=0, allow_inf_nan=False)
     """How long a starting server may show no sign of life (no new log line) before it is ended."""
     vllm_args: tuple[str, ...] = ()

@@ -74,13 +74,14 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer
     told: list[EngineState] = []
     starter = EngineSupervisor(settings, told.append)
     endpoint = asyncio.run(starter.ensure(spec))
+    plan = starter.plan
     starter.detach()
     try:
         yield VllmServer(
             endpoint=endpoint,
             model=spec.served_name,
             folder=spec.model,
-            context_length=spec.max_model_len(settings),
+            context_length=plan.max_model_len,
             home=settings.home_dir,
             told=tuple(told),
         )

@@ -14,18 +14,15 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from db.identity import Precision
 from db.settings import Settings
-from serving.device import Device, gpu_memory_gib
+from serving.device import Device
 from serving.engine.messages import EngineUnavailable
+from serving.engine.plan import ServingPlan, make_plan
 
 HOME_VARIABLE = "Q2Q_SERVER_HOME"
 """In the environment of a server: the workbench it belongs to, so that a lost one is found."""
-CPU_MAX_MODEL_LEN = 4096
-CPU_MAX_NUM_SEQS = 64
 CPU_BATCHED_TOKENS = 4096
-LARGE_GPU_MAX_NUM_SEQS, GPU_MAX_NUM_SEQS = 1024, 256
-"""vLLM's own defaults for GPUs of 70 GiB and more, and for others; told, so that we know them."""
-LARGE_GPU_GIB = 70
 MAX_LORAS_IN_BATCH = 4
 KEPT_LOGS = 5
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -44,7 +41,7 @@ class Adapter(BaseModel):
 
 
 class ServerSpec(BaseModel):
-    """What a server is to serve. Two equal specs are served by one server."""
+    """What a server is to serve, and by which plan. Specs that ask for the same share a server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,6 +53,10 @@ class ServerSpec(BaseModel):
     """Tokens that the model itself can hold."""
     adapters: tuple[Adapter, ...] = ()
     device: Device = "cpu"
+    precision: Precision | None = None
+    """The one that is asked for; None leaves it to settings and plan."""
+    plan: ServingPlan | None = None
+    """How it is served; None until the server starts, and no part of what is asked for."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -64,21 +65,12 @@ class ServerSpec(BaseModel):
             raise ValueError(f"two served models share a name: {', '.join(names)}")
         return self
 
-    def max_model_len(self, settings: Settings) -> int:
-        """Return the tokens that one request may hold, prompt and completion together."""
-        limit = settings.max_model_len or (
-            CPU_MAX_MODEL_LEN if self.device == "cpu" else self.context_length
-        )
-        return min(limit, self.context_length)
-
-    def max_num_seqs(self, settings: Settings) -> int:
-        """Return how many sequences the server decodes together."""
-        if settings.max_num_seqs is not None:
-            return settings.max_num_seqs
-        if self.device == "cpu":
-            return CPU_MAX_NUM_SEQS
-        is_large = gpu_memory_gib() >= LARGE_GPU_GIB
-        return LARGE_GPU_MAX_NUM_SEQS if is_large else GPU_MAX_NUM_SEQS
+    def planned(self, settings: Settings) -> "ServerSpec":
+        """Return this spec with its plan, made now where it has none."""
+        if self.plan is not None:
+            return self
+        plan = make_plan(self.device, self.context_length, settings, self.precision)
+        return self.model_copy(update={"plan": plan})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,32 +105,65 @@ def command(
         argv=(
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
             *("--host", "127.0.0.1", "--port", str(port)),
-            *_arguments(spec, settings),
+            *_arguments(spec.planned(settings), settings),
         ),
         env={**_environment(spec, settings, environ, openmp), "VLLM_API_KEY": api_key},
     )
 
 
+_SHAPING = (
+    "precision",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "max_model_len",
+    "max_num_seqs",
+    "gpu_memory_utilization",
+    "kv_cache_gib",
+)
+"""Settings that plan and environment follow."""
+_ANY_PLAN = ServingPlan(max_model_len=1, max_num_seqs=1)
+
+
 def fingerprint(spec: ServerSpec, settings: Settings) -> str:
-    """Return a hash of all that shapes the server: one with an equal hash may be adopted."""
+    """Return a hash of what is asked for: a server with an equal hash may be adopted.
+
+    Its plan is no part of it: one made while that server holds its memory would be another.
+    """
+    asked = spec.model_copy(update={"plan": _ANY_PLAN})
     shape = [
         sys.executable,
-        spec.model_dump(mode="json"),
-        _arguments(spec, settings),
-        settings.kv_cache_gib,
+        asked.model_dump(mode="json"),
+        _arguments(asked, settings),
+        [getattr(settings, name) for name in _SHAPING],
     ]
     return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:32]
 
 
 def _arguments(spec: ServerSpec, settings: Settings) -> list[str]:
-    arguments = [*_model_arguments(spec, settings), *_device_arguments(spec, settings)]
-    return [*arguments, *settings.vllm_args]
+    assert spec.plan is not None
+    arguments = [*_model_arguments(spec, spec.plan), *_plan_arguments(spec.plan)]
+    return [*arguments, *_device_arguments(spec, spec.plan), *settings.vllm_args]
 
 
-def _model_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
+def _plan_arguments(plan: ServingPlan) -> list[str]:
+    arguments = ["--max-num-seqs", str(plan.max_num_seqs)]
+    if plan.precision in _QUANTIZATIONS:
+        arguments += ["--quantization", _QUANTIZATIONS[plan.precision]]
+    for name in ("tensor_parallel", "pipeline_parallel", "data_parallel"):
+        if (size := getattr(plan, name)) > 1:
+            arguments += [f"--{name.replace('_', '-')}-size", str(size)]
+    return arguments
+
+
+_QUANTIZATIONS: Mapping[Precision, str] = {"fp8": "fp8", "nf4": "bitsandbytes"}
+"""vLLM's names of what it quantises while loading; folders that are quantised say so themselves."""
+
+
+def _model_arguments(spec: ServerSpec, plan: ServingPlan) -> list[str]:
     arguments = [
         *("--model", str(spec.model), "--served-model-name", spec.served_name),
-        *("--max-model-len", str(spec.max_model_len(settings))),
+        *("--max-model-len", str(plan.max_model_len)),
         *("--generation-config", "vllm", "--scheduling-policy", "priority"),
         *("--enable-prefix-caching", "--disable-uvicorn-access-log"),
     ]
@@ -159,15 +184,14 @@ def _lora_slots(spec: ServerSpec) -> int:
     return min(len(spec.adapters), MAX_LORAS_IN_BATCH)
 
 
-def _device_arguments(spec: ServerSpec, settings: Settings) -> list[str]:
-    batch = ["--max-num-seqs", str(spec.max_num_seqs(settings))]
+def _device_arguments(spec: ServerSpec, plan: ServingPlan) -> list[str]:
     if spec.device == "cpu":
         # A prompt cut into chunks ends the engine on CPU where its request has a seed
         # (vllm 0.32: "CPU Generator does not use offset").
         unchunked = ["--no-enable-chunked-prefill", "--max-num-batched-tokens"]
-        n_tokens = max(CPU_BATCHED_TOKENS, spec.max_model_len(settings))
-        return ["--dtype", "bfloat16", "--enforce-eager", *batch, *unchunked, str(n_tokens)]
-    return ["--gpu-memory-utilization", str(settings.gpu_memory_utilization), *batch]
+        n_tokens = max(CPU_BATCHED_TOKENS, plan.max_model_len)
+        return ["--dtype", "bfloat16", "--enforce-eager", *unchunked, str(n_tokens)]
+    return ["--gpu-memory-utilization", str(plan.gpu_memory_utilization)]
 
 
 def _environment(

@@ -128,12 +128,15 @@ class RunningServer:
 def start(spec: ServerSpec, settings: Settings, make_command: MakeCommand) -> RunningServer:
     """Start a server for ``spec`` and put it on record; servers that got lost are ended first.
 
+    It is planned here, where no server of the workbench holds memory any more.
+
     Raises:
         EngineUnavailable: its port is taken, or the program cannot be run.
     """
     home = settings.home_dir
     home.mkdir(parents=True, exist_ok=True)
     end_strays(home)
+    spec = spec.planned(settings)
     made, port, api_key = make_command(spec, settings)
     log = new_log(home)
     try:

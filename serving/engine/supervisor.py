@@ -13,6 +13,7 @@ from db.settings import Settings
 from serving.engine.client import CompletionClient
 from serving.engine.command import ServerSpec, fingerprint, new_command
 from serving.engine.messages import Endpoint, EngineError, EngineUnavailable
+from serving.engine.plan import ServingPlan
 from serving.engine.probe import ProbeResult, probe
 from serving.engine.server import (
     MakeCommand,
@@ -94,6 +95,18 @@ class EngineSupervisor:
         self._failures = 0
         self._misses = 0
         self._ready_at = 0.0
+
+    @property
+    def plan(self) -> ServingPlan:
+        """How the server at hand serves.
+
+        Raises:
+            EngineUnavailable: There is none.
+        """
+        plan = None if self._server is None else self._server.record.spec.plan
+        if plan is None:
+            raise EngineUnavailable(self.state.message)
+        return plan
 
     async def ensure(self, spec: ServerSpec) -> Endpoint:
         """Return the endpoint of a ready server for ``spec``: this one, an adopted or a new one.

@@ -105,7 +105,7 @@ def test_on_cpu_the_server_is_small_and_starts_fast(settings: Settings) -> None:
 def test_a_large_gpu_decodes_more_together(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, gib: float, expected: int
 ) -> None:
-    monkeypatch.setattr("serving.engine.command.gpu_memory_gib", lambda: gib)
+    monkeypatch.setattr("serving.engine.plan.gpu_memory_gib", lambda: gib)
     assert value(made(spec(device="cuda"), settings).argv, "--max-num-seqs") == str(expected)
 
 
@@ -127,6 +127,26 @@ def test_settings_limit_the_server_but_never_past_the_model(tmp_path: Path) -> N
     assert value(argv, "--max-num-seqs") == "7"
     assert argv[-2:] == ("--swap-space", "0")
     assert value(made(spec(context_length=2048), settings).argv, "--max-model-len") == "2048"
+
+
+def test_parallelism_and_precision_reach_the_command_line(tmp_path: Path) -> None:
+    settings = Settings(
+        home=tmp_path, data_parallel_size=2, tensor_parallel_size=4, precision="nf4"
+    )
+    argv = made(spec(device="cuda"), settings).argv
+    assert value(argv, "--tensor-parallel-size") == "4"
+    assert value(argv, "--data-parallel-size") == "2"
+    assert value(argv, "--quantization") == "bitsandbytes"
+    assert "--pipeline-parallel-size" not in argv
+    asked = made(spec(device="cuda", precision="fp8"), settings).argv
+    assert value(asked, "--quantization") == "fp8"
+
+
+def test_a_server_is_known_again_whatever_its_plan(settings: Settings) -> None:
+    planned = spec().planned(settings)
+    assert planned.plan is not None
+    assert fingerprint(planned, settings) == fingerprint(spec(), settings)
+    assert fingerprint(spec(precision="fp8"), settings) != fingerprint(spec(), settings)
 
 
 def test_adapters_are_served_beside_their_base(settings: Settings) -> None:
@@ -165,7 +185,8 @@ def test_the_fingerprint_changes_with_all_that_shapes_the_server(tmp_path: Path)
     assert wanted == fingerprint(spec(), Settings(home=tmp_path, server_port=9))
     assert wanted != fingerprint(spec(served_name="other"), settings)
     assert wanted != fingerprint(spec(), Settings(home=tmp_path, kv_cache_gib=3))
-    assert wanted != fingerprint(spec(), Settings(home=tmp_path, max_model_len=512))
+    for change in ({"max_model_len": 512}, {"precision": "fp8"}, {"vllm_args": ("--x",)}):
+        assert wanted != fingerprint(spec(), Settings(home=tmp_path, **change))
 
 
 def test_every_start_has_a_key_of_its_own_and_a_taken_port_is_named(tmp_path: Path) -> None:

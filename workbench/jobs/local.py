@@ -100,6 +100,7 @@ class LocalServer:
         endpoint = await self._ensure(spec)
         self._check_served(models)
         client = await self._client_of(endpoint)
+        plan = self._supervisor.plan
         return {
             model.id: ServedModel(
                 model_version_id=model.id,
@@ -107,9 +108,9 @@ class LocalServer:
                 client=client,
                 served_name=model.name,
                 tokenizer=self._tokenizer(spec.model),
-                context_length=spec.max_model_len(self._settings),
+                context_length=plan.max_model_len,
                 capabilities=endpoint.capabilities,
-                max_num_seqs=spec.max_num_seqs(self._settings),
+                max_num_seqs=plan.total_num_seqs,
                 engine_version=endpoint.software,
             )
             for model in models
