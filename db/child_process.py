@@ -178,8 +178,10 @@ class ChildProcess:
         if not self._gone_within(10.0):
             left = ", ".join(map(str, self.members()))
             raise Q2QError(
-                f"Processes {left} of {self._name} cannot be ended. "
-                "Restart the machine, or wait for the device they hang on."
+                "Processes {left} of {name} cannot be ended. "
+                "Restart the machine, or wait for the device they hang on.",
+                left=left,
+                name=self._name,
             )
 
     async def wait(self, seconds: float | None = None) -> bool:

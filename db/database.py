@@ -144,13 +144,16 @@ def _make_folder(path: Path) -> None:
         if is_disk_full(next(one for one in path.absolute().parents if one.exists())):
             raise StoreFull(str(path)) from error
         raise Q2QError(
-            f"The folder of {path} cannot be made ({error.strerror});"
-            " set Q2Q_HOME to a folder that you may write to."
+            "The folder of {path} cannot be made ({error});"
+            " set Q2Q_HOME to a folder that you may write to.",
+            path=path,
+            error=error.strerror,
         ) from error
     if not path.exists() and not os.access(path.absolute().parent, os.W_OK):
         raise Q2QError(
-            f"{path} cannot be made, since its folder can only be read here;"
-            " set Q2Q_HOME to a folder that you may write to."
+            "{path} cannot be made, since its folder can only be read here;"
+            " set Q2Q_HOME to a folder that you may write to.",
+            path=path,
         )
 
 

@@ -68,7 +68,9 @@ def find_dataset(session: Session, name: str | int) -> DatasetInfo:
     if row is None and (number := number_in(text)) is not None:
         row = session.execute(_datasets().where(Dataset.id == number)).first()
     return _info(
-        *existing(row, f"There is no dataset {text!r}; `q2q dataset show` lists them all.")
+        *existing(
+            row, "There is no dataset {text!r}; `q2q dataset show` lists them all.", text=text
+        )
     )
 
 

@@ -242,7 +242,11 @@ def get_node(session: Session, dialogue_id: int, node_id: int) -> NodeRow:
     """
     row = session.get(DialogueNode, node_id)
     if row is None or row.dialogue_id != dialogue_id:
-        raise UsageError(f"The dialogue {dialogue_id} has no question with the number {node_id}.")
+        raise UsageError(
+            "The dialogue {dialogue_id} has no question with the number {node_id}.",
+            dialogue_id=dialogue_id,
+            node_id=node_id,
+        )
     return as_row(NodeRow, row)
 
 
@@ -338,8 +342,10 @@ def save_theme(session: Session, name: str, values: Mapping[str, Any]) -> int:
         used = session.scalar(select(Dialogue.id).where(Dialogue.theme_id == known.id).limit(1))
         if used is not None:
             raise UsageError(
-                f"There is a theme {name!r} that says something else, and dialogue {used} is about"
-                " it; give the changed theme another name."
+                "There is a theme {name!r} that says something else, and dialogue {used} is about"
+                " it; give the changed theme another name.",
+                name=name,
+                used=used,
             )
         for field, value in own.items():
             setattr(known, field, value)

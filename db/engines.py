@@ -90,7 +90,7 @@ def save_external(
     check_server_url(url)
     if name == LOCAL:
         raise UsageError(
-            f"The name {LOCAL!r} belongs to the workbench's own server; choose another."
+            "The name {local!r} belongs to the workbench's own server; choose another.", local=LOCAL
         )
     engine = session.scalar(select(Engine).where(Engine.name == name))
     if engine is None:
@@ -120,7 +120,9 @@ def add_external(
     check_server_name(name)
     known = session.scalar(select(Engine).where(Engine.name == name, Engine.wanted))
     if known is not None:
-        raise UsageError(f"There is a model server {name!r} already; choose another name.")
+        raise UsageError(
+            "There is a model server {name!r} already; choose another name.", name=name
+        )
     return save_external(session, name, url, api_key_env=api_key_env, tokenizer_path=tokenizer_path)
 
 
@@ -132,7 +134,7 @@ def remove_external(session: Session, name: str) -> None:
     """
     engine = session.scalar(select(Engine).where(Engine.name == name, Engine.kind == "external"))
     if engine is None or not engine.wanted:
-        raise UsageError(f"There is no external model server {name!r}.")
+        raise UsageError("There is no external model server {name!r}.", name=name)
     engine.wanted, engine.state, engine.message = False, "stopped", None
     session.execute(delete(EngineModel).where(EngineModel.engine_id == engine.id))
 

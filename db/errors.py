@@ -23,7 +23,7 @@ class Q2QError(Exception):
 
     exit_code = 1
 
-    def __init__(self, template: str = "", **values: object) -> None:
+    def __init__(self, template: str = "", /, **values: object) -> None:
         """Say ``template`` with ``values`` in its braces; without any it is taken as it is."""
         super().__init__(template.format(**values) if values else template)
         self.template, self.values = template, values
@@ -46,14 +46,14 @@ _POSTGRES_READ_ONLY = "25006"
 T = TypeVar("T")
 
 
-def existing(found: T | None, sentence: str) -> T:
+def existing(found: T | None, template: str, /, **values: object) -> T:
     """Return what was looked for.
 
     Raises:
-        UsageError: There is none; ``sentence`` says so.
+        UsageError: There is none; ``template`` says so, with ``values``.
     """
     if found is None:
-        raise UsageError(sentence)
+        raise UsageError(template, **values)
     return found
 
 
@@ -66,8 +66,9 @@ class StoreBusy(StoreFault):
 
     def __init__(self, label: str) -> None:
         super().__init__(
-            f"Another program is writing to {label} and did not finish in time; nothing was"
-            " written: try again."
+            "Another program is writing to {label} and did not finish in time; nothing was"
+            " written: try again.",
+            label=label,
         )
 
 
@@ -76,7 +77,8 @@ class StoreFull(StoreFault):
 
     def __init__(self, label: str) -> None:
         super().__init__(
-            f"The disk of {label} is full; free some space and try again. What was stored is whole."
+            "The disk of {label} is full; free some space and try again. What was stored is whole.",
+            label=label,
         )
 
 
@@ -85,8 +87,9 @@ class StoreReadOnly(StoreFault):
 
     def __init__(self, label: str) -> None:
         super().__init__(
-            f"{label} can only be read here, so nothing was written; give yourself the right to"
-            " write to it and its folder, or set Q2Q_HOME to a folder that you may write to."
+            "{label} can only be read here, so nothing was written; give yourself the right to"
+            " write to it and its folder, or set Q2Q_HOME to a folder that you may write to.",
+            label=label,
         )
 
 
@@ -95,8 +98,10 @@ class StoreDamaged(StoreFault):
 
     def __init__(self, label: str, error: BaseException) -> None:
         super().__init__(
-            f"The store {label} cannot be used ({error}); `q2q doctor` checks it and `q2q restore`"
-            " brings a backup back."
+            "The store {label} cannot be used ({error}); `q2q doctor` checks it and `q2q restore`"
+            " brings a backup back.",
+            label=label,
+            error=error,
         )
 
 
@@ -136,8 +141,11 @@ def require_room(path: Path | None, n_bytes: int) -> None:
     free = free_bytes(path.absolute().parent) if path is not None else n_bytes
     if free < n_bytes:
         raise StoreFault(
-            f"The disk of {path} has {free / 1e6:.0f} MB free, and this needs about"
-            f" {n_bytes / 1e6:.0f} MB; free some space and try again. Nothing was written."
+            "The disk of {path} has {free:.0f} MB free, and this needs about"
+            " {n_bytes:.0f} MB; free some space and try again. Nothing was written.",
+            path=path,
+            free=free / 1e6,
+            n_bytes=n_bytes / 1e6,
         )
 
 
@@ -163,7 +171,9 @@ def _sqlite_fault(
         return StoreDamaged(label, error)
     if is_io:
         return StoreFault(
-            f"{label} could not be opened, read or written ({error}); see that its folder is there,"
-            " that you may write to it and that its disk works, then try again."
+            "{label} could not be opened, read or written ({error}); see that its folder is there,"
+            " that you may write to it and that its disk works, then try again.",
+            label=label,
+            error=error,
         )
     return None

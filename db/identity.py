@@ -119,8 +119,9 @@ def parse_ref(value: str) -> Ref:
     match = re.fullmatch(r"([qvagmdtr])([0-9]{1,18})", value.strip().lower())
     if match is None:
         raise UsageError(
-            f"{value!r} is no id; ids are a letter and a number: q12 (question), v12 (reasoning),"
+            "{value!r} is no id; ids are a letter and a number: q12 (question), v12 (reasoning),"
             " a12 (answer), g12 (generation), m12 (model), d12 (dataset), t12 (training run),"
-            " r12 (round)."
+            " r12 (round).",
+            value=value,
         )
     return Ref(LETTERS[match[1]], int(match[2]))

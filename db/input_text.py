@@ -19,7 +19,9 @@ def read_text(path: Path) -> str:
     try:
         return decoded(path.read_bytes(), where=str(path))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from None
+        raise UsageError(
+            "{path} cannot be read ({error}); check the path.", path=path, error=error.strerror
+        ) from None
 
 
 def decoded(data: bytes, *, where: str) -> str:
@@ -33,7 +35,9 @@ def decoded(data: bytes, *, where: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"{where}, line {line} is not in UTF-8; save the file in that encoding."
+            "{where}, line {line} is not in UTF-8; save the file in that encoding.",
+            where=where,
+            line=line,
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -59,7 +63,7 @@ def load_mapping(text: str, *, where: str) -> dict[str, Any]:
     """
     content = load_yaml(text, where=where)
     if not isinstance(content, dict):
-        raise UsageError(f"{where} must hold keys and values, such as `name: first`.")
+        raise UsageError("{where} must hold keys and values, such as `name: first`.", where=where)
     return {str(key): value for key, value in content.items()}
 
 
@@ -76,10 +80,12 @@ def parse_yaml(text: str, *, where: str) -> tuple[Any, yaml.Node | None]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"{where}{line} is no YAML; check indentation and colons.") from None
+        raise UsageError(
+            "{where}{line} is no YAML; check indentation and colons.", where=where, line=line
+        ) from None
     except (ValueError, RecursionError):  # e.g. a date that no calendar has, or 10,000 brackets
         raise UsageError(
-            f"{where} holds a value that YAML cannot read; check dates and brackets."
+            "{where} holds a value that YAML cannot read; check dates and brackets.", where=where
         ) from None
 
 
@@ -100,8 +106,12 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in lines:
                 raise UsageError(
-                    f"{self._where}, line {line}: the key {key.value!r} stands in line"
-                    f" {lines[key.value]} already; remove one of them."
+                    "{where}, line {line}: the key {key_value!r} stands in line"
+                    " {lines} already; remove one of them.",
+                    where=self._where,
+                    line=line,
+                    key_value=key.value,
+                    lines=lines[key.value],
                 )
             lines[key.value] = line
         return node

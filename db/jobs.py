@@ -118,7 +118,8 @@ def enqueue_sweep(
             continue
         if retry_failed and not job.payload.get("retry_failed"):
             raise UsageError(
-                f"Sweep {sweep_id} is running or about to; retry its failures when it has ended."
+                "Sweep {sweep_id} is running or about to; retry its failures when it has ended.",
+                sweep_id=sweep_id,
             )
         return job.id
     set_state(session, sweep_id, "queued")
@@ -266,7 +267,9 @@ def release_dead(session: Session, is_dead: Callable[[str], bool]) -> list[int]:
 
 def request_cancel(session: Session, job_id: int) -> bool:
     """Ask for the end of a job; a queued one ends at once. False if it has ended already."""
-    job = existing(session.get(Job, job_id, with_for_update=True), f"There is no job {job_id}.")
+    job = existing(
+        session.get(Job, job_id, with_for_update=True), "There is no job {job_id}.", job_id=job_id
+    )
     if job.state not in ACTIVE_STATES:
         return False
     job.cancel_requested_at = job.cancel_requested_at or utc_now()
@@ -282,7 +285,7 @@ def get_job(session: Session, job_id: int) -> JobRow:
         UsageError: There is none with this id.
     """
     job = session.get(Job, job_id, populate_existing=True)
-    return as_row(JobRow, existing(job, f"There is no job {job_id}."))
+    return as_row(JobRow, existing(job, "There is no job {job_id}.", job_id=job_id))
 
 
 def active_jobs(

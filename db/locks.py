@@ -29,6 +29,8 @@ def try_lock(path: Path) -> "AcquireReturnProxy[FileLock] | None":
         return None
     except OSError as error:
         raise Q2QError(
-            f"The lock {path} cannot be opened ({error.strerror});"
-            " set Q2Q_HOME to a folder that you may write to."
+            "The lock {path} cannot be opened ({error});"
+            " set Q2Q_HOME to a folder that you may write to.",
+            path=path,
+            error=error.strerror,
         ) from error

@@ -81,7 +81,11 @@ def find_model(session: Session, reference: str) -> ModelRow:
             select(ModelVersion).where(ModelVersion.hub_id == reference).order_by(ModelVersion.id)
         ).all()
         found = _row(by_hub[-1]) if by_hub else None
-    return existing(found, f"There is no model {reference!r}; `q2q model list` shows them all.")
+    return existing(
+        found,
+        "There is no model {reference!r}; `q2q model list` shows them all.",
+        reference=reference,
+    )
 
 
 def declare_model(
@@ -133,8 +137,10 @@ def remove_model(session: Session, model_version_id: int) -> None:
     ).first()
     if dependent is not None:
         raise UsageError(
-            f"The adapter {dependent} needs {model.name};"
-            f" remove it first: `q2q model remove {dependent}`."
+            "The adapter {dependent} needs {model_name};"
+            " remove it first: `q2q model remove {dependent}`.",
+            dependent=dependent,
+            model_name=model.name,
         )
     model.state = "removed"
 

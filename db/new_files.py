@@ -58,7 +58,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     part: Path | None = None
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(f"{target} is not empty; give a new folder.")
+            raise UsageError("{target} is not empty; give a new folder.", target=target)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:60]}."))
         yield part
@@ -95,4 +95,9 @@ def _umask() -> int:
 
 def _unwritable(target: Path, error: OSError, kind: str) -> UsageError:
     reason = error.strerror or str(error)
-    return UsageError(f"{target} cannot be written ({reason}); give another {kind}.")
+    return UsageError(
+        "{target} cannot be written ({reason}); give another {kind}.",
+        target=target,
+        reason=reason,
+        kind=kind,
+    )

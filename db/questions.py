@@ -191,7 +191,7 @@ def add_child(
 
 def _existing(session: Session, question_id: int) -> Question:
     found = session.get(Question, question_id)
-    return existing(found, f"There is no question q{question_id}.")
+    return existing(found, "There is no question q{question_id}.", question_id=question_id)
 
 
 def change_details(session: Session, question_id: int, new: NewQuestion) -> None:
@@ -221,7 +221,7 @@ def _plain(new: NewQuestion) -> NewQuestion:
     def clean(name: str, text: str) -> str:
         problem = problem_of(text)
         if problem:
-            raise UsageError(f"The {name} {problem}")
+            raise UsageError("The {name} {problem}", name=name, problem=problem)
         return plain(text)[0]
 
     return replace(

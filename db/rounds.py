@@ -71,8 +71,9 @@ def create_round(
             return as_row(RoundRow, known)
         if known.step != STEPS[0] or known.state != "failed" or known.id in busy:
             raise UsageError(
-                f"There is a round {name!r} with another config already; give this one another"
-                " name."
+                "There is a round {name!r} with another config already; give this one another"
+                " name.",
+                name=name,
             )
         known.config, known.starts_from_id = dict(config), starts_from_id
         known.parent_id, known.state = parent_id, "open"
@@ -171,13 +172,19 @@ def decide_round(
     """
     found = session.get_one(Round, round_id)
     if verdict not in VERDICTS and (findings is None or verdict != "not_enough_questions"):
-        raise UsageError(f"{verdict!r} is no verdict; choose one of {', '.join(VERDICTS)}.")
+        raise UsageError(
+            "{verdict!r} is no verdict; choose one of {verdicts}.",
+            verdict=verdict,
+            verdicts=", ".join(VERDICTS),
+        )
     if not reason.strip():
         raise UsageError("Say why: a verdict without its reason helps nobody later.")
     if found.step not in ("compare", "ended"):
         raise UsageError(
-            f"Round {found.name!r} is at the step {found.step}; it can be decided once it has been"
-            " compared."
+            "Round {found_name!r} is at the step {step}; it can be decided once it has been"
+            " compared.",
+            found_name=found.name,
+            step=found.step,
         )
     found.verdict, found.reason = verdict, reason.strip()
     found.findings = None if findings is None else dict(findings)

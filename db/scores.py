@@ -318,7 +318,9 @@ def find_format(session: Session, reference: str) -> int:
     known = {f"{name}@{version}": format_id for name, version, format_id in rows}
     if reference not in known:
         raise UsageError(
-            f"There is no prompt format {reference!r}; there are {', '.join(sorted(known))}."
+            "There is no prompt format {reference!r}; there are {known}.",
+            reference=reference,
+            known=", ".join(sorted(known)),
         )
     return known[reference]
 

@@ -192,8 +192,9 @@ def _expanded(folder: Path) -> Path:
         return folder.expanduser()
     except RuntimeError:
         raise UsageError(
-            f"The settings are wrong: {folder} names a home folder that this machine does not "
-            "have. Correct Q2Q_HOME or Q2Q_CACHE: give a whole path."
+            "The settings are wrong: {folder} names a home folder that this machine does not "
+            "have. Correct Q2Q_HOME or Q2Q_CACHE: give a whole path.",
+            folder=folder,
         ) from None
 
 
@@ -207,7 +208,9 @@ def _refuse_unknown(given: Collection[str], known: Collection[str]) -> None:
                 f"{key} is not a setting" + (f", did you mean {close[0]}" if close else "")
             )
     if sentences:
-        raise UsageError(f"q2q.toml in Q2Q_HOME: {'; '.join(sentences)}. See docs/cli.md.")
+        raise UsageError(
+            "q2q.toml in Q2Q_HOME: {sentences}. See docs/cli.md.", sentences="; ".join(sentences)
+        )
 
 
 @lru_cache(maxsize=1)
@@ -230,21 +233,25 @@ def load_settings() -> Settings:
             for problem in error.errors()
         )
         raise UsageError(
-            f"The settings are wrong: {problems}. Correct the variable Q2Q_… or q2q.toml."
+            "The settings are wrong: {problems}. Correct the variable Q2Q_… or q2q.toml.",
+            problems=problems,
         ) from None
     except SettingsError as error:
         raise UsageError(
-            f"The settings are wrong: {error} (lists are written as JSON, such as '[\"--flag\"]')."
-            " Correct the variable Q2Q_… or q2q.toml."
+            "The settings are wrong: {error} (lists are written as JSON, such as '[\"--flag\"]')."
+            " Correct the variable Q2Q_… or q2q.toml.",
+            error=error,
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"q2q.toml in Q2Q_HOME is no TOML: {error}.") from None
+        raise UsageError("q2q.toml in Q2Q_HOME is no TOML: {error}.", error=error) from None
     except UnicodeDecodeError:
         raise UsageError(
             "q2q.toml in Q2Q_HOME is not in UTF-8; save it in that encoding."
         ) from None
     except OSError as error:
-        raise UsageError(f"q2q.toml in Q2Q_HOME cannot be read ({error.strerror}).") from None
+        raise UsageError(
+            "q2q.toml in Q2Q_HOME cannot be read ({error}).", error=error.strerror
+        ) from None
 
 
 SERVER_NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -264,8 +271,9 @@ def check_server_name(name: str) -> None:
     """
     if not SERVER_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be the name of a model server; use 1 to 40 letters, digits, dots, "
-            "hyphens and underscores."
+            "{name!r} cannot be the name of a model server; use 1 to 40 letters, digits, dots, "
+            "hyphens and underscores.",
+            name=name,
         )
 
 
@@ -300,4 +308,4 @@ def check_server_url(url: str) -> None:
         UsageError: The sentence shows the address without its secrets.
     """
     if problem := url_problem(url):
-        raise UsageError(f"{masked(url)!r} {problem}.")
+        raise UsageError("{url!r} {problem}.", url=masked(url), problem=problem)

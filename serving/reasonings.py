@@ -38,7 +38,11 @@ def save_reasoning(
     if not text:
         raise UsageError("The reasoning is empty; write at least one word.")
     if len(text) > MAX_CHARACTERS:
-        raise UsageError(f"The reasoning has {len(text):,} characters; {MAX_CHARACTERS:,} fit.")
+        raise UsageError(
+            "The reasoning has {n:,} characters; {most:,} fit.",
+            n=len(text),
+            most=MAX_CHARACTERS,
+        )
     content_hash = text_hash(text)
     parents = list(parent_ids)
     rows = session.scalars(select(ReasoningVariant).where(ReasoningVariant.id.in_(parents))).all()

@@ -22,7 +22,7 @@ def validated(model: type[Spec], mapping: Mapping[str, Any], *, where: str) -> S
         return model.model_validate(dict(mapping))
     except ValidationError as error:
         problems = "; ".join(_sentence(model, details) for details in error.errors())
-        raise UsageError(f"{where} are wrong: {problems}.") from None
+        raise UsageError("{where} are wrong: {problems}.", where=where, problems=problems) from None
 
 
 def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:

@@ -119,8 +119,10 @@ def run_up(
             return 0
         if not is_free(port):
             raise Q2QError(
-                f"Port {port} is taken by another program. End it, or choose another port:"
-                f" `q2q up --port {port + 1}`."
+                "Port {port} is taken by another program. End it, or choose another port:"
+                " `q2q up --port {next_port}`.",
+                port=port,
+                next_port=port + 1,
             )
         complete_home(settings, inform)
         stop = threading.Event()

@@ -68,7 +68,9 @@ def lineage(session: Session, ref: Ref | str) -> Lineage:
     ref = parse_ref(ref) if isinstance(ref, str) else ref
     table, up, down = _KINDS[ref.kind]
     if session.scalar(select(table.id).where(table.id == ref.id)) is None:
-        raise UsageError(f"There is no {ref.kind.replace('_', ' ')} {ref}.")
+        raise UsageError(
+            "There is no {ref_kind} {ref}.", ref_kind=ref.kind.replace("_", " "), ref=ref
+        )
     return Lineage(
         ref=ref,
         up=_groups(session, up(session, ref.id)),

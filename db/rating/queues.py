@@ -108,7 +108,7 @@ def create_queue(
         (require_questions if scope == "question" else require_texts)(session)
         raise UsageError("Nothing to rate is left; choose other texts or fewer exclusions.")
     if overlap < 1:
-        raise UsageError(f"overlap is {overlap}; an item needs at least one rater.")
+        raise UsageError("overlap is {overlap}; an item needs at least one rater.", overlap=overlap)
     random.SystemRandom().shuffle(items)
     spec = {**spec, N_ITEMS: len(items)}
     queue = RatingQueue(name=name, way=way, scope=scope, spec=spec, overlap=overlap)

@@ -101,7 +101,9 @@ def rater_name(name: str) -> str:
     """
     name = stored_name(name)
     if not name or len(name) > MAX_RATER_NAME or not name.isprintable():
-        raise UsageError(f"A rater's name is one line of 1 to {MAX_RATER_NAME} characters.")
+        raise UsageError(
+            "A rater's name is one line of 1 to {most} characters.", most=MAX_RATER_NAME
+        )
     return name
 
 
@@ -118,7 +120,7 @@ def ensure_rater(session: Session, name: str) -> int:
         session.add(known)
         session.flush()
     elif known.kind != "person":
-        raise UsageError(f"{name!r} is the name of a model; choose another one.")
+        raise UsageError("{name!r} is the name of a model; choose another one.", name=name)
     return known.id
 
 
@@ -139,7 +141,8 @@ def ensure_model_rater(session: Session, name: str, model: str | None = None) ->
     known = session.scalar(select(Rater).where(Rater.name == name))
     if known is not None and known.kind != "model":
         raise UsageError(
-            f"{name!r} is the name of a person who rates; give the model another one with --rater."
+            "{name!r} is the name of a person who rates; give the model another one with --rater.",
+            name=name,
         )
     if known is not None:
         return known.id
@@ -190,7 +193,7 @@ def add_ratings(session: Session, ratings: Iterable[NewRating]) -> list[int]:
     for one in ratings:
         wrong = why_wrong(one.axis, value=one.value, outcome=one.outcome, label=one.label)
         if wrong is not None:
-            raise UsageError(f"A rating's {wrong[0]} {wrong[1]}")
+            raise UsageError("A rating's {field} {problem}", field=wrong[0], problem=wrong[1])
     known: set[str] = set()
     for cards in chunks([rating.card_id for rating in ratings]):
         known.update(session.scalars(select(Rating.card_id).where(Rating.card_id.in_(cards))))

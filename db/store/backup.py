@@ -62,11 +62,16 @@ def backup(database: Database, target: Path) -> BackupResult:
     """
     source = database.path
     if source is None:
-        raise Q2QError(f"A PostgreSQL store is backed up by its own tool: {dump_command(database)}")
+        raise Q2QError(
+            "A PostgreSQL store is backed up by its own tool: {dump_command}",
+            dump_command=dump_command(database),
+        )
     if target.is_dir():
         target = target / backup_name()
     if target.exists():
-        raise UsageError(f"{target} exists already and is not overwritten; give another name.")
+        raise UsageError(
+            "{target} exists already and is not overwritten; give another name.", target=target
+        )
     with _part_of(target) as part:
         _copy(source, part)
         part.replace(target)
@@ -88,14 +93,16 @@ def restore(settings: Settings, source: Path) -> RestoreResult:
     if database.path is None:
         raise Q2QError(
             "A PostgreSQL store is restored by its own tool: pg_restore --clean --if-exists"
-            f" --dbname='{_plain_url(database)}' q2q.dump"
+            " --dbname='{plain_url}' q2q.dump",
+            plain_url=_plain_url(database),
         )
     revision = _check_backup(source)
     lock = try_lock(settings.home_dir / WORKER_LOCK)
     if lock is None:
         raise Q2QError(
-            f"A worker is running on {settings.home_dir}; stop it (Ctrl-C in the terminal of"
-            " `q2q up`), then restore."
+            "A worker is running on {home_dir}; stop it (Ctrl-C in the terminal of"
+            " `q2q up`), then restore.",
+            home_dir=settings.home_dir,
         )
     with lock, _part_of(database.path) as part:
         _copy(source, part)
@@ -110,19 +117,23 @@ def restore(settings: Settings, source: Path) -> RestoreResult:
 def _check_backup(source: Path) -> str:
     """Return the schema revision of ``source``, a whole store of ours."""
     if not source.is_file():
-        raise UsageError(f"{source} is not a file; give a backup made by `q2q backup`.")
+        raise UsageError(
+            "{source} is not a file; give a backup made by `q2q backup`.", source=source
+        )
     try:
         with closing(sqlite3.connect(read_only_uri(source), uri=True)) as reader:
             revision = reader.execute("SELECT version_num FROM alembic_version").fetchone()
             ours = reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'reasoning_variant'")
             if revision is None or ours.fetchone() is None:
-                raise UsageError(f"{source} is not a store of the workbench.")
+                raise UsageError("{source} is not a store of the workbench.", source=source)
             _check_integrity(reader, source)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         if "no such table" in str(error):
-            raise UsageError(f"{source} is not a store of the workbench.") from error
+            raise UsageError("{source} is not a store of the workbench.", source=source) from error
         raise UsageError(
-            f"{source} cannot be read as a store ({error}); give a backup made by `q2q backup`."
+            "{source} cannot be read as a store ({error}); give a backup made by `q2q backup`.",
+            source=source,
+            error=error,
         ) from error
     return str(revision[0])
 
@@ -134,15 +145,22 @@ def _upgrade_copy(part: Path, source: Path) -> bool:
         state = status(database)
         if not state.is_known:
             raise UsageError(
-                f"{source} was made by a newer version (schema {state.current}, this program knows"
-                f" up to {state.head}); update the program."
+                "{source} was made by a newer version (schema {current}, this program knows"
+                " up to {head}); update the program.",
+                source=source,
+                current=state.current,
+                head=state.head,
             )
         if state.is_current:
             return False
         upgrade(database)
         return True
     except SQLAlchemyError as error:
-        raise Q2QError(f"{source} could not be upgraded, nothing was changed: {error}") from error
+        raise Q2QError(
+            "{source} could not be upgraded, nothing was changed: {error}",
+            source=source,
+            error=error,
+        ) from error
     finally:
         database.close()
 
@@ -169,9 +187,12 @@ def _end_use(store: Path) -> None:
             alone.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):
-            raise Q2QError(f"{store} cannot be replaced ({error}).") from error
+            raise Q2QError(
+                "{store} cannot be replaced ({error}).", store=store, error=error
+            ) from error
         raise Q2QError(
-            f"{store} is open in another process, such as the app; stop it, then restore."
+            "{store} is open in another process, such as the app; stop it, then restore.",
+            store=store,
         ) from error
     except sqlite3.DatabaseError:
         return  # damaged: that is why a backup is restored
@@ -189,7 +210,9 @@ def _part_of(target: Path) -> Iterator[Path]:
             for suffix in ("", "-journal", *SIDE_FILES):
                 Path(f"{part}{suffix}").unlink(missing_ok=True)
     except OSError as error:
-        raise Q2QError(f"{target} could not be written ({error.strerror}).") from error
+        raise Q2QError(
+            "{target} could not be written ({error}).", target=target, error=error.strerror
+        ) from error
 
 
 def _copy(source: Path, part: Path) -> None:
@@ -206,8 +229,11 @@ def _copy(source: Path, part: Path) -> None:
         if is_disk_full(part.parent):
             raise StoreFull(str(part.parent)) from error
         raise Q2QError(
-            f"{source} could not be copied to {part.parent} ({error}); see that the disk has"
-            " room and that the folder may be written to."
+            "{source} could not be copied to {parent} ({error}); see that the disk has"
+            " room and that the folder may be written to.",
+            source=source,
+            parent=part.parent,
+            error=error,
         ) from error
     with part.open("rb") as written:
         os.fsync(written.fileno())
@@ -216,7 +242,9 @@ def _copy(source: Path, part: Path) -> None:
 def _check_integrity(connection: sqlite3.Connection, source: Path) -> None:
     finding = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if finding != "ok":
-        raise UsageError(f"{source} is damaged ({finding}); give another backup.")
+        raise UsageError(
+            "{source} is damaged ({finding}); give another backup.", source=source, finding=finding
+        )
 
 
 def _stamp() -> str:

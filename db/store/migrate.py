@@ -41,9 +41,12 @@ def open_store(settings: Settings) -> Database:
             upgrade(database)
         elif not state.is_current:
             raise Q2QError(
-                f"The store {database.label} is of an older version (schema {state.current}, this"
-                f" program needs {state.head}); run `q2q up` or `make setup`, which back it up and"
-                " upgrade it."
+                "The store {database_label} is of an older version (schema {current}, this"
+                " program needs {head}); run `q2q up` or `make setup`, which back it up and"
+                " upgrade it.",
+                database_label=database.label,
+                current=state.current,
+                head=state.head,
             )
     except SQLAlchemyError as error:
         database.close()
@@ -82,8 +85,10 @@ def _upgrade_used(database: Database, home: Path, state: MigrationStatus) -> Pat
     lock = try_lock(home / WORKER_LOCK)
     if lock is None:
         raise Q2QError(
-            f"The store {database.label} needs an upgrade, but a worker is running on {home};"
-            " stop it (Ctrl-C in the terminal of `q2q up`) and try again."
+            "The store {database_label} needs an upgrade, but a worker is running on {home};"
+            " stop it (Ctrl-C in the terminal of `q2q up`) and try again.",
+            database_label=database.label,
+            home=home,
         )
     with lock:
         copy: Path | None = None
@@ -95,8 +100,12 @@ def _upgrade_used(database: Database, home: Path, state: MigrationStatus) -> Pat
             upgrade(database)
         except SQLAlchemyError as error:
             raise Q2QError(
-                f"The upgrade of {database.label} from schema {state.current} to {state.head}"
-                f" failed and changed nothing ({_reason(error)})."
+                "The upgrade of {database_label} from schema {current} to {head}"
+                " failed and changed nothing ({reason}).",
+                database_label=database.label,
+                current=state.current,
+                head=state.head,
+                reason=_reason(error),
             ) from error
         return copy
 
@@ -107,19 +116,25 @@ def _status(database: Database) -> MigrationStatus:
         return state
     if state.current is None:
         raise Q2QError(
-            f"The database {database.label} holds tables of another program; set Q2Q_DATABASE_URL"
-            " to an empty one."
+            "The database {database_label} holds tables of another program; set Q2Q_DATABASE_URL"
+            " to an empty one.",
+            database_label=database.label,
         )
     raise Q2QError(
-        f"The store {database.label} was made by a newer version (schema {state.current}, this"
-        f" program knows up to {state.head}); update the program."
+        "The store {database_label} was made by a newer version (schema {current}, this"
+        " program knows up to {head}); update the program.",
+        database_label=database.label,
+        current=state.current,
+        head=state.head,
     )
 
 
 def _unusable(database: Database, error: SQLAlchemyError) -> Q2QError:
     return Q2QError(
-        f"The store {database.label} cannot be used ({_reason(error)}); `q2q doctor` checks it and"
-        " `q2q restore` brings a backup back."
+        "The store {database_label} cannot be used ({reason}); `q2q doctor` checks it and"
+        " `q2q restore` brings a backup back.",
+        database_label=database.label,
+        reason=_reason(error),
     )
 
 

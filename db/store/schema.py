@@ -133,8 +133,11 @@ def _check_references(connection: Connection) -> None:
     if broken:
         table, _, target, _ = broken[0]
         raise Q2QError(
-            f"{len(broken)} rows would point at nothing (the first: {table} to {target}),"
-            " so nothing was changed; please report this with the program's version."
+            "{n_broken} rows would point at nothing (the first: {table} to {target}),"
+            " so nothing was changed; please report this with the program's version.",
+            n_broken=len(broken),
+            table=table,
+            target=target,
         )
 
 

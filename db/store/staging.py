@@ -74,7 +74,8 @@ def import_lock(database: Database, wait_s: float | None = None) -> Iterator[Non
         ImportRuns: Another one is under way.
     """
     refusal = ImportRuns(
-        f"Another import into {database.label} is under way; try again when it is done."
+        "Another import into {database_label} is under way; try again when it is done.",
+        database_label=database.label,
     )
     if database.path is not None:
         if database.unwritable is not None:

@@ -132,10 +132,12 @@ def provenance(session: Session, ref: Ref | str, *, limit: int | None = None) ->
     table = _GENERATED.get(ref.kind)
     if table is None:
         raise UsageError(
-            f"{ref} is a {ref.kind}; give a reasoning (v12), an answer (a12) or a g12."
+            "{ref} is a {ref_kind}; give a reasoning (v12), an answer (a12) or a g12.",
+            ref=ref,
+            ref_kind=ref.kind,
         )
     row = session.get(table, ref.id, options=[defer(table.text)])
-    row = existing(row, f"There is no {ref.kind} {ref}.")
+    row = existing(row, "There is no {ref_kind} {ref}.", ref_kind=ref.kind, ref=ref)
     is_generation = ref.kind == "generation"
     return Provenance(
         ref=ref,
@@ -267,11 +269,18 @@ def item_text(session: Session, ref: Ref, limit: int | None) -> ItemText:
     """
     table = _WITH_TEXT.get(ref.kind)
     if table is None:
-        raise UsageError(f"{ref} is a {ref.kind}; a {ref.kind} has no text.")
+        raise UsageError(
+            "{ref} is a {ref_kind}; a {ref_kind} has no text.", ref=ref, ref_kind=ref.kind
+        )
     column = table.text
     shown = column if limit is None else func.substr(column, 1, limit)
     query = select(shown, func.length(column)).where(table.id == ref.id)
-    found = existing(session.execute(query).one_or_none(), f"There is no {ref.kind} {ref}.")
+    found = existing(
+        session.execute(query).one_or_none(),
+        "There is no {ref_kind} {ref}.",
+        ref_kind=ref.kind,
+        ref=ref,
+    )
     return ItemText(text=found[0] or "", n_characters=found[1] or 0)
 
 
@@ -285,7 +294,7 @@ def question_of(session: Session, ref: Ref) -> int:
     if ref.kind == "variant" or ref.kind == "answer":
         table = TABLES[ref.kind]
         found = session.scalar(select(table.question_id).where(table.id == ref.id))
-    return existing(found, f"There is no reasoning or answer {ref}.")
+    return existing(found, "There is no reasoning or answer {ref}.", ref=ref)
 
 
 def comparable(session: Session, ref: Ref, limit: int = 50) -> dict[str, str]:

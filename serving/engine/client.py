@@ -146,7 +146,8 @@ class CompletionClient(Transport):
         except EngineError as error:
             if error.answered is None:
                 raise EngineUnavailable(
-                    f"The model server did not answer while it loaded its adapters ({error})."
+                    "The model server did not answer while it loaded its adapters ({error}).",
+                    error=error,
                 ) from error
             return error.answered.rstrip(".")
         return None

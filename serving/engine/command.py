@@ -244,8 +244,9 @@ def new_command(spec: ServerSpec, settings: Settings) -> tuple[Command, int, str
     port = settings.server_port or free_port()
     if not is_free(port):
         raise EngineUnavailable(
-            f"Port {port} for the model server is taken by another program. "
-            "End that program, or set server_port = 0 in q2q.toml to take a free one."
+            "Port {port} for the model server is taken by another program. "
+            "End that program, or set server_port = 0 in q2q.toml to take a free one.",
+            port=port,
         )
     key = secrets.token_urlsafe(32)
     made = command(spec, settings, port=port, api_key=key, environ=os.environ, openmp=find_openmp())

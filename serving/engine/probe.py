@@ -66,7 +66,9 @@ async def probe(
         chosen = next((m for m in models if model in (None, m.name)), None)
         name = model or (chosen.name if chosen else None)
         if name is None:
-            raise EngineUnavailable(f"The model server at {masked(endpoint.root)} offers no model.")
+            raise EngineUnavailable(
+                "The model server at {root} offers no model.", root=masked(endpoint.root)
+            )
         questions = _Questions(client, name, timeout_s)
         software = await questions.first_answer() or await _software(client)
         can, reasons = await questions.ask_all(software)
@@ -109,13 +111,18 @@ class _Questions:
                 raise
             if error.status in (404, 405, 501) and await self._has_chat():
                 raise EngineUnavailable(_ONLY_CHAT.format(where=self._where)) from error
-            raise EngineUnavailable(f"{error} So it cannot write completions.") from error
+            raise EngineUnavailable(
+                "{error} So it cannot write completions.", error=error
+            ) from error
         except EngineError as error:
-            raise EngineUnavailable(f"{error} So it cannot write completions.") from error
+            raise EngineUnavailable(
+                "{error} So it cannot write completions.", error=error
+            ) from error
         if not _choices(answer):
             raise EngineUnavailable(
-                f"The model server at {self._where} answers without choices; "
-                "it does not speak the OpenAI completions API."
+                "The model server at {where} answers without choices; "
+                "it does not speak the OpenAI completions API.",
+                where=self._where,
             )
         return parse_software(answer)
 

@@ -143,7 +143,7 @@ def start(spec: ServerSpec, settings: Settings, make_command: MakeCommand) -> Ru
         # It outlives this process on purpose: the next owner adopts or ends it.
         child = ChildProcess.start(made.argv, env=made.env, log=log, name="the model server")
     except OSError as error:
-        raise EngineUnavailable(f"vLLM could not be started: {error}.") from error
+        raise EngineUnavailable("vLLM could not be started: {error}.", error=error) from error
     record = ServerRecord(
         pid=child.pid,
         started=child.started,
@@ -198,8 +198,10 @@ async def follow_until_healthy(
                     on_progress(progress)
             if time.monotonic() - last_life > silence_s:
                 raise EngineUnavailable(
-                    f"The model server gave no sign of life for {silence_s:g} s while starting. "
-                    f"Its log is {server.record.log}; "
-                    "raise server_start_timeout_s in q2q.toml if it needs longer."
+                    "The model server gave no sign of life for {silence_s:g} s while starting. "
+                    "Its log is {log}; "
+                    "raise server_start_timeout_s in q2q.toml if it needs longer.",
+                    silence_s=silence_s,
+                    log=server.record.log,
                 )
             await asyncio.sleep(_HEALTH_POLL_S)

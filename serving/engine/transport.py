@@ -73,8 +73,12 @@ def proxy_of(url: str) -> Proxy | None:
     proxy = Proxy(found, variable)
     if urlsplit(found).scheme not in ("http", "https"):
         raise ServerMisconfigured(
-            f"{masked(url)} would be reached through {proxy}, but only http proxies can be used. "
-            f"Name one in {variable}, or add {host} to NO_PROXY."
+            "{url} would be reached through {proxy}, but only http proxies can be used. "
+            "Name one in {variable}, or add {host} to NO_PROXY.",
+            url=masked(url),
+            proxy=proxy,
+            variable=variable,
+            host=host,
         )
     return proxy
 
@@ -110,8 +114,10 @@ def trusted(ca_file: Path | None) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "strerror", None) or "it holds no certificate in PEM form"
             raise ServerMisconfigured(
-                f"The certificates of the setting ca_file cannot be read ({ca_file}: {reason}). "
-                "Name a PEM file."
+                "The certificates of the setting ca_file cannot be read ({ca_file}: {reason}). "
+                "Name a PEM file.",
+                ca_file=ca_file,
+                reason=reason,
             ) from error
     return context
 
@@ -157,7 +163,11 @@ def http_error(
         )
     if status >= 500 or status in _RETRIED_4XX:
         return RequestFailed(
-            f"The model server at {where} failed (HTTP {status}{detail}){through}."
+            "The model server at {where} failed (HTTP {status}{detail}){through}.",
+            where=where,
+            status=status,
+            detail=detail,
+            through=through,
         )
     if status in (401, 403):
         return RequestRefused(
@@ -306,7 +316,9 @@ class Transport:
                 raise _unreachable(where, error, proxy) from error
             waited = asyncio.get_running_loop().time() - sent
             raise Stalled(
-                f"The model server at {where} gave no answer in {waited:.1f} s."
+                "The model server at {where} gave no answer in {waited:.1f} s.",
+                where=where,
+                waited=waited,
             ) from None
         except aiohttp.ClientError as error:
             raise _broken(where, error, proxy) from error
@@ -349,41 +361,58 @@ def _broken(
     """Return what a failed connection means: of the proxy, the certificate, or the server."""
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return Unreachable(
-            f"Nothing answers at {proxy} on the way to {where} ({_brief(error)}). Correct the "
-            "variable, or add the server to NO_PROXY."
+            "Nothing answers at {proxy} on the way to {where} ({detail}). Correct the "
+            "variable, or add the server to NO_PROXY.",
+            proxy=proxy,
+            where=where,
+            detail=_brief(error),
         )
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return Unreachable(
-            f"The connection to {where} is refused by {proxy} (HTTP {error.status}). Correct the "
-            "variable, or add the server to NO_PROXY."
+            "The connection to {where} is refused by {proxy} (HTTP {status}). Correct the "
+            "variable, or add the server to NO_PROXY.",
+            where=where,
+            proxy=proxy,
+            status=error.status,
         )
     if isinstance(error, ssl.CertificateError | ssl.SSLError):
         return _untrusted(where, error)
     if isinstance(error, aiohttp.ClientConnectorError):
         return _unreachable(where, error, proxy)
-    return RequestFailed(f"The connection to the model server at {where} broke ({_brief(error)}).")
+    return RequestFailed(
+        "The connection to the model server at {where} broke ({detail}).",
+        where=where,
+        detail=_brief(error),
+    )
 
 
 def _untrusted(where: str, error: ssl.SSLError) -> ServerMisconfigured:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return ServerMisconfigured(
-            f"The server at {where} does not speak HTTPS as expected ({_brief(error)}). "
-            "If it speaks plain HTTP, give its URL with http://."
+            "The server at {where} does not speak HTTPS as expected ({detail}). "
+            "If it speaks plain HTTP, give its URL with http://.",
+            where=where,
+            detail=_brief(error),
         )
     cause = getattr(error, "certificate_error", error)
     reason = getattr(cause, "verify_message", "") or _brief(cause)
     return ServerMisconfigured(
-        f"The certificate of the server at {where} is not trusted ({reason}). Name the file with "
+        "The certificate of the server at {where} is not trusted ({reason}). Name the file with "
         "the certificate of who issued it: ca_file in q2q.toml, or the environment variable "
-        "SSL_CERT_FILE."
+        "SSL_CERT_FILE.",
+        where=where,
+        reason=reason,
     )
 
 
 def _unreachable(where: str, error: Exception, proxy: Proxy | None) -> Unreachable:
     through = f", through {proxy}" if proxy is not None else ""
     return Unreachable(
-        f"Nothing answers at {where}{through} ({_brief(error)}). "
-        "Check that the model server runs and that its URL is right."
+        "Nothing answers at {where}{through} ({detail}). "
+        "Check that the model server runs and that its URL is right.",
+        where=where,
+        through=through,
+        detail=_brief(error),
     )
 
 

@@ -66,8 +66,9 @@ class ChatTemplate:
         if missing:
             names = ", ".join(sorted(piece.text for piece in missing))
             raise UsageError(
-                f"The model's chat template leaves out the user's {names}; "
-                "use a tagged format, or a model whose template keeps the user's turn."
+                "The model's chat template leaves out the user's {names}; "
+                "use a tagged format, or a model whose template keeps the user's turn.",
+                names=names,
             )
         return pieces
 
@@ -119,8 +120,9 @@ def _render(template: ChatTemplate, messages: Sequence[dict[str, str]]) -> str:
         return _render_raw(template, messages, generate=True)
     except TEMPLATE_ERRORS as error:
         raise UsageError(
-            f"The model's chat template fails ({error}); "
-            "repair its chat_template.jinja, or use a tagged format."
+            "The model's chat template fails ({error}); "
+            "repair its chat_template.jinja, or use a tagged format.",
+            error=error,
         ) from error
 
 

@@ -89,8 +89,9 @@ class PromptFields:
         text = cast(str | None, getattr(self, name))
         if text is None:
             raise PromptError(
-                f"This prompt needs a value for {name!r} and has none: give one, or choose a mode "
-                "that does not need it."
+                "This prompt needs a value for {name!r} and has none: give one, or choose a mode "
+                "that does not need it.",
+                name=name,
             )
         return text
 

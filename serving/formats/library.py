@@ -71,7 +71,13 @@ def full_name(kind: str, name: str, known: Iterable[str]) -> str:
         return max(versions, key=lambda ref: int(ref.rpartition("@")[2]))
     close = get_close_matches(name, references, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise UsageError(f"There is no {kind} {name!r}: {hint}known are {', '.join(references)}.")
+    raise UsageError(
+        "There is no {kind} {name!r}: {hint}known are {references}.",
+        kind=kind,
+        name=name,
+        hint=hint,
+        references=", ".join(references),
+    )
 
 
 def user_file(settings: Settings) -> Path | None:
@@ -147,9 +153,11 @@ def _next_version(definition: DefinitionT, known: Mapping[str, DefinitionT]) -> 
 
 def _refused(path: Path, problems: list[str]) -> UsageError:
     if len(problems) == 1:
-        return UsageError(f"{path}, {problems[0]}.")
+        return UsageError("{path}, {problems}.", path=path, problems=problems[0])
     lines = "".join(f"\n  {problem}." for problem in problems)
-    return UsageError(f"{path} has {len(problems)} problems:{lines}")
+    return UsageError(
+        "{path} has {n_problems} problems:{lines}", path=path, n_problems=len(problems), lines=lines
+    )
 
 
 def _message(message: str) -> str:

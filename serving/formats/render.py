@@ -160,8 +160,11 @@ def task_templates(form: FormatDefinition, task: Task) -> TaskTemplates:
     templates = form.tasks.get(task)
     if templates is None:
         raise UsageError(
-            f"The prompt format {form.reference} has no task {task!r} "
-            f"(it has {', '.join(form.tasks.given())}); choose another format or mode."
+            "The prompt format {reference} has no task {task!r} "
+            "(it has {given}); choose another format or mode.",
+            reference=form.reference,
+            task=task,
+            given=", ".join(form.tasks.given()),
         )
     return templates
 
@@ -183,8 +186,9 @@ def prompt_pieces(
         return parse_template(task_templates(form, task).prompt)
     if tokenizer is None or tokenizer.chat_template is None:
         raise UsageError(
-            f"The prompt format {form.reference} needs the model's tokenizer with its chat "
-            "template: name the folder of both in the server's settings, or use a tagged format."
+            "The prompt format {reference} needs the model's tokenizer with its chat "
+            "template: name the folder of both in the server's settings, or use a tagged format.",
+            reference=form.reference,
         )
     return _chat_pieces(
         form, task, tokenizer.chat_template, tokenizer.bos_token, with_system, with_context

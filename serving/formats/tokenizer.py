@@ -185,14 +185,18 @@ class PromptTokenizer:
             tokenizer_json = path.read_bytes()
         except OSError as error:
             raise UsageError(
-                f"{path}: cannot be read ({error.strerror}); a model folder needs a tokenizer.json "
-                "as saved by AutoTokenizer.from_pretrained(…).save_pretrained(…)."
+                "{path}: cannot be read ({error}); a model folder needs a tokenizer.json "
+                "as saved by AutoTokenizer.from_pretrained(…).save_pretrained(…).",
+                path=path,
+                error=error.strerror,
             ) from error
         config = _read_json(folder / "tokenizer_config.json")
         try:
             return cls(tokenizer_json, config, _chat_source(folder, config))
         except Exception as error:  # the tokenizers package raises no class of its own
-            raise UsageError(f"{path}: is no tokenizer that can be used: {error}.") from error
+            raise UsageError(
+                "{path}: is no tokenizer that can be used: {error}.", path=path, error=error
+            ) from error
 
     def encode_trusted(self, text: str, *, first: bool) -> tuple[int, ...]:
         """Return the ids of template text; control tokens written in it are recognised.
@@ -352,13 +356,15 @@ def _read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be read ({error.strerror}); a model folder needs this file to know "
-            "where a text starts and ends."
+            "{path}: cannot be read ({error}); a model folder needs this file to know "
+            "where a text starts and ends.",
+            path=path,
+            error=error.strerror,
         ) from error
     except ValueError as error:
-        raise UsageError(f"{path}: is not valid JSON ({error}).") from error
+        raise UsageError("{path}: is not valid JSON ({error}).", path=path, error=error) from error
     if not isinstance(data, dict):
-        raise UsageError(f"{path}: must hold a JSON object.")
+        raise UsageError("{path}: must hold a JSON object.", path=path)
     return data
 
 

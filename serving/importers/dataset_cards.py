@@ -76,7 +76,8 @@ def configurations(folder: Path) -> list[Mapping[str, Any]]:
     found = [given] if isinstance(given, dict) else given
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise UsageError(
-            f"{folder / 'README.md'}: configs is no list of configurations; correct it."
+            "{folder}: configs is no list of configurations; correct it.",
+            folder=folder / "README.md",
         )
     return [one for one in found if one.keys() & {"data_files", "data_dir"}]
 
@@ -97,14 +98,21 @@ def chosen(
     by_name = {name_of(one): one for one in found}
     names = ", ".join(by_name)
     if only is not None and only not in by_name:
-        raise UsageError(f"{folder} has no configuration {only!r}; it has {names}.")
+        raise UsageError(
+            "{folder} has no configuration {only!r}; it has {names}.",
+            folder=folder,
+            only=only,
+            names=names,
+        )
     defaults = [one for one in found if one.get("default") is True] or [
         one for one in found if name_of(one) == "default"
     ]
     if only is None and len(found) > 1 and not defaults:
         raise UsageError(
-            f"{folder / 'README.md'} has several configurations and none is the default one; "
-            f"choose one of {names} with --only."
+            "{folder} has several configurations and none is the default one; "
+            "choose one of {names} with --only.",
+            folder=folder / "README.md",
+            names=names,
         )
     one = by_name[only] if only is not None else (defaults or found)[0]
     others = [name for name in by_name if name != name_of(one)]
@@ -157,8 +165,10 @@ def _patterns(folder: Path, given: Any) -> Iterator[tuple[str | None, str]]:
             yield from _patterns(folder, one)
     else:
         raise UsageError(
-            f"{folder / 'README.md'}: data_files holds {str(given)[:40]!r}; write the path of a "
-            "file, a list of them, or split and path."
+            "{folder}: data_files holds {given!r}; write the path of a "
+            "file, a list of them, or split and path.",
+            folder=folder / "README.md",
+            given=str(given)[:40],
         )
 
 
@@ -174,7 +184,11 @@ def _globbed(folder: Path, root: Path, pattern: str) -> list[Path]:
         if is_meant(file.relative_to(root)) or str(file.relative_to(root)) == pattern
     ]
     if not files:
-        raise UsageError(f"{folder / 'README.md'} names {pattern}, which is not there; add it.")
+        raise UsageError(
+            "{folder} names {pattern}, which is not there; add it.",
+            folder=folder / "README.md",
+            pattern=pattern,
+        )
     return [within(folder, pattern, path) for path in files]
 
 
@@ -189,7 +203,11 @@ def within(folder: Path, name: str, path: Path | None = None, *, is_file: bool =
     found = (path or folder / name).resolve()
     is_there = found.is_file() if is_file else found.exists()
     if not is_there or not found.is_relative_to(folder.resolve()):
-        raise UsageError(f"{folder} names {name}, which is no file of this folder; add it.")
+        raise UsageError(
+            "{folder} names {name}, which is no file of this folder; add it.",
+            folder=folder,
+            name=name,
+        )
     return found
 
 

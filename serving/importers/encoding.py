@@ -132,7 +132,9 @@ def _known(name: str) -> str:
 
 def _no_encoding(name: str) -> UsageError:
     names = ", ".join(["utf-8", *CANDIDATES, *SEVEN_BIT])
-    return UsageError(f"{name[:40]!r} is no encoding; name one such as {names}.")
+    return UsageError(
+        "{name!r} is no encoding; name one such as {names}.", name=name[:40], names=names
+    )
 
 
 def _marked(data: bytes) -> str | None:
@@ -159,8 +161,12 @@ def _check(source: ImportFile, encoding: str) -> None:
     if misfit is not None:
         offset, byte = misfit
         raise UsageError(
-            f"{source.name}: byte {offset} (0x{byte:02x}) is not {encoding}; name the right "
-            "encoding, or save the file as UTF-8 and import it again."
+            "{source_name}: byte {offset} (0x{byte:02x}) is not {encoding}; name the right "
+            "encoding, or save the file as UTF-8 and import it again.",
+            source_name=source.name,
+            offset=offset,
+            byte=byte,
+            encoding=encoding,
         )
 
 
@@ -217,8 +223,11 @@ def _place(survey: _Survey) -> str:
 def _damaged(name: str, survey: _Survey) -> UsageError:
     lines = "1 line" if survey.n_bad_lines == 1 else f"{survey.n_bad_lines} lines"
     return UsageError(
-        f"{name}: {_place(survey)} is not UTF-8, while the rest of the file is ({lines} with such "
-        "bytes); correct what was damaged or written in another encoding, and import it again."
+        "{name}: {place} is not UTF-8, while the rest of the file is ({lines} with such "
+        "bytes); correct what was damaged or written in another encoding, and import it again.",
+        name=name,
+        place=_place(survey),
+        lines=lines,
     )
 
 
@@ -251,8 +260,10 @@ def _guessed(source: ImportFile, survey: _Survey) -> UsageError:
         del fitting[0]
     if not fitting:
         return UsageError(
-            f"{source.name}: {_place(survey)} is not UTF-8, and no other known encoding fits; "
-            "save the file as UTF-8 and import it again."
+            "{source_name}: {place} is not UTF-8, and no other known encoding fits; "
+            "save the file as UTF-8 and import it again.",
+            source_name=source.name,
+            place=_place(survey),
         )
     candidates = tuple(EncodingCandidate(one, _shown(sample, one)) for one in fitting)
     return EncodingGuessed(source.name, _place(survey), candidates)

@@ -66,7 +66,7 @@ def parts_of(path: Path, only: str | None = None) -> list[DataFile]:
         UsageError: There is no such file, it holds no data, or its description is wrong.
     """
     if not path.exists():
-        raise UsageError(f"{path} is not there; check the path.")
+        raise UsageError("{path} is not there; check the path.", path=path)
     entry = path / ENTRY if path.is_dir() else path
     entries = _entries_of(_json(entry)) if entry.name == ENTRY and entry.is_file() else None
     configs = configurations(path) if entries is None and path.is_dir() else []
@@ -77,7 +77,9 @@ def parts_of(path: Path, only: str | None = None) -> list[DataFile]:
         parts = parts_of(inner, only)
         found = [replace(part, is_held_out=part.is_held_out or never) for part in parts]
     elif only is not None and not configs:
-        raise UsageError(f"{path} names no datasets, so there is none to choose by --only.")
+        raise UsageError(
+            "{path} names no datasets, so there is none to choose by --only.", path=path
+        )
     elif path.is_file():
         found = [DataFile(path=path, name=path.name, is_held_out=is_held_out(path.stem))]
     elif configs:
@@ -85,7 +87,11 @@ def parts_of(path: Path, only: str | None = None) -> list[DataFile]:
     else:
         found = list(_of_folder(path.resolve()))
     if not found:
-        raise UsageError(f"{path} holds no data; files that are read: {', '.join(SUFFIXES)}.")
+        raise UsageError(
+            "{path} holds no data; files that are read: {suffixes}.",
+            path=path,
+            suffixes=", ".join(SUFFIXES),
+        )
     return sorted(found, key=lambda part: part.is_held_out)
 
 
@@ -158,7 +164,12 @@ def _listed(
     path: Path, entries: Mapping[str, Mapping[str, Any]], only: str | None
 ) -> Iterator[DataFile]:
     if only is not None and only not in entries:
-        raise UsageError(f"{path} lists no dataset {only!r}; it has {', '.join(entries)}.")
+        raise UsageError(
+            "{path} lists no dataset {only!r}; it has {entries}.",
+            path=path,
+            only=only,
+            entries=", ".join(entries),
+        )
     for name, entry in entries.items():
         if only in (None, name):
             yield from _of_entry(path, name, entry)
@@ -173,22 +184,36 @@ def _of_entry(path: Path, name: str, entry: Mapping[str, Any]) -> list[DataFile]
     file = entry.get("file_name")
     if not isinstance(file, str):
         raise UsageError(
-            f"{path}, {name}: lies on a hub, not in this folder; fetch it and name its file_name."
+            "{path}, {name}: lies on a hub, not in this folder; fetch it and name its file_name.",
+            path=path,
+            name=name,
         )
     columns, tags = entry.get("columns") or {}, entry.get("tags") or {}
     if not isinstance(columns, dict) or not isinstance(tags, dict):
-        raise UsageError(f"{path}, {name}: columns and tags are maps of names; correct them.")
+        raise UsageError(
+            "{path}, {name}: columns and tags are maps of names; correct them.",
+            path=path,
+            name=name,
+        )
     form = entry.get("formatting") or "alpaca"
     if form not in _FORMATS:
         raise UsageError(
-            f"{path}, {name}: formatting {str(form)[:40]!r} is not known; write one of "
-            f"{', '.join(_FORMATS)}."
+            "{path}, {name}: formatting {form!r} is not known; write one of {formats}.",
+            path=path,
+            name=name,
+            form=str(form)[:40],
+            formats=", ".join(_FORMATS),
         )
     ours = _ALPACA if form == "alpaca" else _TURNS
     place = within(path.parent, file)
     parts = [DataFile(path=place, name=file)]
     if place.is_dir() and not (parts := _of_files(place, path.parent.resolve())):
-        raise UsageError(f"{path}, {name}: the folder {file} holds no data; add it.")
+        raise UsageError(
+            "{path}, {name}: the folder {file} holds no data; add it.",
+            path=path,
+            name=name,
+            file=file,
+        )
     never = is_held_out(name) or is_held_out(str(entry.get("split") or ""))
     columns = {str(theirs): ours.get(str(key), str(key)) for key, theirs in columns.items()}
     keys = USUAL if form == "alpaca" else _turn_keys(form, tags)
@@ -217,9 +242,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = loads(path.read_bytes())
     except RepeatedKey as error:
-        raise UsageError(f"{path} {error}.") from error
+        raise UsageError("{path} {error}.", path=path, error=error) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON that can be read; correct it.") from error
+        raise UsageError("{path} is no JSON that can be read; correct it.", path=path) from error
     return found if isinstance(found, dict) else {}
 
 

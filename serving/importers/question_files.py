@@ -94,6 +94,8 @@ def _files(path: Path) -> tuple[list[Path], list[str]]:
     files, notes = data_files(path, is_deep=False)
     if not files:
         raise UsageError(
-            f"{path} holds no file of questions; these are read: {', '.join(SUFFIXES)}."
+            "{path} holds no file of questions; these are read: {suffixes}.",
+            path=path,
+            suffixes=", ".join(SUFFIXES),
         )
     return files, notes

@@ -135,7 +135,9 @@ def open_records(source: ImportFile, encoding: str | None = None) -> None:
     """Begin to read a file, as ``read_records`` does."""
     if source.suffix not in _READERS:
         raise UsageError(
-            f"{source.name}: files of this kind are not read; give one of {', '.join(SUFFIXES)}."
+            "{source_name}: files of this kind are not read; give one of {suffixes}.",
+            source_name=source.name,
+            suffixes=", ".join(SUFFIXES),
         )
     source.measure(_MAX_XLSX_BYTES if source.suffix == ".xlsx" else MAX_FILE_BYTES)
     read = _READERS[source.suffix]
@@ -152,7 +154,10 @@ def open_records(source: ImportFile, encoding: str | None = None) -> None:
     for column in filter(source.uses, source.repeated):
         source.refuse(None, column, "two columns have this name; rename one.")
     if first is None and not source.problems:
-        raise UsageError(f"{source.name}: holds no rows; give a file with at least one question.")
+        raise UsageError(
+            "{source_name}: holds no rows; give a file with at least one question.",
+            source_name=source.name,
+        )
     source.records = _noting_columns(source, records if first is None else chain((first,), records))
 
 

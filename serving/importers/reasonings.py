@@ -66,7 +66,11 @@ def read_reasonings(
     known = {field_of(column) for column in file.columns}
     if not reasonings and not known & {"reasoning", "messages", "output"}:
         columns = ", ".join(file.columns) or "none"
-        raise UsageError(f"{file.name}: has no column 'reasoning'; found {columns}.")
+        raise UsageError(
+            "{file_name}: has no column 'reasoning'; found {columns}.",
+            file_name=file.name,
+            columns=columns,
+        )
     if file.problems:
         raise ImportRefused(file.problems, _NOTHING_DONE)
     return reasonings
@@ -115,8 +119,10 @@ def resolve_reasonings(
     if missing:
         lines = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
         raise UsageError(
-            f"The questions of {len(missing)} reasonings are not in the store (lines {lines}); "
-            "import the questions first."
+            "The questions of {n_missing} reasonings are not in the store (lines {lines}); "
+            "import the questions first.",
+            n_missing=len(missing),
+            lines=lines,
         )
     return resolved
 

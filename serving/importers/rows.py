@@ -110,9 +110,12 @@ class RowMaker:
         """
         if not self._parser.may_ask:
             raise UsageError(
-                f"{self.source.name}: no column can be the question; found "
-                f"{', '.join(self.source.columns) or 'none'}. Name it one of "
-                f"{', '.join(FIELDS['text'])}."
+                "{source_name}: no column can be the question; found "
+                "{columns}. Name it one of "
+                "{text}.",
+                source_name=self.source.name,
+                columns=", ".join(self.source.columns) or "none",
+                text=", ".join(FIELDS["text"]),
             )
 
     def _judged_row(self, parsed: ParsedRow) -> ImportRow | None:

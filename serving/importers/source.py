@@ -146,16 +146,21 @@ class ImportFile:
                 is_empty = not any(chunk.strip() for chunk in iter(lambda: file.read(1 << 16), b""))
         except OSError as error:
             raise UsageError(
-                f"{self.given!s}: cannot be read ({error.strerror}); check the path."
+                "{given!s}: cannot be read ({error}); check the path.",
+                given=self.given,
+                error=error.strerror,
             ) from error
         if self.total > max_bytes:
             raise UsageError(
-                f"{self.name}: has {self.total >> 20} MiB; at most {max_bytes >> 20} MiB are taken."
-                " Split it into several files."
+                "{name}: has {total} MiB; at most {max_bytes} MiB are taken."
+                " Split it into several files.",
+                name=self.name,
+                total=self.total >> 20,
+                max_bytes=max_bytes >> 20,
             )
         if is_empty:
             raise UsageError(
-                f"{self.name}: the file is empty; give a file with at least one question."
+                "{name}: the file is empty; give a file with at least one question.", name=self.name
             )
 
 
@@ -195,7 +200,9 @@ _CHUNK_BYTES = 1 << 20
 def _size_of(path: Path) -> int:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise UsageError(f"{path}: is no file but a pipe or a device; write it to a file first.")
+        raise UsageError(
+            "{path}: is no file but a pipe or a device; write it to a file first.", path=path
+        )
     return found.st_size
 
 
@@ -207,14 +214,19 @@ def position(stream: TextIO) -> int:
 def unreadable(name: str, kind: str) -> UsageError:
     """Return that a file is not what its name says."""
     return UsageError(
-        f"{name}: this is not a readable {kind} (damaged, protected by a password, or of another "
-        "kind); save it again, or as CSV in UTF-8."
+        "{name}: this is not a readable {kind} (damaged, protected by a password, or of another "
+        "kind); save it again, or as CSV in UTF-8.",
+        name=name,
+        kind=kind,
     )
 
 
 def too_large(name: str, n_bytes: int) -> UsageError:
     """Return that a file unpacks to too much."""
     return UsageError(
-        f"{name}: unpacks to {n_bytes / 2**30:.1f} GiB; at most "
-        f"{MAX_UNPACKED_BYTES / 2**30:.0f} GiB are taken. Split it into several files."
+        "{name}: unpacks to {n_bytes:.1f} GiB; at most "
+        "{max_unpacked_bytes:.0f} GiB are taken. Split it into several files.",
+        name=name,
+        n_bytes=n_bytes / 2**30,
+        max_unpacked_bytes=MAX_UNPACKED_BYTES / 2**30,
     )

@@ -166,7 +166,7 @@ def arrow_records(source: ImportFile) -> Iterator[Record]:
             yield from _records(source, stream)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
-            f"{source.name}: is no Arrow file of `datasets`; save it again."
+            "{source_name}: is no Arrow file of `datasets`; save it again.", source_name=source.name
         ) from error
 
 

@@ -75,10 +75,15 @@ class AdapterConfig(BaseModel):
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
             raise ModelError(
-                f"{path}: {field} is wrong ({first['msg']}). Save the adapter again with PEFT."
+                "{path}: {field} is wrong ({problem}). Save the adapter again with PEFT.",
+                path=path,
+                field=field,
+                problem=first["msg"],
             ) from error
         except re.error as error:
-            raise ModelError(f"{path}: a pattern is no regular expression ({error}).") from error
+            raise ModelError(
+                "{path}: a pattern is no regular expression ({error}).", path=path, error=error
+            ) from error
         return config
 
     def rank(self, module: str) -> int:
@@ -214,7 +219,9 @@ def read_adapter(adapter: Path) -> AdapterFolder:
     for name in tensors:
         _note(changes, name)
     if not any(change.a or change.b for change in changes.values()):
-        raise ModelError(f"{adapter} holds no LoRA weights. Give the folder that PEFT saved.")
+        raise ModelError(
+            "{adapter} holds no LoRA weights. Give the folder that PEFT saved.", adapter=adapter
+        )
     read = AdapterFolder(
         path=adapter, config=config, tensors=tensors, changes=dict(sorted(changes.items()))
     )
@@ -233,19 +240,29 @@ def check_fit(adapter: Path, base: Path) -> None:
         target = weights.get(_embedding_of(name, weights) if tied else name)
         if target is None and change.bias is not None:
             raise ModelError(
-                f"The adapter in {adapter} adds a bias to {change.module}, which has none in the "
-                f"base in {base}: it can be neither served nor merged. Train one without lora_bias."
+                "The adapter in {adapter} adds a bias to {module}, which has none in the "
+                "base in {base}: it can be neither served nor merged. Train one without lora_bias.",
+                adapter=adapter,
+                module=change.module,
+                base=base,
             )
         if target is None:
             raise ModelError(
-                f"The adapter in {adapter} changes {_plain(name)}, which the base in {base} does "
-                f"not have{_instead(change.module, weights)}. Name the base it was trained on with "
-                "--base."
+                "The adapter in {adapter} changes {tensor}, which the base in {base} does "
+                "not have{instead}. Name the base it was trained on with "
+                "--base.",
+                adapter=adapter,
+                tensor=_plain(name),
+                base=base,
+                instead=_instead(change.module, weights),
             )
         if target.dtype not in _PACKED and not _fits(read, change, target):
             raise ModelError(
-                f"The adapter in {adapter} changes {_plain(name)} of another size than the base in "
-                f"{base} has. Name the base it was trained on with --base."
+                "The adapter in {adapter} changes {tensor} of another size than the base in "
+                "{base} has. Name the base it was trained on with --base.",
+                adapter=adapter,
+                tensor=_plain(name),
+                base=base,
             )
 
 
@@ -301,13 +318,19 @@ def _check_halves(read: AdapterFolder) -> None:
     for change in read.changes.values():
         if (change.a is None) != (change.b is None) or (change.magnitude and change.a is None):
             raise ModelError(
-                f"The adapter in {read.path} has only half of {change.module}. Save it again."
+                "The adapter in {read_path} has only half of {module}. Save it again.",
+                read_path=read.path,
+                module=change.module,
             )
         if change.a is not None and read.rank_of(change) != read.config.rank(change.module):
             raise ModelError(
-                f"{read.path / CONFIG} gives {change.module} the rank "
-                f"{read.config.rank(change.module)}, and its tensors have {read.rank_of(change)}, "
-                "so nobody can say how strongly it acts. Save the adapter again with PEFT."
+                "{read_path} gives {module} the rank "
+                "{rank}, and its tensors have {rank_of}, "
+                "so nobody can say how strongly it acts. Save the adapter again with PEFT.",
+                read_path=read.path / CONFIG,
+                module=change.module,
+                rank=read.config.rank(change.module),
+                rank_of=read.rank_of(change),
             )
 
 

@@ -77,8 +77,10 @@ def ensure_embedded_model(
                 _make(folder, report or _to_stderr)
     except OSError as error:
         raise EmbeddedModelError(
-            f"Cannot write the embedded model to {folder}: {error.strerror or error}. Free about "
-            "300 MB there, or set Q2Q_CACHE to another folder."
+            "Cannot write the embedded model to {folder}: {error}. Free about "
+            "300 MB there, or set Q2Q_CACHE to another folder.",
+            folder=folder,
+            error=error.strerror or error,
         ) from error
     return folder
 
@@ -105,15 +107,19 @@ def _package_files() -> tuple[Path, Path]:
         package = metadata.distribution(SOURCE_PACKAGE)
     except metadata.PackageNotFoundError as error:
         raise EmbeddedModelError(
-            f"The package {SOURCE_PACKAGE} with the embedded model is not installed. "
-            "Run `make setup`."
+            "The package {source_package} with the embedded model is not installed. "
+            "Run `make setup`.",
+            source_package=SOURCE_PACKAGE,
         ) from error
     names = [str(file) for file in package.files or ()]
     licence = next((name for name in names if name.endswith("LICENSE")), None)
     if SOURCE_FILE not in names or licence is None:
         raise EmbeddedModelError(
-            f"The package {SOURCE_PACKAGE} {package.version} holds no {SOURCE_FILE}. "
-            "Delete .venv and run `make setup` to install the tested version."
+            "The package {source_package} {version} holds no {source_file}. "
+            "Delete .venv and run `make setup` to install the tested version.",
+            source_package=SOURCE_PACKAGE,
+            version=package.version,
+            source_file=SOURCE_FILE,
         )
     return Path(str(package.locate_file(SOURCE_FILE))), Path(str(package.locate_file(licence)))
 
@@ -132,8 +138,11 @@ def _convert(gguf: Path, folder: Path) -> None:
     if done.returncode:
         last_lines = "\n".join(done.stdout.strip().splitlines()[-5:])
         raise EmbeddedModelError(
-            f"Converting {gguf.name} ended with code {done.returncode}. Run `q2q doctor` to see "
-            f"what this machine lacks. Its last lines:\n{last_lines}"
+            "Converting {gguf_name} ended with code {returncode}. Run `q2q doctor` to see "
+            "what this machine lacks. Its last lines:\n{last_lines}",
+            gguf_name=gguf.name,
+            returncode=done.returncode,
+            last_lines=last_lines,
         )
 
 

@@ -56,7 +56,9 @@ def inspect_folder(folder: Path) -> ModelFacts:
     adapter = read_json(folder / "adapter_config.json")
     config = read_json(folder / "config.json")
     if not adapter and not config:
-        raise ModelError(f"{folder} has no config.json. Give the folder of a whole model.")
+        raise ModelError(
+            "{folder} has no config.json. Give the folder of a whole model.", folder=folder
+        )
     n_parameters = sum(
         place.n_elements for places in tensor_places(files).values() for place in places.values()
     )

@@ -153,8 +153,9 @@ def read_folder(
         revision = path.name
     else:
         raise ModelError(
-            f"{source} is neither a folder nor a hub id. Give the folder that holds config.json, "
-            "or an id as owner/name."
+            "{source} is neither a folder nor a hub id. Give the folder that holds config.json, "
+            "or an id as owner/name.",
+            source=source,
         )
     facts = inspect_folder(path)
     report(f"Reading the weights in {path} ...")
@@ -191,13 +192,19 @@ def record_model(
     if known is not None:
         return _found_again(session, known, folder, base)
     if _NAME.fullmatch(name) is None:
-        raise ModelError(f"{name!r} is no name for a model: use letters, digits and . _ - only.")
+        raise ModelError(
+            "{name!r} is no name for a model: use letters, digits and . _ - only.", name=name
+        )
     if model_by_name(session, name) is not None:
         raise ModelError(
-            f"Another model is called {name} already. Give this one another name with --name."
+            "Another model is called {name} already. Give this one another name with --name.",
+            name=name,
         )
     if facts.kind == "adapter" and base is None:
-        raise ModelError(f"The adapter in {folder.path} has no base. Name it with --base.")
+        raise ModelError(
+            "The adapter in {folder_path} has no base. Name it with --base.",
+            folder_path=folder.path,
+        )
     problem = _problem(folder, base, name)
     row = ModelVersion(
         name=name,
@@ -286,8 +293,10 @@ def _base_of(session: Session, folder: ModelFolder, base: str | None) -> ModelRo
             return model
     if folder.facts.kind == "adapter":
         raise ModelError(
-            f"The adapter in {folder.path} belongs to {named}, which is not in the store. "
-            "Add that base first with `q2q model add`, or name one with --base."
+            "The adapter in {folder_path} belongs to {named}, which is not in the store. "
+            "Add that base first with `q2q model add`, or name one with --base.",
+            folder_path=folder.path,
+            named=named,
         )
     return None
 
@@ -359,25 +368,36 @@ def fetch_snapshot(hub_id: str, revision: str | None = None) -> Path:
         )
     except GatedRepoError as error:
         raise ModelError(
-            f"The hub asks you to accept the terms of {hub_id}. Accept them at "
-            f"https://huggingface.co/{hub_id}, then run `hf auth login`."
+            "The hub asks you to accept the terms of {hub_id}. Accept them at "
+            "https://huggingface.co/{hub_id}, then run `hf auth login`.",
+            hub_id=hub_id,
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"The hub has no model {hub_id}, or it is private. Check the name; "
-            "for a private one run `hf auth login`."
+            "The hub has no model {hub_id}, or it is private. Check the name; "
+            "for a private one run `hf auth login`.",
+            hub_id=hub_id,
         ) from error
     except RevisionNotFoundError as error:
-        raise ModelError(f"Model {hub_id} has no revision {revision}. Check its name.") from error
+        raise ModelError(
+            "Model {hub_id} has no revision {revision}. Check its name.",
+            hub_id=hub_id,
+            revision=revision,
+        ) from error
     except LocalEntryNotFoundError as error:
         raise ModelError(
-            f"Model {hub_id} is not cached here and the hub cannot be reached. "
-            "Connect to the network, or give a local folder."
+            "Model {hub_id} is not cached here and the hub cannot be reached. "
+            "Connect to the network, or give a local folder.",
+            hub_id=hub_id,
         ) from error
     except HFValidationError as error:
-        raise ModelError(f"{hub_id!r} is no hub id: give it as owner/name.") from error
+        raise ModelError(
+            "{hub_id!r} is no hub id: give it as owner/name.", hub_id=hub_id
+        ) from error
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"Fetching {hub_id} failed ({reason}). Try again; what was fetched so far is kept."
+            "Fetching {hub_id} failed ({reason}). Try again; what was fetched so far is kept.",
+            hub_id=hub_id,
+            reason=reason,
         ) from error

@@ -78,7 +78,10 @@ def check_mergeable(adapter: AdapterFolder, base: Path) -> None:
     why = why_not_merged(adapter, base)
     if why is not None:
         raise ModelError(
-            f"The adapter in {adapter.path} cannot be merged: {why}. {_remedy(adapter)}"
+            "The adapter in {adapter_path} cannot be merged: {why}. {remedy}",
+            adapter_path=adapter.path,
+            why=why,
+            remedy=_remedy(adapter),
         )
 
 
@@ -96,8 +99,11 @@ def note_of(adapter: Path, base: Path | None, name: str) -> str | None:
     if merged is not None:
         and_why = "" if merged == served else f"; it cannot be merged either, since {merged}"
         raise ModelError(
-            f"The adapter in {adapter} cannot be served: {served}{and_why}. "
-            "Train one without that, or convert it with PEFT to a plain LoRA."
+            "The adapter in {adapter} cannot be served: {served}{and_why}. "
+            "Train one without that, or convert it with PEFT to a plain LoRA.",
+            adapter=adapter,
+            served=served,
+            and_why=and_why,
         )
     return (
         f"vLLM cannot serve it beside its base: {served}. Merge it with `q2q merge {name}`, and "
@@ -115,8 +121,12 @@ def token_indices(adapter: AdapterFolder, change: WeightChange) -> list[int]:
     found = list(_indices(adapter, change))
     if len(found) != adapter.tensors[change.tokens].shape[0]:
         raise ModelError(
-            f"The adapter in {adapter.path} names {len(found)} trained tokens of {change.module} "
-            f"and holds {adapter.tensors[change.tokens].shape[0]}. Save it again with PEFT."
+            "The adapter in {adapter_path} names {n_found} trained tokens of {module} "
+            "and holds {shape}. Save it again with PEFT.",
+            adapter_path=adapter.path,
+            n_found=len(found),
+            module=change.module,
+            shape=adapter.tensors[change.tokens].shape[0],
         )
     return found
 
@@ -159,7 +169,11 @@ def server_spec(
     """
     for adapter in adapters:
         if adapter.base_id != model.id:
-            raise ModelError(f"The adapter {adapter.name} does not belong to {model.name}.")
+            raise ModelError(
+                "The adapter {adapter_name} does not belong to {model_name}.",
+                adapter_name=adapter.name,
+                model_name=model.name,
+            )
     return ServerSpec(
         model=_folder(model),
         served_name=model.name,
@@ -185,14 +199,20 @@ def served_rank(adapter: Path) -> int:
     read = read_adapter(adapter)
     why = why_not_served(read)
     if why is not None:
-        raise ModelError(f"vLLM cannot serve the adapter in {adapter}: {why}. Merge it instead.")
+        raise ModelError(
+            "vLLM cannot serve the adapter in {adapter}: {why}. Merge it instead.",
+            adapter=adapter,
+            why=why,
+        )
     return read.served_rank
 
 
 def _folder(model: ModelRow) -> Path:
     if model.path is None or not Path(model.path).is_dir():
         raise ModelError(
-            f"The folder of {model.name} ({model.path}) is gone. Add it again with "
-            "`q2q model add`, or choose another model."
+            "The folder of {model_name} ({model_path}) is gone. Add it again with "
+            "`q2q model add`, or choose another model.",
+            model_name=model.name,
+            model_path=model.path,
         )
     return Path(model.path)

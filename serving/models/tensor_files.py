@@ -65,7 +65,7 @@ def read_header(path: Path) -> dict[str, TensorPlace]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         if size < _LENGTH_BYTES or not 2 <= length <= _MAX_HEADER:
-            raise ModelError(f"{path} is no safetensors file. Fetch it again.")
+            raise ModelError("{path} is no safetensors file. Fetch it again.", path=path)
         raw = file.read(length)
     if len(raw) < length:
         raise _truncated(path, _LENGTH_BYTES + length, size)
@@ -77,7 +77,9 @@ def read_header(path: Path) -> dict[str, TensorPlace]:
             if name != "__metadata__"
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"The header of {path} is damaged ({error}). Fetch it again.") from error
+        raise ModelError(
+            "The header of {path} is damaged ({error}). Fetch it again.", path=path, error=error
+        ) from error
     end = max((place.end for place in places.values()), default=0)
     if end > size:
         raise _truncated(path, end, size)
@@ -93,7 +95,9 @@ def weight_files(folder: Path) -> list[Path]:
         ModelError: there are none, or the index names one that is missing.
     """
     if not folder.is_dir():
-        raise ModelError(f"{folder} is no folder. Give the folder that holds config.json.")
+        raise ModelError(
+            "{folder} is no folder. Give the folder that holds config.json.", folder=folder
+        )
     index = folder / INDEX
     if index.is_file():
         return _indexed(folder, index)
@@ -106,10 +110,14 @@ def weight_files(folder: Path) -> list[Path]:
     pickles = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
     if pickles:
         raise ModelError(
-            f"{folder} holds pickled weights ({pickles[0].name}), which can run code when loaded. "
-            "Convert them to safetensors first (save_pretrained does)."
+            "{folder} holds pickled weights ({pickles_name}), which can run code when loaded. "
+            "Convert them to safetensors first (save_pretrained does).",
+            folder=folder,
+            pickles_name=pickles[0].name,
         )
-    raise ModelError(f"{folder} holds no safetensors file. Give the folder of a model's weights.")
+    raise ModelError(
+        "{folder} holds no safetensors file. Give the folder of a model's weights.", folder=folder
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -123,9 +131,11 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}). Fetch it again.") from error
+        raise ModelError(
+            "{path} cannot be read ({error}). Fetch it again.", path=path, error=error
+        ) from error
     if not isinstance(parsed, dict):
-        raise ModelError(f"{path} holds no JSON object. Fetch it again.")
+        raise ModelError("{path} holds no JSON object. Fetch it again.", path=path)
     return parsed
 
 
@@ -142,8 +152,11 @@ def tensor_places(files: Sequence[Path]) -> dict[Path, dict[str, TensorPlace]]:
         for name in found[path]:
             if name in owner:
                 raise ModelError(
-                    f"Tensor {name} is in {owner[name].name} and in {path.name}. "
-                    "Remove the file that does not belong to the model."
+                    "Tensor {name} is in {owner_name} and in {path_name}. "
+                    "Remove the file that does not belong to the model.",
+                    name=name,
+                    owner_name=owner[name].name,
+                    path_name=path.name,
                 )
             owner[name] = path
     return found
@@ -152,14 +165,19 @@ def tensor_places(files: Sequence[Path]) -> dict[Path, dict[str, TensorPlace]]:
 def _indexed(folder: Path, index: Path) -> list[Path]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise ModelError(f"{index} names no weights. Fetch it again.")
+        raise ModelError("{index} names no weights. Fetch it again.", index=index)
     files = sorted({folder / str(name) for name in weight_map.values()})
     for path in files:
         if path.parent != folder:
-            raise ModelError(f"{index} names a file outside its folder: {path}.")
+            raise ModelError(
+                "{index} names a file outside its folder: {path}.", index=index, path=path
+            )
         if not path.is_file():
             raise ModelError(
-                f"{index.name} names {path.name}, which is missing in {folder}. Fetch it again."
+                "{index_name} names {path_name}, which is missing in {folder}. Fetch it again.",
+                index_name=index.name,
+                path_name=path.name,
+                folder=folder,
             )
     return files
 
@@ -180,4 +198,9 @@ def _place(entry: dict[str, Any], data_start: int) -> TensorPlace:
 
 
 def _truncated(path: Path, wanted: int, size: int) -> ModelError:
-    return ModelError(f"{path} is cut off: it has {size} of {wanted} bytes. Fetch it again.")
+    return ModelError(
+        "{path} is cut off: it has {size} of {wanted} bytes. Fetch it again.",
+        path=path,
+        size=size,
+        wanted=wanted,
+    )

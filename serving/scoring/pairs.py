@@ -305,7 +305,11 @@ def _resolved(session: Session, spec: ScoreSpec) -> tuple[ScoreScope, _Level]:
         get_sweep(session, spec.sweep)
     roles = newest_roles(session)
     if spec.role is not None and spec.role not in roles:
-        raise UsageError(f"There is no role {spec.role!r}; there are {', '.join(sorted(roles))}.")
+        raise UsageError(
+            "There is no role {role!r}; there are {roles}.",
+            role=spec.role,
+            roles=", ".join(sorted(roles)),
+        )
     by_people = spec.answers == "people"
     model_id = find_model(session, spec.model).id if spec.model else None
     scope = ScoreScope(

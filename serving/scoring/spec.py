@@ -67,4 +67,4 @@ def parse_score_spec(values: dict[str, object]) -> ScoreSpec:
             ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
             for one in error.errors()
         )
-        raise UsageError(f"This cannot be scored: {problems}.") from None
+        raise UsageError("This cannot be scored: {problems}.", problems=problems) from None

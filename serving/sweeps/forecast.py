@@ -205,7 +205,10 @@ def check_against_limits(session: Session, plan: ResolvedPlan) -> list[str]:
         if seeded and not one.honours_seeds
     ]
     if problems:
-        raise UsageError(f"{'; '.join(problems)}. Leave it out, or name a model of another server.")
+        raise UsageError(
+            "{problems}. Leave it out, or name a model of another server.",
+            problems="; ".join(problems),
+        )
     return [
         f"The server {one.server} of {one.model} refuses {', '.join(names)}: it is not sent there "
         "and cannot be varied."
@@ -226,14 +229,19 @@ def check_served(plan: ResolvedPlan, served: Mapping[int, ServedModel]) -> None:
             continue
         if level.seed is not None and not model.capabilities.seed:
             raise Q2QError(
-                f"The server of {model.served_name} does not honour seeds; plan the sweep"
-                " without the key seed."
+                "The server of {served_name} does not honour seeds; plan the sweep"
+                " without the key seed.",
+                served_name=model.served_name,
             )
         refused = refused_values(level, model.capabilities.refused_fields)
         for name, value in refused.items():
             raise Q2QError(
-                f"{place}: {name} {value:g} cannot be set, since the server of "
-                f"{model.served_name} refuses {name}; plan the sweep without it."
+                "{place}: {name} {value:g} cannot be set, since the server of "
+                "{served_name} refuses {name}; plan the sweep without it.",
+                place=place,
+                name=name,
+                value=value,
+                served_name=model.served_name,
             )
 
 

@@ -285,7 +285,7 @@ class PassRun:
                 stored = record(session, run.sweep_id, results, run.templates, known)
         except OperationalError as error:
             raise Q2QError(
-                f"The database cannot be written ({error.orig}); resume the sweep later."
+                "The database cannot be written ({orig}); resume the sweep later.", orig=error.orig
             ) from error
         self._prompt_ids = known
         return stored

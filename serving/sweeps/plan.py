@@ -111,7 +111,7 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
     counts = count_slots(resolved)
     warnings = _warnings(spec, facts, chosen) + check_against_limits(session, resolved)
     if counts.cells == 0:
-        raise UsageError(f"There is nothing to run. {' '.join(warnings)}")
+        raise UsageError("There is nothing to run. {warnings}", warnings=" ".join(warnings))
     expected = _expect(session, resolved, counts)
     return SweepPlan(
         spec=spec,
@@ -137,8 +137,10 @@ def _check_no_slot_twice(session: Session, plan: ResolvedPlan) -> None:
     doubled = supplied & written_before(session, plan)
     if doubled:
         raise UsageError(
-            f"{len(doubled):,} of the reasonings asked for, such as v{min(doubled)}, are written by"
-            " this sweep itself; run mode supplied as a sweep of its own, or choose other ones."
+            "{n_doubled:,} of the reasonings asked for, such as v{doubled}, are written by"
+            " this sweep itself; run mode supplied as a sweep of its own, or choose other ones.",
+            n_doubled=len(doubled),
+            doubled=min(doubled),
         )
 
 
@@ -258,7 +260,9 @@ def _formats(spec: SweepSpec, registry: Registry, mode: Mode) -> tuple[int, ...]
     """Return the formats of ``mode``; each must have the tasks that the mode needs."""
     formats = [registry.format(name) for name in spec.formats]
     if len({stored.id for stored in formats}) < len(formats):
-        raise UsageError(f"formats names one format twice: {', '.join(spec.formats)}.")
+        raise UsageError(
+            "formats names one format twice: {formats}.", formats=", ".join(spec.formats)
+        )
     tasks: set[Task] = {"whole" if spec.one_pass else TASK_OF_MODE[mode]}
     if mode in WRITING and spec.answers and not spec.one_pass:
         tasks.add("answer")
@@ -371,7 +375,7 @@ def save_asks(
     roles = dict(found.all())
     missing = [one for one in ids if one not in roles]
     if missing:
-        raise UsageError(f"There is no question q{missing[0]}.")
+        raise UsageError("There is no question q{missing}.", missing=missing[0])
     models = select_models(session, [model], "model")
     plan = ResolvedPlan(
         question_ids=tuple(ids),

@@ -81,7 +81,8 @@ def _existing(session: Session, ids: Sequence[int]) -> list[int]:
     missing = [f"q{one}" for one in ids if one not in found]
     if missing:
         raise UsageError(
-            f"questions.ids: there is no {', '.join(missing[:5])}; `q2q question list` shows all."
+            "questions.ids: there is no {missing}; `q2q question list` shows all.",
+            missing=", ".join(missing[:5]),
         )
     return list(ids)
 
@@ -95,8 +96,11 @@ def _questions_of_file(session: Session, path: Path, roles: Collection[str]) -> 
         found.update((row[0], row[1]) for row in session.execute(query))
     if len(found) < len(hashes):
         raise UsageError(
-            f"questions.file: {len(hashes) - len(found)} of the {len(hashes)} questions of {path}"
-            f" are not in the store; import them first: `q2q question import {path}`."
+            "questions.file: {n} of the {most} questions of {path}"
+            " are not in the store; import them first: `q2q question import {path}`.",
+            n=len(hashes) - len(found),
+            most=len(hashes),
+            path=path,
         )
     return set(found.values())
 
@@ -148,8 +152,9 @@ def _check_names(selection: ReasoningSelection) -> None:
     unknown = [name for name in selection.checks_absent if name not in CHECKS]
     if unknown:
         raise UsageError(
-            f"reasonings.checks_absent: there is no check {unknown[0]!r};"
-            f" known are {', '.join(CHECKS)}."
+            "reasonings.checks_absent: there is no check {unknown!r}; known are {checks}.",
+            unknown=unknown[0],
+            checks=", ".join(CHECKS),
         )
     others = selection.model_dump(exclude={"file"}, exclude_defaults=True)
     if selection.file is not None and others:
@@ -165,7 +170,9 @@ def _check_ids(session: Session, wanted: Sequence[int]) -> None:
     missing = [one for one in wanted if one not in known]
     if missing:
         listed = ", ".join(f"v{one}" for one in missing[:5])
-        raise UsageError(f"reasonings.ids: there is no reasoning {listed}; check the ids.")
+        raise UsageError(
+            "reasonings.ids: there is no reasoning {listed}; check the ids.", listed=listed
+        )
 
 
 def _allowed(session: Session, selection: ReasoningSelection) -> set[int] | None:
@@ -242,11 +249,15 @@ def select_models(session: Session, names: Sequence[str], key: str) -> list[Mode
     if unusable:
         note = f" {unusable[0].note}" if unusable[0].note else ""
         raise UsageError(
-            f"{key}: the model {unusable[0].name} is {unusable[0].state}; choose another one"
-            f" (`q2q model list`).{note}"
+            "{key}: the model {unusable_name} is {state}; choose another one"
+            " (`q2q model list`).{note}",
+            key=key,
+            unusable_name=unusable[0].name,
+            state=unusable[0].state,
+            note=note,
         )
     if len({model.id for model in found}) < len(found):
-        raise UsageError(f"{key} names one model twice: {', '.join(names)}.")
+        raise UsageError("{key} names one model twice: {names}.", key=key, names=", ".join(names))
     return found
 
 

@@ -75,7 +75,12 @@ async def until_done(
             return
         n_fruitless = 0 if n_results() > n_before else n_fruitless + 1
         if n_fruitless >= MAX_LOSSES:
-            raise EngineUnavailable(f"{lost} It was lost {n_fruitless} times without a {advice}")
+            raise EngineUnavailable(
+                "{lost} It was lost {n_fruitless} times without a {advice}",
+                lost=lost,
+                n_fruitless=n_fruitless,
+                advice=advice,
+            )
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

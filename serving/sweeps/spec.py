@@ -174,7 +174,7 @@ def parse_spec(mapping: Mapping[str, Any], *, where: str = "The sweep spec") -> 
             for details in mistakes
             if not (details["type"] == "too_short" and details["loc"] in inner)
         )
-        raise UsageError(f"{where} is wrong: {problems}.") from None
+        raise UsageError("{where} is wrong: {problems}.", where=where, problems=problems) from None
 
 
 def load_spec(path: Path) -> SweepSpec:
@@ -195,7 +195,9 @@ def _with_files_of(spec: SweepSpec, folder: Path) -> SweepSpec:
             try:
                 file = (folder / selection.file.expanduser()).resolve()
             except (ValueError, RuntimeError):
-                raise UsageError(f"{key}.file: {str(selection.file)!r} is no path.") from None
+                raise UsageError(
+                    "{key}.file: {file!r} is no path.", key=key, file=str(selection.file)
+                ) from None
             changes[key] = selection.model_copy(update={"file": file})
     return spec.model_copy(update=changes)
 

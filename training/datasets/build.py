@@ -192,8 +192,9 @@ def _check_axes(session: Session, rules: Rules) -> None:
     unknown = [axis for axis in rated.axes if axis not in known]
     if known and unknown:
         raise UsageError(
-            f"take.rated.axes: nothing is rated on the axis {unknown[0]!r}; ratings are on"
-            f" {', '.join(known)}."
+            "take.rated.axes: nothing is rated on the axis {unknown!r}; ratings are on {known}.",
+            unknown=unknown[0],
+            known=", ".join(known),
         )
 
 
@@ -202,7 +203,9 @@ def _check_roles(rules: Rules, registry: Registry) -> None:
     for role in rules.targets if isinstance(rules, DemonstrationRules) else ():
         if role not in known:
             raise UsageError(
-                f"targets: there is no role {role!r}; known are {', '.join(sorted(known))}."
+                "targets: there is no role {role!r}; known are {known}.",
+                role=role,
+                known=", ".join(sorted(known)),
             )
 
 

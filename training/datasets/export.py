@@ -120,7 +120,11 @@ def export(
         UsageError: There is no such format, or the target is there or cannot be written.
     """
     if kind not in FORMATS:
-        raise UsageError(f"There is no export as {kind!r}; choose one of {', '.join(FORMATS)}.")
+        raise UsageError(
+            "There is no export as {kind!r}; choose one of {formats}.",
+            kind=kind,
+            formats=", ".join(FORMATS),
+        )
     if kind in _OF_TURNS:
         must_be_chat(form, kind)
     writer = _Writer(session, dataset, form)

@@ -30,8 +30,9 @@ def freeze(session: Session, built: Built) -> int:
         return int(known.id)
     if known is not None:
         raise UsageError(
-            f"There is a dataset {name!r} with other rows already, and a frozen one never changes;"
-            " give this one another name."
+            "There is a dataset {name!r} with other rows already, and a frozen one never changes;"
+            " give this one another name.",
+            name=name,
         )
     if built.counts.rows["train"] == 0:
         require_questions(session)
@@ -63,7 +64,8 @@ def _check_held_out(session: Session, built: Built) -> None:
         )
         if late is not None:
             raise UsageError(
-                f"Question q{late} was held out while this dataset was built; build it again."
+                "Question q{late} was held out while this dataset was built; build it again.",
+                late=late,
             )
 
 

@@ -120,9 +120,14 @@ def encode_dataset(
     """
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
-        raise UsageError(f"There is no dataset {dataset_id}; `q2q dataset show` lists them all.")
+        raise UsageError(
+            "There is no dataset {dataset_id}; `q2q dataset show` lists them all.",
+            dataset_id=dataset_id,
+        )
     if dataset.content_hash is None:
-        raise UsageError(f"The dataset {dataset.name} is not frozen; build it again.")
+        raise UsageError(
+            "The dataset {dataset_name} is not frozen; build it again.", dataset_name=dataset.name
+        )
     kind = ROW_KINDS[dataset.kind]
     rows = session.execute(
         select(DatasetRow.position, DatasetRow.target, DatasetRow.label, DatasetRow.payload)
@@ -137,7 +142,12 @@ def encode_dataset(
                 encode_row(kind, texts, cast(Target, target), label, form=form, tokenizer=tokenizer)
             )
         except PromptError as error:
-            raise UsageError(f"Row {position} of the dataset {dataset.name}: {error}") from error
+            raise UsageError(
+                "Row {position} of the dataset {dataset_name}: {error}",
+                position=position,
+                dataset_name=dataset.name,
+                error=error,
+            ) from error
     return encoded
 
 

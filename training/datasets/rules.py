@@ -198,7 +198,12 @@ def parse_rules(mapping: Mapping[str, Any], *, where: str = "The rules") -> Rule
     if isinstance(kind, str):
         kind = STORED_KINDS.get(kind, kind)
     if not isinstance(kind, str) or kind not in RULES:
-        raise UsageError(f"{where}: kind is {kind!r}; choose one of {', '.join(RULES)}.")
+        raise UsageError(
+            "{where}: kind is {kind!r}; choose one of {rules}.",
+            where=where,
+            kind=kind,
+            rules=", ".join(RULES),
+        )
     return validated(RULES[kind], {**mapping, "kind": kind}, where=where)
 
 

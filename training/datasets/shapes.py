@@ -75,8 +75,10 @@ def must_be_chat(form: FormatDefinition, what: str) -> None:
     """
     if form.kind != "chat":
         raise UsageError(
-            f"{what} holds turns of a chat, and {form.reference} has none; "
-            "give a chat format, such as --prompt-format chat."
+            "{what} holds turns of a chat, and {reference} has none; "
+            "give a chat format, such as --prompt-format chat.",
+            what=what,
+            reference=form.reference,
         )
 
 

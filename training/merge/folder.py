@@ -40,9 +40,13 @@ def check_room(folder: Path, wanted: int, *, what: str) -> None:
     free = free_bytes(folder)
     if free < wanted + _SPARE_BYTES:
         raise MergeError(
-            f"{what} needs {_gb(wanted + _SPARE_BYTES)} in {folder}, and {_gb(free)} are free. "
+            "{what} needs {needed} in {folder}, and {free} are free. "
             "Free some, for example by dropping an old merge with `q2q model prune`, or set "
-            "Q2Q_HOME to a folder on a larger disk."
+            "Q2Q_HOME to a folder on a larger disk.",
+            what=what,
+            needed=_gb(wanted + _SPARE_BYTES),
+            folder=folder,
+            free=_gb(free),
         )
 
 
@@ -76,8 +80,9 @@ def new_folder(target: Path) -> Iterator[Path]:
 def disk_full(folder: Path) -> MergeError:
     """Return the error of a disk that ran full while ``folder`` was written."""
     return MergeError(
-        f"The disk ran full while {folder} was written; nothing was left behind. Free some room, "
-        "for example with `q2q model prune`, then run the same command again."
+        "The disk ran full while {folder} was written; nothing was left behind. Free some room, "
+        "for example with `q2q model prune`, then run the same command again.",
+        folder=folder,
     )
 
 
@@ -124,8 +129,9 @@ def weights_bytes(folder: Path) -> int:
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise MergeError(
-            f"{target} exists already, and a merge never writes into a used folder. Move it away, "
-            "or give the merge another name with --name."
+            "{target} exists already, and a merge never writes into a used folder. Move it away, "
+            "or give the merge another name with --name.",
+            target=target,
         )
 
 

@@ -41,7 +41,9 @@ class MappedTensor:
         """
         dtype = DTYPES.get(self.place.dtype)
         if dtype is None:
-            raise ModelError(f"A tensor of dtype {self.place.dtype} is no 16-bit or 32-bit float.")
+            raise ModelError(
+                "A tensor of dtype {dtype} is no 16-bit or 32-bit float.", dtype=self.place.dtype
+            )
         flat = torch.frombuffer(bytearray(self.data), dtype=dtype)
         return flat.reshape(self.place.shape).to(device)
 

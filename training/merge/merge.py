@@ -60,7 +60,10 @@ async def merge_adapter(
     with database.read() as session:
         adapter = get_model(session, adapter_id)
         if adapter.kind != "adapter" or adapter.base_id is None:
-            raise UsageError(f"{adapter.name} is no adapter; name one of `q2q model list`.")
+            raise UsageError(
+                "{adapter_name} is no adapter; name one of `q2q model list`.",
+                adapter_name=adapter.name,
+            )
         base = get_model(session, adapter.base_id)
         merges = merges_of(session, adapter_id)
         known = next((one for one in merges if name in (None, one.name)), None)
@@ -177,7 +180,9 @@ def drop_weights(model: ModelRow) -> int:
     """
     folder = folder_of(model)
     if read_json(folder / MANIFEST).get("kind") != "merged":
-        raise MergeError(f"{folder} was not made by `q2q merge`, so it is left alone.")
+        raise MergeError(
+            "{folder} was not made by `q2q merge`, so it is left alone.", folder=folder
+        )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
     return size
@@ -192,5 +197,6 @@ def _check_name(database: Database, known: ModelRow | None, wanted: str) -> None
         taken = model_by_name(session, wanted)
     if taken is not None and (known is None or taken.id != known.id):
         raise UsageError(
-            f"Another model is called {wanted} already; give the merge another name with --name."
+            "Another model is called {wanted} already; give the merge another name with --name.",
+            wanted=wanted,
         )

@@ -70,7 +70,8 @@ async def prove(
         adapter_id = adapter_id or adapter_of(session, model_version_id)
         if model.kind != "merged" or model.base_id is None or adapter_id is None:
             raise UsageError(
-                f"{model.name} is no merge whose adapter is known here; make one with `q2q merge`."
+                "{model_name} is no merge whose adapter is known here; make one with `q2q merge`.",
+                model_name=model.name,
             )
         adapter, base = get_model(session, adapter_id), get_model(session, model.base_id)
     checks = await _checks(

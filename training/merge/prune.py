@@ -23,14 +23,20 @@ def prune(database: Database, model: ModelRow) -> int:
     with database.read() as session:
         adapter_id = adapter_of(session, model.id)
         if model.kind != "merged" or adapter_id is None:
-            raise UsageError(f"{model.name} was not made by `q2q merge`, so it is kept.")
+            raise UsageError(
+                "{model_name} was not made by `q2q merge`, so it is kept.", model_name=model.name
+            )
         folder_of(get_model(session, adapter_id))
         users = (one for one in list_rounds(session) if one.state == "running")
         user = next(
             (r for r in users if model.id in (r.starts_from_id, r.merged_model_version_id)), None
         )
         if user is not None:
-            raise UsageError(f"Round {user.name!r} runs and needs {model.name}; wait for its end.")
+            raise UsageError(
+                "Round {user_name!r} runs and needs {model_name}; wait for its end.",
+                user_name=user.name,
+                model_name=model.name,
+            )
     freed = drop_weights(model)
     with database.write() as session:
         mark_pruned(session, model.id)
@@ -55,7 +61,10 @@ async def rebuild(
         adapter_id = adapter_of(session, model.id)
         base = get_model(session, model.base_id) if model.base_id is not None else None
     if adapter_id is None:
-        raise MergeError(f"The adapter of {model.name} is not known; it cannot be made again.")
+        raise MergeError(
+            "The adapter of {model_name} is not known; it cannot be made again.",
+            model_name=model.name,
+        )
     stop = cancelled or asyncio.Event()
     if base is not None and base.state == "pruned":
         await rebuild(database, settings, base, on_progress=on_progress, cancelled=stop)
@@ -69,6 +78,8 @@ async def rebuild(
         with database.read() as session:
             other = get_model(session, model_id).name
         raise MergeError(
-            f"{model.name} came out with other weights on this machine (another device or version);"
-            f" they are called {other}. Use these, or merge where {model.name} was made."
+            "{model_name} came out with other weights on this machine (another device or version);"
+            " they are called {other}. Use these, or merge where {model_name} was made.",
+            model_name=model.name,
+            other=other,
         )

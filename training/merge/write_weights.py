@@ -124,7 +124,9 @@ def _check_targets(
     known = {name for in_file in places.values() for name in in_file}
     missing = next((name for name in updates if name not in known), None)
     if missing is not None:
-        raise ModelError(f"The base has no tensor {missing}, which the adapter changes.")
+        raise ModelError(
+            "The base has no tensor {missing}, which the adapter changes.", missing=missing
+        )
 
 
 if __name__ == "__main__":

@@ -20,9 +20,12 @@ def check_has_other_prompts(rows: Sequence[Mapping[str, Any]], method: str) -> N
     for field, what in (("prompt_ids", "prompt"), ("completion_ids", "text")):
         if len({tuple(row[field]) for row in rows}) < 2:
             raise UsageError(
-                f"{method} pairs each row with the text of another question, and all"
-                f" {len(rows)} rows to train on have one {what}; add rows of other questions to the"
-                " dataset."
+                "{method} pairs each row with the text of another question, and all"
+                " {n_rows} rows to train on have one {what}; add rows of other questions to the"
+                " dataset.",
+                method=method,
+                n_rows=len(rows),
+                what=what,
             )
 
 

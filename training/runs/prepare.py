@@ -57,12 +57,16 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
         balance = read_balance(session, dataset)
         named = None if spec.base is None else find_model(session, spec.base)
         if spec.name is not None and model_by_name(session, spec.name) is not None:
-            raise UsageError(f"name: another model is called {spec.name} already; choose another.")
+            raise UsageError(
+                "name: another model is called {name} already; choose another.", name=spec.name
+            )
     method = METHODS[choose_method(spec, dataset.kind)]
     if method.pairs_prompts and balance.n_of_one_question == balance.n_rows:
         raise UsageError(
-            f"{method.label} pairs each row with the text of another question, and all rows to"
-            f" train on of {dataset.name} are of one question; add rows of other questions to it."
+            "{method_label} pairs each row with the text of another question, and all rows to"
+            " train on of {dataset_name} are of one question; add rows of other questions to it.",
+            method_label=method.label,
+            dataset_name=dataset.name,
         )
     base = named or ensure_default_model(database, settings)
     resolved = check_training(
@@ -142,8 +146,9 @@ def write_folder(database: Database, settings: Settings, run: RunRow, folder: Ru
     kept_held_out = _that_fit(held_out, chosen.max_length)[:HELD_OUT_ROWS]
     if not kept:
         raise UsageError(
-            f"No row of the dataset {run.config['dataset']} fits into max_length"
-            f" {chosen.max_length}; raise it."
+            "No row of the dataset {dataset} fits into max_length {max_length}; raise it.",
+            dataset=run.config["dataset"],
+            max_length=chosen.max_length,
         )
     method = METHODS[cast(MethodName, run.method)]
     if method.pairs_prompts:
@@ -207,9 +212,15 @@ def _questions(
 
 def _check_base(base: ModelRow) -> None:
     if base.kind not in ("base", "merged"):
-        raise UsageError(f"{base.name} is of the kind {base.kind}; train a base or a merged model.")
+        raise UsageError(
+            "{base_name} is of the kind {base_kind}; train a base or a merged model.",
+            base_name=base.name,
+            base_kind=base.kind,
+        )
     if base.state != "ready" or base.path is None or not Path(base.path).is_dir():
-        raise UsageError(f"The folder of {base.name} is gone; add it again: `q2q model add`.")
+        raise UsageError(
+            "The folder of {base_name} is gone; add it again: `q2q model add`.", base_name=base.name
+        )
 
 
 def check_targets(base: Path, name: str, targets: Sequence[str]) -> None:
@@ -222,14 +233,21 @@ def check_targets(base: Path, name: str, targets: Sequence[str]) -> None:
     tied = [target for target in targets if target.rpartition(".")[2] in (EMBEDDING, HEAD)]
     if tied and shares_embeddings(base):
         raise UsageError(
-            f"targets: {name} uses one tensor for {EMBEDDING} and {HEAD}, so that an adapter on "
-            f"{' or '.join(tied)} can be neither served beside it nor merged; leave it out."
+            "targets: {name} uses one tensor for {embedding} and {head}, so that an adapter on "
+            "{tied} can be neither served beside it nor merged; leave it out.",
+            name=name,
+            embedding=EMBEDDING,
+            head=HEAD,
+            tied=" or ".join(tied),
         )
     strange = [target for target in targets if not _matches(target, modules)]
     if strange:
         known = sorted({module.rpartition(".")[2] for module in modules} - {EMBEDDING, HEAD})
         raise UsageError(
-            f"targets: {name} has no module called {', '.join(strange)}; it has {', '.join(known)}."
+            "targets: {name} has no module called {strange}; it has {known}.",
+            name=name,
+            strange=", ".join(strange),
+            known=", ".join(known),
         )
 
 
@@ -276,6 +294,9 @@ def check_disk(folder: Path, model: Path, settings: RunSettings) -> None:
     needed, free = needed_bytes(model, settings), free_bytes(folder)
     if free < needed:
         raise Q2QError(
-            f"Training needs about {needed / 2**30:.1f} GiB in {folder}, and {free / 2**30:.1f} GiB"
-            " are free; make room there, set Q2Q_HOME to another disk, or choose a smaller r."
+            "Training needs about {needed:.1f} GiB in {folder}, and {free:.1f} GiB"
+            " are free; make room there, set Q2Q_HOME to another disk, or choose a smaller r.",
+            needed=needed / 2**30,
+            folder=folder,
+            free=free / 2**30,
         )

@@ -163,11 +163,16 @@ def resolve(
         if given.get(name) is not None:
             older = name == "base_precision" and spec.load_in_4bit is not None
             asked = "load_in_4bit" if older else name
-            raise UsageError(f"{asked}: {reason}; take it out of the spec.")
+            raise UsageError(
+                "{asked}: {reason}; take it out of the spec.", asked=asked, reason=reason
+            )
         values[name] = value
         why += f" {name} is {_said(value)}: {reason}."
     if method.pairs_prompts and values["batch"] < 2:
-        raise UsageError(f"batch: {method.label} compares the rows of a batch; give at least 2.")
+        raise UsageError(
+            "batch: {method_label} compares the rows of a batch; give at least 2.",
+            method_label=method.label,
+        )
     weighed = _weighed(given, method, n_ok, n_not_ok)
     if weighed:
         values |= weighed
@@ -193,8 +198,13 @@ def choose_method(spec: TrainSpec, kind: str) -> MethodName:
     if spec.method not in fitting:
         asked = METHODS[spec.method]
         raise UsageError(
-            f"method: {asked.label} trains on {_ROWS[asked.rows]}, and the dataset"
-            f" {spec.dataset} holds {_ROWS[ROW_KINDS[kind]]}; choose one of {', '.join(fitting)}."
+            "method: {asked_label} trains on {rows}, and the dataset"
+            " {dataset} holds {held}; choose one of {fitting}.",
+            asked_label=asked.label,
+            rows=_ROWS[asked.rows],
+            dataset=spec.dataset,
+            held=_ROWS[ROW_KINDS[kind]],
+            fitting=", ".join(fitting),
         )
     return spec.method
 
@@ -234,7 +244,9 @@ def _weighed(
     own = next((name for name in WEIGHTS if name in given), None)
     is_taken = WEIGHTS[0] in method.settings
     if not is_taken and own is not None:
-        raise UsageError(f"{own}: only KTO weighs OK and not OK rows; take it out of the spec.")
+        raise UsageError(
+            "{own}: only KTO weighs OK and not OK rows; take it out of the spec.", own=own
+        )
     weights = class_weights(n_ok, n_not_ok)
     if not is_taken or own is not None or weights == (1.0, 1.0):
         return {}

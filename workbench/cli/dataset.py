@@ -141,7 +141,7 @@ def export(
       q2q dataset export first-round first_round --format hf
     """
     if split not in ("train", "held_out"):
-        raise UsageError(f"There is no split {split!r}; choose train or held_out.")
+        raise UsageError("There is no split {split!r}; choose train or held_out.", split=split)
     with open_home() as (settings, database):
         with database.write() as session:
             registry = load_registry(settings, session)
@@ -193,7 +193,9 @@ def import_(
       q2q dataset import preferences.jsonl --tag outside
     """
     if judged_by not in ("person", "model"):
-        raise UsageError(f"--judged-by {judged_by} is not known; choose person or model.")
+        raise UsageError(
+            "--judged-by {judged_by} is not known; choose person or model.", judged_by=judged_by
+        )
     kind: Any = judged_by
     judge = Judge(name=rater, kind=kind)
     with open_home() as (settings, database):

@@ -184,7 +184,11 @@ def export(
     """
     writers = {"md": as_markdown, "html": as_html, "json": as_data}
     if format_ not in writers:
-        raise UsageError(f"There is no format {format_!r}; give one of {', '.join(writers)}.")
+        raise UsageError(
+            "There is no format {format_!r}; give one of {writers}.",
+            format_=format_,
+            writers=", ".join(writers),
+        )
     with open_home() as (_, database), database.read() as session:
         text = writers[format_](read_export(session, number(dialogue)))
     if target is None:

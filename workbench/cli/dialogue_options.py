@@ -37,7 +37,9 @@ def number(given: str, what: str = "dialogue") -> int:
     digits = given.strip().removeprefix("d" if what == "dialogue" else "#")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         raise UsageError(
-            f"{given[:40]!r} is no number of a {what}; `q2q dialogue show` tells them."
+            "{given!r} is no number of a {what}; `q2q dialogue show` tells them.",
+            given=given[:40],
+            what=what,
         )
     return int(digits)
 
@@ -50,7 +52,9 @@ def language_code(given: str) -> str:
     """
     code = given.strip().lower()
     if re.fullmatch("[a-z]{2}", code) is None:
-        raise UsageError(f"{given[:40]!r} is no language: give its ISO 639-1 code, e.g. ja.")
+        raise UsageError(
+            "{given!r} is no language: give its ISO 639-1 code, e.g. ja.", given=given[:40]
+        )
     return code
 
 
@@ -64,7 +68,11 @@ def node_of(session: Session, dialogue_id: int, number: int) -> int:
     for node in read_nodes(session, dialogue_id):
         if node.position + 1 == number:
             return node.id
-    raise UsageError(f"The dialogue {dialogue_id} has no question {number}.")
+    raise UsageError(
+        "The dialogue {dialogue_id} has no question {number}.",
+        dialogue_id=dialogue_id,
+        number=number,
+    )
 
 
 def answer_place(given: str) -> int:
@@ -78,7 +86,9 @@ def answer_place(given: str) -> int:
         return ord(letter) - ord("A")
     if letter.isascii() and letter.isdigit() and int(letter[:5]) > 0 and len(letter) < 5:
         return int(letter) - 1
-    raise UsageError(f"There is no answer {given!r}: give its letter, from A on, or its number.")
+    raise UsageError(
+        "There is no answer {given!r}: give its letter, from A on, or its number.", given=given
+    )
 
 
 def card(view: NodeView, given: str) -> AnswerCard:
@@ -92,7 +102,11 @@ def card(view: NodeView, given: str) -> AnswerCard:
         raise UsageError("There is no answer here yet: `q2q dialogue next` brings some.")
     place = answer_place(given)
     if place >= len(cards):
-        raise UsageError(f"There is no answer {given!r}; there are {len(cards)}, from A on.")
+        raise UsageError(
+            "There is no answer {given!r}; there are {n_cards}, from A on.",
+            given=given,
+            n_cards=len(cards),
+        )
     return cards[place]
 
 
@@ -107,7 +121,11 @@ def candidate(view: NodeView, given: str) -> Candidate:
     digits = given.strip()
     place = int(digits) - 1 if digits.isascii() and digits.isdigit() and len(digits) < 5 else -1
     if not 0 <= place < len(view.candidates):
-        raise UsageError(f"There is no question {given!r}; there are {len(view.candidates)}.")
+        raise UsageError(
+            "There is no question {given!r}; there are {n_candidates}.",
+            given=given,
+            n_candidates=len(view.candidates),
+        )
     return view.candidates[place]
 
 
@@ -164,7 +182,9 @@ def parse_set(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
-            raise UsageError(f"{pair!r} is no setting: write NAME=VALUE, e.g. variants=4.")
+            raise UsageError(
+                "{pair!r} is no setting: write NAME=VALUE, e.g. variants=4.", pair=pair
+            )
         found[name] = load_yaml(value, where=f"{pair!r}: the value")
     return found
 
@@ -215,7 +235,10 @@ def refuse_mixed(options: NextOptions) -> None:
         if getattr(options, one) and other is not None:
             option = f"--{_OPTIONS.get(other, other)}"
             raise UsageError(
-                f"Give --{one} and {option} one after the other, not both at once: {why}."
+                "Give --{one} and {option} one after the other, not both at once: {why}.",
+                one=one,
+                option=option,
+                why=why,
             )
     if options.source and not options.fact:
         raise UsageError("Give --fact beside --source: it says where that fact is from.")
@@ -223,6 +246,8 @@ def refuse_mixed(options: NextOptions) -> None:
         raise UsageError("A question of your own has one move: give --move once beside --write.")
     for place, move in enumerate(options.moves):
         if move not in MOVES:
-            raise UsageError(f"There is no move {move!r}; known are {', '.join(MOVES)}.")
+            raise UsageError(
+                "There is no move {move!r}; known are {moves}.", move=move, moves=", ".join(MOVES)
+            )
         if move in options.moves[:place]:
-            raise UsageError(f"The move {move} is named twice; name each one once.")
+            raise UsageError("The move {move} is named twice; name each one once.", move=move)

@@ -212,7 +212,7 @@ class _Next:
             if problem != job.error:
                 inform(problem)
         if not (ended.payload["shown"] or ended.payload.get("candidates")):
-            raise Q2QError(f"Nothing came. To try again: q2q dialogue next {self._id}")
+            raise Q2QError("Nothing came. To try again: q2q dialogue next {id}", id=self._id)
         if ended.node_id != view.node.id:
             raise UsageError(self._elsewhere(view, ended))
         return view
@@ -322,7 +322,8 @@ def end_of(database: Database, dialogue_id: int, step: Step) -> EventRow:
     ended = next((one for one in events if one.step_id == step.event_id), None)
     if ended is None:
         raise Q2QError(
-            f"The model is still at it. To see what came, later: q2q dialogue show {dialogue_id}"
+            "The model is still at it. To see what came, later: q2q dialogue show {dialogue_id}",
+            dialogue_id=dialogue_id,
         )
     return ended
 

@@ -45,7 +45,9 @@ def export_rows(
     """
     if target is None and as_json:
         if kind != "jsonl":
-            raise UsageError(f"--json prints JSON; give {kind} a file with --to FILE.{kind}.")
+            raise UsageError(
+                "--json prints JSON; give {kind} a file with --to FILE.{kind}.", kind=kind
+            )
         show_json_rows({name: row[name] for name in columns} for row in rows)
         return
     n_rows = write_rows(rows, columns, kind, target)
@@ -115,10 +117,14 @@ def write_rows(rows: Iterator[Row], columns: Columns, kind: str, target: Path | 
         UsageError: There is no such kind of file, or the target cannot be written.
     """
     if kind not in WRITERS:
-        raise UsageError(f"There is no export as {kind!r}; choose one of {', '.join(WRITERS)}.")
+        raise UsageError(
+            "There is no export as {kind!r}; choose one of {writers}.",
+            kind=kind,
+            writers=", ".join(WRITERS),
+        )
     if target is None:
         if kind in ("parquet", "xlsx"):
-            raise UsageError(f"A {kind} file needs a name: add --to FILE.{kind}.")
+            raise UsageError("A {kind} file needs a name: add --to FILE.{kind}.", kind=kind)
         return WRITERS[kind](sys.stdout.buffer, rows, columns)
     with new_file(target) as file:
         return WRITERS[kind](file, rows, columns)
@@ -203,8 +209,10 @@ def _cell(sheet: Any, value: Any, place: str) -> Any:
     text = _ESCAPED.sub(lambda found: f"_x{ord(found[0]):04X}_", str(value))
     if len(text) > MAX_IN_A_CELL:
         raise UsageError(
-            f"{place}: has {len(text):,} characters, and Excel keeps"
-            f" {MAX_IN_A_CELL:,}; export as jsonl or parquet."
+            "{place}: has {n:,} characters, and Excel keeps {most:,}; export as jsonl or parquet.",
+            place=place,
+            n=len(text),
+            most=MAX_IN_A_CELL,
         )
     cell = WriteOnlyCell(sheet, text)
     cell.data_type = "s"  # A text that begins with = is a text, not a formula.

@@ -48,10 +48,12 @@ def insights(
       q2q rate insights --length equal
     """
     if length not in LENGTHS:
-        raise UsageError(f"--length is one of {', '.join(LENGTHS)}.")
+        raise UsageError("--length is one of {lengths}.", lengths=", ".join(LENGTHS))
     if scope not in SCOPES or raters not in RATERS:
         raise UsageError(
-            f"--scope is one of {', '.join(SCOPES)} and --raters one of {', '.join(RATERS)}."
+            "--scope is one of {scopes} and --raters one of {raters}.",
+            scopes=", ".join(SCOPES),
+            raters=", ".join(RATERS),
         )
 
     with open_home() as (_, database), database.read() as session:

@@ -144,7 +144,10 @@ def merge(
         with database.read() as session:
             found = find_model(session, adapter)
         if found.kind != "adapter":
-            raise UsageError(f"{found.name} is no adapter; `q2q model list` shows which are.")
+            raise UsageError(
+                "{found_name} is no adapter; `q2q model list` shows which are.",
+                found_name=found.name,
+            )
         _run(settings, database, "merge", {"adapter_id": found.id, "name": name}, as_json)
 
 
@@ -159,7 +162,10 @@ def verify(model: Merged, as_json: Json = False) -> None:
         with database.read() as session:
             found = find_model(session, model)
         if found.kind != "merged":
-            raise UsageError(f"{found.name} is no merged model; `q2q model list` shows which are.")
+            raise UsageError(
+                "{found_name} is no merged model; `q2q model list` shows which are.",
+                found_name=found.name,
+            )
         _run(settings, database, "verify", {"model_id": found.id}, as_json)
 
 

@@ -217,5 +217,9 @@ def parse_id(given: str, what: str) -> int:
     """
     found = number_in(given, f"{what[0]}?")
     if found is None:
-        raise UsageError(f"{given!r} is no number of a {what}; `q2q {what} list` shows them all.")
+        raise UsageError(
+            "{given!r} is no number of a {what}; `q2q {what} list` shows them all.",
+            given=given,
+            what=what,
+        )
     return found

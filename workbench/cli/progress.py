@@ -200,7 +200,7 @@ def follow_job(
         raise
     if job.state != "done":
         why = job.error or cancelled or f"{what} was cancelled."
-        raise Q2QError(f"{why} To go on: {resume}")
+        raise Q2QError("{why} To go on: {resume}", why=why, resume=resume)
     return job
 
 
@@ -242,4 +242,6 @@ def naming_encoding_option() -> Iterator[None]:
         yield
     except EncodingGuessed as guessed:
         best = guessed.candidates[0].encoding
-        raise UsageError(f"{guessed} If it reads well, add --encoding {best}.") from guessed
+        raise UsageError(
+            "{guessed} If it reads well, add --encoding {best}.", guessed=guessed, best=best
+        ) from guessed

@@ -240,7 +240,12 @@ def _id_of(reference: str, kind: str) -> int:
         return int(reference)
     found = parse_ref(reference)
     if found.kind != kind:
-        raise UsageError(f"{reference} is a {found.kind}; give the id of a {kind}.")
+        raise UsageError(
+            "{reference} is a {found_kind}; give the id of a {kind}.",
+            reference=reference,
+            found_kind=found.kind,
+            kind=kind,
+        )
     return found.id
 
 
@@ -287,12 +292,21 @@ def _rendered_prompt(
 
 def _task(mode: str, n_variants: int) -> Task:
     if mode not in TASK_OF_MODE:
-        raise UsageError(f"There is no mode {mode!r}; choose one of {', '.join(TASK_OF_MODE)}.")
+        raise UsageError(
+            "There is no mode {mode!r}; choose one of {task_of_mode}.",
+            mode=mode,
+            task_of_mode=", ".join(TASK_OF_MODE),
+        )
     if mode == "reasoning" and n_variants == 1:
         return "answer"
     needed = {"supplied": 1, "ensemble": 2}.get(mode, 0)
     if n_variants != needed:
-        raise UsageError(f"The mode {mode} takes {needed} of --variant, not {n_variants}.")
+        raise UsageError(
+            "The mode {mode} takes {needed} of --variant, not {n_variants}.",
+            mode=mode,
+            needed=needed,
+            n_variants=n_variants,
+        )
     return TASK_OF_MODE[mode]
 
 
@@ -303,10 +317,13 @@ def _reasoning(session: Session, variant_id: int, question_id: int) -> str:
         )
     ).one_or_none()
     if variant is None:
-        raise UsageError(f"There is no reasoning v{variant_id}.")
+        raise UsageError("There is no reasoning v{variant_id}.", variant_id=variant_id)
     if variant.question_id != question_id:
         raise UsageError(
-            f"v{variant_id} is a reasoning for q{variant.question_id}, not for q{question_id}."
+            "v{variant_id} is a reasoning for q{question_id}, not for q{given}.",
+            variant_id=variant_id,
+            question_id=variant.question_id,
+            given=question_id,
         )
     return str(variant.text)
 

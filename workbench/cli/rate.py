@@ -122,7 +122,7 @@ def _spec(given: dict[str, Any]) -> QueueSpec:
         wrong = "; ".join(
             f"--{'-'.join(map(str, one['loc'])) or 'way'}: {one['msg']}" for one in error.errors()
         )
-        raise UsageError(f"{wrong}.") from None
+        raise UsageError("{wrong}.", wrong=wrong) from None
 
 
 def _make(given: dict[str, Any], dataset: str, minutes: float | None, as_json: bool) -> None:
@@ -211,7 +211,7 @@ def import_(
         show(f"{done.added} added, {done.skipped} known already.")
     if done.errors:
         wrong = "1 row is" if done.errors == 1 else f"{done.errors} rows are"
-        raise UsageError(f"Nothing was imported: {wrong} wrong.")
+        raise UsageError("Nothing was imported: {wrong} wrong.", wrong=wrong)
 
 
 @app.as_command()

@@ -172,7 +172,9 @@ def report(
       q2q report first first-ja.html --language ja
     """
     if language not in ("en", "ja"):
-        raise UsageError(f"--language: there is no {language!r}; choose en or ja.")
+        raise UsageError(
+            "--language: there is no {language!r}; choose en or ja.", language=language
+        )
     chosen: Any = language
     with open_home() as (_, database), database.read() as session:
         page = round_page(session, name, chosen)
@@ -242,7 +244,9 @@ def _go_on(
             raise
         if job.state != "done":
             why = job.error or f"Round {found.name} was cancelled."
-            raise Q2QError(f"{why} To go on: q2q round approve {found.name}")
+            raise Q2QError(
+                "{why} To go on: q2q round approve {found_name}", why=why, found_name=found.name
+            )
     with database.read() as session:
         row = _row(session, find_round(session, found.id))
     if row["state"] == "waiting":

@@ -219,7 +219,9 @@ def cancel(
     """
     with open_home() as (_, database), database.write() as session:
         if get_job(session, job).kind != "score":
-            raise UsageError(f"Job {job} scores nothing; cancel a sweep with `q2q sweep cancel`.")
+            raise UsageError(
+                "Job {job} scores nothing; cancel a sweep with `q2q sweep cancel`.", job=job
+            )
         was_active = request_cancel(session, job)
     show_done(
         f"Job {job} stops." if was_active else f"Job {job} neither waits nor runs.",

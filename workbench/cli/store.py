@@ -57,7 +57,7 @@ def doctor(as_json: Json = False) -> None:
                 show(f"       {check.remedy}")
     failed = [check.name for check in checks if check.state == "fail"]
     if failed:
-        raise Q2QError(f"What must be mended: {', '.join(failed)}.")
+        raise Q2QError("What must be mended: {failed}.", failed=", ".join(failed))
 
 
 @top.as_command(hidden=True)

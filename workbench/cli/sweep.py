@@ -237,7 +237,9 @@ def _follow(
         sweep = get_sweep(session, sweep_id)
     _show_result(database, sweep, job.result or {}, as_json)
     if sweep.done == 0:
-        raise Q2QError(f"No slot of sweep {sweep_id} was done: see q2q sweep show {sweep_id}")
+        raise Q2QError(
+            "No slot of sweep {sweep_id} was done: see q2q sweep show {sweep_id}", sweep_id=sweep_id
+        )
 
 
 def _show_result(

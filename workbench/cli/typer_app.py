@@ -125,4 +125,8 @@ def _check_numbers(options: Mapping[str, Any]) -> None:
             is_number = isinstance(one, int | float) and not isinstance(one, bool)
             if is_number and not -_LARGEST < one < _LARGEST:
                 option = name.strip("_").replace("_", "-")
-                raise UsageError(f"{option}: {one} is no number that can be used; give a smaller.")
+                raise UsageError(
+                    "{option}: {one} is no number that can be used; give a smaller.",
+                    option=option,
+                    one=one,
+                )

@@ -96,7 +96,7 @@ def note(session: Session, dialogue_id: int, node_id: int, text: str, by: By) ->
     if not words:
         raise UsageError("The note is empty.")
     if problem := problem_of(words):
-        raise UsageError(f"The note {problem}")
+        raise UsageError("The note {problem}", problem=problem)
     return record(session, node, "note", by, {"text": words})
 
 

@@ -61,7 +61,9 @@ def queue_turns(
         UsageError: Too many at once, or the dialogue is not open or busy.
     """
     if not 1 <= turns <= MAX_TURNS:
-        raise UsageError(f"Ask for 1 to {MAX_TURNS} turns; look at what came before the next ones.")
+        raise UsageError(
+            "Ask for 1 to {most} turns; look at what came before the next ones.", most=MAX_TURNS
+        )
     dialogue = open_dialogue(session, dialogue_id)
     parse_settings({**dialogue.settings, **({"moves": list(moves)} if moves else {})})
     if open_steps(read_events(session, dialogue_id)) or running_turns(session, dialogue_id):

@@ -82,7 +82,9 @@ def choose(
     shown = read_events(session, dialogue_id, node_id=node_id, kinds=("answers_shown",))
     having = [one for one in shown if answer_id in one.payload["shown"] + one.payload["folded"]]
     if answer is None or not having:
-        raise UsageError(f"The answer a{answer_id} is not one of this question's.")
+        raise UsageError(
+            "The answer a{answer_id} is not one of this question's.", answer_id=answer_id
+        )
     change_node(session, node_id, state="answered")
     last = having[-1]
     return record(
@@ -154,7 +156,9 @@ def write(
     """
     node = node_of(session, dialogue_id, node_id)
     if move is not None and move not in MOVES:
-        raise UsageError(f"There is no move {move!r}; known are {', '.join(MOVES)}.")
+        raise UsageError(
+            "There is no move {move!r}; known are {moves}.", move=move, moves=", ".join(MOVES)
+        )
     child_id, question_id = add_child_node(session, node, plain(text)[0], move, source="human")
     payload = {"text": plain(text)[0], "move": move, "to": child_id}
     _take_up(session, dialogue_id, child_id, by)
@@ -186,7 +190,9 @@ def park(
     )
     if child_id in before:
         number = before[child_id].position + 1
-        raise UsageError(f"This is question {number} of the tree already; decide on it there.")
+        raise UsageError(
+            "This is question {number} of the tree already; decide on it there.", number=number
+        )
     payload = {"event": event_id, "place": place, "move": candidate["move"], "node": child_id}
     record(session, node, "park", by, payload, reason=reason, question_id=question_id)
     return child_id
@@ -244,7 +250,9 @@ def set_node_state(
     """Park, reject or take up again a question of the tree; return the event's id."""
     kinds = {"parked": "park", "rejected": "reject", "open": "reopen"}
     if state not in kinds:
-        raise UsageError(f"A question can be {', '.join(kinds)}, not {state!r}.")
+        raise UsageError(
+            "A question can be {kinds}, not {state!r}.", kinds=", ".join(kinds), state=state
+        )
     node = node_of(session, dialogue_id, node_id)
     was_answered = read_events(session, dialogue_id, node_id=node_id, kinds=("choose",))
     change_node(session, node_id, state="answered" if state == "open" and was_answered else state)
@@ -292,7 +300,8 @@ def merge_nodes(
         number = get_node(session, dialogue_id, one).position + 1
         if one in merged:
             raise UsageError(
-                f"Another question stands for question {number} already; take it up again first."
+                "Another question stands for question {number} already; take it up again first.",
+                number=number,
             )
         if number == 1 and one != keep_id:
             raise UsageError("The first question is the root of the tree: let it stand for others.")

@@ -84,12 +84,16 @@ class EmbeddingServer:
         try:
             return _vectors(orjson.loads(blocking(ask())), len(texts))
         except ServerMisconfigured as error:
-            raise EmbedderUnavailable(f"{error} Questions are compared by wording.") from error
+            raise EmbedderUnavailable(
+                "{error} Questions are compared by wording.", error=error
+            ) from error
         except (EngineError, ValueError, KeyError, TypeError) as error:
             raise EmbedderUnavailable(
-                f"The embedder at {endpoint.api}/embeddings gave no vectors"
-                f" ({type(error).__name__}); questions are compared by wording."
-                " Check `embedder` in q2q.toml."
+                "The embedder at {api}/embeddings gave no vectors"
+                " ({error}); questions are compared by wording."
+                " Check `embedder` in q2q.toml.",
+                api=endpoint.api,
+                error=type(error).__name__,
             ) from error
 
 

@@ -79,9 +79,14 @@ def one_line(text: str, what: str) -> str:
     """
     line = " ".join(plain(text)[0].split())
     if problem := problem_of(line[:MAX_LINE]):
-        raise UsageError(f"The {what} {problem}")
+        raise UsageError("The {what} {problem}", what=what, problem=problem)
     if len(line) > MAX_LINE:
-        raise UsageError(f"The {what} has {len(line)} characters; {MAX_LINE} fit.")
+        raise UsageError(
+            "The {what} has {n} characters; {most} fit.",
+            what=what,
+            n=len(line),
+            most=MAX_LINE,
+        )
     return line
 
 
@@ -93,7 +98,11 @@ def open_dialogue(session: Session, dialogue_id: int) -> DialogueRow:
     """
     dialogue = get_dialogue(session, dialogue_id)
     if dialogue.state != "open":
-        raise UsageError(f"The dialogue {dialogue.name!r} is {dialogue.state}; resume it first.")
+        raise UsageError(
+            "The dialogue {dialogue_name!r} is {state}; resume it first.",
+            dialogue_name=dialogue.name,
+            state=dialogue.state,
+        )
     return dialogue
 
 
@@ -152,5 +161,5 @@ def here(session: Session, dialogue_id: int) -> int:
     get_dialogue(session, dialogue_id)
     node_id = current_node_id(read_events(session, dialogue_id))
     if node_id is None:
-        raise UsageError(f"The dialogue {dialogue_id} has no question.")
+        raise UsageError("The dialogue {dialogue_id} has no question.", dialogue_id=dialogue_id)
     return node_id

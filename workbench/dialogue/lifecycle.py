@@ -171,7 +171,11 @@ def change_state(
     state = STATES[what]
     dialogue = get_dialogue(session, dialogue_id)
     if dialogue.state == state:
-        raise UsageError(f"The dialogue {dialogue.name!r} is {state} already.")
+        raise UsageError(
+            "The dialogue {dialogue_name!r} is {state} already.",
+            dialogue_name=dialogue.name,
+            state=state,
+        )
     set_dialogue_state(session, dialogue_id, state)
     record(session, dialogue_id, what, by, {}, reason=reason)
 

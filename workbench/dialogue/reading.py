@@ -92,7 +92,9 @@ def _text_of(session: Session, node: NodeRow, name: str) -> str:
         raise UsageError("The synopsis has no such line; look at it once more.")
     ref = parse_ref(name)
     if ref.kind not in KINDS:
-        raise UsageError(f"{ref} cannot be translated; name a question, reasoning or answer.")
+        raise UsageError(
+            "{ref} cannot be translated; name a question, reasoning or answer.", ref=ref
+        )
     return item_text(session, ref, None).text
 
 

@@ -81,7 +81,11 @@ def start_replay(
         UsageError: Nothing is changed, or what is named is not there.
     """
     if unknown := [name for name in changes if name not in CHANGES]:
-        raise UsageError(f"A replay changes {', '.join(CHANGES)}, not {unknown[0]}.")
+        raise UsageError(
+            "A replay changes {changes}, not {unknown}.",
+            changes=", ".join(CHANGES),
+            unknown=unknown[0],
+        )
     if not changes:
         raise UsageError(
             "Name what is to be another one: the model, the adapter, the prompt format or the role."
@@ -132,17 +136,25 @@ def changes_of_settings(
     if name == NO_ADAPTER:
         if own.kind != "adapter":
             raise UsageError(
-                f"{own.name} has no adapter that could be left out ({own.kind}); name another"
-                " model."
+                "{own_name} has no adapter that could be left out ({own_kind}); name another"
+                " model.",
+                own_name=own.name,
+                own_kind=own.kind,
             )
         return found | {"model": base.name}
     adapter = find_model(session, name)
     if adapter.kind != "adapter":
-        raise UsageError(f"{adapter.name} is no adapter ({adapter.kind}); name it as the model.")
+        raise UsageError(
+            "{adapter_name} is no adapter ({adapter_kind}); name it as the model.",
+            adapter_name=adapter.name,
+            adapter_kind=adapter.kind,
+        )
     if adapter.base_id not in (base.id, base.base_id):  # of a merge: the one it was merged into
         raise UsageError(
-            f"The adapter {adapter.name} belongs to another base than {own.name}; to answer anew on"
-            " its own base, name it as the model."
+            "The adapter {adapter_name} belongs to another base than {own_name}; to answer anew on"
+            " its own base, name it as the model.",
+            adapter_name=adapter.name,
+            own_name=own.name,
         )
     return found | {"model": adapter.name}
 
@@ -162,7 +174,11 @@ def read_replay(session: Session, dialogue_id: int, sweep_id: int) -> Replay:
         (e for e in replays(session, dialogue_id) if e.payload["replay_sweep_id"] == sweep_id), None
     )
     if event is None:
-        raise UsageError(f"The dialogue {dialogue_id} has no replay {sweep_id}.")
+        raise UsageError(
+            "The dialogue {dialogue_id} has no replay {sweep_id}.",
+            dialogue_id=dialogue_id,
+            sweep_id=sweep_id,
+        )
     tree = read_tree(session, dialogue_id)
     answers: dict[int, list[tuple[int, str]]] = {}
     for question_id, answer_id, text in session.execute(

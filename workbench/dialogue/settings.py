@@ -81,7 +81,9 @@ def parse_settings(
     try:
         return DialogueSettings.model_validate(dict(values))
     except ValidationError as error:
-        raise UsageError(f"{where} are wrong: {mistakes(error)}.") from None
+        raise UsageError(
+            "{where} are wrong: {mistakes}.", where=where, mistakes=mistakes(error)
+        ) from None
 
 
 def mistakes(error: ValidationError) -> str:
@@ -206,7 +208,9 @@ def parse_theme(mapping: Mapping[str, Any], *, where: str = "The theme") -> Them
     try:
         return ThemeFile.model_validate(dict(mapping))
     except ValidationError as error:
-        raise UsageError(f"{where} is wrong: {mistakes(error)}.") from None
+        raise UsageError(
+            "{where} is wrong: {mistakes}.", where=where, mistakes=mistakes(error)
+        ) from None
 
 
 def load_theme(path: Path) -> ThemeFile:
@@ -218,7 +222,7 @@ def load_theme(path: Path) -> ThemeFile:
     content = load_yaml(read_text(path), where=str(path))
     if not isinstance(content, dict):
         raise UsageError(
-            f"{path} holds no theme: give name, concept and goal; see docs/dialogues.md."
+            "{path} holds no theme: give name, concept and goal; see docs/dialogues.md.", path=path
         )
     return parse_theme(content, where=str(path))
 

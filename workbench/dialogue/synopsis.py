@@ -59,7 +59,7 @@ def write_synopsis(session: Session, registry: Registry, dialogue_id: int, by: B
     """
     nodes = read_nodes(session, dialogue_id)
     if not nodes:
-        raise UsageError(f"The dialogue {dialogue_id} has no question.")
+        raise UsageError("The dialogue {dialogue_id} has no question.", dialogue_id=dialogue_id)
     dialogue, root, settings = at(session, dialogue_id, nodes[0].id)
     none_under_way(session, dialogue_id, root.id, "synopsis")
     text = _questions_and_answers(session, dialogue_id)
@@ -94,9 +94,11 @@ def edit_synopsis(session: Session, dialogue_id: int, lines: Sequence[SynopsisLi
     for line in lines:
         text = " ".join(plain(line.text)[0].split())
         if len(text) > MAX_LINE:
-            raise UsageError(f"A line has {len(text)} characters; {MAX_LINE} fit.")
+            raise UsageError("A line has {n} characters; {most} fit.", n=len(text), most=MAX_LINE)
         if unknown := [one for one in line.node_ids if one not in known]:
-            raise UsageError(f"There is no question with the number {unknown[0]} here.")
+            raise UsageError(
+                "There is no question with the number {unknown} here.", unknown=unknown[0]
+            )
         if text:
             new.append({"kind": line.kind, "text": text, "nodes": list(line.node_ids)})
     return record(session, dialogue_id, "synopsis_edited", by, {"lines": new})

@@ -119,7 +119,10 @@ def answer_from(
     none_under_way(session, dialogue_id, node_id, "answer", variant_id)
     variant = session.get(ReasoningVariant, variant_id)
     if variant is None or variant.question_id != node.question_id:
-        raise UsageError(f"The reasoning v{variant_id} belongs to another question; write it anew.")
+        raise UsageError(
+            "The reasoning v{variant_id} belongs to another question; write it anew.",
+            variant_id=variant_id,
+        )
     counts = [
         event.payload["answers"]
         for event in read_events(session, dialogue_id, node_id=node_id, kinds=("answer",))

@@ -161,7 +161,10 @@ class EnginePool:
             Q2QError: Jobs are using another one.
         """
         if model.kind == "declared":
-            raise Q2QError(f"{model.name} is on a remote server; it needs no loading here.")
+            raise Q2QError(
+                "{model_name} is on a remote server; it needs no loading here.",
+                model_name=model.name,
+            )
         others = [family for family in self._leases.values() if family != model.family_id]
         if others:
             raise Q2QError("A job uses another model now; cancel it, or wait for its end.")

@@ -83,7 +83,7 @@ class ExternalServers:
         """
         engines = [engine for engine in self._engines() if name in (None, engine.name)]
         if name is not None and not engines:
-            raise UsageError(f"There is no external model server {name!r}.")
+            raise UsageError("There is no external model server {name!r}.", name=name)
         async with self._probing:
             await asyncio.gather(*(self._probe(engine) for engine in engines))
 
@@ -118,8 +118,10 @@ class ExternalServers:
             if is_hopeless or asyncio.get_running_loop().time() > deadline:
                 why = "".join(f" {name}: {error}" for name, error in self._problems.items())
                 raise EngineUnavailable(
-                    f"No model server offers {model.name} now; start its server, or see"
-                    f" `q2q serve status --probe`.{why}"
+                    "No model server offers {model_name} now; start its server, or see"
+                    " `q2q serve status --probe`.{why}",
+                    model_name=model.name,
+                    why=why,
                 )
             await asyncio.sleep(ASK_AGAIN_S)
 
@@ -222,13 +224,16 @@ def _endpoint(engine: EngineRow, ca_file: Path | None) -> Endpoint:
     key = os.environ.get(engine.api_key_env, "").strip() if engine.api_key_env else None
     if engine.api_key_env and not key:
         raise UsageError(
-            f"The environment variable {engine.api_key_env} with the key of {engine.name} is not"
-            " set where the worker runs."
+            "The environment variable {api_key_env} with the key of {engine_name} is not"
+            " set where the worker runs.",
+            api_key_env=engine.api_key_env,
+            engine_name=engine.name,
         )
     if key and not (key.isascii() and key.isprintable()):
         raise UsageError(
-            f"The environment variable {engine.api_key_env} holds no key that can be sent: letters,"
-            " digits and signs of ASCII on one line."
+            "The environment variable {api_key_env} holds no key that can be sent: letters,"
+            " digits and signs of ASCII on one line.",
+            api_key_env=engine.api_key_env,
         )
     assert engine.url is not None
     check_server_url(engine.url)  # an older store may hold one with a password, masked here

@@ -147,7 +147,9 @@ class LocalServer:
         if missing is not None:
             with self._database.read() as session:
                 note = get_model(session, missing.id).note
-            raise EngineUnavailable(f"{missing.name} is not served: {note}")
+            raise EngineUnavailable(
+                "{missing_name} is not served: {note}", missing_name=missing.name, note=note
+            )
 
     async def stop(self) -> None:
         """End the server, also one that is starting or that an earlier worker left."""
@@ -175,8 +177,11 @@ class LocalServer:
         if unusable:
             note = f" ({unusable[0].note})" if unusable[0].note else ""
             raise EngineUnavailable(
-                f"The model {unusable[0].name} is {unusable[0].state}{note}, or its folder is gone;"
-                " add it again: `q2q model add`."
+                "The model {unusable_name} is {state}{note}, or its folder is gone;"
+                " add it again: `q2q model add`.",
+                unusable_name=unusable[0].name,
+                state=unusable[0].state,
+                note=note,
             )
         adapters = servable(self._database, adapters)
         self._models = {model.name: model for model in (base, *adapters)}

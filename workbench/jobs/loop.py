@@ -165,7 +165,8 @@ class Worker:
         handler = self._handler_of(context.job.kind)
         if handler is None:
             raise Q2QError(
-                f"This version cannot run jobs of the kind {context.job.kind!r}; update it."
+                "This version cannot run jobs of the kind {job_kind!r}; update it.",
+                job_kind=context.job.kind,
             )
         if context.job.lane == "device":
             async with self._pool.device():

@@ -70,8 +70,9 @@ async def run_sweep_of(
     if outcome.state == "cancelled":
         if not context.cancelled.is_set():
             raise Q2QError(
-                f"It took longer than {limit_s:g} s and was stopped; what had come by then is"
-                " there."
+                "It took longer than {limit_s:g} s and was stopped; what had come by then is"
+                " there.",
+                limit_s=limit_s,
             )
         if context.is_stopping:
             with context.database.write() as session:

@@ -103,9 +103,16 @@ def _read(path: Path) -> Axes:
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(str(step) for step in wrong["loc"])
-        raise UsageError(f"{path}, {place}: {wrong['msg']}.") from None
+        raise UsageError(
+            "{path}, {place}: {problem}.", path=path, place=place, problem=wrong["msg"]
+        ) from None
     for scope, given in axes.items():
         for axis in given:
             if axis.name in RESERVED:
-                raise UsageError(f"{path}, {scope}: {axis.name!r} is reserved; rename the axis.")
+                raise UsageError(
+                    "{path}, {scope}: {axis_name!r} is reserved; rename the axis.",
+                    path=path,
+                    scope=scope,
+                    axis_name=axis.name,
+                )
     return axes

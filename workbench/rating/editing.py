@@ -62,7 +62,7 @@ def answer_spec(session: Session, variant_id: int, n: int) -> SweepSpec:
     """Return the sweep of ``n`` more answers from a reasoning."""
     variant = session.get(ReasoningVariant, variant_id)
     if variant is None:
-        raise UsageError(f"There is no reasoning v{variant_id}.")
+        raise UsageError("There is no reasoning v{variant_id}.", variant_id=variant_id)
     setting = setting_of(session, variant_id)
     n_own = 0
     if setting is not None:

@@ -59,8 +59,10 @@ def head_to_head_spec(session: Session, reference: str | int, against: str = "")
     found = find_round(session, reference)
     if found.sweep_id is None or found.step not in COMPARED:
         raise UsageError(
-            f"Round {found.name!r} is at the step {found.step}; its texts can be compared blind"
-            " once the held-out questions have been answered."
+            "Round {found_name!r} is at the step {step}; its texts can be compared blind"
+            " once the held-out questions have been answered.",
+            found_name=found.name,
+            step=found.step,
         )
     other = _opponent(session, found, against)
     name = f"{found.name} · {against or get_model(session, other).name}"
@@ -92,7 +94,10 @@ def head_to_head_cards(session: Session, spec: QueueSpec) -> HeadToHeadCards:
     found = find_round(session, spec.round)
     own, other = found.merged_model_version_id, spec.against or found.starts_from_id
     if found.sweep_id is None or own is None:
-        raise UsageError(f"Round {found.name!r} has no model whose texts could be compared.")
+        raise UsageError(
+            "Round {found_name!r} has no model whose texts could be compared.",
+            found_name=found.name,
+        )
     left_out: Counter[str] = Counter()
     cards: defaultdict[int, list[NewItem]] = defaultdict(list)
     questions = set()
@@ -119,8 +124,11 @@ def _opponent(session: Session, found: RoundRow, against: str) -> int:
         named = find_round(session, against).merged_model_version_id
         if named not in known:
             raise UsageError(
-                f"Round {found.name!r} was not compared with {against!r}; it was with"
-                f" {', '.join(by_name)}. Name it under compare.rounds of a round."
+                "Round {found_name!r} was not compared with {against!r}; it was with"
+                " {by_name}. Name it under compare.rounds of a round.",
+                found_name=found.name,
+                against=against,
+                by_name=", ".join(by_name),
             )
         return named
     return by_name[against]

@@ -129,8 +129,9 @@ def save_queue(session: Session, built: BuiltQueue) -> int:
     spec = built.spec
     if not built.items and built.left_out:
         raise UsageError(
-            f"Nothing to rate is left; texts were left out ({listed(built.left_out)}). Take some of"
-            " them in, or choose other texts."
+            "Nothing to rate is left; texts were left out ({left_out}). Take some of"
+            " them in, or choose other texts.",
+            left_out=listed(built.left_out),
         )
     stored: dict[str, Any] = spec.model_dump(
         mode="json", exclude={"name", "way", "scope", "overlap"}

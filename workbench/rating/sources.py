@@ -170,7 +170,10 @@ def _question_ids(session: Session, spec: QueueSpec, kind: ListedKind | None) ->
         return _dialogue(session, spec.dialogue)
     if spec.dataset is not None:
         if session.get(Dataset, spec.dataset) is None:
-            raise UsageError(f"There is no dataset {spec.dataset}; `q2q dataset show` lists them.")
+            raise UsageError(
+                "There is no dataset {dataset}; `q2q dataset show` lists them.",
+                dataset=spec.dataset,
+            )
         rows = select(DatasetRow.question_id).where(DatasetRow.dataset_id == spec.dataset)
         return list(session.scalars(rows.distinct()))
     if spec.sweep is not None:
@@ -192,7 +195,10 @@ def _question_ids(session: Session, spec: QueueSpec, kind: ListedKind | None) ->
 
 def _dialogue(session: Session, dialogue_id: int) -> list[int]:
     if session.get(Dialogue, dialogue_id) is None:
-        raise UsageError(f"There is no dialogue {dialogue_id}; `q2q dialogue show` lists them all.")
+        raise UsageError(
+            "There is no dialogue {dialogue_id}; `q2q dialogue show` lists them all.",
+            dialogue_id=dialogue_id,
+        )
     asked = select(DialogueNode.question_id).where(
         DialogueNode.dialogue_id == dialogue_id, DialogueNode.state != "rejected"
     )

@@ -166,7 +166,8 @@ def compare(
     written = read_outputs(session, sweep_id)
     if not written:
         raise UsageError(
-            f"Sweep {sweep_id} holds no completions in one pass; run one with `one_pass: true`."
+            "Sweep {sweep_id} holds no completions in one pass; run one with `one_pass: true`.",
+            sweep_id=sweep_id,
         )
     hopeless = unanswerable(session, sorted({one.question_id for one in written}))
     by_model: defaultdict[int, list[OnePassOutput]] = defaultdict(list)
@@ -332,8 +333,10 @@ def compare_round(session: Session, found: RoundRow) -> Comparison:
     """
     if found.sweep_id is None or found.step not in ("compare", "ended"):
         raise UsageError(
-            f"Round {found.name!r} is at the step {found.step}; it can be compared once the"
-            " held-out questions have been answered."
+            "Round {found_name!r} is at the step {step}; it can be compared once the"
+            " held-out questions have been answered.",
+            found_name=found.name,
+            step=found.step,
         )
     return compare(
         session, found.sweep_id, [found.starts_from_id], more=read_scores(session, found)

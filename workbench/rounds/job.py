@@ -74,8 +74,9 @@ class RoundTraining:
             adapter = get_run(session, found.training_run_id).adapter_model_version_id
         if adapter is None:
             raise Q2QError(
-                f"Run t{found.training_run_id} has no adapter; train it: "
-                f"`q2q train resume {found.training_run_id}`."
+                "Run t{training_run_id} has no adapter; train it: "
+                "`q2q train resume {training_run_id}`.",
+                training_run_id=found.training_run_id,
             )
         return adapter
 
@@ -210,7 +211,7 @@ class RoundRun:
         failed = await self._work.verify(self._context, merged_id)
         if failed is not None:
             self._move(step="merge", merged_model_version_id=None)
-            raise Q2QError(f"The merge failed its proof and is not used. {failed}")
+            raise Q2QError("The merge failed its proof and is not used. {failed}", failed=failed)
         self._move(step="sweep")
 
     async def _ask(self) -> None:

@@ -134,7 +134,7 @@ def parse_round(mapping: Mapping[str, Any], *, where: str = "The round") -> Roun
             f"{one['msg'].removeprefix('Value error, ')}"
             for one in error.errors()
         )
-        raise UsageError(f"{where} is wrong: {problems}.") from None
+        raise UsageError("{where} is wrong: {problems}.", where=where, problems=problems) from None
     if isinstance(spec.dataset, dict):
         parse_rules(spec.dataset, where=f"{where}: the rules under dataset")
     return spec

@@ -69,7 +69,9 @@ def queue_round(session: Session, round_id: int, *, approved: bool = False) -> i
     """
     found = find_round(session, round_id)
     if found.step == "ended":
-        raise UsageError(f"Round {found.name!r} has ended; nothing of it is left to run.")
+        raise UsageError(
+            "Round {found_name!r} has ended; nothing of it is left to run.", found_name=found.name
+        )
     for job in active_jobs(session, kind=KIND):
         if job.payload["round_id"] == found.id:
             return job.id
@@ -89,15 +91,19 @@ def _start(
     if parent.merged_model_version_id is None or parent.verdict == "drop":
         why = " (it was dropped)" if parent.verdict == "drop" else " yet"
         raise UsageError(
-            f"from: round {parent.name!r} has no model to go on from{why}; choose another, or base."
+            "from: round {parent_name!r} has no model to go on from{why}; choose another, or base.",
+            parent_name=parent.name,
+            why=why,
         )
     model = get_model(session, parent.merged_model_version_id)
     if model.kind == "adapter":
         merged = next((one for one in merges_of(session, model.id) if _is_proved(one)), None)
         if merged is None:
             raise UsageError(
-                f"from: round {parent.name!r} left an adapter, and only whole weights can be"
-                f" trained on; merge it first: `q2q merge {model.name}`."
+                "from: round {parent_name!r} left an adapter, and only whole weights can be"
+                " trained on; merge it first: `q2q merge {model_name}`.",
+                parent_name=parent.name,
+                model_name=model.name,
             )
         return merged, parent
     return model, parent
@@ -117,7 +123,7 @@ def compared_models(session: Session, found: RoundRow, spec: RoundSpec) -> list[
     for name in spec.compare.rounds:
         other = find_round(session, name)
         if other.merged_model_version_id is None:
-            raise UsageError(f"compare.rounds: round {name!r} has no model yet.")
+            raise UsageError("compare.rounds: round {name!r} has no model yet.", name=name)
         ids.append(other.merged_model_version_id)
     if found.merged_model_version_id is not None:
         ids.append(found.merged_model_version_id)
@@ -144,7 +150,8 @@ def check_round(
     training = train_spec(spec.name, spec.train, dataset=name, base=model.name)
     if training.name and model_by_name(session, training.name) is not None:
         raise UsageError(
-            f"name: another model is called {training.name} already; choose another name."
+            "name: another model is called {training_name} already; choose another name.",
+            training_name=training.name,
         )
     if model.state != "pruned":  # its weights are made again before the training looks at them
         check_training(settings, training, model, kind)
@@ -179,8 +186,9 @@ def _check_name_of(session: Session, rules: Rules) -> None:
     known = session.scalar(select(Dataset.rules).where(Dataset.name == rules.name))
     if known is not None and known != rules.model_dump(mode="json"):
         raise UsageError(
-            f"dataset: there is a dataset {rules.name!r} by other rules already, and a frozen one "
-            "never changes; give this one another name."
+            "dataset: there is a dataset {rules_name!r} by other rules already, and a frozen one "
+            "never changes; give this one another name.",
+            rules_name=rules.name,
         )
 
 
@@ -192,7 +200,7 @@ def _check_comparison(session: Session, registry: Registry, spec: RoundSpec) -> 
     select_questions(session, asked.questions, roles)
     for name in asked.rounds:
         if find_round(session, name).merged_model_version_id is None:
-            raise UsageError(f"compare.rounds: round {name!r} has no model yet.")
+            raise UsageError("compare.rounds: round {name!r} has no model yet.", name=name)
 
 
 CHECKPOINTS_SHARE = 0.15
@@ -220,6 +228,9 @@ def check_disk(home: Path, base: ModelRow, *, merge: bool) -> None:
     needed, free = needed_bytes(base, merge=merge), free_bytes(home)
     if free < needed:
         raise Q2QError(
-            f"This round writes about {needed / 1e9:.1f} GB under {home}, and"
-            f" {free / 1e9:.1f} GB are free; free some, for example with `q2q model prune`."
+            "This round writes about {needed:.1f} GB under {home}, and"
+            " {free:.1f} GB are free; free some, for example with `q2q model prune`.",
+            needed=needed / 1e9,
+            home=home,
+            free=free / 1e9,
         )

@@ -106,7 +106,10 @@ def judge_again(session: Session, found: RoundRow) -> RoundRow:
     """
     proposal = judge(found, compare_round(session, found))
     if proposal is None:
-        raise UsageError(f"The sweep of round {found.name!r} holds nothing of its own model.")
+        raise UsageError(
+            "The sweep of round {found_name!r} holds nothing of its own model.",
+            found_name=found.name,
+        )
     before = found.findings or {}
     noted = {name: before[name] for name in MISSING_TEXTS if name in before}
     return decide_round(

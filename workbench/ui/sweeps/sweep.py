@@ -219,5 +219,5 @@ def resume_sweep(sweep_id: int, *, retry_failed: bool) -> None:
     """
     with database().write() as session:
         if active_jobs(session, sweep_id=sweep_id):
-            raise UsageError(f"Sweep {sweep_id} is waiting or running already.")
+            raise UsageError("Sweep {sweep_id} is waiting or running already.", sweep_id=sweep_id)
         enqueue_sweep(session, sweep_id, retry_failed=retry_failed)
