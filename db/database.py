@@ -23,6 +23,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from db.errors import Q2QError, StoreFault, StoreFull, StoreReadOnly, fault_of, is_disk_full
 
 BUSY_TIMEOUT_MS = 30_000
+WRITER_LOCK = 7_102_773
+"""Any fixed number: on PostgreSQL whoever writes holds the advisory lock of this number."""
 
 
 class Database:
@@ -32,7 +34,8 @@ class Database:
         self.engine = engine
         self.unwritable = unwritable
         """Why this process can only read the store; None where it may write."""
-        self._writer = engine.execution_options(q2q_write=True)
+        self._writer = engine.execution_options(q2q_write="alone")
+        self._beside = engine.execution_options(q2q_write="concurrently")
         self._reader = engine
         if not self.is_sqlite:
             # What SQLite gives by itself: all reads of one session see one moment.
@@ -61,10 +64,15 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self, *, concurrently: bool = False) -> Iterator[Session]:
         """Yield a session that may write; commits at the end, rolls back on an error.
 
-        On SQLite the write lock is taken at once, so that reading before writing cannot fail.
+        One writes at a time: the lock is taken at once, so that what was read before writing still
+        holds. On SQLite that is the lock of the file, on PostgreSQL an advisory lock.
+
+        Args:
+            concurrently: On PostgreSQL, write beside others: for the recording of sweeps, claims
+                and heartbeats, which unique keys and row locks keep right.
 
         Raises:
             StoreFault: The store can only be read.
@@ -73,7 +81,8 @@ class Database:
         """
         if self.unwritable is not None:
             raise self.unwritable
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        writer = self._beside if concurrently else self._writer
+        with Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:
@@ -107,7 +116,10 @@ def open_database(url: str) -> Database:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            return _watched(Database(create_engine(parsed, pool_pre_ping=True)))
+            engine = create_engine(parsed, pool_pre_ping=True)
+            event.listen(engine, "connect", _limit_waiting)
+            event.listen(engine, "begin", _begin_postgres)
+            return _watched(Database(engine))
     except (ArgumentError, ModuleNotFoundError) as error:
         raise Q2QError(
             "The database URL cannot be used; give sqlite:////folder/q2q.sqlite or"
@@ -195,8 +207,18 @@ def _prepare_to_read(connection: Any, _: ConnectionPoolEntry) -> None:
     connection.execute("PRAGMA mmap_size=268435456")
 
 
+def _limit_waiting(connection: Any, _: ConnectionPoolEntry) -> None:
+    connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+    connection.commit()
+
+
+def _begin_postgres(connection: Connection) -> None:
+    if connection.get_execution_options().get("q2q_write") == "alone":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+
+
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("q2q_write", False)
+    write = connection.get_execution_options().get("q2q_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
+from db.leases import LEASE_S, store_now
 from db.settings import check_server_name, check_server_url, masked
-from db.tables import Engine, EngineModel, ModelVersion, utc_now
+from db.tables import Engine, EngineModel, ModelVersion, Worker, utc_now
 from db.tables.base import as_row
 
 LOCAL = "local"
@@ -36,6 +37,8 @@ class EngineRow:
     id: int
     name: str
     kind: str
+    worker_id: int | None
+    """Whose child it is."""
     url: str | None
     """For reading and for requests; user and password of older stores are masked."""
     api_key_env: str | None
@@ -64,13 +67,26 @@ def list_engines(session: Session) -> list[EngineRow]:
     return [_row(session, engine) for engine in session.scalars(query)]
 
 
-def ensure_local(session: Session) -> EngineRow:
-    """Return the workbench's own engine, writing its row the first time."""
-    engine = session.scalar(select(Engine).where(Engine.name == LOCAL))
+def ensure_local(session: Session, worker_id: int | None = None) -> EngineRow:
+    """Return the own engine of a worker, writing its row where it has none.
+
+    It takes over the row of a worker that lives no more. The first one is called ``local``,
+    further ones ``local@2`` and so on.
+    """
+    since = store_now(session) - timedelta(seconds=LEASE_S)
+    others = select(Worker.id).where(Worker.heartbeat_at > since, Worker.id != (worker_id or 0))
+    is_free = or_(Engine.worker_id.is_(None), Engine.worker_id.not_in(others))
+    engine = session.scalar(
+        select(Engine)
+        .where(Engine.kind == "child", is_free)
+        .order_by((Engine.worker_id == worker_id).is_not(True), Engine.id)
+    )
     if engine is None:
-        engine = Engine(name=LOCAL, kind="child")
+        n = session.scalar(select(func.count()).where(Engine.kind == "child")) or 0
+        engine = Engine(name=f"{LOCAL}@{n + 1}" if n else LOCAL, kind="child")
         session.add(engine)
-        session.flush()
+    engine.worker_id = worker_id or engine.worker_id
+    session.flush()
     return _row(session, engine)
 
 

@@ -39,7 +39,8 @@ _NEARLY_NOTHING = 256 << 10
 """Bytes free on a disk that counts as full: SQLite then reports failing reads and writes."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _POSTGRES_FULL = "53100"
-_POSTGRES_LOCKED = ("55P03", "57014")
+_POSTGRES_LOCKED = ("55P03", "57014", "40P01", "40001")
+"""Waited too long, cancelled, a deadlock, a conflict with another writer: try again."""
 _POSTGRES_READ_ONLY = "25006"
 
 

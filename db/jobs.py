@@ -1,4 +1,4 @@
-"""The job table: long work that is written by any process and run by the one worker.
+"""The job table: long work that is written by any process and run by a worker.
 
 A job is claimed in one transaction, so that two claimants never run it twice. The claim expires
 when its heartbeat stops: then the worker died, and another one picks the job up.
@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.errors import UsageError, existing
+from db.leases import LEASE_S, store_now
 from db.sweeps import set_state
 from db.tables import Job, utc_now
 from db.tables.base import as_row
@@ -23,7 +24,7 @@ FinalState = Literal["done", "failed", "cancelled"]
 LANES: tuple[Lane, ...] = ("server", "device")
 ACTIVE_STATES = ("queued", "running")
 MAX_STARTS = 5
-STALE_AFTER_S = 30.0
+STALE_AFTER_S = LEASE_S
 INTERACTIVE_PRIORITY = -10
 """Priority of work that a person waits for."""
 
@@ -55,6 +56,7 @@ class JobRow:
     priority: int
     payload: dict[str, Any]
     sweep_id: int | None
+    worker_id: int | None
     state: str
     done: int
     total: int | None
@@ -88,10 +90,16 @@ def enqueue(
     payload: Mapping[str, Any] | None = None,
     sweep_id: int | None = None,
     priority: int = 0,
+    worker_id: int | None = None,
 ) -> int:
-    """Write a job for the worker and return its id."""
+    """Write a job and return its id; any worker does it, or the one that is named."""
     job = Job(
-        kind=kind, lane=lane, payload=dict(payload or {}), sweep_id=sweep_id, priority=priority
+        kind=kind,
+        lane=lane,
+        payload=dict(payload or {}),
+        sweep_id=sweep_id,
+        priority=priority,
+        worker_id=worker_id,
     )
     session.add(job)
     session.flush()
@@ -142,6 +150,7 @@ def claim(
     stale_after_s: float = STALE_AFTER_S,
     lanes: Collection[Lane] = LANES,
     below_priority: int | None = None,
+    worker_id: int | None = None,
 ) -> JobRow | None:
     """Make ``owner`` the holder of the next job and return it; None where nothing waits.
 
@@ -156,11 +165,16 @@ def claim(
         stale_after_s: Seconds without heartbeat after which a worker counts as dead.
         lanes: Only jobs of these lanes.
         below_priority: Only jobs whose priority number is lower.
+        worker_id: The worker of several that claims; jobs of other ones are left to them.
     """
-    now = utc_now()
+    now = store_now(session)
     candidates = (
         select(Job)
-        .where(_claimable(now - timedelta(seconds=stale_after_s)), Job.lane.in_(lanes))
+        .where(
+            _claimable(now - timedelta(seconds=stale_after_s)),
+            Job.lane.in_(lanes),
+            or_(Job.worker_id.is_(None), Job.worker_id == worker_id),
+        )
         .order_by(Job.priority, Job.id)
         .with_for_update(skip_locked=True)
         .limit(1)
@@ -190,7 +204,7 @@ def claim(
 
 def has_claimable(session: Session, *, stale_after_s: float = STALE_AFTER_S) -> bool:
     """Tell, without taking any lock, whether ``claim`` might find something."""
-    stale_before = utc_now() - timedelta(seconds=stale_after_s)
+    stale_before = store_now(session) - timedelta(seconds=stale_after_s)
     return session.scalar(select(Job.id).where(_claimable(stale_before)).limit(1)) is not None
 
 
@@ -211,7 +225,7 @@ def heartbeat(
     job = _held(session, job_id, owner)
     if job is None:
         return True
-    job.heartbeat_at = utc_now()
+    job.heartbeat_at = store_now(session)
     job.done = job.done if done is None else done
     job.total = job.total if total is None else total
     job.message = job.message if message is None else message

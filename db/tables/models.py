@@ -70,8 +70,10 @@ class Engine(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    """``local`` is the workbench's own."""
+    """``local`` is the workbench's own; those of further workers are ``local@2`` and so on."""
     kind: Mapped[str]
+    worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
+    """Whose child it is."""
     url: Mapped[str | None]
     api_key_env: Mapped[str | None]
     tokenizer_path: Mapped[str | None]

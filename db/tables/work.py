@@ -34,6 +34,8 @@ class Job(Base):
     """Lower runs first; interactive work is negative."""
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
     sweep_id: Mapped[int | None] = mapped_column(ForeignKey("sweep.id"), index=True)
+    worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
+    """The one worker that shall run it, e.g. since its own server is meant; None: any."""
     state: Mapped[str] = mapped_column(default="queued")
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None]

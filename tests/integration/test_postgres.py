@@ -286,7 +286,7 @@ def test_a_slot_has_at_most_one_good_attempt(store: Database) -> None:
 def test_a_job_is_claimed_by_one_of_two_connections(store: Database) -> None:
     with store.write() as session:
         first, second = enqueue(session, "sweep"), enqueue(session, "sweep")
-    with store.write() as one, store.write() as other:
+    with store.write(concurrently=True) as one, store.write(concurrently=True) as other:
         claimed = [claim(one, "worker one"), claim(other, "worker two")]
         assert [job.id for job in claimed if job is not None] == [first, second]
     with store.write() as session:

@@ -1,0 +1,240 @@
+"""What workers of one PostgreSQL store have claimed: chunks of a sweep, and single slots.
+
+A claim is good as long as its worker's heartbeat is fresh (``db.workers``); then anybody may take
+it over. Chunks share a sweep out; claims on slots keep two sweeps, or two workers, from sampling
+one slot at the same time. All statements may run beside others (``Database.write``).
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
+from sqlalchemy.orm import Session, aliased
+
+from db.bulk import insert_missing
+from db.leases import LEASE_S
+from db.tables import SlotClaim, SweepChunk, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedChunk:
+    """Questions of a sweep that a worker has claimed, by their places in the plan."""
+
+    first: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkCounts:
+    """How far a chunk is."""
+
+    first: int
+    done: int
+    failed: int
+    blocked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedProgress:
+    """How far a sweep is that several workers run."""
+
+    done: int
+    failed: int
+    blocked: int
+    n_workers: int
+    """Workers that hold chunks now."""
+    is_ended: bool
+    """Every chunk has come to its end."""
+
+
+def open_chunks(
+    session: Session, job_id: int, pass_number: int, chunks: Iterable[ClaimedChunk]
+) -> None:
+    """Write the chunks of one pass, unless another worker has written them."""
+    rows = [
+        {"job_id": job_id, "pass_number": pass_number, "first": one.first, "size": one.size}
+        for one in chunks
+    ]
+    insert_missing(session, SweepChunk, rows)
+
+
+def claim_chunk(
+    session: Session, job_id: int, pass_number: int, worker_id: int
+) -> ClaimedChunk | None:
+    """Make a worker the holder of the next free chunk of a pass; None where none is free.
+
+    Args:
+        session: One that writes; the row is locked, and rows that others lock are passed by.
+        job_id: The job that runs the sweep.
+        pass_number: The pass.
+        worker_id: Who claims.
+    """
+    query = (
+        select(SweepChunk)
+        .where(
+            SweepChunk.job_id == job_id,
+            SweepChunk.pass_number == pass_number,
+            _is_claimable(),
+        )
+        .order_by(SweepChunk.first)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    chunk = session.scalar(query)
+    if chunk is None:
+        return None
+    chunk.worker_id = worker_id
+    chunk.done = chunk.failed = chunk.blocked = 0
+    return ClaimedChunk(chunk.first, chunk.size)
+
+
+def next_pass(session: Session, job_id: int) -> int | None:
+    """Return the first pass that has a free chunk; None where none has."""
+    query = select(func.min(SweepChunk.pass_number)).where(
+        SweepChunk.job_id == job_id, _is_claimable()
+    )
+    return session.scalar(query)
+
+
+def jobs_to_join(session: Session, job_ids: Collection[int]) -> list[int]:
+    """Return those of ``job_ids`` that have free chunks, the lowest id first."""
+    query = select(SweepChunk.job_id).where(SweepChunk.job_id.in_(job_ids), _is_claimable())
+    return sorted(session.scalars(query.distinct()))
+
+
+def _is_claimable() -> ColumnElement[bool]:
+    """Not ended, with no live holder, and through all earlier passes: a later one needs them."""
+    live = select(Worker.id).where(_is_live())
+    earlier = aliased(SweepChunk)
+    is_waiting = (
+        select(earlier.first)
+        .where(
+            earlier.job_id == SweepChunk.job_id,
+            earlier.first == SweepChunk.first,
+            earlier.pass_number < SweepChunk.pass_number,
+            ~earlier.ended,
+        )
+        .exists()
+    )
+    is_free = or_(SweepChunk.worker_id.is_(None), SweepChunk.worker_id.not_in(live))
+    return and_(~SweepChunk.ended, is_free, ~is_waiting)
+
+
+def _is_live() -> ColumnElement[bool]:
+    return Worker.heartbeat_at > func.clock_timestamp() - timedelta(seconds=LEASE_S)
+
+
+def save_chunks(
+    session: Session,
+    job_id: int,
+    pass_number: int,
+    worker_id: int,
+    counts: Sequence[ChunkCounts],
+    *,
+    ended: bool = False,
+) -> None:
+    """Write how far chunks are that ``worker_id`` holds; those that it lost are left alone."""
+    for one in counts:
+        values = {"done": one.done, "failed": one.failed, "blocked": one.blocked, "ended": ended}
+        session.execute(
+            update(SweepChunk)
+            .where(_held(job_id, pass_number, worker_id), SweepChunk.first == one.first)
+            .values(values)
+        )
+
+
+def give_back_chunks(
+    session: Session, job_id: int, pass_number: int, worker_id: int, firsts: Collection[int]
+) -> None:
+    """Let chunks go that did not come to their end."""
+    session.execute(
+        update(SweepChunk)
+        .where(
+            _held(job_id, pass_number, worker_id), SweepChunk.first.in_(firsts), ~SweepChunk.ended
+        )
+        .values(worker_id=None, done=0, failed=0, blocked=0)
+    )
+
+
+def _held(job_id: int, pass_number: int, worker_id: int) -> ColumnElement[bool]:
+    return and_(
+        SweepChunk.job_id == job_id,
+        SweepChunk.pass_number == pass_number,
+        SweepChunk.worker_id == worker_id,
+    )
+
+
+def shared_progress(session: Session, job_id: int) -> SharedProgress:
+    """Return how far all workers together are with a job's chunks."""
+    counts = session.execute(
+        select(
+            func.coalesce(func.sum(SweepChunk.done), 0),
+            func.coalesce(func.sum(SweepChunk.failed), 0),
+            func.coalesce(func.sum(SweepChunk.blocked), 0),
+            func.count().filter(~SweepChunk.ended),
+        ).where(SweepChunk.job_id == job_id)
+    ).one()
+    working = (
+        select(func.count(SweepChunk.worker_id.distinct()))
+        .join(Worker, Worker.id == SweepChunk.worker_id)
+        .where(SweepChunk.job_id == job_id, ~SweepChunk.ended, _is_live())
+    )
+    return SharedProgress(
+        done=int(counts[0]),
+        failed=int(counts[1]),
+        blocked=int(counts[2]),
+        n_workers=session.execute(working).scalar_one(),
+        is_ended=counts[3] == 0,
+    )
+
+
+def forget_chunks(session: Session, job_id: int) -> None:
+    """Remove the chunks of a job that has ended."""
+    session.execute(delete(SweepChunk).where(SweepChunk.job_id == job_id))
+
+
+_CLAIM_SLOTS = text(
+    "INSERT INTO slot_claim (slot_key, worker_id)"
+    " SELECT key, :worker FROM unnest(CAST(:keys AS varchar[])) AS key"
+    " WHERE NOT EXISTS (SELECT 1 FROM generation WHERE generation.slot_key = key AND ok)"
+    " ORDER BY key"  # always in one order: two workers never wait for each other
+    " ON CONFLICT (slot_key) DO UPDATE SET worker_id = excluded.worker_id"
+    " WHERE slot_claim.worker_id = excluded.worker_id OR NOT EXISTS"
+    " (SELECT 1 FROM worker WHERE worker.id = slot_claim.worker_id"
+    " AND heartbeat_at > clock_timestamp() - :lease)"
+    " RETURNING slot_key"
+)
+
+
+def claim_slots(session: Session, worker_id: int, keys: Collection[str]) -> set[str]:
+    """Claim slots; return those that ``worker_id`` has now. Slots with a good text need no claim.
+
+    Look for texts afterwards: a slot that is not among these has one, or is another worker's.
+    """
+    claimed = session.execute(
+        _CLAIM_SLOTS, {"worker": worker_id, "keys": list(keys), "lease": timedelta(seconds=LEASE_S)}
+    )
+    return set(claimed.scalars())
+
+
+def release_slots(session: Session, worker_id: int, keys: Collection[str]) -> None:
+    """Let slots go, sampled or not."""
+    if keys:
+        session.execute(
+            text(
+                "DELETE FROM slot_claim WHERE worker_id = :worker"
+                " AND slot_key = ANY(CAST(:keys AS varchar[]))"
+            ),
+            {"worker": worker_id, "keys": list(keys)},
+        )
+
+
+def drop_claims(session: Session, worker_id: int) -> None:
+    """Free all that a worker has claimed, when it begins or ends."""
+    session.execute(delete(SlotClaim).where(SlotClaim.worker_id == worker_id))
+    session.execute(
+        update(SweepChunk)
+        .where(SweepChunk.worker_id == worker_id, ~SweepChunk.ended)
+        .values(worker_id=None, done=0, failed=0, blocked=0)
+    )
