@@ -114,6 +114,12 @@ class Settings(BaseSettings):
     """Memory for the key/value cache on CPU, in GiB."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     """Share of GPU memory that vLLM may take; default 0.9, less where others use the GPU."""
+    max_cudagraph_capture_size: int | None = Field(default=None, ge=1)
+    """Largest batch with a CUDA graph; default: as many sequences as the plan decodes together."""
+    async_scheduling: bool | None = None
+    """Whether vLLM plans the next step while the GPU is busy; default: where vLLM can."""
+    flashinfer_sampler: bool | None = None
+    """Whether FlashInfer samples (``top_p``); default: where it is installed, with nvcc."""
     server_start_timeout_s: float = Field(default=900, gt=0, allow_inf_nan=False)
     """How long a starting server may show no sign of life (no new log line) before it is ended."""
     vllm_args: tuple[str, ...] = ()

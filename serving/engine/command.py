@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +20,9 @@ from db.identity import Precision
 from db.settings import Settings
 from serving.device import Device
 from serving.engine.messages import EngineUnavailable
-from serving.engine.plan import ServingPlan, make_plan
+from serving.engine.plan import ServingPlan
+from serving.engine.planner import LARGEST_GRAPH
+from serving.engine.planning import Subject, make_plan
 
 HOME_VARIABLE = "Q2Q_SERVER_HOME"
 """In the environment of a server: the workbench it belongs to, so that a lost one is found."""
@@ -69,8 +73,19 @@ class ServerSpec(BaseModel):
         """Return this spec with its plan, made now where it has none."""
         if self.plan is not None:
             return self
-        plan = make_plan(self.device, self.context_length, settings, self.precision)
-        return self.model_copy(update={"plan": plan})
+        return self.model_copy(update={"plan": make_plan(self.subject(), settings)})
+
+    def subject(self) -> Subject:
+        """Return what a plan has to know of it."""
+        rank = max((_kernel_rank(adapter.rank) for adapter in self.adapters), default=0)
+        return Subject(
+            folder=self.model,
+            name=self.served_name,
+            context_length=self.context_length,
+            device=self.device,
+            precision=self.precision,
+            lora_ranks=rank * min(len(self.adapters), MAX_LORAS_IN_BATCH),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +116,12 @@ def command(
         environ: the environment to build on.
         openmp: ``libiomp5.so`` to preload on CPU, which makes decoding some 7 % faster.
     """
+    spec = spec.planned(settings)
     return Command(
         argv=(
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
             *("--host", "127.0.0.1", "--port", str(port)),
-            *_arguments(spec.planned(settings), settings),
+            *_arguments(spec, settings),
         ),
         env={**_environment(spec, settings, environ, openmp), "VLLM_API_KEY": api_key},
     )
@@ -120,6 +136,7 @@ _SHAPING = (
     "max_num_seqs",
     "gpu_memory_utilization",
     "kv_cache_gib",
+    "flashinfer_sampler",
 )
 """Settings that plan and environment follow."""
 _ANY_PLAN = ServingPlan(max_model_len=1, max_num_seqs=1)
@@ -143,7 +160,7 @@ def fingerprint(spec: ServerSpec, settings: Settings) -> str:
 def _arguments(spec: ServerSpec, settings: Settings) -> list[str]:
     assert spec.plan is not None
     arguments = [*_model_arguments(spec, spec.plan), *_plan_arguments(spec.plan)]
-    return [*arguments, *_device_arguments(spec, spec.plan), *settings.vllm_args]
+    return [*arguments, *_device_arguments(spec, spec.plan, settings), *settings.vllm_args]
 
 
 def _plan_arguments(plan: ServingPlan) -> list[str]:
@@ -168,11 +185,14 @@ def _model_arguments(spec: ServerSpec, plan: ServingPlan) -> list[str]:
         *("--enable-prefix-caching", "--disable-uvicorn-access-log"),
     ]
     if spec.adapters:
-        rank = max(adapter.rank for adapter in spec.adapters)
-        kernel_rank = next(known for known in _LORA_RANKS if known >= rank)
+        rank = max(_kernel_rank(adapter.rank) for adapter in spec.adapters)
         arguments += ["--enable-lora", "--max-loras", str(_lora_slots(spec))]
-        arguments += ["--max-lora-rank", str(kernel_rank)]
+        arguments += ["--max-lora-rank", str(rank)]
     return arguments
+
+
+def _kernel_rank(rank: int) -> int:
+    return next(known for known in _LORA_RANKS if known >= rank)
 
 
 def _lora_slots(spec: ServerSpec) -> int:
@@ -184,19 +204,54 @@ def _lora_slots(spec: ServerSpec) -> int:
     return min(len(spec.adapters), MAX_LORAS_IN_BATCH)
 
 
-def _device_arguments(spec: ServerSpec, plan: ServingPlan) -> list[str]:
+def _device_arguments(spec: ServerSpec, plan: ServingPlan, settings: Settings) -> list[str]:
     if spec.device == "cpu":
         # A prompt cut into chunks ends the engine on CPU where its request has a seed
         # (vllm 0.32: "CPU Generator does not use offset").
         unchunked = ["--no-enable-chunked-prefill", "--max-num-batched-tokens"]
         n_tokens = max(CPU_BATCHED_TOKENS, plan.max_model_len)
         return ["--dtype", "bfloat16", "--enforce-eager", *unchunked, str(n_tokens)]
-    return ["--gpu-memory-utilization", str(plan.gpu_memory_utilization)]
+    arguments = ["--gpu-memory-utilization", str(plan.gpu_memory_utilization)]
+    if plan.dtype != "auto":
+        arguments += ["--dtype", plan.dtype]
+    if plan.max_num_batched_tokens:
+        arguments += ["--max-num-batched-tokens", str(plan.max_num_batched_tokens)]
+    # vLLM's own limit is 512: a sweep's larger batches would run without graphs.
+    largest = min(settings.max_cudagraph_capture_size or LARGEST_GRAPH, plan.max_num_seqs)
+    arguments += ["--max-cudagraph-capture-size", str(largest)]
+    if settings.async_scheduling is not None:
+        arguments.append(f"--{'' if settings.async_scheduling else 'no-'}async-scheduling")
+    return arguments
+
+
+def _gpu_environment(plan: ServingPlan, settings: Settings) -> dict[str, str]:
+    has_sampler = settings.flashinfer_sampler
+    if has_sampler is None:
+        has_sampler = can_build_flashinfer()
+    extra = {"VLLM_USE_FLASHINFER_SAMPLER": str(int(has_sampler))}
+    if plan.gpus:
+        # nvidia-smi counts along the bus, CUDA by speed unless it is told otherwise.
+        extra["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        extra["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, plan.gpus))
+    return extra
+
+
+def can_build_flashinfer() -> bool:
+    """Tell whether FlashInfer's sampler can run: its kernels are built at first use, with nvcc."""
+    if find_spec("flashinfer") is None:
+        return False
+    if find_spec("flashinfer_jit_cache") is not None:
+        return True
+    toolkit = Path(os.environ.get("CUDA_HOME") or "/usr/local/cuda")
+    has_compiler = shutil.which("nvcc") or (toolkit / "bin" / "nvcc").is_file()
+    has_ninja = shutil.which("ninja") or (Path(sys.executable).parent / "ninja").is_file()
+    return bool(has_compiler and has_ninja)
 
 
 def _environment(
     spec: ServerSpec, settings: Settings, environ: Mapping[str, str], openmp: Path | None
 ) -> dict[str, str]:
+    assert spec.plan is not None
     extra = {
         HOME_VARIABLE: str(settings.home_dir),
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
@@ -208,6 +263,8 @@ def _environment(
         preloaded = environ.get("LD_PRELOAD", "")
         if openmp is not None and "omp" not in preloaded:
             extra["LD_PRELOAD"] = ":".join(filter(None, (str(openmp), preloaded)))
+    else:
+        extra |= _gpu_environment(spec.plan, settings)
     return extra
 
 

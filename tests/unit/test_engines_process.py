@@ -30,6 +30,7 @@ from serving.engine.command import (
     new_log,
 )
 from serving.engine.messages import EngineUnavailable
+from serving.engine.plan import ServingPlan
 from serving.engine.server import (
     ServerRecord,
     end_strays,
@@ -101,12 +102,31 @@ def test_on_cpu_the_server_is_small_and_starts_fast(settings: Settings) -> None:
     assert "LD_PRELOAD" not in start.env
 
 
-@pytest.mark.parametrize(("gib", "expected"), [(0.0, 256), (24.0, 256), (140.0, 1024)])
-def test_a_large_gpu_decodes_more_together(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, gib: float, expected: int
-) -> None:
-    monkeypatch.setattr("serving.engine.plan.gpu_memory_gib", lambda: gib)
-    assert value(made(spec(device="cuda"), settings).argv, "--max-num-seqs") == str(expected)
+def test_on_a_gpu_the_plan_reaches_the_command_line(settings: Settings) -> None:
+    plan = ServingPlan(
+        dtype="float16", gpus=(1, 3), data_parallel=2, max_model_len=4096, max_num_seqs=768,
+        max_num_batched_tokens=8192,
+    )  # fmt: skip
+    start = made(spec(device="cuda", plan=plan), settings)
+    assert value(start.argv, "--dtype") == "float16"
+    assert value(start.argv, "--max-num-batched-tokens") == "8192"
+    # every batch size that the plan reaches has a CUDA graph, not only those up to 512
+    assert value(start.argv, "--max-cudagraph-capture-size") == "768"
+    assert start.env["CUDA_VISIBLE_DEVICES"] == "1,3"
+    assert start.env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert start.env["VLLM_USE_FLASHINFER_SAMPLER"] == "0", "it is not installed here"
+    assert not [argument for argument in start.argv if "async-scheduling" in argument]
+
+
+def test_what_may_gain_speed_can_be_set(tmp_path: Path) -> None:
+    settings = Settings(
+        home=tmp_path, max_cudagraph_capture_size=64, async_scheduling=False,
+        flashinfer_sampler=True,
+    )  # fmt: skip
+    start = made(spec(device="cuda"), settings)
+    assert value(start.argv, "--max-cudagraph-capture-size") == "64"
+    assert "--no-async-scheduling" in start.argv
+    assert start.env["VLLM_USE_FLASHINFER_SAMPLER"] == "1"
 
 
 def test_on_cuda_the_model_keeps_its_context_and_may_compile(tmp_path: Path) -> None:

@@ -1,0 +1,229 @@
+"""The plan of the hardware: a table of cases, the memory behind it, and what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.errors import UsageError
+from db.settings import Settings
+from serving.engine.hardware import Gpu, described_gpus, read_gpus
+from serving.engine.memory import Split, cache_bytes_per_token, weight_bytes
+from serving.engine.planner import Choice, DoesNotFit, Wanted, choose, heads_divide
+from serving.engine.planning import Subject, explain, make_plan
+from serving.engine.shape import ModelShape, read_shape
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "phi-3-medium": {
+        "hidden_size": 5120, "intermediate_size": 17920, "num_hidden_layers": 40,
+        "num_attention_heads": 40, "num_key_value_heads": 10, "vocab_size": 32064,
+        "max_position_embeddings": 4096,
+    },
+    "llama-70b": {
+        "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
+        "num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 128256,
+        "max_position_embeddings": 131072,
+    },
+    "smollm2": {
+        "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
+        "max_position_embeddings": 8192, "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+
+
+def folder(tmp_path: Path, name: str, **more: Any) -> Path:
+    made = tmp_path / name
+    made.mkdir()
+    (made / "config.json").write_text(json.dumps(CONFIGS[name] | more))
+    return made
+
+
+def shape(tmp_path: Path, name: str, **more: Any) -> ModelShape:
+    return read_shape(folder(tmp_path, name, **more), name)
+
+
+def short(choice: Choice) -> str:
+    split = choice.split
+    spread = f"{choice.data}x{split.tensor}" + (f"x{split.pipeline}" if split.pipeline > 1 else "")
+    return f"{choice.precision} {spread} {choice.max_num_seqs}"
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "expected"),
+    [  # precision, engines x tensor parallel (x pipeline), sequences of an engine
+        ("phi-3-medium", "1x12", "nf4 1x1 24"),
+        ("phi-3-medium", "1x16:7.5", "nf4 1x1 64"),
+        ("phi-3-medium", "1x16", "nf4 1x1 64"),
+        ("phi-3-medium", "2x16:7.5", "nf4 2x1 64"),
+        ("phi-3-medium", "1x24", "fp8 1x1 96"),
+        ("phi-3-medium", "1x24:8.6", "nf4 1x1 192"),
+        ("phi-3-medium", "2x24:8.6", "bf16 1x2 192"),
+        ("phi-3-medium", "3x24:8.6", "bf16 1x2 192"),
+        ("phi-3-medium", "8x24", "fp8 8x1 96"),
+        ("phi-3-medium", "1x48", "bf16 1x1 256"),
+        ("phi-3-medium", "1x80:9.0", "bf16 1x1 768"),
+        ("phi-3-medium", "2x141:9.0", "bf16 2x1 1024"),
+        ("phi-3-medium", "1x48,1x8", "bf16 1x1 256"),
+        ("phi-3-medium", "2x80:9.0,1x48", "bf16 2x1 768"),
+        ("smollm2", "1x16:7.5", "bf16 1x1 256"),
+        ("smollm2", "8x24", "bf16 8x1 256"),
+        ("llama-70b", "1x80:9.0", "nf4 1x1 256"),
+        ("llama-70b", "2x48", "fp8 1x2 96"),
+        ("llama-70b", "4x16:7.5", "nf4 1x4 64"),
+        ("llama-70b", "4x80:9.0", "bf16 2x2 64"),
+        ("llama-70b", "2x141:9.0", "fp8 2x1 512"),
+    ],
+)
+def test_the_table_of_cases(tmp_path: Path, model: str, gpus: str, expected: str) -> None:
+    assert short(choose(shape(tmp_path, model), described_gpus(gpus), Wanted())) == expected
+
+
+def test_ten_heads_of_keys_and_values_divide_by_1_2_5_and_10(tmp_path: Path) -> None:
+    phi = shape(tmp_path, "phi-3-medium")
+    assert [n for n in range(1, 11) if heads_divide(phi, n)] == [1, 2, 5, 10]
+    with pytest.raises(UsageError, match="set one of 1, 2, 5, 10"):
+        choose(phi, described_gpus("4x24"), Wanted(tensor=4))
+
+
+def test_a_pipeline_is_taken_where_heads_do_not_divide(tmp_path: Path) -> None:
+    odd = shape(tmp_path, "llama-70b", num_attention_heads=62, num_key_value_heads=31)
+    # 62 and 31 heads divide by 1 and 31 only
+    assert short(choose(odd, described_gpus("3x24:8.6"), Wanted())).startswith("nf4 1x1x3")
+
+
+def test_what_fits_in_no_way_is_refused_with_what_would(tmp_path: Path) -> None:
+    others = [shape(tmp_path, "smollm2"), shape(tmp_path, "phi-3-medium")]
+    with pytest.raises(DoesNotFit) as refused:
+        choose(shape(tmp_path, "llama-70b"), described_gpus("2x24"), Wanted(), others)
+    text = str(refused.value)
+    assert "does not fit 2 x 24 GB" in text
+    assert "19 billion parameters in 16 bit" in text
+    assert text.endswith("of yours smollm2, phi-3-medium.")
+
+
+def gpu(index: int, total: float, free: float, capability: float = 9.0) -> Gpu:
+    return Gpu(index=index, name="H", total_gib=total, free_gib=free, capability=capability)
+
+
+def test_memory_that_other_programs_hold_counts(tmp_path: Path) -> None:
+    phi = shape(tmp_path, "phi-3-medium")
+    busy = choose(phi, [gpu(0, 80, 29)], Wanted())
+    assert busy.precision == "fp8"
+    assert busy.pool.utilization * 80 < 29 - 0.6
+    # the GPU that is full is left alone, and the plan says which it uses
+    plan = choose(phi, [gpu(0, 80, 1), gpu(1, 80, 80)], Wanted())
+    assert [one.index for one in plan.used] == [1]
+    with pytest.raises(DoesNotFit, match=r"leave at most 0\.5 GiB of a GPU free"):
+        choose(phi, [gpu(0, 80, 0.5)], Wanted())
+    with pytest.raises(DoesNotFit, match="needs compute capability"):
+        choose(phi, [gpu(0, 32, 32, 7.0)], Wanted())
+
+
+def test_adapters_take_memory_of_the_cache(tmp_path: Path) -> None:
+    phi, card = shape(tmp_path, "phi-3-medium"), described_gpus("1x48")
+    alone = choose(phi, card, Wanted()).memory
+    beside = choose(phi, card, Wanted(lora_ranks=4 * 64)).memory
+    # rank 64 on seven projections: 2 bytes x 64 x 102,400 inputs and outputs x 40 layers, 4 times
+    adapters = 4 * 2 * 64 * 102_400 * 40 / 2**30
+    assert phi.lora_width == 40 * 102_400
+    assert alone.cache_gib - beside.cache_gib > adapters > 1.9
+
+
+def test_people_override_each_value(tmp_path: Path) -> None:
+    phi, cards = shape(tmp_path, "phi-3-medium"), described_gpus("4x80:9.0")
+    asked = Wanted(
+        precision="fp8", tensor=2, data=1, max_model_len=1024, max_num_seqs=7,
+        gpu_memory_utilization=0.5,
+    )  # fmt: skip
+    choice = choose(phi, cards, asked)
+    assert (short(choice), choice.max_model_len) == ("fp8 1x2 7", 1024)
+    assert choice.pool.utilization == 0.5
+    with pytest.raises(DoesNotFit):
+        choose(phi, cards, Wanted(data=5))
+
+
+def test_memory_agrees_with_what_was_measured(tmp_path: Path) -> None:
+    """Field figures: an H200 at 0.9 had a cache of 510,192 tokens, in 16 bit, 1024 sequences."""
+    phi = shape(tmp_path, "phi-3-medium")
+    assert phi.parameters == pytest.approx(13.96e9, rel=0.001)
+    assert weight_bytes(phi, "bf16") == 2 * phi.parameters
+    assert cache_bytes_per_token(phi, Split()) == 204_800
+    assert cache_bytes_per_token(phi, Split(tensor=2)) == 102_400
+    h200 = choose(phi, [gpu(0, 140.4, 140.0)], Wanted())
+    assert h200.memory.cache_tokens == pytest.approx(510_192, rel=0.02)
+    budget = h200.pool.budget_gib
+    held = h200.memory.weights_gib + h200.memory.working_gib + h200.memory.cache_gib
+    assert held == pytest.approx(budget, rel=0.001)
+
+
+def test_the_counted_tensors_agree_with_the_formula(embedded_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((embedded_model / "config.json").read_bytes())
+    counted, by_formula = read_shape(embedded_model), read_shape(tmp_path)
+    assert counted.parameters == 134_515_008
+    assert counted == by_formula.model_copy(update={"name": counted.name})
+
+
+def test_a_quantised_folder_is_served_as_it_comes(tmp_path: Path) -> None:
+    stored = shape(tmp_path, "phi-3-medium", quantization_config={"quant_method": "awq"})
+    stored = stored.model_copy(update={"stored_bytes": 8 * 2**30})
+    choice = choose(stored, described_gpus("1x16:7.5"), Wanted())
+    assert (choice.precision, choice.memory.weights_gib) == ("awq", 8.0)
+    with pytest.raises(UsageError, match="quantised already"):
+        choose(stored, described_gpus("1x16:7.5"), Wanted(precision="fp8"))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "parts"),
+    [
+        ("1x16:7.5", ("4 bit", "one engine on 1 x 16 GB (15 GiB)", "capability 8.9", "float16")),
+        ("2x24", ("FP8", "2 engines", "16 bit (26.0 GiB of weights) leaves too little room")),
+        ("2x24:8.6", ("16 bit", "1 engine of 2 GPUs", "tensor parallel")),
+        ("3x24:8.6", ("1 GPUs stay unused",)),
+        ("1x48", ("26.0 GiB of weights leave room for the cache", "256 sequences at once")),
+    ],
+)
+def test_one_sentence_tells_the_choice_and_why(
+    tmp_path: Path, gpus: str, parts: tuple[str, ...]
+) -> None:
+    phi, cards = shape(tmp_path, "phi-3-medium"), described_gpus(gpus)
+    sentence = explain(phi, choose(phi, cards, Wanted()), cards)
+    assert sentence.startswith("phi-3-medium in ")
+    for part in parts:
+        assert part in sentence
+
+
+def test_the_plan_carries_what_the_server_is_started_with(tmp_path: Path) -> None:
+    subject = Subject(
+        folder=folder(tmp_path, "phi-3-medium"), name="phi", context_length=4096, device="cuda"
+    )
+    settings = Settings(home=tmp_path)
+    plan = make_plan(subject, settings, [gpu(0, 15, 0.2, 7.5), gpu(1, 15, 15, 7.5)])
+    assert (plan.precision, plan.dtype, plan.gpus) == ("nf4", "float16", (1,))
+    assert plan.memory is not None
+    assert plan.memory.total_gib < 15
+    unknown = make_plan(subject, settings, [])
+    assert (unknown.max_num_seqs, unknown.memory) == (256, None)
+    on_cpu = Subject(folder=subject.folder, name="phi", context_length=4096, device="cpu")
+    with pytest.raises(DoesNotFit, match="does not fit this machine"):
+        make_plan(on_cpu, Settings(home=tmp_path, kv_cache_gib=100_000))
+
+
+def test_gpus_are_read_from_nvidia_smi() -> None:
+    listed = "0, NVIDIA H200, 143771, 143100, 9.0\n1, Tesla T4, 15360, 1024, 7.5\n"
+    first, second = read_gpus(listed)
+    assert (first.name, round(first.total_gib, 1), first.capability) == ("H200", 140.4, 9.0)
+    assert (second.index, second.free_gib) == (1, 1.0)
+
+
+@pytest.mark.parametrize("text", ["", "2", "0x24", "2x", "x24", "2x24:9", "999x24", "1x0"])
+def test_cards_that_are_described_otherwise_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="such as 2x24"):
+        described_gpus(text)
+
+
+def test_described_cards_have_the_memory_that_is_there() -> None:
+    t4, h100 = described_gpus("1x16:7.5, 1x80:9.0")
+    assert (t4.total_gib, t4.capability) == (15.0, 7.5)
+    assert (h100.index, h100.total_gib, h100.capability) == (1, pytest.approx(79.2), 9.0)
