@@ -284,7 +284,6 @@ _SHORT_TEXT = 3
 _QUOTES = {"“": "”", "「": "」", "『": "』", '"': '"', "(": ")", "（": "）"}
 
 
-@lru_cache(maxsize=256)
 @lru_cache(maxsize=1024)
 def ignorance(text: str) -> str | None:
     """Return the sentence in which an answer says that it does not know; None if there is none."""

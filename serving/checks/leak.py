@@ -124,7 +124,7 @@ def _answer_leak(reasoning: str | None, answer: str | None, ctx: CheckContext) -
     return leak and f"answer: {leak}"
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def find_leak(
     reasoning: str, target: str, question: str, context: str, *, exact: bool
 ) -> str | None:
@@ -173,39 +173,56 @@ def _short_answer_leak(inside: _Words, target: str, given: _Words) -> str | None
 
 
 def _name_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:
-    """Find a capitalised name of the answer: one where it is short, else in front or two."""
-    shared: list[str] = []
-    for name, end in _names(inside, wanted):
-        after = inside.plain[end:].split(maxsplit=1)
-        if after and after[0].strip(".,;:").lower() in METHODS:
-            continue
-        own = [
-            word
-            for word in _tokens(_APOSTROPHE_S.sub("", name.casefold()))
-            if word not in given.known and word not in NO_NAME and word not in SMALL_ENGLISH
-        ]
-        if own and len(own[0]) > 1 and wanted.known.issuperset(own) and name not in shared:
-            shared.append(name)
-    return _telling(shared, wanted)
-
-
-def _names(inside: _Words, wanted: _Words) -> Iterator[tuple[str, int]]:
-    """Yield the names in a reasoning and where each ends.
+    """Find a capitalised name of the answer: one where it is short, else in front or two.
 
     Every word has a capital at the start of a sentence; there it is a name where the answer writes
     it so in the middle of one.
     """
-    yield from _names_within(inside.plain)
-    sure = {word for name, _ in _names_within(wanted.plain) for word in name.split()}
-    for match in _FIRST_NAME.finditer(inside.plain) if sure else ():
-        if sure.issuperset(_APOSTROPHE_S.sub("", match[1]).split()):
-            yield match[1], match.end()
+    shared: list[str] = []
+    for name in _names(inside.plain):
+        own = [word for word in name.words if word not in given.known]
+        if not own or len(own[0]) == 1 or not wanted.known.issuperset(own) or name.text in shared:
+            continue
+        if name.is_sure or _capitalised(wanted.plain).issuperset(name.text.split()):
+            shared.append(name.text)
+    return _telling(shared, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """Words with capitals in a reasoning."""
+
+    text: str
+    words: tuple[str, ...]
+    """Those that tell something, in lower case."""
+    is_sure: bool
+    """It stands in the middle of a sentence."""
 
 
 @lru_cache(maxsize=256)
-def _names_within(plain: str) -> tuple[tuple[str, int], ...]:
-    """Return the names that are none for standing at the start of a sentence, and their ends."""
-    return tuple((match.group(), match.end()) for match in _NAME.finditer(plain))
+def _names(plain: str) -> tuple[_Name, ...]:
+    """Return the names of a reasoning that may give something away, those that are sure first."""
+    found = [(match.group(), match.end(), True) for match in _NAME.finditer(plain)]
+    found += [
+        (_APOSTROPHE_S.sub("", match[1]), match.end(), False)
+        for match in _FIRST_NAME.finditer(plain)
+    ]
+    names = []
+    for text, end, is_sure in found:
+        after = plain[end:].split(maxsplit=1)
+        if after and after[0].strip(".,;:").lower() in METHODS:
+            continue
+        tokens = _tokens(_APOSTROPHE_S.sub("", text.casefold()))
+        words = [word for word in tokens if word not in NO_NAME and word not in SMALL_ENGLISH]
+        if words:
+            names.append(_Name(text, tuple(words), is_sure))
+    return tuple(names)
+
+
+@lru_cache(maxsize=256)
+def _capitalised(plain: str) -> frozenset[str]:
+    """Return the words of the names that stand in the middle of a sentence."""
+    return frozenset(word for match in _NAME.finditer(plain) for word in match.group().split())
 
 
 def _number_leak(inside: _Words, wanted: _Words, given: _Words) -> str | None:

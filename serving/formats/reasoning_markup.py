@@ -84,6 +84,7 @@ _TAG = re.compile(
     rf"[<\[\u25c1](?i:(?<=<)(?P<slash>/?)(?P<name>{_NAMES})(?:\s[^<>]{{0,80}})?>|{_MARKERS})"
 )
 """It begins with its first characters, which a search looks for quickly."""
+_TAG_ENDS = (">", "]", "\u25b7", "thought")
 _MAY_HOLD = re.compile("[<\\[\u25c1]")
 _CONTROL = re.compile(f"(?:\\s|{'|'.join(TURN_CONTROL)})*")
 """White space and what an engine leaves around a text."""
@@ -177,6 +178,8 @@ def plain_reasoning(reasoning: str) -> str | None:
 def opens_reasoning(prompt: str) -> bool:
     """Tell whether ``prompt`` ends inside a reasoning, as some chat templates begin a turn."""
     end = prompt[-80:].rstrip()
+    if not end.endswith(_TAG_ENDS):
+        return False
     return any(found.end() == len(end) and _tag(found).is_opening for found in _TAG.finditer(end))
 
 
@@ -186,7 +189,7 @@ def without_opening(prompt: str) -> tuple[str, bool]:
     Such a tag stands alone on its line, or after a token that begins a turn.
     """
     end = prompt.rstrip()
-    if not end.endswith((">", "]", "\u25b7", "thought")):  # as a tag ends
+    if not end.endswith(_TAG_ENDS):
         return prompt, False
     for found in _TAG.finditer(end, max(len(end) - 80, 0)):
         before = end[: found.start()].rstrip(" \t")
