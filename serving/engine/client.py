@@ -76,8 +76,14 @@ class CompletionClient(Transport):
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
 
-    async def complete(self, request: CompletionRequest) -> CompletionResult:
+    async def complete(
+        self, request: CompletionRequest, *, retry: RetryPolicy | None = None
+    ) -> CompletionResult:
         """Return the completions of ``request``, each attempt within the deadline.
+
+        Args:
+            request: What is asked for.
+            retry: How often it is sent again; default is the client's own policy.
 
         Raises:
             EngineUnavailable: nothing answers at the address; the request is not to blame.
@@ -86,6 +92,7 @@ class CompletionClient(Transport):
         """
         payload = request_payload(request, self.endpoint)
         can_name = "request_id" not in self.endpoint.capabilities.refused_fields
+        policy = retry or self._retry
         attempt = stalls = 0
         while True:
             attempt += 1
@@ -98,9 +105,9 @@ class CompletionClient(Transport):
                 raise
             except (RequestFailed, EngineUnavailable) as error:
                 stalls += isinstance(error, Stalled)
-                if attempt >= self._retry.attempts or stalls >= self._retry.stalls:
+                if attempt >= policy.attempts or stalls >= policy.stalls:
                     raise _after(attempt, error) from error
-                await asyncio.sleep(self._retry.pause_s(attempt, error))
+                await asyncio.sleep(policy.pause_s(attempt, error))
 
     async def models(self) -> tuple[OfferedModel, ...]:
         """Return the models that the server offers."""
@@ -240,6 +247,18 @@ class ServedModel:
     max_num_seqs: int | None
     """Sequences that the server decodes together; None where it is not known."""
     engine_version: str | None
+    replicas: tuple["ServedModel", ...] = ()
+    """The same weights on further servers; see ``serving.engine.pool``."""
+
+    @property
+    def everywhere(self) -> tuple["ServedModel", ...]:
+        """It, and its replicas: all that requests may go to."""
+        return self, *self.replicas
+
+    @property
+    def clients(self) -> tuple[CompletionClient, ...]:
+        """Of all servers that offer it."""
+        return tuple(one.client for one in self.everywhere)
 
 
 class Engines(Protocol):

@@ -17,7 +17,7 @@ from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import EngineLoad
 
 MIN_TARGET, MAX_TARGET = 2.0, 8_192.0
-"""Bounds of the target, in sequences."""
+"""Bounds of the target, in sequences; a server that is known to take more gets more."""
 UNKNOWN_START = 16.0
 """First target where neither the server's batch size nor its queue is known."""
 VISIBLE_START = 128.0
@@ -100,6 +100,7 @@ class Limiter:
         self._reads_metrics = model.capabilities.metrics
         unknown = VISIBLE_START if self._reads_metrics else UNKNOWN_START
         self.target = unknown if seats is None else seats * (1 + QUEUE_SHARE) + 2
+        self._max_target = max(MAX_TARGET, 2 * self.target)
         self._seeks_queue = seats is None and self._reads_metrics
         self._queues: deque[int] = deque(maxlen=LASTING_LOOKS)
         self._idle_since: float | None = None
@@ -114,6 +115,11 @@ class Limiter:
     def in_flight(self) -> int:
         """Sequences sent and not yet answered, of all lanes but interactive ones."""
         return sum(lane.in_flight for lane in self._lanes if not lane.is_interactive)
+
+    @property
+    def load(self) -> float:
+        """How full the server is, as a share of what it may have; of all lanes."""
+        return sum(lane.in_flight for lane in self._lanes) / self.target
 
     @property
     def group_size(self) -> int:
@@ -183,11 +189,13 @@ class Limiter:
 
     async def wait_for_room(self, lane: Lane) -> None:
         """Return when ``lane`` may send something."""
-        while self.room(lane) <= 0:
-            lane.is_waiting = True
-            self._room.clear()
-            await self._room.wait()
-        lane.is_waiting = False
+        try:
+            while self.room(lane) <= 0:
+                lane.is_waiting = True
+                self._room.clear()
+                await self._room.wait()
+        finally:
+            lane.is_waiting = False
 
     def sent(self, lane: Lane, n_sequences: int) -> None:
         """Note what ``lane`` has sent."""
@@ -217,7 +225,7 @@ class Limiter:
             self.target -= (lasting - good) / 2
         elif load.waiting < good / 2 and self._is_full():
             self.target += self.target if self._seeks_queue else max(2.0, self.target * 0.1)
-        self.target = min(MAX_TARGET, max(MIN_TARGET, self.target))
+        self.target = min(self._max_target, max(MIN_TARGET, self.target))
 
     def find_lost(self, load: EngineLoad) -> None:
         """Give up on requests that the server has lost, as 1 or 2 of 1,000 are on a GPU server."""
@@ -243,5 +251,5 @@ class Limiter:
                 self.find_lost(load)
             else:
                 climbed = self._climb.next_target(self.target, is_full=self._is_full())
-                self.target = min(MAX_TARGET, max(MIN_TARGET, climbed))
+                self.target = min(self._max_target, max(MIN_TARGET, climbed))
             self._room.set()

@@ -18,8 +18,9 @@ from db.jobs import OnProgress
 from db.scores import Score
 from serving.engine.client import Engines, ServedModel
 from serving.engine.messages import CompletionRequest, CompletionResult, SamplingParameters
+from serving.sweeps.engine_loss import until_done
 from serving.sweeps.record import Writer, sending
-from serving.sweeps.send import Sender, until_done
+from serving.sweeps.send import Sender
 
 RENDERED_AT_ONCE = 256
 ONE_TOKEN = SamplingParameters(temperature=1.0, top_p=1.0, max_tokens=1)
@@ -58,25 +59,32 @@ class _ScoreSender(Sender[ScoreItem]):
     """The answer to each tells of every token of its prompt."""
 
     def __init__(self, model: ServedModel, writer: Writer[Scored, None], **options: Any) -> None:
-        super().__init__(model, losses=Counter(), changed=asyncio.Event(), **options)
-        self._name = model.served_name
+        super().__init__([model], losses=Counter(), changed=asyncio.Event(), **options)
+        self._model_id = model.model_version_id
         self._writer = writer
 
     async def wait_for_room(self) -> None:
         """Return when results that come may be stored soon enough."""
         await self._writer.wait_for_room()
 
-    def request(self, items: Sequence[ScoreItem], request_id: str) -> CompletionRequest:
+    def request(
+        self, items: Sequence[ScoreItem], request_id: str, server: Mapping[int, ServedModel]
+    ) -> CompletionRequest:
         """Return a request that tells of the tokens of ``items``."""
         return CompletionRequest(
-            model=self._name,
+            model=server[self._model_id].served_name,
             prompts=[item.token_ids for item in items],
             sampling=ONE_TOKEN,
             priority=self.priority,
             scores_prompt=True,
         )
 
-    def on_result(self, items: Sequence[ScoreItem], result: CompletionResult) -> None:
+    def on_result(
+        self,
+        items: Sequence[ScoreItem],
+        result: CompletionResult,
+        server: Mapping[int, ServedModel],
+    ) -> None:
         """Have the scores written."""
         found = [
             (items[one.prompt_index], _score(items[one.prompt_index], one.prompt_log_probs))
@@ -85,7 +93,13 @@ class _ScoreSender(Sender[ScoreItem]):
         missing = [(items[one.prompt_index], _no_score(one.error)) for one in result.missing]
         self._writer.put(found + missing)
 
-    def on_failure(self, item: ScoreItem, error: str, request_id: str | None) -> None:
+    def on_failure(
+        self,
+        item: ScoreItem,
+        error: str,
+        request_id: str | None,
+        server: Mapping[int, ServedModel] | None,
+    ) -> None:
         """Have it written why there is no score."""
         self._writer.put([(item, _no_score(error))])
 

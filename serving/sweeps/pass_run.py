@@ -71,15 +71,15 @@ class SlotSender(Sender[SlotGroup]):
 
     def __init__(
         self,
-        model: ServedModel,
-        models: Mapping[int, ServedModel],
+        models: Sequence[ServedModel],
         writer: Writer[SlotResult, Recorded],
         **options: Any,
     ) -> None:
-        super().__init__(model, **options)
-        self._models = models
-        self._can = model.capabilities
-        self._is_vllm = (model.engine_version or "").startswith("vllm")
+        super().__init__(models, **options)
+        self._can = models[0].capabilities
+        self._is_vllm = all(
+            (one.engine_version or "").startswith("vllm") for one in models[0].everywhere
+        )
         self._writer = writer
 
     def put_slots(self, groups: Sequence[SlotGroup]) -> None:
@@ -91,9 +91,11 @@ class SlotSender(Sender[SlotGroup]):
         """Return when results that come may be stored soon enough."""
         await self._writer.wait_for_room()
 
-    def request(self, items: Sequence[SlotGroup], request_id: str) -> CompletionRequest:
+    def request(
+        self, items: Sequence[SlotGroup], request_id: str, server: Mapping[int, ServedModel]
+    ) -> CompletionRequest:
         """Return a request for the replicates of each of ``items``."""
-        first, model = items[0], self._models[items[0].model_id]
+        first, model = items[0], server[items[0].model_id]
         assert first.prompt is not None
         as_ids = self._can.token_ids and model.tokenizer is not None
         prompts = [item.prompt for item in items if item.prompt is not None]
@@ -110,12 +112,17 @@ class SlotSender(Sender[SlotGroup]):
             json_schema=first.prompt.json_schema if self._is_vllm else None,
         )
 
-    def on_result(self, items: Sequence[SlotGroup], result: CompletionResult) -> None:
+    def on_result(
+        self,
+        items: Sequence[SlotGroup],
+        result: CompletionResult,
+        server: Mapping[int, ServedModel],
+    ) -> None:
         """Have the choices written, and an error for each that is missing."""
 
         def slot(prompt_index: int, place: int, choice: Choice | None, error: str | None) -> None:
             group = items[prompt_index]
-            model = self._models[group.model_id]
+            model = server[group.model_id]
             results.append(
                 SlotResult(
                     slots=group,
@@ -139,9 +146,15 @@ class SlotSender(Sender[SlotGroup]):
             slot(missing.prompt_index, missing.choice_index, None, missing.error)
         self._writer.put(results)
 
-    def on_failure(self, item: SlotGroup, error: str, request_id: str | None) -> None:
+    def on_failure(
+        self,
+        item: SlotGroup,
+        error: str,
+        request_id: str | None,
+        server: Mapping[int, ServedModel] | None,
+    ) -> None:
         """Have the failure of all slots of ``item`` written."""
-        model = self._models[item.model_id] if request_id else None
+        model = server[item.model_id] if server else None
         self._writer.put(failed(item, error, request_id=request_id, model=model))
 
 
@@ -175,7 +188,8 @@ class PassRun:
         self._n_blocked_each = answers_under_variant(run.plan)
         self.open_chunks: set[Chunk] = set()
         self._writer = Writer(self._write, self._on_written)
-        self._senders: dict[CompletionClient, SlotSender] = {}
+        self._senders: dict[tuple[CompletionClient, ...], SlotSender] = {}
+        """By the servers that they send to."""
         self._preparer = Preparer(
             run.database,
             run.sweep_id,
@@ -197,16 +211,17 @@ class PassRun:
             EngineLost: (in a group) a server is gone; run the pass again once it is back.
             Q2QError: (in a group) the sweep cannot go on.
         """
+        together: dict[tuple[CompletionClient, ...], list[ServedModel]] = {}
         for model in self._served.values():
-            if model.client not in self._senders:
-                self._senders[model.client] = SlotSender(
-                    model,
-                    self._served,
-                    self._writer,
-                    losses=self._run.losses,
-                    changed=self._changed,
-                    priority=self._run.priority,
-                )
+            together.setdefault(model.clients, []).append(model)
+        for clients, models in together.items():
+            self._senders[clients] = SlotSender(
+                models,
+                self._writer,
+                losses=self._run.losses,
+                changed=self._changed,
+                priority=self._run.priority,
+            )
         try:
             async with sending(self._senders.values(), self._writer) as tasks:
                 await self._feed(tasks)
@@ -266,7 +281,7 @@ class PassRun:
             if group.problem is not None:
                 self._writer.put(failed(group, group.problem))
             else:
-                self._senders[self._served[group.model_id].client].put_slots([group])
+                self._senders[self._served[group.model_id].clients].put_slots([group])
         for group, events in found.contested:
             tasks.create_task(self._open_again(group, events))
 

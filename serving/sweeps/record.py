@@ -21,8 +21,9 @@ from serving.engine.client import ServedModel
 from serving.engine.messages import Choice
 from serving.formats.parse import parse_completion
 from serving.formats.reasoning_markup import opens_reasoning
+from serving.sweeps.engine_loss import EngineLost
 from serving.sweeps.expand import SlotGroup, Templates
-from serving.sweeps.send import EngineLost, Sender
+from serving.sweeps.send import Sender
 
 LARGEST_BATCH = 500
 LINGER_S, LINGERS = 0.03, 6

@@ -18,9 +18,9 @@ from db.database import Database
 from db.errors import Q2QError
 from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
 from serving.engine.client import Engines, ServedModel
+from serving.sweeps.engine_loss import until_done
 from serving.sweeps.forecast import check_served
 from serving.sweeps.pass_run import PassRun, SweepState
-from serving.sweeps.send import until_done
 from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
 CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500

@@ -1,4 +1,4 @@
-"""Sends items to one server as its limiter allows, and outlives the loss of servers.
+"""Sends items to equal servers as their limiters allow, and goes on when one of them is lost.
 
 Knows nothing of what is sent: sweeps and scoring say how items become a request, and what its
 answer means. An item is some completions of one prompt; items of one kind can share a request,
@@ -6,90 +6,35 @@ and where that fails each is tried alone.
 """
 
 import asyncio
+import logging
 import uuid
 from abc import ABC, abstractmethod
-from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic
 
-from serving.engine.client import Engines, ServedModel
-from serving.engine.limiter import limiter_of
+from serving.engine.client import RetryPolicy, ServedModel
 from serving.engine.messages import (
+    Busy,
     CompletionRequest,
     CompletionResult,
     EngineUnavailable,
     RequestFailed,
     RequestRefused,
 )
+from serving.sweeps.engine_loss import EngineLost
+from serving.sweeps.item_queue import ItemQueue, ItemT
+from serving.sweeps.replica import Replica, first_of, size_of
+
+log = logging.getLogger(__name__)
 
 SUSPECT_AFTER, GUILTY_AFTER = 2, 3
 """Server losses after which a prompt is sent alone, and after which it counts as failed."""
-MAX_LOSSES = 5
-"""Losses of a server without any result in between, after which a run gives up."""
-
-
-class EngineLost(Exception):
-    """A server is gone, or serves no more; what was in the air is nobody's fault."""
-
-    def __init__(self, sentence: str, *, died: bool) -> None:
-        super().__init__(sentence)
-        self.died = died
-        """It was well when the run began, so that a prompt may have killed it."""
-
-
-async def until_done(
-    engines: Engines,
-    group: frozenset[int],
-    attempt: Callable[[Mapping[int, ServedModel]], Awaitable[None]],
-    *,
-    n_results: Callable[[], int],
-    report: Callable[[str], None],
-    advice: str,
-) -> None:
-    """Await ``attempt`` with the models of ``group``, anew whenever their server was lost.
-
-    Args:
-        engines: The servers.
-        group: Models that are served together.
-        attempt: Does what is still missing.
-        n_results: Counts what has been brought to an end so far.
-        report: Receives what is being waited for.
-        advice: Ends the sentence about a server that is lost again and again.
-
-    Raises:
-        EngineUnavailable: A server cannot be had, or was lost too often.
-    """
-    n_fruitless = 0
-    while True:
-        report("waiting for the model")
-        served = await engines.serve(group)
-        n_before = n_results()
-        try:
-            await attempt(served)
-        except BaseExceptionGroup as errors:
-            lost = _first_cause(errors)
-            if not isinstance(lost, EngineLost):
-                raise lost from None
-        else:
-            return
-        n_fruitless = 0 if n_results() > n_before else n_fruitless + 1
-        if n_fruitless >= MAX_LOSSES:
-            raise EngineUnavailable(
-                "{lost} It was lost {n_fruitless} times without a {advice}",
-                lost=lost,
-                n_fruitless=n_fruitless,
-                advice=advice,
-            )
-
-
-def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what broke a group of tasks: an error that is no lost server, if there is one."""
-    causes = [
-        _first_cause(error) if isinstance(error, BaseExceptionGroup) else error
-        for error in group.exceptions
-    ]
-    return next((cause for cause in causes if not isinstance(cause, EngineLost)), causes[0])
+ONCE = RetryPolicy(attempts=1)
+MAX_TRIES = RetryPolicy().attempts
+"""Attempts at an item by all servers of a pool together, where these are fewer."""
+LOOK_FOR_LOST_S = 2.0
 
 
 async def until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
@@ -99,106 +44,68 @@ async def until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
         await changed.wait()
 
 
-class Item(Protocol):
-    """Completions of one prompt."""
-
-    is_alone: bool
-    """Not to be sent together with others."""
-
-    @property
-    def size(self) -> int:
-        """Number of completions."""
-
-    @property
-    def goes_first(self) -> bool:
-        """Whether it is sent before those that were queued earlier."""
-
-    @property
-    def prompt_hash(self) -> str:
-        """Tells which prompt took a server down."""
-
-    @property
-    def request_key(self) -> Hashable:
-        """Equal for items that one request can carry."""
-
-
-ItemT = TypeVar("ItemT", bound=Item)
-
-
-class _Queue(Generic[ItemT]):
-    """Items in order of arrival, those that can share a request taken together."""
-
-    def __init__(self) -> None:
-        self._by_key: OrderedDict[Hashable, deque[ItemT]] = OrderedDict()
-        self.n_sequences = 0
-
-    def put(self, item: ItemT) -> None:
-        """Add ``item`` at the end."""
-        key = (item.request_key, id(item) if item.is_alone else None)
-        self._by_key.setdefault(key, deque()).append(item)
-        self.n_sequences += item.size
-
-    def take(self, max_sequences: int) -> list[ItemT]:
-        """Return at least one item, and more of its kind up to ``max_sequences``."""
-        key, items = next(iter(self._by_key.items()))
-        size = items[0].size
-        taken = [items.popleft()]
-        while items and (len(taken) + 1) * size <= max_sequences:
-            taken.append(items.popleft())
-        if not items:
-            del self._by_key[key]
-        self.n_sequences -= size * len(taken)
-        return taken
-
-    def __bool__(self) -> bool:
-        return bool(self._by_key)
-
-
 class Sender(ABC, Generic[ItemT]):
-    """Sends the items of one run to one server. Subclasses say what they are."""
+    """Sends the items of one run to the servers of its models. Subclasses say what items are.
+
+    Servers that are equal share one queue: what is next goes to the one that is least loaded for
+    its size. When one is lost, what was in the air there is asked again elsewhere, and it takes
+    part again once it is back; the run is told only when none is left.
+    """
 
     max_items = 32
     """Items in one request."""
 
     def __init__(
         self,
-        model: ServedModel,
+        models: Sequence[ServedModel],
         *,
         losses: Counter[str],
         changed: asyncio.Event,
         priority: int,
     ) -> None:
         self.priority = priority
-        self._client = model.client
-        self._can_group = model.capabilities.prompt_list
+        self._is_interactive = priority < 0
+        self._can_group = models[0].capabilities.prompt_list
         self._losses = losses
         """Prompt → servers that were lost while they worked on it."""
-        self._first, self._later = _Queue[ItemT](), _Queue[ItemT]()
-        self._limiter = limiter_of(model)
-        is_interactive = priority < 0
-        self._lane = self._limiter.open_lane(
-            interactive=is_interactive, preempt=None if is_interactive else self._preempt
-        )
+        self._first, self._later = ItemQueue[ItemT](), ItemQueue[ItemT]()
+        everywhere = zip(*(model.everywhere for model in models), strict=True)
+        self._replicas = [
+            Replica[ItemT](one, is_interactive=self._is_interactive) for one in everywhere
+        ]
+        for replica in self._replicas:
+            # Somebody who waits is served by as few servers as will do: there, sweeps give way.
+            if not self._is_interactive or len(self._replicas) == 1:
+                replica.open()
         self._changed = changed
         """Is set whenever something is queued, taken, or has come back."""
         self._in_air: set[ItemT] = set()
-        self._exchanges: dict[asyncio.Task[None], Sequence[ItemT]] = {}
-        """Requests in the air, the oldest first."""
-        self._preempted: set[asyncio.Task[None]] = set()
-        self._tells_health = True
+        self._tries: dict[ItemT, Counter[Replica[ItemT]]] = {}
+        """Which servers could not do an item, and how often."""
+        self._replicas_changed = asyncio.Event()
         self._run_id = uuid.uuid4().hex[:12]
         self._numbers = count(1)
 
     @abstractmethod
-    def request(self, items: Sequence[ItemT], request_id: str) -> CompletionRequest:
-        """Return what is sent for ``items``, which have one ``request_key``."""
+    def request(
+        self, items: Sequence[ItemT], request_id: str, server: Mapping[int, ServedModel]
+    ) -> CompletionRequest:
+        """Return what is sent for ``items``, which have one ``request_key``, to ``server``."""
 
     @abstractmethod
-    def on_result(self, items: Sequence[ItemT], result: CompletionResult) -> None:
-        """Take the answer to a request."""
+    def on_result(
+        self, items: Sequence[ItemT], result: CompletionResult, server: Mapping[int, ServedModel]
+    ) -> None:
+        """Take the answer of ``server`` to a request."""
 
     @abstractmethod
-    def on_failure(self, item: ItemT, error: str, request_id: str | None) -> None:
+    def on_failure(
+        self,
+        item: ItemT,
+        error: str,
+        request_id: str | None,
+        server: Mapping[int, ServedModel] | None,
+    ) -> None:
         """Take the sentence on why ``item``, sent alone, has no result."""
 
     async def wait_for_room(self) -> None:
@@ -207,13 +114,17 @@ class Sender(ABC, Generic[ItemT]):
     @property
     def in_flight(self) -> int:
         """Sequences sent and not yet answered."""
-        return self._lane.in_flight
+        return sum(replica.in_flight for replica in self._replicas)
 
     @property
     def wants_more(self) -> bool:
-        """Whether the queue is shorter than what the server may soon take."""
-        queued = self._first.n_sequences + self._later.n_sequences
-        return queued < self._limiter.target / 2 + 1
+        """Whether the queue is shorter than what the servers may soon take."""
+        target = sum(replica.limiter.target for replica in self._replicas if not replica.is_away)
+        return self._n_queued < target / 2 + 1
+
+    @property
+    def _n_queued(self) -> int:
+        return self._first.n_sequences + self._later.n_sequences
 
     def put(self, items: Sequence[ItemT]) -> None:
         """Queue items, but for those whose prompt took the server down again and again."""
@@ -221,7 +132,7 @@ class Sender(ABC, Generic[ItemT]):
             losses = self._losses[item.prompt_hash]
             if losses >= GUILTY_AFTER:
                 error = f"The model server was lost {losses} times while it worked on this prompt."
-                self.on_failure(item, error, None)
+                self.on_failure(item, error, None, None)
             else:
                 item.is_alone |= losses >= SUSPECT_AFTER
                 self._queue(item)
@@ -230,25 +141,78 @@ class Sender(ABC, Generic[ItemT]):
         """Send what is queued; ends by being cancelled.
 
         Raises:
-            EngineLost: Nothing answers, or the server serves these models no more.
+            EngineLost: (in a group) Nothing answers, or no server has these models any more.
         """
-        self._tells_health = await self._client.health()
+        await asyncio.gather(*map(_see_health, self._replicas))
+        async with asyncio.TaskGroup() as own:
+            own.create_task(self._keep_sending(tasks))
+            if len(self._replicas) > 1:
+                own.create_task(self._keep_looking_for_lost())
+
+    async def _keep_sending(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             await until(self._changed, lambda: bool(self._first or self._later))
             await self.wait_for_room()
-            await self._limiter.wait_for_room(self._lane)
-            max_sequences = min(self._limiter.group_size, self._limiter.room(self._lane))
+            replica = await self._least_loaded((self._first or self._later).first())
             queue = self._first or self._later
-            items = queue.take(min(max_sequences, self.max_items) if self._can_group else 1)
+            if replica not in self._able(queue.first()):
+                continue
+            items = queue.take(self._request_size(replica))
             is_suspect = self._losses[items[0].prompt_hash] >= SUSPECT_AFTER
             if is_suspect:
                 await until(self._changed, lambda: not self._in_air)
-            self._limiter.sent(self._lane, _size(items))
+            replica.sent(size_of(items))
             self._in_air.update(items)
-            tasks.create_task(self._exchange(items))
+            tasks.create_task(self._exchange(replica, items))
             self._changed.set()
             if is_suspect:
                 await until(self._changed, lambda: not self._in_air)
+
+    def _request_size(self, replica: Replica[ItemT]) -> int:
+        """Return how many sequences the next request carries, so that all servers have work."""
+        if not self._can_group:
+            return 1
+        n_present = sum(not one.is_away for one in self._replicas)
+        share = -(-self._n_queued // max(1, n_present))
+        return min(replica.limiter.group_size, replica.room, self.max_items, share)
+
+    async def _least_loaded(self, item: ItemT) -> Replica[ItemT]:
+        """Return the server that is to have ``item`` next, as soon as one has room."""
+        while True:
+            able = self._able(item)
+            if len(self._replicas) == 1 and able:
+                await able[0].wait_for_room()
+                return able[0]
+            if free := [replica for replica in able if replica.room > 0]:
+                return min(free, key=self._load)
+            self._replicas_changed.clear()
+            waits = [replica.wait_for_room() for replica in able]
+            await first_of([*waits, self._replicas_changed.wait()])
+
+    def _load(self, replica: Replica[ItemT]) -> tuple[bool, float]:
+        is_new = self._is_interactive and not replica.is_open
+        return is_new and any(one.is_open for one in self._replicas), replica.limiter.load
+
+    def _able(self, item: ItemT) -> list[Replica[ItemT]]:
+        """Return the servers that are there, without those that failed ``item`` more often."""
+        present = [replica for replica in self._replicas if not replica.is_away]
+        tries = self._tries.get(item)
+        if tries is None or not present:
+            return present
+        fewest = min(tries[replica] for replica in present)
+        return [replica for replica in present if tries[replica] == fewest]
+
+    async def _keep_looking_for_lost(self) -> None:
+        """Let servers that were lost take part again once they are back."""
+        while True:
+            await asyncio.sleep(LOOK_FOR_LOST_S)
+            away = [replica for replica in self._replicas if replica.is_away]
+            back = await asyncio.gather(*(replica.serves() for replica in away))
+            for replica, is_back in zip(away, back, strict=True):
+                if is_back:
+                    log.info("The model server at %s is back.", replica.client.endpoint.root)
+                    replica.is_away = False
+                    self._replicas_changed.set()
 
     async def wait_until_short(self) -> None:
         """Return when more may be queued."""
@@ -259,8 +223,9 @@ class Sender(ABC, Generic[ItemT]):
         await until(self._changed, lambda: not (self._first or self._later or self._in_air))
 
     async def close(self) -> None:
-        """Give the share of the limiter back."""
-        await self._limiter.close_lane(self._lane)
+        """Give the share of the servers back."""
+        for replica in self._replicas:
+            await replica.close()
 
     def note_loss(self) -> None:
         """Remember which prompts were in the air when the server was lost."""
@@ -270,65 +235,120 @@ class Sender(ABC, Generic[ItemT]):
         (self._first if item.goes_first else self._later).put(item)
         self._changed.set()
 
-    def _preempt(self, n_sequences: int) -> None:
-        """Take back the youngest requests, in which the least work is lost."""
-        for exchange, items in reversed(list(self._exchanges.items())):
-            if n_sequences <= 0:
-                return
-            n_sequences -= _size(items)
-            self._preempted.add(exchange)
-            exchange.cancel()
-
-    async def _exchange(self, items: Sequence[ItemT]) -> None:
-        """Send one request and hand what comes of it on; items stay in the air if it is lost."""
+    async def _exchange(self, replica: Replica[ItemT], items: Sequence[ItemT]) -> None:
+        """Send one request and hand what comes of it on; items stay in the air if all is lost."""
         task = asyncio.current_task()
         assert task is not None
-        self._exchanges[task] = items
+        replica.exchanges[task] = items
         n_tokens = 0
         try:
-            n_tokens = await self._complete(items)
+            n_tokens = await self._complete(replica, items)
         except asyncio.CancelledError:
-            if task not in self._preempted:
+            if task not in replica.preempted:
                 raise
-            for item in items:
-                self._queue(item)
+            self.put(items)
+        except EngineLost as lost:
+            if not self._goes_on_without(replica, lost):
+                raise
+            self.put(items)
         finally:
-            del self._exchanges[task]
-            self._preempted.discard(task)
-            self._limiter.returned(self._lane, _size(items), n_tokens)
+            del replica.exchanges[task]
+            replica.preempted.discard(task)
+            replica.returned(size_of(items), n_tokens)
         self._in_air.difference_update(items)
         self._changed.set()
 
-    async def _complete(self, items: Sequence[ItemT]) -> int:
+    def _goes_on_without(self, replica: Replica[ItemT], lost: EngineLost) -> bool:
+        """Tell whether other servers are left; what was sent to ``replica`` then goes there."""
+        if replica.is_away:
+            return True
+        if all(one.is_away for one in self._replicas if one is not replica):
+            return False
+        log.warning("A model server was lost, and the others go on: %s", lost)
+        replica.is_away = True
+        if lost.died:
+            in_air = [item for items in replica.exchanges.values() for item in items]
+            self._losses.update({item.prompt_hash for item in in_air})
+        replica.take_back(replica.in_flight)
+        self._replicas_changed.set()
+        return True
+
+    async def _complete(self, replica: Replica[ItemT], items: Sequence[ItemT]) -> int:
         """Return the tokens of the answer; 0 where there is none, which is then dealt with."""
         request_id = f"q2q-{self._run_id}-{next(self._numbers)}"
+        request = self.request(items, request_id, replica.models)
         try:
-            result = await self._client.complete(self.request(items, request_id))
-        except EngineUnavailable as error:
-            raise EngineLost(str(error), died=self._tells_health) from error
-        except RequestRefused as error:
-            if error.would_meet_all:
-                raise EngineLost(str(error), died=False) from error
-            self._give_up(items, str(error), request_id)
-            return 0
-        except RequestFailed as error:
-            if self._tells_health and not await self._client.health():
-                raise EngineLost(str(error), died=True) from error
-            self._limiter.back_off()
-            self._give_up(items, str(error), request_id)
+            if len(self._replicas) == 1:
+                result = await replica.client.complete(request)
+            else:  # what one server cannot do, another one may
+                result = await replica.client.complete(request, retry=ONCE)
+        except (EngineUnavailable, RequestRefused, RequestFailed) as error:
+            await self._on_error(replica, items, error, request_id)
             return 0
         if result.attempts > 1:
-            self._limiter.back_off()
+            replica.limiter.back_off()
         if result.cut_some_prompt and len(items) > 1:
             self._send_alone(items)
             return 0
-        self.on_result(items, result)
+        self.on_result(items, result, replica.models)
+        for item in items if self._tries else ():
+            self._tries.pop(item, None)
         return result.about_tokens
 
-    def _give_up(self, items: Sequence[ItemT], error: str, request_id: str) -> None:
+    async def _on_error(
+        self,
+        replica: Replica[ItemT],
+        items: Sequence[ItemT],
+        error: EngineUnavailable | RequestRefused | RequestFailed,
+        request_id: str,
+    ) -> None:
+        """Deal with a request that has no answer.
+
+        Raises:
+            EngineLost: The server is gone, or has its models no more.
+        """
+        if isinstance(error, EngineUnavailable):
+            raise EngineLost(str(error), died=replica.tells_health) from error
+        if isinstance(error, RequestRefused):
+            if error.would_meet_all:
+                raise EngineLost(str(error), died=False) from error
+            self._give_up(replica, items, str(error), request_id)
+            return
+        if replica.tells_health and not await replica.client.health():
+            raise EngineLost(str(error), died=True) from error
+        replica.limiter.back_off()
+        if len(self._replicas) == 1:
+            self._give_up(replica, items, str(error), request_id)
+        else:
+            self._try_elsewhere(replica, items, error, request_id)
+
+    def _try_elsewhere(
+        self,
+        replica: Replica[ItemT],
+        items: Sequence[ItemT],
+        error: RequestFailed,
+        request_id: str,
+    ) -> None:
+        """Ask another server, as often as one alone would have been asked again."""
+        if isinstance(error, Busy):
+            replica.rest(error)
+        for item in items:
+            tries = self._tries.setdefault(item, Counter())
+            tries[replica] += 1
+            if tries.total() >= max(MAX_TRIES, len(self._replicas)):
+                problem = f"{error} Tried {tries.total()} times."
+                self.on_failure(item, problem, request_id, replica.models)
+                del self._tries[item]
+            else:
+                item.is_alone |= len(items) > 1
+                self._queue(item)
+
+    def _give_up(
+        self, replica: Replica[ItemT], items: Sequence[ItemT], error: str, request_id: str
+    ) -> None:
         """Record a failure; of a request with several prompts, first try each by itself."""
         if len(items) == 1:
-            self.on_failure(items[0], error, request_id)
+            self.on_failure(items[0], error, request_id, replica.models)
         else:
             self._send_alone(items)
 
@@ -338,5 +358,5 @@ class Sender(ABC, Generic[ItemT]):
             self._queue(item)
 
 
-def _size(items: Sequence[Item]) -> int:
-    return sum(item.size for item in items)
+async def _see_health(replica: Replica[Any]) -> None:
+    replica.tells_health = await replica.client.health()

@@ -1,0 +1,124 @@
+"""One of the equal servers that a run sends to: its share of the room, and what is in the air."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Generic
+
+from serving.engine.client import CompletionClient, RetryPolicy, ServedModel
+from serving.engine.limiter import MAX_INTERACTIVE, Lane, limiter_of
+from serving.engine.messages import Busy, EngineError
+from serving.sweeps.item_queue import Item, ItemT
+
+_BUSY = RetryPolicy()
+
+
+class Replica(Generic[ItemT]):
+    """A server as one run uses it. Servers of one pool differ in nothing but place and pace."""
+
+    def __init__(self, models: Iterable[ServedModel], *, is_interactive: bool) -> None:
+        self.models: Mapping[int, ServedModel] = {one.model_version_id: one for one in models}
+        """What it offers, by version."""
+        first = next(iter(self.models.values()))
+        self.client: CompletionClient = first.client
+        self.limiter = limiter_of(first)
+        self.is_away = False
+        """Nothing is sent to it until it answers again."""
+        self.tells_health = True
+        self.exchanges: dict[asyncio.Task[None], Sequence[ItemT]] = {}
+        """Requests in the air, the oldest first."""
+        self.preempted: set[asyncio.Task[None]] = set()
+        """Of these, those that are taken back to be sent again."""
+        self._is_interactive = is_interactive
+        self._lane: Lane | None = None
+        self._rests_until = 0.0
+        self._n_busy = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was sent to before."""
+        return self._lane is not None
+
+    @property
+    def room(self) -> int:
+        """Sequences that may be sent to it now."""
+        if self.is_away or time.monotonic() < self._rests_until:
+            return 0
+        return MAX_INTERACTIVE if self._lane is None else self.limiter.room(self._lane)
+
+    @property
+    def in_flight(self) -> int:
+        """Sequences of this run, sent and not yet answered."""
+        return 0 if self._lane is None else self._lane.in_flight
+
+    def open(self) -> None:
+        """Take part in the sharing of the server; an interactive run makes others give way."""
+        if self._lane is None:
+            preempt = None if self._is_interactive else self.take_back
+            self._lane = self.limiter.open_lane(interactive=self._is_interactive, preempt=preempt)
+
+    async def close(self) -> None:
+        """Give the share back."""
+        if self._lane is not None:
+            await self.limiter.close_lane(self._lane)
+
+    async def wait_for_room(self) -> None:
+        """Return when something may be sent to it."""
+        rest_s = self._rests_until - time.monotonic()
+        if rest_s > 0:
+            await asyncio.sleep(rest_s)
+        if self._lane is not None:
+            await self.limiter.wait_for_room(self._lane)
+
+    def sent(self, n_sequences: int) -> None:
+        """Note what was sent."""
+        self.open()
+        assert self._lane is not None
+        self.limiter.sent(self._lane, n_sequences)
+
+    def returned(self, n_sequences: int, n_tokens: int) -> None:
+        """Note that a request has come back, with or without texts."""
+        assert self._lane is not None
+        if n_tokens:
+            self._n_busy = 0
+        self.limiter.returned(self._lane, n_sequences, n_tokens)
+
+    def rest(self, error: Busy) -> None:
+        """Leave the server alone for a while: it says that it is too busy."""
+        self._n_busy += 1
+        self._rests_until = time.monotonic() + _BUSY.pause_s(self._n_busy, error)
+
+    def take_back(self, n_sequences: int) -> None:
+        """Take back the youngest requests, in which the least work is lost."""
+        for exchange, items in reversed(list(self.exchanges.items())):
+            if n_sequences <= 0:
+                return
+            n_sequences -= size_of(items)
+            if exchange is not asyncio.current_task():
+                self.preempted.add(exchange)
+                exchange.cancel()
+
+    async def serves(self) -> bool:
+        """Tell whether it answers and offers all its models (again)."""
+        self.tells_health = await self.client.health()
+        with suppress(EngineError):
+            offered = {one.name for one in await self.client.models()}
+            return offered.issuperset(one.served_name for one in self.models.values())
+        return False
+
+
+def size_of(items: Sequence[Item]) -> int:
+    """Return the number of completions of ``items``."""
+    return sum(item.size for item in items)
+
+
+async def first_of(waits: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Return when one of ``waits`` has ended; the others are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
