@@ -14,19 +14,22 @@ import sqlite3
 from pathlib import Path
 from typing import TypeVar
 
+from db.messages import Message
+
 
 class Q2QError(Exception):
-    """Something could not be done; ``str(error)`` is the sentence for people.
-
-    It is known by its English template, by which it is translated.
-    """
+    """Something could not be done; ``str(error)`` is the message for people."""
 
     exit_code = 1
 
     def __init__(self, template: str = "", /, **values: object) -> None:
         """Say ``template`` with ``values`` in its braces; without any it is taken as it is."""
-        super().__init__(template.format(**values) if values else template)
-        self.template, self.values = template, values
+        self.message = Message(template, **values)
+        super().__init__(str(self.message))
+
+    def __str__(self) -> str:
+        """Return the message, which keeps its template and values wherever it is kept as text."""
+        return self.message
 
 
 class UsageError(Q2QError):

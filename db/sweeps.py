@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from db.counts import cached_count, is_counted
 from db.errors import existing
 from db.identity import json_hash
+from db.messages import Message
 from db.tables import Answer, Generation, Sweep, SweepGeneration, utc_now
 
 ENDED = ("done", "cancelled", "failed")
@@ -273,19 +274,26 @@ class FailureReason:
     """As the first of them says it; numbers in the others may differ."""
 
     def __str__(self) -> str:
-        return f"{self.n:,} × {self.error}"
+        return Message("{n:,} × {why}", n=self.n, why=self.error)
 
 
 def group_reasons(errors: Iterable[tuple[str | None, int]]) -> tuple[FailureReason, ...]:
     """Return (error, count) the commonest first; those that differ in numbers alone are one."""
     found: dict[str, tuple[str, int]] = {}
     for error, n in errors:
-        shown = _TRIED.sub("", error or NO_REASON)
+        shown = _once(error or NO_REASON)
         key = _NUMBER.sub("#", shown)
         first, known = found.get(key, (shown, 0))
         found[key] = (first, known + n)
     reasons = [FailureReason(n, error) for error, n in found.values()]
     return tuple(sorted(reasons, key=lambda one: -one.n))
+
+
+def _once(error: str) -> str:
+    """Return why a request failed without how often it was tried."""
+    if isinstance(error, Message) and error.template.endswith(" Tried {n} times."):
+        return str(error.values["problem"])
+    return _TRIED.sub("", error)
 
 
 def failure_reasons(session: Session, sweep_id: int) -> tuple[FailureReason, ...]:

@@ -2,20 +2,20 @@
 
 The catalogue is every ``texts.yaml`` below this folder, each beside what shows it; together they
 map a key to ``{en: …, ja: …}``. What lower layers say comes in English: ``messages.ja.yaml`` maps
-the template of such a sentence to its Japanese one. An error brings its template and values; where
-the store kept only the text, both are found again by the templates.
+the template of such a sentence to its Japanese one. Errors and messages bring template and values
+(``db.messages``), also where the store kept them; texts that older stores kept stay in English.
 Which language a visitor reads is not known here (``workbench.ui.components.i18n`` is).
 """
 
-import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from db.errors import Q2QError
 from db.input_text import load_yaml, read_text
+from db.messages import Message
 
 if TYPE_CHECKING:
     from training.datasets.balance import Caution
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 Language = Literal["en", "ja"]
 LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "ja": "日本語"}
 HERE: Final = Path(__file__).parent
-VALUES: Final = {
-    **dict.fromkeys(("n", "most", "percent", "code"), r"-?[\d.,]+"),
-    **dict.fromkeys(("log", "folder"), r"\S+?"),
-    "time": r"\d[^,]+?",
-}
-"""Values of messages that are numbers, hold no spaces, or are times. Any other may be a text."""
 
 
 @lru_cache(maxsize=1)
@@ -71,50 +65,29 @@ def has(key: str) -> bool:
 
 
 def translate_message(message: str | Q2QError, language: Language) -> str:
-    """Return what a lower layer says, in ``language``; what nobody has translated stays.
+    """Return what a lower layer says, in ``language``; what nobody has translated stays English.
 
-    A sentence may hold others, as values, and a line of progress lists some between commas.
+    Of a line of messages each is translated by itself.
     """
-    if isinstance(message, Q2QError):
-        if message.template in messages():
-            values = {name: str(value) for name, value in message.values.items()}
-            return _filled(message.template, values, language)
-        message = str(message)
-    known = _recognised(message, language)
-    if known is not None:
-        return known
-    parts = [_recognised(part, language) for part in message.split(", ")]
-    if len(parts) == 1 or None in parts:
-        return message
-    return " · ".join(part for part in parts if part)
+    text = str(message)
+    if isinstance(text, Message) and text.values and not text.template:
+        return " · ".join(translate_message(str(part), language) for part in text.values.values())
+    return (_in_japanese(text) if language == "ja" else None) or text
 
 
-def _recognised(message: str, language: Language) -> str | None:
-    for pattern, template in _patterns():
-        if found := pattern.fullmatch(message):
-            return _filled(template, found.groupdict(), language)
-    return None
-
-
-def _filled(template: str, values: Mapping[str, str], language: Language) -> str:
-    translated = {name: translate_message(value, language) for name, value in values.items()}
-    return (template if language == "en" else messages()[template]).format(**translated)
-
-
-@lru_cache(maxsize=1)
-def _patterns() -> Sequence[tuple[re.Pattern[str], str]]:
-    """Return the templates with their patterns, the plainest first: fewest values, longest text."""
-    ordered = sorted(messages(), key=lambda template: (template.count("{"), -len(template)))
-    return [(_pattern(template), template) for template in ordered]
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", template)
-    for place in range(1, len(parts), 2):
-        parts[place] = f"(?P<{parts[place]}>{VALUES.get(parts[place], '.+?')})"
-    for place in range(0, len(parts), 2):
-        parts[place] = re.escape(parts[place])
-    return re.compile("".join(parts), re.DOTALL)
+def _in_japanese(text: str) -> str | None:
+    """Return the translation; None where the sentence, or a message in it, has none."""
+    template = messages().get(text.template if isinstance(text, Message) else text)
+    if template is None or not isinstance(text, Message) or not text.values:
+        return template
+    values = {}
+    for name, value in text.values.items():
+        said = value if isinstance(value, int | float) else str(value)
+        known = None if isinstance(said, int | float) else _in_japanese(said)
+        if known is None and isinstance(said, Message):
+            return None
+        values[name] = said if known is None else known
+    return template.format(**values)
 
 
 def caution_sentences(cautions: "Iterable[Caution]", language: Language = "en") -> list[str]:

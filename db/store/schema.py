@@ -176,6 +176,12 @@ class _Dialect:
             return f"CAST(json_extract({column}, '$.{key}') AS {kind})"
         return f"CAST({column} ->> '{key}' AS {kind})"
 
+    def message(self, column: str) -> str:
+        """SQL of a message's text without what it is made of (``db.messages``)."""
+        if self.is_sqlite:
+            return f"substr({column}, 1, instr({column} || char(31), char(31)) - 1)"
+        return f"split_part({column}, chr(31), 1)"
+
     def sampling(self) -> str:
         """SQL of all sampling parameters, a column each."""
         real = [(key, "double precision") for key in SAMPLING_REAL]
@@ -278,8 +284,9 @@ LEFT JOIN generation g ON g.id = t.generation_id
 
 def _generation(sql: _Dialect) -> str:
     return f"""
-SELECT g.id AS generation_id, g.slot_key, g.attempt, g.kind, g.ok, g.error, g.question_id,
-    g.variant_id AS given_variant_id, r.name AS role, g.text AS completion, {_origin(sql)},
+SELECT g.id AS generation_id, g.slot_key, g.attempt, g.kind, g.ok,
+    {sql.message("g.error")} AS error, g.question_id, g.variant_id AS given_variant_id,
+    r.name AS role, g.text AS completion, {_origin(sql)},
     g.stop_reason, e.name AS engine, g.request_id, g.choice_index, g.prompt_id, g.created_at
 FROM generation g
 LEFT JOIN engine e ON e.id = g.engine_id

@@ -1,5 +1,6 @@
 """What all tables share: naming of constraints, UTC times, short content hashes."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, cast
@@ -7,6 +8,8 @@ from typing import Annotated, Any, TypeVar, cast
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from db.messages import Message
 
 T = TypeVar("T")
 
@@ -40,6 +43,44 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class MessageText(TypeDecorator[str]):
+    """A sentence in English that is read back with its template and values (``Message``)."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Store what a message is made of behind it."""
+        return value.store() if isinstance(value, Message) else value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return a message; older rows hold plain text."""
+        return None if value is None else Message.read(value)
+
+
+class MessageJson(TypeDecorator[dict[str, Any]]):
+    """An object as JSON, the messages in which are kept as ``MessageText`` keeps one."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Store what messages are made of behind them."""
+        return _each_text(value, lambda text: text.store() if isinstance(text, Message) else text)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Return messages; older rows hold plain text."""
+        return _each_text(value, Message.read)
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _each_text(one, change) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(one, change) for one in value]
+    return change(value) if isinstance(value, str) else value
+
+
 def utc_now() -> datetime:
     """Return the time now, aware, in UTC."""
     return datetime.now(UTC)
@@ -59,6 +100,9 @@ class Base(DeclarativeBase):
 
 Hash = Annotated[str, mapped_column(String(32))]
 """128 bits of a SHA-256 as 32 hexadecimal digits; see ``db.identity``."""
+
+Sentence = Annotated[str, mapped_column(MessageText)]
+"""A message for people."""
 
 Created = Annotated[datetime, mapped_column(default=utc_now)]
 """When the row was written."""

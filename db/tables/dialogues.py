@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created
+from db.tables.base import Base, Created, MessageJson
 
 
 class Dialogue(Base):
@@ -63,7 +63,7 @@ class DialogueEvent(Base):
     answer_id: Mapped[int | None] = mapped_column(ForeignKey("answer.id"))
     variant_id: Mapped[int | None] = mapped_column(ForeignKey("reasoning_variant.id"))
     question_id: Mapped[int | None] = mapped_column(ForeignKey("question.id"))
-    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    payload: Mapped[dict[str, Any]] = mapped_column(MessageJson, default=dict)
     reason: Mapped[str | None]
     rater_id: Mapped[int | None] = mapped_column(ForeignKey("rater.id"))
     automatic: Mapped[bool] = mapped_column(default=False)

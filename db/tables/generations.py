@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, Hash
+from db.tables.base import Base, Created, Hash, Sentence
 
 MODES = ("reasoning", "supplied", "vanilla", "rationalise", "ensemble")
 VARIANT_SOURCES = ("model", "human", "edited", "imported", "control")
@@ -69,7 +69,7 @@ class Sweep(Base):
     finished_at: Mapped[datetime | None]
     active_s: Mapped[float] = mapped_column(default=0.0)
     """Seconds in which it ran, over all resumes."""
-    error: Mapped[str | None]
+    error: Mapped[Sentence | None]
 
     __table_args__ = (
         CheckConstraint(
@@ -114,7 +114,7 @@ class Generation(Base):
     """Place of this choice in its request."""
     text: Mapped[str | None]
     """The completion as the engine gave it."""
-    error: Mapped[str | None]
+    error: Mapped[Sentence | None]
     """What went wrong, in one sentence."""
     finish_reason: Mapped[str | None]
     stop_reason: Mapped[str | None]
@@ -287,7 +287,7 @@ class AnswerScore(Base):
     log_prob: Mapped[float | None]
     """Sum of natural-log probabilities over the answer's tokens; None where it has no score."""
     n_tokens: Mapped[int | None]
-    error: Mapped[str | None]
+    error: Mapped[Sentence | None]
     """Why it has no score, in one sentence, e.g. that it is too long."""
     created_at: Mapped[Created]
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, Hash
+from db.tables.base import Base, Created, Hash, Sentence
 
 
 class ModelVersion(Base):
@@ -39,7 +39,7 @@ class ModelVersion(Base):
     bos_token_id: Mapped[int | None]
     stop_token_ids: Mapped[list[Any]] = mapped_column(default=list)
     state: Mapped[str] = mapped_column(default="ready")
-    note: Mapped[str | None]
+    note: Mapped[Sentence | None]
     """What the app says of it, e.g. that the embedded model proves the machine, not quality."""
     created_at: Mapped[Created]
 
@@ -82,7 +82,7 @@ class Engine(Base):
     """False once a person stopped it; a worker then leaves it alone."""
     progress: Mapped[float | None]
     """Share of loading done, 0 to 1, read from the server's log."""
-    message: Mapped[str | None]
+    message: Mapped[Sentence | None]
     """What it does now, or why it failed and what to do, in one sentence."""
     software: Mapped[str | None]
     """Name and version that it reports, e.g. ``vllm 0.32.0``."""

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created
+from db.tables.base import Base, Created, Sentence
 
 
 class Dataset(Base):
@@ -77,7 +77,7 @@ class RowScore(Base):
     log_prob: Mapped[float | None]
     """Sum of natural-log probabilities over the tokens to learn, the stop token included."""
     n_tokens: Mapped[int | None]
-    error: Mapped[str | None]
+    error: Mapped[Sentence | None]
     """Why it has no score, in one sentence, e.g. that it is too long."""
     created_at: Mapped[Created]
 
@@ -105,7 +105,7 @@ class TrainingRun(Base):
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Package versions, git commit, hardware."""
     summary: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    error: Mapped[str | None]
+    error: Mapped[Sentence | None]
     created_at: Mapped[Created]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -14,7 +14,7 @@ from sqlalchemy.orm import (
     with_loader_criteria,
 )
 
-from db.tables.base import Base, Created
+from db.tables.base import Base, Created, Sentence
 from db.tables.generations import Answer, CheckFlag, ReasoningVariant, SentenceUse
 from db.tables.library import Question, QuestionTag
 from db.tables.ratings import Rating
@@ -39,9 +39,9 @@ class Job(Base):
     state: Mapped[str] = mapped_column(default="queued")
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None]
-    message: Mapped[str | None]
+    message: Mapped[Sentence | None]
     """What it does now, in one sentence."""
-    error: Mapped[str | None]
+    error: Mapped[Sentence | None]
     result: Mapped[dict[str, Any] | None]
     owner: Mapped[str | None]
     """The worker that holds it: host, process id and a random part."""

@@ -228,7 +228,7 @@ def _after(attempts: int, error: RequestFailed | EngineUnavailable) -> EngineErr
     if attempts == 1:
         return error
     kind = EngineUnavailable if isinstance(error, EngineUnavailable) else RequestFailed
-    return kind(f"{error} Tried {attempts} times.")
+    return kind("{problem} Tried {n} times.", problem=error, n=attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

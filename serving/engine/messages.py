@@ -227,8 +227,8 @@ class ServerMisconfigured(EngineUnavailable):
 class RequestRefused(EngineError):
     """The server declines this request, e.g. because it is too long; it is never sent again."""
 
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
+    def __init__(self, template: str, /, *, status: int, **values: object) -> None:
+        super().__init__(template, **values, status=status)
         self.status = status
 
     @property
@@ -244,6 +244,6 @@ class RequestFailed(EngineError):
 class Busy(RequestFailed):
     """429 or 503; the server may have said when to come back."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None) -> None:
-        super().__init__(message)
+    def __init__(self, template: str, /, *, retry_after_s: float | None, **values: object) -> None:
+        super().__init__(template, **values)
         self.retry_after_s = retry_after_s

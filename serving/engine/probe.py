@@ -110,13 +110,13 @@ class _Questions:
             if error.status in (401, 403, 407) or 300 <= error.status < 400:
                 raise
             if error.status in (404, 405, 501) and await self._has_chat():
-                raise EngineUnavailable(_ONLY_CHAT.format(where=self._where)) from error
+                raise EngineUnavailable(_ONLY_CHAT, where=self._where) from error
             raise EngineUnavailable(
-                "{error} So it cannot write completions.", error=error
+                "{problem} So it cannot write completions.", problem=error
             ) from error
         except EngineError as error:
             raise EngineUnavailable(
-                "{error} So it cannot write completions.", error=error
+                "{problem} So it cannot write completions.", problem=error
             ) from error
         if not _choices(answer):
             raise EngineUnavailable(

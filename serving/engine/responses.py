@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from db.messages import Message
 from serving.engine.messages import (
     Choice,
     CompletionRequest,
@@ -69,7 +70,9 @@ def parse_choices(
         if text is None:
             problems[index] = "The model server gave a choice without text."
         elif _is_unusable(raw.get("finish_reason")):
-            problems[index] = f"The model server ended it early ({raw['finish_reason']})."
+            problems[index] = Message(
+                "The model server ended it early ({detail}).", detail=raw["finish_reason"]
+            )
         else:
             found[index] = _choice(
                 index, raw, text, request, usage if isinstance(usage, dict) else {}
@@ -309,4 +312,9 @@ def cut_problem(prompts: Sequence[Prompt], reported: object) -> str | None:
     if reported >= least:
         return None
     about = "" if all(not isinstance(prompt, str) for prompt in prompts) else "at least "
-    return f"the server read {reported:,} tokens of a prompt of {about}{least:,}"
+    return Message(
+        "the server read {n:,} tokens of a prompt of {about}{least:,}",
+        n=reported,
+        about=about,
+        least=least,
+    )

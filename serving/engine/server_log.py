@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from db.messages import Message
+
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
@@ -156,20 +158,29 @@ def explain_exit(exit_code: int | None, log: Path) -> str:
     for pattern, cause in _CAUSES:
         if match := pattern.search(text):
             detail = match.groupdict().get("detail")
-            return f"The model server ended: {cause}{f' ({detail.strip()})' if detail else ''}"
+            about = f" ({detail.strip()})" if detail else ""
+            return Message("The model server ended: {cause}{detail}", cause=cause, detail=about)
     if exit_code is not None and -exit_code == signal.SIGKILL:
         return (
             "The model server was killed from outside (signal 9), most often for lack of memory. "
             "Lower kv_cache_gib or max_num_seqs in q2q.toml if the machine has little."
         )
-    how = "" if exit_code is None else f" with exit code {exit_code}"
     errors = [
         match
         for line in text.splitlines()
         if (match := _ERROR_LINE.search(line)) and "root cause" not in line
     ]
     message = f": {' '.join(errors[-1]['message'].split())[:200]}" if errors else ""
-    return f"The model server ended{how}{message}. Its log is {log}."
+    if exit_code is None:
+        return Message(
+            "The model server ended{message}. Its log is {log}.", message=message, log=log
+        )
+    return Message(
+        "The model server ended with exit code {code}{message}. Its log is {log}.",
+        code=exit_code,
+        message=message,
+        log=log,
+    )
 
 
 def _tail(log: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from db.messages import Message
 from db.settings import Settings
 from serving.engine.client import CompletionClient
 from serving.engine.command import ServerSpec, fingerprint, new_command
@@ -232,15 +233,22 @@ class EngineSupervisor:
         self._misses += 1
         if self._misses < self._policy.misses or not server.process.is_alive():
             return None
-        return f"The model server hangs: {self._misses} health checks in a row had no answer."
+        return Message(
+            "The model server hangs: {n} health checks in a row had no answer.", n=self._misses
+        )
 
     async def _recover(self, broken: RunningServer, problem: str) -> None:
         spec = broken.record.spec
         self.endpoint = None
         while self._failures < self._policy.restarts:
             self._failures += 1
-            restart = f"Restart {self._failures} of {self._policy.restarts} follows."
-            self._notify("unhealthy", f"{problem} {restart}", spec=spec)
+            restart = Message(
+                "{problem} Restart {n} of {most} follows.",
+                problem=problem,
+                n=self._failures,
+                most=self._policy.restarts,
+            )
+            self._notify("unhealthy", restart, spec=spec)
             await asyncio.sleep(self._policy.pause_s(self._failures))
             async with self._lock:
                 if self._server is not broken:  # stopped, or replaced by ``ensure``
@@ -258,8 +266,12 @@ class EngineSupervisor:
         async with self._lock:
             if self._server is broken:
                 await self._end()
-                given_up = f"It was given up after {self._failures} restarts in a row."
-                self._notify("failed", f"{problem} {given_up}", spec=spec)
+                given_up = Message(
+                    "{problem} It was given up after {n} restarts in a row.",
+                    problem=problem,
+                    n=self._failures,
+                )
+                self._notify("failed", given_up, spec=spec)
 
     async def _is_healthy(self, server: RunningServer) -> bool:
         async with CompletionClient(server.endpoint) as client:
@@ -300,8 +312,14 @@ class EngineSupervisor:
 
 
 def _ready(found: ProbeResult, spec: ServerSpec, left_out: Mapping[str, str]) -> str:
-    without = "".join(f" Left out: the adapter {name} ({why})." for name, why in left_out.items())
-    return f"{found.software} serves {spec.served_name}.{without}"
+    ready: str = Message(
+        "{software} serves {model}.", software=found.software, model=spec.served_name
+    )
+    for name, why in left_out.items():
+        ready = Message(
+            "{ready} Left out: the adapter {name} ({why}).", ready=ready, name=name, why=why
+        )
+    return ready
 
 
 async def load_adapters(endpoint: Endpoint, spec: ServerSpec) -> dict[str, str]:

@@ -18,6 +18,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 import aiohttp
 import orjson
 
+from db.messages import Message
 from db.settings import masked
 from serving.engine.messages import (
     Busy,
@@ -46,7 +47,11 @@ class Proxy:
     """The environment variable that names it."""
 
     def __str__(self) -> str:
-        return f"the proxy {masked(self.url)} (environment variable {self.variable})"
+        return Message(
+            "the proxy {url} (environment variable {variable})",
+            url=masked(self.url),
+            variable=self.variable,
+        )
 
 
 def proxy_of(url: str) -> Proxy | None:
@@ -147,18 +152,25 @@ def http_error(
     """
     detail = server_message(body)
     if 300 <= status < 400:
-        return RequestRefused(_redirected(where, url, status, headers), status=status)
+        return _redirected(where, url, status, headers)
     if status == 407:
         name = proxy or "a proxy"
         return RequestRefused(
-            f"The way to {where} is refused by {name} (HTTP 407{detail}): it wants a user and a "
+            "The way to {where} is refused by {name} (HTTP 407{detail}): it wants a user and a "
             "password. Put them into the proxy's URL, or add the server to NO_PROXY.",
+            where=where,
+            name=name,
+            detail=detail,
             status=status,
         )
-    through = f", through {proxy}" if proxy is not None and status in _GATEWAY else ""
+    through = _through(proxy if status in _GATEWAY else None)
     if status in (429, 503):
         return Busy(
-            f"The model server at {where} is too busy (HTTP {status}{detail}){through}.",
+            "The model server at {where} is too busy (HTTP {status}{detail}){through}.",
+            where=where,
+            status=status,
+            detail=detail,
+            through=through,
             retry_after_s=retry_after_s(headers.get("Retry-After")),
         )
     if status >= 500 or status in _RETRIED_4XX:
@@ -171,20 +183,32 @@ def http_error(
         )
     if status in (401, 403):
         return RequestRefused(
-            f"The model server at {where} does not accept the key (HTTP {status}). "
+            "The model server at {where} does not accept the key (HTTP {status}). "
             "Put the right one into the environment variable that the settings name.",
+            where=where,
             status=status,
         )
     return RequestRefused(
-        f"The model server at {where} refused the request (HTTP {status}{detail}).", status=status
+        "The model server at {where} refused the request (HTTP {status}{detail}).",
+        where=where,
+        status=status,
+        detail=detail,
     )
 
 
-def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -> str:
+def _through(proxy: Proxy | None) -> str:
+    return "" if proxy is None else Message(", through {proxy}", proxy=proxy)
+
+
+def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -> RequestRefused:
     """Say where a redirect points; it is never followed, since the key would go along."""
     location = storable(headers.get("Location", ""))[:300]
     if not location:
-        return f"The model server at {where} redirects (HTTP {status}) without saying where to."
+        return RequestRefused(
+            "The model server at {where} redirects (HTTP {status}) without saying where to.",
+            where=where,
+            status=status,
+        )
     path = urlsplit(url).path
     sent = next((end for end in _ENDPOINTS if path.endswith(end)), None)
     try:
@@ -193,14 +217,21 @@ def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -
     except ValueError:
         target, is_endpoint = location, False
     if sent is None or not is_endpoint:
-        return (
-            f"The model server at {where} redirects to {masked(target)} (HTTP {status}), which is "
-            "no address of its API; correct its URL."
+        return RequestRefused(
+            "The model server at {where} redirects to {target} (HTTP {status}), which is no"
+            " address of its API; correct its URL.",
+            where=where,
+            target=masked(target),
+            status=status,
         )
     root = masked(target.partition("?")[0].rstrip("/").removesuffix(sent))
-    return (
-        f"The model server at {where} redirects to {masked(target)} (HTTP {status}), which is not "
-        f"followed, as the key would go along; give {root} as its URL."
+    return RequestRefused(
+        "The model server at {where} redirects to {target} (HTTP {status}), which is not followed,"
+        " as the key would go along; give {root} as its URL.",
+        where=where,
+        target=masked(target),
+        status=status,
+        root=root,
     )
 
 
@@ -406,12 +437,11 @@ def _untrusted(where: str, error: ssl.SSLError) -> ServerMisconfigured:
 
 
 def _unreachable(where: str, error: Exception, proxy: Proxy | None) -> Unreachable:
-    through = f", through {proxy}" if proxy is not None else ""
     return Unreachable(
         "Nothing answers at {where}{through} ({detail}). "
         "Check that the model server runs and that its URL is right.",
         where=where,
-        through=through,
+        through=_through(proxy),
         detail=_brief(error),
     )
 

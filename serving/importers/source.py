@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from db.errors import UsageError
+from db.messages import Message
 from serving.importers.fields import plain_name
 from serving.importers.parsed_row import Scope
 
@@ -23,12 +24,19 @@ class Problem:
     """Names file, line and field, and says what to do."""
 
 
+_PLACES = {
+    (True, False): "{name}, {unit} {n}",
+    (False, True): "{name}, field {column!r}",
+    (True, True): "{name}, {unit} {n}, field {column!r}",
+}
+
+
 def problem_at(name: str, unit: str, line: int | None, column: str | None, what: str) -> Problem:
     """Return a problem whose sentence begins with its place."""
-    place = name if line is None else f"{name}, {unit} {line}"
-    if column:
-        place += f", field {column!r}"
-    return Problem(line, column, f"{place}: {what}")
+    template = _PLACES.get((line is not None, bool(column)))
+    place = Message(template, name=name, unit=unit, n=line, column=column) if template else name
+    said = what if isinstance(what, Message) else Message(what)
+    return Problem(line, column, Message("{place}: {what}", place=place, what=said))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from db.child_process import QUIET, REPOSITORY
 from db.errors import Q2QError
+from db.messages import Message
 from db.settings import settings
 
 EMBEDDED_NAME = "smollm2-135m-instruct"
@@ -87,7 +88,11 @@ def ensure_embedded_model(
 
 def _make(folder: Path, report: Callable[[str], None]) -> None:
     gguf, licence = _package_files()
-    report(f"Converting the embedded model into {folder} (once, about a minute) ...")
+    report(
+        Message(
+            "Converting the embedded model into {folder} (once, about a minute) ...", folder=folder
+        )
+    )
     for leftover in folder.parent.glob(f".{EMBEDDED_NAME}-*"):
         shutil.rmtree(leftover)
     scratch = Path(tempfile.mkdtemp(prefix=f".{EMBEDDED_NAME}-", dir=folder.parent))

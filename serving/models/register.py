@@ -20,6 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
+from db.messages import Message
 from db.models import ModelRow, find_model, get_model, list_models, model_by_name
 from db.settings import Settings
 from db.tables import ModelVersion, TensorFile
@@ -148,7 +149,7 @@ def read_folder(
     if path.is_dir():
         hub_id, revision = "", ""
     elif is_hub_id(hub_id):
-        report(f"Fetching {hub_id} from the hub, unless it is cached ...")
+        report(Message("Fetching {model} from the hub, unless it is cached ...", model=hub_id))
         path = fetch_snapshot(hub_id, revision or None)
         revision = path.name
     else:
@@ -158,7 +159,7 @@ def read_folder(
             source=source,
         )
     facts = inspect_folder(path)
-    report(f"Reading the weights in {path} ...")
+    report(Message("Reading the weights in {folder} ...", folder=path))
     tensors = digest_folder(path, StoredTensorCache(database))
     weights = tensors
     if facts.kind == "adapter":

@@ -7,6 +7,7 @@ all the same is left out when the server starts (``serving.engine.supervisor``).
 from collections.abc import Sequence
 from pathlib import Path
 
+from db.messages import Message
 from db.models import ModelRow
 from db.settings import Settings
 from serving.device import resolve_device
@@ -38,9 +39,10 @@ def why_not_served(adapter: AdapterFolder) -> str | None:
         return "it trains biases"
     saved = {*config.modules_to_save, *(one.module for one in changes if one.saved and not one.a)}
     if saved:
-        return f"it holds whole weights of {', '.join(sorted(saved))} (modules_to_save)"
+        modules = ", ".join(sorted(saved))
+        return Message("it holds whole weights of {modules} (modules_to_save)", modules=modules)
     if adapter.served_rank > LARGEST_RANK:
-        return f"its rank {adapter.served_rank} is above {LARGEST_RANK}"
+        return Message("its rank {n} is above {most}", n=adapter.served_rank, most=LARGEST_RANK)
     return None
 
 
@@ -105,9 +107,11 @@ def note_of(adapter: Path, base: Path | None, name: str) -> str | None:
             served=served,
             and_why=and_why,
         )
-    return (
-        f"vLLM cannot serve it beside its base: {served}. Merge it with `q2q merge {name}`, and "
-        "use the merged model."
+    return Message(
+        "vLLM cannot serve it beside its base: {why}. Merge it with `q2q merge {name}`, and use the"
+        " merged model.",
+        why=served,
+        name=name,
     )
 
 
@@ -200,8 +204,8 @@ def served_rank(adapter: Path) -> int:
     why = why_not_served(read)
     if why is not None:
         raise ModelError(
-            "vLLM cannot serve the adapter in {adapter}: {why}. Merge it instead.",
-            adapter=adapter,
+            "vLLM cannot serve the adapter in {folder}: {why}. Merge it instead.",
+            folder=adapter,
             why=why,
         )
     return read.served_rank

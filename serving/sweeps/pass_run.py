@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from db.database import Database
 from db.errors import Q2QError
 from db.generations import Recorded
+from db.messages import Message
 from db.sweeps import sweep_plan
 from db.tables import ModelVersion
 from serving.engine.client import CompletionClient, ServedModel
@@ -163,7 +164,7 @@ def _why_useless(group: SlotGroup, choice: Choice) -> str | None:
     if group.kind != "questions":
         return None
     if choice.prompt_problem is not None:
-        return f"The prompt was cut: {choice.prompt_problem}."
+        return Message("The prompt was cut: {problem}.", problem=choice.prompt_problem)
     is_filtered = choice.finish_reason == "content_filter"
     return "A content filter of the server ended it." if is_filtered else None
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Generic
 
+from db.messages import Message
 from serving.engine.client import RetryPolicy, ServedModel
 from serving.engine.messages import (
     Busy,
@@ -131,7 +132,9 @@ class Sender(ABC, Generic[ItemT]):
         for item in items:
             losses = self._losses[item.prompt_hash]
             if losses >= GUILTY_AFTER:
-                error = f"The model server was lost {losses} times while it worked on this prompt."
+                error = Message(
+                    "The model server was lost {n} times while it worked on this prompt.", n=losses
+                )
                 self.on_failure(item, error, None, None)
             else:
                 item.is_alone |= losses >= SUSPECT_AFTER

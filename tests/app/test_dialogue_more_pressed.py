@@ -8,6 +8,7 @@ import pytest
 from db.database import Database
 from db.dialogues import list_dialogues
 from db.models import declare_model
+from serving.importers.source import ImportRefused
 from tests.app.conftest import OpenApp, words_of
 from tests.app.dialogue_desk import Desk, draft_field
 from tests.fakes.server import FakeServer
@@ -160,8 +161,11 @@ def test_what_is_wrong_in_a_spreadsheet_is_named_by_row_and_column(open_app: Ope
     step, question = (line for line in words.splitlines() if line.startswith("old.csv"))
     assert step == "old.csv, line 3, field 'Step': is 'two'; give a number."
     assert question.startswith("old.csv, line 4, field 'QInitial': is empty")
-    assert "列 Step：'two' は数ではありません" in translate_message(step, "ja")
-    assert "列 QInitial：空です" in translate_message(question, "ja")
+    with pytest.raises(ImportRefused) as refused:
+        read_sheet(table.encode(), name="old.csv")
+    sentences = [translate_message(one.sentence, "ja") for one in refused.value.problems]
+    assert "列 Step：'two' は数ではありません" in sentences[0]
+    assert "列 QInitial：空です" in sentences[1]
     assert not [one for one in app.button if one.label.startswith("Import ")]
 
 

@@ -1,7 +1,9 @@
 """What the worker says is told in the language of the visit."""
 
+import ast
 import re
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +16,22 @@ from aiohttp.client_exceptions import (
 )
 from aiohttp.client_reqrep import ConnectionKey
 
+from db.messages import Message
+from serving.engine.client import _after
+from serving.engine.messages import EngineError, EngineUnavailable, RequestFailed
 from serving.engine.probe import _ONLY_CHAT
 from serving.engine.server_log import _STAGES, LoadReader, explain_exit
 from serving.engine.transport import Proxy, _broken, http_error
 from serving.sweeps.run import Progress
-from workbench.i18n import translate_message
+from workbench.i18n import messages, translate_message
 from workbench.jobs.server_lane import describe
 
 JAPANESE = re.compile("[ぁ-んァ-ン]")
+ROOT = Path(__file__).parents[2]
+NOT_SERVED = (
+    "vLLM cannot serve it beside its base: {why}. Merge it with `q2q merge {name}`, and use the"
+    " merged model."
+)
 
 
 def progress(**values: Any) -> Progress:
@@ -34,7 +44,7 @@ def progress(**values: Any) -> Progress:
 
 @pytest.mark.parametrize("message", sorted({message for *_, message in _STAGES}))
 def test_every_step_of_a_loading_model_is_told_in_japanese(message: str) -> None:
-    said = translate_message(message.format(percent="40"), "ja")
+    said = translate_message(Message(message, percent="40"), "ja")
     assert JAPANESE.search(said)
     assert ("40" in said) == ("{" in message)
 
@@ -52,8 +62,8 @@ def test_a_model_that_begins_to_load_is_told_in_japanese() -> None:
             "生成中 · 失敗 1,234 · 毎秒 5,678 トークン · 残り 3 分",
         ),
         (
-            progress(failed=2, failure="The model server at x gave no answer in 5.0 s."),
-            "生成中 · 失敗 2（x のモデルサーバーが 5.0 秒以内に応答しませんでした。）",
+            progress(failed=2, failure="A content filter of the server ended it."),
+            "生成中 · 失敗 2（サーバーのコンテンツフィルターが打ち切りました。）",
         ),
         (
             progress(message="waiting for the model", eta_s=30.0),
@@ -88,7 +98,8 @@ def test_the_progress_of_a_sweep_reads_as_one_line_in_english() -> None:
 def test_why_a_server_ended_is_told_in_japanese_within_a_restart(log: str, tmp_path: Any) -> None:
     path = tmp_path / "server.log"
     path.write_text(log)
-    said = translate_message(f"{explain_exit(1, path)} Restart 2 of 5 follows.", "ja")
+    restart = "{problem} Restart {n} of {most} follows."
+    said = translate_message(Message(restart, problem=explain_exit(1, path), n=2, most=5), "ja")
     assert said.startswith("モデルサーバーが")
     assert said.endswith("再起動します（2 / 5 回目）。")
     assert not re.search(r"\b(the|its|Restart)\b", said)
@@ -100,7 +111,7 @@ def test_a_sentence_that_nobody_translated_stays(message: str, language: Any) ->
     assert translate_message(message, language) == message
 
 
-def sentences_of_servers() -> list[str]:
+def errors_of_servers() -> list[EngineError]:
     """Return what the code itself says, made by the code itself."""
     where, url = "http://10.0.0.5:8000", "http://10.0.0.5:8000/v1/completions"
     body = b'{"error": {"message": "no, not that"}}'
@@ -109,44 +120,57 @@ def sentences_of_servers() -> list[str]:
     refused = ConnectionRefusedError(111, "refused")
     key = ConnectionKey("10.0.0.5", 8000, True, True, None, None, None)
     return [
-        *(str(http_error(where, url, status, {}, body)) for status in (400, 401, 429, 500)),
-        str(http_error(where, url, 308, moved, b"")),
-        str(http_error(where, url, 302, {"Location": "/login"}, b"")),
-        str(_broken(where, ClientConnectorError(key, refused), None)),
-        str(_broken(where, ClientProxyConnectionError(key, refused), proxy)),
-        str(_broken(where, ServerDisconnectedError(), None)),
-        str(_broken(where, ClientConnectorCertificateError(key, CERTIFICATE), None)),
-        str(_broken(where, ClientConnectorSSLError(key, refused), None)),
-        _ONLY_CHAT.format(where=where),
-        f"{http_error(where, url, 400, {}, body)} So it cannot write completions.",
-        f"{http_error(where, url, 500, {}, body)} Tried 4 times.",
+        *(http_error(where, url, status, {}, body) for status in (400, 401, 429, 500)),
+        http_error(where, url, 502, {}, b"", proxy),
+        http_error(where, url, 308, moved, b""),
+        http_error(where, url, 302, {"Location": "/login"}, b""),
+        _broken(where, ClientConnectorError(key, refused), None),
+        _broken(where, ClientConnectorError(key, refused), proxy),
+        _broken(where, ClientProxyConnectionError(key, refused), proxy),
+        _broken(where, ServerDisconnectedError(), None),
+        _broken(where, ClientConnectorCertificateError(key, CERTIFICATE), None),
+        _broken(where, ClientConnectorSSLError(key, refused), None),
+        EngineUnavailable(_ONLY_CHAT, where=where),
+        _after(4, RequestFailed("The model server's answer is no JSON object.")),
     ]
 
 
 CERTIFICATE = ssl.SSLCertVerificationError("certificate verify failed")
 
 
-@pytest.mark.parametrize("sentence", sentences_of_servers())
-def test_what_requests_run_into_is_told_in_japanese(sentence: str) -> None:
-    said = translate_message(sentence, "ja")
+@pytest.mark.parametrize("error", errors_of_servers(), ids=str)
+def test_what_requests_run_into_is_told_in_japanese(error: EngineError) -> None:
+    said = translate_message(error, "ja")
     assert JAPANESE.search(said)
-    assert "model server" not in said
+    assert not re.search(r"\b(model server|the proxy|through|Tried)\b", said)
+    assert translate_message(Message.read(error.message.store()), "ja") == said
 
 
 @pytest.mark.parametrize(
     "note",
     [
-        "vLLM cannot serve it beside its base: it uses DoRA. Merge it with `q2q merge x`, and use "
-        "the merged model.",
-        "vLLM cannot serve it beside its base: it holds whole weights of lm_head (modules_to_save)."
-        " Merge it with `q2q merge x`, and use the merged model.",
-        "vLLM refused it (no such module). Merge it with `q2q merge x`, or add it again with "
-        "`q2q model add` to try once more.",
-        "vllm 0.32.0 serves base. Left out: the adapter x (no such module).",
+        "it uses DoRA",
+        Message("it holds whole weights of {modules} (modules_to_save)", modules="lm_head"),
     ],
 )
 def test_why_an_adapter_is_left_out_is_told_in_japanese(note: str) -> None:
-    told = translate_message(note, "ja")
+    told = translate_message(Message(NOT_SERVED, why=note, name="x"), "ja")
     assert JAPANESE.search(told)
     assert "vLLM cannot" not in told
-    assert "whole weights" not in told
+    assert not re.search("whole weights|uses", told)
+
+
+def test_a_sentence_is_english_as_a_whole_where_a_part_has_no_translation() -> None:
+    said = Message(NOT_SERVED, why=Message("it is {what}", what="odd"), name="x")
+    assert translate_message(said, "ja") == said
+
+
+def test_every_translated_template_is_said_by_the_code() -> None:
+    said = {
+        node.value
+        for package in ("db", "serving", "training", "workbench")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant)
+    }
+    assert not messages().keys() - said

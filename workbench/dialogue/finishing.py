@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.dialogues import EventRow, get_dialogue, has_ended, read_events, read_open_steps
 from db.jobs import JobEnd, JobRow, get_job, request_cancel
+from db.messages import Message
 from db.settings import settings as settings_of_home
 from db.tables import Answer, SweepGeneration
 from db.texts.rows import read_texts
@@ -125,8 +126,7 @@ def question_result(session: Session, step: EventRow, end: JobEnd) -> Result:
         problems.append("No question came that could be read.")
     elif not shown:
         is_foreign = any(one["language"] for one in proposed)
-        why = "was asked or proposed before" + (" or is in another language" if is_foreign else "")
-        problems.append(f"Every proposed question {why}.")
+        problems.append(_ALL_FOREIGN_OR_KNOWN if is_foreign else _ALL_KNOWN)
     return {
         "answer_id": step.payload["answer_id"],
         "candidates": proposed,
@@ -156,10 +156,20 @@ def _proposed(
         move = next((m for m in moves if move_instructions()[m] in one.prompt), moves[0])
         read = read_questions(one.text, cut=one.is_cut)
         if read.problem is not None:
-            problems.append(f"{move}: {read.problem}; {len(read.items)} questions could be read.")
+            problems.append(
+                Message(
+                    "{move}: {why}; {n} questions could be read.",
+                    move=move,
+                    why=read.problem,
+                    n=len(read.items),
+                )
+            )
         own = [item for item in read.items if item in asked or item not in one.prompt]
         if len(own) < len(read.items):
-            problems.append(f"{move}: {len(read.items) - len(own)} lines only repeat the prompt.")
+            n_repeated = len(read.items) - len(own)
+            problems.append(
+                Message("{move}: {n} lines only repeat the prompt.", move=move, n=n_repeated)
+            )
         proposed += [
             {"text": item, "move": move, "generation_id": one.generation_id} for item in own
         ]
@@ -197,6 +207,10 @@ RESULTS: Mapping[str, ResultOf] = {
     "judge": verdict_result,
 }
 """Kind of the event that began a step → the payload of the one that ends it, once its job ends."""
+_ALL_KNOWN = "Every proposed question was asked or proposed before."
+_ALL_FOREIGN_OR_KNOWN = (
+    "Every proposed question was asked or proposed before or is in another language."
+)
 BUG = "What came could not be worked out: a bug; its trace is in the worker's log."
 _TURNS = "turns"
 """Kind of the event that began turns which run by themselves."""

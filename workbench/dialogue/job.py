@@ -6,6 +6,7 @@ from db.cancelling import Cancelled
 from db.dialogues import get_dialogue
 from db.errors import Q2QError
 from db.jobs import JobEnd
+from db.messages import Message
 from serving.formats.library import load_registry
 from workbench.dialogue.auto import Turns, run_turns
 from workbench.dialogue.events import By
@@ -24,7 +25,7 @@ async def dialogue(context: JobContext) -> dict[str, Any]:
     limit_s = settings.turn_timeout_s
 
     def on_turn(done: int) -> None:
-        context.report(done, turns, f"turn {done} of {turns} is done")
+        context.report(done, turns, Message("turn {n} of {most} is done", n=done, most=turns))
 
     context.report(0, turns, "turn 1")
     with context.pool.for_job() as engines:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from db.input_text import plain, problem_of
+from db.messages import Message
 from serving.importers.readers import read_records
 from serving.importers.source import ImportFile, ImportRefused, Record
 
@@ -111,7 +112,7 @@ def _row(source: ImportFile, record: Record, known: Mapping[str, str]) -> SheetR
     step = values.get("step") or str(record.line)
     number = re.search(r"\d+(?:\.\d+)?", step)
     if number is None:
-        source.refuse(record.line, "Step", f"is {step!r}; give a number.")
+        source.refuse(record.line, "Step", Message("is {value!r}; give a number.", value=step))
         return None
     numbers = range(1, MAX_PROPOSED + 1)
     filled = [i for i in numbers if values.get(f"proposed{i}")]

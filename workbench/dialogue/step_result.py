@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from db.dialogues import EventRow
 from db.jobs import JobEnd
+from db.messages import Message
 from db.sweeps import failure_reasons, get_sweep
 from db.tables import Generation, Prompt, SweepGeneration
 
@@ -68,7 +69,8 @@ def engine_problems(session: Session, step: EventRow, end: JobEnd) -> list[str]:
     missing = sweep.failed + sweep.blocked
     if missing:
         reasons = failure_reasons(session, sweep.sweep_id)[:MAX_REASONS]
-        first, *others = [*map(str, reasons), ""]
-        problems.append(f"{missing} of {sweep.n_slots} texts failed. {first}".strip())
-        problems += filter(None, others)
+        template = "{n} of {most} texts failed. {why}" if reasons else "{n} of {most} texts failed."
+        first, *others = map(str, reasons or [""])
+        problems.append(Message(template, n=missing, most=sweep.n_slots, why=first))
+        problems += others
     return list(dict.fromkeys(problems))

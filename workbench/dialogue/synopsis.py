@@ -11,6 +11,7 @@ from db.dialogues import EventRow, get_dialogue, read_events, read_nodes
 from db.errors import UsageError
 from db.input_text import plain
 from db.jobs import JobEnd
+from db.messages import Message
 from db.questions import get_questions
 from db.tables import Answer
 from serving.formats.library import Registry
@@ -134,7 +135,7 @@ def synopsis_result(session: Session, step: EventRow, end: JobEnd) -> dict[str, 
         lines = [line for item in (found.items if found else ()) if (line := _line(item, nodes))]
         if found is None or found.problem or not lines:
             reason = found.problem if found and found.problem else "there are no lines in it"
-            problems.append(f"The synopsis could not be read in full: {reason}.")
+            problems.append(Message("The synopsis could not be read in full: {why}.", why=reason))
     return {"lines": lines, "problems": problems}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
+from db.messages import Message
 from db.models import ModelRow, get_model, list_models, mark_unserved
 from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
@@ -147,9 +148,7 @@ class LocalServer:
         if missing is not None:
             with self._database.read() as session:
                 note = get_model(session, missing.id).note
-            raise EngineUnavailable(
-                "{missing_name} is not served: {note}", missing_name=missing.name, note=note
-            )
+            raise EngineUnavailable("{name} is not served: {why}", name=missing.name, why=note)
 
     async def stop(self) -> None:
         """End the server, also one that is starting or that an earlier worker left."""
@@ -277,8 +276,12 @@ def note_refused(
             _leave_out(
                 database,
                 model,
-                f"vLLM refused it ({refused[model.name]}). Merge it with `q2q merge {model.name}`, "
-                "or add it again with `q2q model add` to try once more.",
+                Message(
+                    "vLLM refused it ({why}). Merge it with `q2q merge {name}`, or add it again"
+                    " with `q2q model add` to try once more.",
+                    why=refused[model.name],
+                    name=model.name,
+                ),
             )
 
 

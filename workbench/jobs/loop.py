@@ -24,6 +24,7 @@ from db.jobs import (
     release,
     release_dead,
 )
+from db.messages import Message
 from db.settings import Settings
 from db.store.staging import tidy
 from workbench.jobs.contracts import NOTHING_ELSE, Aftermath, Handler, JobContext
@@ -140,7 +141,10 @@ class Worker:
         except Exception:  # A bug in one job must not end the others; it is logged and shown.
             log.exception("Job %d (%s) met a bug", job.id, job.kind)
             logs = f"{self._settings.home_dir}/logs"
-            end = JobEnd("failed", f"The {job.kind} job met a bug; its trace is in {logs}.")
+            bug = Message(
+                "The {kind} job met a bug; its trace is in {logs}.", kind=job.kind, logs=logs
+            )
+            end = JobEnd("failed", bug)
         await asyncio.to_thread(self._end, context, end, result)
         log.info("Job %d (%s) ended: %s", job.id, job.kind, end.error or end.state)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from db.cancelling import Cancelled
 from db.errors import Q2QError
+from db.messages import Message
 from db.models import find_model
 from db.sweeps import set_state
 from serving.scoring.answers import run_scoring
@@ -108,7 +109,7 @@ async def serve_start(context: JobContext) -> dict[str, Any]:
     else:
         with context.database.read() as session:
             model = find_model(session, name)
-    context.report(0, None, f"Loading {model.name}.")
+    context.report(0, None, Message("Loading {model}.", model=model.name))
     await context.pool.load(model)
     return {"model": model.name}
 
@@ -127,24 +128,25 @@ def describe(progress: Progress) -> str:
     """Return how a sweep goes in one line, e.g. ``running, 210 tokens/s, 3 min left``."""
     parts = [progress.message]
     if progress.failed:
-        why = f" ({_brief(progress.failure)})" if progress.failure else ""
-        parts.append(f"{progress.failed:,} failed{why}")
+        parts.append(_failed(progress.failed, progress.failure))
     if progress.tokens_per_second:
-        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+        parts.append(Message("{n:,.0f} tokens/s", n=progress.tokens_per_second))
     if progress.eta_s is not None and progress.done < progress.total:
-        parts.append(f"{duration(progress.eta_s)} left")
-    return ", ".join(parts)
+        parts.append(Message("{time} left", time=duration(progress.eta_s)))
+    return Message.line(parts)
 
 
-def _brief(reason: str) -> str:
-    """Return a reason short enough for a line whose parts are divided by commas."""
-    return reason.replace(", ", "; ")[:MAX_REASON]
+def _failed(n: int, reason: str | None) -> str:
+    if not reason:
+        return Message("{n:,} failed", n=n)
+    why = reason if len(reason) <= MAX_REASON else reason[:MAX_REASON]
+    return Message("{n:,} failed ({why})", n=n, why=why)
 
 
 def duration(seconds: float) -> str:
     """Return a duration as people say it: ``45 s``, ``3 min``, ``2.5 h``."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return Message("{n:.0f} s", n=seconds)
     if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return Message("{n:.0f} min", n=seconds / 60)
+    return Message("{n:.1f} h", n=seconds / 3600)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.jobs import OnProgress
+from db.messages import Message
 from db.rounds import RoundRow
 from db.sweeps import sweep_plan
 from db.tables import Generation, SweepGeneration
@@ -62,7 +63,7 @@ async def score_round(
             database,
             spec,
             engines,
-            on_progress=_saying("Scoring how far reasonings move answers", on_progress),
+            on_progress=_saying("Scoring how far reasonings move answers: {what}.", on_progress),
             cancelled=cancelled,
         )
         unable += scored.unable
@@ -76,7 +77,7 @@ async def score_round(
             format_id,
             asked.models,
             engines,
-            on_progress=_saying("Scoring held-out rows", on_progress),
+            on_progress=_saying("Scoring held-out rows: {what}.", on_progress),
             cancelled=cancelled,
         )
         unable += losses.unable
@@ -85,8 +86,8 @@ async def score_round(
     return ScoringDone(tuple(dict.fromkeys(unable)), False)
 
 
-def _saying(what: str, on_progress: OnProgress) -> OnProgress:
-    return lambda done, total, message: on_progress(done, total, f"{what}: {message}.")
+def _saying(template: str, on_progress: OnProgress) -> OnProgress:
+    return lambda done, total, message: on_progress(done, total, Message(template, what=message))
 
 
 def influence_spec(session: Session, found: RoundRow) -> ScoreSpec | None:

@@ -198,7 +198,7 @@ def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
                 help=t("sweeps.blocked_help"),
             )
     for reason in reasons[:MOST_REASONS]:
-        st.caption(f"{count(reason.n)} × {escaped(translated(one_line(reason.error, 300)))}")
+        st.caption(f"{count(reason.n)} × {escaped(one_line(translated(reason.error), 300))}")
 
 
 def _draw_spec(sweep: SweepRow) -> None:
