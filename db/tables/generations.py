@@ -247,6 +247,39 @@ class CheckFlag(Base):
     )
 
 
+class AnswerGrade(Base):
+    """Whether an answer is correct by the check of its question. Append-only but for its end.
+
+    A change of the check, of the reference answer or of the program adds another one.
+    """
+
+    __tablename__ = "answer_grade"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    answer_id: Mapped[int] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), index=True)
+    answer_check: Mapped[str]
+    """Name and argument of the check, e.g. ``number:1%``."""
+    check_key: Mapped[Hash]
+    """Hash of the check, its version and the reference answer."""
+    correct: Mapped[bool | None]
+    """None where it cannot be told: the reference answer does not fit the check."""
+    found: Mapped[str]
+    """What was read from the answer, or why nothing can be told."""
+    is_current: Mapped[bool] = mapped_column(default=True)
+    """False once another one took its place, or the question has no check any more."""
+    created_at: Mapped[Created]
+
+    __table_args__ = (
+        Index(
+            "uq_answer_grade_current",
+            "answer_id",
+            unique=True,
+            sqlite_where=sql("is_current"),
+            postgresql_where=sql("is_current"),
+        ),
+    )
+
+
 class SentenceUse(Base):
     """A sentence that occurs in a text; how boilerplate under many questions is found."""
 

@@ -51,6 +51,8 @@ class Question(Base):
     context: Mapped[str] = mapped_column(default="")
     """The Alpaca ``input``; empty where there is none."""
     reference_answer: Mapped[str | None]
+    answer_check: Mapped[str | None]
+    """How answers are compared with the reference answer; see ``serving.correctness``."""
     role: Mapped[str] = mapped_column(default="assistant", index=True)
     category: Mapped[str | None] = mapped_column(index=True)
     language: Mapped[str | None] = mapped_column(index=True)
