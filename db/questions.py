@@ -27,6 +27,8 @@ class QuestionRow:
     text: str
     context: str
     reference_answer: str | None
+    answer_check: str | None
+    """How answers are compared with the reference answer, e.g. ``number:1%``."""
     role: str
     category: str | None
     language: str | None
@@ -82,13 +84,14 @@ class NewQuestion:
     context: str = ""
     role: str = "assistant"
     reference_answer: str | None = None
+    answer_check: str | None = None
     category: str | None = None
     language: str | None = None
     source: str = "human"
     tags: tuple[str, ...] = field(default=())
 
 
-_DETAILS = ("reference_answer", "category", "language")
+_DETAILS = ("reference_answer", "answer_check", "category", "language")
 """What does not belong to a question's identity, besides its tags."""
 
 
@@ -229,6 +232,7 @@ def _plain(new: NewQuestion) -> NewQuestion:
         text=clean("question", new.text),
         context=clean("context", new.context),
         reference_answer=clean("reference answer", new.reference_answer or "") or None,
+        answer_check=clean("answer check", new.answer_check or "") or None,
         category=clean("category", new.category or "") or None,
         language=clean("language", new.language or "") or None,
         tags=tuple(clean("tag", tag) for tag in new.tags),

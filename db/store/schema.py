@@ -269,13 +269,14 @@ def _answer(sql: _Dialect) -> str:
     return f"""
 SELECT t.id AS answer_id, t.variant_id, t.question_id, q.text AS question, q.context,
     q.reference_answer, q.language, q.category, coalesce(r.name, q.role) AS role,
-    v.text AS reasoning, t.text, t.source, p.name AS author, t.parent_id,
+    w.answer_check, w.correct, v.text AS reasoning, t.text, t.source, p.name AS author, t.parent_id,
     t.generation_id, {_origin(sql)},
     {_judged(sql, "answer")},
     t.created_at
 FROM answer t
 JOIN question q ON q.id = t.question_id
 LEFT JOIN reasoning_variant v ON v.id = t.variant_id
+LEFT JOIN answer_grade w ON w.answer_id = t.id AND w.is_current
 LEFT JOIN rater p ON p.id = t.author_id
 LEFT JOIN generation g ON g.id = t.generation_id
 {_ORIGIN_TABLES}WHERE {_there("answer", "t")}

@@ -31,27 +31,29 @@ MAX_ARGUMENT = 500
 
 
 def _any_line(argument: str) -> str | None:
-    return None if argument in ("", "any") else "takes no argument but “any” (one line of several)"
+    if argument in ("", "any"):
+        return None
+    return "The answer check {name} takes no argument, or “any”: one line of the reference will do."
 
 
 def _no_argument(argument: str) -> str | None:
-    return "takes no argument" if argument else None
+    return "The answer check {name} takes no argument." if argument else None
 
 
 def _tolerance(argument: str) -> str | None:
     try:
         tolerance(argument, Fraction(1))
     except (ValueError, ZeroDivisionError):
-        return "takes the difference that is allowed, such as 0.01 or 1%"
+        return "The answer check {name} takes the difference that is allowed, such as 0.01 or 1%."
     return None
 
 
 def _pattern(argument: str) -> str | None:
     try:
         re.compile(argument)
-    except (re.error, OverflowError) as error:
-        return f"takes a regular expression, and this is none ({error})"
-    return None if argument else "takes a regular expression, such as regex:^Yes"
+    except (re.error, OverflowError):
+        return "This is no regular expression of Python: {argument}"
+    return None if argument else "The answer check {name} takes a pattern, such as regex:^Yes"
 
 
 def _path(argument: str) -> str | None:
@@ -65,7 +67,7 @@ class AnswerCheckEntry:
     grade: Callable[[str, str, str], Grade]
     """Takes the answer, the reference and the argument."""
     problem: Callable[[str], str | None] = _no_argument
-    """What is wrong with an argument; None: nothing."""
+    """What is wrong with an argument, as the template of a sentence; None: nothing."""
     version: int = 1
     """Raised with every change of what it finds: what was graded before is graded anew."""
     needs_reference: bool = True
@@ -125,7 +127,7 @@ def parse_answer_check(text: str) -> AnswerCheck | None:
         )
     problem = ANSWER_CHECKS[name].problem(argument)
     if len(argument) > MAX_ARGUMENT:
-        problem = f"takes at most {MAX_ARGUMENT} characters"
+        problem = "The answer check {name} takes at most 500 characters."
     if problem:
-        raise UsageError("The answer check {name} {problem}.", name=name, problem=problem)
+        raise UsageError(problem, name=name, argument=argument)
     return AnswerCheck(name, argument)

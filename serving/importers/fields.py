@@ -60,6 +60,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "best_answer",
         "target",
     ),
+    "answer_check": ("answer_check",),
     "reasoning": (
         "reasoning",
         "reasoning_content",
@@ -326,6 +327,7 @@ def question_line(row: QuestionRow) -> str:
         "input": row.context,
         "flag": row.role,
         "reference_answer": row.reference_answer,
+        "answer_check": row.answer_check,
         "category": row.category,
         "language": row.language,
         "tags": list(row.tags),

@@ -19,7 +19,7 @@ from serving.importers.spool import BATCH, Spool, uncollected
 Outcome = Literal["added", "updated", "skipped"]
 Conflict = tuple[str | None, str]
 """The field of a row that contradicts what is known, and what to do."""
-DETAILS = ("reference_answer", "category", "language", "external_id")
+DETAILS = ("reference_answer", "answer_check", "category", "language", "external_id")
 """What a known question can gain; a value that it has stays."""
 _ASKED = ("content_hash", "n", "text", "context", "role", *DETAILS, "held_out")
 HELD_OUT_FIXED: Conflict = (
@@ -40,6 +40,7 @@ class QuestionChange:
     context: str
     role: str
     reference_answer: str | None = None
+    answer_check: str | None = None
     category: str | None = None
     language: str | None = None
     external_id: str | None = None
@@ -87,6 +88,7 @@ class ImportPlan:
         spool: Spool,
         *,
         extra_tags: Iterable[str] = (),
+        answer_check: str | None = None,
         n_sample: int = 0,
         held_out_conflict: Conflict = HELD_OUT_FIXED,
     ) -> None:
@@ -103,6 +105,8 @@ class ImportPlan:
         self._n_positions = 0
         self._n_sample = n_sample
         self._database = database
+        self._answer_check = answer_check
+        """Of questions that have a reference answer, or gain one, and say nothing themselves."""
         self._extra = tuple(dict.fromkeys(extra_tags))
         self._held_out_conflict = held_out_conflict
 
@@ -125,6 +129,7 @@ class ImportPlan:
         self.notes += file.notes
 
     def _add_rows(self, file: ImportFile, rows: Sequence[ImportRow], own: list[Problem]) -> None:
+        self._choose_checks(rows)
         hashes = [question_hash(row.text, row.context, row.role) for row in rows]
         known = self._known(set(hashes))
         touched: dict[str, int] = {}
@@ -156,11 +161,18 @@ class ImportPlan:
                 batch.gained.append((*details, change.n))
         batch.write(self.spool)
 
+    def _choose_checks(self, rows: Sequence[ImportRow]) -> None:
+        for row in rows:
+            if row.reference_answer and row.answer_check is None:
+                row.answer_check = self._answer_check
+
     def _new_question(self, row: ImportRow, content_hash: str) -> QuestionChange:
         self.n_questions += 1
-        details = (row.reference_answer, row.category, row.language, row.external_id)
+        details = (row.reference_answer, row.answer_check, row.category, row.language)
         asked = (row.text, row.context, row.role)
-        return QuestionChange(content_hash, self.n_questions, *asked, *details, row.held_out)
+        return QuestionChange(
+            content_hash, self.n_questions, *asked, *details, row.external_id, row.held_out
+        )
 
     def _conflict(self, change: QuestionChange, row: ImportRow) -> Conflict | None:
         """Say which value of ``row`` contradicts what is known; that is never overwritten."""

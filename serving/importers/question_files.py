@@ -53,6 +53,7 @@ def import_path(
     *,
     source: Literal["imported", "example"] = "imported",
     extra_tags: tuple[str, ...] = (),
+    answer_check: str | None = None,
     skip_errors: bool = False,
     encoding: str | None = None,
     on_progress: OnProgress = no_progress,
@@ -71,6 +72,7 @@ def import_path(
         *(stream_rows(one, roles=roles, encoding=encoding) for one in paths),
         source=source,
         extra_tags=extra_tags,
+        answer_check=answer_check,
         skip_errors=skip_errors,
         on_progress=on_progress,
     )

@@ -22,6 +22,8 @@ from serving.checks.store import (
     uses_of,
 )
 from serving.checks.text import hashed_sentences
+from serving.correctness import parse_answer_check
+from serving.correctness.store import grade_checked
 from serving.importers.plan import ImportPlan, Outcome
 from serving.importers.source import ImportFile, ImportRefused, ImportRow, Problem
 from serving.importers.spool import Spool
@@ -222,6 +224,7 @@ def import_questions(
     *files: ImportFile,
     source: Literal["imported", "example"] = "imported",
     extra_tags: Iterable[str] = (),
+    answer_check: str | None = None,
     skip_errors: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> ImportSummary:
@@ -229,7 +232,9 @@ def import_questions(
 
     The files are read and their texts checked before anything is written; then they are written in
     short transactions, between which others write, and shown to everybody by the last one. The
-    same file again adds nothing. Reasonings and answers are checked and findable at once.
+    same file again adds nothing. Reasonings and answers are checked and findable at once, and
+    answers are graded. Questions with a reference answer that say nothing of it themselves have
+    theirs compared by ``answer_check``.
 
     Raises:
         ImportRefused: There are problems and ``skip_errors`` is not set, or a whole file has one.
@@ -239,11 +244,20 @@ def import_questions(
     """
     with import_lock(database), Spool(database) as spool:
         tidy_alone(database)
-        plan = ImportPlan(database, spool, extra_tags=extra_tags)
+        plan = ImportPlan(
+            database, spool, extra_tags=extra_tags, answer_check=_known_check(answer_check)
+        )
         read_files(plan, files, on_progress)
         refuse_problems(plan.problems, NOTHING_DONE, skip_errors=skip_errors)
         writer = write_plan(database, plan, on_progress, source=source)
-        return ImportSummary(**_figures(plan), question_ids=tuple(writer.question_ids()))
+        question_ids = tuple(writer.question_ids())
+        grade_checked(database, question_ids)
+        return ImportSummary(**_figures(plan), question_ids=question_ids)
+
+
+def _known_check(text: str | None) -> str | None:
+    check = parse_answer_check(text or "")
+    return str(check) if check else None
 
 
 def read_files(plan: ImportPlan, files: Iterable[ImportFile], on_progress: OnProgress) -> None:

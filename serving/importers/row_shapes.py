@@ -120,7 +120,10 @@ def _label_of(value: Any, choices: Mapping[str, str]) -> str | None:
     return labels[int(word)] if word.isdecimal() and int(word) < len(labels) else None
 
 
-_ABOUT = ("reference_answer", "category", "language", "tags", "external_id", "held_out", "split")
+_ABOUT = (
+    *("reference_answer", "answer_check", "category", "language", "tags", "external_id"),
+    *("held_out", "split"),
+)
 """What a row says of its question beside its texts."""
 _SCOPES = ("reasoning", "answer", "whole", "questions")
 _PAIR_FIELDS = ("chosen", "rejected", "rejected_reasoning", "rejected_answer")

@@ -11,6 +11,7 @@ from typing import Any
 
 from db.errors import UsageError
 from db.input_text import plain, problem_of
+from serving.correctness import parse_answer_check
 from serving.importers.fields import FIELDS, FieldMap, is_blank, is_held_out, written
 from serving.importers.parsed_row import Cells, LeftOut, ParsedRow, Refused, Scope
 from serving.importers.row_shapes import RowParser
@@ -22,7 +23,7 @@ _LANGUAGE = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 _TAG_BORDER = re.compile("[;；\n]")
 _TEXTS = (
     *("text", "context", "reference_answer", "reasoning", "output", "role", "category", "language"),
-    "external_id",
+    *("external_id", "answer_check"),
 )
 _REST = (
     "[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc"
@@ -162,6 +163,7 @@ class RowMaker:
         role = self._role(texts.get("role"))
         language = self._language(texts.get("language"))
         tags = self._tags(self._value("tags"))
+        answer_check = self._answer_check(texts.get("answer_check"))
         held_out = self._never_trains or self._held_out()
         if len(self.source.problems) > n_before:
             return None
@@ -170,6 +172,7 @@ class RowMaker:
             text=texts.get("text") or "",
             context=texts.get("context") or "",
             reference_answer=texts.get("reference_answer"),
+            answer_check=answer_check,
             reasoning=texts.get("reasoning"),
             output=texts.get("output"),
             role=role,
@@ -233,6 +236,15 @@ class RowMaker:
         what = f"{value[:40]!r} is no language code; write a code such as en, ja or zh."
         self._refuse("language", what)
         return None
+
+    def _answer_check(self, value: str | None) -> str | None:
+        """Return how answers are compared with the reference answer."""
+        try:
+            check = parse_answer_check(value or "")
+        except UsageError as error:
+            self._refuse("answer_check", f"cannot be used: {error}")
+            return None
+        return str(check) if check else None
 
     def _tags(self, value: Any) -> tuple[str, ...]:
         """Return the tags, each once."""

@@ -56,6 +56,8 @@ class ImportRow:
     text: str
     context: str = ""
     reference_answer: str | None = None
+    answer_check: str | None = None
+    """How answers are compared with it; see ``serving.correctness``."""
     reasoning: str | None = None
     output: str | None = None
     role: str = "assistant"

@@ -17,6 +17,7 @@ from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.errors import Q2QError
 from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
+from serving.correctness.store import grade_checked
 from serving.engine.client import Engines, ServedModel
 from serving.sweeps.engine_loss import until_done
 from serving.sweeps.forecast import check_served
@@ -107,7 +108,9 @@ async def run_sweep(
         SweepRun, database, sweep_id, priority=priority, retry_failed=retry_failed
     )
     gc.set_threshold(*COLLECT_AFTER)
-    return await run.run(engines, on_progress, cancelled)
+    outcome = await run.run(engines, on_progress, cancelled)
+    await asyncio.to_thread(grade_checked, database, run.plan.question_ids)
+    return outcome
 
 
 class SweepRun(SweepState):

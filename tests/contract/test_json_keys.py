@@ -42,6 +42,7 @@ question import {}/questions.jsonl
 question list
 question show q1
 question show q1 --rendered --format tagged@1 --model fake
+question check --by number
 question export
 question export {}/out.jsonl
 sweep plan {}/sweep.yaml

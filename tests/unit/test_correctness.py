@@ -176,7 +176,7 @@ def test_a_tower_of_powers_is_no_trap(monkeypatch: pytest.MonkeyPatch) -> None:
         ("number:much", "0.01 or 1%"),
         ("number:-1", "0.01 or 1%"),
         ("regex:(", "regular expression"),
-        ("regex", "regular expression"),
+        ("regex", "takes a pattern"),
         ("option:4", "takes no argument"),
         ("match:some", "any"),
     ],

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,16 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import UsageError
+from db.grades import set_answer_check
 from db.identity import parse_ref
 from db.models import ModelRow, find_model
 from db.new_files import new_file
-from db.questions import QuestionFilter, get_question, list_questions
+from db.questions import QuestionFilter, get_question, list_questions, question_ids
 from db.settings import Settings
 from db.tables import ReasoningVariant
 from db.texts.inputs import question_texts
+from serving.correctness import ANSWER_CHECKS, parse_answer_check
+from serving.correctness.store import grade_answers
 from serving.formats.definitions import Task
 from serving.formats.library import load_registry
 from serving.formats.render import RenderedPrompt
@@ -59,6 +63,10 @@ def import_(
     tag: Annotated[
         list[str] | None, typer.Option(help="Put this tag on every question; repeatable.")
     ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(help="How answers are compared with the reference answer, e.g. number:1%."),
+    ] = None,
     skip_errors: Annotated[
         bool, typer.Option("--skip-errors", help="Import the good rows of a file with bad ones.")
     ] = False,
@@ -72,13 +80,14 @@ def import_(
 
     Example:
       q2q question import examples/questions
-      q2q question import mine.csv --tag pilot
+      q2q question import mine.csv --tag pilot --check number
     """
     with open_home() as (_, database), naming_encoding_option(), import_progress() as on_progress:
         done = import_path(
             database,
             path,
             extra_tags=tuple(tag or ()),
+            answer_check=check,
             skip_errors=skip_errors,
             encoding=encoding,
             on_progress=on_progress,
@@ -213,6 +222,48 @@ def export(
             return
         n_written = _write_new(target, lines)
     show_done(f"{n_written} questions in {target}.", {"file": target, "rows": n_written}, as_json)
+
+
+@app.as_command()
+def check(
+    tag: Tags = None,
+    role: Roles = None,
+    language: Languages = None,
+    search: Search = "",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help=f"How: {', '.join(ANSWER_CHECKS)}; with an argument, number:1%. none: not at all."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare answers with the reference answers: choose how with --by, and grade what is missing.
+
+    Without --by, answers are graded as their questions say already. Grades follow by themselves
+    when a sweep ends, answers are imported, or a question is edited.
+
+    Example:
+      q2q question check --tag gsm8k --by number
+      q2q question check
+    """
+    removes = by is not None and by.strip().lower() == "none"
+    chosen = None if by is None or removes else parse_answer_check(by)
+    with open_home() as (_, database):
+        with database.read() as session:
+            ids = question_ids(session, _filter(tag, role, language, search))
+        n_changed = 0
+        if by is not None:
+            with database.write() as session:
+                n_changed = set_answer_check(session, ids, str(chosen) if chosen else None)
+        counts = grade_answers(database, ids)
+    result = {"questions": n_changed, **asdict(counts)}
+    show_done(
+        f"{n_changed:,} questions changed; {counts.graded:,} answers graded,"
+        f" {counts.correct:,} of them correct, {counts.ungradable:,} could not be told.",
+        result,
+        as_json,
+    )
 
 
 def _write_new(target: Path, lines: Iterable[str]) -> int:

@@ -8,7 +8,9 @@ from serving.importers.fields import FIELDS
 from serving.importers.readers import SUFFIXES, stream_rows
 from workbench import EXAMPLES
 from workbench.ui.components import url
+from workbench.ui.components.answer_check import choose_answer_check
 from workbench.ui.components.controls import back_link, download
+from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
@@ -22,6 +24,7 @@ COLUMNS = {
     "reasoning": FIELDS["reasoning"][:3],
     "answer": FIELDS["output"][:3],
     "reference": FIELDS["reference_answer"][:3],
+    "check": FIELDS["answer_check"],
     "role": FIELDS["role"],
     "category": ("category", "language", "tags"),
 }
@@ -44,13 +47,24 @@ def draw_import() -> None:
         rows = stream_rows(data, name=upload.name, roles=roles)
         found = preview(database(), rows, on_progress=report)
     _show(found)
+    draft = FormDraft("question-import")
+    with card("import_check"):
+        st.caption(t("import.check"))
+        answer_check, is_usable = choose_answer_check(draft)
     n_new = found.added + found.updated
     label = t("import.confirm", rows=counted("rows", n_new))
     skip_errors = draw_confirm(label, n_new=n_new, problems=found.problems)
-    if skip_errors is not None:
+    if skip_errors is not None and is_usable:
         with import_progress() as report:
             rows = stream_rows(data, name=upload.name, roles=roles)
-            done = import_questions(database(), rows, skip_errors=skip_errors, on_progress=report)
+            done = import_questions(
+                database(),
+                rows,
+                answer_check=answer_check,
+                skip_errors=skip_errors,
+                on_progress=report,
+            )
+        draft.forget()
         names = ("added", "updated", "variants", "answers")
         counts = {name: getattr(done, name) for name in names}
         st.toast(t("import.done", **counts), icon=":material/check:")

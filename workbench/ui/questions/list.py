@@ -17,8 +17,10 @@ from db.questions import (
     question_ids,
     role_names,
 )
+from serving.correctness.store import grade_answers
 from serving.importers.fields import question_line
 from workbench.ui.components import url
+from workbench.ui.components.answer_check import choose_answer_check
 from workbench.ui.components.controls import download, errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, Spec, SpecForm
@@ -185,9 +187,11 @@ def _draw_form(row: QuestionRow | None) -> None:
     form = SpecForm(draft, NewQuestion, _base(row) if row else {}, "question", hints)
     with st.container():
         form.draw("text", "context", "reference_answer")
+        answer_check, is_usable = choose_answer_check(draft, row.answer_check if row else None)
+        form.put("answer_check", answer_check)
         form.columns(("role", "category"), ("language", "tags"))
         label = t("question.save_edit") if row else t("question.save")
-        if st.button(label, type="primary"):
+        if st.button(label, type="primary", disabled=not is_usable):
             _save(row, draft, form.spec)
 
 
@@ -214,6 +218,7 @@ def _save(row: QuestionRow | None, draft: FormDraft, written: Spec) -> None:
                 question_id, is_new = add_question(session, new)
             else:
                 question_id, is_new = edit_question(session, row.id, new)
+        grade_answers(database(), [question_id])
         draft.forget()
         done = is_new or (row is not None and question_id == row.id)
         st.toast(t("question.saved" if done else "question.known", id=question_id))

@@ -15,6 +15,7 @@ from serving.formats.definitions import DIALOGUE_TASKS, TASKS, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import render_question
 from workbench.ui.components import url
+from workbench.ui.components.answer_check import check_label
 from workbench.ui.components.controls import back_link, download, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, empty_state, head_row, heading, section
@@ -74,6 +75,8 @@ def _draw_text(row: QuestionRow) -> None:
         if row.reference_answer:
             st.caption(t("question.reference"), help=t("question.reference_help"))
             show_text(row.reference_answer)
+        if row.answer_check:
+            st.caption(t("question.check", check=escaped(check_label(row.answer_check))))
         draw_facts(row)
 
 
