@@ -90,6 +90,11 @@ class Database:
         self.engine.dispose()
 
 
+def can_write(session: Session) -> bool:
+    """Say whether ``session`` is one of ``Database.write``."""
+    return bool(session.get_bind().get_execution_options().get("q2q_write"))
+
+
 def sqlite_url(path: Path) -> str:
     """Return the URL of an SQLite file, whatever signs its path holds."""
     return URL.create("sqlite", database=str(path)).render_as_string()

@@ -1,14 +1,14 @@
 """Model versions by meaning: which there are, what one is, how it was merged and proved."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from db.errors import UsageError, existing
-from db.identity import number_in
+from db.identity import AS_STORED, Precision, number_in
 from db.tables import MergeProof, ModelVersion, ProofCheck
 from db.tables.base import as_row
 
@@ -21,6 +21,10 @@ class ModelRow:
     name: str
     kind: str
     digest: str | None
+    precision: Precision | None
+    """In which its weights are served; None where a remote server does not tell."""
+    stored_id: int | None
+    """The version whose files are loaded, of one that a server quantises."""
     base_id: int | None
     path: str | None
     hub_id: str | None
@@ -43,12 +47,21 @@ class ModelRow:
         return self.base_id if self.kind == "adapter" and self.base_id is not None else self.id
 
 
-def list_models(session: Session, *, with_removed: bool = False) -> list[ModelRow]:
-    """Return the model versions, oldest first."""
+def list_models(
+    session: Session, *, with_removed: bool = False, with_served: bool = False
+) -> list[ModelRow]:
+    """Return the model versions, oldest first.
+
+    Args:
+        session: One that reads.
+        with_removed: Also those that are removed or pruned.
+        with_served: Also those that a server made of stored ones, quantising them.
+    """
     query = select(ModelVersion).order_by(ModelVersion.id)
-    if not with_removed:
-        query = query.where(ModelVersion.state.not_in(("removed", "pruned")))
-    return [_row(model) for model in session.scalars(query)]
+    if not with_served:
+        query = query.where(ModelVersion.stored_id.is_(None))
+    rows = [_row(model) for model in session.scalars(query)]
+    return [one for one in rows if with_removed or one.state not in ("removed", "pruned")]
 
 
 def get_model(session: Session, model_version_id: int) -> ModelRow:
@@ -95,13 +108,16 @@ def declare_model(
     *,
     context_length: int | None,
     tokenizer_hash: str | None,
+    precision: Precision | None = None,
 ) -> ModelRow:
     """Return the version of a model that a remote server offers, writing it on first sight.
 
     Such a version is ``declared``: its name is believed, its weights are not verified. Servers that
-    offer one name are taken as replicas of one version. Where a verified version bears the
-    name, the declared one is called ``name@engine``.
+    offer one name in one precision are taken as replicas of one version. Where a verified version
+    bears the name, the declared one is called ``name@engine``.
     """
+    if precision not in (None, AS_STORED):
+        served_name = f"{served_name}@{precision}"
     name = served_name
     known = session.scalar(select(ModelVersion).where(ModelVersion.name == name))
     if known is not None and known.kind != "declared":
@@ -111,10 +127,12 @@ def declare_model(
         known = ModelVersion(
             name=name,
             kind="declared",
+            precision=precision,
             note=f"Offered by the server {engine_name}; its weights are not verified.",
         )
         session.add(known)
     known.state = "ready"
+    known.precision = precision
     known.context_length = context_length or known.context_length
     known.tokenizer_hash = tokenizer_hash or known.tokenizer_hash
     session.flush()
@@ -125,9 +143,17 @@ def remove_model(session: Session, model_version_id: int) -> None:
     """Take a version out of the lists; what it wrote keeps pointing at it. Its files stay.
 
     Raises:
-        UsageError: An adapter that is in use needs it.
+        UsageError: An adapter that is in use needs it, or it has no weights of its own.
     """
     model = session.get_one(ModelVersion, model_version_id)
+    if model.stored_id is not None:
+        raise UsageError(
+            "{name} is {stored} as it was served in {precision}, without files of its own; remove"
+            " {stored} instead.",
+            name=model.name,
+            stored=session.get_one(ModelVersion, model.stored_id).name,
+            precision=model.precision,
+        )
     dependent = session.scalars(
         select(ModelVersion.name).where(
             ModelVersion.base_id == model.id,
@@ -152,7 +178,15 @@ def mark_unserved(session: Session, model_version_id: int, note: str) -> None:
 
 
 def _row(model: ModelVersion) -> ModelRow:
-    return as_row(ModelRow, model, stop_token_ids=tuple(model.stop_token_ids))
+    """Return a row; where it is quantised from a stored one, that has the files and the state."""
+    row = as_row(ModelRow, model, stop_token_ids=tuple(model.stop_token_ids))
+    session = object_session(model)
+    if model.stored_id is None or session is None:
+        return row
+    stored = session.get_one(ModelVersion, model.stored_id)
+    row = replace(row, path=stored.path, hub_id=stored.hub_id, revision=stored.revision)
+    gone = model.state == "ready" and stored.state != "ready"
+    return replace(row, state=stored.state, note=stored.note) if gone else row
 
 
 OTHER_WEIGHTS = "Its folder holds other weights now; `q2q merge` makes its own again."
@@ -188,11 +222,11 @@ class ProofRow:
         return " ".join(check.detail or check.name for check in self.checks if not check.passed)
 
 
-_OF_BASE = (
+OF_BASE = (
     "architecture", "dtype", "n_parameters", "size_bytes", "context_length", "tokenizer_hash",
     "bos_token_id",
 )  # fmt: skip
-"""What a merge has in common with its base."""
+"""What a merge has in common with its base, and a version as served with the stored one."""
 
 
 def record_merge(
@@ -206,12 +240,12 @@ def record_merge(
     row = session.scalar(select(ModelVersion).where(ModelVersion.digest == digest))
     if row is None:
         row = ModelVersion(
-            name=_free_name(session, name),
+            name=free_name(session, name),
             kind="merged",
             digest=digest,
             base_id=base.id,
             stop_token_ids=list(base.stop_token_ids),
-            **{name: getattr(base, name) for name in _OF_BASE},
+            **{name: getattr(base, name) for name in OF_BASE},
         )
         session.add(row)
         session.flush()
@@ -231,7 +265,8 @@ def record_merge(
     return get_model(session, row.id)
 
 
-def _free_name(session: Session, name: str) -> str:
+def free_name(session: Session, name: str) -> str:
+    """Return ``name``, or with a number after it where that is taken."""
     taken = set(
         session.scalars(select(ModelVersion.name).where(ModelVersion.name.startswith(name)))
     )

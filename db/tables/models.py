@@ -13,6 +13,8 @@ class ModelVersion(Base):
     """A base model, an adapter or a merged folder, identified by a digest of its tensors.
 
     A remote model that cannot be digested is ``declared``: its name is believed, not verified.
+    Weights that a server quantises when it loads them write other texts, and are a version of
+    their own beside the stored one.
     """
 
     __tablename__ = "model_version"
@@ -21,7 +23,13 @@ class ModelVersion(Base):
     name: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[str]
     digest: Mapped[str | None] = mapped_column(unique=True)
-    """``sha256:`` of (name, dtype, shape, bytes) of every tensor, independent of shards."""
+    """``sha256:`` of (name, dtype, shape, bytes) of every tensor, independent of shards; followed
+    by ``:`` and the precision where a server quantises them when it loads them."""
+    precision: Mapped[str | None] = mapped_column(default="bf16")
+    """In which its weights are served, see ``db.identity.Precision``; NULL where a remote server
+    does not tell."""
+    stored_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
+    """The version whose files are loaded, of one that a server quantises; NULL for the others."""
     base_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
     """The base that an adapter or merge belongs to."""
     path: Mapped[str | None]
@@ -49,6 +57,21 @@ class ModelVersion(Base):
         CheckConstraint("(kind = 'declared') = (digest IS NULL)", name="digest_or_declared"),
         CheckConstraint("kind <> 'adapter' OR base_id IS NOT NULL", name="adapter_has_base"),
     )
+
+
+class PrecisionComparison(Base):
+    """How far a model served in another precision is from its 16-bit weights."""
+
+    __tablename__ = "precision_comparison"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    """As it is served in that precision."""
+    reference_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    """The version with 16-bit weights."""
+    result: Mapped[dict[str, Any]]
+    """Figures with their intervals; see ``serving.precision.compare``."""
+    created_at: Mapped[Created]
 
 
 class TensorFile(Base):

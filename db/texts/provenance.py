@@ -203,7 +203,7 @@ def _models(session: Session, model_id: int) -> list[ModelOrigin]:
     while following is not None:
         model = session.get_one(ModelVersion, following)
         chain.append(as_row(ModelOrigin, model))
-        following = model.base_id
+        following = model.stored_id or model.base_id
     return chain
 
 

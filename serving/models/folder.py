@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from db.identity import AS_STORED, Precision
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.adapters import read_adapter
 from serving.models.tensor_files import (
@@ -32,6 +33,8 @@ class ModelFacts:
     architecture: str | None
     dtype: str | None
     """As in config.json, e.g. ``bfloat16``."""
+    precision: Precision | None
+    """In which the files hold the weights; None where it has no name here."""
     n_parameters: int
     context_length: int | None
     """Tokens of prompt and completion together."""
@@ -71,6 +74,7 @@ def inspect_folder(folder: Path) -> ModelFacts:
         kind=_kind(adapter, manifest),
         architecture=str(architectures[0]) if isinstance(architectures, list) else None,
         dtype=_text(text_config.get("dtype") or text_config.get("torch_dtype")),
+        precision=stored_precision(config),
         n_parameters=n_parameters,
         context_length=next(
             (value for key in _CONTEXT_KEYS if (value := _int(text_config.get(key)))), None
@@ -81,6 +85,23 @@ def inspect_folder(folder: Path) -> ModelFacts:
         base=_text(adapter.get("base_model_name_or_path") or manifest.get("base")),
         rank=read_adapter(folder).rank if adapter else None,
     )
+
+
+_STORED_AS: Mapping[str, Precision] = {
+    "awq": "awq",
+    "bitsandbytes": "nf4",
+    "fp8": "fp8",
+    "gptq": "gptq",
+}
+"""``quant_method`` of config.json → precision."""
+
+
+def stored_precision(config: Mapping[str, Any]) -> Precision | None:
+    """Return the precision that config.json says its folder holds; None where it has no name."""
+    quantised = config.get("quantization_config")
+    if not isinstance(quantised, dict):
+        return AS_STORED
+    return _STORED_AS.get(str(quantised.get("quant_method")))
 
 
 def _kind(adapter: dict[str, Any], manifest: dict[str, Any]) -> Kind:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.database import Database
@@ -211,6 +211,7 @@ def record_model(
         name=name,
         kind=facts.kind,
         digest=weights.digest,
+        precision=facts.precision,
         base_id=base.id if base else None,
         path=str(folder.path),
         hub_id=folder.hub_id,
@@ -337,6 +338,8 @@ def _found_again(
         problem = _problem(folder, base, known.name)
         known.path, known.state = str(folder.path), "unusable" if problem else "ready"
         known.note = problem or (None if known.kind == "adapter" else known.note)
+        as_served = update(ModelVersion).where(ModelVersion.stored_id == known.id)
+        session.execute(as_served.values(state="ready", note=None))
         message = f"{known_as}. {problem}" if problem else f"{known_as}; it can be used again."
     session.flush()
     return AddedModel(model=get_model(session, known.id), is_new=False, message=message)

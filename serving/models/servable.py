@@ -182,6 +182,7 @@ def server_spec(
         model=_folder(model),
         served_name=model.name,
         context_length=model.context_length or FALLBACK_CONTEXT,
+        precision=model.precision,
         adapters=tuple(
             Adapter(
                 name=adapter.name,

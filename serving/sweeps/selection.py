@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.errors import UsageError
-from db.identity import question_hash, text_hash
+from db.identity import Precision, question_hash, text_hash
 from db.models import ModelRow, find_model, list_models
 from db.questions import QuestionFilter, question_ids
 from db.rating.ratings import RESERVED, active_ratings, of_repeat
@@ -26,6 +26,7 @@ from db.tables import (
 from serving.checks import CHECKS
 from serving.importers.readers import read_rows
 from serving.importers.reasonings import read_reasonings, resolve_reasonings
+from serving.models.as_served import find_served, served
 from serving.models.embedded import EMBEDDED_NAME
 from serving.sweeps.spec import QuestionSelection, ReasoningSelection
 
@@ -235,15 +236,31 @@ def _reasonings_of_file(
     return chosen
 
 
-def select_models(session: Session, names: Sequence[str], key: str) -> list[ModelRow]:
-    """Return the models called ``names``; ``default`` is the model of the settings.
+def select_models(
+    session: Session,
+    names: Sequence[str],
+    key: str,
+    precisions: Sequence[Precision] | None = None,
+) -> list[ModelRow]:
+    """Return the models called ``names`` as they are served; ``default`` is that of the settings.
+
+    Args:
+        session: One that writes, where a model may never have been served so.
+        names: Names or ids; ``NAME@fp8`` says a precision.
+        key: What the spec calls them.
+        precisions: The precisions to serve each in; None: the one that its server takes.
 
     Raises:
+        VersionMissing: One was never served so, and ``session`` only reads.
         UsageError: A model is not known, not usable, or named twice.
     """
+    known = settings()
     found = [
-        default_model(session) if name == DEFAULT_MODEL else find_model(session, name)
+        served(session, default_model(session), known, precision)
+        if name == DEFAULT_MODEL
+        else find_served(session, name, known, precision)
         for name in names
+        for precision in precisions or (None,)
     ]
     unusable = [model for model in found if model.state != "ready"]
     if unusable:

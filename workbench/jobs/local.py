@@ -17,6 +17,7 @@ from serving.engine.messages import Endpoint, EngineUnavailable
 from serving.engine.server import read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
+from serving.models.as_served import as_served
 from serving.models.servable import served_rank, server_spec
 from serving.models.tensor_files import ModelError
 from workbench.jobs.external import offered_capabilities
@@ -165,13 +166,16 @@ class LocalServer:
 
     def _spec(self, models: Sequence[ModelRow]) -> ServerSpec:
         """Return the server for a family: its base and every adapter of it that is ready."""
-        with self._database.read() as session:
+        with self._database.write() as session:
             base = get_model(session, models[0].family_id)
             adapters = [
-                model
+                as_served(session, model, base.precision)
+                if base.stored_id and base.precision
+                else model
                 for model in list_models(session)
-                if model.kind == "adapter" and model.base_id == base.id and _is_usable(model)
+                if model.kind == "adapter" and model.base_id == (base.stored_id or base.id)
             ]
+        adapters = [model for model in adapters if _is_usable(model)]
         unusable = [model for model in models if not _is_usable(model)]
         if unusable:
             note = f" ({unusable[0].note})" if unusable[0].note else ""

@@ -1,0 +1,124 @@
+"""Model versions as they are served: the precision of the weights is part of who wrote a text."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.database import can_write
+from db.errors import UsageError
+from db.identity import AS_STORED, WHEN_LOADED, Precision, when_loaded
+from db.models import OF_BASE, ModelRow, find_model, free_name, get_model
+from db.settings import Settings
+from db.tables import ModelVersion
+
+
+class VersionMissing(UsageError):
+    """A version as served has no row yet, and the session at hand only reads."""
+
+
+def stored_version(session: Session, model: ModelRow) -> ModelRow:
+    """Return the version whose files ``model`` is served from: itself, unless it is quantised."""
+    return model if model.stored_id is None else get_model(session, model.stored_id)
+
+
+def as_served(session: Session, model: ModelRow, precision: Precision) -> ModelRow:
+    """Return the version that a server writes as where it serves ``model`` in ``precision``.
+
+    Weights that are quantised when they are loaded write other texts, so that they are a version
+    of their own; its row is written on first sight. An adapter then stands on such a base.
+
+    Raises:
+        VersionMissing: There is no row yet, and ``session`` only reads.
+        UsageError: The model cannot be served in that precision.
+    """
+    stored = stored_version(session, model)
+    if precision == stored.precision:
+        return stored
+    if stored.precision != AS_STORED or precision not in WHEN_LOADED:
+        raise UsageError(
+            "{name} cannot be served in {precision}: its weights are in {stored}. Only weights in"
+            " 16 bit can be quantised when they are loaded, to {choices}.",
+            name=stored.name,
+            precision=precision,
+            stored=stored.precision or "a precision that its server does not tell",
+            choices=" or ".join(WHEN_LOADED),
+        )
+    known = session.scalar(
+        select(ModelVersion.id).where(
+            ModelVersion.stored_id == stored.id, ModelVersion.precision == precision
+        )
+    )
+    if known is not None:
+        return get_model(session, known)
+    if not can_write(session):
+        raise VersionMissing(
+            "{name} was never served in {precision} here.", name=stored.name, precision=precision
+        )
+    base_id = stored.base_id
+    if stored.kind == "adapter" and base_id is not None:
+        base_id = as_served(session, get_model(session, base_id), precision).id
+    made = ModelVersion(
+        name=free_name(session, f"{stored.name}@{precision}"),
+        kind=stored.kind,
+        digest=f"{stored.digest}:{precision}",
+        precision=precision,
+        stored_id=stored.id,
+        base_id=base_id,
+        stop_token_ids=list(stored.stop_token_ids),
+        **{name: getattr(stored, name) for name in OF_BASE},
+    )
+    session.add(made)
+    session.flush()
+    return get_model(session, made.id)
+
+
+def find_served(
+    session: Session, reference: str, settings: Settings, precision: Precision | None = None
+) -> ModelRow:
+    """Return the version that a person means, as it is served.
+
+    Args:
+        session: One that writes, where the version may be new.
+        reference: Name or id; ``NAME@fp8`` says the precision, and ``precision`` is then ignored.
+        settings: Of this workbench, for the precision where nobody says one.
+        precision: The one to serve it in; default: what the server takes by settings and plan.
+
+    Raises:
+        VersionMissing: It was never served so, and ``session`` only reads.
+        UsageError: Nothing fits, or the model cannot be served in that precision.
+    """
+    name, at, last = reference.rpartition("@")
+    asked = when_loaded(last) if at else None
+    if asked is None and at and last == AS_STORED:
+        asked = AS_STORED
+    if asked is not None:
+        return as_served(session, find_model(session, name), asked)
+    model = find_model(session, reference)
+    if model.stored_id is not None:
+        return model
+    return served(session, model, settings, precision)
+
+
+def served(
+    session: Session, model: ModelRow, settings: Settings, precision: Precision | None = None
+) -> ModelRow:
+    """Return ``model`` as it is served in ``precision``, or as settings and plan have it.
+
+    Raises:
+        VersionMissing: It was never served so, and ``session`` only reads.
+        UsageError: It cannot be served in ``precision``.
+    """
+    wanted = precision or served_precision(model, settings)
+    return model if wanted is None else as_served(session, model, wanted)
+
+
+def served_precision(model: ModelRow, settings: Settings) -> Precision | None:
+    """Return the precision in which the own server serves a stored model; None: nobody knows.
+
+    It follows from settings and hardware, not from what other programs hold of a GPU's memory now:
+    whoever asks tomorrow for the same model means the same version.
+    """
+    if model.precision != AS_STORED or settings.precision == "auto":
+        return model.precision
+    return settings.precision
