@@ -80,12 +80,6 @@ AS_STORED: Precision = "bf16"
 WHEN_LOADED: tuple[Precision, ...] = ("fp8", "nf4")
 """Precisions that a server makes of 16-bit weights when it loads them."""
 
-
-def when_loaded(text: str) -> Precision | None:
-    """Return the precision of this name that servers make when they load; None if it is none."""
-    return next((one for one in WHEN_LOADED if one == text), None)
-
-
 RefKind = Literal[
     "question", "variant", "answer", "generation", "model", "dataset", "training_run", "round"
 ]

@@ -243,6 +243,7 @@ def record_merge(
             name=free_name(session, name),
             kind="merged",
             digest=digest,
+            precision=AS_STORED,
             base_id=base.id,
             stop_token_ids=list(base.stop_token_ids),
             **{name: getattr(base, name) for name in OF_BASE},

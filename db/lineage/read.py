@@ -120,8 +120,8 @@ def _generation_up(session: Session, generation_id: int) -> _Relations:
     yield from _asked(session, question_id)
 
 
-def _model_up(_: Session, model_id: int) -> _Relations:
-    yield from _trained_from(model_id)
+def _model_up(session: Session, model_id: int) -> _Relations:
+    yield from _trained_from(session, model_id)
     yield related("rounds", "round", Round.merged_model_version_id == model_id)
 
 
@@ -186,7 +186,7 @@ def _sent(session: Session, generation_id: int) -> _Relations:
     )
     yield related("prompt", "prompt", Prompt.id == prompt_id)
     yield related("model", "model", ModelVersion.id == model_id)
-    yield from _trained_from(model_id)
+    yield from _trained_from(session, model_id)
     shown = (
         related("sweeps", "sweep", SweepGeneration.generation_id == generation_id)
         .query.join(SweepGeneration, SweepGeneration.sweep_id == Sweep.id)
@@ -196,8 +196,15 @@ def _sent(session: Session, generation_id: int) -> _Relations:
     yield Relation("sweeps", "sweep", shown)
 
 
-def _trained_from(model_id: int) -> _Relations:
-    """Yield the bases, adapter, runs, datasets and ratings that made a model what it is."""
+def _trained_from(session: Session, model_id: int) -> _Relations:
+    """Yield the bases, adapter, runs, datasets and ratings that made a model what it is.
+
+    What is quantised for serving comes from the stored version, and that from its base.
+    """
+    (stored_id,) = _columns(session, ModelVersion, model_id, "stored_id")
+    if stored_id is not None:
+        yield related("served_from", "model", ModelVersion.id == stored_id)
+        model_id = stored_id
     yield related_in_line("model_bases", "model", model_id, ModelVersion.id, ModelVersion.base_id)
     adapters = select(MergeProof.adapter_model_version_id).where(
         MergeProof.model_version_id == model_id
@@ -276,6 +283,7 @@ def _generation_down(_: Session, generation_id: int) -> _Relations:
 
 
 def _model_down(_: Session, model_id: int) -> _Relations:
+    yield related("served_as", "model", ModelVersion.stored_id == model_id)
     yield related_in_line("models", "model", model_id, ModelVersion.base_id, ModelVersion.id)
     # The newest of them; the index of models counts them without reading any.
     own = Generation.model_version_id == model_id

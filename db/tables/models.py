@@ -25,9 +25,9 @@ class ModelVersion(Base):
     digest: Mapped[str | None] = mapped_column(unique=True)
     """``sha256:`` of (name, dtype, shape, bytes) of every tensor, independent of shards; followed
     by ``:`` and the precision where a server quantises them when it loads them."""
-    precision: Mapped[str | None] = mapped_column(default="bf16")
-    """In which its weights are served, see ``db.identity.Precision``; NULL where a remote server
-    does not tell."""
+    precision: Mapped[str | None]
+    """In which its weights are served, see ``db.identity.Precision``; NULL where nobody
+    tells, as of a remote server."""
     stored_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
     """The version whose files are loaded, of one that a server quantises; NULL for the others."""
     base_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))

@@ -49,6 +49,8 @@ class ModelOrigin:
     kind: str
     digest: str | None
     """None for a declared model, whose weights nobody has seen."""
+    precision: str | None
+    """In which it was served; None where nobody tells."""
     path: str | None
     hub_id: str | None
     revision: str | None

@@ -1,16 +1,21 @@
 """Model versions as they are served: the precision of the weights is part of who wrote a text."""
 
-from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import can_write
-from db.errors import UsageError
-from db.identity import AS_STORED, WHEN_LOADED, Precision, when_loaded
-from db.models import OF_BASE, ModelRow, find_model, free_name, get_model
+from db.errors import Q2QError, UsageError
+from db.identity import AS_STORED, WHEN_LOADED, Precision
+from db.models import OF_BASE, ModelRow, find_model, free_name, get_model, model_by_name
 from db.settings import Settings
 from db.tables import ModelVersion
+from serving.device import resolve_device
+from serving.engine.hardware import Gpu, find_gpus
+from serving.engine.planning import Subject, make_plan
+from serving.models.servable import FALLBACK_CONTEXT
 
 
 class VersionMissing(UsageError):
@@ -35,10 +40,10 @@ def as_served(session: Session, model: ModelRow, precision: Precision) -> ModelR
     stored = stored_version(session, model)
     if precision == stored.precision:
         return stored
-    if stored.precision != AS_STORED or precision not in WHEN_LOADED:
+    if stored.kind == "declared" or stored.precision != AS_STORED or precision not in WHEN_LOADED:
         raise UsageError(
             "{name} cannot be served in {precision}: its weights are in {stored}. Only weights in"
-            " 16 bit can be quantised when they are loaded, to {choices}.",
+            " 16 bit that this workbench serves itself can be quantised, to {choices}.",
             name=stored.name,
             precision=precision,
             stored=stored.precision or "a precision that its server does not tell",
@@ -80,27 +85,34 @@ def find_served(
 
     Args:
         session: One that writes, where the version may be new.
-        reference: Name or id; ``NAME@fp8`` says the precision, and ``precision`` is then ignored.
+        reference: Name or id; ``NAME@fp8`` says the precision.
         settings: Of this workbench, for the precision where nobody says one.
         precision: The one to serve it in; default: what the server takes by settings and plan.
 
     Raises:
         VersionMissing: It was never served so, and ``session`` only reads.
-        UsageError: Nothing fits, or the model cannot be served in that precision.
+        UsageError: Nothing fits, the model cannot be served in that precision, or it is said twice.
     """
     name, at, last = reference.rpartition("@")
-    asked = when_loaded(last) if at else None
-    if asked is None and at and last == AS_STORED:
-        asked = AS_STORED
-    if asked is not None:
-        return as_served(session, find_model(session, name), asked)
-    model = find_model(session, reference)
-    if model.stored_id is not None:
-        return model
-    return served(session, model, settings, precision)
+    asked = next((one for one in (AS_STORED, *WHEN_LOADED) if at and one == last), None)
+    known = model_by_name(session, reference)
+    if known is not None and known.stored_id is None:
+        return served_version(session, known, settings, precision)
+    if asked is not None or known is not None:
+        if precision is not None:
+            raise UsageError(
+                "{name} says its precision already; name the model without it, or leave out the"
+                " key precision.",
+                name=reference,
+            )
+        return known or as_served(session, find_model(session, name), asked or AS_STORED)
+    found = find_model(session, reference)
+    if found.stored_id is not None and precision is None:
+        return found
+    return served_version(session, found, settings, precision)
 
 
-def served(
+def served_version(
     session: Session, model: ModelRow, settings: Settings, precision: Precision | None = None
 ) -> ModelRow:
     """Return ``model`` as it is served in ``precision``, or as settings and plan have it.
@@ -109,16 +121,38 @@ def served(
         VersionMissing: It was never served so, and ``session`` only reads.
         UsageError: It cannot be served in ``precision``.
     """
-    wanted = precision or served_precision(model, settings)
+    wanted = precision or served_precision(session, model, settings)
     return model if wanted is None else as_served(session, model, wanted)
 
 
-def served_precision(model: ModelRow, settings: Settings) -> Precision | None:
+def served_precision(session: Session, model: ModelRow, settings: Settings) -> Precision | None:
     """Return the precision in which the own server serves a stored model; None: nobody knows.
 
     It follows from settings and hardware, not from what other programs hold of a GPU's memory now:
     whoever asks tomorrow for the same model means the same version.
     """
-    if model.precision != AS_STORED or settings.precision == "auto":
+    if model.kind == "declared" or model.precision != AS_STORED:
         return model.precision
-    return settings.precision
+    if settings.precision != "auto":
+        return settings.precision
+    base = get_model(session, model.family_id)
+    if base.path is None or not Path(base.path).is_dir():  # a pruned merge: its base is as large
+        base = get_model(session, base.base_id or base.id)
+    if resolve_device(settings.device) == "cpu" or base.path is None:
+        return AS_STORED
+    subject = Subject(
+        folder=Path(base.path),
+        name=base.name,
+        context_length=base.context_length or FALLBACK_CONTEXT,
+        device="cuda",
+    )
+    try:
+        return make_plan(subject, settings, _empty_gpus()).precision
+    except Q2QError:  # the server says why when it is to start
+        return AS_STORED
+
+
+@cache
+def _empty_gpus() -> tuple[Gpu, ...]:
+    """Return the GPUs of this machine as they are when nobody uses them."""
+    return tuple(gpu.model_copy(update={"free_gib": gpu.total_gib}) for gpu in find_gpus())

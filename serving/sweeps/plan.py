@@ -29,6 +29,7 @@ from serving.sweeps.selection import (
     select_models,
     select_questions,
     select_reasonings,
+    select_writers,
 )
 from serving.sweeps.slots import (
     TASK_OF_MODE,
@@ -98,15 +99,12 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
     if not question_ids:
         require_questions(session)
         raise UsageError("No question fits the conditions under questions; loosen them.")
-    models = select_models(session, spec.models, "models")
-    answer_models = None
-    if spec.answer_models is not None:
-        answer_models = select_models(session, spec.answer_models, "answer_models")
+    models = select_writers(session, spec)
     chosen = ChosenReasonings()
     if spec.reasonings is not None:
         chosen = select_reasonings(session, spec.reasonings, question_ids, roles)
     facts = _question_facts(session, question_ids)
-    resolved = _resolve(spec, registry, question_ids, facts, (models, answer_models), chosen)
+    resolved = _resolve(spec, registry, question_ids, facts, models, chosen)
     _check_no_slot_twice(session, resolved)
     counts = count_slots(resolved)
     warnings = _warnings(spec, facts, chosen) + check_against_limits(session, resolved)
@@ -236,9 +234,7 @@ def _resolve(
         formats={mode: _formats(spec, registry, mode) for mode in spec.modes},
         roles={role: _roles(spec, registry, role) for role in by_role},
         questions_by_role=dict(by_role),
-        answerable_by_role=dict(
-            Counter(fact.role for fact in facts.values() if fact.has_reference)
-        ),
+        answerable_by_role=dict(Counter(one.role for one in facts.values() if one.has_reference)),
         unanswerable_ids=tuple(
             one
             for one in question_ids
@@ -272,10 +268,10 @@ def _formats(spec: SweepSpec, registry: Registry, mode: Mode) -> tuple[int, ...]
     return tuple(stored.id for stored in formats)
 
 
-def _roles(spec: SweepSpec, registry: Registry, question_role: str) -> tuple[int, ...]:
-    """Return the roles to try with questions of ``question_role``, each once."""
-    names = [question_role if name == OWN_ROLE else name for name in spec.roles]
-    return tuple(dict.fromkeys(registry.role(name).id for name in names))
+def _roles(spec: SweepSpec, registry: Registry, own: str) -> tuple[int, ...]:
+    """Return the roles to try with questions of the role ``own``, each once."""
+    named = (registry.role(own if name == OWN_ROLE else name) for name in spec.roles)
+    return tuple(dict.fromkeys(role.id for role in named))
 
 
 def _seeded(spec: SweepSpec, key: str) -> object:

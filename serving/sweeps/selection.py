@@ -26,9 +26,9 @@ from db.tables import (
 from serving.checks import CHECKS
 from serving.importers.readers import read_rows
 from serving.importers.reasonings import read_reasonings, resolve_reasonings
-from serving.models.as_served import find_served, served
+from serving.models.as_served import find_served, served_version
 from serving.models.embedded import EMBEDDED_NAME
-from serving.sweeps.spec import QuestionSelection, ReasoningSelection
+from serving.sweeps.spec import QuestionSelection, ReasoningSelection, SweepSpec
 
 DEFAULT_MODEL = "default"
 MAX_HITS = 1_000_000
@@ -236,6 +236,21 @@ def _reasonings_of_file(
     return chosen
 
 
+def select_writers(
+    session: Session, spec: SweepSpec
+) -> tuple[list[ModelRow], list[ModelRow] | None]:
+    """Return who writes the reasonings of a sweep, and who the answers; None: each writer itself.
+
+    Raises:
+        VersionMissing: One was never served in that precision, and ``session`` only reads.
+        UsageError: A model is not known, not usable, or named twice.
+    """
+    writers = select_models(session, spec.models, "models", spec.precision)
+    if spec.answer_models is None:
+        return writers, None
+    return writers, select_models(session, spec.answer_models, "answer_models", spec.precision)
+
+
 def select_models(
     session: Session,
     names: Sequence[str],
@@ -256,7 +271,7 @@ def select_models(
     """
     known = settings()
     found = [
-        served(session, default_model(session), known, precision)
+        served_version(session, default_model(session), known, precision)
         if name == DEFAULT_MODEL
         else find_served(session, name, known, precision)
         for name in names

@@ -14,14 +14,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StrictBool,
     StrictInt,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from db.errors import UsageError
+from db.identity import Precision
 from db.input_text import Number, load_mapping, read_text
 from serving.engine.messages import MAX_SEED, SamplingParameters
 
@@ -101,6 +104,8 @@ class SweepSpec(_Part):
     """Writers of the reasonings; ``default`` is the model of the settings."""
     answer_models: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Writers of the answers, each under every reasoning; None: each writer answers itself."""
+    precision: tuple[Precision, ...] | None = Field(default=None, min_length=1)
+    """Precisions to serve every model in; None: the one that its server takes."""
     reasoning_sampling: tuple[SamplingParameters, ...] = Field(
         default=(SamplingParameters(),), min_length=1
     )
@@ -120,11 +125,19 @@ class SweepSpec(_Part):
     reasonings: ReasoningSelection | None = None
     """The existing reasonings that ``supplied`` and ``ensemble`` start from."""
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the precision out where there is none: older specs keep their hash."""
+        values: dict[str, Any] = dump(self)
+        if self.precision is None:
+            values.pop("precision", None)
+        return values
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         problems = [
             f"{key} names {value!r} twice"
-            for key in ("formats", "roles", "modes", "models", "answer_models")
+            for key in ("formats", "roles", "modes", "models", "answer_models", "precision")
             for value in _repeated(getattr(self, key) or ())
         ]
         for key in ("reasoning_sampling", "answer_sampling"):

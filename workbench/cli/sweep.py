@@ -26,6 +26,7 @@ from db.tables import Sweep
 from serving.formats.library import load_registry
 from serving.importers.question_files import add_examples, import_path
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
+from serving.sweeps.selection import select_writers
 from serving.sweeps.spec import load_spec
 from workbench.cli.context import open_home
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
@@ -316,6 +317,7 @@ def _plan_file(settings: Settings, database: Database, path: Path) -> SweepPlan:
     look_for_models(settings, database, [*spec.models, *(spec.answer_models or ())])
     with database.write() as session:
         registry = load_registry(settings, session)
+        select_writers(session, spec)  # writes the versions that are served for the first time
     with database.read() as session:
         return plan_sweep(session, spec, registry)
 

@@ -1,6 +1,7 @@
 """The theme of a dialogue, and how its turns are written: from files, forms and `--set` alike."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +24,7 @@ from db.input_text import Number, load_yaml, problem_of, read_text
 from db.tables import MOVES
 from serving.engine.messages import SamplingParameters
 from serving.formats.library import ASKING, Registry, StoredFormat
+from serving.models.as_served import VersionMissing
 from serving.sweeps.selection import DEFAULT_MODEL, select_models
 
 
@@ -115,7 +117,8 @@ def check_names(session: Session, registry: Registry, settings: DialogueSettings
         UsageError: There is no such model, prompt format or role.
     """
     if settings.model != DEFAULT_MODEL:
-        select_models(session, [settings.model], "model")
+        with suppress(VersionMissing):  # it is written when a turn asks for it
+            select_models(session, [settings.model], "model")
     registry.format(settings.prompt_format)
     ask_format(settings, registry)
     registry.role(settings.role)

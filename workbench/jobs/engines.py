@@ -27,6 +27,7 @@ from db.errors import Q2QError
 from db.models import ModelRow, get_model
 from db.settings import Settings
 from serving.engine.client import ServedModel
+from serving.models.as_served import served_version, stored_version
 from serving.models.register import ensure_default_model
 from training.merge.prune import rebuild
 from workbench.jobs.external import ExternalServers
@@ -150,7 +151,9 @@ class EnginePool:
             await self._local.stop()
         for model in pruned:
             log.info("Making the pruned model %s again", model.name)
-            await rebuild(self._database, self._settings, model)
+            with self._database.read() as session:
+                stored = stored_version(session, model)
+            await rebuild(self._database, self._settings, stored)
         return self._models([model.id for model in models])
 
     async def load(self, model: ModelRow) -> None:
@@ -191,8 +194,13 @@ class EnginePool:
             await self._external.probe(name)
 
     async def default_model(self) -> ModelRow:
-        """Return the model of the settings, made and registered if need be."""
-        return await asyncio.to_thread(ensure_default_model, self._database, self._settings)
+        """Return the model of the settings as it is served, made and registered if need be."""
+        return await asyncio.to_thread(self._default_model)
+
+    def _default_model(self) -> ModelRow:
+        model = ensure_default_model(self._database, self._settings)
+        with self._database.write() as session:
+            return served_version(session, model, self._settings)
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[None]:

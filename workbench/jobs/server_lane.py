@@ -6,8 +6,8 @@ from typing import Any
 from db.cancelling import Cancelled
 from db.errors import Q2QError
 from db.messages import Message
-from db.models import find_model
 from db.sweeps import set_state
+from serving.models.as_served import find_served
 from serving.scoring.answers import run_scoring
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.run import Progress, SweepOutcome, run_sweep
@@ -107,8 +107,8 @@ async def serve_start(context: JobContext) -> dict[str, Any]:
     if name is None:
         model = await context.pool.default_model()
     else:
-        with context.database.read() as session:
-            model = find_model(session, name)
+        with context.database.write() as session:
+            model = find_served(session, name, context.settings)
     context.report(0, None, Message("Loading {model}.", model=model.name))
     await context.pool.load(model)
     return {"model": model.name}

@@ -6,6 +6,7 @@ from typing import Any, cast
 import streamlit as st
 
 from db.errors import Q2QError
+from db.identity import AS_STORED, WHEN_LOADED
 from db.input_text import decoded
 from db.models import list_models
 from db.questions import question_facets
@@ -13,6 +14,7 @@ from db.sweeps import get_sweep
 from db.tables import MODES
 from serving.checks import CHECKS
 from serving.engine.messages import SamplingParameters
+from serving.models.as_served import VersionMissing
 from serving.sweeps.plan import SweepPlan, plan_sweep, queue_sweep
 from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE, SweepSpec, parse_spec
 from workbench.ui.components import url
@@ -107,8 +109,7 @@ def _draw_plan(draft: Spec | None, editor: SpecEditor) -> None:
             return
         try:
             spec = _check(draft)
-            with database().read() as session:
-                plan = plan_sweep(session, spec, registry())
+            plan = _planned(spec)
         except Q2QError as error:
             draw_invalid(t("new.invalid"), str(error))
             return
@@ -121,6 +122,16 @@ def _draw_plan(draft: Spec | None, editor: SpecEditor) -> None:
             "sweep.yaml",
             type="tertiary",
         )
+
+
+def _planned(spec: SweepSpec) -> SweepPlan:
+    known = registry()
+    try:
+        with database().read() as session:
+            return plan_sweep(session, spec, known)
+    except VersionMissing:
+        with database().write() as session:
+            return plan_sweep(session, spec, known)
 
 
 def _draw_numbers(plan: SweepPlan) -> None:
@@ -177,6 +188,7 @@ def hints() -> dict[str, Hint]:
         "roles": Hint(options=[OWN_ROLE, *roles], show="role"),
         "models": Hint(options=models, show="model_choice"),
         "answer_models": Hint(options=models, show="model_choice"),
+        "precision": Hint(options=[AS_STORED, *WHEN_LOADED], show="precision"),
         "reasonings.ids": Hint(example="v3, v8"),
         "reasonings.checks_absent": Hint(options=list(CHECKS), show="check"),
     }
@@ -210,7 +222,7 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
         else:
             form.put("reasonings", None)
     with card("spec_models"):
-        form.columns(("models",), ("answer_models",))
+        form.columns(("models",), ("answer_models",), ("precision",))
     with card("spec_sampling"):
         _draw_sampling(form, editor.version)
     return form.spec

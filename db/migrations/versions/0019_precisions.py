@@ -1,10 +1,10 @@
-"""The precision in which weights are served is part of a model version; comparisons of precisions."""
+"""A model version says in which precision its weights are served; precisions are compared."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
