@@ -10,7 +10,8 @@ from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks, insert_missing
-from db.tables import Answer, AnswerGrade, Question, utc_now
+from db.rating.ratings import OK, active_ratings
+from db.tables import Answer, AnswerGrade, Question, Rater, Rating, SweepGeneration, utc_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,3 +148,53 @@ def set_answer_check(session: Session, question_ids: Iterable[int], check: str |
 def grades_mark(session: Session) -> int:
     """Return a number that changes with every grade: the id of the newest."""
     return session.scalar(select(func.max(AnswerGrade.id))) or 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeFilter:
+    """Which grades; an empty field asks for nothing."""
+
+    sweep_id: int | None = None
+    """Only of answers that this sweep wrote or found written."""
+
+
+def graded_texts(session: Session, filter: GradeFilter) -> dict[str, list[object]]:
+    """Return the grades that hold as columns of equal length, for a data frame."""
+    query = (
+        select(Answer.question_id, Answer.id.label("answer_id"), AnswerGrade.correct)
+        .join(AnswerGrade, and_(AnswerGrade.answer_id == Answer.id, AnswerGrade.is_current))
+        .order_by(Answer.id)
+    )
+    if filter.sweep_id is not None:
+        query = query.join(
+            SweepGeneration, SweepGeneration.generation_id == Answer.generation_id
+        ).where(SweepGeneration.sweep_id == filter.sweep_id)
+    rows = session.execute(query).all()
+    return {
+        name: [getattr(row, name) for row in rows]
+        for name in ("question_id", "answer_id", "correct")
+    }
+
+
+def ok_ratings(session: Session, answer_ids: Iterable[int]) -> dict[str, list[object]]:
+    """Return who called which of these answers OK (1) or not (0), as columns of equal length."""
+    found: dict[str, list[object]] = {
+        name: [] for name in ("answer_id", "question_id", "observer", "rater_id", "value")
+    }
+    for some in chunks(answer_ids):
+        rows = session.execute(
+            active_ratings()
+            .join(Rater, Rater.id == Rating.rater_id)
+            .where(Rating.scope == "answer", Rating.axis == OK, Rating.answer_id.in_(some))
+            .with_only_columns(
+                Rating.answer_id,
+                Rating.question_id,
+                Rater.kind.label("observer"),
+                Rating.rater_id,
+                Rating.value,
+            )
+        )
+        for row in rows:
+            for name, value in row._mapping.items():
+                found[name].append(value)
+    return found

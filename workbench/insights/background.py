@@ -29,7 +29,7 @@ from db.store.migrate import open_store
 from db.tables import utc_now
 from serving.scoring.spec import ScoreSpec
 
-FigureKind = Literal["insights", "moves"]
+FigureKind = Literal["insights", "moves", "accuracy"]
 FORM: Final = 5
 """Of the files; another number is as good as no file."""
 NICENESS: Final = 5
@@ -130,6 +130,10 @@ def _kind(kind: FigureKind) -> tuple[type, Callable[[Session, str], Any]]:
 
         wanted = TypeAdapter(RatingFilter)
         return Insights, lambda session, asked: read_insights(session, wanted.validate_json(asked))
+    if kind == "accuracy":
+        from workbench.insights.correctness import AccuracyReport, read_accuracy
+
+        return AccuracyReport, lambda session, asked: read_accuracy(session, json.loads(asked))
     from workbench.insights.reasoning import ReasoningReport, read_reasoning_report
 
     return ReasoningReport, lambda session, asked: read_reasoning_report(

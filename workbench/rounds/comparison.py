@@ -5,8 +5,9 @@ Every figure is a mean over questions; intervals tell what other questions could
 count, each with its own difference, so that hard questions cancel out
 (``workbench.stats.samples``).
 
-- Form (well-formed, stopped, length, findings, "I don't know") is told by the greedy completions
-  where there are any, since these are what a user of the model meets; else by all.
+- Correctness (answers that their question's check finds correct) and form (well-formed, stopped,
+  length, findings, "I don't know") are told by the greedy completions where there are any, since
+  these are what a user of the model meets; else by all.
 - Spread (different reasonings and answers of one question, and whether answers differ as their
   reasonings do) is told by the sampled completions. The number of different texts is the Vendi
   score (``workbench.stats.diversity``). ``follows`` is the correlation, over all pairs of
@@ -44,9 +45,11 @@ FINDINGS = tuple(name for name in CHECKS if name != "dont_know")
 IGNORANCE = ("dont_know_unanswerable", "dont_know_answerable")
 DIVERSITY = ("reasonings", "answers", "follows")
 SCORES = ("influence", "held_out_loss")
-MEASURES = (*FORM, *IGNORANCE, *DIVERSITY, *SCORES, *FINDINGS)
+CORRECT = "correct"
+"""By the checks of the questions, where they have any (``serving.correctness``)."""
+MEASURES = (CORRECT, *FORM, *IGNORANCE, *DIVERSITY, *SCORES, *FINDINGS)
 """All that is measured, in the order in which it is shown."""
-SHARES = frozenset(("well_formed", "stopped", "clean", *IGNORANCE, *FINDINGS))
+SHARES = frozenset((CORRECT, "well_formed", "stopped", "clean", *IGNORANCE, *FINDINGS))
 """Measures from 0 to 1."""
 LOWER_IS_BETTER = frozenset((*FINDINGS, "dont_know_answerable", "held_out_loss"))
 NO_DIRECTION = frozenset(("tokens",))
@@ -207,6 +210,7 @@ def measure(written: Sequence[OnePassOutput], hopeless: set[int]) -> dict[str, B
     greedy = [one for one in written if one.is_greedy] or list(written)
     sampled = [one for one in written if not one.is_greedy]
     found = {
+        CORRECT: _share(greedy, lambda one: one.correct),
         "well_formed": _share(greedy, lambda one: one.problem is None and one.stopped),
         "stopped": _share(greedy, lambda one: one.stopped),
         "tokens": _share(greedy, lambda one: one.n_tokens),

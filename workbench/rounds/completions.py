@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.tables import (
     Answer,
+    AnswerGrade,
     CheckFlag,
     Generation,
     ModelVersion,
@@ -52,6 +53,8 @@ class OnePassOutput:
     n_tokens: int | None
     findings: frozenset[str]
     """Names of the checks that found something in either part."""
+    correct: bool | None = None
+    """By the check of its question; None where there is none, or it cannot be told."""
 
 
 def read_outputs(session: Session, sweep_id: int) -> list[OnePassOutput]:
@@ -76,11 +79,14 @@ def read_outputs(session: Session, sweep_id: int) -> list[OnePassOutput]:
             ModelVersion.name,
             Question.language,
             Sampling.parameters,
+            AnswerGrade.correct,
         )
         .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
         .join(ModelVersion, ModelVersion.id == Generation.model_version_id)
         .join(Question, Question.id == Generation.question_id)
         .join(Sampling, Sampling.id == Generation.sampling_id)
+        .outerjoin(Answer, Answer.generation_id == Generation.id)
+        .outerjoin(AnswerGrade, and_(AnswerGrade.answer_id == Answer.id, AnswerGrade.is_current))
         .where(SweepGeneration.sweep_id == sweep_id, Generation.kind == "whole", Generation.ok)
         .order_by(Generation.id)
     ).all()
@@ -103,6 +109,7 @@ def read_outputs(session: Session, sweep_id: int) -> list[OnePassOutput]:
                 stopped=row.finish_reason == "stop",
                 n_tokens=row.completion_tokens,
                 findings=frozenset(findings[row.id]),
+                correct=row.correct,
             )
         )
     return written

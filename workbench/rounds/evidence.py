@@ -14,13 +14,14 @@ from typing import Any, Literal, Protocol
 
 from scipy import special
 
-from workbench.rounds.comparison import LOWER_IS_BETTER, Comparison, ModelFigures
+from workbench.rounds.comparison import CORRECT, LOWER_IS_BETTER, Comparison, ModelFigures
 from workbench.stats.clustered import MIN_RATERS
 from workbench.stats.intervals import LEVEL, Estimate
 
 PEOPLE = "people"
 DECIDING = (
     PEOPLE,
+    CORRECT,
     "held_out_loss",
     "well_formed",
     "clean",

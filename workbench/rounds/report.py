@@ -41,6 +41,7 @@ class Example:
 
     question_id: int
     question: str
+    reference: str | None
     texts: tuple[tuple[str, OnePassOutput], ...]
     """Name of the model and its first completion."""
 
@@ -127,11 +128,12 @@ def examples(session: Session, comparison: Comparison) -> list[Example]:
     for one in sorted(read_outputs(session, comparison.sweep_id), key=lambda w: not w.is_greedy):
         first.setdefault(one.question_id, {}).setdefault(one.model_id, one)
     shown = sorted(first)[:MOST_EXAMPLES]
-    asked = {row.id: row.text for row in get_questions(session, shown)}
+    asked = {row.id: row for row in get_questions(session, shown)}
     return [
         Example(
             question_id=question,
-            question=asked[question],
+            question=asked[question].text,
+            reference=asked[question].reference_answer,
             texts=tuple((names[m], first[question][m]) for m in names if m in first[question]),
         )
         for question in shown

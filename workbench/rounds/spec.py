@@ -43,6 +43,8 @@ class Margins(_RoundPart):
 
     people: Margin = 0.15
     """Of the share of points in blind comparisons, below ½."""
+    correct: Margin = None
+    """Of the share of correct answers; few sets of questions can be checked, so none is asked."""
     held_out_loss: Margin = 0.05
     """Nats a token."""
     well_formed: Margin = 0.1

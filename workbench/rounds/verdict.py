@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.rounds import RoundRow, Verdict, decide_round
-from workbench.rounds.comparison import Comparison, compare_round
+from workbench.rounds.comparison import CORRECT, Comparison, compare_round
 from workbench.rounds.evidence import DIVERSITY_MEASURES, PEOPLE, Settled, settle
 from workbench.rounds.spec import Comparing, parse_round
 from workbench.rounds.text import verdict_reason
@@ -78,7 +78,7 @@ def _verdict(settled: Sequence[Settled], *, enough_well_formed: bool) -> Verdict
     if PEOPLE in worse:
         return "drop"
     if not enough_well_formed:
-        return "branch" if better & {PEOPLE, "well_formed"} else "drop"
+        return "branch" if better & {PEOPLE, CORRECT, "well_formed"} else "drop"
     if worse:
         return "branch" if better or worse <= DIVERSITY_MEASURES else "drop"
     if required and all(one.outcome != "open" for one in required):

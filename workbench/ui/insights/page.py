@@ -23,6 +23,7 @@ from workbench.ui.components.parts import card, empty_state, figures, heading, s
 from workbench.ui.components.store import database
 from workbench.ui.components.text import one_line, show_text
 from workbench.ui.insights.charts import Dot, draw_dots
+from workbench.ui.insights.correctness import draw_correctness
 from workbench.ui.insights.figures import (
     draw_agreement,
     draw_bias,
@@ -49,7 +50,7 @@ def draw_insights() -> None:
         mark = high_water(session)
     if mark.startswith("0/"):
         _draw_nothing()
-        draw_reasoning(choose_sweep())
+        _draw_texts(choose_sweep())
         return
     wanted = _filters()
     shown = read_figures(
@@ -60,13 +61,13 @@ def draw_insights() -> None:
         n=int(mark.partition("/")[0]),
     )
     if shown is None:
-        draw_reasoning(wanted.sweep_id)
+        _draw_texts(wanted.sweep_id)
         return
     found = cast(Insights, shown.figures)
     mark = shown.mark or mark
     if not found.counts.judgements:
         empty_state("insights", "filter_alt_off", "insights.no_match")
-        draw_reasoning(wanted.sweep_id)
+        _draw_texts(wanted.sweep_id)
         return
     _draw_counts(found)
     draw_rankings(found)
@@ -76,7 +77,13 @@ def draw_insights() -> None:
     draw_work(found)
     draw_diversity(found)
     draw_question(found, wanted, mark)
-    draw_reasoning(wanted.sweep_id)
+    _draw_texts(wanted.sweep_id)
+
+
+def _draw_texts(sweep_id: int | None) -> None:
+    """Draw what the answers themselves say, whoever rated them."""
+    draw_correctness(sweep_id)
+    draw_reasoning(sweep_id)
 
 
 @st.cache_data(show_spinner=False, max_entries=24)
