@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from sqlalchemy import exists, select, true
@@ -56,6 +56,8 @@ class QueueSpec(BaseModel):
     """Cards at most."""
     overlap: Annotated[int, Field(ge=1, le=20)] = 1
     sampler: Sampler = "informative"
+    reference: Literal["after", "before"] = "after"
+    """When the reference answer of a question is shown: once a card is rated, or on the card."""
     repeat_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
 
     @model_validator(mode="after")

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final, Literal
 
 import streamlit as st
 
+from db.grades import GradeRow, read_grades
+from db.questions import QuestionRow
 from db.texts.cards import QuestionCard, VariantCard
 from db.texts.provenance import Provenance, provenance
 from db.texts.rows import TextRow
+from workbench.ui.components.answer_check import check_label
 from workbench.ui.components.controls import download, errors_shown
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import count, duration
@@ -45,6 +48,36 @@ def draw_texts(found: QuestionCard) -> None:
         st.caption(t("results.more_variants", n=found.n_variants - len(shown)))
 
 
+def draw_reference(question: QuestionRow) -> None:
+    """Draw the reference answer of a question, and how answers are compared with it."""
+    if not question.reference_answer:
+        return
+    st.caption(t("question.reference"))
+    with st.container(key=f"reference_{question.id}"):
+        show_text(question.reference_answer)
+    if question.answer_check:
+        st.caption(t("question.check", check=escaped(check_label(question.answer_check))))
+
+
+def draw_grade(grade: GradeRow) -> None:
+    """Draw whether an answer is correct, and what of it was read."""
+    name = {True: "correct", False: "incorrect", None: "ungradable"}[grade.correct]
+    icon, colour = _GRADES[name]
+    st.badge(
+        t(f"grade.{name}"),
+        icon=f":material/{icon}:",
+        color=colour,
+        help=escaped(t("grade.read", found=grade.found)),
+    )
+
+
+_GRADES: Final[dict[str, tuple[str, Literal["green", "red", "gray"]]]] = {
+    "correct": ("check_circle", "green"),
+    "incorrect": ("cancel", "red"),
+    "ungradable": ("help", "gray"),
+}
+
+
 def _draw_variant(number: int, variant: VariantCard) -> None:
     row = variant.variant
     with card(f"variant_{row.id}", gap="xsmall"):
@@ -63,7 +96,10 @@ def _draw_answers(answers: Sequence[TextRow], known_level: str = "") -> None:
     """Draw answers; what they were made with is said only where it differs from the reasoning."""
     if not answers:
         st.caption(t("results.no_answers"))
-    for number, answer in enumerate(answers[:MOST_ANSWERS], start=1):
+    shown = answers[:MOST_ANSWERS]
+    with database().read() as session:
+        grades = read_grades(session, [one.id for one in shown])
+    for number, answer in enumerate(shown, start=1):
         with st.container(key=f"answer_{answer.id}", gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
                 level = _level(answer)
@@ -73,6 +109,8 @@ def _draw_answers(answers: Sequence[TextRow], known_level: str = "") -> None:
                 st.space("stretch")
                 how_button(answer.ref)
             show_text(answer.text, most=MOST_CHARACTERS)
+            if answer.id in grades:
+                draw_grade(grades[answer.id])
             if answer.flags:
                 check_badges([(name, None) for name in answer.flags])
 

@@ -4,6 +4,7 @@ import streamlit as st
 
 from db.bulk import Page
 from db.errors import Q2QError, UsageError
+from db.grades import read_grades
 from db.identity import Ref, parse_ref
 from db.lineage.read import lineage
 from db.models import ModelRow, get_model
@@ -23,7 +24,14 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.store import database
 from workbench.ui.components.text import MOST_CHARACTERS, escaped, marked_sides, one_line, show_text
-from workbench.ui.components.text_cards import draw_lines, facts, forget_panel, how_button
+from workbench.ui.components.text_cards import (
+    draw_grade,
+    draw_lines,
+    draw_reference,
+    facts,
+    forget_panel,
+    how_button,
+)
 from workbench.ui.explore.lineage import draw_judgements, draw_lineage
 from workbench.ui.explore.matrix import draw_cell, open_item
 from workbench.ui.questions.list import draw_facts
@@ -112,9 +120,7 @@ def _draw_question(ref: Ref) -> None:
         if row.context:
             st.caption(t("question.context"))
             show_text(row.context)
-        if row.reference_answer:
-            st.caption(t("question.reference"))
-            show_text(row.reference_answer)
+        draw_reference(row)
         draw_facts(row)
         page_link("questions", t("explore.question_page"), "open_in_new", question=ref.id)
     section(t("question.texts"))
@@ -141,12 +147,22 @@ def _draw_text(ref: Ref) -> None:
             _show(text)
         if ref.kind != "generation":
             check_badges(origin.checks)
+        if ref.kind == "answer":
+            _draw_grade(ref.id, origin.question)
         _draw_question_line(origin.question)
     if ref.kind != "generation":
         _choose_other(ref)
     with st.expander(t("how.title"), icon=":material/info:", expanded=False):
         draw_lines(facts(origin))
         how_button(str(ref), t("explore.exact"))
+
+
+def _draw_grade(answer_id: int, question: QuestionRow) -> None:
+    with database().read() as session:
+        grade = read_grades(session, [answer_id]).get(answer_id)
+    if grade is not None:
+        draw_grade(grade)
+    draw_reference(question)
 
 
 def _draw_question_line(row: QuestionRow) -> None:

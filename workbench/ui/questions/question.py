@@ -15,13 +15,12 @@ from serving.formats.definitions import DIALOGUE_TASKS, TASKS, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import render_question
 from workbench.ui.components import url
-from workbench.ui.components.answer_check import check_label
 from workbench.ui.components.controls import back_link, download, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, empty_state, head_row, heading, section
 from workbench.ui.components.store import child_ids, database, registry
 from workbench.ui.components.text import escaped, one_line, show_text
-from workbench.ui.components.text_cards import draw_texts, numbered_ids
+from workbench.ui.components.text_cards import draw_reference, draw_texts, numbered_ids
 from workbench.ui.questions.list import as_jsonl, draw_facts, edit_dialog
 
 SHOWN_TASKS: tuple[Task, ...] = tuple(task for task in TASKS if task not in DIALOGUE_TASKS)
@@ -72,11 +71,7 @@ def _draw_text(row: QuestionRow) -> None:
         if row.context:
             st.caption(t("question.context"), help=t("question.context_help"))
             show_text(row.context)
-        if row.reference_answer:
-            st.caption(t("question.reference"), help=t("question.reference_help"))
-            show_text(row.reference_answer)
-        if row.answer_check:
-            st.caption(t("question.check", check=escaped(check_label(row.answer_check))))
+        draw_reference(row)
         draw_facts(row)
 
 

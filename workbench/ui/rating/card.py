@@ -21,6 +21,7 @@ from workbench.ui.components.parts import card, empty_state
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_marked, show_text
+from workbench.ui.components.text_cards import draw_reference
 from workbench.ui.rating.edit import draw_edit, start_edit
 from workbench.ui.rating.panel import PanelButton, draw_panel
 from workbench.ui.rating.table import draw_table, table_draft
@@ -101,7 +102,7 @@ def _draw_card(queue: QueueRow, assigned: Card) -> None:
     with database().read() as session:
         question = get_question(session, assigned.item.target.question_id)
         reasonings, answers = _texts(session, assigned)
-    _draw_question(question)
+    _draw_question(question, with_reference=queue.spec.get("reference") == "before")
     draw = draw_pair if queue.way == "pair" else draw_single
     draw(queue, assigned, reasonings, answers)
 
@@ -123,12 +124,14 @@ def _texts(session: Session, assigned: Card) -> tuple[Texts, Texts]:
     return read_texts(session, "variant", reasonings), read_texts(session, "answer", answers)
 
 
-def _draw_question(question: QuestionRow) -> None:
+def _draw_question(question: QuestionRow, *, with_reference: bool) -> None:
     with card("asked"):
         show_text(question.text)
         if question.context:
             st.caption(t("question.context"))
             show_text(question.context)
+        if with_reference:
+            draw_reference(question)
         st.badge(word("role", question.role), icon=":material/theater_comedy:", color="blue")
 
 

@@ -25,6 +25,7 @@ from workbench.ui.components.live import live
 from workbench.ui.components.parts import card, check_badges, empty_state, heading
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_diff, show_text
+from workbench.ui.components.text_cards import draw_reference
 
 NOTHING = "new"
 """Value of ``?edit=`` for a reasoning written from nothing."""
@@ -69,6 +70,7 @@ def draw_edit(queue: QueueRow, rater_id: int) -> None:
         if question.context:
             st.caption(t("question.context"))
             show_text(question.context)
+        draw_reference(question)
     columns = st.columns([*([1] * len(before)), 1] if before else [1], gap="medium")
     for column, variant in zip(columns, before, strict=False):
         with column, card(f"before_{variant.variant.id}"):

@@ -116,6 +116,7 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
         "search": Hint(widget="search"),
         "leave_out": Hint(options=list(CHECKS), show="check"),
         "only_trainable": Hint(widget="toggle"),
+        "reference": Hint(widget="segments", show="rate.reference"),
         "sampler": Hint(options=SAMPLERS, show="rate.sampler"),
     }
     form = SpecForm(draft, QueueSpec, {}, "rate", hints)
@@ -137,7 +138,7 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
         )
         form.draw("leave_out", "only_trainable")
         with st.expander(t("rate.more")):
-            form.draw("overlap", "sampler")
+            form.draw("overlap", "sampler", "reference")
             repeats = st.toggle(
                 t("rate.repeats"), help=t("rate.repeats_help"), key=draft.field("repeats", True)
             )

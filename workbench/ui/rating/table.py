@@ -25,6 +25,7 @@ from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.parts import card, empty_state
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line, show_text
+from workbench.ui.components.text_cards import draw_reference
 
 PER_PAGE = 20
 ROW_PX = 72
@@ -97,7 +98,7 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
             st.caption(t("rate.table.unsaved", n=len(changes)))
         st.space("stretch")
         url.pages("page", found.total, PER_PAGE)
-    _draw_reader(found, texts)
+    _draw_reader(queue, found, texts)
 
 
 class _Texts:
@@ -280,7 +281,7 @@ def _save(
             st.toast(t("rate.table.taken", n=saved.taken), icon=":material/group:")
 
 
-def _draw_reader(found: Page[TableRow], texts: _Texts) -> None:
+def _draw_reader(queue: QueueRow, found: Page[TableRow], texts: _Texts) -> None:
     """Draw one line of the table in full."""
     with st.expander(t("rate.table.read")):
         number = st.number_input(t("rate.table.read_which"), 1, len(found.rows), 1)
@@ -290,6 +291,8 @@ def _draw_reader(found: Page[TableRow], texts: _Texts) -> None:
         if question.context:
             st.caption(t("question.context"))
             show_text(question.context)
+        if queue.way != "table" or queue.spec.get("reference") == "before":
+            draw_reference(question)  # of cards, this table is the look back
         sides = [row.item.target] if row.item.other is None else list(_sides(row))
         for column, side in zip(st.columns(len(sides)), sides, strict=True):
             with column, card(f"read_{side.variant_id}_{side.answer_id}"):
