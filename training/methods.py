@@ -35,6 +35,8 @@ class Method:
     """Settings of a run that it takes besides those that all methods share."""
     pairs_prompts: bool = False
     """It compares each row with the text of another prompt in its batch."""
+    means_tokens: bool = False
+    """A part of its loss is a mean over the tokens of a batch, whatever their number."""
 
 
 METHODS: Mapping[MethodName, Method] = {
@@ -47,6 +49,7 @@ METHODS: Mapping[MethodName, Method] = {
         rows="pairs",
         trainer="trl.experimental.orpo.ORPOTrainer",
         settings=("beta",),
+        means_tokens=True,
     ),
     "kto": Method(
         label="KTO",

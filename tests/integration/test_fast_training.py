@@ -26,7 +26,7 @@ def rows(method: str, model: Path) -> list[dict[str, Any]]:
         start = drawn.randrange(len(tokens) - longest)
         return tokens[start : start + drawn.randrange(4, longest)]
 
-    if method == "dpo":
+    if method != "kto":
         return [
             {"prompt_ids": span(12), "chosen_ids": span(60), "rejected_ids": span(40)}
             for _ in range(4 * STEPS)
@@ -63,24 +63,16 @@ def figures(folder: Path, model: Path, method: str, **changes: Any) -> list[dict
     return [values for values in found if "loss" in values]
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_without_padding_preferences_are_learned_alike(
-    tmp_path: Path, embedded_model: Path, method: str
+    tmp_path: Path, embedded_model: Path
 ) -> None:
-    """Gradients of the first step are near; later losses carry the rounding of bf16, some 0.3 nats
-    in the log-probability of a text, times beta.
+    """KTO goes through the model in most ways; the others are compared on a tiny model.
+
+    Gradients of the first step are near; later losses carry the rounding of bf16, some 0.3 nats in
+    the log-probability of a text, times beta.
     """
-    padded = figures(tmp_path / "padded", embedded_model, method)
-    flat = figures(tmp_path / "flat", embedded_model, method, layers="compiled")
+    padded = figures(tmp_path / "padded", embedded_model, "kto")
+    flat = figures(tmp_path / "flat", embedded_model, "kto", layers="compiled")
     assert flat[0]["loss"] == pytest.approx(padded[0]["loss"], abs=1e-3)
     assert flat[0]["grad_norm"] == pytest.approx(padded[0]["grad_norm"], rel=0.1)
     assert [one["loss"] for one in flat] == pytest.approx([one["loss"] for one in padded], abs=0.05)
-
-
-def test_an_fp8_base_trains_on_two_processes(tmp_path: Path, embedded_model: Path) -> None:
-    """The products are emulated; layers, adapters and their gradients are those of a GPU."""
-    found = figures(
-        tmp_path / "fp8", embedded_model, "dpo",
-        layers="compiled", base_precision="fp8", processes=2,
-    )  # fmt: skip
-    assert found[0]["loss"] == pytest.approx(0.693, abs=0.01)

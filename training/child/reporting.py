@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 from unsloth import FastLanguageModel
 
 from training.child.events import Events
+from training.child.processes import summed
 from training.child.setup import RECOMPUTATION
 from training.runs.folder import COMPLETE, RunFolder, read_rows
 
@@ -37,7 +38,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         self._config = config
         self._events = events
         self._since = time.monotonic()
-        self._counted = 0
+        self._seen = 0
+        """Tokens of this process that are in the sum."""
+        self._tokens = 0.0
+        """Of all processes."""
+        self._counted = 0.0
+        """Of these, those whose speed is told."""
         self._began: tuple[float, int] | None = None
         """When the first step of this process was done, and which it was."""
 
@@ -52,7 +58,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         if self._began is None:
             self._began = (time.monotonic(), state.global_step)
             self._trainer.q2q_phases.begin("steps")
-        if self._agree(self._folder.stop.exists()):
+        tokens = self._trainer.q2q_tokens - self._seen
+        self._seen = self._trainer.q2q_tokens
+        stops, tokens = summed([self._folder.stop.exists(), tokens], self._trainer.args.device)
+        self._tokens += tokens
+        if stops:
             self._trainer.q2q_stopped = state.global_step < state.max_steps
             control.should_save = control.should_training_stop = True
 
@@ -111,22 +121,15 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
     def _speed(self, step: int) -> dict[str, float]:
         """Return memory, and tokens a second but for the first step, which compiles."""
         now = time.monotonic()
-        tokens = self._trainer.q2q_tokens - self._counted
+        tokens = self._tokens - self._counted
         seconds = max(now - self._since, 1e-6)
-        self._counted, self._since = self._trainer.q2q_tokens, now
+        self._counted, self._since = self._tokens, now
         if self._began is None or step == self._began[1]:
             return {"memory_gib": memory_gib()}
         return {
-            "tokens_per_second": tokens * self._trainer.args.world_size / seconds,
+            "tokens_per_second": tokens / seconds,
             "memory_gib": memory_gib(),
         }
-
-    def _agree(self, wanted: bool) -> bool:
-        if self._trainer.args.world_size == 1:
-            return wanted
-        votes = torch.tensor([int(wanted)], device=self._trainer.args.device)
-        torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
-        return bool(votes.item())
 
 
 def memory_gib() -> float:

@@ -38,7 +38,16 @@ def load_model(config: dict[str, Any], settings: RunSettings, events: Events) ->
         max_seq_length=settings.max_length,
     )
     events.write("steps_run", how=_speed_up(model, settings, config["device"]))
+    leave_frozen_weights(model)
     return model, tokenizer
+
+
+def leave_frozen_weights(model: Any) -> None:
+    """Let data-parallel processes begin by sharing what learns: each has read the same rest."""
+    model._ddp_params_and_buffers_to_ignore = [
+        *(name for name, value in model.named_parameters() if not value.requires_grad),
+        *(name for name, _ in model.named_buffers()),
+    ]
 
 
 def _speed_up(model: Any, settings: RunSettings, device: str) -> str:

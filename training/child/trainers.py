@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from serving.formats.render import IGNORED_LABEL
 from training.child.events import Events, Phases
+from training.child.processes import NormalisesByAllTokens, balance, row_lengths
 from training.child.reporting import Reporter
 from training.methods import METHODS, Method
 from training.runs.folder import RunFolder
@@ -33,6 +34,16 @@ class CountsTokens:
         """Count, then train."""
         self.q2q_tokens += _n_tokens(inputs)
         return super().training_step(model, inputs, *rest, **more)  # type: ignore[misc]  # of the trainer beside it
+
+    def get_train_dataloader(self) -> Any:
+        """Return the rows; several processes get equal shares."""
+        loader = super().get_train_dataloader()  # type: ignore[misc]  # of the trainer beside it
+        args, rows = self.args, self.train_dataset  # type: ignore[attr-defined]  # the same
+        if args.world_size > 1:
+            balance(
+                loader, row_lengths(rows), batch=args.train_batch_size, processes=args.world_size
+            )
+        return loader
 
     def evaluate(self, *rest: Any, **more: Any) -> Any:
         """Look at the held-out rows, and count the time."""
@@ -74,8 +85,10 @@ def _classes(method: Method) -> tuple[Any, Any]:
     """Return the trainer of a method, which reports and takes rows of ids, and its config."""
     module, _, name = method.trainer.rpartition(".")
     found = importlib.import_module(module)
-    mixin = CountsTokens if method.rows == "demonstrations" else TakesIds
-    trainer = type(method.label, (mixin, getattr(found, name)), {})
+    mixins: list[type] = [CountsTokens if method.rows == "demonstrations" else TakesIds]
+    if method.means_tokens:
+        mixins.append(NormalisesByAllTokens)
+    trainer = type(method.label, (*mixins, getattr(found, name)), {})
     return trainer, getattr(found, name.replace("Trainer", "Config"))
 
 
@@ -99,8 +112,9 @@ def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
         for row in (*train_rows, *held_out_rows):
             row["labels"] = list(row["input_ids"])
     if method.pairs_prompts:
-        held_out_rows = _with_other_completions(held_out_rows, settings.batch, train_rows)
-        train_rows = _with_other_completions(train_rows, settings.batch)
+        step = settings.batch * settings.processes  # paired alike by one process and by several
+        held_out_rows = _with_other_completions(held_out_rows, step, train_rows)
+        train_rows = _with_other_completions(train_rows, step)
     arguments = _arguments(settings, folder, has_held_out=bool(held_out_rows), config=config)
     arguments |= {name: getattr(settings, name) for name in method.settings}
     if settings.packing:
@@ -178,6 +192,7 @@ def _arguments(
         "disable_tqdm": True,
         "dataset_num_proc": 1,
         "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,
         **({"ddp_backend": "gloo"} if on_cpu and settings.processes > 1 else {}),
         "dataloader_num_workers": 0,
     }

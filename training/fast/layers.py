@@ -109,11 +109,6 @@ def install(
             for block, names in GROUPS
         ]
         layer.forward = _Forward(layer, weights, heads, longest, run)
-    # Data-parallel processes begin by sharing all weights, which not every library does in FP8;
-    # each has quantised the same ones.
-    model._ddp_params_and_buffers_to_ignore = [
-        name for name, value in model.named_parameters() if value.dtype == torch.float8_e4m3fn
-    ]
 
 
 class _Compiled:
