@@ -178,6 +178,7 @@ def save_offer(
     *,
     software: str | None,
     capabilities: Mapping[str, Any],
+    message: str | None = None,
 ) -> None:
     """Write what a probe found: the engine is ready.
 
@@ -187,8 +188,9 @@ def save_offer(
         models: Name in requests → id of the model version.
         software: Name and version that it reports.
         capabilities: What it was seen to do.
+        message: What people are told of it.
     """
-    save_engine_state(session, engine_id, "ready", progress=1.0)
+    save_engine_state(session, engine_id, "ready", progress=1.0, message=message)
     engine = session.get_one(Engine, engine_id)
     engine.software, engine.capabilities = software, dict(capabilities)
     engine.probed_at = utc_now()

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from db.identity import Precision
 from db.settings import Settings
 from serving.device import Device
+from serving.engine.hardware import Gpu
 from serving.engine.messages import EngineUnavailable
-from serving.engine.plan import ServingPlan
-from serving.engine.planner import LARGEST_GRAPH
-from serving.engine.planning import Subject, make_plan
+from serving.engine.plan import ServingPlan, Subject, make_plan
+from serving.engine.plan_rules import LARGEST_GRAPH
 
 HOME_VARIABLE = "Q2Q_SERVER_HOME"
 """In the environment of a server: the workbench it belongs to, so that a lost one is found."""
@@ -69,11 +69,15 @@ class ServerSpec(BaseModel):
             raise ValueError(f"two served models share a name: {', '.join(names)}")
         return self
 
-    def planned(self, settings: Settings) -> "ServerSpec":
-        """Return this spec with its plan, made now where it has none."""
+    def planned(self, settings: Settings, gpus: Sequence[Gpu] | None = None) -> "ServerSpec":
+        """Return this spec with its plan, made now where it has none.
+
+        Raises:
+            Q2QError: The model does not fit this machine, or ``gpus``.
+        """
         if self.plan is not None:
             return self
-        return self.model_copy(update={"plan": make_plan(self.subject(), settings)})
+        return self.model_copy(update={"plan": make_plan(self.subject(), settings, gpus)})
 
     def subject(self) -> Subject:
         """Return what a plan has to know of it."""

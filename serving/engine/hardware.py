@@ -136,6 +136,11 @@ def names_of(gpus: Collection[Gpu]) -> str:
     return " + ".join(f"{n} x {name}" for name, n in counts.items())
 
 
+def idle(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
+    """Return ``gpus`` as they are while nothing uses them."""
+    return tuple(gpu.model_copy(update={"free_gib": gpu.total_gib}) for gpu in gpus)
+
+
 def with_freed(gpus: Iterable[Gpu], share: float, indices: Collection[int]) -> tuple[Gpu, ...]:
     """Return ``gpus`` as they will be once a server that holds ``share`` of ``indices`` ended.
 

@@ -220,6 +220,10 @@ class EngineUnavailable(EngineError):
     """The server cannot start, or nothing answers at its address. Other requests would fail too."""
 
 
+class OutOfMemory(EngineUnavailable):
+    """A starting server had too little memory on a GPU; with a smaller plan it may start."""
+
+
 class ServerMisconfigured(EngineUnavailable):
     """The way to the server is set up wrongly (certificate, proxy): it is not tried again."""
 

@@ -8,18 +8,26 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from db.child_process import ChildProcess, session_pids, signal_all
+from db.errors import Q2QError
 from db.settings import Settings
 from serving.engine.client import CompletionClient
 from serving.engine.command import HOME_VARIABLE, Command, ServerSpec, fingerprint, new_log
-from serving.engine.messages import Endpoint, EngineUnavailable
-from serving.engine.server_log import LoadProgress, LoadReader, LogTail, explain_exit
+from serving.engine.hardware import Gpu
+from serving.engine.messages import Endpoint, EngineUnavailable, OutOfMemory
+from serving.engine.server_log import (
+    LoadProgress,
+    LoadReader,
+    LogTail,
+    explain_exit,
+    ran_out_of_memory,
+)
 
 FILE_NAME = "server.json"
 
@@ -125,18 +133,30 @@ class RunningServer:
         (home / FILE_NAME).unlink(missing_ok=True)
 
 
+def planned(spec: ServerSpec, settings: Settings, gpus: Sequence[Gpu] | None = None) -> ServerSpec:
+    """Return ``spec`` with its plan for this machine, or for ``gpus``.
+
+    Raises:
+        EngineUnavailable: The model does not fit, or the settings contradict it.
+    """
+    try:
+        return spec.planned(settings, gpus)
+    except Q2QError as error:
+        raise EngineUnavailable(error.message.template, **error.message.values) from error
+
+
 def start(spec: ServerSpec, settings: Settings, make_command: MakeCommand) -> RunningServer:
     """Start a server for ``spec`` and put it on record; servers that got lost are ended first.
 
     It is planned here, where no server of the workbench holds memory any more.
 
     Raises:
-        EngineUnavailable: its port is taken, or the program cannot be run.
+        EngineUnavailable: its port is taken, the model does not fit, or the program cannot be run.
     """
     home = settings.home_dir
     home.mkdir(parents=True, exist_ok=True)
     end_strays(home)
-    spec = spec.planned(settings)
+    spec = planned(spec, settings)
     made, port, api_key = make_command(spec, settings)
     log = new_log(home)
     try:
@@ -191,7 +211,8 @@ async def follow_until_healthy(
             if interrupted.is_set():
                 raise EngineUnavailable("The model server was stopped while it was starting.")
             if not server.process.is_alive():
-                raise EngineUnavailable(server.why_it_ended())
+                is_short = ran_out_of_memory(server.record.log)
+                raise (OutOfMemory if is_short else EngineUnavailable)(server.why_it_ended())
             for line in tail.new_lines():
                 last_life = time.monotonic()
                 if progress := reader.feed(line):

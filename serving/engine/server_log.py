@@ -109,7 +109,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"CUDA out of memory|OutOfMemoryError|Free memory on device .* is less than desired",
             "the GPU has too little free memory. End other programs that use it (see nvidia-smi), "
-            "or lower gpu_memory_utilization or max_model_len in q2q.toml.",
+            "or lower gpu_memory_utilization, max_num_seqs or max_model_len in q2q.toml.",
         ),
         (
             r"larger than the available KV cache|No available memory for the cache",
@@ -150,6 +150,18 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _ERROR_LINE = re.compile(r"\b(?:\w*Error|\w*Exception)\b: (?P<message>.+)$")
+
+
+_SHORT_OF_MEMORY = re.compile(
+    r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory"
+    r"|larger than the available KV cache|No available memory for the cache",
+    re.IGNORECASE,
+)
+
+
+def ran_out_of_memory(log: Path) -> bool:
+    """Tell whether a server ended for lack of GPU memory, so that a smaller one may start."""
+    return _SHORT_OF_MEMORY.search(_tail(log)) is not None
 
 
 def explain_exit(exit_code: int | None, log: Path) -> str:

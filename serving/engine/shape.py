@@ -63,50 +63,66 @@ class ModelShape(BaseModel):
         return self.linear + self.other
 
 
-def read_shape(folder: Path, name: str | None = None) -> ModelShape:
-    """Return the shape of the model in ``folder``; weights may be missing beside config.json.
+def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
+    """Return the shape of a Llama-like model by its config.json alone.
 
     Raises:
-        ModelError: There is no config.json, or it lacks a size that a plan needs.
+        ModelError: It lacks a size that a plan needs.
     """
-    whole = read_json(folder / "config.json")
-    if not whole:
-        raise ModelError(f"{folder} has no config.json. Give the folder of a whole model.")
-    nested = whole.get("text_config")
-    config = {**whole, **nested} if isinstance(nested, dict) else whole
-    sizes = {key: _size(config, names, folder) for key, names in _KEYS.items()}
-    head_dim = config.get("head_dim") or sizes["hidden"] // sizes["heads"]
+    nested = config.get("text_config")
+    config = {**config, **nested} if isinstance(nested, dict) else config
+    sizes = {key: _size(config, names, name) for key, names in _KEYS.items()}
     shape = ModelShape(
-        name=name or folder.name,
+        name=name,
         **sizes,
         kv_heads=config.get("num_key_value_heads") or sizes["heads"],
-        head_dim=head_dim,
+        head_dim=config.get("head_dim") or sizes["hidden"] // sizes["heads"],
         intermediate=config.get("intermediate_size") or 4 * sizes["hidden"],
         context_length=config.get("max_position_embeddings") or 4096,
         linear=0,
         other=0,
         lora_width=0,
     )
-    tied = bool(config.get("tie_word_embeddings", False))
-    counted, by_formula = _counted(folder, tied), _by_formula(shape, tied)
+    return shape.model_copy(update=_by_formula(shape, _is_tied(config)))
+
+
+def read_shape(folder: Path, name: str | None = None) -> ModelShape:
+    """Return the shape of the model in ``folder``; weights may be missing beside config.json.
+
+    Raises:
+        ModelError: There is no config.json, or it lacks a size that a plan needs.
+    """
+    config = read_json(folder / "config.json")
+    if not config:
+        raise ModelError(
+            "{folder} has no config.json. Give the folder of a whole model.", folder=folder
+        )
+    shape = shape_of(config, name or folder.name)
+    counted = _counted(folder, _is_tied(config))
     stated = config.get("quantization_config")
     if not isinstance(stated, dict):
-        return shape.model_copy(update={**by_formula, **counted, "stored_bytes": 0})
+        return shape.model_copy(update={**counted, "stored_bytes": 0})
     stored = {
         "stored_as": _STORED_AS.get(str(stated.get("quant_method"))),
         "stored_bytes": counted.get("stored_bytes", 0),
     }
-    return shape.model_copy(update={**by_formula, **stored})
+    return shape.model_copy(update=stored)
 
 
-def _size(config: Mapping[str, Any], names: Iterable[str], folder: Path) -> int:
+def _is_tied(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("tie_word_embeddings", False))
+
+
+def _size(config: Mapping[str, Any], names: Iterable[str], model: str) -> int:
     for name in names:
         value = config.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     raise ModelError(
-        f"{folder / 'config.json'} does not say {' or '.join(names)}, so that the memory of the "
-        "model cannot be planned. Fetch it again."
+        "The config.json of {model} does not say {names}, so that its memory cannot be planned."
+        " Fetch the model again.",
+        model=model,
+        names=" or ".join(names),
     )
 
 

@@ -13,14 +13,16 @@ from db.messages import Message
 from db.settings import Settings
 from serving.engine.client import CompletionClient
 from serving.engine.command import ServerSpec, fingerprint, new_command
-from serving.engine.messages import Endpoint, EngineError, EngineUnavailable
-from serving.engine.plan import ServingPlan
+from serving.engine.hardware import find_gpus, idle
+from serving.engine.messages import Endpoint, EngineError, EngineUnavailable, OutOfMemory
+from serving.engine.plan import ServingPlan, lowered
 from serving.engine.probe import ProbeResult, probe
 from serving.engine.server import (
     MakeCommand,
     RunningServer,
     adopt,
     follow_until_healthy,
+    planned,
     read_record,
     start,
     write_record,
@@ -119,6 +121,8 @@ class EngineSupervisor:
             self._interrupted.clear()
             if self.endpoint is not None and await self._serves(spec):
                 return self.endpoint
+            if self.endpoint is not None:  # what fits in no way does not end what runs
+                await asyncio.to_thread(_check_fit, spec, self._settings)
             self._failures = 0
             try:
                 return await self._bring_up(spec)
@@ -185,9 +189,23 @@ class EngineSupervisor:
                 if self._interrupted.is_set():
                     raise
                 await self._end()
-        return await self._make_ready(
-            await asyncio.to_thread(start, spec, self._settings, self._make_command)
-        )
+        return await self._start(spec)
+
+    async def _start(self, spec: ServerSpec) -> Endpoint:
+        """Start a server; where its GPU has too little memory after all, again with less."""
+        while True:
+            server = await asyncio.to_thread(start, spec, self._settings, self._make_command)
+            spec = server.record.spec
+            try:
+                return await self._make_ready(server)
+            except OutOfMemory as error:
+                plan = spec.plan and lowered(spec.plan, self._settings)
+                if not plan or self._interrupted.is_set():
+                    raise
+                await self._end()
+                again = Message("{problem} It is started again with less.", problem=error)
+                self._notify("starting", again, progress=0.0, spec=spec)
+                spec = spec.model_copy(update={"plan": plan})
 
     async def _make_ready(self, server: RunningServer) -> Endpoint:
         self._server = server
@@ -309,6 +327,15 @@ class EngineSupervisor:
         self._on_state(self.state)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _check_fit(spec: ServerSpec, settings: Settings) -> None:
+    """Return if a model fits this machine while nothing else uses it.
+
+    Raises:
+        EngineUnavailable: It does not.
+    """
+    planned(spec, settings, idle(find_gpus()))
 
 
 def _ready(found: ProbeResult, spec: ServerSpec, left_out: Mapping[str, str]) -> str:

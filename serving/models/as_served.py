@@ -14,7 +14,7 @@ from db.settings import Settings
 from db.tables import ModelVersion
 from serving.device import resolve_device
 from serving.engine.hardware import Gpu, find_gpus
-from serving.engine.planning import Subject, make_plan
+from serving.engine.plan import Subject, make_plan
 from serving.models.servable import FALLBACK_CONTEXT
 
 

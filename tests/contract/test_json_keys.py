@@ -35,6 +35,7 @@ model list
 model show tiny-merged
 model show fake
 serve status
+serve plan phi-3-medium-4k-instruct --gpus 1x24
 serve add other http://127.0.0.1:9/v1
 serve remove other
 serve stop
@@ -110,7 +111,7 @@ model remove tiny-merged
 restore {}/copy.sqlite
 """.strip().splitlines()
 """In this order, on one home; ``{}`` is a folder of files, ``{job}`` the newest job."""
-OF_NOW = ("doctor", "serve")
+OF_NOW = ("doctor", "serve status", "serve add", "serve remove", "serve stop")
 """What these find differs with machine and moment: only the keys of their rows are compared."""
 NOT_RUN = {
     "merge": "needs weights",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
+from serving.models.planned import DEFAULT_CONFIG
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.test_cli import Q2Q, q2q, spec
@@ -98,3 +99,15 @@ def test_a_server_that_only_settings_can_mend_is_not_waited_for(
     assert ran.code == 1
     assert "No model server offers fake now" in ran.err
     assert "give https://other.org/v1 as its URL" in ran.err
+
+
+def test_a_plan_is_told_for_gpus_that_are_not_there(q2q: Q2Q, tmp_path: Path) -> None:
+    told = q2q("serve", "plan", "unsloth/Phi-3-medium-4k-instruct", "--gpus", "2x24")
+    assert told.code == 0
+    assert told.out.startswith("phi-3-medium-4k-instruct in FP8, 2 engines on 2 x 24 GB (22 GiB)")
+    (tmp_path / "config.json").write_text(json.dumps(dict(DEFAULT_CONFIG) | {"hidden_size": 51200}))
+    refused = q2q("serve", "plan", str(tmp_path), "--gpus", "2x24", "--json")
+    assert refused.code == 1
+    assert "does not fit 2 x 24 GB" in json.loads(refused.out)["error"]
+    assert q2q("serve", "plan", "--gpus", "two").code == 2
+    assert "no model in the store" in q2q("serve", "plan", "nothing/here", "--gpus", "1x24").err

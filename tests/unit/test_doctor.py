@@ -65,7 +65,7 @@ def assert_state(check: Check, state: str, *words: str) -> None:
 def test_all_checks_run_on_an_empty_home_and_make_nothing(settings: Settings):
     checks = run_checks(settings)
     assert [check.name for check in checks] == [
-        *("Python", "Packages", "Device", "Memory", "Disk", "Ports", "Model", "Database")
+        *("Python", "Packages", "Device", "Memory", "Disk", "Ports", "Model", "Plan", "Database")
     ]
     assert not settings.home_dir.exists()
 

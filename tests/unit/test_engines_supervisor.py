@@ -14,7 +14,10 @@ import pytest
 from db.settings import Settings
 from serving.engine.client import CompletionClient
 from serving.engine.command import HOME_VARIABLE, Command, ServerSpec, free_port
+from serving.engine.memory import MemoryUse
 from serving.engine.messages import EngineError, EngineUnavailable
+from serving.engine.plan import ServingPlan
+from serving.engine.plan_rules import DoesNotFit
 from serving.engine.server import (
     ServerRecord,
     read_record,
@@ -216,7 +219,7 @@ async def test_after_too_many_crashes_it_is_given_up_and_says_why(
     desk.script = "echo 'RuntimeError: CUDA out of memory'; exit 1; {server}"
     os.kill(desk.record.pid, signal.SIGKILL)
     await until(lambda: watched.state.state == "failed")
-    assert "lower gpu_memory_utilization" in watched.state.message
+    assert "lower gpu_memory_utilization, max_num_seqs" in watched.state.message
     assert "given up after 3 restarts" in watched.state.message
     assert read_record(desk.home) is None
     with pytest.raises(EngineUnavailable, match="given up"):
@@ -297,3 +300,40 @@ async def test_a_record_of_a_server_long_gone_is_no_obstacle(desk: Desk) -> None
 def test_the_pause_before_restarts_doubles_up_to_its_limit() -> None:
     policy = SupervisorPolicy(first_pause_s=1, max_pause_s=5)
     assert [policy.pause_s(n) for n in (1, 2, 3, 4)] == [1, 2, 4, 5]
+
+
+async def test_a_server_without_enough_memory_is_started_again_with_less(desk: Desk) -> None:
+    memory = MemoryUse(weights_gib=13, working_gib=1, cache_gib=6, cache_tokens=30_000)
+    plan = ServingPlan(max_model_len=4096, max_num_seqs=96, memory=memory, why="Chosen.")
+    enough = desk.home / "enough"
+    desk.script = (
+        f"if ! test -e {enough}; then touch {enough}; echo 'CUDA out of memory'; exit 1; fi; "
+    )
+    desk.script += "exec {server}"
+    supervisor = desk.supervisor()
+    await supervisor.ensure(SPEC.model_copy(update={"plan": plan, "device": "cuda"}))
+    assert desk.starts == 2
+    assert supervisor.plan.max_num_seqs == 48
+    assert supervisor.plan.gpu_memory_utilization == 0.87
+    assert supervisor.plan.why.startswith("Chosen. Lowered after a start that ran out of memory")
+    assert any("started again with less" in told.message for told in desk.told)
+    await supervisor.stop()
+
+
+async def test_a_model_that_fits_in_no_way_is_refused_before_anything_loads(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = desk.supervisor()
+    await supervisor.ensure(OTHER)
+
+    def refuse(*_: object, **__: object) -> ServingPlan:
+        raise DoesNotFit("It does not fit {gpus}.", gpus="1 x T4")
+
+    monkeypatch.setattr("serving.engine.command.make_plan", refuse)
+    with pytest.raises(EngineUnavailable, match="It does not fit 1 x T4"):
+        await supervisor.ensure(SPEC)
+    assert (desk.starts, supervisor.state.state) == (1, "ready"), "what runs is left alone"
+    await supervisor.stop()
+    with pytest.raises(EngineUnavailable, match="It does not fit 1 x T4"):
+        await supervisor.ensure(SPEC)
+    assert (desk.starts, supervisor.state.state) == (1, "failed")

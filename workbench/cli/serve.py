@@ -9,8 +9,12 @@ from db.database import Database
 from db.engines import add_external, list_engines, remove_external
 from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from serving.engine.hardware import described_gpus
+from serving.engine.plan import ServingPlan
+from serving.engine.plan_rules import PRECISION_NAMES
+from serving.models.planned import plan_for
 from workbench.cli.context import open_home
-from workbench.cli.output import Json, inform, show_json, show_table
+from workbench.cli.output import Json, inform, show, show_json, show_table
 from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup
 
@@ -59,6 +63,57 @@ def status(
     else:
         with open_home() as (_, database):
             _show(database, as_json)
+
+
+@app.as_command()
+def plan(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Name of a model, or a folder [default: that of the settings]."),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="GPUs that need not be there, such as 2x24, 4x80:9.0 or 1x16:7.5."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how a model would be served on this machine or on other GPUs, and why.
+
+    Nothing is loaded. GPUs are described by their number, the memory they are sold with in GB and,
+    after a colon, the compute capability (8.9 where it is left out).
+
+    Example:
+      q2q serve plan --gpus 2x24
+    """
+    described = described_gpus(gpus) if gpus is not None else None
+    with open_home() as (settings, database), database.read() as session:
+        found = plan_for(session, settings, model, described)
+    if as_json:
+        show_json({**found.model_dump(mode="json"), "why": str(found.why)})
+        return
+    show(found.why)
+    show_table(_plan_rows(found), ("value", "is"))
+
+
+def _plan_rows(found: ServingPlan) -> list[dict[str, object]]:
+    rows = {
+        "precision": PRECISION_NAMES[found.precision],
+        "tensor_parallel_size": found.tensor_parallel,
+        "pipeline_parallel_size": found.pipeline_parallel,
+        "data_parallel_size": found.data_parallel,
+        "max_model_len": found.max_model_len,
+        "max_num_seqs": found.max_num_seqs,
+    }
+    if found.memory is not None:
+        memory = found.memory
+        rows |= {
+            "gpu_memory_utilization": found.gpu_memory_utilization,
+            "weights on each GPU": f"{memory.weights_gib:.1f} GiB",
+            "working memory": f"{memory.working_gib:.1f} GiB",
+            "cache": f"{memory.cache_gib:.1f} GiB, {memory.cache_tokens} tokens",
+            "in all": f"{memory.total_gib:.1f} GiB",
+        }
+    return [{"value": name, "is": value} for name, value in rows.items()]
 
 
 @app.as_command()

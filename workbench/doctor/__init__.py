@@ -11,7 +11,7 @@ from workbench.doctor.machine import (
     check_ports,
     check_python,
 )
-from workbench.doctor.store import check_database, check_model
+from workbench.doctor.store import check_database, check_model, check_plan
 
 
 def run_checks(settings: Settings) -> list[Check]:
@@ -25,5 +25,6 @@ def run_checks(settings: Settings) -> list[Check]:
         check_disk(settings),
         check_ports(settings),
         check_model(settings, device),
+        check_plan(settings),
         check_database(settings),
     ]

@@ -3,7 +3,7 @@
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,6 +16,7 @@ from db.settings import Settings
 from db.store.schema import status
 from serving.device import Device
 from serving.models.embedded import embedded_model_folder, is_made
+from serving.models.planned import plan_for
 from workbench.doctor.check import Check, fail, ok, warn
 
 _BACKUP = "Bring a backup back with `q2q restore FILE`; they are in Q2Q_HOME/backups."
@@ -50,6 +51,24 @@ def check_model(settings: Settings, device: Device) -> Check:
         f"{wanted} is no folder and no name in the store, so it is taken for a hub id.",
         f"Fetch and register it once: `q2q model add {wanted}`.",
     )
+
+
+def check_plan(settings: Settings) -> Check:
+    """Say how the model is served on this machine, and why so."""
+    try:
+        with ExitStack() as stack:
+            session = None
+            if _is_made(settings):
+                database = stack.enter_context(closing(open_database(settings.database)))
+                if status(database).is_current:
+                    session = stack.enter_context(database.read())
+            return ok("Plan", plan_for(session, settings).why)
+    except (Q2QError, SQLAlchemyError) as error:
+        return warn(
+            "Plan",
+            str(error) if isinstance(error, Q2QError) else "The store cannot be read.",
+            "See what fits: `q2q serve plan MODEL`.",
+        )
 
 
 def _model_names(settings: Settings) -> set[str]:

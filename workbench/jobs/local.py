@@ -237,6 +237,7 @@ class LocalServer:
                     capabilities=offered_capabilities(
                         state.probe.capabilities, state.probe.reasons
                     ),
+                    message=_plan_sentence(state),
                 )
             else:
                 save_engine_state(
@@ -246,6 +247,11 @@ class LocalServer:
                     progress=state.progress,
                     message=state.message,
                 )
+
+
+def _plan_sentence(state: EngineState) -> str | None:
+    plan = state.spec.plan if state.spec is not None else None
+    return plan.why or None if plan is not None else None
 
 
 def _is_usable(model: ModelRow) -> bool:

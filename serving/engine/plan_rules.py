@@ -13,6 +13,7 @@ from itertools import product
 
 from db.errors import Q2QError, UsageError
 from db.identity import AS_STORED, Precision
+from db.messages import Message
 from serving.engine.hardware import FP8_CAPABILITY, MIN_CAPABILITY, Gpu, names_of
 from serving.engine.memory import (
     CONTEXT_GIB,
@@ -24,9 +25,10 @@ from serving.engine.memory import (
     weights_per_gpu,
     working_bytes,
 )
-from serving.engine.plan import GPU_MEMORY_UTILIZATION
 from serving.engine.shape import ModelShape
 
+GPU_MEMORY_UTILIZATION = 0.9
+"""vLLM's share of a GPU's memory where nothing asks for another."""
 TOKENS_PER_SEQUENCE = 256
 """What a sequence of a sweep holds in the cache, averaged over its life; prompts are shared."""
 ROOM_TOKENS = 16_384
@@ -40,11 +42,11 @@ MARGIN_GIB = 0.2
 """Left free beside what other programs hold now."""
 LARGEST_GRAPH = 1024
 PRECISION_NAMES: Mapping[Precision, str] = {
-    "bf16": "16 bit",
+    "bf16": Message("16 bit"),
     "fp8": "FP8",
-    "nf4": "4 bit (NF4)",
-    "awq": "4 bit (AWQ)",
-    "gptq": "4 bit (GPTQ)",
+    "nf4": Message("4 bit (NF4)"),
+    "awq": Message("4 bit (AWQ)"),
+    "gptq": Message("4 bit (GPTQ)"),
 }
 RULES: Sequence[tuple[Precision, str]] = (
     ("bf16", "one"),
@@ -60,7 +62,7 @@ RULES: Sequence[tuple[Precision, str]] = (
 """Precision and how the model is spread over GPUs, the best first."""
 _BLOCK = 256
 """Contexts are cut to multiples of it."""
-_BYTES_PER_PARAMETER = {"16 bit": 2.0, "FP8": 1.05, "4 bit": 0.62}
+_BYTES_PER_PARAMETER: Mapping[Precision, float] = {"bf16": 2.0, "fp8": 1.05, "nf4": 0.62}
 """Of a whole model, embeddings in 16 bit included, for saying roughly what would fit."""
 _RESERVE_GIB = 2.5
 
@@ -326,15 +328,17 @@ def _refusal(
         precision=PRECISION_NAMES[precision],
         has=f"{best.budget_gib:.1f}",
         sizes=_sizes(best),
-        names="; of yours " + ", ".join(fitting) if fitting else "",
+        names=Message("; of yours {names}", names=", ".join(fitting)) if fitting else "",
     )
 
 
 def _why_none(gpus: Sequence[Gpu]) -> str:
     if all(gpu.capability < MIN_CAPABILITY for gpu in gpus):
-        return f"vLLM needs compute capability {MIN_CAPABILITY} or newer"
+        return Message("vLLM needs compute capability {least} or newer", least=MIN_CAPABILITY)
     free = max(gpu.free_gib for gpu in gpus)
-    return f"other programs leave at most {free:.1f} GiB of a GPU free (see nvidia-smi)"
+    return Message(
+        "other programs leave at most {free} GiB of a GPU free (see nvidia-smi)", free=f"{free:.1f}"
+    )
 
 
 def _fits(shape: ModelShape, gpus: Sequence[Gpu]) -> bool:
@@ -348,11 +352,12 @@ def _fits(shape: ModelShape, gpus: Sequence[Gpu]) -> bool:
 def _sizes(pool: Pool) -> str:
     """Return roughly the largest models that a pool holds, by precision."""
     room = max(0.0, pool.budget_gib - _RESERVE_GIB) * GIB * len(pool.gpus) / 1e9
-    known = {
-        name: bytes_each
-        for name, bytes_each in _BYTES_PER_PARAMETER.items()
-        if name != "FP8" or pool.capability >= FP8_CAPABILITY
-    }
-    return ", ".join(
-        f"{room / size:.0f} billion parameters in {name}" for name, size in known.items()
+    return Message.line(
+        Message(
+            "{n} billion parameters in {precision}",
+            n=round(room / size),
+            precision=PRECISION_NAMES[precision],
+        )
+        for precision, size in _BYTES_PER_PARAMETER.items()
+        if precision != "fp8" or pool.capability >= FP8_CAPABILITY
     )

@@ -1,0 +1,123 @@
+"""Plans for the models of a store, for folders and for the default model before it is fetched."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db.errors import UsageError
+from db.models import ModelRow, find_model, get_model, list_models
+from db.settings import Settings
+from serving.device import Device, resolve_device
+from serving.engine.hardware import Gpu, find_gpus, with_freed
+from serving.engine.plan import ServingPlan, Subject, make_plan
+from serving.engine.server import read_record
+from serving.engine.shape import ModelShape, read_shape, shape_of
+from serving.models.embedded import EMBEDDED_NAME, embedded_model_folder
+from serving.models.register import CUDA_DEFAULT, default_name
+from serving.models.servable import server_spec
+from serving.models.tensor_files import ModelError
+
+DEFAULT_CONFIG: Mapping[str, Any] = {
+    "hidden_size": 5120,
+    "intermediate_size": 17920,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 10,
+    "vocab_size": 32064,
+    "max_position_embeddings": 4096,
+}
+"""Sizes of the default model on CUDA, so that it can be planned before its 28 GB are fetched."""
+
+
+def plan_for(
+    session: Session | None,
+    settings: Settings,
+    reference: str | None = None,
+    gpus: Sequence[Gpu] | None = None,
+) -> ServingPlan:
+    """Return the plan of a model; nothing is loaded or fetched.
+
+    Args:
+        session: One that reads the store; None where there is no store yet.
+        settings: Of this workbench.
+        reference: Name or id in the store, a folder, or None for the model of the settings.
+        gpus: Default: those of this machine, as they are once the workbench's server has ended.
+
+    Raises:
+        UsageError: There is no such model, or the settings contradict it.
+        DoesNotFit: It fits in no way; the sentence names what would.
+    """
+    device: Device = "cuda" if gpus is not None else resolve_device(settings.device)
+    if gpus is None and device == "cuda":
+        gpus = free_gpus(settings)
+    subject = _subject(session, settings, reference or settings.model, device)
+    others = _shapes(session) if session is not None and device == "cuda" else []
+    return make_plan(subject, settings, gpus, others)
+
+
+def free_gpus(settings: Settings) -> tuple[Gpu, ...]:
+    """Return this machine's GPUs with the memory that is free once the own server has ended."""
+    gpus = find_gpus()
+    record = read_record(settings.home_dir)
+    plan = record.spec.plan if record is not None and record.process.is_alive() else None
+    if plan is None:
+        return gpus
+    used = plan.gpus or [gpu.index for gpu in gpus[: plan.n_gpus]]
+    return with_freed(gpus, plan.gpu_memory_utilization, used)
+
+
+def _subject(
+    session: Session | None, settings: Settings, reference: str | None, device: Device
+) -> Subject:
+    if reference is None and device == "cpu":
+        folder = embedded_model_folder(settings.cache_dir)
+        return Subject(name=EMBEDDED_NAME, device=device, folder=folder)
+    reference = reference or CUDA_DEFAULT
+    folder = Path(reference).expanduser()
+    if (folder / "config.json").is_file():
+        return Subject(name=folder.name, device=device, folder=folder, shape=read_shape(folder))
+    if session is not None:
+        known = _known(session, reference)
+        if known is not None:
+            return _stored(session, settings, known, device)
+    if reference in (CUDA_DEFAULT, default_name(CUDA_DEFAULT)):
+        shape = shape_of(DEFAULT_CONFIG, default_name(CUDA_DEFAULT))
+        return Subject(name=shape.name, device=device, shape=shape)
+    raise UsageError(
+        "{reference} is no model in the store and no folder with a config.json; add it with"
+        " `q2q model add`, or give a folder that holds at least its config.json.",
+        reference=reference,
+    )
+
+
+def _known(session: Session, reference: str) -> ModelRow | None:
+    try:
+        return find_model(session, reference)
+    except UsageError:
+        return next((one for one in list_models(session) if one.hub_id == reference), None)
+
+
+def _stored(session: Session, settings: Settings, model: ModelRow, device: Device) -> Subject:
+    base = get_model(session, model.family_id)
+    adapters = [
+        one
+        for one in list_models(session)
+        if one.kind == "adapter" and one.base_id == base.id and one.state == "ready"
+    ]
+    spec = server_spec(base, settings, adapters)
+    return spec.model_copy(update={"device": device}).subject()
+
+
+def _shapes(session: Session) -> list[ModelShape]:
+    """Return the shapes of all models of the store whose files are there."""
+    found = []
+    for model in list_models(session):
+        if model.kind == "adapter" or model.path is None:
+            continue
+        try:
+            found.append(read_shape(Path(model.path), model.name))
+        except ModelError:
+            continue
+    return found
