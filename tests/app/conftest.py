@@ -2,17 +2,22 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import psutil
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from db import counts
 from db.database import Database
 from tests.app.seed import Seeded, seed_store
 from tests.store_rows import wait_for_counts
+
+# Each AppTest would read the metadata of all installed packages again, which takes half a second.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 APP = str(Path(__file__).resolve().parents[2] / "workbench" / "app.py")
 

@@ -1,6 +1,9 @@
 """A filled store for tests and screenshots, written straight through the tables."""
 
+import contextlib
+import copy
 import random
+import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.identity import json_hash, question_hash, short_hash, text_hash
+from db.messages import Message
 from db.search import index_texts
 from db.tables import (
     ROLES,
@@ -68,14 +72,34 @@ def seed_engine(session: Session, *, state: str = "ready", **values: Any) -> tup
     return model.id, engine.id
 
 
+_written: dict[tuple[str, int], tuple[sqlite3.Connection, Seeded]] = {}
+"""What was written into an empty store, by its options, to be copied into others."""
+
+
 def seed_store(database: Database, *, state: str = "done", copies: int = 1) -> Seeded:
     """Write questions, an engine, and one sweep with its texts and findings."""
+    with database.read() as session:
+        is_empty = session.scalar(select(ModelVersion.id).limit(1)) is None
+    if database.path is None or not is_empty:
+        return _write_store(database, state, copies)
+    with contextlib.closing(sqlite3.connect(database.path)) as own:
+        if (state, copies) not in _written:
+            seeded = _write_store(database, state, copies)
+            copied = sqlite3.connect(":memory:", check_same_thread=False)
+            own.backup(copied)
+            _written[state, copies] = copied, seeded
+        else:
+            _written[state, copies][0].backup(own)
+    return copy.deepcopy(_written[state, copies][1])
+
+
+def _write_store(database: Database, state: str, copies: int) -> Seeded:
     with database.write() as session:
         model_id, engine_id = seed_engine(session)
         writer = _Writer(session, model_id, engine_id, state, copies)
-        for copy in range(copies):
+        for number in range(copies):
             for question in QUESTIONS:
-                writer.question(question, copy)
+                writer.question(question, number)
         writer.finish()
         return writer.seeded
 
@@ -265,7 +289,7 @@ def seed_running_job(database: Database, sweep_id: int, *, total: int = 150) -> 
             state="running",
             done=done,
             total=total,
-            message="running, 24 tokens/s, 2 min left",
+            message=Message.line(["running", "24 tokens/s", "2 min left"]),
             owner="test",
             heartbeat_at=now,
             started_at=now - timedelta(seconds=95),

@@ -22,6 +22,7 @@ from serving.models.adapters import read_adapter
 from serving.models.register import add_model
 from serving.models.servable import server_spec
 from serving.models.tensor_files import read_header
+from tests.unit.merge_lab import first_layers
 from training.merge import folder
 from training.merge.merge import drop_weights, merge_adapter
 from training.merge.proof import _weight_checks, prove
@@ -64,9 +65,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path, embedded_
     home = tmp_path_factory.mktemp("merge")
     settings = Settings(home=home, device="cpu")
     shutil.copy(migrated_file, home / "q2q.sqlite")
-    assert torch_work("adapter", embedded_model, home / "adapter") == 0
+    folder = first_layers(embedded_model, home / "base")
+    assert torch_work("adapter", folder, home / "adapter") == 0
     store = open_database(f"sqlite:///{home / 'q2q.sqlite'}")
-    base = add_model(store, str(embedded_model)).model
+    base = add_model(store, str(folder), name="base").model
     adapter = add_model(store, str(home / "adapter"), name="tiny", base=base.name).model
 
     async def work() -> tuple[int, ProofRow]:
@@ -235,10 +237,10 @@ async def test_a_used_folder_is_refused(lab: Lab, store: Database) -> None:
 async def test_a_disk_without_room_is_said_before_anything_is_written(
     lab: Lab, store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "free_bytes", lambda _: 10**8)
+    monkeypatch.setattr(folder, "free_bytes", lambda _: 4 * 10**7)
     with store.write() as session:
         mark_pruned(session, lab.merged.id)
-    with pytest.raises(Q2QError, match=r"needs 0\.3 GB in .*0\.1 GB are free"):
+    with pytest.raises(Q2QError, match=r"needs 0\.2 GB in .*0\.0 GB are free"):
         await merge_adapter(
             store,
             lab.settings,
@@ -251,7 +253,7 @@ async def test_a_disk_without_room_is_said_before_anything_is_written(
 
 
 def test_a_disk_that_runs_full_meanwhile_leaves_nothing(lab: Lab) -> None:
-    """A real full disk: 100 MB mounted over the models, in a mount namespace of its own."""
+    """A real full disk: 40 MB mounted over the models, in a mount namespace of its own."""
     mine = (
         ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
     )
