@@ -2,13 +2,15 @@
 
     python -m benchmarks.sweep_throughput [OUT.json] [--model FOLDER] [--device cuda]
         [--questions 64] [--answers 8] [--max-tokens 256] [--repeats 3] [--in-process]
+        [--precision fp8] [--data-parallel 2] [--tensor-parallel 2] [--no-two-steps]
 
 All ways write the same: ``answers`` completions of each prompt at four lengths. On one
 server, in one run, taking turns: (a) a sweep with its commits, (b) bare HTTP requests in several
 shapes, of which the best counts, (d) one prompt at a time; then, with the server gone, (c) vLLM in
-process. (a) and (b) are measured without and with seeds. While one more sweep runs, an edited
-reasoning is re-answered in the interactive lane. A sweep of two steps (reasonings, then answers)
-stands beside its own prompts sent bare. Ratios are of runs side by side.
+process. (a) and (b) are measured without and with seeds. An edited reasoning is re-answered eight
+times on the idle server, and in the interactive lane while one more sweep runs. A sweep of two
+steps (reasonings, then answers) stands beside its own prompts sent bare. Ratios are of runs side by
+side. Bare requests in flight grow with the engines behind the URL.
 """
 
 import argparse
@@ -100,9 +102,13 @@ async def measure(options: argparse.Namespace, folder: Path, save: Save) -> list
     assert path is not None
     settings = Settings(
         home=folder / "home",
+        precision=options.precision,
+        data_parallel_size=options.data_parallel,
+        tensor_parallel_size=options.tensor_parallel,
+        gpu_memory_utilization=options.gpu_memory_utilization,
         max_num_seqs=options.max_num_seqs,
         max_model_len=options.max_model_len,
-        vllm_args=("--load-format", options.load_format),
+        vllm_args=("--load-format", options.load_format, *options.vllm_args),
     )
     supervisor = EngineSupervisor(settings, lambda state: note(state.message))
     started = time.perf_counter()
@@ -114,6 +120,7 @@ async def measure(options: argparse.Namespace, folder: Path, save: Save) -> list
     )
     endpoint = await supervisor.ensure(spec)
     save("server_start_s", round(time.perf_counter() - started, 1))
+    save("plan", supervisor.plan.model_dump(mode="json"))
     try:
         async with CompletionClient(endpoint) as client:
             engines = FixedEngines(
@@ -147,7 +154,8 @@ async def take_turns(
             rows.append(row("sweep", load, repeat, seed))
             for shape in SHAPES if seed is None else SHAPES[1:2]:
                 requests = requests_of(asked, options.answers, shape, seed)
-                load = await run_load(at.api, key, requests, in_flight=shape.in_flight)
+                in_flight = shape.in_flight * options.data_parallel
+                load = await run_load(at.api, key, requests, in_flight=in_flight)
                 rows.append(row(shape.name, load, repeat, seed))
         save("summary", summary(rows))
         save("rows", rows)
@@ -156,14 +164,16 @@ async def take_turns(
     rows.append(row(ONE.name, one_by_one, 0, None))
     save("summary", summary(rows))
     save("rows", rows)
-    save("two_steps", await two_steps(options, folder, template, engines, at))
-    edits = []
-    for _ in range(options.edits):
-        store = new_store(template, folder)
-        edits.append(await edit_latency(store, engines, options))
-        store.close()
-        note(f"an edit during a sweep: {edits[-1]}")
-    save("edits", edits)
+    if options.two_steps:
+        save("two_steps", await two_steps(options, folder, template, engines, at))
+    for name, is_idle in (("edits_on_idle_server", True), ("edits", False)):
+        edits = []
+        for _ in range(options.edits):
+            store = new_store(template, folder)
+            edits.append(await edit_latency(store, engines, options, is_idle=is_idle))
+            store.close()
+            note(f"{name}: {edits[-1]}")
+            save(name, edits)
     return asked
 
 
@@ -187,7 +197,8 @@ async def two_steps(
     raw = []
     for kind, n, shape in (("reasoning", options.answers, SHAPES[1]), ("answer", 1, SHAPES[0])):
         requests = requests_of(sent(store, sweep_id, kind), n, shape, cache_salt="bare")
-        raw.append(await run_load(at.api, at.api_key or "", requests, in_flight=shape.in_flight))
+        in_flight = shape.in_flight * options.data_parallel
+        raw.append(await run_load(at.api, at.api_key or "", requests, in_flight=in_flight))
     store.close()
     bare = Load(
         completion_tokens=sum(part.completion_tokens for part in raw),
@@ -279,6 +290,12 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=2)
     parser.add_argument("--settle-s", type=float, default=4.0)
     parser.add_argument("--in-process", action="store_true")
+    parser.add_argument("--two-steps", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--precision", choices=("bf16", "fp8", "nf4"), default="bf16")
+    parser.add_argument("--data-parallel", type=int, default=1)
+    parser.add_argument("--tensor-parallel", type=int, default=1)
+    parser.add_argument("--gpu-memory-utilization", type=float)
+    parser.add_argument("--vllm-args", nargs="*", default=())
     parser.add_argument("--load-format", default="auto", help="dummy: the shape without weights")
     parser.add_argument("--seeded-repeats", type=int, default=1)
     options = parser.parse_args()

@@ -120,30 +120,18 @@ def sent(database: Database, sweep_id: int, kind: str = "answer") -> list[Asked]
 
 
 async def edit_latency(
-    database: Database, engines: FixedEngines, options: argparse.Namespace
+    database: Database, engines: FixedEngines, options: argparse.Namespace, *, is_idle: bool
 ) -> dict[str, float]:
-    """Return the seconds from an edit to its first stored answer while a sweep runs."""
-    with database.write() as session:
-        first = session.scalars(select(Question).limit(1)).one()
-        text = "You should name what changes first, and then what stays the same."
-        variant = ReasoningVariant(
-            question_id=first.id, text=text, source="human", content_hash=text_hash(text)
-        )
-        session.add(variant)
-        session.flush()
-        variant_id, question_id = variant.id, first.id
-    background = asyncio.create_task(sweep(database, engines, spec_of(options, seed=None)))
-    await asyncio.sleep(options.settle_s)
-    edit = {
-        "name": "edit",
-        "questions": {"ids": [question_id]},
-        "formats": ["tagged@1"],
-        "modes": ["supplied"],
-        "models": [NAME],
-        "answers": 4,
-        "answer_sampling": [sampling(options)],
-        "reasonings": {"ids": [variant_id]},
-    }
+    """Return the seconds from an edit to its first and its last stored answer.
+
+    The server has nothing else to do and eight answers of 200 tokens are wanted, or a sweep runs
+    beside four answers of the benchmark's own length.
+    """
+    edit, variant_id = edited(database, options, is_idle=is_idle)
+    background = None
+    if not is_idle:
+        background = asyncio.create_task(sweep(database, engines, spec_of(options, seed=None)))
+        await asyncio.sleep(options.settle_s)
     started = time.perf_counter()
     answering = asyncio.create_task(sweep(database, engines, edit, priority=-10))
     first_s = 0.0
@@ -159,7 +147,35 @@ async def edit_latency(
             await answering
     await answering
     all_s = time.perf_counter() - started
-    was_running = not background.done()
-    background.cancel()
-    await asyncio.wait([background])
-    return {"first_answer_s": first_s, "all_answers_s": all_s, "sweep_still_ran": was_running}
+    latency: dict[str, float] = {"first_answer_s": first_s, "all_answers_s": all_s}
+    if background is not None:
+        latency["sweep_still_ran"] = not background.done()
+        background.cancel()
+        await asyncio.wait([background])
+    return latency
+
+
+def edited(
+    database: Database, options: argparse.Namespace, *, is_idle: bool
+) -> tuple[dict[str, Any], int]:
+    """Write a reasoning of one's own; return the sweep that answers from it, and its id."""
+    with database.write() as session:
+        first = session.scalars(select(Question).limit(1)).one()
+        text = "You should name what changes first, and then what stays the same."
+        variant = ReasoningVariant(
+            question_id=first.id, text=text, source="human", content_hash=text_hash(text)
+        )
+        session.add(variant)
+        session.flush()
+        variant_id, question_id = variant.id, first.id
+    spec = {
+        "name": "edit",
+        "questions": {"ids": [question_id]},
+        "formats": ["tagged@1"],
+        "modes": ["supplied"],
+        "models": [NAME],
+        "answers": 8 if is_idle else 4,
+        "answer_sampling": [sampling(options) | ({"max_tokens": 200} if is_idle else {})],
+        "reasonings": {"ids": [variant_id]},
+    }
+    return spec, variant_id
