@@ -16,25 +16,31 @@ from workbench.ui.components.page_frame import (
     shortcuts_help,
 )
 from workbench.ui.components.parts import STYLE, STYLE_JA
+from workbench.ui.components.search_box import search_box
 
 IMAGES = Path(__file__).parent / "ui" / "components"
-# Folder and address of each page, and its icon. (Streamlit would show a string that stands alone.)
-PAGES = {
-    "home": "home",
-    "questions": "help_center",
-    "sweeps": "grid_view",
-    "explore": "travel_explore",
-    "rating": "star",
-    "dialogues": "forum",
-    "insights": "insights",
-    "datasets": "dataset",
-    "training": "model_training",
-    "models": "deployed_code",
-    "rounds": "cycle",
+# Folder and address of each page, and its icon, in the menu's groups; what has no group heads it.
+# (Streamlit would show a string that stands alone.)
+GROUPS = {
+    "": {"home": "home", "search": "search"},
+    "ask": {
+        "questions": "help_center",
+        "sweeps": "grid_view",
+        "explore": "travel_explore",
+        "dialogues": "forum",
+    },
+    "judge": {"rating": "star", "insights": "insights"},
+    "train": {
+        "datasets": "dataset",
+        "training": "model_training",
+        "models": "deployed_code",
+        "rounds": "cycle",
+    },
 }
+NAME = "Q2Q Workbench"
 
 st.set_page_config(
-    page_title="Q2Q Workbench",
+    page_title=NAME,
     page_icon=str(IMAGES / "icon.svg"),
     layout="wide",
     initial_sidebar_state="auto",
@@ -45,21 +51,29 @@ if current_language() == "ja":
 st.logo(str(IMAGES / "mark.svg"), icon_image=str(IMAGES / "icon.svg"), size="large")
 
 page = st.navigation(
-    [
-        st.Page(
-            f"ui/{name}/page.py",
-            title=t(f"nav.{name}"),
-            icon=f":material/{icon}:",
-            url_path=None if name == "home" else name,
-            default=name == "home",
-        )
-        for name, icon in PAGES.items()
-    ]
+    {
+        group and t(f"nav.group.{group}"): [
+            st.Page(
+                f"ui/{name}/page.py",
+                title=t(f"nav.{name}"),
+                icon=f":material/{icon}:",
+                url_path=None if name == "home" else name,
+                default=name == "home",
+                visibility="hidden" if name == "search" else "visible",
+            )
+            for name, icon in pages.items()
+        ]
+        for group, pages in GROUPS.items()
+    }
 )
+st.set_page_config(page_title=f"{page.title} · {NAME}")
 with st.sidebar:
+    box = st.container()
     language_switch()
     shortcuts_help()
 require_store()
+with box:
+    search_box()
 try:
     with errors_shown():
         page.run()

@@ -129,6 +129,28 @@ def related(
     return Relation(name, kind, query.order_by(key.desc() if is_newest_first else key))
 
 
+def find_named(session: Session, query: str) -> list[LineageGroup]:
+    """Return what has all words of ``query`` in its name, in any case, a group a kind.
+
+    Sweeps that pages ran by themselves, for an edit or a turn, have no names that people gave.
+    """
+    words = query.split()
+    if not words:
+        return []
+    named: dict[NodeKind, tuple[Any, ColumnElement[bool]]] = {
+        "sweep": (Sweep.name, Sweep.purpose == "sweep"),
+        "dialogue": (Dialogue.name, true()),
+        "dataset": (Dataset.name, true()),
+        "model": (ModelVersion.name, true()),
+        "round": (Round.name, true()),
+    }
+    found = []
+    for kind, (name, within) in named.items():
+        conditions = [name.icontains(word, autoescape=True) for word in words]
+        found.append(related("names", kind, within, *conditions, is_newest_first=True))
+    return [group for relation in found if (group := relation.read(session)) is not None]
+
+
 def related_in_line(
     name: str,
     kind: NodeKind,

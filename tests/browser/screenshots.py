@@ -36,6 +36,7 @@ PAGES = {
     "table": "sweeps?sweep=1&view=table",
     "figures": "sweeps?sweep=1&view=figures",
     "explore": "explore",
+    "search": "search?find=town",
     "item": "explore?id=v1",
     "item-question": "explore?id=q1",
     "item-answer": "explore?id=a1",

@@ -107,3 +107,23 @@ def test_going_back_in_explore_leads_over_the_views_to_the_list(
     ready(page, page.locator("h1"))
     page.go_back()
     expect(page.get_by_role("heading", name="Explore")).to_be_visible()
+
+
+def test_the_slash_leads_to_a_box_that_searches_everything(page: Page, filled_site: Site) -> None:
+    page.goto(f"{filled_site.url}/questions?lang=en")
+    box = page.get_by_placeholder("Search or id ( / )")
+    ready(page, box)
+    page.keyboard.press("/")
+    expect(box).to_be_focused()
+    expect(box).to_have_value("")
+    page.keyboard.type("電話")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Search")).to_be_visible()
+    expect(page).to_have_title("Search · Q2Q Workbench")
+    ready(page, page.get_by_role("link", name="電車の中で電話をかける").first).click()
+    expect(page).to_have_title("Explore · Q2Q Workbench")
+    ready(page, box)
+    page.keyboard.press("/")
+    page.keyboard.type("V1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Reasoning v1")).to_be_visible()

@@ -39,8 +39,8 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     found: list[str] = []
     navigation = st.navigation
 
-    def note(pages: list[Any], **options: Any) -> Any:
-        found[:] = [page.url_path for page in pages]
+    def note(pages: dict[str, list[Any]], **options: Any) -> Any:
+        found[:] = [page.url_path for group in pages.values() for page in group]
         return navigation(pages, **options)
 
     monkeypatch.setattr(st, "navigation", note)

@@ -1,0 +1,23 @@
+// The key / leads to the box that searches everything: see search_box.py.
+const BOX = ".st-key-search_everything input";
+const EXPAND = '[data-testid="stExpandSidebarButton"]';
+const INSIDE = 'textarea, input, select, [contenteditable="true"], [role="dialog"]';
+const OPENS_MS = 400; // the menu, where it is folded
+
+const page = (window.__q2qSearch ??= { listens: false });
+
+export default function () {
+  if (page.listens) return;
+  page.listens = true;
+  window.addEventListener("keydown", lead, true);
+}
+
+function lead(event) {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.target.closest?.(INSIDE)) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const fold = document.querySelector(EXPAND);
+  fold?.click();
+  setTimeout(() => document.querySelector(BOX)?.focus(), fold ? OPENS_MS : 0);
+}

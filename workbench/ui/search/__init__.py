@@ -1,0 +1,1 @@
+"""Search: everything in the store that holds the words typed."""
