@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from db.identity import AS_STORED
 from db.settings import Settings
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint
@@ -62,7 +63,10 @@ def embedded_spec() -> ServerSpec:
     context_length = inspect_folder(folder).context_length
     assert context_length is not None
     return ServerSpec(
-        model=folder, served_name="smollm2-135m-instruct", context_length=context_length
+        model=folder,
+        served_name="smollm2-135m-instruct",
+        context_length=context_length,
+        precision=AS_STORED,
     )
 
 

@@ -39,6 +39,7 @@ HANDLERS: Mapping[str, str] = {
     "train": "workbench.jobs.device_lane:train",
     "merge": "workbench.jobs.device_lane:merge",
     "verify": "workbench.jobs.device_lane:verify",
+    "compare_precision": "workbench.precision.job:compare",
     "dialogue": "workbench.dialogue.job:dialogue",
     "round": "workbench.rounds.job:run_round",
 }

@@ -208,7 +208,7 @@ def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str,
     if request.json_schema is not None:
         payload["structured_outputs"] = {"json": json.loads(request.json_schema)}
     if request.scores_prompt:
-        payload["prompt_logprobs"] = 0  # those of the prompt's own tokens, no others beside them
+        payload["prompt_logprobs"] = request.prompt_alternatives  # beside the prompt's own tokens
     if request.priority and can.priority:
         payload["priority"] = request.priority
     return without_refused(payload, can)

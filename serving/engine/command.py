@@ -24,6 +24,8 @@ from serving.engine.messages import EngineUnavailable
 from serving.engine.plan import ServingPlan, Subject, make_plan
 from serving.engine.plan_rules import LARGEST_GRAPH
 
+MAX_LOG_PROBS = 100
+"""Likeliest tokens that a request may ask for at each place; by itself vLLM allows 20."""
 HOME_VARIABLE = "Q2Q_SERVER_HOME"
 """In the environment of a server: the workbench it belongs to, so that a lost one is found."""
 CPU_BATCHED_TOKENS = 4096
@@ -186,6 +188,7 @@ def _model_arguments(spec: ServerSpec, plan: ServingPlan) -> list[str]:
         *("--model", str(spec.model), "--served-model-name", spec.served_name),
         *("--max-model-len", str(plan.max_model_len)),
         *("--generation-config", "vllm", "--scheduling-policy", "priority"),
+        *("--max-logprobs", str(MAX_LOG_PROBS)),
         *("--enable-prefix-caching", "--disable-uvicorn-access-log"),
     ]
     if spec.adapters:

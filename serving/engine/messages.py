@@ -126,6 +126,8 @@ class CompletionRequest:
     """JSON of the schema that completions must keep; only for servers of vLLM's kind."""
     scores_prompt: bool = False
     """Also ask how likely each token of the prompt is; only with servers that can, and with ids."""
+    prompt_alternatives: int = 0
+    """With ``scores_prompt``: also the so many likeliest tokens at each place."""
 
     @property
     def n_choices(self) -> int:
@@ -151,6 +153,9 @@ class Choice:
     prompt_log_probs: tuple[float | None, ...] | None = None
     """Natural logarithms, one for each token of the prompt given those before it; None for the
     first one, and for all where they were not asked for or are not usable."""
+    prompt_alternatives: tuple[dict[int, float], ...] | None = None
+    """At each place of the prompt after the first: token id → natural logarithm, of the token that
+    stands there and of the likeliest; None where they were not asked for or are not usable."""
     prompt_problem: str | None = None
     """What is wrong with the prompt that it answers: the server cut it."""
 

@@ -171,6 +171,11 @@ def _choice(
         completion_tokens=n_tokens,
         prompt_tokens=_count(prompt_tokens),
         prompt_log_probs=_log_probs(raw.get("prompt_logprobs"), prompt),
+        prompt_alternatives=(
+            _alternatives(raw.get("prompt_logprobs"), prompt)
+            if request.prompt_alternatives
+            else None
+        ),
         prompt_problem=problem,
     )
 
@@ -186,6 +191,23 @@ def _log_probs(reported: object, prompt: Prompt) -> tuple[float | None, ...] | N
         if value is None and place:
             return None
         found.append(value)
+    return tuple(found)
+
+
+def _alternatives(reported: object, prompt: Prompt) -> tuple[dict[int, float], ...] | None:
+    """Return the tokens that are told of at each place but the first; None unless all can be."""
+    if isinstance(prompt, str) or not isinstance(reported, list) or len(reported) != len(prompt):
+        return None
+    found: list[dict[int, float]] = []
+    for entry in reported[1:]:
+        if not isinstance(entry, dict):
+            return None
+        told = {
+            int(key): _log_prob(one.get("logprob"))
+            for key, one in entry.items()
+            if key.isdecimal() and isinstance(one, dict)
+        }
+        found.append({token: value for token, value in told.items() if value is not None})
     return tuple(found)
 
 

@@ -40,6 +40,8 @@ class ScoreItem:
     """Tokens at the end that are scored: the text's, with its end token where it has one."""
     prompt: PromptText | None = None
     problem: str | None = None
+    alternatives: tuple[dict[int, float], ...] | None = None
+    """Once it is scored, where they are asked for: the likeliest tokens at each place scored."""
     is_alone: bool = False
     size: int = 1
     goes_first: bool = False
@@ -58,9 +60,17 @@ class _ScoreSender(Sender[ScoreItem]):
     max_items = 16
     """The answer to each tells of every token of its prompt."""
 
-    def __init__(self, model: ServedModel, writer: Writer[Scored, None], **options: Any) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        writer: Writer[Scored, None],
+        *,
+        n_alternatives: int,
+        **options: Any,
+    ) -> None:
         super().__init__([model], losses=Counter(), changed=asyncio.Event(), **options)
         self._model_id = model.model_version_id
+        self._n_alternatives = n_alternatives
         self._writer = writer
 
     async def wait_for_room(self) -> None:
@@ -77,6 +87,7 @@ class _ScoreSender(Sender[ScoreItem]):
             sampling=ONE_TOKEN,
             priority=self.priority,
             scores_prompt=True,
+            prompt_alternatives=self._n_alternatives,
         )
 
     def on_result(
@@ -86,6 +97,10 @@ class _ScoreSender(Sender[ScoreItem]):
         server: Mapping[int, ServedModel],
     ) -> None:
         """Have the scores written."""
+        for one in result.choices:
+            item = items[one.prompt_index]
+            if one.prompt_alternatives is not None and item.n_scored:
+                item.alternatives = one.prompt_alternatives[-item.n_scored :]
         found = [
             (items[one.prompt_index], _score(items[one.prompt_index], one.prompt_log_probs))
             for one in result.choices
@@ -137,6 +152,8 @@ class ScoreRun(ABC, Generic[T]):
 
     doing = "scoring"
     """What people are told meanwhile."""
+    n_alternatives = 0
+    """Likeliest tokens that are asked for at each place."""
 
     def __init__(self, database: Database, on_progress: OnProgress, *, priority: int = 0) -> None:
         self.database = database
@@ -215,7 +232,9 @@ class ScoreRun(ABC, Generic[T]):
             return [self.render(one, key, model) for key, one in some]
 
         writer = Writer(store, on_stored)
-        sender = _ScoreSender(model, writer, priority=self._priority)
+        sender = _ScoreSender(
+            model, writer, n_alternatives=self.n_alternatives, priority=self._priority
+        )
         async with sending([sender], writer):
             for start in range(0, len(waiting), RENDERED_AT_ONCE):
                 some = waiting[start : start + RENDERED_AT_ONCE]

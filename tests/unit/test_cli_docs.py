@@ -11,7 +11,7 @@ from tests.command_tree import whole_tree
 from workbench.cli.main import COMMANDS, app
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
-DOCUMENTED = re.findall(r"^\| `q2q ([a-z ]+)` \|", DOCS.read_text("utf-8"), re.MULTILINE)
+DOCUMENTED = re.findall(r"^\| `q2q ([a-z -]+)` \|", DOCS.read_text("utf-8"), re.MULTILINE)
 
 
 def _commands(group: object, prefix: str = "") -> Iterator[str]:

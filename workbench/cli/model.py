@@ -7,15 +7,19 @@ import typer
 
 from db.database import Database
 from db.errors import Q2QError, UsageError
-from db.jobs import enqueue
+from db.jobs import active_jobs, enqueue, request_cancel
 from db.models import ProofRow, adapter_of, find_model, list_models, proof_of, remove_model
 from db.settings import Settings
+from serving.formats.library import load_registry
+from serving.models.as_served import stored_version
 from serving.models.register import add_model
 from training.merge.prune import prune as drop
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
-from workbench.cli.progress import watch_job
+from workbench.cli.progress import follow_job, look_for_models, watch_job
 from workbench.cli.typer_app import CommandGroup
+from workbench.precision.spec import KIND, CompareSpec, parse_compare_spec
+from workbench.precision.store import COMPARED, comparison_line, comparisons_of, queue_comparison
 
 app = CommandGroup()
 top = CommandGroup()
@@ -52,10 +56,14 @@ def list_(as_json: Json = False) -> None:
       q2q model list
     """
     with open_home() as (_, database), database.read() as session:
-        models = [m for m in list_models(session, with_removed=True) if m.state != "removed"]
+        known = list_models(session, with_removed=True, with_served=True)
+        models = [model for model in known if model.state != "removed"]
         names = {model.id: model.name for model in models}
         proofs = {model.id: proof_of(session, model.id) for model in models}
-        parents = {model.id: adapter_of(session, model.id) or model.base_id for model in models}
+        parents = {
+            model.id: model.stored_id or adapter_of(session, model.id) or model.base_id
+            for model in models
+        }
     proved = {
         one: None if proof is None else "passed" if proof.passed else "failed"
         for one, proof in proofs.items()
@@ -73,6 +81,7 @@ def list_(as_json: Json = False) -> None:
             "id": f"m{model.id}",
             "name": model.name,
             "kind": model.kind,
+            "precision": model.precision,
             "state": model.state,
             "made from": names.get(parents[model.id] or 0),
             "proof": proved[model.id],
@@ -81,7 +90,8 @@ def list_(as_json: Json = False) -> None:
         }
         for model in models
     ]
-    show_table(rows, ("id", "name", "kind", "state", "made from", "proof", "context", "note"))
+    columns = ("id", "name", "kind", "precision", "state", "made from", "proof", "context", "note")
+    show_table(rows, columns)
 
 
 @app.as_command("show")
@@ -94,14 +104,18 @@ def show_(model: Model, as_json: Json = False) -> None:
     with open_home() as (_, database), database.read() as session:
         found = find_model(session, model)
         proof = proof_of(session, found.id)
+        compared = comparisons_of(session, found.stored_id or found.id)
     if as_json:
-        show_json({**asdict(found), "proof": proof})
+        show_json({**asdict(found), "proof": proof, "precisions": compared})
         return
     fields = {name: getattr(found, name) for name in found.__slots__ if name != "id"}
     show_fields({"id": f"m{found.id}", **fields})
     if proof is not None:
         show("")
         show_proof(proof)
+    if compared:
+        show("")
+        show_table([comparison_line(one.model, one.result) for one in compared], COMPARED)
 
 
 @app.as_command()
@@ -142,7 +156,7 @@ def merge(
     """
     with open_home() as (settings, database):
         with database.read() as session:
-            found = find_model(session, adapter)
+            found = stored_version(session, find_model(session, adapter))
         if found.kind != "adapter":
             raise UsageError(
                 "{found_name} is no adapter; `q2q model list` shows which are.",
@@ -160,7 +174,7 @@ def verify(model: Merged, as_json: Json = False) -> None:
     """
     with open_home() as (settings, database):
         with database.read() as session:
-            found = find_model(session, model)
+            found = stored_version(session, find_model(session, model))
         if found.kind != "merged":
             raise UsageError(
                 "{found_name} is no merged model; `q2q model list` shows which are.",
@@ -180,13 +194,84 @@ def prune(model: Merged, as_json: Json = False) -> None:
     """
     with open_home() as (_, database):
         with database.read() as session:
-            found = find_model(session, model)
+            found = stored_version(session, find_model(session, model))
         freed = drop(database, found)
     show_done(
         f"{found.name} is pruned: {freed / 1e9:.1f} GB are free; `q2q merge` remakes it.",
         {"id": found.id, "name": found.name, "state": "pruned", "freed_bytes": freed},
         as_json,
     )
+
+
+Precisions = Annotated[
+    str,
+    typer.Option(help="With commas: fp8, nf4; bf16, which they are held against, may stand too."),
+]
+
+
+@app.as_command("compare-precision")
+def compare_precision(
+    model: Model,
+    precisions: Precisions = "bf16,fp8",
+    questions: Annotated[int, typer.Option(min=2, help="Held-out ones first.")] = 100,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of each answer.")] = 128,
+    format_: Annotated[str, typer.Option("--format", help="The prompt format.")] = "chat@1",
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop the comparison instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how far a model served in another precision is from its 16-bit weights.
+
+    Divergence of the next token (KL, nats a token), and agreement of texts without chance, with
+    95 % intervals over questions. The same command again goes on where it was stopped.
+
+    Example:
+      q2q model compare-precision smollm2-135m-instruct --precisions bf16,fp8 --questions 20
+    """
+    spec = parse_compare_spec(
+        {
+            "model": model,
+            "precisions": [part.strip() for part in precisions.split(",") if part.strip()],
+            "questions": questions,
+            "max_tokens": max_tokens,
+            "format": format_,
+        }
+    )
+    with open_home() as (settings, database):
+        look_for_models(settings, database, [spec.model])
+        if cancel:
+            _cancel_comparison(database, spec, as_json)
+            return
+        with database.write() as session:
+            job_id = queue_comparison(session, load_registry(settings, session), spec)
+        again = f"q2q model compare-precision {model}"
+        job = follow_job(
+            settings,
+            database,
+            job_id,
+            command="model compare-precision",
+            what=f"The comparison of {model}",
+            cancel=f"{again} --cancel",
+            resume=again,
+        )
+    assert job.result is not None
+    if as_json:
+        show_json(job.result)
+        return
+    show_table(
+        [comparison_line(one["model"], one) for one in job.result["comparisons"]],
+        COMPARED,
+    )
+
+
+def _cancel_comparison(database: Database, spec: CompareSpec, as_json: bool) -> None:
+    with database.write() as session:
+        jobs = [
+            job
+            for job in active_jobs(session, kind=KIND)
+            if job.payload["model"] == spec.model and request_cancel(session, job.id)
+        ]
+    sentence = "The comparison stops." if jobs else "No comparison of this model waits or runs."
+    show_done(sentence, {"model": spec.model, "cancelled": bool(jobs)}, as_json)
 
 
 def _run(

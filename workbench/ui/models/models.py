@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from db.identity import AS_STORED
 from db.jobs import JobRow, active_jobs, enqueue
 from db.models import (
     CheckRow,
@@ -16,6 +17,7 @@ from db.models import (
 from training.merge.folder import card as drafted_card
 from training.merge.prune import prune
 from workbench.i18n import has
+from workbench.precision.spec import KIND
 from workbench.ui.components import url
 from workbench.ui.components.controls import (
     back_link,
@@ -38,8 +40,9 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
+from workbench.ui.models.precision import draw_precisions
 
-KINDS = ("merge", "verify")
+KINDS = ("merge", "verify", KIND)
 """Jobs that are shown here."""
 PASSED = ("green", ":material/check_circle:")
 FAILED = ("red", ":material/error:")
@@ -50,13 +53,13 @@ def draw_list() -> None:
     """Draw all models, the newest first."""
     heading(t("models.title"), t("models.lead"))
     with database().read() as session:
-        models = {model.id: model for model in list_models(session)}
+        models = {model.id: model for model in list_models(session, with_served=True)}
     if not models:
         with empty_state("models", "deployed_code", "models.none"):
             page_link("home", t("nav.home"), "home")
     live(_jobs(), _jobs, bool, lambda jobs: draw_jobs(jobs, {}))
     for model in reversed(models.values()):
-        _draw(model, models.get(model.base_id or 0))
+        _draw(model, models.get(model.stored_id or model.base_id or 0))
 
 
 def _jobs() -> list[JobRow]:
@@ -83,6 +86,8 @@ def _draw(model: ModelRow, base: ModelRow | None) -> None:
 def model_badges(model: ModelRow) -> None:
     """Draw what kind of model it is, and whether it can be used."""
     st.badge(word("model_kind", model.kind), color="blue")
+    if model.precision is not None and model.precision != AS_STORED:
+        st.badge(word("precision", model.precision), color="violet")
     st.badge(word("model_state", model.state), color=COLOURS.get(model.state, "gray"))  # type: ignore[arg-type]
 
 
@@ -103,9 +108,10 @@ def draw_model(model_id: int) -> None:
     else:
         _draw_actions(model, adapter_id)
     _draw_facts(model, adapter_id)
+    draw_precisions(model, can_start=not jobs)
     if proof is not None:
         _draw_proof(proof)
-    if model.kind == "merged":
+    if model.kind == "merged" and model.stored_id is None:
         _draw_card(model)
 
 
@@ -114,6 +120,7 @@ def _jobs_of(model: ModelRow, adapter_id: int | None) -> list[JobRow]:
         job
         for job in _jobs()
         if job.payload.get("model_id") == model.id
+        or job.payload.get("model") == model.name
         or job.payload.get("adapter_id") in (model.id, adapter_id or model.id)
     ]
 
@@ -126,6 +133,8 @@ def _draw_job(jobs: list[JobRow]) -> None:
 
 def _draw_actions(model: ModelRow, adapter_id: int | None) -> None:
     with st.container(horizontal=True, gap="small"):
+        if model.stored_id is not None:
+            return
         if model.kind == "adapter" and st.button(
             t("models.merge"), icon=":material/merge:", type="primary", help=t("models.merge_help")
         ):
@@ -163,6 +172,7 @@ def _draw_facts(model: ModelRow, adapter_id: int | None) -> None:
             ("digest", model.digest),
             ("parameters", count(model.n_parameters) if model.n_parameters else None),
             ("dtype", model.dtype),
+            ("precision", word("precision", model.precision) if model.precision else None),
             ("size", size(model.size_bytes) if model.size_bytes else None),
             (
                 "context",
@@ -175,11 +185,14 @@ def _draw_facts(model: ModelRow, adapter_id: int | None) -> None:
                 st.markdown(f":gray[{t(f'models.fact.{name}')}] {escaped(str(value))}")
         with database().read() as session:
             related = [
+                ("stored", get_model(session, model.stored_id) if model.stored_id else None),
                 ("base", get_model(session, model.base_id) if model.base_id else None),
                 ("adapter", get_model(session, adapter_id) if adapter_id else None),
             ]
             if model.kind == "adapter":
                 related += [("merged", one) for one in merges_of(session, model.id)]
+            served = list_models(session, with_served=True)
+            related += [("served", one) for one in served if one.stored_id == model.id]
         with st.container(horizontal=True, gap="small"):
             for name, one in related:
                 if one is not None:

@@ -1,0 +1,1 @@
+"""How far a model served in another precision is from its 16-bit weights."""
