@@ -1,7 +1,7 @@
 """Model servers as the store knows them: state and progress for pages, written by the worker."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -31,6 +31,38 @@ class ServedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUse:
+    """Memory of one GPU, whoever uses it."""
+
+    index: int
+    name: str
+    memory_used_gib: float
+    memory_total_gib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineUse:
+    """How busy one of the engines behind a server's URL is."""
+
+    engine: int
+    """Its number; there are several with data parallelism."""
+    running: int
+    """Sequences that it decodes."""
+    waiting: int
+    kv_cache_usage: float
+    """0 to 1."""
+    tokens_per_second: float | None
+    """Written since the look before; None at the first."""
+    gpus: tuple[GpuUse, ...] = ()
+    """Those that it has, where the server runs on this machine."""
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "EngineUse":
+        """Return what ``save_load`` wrote."""
+        return cls(**{**told, "gpus": tuple(GpuUse(**gpu) for gpu in told["gpus"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRow:
     """One engine; safe to use after the session is closed."""
 
@@ -43,6 +75,7 @@ class EngineRow:
     """For reading and for requests; user and password of older stores are masked."""
     api_key_env: str | None
     tokenizer_path: str | None
+    model_name: str | None
     state: str
     wanted: bool
     progress: float | None
@@ -52,6 +85,8 @@ class EngineRow:
     probed_at: datetime | None
     updated_at: datetime
     models: tuple[ServedVersion, ...]
+    load: tuple[EngineUse, ...]
+    """Of each of its engines; nothing while it is not ready, or does not tell."""
 
 
 def list_engines(session: Session) -> list[EngineRow]:
@@ -97,6 +132,7 @@ def save_external(
     *,
     api_key_env: str | None = None,
     tokenizer_path: str | None = None,
+    model_name: str | None = None,
 ) -> int:
     """Write what the settings say of an external engine, new or changed, and return its id.
 
@@ -115,6 +151,7 @@ def save_external(
     elif engine.url != url:
         engine.state, engine.message, engine.probed_at = "stopped", None, None
     engine.url, engine.api_key_env, engine.tokenizer_path = url, api_key_env, tokenizer_path
+    engine.model_name = model_name
     engine.wanted = True
     session.flush()
     return engine.id
@@ -127,6 +164,7 @@ def add_external(
     *,
     api_key_env: str | None = None,
     tokenizer_path: str | None = None,
+    model_name: str | None = None,
 ) -> int:
     """Add an external engine by URL and return its id; the worker probes it next.
 
@@ -139,7 +177,14 @@ def add_external(
         raise UsageError(
             "There is a model server {name!r} already; choose another name.", name=name
         )
-    return save_external(session, name, url, api_key_env=api_key_env, tokenizer_path=tokenizer_path)
+    return save_external(
+        session,
+        name,
+        url,
+        api_key_env=api_key_env,
+        tokenizer_path=tokenizer_path,
+        model_name=model_name,
+    )
 
 
 def remove_external(session: Session, name: str) -> None:
@@ -202,6 +247,25 @@ def save_offer(
     session.flush()
 
 
+def servers_of(session: Session, model_version_ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """Return the names of the servers that offer each version now; several are one pool."""
+    rows = session.execute(
+        select(EngineModel.model_version_id, Engine.name)
+        .join(Engine, Engine.id == EngineModel.engine_id)
+        .where(EngineModel.model_version_id.in_(model_version_ids))
+        .order_by(Engine.kind, Engine.id)
+    )
+    found: dict[int, tuple[str, ...]] = {}
+    for model_id, name in rows:
+        found[model_id] = (*found.get(model_id, ()), name)
+    return found
+
+
+def save_load(session: Session, engine_id: int, uses: Sequence[EngineUse]) -> None:
+    """Write how busy the engines of a server are."""
+    session.get_one(Engine, engine_id).load = {"engines": [asdict(use) for use in uses]}
+
+
 def set_wanted(session: Session, engine_id: int, wanted: bool) -> None:
     """Write whether people want the engine to run; a worker leaves an unwanted one alone."""
     session.get_one(Engine, engine_id).wanted = wanted
@@ -216,4 +280,6 @@ def _row(session: Session, engine: Engine) -> EngineRow:
     )
     models = tuple(ServedVersion(**row._mapping) for row in offered)
     url, message = engine.url and masked(engine.url), engine.message and masked(engine.message)
-    return as_row(EngineRow, engine, models=models, url=url, message=message)
+    told = (engine.load or {}).get("engines", ()) if engine.state == "ready" else ()
+    load = tuple(map(EngineUse.from_json, told))
+    return as_row(EngineRow, engine, models=models, url=url, message=message, load=load)

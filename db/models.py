@@ -109,18 +109,22 @@ def declare_model(
     context_length: int | None,
     tokenizer_hash: str | None,
     precision: Precision | None = None,
+    equal_to: str | None = None,
 ) -> ModelRow:
     """Return the version of a model that a remote server offers, writing it on first sight.
 
     Such a version is ``declared``: its name is believed, its weights are not verified. Servers that
     offer one name in one precision are taken as replicas of one version. Where a verified version
-    bears the name, the declared one is called ``name@engine``.
+    bears the name, the declared one is called ``name@engine``, unless a person says that it is
+    ``equal_to`` just that one.
     """
-    if precision not in (None, AS_STORED):
+    if precision not in (None, AS_STORED) and equal_to is None:
         served_name = f"{served_name}@{precision}"
-    name = served_name
+    name = equal_to or served_name
     known = session.scalar(select(ModelVersion).where(ModelVersion.name == name))
     if known is not None and known.kind != "declared":
+        if equal_to is not None:
+            return _row(known)
         name = f"{served_name}@{engine_name}"
         known = session.scalar(select(ModelVersion).where(ModelVersion.name == name))
     if known is None:

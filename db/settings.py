@@ -52,6 +52,11 @@ class ExternalServer(BaseModel):
     """Name of the environment variable that holds its key; the key itself is never stored."""
     tokenizer: str | None = None
     """Folder with the tokenizer of its model, where prompts are to be sent as token ids."""
+    model: str | None = None
+    """Name of the model whose weights it serves, in one precision; default: as it calls them.
+
+    Servers of one model are one pool: sweeps go where there is room.
+    """
 
 
 class Embedder(BaseModel):

@@ -100,6 +100,8 @@ class Engine(Base):
     url: Mapped[str | None]
     api_key_env: Mapped[str | None]
     tokenizer_path: Mapped[str | None]
+    model_name: Mapped[str | None]
+    """The model whose weights it serves, as a person says; None: as the server calls them."""
     state: Mapped[str] = mapped_column(default="stopped")
     wanted: Mapped[bool] = mapped_column(default=True)
     """False once a person stopped it; a worker then leaves it alone."""
@@ -111,6 +113,8 @@ class Engine(Base):
     """Name and version that it reports, e.g. ``vllm 0.32.0``."""
     capabilities: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """What the probe found: ``token_ids``, ``n``, ``seed``, ``prompt_logprobs``, ``priority``."""
+    load: Mapped[dict[str, Any] | None]
+    """How busy it was when last looked at; see ``db.engines.EngineUse``."""
     probed_at: Mapped[datetime | None]
     updated_at: Mapped[Created]
 

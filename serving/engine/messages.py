@@ -195,13 +195,29 @@ class CompletionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLoad:
-    """How busy a server is."""
+class CoreLoad:
+    """How busy one of the engines behind a URL is; vLLM calls it an engine core."""
 
+    engine: int
+    """Its number, from 0."""
     running: int
     waiting: int
     kv_cache_usage: float
     """0 to 1."""
+    generated_tokens: int
+    """Since it started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """How busy a server is, all its engines together."""
+
+    running: int
+    waiting: int
+    kv_cache_usage: float
+    """0 to 1; of the fullest engine."""
+    cores: tuple[CoreLoad, ...] = ()
+    """Each engine for itself, by number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

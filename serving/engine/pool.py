@@ -20,7 +20,7 @@ def pooled(models: Sequence[ServedModel]) -> ServedModel:
     can = [one.capabilities for one in models]
     lengths = [one.context_length for one in models if one.context_length is not None]
     refused = tuple(dict.fromkeys(name for one in can for name in one.refused_fields))
-    tokenizer = models[0].tokenizer if all(one.tokenizer for one in models) else None
+    tokenizer = next((one.tokenizer for one in models if one.tokenizer is not None), None)
     equal = [
         replace(
             one,

@@ -12,6 +12,7 @@ from db.messages import Message
 from serving.engine.messages import (
     Choice,
     CompletionRequest,
+    CoreLoad,
     EngineLoad,
     MissingChoice,
     OfferedModel,
@@ -21,7 +22,12 @@ from serving.engine.messages import (
 from serving.words import UNSPACED
 
 _FINGERPRINT = re.compile(r"^vllm-(\d+\.\d+\.\d+[^-]*)")
-_GAUGE = re.compile(r"^vllm:(\w+?)(?:\{[^}]*\})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
+_SAMPLE = re.compile(
+    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc|generation_tokens_total)"
+    r"(?:\{([^}]*)\})?\s+([0-9.eE+-]+)\s*$",
+    re.MULTILINE,
+)
+_ENGINE_LABEL = re.compile(r'(?:^|,)\s*engine="(\d{1,6})"')
 _UNUSABLE_ENDS = frozenset({"abort", "error"})
 _END_OF_OTHER_SERVERS = {
     **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "stop_token"), "stop"),
@@ -254,22 +260,35 @@ def parse_load(text: str) -> EngineLoad | None:
 
     Several engines behind one address add up; of their caches, the fullest counts.
     """
-    gauges: dict[str, list[float]] = {}
-    for name, value in _GAUGE.findall(text):
+    by_engine: dict[int, dict[str, float]] = {}
+    for name, labels, value in _SAMPLE.findall(text):
+        label = _ENGINE_LABEL.search(labels)
         try:
             number = float(value)
         except ValueError:
             return None
         if not math.isfinite(number):
             return None
-        gauges.setdefault(name, []).append(number)
-    running, waiting = gauges.get("num_requests_running"), gauges.get("num_requests_waiting")
-    if running is None or waiting is None:
+        found = by_engine.setdefault(int(label[1]) if label else 0, {})
+        found[name] = found.get(name, 0.0) + number
+    if not by_engine or any("num_requests_running" not in one for one in by_engine.values()):
         return None
+    cores = tuple(_core(engine, found) for engine, found in sorted(by_engine.items()))
     return EngineLoad(
-        running=int(sum(running)),
-        waiting=int(sum(waiting)),
-        kv_cache_usage=max(gauges.get("kv_cache_usage_perc", [0.0])),
+        running=sum(core.running for core in cores),
+        waiting=sum(core.waiting for core in cores),
+        kv_cache_usage=max(core.kv_cache_usage for core in cores),
+        cores=cores,
+    )
+
+
+def _core(engine: int, found: Mapping[str, float]) -> CoreLoad:
+    return CoreLoad(
+        engine=engine,
+        running=int(found["num_requests_running"]),
+        waiting=int(found.get("num_requests_waiting", 0)),
+        kv_cache_usage=found.get("kv_cache_usage_perc", 0.0),
+        generated_tokens=int(found.get("generation_tokens_total", 0)),
     )
 
 

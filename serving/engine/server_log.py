@@ -147,9 +147,16 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"does not appear to have a file named|Invalid repository ID or local directory",
             "the model folder is not complete. Fetch or make it again.",
         ),
+        (
+            r"engine core exited unexpectedly",
+            "one of its engines ended, most often for lack of memory, and vLLM ends the others "
+            "with it. Lower max_num_seqs or gpu_memory_utilization (GPU), or kv_cache_gib (CPU), "
+            "in q2q.toml if it happens again.",
+        ),
     )
 )
 _ERROR_LINE = re.compile(r"\b(?:\w*Error|\w*Exception)\b: (?P<message>.+)$")
+_WARNING = re.compile(r"\bWARNING\b")
 
 
 _SHORT_OF_MEMORY = re.compile(
@@ -180,7 +187,9 @@ def explain_exit(exit_code: int | None, log: Path) -> str:
     errors = [
         match
         for line in text.splitlines()
-        if (match := _ERROR_LINE.search(line)) and "root cause" not in line
+        if (match := _ERROR_LINE.search(line))
+        and "root cause" not in line
+        and not _WARNING.search(line)
     ]
     message = f": {' '.join(errors[-1]['message'].split())[:200]}" if errors else ""
     if exit_code is None:

@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from db.engines import servers_of
 from db.errors import Q2QError, UsageError
+from db.models import get_model
 from db.tables import Engine, EngineModel, Generation, ModelVersion, ReasoningVariant, Sampling
 from serving.engine.client import ServedModel
 from serving.engine.messages import NEUTRAL, SamplingParameters
-from serving.sweeps.slots import WRITING, Kind, ResolvedPlan
+from serving.sweeps.slots import WRITING, Kind, ResolvedPlan, models_of
 
 LOOK_BACK = 2_000
 """Newest generations of a model that are looked at."""
@@ -156,31 +158,36 @@ def _sampling_ids(session: Session, levels: Sequence[SamplingParameters]) -> lis
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What the server of a model was seen to refuse."""
+    """What the servers of a model were seen to refuse."""
 
     model: str
     server: str
+    """Of a pool, one that refuses something."""
     refused: frozenset[str]
     """Fields of a request."""
     honours_seeds: bool
 
 
 def known_limits(session: Session, model_ids: Collection[int]) -> dict[int, ServerLimits]:
-    """Return the limits of models that are offered now; of several servers, the one with fewest."""
+    """Return the limits of models that are offered now; a pool refuses what one of it refuses."""
     rows = session.execute(
         select(EngineModel.model_version_id, ModelVersion.name, Engine.name, Engine.capabilities)
         .join(Engine, Engine.id == EngineModel.engine_id)
         .join(ModelVersion, ModelVersion.id == EngineModel.model_version_id)
         .where(EngineModel.model_version_id.in_(model_ids))
+        .order_by(Engine.id)
     )
     found: dict[int, ServerLimits] = {}
     for model_id, model, server, can in rows:
-        limits = ServerLimits(
-            model, server, frozenset(can.get("refused_fields", ())), bool(can.get("seed", True))
-        )
+        refused = frozenset(can.get("refused_fields", ()))
+        has_seeds = bool(can.get("seed", True))
         known = found.get(model_id)
-        if known is None or len(limits.refused) < len(known.refused):
-            found[model_id] = limits
+        if known is None:
+            found[model_id] = ServerLimits(model, server, refused, has_seeds)
+        elif not has_seeds or not refused <= known.refused:
+            found[model_id] = ServerLimits(
+                model, server, refused | known.refused, has_seeds and known.honours_seeds
+            )
     return found
 
 
@@ -273,3 +280,24 @@ def _placed(
         place = key if len(levels) == 1 else f"{key}, level {number}"
         for model_id in model_ids:
             yield place, model_id, level
+
+
+def check_no_slot_twice(session: Session, plan: ResolvedPlan) -> None:
+    """Refuse to supply a reasoning that the sweep also writes: one slot would count twice."""
+    if "supplied" not in plan.formats or not set(WRITING) & plan.formats.keys():
+        return
+    supplied = {one for ids in plan.chosen.values() for one in ids}
+    doubled = supplied & written_before(session, plan)
+    if doubled:
+        raise UsageError(
+            "{n_doubled:,} of the reasonings asked for, such as v{doubled}, are written by"
+            " this sweep itself; run mode supplied as a sweep of its own, or choose other ones.",
+            n_doubled=len(doubled),
+            doubled=min(doubled),
+        )
+
+
+def offered_by(session: Session, plan: ResolvedPlan) -> dict[str, tuple[str, ...]]:
+    """Return the models of ``plan`` that are offered now, each with its servers."""
+    offered = servers_of(session, models_of(plan))
+    return {get_model(session, model_id).name: names for model_id, names in offered.items()}

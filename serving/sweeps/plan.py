@@ -23,7 +23,13 @@ from serving.engine.messages import SamplingParameters
 from serving.formats.definitions import Task
 from serving.formats.library import Registry
 from serving.formats.render import task_templates
-from serving.sweeps.forecast import check_against_limits, count_done, history_of, written_before
+from serving.sweeps.forecast import (
+    check_against_limits,
+    check_no_slot_twice,
+    count_done,
+    history_of,
+    offered_by,
+)
 from serving.sweeps.selection import (
     ChosenReasonings,
     select_models,
@@ -65,6 +71,8 @@ class SweepPlan:
     """Slots that past sweeps have sampled; None where counting them would take long."""
     warnings: tuple[str, ...]
     """What is left out or cannot be varied, and why."""
+    servers: Mapping[str, tuple[str, ...]]
+    """Model → the servers that offer it now; several share its slots."""
 
     @property
     def cells(self) -> int:
@@ -85,6 +93,7 @@ class SweepPlan:
             "expected_seconds": self.expected_s,
             "already_done": self.already_done,
             "warnings": list(self.warnings),
+            "servers": {model: list(names) for model, names in self.servers.items()},
         }
 
 
@@ -105,7 +114,7 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
         chosen = select_reasonings(session, spec.reasonings, question_ids, roles)
     facts = _question_facts(session, question_ids)
     resolved = _resolve(spec, registry, question_ids, facts, models, chosen)
-    _check_no_slot_twice(session, resolved)
+    check_no_slot_twice(session, resolved)
     counts = count_slots(resolved)
     warnings = _warnings(spec, facts, chosen) + check_against_limits(session, resolved)
     if counts.cells == 0:
@@ -124,22 +133,8 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
         expected_s=expected.seconds,
         already_done=count_done(session, resolved),
         warnings=tuple(warnings),
+        servers=offered_by(session, resolved),
     )
-
-
-def _check_no_slot_twice(session: Session, plan: ResolvedPlan) -> None:
-    """Refuse to supply a reasoning that the sweep also writes: one slot would count twice."""
-    if "supplied" not in plan.formats or not set(WRITING) & plan.formats.keys():
-        return
-    supplied = {one for ids in plan.chosen.values() for one in ids}
-    doubled = supplied & written_before(session, plan)
-    if doubled:
-        raise UsageError(
-            "{n_doubled:,} of the reasonings asked for, such as v{doubled}, are written by"
-            " this sweep itself; run mode supplied as a sweep of its own, or choose other ones.",
-            n_doubled=len(doubled),
-            doubled=min(doubled),
-        )
 
 
 def save_sweep(session: Session, plan: SweepPlan, *, purpose: str = "sweep") -> int:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, Generic
+from typing import Generic
 
 from db.messages import Message
 from serving.engine.client import RetryPolicy, ServedModel
@@ -146,11 +146,21 @@ class Sender(ABC, Generic[ItemT]):
         Raises:
             EngineLost: (in a group) Nothing answers, or no server has these models any more.
         """
-        await asyncio.gather(*map(_see_health, self._replicas))
+        await self._see_who_is_there()
         async with asyncio.TaskGroup() as own:
             own.create_task(self._keep_sending(tasks))
             if len(self._replicas) > 1:
                 own.create_task(self._keep_looking_for_lost())
+
+    async def _see_who_is_there(self) -> None:
+        if len(self._replicas) == 1:
+            self._replicas[0].tells_health = await self._replicas[0].client.health()
+            return
+        there = await asyncio.gather(*(replica.serves() for replica in self._replicas))
+        for replica, serves in zip(self._replicas, there, strict=True):
+            replica.is_away = not serves
+        if not any(there):
+            raise EngineLost("None of the servers of this model answers.", died=False)
 
     async def _keep_sending(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -359,7 +369,3 @@ class Sender(ABC, Generic[ItemT]):
         for item in items:
             item.is_alone = True
             self._queue(item)
-
-
-async def _see_health(replica: Replica[Any]) -> None:
-    replica.tells_health = await replica.client.health()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from db.database import Database
-from db.engines import add_external, list_engines, remove_external
+from db.engines import EngineUse, add_external, list_engines, remove_external
 from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from serving.engine.hardware import described_gpus
@@ -126,15 +126,30 @@ def add(
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder with its tokenizer, to send token ids.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model whose weights it serves [default: as it calls them]."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Add a model server that runs elsewhere, and ask it what it can do.
 
+    Servers of one model share its sweeps. With --model you say that the weights are just those,
+    in one precision, whatever the server calls them.
+
     Example:
       q2q serve add teacher http://10.0.0.5:8000/v1
+      q2q serve add second http://10.0.0.6:8000/v1 --model round-2
     """
     with open_home() as (_, database), database.write() as session:
-        add_external(session, name, url, api_key_env=api_key_env, tokenizer_path=tokenizer)
+        add_external(
+            session,
+            name,
+            url,
+            api_key_env=api_key_env,
+            tokenizer_path=tokenizer,
+            model_name=model,
+        )
     if api_key_env and api_key_env not in os.environ:
         inform(f"The variable {api_key_env} is not set here; set it where the worker runs.")
     _run("probe_engine", {"engine": name}, as_json)
@@ -185,3 +200,23 @@ def _show(database: Database, as_json: bool) -> None:
         for engine in engines
     ]
     show_table(rows, ("name", "state", "models", "software", "url", "message"))
+    uses = [_use(engine.name, use) for engine in engines for use in engine.load]
+    if uses:
+        show("")
+        show_table(uses, ("server", "engine", "gpus", "running", "waiting", "cache", "tokens/s"))
+
+
+def _use(server: str, use: EngineUse) -> dict[str, object]:
+    """Return how busy one engine is as a row of the table."""
+    return {
+        "server": server,
+        "engine": use.engine,
+        "gpus": [
+            f"{gpu.index} ({gpu.name}) {gpu.memory_used_gib:g} of {gpu.memory_total_gib:g} GiB"
+            for gpu in use.gpus
+        ],
+        "running": use.running,
+        "waiting": use.waiting,
+        "cache": f"{use.kv_cache_usage:.0%}",
+        "tokens/s": use.tokens_per_second,
+    }

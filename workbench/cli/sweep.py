@@ -284,6 +284,10 @@ def _show_complete(sweep: SweepRow) -> None:
 def _show_plan(planned: SweepPlan) -> None:
     figures = planned.as_json()
     figures.pop("warnings")
+    figures["servers"] = [
+        f"{model} on {len(names)} servers ({', '.join(names)})" if len(names) > 1 else names[0]
+        for model, names in planned.servers.items()
+    ] or None
     seconds = planned.expected_s
     figures["expected_seconds"] = "not known yet" if seconds is None else f"{seconds:,.0f}"
     show_fields(figures)

@@ -27,9 +27,11 @@ from db.errors import Q2QError
 from db.models import ModelRow, get_model
 from db.settings import Settings
 from serving.engine.client import ServedModel
+from serving.engine.pool import pooled
 from serving.models.as_served import served_version, stored_version
 from serving.models.register import ensure_default_model
 from training.merge.prune import rebuild
+from workbench.jobs.engine_watch import EngineWatch
 from workbench.jobs.external import ExternalServers
 from workbench.jobs.local import LocalServer
 
@@ -77,9 +79,12 @@ class EnginePool:
         self._switching = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
         self._notifications: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._local.open()
+        watch = EngineWatch(self._database, self._local, self._external)
+        self._watch = asyncio.create_task(watch.run(), name="engine loads")
         return self
 
     async def __aexit__(
@@ -90,6 +95,9 @@ class EnginePool:
     ) -> None:
         await self._end_background()
         await asyncio.gather(*self._notifications)
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         await self._external.close()
         await self._local.close()
 
@@ -123,10 +131,10 @@ class EnginePool:
     def groups(self, model_version_ids: Collection[int]) -> list[frozenset[int]]:
         """Return one set for each local family, the loaded one first, remote models with it."""
         models = self._models(model_version_ids)
-        remote = {model.id for model in models if model.kind == "declared"}
+        remote = {model.id for model in models if self._is_elsewhere(model)}
         families: dict[int, set[int]] = {}
         for model in models:
-            if model.kind != "declared":
+            if model.id not in remote:
                 families.setdefault(model.family_id, set()).add(model.id)
         ordered = sorted(families, key=lambda family: family != self._local.family_id)
         groups = [families[family] for family in ordered] or [set()]
@@ -136,13 +144,21 @@ class EnginePool:
     async def serve(self, user: JobEngines, group: frozenset[int]) -> dict[int, ServedModel]:
         """Return the models of ``group`` for ``user`` once they are served."""
         models = self._models(group)
-        served = await self._external.serve([model for model in models if model.kind == "declared"])
-        own = [model for model in models if model.kind != "declared"]
+        elsewhere = [model for model in models if self._is_elsewhere(model)]
+        served = await self._external.serve(elsewhere)
+        own = [model for model in models if model.id not in served]
         if own:
             await self._lease(user, own[0].family_id)
             async with self._switching:
-                served |= await self._local.serve(await self._restored(own))
+                here = await self._local.serve(await self._restored(own))
+            for model_id, model in here.items():
+                served[model_id] = pooled([model, *self._external.offers(model_id)])
         return served
+
+    def _is_elsewhere(self, model: ModelRow) -> bool:
+        """Tell whether a version is on servers by URL only; one loaded here is one of its pool."""
+        is_here = model.family_id == self._local.family_id
+        return model.kind == "declared" or (not is_here and bool(self._external.offers(model.id)))
 
     async def _restored(self, models: Sequence[ModelRow]) -> list[ModelRow]:
         """Return ``models``, those that were pruned made again; the device is free meanwhile."""

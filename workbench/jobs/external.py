@@ -28,6 +28,7 @@ from serving.engine.messages import (
     RequestRefused,
     ServerMisconfigured,
 )
+from serving.engine.pool import pooled
 from serving.engine.probe import ProbeResult, probe
 from serving.formats.tokenizer import PromptTokenizer
 
@@ -40,13 +41,16 @@ _LASTING = (ServerMisconfigured, RequestRefused, UsageError)
 """Problems that waiting does not cure: a certificate, a redirect, a wrong key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Server:
-    """A server that answered its probe."""
+@dataclass(slots=True, kw_only=True)
+class RemoteServer:
+    """A server that has answered a probe."""
 
     engine_id: int
+    name: str
     client: CompletionClient
     models: Mapping[int, ServedModel]
+    answers: bool = True
+    """False since it was found away; it may come back."""
 
 
 class ExternalServers:
@@ -55,8 +59,8 @@ class ExternalServers:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._servers: dict[int, _Server] = {}
-        """By engine id; those that answered their last probe."""
+        self._servers: dict[int, RemoteServer] = {}
+        """By engine id; also those that are away now, since they may come back."""
         self._probing = asyncio.Lock()
         self._last_message: dict[int, str] = {}
         self._problems: dict[str, Exception] = {}
@@ -72,6 +76,7 @@ class ExternalServers:
                     str(server.url),
                     api_key_env=server.api_key_env,
                     tokenizer_path=server.tokenizer,
+                    model_name=server.model,
                 )
         await self.probe(None)
 
@@ -101,16 +106,39 @@ class ExternalServers:
             await server.client.close()
         self._servers.clear()
 
+    @property
+    def servers(self) -> tuple[RemoteServer, ...]:
+        """All that are in use and have answered a probe, also those that are away now."""
+        in_use = {engine.id for engine in self._engines()}
+        return tuple(self._servers[one] for one in sorted(self._servers.keys() & in_use))
+
+    def offers(self, model_id: int) -> list[ServedModel]:
+        """Return a version on each server that offers it, or did so before it was away."""
+        return [one.models[model_id] for one in self.servers if model_id in one.models]
+
+    async def note_answering(self, server: RemoteServer, answers: bool) -> None:
+        """Say in the store that a server is away, or ask one that is back what it offers."""
+        if server.answers == answers:
+            return
+        if answers:
+            await self.probe(server.name)
+            return
+        server.answers = False
+        message = "It does not answer now; it is used again as soon as it does."
+        log.warning("Model server %s: %s", server.name, message)
+        with self._database.write() as session:
+            save_engine_state(session, server.engine_id, "unhealthy", message=message)
+
     async def _serve(self, model: ModelRow) -> ServedModel:
         deadline = asyncio.get_running_loop().time() + BACK_WITHIN_S
         while True:
             async with self._probing:  # a probe under way may bring it
                 pass
-            for server in self._servers.values():
-                if model.id in server.models and await _answers(server.client):
-                    return server.models[model.id]
+            offered = self.offers(model.id)
+            if any(await asyncio.gather(*(answers(one.client) for one in offered))):
+                return pooled(offered)
             await self.probe(None)
-            if any(model.id in server.models for server in self._servers.values()):
+            if any(server.answers and model.id in server.models for server in self.servers):
                 continue
             is_hopeless = bool(self._problems) and all(
                 isinstance(problem, _LASTING) for problem in self._problems.values()
@@ -118,9 +146,9 @@ class ExternalServers:
             if is_hopeless or asyncio.get_running_loop().time() > deadline:
                 why = "".join(f" {name}: {error}" for name, error in self._problems.items())
                 raise EngineUnavailable(
-                    "No model server offers {model_name} now; start its server, or see"
+                    "No model server offers {name} now; start its server, or see"
                     " `q2q serve status --probe`.{why}",
-                    model_name=model.name,
+                    name=model.name,
                     why=why,
                 )
             await asyncio.sleep(ASK_AGAIN_S)
@@ -134,7 +162,8 @@ class ExternalServers:
             tokenizer = _tokenizer(engine, result)
         except (EngineError, UsageError) as error:
             self._problems[engine.name] = error
-            await self._forget(engine.id)
+            if engine.id in self._servers:
+                self._servers[engine.id].answers = False
             with self._database.write() as session:
                 save_engine_state(session, engine.id, "unhealthy", message=str(error))
             self._log(engine, logging.WARNING, str(error))
@@ -153,6 +182,7 @@ class ExternalServers:
     def _store(
         self, engine: EngineRow, result: ProbeResult, tokenizer: PromptTokenizer | None
     ) -> dict[str, ModelRow]:
+        main = next((one.name for one in result.models if one.base is None), None)
         with self._database.write() as session:
             models = {
                 served.name: declare_model(
@@ -161,6 +191,7 @@ class ExternalServers:
                     engine.name,
                     context_length=served.context_length,
                     tokenizer_hash=tokenizer.content_hash if tokenizer else None,
+                    equal_to=engine.model_name if served.name == main else None,
                 )
                 for served in result.models
             }
@@ -186,8 +217,9 @@ class ExternalServers:
         else:
             await self._forget(engine.id)
             client = CompletionClient(endpoint, timeout_s=self._settings.request_timeout_s)
-        self._servers[engine.id] = _Server(
+        self._servers[engine.id] = RemoteServer(
             engine_id=engine.id,
+            name=engine.name,
             client=client,
             models={
                 model.id: ServedModel(
@@ -247,7 +279,8 @@ def _tokenizer(engine: EngineRow, result: ProbeResult) -> PromptTokenizer | None
     return PromptTokenizer.load(Path(engine.tokenizer_path).expanduser())
 
 
-async def _answers(client: CompletionClient) -> bool:
+async def answers(client: CompletionClient) -> bool:
+    """Tell whether a server answers now."""
     try:
         await client.models()
     except EngineError:

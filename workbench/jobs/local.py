@@ -14,6 +14,7 @@ from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint, EngineUnavailable
+from serving.engine.plan import ServingPlan
 from serving.engine.server import read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
@@ -79,6 +80,18 @@ class LocalServer:
     def family_id(self) -> int | None:
         """The base that is loaded or loading."""
         return next((model.family_id for model in self._models.values()), None)
+
+    @property
+    def engine_id(self) -> int:
+        """Its row in the store."""
+        return self._engine_id
+
+    async def ready(self) -> tuple[CompletionClient, ServingPlan] | None:
+        """Return how it is reached and how it serves; None while it does not."""
+        endpoint = self._supervisor.endpoint
+        if endpoint is None:
+            return None
+        return await self._client_of(endpoint), self._supervisor.plan
 
     @property
     def is_wanted(self) -> bool:

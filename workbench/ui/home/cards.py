@@ -1,12 +1,13 @@
 """What Home says: the next step for this store, and each model server in plain words."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import streamlit as st
 
-from db.engines import LOCAL, EngineRow, add_external, remove_external
+from db.engines import LOCAL, EngineRow, EngineUse, add_external, remove_external
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, enqueue
 from db.models import ModelRow
 from serving.importers.questions import import_questions
@@ -119,7 +120,8 @@ def can_stop(engine: EngineRow) -> bool:
 
 
 def draw_engines(engines: Sequence[EngineRow], models: Mapping[int, ModelRow]) -> None:
-    """Draw a card for each model server."""
+    """Draw a card for each model server: what it offers, and how busy each engine of it is."""
+    shared = Counter(one.model_version_id for engine in engines for one in engine.models)
     for engine in engines:
         with card(f"engine_{engine.id}"):
             _head(engine)
@@ -131,7 +133,9 @@ def draw_engines(engines: Sequence[EngineRow], models: Mapping[int, ModelRow]) -
             elif engine.message:
                 st.caption(escaped(translated(engine.message)))
             for offered in engine.models:
-                _model(models[offered.model_version_id])
+                _model(models[offered.model_version_id], shared[offered.model_version_id])
+            for use in engine.load:
+                _use(use, is_one_of_many=len(engine.load) > 1)
 
 
 def _head(engine: EngineRow) -> None:
@@ -170,12 +174,32 @@ def _button(engine: EngineRow, what: str) -> None:
         st.rerun()
 
 
-def _model(model: ModelRow) -> None:
+def _use(use: EngineUse, *, is_one_of_many: bool) -> None:
+    facts = [
+        t("engine.number", n=use.engine) if is_one_of_many else None,
+        *(
+            t(
+                "engine.gpu",
+                n=gpu.index,
+                name=escaped(gpu.name),
+                used=gpu.memory_used_gib,
+                total=gpu.memory_total_gib,
+            )
+            for gpu in use.gpus
+        ),
+        t("engine.sequences", running=use.running, waiting=use.waiting),
+        t("engine.pace", n=use.tokens_per_second) if use.tokens_per_second else None,
+    ]
+    st.caption(" · ".join(fact for fact in facts if fact))
+
+
+def _model(model: ModelRow, n_servers: int) -> None:
     facts = [
         t(f"model.kind.{model.kind}"),
         t("model.parameters", n=parameters(model.n_parameters)) if model.n_parameters else None,
         size(model.size_bytes) if model.size_bytes else None,
         t("model.context", n=count(model.context_length)) if model.context_length else None,
+        t("model.servers", n=n_servers) if n_servers > 1 else None,
     ]
     st.markdown(
         f"{escaped(model.name)} &nbsp; :gray[:small[{' · '.join(fact for fact in facts if fact)}]]",
@@ -210,6 +234,9 @@ def draw_add_server() -> None:
             key=draft.field("tokenizer", ""),
             help=t("server.tokenizer_help"),
         )
+        model = st.text_input(
+            t("server.model"), key=draft.field("model", ""), help=t("server.model_help")
+        )
         if not st.form_submit_button(t("server.submit"), type="primary"):
             return
         with errors_shown():
@@ -220,6 +247,7 @@ def draw_add_server() -> None:
                     (address or "").strip(),
                     api_key_env=(key_variable or "").strip() or None,
                     tokenizer_path=(tokenizer or "").strip() or None,
+                    model_name=(model or "").strip() or None,
                 )
                 enqueue(
                     session,

@@ -153,6 +153,10 @@ def _draw_numbers(plan: SweepPlan) -> None:
     st.caption(f"{reasonings} + {counted('answers', plan.n_answer_slots)}")
     if plan.already_done:
         st.caption(t("plan.done", n=plan.already_done))
+    for model, servers in plan.servers.items():
+        if len(servers) > 1:
+            named = escaped(", ".join(servers))
+            st.caption(t("plan.servers", model=escaped(model), n=len(servers), names=named))
     for warning in plan.warnings:
         st.warning(escaped(warning), icon=":material/info:")
 
