@@ -160,7 +160,7 @@ class Sender(ABC, Generic[ItemT]):
         for replica, serves in zip(self._replicas, there, strict=True):
             replica.is_away = not serves
         if not any(there):
-            raise EngineLost("None of the servers of this model answers.", died=False)
+            raise EngineLost(Message("None of the servers of this model answers."), died=False)
 
     async def _keep_sending(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -349,7 +349,7 @@ class Sender(ABC, Generic[ItemT]):
             tries = self._tries.setdefault(item, Counter())
             tries[replica] += 1
             if tries.total() >= max(MAX_TRIES, len(self._replicas)):
-                problem = f"{error} Tried {tries.total()} times."
+                problem = Message("{problem} Tried {n} times.", problem=error, n=tries.total())
                 self.on_failure(item, problem, request_id, replica.models)
                 del self._tries[item]
             else:

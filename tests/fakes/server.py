@@ -131,6 +131,9 @@ class FakeServer:
         self.cancelled = 0
         """Requests that the client gave up."""
         self.port = 0
+        self.n_engines = 1
+        """Engines behind the URL, which its metrics have apart."""
+        self.written_tokens = 0
         self._script: deque[Behaviour] = deque()
         self._drawn = random.Random(7)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -308,6 +311,7 @@ class FakeServer:
                 if body.get("prompt_logprobs") is not None:
                     choice["prompt_logprobs"] = told_log_probs(prompt, self.log_prob)
                 choices.append(choice)
+        self.written_tokens += total
         prompt_tokens = sum(map(self._n_read, prompts))
         return {
             "id": f"cmpl-{body.get('request_id', self.count)}",
@@ -342,11 +346,18 @@ class FakeServer:
         return web.json_response({"version": VERSION})
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        label = f'{{engine="0",model_name="{self.models[0]}"}}'
-        return web.Response(
-            text=f"vllm:num_requests_running{label} {float(self.in_flight)}\n"
-            f"vllm:num_requests_waiting{label} 0.0\nvllm:kv_cache_usage_perc{label} 0.25\n"
-        )
+        lines = []
+        for engine in range(self.n_engines):
+            label = f'{{engine="{engine}",model_name="{self.models[0]}"}}'
+            running = (self.in_flight + engine) // self.n_engines
+            written = self.written_tokens // self.n_engines
+            lines += [
+                f"vllm:num_requests_running{label} {float(running)}",
+                f"vllm:num_requests_waiting{label} 0.0",
+                f"vllm:kv_cache_usage_perc{label} 0.25",
+                f"vllm:generation_tokens_total{label} {float(written)}",
+            ]
+        return web.Response(text="\n".join(lines) + "\n")
 
     def _unauthorised(self, request: web.Request) -> bool:
         wanted = f"Bearer {self.api_key}"

@@ -17,6 +17,7 @@ from db.engines import (
     save_offer,
 )
 from db.errors import UsageError
+from db.messages import Message
 from db.models import ModelRow, declare_model
 from db.settings import Settings, check_server_url
 from serving.engine.client import CompletionClient, ServedModel
@@ -124,7 +125,7 @@ class ExternalServers:
             await self.probe(server.name)
             return
         server.answers = False
-        message = "It does not answer now; it is used again as soon as it does."
+        message = Message("It does not answer now; it is used again as soon as it does.")
         log.warning("Model server %s: %s", server.name, message)
         with self._database.write() as session:
             save_engine_state(session, server.engine_id, "unhealthy", message=message)
