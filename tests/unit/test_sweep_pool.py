@@ -84,11 +84,11 @@ async def test_equal_servers_share_a_sweep_and_each_text_names_its_writer(
 
 async def test_a_slow_server_gets_less(database: Database, servers: list[FakeServer]) -> None:
     sweep_id = planned(database)
-    servers[0].latency_s, servers[1].latency_s = 0.01, 0.2
+    servers[0].latency_s, servers[1].latency_s = 0.01, 0.4
     async with pool(servers) as engines:
         await run(database, engines, sweep_id)
     written = by_engine(database)
-    assert written[1] > 3 * written[2] > 0
+    assert written[1] > 1.5 * written[2] > 0
 
 
 async def test_a_small_server_gets_what_it_can_hold(
@@ -103,7 +103,7 @@ async def test_a_small_server_gets_what_it_can_hold(
         engines._served[1] = pooled([small, *model.replicas])
         await run(database, engines, sweep_id)
     written = by_engine(database)
-    assert written[2] > 1.5 * written[1] > 0
+    assert written[2] > 1.2 * written[1] > 0
 
 
 async def test_a_server_that_dies_is_gone_on_without_and_taken_back(
