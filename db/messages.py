@@ -22,6 +22,8 @@ class Message(str):
 
     def __new__(cls, template: str = "", /, **values: object) -> "Message":
         """Say ``template`` with ``values`` in its braces; without any it is taken as it is."""
+        if isinstance(template, Message) and not values:
+            return template
         text = template.format(**values) if values else template
         return cls._made(text, template, values)
 

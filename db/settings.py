@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     """Whether vLLM plans the next step while the GPU is busy; default: where vLLM can."""
     flashinfer_sampler: bool | None = None
     """Whether FlashInfer samples (``top_p``); default: where it is installed, with nvcc."""
+    ray_address: str | None = Field(default=None, min_length=1)
+    """Ray cluster that serves models, e.g. ``10.0.0.1:6379``; default: this machine does."""
+    ray_replicas: int = Field(default=1, ge=1)
+    """Engines on the Ray cluster, each with the whole model."""
     server_start_timeout_s: float = Field(default=900, gt=0, allow_inf_nan=False)
     """How long a starting server may show no sign of life (no new log line) before it is ended."""
     vllm_args: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from db.child_process import QUIET
 from db.identity import Precision
 from db.settings import Settings
 from serving.device import Device
@@ -23,6 +24,14 @@ from serving.engine.hardware import Gpu
 from serving.engine.messages import EngineUnavailable
 from serving.engine.plan import ServingPlan, Subject, make_plan
 from serving.engine.plan_rules import LARGEST_GRAPH
+from serving.engine.ray_cluster import (
+    PRIVATE,
+    RayCluster,
+    RayDeployment,
+    application_name,
+    check_ray_installed,
+    ray_arguments,
+)
 
 MAX_LOG_PROBS = 100
 """Likeliest tokens that a request may ask for at each place; by itself vLLM allows 20."""
@@ -61,6 +70,8 @@ class ServerSpec(BaseModel):
     device: Device = "cpu"
     precision: Precision | None = None
     """The one that is asked for; None leaves it to settings and plan."""
+    ray: RayCluster | None = None
+    """The cluster whose nodes serve it; None: this machine does."""
     plan: ServingPlan | None = None
     """How it is served; None until the server starts, and no part of what is asked for."""
 
@@ -79,7 +90,13 @@ class ServerSpec(BaseModel):
         """
         if self.plan is not None:
             return self
-        return self.model_copy(update={"plan": make_plan(self.subject(), settings, gpus)})
+        if self.ray is None:
+            return self.model_copy(update={"plan": make_plan(self.subject(), settings, gpus)})
+        # Each replica is planned as on this machine; which GPUs it gets, Ray says.
+        one = settings.model_copy(update={"data_parallel_size": 1})
+        many = {"data_parallel": self.ray.replicas, "gpus": ()}
+        plan = make_plan(self.subject(), one, gpus).model_copy(update=many)
+        return self.model_copy(update={"plan": plan})
 
     def subject(self) -> Subject:
         """Return what a plan has to know of it."""
@@ -275,6 +292,31 @@ def _environment(
     return extra
 
 
+def ray_command(
+    spec: ServerSpec, cluster: RayCluster, settings: Settings, *, port: int, api_key: str
+) -> Command:
+    """Return how to start the child that serves ``spec`` on ``cluster``, through ``port`` here."""
+    spec = spec.planned(settings)
+    assert spec.plan is not None
+    one = spec.model_copy(update={"plan": spec.plan.model_copy(update={"data_parallel": 1})})
+    own = _environment(spec, settings, {}, None)
+    home = own.pop(HOME_VARIABLE)  # replicas end with their application, not as strays
+    deployment = RayDeployment(
+        cluster=cluster,
+        application=application_name(settings.home_dir),
+        port=port,
+        model=spec.model,
+        served_name=spec.served_name,
+        arguments=tuple(_arguments(one, settings)),
+        device=spec.device,
+        gpus_per_replica=spec.plan.gpus_per_engine,
+        environment={**QUIET, **own},
+        request_timeout_s=settings.request_timeout_s,
+    )
+    env = {**PRIVATE, HOME_VARIABLE: home, "VLLM_API_KEY": api_key}
+    return Command(argv=ray_arguments(deployment), env=env)
+
+
 def find_openmp() -> Path | None:
     """Return Intel's OpenMP library of this environment, if it is installed."""
     library = Path(sys.prefix) / "lib" / "libiomp5.so"
@@ -303,16 +345,19 @@ def new_command(spec: ServerSpec, settings: Settings) -> tuple[Command, int, str
     """Return the command with a port and a random key, and these two.
 
     Raises:
-        EngineUnavailable: the port of the settings is taken.
+        EngineUnavailable: the port of the settings is taken, or Ray is needed and not installed.
     """
     port = settings.server_port or free_port()
+    key = secrets.token_urlsafe(32)
+    if spec.ray is not None:  # at a given port Ray Serve may listen already, for others too
+        check_ray_installed()
+        return ray_command(spec, spec.ray, settings, port=port, api_key=key), port, key
     if not is_free(port):
         raise EngineUnavailable(
             "Port {port} for the model server is taken by another program. "
             "End that program, or set server_port = 0 in q2q.toml to take a free one.",
             port=port,
         )
-    key = secrets.token_urlsafe(32)
     made = command(spec, settings, port=port, api_key=key, environ=os.environ, openmp=find_openmp())
     return made, port, key
 

@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,17 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from db.child_process import ChildProcess, session_pids, signal_all
 from db.errors import Q2QError
+from db.messages import Message
 from db.settings import Settings
 from serving.engine.client import CompletionClient
 from serving.engine.command import HOME_VARIABLE, Command, ServerSpec, fingerprint, new_log
 from serving.engine.hardware import Gpu
 from serving.engine.messages import Endpoint, EngineUnavailable, OutOfMemory
+from serving.engine.ray_cluster import application_name
 from serving.engine.server_log import (
     LoadProgress,
     LoadReader,
     LogTail,
     explain_exit,
     ran_out_of_memory,
+    reported,
 )
 
 FILE_NAME = "server.json"
@@ -42,6 +45,8 @@ class ServerRecord(BaseModel):
     started: float
     """Start time of the leader, in seconds since 1970: tells it from a later process of its pid."""
     port: int
+    path: str = ""
+    """Before the paths of its API, where other applications answer at its port too."""
     api_key: str = Field(repr=False)
     fingerprint: str
     """See ``serving.engine.command.fingerprint``."""
@@ -53,7 +58,7 @@ class ServerRecord(BaseModel):
     @property
     def url(self) -> str:
         """Root of its API."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.port}{self.path}/v1"
 
     @property
     def process(self) -> ChildProcess:
@@ -117,11 +122,28 @@ class RunningServer:
     def __init__(self, record: ServerRecord, process: ChildProcess | None = None) -> None:
         self.record = record
         self.process = process or record.process
+        self.report: str | None = None
+        """How its replicas are, as it says in its log; only a child of our own does."""
+        self._tail = LogTail(record.log)
 
     @property
     def endpoint(self) -> Endpoint:
         """Where it answers; what it can do is not known yet."""
         return Endpoint(url=self.record.url, api_key=self.record.api_key)
+
+    def new_lines(self) -> Iterator[str]:
+        """Yield what is new in its log, taking note of its last report."""
+        for line in self._tail.new_lines():
+            if (message := reported(line).get("message")) is not None:
+                self.report = Message.read(message)
+            yield line
+
+    def has_news(self) -> bool:
+        """Say whether its report has changed since its log was last read."""
+        known = self.report
+        for _ in self.new_lines():
+            pass
+        return self.report != known
 
     def why_it_ended(self) -> str:
         """Return one sentence on why its process ended."""
@@ -168,6 +190,7 @@ def start(spec: ServerSpec, settings: Settings, make_command: MakeCommand) -> Ru
         pid=child.pid,
         started=child.started,
         port=port,
+        path="" if spec.ray is None else f"/{application_name(home)}",
         api_key=api_key,
         fingerprint=fingerprint(spec, settings),
         spec=spec,
@@ -204,7 +227,7 @@ async def follow_until_healthy(
     """
     if server.record.software is not None:
         silence_s = min(silence_s, _ADOPTED_ANSWERS_WITHIN_S)
-    tail, reader = LogTail(server.record.log), LoadReader()
+    reader = LoadReader()
     last_life = time.monotonic()
     async with CompletionClient(server.endpoint) as client:
         while not await client.health(timeout_s=_HEALTH_TIMEOUT_S):
@@ -213,7 +236,7 @@ async def follow_until_healthy(
             if not server.process.is_alive():
                 is_short = ran_out_of_memory(server.record.log)
                 raise (OutOfMemory if is_short else EngineUnavailable)(server.why_it_ended())
-            for line in tail.new_lines():
+            for line in server.new_lines():
                 last_life = time.monotonic()
                 if progress := reader.feed(line):
                     on_progress(progress)

@@ -1,15 +1,19 @@
-"""What a starting vLLM server is doing, read from its log.
+"""What a starting model server is doing, read from its log.
 
-The lines are those of vLLM 0.32, of CPU and GPU. An unknown line changes nothing, so another
-version only makes the progress coarser.
+The lines are those of vLLM 0.32, of CPU and GPU, and those that a child of our own writes with
+``report``. An unknown line changes nothing, so another version only makes the progress coarser.
 """
 
+import json
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from db.errors import Q2QError
 from db.messages import Message
 
 
@@ -53,6 +57,30 @@ _STAGES: tuple[tuple[str, float, float, str], ...] = (
 """Pattern of a line, share of loading done where its stage begins and ends, and a sentence."""
 
 
+_MARK = '{"q2q": '
+"""Begins the lines that are ours, as in ``db.child_process``."""
+
+
+def report(share: float, template: str, **values: object) -> None:
+    """Write how far this process is, as a line of its log."""
+    _write({"share": share, "message": Message(template, **values).store()})
+
+
+def report_error(error: Q2QError) -> None:
+    """Write why this process ends, as a line of its log."""
+    _write({"error": error.message.store()})
+
+
+def _write(message: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps({"q2q": message}) + "\n")
+    sys.stdout.flush()
+
+
+def reported(line: str) -> dict[str, Any]:
+    """Return what a child of our own reports with ``line``; nothing where it is none of its."""
+    return dict(json.loads(line)["q2q"]) if line.startswith(_MARK) else {}
+
+
 class LoadReader:
     """Follows a log line by line; what it reports never goes back."""
 
@@ -61,6 +89,11 @@ class LoadReader:
 
     def feed(self, line: str) -> LoadProgress | None:
         """Return the new progress if ``line`` tells of any."""
+        if "share" in (told := reported(line)):
+            self.progress = LoadProgress(
+                max(told["share"], self.progress.share), Message.read(told["message"])
+            )
+            return self.progress
         for pattern, start, end, message in _STAGES:
             match = re.search(pattern, line)
             if match is None:
@@ -174,6 +207,9 @@ def ran_out_of_memory(log: Path) -> bool:
 def explain_exit(exit_code: int | None, log: Path) -> str:
     """Return one sentence: that the server ended, why, what to do, and where its log is."""
     text = _tail(log)
+    for line in reversed(text.splitlines()):
+        if "error" in (told := reported(line)):
+            return Message.read(told["error"])
     for pattern, cause in _CAUSES:
         if match := pattern.search(text):
             detail = match.groupdict().get("detail")

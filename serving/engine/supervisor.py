@@ -151,8 +151,12 @@ class EngineSupervisor:
             if server is None or self.endpoint is None:
                 continue
             problem = await self._problem_of(server)
-            if problem is not None and server is self._server:
+            if server is not self._server:
+                continue
+            if problem is not None:
                 await self._recover(server, problem)
+            elif server.has_news() and self.state.probe is not None:
+                self._notify_ready(server, self.state.probe, self.state.left_out)
 
     async def stop(self) -> None:
         """End the server, all its processes, also one that is starting or on record only."""
@@ -235,10 +239,17 @@ class EngineSupervisor:
         self._ready_at = time.monotonic()
         self._misses = 0
         self.endpoint = found.endpoint(server.endpoint)
-        self._notify(
-            "ready", _ready(found, spec, left_out), spec=spec, found=found, left_out=left_out
-        )
+        self._notify_ready(server, found, left_out)
         return self.endpoint
+
+    def _notify_ready(
+        self, server: RunningServer, found: ProbeResult, left_out: Mapping[str, str]
+    ) -> None:
+        spec = server.record.spec
+        message = _ready(found, spec, left_out)
+        if server.report is not None:
+            message = Message("{ready} {replicas}", ready=message, replicas=server.report)
+        self._notify("ready", message, spec=spec, found=found, left_out=left_out)
 
     async def _problem_of(self, server: RunningServer) -> str | None:
         if not server.process.is_alive():

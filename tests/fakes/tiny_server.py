@@ -1,6 +1,7 @@
 """The least that passes for a model server, from the standard library alone: up in 0.1 s.
 
-For tests of starting and ending processes: ``python -I -S tests/fakes/tiny_server.py PORT``.
+For tests of starting and ending processes: ``python -I -S tests/fakes/tiny_server.py PORT``, and
+after the port what stands before its paths, if anything does.
 """
 
 import json
@@ -18,7 +19,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers what the supervisor asks; every completion is the same."""
 
     def do_GET(self) -> None:
-        self._answer(_PAGES.get(self.path))
+        prefix = "".join(sys.argv[2:])
+        self._answer(_PAGES.get(self.path.removeprefix(prefix)) if prefix in self.path else None)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

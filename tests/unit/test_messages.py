@@ -23,6 +23,7 @@ def test_an_error_is_known_by_its_template_and_values() -> None:
     assert isinstance(str(error), Message)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert str(Q2QError("{as it is}")) == "{as it is}"
+    assert UsageError(WHY).message is WHY
     with pytest.raises(UsageError, match=r"^There is no 'x'\.$"):
         existing(None, "There is no {name!r}.", name="x")
 

@@ -21,6 +21,7 @@ REQUIREMENT_FILES = (
     "requirements.txt",
     "requirements-cpu.txt",
     "requirements-dev.txt",
+    "requirements-cluster.txt",
     "requirements/common.txt",
     "requirements/overrides.txt",
     "requirements/overrides-cpu.txt",

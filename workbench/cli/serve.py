@@ -1,14 +1,15 @@
 """``q2q serve``: the model servers."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from db.database import Database
 from db.engines import EngineUse, add_external, list_engines, remove_external
-from db.errors import Q2QError
+from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from db.settings import load_settings
 from serving.engine.hardware import described_gpus
 from serving.engine.plan import ServingPlan
 from serving.engine.plan_rules import PRECISION_NAMES
@@ -26,14 +27,33 @@ def start(
     model: Annotated[
         str | None, typer.Argument(help="Name of a model [default: that of the settings].")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Serve it on the nodes of this Ray cluster, e.g. 10.0.0.1:6379."),
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Engines on that cluster [default: 1].")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Load a model into the workbench's own server, which then stays for later commands.
 
     Example:
       q2q serve start smollm2-135m-instruct
+      q2q serve start smollm2-135m-instruct --ray 10.0.0.1:6379 --replicas 4
     """
-    _run("serve_start", {"model": model}, as_json, keep_server=True)
+    _run("serve_start", {"model": model, **_cluster(ray, replicas)}, as_json, keep_server=True)
+
+
+def _cluster(address: str | None, replicas: int | None) -> dict[str, dict[str, Any]]:
+    """Return what a job is told of the Ray cluster: nothing where the settings hold."""
+    if address is None and replicas is None:
+        return {}
+    settings = load_settings()
+    address = address or settings.ray_address
+    if address is None:
+        raise UsageError("--replicas is for a Ray cluster; name it with --ray ADDRESS.")
+    return {"ray": {"address": address, "replicas": replicas or settings.ray_replicas}}
 
 
 @app.as_command()
@@ -170,9 +190,7 @@ def remove(
         _show(database, as_json)
 
 
-def _run(
-    kind: str, payload: dict[str, str | None], as_json: bool, *, keep_server: bool = False
-) -> None:
+def _run(kind: str, payload: dict[str, Any], as_json: bool, *, keep_server: bool = False) -> None:
     with open_home() as (settings, database):
         with database.write() as session:
             job_id = enqueue(session, kind, payload=payload, priority=INTERACTIVE_PRIORITY)

@@ -28,6 +28,7 @@ from db.models import ModelRow, get_model
 from db.settings import Settings
 from serving.engine.client import ServedModel
 from serving.engine.pool import pooled
+from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import served_version, stored_version
 from serving.models.register import ensure_default_model
 from training.merge.prune import rebuild
@@ -172,8 +173,8 @@ class EnginePool:
             await rebuild(self._database, self._settings, stored)
         return self._models([model.id for model in models])
 
-    async def load(self, model: ModelRow) -> None:
-        """Load a model because a person asked for it.
+    async def load(self, model: ModelRow, cluster: RayCluster | None) -> None:
+        """Load a model because a person asked for it, on a Ray cluster or on this machine.
 
         Raises:
             EngineUnavailable: It cannot be served.
@@ -189,6 +190,7 @@ class EnginePool:
             raise Q2QError("A job uses another model now; cancel it, or wait for its end.")
         self._local.set_wanted(True)
         async with self._switching:
+            self._local.cluster = cluster
             await self._local.serve([model])
 
     async def stop_local(self) -> None:
@@ -203,6 +205,7 @@ class EnginePool:
         self._local.set_wanted(False)
         async with self._switching:
             await self._local.stop()
+            self._local.cluster = cluster_of(self._settings)
 
     async def probe(self, name: str | None) -> None:
         """Ask one server, or all, what they can do."""

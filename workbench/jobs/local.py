@@ -15,6 +15,7 @@ from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint, EngineUnavailable
 from serving.engine.plan import ServingPlan
+from serving.engine.ray_cluster import cluster_of
 from serving.engine.server import read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
 from serving.formats.tokenizer import PromptTokenizer
@@ -38,6 +39,8 @@ class LocalServer:
         self._database = database
         self._supervisor = EngineSupervisor(settings, self._on_state)
         self._engine_id = 0
+        self.cluster = cluster_of(settings)
+        """Whose nodes serve the models; None: this machine does."""
         self._models: dict[str, ModelRow] = {}
         """Name in requests → version, of what is loaded or loading."""
         self._client: CompletionClient | None = None
@@ -53,6 +56,8 @@ class LocalServer:
         """Begin to watch the server and to write its state."""
         record = read_record(self._settings.home_dir)
         self.was_running = record is not None and record.process.is_alive()
+        if record is not None and self.was_running:
+            self.cluster = record.spec.ray  # as the last one who loaded a model asked for
         with self._database.write() as session:
             self._engine_id = ensure_local(session).id
             if not self.was_running:
@@ -159,6 +164,12 @@ class LocalServer:
             EngineUnavailable: One is an adapter that was left out.
         """
         missing = next((model for model in models if model.name not in self._models), None)
+        if missing is not None and self.cluster is not None:
+            raise EngineUnavailable(
+                "{model} is an adapter, and replicas on a Ray cluster serve whole models. Merge it "
+                "with `q2q merge {model}`, and use the merged model.",
+                model=missing.name,
+            )
         if missing is not None:
             with self._database.read() as session:
                 note = get_model(session, missing.id).note
@@ -199,9 +210,10 @@ class LocalServer:
                 state=unusable[0].state,
                 note=note,
             )
-        adapters = servable(self._database, adapters)
+        adapters = servable(self._database, adapters) if self.cluster is None else []
         self._models = {model.name: model for model in (base, *adapters)}
-        return server_spec(base, self._settings, adapters)
+        spec = server_spec(base, self._settings, adapters)
+        return spec.model_copy(update={"ray": self.cluster})
 
     def _tokenizer(self, folder: Path) -> PromptTokenizer:
         key = str(folder)
@@ -250,7 +262,7 @@ class LocalServer:
                     capabilities=offered_capabilities(
                         state.probe.capabilities, state.probe.reasons
                     ),
-                    message=_plan_sentence(state),
+                    message=_plan_sentence(state) if self.cluster is None else state.message,
                 )
             else:
                 save_engine_state(

@@ -7,6 +7,7 @@ from db.cancelling import Cancelled
 from db.errors import Q2QError
 from db.messages import Message
 from db.sweeps import set_state
+from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import find_served
 from serving.scoring.answers import run_scoring
 from serving.scoring.spec import parse_score_spec
@@ -102,7 +103,7 @@ async def score(context: JobContext) -> dict[str, Any]:
 
 
 async def serve_start(context: JobContext) -> dict[str, Any]:
-    """Load a model. Payload: ``model``, a name; None is the model of the settings."""
+    """Load a model. Payload: ``model``, a name, and ``ray``, a cluster; else as in the settings."""
     name = context.job.payload.get("model")
     if name is None:
         model = await context.pool.default_model()
@@ -110,7 +111,9 @@ async def serve_start(context: JobContext) -> dict[str, Any]:
         with context.database.write() as session:
             model = find_served(session, name, context.settings)
     context.report(0, None, Message("Loading {model}.", model=model.name))
-    await context.pool.load(model)
+    asked = context.job.payload.get("ray")
+    cluster = RayCluster.model_validate(asked) if asked else cluster_of(context.settings)
+    await context.pool.load(model, cluster)
     return {"model": model.name}
 
 
