@@ -59,6 +59,17 @@ class ModelVersion(Base):
     )
 
 
+class ServingLimits(Base):
+    """What people set for the serving of one model, over settings and plan."""
+
+    __tablename__ = "serving_limits"
+
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
+    """The version whose weights are loaded."""
+    limits: Mapped[dict[str, Any]]
+    """Name of a setting → value, as in ``serving.engine.plan.Limits``."""
+
+
 class PrecisionComparison(Base):
     """How far a model served in another precision is from its 16-bit weights."""
 

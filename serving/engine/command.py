@@ -22,7 +22,7 @@ from db.settings import Settings
 from serving.device import Device
 from serving.engine.hardware import Gpu
 from serving.engine.messages import EngineUnavailable
-from serving.engine.plan import ServingPlan, Subject, make_plan
+from serving.engine.plan import Limits, ServingPlan, Subject, make_plan
 from serving.engine.plan_rules import LARGEST_GRAPH
 from serving.engine.ray_cluster import (
     PRIVATE,
@@ -72,6 +72,8 @@ class ServerSpec(BaseModel):
     """The one that is asked for; None leaves it to settings and plan."""
     ray: RayCluster | None = None
     """The cluster whose nodes serve it; None: this machine does."""
+    limits: Limits = Limits()
+    """What people set for this model."""
     plan: ServingPlan | None = None
     """How it is served; None until the server starts, and no part of what is asked for."""
 
@@ -108,6 +110,7 @@ class ServerSpec(BaseModel):
             device=self.device,
             precision=self.precision,
             lora_ranks=rank * min(len(self.adapters), MAX_LORAS_IN_BATCH),
+            limits=self.limits,
         )
 
 

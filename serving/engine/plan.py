@@ -1,7 +1,7 @@
 """How a server serves a model on the hardware there is: precision, parallelism, limits, memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +15,12 @@ from pydantic import (
     WrapValidator,
 )
 
+from db.errors import Q2QError
 from db.identity import AS_STORED, Precision
 from db.messages import Message
 from db.settings import Settings
 from serving.device import Device
-from serving.engine.hardware import BF16_CAPABILITY, Gpu, find_gpus
+from serving.engine.hardware import BF16_CAPABILITY, Gpu, find_gpus, idle
 from serving.engine.memory import GIB, MemoryUse, weight_bytes
 from serving.engine.plan_rules import (
     GPU_MEMORY_UTILIZATION,
@@ -104,6 +105,23 @@ class ServingPlan(BaseModel):
         return self.max_num_seqs * self.data_parallel
 
 
+class Limits(BaseModel):
+    """What people set for one model, over settings and plan; None leaves a value to these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tensor_parallel_size: int | None = Field(default=None, ge=1)
+    pipeline_parallel_size: int | None = Field(default=None, ge=1)
+    data_parallel_size: int | None = Field(default=None, ge=1)
+    max_model_len: int | None = Field(default=None, ge=256)
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+
+    def over(self, settings: Settings) -> Settings:
+        """Return ``settings`` with these values in their place."""
+        return settings.model_copy(update=self.model_dump(exclude_none=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What a plan is made for."""
@@ -120,6 +138,7 @@ class Subject:
     """The one that is asked for; None leaves it to settings and plan."""
     lora_ranks: int = 0
     """Ranks of all adapters in one batch together."""
+    limits: Limits = field(default_factory=Limits)
 
 
 def make_plan(
@@ -141,17 +160,30 @@ def make_plan(
         DoesNotFit: It fits in no way; the sentence says what would.
     """
     wanted = wanted_of(subject, settings)
+    settings = subject.limits.over(settings)
     shape = _shape(subject)
     if subject.device == "cpu":
         return _cpu_plan(subject, shape, wanted, settings)
     gpus = find_gpus() if gpus is None else gpus
     if shape is None or not gpus:
         return _unknown(subject, wanted)
-    return plan_of(shape, choose(shape, gpus, wanted, others), gpus)
+    choice = choose(shape, gpus, wanted, others)
+    if wanted.precision == _by_itself(shape, gpus, wanted):
+        choice = replace(choice, is_asked=False)
+    return plan_of(shape, choice, gpus)
+
+
+def _by_itself(shape: ModelShape, gpus: Sequence[Gpu], wanted: Wanted) -> Precision | None:
+    """Return the precision that is chosen where nobody asks for one and the GPUs are idle."""
+    try:
+        return choose(shape, idle(gpus), replace(wanted, precision=None)).precision
+    except Q2QError:
+        return None
 
 
 def wanted_of(subject: Subject, settings: Settings) -> Wanted:
     """Return what settings and request ask for."""
+    settings = subject.limits.over(settings)
     asked = None if settings.precision == "auto" else settings.precision
     return Wanted(
         precision=subject.precision or asked,

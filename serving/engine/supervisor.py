@@ -203,7 +203,7 @@ class EngineSupervisor:
             try:
                 return await self._make_ready(server)
             except OutOfMemory as error:
-                plan = spec.plan and lowered(spec.plan, self._settings)
+                plan = spec.plan and lowered(spec.plan, spec.limits.over(self._settings))
                 if not plan or self._interrupted.is_set():
                     raise
                 await self._end()

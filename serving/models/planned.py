@@ -8,15 +8,17 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.models import ModelRow, find_model, get_model, list_models
+from db.serving_limits import limits_of
 from db.settings import Settings
 from serving.device import Device, resolve_device
+from serving.engine.command import Adapter
 from serving.engine.hardware import Gpu, find_gpus, with_freed
-from serving.engine.plan import ServingPlan, Subject, make_plan
+from serving.engine.plan import Limits, ServingPlan, Subject, make_plan
 from serving.engine.server import read_record
 from serving.engine.shape import ModelShape, read_shape, shape_of
 from serving.models.embedded import EMBEDDED_NAME, embedded_model_folder
 from serving.models.register import CUDA_DEFAULT, default_name
-from serving.models.servable import server_spec
+from serving.models.servable import served_rank, server_spec
 from serving.models.tensor_files import ModelError
 
 DEFAULT_CONFIG: Mapping[str, Any] = {
@@ -36,6 +38,7 @@ def plan_for(
     settings: Settings,
     reference: str | None = None,
     gpus: Sequence[Gpu] | None = None,
+    limits: Limits | None = None,
 ) -> ServingPlan:
     """Return the plan of a model; nothing is loaded or fetched.
 
@@ -44,6 +47,7 @@ def plan_for(
         settings: Of this workbench.
         reference: Name or id in the store, a folder, or None for the model of the settings.
         gpus: Default: those of this machine, as they are once the workbench's server has ended.
+        limits: Of a model of the store; default: those that people set for it.
 
     Raises:
         UsageError: There is no such model, or the settings contradict it.
@@ -52,7 +56,7 @@ def plan_for(
     device: Device = "cuda" if gpus is not None else resolve_device(settings.device)
     if gpus is None and device == "cuda":
         gpus = free_gpus(settings)
-    subject = _subject(session, settings, reference or settings.model, device)
+    subject = _subject(session, settings, reference or settings.model, device, limits)
     others = _shapes(session) if session is not None and device == "cuda" else []
     return make_plan(subject, settings, gpus, others)
 
@@ -69,7 +73,11 @@ def free_gpus(settings: Settings) -> tuple[Gpu, ...]:
 
 
 def _subject(
-    session: Session | None, settings: Settings, reference: str | None, device: Device
+    session: Session | None,
+    settings: Settings,
+    reference: str | None,
+    device: Device,
+    limits: Limits | None,
 ) -> Subject:
     if reference is None and device == "cpu":
         folder = embedded_model_folder(settings.cache_dir)
@@ -81,7 +89,7 @@ def _subject(
     if session is not None:
         known = _known(session, reference)
         if known is not None:
-            return _stored(session, settings, known, device)
+            return _stored(session, settings, known, device, limits)
     if reference in (CUDA_DEFAULT, default_name(CUDA_DEFAULT)):
         shape = shape_of(DEFAULT_CONFIG, default_name(CUDA_DEFAULT))
         return Subject(name=shape.name, device=device, shape=shape)
@@ -99,15 +107,39 @@ def _known(session: Session, reference: str) -> ModelRow | None:
         return next((one for one in list_models(session) if one.hub_id == reference), None)
 
 
-def _stored(session: Session, settings: Settings, model: ModelRow, device: Device) -> Subject:
+def _stored(
+    session: Session,
+    settings: Settings,
+    model: ModelRow,
+    device: Device,
+    limits: Limits | None,
+) -> Subject:
     base = get_model(session, model.family_id)
-    adapters = [
-        one
-        for one in list_models(session)
-        if one.kind == "adapter" and one.base_id == base.id and one.state == "ready"
-    ]
-    spec = server_spec(base, settings, adapters)
-    return spec.model_copy(update={"device": device}).subject()
+    rows = [one for one in list_models(session) if one.base_id == (base.stored_id or base.id)]
+    adapters = tuple(found for row in rows if (found := _adapter(row)) is not None)
+    spec = server_spec(base, settings)
+    # Without a precision of its own it is planned, as a job that names only the model has it.
+    precision = base.precision if base.stored_id is not None else None
+    given = Limits(**limits_of(session, base)) if limits is None else limits
+    return spec.model_copy(
+        update={
+            "device": device,
+            "precision": precision,
+            "limits": given,
+            "adapters": adapters,
+        }
+    ).subject()
+
+
+def _adapter(model: ModelRow) -> Adapter | None:
+    """Return an adapter as a server takes it; None where it is none, or cannot be served."""
+    if model.kind != "adapter" or model.state != "ready" or model.path is None:
+        return None
+    try:
+        folder = Path(model.path)
+        return Adapter(name=model.name, path=folder, rank=served_rank(folder))
+    except UsageError:
+        return None
 
 
 def _shapes(session: Session) -> list[ModelShape]:

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.jobs import active_jobs, request_cancel
 from db.models import ModelRow, get_model
 from db.rounds import create_round, move_round
+from db.serving_limits import limits_of, set_limits
+from db.tables import ModelVersion
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed_models import seed_merge
 from workbench.rounds.spec import parse_round
@@ -64,6 +67,32 @@ def test_an_adapter_is_merged_and_a_merge_proved_again_from_here(
     with store.read() as session:
         (job,) = active_jobs(session, kind="merge")
     assert (job.lane, job.payload) == ("device", {"adapter_id": merged.id - 1, "name": None})
+
+
+def test_a_model_is_served_with_values_that_a_person_sets(
+    store: Database, open_app: OpenApp, merged: ModelRow
+) -> None:
+    with store.write() as session:
+        session.execute(update(ModelVersion).values(precision="bf16"))
+    app = open_app("models", model=str(merged.id - 2))
+    assert "on the CPU; 64 sequences at once" in words_of(app)
+    fields = {field.label: field for field in app.number_input}
+    fields["Sequences of an engine"].set_value(8)
+    fields["Share of GPU memory"].set_value(0.5)
+    next(box for box in app.selectbox if box.label == "Precision of the weights").select("fp8")
+    press(app, "Serve with these values")
+    with store.write() as session:
+        (job,) = active_jobs(session, kind="serve_start")
+        base = get_model(session, merged.id - 2)
+        limits = {"max_num_seqs": 8, "gpu_memory_utilization": 0.5}
+        assert job.payload == {"model": f"{base.name}@fp8", "limits": limits}
+        set_limits(session, merged, limits)
+        set_limits(session, base, limits)
+    japanese = words_of(open_app("models", model=str(merged.id - 2), lang="ja"))
+    assert "同時に 8 系列" in japanese
+    with store.write() as session:
+        set_limits(session, base, {})
+        assert (limits_of(session, base), limits_of(session, merged)) == ({}, limits)
 
 
 def test_weights_are_dropped_and_asked_for_again(

@@ -34,15 +34,52 @@ def start(
     replicas: Annotated[
         int | None, typer.Option(min=1, help="Engines on that cluster [default: 1].")
     ] = None,
+    tensor_parallel_size: Annotated[
+        int | None, typer.Option(min=1, help="GPUs that share each layer.")
+    ] = None,
+    pipeline_parallel_size: Annotated[
+        int | None, typer.Option(min=1, help="GPUs that hold the layers one after another.")
+    ] = None,
+    data_parallel_size: Annotated[
+        int | None, typer.Option(min=1, help="Engines, each with the whole model.")
+    ] = None,
+    max_model_len: Annotated[
+        int | None, typer.Option(min=256, help="Tokens of a request, prompt and completion.")
+    ] = None,
+    max_num_seqs: Annotated[
+        int | None, typer.Option(min=1, help="Sequences that one engine decodes together.")
+    ] = None,
+    gpu_memory_utilization: Annotated[
+        float | None, typer.Option(min=0.05, max=1, help="Share of each GPU's memory.")
+    ] = None,
+    by_plan: Annotated[
+        bool, typer.Option("--by-plan", help="Forget what was set for this model before.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Load a model into the workbench's own server, which then stays for later commands.
 
+    How it is served follows from the hardware (`q2q serve plan`). What is set here in its place is
+    kept for the model.
+
     Example:
       q2q serve start smollm2-135m-instruct
+      q2q serve start smollm2-135m-instruct --max-num-seqs 32
       q2q serve start smollm2-135m-instruct --ray 10.0.0.1:6379 --replicas 4
     """
-    _run("serve_start", {"model": model, **_cluster(ray, replicas)}, as_json, keep_server=True)
+    given = {
+        "tensor_parallel_size": tensor_parallel_size,
+        "pipeline_parallel_size": pipeline_parallel_size,
+        "data_parallel_size": data_parallel_size,
+        "max_model_len": max_model_len,
+        "max_num_seqs": max_num_seqs,
+        "gpu_memory_utilization": gpu_memory_utilization,
+    }
+    limits = {name: value for name, value in given.items() if value is not None}
+    payload: dict[str, Any] = {"model": model, **_cluster(ray, replicas)}
+    if limits or by_plan:
+        payload["limits"] = limits
+    _run("serve_start", payload, as_json, keep_server=True)
 
 
 def _cluster(address: str | None, replicas: int | None) -> dict[str, dict[str, Any]]:

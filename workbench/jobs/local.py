@@ -10,11 +10,12 @@ from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
 from db.messages import Message
 from db.models import ModelRow, get_model, list_models, mark_unserved
+from db.serving_limits import limits_of
 from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec
 from serving.engine.messages import Endpoint, EngineUnavailable
-from serving.engine.plan import ServingPlan
+from serving.engine.plan import Limits, ServingPlan
 from serving.engine.ray_cluster import cluster_of
 from serving.engine.server import read_record
 from serving.engine.supervisor import EngineState, EngineSupervisor
@@ -192,6 +193,7 @@ class LocalServer:
         """Return the server for a family: its base and every adapter of it that is ready."""
         with self._database.write() as session:
             base = get_model(session, models[0].family_id)
+            limits = Limits(**limits_of(session, base))
             adapters = [
                 as_served(session, model, base.precision)
                 if base.stored_id and base.precision
@@ -213,7 +215,7 @@ class LocalServer:
         adapters = servable(self._database, adapters) if self.cluster is None else []
         self._models = {model.name: model for model in (base, *adapters)}
         spec = server_spec(base, self._settings, adapters)
-        return spec.model_copy(update={"ray": self.cluster})
+        return spec.model_copy(update={"ray": self.cluster, "limits": limits})
 
     def _tokenizer(self, folder: Path) -> PromptTokenizer:
         key = str(folder)

@@ -6,6 +6,7 @@ from typing import Any
 from db.cancelling import Cancelled
 from db.errors import Q2QError
 from db.messages import Message
+from db.serving_limits import set_limits
 from db.sweeps import set_state
 from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import find_served
@@ -103,13 +104,21 @@ async def score(context: JobContext) -> dict[str, Any]:
 
 
 async def serve_start(context: JobContext) -> dict[str, Any]:
-    """Load a model. Payload: ``model``, a name, and ``ray``, a cluster; else as in the settings."""
-    name = context.job.payload.get("model")
+    """Load a model.
+
+    Payload: ``model``, a name, where None is the model of the settings; ``limits``, what is to
+    be kept for its serving, where left out changes nothing; and ``ray``, a cluster, else that of
+    the settings.
+    """
+    name, limits = context.job.payload.get("model"), context.job.payload.get("limits")
     if name is None:
         model = await context.pool.default_model()
     else:
         with context.database.write() as session:
             model = find_served(session, name, context.settings)
+    if limits is not None:
+        with context.database.write() as session:
+            set_limits(session, model, limits)
     context.report(0, None, Message("Loading {model}.", model=model.name))
     asked = context.job.payload.get("ray")
     cluster = RayCluster.model_validate(asked) if asked else cluster_of(context.settings)

@@ -41,6 +41,7 @@ from workbench.ui.components.parts import (
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.models.precision import draw_precisions
+from workbench.ui.models.serving import draw_serving
 
 KINDS = ("merge", "verify", KIND)
 """Jobs that are shown here."""
@@ -107,6 +108,8 @@ def draw_model(model_id: int) -> None:
         live(jobs, lambda: _jobs_of(model, adapter_id), bool, _draw_job)
     else:
         _draw_actions(model, adapter_id)
+    if model.kind in ("base", "merged") and model.state == "ready":
+        draw_serving(model)
     _draw_facts(model, adapter_id)
     draw_precisions(model, can_start=not jobs)
     if proof is not None:
