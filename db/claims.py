@@ -6,7 +6,7 @@ one slot at the same time. All statements may run beside others (``Database.writ
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
@@ -33,6 +33,7 @@ class ChunkCounts:
     done: int
     failed: int
     blocked: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class SharedProgress:
     done: int
     failed: int
     blocked: int
+    tokens: int
+    """Of texts written in this run."""
     n_workers: int
     """Workers that hold chunks now."""
     is_ended: bool
@@ -85,7 +88,7 @@ def claim_chunk(
     if chunk is None:
         return None
     chunk.worker_id = worker_id
-    chunk.done = chunk.failed = chunk.blocked = 0
+    chunk.done = chunk.failed = chunk.blocked = chunk.tokens = 0
     return ClaimedChunk(chunk.first, chunk.size)
 
 
@@ -136,11 +139,10 @@ def save_chunks(
 ) -> None:
     """Write how far chunks are that ``worker_id`` holds; those that it lost are left alone."""
     for one in counts:
-        values = {"done": one.done, "failed": one.failed, "blocked": one.blocked, "ended": ended}
         session.execute(
             update(SweepChunk)
             .where(_held(job_id, pass_number, worker_id), SweepChunk.first == one.first)
-            .values(values)
+            .values(asdict(one) | {"ended": ended})
         )
 
 
@@ -153,7 +155,7 @@ def give_back_chunks(
         .where(
             _held(job_id, pass_number, worker_id), SweepChunk.first.in_(firsts), ~SweepChunk.ended
         )
-        .values(worker_id=None, done=0, failed=0, blocked=0)
+        .values(worker_id=None, done=0, failed=0, blocked=0, tokens=0)
     )
 
 
@@ -172,6 +174,7 @@ def shared_progress(session: Session, job_id: int) -> SharedProgress:
             func.coalesce(func.sum(SweepChunk.done), 0),
             func.coalesce(func.sum(SweepChunk.failed), 0),
             func.coalesce(func.sum(SweepChunk.blocked), 0),
+            func.coalesce(func.sum(SweepChunk.tokens), 0),
             func.count().filter(~SweepChunk.ended),
         ).where(SweepChunk.job_id == job_id)
     ).one()
@@ -184,8 +187,9 @@ def shared_progress(session: Session, job_id: int) -> SharedProgress:
         done=int(counts[0]),
         failed=int(counts[1]),
         blocked=int(counts[2]),
+        tokens=int(counts[3]),
         n_workers=session.execute(working).scalar_one(),
-        is_ended=counts[3] == 0,
+        is_ended=counts[4] == 0,
     )
 
 
@@ -236,5 +240,5 @@ def drop_claims(session: Session, worker_id: int) -> None:
     session.execute(
         update(SweepChunk)
         .where(SweepChunk.worker_id == worker_id, ~SweepChunk.ended)
-        .values(worker_id=None, done=0, failed=0, blocked=0)
+        .values(worker_id=None, done=0, failed=0, blocked=0, tokens=0)
     )

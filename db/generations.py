@@ -172,8 +172,15 @@ def record_generations(
         items: Attempts at different slots.
         prompt_ids: Prompts known to be stored, by content hash; the new ones are added.
     """
-    taken = _taken(session, [item.slot_key for item in items if item.error is None])
+    good, attempts = _stored(session, [item.slot_key for item in items])
+    taken = {
+        item.slot_key: good[item.slot_key]
+        for item in items
+        if item.slot_key in good and item.error is None
+    }
     new = [item for item in items if item.slot_key not in taken]
+    for item in new:
+        item.attempt = max(item.attempt, attempts.get(item.slot_key, 0) + 1)
     store_prompts(session, [item.prompt for item in new if item.prompt is not None], prompt_ids)
     ids = insert_rows(session, Generation, [_row(item, prompt_ids) for item in new])
     link_generations(session, sweep_id, ids, made_here=True)
@@ -182,30 +189,36 @@ def record_generations(
     return [taken.get(item.slot_key) or made[item.slot_key] for item in items]
 
 
-def _taken(session: Session, slot_keys: Sequence[str]) -> dict[str, Recorded]:
-    """Find slots that got their good generation elsewhere meanwhile.
+def _stored(
+    session: Session, slot_keys: Sequence[str]
+) -> tuple[dict[str, Recorded], dict[str, int]]:
+    """Return the good generations that slots got meanwhile, and how often others were tried.
 
-    Within one worker sweeps claim their slots, so that this cannot happen; it guards a store that
-    two workers share by mistake. The later text is then left out.
+    Slots are claimed, so that this happens only where a worker stood still for longer than its
+    lease. The later text is then left out.
     """
-    found: dict[str, Recorded] = {}
+    good: dict[str, Recorded] = {}
+    attempts: dict[str, int] = {}
     for part in chunks(slot_keys):
         query = (
             select(
                 Generation.slot_key,
                 Generation.id,
+                Generation.attempt,
+                Generation.ok,
                 ReasoningVariant.id,
                 Answer.id,
                 ReasoningVariant.text,
             )
             .outerjoin(ReasoningVariant, ReasoningVariant.generation_id == Generation.id)
             .outerjoin(Answer, Answer.generation_id == Generation.id)
-            .where(Generation.slot_key.in_(part), Generation.ok)
+            .where(Generation.slot_key.in_(part))
         )
-        for key, generation_id, variant_id, answer_id, text in session.execute(query):
-            product_id = variant_id or answer_id
-            found[key] = Recorded(generation_id, product_id, text, is_new=False)
-    return found
+        for key, generation_id, attempt, ok, variant, answer, text in session.execute(query):
+            attempts[key] = max(attempts.get(key, 0), attempt)
+            if ok:
+                good[key] = Recorded(generation_id, variant or answer, text, is_new=False)
+    return good, attempts
 
 
 def store_prompts(
@@ -215,7 +228,9 @@ def store_prompts(
     prompts = {
         prompt.content_hash: prompt for prompt in given if prompt.content_hash not in prompt_ids
     }
-    insert_missing(session, Prompt, [_prompt_row(prompt) for prompt in prompts.values()])
+    # Always in one order: two writers of a server never wait for each other.
+    rows = [_prompt_row(prompts[content_hash]) for content_hash in sorted(prompts)]
+    insert_missing(session, Prompt, rows)
     for part in chunks(prompts):
         query = select(Prompt.content_hash, Prompt.id).where(Prompt.content_hash.in_(part))
         prompt_ids.update((row[0], row[1]) for row in session.execute(query))

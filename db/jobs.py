@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from db.claims import forget_chunks
 from db.errors import UsageError, existing
 from db.leases import LEASE_S, store_now
 from db.sweeps import set_state
@@ -347,5 +348,6 @@ def _held(session: Session, job_id: int, owner: str) -> Job | None:
 def _end(session: Session, job: Job, state: FinalState, error: str | None = None) -> None:
     job.state, job.error, job.finished_at = state, error, utc_now()
     job.owner = job.heartbeat_at = None
+    forget_chunks(session, job.id)
     if job.sweep_id is not None and state != "done":
         set_state(session, job.sweep_id, state, error=error)

@@ -45,6 +45,8 @@ class SweepChunk(Base):
     done: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
     blocked: Mapped[int] = mapped_column(default=0)
+    tokens: Mapped[int] = mapped_column(default=0)
+    """Of the texts that its worker has written."""
 
     __table_args__ = (Index("ix_sweep_chunk_worker_id", "worker_id"),)
 

@@ -43,11 +43,15 @@ class Chunk:
     """Some questions that are opened together, so that they can be begun again."""
 
     question_ids: tuple[int, ...]
+    first: int = 0
+    """Place of its first question in the plan."""
     n_open: int = 1
     """Slots on their way, and one while it is being opened."""
     done: int = 0
     failed: int = 0
     blocked: int = 0
+    tokens: int = 0
+    """Of texts that were written now, as far as servers tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from db.claims import release_slots
 from db.database import Database
-from db.errors import Q2QError
+from db.errors import Q2QError, StoreBusy
 from db.generations import Recorded
 from db.messages import Message
 from db.sweeps import sweep_plan
 from db.tables import ModelVersion
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.messages import Choice, CompletionRequest, CompletionResult
+from serving.sweeps.chunks import Chunks, Sharing
 from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates
 from serving.sweeps.prepare import Preparer
 from serving.sweeps.record import KNOWN_PROMPTS, SlotResult, Writer, failed, record, sending
@@ -37,12 +39,21 @@ class SweepState:
     """What all passes of one run of a sweep share, and what came of them."""
 
     def __init__(
-        self, database: Database, sweep_id: int, *, priority: int, retry_failed: bool
+        self,
+        database: Database,
+        sweep_id: int,
+        *,
+        priority: int,
+        retry_failed: bool,
+        sharing: Sharing | None = None,
     ) -> None:
         self.database = database
         self.sweep_id = sweep_id
         self.priority = priority
         self.retry_failed = retry_failed
+        self.sharing = sharing
+        self.worker_id = sharing.worker_id if sharing is not None else None
+        """Of several workers of the store: it claims the slots that it samples."""
         with database.read() as session:
             self.plan = ResolvedPlan.model_validate(sweep_plan(session, sweep_id))
             self.templates = load_templates(session)
@@ -177,12 +188,13 @@ class PassRun:
         run: SweepState,
         pass_: Pass,
         served: Mapping[int, ServedModel],
-        chunks: deque[tuple[int, ...]],
+        chunks: Chunks,
+        number: int,
     ) -> None:
         self._run = run
         self._pass = pass_
         self._served = served
-        self._chunks = chunks
+        self._chunks, self._number = chunks, number
         self._changed = asyncio.Event()
         self._to_open: deque[SlotGroup] = deque()
         self._prompt_ids: dict[str, int] = {}
@@ -198,6 +210,7 @@ class PassRun:
             served,
             run.model_names,
             retry_failed=run.retry_failed,
+            worker_id=run.worker_id,
         )
 
     @property
@@ -227,22 +240,24 @@ class PassRun:
             async with sending(self._senders.values(), self._writer) as tasks:
                 await self._feed(tasks)
         finally:
-            self._preparer.release()
-            self._chunks.extendleft(chunk.question_ids for chunk in self.open_chunks)
+            await self._preparer.close()
+            await self._chunks.give_back(self._number, self.open_chunks)
 
     async def _feed(self, tasks: asyncio.TaskGroup) -> None:
         """Open slots as long as there are any: those that became possible before new questions."""
-        while self._to_open or self.open_chunks or self._chunks:
+        while self._to_open or self.open_chunks or self._chunks.may_have(self._number):
             if self._to_open:
                 await self._open(self._next_groups(), tasks)
-            elif self._chunks and self._has_room():
-                await self._open_chunk(Chunk(self._chunks.popleft()))
+            elif self._chunks.may_have(self._number) and self._has_room():
+                if (chunk := await self._chunks.take(self._number)) is not None:
+                    await self._open_chunk(chunk)
             else:
                 await until(self._changed, self._can_go_on)
 
     def _can_go_on(self) -> bool:
         has_open = bool(self._to_open or self.open_chunks)
-        return bool(self._to_open) or not has_open or bool(self._chunks and self._has_room())
+        has_more = self._chunks.may_have(self._number)
+        return bool(self._to_open) or not has_open or (has_more and self._has_room())
 
     def _has_room(self) -> bool:
         n_open = sum(chunk.n_open for chunk in self.open_chunks)
@@ -297,8 +312,16 @@ class PassRun:
         known = {} if len(self._prompt_ids) > KNOWN_PROMPTS else dict(self._prompt_ids)
         run = self._run
         try:
-            with run.database.write() as session:
+            with run.database.write(concurrently=True) as session:
                 stored = record(session, run.sweep_id, results, run.templates, known)
+                if run.worker_id is not None:
+                    keys = [result.slot_key for result in results]
+                    release_slots(session, run.worker_id, keys)
+        except IntegrityError as error:
+            if run.worker_id is None:
+                raise
+            # Another worker stored one of the slots after the lease of this one had ended.
+            raise StoreBusy(run.database.label) from error
         except OperationalError as error:
             raise Q2QError(
                 "The database cannot be written ({orig}); resume the sweep later.", orig=error.orig
@@ -318,6 +341,7 @@ class PassRun:
                 continue
             if result.choice is not None and result.choice.completion_tokens is not None:
                 run.n_tokens += result.choice.completion_tokens
+                result.slots.chunk.tokens += result.choice.completion_tokens
                 run.is_length_told = True
             self._settle_done(result.slots, at.product_id, at.product_text)
         self._changed.set()
@@ -340,6 +364,7 @@ class PassRun:
         chunk.n_open -= 1
         if chunk.n_open == 0:
             self.open_chunks.discard(chunk)
+            self._chunks.end(self._number, chunk)
             settled = self._run.settled
             settled.done += chunk.done
             settled.failed += chunk.failed

@@ -4,13 +4,14 @@ Prompts are rendered and the store is asked in threads, so that requests keep go
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from db.claims import claim_slots, release_slots
 from db.database import Database
 from db.generations import (
     PromptText,
@@ -31,10 +32,15 @@ from serving.sweeps.expand import Reasoning, SlotGroup, Templates, prompt_fields
 _Sampling = tuple[SamplingParameters, tuple[str, ...], tuple[int, ...], str | None]
 
 
+LOOK_AGAIN_S = 1.0
+"""When slots that another worker has claimed are looked at again."""
+
+
 class Claims:
     """Slots that some run has taken and not yet brought to an end: no slot is sampled twice.
 
-    For one event loop: the worker runs all its sweeps in one. Across restarts the store tells.
+    For one event loop: a worker runs all its sweeps in one. Across restarts the store tells, and
+    across several workers its claims (``db.claims``).
     """
 
     def __init__(self) -> None:
@@ -77,7 +83,9 @@ class Sorted:
     failed: list[SlotGroup] = field(default_factory=list)
     """Failed in this sweep before, and not to be retried; one entry a slot."""
     contested: list[tuple[SlotGroup, list[asyncio.Event]]] = field(default_factory=list)
-    """Being sampled by somebody else in this process; to be opened again after the events."""
+    """Being sampled by somebody else; to be opened again after the events."""
+    unclaimed: list[str] = field(default_factory=list)
+    """Keys whose claims are needed no more."""
 
 
 class Preparer:
@@ -92,6 +100,7 @@ class Preparer:
         model_names: Mapping[int, str],
         *,
         retry_failed: bool,
+        worker_id: int | None = None,
     ) -> None:
         self._database = database
         self._sweep_id = sweep_id
@@ -99,6 +108,8 @@ class Preparer:
         self._served = served
         self._model_names = model_names
         self._retry_failed = retry_failed
+        self._worker_id = worker_id
+        """Of several workers: slots are claimed in the store as well."""
         self._claims = claims_of(str(database.engine.url))
         self._held: set[str] = set()
         self._samplings: dict[_Sampling, tuple[int, str]] = {}
@@ -122,10 +133,26 @@ class Preparer:
             self._held.update(group.keys[i] for i in group.replicates)
             if group.replicates:
                 ours.append(group)
-        states = await asyncio.to_thread(self._find, ours)
+        states, elsewhere = await asyncio.to_thread(self._find, ours)
         for group in ours:
-            self.release(self._sort(group, states, found))
+            self._sort(group, states, elsewhere, found)
+        self.release(found.unclaimed)
+        if self._worker_id is not None:
+            settled = [key for key in found.unclaimed if key not in elsewhere]
+            await asyncio.to_thread(self._release_in_store, settled)
         return found
+
+    async def close(self) -> None:
+        """Let all claims go, whatever happens meanwhile to whoever asks for it."""
+        held = list(self._held)
+        self.release()
+        if self._worker_id is not None:
+            await asyncio.shield(asyncio.to_thread(self._release_in_store, held))
+
+    def _release_in_store(self, keys: Sequence[str]) -> None:
+        if keys and self._worker_id is not None:
+            with self._database.write(concurrently=True) as session:
+                release_slots(session, self._worker_id, keys)
 
     def release(self, keys: Iterable[str] | None = None) -> None:
         """Let claims go: those of ``keys``, or all."""
@@ -134,32 +161,45 @@ class Preparer:
         self._claims.release(keys)
 
     def _sort(
-        self, group: SlotGroup, states: Mapping[str, SlotState], found: Sorted
-    ) -> Sequence[str]:
-        """Put the slots of ``group`` where they belong; return the keys that need no claim."""
+        self,
+        group: SlotGroup,
+        states: Mapping[str, SlotState],
+        elsewhere: Collection[str],
+        found: Sorted,
+    ) -> None:
+        """Put the slots of ``group`` where they belong."""
         missing: list[int] = []
-        settled: list[str] = []
+        taken: list[int] = []
         for i in group.replicates:
-            state = states.get(group.keys[i])
-            if state is None:
-                missing.append(i)
-            elif state.ok_generation_id is not None:
+            key = group.keys[i]
+            state = states.get(key)
+            if state is not None and state.ok_generation_id is not None:
                 found.existing.append((group, state))
-                settled.append(group.keys[i])
-            elif state.failed_here and not self._retry_failed:
+            elif state is not None and state.failed_here and not self._retry_failed:
                 found.failed.append(group)
-                settled.append(group.keys[i])
+            elif key in elsewhere:
+                taken.append(i)
             else:
-                group.attempts[i] = state.attempts
+                group.attempts[i] = state.attempts if state is not None else 0
                 missing.append(i)
+                continue
+            found.unclaimed.append(key)
+        if taken:
+            found.contested.append((replace(group, replicates=taken), [_set_later()]))
         if missing:
             group.replicates = missing
             found.missing.append(group)
-        return settled
 
-    def _find(self, groups: Sequence[SlotGroup]) -> dict[str, SlotState]:
-        """Return what the store holds; what other sweeps made is shown in this one as well."""
+    def _find(self, groups: Sequence[SlotGroup]) -> tuple[dict[str, SlotState], set[str]]:
+        """Return what the store holds, and which slots another worker may be sampling.
+
+        What other sweeps made is shown in this one as well.
+        """
         keys = [group.keys[i] for group in groups for i in group.replicates]
+        elsewhere: set[str] = set()
+        if self._worker_id is not None:
+            with self._database.write(concurrently=True) as session:
+                elsewhere = set(keys) - claim_slots(session, self._worker_id, keys)
         with self._database.read() as session:
             states = find_slots(session, self._sweep_id, keys)
         unlinked = [
@@ -168,9 +208,9 @@ class Preparer:
             if state.ok_generation_id is not None and not state.is_linked
         ]
         if unlinked:
-            with self._database.write() as session:
+            with self._database.write(concurrently=True) as session:
                 link_generations(session, self._sweep_id, unlinked)
-        return states
+        return states, elsewhere
 
     def _render(self, groups: Sequence[SlotGroup]) -> None:
         """Set the prompts and keys of all slots."""
@@ -192,8 +232,15 @@ class Preparer:
     def _store_samplings(self, groups: Sequence[SlotGroup]) -> None:
         new = {_sampling(group) for group in groups} - self._samplings.keys()
         if new:
-            with self._database.write() as session:
+            with self._database.write(concurrently=True) as session:
                 self._samplings |= {one: _store_sampling(session, one) for one in new}
+
+
+def _set_later() -> asyncio.Event:
+    """Return an event that is set after a while: what another worker samples tells nobody here."""
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_later(LOOK_AGAIN_S, event.set)
+    return event
 
 
 def _sampling(group: SlotGroup) -> _Sampling:

@@ -14,23 +14,25 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from db.cancelling import Cancelled, unless_cancelled
+from db.claims import SharedProgress
 from db.database import Database
 from db.errors import Q2QError
 from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
 from serving.correctness.store import grade_checked
 from serving.engine.client import Engines, ServedModel
+from serving.sweeps.chunks import Chunks, OwnChunks, SharedChunks, Sharing, spans
 from serving.sweeps.engine_loss import until_done
 from serving.sweeps.forecast import check_served
 from serving.sweeps.pass_run import PassRun, SweepState
 from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
-CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500
-"""A chunk of questions has about so many slots, and at most so many questions."""
 COLLECT_AFTER = (100_000, 50, 100)
 """Thresholds of Python's garbage collector in a process that runs sweeps: some 100,000 objects are
 alive, hardly any in cycles, and looking for these took an eighth of the time."""
 REPORT_EVERY_S = 0.5
 SAVE_TIME_EVERY_S = 5.0
+SHARE_EVERY_S = 1.0
+"""How often workers that share a sweep tell each other how far they are."""
 RATE_WINDOW_S = 15.0
 
 
@@ -89,6 +91,7 @@ async def run_sweep(
     cancelled: asyncio.Event | None = None,
     priority: int = 0,
     retry_failed: bool = False,
+    sharing: Sharing | None = None,
 ) -> SweepOutcome:
     """Run what is missing of a sweep; call it again to resume. All runs share one event loop.
 
@@ -100,17 +103,51 @@ async def run_sweep(
         cancelled: Set it to stop; what has arrived is stored.
         priority: Negative for interactive work, which does not wait for other sweeps.
         retry_failed: Give failed slots another attempt.
+        sharing: This worker, and the job, where the store may have several workers.
 
     Raises:
         UsageError: There is no such sweep.
     """
     run = await asyncio.to_thread(
-        SweepRun, database, sweep_id, priority=priority, retry_failed=retry_failed
+        SweepRun,
+        database,
+        sweep_id,
+        priority=priority,
+        retry_failed=retry_failed,
+        sharing=sharing,
     )
     gc.set_threshold(*COLLECT_AFTER)
     outcome = await run.run(engines, on_progress, cancelled)
     await asyncio.to_thread(grade_checked, database, run.plan.question_ids)
     return outcome
+
+
+async def join_sweep(
+    database: Database,
+    sweep_id: int,
+    engines: Engines,
+    sharing: Sharing,
+    *,
+    cancelled: asyncio.Event,
+    priority: int,
+    retry_failed: bool,
+) -> None:
+    """Take chunks of a sweep whose job another worker holds, as long as there are any.
+
+    Raises:
+        Cancelled: ``cancelled`` was set; what has arrived is stored.
+        Q2QError: It cannot go on here; what this worker had claimed is free again.
+    """
+    run = await asyncio.to_thread(
+        SweepRun,
+        database,
+        sweep_id,
+        priority=priority,
+        retry_failed=retry_failed,
+        sharing=sharing,
+    )
+    gc.set_threshold(*COLLECT_AFTER)
+    await unless_cancelled(run.work(engines, lambda progress: None), cancelled)
 
 
 class SweepRun(SweepState):
@@ -121,6 +158,9 @@ class SweepRun(SweepState):
         self._n_slots = count_slots(self.plan).cells
         self._message = "starting"
         self._pass_run: PassRun | None = None
+        self._chunks: Chunks | None = None
+        self._shared: SharedProgress | None = None
+        """How far all workers are that share the sweep, as of the last look."""
         self._marks: deque[tuple[float, int, int]] = deque()
         self._started = self._saved = time.monotonic()
 
@@ -134,7 +174,7 @@ class SweepRun(SweepState):
         await asyncio.to_thread(self._save, "running")
         state, error = "failed", None
         try:
-            await unless_cancelled(self._run_reporting(engines, on_progress), cancelled)
+            await unless_cancelled(self.work(engines, on_progress), cancelled)
             state = "done"
         except Cancelled:
             state = "cancelled"
@@ -154,9 +194,8 @@ class SweepRun(SweepState):
         on_progress(self._progress())
         return outcome
 
-    async def _run_reporting(
-        self, engines: Engines, on_progress: Callable[[Progress], None]
-    ) -> None:
+    async def work(self, engines: Engines, on_progress: Callable[[Progress], None]) -> None:
+        """Run all passes and report; leaves the sweep's state alone."""
         passes = asyncio.create_task(self._run_passes(engines), name="sweep-passes")
         reports = asyncio.create_task(self._keep_reporting(on_progress), name="sweep-progress")
         try:
@@ -171,24 +210,30 @@ class SweepRun(SweepState):
     async def _run_passes(self, engines: Engines) -> None:
         if not await asyncio.to_thread(self._is_anything_missing):
             return
-        for pass_ in passes_over(self.plan, engines.groups(models_of(self.plan))):
-            chunks = deque(self._chunks())
+        passes = passes_over(self.plan, engines.groups(models_of(self.plan)))
+        chunks = self._chunks = await asyncio.to_thread(self._open_chunks, len(passes))
+        while (number := await chunks.next_pass()) is not None:
 
-            async def attempt(
-                served: Mapping[int, ServedModel],
-                pass_: Pass = pass_,
-                chunks: deque[tuple[int, ...]] = chunks,
-            ) -> None:
-                await self._try_pass(pass_, served, chunks)
+            async def attempt(served: Mapping[int, ServedModel], number: int = number) -> None:
+                await self._try_pass(passes[number], served, chunks, number)
 
             await until_done(
                 engines,
-                pass_.models,
+                passes[number].models,
                 attempt,
                 n_results=lambda: self.n_recorded,
                 report=self._set_message,
                 advice="result in between; resume the sweep when it is well.",
             )
+            self._set_message("waiting for other workers")
+
+    def _open_chunks(self, n_passes: int) -> Chunks:
+        ids, sharing = self.plan.question_ids, self.sharing
+        is_shared = sharing is not None and sharing.job_id is not None
+        places = spans(len(ids), self._n_slots, is_shared=is_shared)
+        if sharing is None or sharing.job_id is None:
+            return OwnChunks(ids, places, n_passes)
+        return SharedChunks(self.database, sharing, ids, places, n_passes)
 
     def _is_anything_missing(self) -> bool:
         """Tell whether a server is needed at all, e.g. after the last run was killed at its end."""
@@ -197,18 +242,12 @@ class SweepRun(SweepState):
         failed = progress.failed + progress.blocked if self.retry_failed else 0
         return progress.pending + failed > 0
 
-    def _chunks(self) -> list[tuple[int, ...]]:
-        ids = self.plan.question_ids
-        slots_per_question = self._n_slots / max(1, len(ids))
-        size = max(1, min(CHUNK_QUESTIONS, int(CHUNK_SLOTS / max(1.0, slots_per_question))))
-        return [ids[start : start + size] for start in range(0, len(ids), size)]
-
     async def _try_pass(
-        self, pass_: Pass, served: Mapping[int, ServedModel], chunks: deque[tuple[int, ...]]
+        self, pass_: Pass, served: Mapping[int, ServedModel], chunks: Chunks, number: int
     ) -> None:
         check_served(self.plan, served)
         self._set_message("running")
-        self._pass_run = pass_run = PassRun(self, pass_, served, chunks)
+        self._pass_run = pass_run = PassRun(self, pass_, served, chunks, number)
         try:
             await pass_run.run()
         finally:
@@ -218,18 +257,23 @@ class SweepRun(SweepState):
         self._message = message
 
     async def _keep_reporting(self, on_progress: Callable[[Progress], None]) -> None:
+        looked = time.monotonic()
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
+            if isinstance(self._chunks, SharedChunks) and time.monotonic() - looked > SHARE_EVERY_S:
+                self._shared = await asyncio.to_thread(self._chunks.save)
+                looked = time.monotonic()
             on_progress(self._progress())
-            if time.monotonic() - self._saved > SAVE_TIME_EVERY_S:
+            is_joined = self.sharing is not None and self.sharing.is_joined
+            if not is_joined and time.monotonic() - self._saved > SAVE_TIME_EVERY_S:
                 await asyncio.to_thread(self._save_time)
 
     def _progress(self) -> Progress:
-        chunks = [self.settled, *(self._pass_run.open_chunks if self._pass_run else ())]
-        done, failed, blocked = (
-            sum(getattr(chunk, name) for chunk in chunks) for name in ("done", "failed", "blocked")
-        )
-        tokens_rate, slot_rate = self._rates()
+        done, failed, blocked = self._counts()
+        message = self._message
+        if self._shared is not None and self._shared.n_workers > 1:
+            message = f"{message} on {self._shared.n_workers} workers"
+        tokens_rate, slot_rate = self._rates(done + failed + blocked)
         left = self._n_slots - done - failed - blocked
         return Progress(
             done=done,
@@ -239,21 +283,33 @@ class SweepRun(SweepState):
             tokens_per_second=tokens_rate,
             in_flight=self._pass_run.in_flight if self._pass_run else 0,
             eta_s=left / slot_rate if slot_rate > 0 else None,
-            message=self._message,
+            message=message,
             failure=next((one.error for one in group_reasons(self.errors.items())), None),
         )
 
-    def _rates(self) -> tuple[float, float]:
+    def _counts(self) -> tuple[int, int, int]:
+        """Return the slots that are done, failed and blocked, of all workers."""
+        if self._shared is not None:
+            return self._shared.done, self._shared.failed, self._shared.blocked
+        chunks = [self.settled, *(self._pass_run.open_chunks if self._pass_run else ())]
+        done, failed, blocked = (
+            sum(getattr(chunk, name) for chunk in chunks) for name in ("done", "failed", "blocked")
+        )
+        return done, failed, blocked
+
+    def _rates(self, n_ended: int) -> tuple[float, float]:
         """Return tokens and slots a second over the last stretch."""
-        now = time.monotonic()
-        self._marks.append((now, self.n_tokens, self.n_recorded))
+        now, n_tokens, n_slots = time.monotonic(), self.n_tokens, self.n_recorded
+        if self._shared is not None:
+            n_tokens, n_slots = self._shared.tokens, n_ended
+        self._marks.append((now, n_tokens, n_slots))
         while now - self._marks[0][0] > RATE_WINDOW_S:
             self._marks.popleft()
         since, tokens, slots = self._marks[0]
         seconds = now - since
         if seconds < 0.2:
             return 0.0, 0.0
-        return (self.n_tokens - tokens) / seconds, (self.n_recorded - slots) / seconds
+        return max(0.0, (n_tokens - tokens) / seconds), max(0.0, (n_slots - slots) / seconds)
 
     def _save_time(self) -> None:
         now = time.monotonic()
@@ -268,6 +324,8 @@ class SweepRun(SweepState):
 
     def _finish(self, state: str, error: str | None) -> SweepOutcome:
         self._save_time()
+        if isinstance(self._chunks, SharedChunks):
+            self._shared = self._chunks.save()
         progress = self._save(state, error)
         if state == "done" and progress.pending:
             state = "failed"
@@ -277,6 +335,7 @@ class SweepRun(SweepState):
             )
             self._save(state, error)
         seconds = time.monotonic() - self._started
+        n_tokens = self.n_tokens if self._shared is None else self._shared.tokens
         is_silent = self.n_recorded and not self.is_length_told
         return SweepOutcome(
             sweep_id=self.sweep_id,
@@ -289,6 +348,6 @@ class SweepRun(SweepState):
             answers=progress.answers,
             completion_tokens=progress.completion_tokens,
             seconds=seconds,
-            tokens_per_second=None if is_silent else self.n_tokens / max(seconds, 1e-9),
+            tokens_per_second=None if is_silent else n_tokens / max(seconds, 1e-9),
             error=error,
         )

@@ -1,0 +1,210 @@
+"""The chunks of a sweep's questions: run by this worker alone, or shared out among several.
+
+Alone they are a list in memory. Shared, on PostgreSQL, they are rows that workers claim one after
+the other (``db.claims``): each has what it claimed to itself, until it ends or its lease does.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from db.claims import (
+    ChunkCounts,
+    ClaimedChunk,
+    SharedProgress,
+    claim_chunk,
+    give_back_chunks,
+    next_pass,
+    open_chunks,
+    save_chunks,
+    shared_progress,
+)
+from db.database import Database
+from serving.sweeps.expand import Chunk
+
+CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500
+"""A chunk of questions has about so many slots, and at most so many questions."""
+SHARED_CHUNKS, SHARED_CHUNK_SLOTS = 64, 100
+"""A sweep that may be shared has about so many chunks, but none of fewer slots: the last ones then
+end at about the same time on all workers."""
+LOOK_AGAIN_S = 0.5
+"""How often it is looked whether other workers are through, or have left something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Beside which other workers a sweep runs."""
+
+    worker_id: int
+    """This one, of several that the store may have: it claims what it samples."""
+    job_id: int | None = None
+    """The job whose chunks they share; None: this worker runs all of the sweep."""
+    is_joined: bool = False
+    """Another worker holds the job, and sees it to its end."""
+
+
+class Chunks(Protocol):
+    """The chunks of all passes of a sweep."""
+
+    async def next_pass(self) -> int | None:
+        """Return the pass to go on with; None when nothing is left to do here."""
+
+    def may_have(self, number: int) -> bool:
+        """Tell whether ``take`` might give another chunk of a pass."""
+
+    async def take(self, number: int) -> Chunk | None:
+        """Return the next chunk of a pass."""
+
+    def end(self, number: int, chunk: Chunk) -> None:
+        """Note that every slot of a chunk has come to its end, and is stored."""
+
+    async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
+        """Let chunks be begun anew, by whoever comes."""
+
+
+def spans(n_questions: int, n_slots: int, *, is_shared: bool) -> list[ClaimedChunk]:
+    """Return where chunks begin and how many questions they have."""
+    wanted = CHUNK_SLOTS
+    if is_shared:
+        wanted = min(CHUNK_SLOTS, max(SHARED_CHUNK_SLOTS, n_slots // SHARED_CHUNKS))
+    slots_each = max(1.0, n_slots / max(1, n_questions))
+    size = max(1, min(CHUNK_QUESTIONS, int(wanted / slots_each)))
+    return [
+        ClaimedChunk(first, min(size, n_questions - first)) for first in range(0, n_questions, size)
+    ]
+
+
+class OwnChunks:
+    """Chunks that this worker runs alone."""
+
+    def __init__(
+        self, question_ids: Sequence[int], chunks: Iterable[ClaimedChunk], n_passes: int
+    ) -> None:
+        ready = [_chunk(question_ids, one) for one in chunks]
+        self._left = [deque(ready) for _ in range(n_passes)]
+
+    async def next_pass(self) -> int | None:
+        """Return the first pass that is not through."""
+        return next((number for number, left in enumerate(self._left) if left), None)
+
+    def may_have(self, number: int) -> bool:
+        """Tell whether a pass has chunks that were not taken."""
+        return bool(self._left[number])
+
+    async def take(self, number: int) -> Chunk | None:
+        """Return the next chunk of a pass, as new."""
+        chunk = self._left[number].popleft()
+        return Chunk(chunk.question_ids, chunk.first)
+
+    def end(self, number: int, chunk: Chunk) -> None:
+        """Nobody else needs to know."""
+
+    async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
+        """Put chunks before those that were not taken yet."""
+        self._left[number].extendleft(chunks)
+
+
+class SharedChunks:
+    """Chunks that several workers claim."""
+
+    def __init__(
+        self,
+        database: Database,
+        sharing: Sharing,
+        question_ids: Sequence[int],
+        chunks: Sequence[ClaimedChunk],
+        n_passes: int,
+    ) -> None:
+        assert sharing.job_id is not None
+        self._database = database
+        self._job_id, self._worker_id = sharing.job_id, sharing.worker_id
+        self._is_joined = sharing.is_joined
+        self._question_ids = question_ids
+        self._held: list[set[Chunk]] = [set() for _ in range(n_passes)]
+        self._ended: list[list[Chunk]] = [[] for _ in range(n_passes)]
+        self._is_empty = [False] * n_passes
+        if sharing.is_joined:
+            return
+        with database.write(concurrently=True) as session:
+            for number in range(n_passes):
+                open_chunks(session, self._job_id, number, chunks)
+
+    async def next_pass(self) -> int | None:
+        """Return the first pass with a free chunk; the holder of the job waits for the others."""
+        while True:
+            number, is_ended = await asyncio.to_thread(self._look)
+            if number is not None:
+                self._is_empty[number] = False
+                return number
+            if is_ended or self._is_joined:
+                return None
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _look(self) -> tuple[int | None, bool]:
+        with self._database.read() as session:
+            number = next_pass(session, self._job_id)
+            return number, number is None and shared_progress(session, self._job_id).is_ended
+
+    def may_have(self, number: int) -> bool:
+        """Tell whether the last look did not find the pass without a free chunk."""
+        return not self._is_empty[number]
+
+    async def take(self, number: int) -> Chunk | None:
+        """Claim the next free chunk of a pass."""
+        claimed = await asyncio.to_thread(self._claim, number)
+        if claimed is None:
+            self._is_empty[number] = True
+            return None
+        chunk = _chunk(self._question_ids, claimed)
+        self._held[number].add(chunk)
+        return chunk
+
+    def _claim(self, number: int) -> ClaimedChunk | None:
+        self.save()
+        with self._database.write(concurrently=True) as session:
+            return claim_chunk(session, self._job_id, number, self._worker_id)
+
+    def end(self, number: int, chunk: Chunk) -> None:
+        """Have it written that a chunk is through."""
+        self._held[number].discard(chunk)
+        self._ended[number].append(chunk)
+
+    async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
+        """Let chunks go, whatever happens meanwhile to whoever asks for it."""
+        self._held[number].difference_update(chunks)
+        await asyncio.shield(asyncio.to_thread(self._give_back, number, chunks))
+
+    def _give_back(self, number: int, chunks: Collection[Chunk]) -> None:
+        self.save()
+        if chunks:
+            firsts = [chunk.first for chunk in chunks]
+            with self._database.write(concurrently=True) as session:
+                give_back_chunks(session, self._job_id, number, self._worker_id, firsts)
+
+    def save(self) -> SharedProgress:
+        """Write how far this worker is with its chunks; return how far all are. Any thread."""
+        with self._database.write(concurrently=True) as session:
+            for number, held in enumerate(self._held):
+                ended, self._ended[number] = self._ended[number], []
+                for chunks, is_ended in ((ended, True), (list(held), False)):
+                    counts = [_counts(chunk) for chunk in chunks]
+                    save_chunks(
+                        session, self._job_id, number, self._worker_id, counts, ended=is_ended
+                    )
+            return shared_progress(session, self._job_id)
+
+
+def _chunk(question_ids: Sequence[int], place: ClaimedChunk) -> Chunk:
+    return Chunk(tuple(question_ids[place.first : place.first + place.size]), place.first)
+
+
+def _counts(chunk: Chunk) -> ChunkCounts:
+    return ChunkCounts(
+        first=chunk.first,
+        done=chunk.done,
+        failed=chunk.failed,
+        blocked=chunk.blocked,
+        tokens=chunk.tokens,
+    )
