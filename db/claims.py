@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.bulk import insert_missing
 from db.leases import LEASE_S
-from db.tables import SlotClaim, SweepChunk, Worker
+from db.tables import Job, SlotClaim, SweepChunk, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ def next_pass(session: Session, job_id: int) -> int | None:
     return session.scalar(query)
 
 
-def jobs_to_join(session: Session, job_ids: Collection[int]) -> list[int]:
-    """Return those of ``job_ids`` that have free chunks, the lowest id first."""
-    query = select(SweepChunk.job_id).where(SweepChunk.job_id.in_(job_ids), _is_claimable())
-    return sorted(session.scalars(query.distinct()))
+def has_free_chunks(job_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """Return the condition that a job has chunks that a worker could claim now."""
+    query = select(SweepChunk.first).where(SweepChunk.job_id == job_id, _is_claimable())
+    return query.correlate(Job).exists()
 
 
 def _is_claimable() -> ColumnElement[bool]:

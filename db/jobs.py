@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from db.claims import forget_chunks
+from db.claims import forget_chunks, has_free_chunks
 from db.errors import UsageError, existing
 from db.leases import LEASE_S, store_now
 from db.sweeps import set_state
@@ -21,6 +21,8 @@ from db.tables.base import as_row
 
 Lane = Literal["server", "device"]
 FinalState = Literal["done", "failed", "cancelled"]
+Stop = Literal["cancel", "lost"]
+"""Somebody asked for its end; or another worker has taken it over, or it has ended."""
 
 LANES: tuple[Lane, ...] = ("server", "device")
 ACTIVE_STATES = ("queued", "running")
@@ -217,20 +219,36 @@ def heartbeat(
     done: int | None = None,
     total: int | None = None,
     message: str | None = None,
-) -> bool:
-    """Say that ``owner`` is alive and how far it is; return True if it has to stop the job.
+) -> Stop | None:
+    """Say that ``owner`` is alive and how far it is; return why it has to stop the job, if so.
 
-    That is so when somebody asked to cancel it, or when another worker has taken it over. What is
-    None stays as it was.
+    What is None stays as it was.
     """
     job = _held(session, job_id, owner)
     if job is None:
-        return True
+        return "lost"
     job.heartbeat_at = store_now(session)
     job.done = job.done if done is None else done
     job.total = job.total if total is None else total
     job.message = job.message if message is None else message
-    return job.cancel_requested_at is not None
+    return "cancel" if job.cancel_requested_at is not None else None
+
+
+def stop_of_joined(session: Session, job_id: int) -> Stop | None:
+    """Return why a worker that joined a job has to stop: its holder may change, not its end."""
+    job = session.get(Job, job_id)
+    if job is None or job.state not in ACTIVE_STATES:
+        return "lost"
+    return "cancel" if job.cancel_requested_at is not None else None
+
+
+def jobs_to_join(session: Session, owner: str) -> list[JobRow]:
+    """Return the sweeps that other workers run and that have chunks for one more."""
+    query = select(Job).where(
+        Job.kind == "sweep", Job.state == "running", Job.owner != owner, Job.priority >= 0,
+        Job.worker_id.is_(None), Job.cancel_requested_at.is_(None), has_free_chunks(Job.id),
+    )  # fmt: skip
+    return [as_row(JobRow, job) for job in session.scalars(query.order_by(Job.priority, Job.id))]
 
 
 def finish(
@@ -268,16 +286,19 @@ def release(session: Session, job_id: int, owner: str) -> bool:
     return True
 
 
-def release_dead(session: Session, is_dead: Callable[[str], bool]) -> list[int]:
-    """Put running jobs back whose owner ``is_dead``, without waiting for the heartbeat.
+def release_left(session: Session, worker_id: int) -> list[int]:
+    """Put running jobs back that an earlier process of a worker left; return their ids.
 
-    Returns their ids. The start counts: the worker died.
+    Call it before this process claims any. The start counts: the worker died. An SQLite file has
+    one worker, so that whatever runs there was left by it.
     """
-    running = session.scalars(select(Job).where(Job.state == "running")).all()
-    orphans = [job for job in running if job.owner is not None and is_dead(job.owner)]
-    for job in orphans:
+    running = select(Job).where(Job.state == "running")
+    if session.get_bind().dialect.name != "sqlite":
+        running = running.where(Job.owner.startswith(f"{worker_id}:"))
+    left = session.scalars(running).all()
+    for job in left:
         job.state, job.owner, job.heartbeat_at = "queued", None, None
-    return [job.id for job in orphans]
+    return [job.id for job in left]
 
 
 def request_cancel(session: Session, job_id: int) -> bool:

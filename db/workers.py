@@ -58,10 +58,7 @@ def register_worker(session: Session, *, host: str, home: str) -> WorkerRow:
                 " several need PostgreSQL (Q2Q_DATABASE_URL, see docs/scaling.md).",
                 worker=others[0],
             )
-    worker = session.scalar(select(Worker).where(Worker.host == host, Worker.home == home))
-    if worker is None:
-        worker = Worker(host=host, home=home)
-        session.add(worker)
+    worker = session.get_one(Worker, ensure_worker(session, host=host, home=home))
     worker.started_at = worker.heartbeat_at = now
     worker.job_ids = []
     session.flush()
@@ -87,6 +84,17 @@ def live_workers(session: Session) -> list[WorkerRow]:
     now = store_now(session)
     fresh = select(Worker).where(Worker.heartbeat_at > now - timedelta(seconds=LEASE_S))
     return [_row(worker, now) for worker in session.scalars(fresh.order_by(Worker.id))]
+
+
+def ensure_worker(session: Session, *, host: str, home: str) -> int:
+    """Return the id of the worker of a home, whether or not one lives, writing it if need be."""
+    worker_id = find_worker(session, host=host, home=home)
+    if worker_id is None:
+        worker = Worker(host=host, home=home)
+        session.add(worker)
+        session.flush()
+        worker_id = worker.id
+    return worker_id
 
 
 def find_worker(session: Session, *, host: str, home: str) -> int | None:

@@ -22,7 +22,15 @@ from db.errors import Q2QError
 from db.jobs import JobRow, OnProgress, get_job, request_cancel
 from db.settings import Settings, load_settings
 from db.store.migrate import open_store
-from workbench.jobs.lock import HomeLock, read_owner
+from db.workers import (
+    StoreHasWorker,
+    WorkerRow,
+    find_worker,
+    leave,
+    live_workers,
+    register_worker,
+)
+from workbench.jobs.lock import HomeLock, identity, read_owner
 
 if TYPE_CHECKING:
     from workbench.jobs.contracts import Handler
@@ -46,6 +54,8 @@ HANDLERS: Mapping[str, str] = {
 """Kind of job → its handler, whose module is loaded with the first job of that kind."""
 LOCK_POLL_S = 0.5
 FOLLOW_POLL_S = 0.3
+WORKER_POLL_S = 2.0
+"""How often it is looked whether the worker of another home has ended."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -74,6 +84,9 @@ async def be_worker(
         stop: Set from outside to end the work; jobs in flight go back into the queue.
         load_default: Load the default model at once, not only when a job asks for one.
         at_end: What to do with the local server.
+
+    Raises:
+        StoreHasWorker: The store is an SQLite file that a worker of another home works on.
     """
     # Commands that only follow a job need none of these, which take most of a second to load.
     from workbench.dialogue.finishing import finish_left, results_of_job
@@ -82,12 +95,30 @@ async def be_worker(
     from workbench.jobs.loop import Worker
 
     aftermath = Aftermath(of_job=results_of_job, left=finish_left)
-    async with EnginePool(settings, database) as pool:
-        await pool.start(load_default=load_default)
-        try:
-            await Worker(database, settings, pool, handler_of, aftermath=aftermath).run(stop)
-        finally:
-            await pool.end_server(at_end)
+    with registered(database, settings) as worker:
+        async with EnginePool(settings, database, worker.id) as pool:
+            await pool.start(load_default=load_default)
+            loop = Worker(database, settings, pool, handler_of, worker, aftermath=aftermath)
+            try:
+                await loop.run(stop)
+            finally:
+                await pool.end_server(at_end)
+
+
+@contextmanager
+def registered(database: Database, settings: Settings) -> Iterator[WorkerRow]:
+    """Have the worker of the home among those of the store for the block.
+
+    Raises:
+        StoreHasWorker: The store is an SQLite file that a worker of another home works on.
+    """
+    with database.write() as session:
+        worker = register_worker(session, **identity(settings))
+    try:
+        yield worker
+    finally:
+        with database.write() as session:
+            leave(session, worker.id)
 
 
 def run_job(
@@ -101,8 +132,9 @@ def run_job(
 ) -> JobRow:
     """See a job through to its end and return it.
 
-    With the lock of the home this process is the worker until then; without it, it follows the
-    job and keeps trying the lock, so that a worker that goes away is replaced.
+    Where no worker lives that would do it, and with the lock of the home, this process is the
+    worker until then. Otherwise it follows the job and keeps looking, so that a worker that goes
+    away is replaced.
 
     Args:
         settings: The workbench.
@@ -121,11 +153,22 @@ def run_job(
             job = _read(database, job_id)
             if not job.is_active:
                 return job
-            if lock.try_acquire():
+            if not _is_done_elsewhere(settings, database, job) and lock.try_acquire():
                 at_end: AtEnd = "keep" if keep_server else "as_found"
-                return _work_until_ended(settings, database, job_id, on_progress, at_end)
+                with contextlib.suppress(StoreHasWorker):  # it came in between
+                    return _work_until_ended(settings, database, job_id, on_progress, at_end)
+                lock.release()
             on_progress(job.done, job.total, job.message or "Waiting for the worker.")
             time.sleep(FOLLOW_POLL_S)
+
+
+def _is_done_elsewhere(settings: Settings, database: Database, job: JobRow) -> bool:
+    """Tell whether a worker of another home lives that runs such a job."""
+    with database.read() as session:
+        workers = live_workers(session)
+        own = find_worker(session, **identity(settings))
+    others = [worker.id for worker in workers if worker.id != own]
+    return job.worker_id in others if job.worker_id is not None else bool(others)
 
 
 def _work_until_ended(
@@ -211,11 +254,13 @@ def _worker_log(home: Path, *, also_stderr: bool) -> Iterator[None]:
             handler.close()
 
 
-async def _work_for_up(settings: Settings, database: Database) -> None:
+async def _work(
+    settings: Settings, database: Database, *, command: str, load_default: bool
+) -> None:
     """Wait for the lock of the home, then run jobs until SIGTERM or Ctrl-C."""
     stop = asyncio.Event()
     _stop_on_signals(stop.set)
-    with HomeLock(settings.home_dir, "worker", command="q2q up") as lock:
+    with HomeLock(settings.home_dir, "worker", command=command) as lock:
         if not lock.try_acquire():
             owner = read_owner(settings.home_dir, "worker")
             log.info("Waiting for %s, which runs jobs now", owner or "another worker")
@@ -224,7 +269,22 @@ async def _work_for_up(settings: Settings, database: Database) -> None:
                 async with asyncio.timeout(LOCK_POLL_S):
                     await stop.wait()
                     return
-        await be_worker(settings, database, stop, load_default=True, at_end="stop")
+        reported = ""
+        while not stop.is_set():
+            try:
+                await be_worker(settings, database, stop, load_default=load_default, at_end="stop")
+            except StoreHasWorker as other:
+                if str(other) != reported:
+                    reported = str(other)
+                    log.warning("%s This one waits.", other)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), WORKER_POLL_S)
+
+
+def run_worker(settings: Settings, database: Database) -> None:
+    """Run jobs until Ctrl-C or SIGTERM, as ``q2q worker run``: models load as jobs ask for them."""
+    with _worker_log(settings.home_dir, also_stderr=True):
+        asyncio.run(_work(settings, database, command="q2q worker run", load_default=False))
 
 
 def main() -> int:
@@ -241,7 +301,7 @@ def main() -> int:
             log.error("%s", error)
             return error.exit_code
         with contextlib.closing(database):
-            asyncio.run(_work_for_up(settings, database))
+            asyncio.run(_work(settings, database, command="q2q up", load_default=True))
     return 0
 
 

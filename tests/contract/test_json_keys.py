@@ -39,6 +39,7 @@ serve plan phi-3-medium-4k-instruct --gpus 1x24
 serve add other http://127.0.0.1:9/v1
 serve remove other
 serve stop
+worker list
 question import {}/questions.jsonl
 question list
 question show q1

@@ -25,7 +25,6 @@ from workbench.dialogue.sides import argue, judge
 from workbench.dialogue.synopsis import read_synopsis, write_synopsis
 from workbench.dialogue.tree import read_tree
 from workbench.dialogue.turn import Step, answer, answer_from, ask
-from workbench.jobs.lock import job_owner
 from workbench.worker import be_worker
 
 SYNOPSIS = '[{"kind": "known", "text": "Vans still come.", "questions": [1]}]'
@@ -158,7 +157,7 @@ def test_a_replay_and_turns_by_themselves_are_there_while_nobody_looks(lab: Lab)
 def killed_before_storing(lab: Lab, step: Step) -> None:
     """Run a step's job as a worker does that is killed when everything has been generated."""
     with lab.database.write() as session:
-        job = claim(session, job_owner())
+        job = claim(session, "a worker")
     assert job is not None
     assert job.id == step.job_id
     asyncio.run(lab.run_sweep(step))

@@ -21,7 +21,7 @@ from db.jobs import (
     heartbeat,
     recent_jobs,
     release,
-    release_dead,
+    release_left,
     request_cancel,
 )
 from db.tables import Base, Job, utc_now
@@ -144,16 +144,14 @@ def test_a_clean_release_is_no_failed_start(store: Database) -> None:
     assert (job.state, job.owner, job.starts) == ("queued", None, 0)
 
 
-def test_jobs_of_a_dead_process_go_back_at_once(store: Database) -> None:
-    dead, alive = _enqueue(store), _enqueue(store)
-    _claim(store, "gone")
-    _claim(store, "w2")
+def test_jobs_that_the_one_worker_left_go_back_at_once(store: Database) -> None:
+    left = _enqueue(store)
+    _claim(store, "1:gone")
     with store.write() as session:
-        assert release_dead(session, lambda owner: owner == "gone") == [dead]
-    assert _claim(store, "w3") == dead
+        assert release_left(session, 1) == [left]
+    assert _claim(store, "1:new") == left
     with store.read() as session:
-        assert get_job(session, dead).starts == 2
-        assert get_job(session, alive).owner == "w2"
+        assert get_job(session, left).starts == 2
 
 
 def test_cancelling_a_queued_job_ends_it_and_a_running_one_is_told(store: Database) -> None:

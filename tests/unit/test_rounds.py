@@ -19,6 +19,7 @@ from db.rounds import ON_DEVICE, RoundRow, decide_round, find_round, list_rounds
 from db.settings import ExternalServer, Settings
 from db.store.schema import upgrade
 from db.tables import ModelVersion, Question, TrainingRun
+from db.workers import register_worker
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer
@@ -124,11 +125,14 @@ class Lab:
         stop = asyncio.Event()
         async with EnginePool(self.settings, self.database) as pool:
             await pool.start(load_default=False)
+            with self.database.write() as session:
+                row = register_worker(session, host="here", home=str(self.settings.home_dir))
             worker = Worker(
                 self.database,
                 self.settings,
                 pool,
                 lambda kind: lambda context: RoundRun(context, self).run(),
+                row,
                 heartbeat_s=0.02,
             )
             running = asyncio.create_task(worker.run(stop))

@@ -15,6 +15,7 @@ from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, claim, enqueue, get_job, request_cancel
 from db.settings import Settings
 from db.tables import Base
+from db.workers import register_worker
 from workbench.jobs.contracts import Handler, JobContext
 from workbench.jobs.engines import EnginePool
 from workbench.jobs.loop import Worker
@@ -57,11 +58,14 @@ class Bench:
     @asynccontextmanager
     async def worker(self, **handlers: Handler) -> AsyncIterator[None]:
         stop = asyncio.Event()
+        with self.database.write() as session:
+            row = register_worker(session, host="here", home=str(self.settings.home_dir))
         worker = Worker(
             self.database,
             self.settings,
             cast(EnginePool, self.pool),
             handlers.get,
+            row,
             heartbeat_s=0.02,
         )
         running = asyncio.create_task(worker.run(stop))

@@ -1,12 +1,10 @@
 """Who runs here: locks with names, and telling a dead holder from a live one."""
 
-import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from workbench.jobs.lock import HomeLock, is_dead_owner, job_owner, read_owner
+from workbench.jobs.lock import HomeLock, read_owner
 
 HOLD = """
 import sys
@@ -54,14 +52,3 @@ def test_a_lock_names_its_page_and_forgets_its_holder_afterwards(tmp_path: Path)
 
 def test_nobody_holds_the_lock_of_a_new_home(tmp_path: Path) -> None:
     assert read_owner(tmp_path / "new", "worker") is None
-
-
-def test_a_holder_of_jobs_is_dead_if_its_process_is_gone(tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    here = socket.gethostname()
-    assert is_dead_owner(f"{here}:{child.pid}:aa")
-    assert not is_dead_owner(f"{here}:{os.getppid()}:aa")
-    assert not is_dead_owner(f"elsewhere:{child.pid}:aa")
-    assert not is_dead_owner("nonsense")
-    assert job_owner() != job_owner()

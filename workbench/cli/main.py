@@ -50,6 +50,9 @@ COMMANDS = {
     ),
     "model": Lazy("workbench.cli.model:app", "Add, list, show and remove models."),
     "serve": Lazy("workbench.cli.serve:app", "Start, stop and see the model servers."),
+    "worker": Lazy(
+        "workbench.cli.worker:app", "Run jobs without the page, and see the workers of the store."
+    ),
     "question": Lazy("workbench.cli.question:app", "Import, list, show and export questions."),
     "sweep": Lazy("workbench.cli.sweep:app", "Plan, run and see sweeps."),
     "rate": Lazy("workbench.cli.rate:app", "Make queues to rate; import and export ratings."),

@@ -10,6 +10,7 @@ from db.engines import EngineUse, add_external, list_engines, remove_external
 from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.settings import load_settings
+from db.workers import ensure_worker
 from serving.engine.hardware import described_gpus
 from serving.engine.plan import ServingPlan
 from serving.engine.plan_rules import PRECISION_NAMES
@@ -18,6 +19,7 @@ from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show, show_json, show_table
 from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup
+from workbench.jobs.lock import identity
 
 app = CommandGroup()
 
@@ -230,7 +232,10 @@ def remove(
 def _run(kind: str, payload: dict[str, Any], as_json: bool, *, keep_server: bool = False) -> None:
     with open_home() as (settings, database):
         with database.write() as session:
-            job_id = enqueue(session, kind, payload=payload, priority=INTERACTIVE_PRIORITY)
+            own = None if kind == "probe_engine" else ensure_worker(session, **identity(settings))
+            job_id = enqueue(
+                session, kind, payload=payload, priority=INTERACTIVE_PRIORITY, worker_id=own
+            )
         job = watch_job(settings, database, job_id, command=kind, keep_server=keep_server)
         if job.state != "done":
             raise Q2QError(job.error or "It was cancelled.")

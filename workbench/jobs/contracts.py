@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.jobs import JobEnd, JobRow
 from db.settings import Settings
+from serving.sweeps.chunks import Sharing
 from workbench.jobs.engines import EnginePool
 
 
@@ -29,14 +30,31 @@ class JobContext:
     """Set when the handler has to stop: it then raises ``db.cancelling.Cancelled``."""
     by_request: bool = False
     """True where a person cancelled the job; False where only the worker stops."""
+    worker_id: int | None = None
+    """This worker, on a store that several may share."""
+    is_joined: bool = False
+    """Another worker holds the job; this one only takes chunks of its sweep."""
+    is_lost: bool = False
+    """Another worker took the job over, or it ended elsewhere."""
     done: int | None = None
     total: int | None = None
     message: str | None = None
 
     @property
     def is_stopping(self) -> bool:
-        """Whether only the worker stops: another one goes on with the job."""
-        return self.cancelled.is_set() and not self.by_request
+        """Whether only the worker stops: the job goes back into the queue."""
+        return self.cancelled.is_set() and not self.by_request and not self.is_lost
+
+    def sharing(self, *, with_others: bool = False) -> Sharing | None:
+        """Return beside which workers a sweep of this job runs; None where the store has one.
+
+        Args:
+            with_others: Workers that have nothing else to do may join it.
+        """
+        if self.worker_id is None:
+            return None
+        job_id = self.job.id if with_others else None
+        return Sharing(self.worker_id, job_id, is_joined=self.is_joined)
 
     def report(self, done: int, total: int | None, message: str) -> None:
         """Say how far the job is; written with the next heartbeat."""

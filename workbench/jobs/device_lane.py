@@ -31,7 +31,7 @@ async def train_run(context: JobContext, run_id: int) -> TrainingOutcome:
         cancelled=context.cancelled,
     )
     if outcome.state == "cancelled":
-        if not context.by_request:  # only the worker stops; the next one goes on
+        if context.is_stopping:  # only the worker stops; the next one goes on
             with context.database.write() as session:
                 set_run_state(session, run_id, "queued")
         raise Cancelled

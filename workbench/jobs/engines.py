@@ -45,14 +45,20 @@ AtEnd = Literal["stop", "keep", "as_found"]
 class JobEngines:
     """The servers as one job sees them; implements ``serving.engine.client.Engines``."""
 
-    def __init__(self, pool: "EnginePool", *, is_interactive: bool = False) -> None:
+    def __init__(
+        self, pool: "EnginePool", *, is_interactive: bool = False, is_shared: bool = False
+    ) -> None:
         self._pool = pool
+        self._is_shared = is_shared
         self.is_interactive = is_interactive
         """Somebody waits for it: it still begins while others are let finish."""
 
     def groups(self, model_version_ids: Collection[int]) -> Sequence[frozenset[int]]:
-        """Return one set for each local family, the loaded one first, remote models with it."""
-        return self._pool.groups(model_version_ids)
+        """Return one set for each local family, the loaded one first, remote models with it.
+
+        Workers that share a sweep have one order, whatever each has loaded.
+        """
+        return self._pool.groups(model_version_ids, loaded_first=not self._is_shared)
 
     async def serve(self, group: frozenset[int]) -> Mapping[int, ServedModel]:
         """Return the models of ``group`` once they are served.
@@ -66,11 +72,13 @@ class JobEngines:
 class EnginePool:
     """All servers of one worker. Use it in an ``async with`` block."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, worker_id: int | None = None
+    ) -> None:
         self._settings = settings
         self._database = database
         self._external = ExternalServers(settings, database)
-        self._local = LocalServer(settings, database)
+        self._local = LocalServer(settings, database, worker_id)
         self._leases: dict[JobEngines, int] = {}
         """Job → id of the base that it needs."""
         self._changed = asyncio.Condition()
@@ -117,9 +125,11 @@ class EnginePool:
             await self._local.hand_over()
 
     @contextmanager
-    def for_job(self, *, is_interactive: bool = False) -> Iterator[JobEngines]:
+    def for_job(
+        self, *, is_interactive: bool = False, is_shared: bool = False
+    ) -> Iterator[JobEngines]:
         """Yield the servers as one job sees them; what it leased is free afterwards."""
-        engines = JobEngines(self, is_interactive=is_interactive)
+        engines = JobEngines(self, is_interactive=is_interactive, is_shared=is_shared)
         try:
             yield engines
         finally:
@@ -129,15 +139,18 @@ class EnginePool:
                 self._notifications.add(notification)
                 notification.add_done_callback(self._notifications.discard)
 
-    def groups(self, model_version_ids: Collection[int]) -> list[frozenset[int]]:
-        """Return one set for each local family, the loaded one first, remote models with it."""
+    def groups(
+        self, model_version_ids: Collection[int], *, loaded_first: bool = True
+    ) -> list[frozenset[int]]:
+        """Return one set for each local family, remote models with the first."""
         models = self._models(model_version_ids)
         remote = {model.id for model in models if self._is_elsewhere(model)}
         families: dict[int, set[int]] = {}
         for model in models:
             if model.id not in remote:
                 families.setdefault(model.family_id, set()).add(model.id)
-        ordered = sorted(families, key=lambda family: family != self._local.family_id)
+        first = self._local.family_id if loaded_first else None
+        ordered = sorted(families, key=lambda family: family != first)
         groups = [families[family] for family in ordered] or [set()]
         groups[0] |= remote
         return [frozenset(group) for group in groups if group]

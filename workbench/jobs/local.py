@@ -35,9 +35,12 @@ WRITE_EVERY_S = 0.5
 class LocalServer:
     """One vLLM child at a time: ``open``, serve, ``stop`` or ``hand_over``, ``close``."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, worker_id: int | None = None
+    ) -> None:
         self._settings = settings
         self._database = database
+        self._worker_id = worker_id
         self._supervisor = EngineSupervisor(settings, self._on_state)
         self._engine_id = 0
         self.cluster = cluster_of(settings)
@@ -60,7 +63,7 @@ class LocalServer:
         if record is not None and self.was_running:
             self.cluster = record.spec.ray  # as the last one who loaded a model asked for
         with self._database.write() as session:
-            self._engine_id = ensure_local(session).id
+            self._engine_id = ensure_local(session, self._worker_id).id
             if not self.was_running:
                 save_engine_state(session, self._engine_id, "stopped")
         self._tasks = [
@@ -187,7 +190,7 @@ class LocalServer:
 
     def _row(self) -> EngineRow:
         with self._database.write() as session:
-            return ensure_local(session)
+            return ensure_local(session, self._worker_id)
 
     def _spec(self, models: Sequence[ModelRow]) -> ServerSpec:
         """Return the server for a family: its base and every adapter of it that is ready."""

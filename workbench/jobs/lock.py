@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import socket
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import psutil
 
 from db.locks import WORKER_LOCK, try_lock
+from db.settings import Settings
 
 if TYPE_CHECKING:
     from filelock import AcquireReturnProxy, FileLock
@@ -102,18 +102,6 @@ def read_owner(home: Path, name: LockName) -> Owner | None:
     return owner
 
 
-def job_owner() -> str:
-    """Return a name for this process as holder of jobs: host, process id and a random part."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
-def is_dead_owner(owner: str) -> bool:
-    """Tell whether a holder of jobs was a process of this machine that is gone.
-
-    Ask only before this process holds jobs itself: its own number then belonged to another.
-    """
-    host, _, rest = owner.partition(":")
-    pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    return int(pid) == os.getpid() or not psutil.pid_exists(int(pid))
+def identity(settings: Settings) -> dict[str, str]:
+    """Return by what the store knows the worker of a home: ``host`` and ``home``."""
+    return {"host": socket.gethostname(), "home": str(settings.home_dir.absolute())}

@@ -5,12 +5,14 @@ Knows nothing of what a job does: that is its handler's.
 
 import asyncio
 import logging
-from collections.abc import Callable
+import secrets
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from db.cancelling import Cancelled
 from db.database import Database
-from db.errors import Q2QError
+from db.errors import Q2QError, StoreBusy
 from db.jobs import (
     STALE_AFTER_S,
     JobEnd,
@@ -21,26 +23,36 @@ from db.jobs import (
     finish,
     has_claimable,
     heartbeat,
+    jobs_to_join,
     release,
-    release_dead,
+    release_left,
+    stop_of_joined,
 )
 from db.messages import Message
 from db.settings import Settings
 from db.store.staging import tidy
+from db.workers import WorkerRow, beat
 from workbench.jobs.contracts import NOTHING_ELSE, Aftermath, Handler, JobContext
 from workbench.jobs.engines import EnginePool
-from workbench.jobs.lock import is_dead_owner, job_owner
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.3
 HEARTBEAT_S = 2.0
+IDLE_HEARTBEAT_S = 6.0
+"""The same for a worker without work; far below the lease."""
+JOIN_EVERY_S = 1.0
+"""How often a worker without other work looks for a sweep to join."""
 STOP_GRACE_S = 15.0
 """How long jobs may take to stop by themselves before their tasks are cancelled."""
 
 
 class Worker:
-    """Runs the jobs of one store. Hold the ``worker`` lock of the home while it runs."""
+    """Runs jobs of a store. Hold the ``worker`` lock of the home while it runs.
+
+    On PostgreSQL there may be several: each job is claimed by one, and a sweep that one runs is
+    joined by those that have nothing else to do.
+    """
 
     def __init__(
         self,
@@ -48,12 +60,14 @@ class Worker:
         settings: Settings,
         pool: EnginePool,
         handler_of: Callable[[str], Handler | None],
+        worker: WorkerRow,
         *,
         aftermath: Aftermath = NOTHING_ELSE,
         heartbeat_s: float = HEARTBEAT_S,
         stale_after_s: float = STALE_AFTER_S,
     ) -> None:
-        self.owner = job_owner()
+        self.owner = f"{worker.id}:{worker.host}:{secrets.token_hex(4)}"
+        self._worker_id = worker.id
         self._database = database
         self._settings = settings
         self._pool = pool
@@ -63,39 +77,86 @@ class Worker:
         self._stale_after_s = stale_after_s
         self._running: dict[asyncio.Task[None], JobContext] = {}
         self._wake = asyncio.Event()
+        self._looked_at = 0.0
+        self._left_to_others: set[int] = set()
+        """Jobs that could not be joined here."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run jobs until ``stop`` is set; jobs in flight then go back into the queue."""
         with self._database.write() as session:
-            orphans = release_dead(session, is_dead_owner)
+            orphans = release_left(session, self._worker_id)
         await asyncio.to_thread(tidy, self._database)
         if orphans:
             log.info("Going on with what a worker that died left: job %s", orphans)
         await self._store_left()
-        beat = asyncio.create_task(self._beat(), name="heartbeat")
+        beating = asyncio.create_task(self._beat(), name="heartbeat")
         try:
             while not stop.is_set():
-                if beat.done():
-                    beat.result()
-                if not await self._claim_next():
+                if beating.done():
+                    beating.result()
+                if not (await self._claim_next() or await self._join_next()):
                     await self._pause(stop)
         finally:
             await self._stop_jobs()
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
             await self._store_left()
 
     async def _claim_next(self) -> bool:
         job = await asyncio.to_thread(self._claim)
         if job is None:
             return False
-        context = JobContext(
-            job=job, database=self._database, settings=self._settings, pool=self._pool
+        context = self._context(job)
+        self._begin(context, self._run_job(context))
+        return True
+
+    def _context(self, job: JobRow, *, is_joined: bool = False) -> JobContext:
+        return JobContext(
+            job=job,
+            database=self._database,
+            settings=self._settings,
+            pool=self._pool,
+            worker_id=None if self._database.is_sqlite else self._worker_id,
+            is_joined=is_joined,
         )
-        task = asyncio.create_task(self._run_job(context), name=f"job {job.id}")
+
+    def _begin(self, context: JobContext, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"job {context.job.id}")
         self._running[task] = context
         task.add_done_callback(self._forget)
+
+    async def _join_next(self) -> bool:
+        """Join a sweep that another worker runs, where nothing else is to be done here."""
+        is_busy = any(context.job.priority >= 0 for context in self._running.values())
+        if self._database.is_sqlite or is_busy or time.monotonic() < self._looked_at + JOIN_EVERY_S:
+            return False
+        self._looked_at = time.monotonic()
+        job = await asyncio.to_thread(self._joinable)
+        if job is None:
+            return False
+        context = self._context(job, is_joined=True)
+        self._begin(context, self._take_part(context))
         return True
+
+    def _joinable(self) -> JobRow | None:
+        with self._database.read() as session:
+            jobs = jobs_to_join(session, self.owner)
+        return next((job for job in jobs if job.id not in self._left_to_others), None)
+
+    async def _take_part(self, context: JobContext) -> None:
+        """Work at a sweep that another worker holds; it ends there."""
+        job = context.job
+        log.info("Joining job %d (%s), which %s holds", job.id, job.kind, job.owner)
+        try:
+            await self._handle(context)
+        except (Cancelled, asyncio.CancelledError):
+            log.info("Job %d goes on without this worker, or has ended", job.id)
+        except Q2QError as failure:
+            self._left_to_others.add(job.id)
+            log.warning("Job %d is left to other workers: %s", job.id, failure)
+        except Exception:  # As above: a bug ends neither the worker nor the job.
+            self._left_to_others.add(job.id)
+            log.exception("Job %d (%s) met a bug here", job.id, job.kind)
 
     def _claim(self) -> JobRow | None:
         """Claim what may run beside the jobs that run now.
@@ -114,13 +175,14 @@ class Worker:
             lanes = ("server",)
             if any(job.lane == "device" and job.state == "queued" for job in waiting):
                 below_priority = 0
-        with self._database.write() as session:
+        with self._database.write(concurrently=True) as session:
             return claim(
                 session,
                 self.owner,
                 stale_after_s=self._stale_after_s,
                 lanes=lanes,
                 below_priority=below_priority,
+                worker_id=self._worker_id,
             )
 
     async def _run_job(self, context: JobContext) -> None:
@@ -178,14 +240,20 @@ class Worker:
         return await handler(context)
 
     async def _beat(self) -> None:
+        beat_at = time.monotonic()
         while True:
             await asyncio.sleep(self._heartbeat_s)
             await self._store_left()
             contexts = list(self._running.values())
-            if contexts:
+            if not contexts and time.monotonic() < beat_at + IDLE_HEARTBEAT_S:
+                continue
+            beat_at = time.monotonic()
+            try:
                 await asyncio.to_thread(self._write_heartbeats, contexts)
+            except StoreBusy as error:  # It is tried again; the lease is much longer.
+                log.warning("The heartbeat could not be written: %s", error)
             for context in contexts:
-                if context.by_request:
+                if context.by_request or context.is_lost:
                     context.cancelled.set()
 
     async def _store_left(self) -> None:
@@ -195,17 +263,22 @@ class Worker:
             log.exception("What ended jobs left could not be stored")
 
     def _write_heartbeats(self, contexts: list[JobContext]) -> None:
-        with self._database.write() as session:
-            for context in contexts:
-                has_to_stop = heartbeat(
-                    session,
-                    context.job.id,
-                    self.owner,
-                    done=context.done,
-                    total=context.total,
-                    message=context.message,
-                )
-                context.by_request = context.by_request or has_to_stop
+        with self._database.write(concurrently=True) as session:
+            beat(session, self._worker_id, {context.job.id for context in contexts})
+            for context in sorted(contexts, key=lambda one: one.job.id):
+                if context.is_joined:
+                    stop = stop_of_joined(session, context.job.id)
+                else:
+                    stop = heartbeat(
+                        session,
+                        context.job.id,
+                        self.owner,
+                        done=context.done,
+                        total=context.total,
+                        message=context.message,
+                    )
+                context.by_request = context.by_request or stop == "cancel"
+                context.is_lost = context.is_lost or stop == "lost"
 
     async def _stop_jobs(self) -> None:
         tasks = list(self._running)

@@ -5,6 +5,7 @@ from typing import Any
 
 from db.cancelling import Cancelled
 from db.errors import Q2QError
+from db.jobs import get_job
 from db.messages import Message
 from db.serving_limits import set_limits
 from db.sweeps import set_state
@@ -12,7 +13,8 @@ from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import find_served
 from serving.scoring.answers import run_scoring
 from serving.scoring.spec import parse_score_spec
-from serving.sweeps.run import Progress, SweepOutcome, run_sweep
+from serving.sweeps.chunks import Sharing
+from serving.sweeps.run import Progress, SweepOutcome, join_sweep, run_sweep
 from workbench.jobs.contracts import JobContext
 from workbench.jobs.engines import JobEngines
 
@@ -20,20 +22,27 @@ MAX_REASON = 120
 """Characters of a reason in the line of a job."""
 
 
-async def sweep(context: JobContext) -> dict[str, Any]:
+async def sweep(context: JobContext) -> dict[str, Any] | None:
     """Run what is missing of a sweep. Payload: ``retry_failed``, and ``limit_s`` in seconds.
 
     One that takes longer than its limit ends with what there is, whether anybody looks or not.
     """
     sweep_id = context.job.sweep_id
     assert sweep_id is not None
+    if context.is_joined:
+        await _join(context, sweep_id)
+        return None
 
     def on_progress(progress: Progress) -> None:
         ended = progress.done + progress.failed + progress.blocked
         note = context.pool.device_note
         context.report(ended, progress.total, note or describe(progress))
 
-    with context.pool.for_job(is_interactive=context.job.priority < 0) as engines:
+    is_interactive = context.job.priority < 0
+    sharing = context.sharing(with_others=not is_interactive)
+    with context.pool.for_job(
+        is_interactive=is_interactive, is_shared=sharing is not None
+    ) as engines:
         outcome = await run_sweep_of(
             context,
             sweep_id,
@@ -41,8 +50,25 @@ async def sweep(context: JobContext) -> dict[str, Any]:
             on_progress=on_progress,
             limit_s=context.job.payload.get("limit_s"),
             retry_failed=bool(context.job.payload.get("retry_failed")),
+            sharing=sharing,
         )
     return outcome.as_json()
+
+
+async def _join(context: JobContext, sweep_id: int) -> None:
+    """Take chunks of a sweep whose job another worker holds, as long as there are any."""
+    sharing = context.sharing(with_others=True)
+    assert sharing is not None
+    with context.pool.for_job(is_shared=True) as engines:
+        await join_sweep(
+            context.database,
+            sweep_id,
+            engines,
+            sharing,
+            cancelled=context.cancelled,
+            priority=context.job.priority,
+            retry_failed=bool(context.job.payload.get("retry_failed")),
+        )
 
 
 async def run_sweep_of(
@@ -53,6 +79,7 @@ async def run_sweep_of(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     limit_s: float | None = None,
     retry_failed: bool = False,
+    sharing: Sharing | None = None,
 ) -> SweepOutcome:
     """Run what is missing of a sweep as part of a job.
 
@@ -69,6 +96,7 @@ async def run_sweep_of(
             cancelled=cancelled,
             priority=context.job.priority,
             retry_failed=retry_failed,
+            sharing=sharing or context.sharing(),
         )
     if outcome.state == "cancelled":
         if not context.cancelled.is_set():
@@ -77,9 +105,10 @@ async def run_sweep_of(
                 " there.",
                 limit_s=limit_s,
             )
-        if context.is_stopping:
+        if context.is_stopping or context.is_lost:
             with context.database.write() as session:
-                set_state(session, sweep_id, "queued")
+                state = get_job(session, context.job.id).state if context.is_lost else "queued"
+                set_state(session, sweep_id, state)
         raise Cancelled
     if outcome.error is not None:
         raise Q2QError(outcome.error)
