@@ -8,6 +8,7 @@ one slot at the same time. All statements may run beside others (``Database.writ
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from math import ceil
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
@@ -63,16 +64,27 @@ def open_chunks(
 
 
 def claim_chunk(
-    session: Session, job_id: int, pass_number: int, worker_id: int
+    session: Session, job_id: int, pass_number: int, worker_id: int, n_workers: int
 ) -> ClaimedChunk | None:
-    """Make a worker the holder of the next free chunk of a pass; None where none is free.
+    """Make a worker the holder of the next free chunk of a pass.
+
+    None where none is free, or where the worker has its share of those that are left: one part in
+    ``n_workers`` (guided self-scheduling), so that one with much room does not take all at once.
 
     Args:
         session: One that writes; the row is locked, and rows that others lock are passed by.
         job_id: The job that runs the sweep.
         pass_number: The pass.
         worker_id: Who claims.
+        n_workers: Workers that could have chunks of the job now.
     """
+    n_left, n_own = session.execute(
+        select(func.count(), func.count().filter(SweepChunk.worker_id == worker_id)).where(
+            SweepChunk.job_id == job_id, SweepChunk.pass_number == pass_number, ~SweepChunk.ended
+        )
+    ).one()
+    if n_own >= ceil(n_left / max(1, n_workers)):
+        return None
     query = (
         select(SweepChunk)
         .where(

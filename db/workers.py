@@ -86,6 +86,11 @@ def live_workers(session: Session) -> list[WorkerRow]:
     return [_row(worker, now) for worker in session.scalars(fresh.order_by(Worker.id))]
 
 
+def count_free_for(session: Session, job_id: int) -> int:
+    """Count the live workers that work at a job, or at nothing."""
+    return sum(not one.job_ids or job_id in one.job_ids for one in live_workers(session))
+
+
 def ensure_worker(session: Session, *, host: str, home: str) -> int:
     """Return the id of the worker of a home, whether or not one lives, writing it if need be."""
     worker_id = find_worker(session, host=host, home=home)

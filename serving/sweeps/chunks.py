@@ -22,6 +22,7 @@ from db.claims import (
     shared_progress,
 )
 from db.database import Database
+from db.workers import count_free_for
 from serving.sweeps.expand import Chunk
 
 CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500
@@ -148,7 +149,7 @@ class SharedChunks:
             return number, number is None and shared_progress(session, self._job_id).is_ended
 
     def may_have(self, number: int) -> bool:
-        """Tell whether the last look did not find the pass without a free chunk."""
+        """Tell whether the last look found a chunk to claim, or one has ended since."""
         return not self._is_empty[number]
 
     async def take(self, number: int) -> Chunk | None:
@@ -164,12 +165,14 @@ class SharedChunks:
     def _claim(self, number: int) -> ClaimedChunk | None:
         self.save()
         with self._database.write(concurrently=True) as session:
-            return claim_chunk(session, self._job_id, number, self._worker_id)
+            n_workers = count_free_for(session, self._job_id)
+            return claim_chunk(session, self._job_id, number, self._worker_id, n_workers)
 
     def end(self, number: int, chunk: Chunk) -> None:
         """Have it written that a chunk is through."""
         self._held[number].discard(chunk)
         self._ended[number].append(chunk)
+        self._is_empty[number] = False
 
     async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
         """Let chunks go, whatever happens meanwhile to whoever asks for it."""

@@ -78,6 +78,8 @@ class Progress:
     """Seconds left at the present pace; None while it is not known."""
     message: str
     """What the run does now."""
+    n_workers: int = 1
+    """Workers that have slots of the sweep now."""
     failure: str | None = None
     """The commonest reason for which slots failed in this run."""
 
@@ -270,9 +272,6 @@ class SweepRun(SweepState):
 
     def _progress(self) -> Progress:
         done, failed, blocked = self._counts()
-        message = self._message
-        if self._shared is not None and self._shared.n_workers > 1:
-            message = f"{message} on {self._shared.n_workers} workers"
         tokens_rate, slot_rate = self._rates(done + failed + blocked)
         left = self._n_slots - done - failed - blocked
         return Progress(
@@ -283,7 +282,8 @@ class SweepRun(SweepState):
             tokens_per_second=tokens_rate,
             in_flight=self._pass_run.in_flight if self._pass_run else 0,
             eta_s=left / slot_rate if slot_rate > 0 else None,
-            message=message,
+            message=self._message,
+            n_workers=self._shared.n_workers if self._shared is not None else 1,
             failure=next((one.error for one in group_reasons(self.errors.items())), None),
         )
 

@@ -16,7 +16,7 @@ def run() -> None:
     On PostgreSQL any number of machines can do so, each with a home of its own.
 
     Example:
-      Q2Q_DATABASE_URL=postgresql+psycopg://q2q@db/q2q q2q worker run
+      q2q worker run
     """
     from workbench.worker import run_worker
 

@@ -168,6 +168,8 @@ async def probe_engine(context: JobContext) -> None:
 def describe(progress: Progress) -> str:
     """Return how a sweep goes in one line, e.g. ``running, 210 tokens/s, 3 min left``."""
     parts = [progress.message]
+    if progress.n_workers > 1:
+        parts.append(Message("{n} workers", n=progress.n_workers))
     if progress.failed:
         parts.append(_failed(progress.failed, progress.failure))
     if progress.tokens_per_second:

@@ -1,0 +1,140 @@
+"""Several workers on one PostgreSQL store: each slot once, also when one of them is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db.database import Database
+from db.jobs import enqueue_sweep, get_job
+from db.sweeps import get_sweep
+from tests.fakes.server import FakeServer
+from tests.integration.test_postgres import migrated, store
+from tests.unit import sweep_lab as lab
+
+__all__ = ["migrated", "store"]
+pytestmark = pytest.mark.postgres
+
+ROOT = Path(__file__).parents[2]
+
+
+class Crew:
+    """Worker processes of one store, each with a home of its own, and one model server."""
+
+    def __init__(self, store: Database, folder: Path, server: FakeServer) -> None:
+        self.store, self.folder, self.server = store, folder, server
+        self.processes: list[subprocess.Popen[str]] = []
+        lab.fill(store, n_questions=40, models=())
+
+    def home(self, number: int) -> Path:
+        return self.folder / f"home{number}"
+
+    def environment(self, number: int) -> dict[str, str]:
+        servers = [{"name": "fakes", "url": self.server.url}]
+        return os.environ | {
+            "Q2Q_HOME": str(self.home(number)),
+            "Q2Q_DATABASE_URL": self.store.engine.url.render_as_string(hide_password=False),
+            "Q2Q_SERVERS": json.dumps(servers),
+        }
+
+    def start(self, number: int) -> "subprocess.Popen[str]":
+        with (self.folder / f"log{number}").open("w") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workbench.cli.main", "worker", "run"],
+                cwd=ROOT,
+                env=self.environment(number),
+                start_new_session=True,
+                text=True,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            process.wait(timeout=60)
+
+    def sweep(self, **spec: Any) -> tuple[int, int]:
+        n = len(self.processes)
+        until(lambda: self.ask("SELECT count(*) FROM worker") == [(n,)])
+        until(lambda: bool(self.ask("SELECT id FROM model_version")))
+        sweep_id = lab.save(self.store, **spec)
+        with self.store.write() as session:
+            return sweep_id, enqueue_sweep(session, sweep_id)
+
+    def age_heartbeats(self, worker_id: int) -> None:
+        """Have the lease of a worker end, as if time went by."""
+        past = "SET heartbeat_at = heartbeat_at - interval '31 s'"
+        with self.store.write() as session:
+            session.execute(text(f"UPDATE worker {past} WHERE id = {worker_id}"))
+            session.execute(text(f"UPDATE job {past} WHERE owner LIKE '{worker_id}:%'"))
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        return lab.rows(self.store, query)
+
+    def job(self, job_id: int) -> Any:
+        with self.store.read() as session:
+            return get_job(session, job_id)
+
+    def assert_done(self, sweep_id: int, job_id: int, n_slots: int) -> None:
+        until(lambda: not self.job(job_id).is_active)
+        job = self.job(job_id)
+        assert (job.state, job.done, job.total) == ("done", n_slots, n_slots), job.error
+        lab.assert_every_slot_once(self.store, sweep_id, n_slots)
+        with self.store.read() as session:
+            sweep = get_sweep(session, sweep_id)
+        assert (sweep.state, sweep.done, sweep.failed, sweep.pending) == ("done", n_slots, 0, 0)
+        assert self.ask("SELECT count(*) FROM slot_claim") == [(0,)]
+        assert self.ask("SELECT count(*) FROM sweep_chunk") == [(0,)]
+
+
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def crew(store: Database, tmp_path: Path) -> Iterator[Crew]:
+    server = FakeServer(latency_s=2.0)
+    server.start()
+    crew = Crew(store, tmp_path, server)
+    try:
+        yield crew
+    finally:
+        crew.end()
+        server.stop()
+
+
+def test_a_sweep_is_shared_and_outlives_the_death_of_its_holder(crew: Crew) -> None:
+    crew.start(1)
+    crew.start(2)
+    sweep_id, job_id = crew.sweep(variants=6, answers=6)
+    n_slots = 40 * (6 + 6 * 6)
+    until(lambda: "2 workers" in (crew.job(job_id).message or ""))
+    holder = int(crew.job(job_id).owner.partition(":")[0])
+    homes = dict(crew.ask("SELECT home, id FROM worker"))
+    dead = next(n for n in (1, 2) if homes[str(crew.home(n))] == holder)
+    claimed = f"SELECT count(*) FROM slot_claim WHERE worker_id = {holder}"
+    until(lambda: crew.ask(claimed) > [(20,)])
+    os.killpg(crew.processes[dead - 1].pid, signal.SIGKILL)
+    assert crew.ask(claimed) > [(0,)]
+    assert crew.job(job_id).is_active
+    crew.age_heartbeats(holder)
+    crew.assert_done(sweep_id, job_id, n_slots)
+    assert crew.job(job_id).starts == 2
+    rows = crew.ask("SELECT count(*) FROM generation")
+    assert rows == [(n_slots,)]
