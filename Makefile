@@ -28,8 +28,8 @@ up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501
 
 test: lint  ## Set up what is missing, check the code and run the tests
 	@$(BIN)/python scripts/side_by_side.py \
-		training "$(BIN)/pytest -m 'training and not soak' --durations=10" \
-		servers "$(BIN)/pytest -m '($(SERVERS)) and not (training or gpu or soak)' --durations=15" \
+		training "$(BIN)/pytest tests/integration -m 'training and not soak' --durations=10" \
+		servers "$(BIN)/pytest tests/browser tests/contract tests/integration -m '($(SERVERS)) and not (training or gpu or soak)' --durations=15" \
 		types "nice -n 5 $(BIN)/mypy $(SOURCES)" \
 		others "nice -n 5 $(BIN)/pytest -n 2 --dist loadfile -m '$(OTHERS)'"
 

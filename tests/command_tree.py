@@ -1,5 +1,6 @@
 """All commands of ``q2q``, each with its module loaded."""
 
+from functools import cache
 from typing import Any
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from workbench.cli.main import app
 
 
+@cache
 def whole_tree() -> Any:
     """Return the group ``q2q``; it loads a command only when one is typed, here all of them."""
     root: Any = typer.main.get_command(app)

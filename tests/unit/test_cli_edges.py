@@ -1,14 +1,18 @@
 """The edge of the program: odd settings, streams and numbers end in a sentence, never as a bug."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from db.database import open_database
 from db.errors import UsageError
 from db.settings import Settings, load_settings
+from serving.importers.question_files import import_path
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +35,15 @@ def full(home: Path, migrated_file: Path) -> Path:
     return home
 
 
+@pytest.fixture
+def imported(full: Path) -> Path:
+    """The same with one question."""
+    database = open_database(f"sqlite:///{full / 'q2q.sqlite'}")
+    import_path(database, full / "rows.jsonl")
+    database.close()
+    return full
+
+
 @pytest.mark.parametrize(
     ("command", "environment"),
     [
@@ -45,23 +58,21 @@ def full(home: Path, migrated_file: Path) -> Path:
     ],
 )
 def test_closed_and_narrow_streams_are_no_bug(
-    command: str, environment: dict[str, str], full: Path
+    command: str, environment: dict[str, str], imported: Path
 ) -> None:
-    imported = shell("q2q question import rows.jsonl", full)
-    assert imported.returncode == 0, imported.stderr
-    ended = shell(f"{command}; test ${{PIPESTATUS[0]}} -le 1", full, **environment)
+    ended = shell(f"{command}; test ${{PIPESTATUS[0]}} -le 1", imported, **environment)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "bug" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
-    listed = shell("q2q question list --json", full)
-    assert "なぜ空は青い" in listed.stdout, "the store was not written over"
+    with contextlib.closing(sqlite3.connect(imported / "q2q.sqlite")) as store:
+        texts = store.execute("SELECT text FROM question").fetchall()
+    assert texts == [("なぜ空は青い？",)], "the store was not written over"
 
 
-def test_json_in_a_narrow_encoding_is_json(full: Path) -> None:
-    shell("q2q question import rows.jsonl", full)
+def test_json_in_a_narrow_encoding_is_json(imported: Path) -> None:
     for command in ("q2q question list --json", "q2q question export --json"):
-        told = shell(command, full, PYTHONIOENCODING="ascii").stdout
+        told = shell(command, imported, PYTHONIOENCODING="ascii").stdout
         assert "\\u306a\\u305c" in told
         assert told.isascii()
 
@@ -123,19 +134,21 @@ def test_numbers_that_no_store_can_hold_are_refused(
     assert "is no number that can be used" in capsys.readouterr().err
 
 
-def test_a_home_of_a_newer_version_is_one_sentence(full: Path) -> None:
-    import sqlite3
+def test_a_home_of_a_newer_version_is_one_sentence(
+    full: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from workbench.cli import main
 
-    store = sqlite3.connect(full / "q2q.sqlite")
-    with store:
+    with contextlib.closing(sqlite3.connect(full / "q2q.sqlite")) as store, store:
         store.execute("UPDATE alembic_version SET version_num = '9999'")
-    store.close()
     for command in ("question list", "sweep list", "rate export", "dialogue show", "doctor"):
-        ended = shell(f"q2q {command}", full)
-        assert ended.returncode in (1, 2)
-        assert "Traceback" not in ended.stderr
-        assert "bug" not in ended.stderr
-        assert "newer" in ended.stderr + ended.stdout
+        monkeypatch.setattr(sys, "argv", ["q2q", *command.split()])
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        shown = capfd.readouterr()
+        assert ended.value.code in (1, 2)
+        assert "bug" not in shown.err
+        assert "newer" in shown.err + shown.out
 
 
 def test_a_workbook_with_a_wrong_byte_is_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ there, ids of nothing, files that are not there.
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,13 @@ def check(code: int, out: str, err: str) -> None:
         assert not isinstance(told, dict) or "error" not in told
 
 
+@pytest.fixture
+def empty_store(home: Path, migrated_file: Path) -> None:
+    """The store as the first command makes it; that it does is shown in ``test_empty_home``."""
+    home.mkdir()
+    shutil.copy(migrated_file, home / "q2q.sqlite")
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """No command starts a model server or a training here."""
@@ -107,6 +115,7 @@ def test_there_are_commands_to_walk() -> None:
 @pytest.mark.parametrize("words", WALKED, ids=" ".join)
 def test_on_an_empty_home_every_command_writes_one_json_value(
     words: tuple[str, ...],
+    empty_store: None,
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
