@@ -54,7 +54,7 @@ async def trained(
             "sample_tokens": 0,
         }
     )
-    events, ended = await events_of(run, 1, options.limit_s)
+    events, ended = await events_of(run, settings, options.limit_s)
     told = [event["values"] for event in events if event["event"] == "metrics"]
     held_out = [values["held_out_loss"] for values in told if "held_out_loss" in values]
     losses = [values["loss"] for values in told if "loss" in values]

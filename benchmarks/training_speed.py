@@ -181,7 +181,7 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
     if options.profile:
         os.environ["Q2Q_PROFILE"] = f"{run.path / 'profile.json'} {options.steps - PROFILED_STEPS}"
         module = "benchmarks.profiled_child"
-    events, ended = asyncio.run(events_of(run, settings.processes, options.limit_s, module))
+    events, ended = asyncio.run(events_of(run, settings, options.limit_s, module))
     seconds = round(time.monotonic() - started, 1)
     return {
         "settings": settings.model_dump(mode="json"),
@@ -192,15 +192,13 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
 
 
 async def events_of(
-    run: RunFolder, processes: int, limit_s: float, module: str = CHILD
+    run: RunFolder, settings: RunSettings, limit_s: float, module: str = CHILD
 ) -> tuple[list[dict[str, Any]], bool]:
     """Train, and return what the child told, and whether it ended in time."""
     events: list[dict[str, Any]] = []
     try:
         async with asyncio.timeout(limit_s):
-            events.append(
-                await run_trainer(run, processes, on_message=events.append, module=module)
-            )
+            events.append(await run_trainer(run, settings, on_message=events.append, module=module))
     except ChildFailed as failed:
         events.append({"event": "failed", "message": str(failed)})
     except TimeoutError:

@@ -57,7 +57,7 @@ def figures(folder: Path, model: Path, method: str, **changes: Any) -> list[dict
         }
     )
     events: list[dict[str, Any]] = []
-    last = asyncio.run(run_trainer(run, settings.processes, on_message=events.append))
+    last = asyncio.run(run_trainer(run, settings, on_message=events.append))
     assert (last["event"], last["step"]) == ("done", STEPS)
     found = [event["values"] for event in events if event["event"] == "metrics"]
     return [values for values in found if "loss" in values]

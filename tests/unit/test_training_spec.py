@@ -10,7 +10,7 @@ from training.child.events import failure_of
 from training.methods import METHODS, ROW_KINDS, methods_for
 from training.runs.presets import PRESETS, RunSettings, choose_preset
 from training.runs.process import exit_sentence, sentence
-from training.runs.spec import choose_method, load_spec, parse_spec, resolve
+from training.runs.spec import choose_method, load_spec, on_gpus, parse_spec, resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "training_runs"
 
@@ -25,7 +25,7 @@ def test_notebook_is_the_notebook() -> None:
         "optimizer": "adamw_8bit",
         "weight_decay": 0.01, "seed": 3407, "eval_every": 25, "save_every": 25, "samples": 3,
         "loss_on": "all", "beta": 0.1, "desirable_weight": 1.0,
-        "undesirable_weight": 1.0, "processes": 1,
+        "undesirable_weight": 1.0, "processes": 1, "nodes": 1, "rendezvous": None,
     }  # fmt: skip
 
 
@@ -53,6 +53,31 @@ def test_the_default_looks_at_the_device_and_says_why(
     assert chosen == preset
     assert why.startswith(f"{preset}: ")
     assert device == "cpu" or f"{memory} GiB" in why
+
+
+@pytest.mark.parametrize(
+    ("gpus", "rows", "told", "processes"),
+    [
+        (1, 9999, {}, 1), (4, 9999, {}, 4), (8, 1000, {}, 2), (4, 100, {}, 1),
+        (4, 9, {"processes": 3}, 3), (4, 9999, {"packing": False}, 4),
+        (4, 130, {"packing": False, "processes": "auto"}, 2),
+    ],
+)  # fmt: skip
+def test_each_gpu_gets_a_process_as_far_as_there_are_rows(
+    gpus: int, rows: int, told: dict[str, Any], processes: int
+) -> None:
+    spec = parse_spec({"dataset": "a", "preset": "max", **told})
+    found = on_gpus(resolve(spec, "sft", "cuda", 141), spec, gpus, rows)
+    assert found.settings.processes == processes
+    assert ("processes is" in found.why) == (gpus > 1 and processes != 3)
+
+
+def test_nodes_and_where_they_meet_are_given_together() -> None:
+    for one in ({"nodes": 2}, {"rendezvous": "a:1"}):
+        with pytest.raises(UsageError, match="together"):
+            parse_spec({"dataset": "a", **one})
+    both = parse_spec({"dataset": "a", "nodes": 2, "rendezvous": "a:29500"})
+    assert resolve(both, "sft", "cpu", 0).settings.world_size == 2
 
 
 def test_what_is_told_wins_over_the_preset() -> None:

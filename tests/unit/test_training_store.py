@@ -31,7 +31,14 @@ from tests.unit.dataset_lab import Lab
 from training.runs.folder import COMPLETE, RunFolder, read_rows
 from training.runs.prepare import check_disk, plan_run, queue_run, trained_values, write_folder
 from training.runs.presets import PRESETS
-from training.runs.process import TrainingFailed, command, environment
+from training.runs.process import (
+    TrainingFailed,
+    command,
+    environment,
+    exit_sentence,
+    joining,
+    prune_compiled,
+)
 from training.runs.run import run_training
 from training.runs.spec import parse_spec
 from training.runs.watch import RunRecorder, describe_shares, time_left
@@ -193,12 +200,44 @@ def test_a_full_disk_is_told_before_the_start(
 
 def test_several_processes_go_through_torchrun(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    assert command(folder, 1)[1:] == ["-m", "training.child", str(tmp_path)]
-    two: Any = command(folder, 2)
+    one = PRESETS["laptop"]
+    assert command(folder, one)[1:] == ["-m", "training.child", str(tmp_path)]
+    two: Any = command(folder, one.model_copy(update={"processes": 2}))
     assert two[two.index("--nproc-per-node") + 1] == "2"
     assert "torch.distributed.run" in two
     told = environment(folder, 2)
     assert told["UNSLOTH_COMPILE_LOCATION"].startswith(str(tmp_path))
+
+
+def test_several_nodes_meet_and_are_told_how(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    meeting = {"processes": 4, "nodes": 2, "rendezvous": "gpu1:29500"}
+    settings = PRESETS["max"].model_copy(update=meeting)
+    assert settings.world_size == 8
+    first = " ".join(command(folder, settings))
+    assert "--nnodes 2 --master-addr gpu1 --master-port 29500 --node-rank 0" in first
+    assert joining(folder, settings).startswith("torchrun --nnodes 2 --master-addr gpu1")
+
+
+def test_compiled_code_is_shared_by_the_runs_of_a_home_and_pruned(tmp_path: Path) -> None:
+    one, other = RunFolder(tmp_path / "runs" / "1"), RunFolder(tmp_path / "runs" / "2")
+    place = environment(one, 1)["TORCHINDUCTOR_CACHE_DIR"]
+    assert place == environment(other, 1)["TORCHINDUCTOR_CACHE_DIR"]
+    assert place.startswith(str(tmp_path / "cache"))
+    Path(place).mkdir(parents=True)
+    older = one.compiled / "2.0.0"
+    older.mkdir()
+    prune_compiled(one)
+    assert Path(place).exists()
+    assert not older.exists()
+
+
+def test_a_killed_process_among_several_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("Root Cause (first observed failure):\n[0]:\n  exitcode  : -9 (pid: 7)\n")
+    two = PRESETS["laptop"].model_copy(update={"processes": 2})
+    told = exit_sentence(1, two, log, on_gpu=False)
+    assert told.startswith("A training process was killed")
 
 
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
@@ -207,7 +246,9 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import asyncio; from pathlib import Path;"
         "from training.runs.folder import RunFolder; from training.runs.process import run_trainer;"
-        f"asyncio.run(run_trainer(RunFolder(Path({str(tmp_path)!r})), 1, on_message=print))"
+        "from training.runs.presets import PRESETS;"
+        f"asyncio.run(run_trainer(RunFolder(Path({str(tmp_path)!r})), PRESETS['laptop'],"
+        " on_message=print))"
     )
     os.mkfifo(folder.config)
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)

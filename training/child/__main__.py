@@ -5,9 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-from db.child_process import end_with_parent, open_channel, start_time
+from db.child_process import QUIET, end_with_parent, open_channel, start_time
 from training.child.events import Events, failure_of
 from training.runs.folder import RunFolder
+from training.runs.process import environment
 
 
 def main(folder: RunFolder) -> int:
@@ -15,6 +16,9 @@ def main(folder: RunFolder) -> int:
     open_channel()
     end_with_parent()
     is_first = os.environ.get("RANK", "0") == "0"
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    for name, value in {**QUIET, **environment(folder, local)}.items():
+        os.environ.setdefault(name, value)  # a node that joined by hand has no parent to set it
     if is_first:
         leader = os.getsid(0)
         record = {"pid": leader, "started": start_time(leader)}

@@ -112,7 +112,7 @@ def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
         for row in (*train_rows, *held_out_rows):
             row["labels"] = list(row["input_ids"])
     if method.pairs_prompts:
-        step = settings.batch * settings.processes  # paired alike by one process and by several
+        step = settings.batch * settings.world_size  # paired alike by one process and by several
         held_out_rows = _with_other_completions(held_out_rows, step, train_rows)
         train_rows = _with_other_completions(train_rows, step)
     arguments = _arguments(settings, folder, has_held_out=bool(held_out_rows), config=config)
@@ -193,7 +193,7 @@ def _arguments(
         "dataset_num_proc": 1,
         "ddp_find_unused_parameters": False,
         "ddp_broadcast_buffers": False,
-        **({"ddp_backend": "gloo"} if on_cpu and settings.processes > 1 else {}),
+        **({"ddp_backend": "gloo"} if on_cpu and settings.world_size > 1 else {}),
         "dataloader_num_workers": 0,
     }
 

@@ -31,6 +31,9 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
         self.cache = path / "cache"
+        home = path.parent.parent if path.parent.name == "runs" else path
+        self.compiled = home / "cache" / "compiled"
+        """What is compiled for one run serves the later ones of its home."""
 
     def read_config(self) -> dict[str, Any]:
         """Return what the child is told."""

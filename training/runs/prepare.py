@@ -15,6 +15,7 @@ from db.models import ModelRow, find_model, get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, create_run
 from serving.device import Device, gpu_capability, gpu_memory_gib, resolve_device
+from serving.engine.hardware import find_gpus
 from serving.formats.definitions import FormatDefinition
 from serving.formats.library import load_definitions, user_file
 from serving.formats.render import render
@@ -27,7 +28,7 @@ from training.methods import METHODS, MethodName
 from training.runs.folder import RunFolder, write_rows
 from training.runs.mismatched import check_has_other_prompts
 from training.runs.presets import RunSettings
-from training.runs.spec import Resolved, TrainSpec, choose_method, resolve
+from training.runs.spec import Resolved, TrainSpec, choose_method, on_gpus, resolve
 
 HELD_OUT_ROWS = 200
 """At most so many held-out rows are looked at, the first ones."""
@@ -70,7 +71,13 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
         )
     base = named or ensure_default_model(database, settings)
     resolved = check_training(
-        settings, spec, base, dataset.kind, n_ok=balance.n_ok, n_not_ok=balance.n_not_ok
+        settings,
+        spec,
+        base,
+        dataset.kind,
+        n_rows=balance.n_rows,
+        n_ok=balance.n_ok,
+        n_not_ok=balance.n_not_ok,
     )
     return Prepared(
         dataset=dataset, base=base, resolved=resolved, cautions=tuple(cautions(balance))
@@ -83,12 +90,13 @@ def check_training(
     base: ModelRow,
     kind: str,
     *,
+    n_rows: int = 0,
     n_ok: int = 0,
     n_not_ok: int = 0,
 ) -> Resolved:
     """Return the settings of a training on ``base`` with a dataset of ``kind``.
 
-    ``n_ok`` and ``n_not_ok`` are its rows with these labels, where its rows have any.
+    ``n_rows`` are to be trained on, ``n_ok`` and ``n_not_ok`` those with these labels, if any.
 
     Raises:
         UsageError: The base cannot be trained, or a setting does not fit data or device.
@@ -99,8 +107,16 @@ def check_training(
     memory = gpu_memory_gib() if device == "cuda" else 0.0
     capability = gpu_capability() if device == "cuda" else 0.0
     resolved = resolve(
-        spec, kind, device, memory, n_ok=n_ok, n_not_ok=n_not_ok, capability=capability
+        spec,
+        kind,
+        device,
+        memory,
+        n_ok=n_ok,
+        n_not_ok=n_not_ok,
+        capability=capability,
     )
+    if device == "cuda":
+        resolved = on_gpus(resolved, spec, len(find_gpus()), n_rows)
     check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
     return resolved
 

@@ -68,7 +68,16 @@ class RunSettings(BaseModel):
     undesirable_weight: float = Field(default=1.0, gt=0, le=10_000)
     """How much those that are not OK weigh."""
     processes: int = Field(ge=1, le=64)
-    """Data-parallel processes, one for each GPU."""
+    """Data-parallel processes of a node, one for each GPU."""
+    nodes: int = Field(default=1, ge=1, le=64)
+    """Machines that train together, each with as many processes."""
+    rendezvous: str | None = None
+    """``host:port`` of the first node, where the others find it."""
+
+    @property
+    def world_size(self) -> int:
+        """Processes of all nodes."""
+        return self.processes * self.nodes
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import platform
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +21,13 @@ from training.runs.presets import RunSettings
 
 CHILD = "training.child"
 """The module that trains; a benchmark has one that measures as well."""
+COMPILED_BYTES = 2 * 2**30
+"""More than this is begun anew; the layers of one model take some 20 MB."""
 
 
 async def run_trainer(
     folder: RunFolder,
-    processes: int,
+    settings: RunSettings,
     *,
     on_message: Callable[[Message], None],
     cancelled: asyncio.Event | None = None,
@@ -37,14 +41,15 @@ async def run_trainer(
         Cancelled: ``cancelled`` was set, and it did not come to an end by itself.
     """
     folder.cache.mkdir(parents=True, exist_ok=True)
+    prune_compiled(folder)
     try:
         return await run_child(
-            command(folder, processes, module),
+            command(folder, settings, module),
             None,
             log=folder.log,
             on_message=on_message,
             cancelled=cancelled,
-            env=environment(folder, processes),
+            env=environment(folder, settings.processes),
             cwd=folder.path,
             ask_to_stop=ask_to_stop,
         )
@@ -52,28 +57,53 @@ async def run_trainer(
         folder.pid.unlink(missing_ok=True)
 
 
-def command(folder: RunFolder, processes: int, module: str = CHILD) -> list[str]:
+def command(folder: RunFolder, settings: RunSettings, module: str = CHILD) -> list[str]:
     """Return how to start the child; several processes go through torchrun, data parallel."""
     child = ["-m", module, str(folder.path)]
-    if processes == 1:
+    if settings.world_size == 1:
         return [sys.executable, *child]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*launcher, "--nproc-per-node", str(processes), *child]
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    per_node = ["--nproc-per-node", str(settings.processes)]
+    if settings.nodes == 1:
+        return [*launcher, "--standalone", *per_node, *child]
+    return [*launcher, *_meeting(settings), "--node-rank", "0", *per_node, *child]
+
+
+def _meeting(settings: RunSettings) -> list[str]:
+    host, _, port = (settings.rendezvous or "").rpartition(":")
+    return ["--nnodes", str(settings.nodes), "--master-addr", host, "--master-port", port]
+
+
+def joining(folder: RunFolder, settings: RunSettings) -> str:
+    """Return what to type on each other node, which sees the same folders; N is 1, 2 and so on."""
+    parts = ["torchrun", *_meeting(settings), "--node-rank N"]
+    parts += ["--nproc-per-node", str(settings.processes), "-m", CHILD, str(folder.path)]
+    return " ".join(parts)
 
 
 def environment(folder: RunFolder, processes: int) -> dict[str, str]:
-    """Return what the child's environment has beside the usual: caches in the run's folder."""
+    """Return what the child's environment has beside the usual: places of caches, threads."""
+    compiled = folder.compiled / metadata.version("torch")
     caches = {
         "UNSLOTH_COMPILE_LOCATION": str(folder.cache / "unsloth"),
         "HF_DATASETS_CACHE": str(folder.cache / "datasets"),
-        "TORCHINDUCTOR_CACHE_DIR": str(folder.cache / "inductor"),
-        "TRITON_CACHE_DIR": str(folder.cache / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(compiled / "inductor"),
+        "TRITON_CACHE_DIR": str(compiled / "triton"),
     }
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     threads = {}
     if processes > 1:
         threads["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     return {**caches, **threads, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def prune_compiled(folder: RunFolder) -> None:
+    """Delete what another version of PyTorch compiled, and all where it has grown too large."""
+    version = metadata.version("torch")
+    for one in folder.compiled.glob("*"):
+        files = (path for path in one.rglob("*") if path.is_file())
+        if one.name != version or sum(path.stat().st_size for path in files) > COMPILED_BYTES:
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def end_left_over(folder: RunFolder) -> None:
@@ -139,14 +169,21 @@ def sentence(
 
 def exit_sentence(code: int, settings: RunSettings, log: Path, *, on_gpu: bool) -> str:
     """Return why a child that told nothing ended."""
-    if code == -signal.SIGKILL:
+    if code == -signal.SIGKILL or _was_killed(log):
+        which = "A training process" if settings.world_size > 1 else "The training process"
         return (
-            "The training process was killed, most likely by the system for want of memory;"
+            f"{which} was killed, most likely by the system for want of memory;"
             f" {_smaller(settings)}, or resume the run."
         )
     if free_bytes(log.parent) < 2**20:
         return sentence("disk", "", settings, log, on_gpu=on_gpu)
     return f"The training process ended with code {code}. The full log is {log}."
+
+
+def _was_killed(log: Path) -> bool:
+    """Say whether torchrun found that one of its processes was killed."""
+    end = log.read_text("utf-8", "replace")[-4000:] if log.exists() else ""
+    return re.search(rf"Root Cause.*exitcode *: -{signal.SIGKILL:d}\b", end, re.DOTALL) is not None
 
 
 def _smaller(settings: RunSettings) -> str:

@@ -26,6 +26,7 @@ from training.runs.process import (
     code_version,
     end_left_over,
     exit_sentence,
+    joining,
     run_trainer,
     sentence,
 )
@@ -149,10 +150,12 @@ async def _train(
         return STOP_GRACE_S if has_begun else 0.0
 
     report(recorder.message)
+    if chosen.nodes > 1:
+        report(f"Waiting for the other nodes; type on each: {joining(folder, chosen)}")
     try:
         last = await run_trainer(
             folder,
-            chosen.processes,
+            chosen,
             on_message=on_message,
             cancelled=cancelled,
             ask_to_stop=ask_to_stop,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -36,6 +36,12 @@ FP8_CAPABILITY = 8.9
 """The first compute capability whose matrix units take FP8."""
 COMPILED_CAPABILITY = 8.0
 """The first with bf16 and PyTorch's attention for packed rows."""
+
+
+TYPICAL_ROW = 320
+"""Tokens of a row with a reasoning and an answer, as far as many fill a packed sequence."""
+STEPS_AN_EPOCH = 15
+"""More processes make fewer steps of the same rows; below this the adapter learns too few times."""
 
 
 class TrainSpec(BaseModel):
@@ -84,7 +90,11 @@ class TrainSpec(BaseModel):
     desirable_weight: Number | None = Field(default=None, gt=0, le=10_000)
     undesirable_weight: Number | None = Field(default=None, gt=0, le=10_000)
     """Of OK and not OK rows in KTO; neither told: by their numbers; one told: the other is 1."""
-    processes: StrictInt | None = Field(default=None, ge=1, le=64)
+    processes: Literal["auto"] | Annotated[StrictInt, Field(ge=1, le=64)] | None = None
+    """Of each node; ``auto``, as by default: one for each visible GPU if there are rows enough."""
+    nodes: StrictInt | None = Field(default=None, ge=1, le=64)
+    rendezvous: str | None = Field(default=None, pattern=r"^[^:\s]+:[0-9]{1,5}$")
+    """``host:port`` on the first node; the others join there."""
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +108,12 @@ class TrainSpec(BaseModel):
     def _one_length(self) -> Self:
         if self.max_steps is not None and self.epochs is not None:
             raise ValueError("give max_steps or epochs, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_meet(self) -> Self:
+        if ((self.nodes or 1) > 1) != (self.rendezvous is not None):
+            raise ValueError("give nodes and rendezvous (host:port of the first node) together")
         return self
 
     @model_validator(mode="after")
@@ -149,7 +165,7 @@ def resolve(
     given = {
         name: value
         for name in RunSettings.model_fields
-        if (value := getattr(spec, name)) is not None
+        if (value := getattr(spec, name)) is not None and value != "auto"
     }
     if spec.epochs is not None:
         given["max_steps"] = None
@@ -184,6 +200,26 @@ def resolve(
     if values["base_precision"] in IN_FP8 and values["layers"] != "compiled":
         raise UsageError("layers: products in FP8 need compiled layers; set layers: compiled.")
     return Resolved(preset=preset, why=why, settings=RunSettings(**values))
+
+
+def on_gpus(resolved: Resolved, spec: TrainSpec, gpus: int, n_rows: int) -> Resolved:
+    """Return the same with a process for each GPU, as far as ``n_rows`` make steps enough.
+
+    What the spec says of ``processes`` wins.
+    """
+    settings = resolved.settings
+    if gpus < 2 or spec.processes not in (None, "auto"):
+        return resolved
+    rows = settings.batch * settings.accumulation * settings.nodes
+    if settings.packing:
+        rows *= max(1, settings.max_length // TYPICAL_ROW)
+    count = max(1, min(gpus, n_rows // (rows * STEPS_AN_EPOCH)))
+    reason = "one for each GPU" if count == gpus else f"{n_rows} rows are few for {gpus} GPUs"
+    return Resolved(
+        preset=resolved.preset,
+        why=f"{resolved.why} processes is {count}: {reason}.",
+        settings=settings.model_copy(update={"processes": count}),
+    )
 
 
 def choose_method(spec: TrainSpec, kind: str) -> MethodName:
