@@ -4,7 +4,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -30,7 +31,7 @@ from training.runs.process import (
     run_trainer,
     sentence,
 )
-from training.runs.watch import RunRecorder
+from training.runs.watch import RunRecorder, added_up
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ async def run_training(
             _end(database, run_id, "cancelled")
             return _outcome(database, run, "cancelled", time.monotonic() - started)
         on_progress(recorder.step, recorder.total, "Adding the adapter to the models.")
-        await asyncio.to_thread(_register, database, run, folder)
+        with _counted(database, run_id, "registering"):
+            await asyncio.to_thread(_register, database, run, folder)
     except asyncio.CancelledError:
         _end(database, run_id, "cancelled")
         raise
@@ -104,12 +106,24 @@ async def run_training(
     return _outcome(database, run, "done", time.monotonic() - started)
 
 
+@contextmanager
+def _counted(database: Database, run_id: int, phase: str) -> Iterator[None]:
+    """Add the time of what happens here to the account of a run."""
+    started = time.monotonic()
+    yield
+    spent = {phase: time.monotonic() - started}
+    with database.write() as session:
+        before = get_run(session, run_id).summary.get("phases", {})
+        update_run(session, run_id, summary={"phases": added_up(before, spent)})
+
+
 def _open(database: Database, settings: Settings, run: RunRow, folder: RunFolder) -> None:
     """Make ready what the child needs; a run that goes on keeps its files."""
     end_left_over(folder)
     folder.stop.unlink(missing_ok=True)
     if not folder.config.exists():
-        write_folder(database, settings, run, folder)
+        with _counted(database, run.id, "tokenising"):
+            write_folder(database, settings, run, folder)
     model = Path(folder.read_config()["model"])
     check_disk(folder.path, model, RunSettings(**run.config["settings"]))
     versions = code_version()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from db.database import Database
-from db.training import SampleRow, add_metrics, add_samples, update_run
+from db.training import SampleRow, add_metrics, add_samples, get_run, update_run
 
 PHASES = {
     "starting": "Starting Unsloth.",
@@ -17,6 +17,7 @@ PHASES = {
 }
 """What is said of a phase while it lasts; steps speak for themselves."""
 SHARES = {
+    "tokenising": "tokenising",
     "starting": "start",
     "loading": "loading the model",
     "rows": "preparing rows",
@@ -25,6 +26,7 @@ SHARES = {
     "evaluation": "held-out rows",
     "samples": "sample texts",
     "saving": "saving",
+    "registering": "adding the adapter to the models",
 }
 
 
@@ -38,6 +40,10 @@ class RunRecorder:
         self.total: int | None = None
         self.message = PHASES["starting"]
         self._figures = ""
+        with database.read() as session:
+            summary = get_run(session, run_id).summary
+        self._before: dict[str, float] = summary.get("phases", {})
+        """Seconds of earlier starts, and of what came before the child."""
         self.last: dict[str, float] = {}
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -58,7 +64,8 @@ class RunRecorder:
                     update_run(session, self._run_id, summary={"steps_run": event["how"]})
                 case "phase":
                     self.message = PHASES.get(event["name"], self._figures or self.message)
-                    update_run(session, self._run_id, summary={"phases": event["seconds"]})
+                    phases = added_up(self._before, event["seconds"])
+                    update_run(session, self._run_id, summary={"phases": phases})
                 case "begin":
                     self.step, self.total = event["step"], event["total"]
             update_run(
@@ -82,6 +89,12 @@ class RunRecorder:
         if seconds_left is not None:
             parts.append(f"{time_left(seconds_left)} left")
         self._figures = self.message = ", ".join(parts) or self.message
+
+
+def added_up(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Return seconds by phase of two accounts together."""
+    names = [*one, *(name for name in other if name not in one)]
+    return {name: round(one.get(name, 0.0) + other.get(name, 0.0), 1) for name in names}
 
 
 def time_left(seconds: float) -> str:

@@ -14,6 +14,7 @@ from db.models import get_model
 from db.new_files import new_file
 from db.rounds import RoundRow, decide_round, find_round, list_rounds
 from db.settings import Settings
+from training.runs.watch import time_left
 from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
@@ -234,6 +235,7 @@ def _show_duels(comparison: Comparison) -> None:
 def _go_on(
     settings: Settings, database: Database, found: RoundRow, yes: bool, as_json: bool
 ) -> None:
+    seconds: dict[str, float] = {}
     if found.step != "ended":
         with database.write() as session:
             job_id = queue_round(session, found.id, approved=yes)
@@ -247,14 +249,21 @@ def _go_on(
             raise Q2QError(
                 "{why} To go on: q2q round approve {found_name}", why=why, found_name=found.name
             )
+        seconds = (job.result or {}).get("seconds", {})
     with database.read() as session:
         row = _row(session, find_round(session, found.id))
+    if seconds:
+        row["seconds"] = seconds if as_json else _times(seconds)
     if row["state"] == "waiting":
         inform(
             f"The dataset is frozen and waits for approval: q2q dataset show {row['dataset']}, then"
             f" q2q round approve {found.name}"
         )
     _show_row(row, as_json)
+
+
+def _times(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {time_left(spent)}" for name, spent in seconds.items())
 
 
 def _row(session: Session, found: RoundRow) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def show_(run: Run, as_json: Json = False) -> None:
     if as_json:
         show_json({**_row(found), "config": found.config, "versions": found.versions,
                    "folder": found.folder, "error": found.error,
+                   "phases": found.summary.get("phases", {}),
                    "curves": list(curves.values()), "samples": samples})  # fmt: skip
         return
     chosen = {f"  {name}": value for name, value in found.config["settings"].items()}

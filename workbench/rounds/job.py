@@ -5,6 +5,7 @@ finish, wait meanwhile, and are told until when. The sweep goes through the serv
 Nothing is remembered between runs but the store: a resumed round goes on at its step.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -121,6 +122,9 @@ class RoundRun:
         self._work = work or RoundTraining()
         self._round = self._read()
         self._spec: RoundSpec = parse_round(self._round.config)
+        self._seconds: dict[str, float] = {}
+        """What this run's time went into, by step; starting the server is told apart."""
+        self._since = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
         """Do what is left.
@@ -136,7 +140,7 @@ class RoundRun:
             if self._round.step == "approval" and not self._is_approved():
                 self._move(state="waiting")
                 self._show_step("Waiting for approval of the dataset.")
-                return {"round_id": self._round.id, "waiting_for": "approval"}
+                return self._result(waiting_for="approval")
             if self._round.step in ("approval", *ON_DEVICE):
                 await self._on_device()
             if self._round.step == "sweep":
@@ -150,11 +154,17 @@ class RoundRun:
             self._move(state="open")
             raise
         self._move(state="done")
-        return {
-            "round_id": self._round.id,
-            "verdict": self._round.verdict,
-            "reason": self._round.reason,
-        }
+        return self._result(verdict=self._round.verdict, reason=self._round.reason)
+
+    def _result(self, **values: Any) -> dict[str, Any]:
+        seconds = {name: round(spent, 1) for name, spent in self._seconds.items()}
+        return {"round_id": self._round.id, **values, "seconds": seconds}
+
+    def _count(self, name: str) -> None:
+        """Count the time since the last call as spent on ``name``."""
+        now = time.monotonic()
+        self._seconds[name] = self._seconds.get(name, 0.0) + now - self._since
+        self._since = now
 
     def _is_approved(self) -> bool:
         return bool(self._context.job.payload.get("approved"))
@@ -181,6 +191,7 @@ class RoundRun:
         self._show_step("Waiting for the device: other work is let finish.")
         with self._context.pool.for_job() as user:
             async with self._context.pool.device_for(user, self._note, self._context.cancelled):
+                self._count("device")
                 await self._work.prepare(self._context, self._round)
                 if self._round.step == "train":
                     await self._train()
@@ -221,6 +232,8 @@ class RoundRun:
             sweep_id = ensure_sweep(session, registry, self._round, self._spec)
 
         def on_progress(progress: Progress) -> None:
+            if progress.done and "server" not in self._seconds:
+                self._count("server")
             done = progress.done + progress.failed + progress.blocked
             message = f"Asking the held-out questions: {progress.message}."
             self._context.report(done, progress.total, message)
@@ -279,5 +292,7 @@ class RoundRun:
             return find_round(session, int(self._context.job.payload["round_id"]))
 
     def _move(self, **changes: Any) -> None:
+        if "step" in changes:
+            self._count(self._round.step)
         with self._database.write() as session:
             self._round = move_round(session, self._round.id, **changes)
