@@ -1,6 +1,7 @@
 """The child process that trains, which also writes down what the GPU does in its last steps.
 
 ``Q2Q_PROFILE`` names the JSON file and the number of steps before the profile begins.
+``Q2Q_GPU_GIB`` lets the process have no more of its GPU: what a smaller card would hold.
 """
 
 import importlib
@@ -81,6 +82,12 @@ def profiled() -> int:
     """Train, with one more callback."""
     importlib.import_module("unsloth")  # before trl, which the trainers import
     trainers = importlib.import_module("training.child.trainers")
+    if "Q2Q_GPU_GIB" in os.environ:
+        torch = importlib.import_module("torch")
+        share = float(os.environ["Q2Q_GPU_GIB"]) * 2**30 / torch.cuda.mem_get_info()[1]
+        torch.cuda.set_per_process_memory_fraction(share, int(os.environ.get("LOCAL_RANK", "0")))
+    if "Q2Q_PROFILE" not in os.environ:
+        return main(RunFolder(Path(sys.argv[1])))
     path, first = os.environ["Q2Q_PROFILE"].rsplit(" ", 1)
     plain = trainers.make_trainer
 

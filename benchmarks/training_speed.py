@@ -2,16 +2,17 @@
 
     python -m benchmarks.training_speed [OUT.json] [--toy]
     python -m benchmarks.training_speed OUT.json --model FOLDER --device cuda
-        [--only "notebook;fast;max"] [--steps 26] [--limit-s 150] [--text FOLDER] [--profile]
+        [--only "notebook;fast;max;max, 2 GPUs"] [--steps 26] [--limit-s 150] [--text FOLDER]
+        [--profile] [--gpu-gib 24]
 
 Every configuration is the real child process (``python -m training.child``) on the same rows of
 about 323 tokens, as the example texts of such models have: random ones, or spans of the JSON lines
 in a folder, which can be learned. Useful tokens are no padding. FOLDER holds weights in 16 bit and
 a tokenizer; the weights may be random. A figure is the median over the steps after the first ones,
-which compile and warm up. ``--profile`` adds what the GPU did in the last two steps, which count in
-no median. What is measured is written at once, and a configuration that fails says why and leaves
-the others. ``--toy``: the embedded model, two
-configurations.
+which compile and warm up; with 26 steps over 22. ``--profile`` adds what the GPU did in the last
+two steps, which count in no median. ``--gpu-gib`` lets each process have no more of its GPU. What
+is measured is written at once, and a configuration that fails says why and leaves the others.
+``--toy``: the embedded model, by one process and by two.
 """
 
 import argparse
@@ -44,6 +45,7 @@ PAIRS: dict[str, Any] = {**OWN, "packing": False}
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "notebook": ("notebook", {}),
     "fast": ("fast", {}),
+    "24gb": ("24gb", {}),
     "max": ("max", {}),
     "max, batch 8": ("max", {**KEPT, "batch": 8}),
     "max, batch 6": ("max", {**KEPT, "batch": 6}),
@@ -77,23 +79,28 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
         "max",
         {**COMPILED, "base_precision": "fp8", "recomputation": "unsloth"},
     ),
-    **{f"Unsloth, {method}": ("max", PAIRS) for method in ("dpo", "kto")},
+    **{f"Unsloth, {method}": ("max", PAIRS) for method in ("dpo", "orpo", "kto")},
     **{
         f"compiled, {precision}, {method}": (
             "max",
             {**PAIRS, **COMPILED, "base_precision": precision},
         )
         for precision in ("nf4", "fp8")
-        for method in ("dpo", "kto")
+        for method in ("dpo", "orpo", "kto")
     },
     "max, 2 GPUs": ("max", {"processes": 2}),
     "fast, 2 GPUs": ("fast", {"processes": 2}),
+    "compiled, fp8, dpo, 2 GPUs": (
+        "max",
+        {**PAIRS, **COMPILED, "base_precision": "fp8", "processes": 2},
+    ),
     "laptop": ("laptop", {}),
     "laptop, 2 processes": ("laptop", {"processes": 2}),
 }
 """Name → preset, and what differs from it."""
 ON_GPU = ("notebook", "fast", "max", "max, batch 8", "max, batch 8, 16-bit base")
 ON_CPU = ("laptop",)
+TWO = (", 2 GPUs", ", 2 processes")
 WARM_UP_STEPS = 3
 """Besides the first step, whose speed is not told."""
 PROFILED_STEPS = 2
@@ -120,7 +127,7 @@ class Source:
         match method:
             case "sft":
                 return {"input_ids": ids, "labels": [IGNORED_LABEL] * prompt + ids[prompt:]}
-            case "dpo":
+            case "dpo" | "orpo":
                 rejected = self._span(max(8, min(longest - prompt, other * 2 // 3)))
                 return {
                     "prompt_ids": ids[:prompt],
@@ -160,7 +167,7 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
     n_rows = options.steps * settings.batch * settings.accumulation * settings.processes
     if settings.packing:
         n_rows *= settings.max_length // MEAN_TOKENS + 2
-    method = next((one for one in ("dpo", "kto") if one in name), "sft")
+    method = next((one for one in ("orpo", "dpo", "kto") if one in name), "sft")
     tokenizer = options.model / "tokenizer.json"
     source = Source(options.text, tokenizer, options.vocabulary)
     written = [source.row(method, settings.max_length) for _ in range(n_rows)]
@@ -178,6 +185,8 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
         }
     )
     started, module = time.monotonic(), CHILD
+    if options.gpu_gib:
+        os.environ["Q2Q_GPU_GIB"], module = str(options.gpu_gib), "benchmarks.profiled_child"
     if options.profile:
         os.environ["Q2Q_PROFILE"] = f"{run.path / 'profile.json'} {options.steps - PROFILED_STEPS}"
         module = "benchmarks.profiled_child"
@@ -235,6 +244,17 @@ def figures(
     return found
 
 
+def of_one_gpu(measured: Mapping[str, dict[str, Any]]) -> dict[str, float]:
+    """Return the speed of each configuration on two GPUs as a multiple of the same on one."""
+    found = {}
+    for name, one in measured.items():
+        of_one = next((name.removesuffix(end) for end in TWO if name.endswith(end)), "")
+        speeds = [run.get("tokens_per_second") for run in (one, measured.get(of_one, {}))]
+        if all(speeds):
+            found[name] = round(speeds[0] / speeds[1], 3)
+    return found
+
+
 def compared(measured: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     """Return each speed as a multiple of the notebook's."""
     base = measured.get("notebook", {}).get("tokens_per_second")
@@ -257,6 +277,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=26)
     parser.add_argument("--text", type=Path, help="folder of JSON lines to learn")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--gpu-gib", type=float, help="as if the GPU had no more")
     parser.add_argument("--limit-s", type=float, default=150.0)
     parser.add_argument("--vocabulary", type=int, default=32_000)
     parser.add_argument("--toy", action="store_true")
@@ -265,18 +286,21 @@ def main() -> None:
     default = ON_GPU if options.device == "cuda" else ON_CPU
     names = options.only.split(";") if options.only else default
     if options.toy:
-        options.steps, names = 6, ON_CPU
+        options.steps, names = 6, ("laptop", "laptop, 2 processes")
     measured: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for name in names:
             measured[name] = one = measure(name, options, Path(temporary))
             shown = {key: value for key, value in one.items() if key != "settings"}
             note(f"{name}: {json.dumps(shown)}")
+            for two, times in of_one_gpu(measured).items():
+                note(f"{two}: {times} times one")
             write_result(
                 options.out,
                 {
                     "model": options.model.name,
                     "times_the_notebook": compared(measured),
+                    "times_one_gpu": of_one_gpu(measured),
                     "runs": measured,
                 },
             )

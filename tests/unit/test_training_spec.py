@@ -44,7 +44,13 @@ def test_fast_packs_and_max_keeps_activations() -> None:
 
 @pytest.mark.parametrize(
     ("device", "memory", "preset"),
-    [("cpu", 0, "laptop"), ("cuda", 141, "max"), ("cuda", 24, "fast"), ("cuda", 10, "notebook")],
+    [
+        ("cpu", 0, "laptop"),
+        ("cuda", 141, "max"),
+        ("cuda", 24, "24gb"),
+        ("cuda", 16, "fast"),
+        ("cuda", 10, "notebook"),
+    ],
 )
 def test_the_default_looks_at_the_device_and_says_why(
     device: Any, memory: float, preset: str

@@ -1,6 +1,7 @@
 """The base with a fresh adapter, as Unsloth makes it."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,9 +16,17 @@ RECOMPUTATION = {"unsloth": "unsloth", "plain": True, "none": False}
 def load_model(config: dict[str, Any], settings: RunSettings, events: Events) -> tuple[Any, Any]:
     """Return the base with a fresh adapter, and its tokenizer."""
     recomputation = RECOMPUTATION[settings.recomputation]
+    device = torch.device(config["device"], int(os.environ.get("LOCAL_RANK", "0")))
+    by_layer = (
+        settings.base_precision == "fp8"
+        and config["device"] == "cuda"
+        and is_tight(Path(config["model"]), gpu_gib(device))
+    )
     options: dict[str, Any] = {}
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and config["device"] == "cuda":
-        options["device_map"] = {"": int(os.environ["LOCAL_RANK"])}
+    if by_layer:
+        options["device_map"] = {"": "cpu"}
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and config["device"] == "cuda":
+        options["device_map"] = {"": device.index}
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=config["model"],
         max_seq_length=settings.max_length,
@@ -37,7 +46,8 @@ def load_model(config: dict[str, Any], settings: RunSettings, events: Events) ->
         random_state=settings.seed,
         max_seq_length=settings.max_length,
     )
-    events.write("steps_run", how=_speed_up(model, settings, config["device"]))
+    how = _speed_up(model, settings, device, by_layer=by_layer)
+    events.write("steps_run", how=how)
     leave_frozen_weights(model)
     return model, tokenizer
 
@@ -50,7 +60,9 @@ def leave_frozen_weights(model: Any) -> None:
     ]
 
 
-def _speed_up(model: Any, settings: RunSettings, device: str) -> str:
+def _speed_up(
+    model: Any, settings: RunSettings, device: torch.device, *, by_layer: bool = False
+) -> str:
     """Let compiled layers train where they are asked for and fit; say in a sentence what runs."""
     if settings.layers == "unsloth":
         return "Layers run Unsloth's own code."
@@ -59,28 +71,38 @@ def _speed_up(model: Any, settings: RunSettings, device: str) -> str:
     from training.fast.precision import fp8_refusal
 
     fp8 = settings.base_precision in IN_FP8
-    refusal = fp8_refusal(model.device) if fp8 else None
+    refusal = fp8_refusal(device) if fp8 else None
     reason = refusal or unfit(model, settings.max_length)
     if reason is not None and fp8:
         raise ValueError(f"base_precision {settings.base_precision} does not go here: {reason}")
     if reason is not None:
         return reason
+    has_room = device.type == "cuda" and gpu_gib(device) >= TWO_COPIES_FROM_GIB
     install(
         model,
         fp8=fp8,
-        keep_transposed=_has_room(model.device) and settings.recomputation == "none",
+        keep_transposed=has_room and settings.recomputation == "none",
         longest=settings.max_length,
-        compiled=device == "cuda",
+        compiled=device.type == "cuda",
+        device=device if by_layer else None,
     )
     remove_padding(model)
     return f"Layers are compiled, with packed attention and a base in {settings.base_precision}."
 
 
-def _has_room(device: torch.device) -> bool:
+def is_tight(model: Path, gib: float) -> bool:
+    """Say whether a GPU of ``gib`` cannot hold a model in 16 bit and quantise it there."""
+    weights = sum(path.stat().st_size for path in model.glob("*.safetensors")) / 2**30
+    return gib < 1.6 * weights
+
+
+def gpu_gib(device: torch.device) -> float:
+    """Return what a run can have of a GPU: what is free, and what this process holds."""
     if device.type != "cuda":
-        return False
-    memory = torch.cuda.get_device_properties(device).total_memory / 2**30
-    return float(memory) >= TWO_COPIES_FROM_GIB
+        return 0.0
+    free, total = torch.cuda.mem_get_info(device)
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    return float(min(free + torch.cuda.memory_reserved(device), share * total)) / 2**30
 
 
 def device_name() -> str:

@@ -87,6 +87,7 @@ def install(
     keep_transposed: bool,
     longest: int,
     compiled: bool,
+    device: torch.device | None = None,
 ) -> None:
     """Let the decoder layers of a PEFT model train here; its frozen weights become FP8 if asked.
 
@@ -96,6 +97,8 @@ def install(
         keep_transposed: Store an FP8 base twice, so that no pass has to transpose it.
         longest: Tokens of the longest document.
         compiled: Compile; else the same arithmetic runs operation by operation.
+        device: Where to put the model, one group of weights after the other, each quantised there
+            before the next one comes: it need never fit in 16 bit. None leaves it where it is.
     """
     backbone = backbone_of(model)
     config = backbone.config
@@ -105,10 +108,17 @@ def install(
     run = _Compiled() if compiled else decoder_layer
     for layer in backbone.layers:
         weights = [
-            _joined([getattr(getattr(layer, block), name) for name in names], fp8, keep_transposed)
+            _joined(
+                [getattr(getattr(layer, block), name) for name in names],
+                fp8,
+                keep_transposed,
+                device,
+            )
             for block, names in GROUPS
         ]
         layer.forward = _Forward(layer, weights, heads, longest, run)
+    if device is not None:
+        model.to(device)
 
 
 class _Compiled:
@@ -265,13 +275,15 @@ def outputs_of(weight: Weight) -> int:
     return weight[0].shape[0]
 
 
-def _joined(modules: list[Any], fp8: bool, keep_transposed: bool) -> Weight:
+def _joined(
+    modules: list[Any], fp8: bool, keep_transposed: bool, device: torch.device | None
+) -> Weight:
     """Return frozen weights as one; the modules then hold parts of it, nothing is doubled."""
     bases = [getattr(module, "base_layer", module) for module in modules]
     sizes = [base.out_features for base in bases]
     if getattr(bases[0].weight, "quant_state", None) is not None:
         return _joined_nf4(bases, sizes, fp8)
-    value = torch.cat([base.weight.data for base in bases])
+    value = torch.cat([base.weight.data.to(device) for base in bases])
     if not fp8:
         for base, part in zip(bases, value.split(sizes), strict=True):
             base.weight.data = part

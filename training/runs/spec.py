@@ -59,7 +59,7 @@ class TrainSpec(BaseModel):
     """Name of the model to train; default is the model of the settings."""
     prompt_format: str = "tagged"
     """The format in which the model learns to read and write."""
-    preset: Literal["auto", "notebook", "fast", "max", "laptop"] = "auto"
+    preset: Literal["auto", "notebook", "fast", "24gb", "max", "laptop"] = "auto"
 
     r: StrictInt | None = Field(default=None, ge=1, le=512)
     alpha: StrictInt | None = Field(default=None, ge=1)

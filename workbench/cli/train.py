@@ -54,7 +54,9 @@ def run(
         str | None, typer.Option(help="Name or number of a dataset, in place of a file.")
     ] = None,
     method: Annotated[str | None, typer.Option(help=METHOD_HELP)] = None,
-    preset: Annotated[str | None, typer.Option(help="auto, notebook, fast, max or laptop.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="auto, notebook, fast, 24gb, max or laptop.")
+    ] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Train only so long.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -54,7 +54,7 @@ from workbench.ui.components.text import escaped, show_text
 from workbench.ui.datasets.dataset import draw_cautions
 
 MOST = 50
-PRESETS = ("auto", "laptop", "notebook", "fast", "max")
+PRESETS = ("auto", "laptop", "notebook", "fast", "24gb", "max")
 TRAINABLE = ("base", "merged")
 LOG_BYTES = 6_000
 PLOTS: Mapping[str, tuple[str, ...]] = {
