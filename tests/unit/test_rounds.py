@@ -173,12 +173,17 @@ async def test_a_round_pauses_for_approval_and_then_goes_through(lab: Lab) -> No
     assert (found.step, found.parent_id) == ("dataset", None)
     async with lab.worker():
         job = await lab.ended(lab.queue(found.id))
-        assert job.result == {"round_id": found.id, "waiting_for": "approval"}
+        assert job.result is not None
+        assert job.result["waiting_for"] == "approval"
+        assert set(job.result["seconds"]) == {"dataset"}
         waiting = lab.read()
         assert (waiting.step, waiting.state, lab.calls) == ("approval", "waiting", [])
         assert waiting.dataset_id is not None
         job = await lab.ended(lab.queue(found.id, approved=True))
     assert job.error is None
+    assert job.result is not None
+    steps = ["device", "train", "merge", "verify", "server", "sweep", "compare"]
+    assert list(job.result["seconds"]) == steps
     ended = lab.read()
     assert (ended.step, ended.state) == ("ended", "done")
     assert ended.verdict == "not_enough_questions", "six questions show no absence of harm"
