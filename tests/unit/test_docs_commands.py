@@ -29,6 +29,9 @@ PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
 RUN_HERE = {
     "q2q dialogue new examples/themes/town_without_cars.yaml",
     "q2q doctor",
+    "q2q serve plan",
+    "q2q serve plan --gpus 2x24",
+    "q2q serve plan unsloth/Phi-3-medium-4k-instruct --gpus 1x16:7.5 --json",
     "q2q rate insights",
     "q2q question import my_questions.csv",
     "q2q question list --search 日本",

@@ -1,6 +1,7 @@
 """The plan of the hardware: a table of cases, the memory behind it, and what it refuses."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from db.settings import Settings
 from serving.engine.hardware import Gpu, described_gpus, read_gpus
 from serving.engine.memory import Split, cache_bytes_per_token, weight_bytes
 from serving.engine.plan import ServingPlan, Subject, make_plan
-from serving.engine.plan_rules import Choice, DoesNotFit, Wanted, choose, heads_divide
+from serving.engine.plan_rules import (
+    PRECISION_NAMES,
+    Choice,
+    DoesNotFit,
+    Wanted,
+    choose,
+    heads_divide,
+)
 from serving.engine.plan_sentence import explain
 from serving.engine.shape import ModelShape, read_shape
 from workbench.i18n import translate_message
@@ -235,3 +243,23 @@ def test_described_cards_have_the_memory_that_is_there() -> None:
     t4, h100 = described_gpus("1x16:7.5, 1x80:9.0")
     assert (t4.total_gib, t4.capability) == (15.0, 7.5)
     assert (h100.index, h100.total_gib, h100.capability) == (1, pytest.approx(79.2), 9.0)
+
+
+README = Path(__file__).parents[2] / "README.md"
+ROW = re.compile(r"^\| [^|]*\(`(\d+x[^`]+)`\) \|[^|]*\| ([^|]+) \|", re.MULTILINE)
+
+
+@pytest.mark.parametrize(("gpus", "chosen"), ROW.findall(README.read_text("utf-8")))
+def test_the_table_of_the_readme_says_what_is_chosen(
+    tmp_path: Path, gpus: str, chosen: str
+) -> None:
+    cards, phi = described_gpus(gpus), shape(tmp_path, "phi-3-medium")
+    choice = choose(phi, cards, Wanted())
+    parts = [str(PRECISION_NAMES[choice.precision])]
+    if choice.pool.capability < 8:
+        parts.append("float16" if choice.data == 1 else "2 engines")
+    elif choice.data > 1:
+        parts.append(f"{choice.data} engines")
+    elif choice.split.gpus > 1:
+        parts.append(f"one engine of {choice.split.gpus} GPUs")
+    assert chosen == f"{', '.join(parts)}; {choice.data * choice.max_num_seqs} sequences"
