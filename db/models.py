@@ -143,6 +143,16 @@ def declare_model(
     return _row(known)
 
 
+def note_fingerprint(
+    session: Session, model_version_id: int, fingerprint: Sequence[float]
+) -> tuple[float, ...]:
+    """Return the fingerprint of a version: the stored one, or ``fingerprint``, which then is."""
+    model = session.get_one(ModelVersion, model_version_id)
+    if not model.fingerprint and fingerprint:
+        model.fingerprint = list(fingerprint)
+    return tuple(model.fingerprint or ())
+
+
 def remove_model(session: Session, model_version_id: int) -> None:
     """Take a version out of the lists; what it wrote keeps pointing at it. Its files stay.
 

@@ -46,6 +46,9 @@ class ModelVersion(Base):
     """Hash of the tokenizer and its chat template; equal hashes render equal token ids."""
     bos_token_id: Mapped[int | None]
     stop_token_ids: Mapped[list[Any]] = mapped_column(default=list)
+    fingerprint: Mapped[list[Any] | None]
+    """How likely it finds each token of a fixed text, as the first server that offered it told;
+    see ``serving.engine.equality``."""
     state: Mapped[str] = mapped_column(default="ready")
     note: Mapped[Sentence | None]
     """What the app says of it, e.g. that the embedded model proves the machine, not quality."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from db.settings import masked
+from serving.engine import equality
 from serving.engine.client import CompletionClient
 from serving.engine.messages import (
     NEUTRAL,
@@ -46,6 +47,8 @@ class ProbeResult:
     capabilities: Capabilities
     reasons: dict[str, str]
     """Name of each missing capability → why it is held to be missing."""
+    fingerprint: tuple[float, ...] = ()
+    """Of the weights of the model that was probed; see ``serving.engine.equality``."""
 
     def endpoint(self, plain: Endpoint) -> Endpoint:
         """Return ``plain`` with what was found out."""
@@ -73,6 +76,7 @@ async def probe(
         software = await questions.first_answer() or await _software(client)
         can, reasons = await questions.ask_all(software)
         can["metrics"] = await client.metrics() is not None
+        found = await questions.fingerprint() if can["prompt_logprobs"] else ()
         refused = await find_refused(questions.refusal_of, set_fields())
         neutral = await find_refused(questions.refusal_of, neutral_fields(refused))
     if not can["metrics"]:
@@ -85,6 +89,7 @@ async def probe(
             **can, refused_fields=tuple(refused), refused_neutral=tuple(neutral)
         ),
         reasons=reasons | refused,
+        fingerprint=found,
     )
 
 
@@ -174,6 +179,14 @@ class _Questions:
         answer = await self._ask(prompt=_TEXT, prompt_logprobs=1)
         found = any(isinstance(c.get("prompt_logprobs"), list) for c in _choices(answer))
         return None if found else "It left prompt_logprobs out of its answer."
+
+    async def fingerprint(self) -> tuple[float, ...]:
+        """Return how likely the model finds a fixed text; nothing if it does not tell."""
+        try:
+            answer = await self._ask(prompt=equality.TEXT, prompt_logprobs=0)
+        except (RequestRefused, RequestFailed):
+            return ()
+        return equality.fingerprint(answer)
 
     async def return_token_ids(self) -> str | None:
         answer = await self._ask(prompt=_TEXT, return_token_ids=True)

@@ -85,11 +85,15 @@ def n_tokens(prompt: list[int] | str) -> int:
 
 
 def told_log_probs(
-    prompt: list[int] | str, log_prob: Callable[[Sequence[int], int], float]
+    prompt: list[int] | str, log_prob: Callable[[Sequence[int] | Sequence[str], int], float]
 ) -> list[dict[str, dict[str, float]] | None]:
     """Return the prompt's own tokens with their logarithms, as vLLM tells them."""
     if isinstance(prompt, str):
-        return [None] * n_tokens(prompt)
+        words = prompt.split()
+        return [
+            {word: {"logprob": log_prob(words, place)}} if place else None
+            for place, word in enumerate(words)
+        ]
     return [
         {str(token_id): {"logprob": log_prob(prompt, place)}} if place else None
         for place, token_id in enumerate(prompt)

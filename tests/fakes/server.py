@@ -79,7 +79,7 @@ def fake_text(prompt: str, choice_index: int, seed: int | None) -> str:
     return f"You should {' '.join(words[:half])}. You should {' '.join(words[half:])}."
 
 
-def fake_log_prob(prompt: Sequence[int], place: int) -> float:
+def fake_log_prob(prompt: Sequence[int] | Sequence[str], place: int) -> float:
     """Return how likely the token at ``place`` is: the same for the same words before it."""
     drawn = random.Random(zlib.crc32(str(list(prompt[: place + 1])).encode()))
     return -6.0 * drawn.random()
@@ -97,7 +97,7 @@ class FakeServer:
         latency_s: float = 0.0,
         faults: Mapping[Behaviour, float] | None = None,
         text: Callable[[str, int, int | None], str] = fake_text,
-        log_prob: Callable[[Sequence[int], int], float] = fake_log_prob,
+        log_prob: Callable[[Any, int], float] = fake_log_prob,
         keep_requests: int = 10_000,
         refuses: Collection[str] = (),
         reads_at_most: int | None = None,

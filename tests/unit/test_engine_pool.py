@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from db.engines import add_external, list_engines, servers_of
-from db.models import get_model, list_models
+from db.engines import list_engines, save_external, servers_of
+from db.models import find_model, get_model, list_models
 from db.settings import Settings
 from db.tables import ModelVersion
 from serving.engine.responses import parse_load
-from tests.fakes.server import FakeServer
+from tests.fakes.server import FakeServer, fake_log_prob
 from workbench.jobs import engine_watch
 from workbench.jobs.engines import EnginePool
 
@@ -40,7 +40,7 @@ async def offer(
     """Add the servers under the names a, b, c, and probe them."""
     with database.write() as session:
         for name, server, model in zip("abc", servers, equal_to, strict=False):
-            add_external(session, name, server.url, model_name=model)
+            save_external(session, name, server.url, model_name=model)
     await pool.probe(None)
 
 
@@ -55,9 +55,11 @@ async def test_servers_of_one_name_or_declared_equal_are_one_model(
 ) -> None:
     await offer(database, pool, servers, None, "llama", "llama@fp8")
     assert offered(database) == {"llama": ("a", "b"), "llama@fp8": ("c",)}
+    with database.read() as session:
+        llama = find_model(session, "llama").id
     with pool.for_job() as engines:
-        served = await engines.serve(frozenset({1}))
-    assert [one.served_name for one in served[1].everywhere] == ["llama", "llama-at-home"]
+        served = await engines.serve(frozenset({llama}))
+    assert [one.served_name for one in served[llama].everywhere] == ["llama", "llama-at-home"]
 
 
 async def test_a_model_of_this_machine_may_be_declared_to_be_elsewhere(
@@ -73,6 +75,21 @@ async def test_a_model_of_this_machine_may_be_declared_to_be_elsewhere(
         assert engines.groups([1]) == [frozenset({1})]
         served = await engines.serve(frozenset({1}))
     assert [one.served_name for one in served[1].everywhere] == ["llama", "llama-at-home"]
+
+
+async def test_weights_that_are_clearly_others_are_no_part_of_a_pool(
+    database: Database, servers: list[FakeServer], pool: EnginePool
+) -> None:
+    servers[1].log_prob = lambda prompt, place: fake_log_prob(prompt, place) * 1.02
+    servers[2].log_prob = lambda prompt, place: fake_log_prob(prompt, place) - 0.4
+    await offer(database, pool, servers[:1], None)
+    await offer(database, pool, servers, None, "llama", None)
+    assert offered(database) == {"llama": ("a", "b"), "llama@c": ("c",)}
+    with database.read() as session:
+        (third,) = [engine for engine in list_engines(session) if engine.name == "c"]
+    assert third.state == "ready"
+    assert third.message is not None
+    assert third.message.startswith("Its weights are not those of llama: 0.40 nats a token apart")
 
 
 async def test_a_server_that_is_away_says_so_and_is_used_again_once_it_is_back(

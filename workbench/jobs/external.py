@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from db.database import Database
 from db.engines import (
     EngineRow,
@@ -18,14 +20,16 @@ from db.engines import (
 )
 from db.errors import UsageError
 from db.messages import Message
-from db.models import ModelRow, declare_model
+from db.models import ModelRow, declare_model, note_fingerprint
 from db.settings import Settings, check_server_url
 from serving.engine.client import CompletionClient, ServedModel
+from serving.engine.equality import MAX_GAP, gap
 from serving.engine.messages import (
     Capabilities,
     Endpoint,
     EngineError,
     EngineUnavailable,
+    OfferedModel,
     RequestRefused,
     ServerMisconfigured,
 )
@@ -183,25 +187,15 @@ class ExternalServers:
     def _store(
         self, engine: EngineRow, result: ProbeResult, tokenizer: PromptTokenizer | None
     ) -> dict[str, ModelRow]:
-        main = next((one.name for one in result.models if one.base is None), None)
         with self._database.write() as session:
-            models = {
-                served.name: declare_model(
-                    session,
-                    served.name,
-                    engine.name,
-                    context_length=served.context_length,
-                    tokenizer_hash=tokenizer.content_hash if tokenizer else None,
-                    equal_to=engine.model_name if served.name == main else None,
-                )
-                for served in result.models
-            }
+            models, message = _declared(session, engine, result, tokenizer)
             save_offer(
                 session,
                 engine.id,
                 {name: model.id for name, model in models.items()},
                 software=result.software,
                 capabilities=offered_capabilities(result.capabilities, result.reasons),
+                message=message,
             )
         return models
 
@@ -246,6 +240,45 @@ class ExternalServers:
     def _engines(self) -> list[EngineRow]:
         with self._database.read() as session:
             return [engine for engine in list_engines(session) if engine.kind == "external"]
+
+
+def _declared(
+    session: Session, engine: EngineRow, result: ProbeResult, tokenizer: PromptTokenizer | None
+) -> tuple[dict[str, ModelRow], Message | None]:
+    """Return the versions that a server offers, by its names for them, and what is odd about them.
+
+    Weights that are clearly not those of the version that the server says, or is said, to offer
+    are a version of their own.
+    """
+
+    def declare(served: OfferedModel, equal_to: str | None) -> ModelRow:
+        return declare_model(
+            session,
+            served.name,
+            engine.name,
+            context_length=served.context_length,
+            tokenizer_hash=tokenizer.content_hash if tokenizer else None,
+            equal_to=equal_to,
+        )
+
+    message = None
+    main = next((one for one in result.models if one.base is None), None)
+    models = {one.name: declare(one, None) for one in result.models if one is not main}
+    if main is not None:
+        model = declare(main, engine.model_name)
+        apart = gap(note_fingerprint(session, model.id, result.fingerprint), result.fingerprint)
+        if apart is not None and apart > MAX_GAP:
+            other = declare(main, f"{model.name}@{engine.name}")
+            message = Message(
+                "Its weights are not those of {model}: {gap:.2f} nats a token apart on a fixed"
+                " text. What it offers is {other} here.",
+                model=model.name,
+                gap=apart,
+                other=other.name,
+            )
+            model = other
+        models = {main.name: model, **models}
+    return models, message
 
 
 def offered_capabilities(capabilities: Capabilities, reasons: Mapping[str, str]) -> dict[str, Any]:

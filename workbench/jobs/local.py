@@ -9,7 +9,7 @@ from pathlib import Path
 from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
 from db.messages import Message
-from db.models import ModelRow, get_model, list_models, mark_unserved
+from db.models import ModelRow, get_model, list_models, mark_unserved, note_fingerprint
 from db.serving_limits import limits_of
 from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
@@ -255,6 +255,9 @@ class LocalServer:
         self._states.clear()
         with self._database.write() as session:
             if state.state == "ready" and state.probe is not None:
+                if state.spec is not None and state.spec.served_name in self._models:
+                    base = self._models[state.spec.served_name]
+                    note_fingerprint(session, base.id, state.probe.fingerprint)
                 save_offer(
                     session,
                     self._engine_id,
