@@ -9,9 +9,6 @@ from sqlalchemy.orm import Session
 from db.rating.columns import (
     RatingFilter,
     read_days,
-    read_origins,
-    read_ratings,
-    read_samplings,
     text_kind,
 )
 from db.rating.queues import list_queues
@@ -31,11 +28,10 @@ from workbench.insights.ranking import Ranking, rank_levels
 from workbench.stats.clustered import judged_share
 from workbench.stats.comparisons import (
     FACTORS,
-    comparison_table,
     is_repeat,
     may_rank,
-    origins_table,
     ranked,
+    read_tables,
 )
 from workbench.stats.intervals import Estimate
 
@@ -119,7 +115,8 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
 
     Use a session of one moment (``Database.read``); nothing is written.
     """
-    judgements, pairs, origins = _tables(session, filter)
+    tables = read_tables(session, filter)
+    judgements, pairs, origins = tables.judgements, tables.comparisons, tables.origins
     if judgements.empty:
         return Insights(counts=JudgementCounts(cards_planned=_planned(session, filter)))
     order = ranked(pairs)
@@ -150,22 +147,13 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
 def read_question(session: Session, filter: RatingFilter) -> QuestionInsight:
     """Compute the ranking, the diversity and the best set of ``filter.question_id``."""
     assert filter.question_id is not None
-    judgements, pairs, origins = _tables(session, filter)
+    tables = read_tables(session, filter)
+    judgements, pairs, origins = tables.judgements, tables.comparisons, tables.origins
     if judgements.empty:
         return QuestionInsight(groups=(), texts_by_id={})
     texts_by_id = plain_texts(session, text_kind(filter.scope), map(int, origins.index))
     found = groups(judgements, ranked(pairs), filter.scope, texts_by_id)
     return QuestionInsight(groups=tuple(found), texts_by_id=texts_by_id)
-
-
-def _tables(
-    session: Session, filter: RatingFilter
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    judgements = pd.DataFrame(read_ratings(session, filter))
-    if judgements.empty:
-        return judgements, judgements, judgements
-    origins = origins_table(read_origins(session, filter), read_samplings(session))
-    return judgements, comparison_table(judgements, origins, filter.scope), origins
 
 
 def _values(judgements: pd.DataFrame, origins: pd.DataFrame, filter: RatingFilter) -> pd.DataFrame:

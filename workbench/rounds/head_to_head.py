@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from sqlalchemy.orm import Session
 
-from db.rating.columns import RaterKind, RatingFilter, read_origins, read_ratings, read_samplings
+from db.rating.columns import RaterKind, RatingFilter
 from workbench.stats.clustered import MIN_RATERS
-from workbench.stats.comparisons import comparison_table, origins_table
+from workbench.stats.comparisons import read_tables
 from workbench.stats.intervals import Array, Estimate, share
 from workbench.stats.samples import PointsSample
 
@@ -83,11 +83,9 @@ def _of_raters(
     session: Session, sweep_id: int, order: list[str], raters: RaterKind
 ) -> list[HeadToHead]:
     filter = RatingFilter(scope="whole", raters=raters, sweep_id=sweep_id)
-    judgements = pd.DataFrame(read_ratings(session, filter))
-    if judgements.empty:
+    pairs = read_tables(session, filter).comparisons
+    if pairs.empty:
         return []
-    origins = origins_table(read_origins(session, filter), read_samplings(session))
-    pairs = comparison_table(judgements, origins, "whole")
     pairs = pairs[
         pairs["ranks"]
         & pairs["model_a"].isin(order)

@@ -15,12 +15,14 @@ A row is one rater's judgement of two texts under the same question. The columns
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sqlalchemy.orm import Session
 
-from db.rating.columns import Columns
+from db.rating.columns import Columns, RatingFilter, read_origins, read_ratings, read_samplings
 from db.rating.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, REPEAT, Scope
 from workbench.stats.intervals import Array
 
@@ -41,6 +43,28 @@ FACTORS = ("format", "role", "model", *SAMPLING_FACTORS, "mode", "source", *REAS
 """What two texts can differ in by design."""
 POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0, "both_bad": np.nan}
 _TURNED = {"a": "b", "b": "a"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingTables:
+    """Ratings as tables; all are without rows and columns where there are none."""
+
+    judgements: pd.DataFrame
+    """As ``db.rating.columns`` gives them."""
+    comparisons: pd.DataFrame
+    """Those of two texts, as described above."""
+    origins: pd.DataFrame
+    """A row for each judged text."""
+
+
+def read_tables(session: Session, filter: RatingFilter) -> RatingTables:
+    """Return the ratings of ``filter``."""
+    judgements = pd.DataFrame(read_ratings(session, filter))
+    if judgements.empty:
+        return RatingTables(judgements=judgements, comparisons=judgements, origins=judgements)
+    origins = origins_table(read_origins(session, filter), read_samplings(session))
+    comparisons = comparison_table(judgements, origins, filter.scope)
+    return RatingTables(judgements=judgements, comparisons=comparisons, origins=origins)
 
 
 def origins_table(origins: Columns, samplings: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
