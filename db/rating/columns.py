@@ -32,6 +32,7 @@ from db.texts.rows import TABLES, ListedKind
 RaterKind = Literal["person", "model"]
 Columns = dict[str, list[Any]]
 _Reasoned, _Reasoner = aliased(Generation), aliased(ModelVersion)
+_Stored = aliased(ModelVersion)
 
 
 _POSSIBLE_SECONDS = case((Rating.seconds >= 0, Rating.seconds)).label("seconds")
@@ -116,6 +117,8 @@ def _origins(session: Session, scope: Scope, wanted: Sequence[int] | Select[Any]
         (PromptFormat.name + "@" + cast(PromptFormat.version, String)).label("format"),
         Role.name.label("role"),
         ModelVersion.name.label("model"),
+        func.coalesce(_Stored.name, ModelVersion.name).label("weights"),
+        ModelVersion.precision,
         Generation.sampling_id,
         *_reasoning_columns(scope),
     )
@@ -127,6 +130,7 @@ def _origins(session: Session, scope: Scope, wanted: Sequence[int] | Select[Any]
         .outerjoin(PromptFormat, PromptFormat.id == Generation.prompt_format_id)
         .outerjoin(Role, Role.id == Generation.role_id)
         .outerjoin(ModelVersion, ModelVersion.id == Generation.model_version_id)
+        .outerjoin(_Stored, _Stored.id == ModelVersion.stored_id)
     )
     if scope != "reasoning":
         query = (

@@ -211,7 +211,8 @@ WHERE {_there("question", "q")}
 def _origin(sql: _Dialect) -> str:
     """Columns that a text takes from its generation; NULL where no engine wrote it."""
     return f"""g.mode, f.name || '@' || f.version AS prompt_format,
-    m.name AS model, m.digest AS model_digest, g.replicate, g.seed,
+    m.name AS model, m.digest AS model_digest,
+    m.precision, g.replicate, g.seed,
     {sql.sampling()},
     g.finish_reason, g.prompt_tokens, g.completion_tokens, g.latency_ms, g.engine_version"""
 

@@ -117,6 +117,7 @@ OF_NOW = ("doctor", "serve status", "serve add", "serve remove", "serve stop")
 NOT_RUN = {
     "merge": "needs weights",
     "model add": "needs weights",
+    "model compare-precision": "starts vLLM",
     "model verify": "needs weights",
     "round run": "trains",
     "serve start": "starts vLLM",

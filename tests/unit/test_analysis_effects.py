@@ -141,9 +141,9 @@ def test_each_sampling_parameter_is_a_factor_of_its_own() -> None:
     n_questions, n = 80, 4
     ids = np.arange(n_questions * n)
     origins = {"text_id": ids, "n_characters": ids * 0 + 9, "sampling_id": ids % n}
-    names = ("format", "role", "model", "mode", "source", "reasoning_model")
+    names = ("format", "role", "model", "weights", "mode", "source", "reasoning_model")
     origins |= {name: ["x"] * len(ids) for name in names}
-    origins["reasoning_sampling_id"] = [None] * len(ids)
+    origins |= {name: [None] * len(ids) for name in ("precision", "reasoning_sampling_id")}
     table = origins_table(origins, samplings)
     a, b = (random.integers(n, size=600) for _ in range(2))
     question = random.integers(n_questions, size=600)
@@ -164,6 +164,24 @@ def test_each_sampling_parameter_is_a_factor_of_its_own() -> None:
     # Always changed together, neither is told apart; the others still are.
     tied = pairs.assign(top_p_a=pairs["temperature_a"], top_p_b=pairs["temperature_b"])
     assert comparison_effects(tied, FACTORS) is None
+
+
+def test_precision_is_a_factor_only_where_some_weights_were_served_in_several() -> None:
+    def levels(*versions: tuple[str, str | None, str | None]) -> list[tuple[str, str | None]]:
+        names = ("format", "role", "mode", "source", "reasoning_model", "reasoning_sampling_id")
+        model, weights, precision = zip(*versions, strict=True)
+        origins = {name: [None] * len(versions) for name in (*names, "sampling_id")}
+        origins |= {"text_id": range(len(versions)), "n_characters": [9] * len(versions)}
+        origins |= {"model": model, "weights": weights, "precision": precision}
+        table = origins_table(origins, {1: {}})
+        return list(zip(table["model"], table["precision"], strict=True))
+
+    phi, phi_fp8 = ("phi", "phi", "bf16"), ("phi@fp8", "phi", "fp8")
+    teacher, person = ("teacher", "teacher", None), (None, None, None)
+    assert levels(phi_fp8, teacher, person) == [("phi@fp8", None), ("teacher", None), (None, None)]
+    assert levels(phi, phi_fp8, teacher, person) == [
+        ("phi", "bf16"), ("phi", "fp8"), ("teacher", "bf16"), (None, None),
+    ]  # fmt: skip
 
 
 def test_answers_without_a_reasoning_leave_its_writers_told_apart() -> None:
@@ -217,7 +235,8 @@ def test_a_comparison_is_turned_so_that_the_smaller_id_comes_first() -> None:
             "repeat_of_id": [None] * 3,
         }
     )
-    told = {factor: ["x", None] for factor in ("format", "role", "model", "mode", "source")}
+    names = ("format", "role", "model", "weights", "precision", "mode", "source")
+    told = {factor: ["x", None] for factor in names}
     told |= {"reasoning_model": [None, None], "reasoning_sampling_id": [None, None]}
     origins = {"text_id": [1, 2], "n_characters": [5, 9], "sampling_id": [1, None], **told}
     table = comparison_table(judged, origins_table(origins, {1: {"temperature": 1}}), "reasoning")

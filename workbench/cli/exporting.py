@@ -69,7 +69,8 @@ def sweep_rows(database: Database, sweep_id: int) -> Iterator[Row]:
 
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _FACTORS = (
-    *("role", "language", "mode", "prompt_format", "model", "model_digest", "replicate", "seed"),
+    *("role", "language", "mode", "prompt_format", "model", "model_digest", "precision"),
+    *("replicate", "seed"),
     *("temperature", "top_p", "top_k", "min_p", "max_tokens", *_PENALTIES),
     *("finish_reason", "prompt_tokens", "completion_tokens", "latency_ms", "engine_version"),
     "flags",

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy.orm import Session
 
+from db.identity import AS_STORED
 from db.rating.columns import Columns, RatingFilter, read_origins, read_ratings, read_samplings
 from db.rating.ratings import JUDGED_BEFORE_ANSWERS, PREFERENCE, REPEAT, Scope
 from workbench.stats.intervals import Array
@@ -39,7 +40,16 @@ SAMPLING_FACTORS = (
 )
 REASONING_FACTORS = ("reasoning_model", "reasoning_sampling")
 """Of answers: who wrote the reasoning that they stand under, and at which sampling."""
-FACTORS = ("format", "role", "model", *SAMPLING_FACTORS, "mode", "source", *REASONING_FACTORS)
+FACTORS = (
+    "format",
+    "role",
+    "model",
+    "precision",
+    *SAMPLING_FACTORS,
+    "mode",
+    "source",
+    *REASONING_FACTORS,
+)
 """What two texts can differ in by design."""
 POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0, "both_bad": np.nan}
 _TURNED = {"a": "b", "b": "a"}
@@ -69,7 +79,7 @@ def read_tables(session: Session, filter: RatingFilter) -> RatingTables:
 
 def origins_table(origins: Columns, samplings: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row for each judged text: its level of every factor, and its length."""
-    table = pd.DataFrame(origins).set_index("text_id")
+    table = _crossed(pd.DataFrame(origins).set_index("text_id"))
     for factor in SAMPLING_FACTORS:
         # The name stands in a level too: some lists show levels of several factors.
         values = {id: f"{factor} {_level_text(one.get(factor))}" for id, one in samplings.items()}
@@ -81,6 +91,20 @@ def origins_table(origins: Columns, samplings: Mapping[int, Mapping[str, Any]]) 
     return table.assign(
         **{name: levels.where(levels.notna(), None) for name, levels in text.items()}
     )
+
+
+def _crossed(table: pd.DataFrame) -> pd.DataFrame:
+    """Tell models from precisions where some weights were served in several.
+
+    Elsewhere the name of the model says its precision too, and that is no factor of its own: it
+    would change together with the model. What a remote server does not tell counts as 16 bit.
+    """
+    written = table["weights"].notna()
+    precision = table["precision"].where(table["precision"].notna() | ~written, AS_STORED)
+    several = precision.groupby(table["weights"]).nunique()
+    if (several > 1).any():
+        return table.assign(model=table["weights"], precision=precision)
+    return table.assign(precision=None)
 
 
 def sampling_names(samplings: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:

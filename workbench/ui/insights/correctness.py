@@ -16,7 +16,7 @@ from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database
 from workbench.ui.insights.charts import Dot, draw_dots
 
-LEVEL_TEXTS = ("mode", "source", "role")
+LEVEL_TEXTS = ("mode", "source", "role", "precision")
 """Factors whose levels have words of their own in the catalogue."""
 
 

@@ -24,7 +24,7 @@ from workbench.ui.insights.charts import (
     draw_win_chances,
 )
 
-LEVEL_TEXTS = ("mode", "source")
+LEVEL_TEXTS = ("mode", "source", "precision")
 """Factors whose levels have words of their own in the catalogue."""
 
 
