@@ -5,7 +5,7 @@ SOURCES := db serving training workbench
 # Three kinds of tests run side by side: those that train follow each other, and so do those that
 # need a model server or a browser; the others take what is left of the machine.
 SERVERS := engine or browser
-OTHERS := not ($(SERVERS) or training or gpu or soak)
+OTHERS := not ($(SERVERS) or cluster or training or gpu or soak)
 
 # Modules are compiled once, whatever the environment says of bytecode: each start of a model server
 # would compile thousands of them three times over.

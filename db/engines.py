@@ -55,6 +55,8 @@ class EngineUse:
     """Written since the look before; None at the first."""
     gpus: tuple[GpuUse, ...] = ()
     """Those that it has, where the server runs on this machine."""
+    node: str | None = None
+    """Address of its machine, where a server's engines are on several."""
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "EngineUse":

@@ -219,15 +219,16 @@ def _brief(error: Exception) -> str:
 
 
 def engine_arguments(arguments: tuple[str, ...]) -> dict[str, Any]:
-    """Return vLLM's engine arguments by name, as its own command line reads them."""
+    """Return vLLM's engine arguments by name, as its own command line reads them.
+
+    One that it does not know ends the process, as it would end vLLM's own server.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser())
     defaults = vars(parser.parse_args([]))
-    given, other = parser.parse_known_args(list(arguments))
-    if other:
-        sys.stdout.write(f"Not for engines, left out: {' '.join(other)}\n")
+    given = parser.parse_args(list(arguments))
     named = {"model", "served_model_name"}  # LLMConfig has them by other names
     return {
         name: value

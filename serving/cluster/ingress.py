@@ -10,6 +10,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -41,16 +42,28 @@ class Replica(LLMServer):
 
     async def _report(self) -> None:
         context = serve.get_replica_context()
-        name = f"{ray.util.get_node_ip_address()}/{context.replica_id.unique_id}"
+        told = context.replica_id.unique_id, ray.util.get_node_ip_address()
         ingress = serve.get_deployment_handle(INGRESS, context.app_name)
         while True:
             text = generate_latest().decode()
             lines = [line for line in text.splitlines() if line.startswith("vllm:")]
             try:
-                await ingress.report.remote(name, "\n".join(lines))
+                await ingress.report.remote(*told, "\n".join(lines))
             except Exception:  # Serve restarts the ingress, which is told then
                 log.exception("The ingress took no report.")
             await asyncio.sleep(REPORT_EVERY_S)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a replica told last."""
+
+    number: int
+    """Of the replica, from 0: the first that was free when it came."""
+    node: str
+    """Address of its machine."""
+    metrics: str
+    at: float = field(default_factory=time.monotonic)
 
 
 class Ingress(OpenAiIngress):
@@ -58,30 +71,34 @@ class Ingress(OpenAiIngress):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reports: dict[str, tuple[float, str]] = {}
-        """Replica → when it told its load, and what."""
+        self._reports: dict[str, Report] = {}
+        """The last one of each replica, by its id."""
         self._has_run = False
 
-    async def report(self, replica: str, metrics: str) -> None:
-        """Take note of what ``replica`` tells of its load, as the lines of vLLM's ``/metrics``."""
+    async def report(self, replica: str, node: str, metrics: str) -> None:
+        """Take note of what ``replica`` on ``node`` tells of its load: lines of ``/metrics``."""
+        known = self._current()
+        taken = {one.number for one in known.values()}
+        free = next(number for number in range(len(taken) + 1) if number not in taken)
+        number = known[replica].number if replica in known else free
+        self._reports = {**known, replica: Report(number, node, metrics)}
         self._has_run = True
-        self._reports[replica] = (time.monotonic(), metrics)
 
     async def health(self) -> Response:
         """Answer 200 once a replica has run; while none does, requests wait until one is back."""
         return Response(status_code=200 if self._has_run else 503)
 
     async def metrics(self) -> Response:
-        """Answer the metrics of all replicas, with their names for vLLM's label ``engine``."""
+        """Answer the metrics of all replicas, each an engine by number, with its node."""
         pages = (
-            text.replace('engine="0"', f'engine="{name}"') for name, text in self._running().items()
+            one.metrics.replace('engine="0"', f'engine="{one.number}",node="{one.node}"')
+            for one in self._current().values()
         )
         return Response("\n".join([*pages, ""]), media_type="text/plain")
 
-    def _running(self) -> dict[str, str]:
+    def _current(self) -> dict[str, Report]:
         oldest = time.monotonic() - LOST_AFTER_S
-        self._reports = {name: told for name, told in self._reports.items() if told[0] > oldest}
-        return {name: text for name, (_, text) in self._reports.items()}
+        return {name: one for name, one in self._reports.items() if one.at > oldest}
 
 
 class KeyGuard:

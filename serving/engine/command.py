@@ -146,7 +146,7 @@ def command(
     return Command(
         argv=(
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"),
             *_arguments(spec, settings),
         ),
         env={**_environment(spec, settings, environ, openmp), "VLLM_API_KEY": api_key},
@@ -209,7 +209,7 @@ def _model_arguments(spec: ServerSpec, plan: ServingPlan) -> list[str]:
         *("--max-model-len", str(plan.max_model_len)),
         *("--generation-config", "vllm", "--scheduling-policy", "priority"),
         *("--max-logprobs", str(MAX_LOG_PROBS)),
-        *("--enable-prefix-caching", "--disable-uvicorn-access-log"),
+        "--enable-prefix-caching",
     ]
     if spec.adapters:
         rank = max(_kernel_rank(adapter.rank) for adapter in spec.adapters)

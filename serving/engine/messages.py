@@ -206,6 +206,8 @@ class CoreLoad:
     """0 to 1."""
     generated_tokens: int
     """Since it started."""
+    node: str | None = None
+    """Address of its machine, where a server's engines are on several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

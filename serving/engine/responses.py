@@ -28,6 +28,8 @@ _SAMPLE = re.compile(
     re.MULTILINE,
 )
 _ENGINE_LABEL = re.compile(r'(?:^|,)\s*engine="(\d{1,6})"')
+_NODE_LABEL = re.compile(r'(?:^|,)\s*node="([\w.:-]{1,64})"')
+"""Of our own ingress on a Ray cluster (``serving.cluster.ingress``)."""
 _UNUSABLE_ENDS = frozenset({"abort", "error"})
 _END_OF_OTHER_SERVERS = {
     **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "stop_token"), "stop"),
@@ -261,6 +263,7 @@ def parse_load(text: str) -> EngineLoad | None:
     Several engines behind one address add up; of their caches, the fullest counts.
     """
     by_engine: dict[int, dict[str, float]] = {}
+    nodes: dict[int, str] = {}
     for name, labels, value in _SAMPLE.findall(text):
         label = _ENGINE_LABEL.search(labels)
         try:
@@ -269,11 +272,16 @@ def parse_load(text: str) -> EngineLoad | None:
             return None
         if not math.isfinite(number):
             return None
-        found = by_engine.setdefault(int(label[1]) if label else 0, {})
+        engine = int(label[1]) if label else 0
+        if node := _NODE_LABEL.search(labels):
+            nodes[engine] = node[1]
+        found = by_engine.setdefault(engine, {})
         found[name] = found.get(name, 0.0) + number
     if not by_engine or any("num_requests_running" not in one for one in by_engine.values()):
         return None
-    cores = tuple(_core(engine, found) for engine, found in sorted(by_engine.items()))
+    cores = tuple(
+        _core(engine, found, nodes.get(engine)) for engine, found in sorted(by_engine.items())
+    )
     return EngineLoad(
         running=sum(core.running for core in cores),
         waiting=sum(core.waiting for core in cores),
@@ -282,13 +290,14 @@ def parse_load(text: str) -> EngineLoad | None:
     )
 
 
-def _core(engine: int, found: Mapping[str, float]) -> CoreLoad:
+def _core(engine: int, found: Mapping[str, float], node: str | None) -> CoreLoad:
     return CoreLoad(
         engine=engine,
         running=int(found["num_requests_running"]),
         waiting=int(found.get("num_requests_waiting", 0)),
         kv_cache_usage=found.get("kv_cache_usage_perc", 0.0),
         generated_tokens=int(found.get("generation_tokens_total", 0)),
+        node=node,
     )
 
 

@@ -57,6 +57,13 @@ RUN_ELSEWHERE = {
     "q2q dataset build examples/datasets/first_round.yaml": "integration/test_training_cli.py",
     "q2q train run examples/training_runs/first_round.yaml": "integration/test_training_cli.py",
     "q2q up": "unit/test_cli_up.py",
+    "ray start --head --port 6379 --disable-usage-stats": "integration/test_ray_cluster.py",
+    "ray start --address 10.0.0.1:6379": "integration/test_ray_cluster.py",
+    "q2q serve start --ray 10.0.0.1:6379 --replicas 8": "integration/test_ray_cluster.py",
+    "q2q serve stop": "integration/test_ray_cluster.py",
+    ".venv/bin/uv pip install --python .venv/bin/python -r requirements-cluster.txt": (
+        "unit/test_setup.py"
+    ),
 }
 """Command → the test that runs it."""
 

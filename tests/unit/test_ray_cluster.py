@@ -24,6 +24,7 @@ from serving.engine.command import (
 )
 from serving.engine.messages import EngineUnavailable
 from serving.engine.ray_cluster import RayCluster, RayDeployment, application_name, cluster_of
+from serving.engine.responses import parse_load
 from serving.engine.server import read_record
 from serving.engine.server_log import LoadReader, explain_exit, report, report_error
 from serving.engine.supervisor import EngineState, EngineSupervisor, SupervisorPolicy
@@ -101,6 +102,18 @@ def test_what_the_child_reports_is_progress_and_its_error_the_reason_of_its_end(
     log = tmp_path / "server.log"
     log.write_text("\n".join([*lines, "CUDA out of memory"]))
     assert explain_exit(1, log) == "The node 10.0.0.2 has no folder."
+
+
+def test_the_load_of_each_replica_is_told_with_its_node():
+    page = "".join(
+        f'vllm:num_requests_{state}{{engine="{number}",node="10.0.0.{number}"}} 3.0\n'
+        for number in (0, 1)
+        for state in ("running", "waiting")
+    )
+    load = parse_load(page)
+    assert load is not None
+    assert (load.running, load.waiting) == (6, 6)
+    assert [(core.engine, core.node) for core in load.cores] == [(0, "10.0.0.0"), (1, "10.0.0.1")]
 
 
 async def test_the_page_follows_how_many_replicas_run(tmp_path: Path):

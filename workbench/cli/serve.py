@@ -263,7 +263,9 @@ def _show(database: Database, as_json: bool) -> None:
     uses = [_use(engine.name, use) for engine in engines for use in engine.load]
     if uses:
         show("")
-        show_table(uses, ("server", "engine", "gpus", "running", "waiting", "cache", "tokens/s"))
+        show_table(
+            uses, ("server", "engine", "node", "gpus", "running", "waiting", "cache", "tokens/s")
+        )
 
 
 def _use(server: str, use: EngineUse) -> dict[str, object]:
@@ -271,6 +273,7 @@ def _use(server: str, use: EngineUse) -> dict[str, object]:
     return {
         "server": server,
         "engine": use.engine,
+        "node": use.node,
         "gpus": [
             f"{gpu.index} ({gpu.name}) {gpu.memory_used_gib:g} of {gpu.memory_total_gib:g} GiB"
             for gpu in use.gpus

@@ -73,6 +73,7 @@ class EngineWatch:
                 waiting=core.waiting,
                 kv_cache_usage=round(core.kv_cache_usage, 3),
                 tokens_per_second=self._rate(engine_id, core),
+                node=core.node,
                 gpus=tuple(map(_gpu_use, gpus[core.engine * each : (core.engine + 1) * each])),
             )
             for core in (load.cores if load is not None else ())

@@ -177,6 +177,7 @@ def _button(engine: EngineRow, what: str) -> None:
 def _use(use: EngineUse, *, is_one_of_many: bool) -> None:
     facts = [
         t("engine.number", n=use.engine) if is_one_of_many else None,
+        use.node and escaped(use.node),
         *(
             t(
                 "engine.gpu",
