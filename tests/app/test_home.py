@@ -1,9 +1,10 @@
 import pytest
 
 from db.database import Database
+from db.engines import EngineUse, GpuUse, save_load
 from db.jobs import active_jobs
 from db.questions import NewQuestion, add_question
-from db.tables import Engine, ModelVersion
+from db.tables import Engine, EngineModel, ModelVersion
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded, seed_engine, seed_running_job
 
@@ -55,6 +56,36 @@ def test_the_embedded_model_is_said_to_prove_the_machine_not_quality(
     filled: Seeded, open_app: OpenApp
 ) -> None:
     assert "says nothing about quality" in words_of(open_app())
+
+
+def test_each_engine_says_how_busy_it_and_its_gpus_are(store: Database, open_app: OpenApp) -> None:
+    gpus = [
+        GpuUse(index=i, name="H200", memory_used_gib=120.4, memory_total_gib=139.8) for i in (0, 1)
+    ]
+    with store.write() as session:
+        model_id, engine_id = seed_engine(session)
+        uses = [
+            EngineUse(
+                engine=i,
+                running=900 + i,
+                waiting=2,
+                kv_cache_usage=0.4,
+                tokens_per_second=17_800.4,
+                gpus=(gpu,),
+            )
+            for i, gpu in enumerate(gpus)
+        ]
+        save_load(session, engine_id, uses)
+        second = Engine(
+            name="second", kind="external", url="http://10.0.0.6:8000/v1", state="ready"
+        )
+        session.add(second)
+        session.flush()
+        session.add(EngineModel(engine_id=second.id, model_version_id=model_id, served_name="it"))
+    read = words_of(open_app())
+    assert "Engine 1 · GPU 1 (H200): 120 of 140 GiB · 901 running, 2 waiting" in read
+    assert "17,800 tokens/s" in read
+    assert "2 servers share its work" in read
 
 
 def test_a_failed_engine_says_why_and_can_be_started(store: Database, open_app: OpenApp) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
+from db.engines import EngineUse, list_engines, save_load
 from serving.models.planned import DEFAULT_CONFIG
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
@@ -57,6 +58,26 @@ def test_a_password_in_an_older_store_is_masked(q2q: Q2Q, database: Database) ->
     for ended in (q2q("serve", "status", "--json"), q2q("serve", "status", "--probe", "--json")):
         assert "hunter2" not in ended.out + ended.err
         assert "http://***@127.0.0.1:9/v1" in ended.out
+
+
+def test_status_and_plan_tell_of_a_pool_and_of_each_engine(
+    q2q: Q2Q, spec: Path, database: Database, fake_server: FakeServer
+) -> None:
+    q2q("serve", "status", "--probe")
+    fake_server.models = (*fake_server.models, "fake-2")
+    added = q2q("serve", "add", "second", fake_server.url, "--model", "fake")
+    assert added.code == 0, added.err
+    with database.write() as session:
+        use = EngineUse(
+            engine=0, running=7, waiting=1, kv_cache_usage=0.5, tokens_per_second=210.0, gpus=()
+        )
+        save_load(session, next(e.id for e in list_engines(session) if e.name == "second"), [use])
+    status = q2q("serve", "status")
+    assert "210.0" in status.out
+    assert "50%" in status.out
+    (told,) = [one for one in q2q("serve", "status", "--json").json if one["name"] == "second"]
+    assert (told["load"][0]["running"], told["model_name"]) == (7, "fake")
+    assert "fake on 2 servers (" in q2q("sweep", "plan", spec).out
 
 
 def test_run_and_show_say_why_slots_failed(q2q: Q2Q, spec: Path, fake_server: FakeServer) -> None:
