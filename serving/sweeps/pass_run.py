@@ -23,7 +23,15 @@ from serving.engine.messages import Choice, CompletionRequest, CompletionResult
 from serving.sweeps.chunks import Chunks, Sharing
 from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates
 from serving.sweeps.prepare import Preparer
-from serving.sweeps.record import KNOWN_PROMPTS, SlotResult, Writer, failed, record, sending
+from serving.sweeps.record import (
+    KNOWN_PROMPTS,
+    SlotResult,
+    Writer,
+    failed,
+    read_result,
+    record,
+    sending,
+)
 from serving.sweeps.send import Sender, until
 from serving.sweeps.slots import Pass, ResolvedPlan, answers_under_variant
 
@@ -200,7 +208,7 @@ class PassRun:
         self._prompt_ids: dict[str, int] = {}
         self._n_blocked_each = answers_under_variant(run.plan)
         self.open_chunks: set[Chunk] = set()
-        self._writer = Writer(self._write, self._on_written)
+        self._writer = Writer(self._write, self._on_written, read=self._read)
         self._senders: dict[tuple[CompletionClient, ...], SlotSender] = {}
         """By the servers that they send to."""
         self._preparer = Preparer(
@@ -308,12 +316,16 @@ class PassRun:
         self._to_open.append(group)
         self._changed.set()
 
+    def _read(self, results: Sequence[SlotResult]) -> None:
+        for result in results:
+            read_result(result, self._run.templates)
+
     def _write(self, results: Sequence[SlotResult]) -> list[Recorded]:
         known = {} if len(self._prompt_ids) > KNOWN_PROMPTS else dict(self._prompt_ids)
         run = self._run
         try:
             with run.database.write(concurrently=True) as session:
-                stored = record(session, run.sweep_id, results, run.templates, known)
+                stored = record(session, run.sweep_id, results, known)
                 if run.worker_id is not None:
                     keys = [result.slot_key for result in results]
                     release_slots(session, run.worker_id, keys)

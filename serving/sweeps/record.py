@@ -43,7 +43,11 @@ class Writer(Generic[ResultT, StoredT]):
         self,
         write: Callable[[Sequence[ResultT]], Sequence[StoredT]],
         on_written: Callable[[Sequence[ResultT], Sequence[StoredT]], None],
+        *,
+        read: Callable[[Sequence[ResultT]], None] = lambda _: None,
     ) -> None:
+        self._read = read
+        """Makes results ready in a thread before they are stored: what needs no store."""
         self._write = write
         """Stores results in one transaction, in a thread; returns something for each."""
         self._on_written = on_written
@@ -97,15 +101,40 @@ class Writer(Generic[ResultT, StoredT]):
             await self._has_work.wait()
             await self._linger()
             self._has_work.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
-                self._n_writing = len(batch)
-                stored = await asyncio.to_thread(self._try_to_write, batch)
-                self._n_writing = 0
-                self._has_room.set()
-                self._on_written(batch, stored)
+            await self._write_waiting()
             if self._is_closing:
                 return
+
+    async def _write_waiting(self) -> None:
+        """Write batch by batch; of a long backlog the next one is read while one is stored."""
+        batch = self._next_batch()
+        read = self._begin_reading(batch)
+        while batch:
+            await read
+            is_long = len(self._waiting) >= LARGEST_BATCH
+            following = self._next_batch() if is_long else []
+            reading = self._begin_reading(following)
+            try:
+                stored = await asyncio.to_thread(self._try_to_write, batch)
+            except BaseException:
+                await asyncio.wait([reading])
+                raise
+            self._n_writing -= len(batch)
+            self._has_room.set()
+            self._on_written(batch, stored)
+            batch, read = following, reading
+            if not batch:
+                batch = self._next_batch()
+                read = self._begin_reading(batch)
+        await read
+
+    def _next_batch(self) -> list[ResultT]:
+        batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+        self._n_writing += len(batch)
+        return batch
+
+    def _begin_reading(self, batch: Sequence[ResultT]) -> asyncio.Task[None]:
+        return asyncio.create_task(asyncio.to_thread(self._read, batch))
 
     async def _linger(self) -> None:
         """Wait for company as long as some comes."""
@@ -171,6 +200,11 @@ class SlotResult:
     latency_ms: float | None = None
     engine_id: int | None = None
     engine_version: str | None = None
+    product: Product | None = None
+    """What it made; here and below: once it was read, see ``read_result``."""
+    findings: Sequence[Finding] = ()
+    answer_findings: Sequence[Finding] = ()
+    """Of the answer that came with a reasoning."""
 
     @property
     def slot_key(self) -> str:
@@ -200,45 +234,29 @@ def failed(
     ]
 
 
-Findings = Sequence[Finding]
-
-
 def record(
-    session: Session,
-    sweep_id: int,
-    results: Sequence[SlotResult],
-    templates: Templates,
-    prompt_ids: dict[str, int],
+    session: Session, sweep_id: int, results: Sequence[SlotResult], prompt_ids: dict[str, int]
 ) -> list[Recorded]:
     """Store results with their texts and findings; return where each went.
 
     Args:
         session: Of an open write transaction.
         sweep_id: The sweep that made them.
-        results: Of different slots.
-        templates: Tell how texts are parsed.
+        results: Of different slots; read, see ``read_result``.
         prompt_ids: Prompts known to be stored, by content hash; the new ones are added.
     """
-    read = [_read(result, templates) for result in results]
-    items = [_row(result, one[0]) for result, one in zip(results, read, strict=True)]
-    stored = record_generations(session, sweep_id, items, prompt_ids)
-    _store_findings(session, results, read, stored)
+    stored = record_generations(session, sweep_id, [_row(one) for one in results], prompt_ids)
+    _store_findings(session, results, stored)
     return stored
 
 
-Read = tuple[Product | None, Findings, Findings]
-"""What a result made, and what the checks found in it and in an answer that came with it."""
-
-
 def _store_findings(
-    session: Session,
-    results: Sequence[SlotResult],
-    read: Sequence[Read],
-    stored: Sequence[Recorded],
+    session: Session, results: Sequence[SlotResult], stored: Sequence[Recorded]
 ) -> None:
     """Write the flags of new texts, note their sentences, and make them findable."""
-    new: list[tuple[NewText, Findings]] = []
-    for result, (product, found, found_in_answer), at in zip(results, read, stored, strict=True):
+    new: list[tuple[NewText, Sequence[Finding]]] = []
+    for result, at in zip(results, stored, strict=True):
+        product = result.product
         if product is None or not at.is_new:
             continue
         question_id, is_answer = result.slots.question.id, result.slots.kind == "answer"
@@ -248,10 +266,10 @@ def _store_findings(
             variant_id=None if is_answer else at.product_id,
             answer_id=at.product_id if is_answer else None,
         )
-        new.append((first, found))
+        new.append((first, result.findings))
         if product.answer is not None:
             second = NewText(question_id=question_id, text=product.answer, answer_id=at.answer_id)
-            new.append((second, found_in_answer))
+            new.append((second, result.answer_findings))
     flags = [
         TextFinding(finding=finding, variant_id=text.variant_id, answer_id=text.answer_id)
         for text, found in new
@@ -263,7 +281,7 @@ def _store_findings(
     index_texts(session, "answer", [(t.answer_id, t.text) for t in written if t.answer_id])
 
 
-def _row(result: SlotResult, product: Product | None) -> NewGeneration:
+def _row(result: SlotResult) -> NewGeneration:
     slots, choice = result.slots, result.choice
     return NewGeneration(
         slot_key=result.slot_key,
@@ -290,18 +308,18 @@ def _row(result: SlotResult, product: Product | None) -> NewGeneration:
         completion_tokens=choice.completion_tokens if choice else None,
         latency_ms=result.latency_ms,
         engine_version=result.engine_version,
-        product=product,
+        product=result.product,
     )
 
 
-def _read(result: SlotResult, templates: Templates) -> Read:
-    """Return the variant or answer in a choice, or both, and what the checks find in them.
+def read_result(result: SlotResult, templates: Templates) -> None:
+    """Find the variant or answer in a choice, or both, and what the checks find in them.
 
     What cannot be parsed is kept as it came, with a finding.
     """
     slots, choice, question = result.slots, result.choice, result.slots.question
     if choice is None or slots.kind == "questions":
-        return None, (), ()
+        return
     form = templates.formats[slots.format_id]
     opened = slots.prompt is not None and opens_reasoning(slots.prompt.text)
     parsed = parse_completion(form, slots.task, choice.text, choice.finish_reason, opened=opened)
@@ -319,14 +337,14 @@ def _read(result: SlotResult, templates: Templates) -> Read:
     )
     if slots.kind == "answer":
         under = slots.under.text if slots.under else None
-        return Product(text=text), check_answer(text, context, under), ()
+        result.product, result.findings = Product(text=text), check_answer(text, context, under)
+        return
     parents = tuple(parent.variant_id for parent in slots.parents)
     product = Product(text=text, parent_ids=parents)
     if slots.kind == "reasoning" or parsed.response is None:
-        return product, check_reasoning(text, context), ()
+        result.product, result.findings = product, check_reasoning(text, context)
+        return
     # The end of the completion is the answer's: a reasoning before it was not cut off.
-    return (
-        replace(product, answer=parsed.response),
-        check_reasoning(text, replace(context, finish_reason=None)),
-        check_answer(parsed.response, context, text),
-    )
+    result.product = replace(product, answer=parsed.response)
+    result.findings = check_reasoning(text, replace(context, finish_reason=None))
+    result.answer_findings = check_answer(parsed.response, context, text)
