@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.fast.attention import packed_attention
-from training.fast.layers import Adapter, Heads, decoder_layer
+from training.fast.batches import remove_padding
+from training.fast.layers import Adapter, Heads, decoder_layer, install
 from training.fast.precision import (
     Weight,
     Weight16,
@@ -136,3 +139,36 @@ def test_compiled_layers_are_those_of_a_cpu(name: str) -> None:
 def test_a_gpu_without_fp8_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert "8.0" in (fp8_refusal(torch.device("cuda")) or "")
+
+
+def test_a_base_is_put_into_fp8_layer_by_layer() -> None:
+    """The whole never lies on the GPU in 16 bit, and learns as if it had been quantised there."""
+    config = LlamaConfig(
+        vocab_size=512, hidden_size=1024, intermediate_size=4096, num_hidden_layers=6,
+        num_attention_heads=8, num_key_value_heads=4,
+    )  # fmt: skip
+    found = []
+    for by_layer in (False, True):
+        torch.manual_seed(0)
+        model = get_peft_model(
+            LlamaForCausalLM(config).to(torch.bfloat16),
+            LoraConfig(r=8, target_modules=["q_proj", "down_proj"]),
+        ).train()
+        size = sum(value.nbytes for value in model.parameters())
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        install(
+            model if by_layer else model.cuda(),
+            fp8=True, keep_transposed=False, longest=128, compiled=False,
+            device=torch.device("cuda", 0) if by_layer else None,
+        )  # fmt: skip
+        peak = torch.cuda.max_memory_allocated() - before
+        assert by_layer == (peak < 0.8 * size)
+        remove_padding(model)
+        ids = torch.arange(100, device="cuda").view(2, 50)
+        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss
+        loss.backward()
+        found.append(loss.item())
+        del model, loss
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
