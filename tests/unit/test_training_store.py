@@ -152,7 +152,7 @@ def test_a_run_says_what_its_time_goes_into(database: Database, run_id: int) -> 
     recorder.take({"event": "metrics", "step": 2, "values": values, "seconds_left": 600.0})
     assert recorder.message == "loss 1.500, 10 min left"
     recorder.take(phase("samples", starting=5.0, loading=20.0, steps=75.0))
-    assert recorder.message == "Writing sample texts."
+    assert recorder.message == "Writing sample texts. loss 1.500, 10 min left"
     recorder.take(phase("steps", starting=5.0, loading=20.0, steps=75.0, samples=0.1))
     assert recorder.message == "loss 1.500, 10 min left"
     with database.read() as session:

@@ -1,6 +1,6 @@
 """Equal work for data-parallel processes, and sums over all of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,11 @@ def balance(loader: Any, lengths: Sequence[int], *, batch: int, processes: int) 
     """Let an accelerated loader of rows share out each step by tokens."""
     batches = loader.batch_sampler.batch_sampler  # of all processes, before it is sharded
     batches.sampler = BalancedSampler(batches.sampler, lengths, batch=batch, processes=processes)
+
+
+def row_tokens(row: Mapping[str, Any]) -> int:
+    """Return the tokens of a row of ids."""
+    return sum(len(value) for name, value in row.items() if name.endswith("_ids"))
 
 
 def row_lengths(dataset: Any) -> list[int]:

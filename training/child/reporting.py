@@ -19,6 +19,8 @@ from training.runs.folder import COMPLETE, RunFolder, read_rows
 log = logging.getLogger(__name__)
 _NAMES = {"eval_loss": "held_out_loss", "loss": "loss", "grad_norm": "grad_norm"}
 _LEFT_OUT = ("runtime", "per_second", "epoch", "total_flos", "train_loss", "num_tokens")
+TEXTS_SHARE = 0.05
+"""At most so much of the time goes into sample texts of looks between the first and the last."""
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
@@ -37,7 +39,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         self._folder = folder
         self._config = config
         self._events = events
-        self._since = time.monotonic()
+        self._started = self._since = time.monotonic()
+        self._texts_took: list[float] = []
+        """Seconds of each look's sample texts."""
         self._seen = 0
         """Tokens of this process that are in the sum."""
         self._tokens = 0.0
@@ -80,13 +84,22 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Answer the fixed questions."""
-        if state.is_world_process_zero:
+        if state.is_world_process_zero and self._texts_are_due(state):
+            started = time.monotonic()
             with self._trainer.q2q_phases.within("samples"):
                 samples = self._samples()
-
+            self._texts_took.append(time.monotonic() - started)
             if samples:
                 self._events.write("samples", step=state.global_step, samples=samples)
         self._since = time.monotonic()
+
+    def _texts_are_due(self, state: Any) -> bool:
+        """Say whether a look has time for texts: the first and the last one do."""
+        every = self._config["settings"]["eval_every"]
+        if not self._texts_took or state.global_step + every > state.max_steps:
+            return True
+        spent = sum(self._texts_took) + self._texts_took[-1]
+        return spent <= TEXTS_SHARE * (time.monotonic() - self._started)
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Mark the checkpoint as whole."""

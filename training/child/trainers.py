@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from serving.formats.render import IGNORED_LABEL
 from training.child.events import Events, Phases
-from training.child.processes import NormalisesByAllTokens, balance, row_lengths
+from training.child.processes import NormalisesByAllTokens, balance, row_lengths, row_tokens
 from training.child.reporting import Reporter
 from training.methods import METHODS, Method
 from training.runs.folder import RunFolder
@@ -111,6 +111,7 @@ def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
     if learns_labels and settings.loss_on == "all":
         for row in (*train_rows, *held_out_rows):
             row["labels"] = list(row["input_ids"])
+    held_out_rows.sort(key=row_tokens)  # batches then hold little padding
     if method.pairs_prompts:
         step = settings.batch * settings.world_size  # paired alike by one process and by several
         held_out_rows = _with_other_completions(held_out_rows, step, train_rows)

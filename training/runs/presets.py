@@ -131,6 +131,7 @@ _PACKED = {
     "loss_on": "completion",
     "layers": "compiled",
     "base_precision": "nf4_fp8",
+    "eval_every": 50,
 }
 
 PRESETS: dict[PresetName, RunSettings] = {

@@ -63,7 +63,8 @@ class RunRecorder:
                 case "steps_run":
                     update_run(session, self._run_id, summary={"steps_run": event["how"]})
                 case "phase":
-                    self.message = PHASES.get(event["name"], self._figures or self.message)
+                    saying = (PHASES.get(event["name"]), self._figures)
+                    self.message = " ".join(filter(None, saying)) or self.message
                     phases = added_up(self._before, event["seconds"])
                     update_run(session, self._run_id, summary={"phases": phases})
                 case "begin":
