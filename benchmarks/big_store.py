@@ -2,7 +2,8 @@
 
 10,000 questions with ten reasonings each and nine answers under each reasoning, of two models, two
 formats and two samplings, in English and Japanese; every text is indexed for search, a tenth has a
-finding. Raters compared reasonings in ten queues, three quarters of whose cards are done.
+finding, every answer a grade. Raters compared reasonings in ten queues, three quarters of whose
+cards are done.
 """
 
 import random
@@ -124,6 +125,11 @@ class _Writer:
             ("answer", "answer"),
         ):
             self._index(kind, table)
+        self.store.execute(
+            "INSERT INTO answer_grade (answer_id, answer_check, check_key, correct, found,"
+            " is_current, created_at) SELECT id, 'number', 'big', id * 7 % 10 < 6,"
+            f" CAST(id % 7 AS TEXT), 1, '{NOW}' FROM answer"
+        )
         for column, table in (("variant_id", "reasoning_variant"), ("answer_id", "answer")):
             self.store.execute(
                 f"INSERT INTO check_flag ({column}, name) SELECT id,"
@@ -182,6 +188,8 @@ class _Writer:
             "content_hash": question_hash(text),
             "text": text,
             "context": "",
+            "reference_answer": f"#### {i % 97}",
+            "answer_check": "number",
             "role": ("assistant", "creator", "logician")[i % 3],
             "language": "en" if text.isascii() else "ja",
             "source": "example",

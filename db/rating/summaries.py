@@ -140,6 +140,13 @@ def answer_summaries(session: Session, variant_ids: Sequence[int]) -> dict[int, 
     return _summed(session, under, _sums(judged, under).join(Answer, Answer.id == judged.c.text_id))
 
 
+def text_scores(kind: ListedKind) -> Subquery:
+    """Return the subquery of the score (0 to 1) of each text that people rated."""
+    judged = _judgements(kind)
+    score = func.avg(judged.c.point).label("score")
+    return select(judged.c.text_id, score).group_by(judged.c.text_id).subquery()
+
+
 def _summed(
     session: Session, key: _Key, query: Select[*tuple[Any, ...]]
 ) -> dict[int, RatingSummary]:

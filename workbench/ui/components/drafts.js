@@ -8,7 +8,7 @@ const HOLD_MS = 3000;
 const FIELD = /(?:^|\s)st-key-draft--(.+?)--([A-Za-z0-9_]+)(?:\s|$)/;
 const TEXTS = 'textarea, input[type="text"], input[type="search"], input[type="number"], input:not([type])';
 const LISTS = '[role="listbox"], [role="menu"], #portal .gdg-clip-region, #portal [class*="gdg-"]';
-const BOXES = '[role="dialog"], [data-testid="stPopoverBody"]';
+const BOXES = '[role="dialog"], [data-testid="stPopoverBody"], [data-open-box]';
 const INSIDE = 'textarea, input, select, [data-testid="stDataFrame"] canvas';
 
 // One for the page, however often the component is drawn anew. Of this visit: `known` is what the

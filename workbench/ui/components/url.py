@@ -86,6 +86,31 @@ def choose(
     return chosen
 
 
+def choose_several(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    show: Callable[[str], str],
+    *,
+    any_label: str,
+    resets: Sequence[str] = (),
+    help: str | None = None,
+) -> list[str]:
+    """Draw a choice of several, in the order of choosing: ``?name=`` once for each."""
+    st.session_state[_key(name)] = [one for one in values(name) if one in options]
+    chosen: list[str] = st.multiselect(
+        label,
+        options,
+        format_func=show,
+        placeholder=any_label,
+        key=_key(name),
+        on_change=_write_back,
+        args=(name, resets),
+        help=help,
+    )
+    return chosen
+
+
 def filter_by(
     name: str,
     texts: str,

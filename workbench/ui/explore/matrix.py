@@ -20,6 +20,7 @@ from workbench.ui.components.live import wait_for
 from workbench.ui.components.parts import CHECK_LOOKS, empty_state, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
+from workbench.ui.matrix.view import draw_matrix as draw_results
 
 Colouring = Literal["rating", "finding"]
 COLOURINGS: tuple[Colouring, ...] = ("rating", "finding")
@@ -36,13 +37,25 @@ FILTERS = (
 NO_FINDING = "none"
 
 
-def draw_matrix() -> None:
-    """Draw the questions and cells that the filters in the URL let through."""
+VIEWS = ("cards", "matrix")
+
+
+def draw_overview() -> None:
+    """Draw the questions as cards, or against the design of what wrote them."""
     heading(t("explore.title"), t("explore.lead"))
     facets = read_facets()
     if not facets.texts.models and not facets.questions.total:
         _draw_empty()
         return
+    view = url.segments("view", t("matrix.view"), VIEWS, lambda one: t(f"matrix.view.{one}"))
+    if view == "matrix":
+        draw_results(())
+    else:
+        draw_matrix(facets)
+
+
+def draw_matrix(facets: "Facets") -> None:
+    """Draw the questions and cells that the filters in the URL let through."""
     wanted = draw_filters(facets)
     if wanted.liking and not _is_counted(wanted):
         wait_for(t("explore.counting"), partial(_is_counted, wanted))

@@ -2,7 +2,7 @@
 
 from workbench.ui.components import url
 from workbench.ui.explore.item import draw_comparison, draw_item
-from workbench.ui.explore.matrix import draw_matrix
+from workbench.ui.explore.matrix import draw_overview
 
 name, other = url.parameter("id"), url.parameter("with")
 if name is not None and other is not None:
@@ -10,4 +10,4 @@ if name is not None and other is not None:
 elif name is not None:
     draw_item(name)
 else:
-    draw_matrix()
+    draw_overview()

@@ -23,11 +23,17 @@ from workbench.ui.components.spec_editor import to_yaml
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.components.text_cards import forget_panel, is_panel_open
+from workbench.ui.matrix.view import PARAMETERS, draw_sweep_matrix
 from workbench.ui.sweeps.figures import count_outcomes, draw_figures
 from workbench.ui.sweeps.list import share, shown_state, tokens_per_s
 from workbench.ui.sweeps.results import draw_cards, draw_table, shown_question
 
-VIEWS = {"cards": draw_cards, "table": draw_table, "figures": draw_figures}
+VIEWS = {
+    "cards": draw_cards,
+    "matrix": draw_sweep_matrix,
+    "table": draw_table,
+    "figures": draw_figures,
+}
 POLL_S = 2.0
 MOST_REASONS = 5
 """Reasons of failed slots that are shown."""
@@ -43,6 +49,7 @@ OWN_PARAMETERS = (
     "format",
     "check",
     "finish",
+    *PARAMETERS,
 )
 
 

@@ -1,0 +1,1 @@
+"""The results matrix without screens: columns, cells, totals, exports, ratings in place."""

@@ -1,0 +1,162 @@
+"""The rows of a matrix: which questions it asks about, in their order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from db.counts import background_count, cached_count
+from db.grades import grades_mark
+from db.questions import QuestionFilter, question_ids
+from db.sweeps import sweep_plan
+from db.tables import Answer, AnswerGrade, CheckFlag, Generation, Rating
+from db.texts.design import Level, LevelSums, entries_of, level_names, sums_of_levels
+from workbench.matrix.columns import Condition, Design
+from workbench.matrix.totals import Tallies, Total, tally, totals
+
+Show = Literal["all", "incorrect", "differ", "found"]
+SHOWN: tuple[Show, ...] = get_args(Show)
+"""Questions: all; with an incorrect answer; with correct and incorrect ones; with findings."""
+SAMPLED = 6
+"""Questions, evenly spread, that tell the levels of a large design until all are counted."""
+MOST_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixQuery:
+    """Which matrix: of which sweeps, which rows and which columns."""
+
+    sweep_ids: tuple[int, ...] = ()
+    """None: all texts of the store."""
+    by: tuple[str, ...] = ()
+    only: tuple[Condition, ...] = ()
+    search: str = ""
+    tags: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    show: Show = "all"
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it shows only some of the questions."""
+        return bool(self.search or self.tags or self.languages or self.show != "all")
+
+
+def matrix_rows(session: Session, query: MatrixQuery) -> list[int]:
+    """Return the ids of the questions shown: of sweeps in their order, else newest first."""
+    asked = QuestionFilter(
+        search=query.search,
+        tags=query.tags,
+        languages=query.languages,
+        has_answers=None if query.sweep_ids else True,
+    )
+    narrows = asked != QuestionFilter(has_answers=asked.has_answers)
+    if not query.sweep_ids:
+        found = question_ids(session, asked)[::-1]
+    else:
+        plans = [sweep_plan(session, one)["question_ids"] for one in query.sweep_ids]
+        found = list(dict.fromkeys(id for ids in plans for id in ids))
+        if narrows:
+            fitting = set(question_ids(session, asked))
+            found = [one for one in found if one in fitting]
+    if query.show != "all":
+        wanted = _of_kind(session, query.show)
+        found = [one for one in found if one in wanted]
+    return found[:MOST_ROWS]
+
+
+def _of_kind(session: Session, show: Show) -> frozenset[int]:
+    mark = (grades_mark(session), session.scalar(select(func.max(CheckFlag.id))))
+    return cached_count(
+        session,
+        ("matrix rows", show),
+        mark,
+        lambda: frozenset(session.scalars(_kind(show))),
+        is_moving=True,
+    )
+
+
+def _kind(show: Show) -> Select[int]:
+    graded = select(Answer.question_id).join(AnswerGrade, AnswerGrade.answer_id == Answer.id)
+    graded = graded.where(AnswerGrade.is_current)
+    if show == "incorrect":
+        return graded.where(AnswerGrade.correct.is_(False)).distinct()
+    if show == "differ":
+        grouped = graded.where(AnswerGrade.correct.is_not(None)).group_by(Answer.question_id)
+        return grouped.having(func.count(AnswerGrade.correct.distinct()) > 1)
+    return select(Answer.question_id).join(CheckFlag, CheckFlag.answer_id == Answer.id).distinct()
+
+
+def matrix_mark(session: Session) -> tuple[int, ...]:
+    """Return numbers that change with all that a matrix shows."""
+    newest = [session.scalar(select(func.max(table.id))) or 0 for table in (Generation, Rating)]
+    return (*newest, grades_mark(session))
+
+
+@dataclass(frozen=True, slots=True)
+class CountedLevels:
+    """What there is of each level under each question, counted over all of them."""
+
+    sums: tuple[LevelSums, ...]
+    levels: frozenset[Level]
+
+
+def count_levels(session: Session, sweep_ids: Sequence[int]) -> CountedLevels:
+    """Count what there is of each level; it takes seconds with a million texts."""
+    sums = tuple(sums_of_levels(session, sweep_ids))
+    return CountedLevels(sums, frozenset(one.level for one in sums))
+
+
+def counted_levels(session: Session, sweep_ids: Sequence[int]) -> CountedLevels | None:
+    """Return the same at once: None while very many texts are first counted."""
+    return background_count(
+        session,
+        ("matrix", tuple(sweep_ids)),
+        matrix_mark(session),
+        lambda own: count_levels(own, sweep_ids),
+    )
+
+
+def counted_tallies(
+    session: Session,
+    query: MatrixQuery,
+    design: Design,
+    counted: CountedLevels,
+    rows: Sequence[int],
+) -> tuple[Tallies, list[Total]] | None:
+    """Return what each column has of each question shown, and its totals; None while counted."""
+
+    def count(_: Session) -> tuple[Tallies, list[Total]]:
+        shown = frozenset(rows) if query.narrows else None
+        tallies = tally(design, counted.sums, shown)
+        return tallies, totals(tallies, design.columns)
+
+    return background_count(session, ("matrix totals", query), matrix_mark(session), count)
+
+
+def matrix_design(
+    session: Session,
+    query: MatrixQuery,
+    rows: Sequence[int],
+    counted: CountedLevels | None,
+    near: Sequence[int] = (),
+) -> Design:
+    """Return the design: of all texts where they are counted, else of some questions.
+
+    Args:
+        session: Of the store.
+        query: What is asked for.
+        rows: All questions that are shown.
+        counted: All levels, where they are known.
+        near: Questions whose levels are needed in any case.
+    """
+    known: set[Level] = set(counted.levels if counted else ())
+    step = max(1, len(rows) // SAMPLED)
+    if counted is None:
+        looked_at = list(dict.fromkeys([*near, *rows[::step][:SAMPLED]]))
+        found = entries_of(session, looked_at, query.sweep_ids, excerpt=1)
+        known |= {one.level for one in found}
+    return Design(
+        names=level_names(session), known=frozenset(known), asked=query.by, only=query.only
+    )

@@ -1,0 +1,223 @@
+"""The matrix in the browser: what it is told, and what it tells of keys, cells and scrolling.
+
+The browser keeps what it told until it is handled here, so that a key pressed while a page is on
+its way is not lost. Where one is (the row, the open cell, the columns compared) stands in the
+address.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+
+from db.database import Database
+from db.errors import Q2QError
+from db.identity import json_hash
+from workbench.matrix.columns import Column, Design
+from workbench.matrix.rating import rate_in_place
+from workbench.matrix.rows import (
+    CountedLevels,
+    MatrixQuery,
+    counted_tallies,
+    matrix_design,
+    matrix_mark,
+)
+from workbench.ui.components import url
+from workbench.ui.components.controls import path_of
+from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.rater import current_rater
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped
+from workbench.ui.matrix.data import column_data, detail_data, factor_label, row_data, texts
+
+HERE: Final = Path(__file__).parent
+KEY: Final = "matrix"
+HANDLED: Final = "matrix_handled"
+START: Final = "matrix_start"
+STAMP: Final = "matrix_stamp"
+TROUBLE: Final = "matrix_trouble"
+REDRAW: Final = "matrix_redraw"
+WINDOW: Final = 16
+N_HANDLED: Final = 200
+RATINGS: Final[dict[str, bool | None]] = {"yes": True, "no": False, "undo": None}
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    scripts = (HERE / "matrix_view.js", HERE / "matrix.js")
+    return st.components.v2.component(
+        "results_matrix",
+        html='<div class="matrix"></div>',
+        css=(HERE / "matrix.css").read_text("utf-8"),
+        js="\n".join(script.read_text("utf-8") for script in scripts),
+    )
+
+
+def draw_grid(query: MatrixQuery, rows: Sequence[int], counted: CountedLevels | None) -> None:
+    """Draw the matrix of ``rows``; its totals where all levels are ``counted``."""
+    follow()
+    if st.session_state.pop(REDRAW, False):
+        st.rerun()  # what stands around the matrix tells of it, too
+    if trouble := st.session_state.pop(TROUBLE, None):
+        st.error(escaped(trouble), icon=":material/error:")
+    rater = current_rater()
+    view = json_hash({"query": repr(query), "n": len(rows), "lang": current_language()})
+    if st.session_state.get(f"{START}_of") != view:
+        st.session_state[f"{START}_of"] = view
+        st.session_state[START] = max(0, (url.number("row") or 0) - 4)
+    start = min(int(st.session_state[START]), max(0, len(rows) - 1))
+    window = list(enumerate(rows))[start : start + WINDOW]
+    with database().read() as session:
+        design = matrix_design(session, query, rows, counted, [id for _, id in window])
+        columns = design.columns
+        found = None
+        if counted is not None:
+            found = counted_tallies(session, query, design, counted, rows)
+        diff = compared(design)
+        rater_id = rater[0] if rater else None
+        shown = row_data(
+            session, design, columns, window, query.sweep_ids, diff=diff, rater_id=rater_id
+        )
+        opened = _opened(session, design, columns, query, rater_id)
+        mark = matrix_mark(session)
+    _component()(
+        key=KEY,
+        data={
+            "id": view,
+            "stamp": repr((mark, st.session_state.get(STAMP), columns, diff)),
+            "n": len(rows),
+            "row": url.number("row") or 0,
+            "rows": shown,
+            "columns": column_data(design, columns, found[1] if found else None),
+            "factors": [{"name": name, "label": factor_label(name)} for name in design.by],
+            "diff": diff,
+            "detail": opened,
+            "handled": st.session_state.get(HANDLED, []),
+            "words": texts(),
+        },
+        height="content",
+        on_events_change=lambda: _receive(query, columns),
+    )
+
+
+def compared(design: Design) -> list[int]:
+    """Return the places of the columns that the address asks to compare: at most two."""
+    found = [design.find(key) for key in url.values("diff")]
+    return [place for place in found if place is not None][:2]
+
+
+def _opened(
+    session: Any,
+    design: Design,
+    columns: Sequence[Column],
+    query: MatrixQuery,
+    rater_id: int | None,
+) -> dict[str, Any] | None:
+    question, column = url.number("cell"), design.find(url.parameter("col"))
+    if question is None or column is None:
+        return None
+    return detail_data(session, design, columns, question, column, query.sweep_ids, rater_id)
+
+
+def _receive(query: MatrixQuery, columns: Sequence[Column]) -> None:
+    receive(query, columns, st.session_state[KEY].get("events") or [])
+
+
+def receive(
+    query: MatrixQuery, columns: Sequence[Column], events: Sequence[dict[str, Any]]
+) -> None:
+    """Do what the browser tells, in order; what the store refuses is said and not tried again."""
+    handled: list[str] = st.session_state.get(HANDLED, [])
+    for event in events:
+        if event.get("id") in handled:
+            continue
+        handled = [*handled, str(event.get("id"))][-N_HANDLED:]
+        st.session_state[HANDLED] = handled
+        try:
+            act = ACTS.get(str(event.get("act")))
+            if act is not None:
+                act(event, columns)
+        except Q2QError as error:
+            st.session_state[TROUBLE] = str(error)
+
+
+def _ask(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    st.session_state[START] = max(0, _number(event.get("start")) or 0)
+
+
+def _row(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    row = _number(event.get("row"))
+    url.put("row", str(row) if row else None)
+
+
+def _open(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    question, column = _number(event.get("question")), _number(event.get("column"))
+    if question is not None and column is not None and column < len(columns):
+        url.put("cell", str(question))
+        url.put("col", columns[column].key)
+
+
+def _close(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    url.clear("cell", "col")
+
+
+def _compare(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    places = [_number(one) for one in event.get("columns") or ()]
+    keys = [columns[one].key for one in places if one is not None and one < len(columns)]
+    url.put("diff", keys[:2])
+    st.session_state[REDRAW] = True
+
+
+def _rate(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    rater = current_rater()
+    if rater is None:
+        st.session_state[TROUBLE] = t("matrix.who")
+        return
+    _store_rating(database(), rater[0], event)
+    st.session_state[STAMP] = st.session_state.get(STAMP, 0) + 1
+
+
+def _store_rating(store: Database, rater_id: int, event: dict[str, Any]) -> None:
+    with store.write() as session:
+        rate_in_place(
+            session,
+            rater_id,
+            answer_id=_number(event.get("answer")),
+            variant_id=_number(event.get("reasoning")),
+            is_ok=RATINGS[str(event["act"])],
+        )
+
+
+def _edit(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    answer, reasoning = _number(event.get("answer")), _number(event.get("reasoning"))
+    ref = f"v{reasoning}" if reasoning is not None else f"a{answer}"
+    st.session_state["matrix_go"] = ("explore", {"id": ref})
+
+
+def _queue(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    sweep = url.parameter("sweep") or ""
+    st.session_state["matrix_go"] = ("rating", {"new": "1", **({"sweep": sweep} if sweep else {})})
+
+
+def follow() -> None:
+    """Go where a key led."""
+    if wanted := st.session_state.pop("matrix_go", None):
+        page, parameters = wanted
+        st.switch_page(path_of(page), query_params=parameters)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+ACTS: Final[dict[str, Callable[[dict[str, Any], Sequence[Column]], None]]] = {
+    "ask": _ask,
+    "row": _row,
+    "open": _open,
+    "close": _close,
+    "compare": _compare,
+    "edit": _edit,
+    "rate": _queue,
+    **dict.fromkeys(RATINGS, _rate),
+}

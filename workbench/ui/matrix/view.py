@@ -1,0 +1,175 @@
+"""The results matrix on a page: its filters, its columns, and the files that come out."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from db.questions import question_facets
+from db.sweeps import sweep_names
+from workbench.matrix.columns import Design, parse_conditions
+from workbench.matrix.rows import (
+    SHOWN,
+    CountedLevels,
+    MatrixQuery,
+    counted_levels,
+    counted_tallies,
+    matrix_design,
+    matrix_rows,
+)
+from workbench.matrix.totals import accuracy_change
+from workbench.ui.components import url
+from workbench.ui.components.i18n import counted, t
+from workbench.ui.components.live import wait_for
+from workbench.ui.components.parts import empty_state
+from workbench.ui.components.rater import current_rater, draw_rater
+from workbench.ui.components.store import database
+from workbench.ui.components.text import escaped, one_line
+from workbench.ui.matrix.component import compared, draw_grid, follow
+from workbench.ui.matrix.data import factor_label, level_label
+from workbench.ui.matrix.exporting import draw_exports
+
+MOST_SWEEPS = 200
+_OPEN = ("diff", "cell", "col")
+PARAMETERS = ("also", "by", "only", "show", "find", "tag", "diff", "row", "cell", "col", "language")
+"""What the address says of a matrix."""
+
+
+def draw_sweep_matrix(sweep_id: int) -> None:
+    """Draw the matrix of a sweep, and of others beside it if they are chosen."""
+    draw_matrix((sweep_id,))
+
+
+def _choose_sweeps(given: tuple[int, ...]) -> list[int]:
+    """Draw the choice of sweeps beside those ``given``; return their ids."""
+    with database().read() as session:
+        found = sweep_names(session, MOST_SWEEPS)
+    names = {str(id): name for id, name in found.items() if id not in given}
+    chosen = url.choose_several(
+        "also",
+        t("matrix.also" if given else "matrix.sweeps"),
+        tuple(names),
+        lambda id: f"{one_line(names[id], 60)} ({id})",
+        any_label=t("matrix.also_any" if given else "matrix.sweeps_any"),
+        resets=(*_OPEN, "row"),
+    )
+    return [int(one) for one in chosen]
+
+
+def draw_matrix(sweep_ids: Sequence[int]) -> None:
+    """Draw the matrix of these sweeps, and of those chosen; of all texts where there are none."""
+    follow()
+    places = st.columns([3, 3, 3, 1.4], vertical_alignment="bottom")
+    query = _query(tuple(sweep_ids), places)
+    with database().read() as session:
+        rows = matrix_rows(session, query)
+        levels = counted_levels(session, query.sweep_ids)
+        design = matrix_design(session, query, rows, levels)
+    _draw_columns(design, places)
+    if not rows or not design.known:
+        with empty_state("matrix", "filter_alt_off", "matrix.none"):
+            st.button(t("questions.reset"), on_click=url.clear, args=PARAMETERS)
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        facts = [counted("questions", len(rows)), t("matrix.columns", n=len(design.columns))]
+        st.caption(" · ".join(facts), width="content")
+        st.space("stretch")
+        if current_rater() is not None:
+            draw_rater()
+        draw_exports(query, rows)
+    if current_rater() is None:
+        with st.expander(t("matrix.who"), icon=":material/person:"):
+            draw_rater()
+    if levels is not None:
+        _draw_change(design, query, levels, rows)
+    st.fragment(draw_grid)(query, rows, levels)
+    st.caption(t("matrix.keys"))
+    if levels is None:
+        wait_for(t("matrix.counting_all"), partial(_is_counted, query))
+
+
+def _is_counted(query: MatrixQuery) -> bool:
+    with database().read() as session:
+        return counted_levels(session, query.sweep_ids) is not None
+
+
+def _query(sweep_ids: tuple[int, ...], places: Sequence[DeltaGenerator]) -> MatrixQuery:
+    with places[0]:
+        search = url.search_box(
+            "find", t("questions.search"), t("matrix.search_hint"), resets=("row",)
+        )
+    with places[3], st.popover(t("matrix.filters"), icon=":material/tune:", width="stretch"):
+        also = _choose_sweeps(sweep_ids)
+        with database().read() as session:
+            facets = question_facets(session)
+        draw = partial(url.filter_by, texts="questions")
+        tags = draw("tag", values=facets.tags)
+        languages = draw("language", values=facets.languages, show="language")
+        shown = url.filter_by("show", "matrix", SHOWN[1:], "matrix.show")
+    return MatrixQuery(
+        sweep_ids=(*sweep_ids, *also),
+        by=tuple(url.values("by")),
+        only=parse_conditions(url.values("only")),
+        search=search,
+        tags=tags,
+        languages=languages,
+        show=next((one for one in SHOWN if one in shown), "all"),
+    )
+
+
+def _draw_columns(design: Design, places: Sequence[DeltaGenerator]) -> None:
+    """Draw the choice of factors that make the columns, in order, and of their levels."""
+    with places[1]:
+        url.choose_several(
+            "by",
+            t("matrix.by"),
+            tuple(design.factors),
+            factor_label,
+            any_label=t("matrix.by_any"),
+            resets=_OPEN,
+            help=t("matrix.by_help"),
+        )
+    with places[2]:
+        levels = [f"{name}={one}" for name, found in design.factors.items() for one in found]
+        url.choose_several(
+            "only",
+            t("matrix.only"),
+            levels,
+            _condition_label,
+            any_label=t("matrix.only_any"),
+            resets=_OPEN,
+        )
+
+
+def _condition_label(condition: str) -> str:
+    name, _, level = condition.partition("=")
+    return f"{factor_label(name)}: {level_label(name, level)}"
+
+
+def _draw_change(
+    design: Design, query: MatrixQuery, levels: CountedLevels, rows: Sequence[int]
+) -> None:
+    """Say how two compared columns differ: in their levels, and how often they are correct."""
+    places = compared(design)
+    if len(places) != 2:
+        return
+    before, after = (design.columns[place] for place in places)
+    changes = [
+        f"{factor_label(name)}: :red[{escaped(old)}] → :green[{escaped(new)}]"
+        for name, old, new in zip(design.by, before.levels, after.levels, strict=True)
+        if old != new
+    ]
+    with database().read() as session:
+        found = counted_tallies(session, query, design, levels, rows)
+    change = accuracy_change(found[0], before, after) if found else None
+    text = " · ".join(changes)
+    if change is not None and change.low is not None and change.high is not None:
+        span = f"{change.low:+.0%} – {change.high:+.0%}"
+        text += f" · {t('matrix.change', change=f'{change.value:+.0%}', span=span)}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(text, width="content")
+        is_over = st.button(t("matrix.stop_comparing"), icon=":material/close:", type="tertiary")
+    if is_over:
+        url.clear("diff")
+        st.rerun()
