@@ -41,6 +41,7 @@ log = logging.getLogger("workbench.worker")
 HANDLERS: Mapping[str, str] = {
     "sweep": "workbench.jobs.server_lane:sweep",
     "score": "workbench.jobs.server_lane:score",
+    "judge": "workbench.jobs.server_lane:judge",
     "serve_start": "workbench.jobs.server_lane:serve_start",
     "serve_stop": "workbench.jobs.server_lane:serve_stop",
     "probe_engine": "workbench.jobs.server_lane:probe_engine",

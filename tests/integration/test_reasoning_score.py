@@ -3,10 +3,15 @@
 import pytest
 
 from db.database import Database
+from db.questions import NewQuestion, add_question
+from serving.engine.client import CompletionClient
 from serving.formats.tokenizer import PromptTokenizer
 from serving.scoring.answers import ScoreOutcome
+from serving.scoring.judge import JudgeSpec, run_judge
 from serving.scoring.spec import ScoreSpec
 from tests.engine_fixture import VllmServer
+from tests.fakes.engines import FixedEngines
+from tests.store_rows import make_answer
 from tests.unit import score_lab
 from tests.unit import sweep_lab as lab
 from workbench.insights.reasoning import LevelReport, read_reasoning_report
@@ -110,3 +115,25 @@ async def test_a_reasoning_that_holds_the_answer_in_another_language_leaks(
     alone = {texts[one.variant_id]: one.own for one in leak.reasonings}
     french, hint = SKY
     assert alone[french] > alone[hint] + 0.5
+
+
+async def test_a_real_model_judges_in_both_orders_what_says_the_same(
+    database: Database, vllm_server: VllmServer
+) -> None:
+    lab.fill(database, 0)
+    with database.write() as session:
+        asked = NewQuestion(text="What colour is the sky on a clear day?", reference_answer="Blue.")
+        question, _ = add_question(session, asked)
+        for text in ("Blue.", "It is blue.", "Forty-two elephants."):
+            make_answer(session, question, None, text, source="imported")
+    async with CompletionClient(vllm_server.endpoint, timeout_s=120, retry=lab.QUICK) as client:
+        model = lab.served(
+            client,
+            name=vllm_server.model,
+            tokenizer=PromptTokenizer.load(vllm_server.folder),
+            context_length=vllm_server.context_length,
+        )
+        outcome = await run_judge(database, JudgeSpec(model="fake"), FixedEngines([model]))
+    assert (outcome.answers, outcome.failed, outcome.unable) == (3, 0, [])
+    # So small a model judges badly; what counts here is that each answer got one verdict or none.
+    assert outcome.ok + outcome.not_ok + outcome.undecided == 3

@@ -7,6 +7,8 @@ import typer
 
 from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
+from db.models import find_model
+from serving.scoring.judge import parse_judge_spec
 from serving.scoring.spec import ScoreSpec, parse_score_spec
 from workbench.cli.context import open_home
 from workbench.cli.output import (
@@ -166,6 +168,53 @@ NOTHING = (
 )
 
 
+@app.as_command()
+def judge(
+    model: Annotated[str, typer.Option(help="The model that judges; it must be served.")],
+    sweep: SweepId = None,
+    questions: Questions = None,
+    most_answers: Annotated[int, typer.Option(min=1, help="At most so many, the oldest.")] = 5_000,
+    as_json: Json = False,
+) -> None:
+    """Have a model judge whether answers say what the reference answers say.
+
+    Both orders are asked; where they agree the model rates the answer OK or not OK. Its ratings
+    stand beside those of people, never among them (Insights, q2q rate insights --raters models).
+
+    Example:
+      q2q score judge --sweep 1 --model embedded
+    """
+    spec = parse_judge_spec(
+        {
+            "model": model,
+            "sweep": parse_id(sweep, "sweep") if sweep else None,
+            "questions": tuple(parse_id(one, "question") for one in questions or ()),
+            "most_answers": most_answers,
+        }
+    )
+    with open_home() as (settings, database):
+        with database.write() as session:
+            find_model(session, model)
+            job_id = enqueue(session, "judge", payload=spec.model_dump(mode="json"))
+        job = follow_job(
+            settings,
+            database,
+            job_id,
+            command="score judge",
+            what=f"Job {job_id}",
+            cancel=f"q2q score cancel {job_id}",
+            resume="the same command again.",
+            cancelled="It was cancelled.",
+        )
+    result = dict(job.result or {})
+    if as_json:
+        show_json(result)
+        return
+    show_fields({name: value for name, value in result.items() if name not in HIDDEN})
+    for reason in result.get("unable", ()):
+        inform(reason)
+
+
 @app.as_command("show")
 def show_(
     sweep: SweepId = None,
@@ -218,7 +267,7 @@ def cancel(
       q2q score cancel 7
     """
     with open_home() as (_, database), database.write() as session:
-        if get_job(session, job).kind != "score":
+        if get_job(session, job).kind not in ("score", "judge"):
             raise UsageError(
                 "Job {job} scores nothing; cancel a sweep with `q2q sweep cancel`.", job=job
             )

@@ -12,6 +12,7 @@ from db.sweeps import set_state
 from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import find_served
 from serving.scoring.answers import run_scoring
+from serving.scoring.judge import parse_judge_spec, run_judge
 from serving.scoring.spec import parse_score_spec
 from serving.sweeps.chunks import Sharing
 from serving.sweeps.run import Progress, SweepOutcome, join_sweep, run_sweep
@@ -120,6 +121,23 @@ async def score(context: JobContext) -> dict[str, Any]:
     spec = parse_score_spec(context.job.payload)
     with context.pool.for_job() as engines:
         outcome = await run_scoring(
+            context.database,
+            spec,
+            engines,
+            on_progress=context.report,
+            cancelled=context.cancelled,
+            priority=context.job.priority,
+        )
+    if outcome.cancelled:
+        raise Cancelled
+    return outcome.as_json()
+
+
+async def judge(context: JobContext) -> dict[str, Any]:
+    """Have a model judge answers by their references. Payload: a ``JudgeSpec``."""
+    spec = parse_judge_spec(context.job.payload)
+    with context.pool.for_job() as engines:
+        outcome = await run_judge(
             context.database,
             spec,
             engines,

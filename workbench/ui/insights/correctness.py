@@ -5,7 +5,10 @@ from typing import cast
 import streamlit as st
 
 from db.grades import grades_mark
+from db.jobs import active_jobs, enqueue
+from db.models import list_models
 from db.rating.columns import high_water
+from serving.scoring.judge import JudgeSpec
 from workbench.insights.correctness import AccuracyReport, read_accuracy
 from workbench.stats.intervals import MIN_QUESTIONS
 from workbench.ui.components.controls import page_link
@@ -40,6 +43,7 @@ def draw_correctness(sweep_id: int | None) -> None:
         )
         if shown is not None:
             _draw(cast(AccuracyReport, shown.figures))
+        _draw_judge(sweep_id)
 
 
 @st.cache_data(show_spinner=False, max_entries=24)
@@ -90,6 +94,25 @@ def _draw(found: AccuracyReport) -> None:
                 n=pair.found.n_units,
             )
         )
+
+
+def _draw_judge(sweep_id: int | None) -> None:
+    """Draw the choice of a model that judges by the reference answers, and how far it is."""
+    with database().read() as session:
+        jobs = [job for job in active_jobs(session) if job.kind == "judge"]
+        models = [one.name for one in list_models(session)]
+    if jobs:
+        st.caption(t("accuracy.judging", done=jobs[0].done, total=jobs[0].total or 0))
+        return
+    with st.expander(t("accuracy.judge"), icon=":material/gavel:"):
+        st.caption(t("accuracy.judge_help"))
+        model = st.selectbox(t("insights.factor.model"), models, None, placeholder=t("none"))
+        if st.button(t("accuracy.judge_start"), disabled=model is None) and model is not None:
+            payload = JudgeSpec(model=model, sweep=sweep_id).model_dump(mode="json")
+            with database().write() as session:
+                enqueue(session, "judge", payload=payload)
+            st.toast(t("accuracy.judge_queued"), icon=":material/check:")
+            st.rerun()
 
 
 def _level(factor: str, level: str) -> str:
