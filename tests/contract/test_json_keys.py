@@ -120,6 +120,7 @@ NOT_RUN = {
     "model compare-precision": "starts vLLM",
     "model verify": "needs weights",
     "round run": "trains",
+    "score judge": "needs a model that tells probabilities of prompts; tests/unit/test_judge.py",
     "serve start": "starts vLLM",
     "train resume": "trains",
     "train run": "trains",
