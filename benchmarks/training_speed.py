@@ -161,8 +161,8 @@ def settings_of(name: str, steps: int) -> RunSettings:
 def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train a few steps of one candidate and return its figures, or why there are none."""
     settings = settings_of(name, options.steps)
-    run = RunFolder(folder / name.replace(" ", "_").replace(",", ""))
-    run.path.mkdir()
+    run = RunFolder(folder / "runs" / name.replace(" ", "_").replace(",", ""))
+    run.path.mkdir(parents=True)
     options.folder = run.path
     n_rows = options.steps * settings.batch * settings.accumulation * settings.processes
     if settings.packing:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from db.errors import UsageError
-from training.child.events import failure_of
+from training.child.events import check_finite, failure_of
 from training.methods import METHODS, ROW_KINDS, methods_for
 from training.runs.presets import PRESETS, RunSettings, choose_preset
 from training.runs.process import exit_sentence, sentence
@@ -199,3 +199,10 @@ def test_a_kind_of_rows_trains_by_its_usual_method_unless_another_one_is_asked_f
     assert choose_method(parse_spec({"dataset": "a"}), "dpo") == "dpo"
     assert choose_method(parse_spec({"dataset": "a", "method": "orpo"}), "dpo") == "orpo"
     assert all(set(one.settings) <= set(RunSettings.model_fields) for one in METHODS.values())
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_remedy() -> None:
+    check_finite(0.5, 3)
+    with pytest.raises(ArithmeticError) as told:
+        check_finite(float("nan"), 3)
+    assert "step 3; set a lower learning_rate" in failure_of(told.value)["message"]

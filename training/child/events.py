@@ -1,6 +1,7 @@
 """What the child tells its parent, and why training failed."""
 
 import errno
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -44,7 +45,21 @@ def failure_of(error: BaseException) -> dict[str, str]:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or any(sign in text.lower() for sign in _DISK):
         return {"kind": "disk", "message": first}
+    if isinstance(error, ArithmeticError):
+        return {"kind": "bug", "message": first}
     return {"kind": "bug", "message": f"{type(error).__name__}: {first}"}
+
+
+def check_finite(loss: float, step: int) -> None:
+    """Refuse to go on with a loss that is no number: the adapter is lost then.
+
+    Raises:
+        ArithmeticError: It is not finite.
+    """
+    if not math.isfinite(loss):
+        raise ArithmeticError(
+            f"the loss is no number in step {step}; set a lower learning_rate or a longer warmup"
+        )
 
 
 class Phases:

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 from unsloth import FastLanguageModel
 
-from training.child.events import Events
+from training.child.events import Events, check_finite
 from training.child.processes import summed
 from training.child.setup import RECOMPUTATION
 from training.runs.folder import COMPLETE, RunFolder, read_rows
@@ -73,6 +73,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
         """Report figures as they come."""
         logs = dict(logs or {})
+        check_finite(logs.get("loss", 0.0), state.global_step)
         metrics = {
             _name(name): float(value) for name, value in logs.items() if _is_reported(name, value)
         }

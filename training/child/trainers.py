@@ -183,6 +183,7 @@ def _arguments(
         "fp16": not half,
         "use_cpu": on_cpu,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would wait for the backward pass in each step
         "save_strategy": "steps",
         "save_steps": settings.save_every,
         "save_total_limit": 2,
