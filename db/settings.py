@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     """Share of GPU memory that vLLM may take; default 0.9, less where others use the GPU."""
     max_cudagraph_capture_size: int | None = Field(default=None, ge=1)
-    """Largest batch with a CUDA graph; default: as many sequences as the plan decodes together."""
+    """Largest batch with a CUDA graph; default: all sequences, or twice as many up to 512."""
     async_scheduling: bool | None = None
     """Whether vLLM plans the next step while the GPU is busy; default: where vLLM can."""
     flashinfer_sampler: bool | None = None

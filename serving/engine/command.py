@@ -23,7 +23,7 @@ from serving.device import Device
 from serving.engine.hardware import Gpu
 from serving.engine.messages import EngineUnavailable
 from serving.engine.plan import Limits, ServingPlan, Subject, make_plan
-from serving.engine.plan_rules import LARGEST_GRAPH
+from serving.engine.plan_rules import largest_graph
 from serving.engine.ray_cluster import (
     PRIVATE,
     RayCluster,
@@ -243,8 +243,7 @@ def _device_arguments(spec: ServerSpec, plan: ServingPlan, settings: Settings) -
         arguments += ["--dtype", plan.dtype]
     if plan.max_num_batched_tokens:
         arguments += ["--max-num-batched-tokens", str(plan.max_num_batched_tokens)]
-    # vLLM's own limit is 512: a sweep's larger batches would run without graphs.
-    largest = min(settings.max_cudagraph_capture_size or LARGEST_GRAPH, plan.max_num_seqs)
+    largest = settings.max_cudagraph_capture_size or largest_graph(plan.max_num_seqs)
     arguments += ["--max-cudagraph-capture-size", str(largest)]
     if settings.async_scheduling is not None:
         arguments.append(f"--{'' if settings.async_scheduling else 'no-'}async-scheduling")

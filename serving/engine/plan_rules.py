@@ -40,7 +40,7 @@ LARGE_GIB = 64
 SEQUENCES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 8)
 MARGIN_GIB = 0.2
 """Left free beside what other programs hold now."""
-LARGEST_GRAPH = 1024
+VLLM_LARGEST_GRAPH = 512
 PRECISION_NAMES: Mapping[Precision, str] = {
     "bf16": Message("16 bit"),
     "fp8": "FP8",
@@ -163,6 +163,14 @@ def heads_divide(shape: ModelShape, tensor: int) -> bool:
     return shared and shape.heads % tensor == 0 and shape.intermediate % tensor == 0
 
 
+def largest_graph(sequences: int) -> int:
+    """Return the largest batch with a CUDA graph: all sequences, or twice as many in mixed batches.
+
+    vLLM's own rule ends at 512, so that a sweep's larger batches would run without graphs.
+    """
+    return max(sequences, min(2 * sequences, VLLM_LARGEST_GRAPH))
+
+
 def _check_wanted(shape: ModelShape, wanted: Wanted) -> None:
     if wanted.tensor and not heads_divide(shape, wanted.tensor):
         sizes = [str(n) for n in range(1, 17) if heads_divide(shape, n)]
@@ -269,7 +277,7 @@ def _fitted(
             split,
             sequences=sequences,
             batched_tokens=batched,
-            graph_sizes=n_graph_sizes(min(wanted.largest_graph or LARGEST_GRAPH, sequences)),
+            graph_sizes=n_graph_sizes(wanted.largest_graph or largest_graph(sequences)),
             lora_ranks=wanted.lora_ranks,
         )
         cache = pool.budget_gib * GIB - weights - working
