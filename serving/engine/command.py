@@ -185,14 +185,16 @@ def fingerprint(spec: ServerSpec, settings: Settings) -> str:
 
 def _arguments(spec: ServerSpec, settings: Settings) -> list[str]:
     assert spec.plan is not None
-    arguments = [*_model_arguments(spec, spec.plan), *_plan_arguments(spec.plan)]
+    arguments = [*_model_arguments(spec, spec.plan), *_plan_arguments(spec.plan, spec.device)]
     return [*arguments, *_device_arguments(spec, spec.plan, settings), *settings.vllm_args]
 
 
-def _plan_arguments(plan: ServingPlan) -> list[str]:
+def _plan_arguments(plan: ServingPlan, device: Device) -> list[str]:
     arguments = ["--max-num-seqs", str(plan.max_num_seqs)]
     if plan.precision in _QUANTIZATIONS:
-        arguments += ["--quantization", _QUANTIZATIONS[plan.precision]]
+        on_cpu = _CPU_QUANTIZATIONS if device == "cpu" else {}
+        method = on_cpu.get(plan.precision, _QUANTIZATIONS[plan.precision])
+        arguments += ["--quantization", method]
     for name in ("tensor_parallel", "pipeline_parallel", "data_parallel"):
         if (size := getattr(plan, name)) > 1:
             arguments += [f"--{name.replace('_', '-')}-size", str(size)]
@@ -201,6 +203,8 @@ def _plan_arguments(plan: ServingPlan) -> list[str]:
 
 _QUANTIZATIONS: Mapping[Precision, str] = {"fp8": "fp8", "nf4": "bitsandbytes"}
 """vLLM's names of what it quantises while loading; folders that are quantised say so themselves."""
+_CPU_QUANTIZATIONS: Mapping[Precision, str] = {"fp8": "fp8_per_channel"}
+"""vLLM 0.32 for CPU lacks the operator that quantises with one scale for a whole tensor."""
 
 
 def _model_arguments(spec: ServerSpec, plan: ServingPlan) -> list[str]:

@@ -38,6 +38,9 @@ RUN_HERE = {
     "q2q sweep plan examples/sweeps/first.yaml",
 }
 RUN_ELSEWHERE = {
+    "q2q model compare-precision smollm2-135m-instruct --questions 20 --precisions bf16,fp8": (
+        "integration/test_precision_vllm.py"
+    ),
     "q2q dialogue next 1": "unit/test_cli_dialogue.py",
     "q2q dialogue next 1 --answer B --move rebut --question 2 --reason nobody doubted it yet": (
         "unit/test_cli_dialogue.py"

@@ -160,6 +160,8 @@ def test_parallelism_and_precision_reach_the_command_line(tmp_path: Path) -> Non
     assert "--pipeline-parallel-size" not in argv
     asked = made(spec(device="cuda", precision="fp8"), settings).argv
     assert value(asked, "--quantization") == "fp8"
+    asked = made(spec(device="cpu", precision="fp8"), settings).argv
+    assert value(asked, "--quantization") == "fp8_per_channel"
 
 
 def test_a_server_is_known_again_whatever_its_plan(settings: Settings) -> None:

@@ -2,16 +2,22 @@
 
 from collections import Counter
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
 from db.database import Database
-from db.identity import question_hash
-from db.tables import Question
+from db.identity import AS_STORED, question_hash
+from db.models import get_model
+from db.settings import settings
+from db.tables import Generation, ModelVersion, Question
+from serving.models.as_served import as_served
 from serving.sweeps.spec import QuestionSelection
 from tests.unit import sweep_lab
 from tests.unit.round_lab import write_round
+from workbench.rounds.comparison import compare_round
 from workbench.rounds.questions import Drawable, draw, sweep_spec
 from workbench.rounds.spec import parse_round
+from workbench.rounds.verdict import judge
 
 ROWS = [
     Drawable(place + 1, "ja" if place % 4 == 0 else "en", question_hash(f"Why {place}?"))
@@ -60,3 +66,46 @@ def test_a_round_asks_what_is_drawn_and_without_a_limit_all(database: Database) 
     assert asked(limit=12) == QuestionSelection(held_out=True, limit=12)
     assert asked() == QuestionSelection(held_out=True)
     assert asked(search="nothing like it", limit=6).search == "nothing like it"
+
+
+def test_all_models_of_a_round_are_served_in_one_precision(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = write_round(database, 4)
+    spec = {"name": "first", "dataset": "rows"}
+    config = parse_round(spec)
+    assert "precision" not in config.as_config()["compare"]
+    registry = sweep_lab.registry_of(database)
+    with database.write() as session:
+        for stored in session.scalars(select(ModelVersion)):
+            stored.kind, stored.precision, stored.digest = "base", AS_STORED, stored.name
+
+    def asked(**compare: object) -> tuple[object, ...]:
+        wanted = parse_round({**spec, "compare": compare})
+        with database.read() as session:
+            one = sweep_spec(session, registry, found, wanted)
+        return one.models, one.precision
+
+    names = ("base", "round-first")
+    assert asked() == (names, ("bf16",))
+    assert asked(precision="nf4") == (names, ("nf4",))
+    monkeypatch.setenv("Q2Q_PRECISION", "fp8")
+    settings.cache_clear()
+    assert asked() == (names, ("fp8",))
+    settings.cache_clear()
+
+
+async def test_a_round_in_fp8_is_compared_like_any_other(database: Database) -> None:
+    found = write_round(database, 6)
+    with database.write() as session:
+        for stored in session.scalars(select(ModelVersion)).all():
+            stored.kind, stored.precision, stored.digest = "base", AS_STORED, stored.name
+            session.flush()
+            quantised = as_served(session, get_model(session, stored.id), "fp8")
+            own = update(Generation).where(Generation.model_version_id == stored.id)
+            session.execute(own.values(model_version_id=quantised.id))
+    with database.read() as session:
+        compared = compare_round(session, found)
+        assert judge(found, compared) is not None
+    assert [one.model for one in compared.models] == ["base@fp8", "round-first@fp8"]
+    assert [one.model_id for one in compared.models] == [1, 2]

@@ -21,6 +21,7 @@ from serving.formats.library import load_definitions, user_file
 from serving.formats.render import render
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.adapters import EMBEDDING, HEAD, linear_modules, shares_embeddings
+from serving.models.as_served import stored_version
 from serving.models.register import ensure_default_model
 from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.rows import EncodedRow, RowTexts, encode_dataset
@@ -56,7 +57,9 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
     with database.read() as session:
         dataset = find_dataset(session, spec.dataset)
         balance = read_balance(session, dataset)
-        named = None if spec.base is None else find_model(session, spec.base)
+        named = None
+        if spec.base is not None:
+            named = stored_version(session, find_model(session, spec.base))
         if spec.name is not None and model_by_name(session, spec.name) is not None:
             raise UsageError(
                 "name: another model is called {name} already; choose another.", name=spec.name

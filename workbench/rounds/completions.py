@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
@@ -75,7 +75,7 @@ def read_outputs(session: Session, sweep_id: int) -> list[OnePassOutput]:
             Generation.finish_reason,
             Generation.completion_tokens,
             Generation.prompt_format_id,
-            Generation.model_version_id,
+            func.coalesce(ModelVersion.stored_id, ModelVersion.id).label("model_version_id"),
             ModelVersion.name,
             Question.language,
             Sampling.parameters,

@@ -11,8 +11,10 @@ from db.bulk import chunks
 from db.identity import short_hash
 from db.models import get_model
 from db.rounds import RoundRow, move_round
+from db.settings import settings
 from db.tables import Question
 from serving.formats.library import Registry
+from serving.models.as_served import served_precision
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.selection import select_questions
 from serving.sweeps.spec import QuestionSelection, SweepSpec, parse_spec
@@ -32,13 +34,17 @@ def sweep_spec(session: Session, registry: Registry, found: RoundRow, spec: Roun
     asked = spec.compare
     roles = {reference.rpartition("@")[0] for reference in registry.roles}
     questions = choose_questions(session, asked.questions, roles)
+    models = [get_model(session, one) for one in compared_models(session, found, spec)]
+    # All are served alike, whatever the server would take for each.
+    precision = asked.precision or served_precision(session, models[0], settings())
     temperatures = [0.0, asked.temperature] if asked.temperature else [0.0]
     return parse_spec(
         {
             "name": f"round {found.name}",
             "questions": questions.model_dump(mode="json", exclude_defaults=True),
             "formats": list(asked.formats),
-            "models": [get_model(session, m).name for m in compared_models(session, found, spec)],
+            "models": [model.name for model in models],
+            "precision": None if precision is None else [precision],
             "one_pass": True,
             "variants": asked.variants,
             "reasoning_sampling": [

@@ -17,7 +17,7 @@ from db.jobs import OnProgress
 from db.messages import Message
 from db.rounds import RoundRow
 from db.sweeps import sweep_plan
-from db.tables import Generation, SweepGeneration
+from db.tables import Generation, ModelVersion, SweepGeneration
 from serving.engine.client import Engines
 from serving.scoring.answers import run_scoring
 from serving.scoring.pairs import read_groups, scores_of
@@ -112,22 +112,26 @@ def influence_spec(session: Session, found: RoundRow) -> ScoreSpec | None:
 
 
 def read_scores(session: Session, found: RoundRow) -> dict[int, dict[str, ByQuestion]]:
-    """Return by model what its scores say: influence in bits and held-out loss, by question.
+    """Return by stored model what its scores say: influence in bits, held-out loss, by question.
 
     Those of several formats or roles are averaged.
     """
     asked = _asked(session, found)
     values: defaultdict[tuple[int, str], defaultdict[int, list[float]]]
     values = defaultdict(lambda: defaultdict(list))
+    stored = {
+        row[0]: row[1] or row[0]
+        for row in session.execute(select(ModelVersion.id, ModelVersion.stored_id))
+    }
     for level in of_one_sampling(_scored_levels(session, found)):
         for question, bits in level.bits.items():
-            values[level.model_id, INFLUENCE][question].append(bits)
+            values[stored[level.model_id], INFLUENCE][question].append(bits)
     for format_id in asked.formats if found.dataset_id is not None else ():
         assert found.dataset_id is not None
         losses = read_losses(session, found.dataset_id, format_id, asked.models)
         for model, by_question in losses.items():
             for question, loss in by_question.items():
-                values[model, LOSS][question].append(loss)
+                values[stored[model], LOSS][question].append(loss)
     measured: defaultdict[int, dict[str, ByQuestion]] = defaultdict(dict)
     for (model, measure), own in values.items():
         measured[model][measure] = {one: sum(each) / len(each) for one, each in own.items()}

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from db.errors import UsageError
+from db.identity import Precision
 from db.input_text import Number, load_mapping, read_text
 from serving.sweeps.spec import QuestionSelection
 from training.datasets.rules import load_rules, parse_rules
@@ -67,6 +68,8 @@ class Comparing(_RoundPart):
     """Which questions; by default all that are held out."""
     formats: tuple[str, ...] = Field(default=("tagged",), min_length=1)
     """Prompt formats."""
+    precision: Precision | None = None
+    """In which all models are served; None: the one that the server takes for the first of them."""
     rounds: tuple[str, ...] = ()
     """Earlier rounds that are compared as well; the model that it starts from always is."""
     variants: StrictInt = Field(default=3, ge=1, le=100)
@@ -113,12 +116,14 @@ class RoundSpec(_RoundPart):
     def as_config(self) -> dict[str, Any]:
         """Return it as JSON values, for the store.
 
-        Margins are left out where they are the usual ones: a round that was begun before there were
-        any is the same round by the same file.
+        Margins are left out where they are the usual ones, and the precision where there is none: a
+        round that was begun before there were any is the same round by the same file.
         """
         config = self.model_dump(mode="json", by_alias=True)
         if self.compare.margins == Margins():
             del config["compare"]["margins"]
+        if self.compare.precision is None:
+            del config["compare"]["precision"]
         return config
 
 

@@ -24,6 +24,7 @@ from db.tables import Dataset
 from db.texts.rows import require_questions
 from serving.formats.library import Registry, load_registry
 from serving.formats.render import task_templates
+from serving.models.as_served import stored_version
 from serving.models.register import ensure_default_model
 from serving.sweeps.selection import DEFAULT_MODEL, select_questions
 from training.datasets.build import check_rules
@@ -86,7 +87,7 @@ def _start(
 ) -> tuple[ModelRow, RoundRow | None]:
     """Return the model that is trained, and the round that it comes from."""
     if spec.start == BASE:
-        return default or find_model(session, spec.base), None
+        return default or stored_version(session, find_model(session, spec.base)), None
     parent = find_round(session, spec.start)
     if parent.merged_model_version_id is None or parent.verdict == "drop":
         why = " (it was dropped)" if parent.verdict == "drop" else " yet"

@@ -7,6 +7,7 @@ import streamlit as st
 
 from db.datasets import list_datasets
 from db.errors import Q2QError
+from db.identity import AS_STORED, WHEN_LOADED
 from db.input_text import load_mapping
 from db.models import get_model
 from db.questions import QuestionFilter, question_ids
@@ -149,6 +150,7 @@ def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[st
         "from": Hint(options=[BASE, *earlier], show=_start_name),
         "merge": Hint(widget="toggle"),
         "compare.questions.limit": Hint(example=t("rounds.questions_all", n=n_held_out)),
+        "compare.precision": Hint(options=[AS_STORED, *WHEN_LOADED], show="precision"),
         "compare.formats": Hint(options=formats, start=[one for one in formats if one == TAGGED]),
         "compare.max_tokens": Hint(step=8),
         "compare.scores": Hint(widget="toggle"),
@@ -174,6 +176,7 @@ def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[st
         ("compare.questions.limit",),
         ("compare.formats",),
         ("compare.max_tokens",),
+        ("compare.precision",),
         vertical_alignment="bottom",
     )
     left, middle, right = st.columns(3, vertical_alignment="bottom")
