@@ -12,11 +12,11 @@ from db.tables.library import QuestionTag
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.round_lab import write_round
-from workbench.i18n import translate
 from workbench.rounds.comparison import Change, compare, compare_round, measure
 from workbench.rounds.completions import OnePassOutput
 from workbench.rounds.report import plots, report, round_page
 from workbench.rounds.spec import Comparing
+from workbench.rounds.text import measure_help, measure_label
 from workbench.rounds.verdict import propose
 from workbench.stats.samples import PairedSample
 
@@ -189,8 +189,8 @@ def test_the_report_is_in_japanese_with_a_plot_and_a_sentence_of_each_figure(
     assert page.count('class="dot"') == sum(len(plot.lines) for plot in shown)
     assert {"well_formed", "tokens", "reasonings"} <= {plot.measure for plot in shown}
     for plot in shown:
-        assert translate(f"measure.{plot.measure}", "ja") in page
-        assert translate(f"measure_help.{plot.measure}", "ja") in page
+        assert measure_label(plot.measure, "ja") in page
+        assert measure_help(plot.measure, "ja") in page
         assert plot.place(plot.low) == "0.0%"
         assert plot.place(plot.high) == "100.0%"
     assert "100 % (0 % …" not in page, "no doubt is shown as all doubt"

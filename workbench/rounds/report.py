@@ -26,7 +26,15 @@ from workbench.rounds.comparison import (
     compare_round,
 )
 from workbench.rounds.completions import OnePassOutput, read_outputs
-from workbench.rounds.text import SettledLine, figure, language_name, settled_lines, verdict_reason
+from workbench.rounds.text import (
+    SettledLine,
+    figure,
+    language_name,
+    measure_help,
+    measure_label,
+    settled_lines,
+    verdict_reason,
+)
 from workbench.rounds.verdict import VerdictProposal, is_outdated, judge
 from workbench.stats.intervals import MIN_QUESTIONS, Estimate
 
@@ -99,6 +107,8 @@ def report(
         w=partial(translate, language=language),
         language=language,
         language_name=partial(language_name, language=language),
+        measure_label=partial(measure_label, language=language),
+        measure_help=partial(measure_help, language=language),
         title=title,
         facts=facts,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -76,6 +76,21 @@ def settled_lines(findings: Mapping[str, Any] | None, language: Language) -> lis
     ]
 
 
+def measure_label(name: str, language: Language) -> str:
+    """Return the heading of a measure; one that a check tells is called as the check is."""
+    if has(key := f"measure.{name}"):
+        return translate(key, language)
+    label = translate(f"check.{name}", language)
+    return label[:1].upper() + label[1:]
+
+
+def measure_help(name: str, language: Language) -> str:
+    """Return what a measure is, and which way is better."""
+    if has(key := f"measure_help.{name}"):
+        return translate(key, language)
+    return translate("measure_help.check", language, what=translate(f"check_help.{name}", language))
+
+
 def measure_name(name: str, language: Language) -> str:
     """Return what a measure that decides is called inside a sentence."""
     return translate(f"measure_said.{name}", language)

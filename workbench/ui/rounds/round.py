@@ -19,7 +19,7 @@ from workbench.rounds.comparison import (
 )
 from workbench.rounds.report import round_page
 from workbench.rounds.start import queue_round
-from workbench.rounds.text import figure
+from workbench.rounds.text import figure, measure_help, measure_label
 from workbench.rounds.verdict import judge
 from workbench.stats.intervals import MIN_QUESTIONS
 from workbench.ui.components import url
@@ -163,7 +163,9 @@ def _draw_measures(comparison: Comparison) -> None:
         if place % 2 == 0:  # a row at a time: on a narrow screen the order stays
             columns = st.columns(2)
         with columns[place % 2], card(f"measure_{measure}", gap="xsmall"):
-            st.markdown(f"**{t(f'measure.{measure}')}**", help=t(f"measure_help.{measure}"))
+            language = current_language()
+            label, help = measure_label(measure, language), measure_help(measure, language)
+            st.markdown(f"**{label}**", help=help)
             form = ".0%" if measure in SHARES else ".2f"
             draw_dots(dots, "", reference=None, form=form)
             for model in comparison.models[1:]:
