@@ -5,6 +5,7 @@ what people or models wrote; and the rules that every definition of a role or fo
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from string import Formatter
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from db.errors import Q2QError
 from db.identity import json_hash
+from db.texts.inputs import QuestionText
 
 GenerationTask = Literal["reasoning", "answer", "vanilla", "rationalise", "ensemble", "whole"]
 DialogueTask = Literal["ask", "synopsis", "translate", "judge"]
@@ -94,6 +96,16 @@ class PromptFields:
                 name=name,
             )
         return text
+
+
+QUESTION_FIELDS: Mapping[str, str] = {"question": "text", "context": "context"}
+"""Field → attribute of ``QuestionText``: what prompts of sweeps and rows of datasets are filled
+with. Formats may leave out all but the question itself."""
+
+
+def question_values(question: QuestionText) -> dict[str, str]:
+    """Return what a question gives to prompts, by field."""
+    return {name: getattr(question, of) or "" for name, of in QUESTION_FIELDS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +309,8 @@ class FormatDefinition(_Definition):
 
     def _problems(self, task: Task, templates: TaskTemplates) -> list[str]:
         names = field_names(templates.prompt)
-        allowed = {*TASKS[task].required, "context"} | (
+        optional = QUESTION_FIELDS.keys() - {"question"}
+        allowed = {*TASKS[task].required, *optional} | (
             {"system"} if self.kind == "tagged" else set()
         )
         needed = [*TASKS[task].required, *(["system"] if self.kind == "tagged" else [])]

@@ -21,7 +21,7 @@ from db.texts.inputs import (
     variants_of_sweep,
 )
 from serving.engine.messages import SamplingParameters
-from serving.formats.definitions import FormatDefinition, PromptFields, Task
+from serving.formats.definitions import FormatDefinition, PromptFields, Task, question_values
 from serving.formats.render import RenderedPrompt, render
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.slots import (
@@ -341,9 +341,8 @@ def prompt_fields(
     first, second = (*reasonings, None, None)[:2]
     is_pair = task == "ensemble"
     return PromptFields(
+        **question_values(question),
         system=system,
-        question=question.text,
-        context=question.context,
         reasoning=None if is_pair else first,
         answer=question.reference_answer if task == "rationalise" else None,
         reasoning_a=first if is_pair else None,

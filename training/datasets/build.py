@@ -13,6 +13,7 @@ from db.errors import UsageError
 from db.identity import json_hash
 from db.rating.ratings import RESERVED
 from db.tables import Answer, Rating, ReasoningVariant
+from serving.formats.definitions import question_values
 from serving.formats.library import Registry
 from serving.formats.parse import write_questions
 from serving.sweeps.selection import select_questions
@@ -251,10 +252,9 @@ def _drafts(
             continue
         role = one.role or question.role
         texts = RowTexts(
+            **question_values(question),
             system=registry.role(role).definition.system,
             role=role,
-            question=question.text,
-            context=question.context,
             language=question.language,
             reasoning=variants.get(one.variant_id),
             answer=answers.get(one.answer_id),

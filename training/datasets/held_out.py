@@ -6,7 +6,7 @@ whole store. One held-out member keeps the whole family from training.
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from scipy.cluster.hierarchy import DisjointSet
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from db.bulk import chunks
 from db.identity import short_hash
 from db.tables import Question
+from db.texts.inputs import QuestionText
 from serving.similarity.families import question_groups
 from training.datasets.near import near_pairs
 
@@ -29,15 +30,9 @@ later; it is used for nothing any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionInfo:
-    """What the rules need to know of a question."""
+class QuestionInfo(QuestionText):
+    """What the rules need to know of a question, beside what its prompts need."""
 
-    id: int
-    content_hash: str
-    text: str
-    context: str
-    role: str
-    language: str | None
     parent_id: int | None
     root_id: int | None
     move: str | None
@@ -57,7 +52,7 @@ class Families:
 
 def read_questions(session: Session) -> list[QuestionInfo]:
     """Return all questions of the store, oldest first."""
-    columns = [getattr(Question, name) for name in QuestionInfo.__slots__]
+    columns = [getattr(Question, field.name) for field in fields(QuestionInfo)]
     rows = session.execute(select(*columns).order_by(Question.id))
     return [QuestionInfo(**row._asdict()) for row in rows]
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from db.errors import UsageError
 from db.tables import Dataset, DatasetRow
 from serving.formats.definitions import (
+    QUESTION_FIELDS,
     Completion,
     FormatDefinition,
     PromptError,
@@ -33,6 +34,7 @@ class RowTexts:
     """The system text of the role, as it was when the dataset was frozen."""
     role: str
     question: str
+    """The fields of prompts that the question gives (``QUESTION_FIELDS``), by their names."""
     context: str = ""
     language: str | None = None
     reasoning: str | None = None
@@ -70,20 +72,19 @@ class RowTexts:
 
     def fields(self, target: Target) -> PromptFields:
         """Return the values of the prompt; the same for all completions of the row."""
+        asked = {name: getattr(self, name) for name in QUESTION_FIELDS}
         if target == "questions":
             return PromptFields(
+                **asked,
                 system=self.system,
-                question=self.question,
-                context=self.context,
                 answer=self.answer,
                 theme=self.theme,
                 move=self.move,
                 language=self.asked_language,
             )
         return PromptFields(
+            **asked,
             system=self.system,
-            question=self.question,
-            context=self.context,
             reasoning=self.reasoning if target == "answer" else None,
         )
 
