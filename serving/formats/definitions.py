@@ -104,8 +104,14 @@ with. Formats may leave out all but the question itself."""
 
 
 def question_values(question: QuestionText) -> dict[str, str]:
-    """Return what a question gives to prompts, by field."""
-    return {name: getattr(question, of) or "" for name, of in QUESTION_FIELDS.items()}
+    """Return what a question gives to prompts, by field; what it has not is left out."""
+    return values_given(question, QUESTION_FIELDS)
+
+
+def values_given(of: object, attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes that are not None, by the names that they get."""
+    values = ((name, getattr(of, attribute)) for name, attribute in attributes.items())
+    return {name: value for name, value in values if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from serving.formats.definitions import (
     PromptError,
     PromptFields,
     Task,
+    values_given,
 )
 from serving.formats.library import form_for
 from serving.formats.render import IGNORED_LABEL, TrainingExample, render_example
@@ -72,7 +73,7 @@ class RowTexts:
 
     def fields(self, target: Target) -> PromptFields:
         """Return the values of the prompt; the same for all completions of the row."""
-        asked = {name: getattr(self, name) for name in QUESTION_FIELDS}
+        asked = values_given(self, {name: name for name in QUESTION_FIELDS})
         if target == "questions":
             return PromptFields(
                 **asked,
