@@ -33,6 +33,8 @@ class TextFacets:
     """Id → name and texts, of the sweeps that people started."""
     models: dict[int, tuple[str, int | None]]
     """Id → name and texts."""
+    precisions: dict[str, int | None]
+    """In which the weights were served, as far as that is known."""
     formats: dict[str, int | None]
     roles: dict[str, int | None]
     """By what was sent to the model."""
@@ -56,6 +58,7 @@ def facets_at_once(session: Session) -> TextFacets:
 def _uncounted(session: Session) -> TextFacets:
     """Return all that texts may be filtered by, without numbers."""
     models = select(ModelVersion.id, ModelVersion.name).order_by(ModelVersion.id)
+    precisions = select(ModelVersion.precision).where(ModelVersion.precision.is_not(None))
     formats = select(PromptFormat.name, PromptFormat.version).order_by(PromptFormat.id)
     roles = select(Role.name).distinct().order_by(Role.name)
     return TextFacets(
@@ -63,6 +66,7 @@ def _uncounted(session: Session) -> TextFacets:
             sweep_id: (name, None) for sweep_id, name in sweep_names(session, MAX_SWEEPS).items()
         },
         models={row.id: (row.name, None) for row in session.execute(models)},
+        precisions=dict.fromkeys(one for one in session.scalars(precisions.distinct()) if one),
         formats={f"{name}@{version}": None for name, version in session.execute(formats)},
         roles=dict.fromkeys(session.scalars(roles)),
         finish_reasons=dict.fromkeys(("stop", "length")),
@@ -73,7 +77,10 @@ def _uncounted(session: Session) -> TextFacets:
 def text_facets(session: Session) -> TextFacets:
     """Return what there is to filter by; reads all generations once."""
     models = {
-        row.id: row.name for row in session.execute(select(ModelVersion.id, ModelVersion.name))
+        row.id: row
+        for row in session.execute(
+            select(ModelVersion.id, ModelVersion.name, ModelVersion.precision)
+        )
     }
     formats = {
         row.id: f"{row.name}@{row.version}"
@@ -81,6 +88,7 @@ def text_facets(session: Session) -> TextFacets:
     }
     roles = {row.id: row.name for row in session.execute(select(Role.id, Role.name))}
     by_model: Counter[int] = Counter()
+    by_precision: Counter[str] = Counter()
     by_format: Counter[str] = Counter()
     by_role: Counter[str] = Counter()
     by_finish: Counter[str] = Counter()
@@ -90,13 +98,16 @@ def text_facets(session: Session) -> TextFacets:
     )
     for model_id, format_id, role_id, reason, n in counted:
         by_model[model_id] += n
+        if models[model_id].precision:
+            by_precision[models[model_id].precision] += n
         by_format[formats[format_id]] += n
         by_role[roles[role_id]] += n
         if reason:
             by_finish[reason] += n
     return TextFacets(
         sweeps=_sweeps(session),
-        models={model_id: (models[model_id], n) for model_id, n in by_model.most_common()},
+        models={one: (models[one].name, n) for one, n in by_model.most_common()},
+        precisions=dict(by_precision.most_common()),
         formats=dict(by_format.most_common()),
         roles=dict(by_role.most_common()),
         finish_reasons=dict(by_finish.most_common()),

@@ -10,7 +10,16 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from db.bulk import COUNT_LIMIT, Page, page_of_keys
 from db.rating.summaries import Liking, liked_as
 from db.search import has_more_hits, matching
-from db.tables import Answer, CheckFlag, Generation, PromptFormat, Question, Role, SweepGeneration
+from db.tables import (
+    Answer,
+    CheckFlag,
+    Generation,
+    ModelVersion,
+    PromptFormat,
+    Question,
+    Role,
+    SweepGeneration,
+)
 from db.texts.rows import (
     FLAGGED,
     TABLES,
@@ -34,6 +43,8 @@ class TextFilter:
     """Those that the sweep wrote or found written."""
     question_ids: tuple[int, ...] | None = None
     model_version_ids: tuple[int, ...] = ()
+    precisions: tuple[str, ...] = ()
+    """In which the weights that wrote them were served."""
     formats: tuple[str, ...] = ()
     """Names with version, e.g. ``tagged@1``."""
     roles: tuple[str, ...] = ()
@@ -68,6 +79,9 @@ def generation_conditions(filter: TextFilter, table: Text) -> list[ColumnElement
     wanted: list[ColumnElement[bool]] = []
     if filter.model_version_ids:
         wanted.append(scanned(Generation.model_version_id).in_(filter.model_version_ids))
+    if filter.precisions:
+        served = select(ModelVersion.id).where(ModelVersion.precision.in_(filter.precisions))
+        wanted.append(scanned(Generation.model_version_id).in_(served))
     if filter.modes:
         wanted.append(Generation.mode.in_(filter.modes))
     if filter.finish_reasons:

@@ -10,10 +10,13 @@ from db.lineage.read import lineage
 from db.models import ModelRow, get_model, list_models, remove_model
 from db.settings import Settings, settings
 from db.tables import ModelVersion
-from serving.models.as_served import VersionMissing, find_served, stored_version
+from db.texts.facets import text_facets
+from db.texts.matrix import MatrixFilter, matrix
+from serving.models.as_served import VersionMissing, as_served, find_served, stored_version
 from serving.sweeps.plan import plan_sweep
 from serving.sweeps.run import SweepState
 from serving.sweeps.spec import parse_spec
+from tests.store_rows import make_library, make_question, make_variant
 from tests.unit.sweep_lab import fill, registry_of, save, scalar
 
 FP8 = "sha256:base:fp8"
@@ -144,3 +147,26 @@ def test_precision_is_a_factor_of_a_sweep(models: Database) -> None:
     })  # fmt: skip
     with models.read() as session, pytest.raises(UsageError, match="base@fp8 says its precision"):
         plan_sweep(session, spec, registry)
+
+
+def test_texts_are_filtered_by_the_precision_of_their_model(database: Database) -> None:
+    with database.write() as session:
+        make_library(session)
+        stored = session.get_one(ModelVersion, 1)
+        stored.precision = "bf16"
+        session.flush()
+        quantised = as_served(session, get_model(session, 1), "fp8").id
+        question = make_question(session)
+        for model_id, n in ((1, 2), (quantised, 1)):
+            for i in range(n):
+                text = f"You should look {model_id} {i}."
+                make_variant(session, question, text, model_version_id=model_id)
+
+    def shown(precision: str) -> list[int]:
+        with database.read() as session:
+            found = matrix(session, MatrixFilter(precisions=(precision,)))
+        return [row.n_cells for row in found.rows]
+
+    with database.read() as session:
+        assert text_facets(session).precisions == {"bf16": 2, "fp8": 1}
+    assert (shown("bf16"), shown("fp8"), shown("nf4")) == ([2], [1], [])

@@ -31,8 +31,8 @@ MOST_CELLS = 4
 QUESTION_CHARACTERS = 150
 """Characters of a question in its row."""
 FILTERS = (
-    "find", "sweep", "model", "role", "format", "language", "tag", "rating", "check", "finish",
-    "of",
+    "find", "sweep", "model", "precision", "role", "format", "language", "tag", "rating", "check",
+    "finish", "of",
 )  # fmt: skip
 NO_FINDING = "none"
 
@@ -162,6 +162,9 @@ def draw_filters(facets: Facets) -> MatrixFilter:
     with st.container(horizontal=True, key="filters"):
         sweep = draw("sweep", values=_numbers(texts.sweeps), show=_named(texts.sweeps))
         model = draw("model", values=_numbers(texts.models), show=_named(texts.models))
+        precision: tuple[str, ...] = ()
+        if len(texts.precisions) > 1:
+            precision = draw("precision", values=texts.precisions, show="precision")
         roles = draw("role", values=texts.roles, show="role")
         formats = draw("format", values=texts.formats)
         languages = draw("language", values=facets.questions.languages, show="language")
@@ -178,6 +181,7 @@ def draw_filters(facets: Facets) -> MatrixFilter:
         kind=next((one for one in TABLES if one in kind), None),
         sweep_id=int(sweep[0]) if sweep else None,
         model_version_ids=tuple(map(int, model)),
+        precisions=precision,
         formats=formats,
         roles=roles,
         finish_reasons=finish,
