@@ -118,6 +118,20 @@ def test_an_fp8_base_is_near_a_16_bit_one(twice: bool) -> None:
     assert apart(grads, our_grads) < FP8
 
 
+def test_a_base_put_on_its_device_layer_by_layer_is_the_same() -> None:
+    """The device is this one; a GPU's memory is watched in a test of its own."""
+    there, by_layer = made(), made()
+    loss, grads = learned(fast(there, fp8=True), batch())
+    install(
+        by_layer, fp8=True, keep_transposed=True, longest=64, compiled=False,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    remove_padding(by_layer)
+    ours, our_grads = learned(by_layer, batch())
+    assert ours == loss
+    assert apart(grads, our_grads) == 0
+
+
 def test_fp8_gradients_are_those_of_the_fp8_weights() -> None:
     """Both directions see one quantised weight: rounding of activations and gradients remains."""
     torch.manual_seed(0)

@@ -1,5 +1,6 @@
 """The base with a fresh adapter, as Unsloth makes it."""
 
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,21 @@ def _speed_up(
         compiled=device.type == "cuda",
         device=device if by_layer else None,
     )
+    if by_layer:
+        _note_device(model, device)
     remove_padding(model)
     return f"Layers are compiled, with packed attention and a base in {settings.base_precision}."
+
+
+def _note_device(model: Any, device: torch.device) -> None:
+    """Correct what Unsloth and transformers noted when they read the weights into main memory."""
+    from training.fast.layers import backbone_of
+
+    noted = importlib.import_module("unsloth_zoo.patching_utils").verify_and_set_device
+    for layer in backbone_of(model).layers:
+        noted(layer)
+    if hasattr(model.get_base_model(), "hf_device_map"):
+        model.get_base_model().hf_device_map = {"": device.index}
 
 
 def is_tight(model: Path, gib: float) -> bool:
