@@ -5,8 +5,6 @@ Standard library only: the set-up script uses it before anything is installed.
 
 import ctypes
 import os
-import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -44,26 +42,3 @@ def has_nvidia_driver() -> bool:
     except OSError:
         return False
     return True
-
-
-@cache
-def gpu_memory_gib() -> float:
-    """Return the memory of the smallest visible GPU in GiB; 0 where ``nvidia-smi`` tells none."""
-    return _smallest("memory.total") / 1024
-
-
-@cache
-def gpu_capability() -> float:
-    """Return the compute capability of the oldest visible GPU, such as 9.0; 0 where none tells."""
-    return _smallest("compute_cap")
-
-
-def _smallest(field: str) -> float:
-    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
-    try:
-        listed = subprocess.run(
-            query, capture_output=True, text=True, timeout=30, check=True
-        ).stdout
-        return min(float(line) for line in listed.splitlines())
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return 0.0

@@ -159,3 +159,18 @@ def _by_formula(shape: ModelShape, tied: bool) -> dict[str, int]:
         "other": shape.vocabulary * h * (1 if tied else 2) + (2 * shape.layers + 1) * h,
         "lora_width": shape.layers * (2 * (h + q) + 2 * (h + kv) + 3 * (h + wide)),
     }
+
+
+DEFAULT_SHAPE = shape_of(
+    {
+        "hidden_size": 5120,
+        "intermediate_size": 17920,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 40,
+        "num_key_value_heads": 10,
+        "vocab_size": 32064,
+        "max_position_embeddings": 4096,
+    },
+    "phi-3-medium-4k-instruct",
+)
+"""Of the default model on CUDA, so that it can be planned before its 28 GB are fetched."""

@@ -1,8 +1,7 @@
 """Plans for the models of a store, for folders and for the default model before it is fetched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -15,22 +14,11 @@ from serving.engine.command import Adapter
 from serving.engine.hardware import Gpu, find_gpus, with_freed
 from serving.engine.plan import Limits, ServingPlan, Subject, make_plan
 from serving.engine.server import read_record
-from serving.engine.shape import ModelShape, read_shape, shape_of
+from serving.engine.shape import DEFAULT_SHAPE, ModelShape, read_shape
 from serving.models.embedded import EMBEDDED_NAME, embedded_model_folder
 from serving.models.register import CUDA_DEFAULT, default_name
 from serving.models.servable import served_rank, server_spec
 from serving.models.tensor_files import ModelError
-
-DEFAULT_CONFIG: Mapping[str, Any] = {
-    "hidden_size": 5120,
-    "intermediate_size": 17920,
-    "num_hidden_layers": 40,
-    "num_attention_heads": 40,
-    "num_key_value_heads": 10,
-    "vocab_size": 32064,
-    "max_position_embeddings": 4096,
-}
-"""Sizes of the default model on CUDA, so that it can be planned before its 28 GB are fetched."""
 
 
 def plan_for(
@@ -91,8 +79,7 @@ def _subject(
         if known is not None:
             return _stored(session, settings, known, device, limits)
     if reference in (CUDA_DEFAULT, default_name(CUDA_DEFAULT)):
-        shape = shape_of(DEFAULT_CONFIG, default_name(CUDA_DEFAULT))
-        return Subject(name=shape.name, device=device, shape=shape)
+        return Subject(name=DEFAULT_SHAPE.name, device=device, shape=DEFAULT_SHAPE)
     raise UsageError(
         "{reference} is no model in the store and no folder with a config.json; add it with"
         " `q2q model add`, or give a folder that holds at least its config.json.",

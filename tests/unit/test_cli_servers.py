@@ -7,7 +7,6 @@ import pytest
 
 from db.database import Database
 from db.engines import EngineUse, list_engines, save_load
-from serving.models.planned import DEFAULT_CONFIG
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
 from tests.unit.test_cli import Q2Q, q2q, spec
@@ -126,7 +125,8 @@ def test_a_plan_is_told_for_gpus_that_are_not_there(q2q: Q2Q, tmp_path: Path) ->
     told = q2q("serve", "plan", "unsloth/Phi-3-medium-4k-instruct", "--gpus", "2x24")
     assert told.code == 0
     assert told.out.startswith("phi-3-medium-4k-instruct in FP8, 2 engines on 2 x 24 GB (22 GiB)")
-    (tmp_path / "config.json").write_text(json.dumps(dict(DEFAULT_CONFIG) | {"hidden_size": 51200}))
+    sizes = {"hidden_size": 51200, "num_hidden_layers": 40, "num_attention_heads": 400}
+    (tmp_path / "config.json").write_text(json.dumps(sizes | {"vocab_size": 32064}))
     refused = q2q("serve", "plan", str(tmp_path), "--gpus", "2x24", "--json")
     assert refused.code == 1
     assert "does not fit 2 x 24 GB" in json.loads(refused.out)["error"]

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from db.errors import UsageError
+from serving.engine.shape import DEFAULT_SHAPE, shape_of
 from training.child.events import check_finite, failure_of
 from training.methods import METHODS, ROW_KINDS, methods_for
-from training.runs.presets import PRESETS, RunSettings, choose_preset
+from training.runs.presets import PRESETS, RunSettings, choose_preset, preset_gib
 from training.runs.process import exit_sentence, sentence
 from training.runs.spec import choose_method, load_spec, on_gpus, parse_spec, resolve
 
@@ -84,6 +85,30 @@ def test_nodes_and_where_they_meet_are_given_together() -> None:
             parse_spec({"dataset": "a", **one})
     both = parse_spec({"dataset": "a", "nodes": 2, "rendezvous": "a:29500"})
     assert resolve(both, "sft", "cpu", 0).settings.world_size == 2
+
+
+@pytest.mark.parametrize(
+    ("memory", "preset"),
+    [(11.25, "notebook"), (15, "fast"), (22.5, "24gb"), (45, "24gb"), (79.2, "max"), (140, "max")],
+)
+def test_a_14b_base_takes_the_preset_that_its_card_holds(memory: float, preset: str) -> None:
+    assert choose_preset("cuda", memory)[0] == preset
+
+
+def test_presets_follow_the_size_of_the_base() -> None:
+    small = shape_of(
+        {
+            "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
+            "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+            "tie_word_embeddings": True,
+        },
+        "llama-1b",
+    )  # fmt: skip
+    assert choose_preset("cuda", 22.5, small)[0] == "max"
+    assert "1.2 billion parameters" in choose_preset("cuda", 22.5, small)[1]
+    # measured on one H200 with the default base: benchmarks/results/training_fast_h200.json
+    assert preset_gib("fast", DEFAULT_SHAPE) == pytest.approx(11.9, rel=0.03)
+    assert preset_gib("max", DEFAULT_SHAPE) == pytest.approx(86.3 - 12.7, rel=0.03)
 
 
 def test_what_is_told_wins_over_the_preset() -> None:

@@ -14,8 +14,9 @@ from db.errors import Q2QError, UsageError, free_bytes
 from db.models import ModelRow, find_model, get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, create_run
-from serving.device import Device, gpu_capability, gpu_memory_gib, resolve_device
-from serving.engine.hardware import find_gpus
+from serving.device import Device, resolve_device
+from serving.engine.hardware import find_gpus, smallest_gpu
+from serving.engine.shape import DEFAULT_SHAPE, ModelShape, read_shape
 from serving.formats.definitions import FormatDefinition
 from serving.formats.library import load_definitions, user_file
 from serving.formats.render import render
@@ -23,6 +24,7 @@ from serving.formats.tokenizer import PromptTokenizer
 from serving.models.adapters import EMBEDDING, HEAD, linear_modules, shares_embeddings
 from serving.models.as_served import stored_version
 from serving.models.register import ensure_default_model
+from serving.models.tensor_files import ModelError
 from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.rows import EncodedRow, RowTexts, encode_dataset
 from training.methods import METHODS, MethodName
@@ -107,21 +109,29 @@ def check_training(
     _check_base(base)
     load_definitions(user_file(settings)).format(spec.prompt_format)
     device = resolve_device(settings.device)
-    memory = gpu_memory_gib() if device == "cuda" else 0.0
-    capability = gpu_capability() if device == "cuda" else 0.0
+    gpu = smallest_gpu() if device == "cuda" else None
     resolved = resolve(
         spec,
         kind,
         device,
-        memory,
+        gpu.total_gib if gpu else 0.0,
         n_ok=n_ok,
         n_not_ok=n_not_ok,
-        capability=capability,
+        capability=gpu.capability if gpu else 0.0,
+        shape=_shape_of(base),
     )
     if device == "cuda":
         resolved = on_gpus(resolved, spec, len(find_gpus()), n_rows)
     check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
     return resolved
+
+
+def _shape_of(base: ModelRow) -> ModelShape:
+    """Return the shape of a base; that of the default model where its files do not tell it."""
+    try:
+        return read_shape(Path(cast(str, base.path)), base.name)
+    except ModelError:
+        return DEFAULT_SHAPE
 
 
 def queue_run(session: Session, spec: TrainSpec, prepared: Prepared) -> RunRow:

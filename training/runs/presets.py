@@ -1,10 +1,14 @@
 """The presets of a training run, as one table, and the choice among them by device."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from db.identity import Precision
 from serving.device import Device
+from serving.engine.memory import GIB, weight_bytes
+from serving.engine.shape import DEFAULT_SHAPE, ModelShape
 
 PresetName = Literal["notebook", "fast", "24gb", "max", "laptop"]
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
@@ -14,14 +18,14 @@ BasePrecision = Literal["bf16", "nf4", "nf4_fp8", "fp8"]
 """How the frozen base is kept: 16 bit, 4 bit, 4 bit with products in FP8, or FP8 altogether."""
 IN_FP8: tuple[BasePrecision, ...] = ("nf4_fp8", "fp8")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-MAX_FROM_GIB = 75
-"""``max`` holds about 73 GiB with a 14B base in FP8."""
 TWO_COPIES_FROM_GIB = 100
 """An FP8 base is stored twice where there is room: 14 GiB more, 2 % faster."""
-FP8_FROM_GIB = 22
-"""``24gb`` holds about 18 GiB with a 14B base in FP8, one copy; cards sold with 24 GB show 22.5."""
-FAST_FROM_GIB = 14
-"""``fast`` holds about 12 GiB with a 14B base in 4 bit."""
+MARGIN_GIB = 1.5
+"""For the CUDA context and what is not counted."""
+_KEPT_BYTES = 8.7
+"""Of activations that are kept, for each token, layer and value of hidden and wide features."""
+_RECOMPUTED_BYTES = 2.7
+"""Of activations that are recomputed, for each token, layer and hidden value."""
 
 
 class RunSettings(BaseModel):
@@ -161,18 +165,47 @@ PRESETS: dict[PresetName, RunSettings] = {
 }
 
 
-def choose_preset(device: Device, memory_gib: float) -> tuple[PresetName, str]:
-    """Return the preset for a device with so much memory, and the reason in a sentence."""
+def preset_gib(preset: PresetName, shape: ModelShape) -> float:
+    """Return about how much GPU memory a preset takes for a base of this shape, in GiB.
+
+    Weights by their precision, activations by the tokens of a step. Calibrated on one H200 with a
+    14B base (``benchmarks/results/training_fast_h200.json``): 69.0 GiB with all activations and a
+    base in NF4, 11.9 GiB with recomputed ones.
+    """
+    settings = PRESETS[preset]
+    precision: Precision = "fp8" if settings.base_precision == "fp8" else "nf4"
+    tokens = settings.batch * settings.max_length
+    if settings.recomputation == "none":
+        activations = _KEPT_BYTES * (shape.hidden + shape.intermediate)
+    else:
+        activations = _RECOMPUTED_BYTES * shape.hidden
+    return (weight_bytes(shape, precision) + activations * tokens * shape.layers) / GIB
+
+
+def choose_preset(
+    device: Device, memory_gib: float, shape: ModelShape = DEFAULT_SHAPE
+) -> tuple[PresetName, str]:
+    """Return the preset for a base on a device with so much memory, and the reason in a sentence.
+
+    Args:
+        device: What trains.
+        memory_gib: Of the smallest GPU.
+        shape: Of the base; default: of the default model on CUDA, with 14 billion parameters.
+    """
     if device == "cpu":
         return "laptop", "laptop: there is no GPU, so a 16-bit adapter is trained on the CPU."
-    has = f"the GPU has {memory_gib:.0f} GiB"
-    if memory_gib >= MAX_FROM_GIB:
-        return "max", f"max: {has}, enough to keep all activations (about 73 GiB for a 14B base)."
-    if memory_gib >= FP8_FROM_GIB:
-        return "24gb", f"24gb: {has}; rows are packed, activations recomputed (about 18 GiB)."
-    if memory_gib >= FAST_FROM_GIB:
-        return "fast", f"fast: {has}; rows are packed, activations recomputed (about 12 GiB)."
-    return (
-        "notebook",
-        f"notebook: {has}, so small batches without packing (about 8.5 GiB for a 14B base).",
-    )
+    room = memory_gib - MARGIN_GIB
+    fitting = [one for one in _BY_SPEED if preset_gib(one[0], shape) <= room]
+    preset, what = (fitting or _BY_SPEED[-1:])[0]
+    needed = preset_gib(preset, shape)
+    size = f"about {needed:.0f} GiB for a base of {shape.parameters / 1e9:.2g} billion parameters"
+    return preset, f"{preset}: the GPU has {memory_gib:.0f} GiB; {what} ({size})."
+
+
+_BY_SPEED: Sequence[tuple[PresetName, str]] = (
+    ("max", "enough to keep all activations"),
+    ("24gb", "rows are packed, activations recomputed, the base is in FP8"),
+    ("fast", "rows are packed, activations recomputed"),
+    ("notebook", "so small batches without packing"),
+)
+"""Presets for GPUs, the fastest first, and what they do with the memory."""

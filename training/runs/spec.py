@@ -16,6 +16,7 @@ from pydantic import (
 from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
 from serving.device import Device
+from serving.engine.shape import DEFAULT_SHAPE, ModelShape
 from training.datasets.balance import class_weights
 from training.methods import METHODS, ROW_KINDS, Method, MethodName, RowKind, methods_for
 from training.runs.presets import (
@@ -143,6 +144,7 @@ def resolve(
     n_ok: int = 0,
     n_not_ok: int = 0,
     capability: float = FP8_CAPABILITY,
+    shape: ModelShape = DEFAULT_SHAPE,
 ) -> Resolved:
     """Return all settings of ``spec`` for a dataset of ``kind`` on this device.
 
@@ -154,12 +156,13 @@ def resolve(
         n_ok: Rows to train on that are OK, where rows are labelled.
         n_not_ok: Those that are not.
         capability: The compute capability of the GPU, such as 9.0.
+        shape: Of the base.
 
     Raises:
         UsageError: A setting does not go with the device or the method.
     """
     if spec.preset == "auto":
-        preset, why = choose_preset(device, memory_gib)
+        preset, why = choose_preset(device, memory_gib, shape)
     else:
         preset, why = spec.preset, f"{spec.preset}: it was asked for."
     given = {
