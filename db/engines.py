@@ -13,6 +13,7 @@ from db.leases import LEASE_S, store_now
 from db.settings import check_server_name, check_server_url, masked
 from db.tables import Engine, EngineModel, ModelVersion, Worker, utc_now
 from db.tables.base import as_row
+from db.workers import live_workers
 
 LOCAL = "local"
 """Name of the workbench's own server."""
@@ -73,6 +74,8 @@ class EngineRow:
     kind: str
     worker_id: int | None
     """Whose child it is."""
+    worker: str | None
+    """Host and home of that worker."""
     url: str | None
     """For reading and for requests; user and password of older stores are masked."""
     api_key_env: str | None
@@ -92,16 +95,22 @@ class EngineRow:
 
 
 def list_engines(session: Session) -> list[EngineRow]:
-    """Return the engines, the workbench's own first; external ones that were removed are left out.
+    """Return the engines, the workbench's own first; those of workers that ended are left out.
 
-    A removed engine keeps its row for the sake of what it wrote.
+    So are external ones that were removed. They keep their rows for the sake of what they wrote.
     """
     query = (
         select(Engine)
         .where(or_(Engine.kind == "child", Engine.wanted))
         .order_by(Engine.kind, Engine.id)
     )
-    return [_row(session, engine) for engine in session.scalars(query)]
+    engines = [_row(session, engine) for engine in session.scalars(query)]
+    own = [engine for engine in engines if engine.kind == "child"]
+    if len(own) > 1:
+        live = {worker.id for worker in live_workers(session)}
+        shown = [engine for engine in own if engine.worker_id in live] or own[:1]
+        engines = [engine for engine in engines if engine.kind != "child" or engine in shown]
+    return engines
 
 
 def ensure_local(session: Session, worker_id: int | None = None) -> EngineRow:
@@ -285,4 +294,13 @@ def _row(session: Session, engine: Engine) -> EngineRow:
     url, message = engine.url and masked(engine.url), engine.message and masked(engine.message)
     told = (engine.load or {}).get("engines", ()) if engine.state == "ready" else ()
     load = tuple(map(EngineUse.from_json, told))
-    return as_row(EngineRow, engine, models=models, url=url, message=message, load=load)
+    worker = session.get(Worker, engine.worker_id) if engine.worker_id is not None else None
+    return as_row(
+        EngineRow,
+        engine,
+        models=models,
+        url=url,
+        message=message,
+        load=load,
+        worker=f"{worker.host} ({worker.home})" if worker is not None else None,
+    )

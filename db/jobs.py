@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, exists, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.claims import forget_chunks, has_free_chunks
@@ -170,13 +170,13 @@ def claim(
         below_priority: Only jobs whose priority number is lower.
         worker_id: The worker of several that claims; jobs of other ones are left to them.
     """
-    now = store_now(session)
+    now, is_any = store_now(session), literal(_has_one_worker(session))
     candidates = (
         select(Job)
         .where(
             _claimable(now - timedelta(seconds=stale_after_s)),
             Job.lane.in_(lanes),
-            or_(Job.worker_id.is_(None), Job.worker_id == worker_id),
+            or_(Job.worker_id.is_(None), Job.worker_id == worker_id, is_any),
         )
         .order_by(Job.priority, Job.id)
         .with_for_update(skip_locked=True)
@@ -293,12 +293,17 @@ def release_left(session: Session, worker_id: int) -> list[int]:
     one worker, so that whatever runs there was left by it.
     """
     running = select(Job).where(Job.state == "running")
-    if session.get_bind().dialect.name != "sqlite":
+    if not _has_one_worker(session):
         running = running.where(Job.owner.startswith(f"{worker_id}:"))
     left = session.scalars(running).all()
     for job in left:
         job.state, job.owner, job.heartbeat_at = "queued", None, None
     return [job.id for job in left]
+
+
+def _has_one_worker(session: Session) -> bool:
+    """Tell whether the store is an SQLite file."""
+    return session.get_bind().dialect.name == "sqlite"
 
 
 def request_cancel(session: Session, job_id: int) -> bool:

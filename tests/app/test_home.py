@@ -1,10 +1,11 @@
 import pytest
 
 from db.database import Database
-from db.engines import EngineUse, GpuUse, save_load
+from db.engines import EngineUse, GpuUse, ensure_local, save_load
 from db.jobs import active_jobs
 from db.questions import NewQuestion, add_question
 from db.tables import Engine, EngineModel, ModelVersion
+from db.workers import beat, ensure_worker
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded, seed_engine, seed_running_job
 
@@ -96,6 +97,23 @@ def test_a_failed_engine_says_why_and_can_be_started(store: Database, open_app: 
     next(button for button in app.button if button.label == "Start").click().run()
     with store.read() as session:
         assert [job.kind for job in active_jobs(session)] == ["serve_start"]
+
+
+def test_two_workers_are_shown_each_with_its_server(store: Database, open_app: OpenApp) -> None:
+    with store.write() as session:
+        ids = [ensure_worker(session, host="gpu-a", home="/srv/a")]
+        ids.append(ensure_worker(session, host="gpu-b", home="/srv/b"))
+        for worker_id in ids:
+            beat(session, worker_id, ())
+        for worker_id in ids:
+            ensure_local(session, worker_id)
+    read = words_of(open_app())
+    assert "gpu-a (/srv/a)" in read
+    assert "heartbeat 0 s ago" in read
+    app = open_app()
+    app.button(key="engine_stop_2").click().run()
+    with store.read() as session:
+        assert [(job.kind, job.worker_id) for job in active_jobs(session)] == [("serve_stop", 2)]
 
 
 def test_results_are_what_comes_next_after_a_sweep(filled: Seeded, open_app: OpenApp) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
-from db.engines import LOCAL, EngineRow, EngineUse, add_external, remove_external
+from db.engines import EngineRow, EngineUse, add_external, remove_external
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, enqueue
 from db.models import ModelRow
 from serving.importers.questions import import_questions
@@ -111,20 +111,21 @@ def is_moving(engines: Sequence[EngineRow], jobs: Sequence[JobRow]) -> bool:
 
 def can_start(engine: EngineRow) -> bool:
     """Tell whether a person may start the server: only the workbench's own."""
-    return engine.name == LOCAL and (not engine.wanted or engine.state == "failed")
+    return engine.kind == "child" and (not engine.wanted or engine.state == "failed")
 
 
 def can_stop(engine: EngineRow) -> bool:
     """Tell whether a person may stop the server: only the workbench's own."""
-    return engine.name == LOCAL and engine.wanted and engine.state != "failed"
+    return engine.kind == "child" and engine.wanted and engine.state != "failed"
 
 
 def draw_engines(engines: Sequence[EngineRow], models: Mapping[int, ModelRow]) -> None:
     """Draw a card for each model server: what it offers, and how busy each engine of it is."""
     shared = Counter(one.model_version_id for engine in engines for one in engine.models)
+    is_one_machine = sum(engine.kind == "child" for engine in engines) == 1
     for engine in engines:
         with card(f"engine_{engine.id}"):
-            _head(engine)
+            _head(engine, is_one_machine=is_one_machine)
             if engine.state == "starting":
                 st.progress(
                     engine.progress or 0.0,
@@ -138,9 +139,11 @@ def draw_engines(engines: Sequence[EngineRow], models: Mapping[int, ModelRow]) -
                 _use(use, is_one_of_many=len(engine.load) > 1)
 
 
-def _head(engine: EngineRow) -> None:
+def _head(engine: EngineRow, *, is_one_machine: bool) -> None:
     with head_row(f"engine_{engine.id}"):
-        name = t("engine.local") if engine.name == LOCAL else escaped(engine.name)
+        name = escaped(engine.worker or engine.name)
+        if engine.kind == "child" and is_one_machine:
+            name = t("engine.local")
         st.markdown(f"**{name}**", width="content", help=t("engine.help"))
         state_badge(engine.state)
         if engine.software:
@@ -170,7 +173,13 @@ def _button(engine: EngineRow, what: str) -> None:
             else:
                 kind = "serve_start" if what == "start" else "serve_stop"
                 payload = {"model": None} if what == "start" else {}
-                enqueue(session, kind, payload=payload, priority=INTERACTIVE_PRIORITY)
+                enqueue(
+                    session,
+                    kind,
+                    payload=payload,
+                    priority=INTERACTIVE_PRIORITY,
+                    worker_id=engine.worker_id,
+                )
         st.rerun()
 
 

@@ -8,6 +8,7 @@ from db.engines import EngineRow, list_engines
 from db.jobs import JobRow, active_jobs
 from db.models import ModelRow, list_models
 from db.sweeps import list_sweeps
+from db.workers import WorkerRow, live_workers
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_jobs
 from workbench.ui.components.live import live
@@ -21,8 +22,9 @@ from workbench.ui.home.cards import (
     is_reading_only,
     next_step,
 )
+from workbench.ui.home.workers import draw_workers
 
-Live = tuple[list[EngineRow], list[JobRow], dict[int, ModelRow], dict[int, str]]
+Live = tuple[list[EngineRow], list[JobRow], dict[int, ModelRow], dict[int, str], list[WorkerRow]]
 
 
 def draw() -> None:
@@ -51,17 +53,18 @@ def _read() -> Live:
         jobs = active_jobs(session)
         names = {row.sweep_id: row.name for row in list_sweeps(session, limit=50)} if jobs else {}
         models = {model.id: model for model in list_models(session, with_removed=True)}
-        return list_engines(session), jobs, models, names
+        return list_engines(session), jobs, models, names, live_workers(session)
 
 
 def _draw_live(now: Live, *, had_model: bool) -> None:
     """Draw the engines and jobs as they are now; the page anew when the first model appears."""
-    engines, jobs, models, sweep_names = now
+    engines, jobs, models, sweep_names, workers = now
     if not had_model and any(model.state != "removed" for model in models.values()):
         st.rerun()
     if jobs:
         section(t("home.jobs"), t("home.jobs_help"))
         draw_jobs(jobs, sweep_names)
+    draw_workers(workers, jobs, sweep_names)
     section(t("home.engines"), t("home.engines_help"))
     if engines:
         draw_engines(engines, models)
