@@ -40,8 +40,8 @@ from tests.fakes.engines import FixedEngines
 OUT = Path(__file__).parent / "results" / "sweep_scale_cpu.json"
 
 
-def fill(database: Database, n_questions: int) -> None:
-    """Put questions and a remote model into the store."""
+def fill(database: Database, n_questions: int, *, with_model: bool = True) -> None:
+    """Put questions, and a remote model unless its server is to tell of it, into the store."""
     texts = [question(i) for i in range(n_questions)]
     with database.write() as session:
         session.execute(
@@ -51,7 +51,8 @@ def fill(database: Database, n_questions: int) -> None:
                 for text in texts
             ],
         )
-        session.add(ModelVersion(name="fake", kind="declared", context_length=8192))
+        if with_model:
+            session.add(ModelVersion(name="fake", kind="declared", context_length=8192))
 
 
 def spec(variants: int, answers: int) -> dict[str, Any]:

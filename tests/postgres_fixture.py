@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def postgres_url() -> Iterator[str]:
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    with postgres_server(binaries) as url:
+        yield url
+
+
+@contextmanager
+def postgres_server(binaries: Path, options: str = OPTIONS) -> Iterator[str]:
+    """Run an empty server for the block; yield its URL."""
     folder = Path(tempfile.mkdtemp(prefix="q2q-postgres-"))
     data = folder / "data"
     try:
@@ -37,7 +45,7 @@ def postgres_url() -> Iterator[str]:
             shutil.chown(folder, "postgres", "postgres")
         _run([binaries / "initdb", "-D", data, "-U", "q2q", "-A", "trust", "-E", "UTF8",
               "--locale=C", "--no-sync"])  # fmt: skip
-        options = f"{OPTIONS} -c unix_socket_directories={folder}"
+        options = f"{options} -c unix_socket_directories={folder}"
         log = folder / "log"
         _run([binaries / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", log, "-o", options, "start"])
         try:

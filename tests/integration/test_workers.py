@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import text
 
 from db.database import Database
-from db.jobs import enqueue_sweep, get_job
+from db.jobs import enqueue_sweep, get_job, request_cancel
 from db.sweeps import get_sweep
+from tests.fakes.behaviours import prompts_of
 from tests.fakes.server import FakeServer
 from tests.integration.test_postgres import migrated, store
 from tests.unit import sweep_lab as lab
@@ -24,6 +25,7 @@ __all__ = ["migrated", "store"]
 pytestmark = pytest.mark.postgres
 
 ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "workbench.cli.main")
 
 
 class Crew:
@@ -33,6 +35,8 @@ class Crew:
         self.store, self.folder, self.server = store, folder, server
         self.processes: list[subprocess.Popen[str]] = []
         lab.fill(store, n_questions=40, models=())
+        with store.write() as session:
+            session.execute(text("DELETE FROM engine"))  # the lab's, which nothing answers for
 
     def home(self, number: int) -> Path:
         return self.folder / f"home{number}"
@@ -48,7 +52,7 @@ class Crew:
     def start(self, number: int) -> "subprocess.Popen[str]":
         with (self.folder / f"log{number}").open("w") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.cli.main", "worker", "run"],
+                [*COMMAND, "worker", "run"],
                 cwd=ROOT,
                 env=self.environment(number),
                 start_new_session=True,
@@ -119,11 +123,24 @@ def crew(store: Database, tmp_path: Path) -> Iterator[Crew]:
         server.stop()
 
 
-def test_a_sweep_is_shared_and_outlives_the_death_of_its_holder(crew: Crew) -> None:
+def test_a_shared_sweep_is_cancelled_resumed_and_outlives_the_death_of_its_holder(
+    crew: Crew,
+) -> None:
     crew.start(1)
     crew.start(2)
     sweep_id, job_id = crew.sweep(variants=6, answers=6)
     n_slots = 40 * (6 + 6 * 6)
+    shared = "SELECT count(DISTINCT worker_id) FROM sweep_chunk WHERE NOT ended"
+    until(lambda: crew.ask(shared) == [(2,)])
+    with crew.store.write() as session:
+        assert request_cancel(session, job_id)
+    until(lambda: not crew.job(job_id).is_active)
+    assert crew.job(job_id).state == "cancelled"
+    until(lambda: crew.ask("SELECT count(*) FROM slot_claim") == [(0,)])
+    assert crew.ask("SELECT count(*) FROM generation") < [(n_slots,)]
+
+    with crew.store.write() as session:
+        job_id = enqueue_sweep(session, sweep_id)
     until(lambda: "2 workers" in (crew.job(job_id).message or ""))
     holder = int(crew.job(job_id).owner.partition(":")[0])
     homes = dict(crew.ask("SELECT home, id FROM worker"))
@@ -136,5 +153,32 @@ def test_a_sweep_is_shared_and_outlives_the_death_of_its_holder(crew: Crew) -> N
     crew.age_heartbeats(holder)
     crew.assert_done(sweep_id, job_id, n_slots)
     assert crew.job(job_id).starts == 2
-    rows = crew.ask("SELECT count(*) FROM generation")
-    assert rows == [(n_slots,)]
+    assert crew.ask("SELECT count(*) FROM generation") == [(n_slots,)]
+
+
+def test_two_command_lines_with_equal_sweeps_sample_each_slot_once(crew: Crew) -> None:
+    crew.server.latency_s = 0.2
+    spec = "name: run {}\nmodels: [fake]\nformats: [tagged@1]\nvariants: 3\nanswers: 2\n"
+    for number in (1, 2):
+        (crew.folder / f"spec{number}.yaml").write_text(spec.format(number))
+    runs = [
+        subprocess.Popen(
+            [*COMMAND, "sweep", "run", f"{crew.folder}/spec{number}.yaml", "--json"],
+            cwd=ROOT,
+            env=crew.environment(number),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2)
+    ]
+    crew.processes += runs
+    ended = [(*run.communicate(timeout=180), run.returncode) for run in runs]
+    assert [code for _, _, code in ended] == [0, 0], ended
+    assert {json.loads(out)["done"] for out, _, _ in ended} == {40 * (3 + 3 * 2)}
+    assert crew.ask("SELECT count(*) FROM sweep") == [(2,)]
+    assert crew.ask("SELECT count(*), count(DISTINCT slot_key) FROM generation") == [(360, 360)]
+    sent = [
+        one for one in crew.server.requests if "-probe-" not in one.get("request_id", "-probe-")
+    ]
+    assert sum(int(one["n"]) * len(prompts_of(one["prompt"])) for one in sent) == 360
