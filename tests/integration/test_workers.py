@@ -137,6 +137,7 @@ def test_a_shared_sweep_is_cancelled_resumed_and_outlives_the_death_of_its_holde
     until(lambda: not crew.job(job_id).is_active)
     assert crew.job(job_id).state == "cancelled"
     until(lambda: crew.ask("SELECT count(*) FROM slot_claim") == [(0,)])
+    until(lambda: [one[0] for one in crew.ask("SELECT job_ids FROM worker")] == [[], []])
     assert crew.ask("SELECT count(*) FROM generation") < [(n_slots,)]
 
     with crew.store.write() as session:

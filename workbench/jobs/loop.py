@@ -240,14 +240,14 @@ class Worker:
         return await handler(context)
 
     async def _beat(self) -> None:
-        beat_at = time.monotonic()
+        beat_at, idle = time.monotonic(), True
         while True:
             await asyncio.sleep(self._heartbeat_s)
             await self._store_left()
             contexts = list(self._running.values())
-            if not contexts and time.monotonic() < beat_at + IDLE_HEARTBEAT_S:
+            if not contexts and idle and time.monotonic() < beat_at + IDLE_HEARTBEAT_S:
                 continue
-            beat_at = time.monotonic()
+            beat_at, idle = time.monotonic(), not contexts
             try:
                 await asyncio.to_thread(self._write_heartbeats, contexts)
             except StoreBusy as error:  # It is tried again; the lease is much longer.
