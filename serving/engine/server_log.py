@@ -160,6 +160,11 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "vLLM is not installed in this environment. Run `make setup`.",
         ),
         (
+            r"invalid choice: '?bitsandbytes|Unknown quantization method: bitsandbytes",
+            "vLLM lacks its plugin for 4 bit (vllm-bnb-plugin). Run `make setup`, or set "
+            "precision in q2q.toml.",
+        ),
+        (
             r"Failed to infer device type|no CUDA-capable device|Found no NVIDIA driver",
             'no device that vLLM can use was found. Set device = "cpu" in q2q.toml, '
             "or repair the NVIDIA driver.",

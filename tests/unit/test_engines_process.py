@@ -308,6 +308,10 @@ def test_a_tail_yields_only_whole_new_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
+        (
+            "error: argument --quantization/-q: invalid choice: 'bitsandbytes' (ch",
+            "plugin for 4 bit",
+        ),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "lower gpu_memory_utilization"),
         ("OSError: [Errno 98] Address already in use", "port is taken"),
         ("ValueError: Model architectures ['X'] are not supported for now.", "architecture"),
