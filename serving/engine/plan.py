@@ -24,15 +24,12 @@ from serving.engine.hardware import BF16_CAPABILITY, Gpu, find_gpus, idle
 from serving.engine.memory import GIB, MemoryUse, weight_bytes
 from serving.engine.plan_rules import (
     GPU_MEMORY_UTILIZATION,
-    PRECISION_NAMES,
     SEQUENCES,
     TIGHT_TOKENS,
-    Choice,
-    DoesNotFit,
-    Wanted,
     choose,
 )
 from serving.engine.plan_sentence import explain
+from serving.engine.plan_types import PRECISION_NAMES, Choice, DoesNotFit, Wanted
 from serving.engine.shape import ModelShape, read_shape
 from serving.models.tensor_files import ModelError
 

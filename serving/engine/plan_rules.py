@@ -7,14 +7,13 @@ further GPU gets an engine of its own (data parallel). Heads divide as vLLM 0.32
 (``vllm/config/model.py`` and ``vllm/model_executor/models/llama.py``).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
-from db.errors import Q2QError, UsageError
+from db.errors import UsageError
 from db.identity import AS_STORED, Precision
-from db.messages import Message
-from serving.engine.hardware import FP8_CAPABILITY, MIN_CAPABILITY, Gpu, names_of
+from serving.engine.hardware import FP8_CAPABILITY, MIN_CAPABILITY, Gpu
 from serving.engine.memory import (
     CONTEXT_GIB,
     GIB,
@@ -25,6 +24,8 @@ from serving.engine.memory import (
     weights_per_gpu,
     working_bytes,
 )
+from serving.engine.plan_sentence import nothing_free, too_large
+from serving.engine.plan_types import Choice, DoesNotFit, Pool, Wanted
 from serving.engine.shape import ModelShape
 
 GPU_MEMORY_UTILIZATION = 0.9
@@ -35,19 +36,12 @@ ROOM_TOKENS = 16_384
 """The least cache of an engine that counts as room: 64 sequences."""
 TIGHT_TOKENS = 4096
 """The least that is served at all, where nothing leaves more room."""
-LARGE_GIB = 64
-"""From such a share of memory on vLLM's own limits for large GPUs are taken."""
 SEQUENCES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 8)
+SMALL_GPU_SEQUENCES = 256
+"""At most so many on other GPUs than large ones, as vLLM has it."""
 MARGIN_GIB = 0.2
 """Left free beside what other programs hold now."""
 VLLM_LARGEST_GRAPH = 512
-PRECISION_NAMES: Mapping[Precision, str] = {
-    "bf16": Message("16 bit"),
-    "fp8": "FP8",
-    "nf4": Message("4 bit (NF4)"),
-    "awq": Message("4 bit (AWQ)"),
-    "gptq": Message("4 bit (GPTQ)"),
-}
 RULES: Sequence[tuple[Precision, str]] = (
     ("bf16", "one"),
     ("fp8", "one"),
@@ -62,72 +56,6 @@ RULES: Sequence[tuple[Precision, str]] = (
 """Precision and how the model is spread over GPUs, the best first."""
 _BLOCK = 256
 """Contexts are cut to multiples of it."""
-_BYTES_PER_PARAMETER: Mapping[Precision, float] = {"bf16": 2.0, "fp8": 1.05, "nf4": 0.62}
-"""Of a whole model, embeddings in 16 bit included, for saying roughly what would fit."""
-_RESERVE_GIB = 2.5
-
-
-class DoesNotFit(Q2QError):
-    """A model fits these GPUs in no way; the sentence says what would."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What people ask for; None leaves a value to the plan."""
-
-    precision: Precision | None = None
-    tensor: int | None = None
-    pipeline: int | None = None
-    data: int | None = None
-    max_model_len: int | None = None
-    max_num_seqs: int | None = None
-    gpu_memory_utilization: float | None = None
-    largest_graph: int | None = None
-    """Batch size up to which CUDA graphs are captured."""
-    lora_ranks: int = 0
-    """Ranks of all adapters in one batch together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """GPUs that are used alike: each as the smallest of them."""
-
-    gpus: tuple[Gpu, ...]
-    utilization: float
-    """Share of each GPU's memory."""
-
-    @property
-    def budget_gib(self) -> float:
-        """What vLLM may take of the smallest."""
-        return self.utilization * min(gpu.total_gib for gpu in self.gpus)
-
-    @property
-    def capability(self) -> float:
-        """Of the oldest."""
-        return min(gpu.capability for gpu in self.gpus)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One way to serve a model, with what it takes."""
-
-    pool: Pool
-    precision: Precision
-    split: Split
-    data: int
-    max_model_len: int
-    max_num_seqs: int
-    batched_tokens: int
-    memory: MemoryUse
-    rank: int
-    """Place of its rule among the rules."""
-    is_asked: bool
-    """Its precision was asked for."""
-
-    @property
-    def used(self) -> tuple[Gpu, ...]:
-        """The GPUs that it uses."""
-        return self.pool.gpus[: self.data * self.split.gpus]
 
 
 def choose(
@@ -154,7 +82,7 @@ def choose(
         ]
         if found:
             return min(found, key=lambda one: (one.rank, -one.data * one.max_num_seqs))
-    raise _refusal(shape, gpus, wanted, others)
+    raise _refuse(shape, gpus, wanted, others)
 
 
 def heads_divide(shape: ModelShape, tensor: int) -> bool:
@@ -264,89 +192,79 @@ def _fitted(
     shape: ModelShape, pool: Pool, wanted: Wanted, precision: Precision, split: Split
 ) -> Choice | None:
     """Return the choice with as many sequences as its cache feeds; None where none fits."""
-    is_large = pool.budget_gib >= LARGE_GIB
-    weights = weights_per_gpu(shape, precision, split)
-    per_token = cache_bytes_per_token(shape, split)
-    largest = SEQUENCES[0] if is_large else 256
-    tried = [wanted.max_num_seqs] if wanted.max_num_seqs else SEQUENCES
-    for sequences in (n for n in tried if wanted.max_num_seqs or n <= largest):
-        batched = max(8192 if is_large else 2048, sequences)
-        working = working_bytes(
-            shape,
-            precision,
-            split,
-            sequences=sequences,
-            batched_tokens=batched,
-            graph_sizes=n_graph_sizes(wanted.largest_graph or largest_graph(sequences)),
-            lora_ranks=wanted.lora_ranks,
-        )
-        cache = pool.budget_gib * GIB - weights - working
-        tokens = int(cache // per_token)
-        if tokens >= sequences * TOKENS_PER_SEQUENCE or (tokens > 0 and sequences == tried[-1]):
-            context = min(wanted.max_model_len or shape.context_length, shape.context_length)
-            if not wanted.max_model_len and tokens < context:
-                context = tokens // _BLOCK * _BLOCK
+    largest = SEQUENCES[0] if pool.is_large else SMALL_GPU_SEQUENCES
+    tried = [n for n in SEQUENCES if n <= largest]
+    if wanted.max_num_seqs:
+        tried = [wanted.max_num_seqs]
+    for sequences in tried:
+        memory = _memory(shape, pool, wanted, precision, split, sequences)
+        is_fed = memory.cache_tokens >= sequences * TOKENS_PER_SEQUENCE
+        if is_fed or (memory.cache_tokens > 0 and sequences == tried[-1]):
             return Choice(
                 pool=pool,
                 precision=precision,
                 split=split,
-                data=1,
-                max_model_len=max(1, context),
+                max_model_len=_context(shape, wanted, memory),
                 max_num_seqs=sequences,
-                batched_tokens=batched,
-                memory=MemoryUse(
-                    weights_gib=weights / GIB,
-                    working_gib=working / GIB,
-                    cache_gib=cache / GIB,
-                    cache_tokens=tokens,
-                ),
-                rank=0,
+                batched_tokens=_batched_tokens(pool, sequences),
+                memory=memory,
                 is_asked=wanted.precision is not None,
             )
     return None
 
 
-def _refusal(
+def _memory(
+    shape: ModelShape,
+    pool: Pool,
+    wanted: Wanted,
+    precision: Precision,
+    split: Split,
+    sequences: int,
+) -> MemoryUse:
+    """Return what each GPU holds; the cache gets the rest, below 0 where there is none."""
+    weights = weights_per_gpu(shape, precision, split)
+    working = working_bytes(
+        shape,
+        precision,
+        split,
+        sequences=sequences,
+        batched_tokens=_batched_tokens(pool, sequences),
+        graph_sizes=n_graph_sizes(wanted.largest_graph or largest_graph(sequences)),
+        lora_ranks=wanted.lora_ranks,
+    )
+    cache = pool.budget_gib * GIB - weights - working
+    return MemoryUse(
+        weights_gib=weights / GIB,
+        working_gib=working / GIB,
+        cache_gib=cache / GIB,
+        cache_tokens=int(cache // cache_bytes_per_token(shape, split)),
+    )
+
+
+def _batched_tokens(pool: Pool, sequences: int) -> int:
+    """Return the tokens of the largest batch, as vLLM has it for GPUs of this size."""
+    return max(8192 if pool.is_large else 2048, sequences)
+
+
+def _context(shape: ModelShape, wanted: Wanted, memory: MemoryUse) -> int:
+    if wanted.max_model_len:
+        return min(wanted.max_model_len, shape.context_length)
+    if memory.cache_tokens >= shape.context_length:
+        return shape.context_length
+    return max(1, memory.cache_tokens // _BLOCK * _BLOCK)
+
+
+def _refuse(
     shape: ModelShape, gpus: Sequence[Gpu], wanted: Wanted, others: Sequence[ModelShape]
-) -> Q2QError:
+) -> DoesNotFit:
     pools = list(_pools(gpus, wanted))
     if not pools:
-        return DoesNotFit(
-            "{model} cannot be served on {gpus}: {reason}.",
-            model=shape.name,
-            gpus=names_of(gpus),
-            reason=_why_none(gpus),
-        )
-    best = max(pools, key=lambda pool: pool.budget_gib * len(pool.gpus))
-    precision, _, least = min(
-        (
-            (precision, split, weights_per_gpu(shape, precision, split))
-            for _, precision, split in _ways(shape, best, wanted)
-        ),
-        key=lambda way: way[2],
-    )
-    fitting = [one.name for one in others if _fits(one, gpus)]
-    return DoesNotFit(
-        "{model} does not fit {gpus}: each GPU would hold {need} GiB of its weights in {precision},"
-        " beside working memory and the cache, and may use {has} GiB. What fits: models of up to"
-        " about {sizes}{names}.",
-        model=shape.name,
-        gpus=names_of(best.gpus),
-        need=f"{least / GIB:.1f}",
-        precision=PRECISION_NAMES[precision],
-        has=f"{best.budget_gib:.1f}",
-        sizes=_sizes(best),
-        names=Message("; of yours {names}", names=", ".join(fitting)) if fitting else "",
-    )
-
-
-def _why_none(gpus: Sequence[Gpu]) -> str:
-    if all(gpu.capability < MIN_CAPABILITY for gpu in gpus):
-        return Message("vLLM needs compute capability {least} or newer", least=MIN_CAPABILITY)
-    free = max(gpu.free_gib for gpu in gpus)
-    return Message(
-        "other programs leave at most {free} GiB of a GPU free (see nvidia-smi)", free=f"{free:.1f}"
-    )
+        return nothing_free(shape, gpus)
+    pool = max(pools, key=lambda one: one.budget_gib * len(one.gpus))
+    ways = [(precision, split) for _, precision, split in _ways(shape, pool, wanted)]
+    precision, split = min(ways, key=lambda way: weights_per_gpu(shape, *way))
+    need = weights_per_gpu(shape, precision, split) / GIB
+    return too_large(shape, pool, precision, need, [one.name for one in others if _fits(one, gpus)])
 
 
 def _fits(shape: ModelShape, gpus: Sequence[Gpu]) -> bool:
@@ -355,17 +273,3 @@ def _fits(shape: ModelShape, gpus: Sequence[Gpu]) -> bool:
     except DoesNotFit:
         return False
     return True
-
-
-def _sizes(pool: Pool) -> str:
-    """Return roughly the largest models that a pool holds, by precision."""
-    room = max(0.0, pool.budget_gib - _RESERVE_GIB) * GIB * len(pool.gpus) / 1e9
-    return Message.line(
-        Message(
-            "{n} billion parameters in {precision}",
-            n=round(room / size),
-            precision=PRECISION_NAMES[precision],
-        )
-        for precision, size in _BYTES_PER_PARAMETER.items()
-        if precision != "fp8" or pool.capability >= FP8_CAPABILITY
-    )

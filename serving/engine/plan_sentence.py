@@ -1,16 +1,25 @@
-"""What a plan tells people: one sentence on what was chosen for a model, and why."""
+"""What a plan tells people in one sentence: what was chosen and why, or why nothing fits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from db.identity import AS_STORED
+from db.identity import AS_STORED, Precision
 from db.messages import Message
-from serving.engine.hardware import BF16_CAPABILITY, FP8_CAPABILITY, Gpu, names_of
+from serving.engine.hardware import (
+    BF16_CAPABILITY,
+    FP8_CAPABILITY,
+    MIN_CAPABILITY,
+    Gpu,
+    names_of,
+)
 from serving.engine.memory import GIB, weight_bytes
-from serving.engine.plan_rules import PRECISION_NAMES, Choice
+from serving.engine.plan_types import PRECISION_NAMES, Choice, DoesNotFit, Pool
 from serving.engine.shape import ModelShape
 
 NOTEWORTHY_GIB = 2
 """What other programs hold is told from here on."""
+_BYTES_PER_PARAMETER: Mapping[Precision, float] = {"bf16": 2.0, "fp8": 1.05, "nf4": 0.62}
+"""Of a whole model, embeddings in 16 bit included, for saying roughly what would fit."""
+_RESERVE_GIB = 2.5
 
 
 def explain(shape: ModelShape, choice: Choice, gpus: Sequence[Gpu]) -> Message:
@@ -84,3 +93,62 @@ def _notes(choice: Choice, gpus: Sequence[Gpu]) -> str:
     if choice.pool.capability < BF16_CAPABILITY:
         notes = Message("; float16, since these GPUs have no bf16{more}", more=notes)
     return notes
+
+
+def nothing_free(shape: ModelShape, gpus: Sequence[Gpu]) -> DoesNotFit:
+    """Return the refusal where no GPU can be used at all."""
+    return DoesNotFit(
+        "{model} cannot be served on {gpus}: {reason}.",
+        model=shape.name,
+        gpus=names_of(gpus),
+        reason=_why_none(gpus),
+    )
+
+
+def too_large(
+    shape: ModelShape, pool: Pool, precision: Precision, need_gib: float, fitting: Sequence[str]
+) -> DoesNotFit:
+    """Return the refusal of a model.
+
+    Args:
+        shape: Of the model.
+        pool: The GPUs that hold most of it.
+        precision: In which it is smallest.
+        need_gib: Its weights on each GPU then.
+        fitting: Names of known models that would fit.
+    """
+    return DoesNotFit(
+        "{model} does not fit {gpus}: each GPU would hold {need} GiB of its weights in {precision},"
+        " beside working memory and the cache, and may use {has} GiB. What fits: models of up to"
+        " about {sizes}{names}.",
+        model=shape.name,
+        gpus=names_of(pool.gpus),
+        need=f"{need_gib:.1f}",
+        precision=PRECISION_NAMES[precision],
+        has=f"{pool.budget_gib:.1f}",
+        sizes=_sizes(pool),
+        names=Message("; of yours {names}", names=", ".join(fitting)) if fitting else "",
+    )
+
+
+def _why_none(gpus: Sequence[Gpu]) -> str:
+    if all(gpu.capability < MIN_CAPABILITY for gpu in gpus):
+        return Message("vLLM needs compute capability {least} or newer", least=MIN_CAPABILITY)
+    free = max(gpu.free_gib for gpu in gpus)
+    return Message(
+        "other programs leave at most {free} GiB of a GPU free (see nvidia-smi)", free=f"{free:.1f}"
+    )
+
+
+def _sizes(pool: Pool) -> str:
+    """Return roughly the largest models that a pool holds, by precision."""
+    room = max(0.0, pool.budget_gib - _RESERVE_GIB) * GIB * len(pool.gpus) / 1e9
+    return Message.line(
+        Message(
+            "{n} billion parameters in {precision}",
+            n=round(room / size),
+            precision=PRECISION_NAMES[precision],
+        )
+        for precision, size in _BYTES_PER_PARAMETER.items()
+        if precision != "fp8" or pool.capability >= FP8_CAPABILITY
+    )

@@ -17,7 +17,7 @@ from serving.engine.command import HOME_VARIABLE, Command, ServerSpec, free_port
 from serving.engine.memory import MemoryUse
 from serving.engine.messages import EngineError, EngineUnavailable
 from serving.engine.plan import ServingPlan
-from serving.engine.plan_rules import DoesNotFit
+from serving.engine.plan_types import DoesNotFit
 from serving.engine.server import (
     ServerRecord,
     read_record,

@@ -12,15 +12,9 @@ from db.settings import Settings
 from serving.engine.hardware import Gpu, described_gpus, read_gpus
 from serving.engine.memory import Split, cache_bytes_per_token, weight_bytes
 from serving.engine.plan import ServingPlan, Subject, make_plan
-from serving.engine.plan_rules import (
-    PRECISION_NAMES,
-    Choice,
-    DoesNotFit,
-    Wanted,
-    choose,
-    heads_divide,
-)
+from serving.engine.plan_rules import choose, heads_divide
 from serving.engine.plan_sentence import explain
+from serving.engine.plan_types import PRECISION_NAMES, Choice, DoesNotFit, Wanted
 from serving.engine.shape import ModelShape, read_shape
 from workbench.i18n import translate_message
 

@@ -13,7 +13,7 @@ from db.settings import load_settings
 from db.workers import ensure_worker
 from serving.engine.hardware import described_gpus
 from serving.engine.plan import ServingPlan
-from serving.engine.plan_rules import PRECISION_NAMES
+from serving.engine.plan_types import PRECISION_NAMES
 from serving.models.planned import plan_for
 from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show, show_json, show_table
