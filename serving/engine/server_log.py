@@ -102,7 +102,7 @@ class LoadReader:
             share = round(start + (end - start) * int(found.get("percent", 0)) / 100, 3)
             if share <= self.progress.share:
                 return None
-            self.progress = LoadProgress(share, message.format(**found))
+            self.progress = LoadProgress(share, Message(message, **found))
             return self.progress
         return None
 

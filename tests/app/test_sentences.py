@@ -1,8 +1,10 @@
 """What the worker says is told in the language of the visit."""
 
 import ast
+import builtins
 import re
 import ssl
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +168,28 @@ def test_a_sentence_is_english_as_a_whole_where_a_part_has_no_translation() -> N
 
 
 def test_every_translated_template_is_said_by_the_code() -> None:
-    said = {
-        node.value
+    said = {node.value for _, node in nodes() if isinstance(node, ast.Constant)}
+    assert not messages().keys() - said
+
+
+def test_errors_are_given_templates_and_values_and_no_finished_sentence() -> None:
+    finished = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, node in nodes()
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id.endswith(("Error", "Message", "existing"))
+        and node.func.id not in {*vars(builtins), "RowRefusedError"}  # a part of a sentence
+        and any(isinstance(one, ast.JoinedStr) for one in node.args)
+    ]
+    assert finished == []
+
+
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    return [
+        (path, node)
         for package in ("db", "serving", "training", "workbench")
         for path in (ROOT / package).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Constant)
-    }
-    assert not messages().keys() - said
+    ]
