@@ -78,6 +78,13 @@ def as_served(session: Session, model: ModelRow, precision: Precision) -> ModelR
     return get_model(session, made.id)
 
 
+def split_precision(reference: str) -> tuple[str, Precision | None]:
+    """Return the name in ``NAME@fp8`` and the precision; a name without one is left as it is."""
+    name, at, last = reference.rpartition("@")
+    said = next((one for one in (AS_STORED, *WHEN_LOADED) if at and one == last), None)
+    return (name, said) if said is not None else (reference, None)
+
+
 def find_served(
     session: Session, reference: str, settings: Settings, precision: Precision | None = None
 ) -> ModelRow:
@@ -93,8 +100,7 @@ def find_served(
         VersionMissing: It was never served so, and ``session`` only reads.
         UsageError: Nothing fits, the model cannot be served in that precision, or it is said twice.
     """
-    name, at, last = reference.rpartition("@")
-    asked = next((one for one in (AS_STORED, *WHEN_LOADED) if at and one == last), None)
+    name, asked = split_precision(reference)
     known = model_by_name(session, reference)
     if known is not None and known.stored_id is None:
         return served_version(session, known, settings, precision)

@@ -7,12 +7,18 @@ import pytest
 from db.database import Database
 from db.errors import UsageError
 from db.lineage.read import lineage
-from db.models import ModelRow, get_model, list_models, remove_model
+from db.models import ModelRow, declare_model, get_model, list_models, remove_model
 from db.settings import Settings, settings
 from db.tables import ModelVersion
 from db.texts.facets import text_facets
 from db.texts.matrix import MatrixFilter, matrix
-from serving.models.as_served import VersionMissing, as_served, find_served, stored_version
+from serving.models.as_served import (
+    VersionMissing,
+    as_served,
+    find_served,
+    split_precision,
+    stored_version,
+)
 from serving.sweeps.plan import plan_sweep
 from serving.sweeps.run import SweepState
 from serving.sweeps.spec import parse_spec
@@ -113,6 +119,18 @@ def test_settings_say_the_precision_where_nobody_else_does(models: Database) -> 
         assert find_served(session, "base@bf16", quantised).name == "base"
         assert find_served(session, "small", quantised).name == "small"
         assert find_served(session, "far", quantised).name == "far"
+
+
+def test_a_server_by_url_can_be_said_to_serve_a_version_in_fp8(models: Database) -> None:
+    made = find(models, "base@fp8")
+    with models.write() as session:
+        known = {"context_length": 512, "tokenizer_hash": None}
+        same = declare_model(session, "x", "far", precision="fp8", equal_to="base@fp8", **known)
+        other = declare_model(session, "x", "far", precision="fp8", **known)
+    assert same.id == made.id
+    assert (other.name, other.kind, other.precision) == ("x@fp8", "declared", "fp8")
+    assert split_precision("x@fp8") == ("x", "fp8")
+    assert split_precision("x@home") == ("x@home", None)
 
 
 def test_lineage_goes_from_the_quantised_version_to_the_stored_one_and_back(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from db.engines import (
 )
 from db.errors import UsageError
 from db.messages import Message
-from db.models import ModelRow, declare_model, note_fingerprint
+from db.models import ModelRow, declare_model, find_model, note_fingerprint
 from db.settings import Settings, check_server_url
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.equality import MAX_GAP, gap
@@ -36,6 +37,7 @@ from serving.engine.messages import (
 from serving.engine.pool import pooled
 from serving.engine.probe import ProbeResult, probe
 from serving.formats.tokenizer import PromptTokenizer
+from serving.models.as_served import as_served, split_precision
 
 log = logging.getLogger(__name__)
 
@@ -252,12 +254,17 @@ def _declared(
     """
 
     def declare(served: OfferedModel, equal_to: str | None) -> ModelRow:
+        name, precision = split_precision(equal_to or "")
+        if precision is not None:
+            with suppress(UsageError):  # a model that this store does not know is only declared
+                equal_to = as_served(session, find_model(session, name), precision).name
         return declare_model(
             session,
             served.name,
             engine.name,
             context_length=served.context_length,
             tokenizer_hash=tokenizer.content_hash if tokenizer else None,
+            precision=precision,
             equal_to=equal_to,
         )
 
