@@ -20,7 +20,7 @@ from db.identity import AS_STORED, Precision
 from db.messages import Message
 from db.settings import Settings
 from serving.device import Device
-from serving.engine.hardware import BF16_CAPABILITY, Gpu, find_gpus, idle
+from serving.engine.hardware import BF16_CAPABILITY, Gpu, find_gpus, idle, names_of
 from serving.engine.memory import GIB, MemoryUse, weight_bytes
 from serving.engine.plan_rules import (
     GPU_MEMORY_UTILIZATION,
@@ -164,10 +164,29 @@ def make_plan(
     gpus = find_gpus() if gpus is None else gpus
     if shape is None or not gpus:
         return _unknown(subject, wanted)
-    choice = choose(shape, gpus, wanted, others)
+    try:
+        choice = choose(shape, gpus, wanted, others)
+    except DoesNotFit as error:
+        raise _for_others(shape, gpus, wanted) or error from None
     if wanted.precision == _by_itself(shape, gpus, wanted):
         choice = replace(choice, is_asked=False)
     return plan_of(shape, choice, gpus)
+
+
+def _for_others(shape: ModelShape, gpus: Sequence[Gpu], wanted: Wanted) -> DoesNotFit | None:
+    """Return the refusal where only what other programs hold is in the way; else None."""
+    try:
+        choice = choose(shape, idle(gpus), wanted)
+    except DoesNotFit:
+        return None
+    return DoesNotFit(
+        "{model} in {precision} needs more memory than is free: other programs hold {held} GiB of"
+        " {gpus} (see nvidia-smi). End them, or serve it in a smaller precision.",
+        model=shape.name,
+        precision=PRECISION_NAMES[choice.precision],
+        held=f"{sum(gpu.used_gib for gpu in gpus):.1f}",
+        gpus=names_of(gpus),
+    )
 
 
 def _by_itself(shape: ModelShape, gpus: Sequence[Gpu], wanted: Wanted) -> Precision | None:

@@ -125,6 +125,19 @@ def test_memory_that_other_programs_hold_counts(tmp_path: Path) -> None:
         choose(phi, [gpu(0, 32, 32, 7.0)], Wanted())
 
 
+def test_a_precision_that_is_asked_for_stays_whatever_others_hold(tmp_path: Path) -> None:
+    subject = Subject(
+        shape=shape(tmp_path, "phi-3-medium"), name="phi", device="cuda", precision="bf16"
+    )
+    settings = Settings(home=tmp_path)
+    assert "26.0 GiB of weights leave room" in make_plan(subject, settings, [gpu(0, 45, 45)]).why
+    with pytest.raises(DoesNotFit, match=r"phi-3-medium in 16 bit .* hold 20\.0 GiB of 1 x H"):
+        make_plan(subject, settings, [gpu(0, 45, 25)])
+    # what no idle GPU holds either is refused with what would fit
+    with pytest.raises(DoesNotFit, match="What fits"):
+        make_plan(subject, settings, [gpu(0, 24, 20)])
+
+
 def test_adapters_take_memory_of_the_cache(tmp_path: Path) -> None:
     phi, card = shape(tmp_path, "phi-3-medium"), described_gpus("1x48")
     alone = choose(phi, card, Wanted()).memory
