@@ -202,6 +202,10 @@ def _draw_model(ref: Ref) -> None:
             (t("explore.model.kind"), word("explore.model_kind", model.kind)),
             (t("how.weights"), model.digest or t("model.undigested")),
             (
+                t("explore.model.precision"),
+                word("precision", model.precision) if model.precision else t("model.untold"),
+            ),
+            (
                 t("explore.model.size"),
                 f"{parameters(model.n_parameters)} · {size(model.size_bytes)}",
             ),

@@ -52,7 +52,9 @@ def _read() -> Live:
     with database().read() as session:
         jobs = active_jobs(session)
         names = {row.sweep_id: row.name for row in list_sweeps(session, limit=50)} if jobs else {}
-        models = {model.id: model for model in list_models(session, with_removed=True)}
+        models = {
+            model.id: model for model in list_models(session, with_removed=True, with_served=True)
+        }
         return list_engines(session), jobs, models, names, live_workers(session)
 
 

@@ -114,7 +114,10 @@ def draw_table(sweep_id: int) -> None:
 def _draw_filters(sweep_id: int) -> TextFilter:
     search = url.search_box("find", t("table.search"), t("table.search_hint"), resets=("page",))
     with database().read() as session:
-        models = {model.name: model.id for model in list_models(session, with_removed=True)}
+        models = {
+            model.name: model.id
+            for model in list_models(session, with_removed=True, with_served=True)
+        }
     with st.container(horizontal=True, key="filters"):
         draw = partial(url.filter_by, texts="table")
         kind = draw("kind", values=KINDS, show="table.kind")
