@@ -6,7 +6,6 @@ again and running what is missing.
 """
 
 import asyncio
-import gc
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,12 +22,10 @@ from serving.engine.client import Engines, ServedModel
 from serving.sweeps.chunks import Chunks, OwnChunks, SharedChunks, Sharing, spans
 from serving.sweeps.engine_loss import until_done
 from serving.sweeps.forecast import check_served
+from serving.sweeps.memory import settle_memory
 from serving.sweeps.pass_run import PassRun, SweepState
 from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
-COLLECT_AFTER = (100_000, 50, 100)
-"""Thresholds of Python's garbage collector in a process that runs sweeps: some 100,000 objects are
-alive, hardly any in cycles, and looking for these took an eighth of the time."""
 REPORT_EVERY_S = 0.5
 SAVE_TIME_EVERY_S = 5.0
 SHARE_EVERY_S = 1.0
@@ -110,6 +107,7 @@ async def run_sweep(
     Raises:
         UsageError: There is no such sweep.
     """
+    settle_memory()
     run = await asyncio.to_thread(
         SweepRun,
         database,
@@ -118,7 +116,6 @@ async def run_sweep(
         retry_failed=retry_failed,
         sharing=sharing,
     )
-    gc.set_threshold(*COLLECT_AFTER)
     outcome = await run.run(engines, on_progress, cancelled)
     await asyncio.to_thread(grade_checked, database, run.plan.question_ids)
     return outcome
@@ -148,7 +145,6 @@ async def join_sweep(
         retry_failed=retry_failed,
         sharing=sharing,
     )
-    gc.set_threshold(*COLLECT_AFTER)
     await unless_cancelled(run.work(engines, lambda progress: None), cancelled)
 
 
