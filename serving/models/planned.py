@@ -13,6 +13,7 @@ from serving.device import Device, resolve_device
 from serving.engine.command import Adapter
 from serving.engine.hardware import Gpu, find_gpus, with_freed
 from serving.engine.plan import Limits, ServingPlan, Subject, make_plan
+from serving.engine.plan_types import DoesNotFit
 from serving.engine.server import read_record
 from serving.engine.shape import DEFAULT_SHAPE, ModelShape, read_shape
 from serving.models.embedded import EMBEDDED_NAME, embedded_model_folder
@@ -45,15 +46,21 @@ def plan_for(
     if gpus is None and device == "cuda":
         gpus = free_gpus(settings)
     subject = _subject(session, settings, reference or settings.model, device, limits)
-    others = _shapes(session) if session is not None and device == "cuda" else []
-    return make_plan(subject, settings, gpus, others)
+    try:
+        return make_plan(subject, settings, gpus)
+    except DoesNotFit:
+        if session is None or device == "cpu":
+            raise
+        return make_plan(subject, settings, gpus, _shapes(session))
 
 
 def free_gpus(settings: Settings) -> tuple[Gpu, ...]:
     """Return this machine's GPUs with the memory that is free once the own server has ended."""
     gpus = find_gpus()
     record = read_record(settings.home_dir)
-    plan = record.spec.plan if record is not None and record.process.is_alive() else None
+    if record is None or record.spec.ray is not None or not record.process.is_alive():
+        return gpus
+    plan = record.spec.plan
     if plan is None:
         return gpus
     used = plan.gpus or [gpu.index for gpu in gpus[: plan.n_gpus]]

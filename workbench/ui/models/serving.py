@@ -10,8 +10,10 @@ from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.models import ModelRow
 from db.serving_limits import limits_of
 from db.settings import settings
+from serving.device import resolve_device
+from serving.engine.hardware import Gpu
 from serving.engine.plan import Limits, ServingPlan
-from serving.models.planned import plan_for
+from serving.models.planned import free_gpus, plan_for
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, section
@@ -36,7 +38,7 @@ def draw_serving(model: ModelRow) -> None:
             limits = limits_of(session, model)
         try:
             with database().read() as session:
-                plan = plan_for(session, settings(), model.name)
+                plan = plan_for(session, settings(), model.name, _gpus())
         except Q2QError as error:
             st.warning(escaped(translated(error)), icon=":material/memory:")
         else:
@@ -48,6 +50,12 @@ def draw_serving(model: ModelRow) -> None:
             st.form(f"serving_{model.id}", border=False),
         ):
             _draw_form(model, limits)
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def _gpus() -> tuple[Gpu, ...] | None:
+    """Return this machine's GPUs, asked for at most every ten seconds; None where a CPU serves."""
+    return free_gpus(settings()) if resolve_device(settings().device) == "cuda" else None
 
 
 def _draw_memory(plan: ServingPlan) -> None:
@@ -106,7 +114,7 @@ def _serve(model: ModelRow, precision: str | None, limits: dict[str, Any]) -> No
     """Queue the serving of a model with what was set; what does not fit is refused at once."""
     name = f"{model.name}@{precision}" if precision else model.name
     with database().write() as session:
-        plan_for(session, settings(), model.name, limits=Limits(**limits))
+        plan_for(session, settings(), model.name, _gpus(), Limits(**limits))
         payload = {"model": name, "limits": limits}
         enqueue(session, "serve_start", payload=payload, priority=INTERACTIVE_PRIORITY)
     st.toast(t("serving.started", name=escaped(name)), icon=":material/check:")
