@@ -41,9 +41,9 @@ from tests.fakes.engines import FixedEngines
 
 OUT = Path(__file__).parent / "results" / "sweep_throughput_cpu.json"
 SHAPES = (
-    Shape(name="one completion a request", prompts_per_request=1, n=1, in_flight=1024),
     Shape(name="n completions a request", prompts_per_request=1, n=8, in_flight=128),
     Shape(name="32 prompts a request", prompts_per_request=32, n=1, in_flight=32),
+    Shape(name="one completion a request", prompts_per_request=1, n=1, in_flight=1024),
 )
 ONE = Shape(name="one prompt at a time", prompts_per_request=1, n=1, in_flight=1)
 
@@ -152,7 +152,7 @@ async def take_turns(
             load, _ = await sweep(store, engines, spec_of(options, seed))
             store.close()
             rows.append(row("sweep", load, repeat, seed))
-            for shape in SHAPES if seed is None else SHAPES[1:2]:
+            for shape in options.shapes if seed is None else options.shapes[:1]:
                 requests = requests_of(asked, options.answers, shape, seed)
                 in_flight = shape.in_flight * options.data_parallel
                 load = await run_load(at.api, key, requests, in_flight=in_flight)
@@ -195,7 +195,7 @@ async def two_steps(
     }
     load, sweep_id = await sweep(store, engines, spec)
     raw = []
-    for kind, n, shape in (("reasoning", options.answers, SHAPES[1]), ("answer", 1, SHAPES[0])):
+    for kind, n, shape in (("reasoning", options.answers, SHAPES[0]), ("answer", 1, SHAPES[2])):
         requests = requests_of(sent(store, sweep_id, kind), n, shape, cache_salt="bare")
         in_flight = shape.in_flight * options.data_parallel
         raw.append(await run_load(at.api, at.api_key or "", requests, in_flight=in_flight))
@@ -290,6 +290,7 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=2)
     parser.add_argument("--settle-s", type=float, default=4.0)
     parser.add_argument("--in-process", action="store_true")
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="of the bare requests")
     parser.add_argument("--two-steps", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--precision", choices=("bf16", "fp8", "nf4"), default="bf16")
     parser.add_argument("--data-parallel", type=int, default=1)
@@ -300,6 +301,7 @@ def main() -> None:
     parser.add_argument("--seeded-repeats", type=int, default=1)
     options = parser.parse_args()
     options.model = options.model or ensure_embedded_model()
+    options.shapes = SHAPES[: options.shapes]
     result: dict[str, Any] = {"model": options.model.name}
 
     def save(name: str, figures: Any) -> None:

@@ -24,7 +24,6 @@ from db.tables import (
     SweepGeneration,
 )
 from serving.formats.library import load_definitions, sync_definitions
-from serving.models.register import add_model
 from serving.sweeps.plan import plan_sweep, save_sweep
 from serving.sweeps.run import run_sweep
 from serving.sweeps.spec import parse_spec
@@ -48,11 +47,8 @@ def fill(database: Database, options: argparse.Namespace) -> None:
         for i in range(options.questions):
             text = question(i)
             session.add(Question(text=text, content_hash=question_hash(text), language="en"))
-        if options.load_format == "dummy":  # no tensors to digest
-            length = options.max_model_len
-            session.add(ModelVersion(name=NAME, kind="declared", context_length=length))
-    if options.load_format != "dummy":
-        add_model(database, str(options.model), name=NAME)
+        length = options.max_model_len  # declared: nothing here asks what its tensors hold
+        session.add(ModelVersion(name=NAME, kind="declared", context_length=length))
 
 
 def spec_of(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
