@@ -14,13 +14,12 @@ import argparse
 import asyncio
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +29,7 @@ from playwright.sync_api import Page
 from sqlalchemy import func, select
 
 from benchmarks.big_store import QUEUE_ID, build
+from benchmarks.matrix import matrix_times, percentiles
 from benchmarks.page_scripts import page_times
 from benchmarks.setting import note, versions, write_result
 from db.database import Database, open_database
@@ -122,17 +122,6 @@ WATCH = """() => {
         }
     }).observe(document.body, {subtree: true, childList: true, characterData: true});
 }"""
-
-
-def percentiles(milliseconds: Sequence[float]) -> dict[str, Any]:
-    """Return the middle, the 95th percentile and the longest."""
-    ordered = sorted(milliseconds)
-    return {
-        "n": len(ordered),
-        "median_ms": round(statistics.median(ordered), 1),
-        "p95_ms": round(ordered[max(0, -(-95 * len(ordered) // 100) - 1)], 1),
-        "max_ms": round(ordered[-1], 1),
-    }
 
 
 def press_keys(home: Path, presses: int) -> dict[str, Any]:
@@ -338,6 +327,7 @@ def main() -> None:
         }
         result["keys"] = press_keys(home, given.presses)
         note(f"keys: {result['keys']}")
+        result["matrix"] = matrix_times(home)
         result["search"] = search(database)
         result["pages"] = pages(given.runs)
         result["raters_beside_a_sweep"] = rate_beside_a_sweep(store)

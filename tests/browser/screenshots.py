@@ -19,6 +19,7 @@ from db.settings import settings
 from db.store.migrate import open_store
 from tests.app.seed import seed_running_job, seed_store
 from tests.app.seed_dialogue import seed_dialogue, seed_sides, seed_synopsis
+from tests.app.seed_matrix import seed_matrix
 from tests.app.seed_models import seed_merge
 from tests.app.seed_ratings import seed_ratings
 from tests.app.seed_rounds import seed_round
@@ -34,6 +35,7 @@ PAGES = {
     "sweeps": "sweeps",
     "cards": "sweeps?sweep=1",
     "table": "sweeps?sweep=1&view=table",
+    "matrix": "sweeps?sweep=1&view=matrix&rater=Mia",
     "figures": "sweeps?sweep=1&view=figures",
     "explore": "explore",
     "search": "search?find=town",
@@ -109,8 +111,11 @@ def main() -> None:
             for name, path in GUIDE.items():
                 _take(browser, f"{url}/{path}", given.folder / f"{name}.png", panel=name)
         return
+    if given.docs:
+        _take_matrix(given.folder)
     with tempfile.TemporaryDirectory() as home:
         os.environ["Q2Q_HOME"] = home
+        settings.cache_clear()
         store = open_store(settings())
         seeded = seed_store(store)
         seed_ratings(store, seeded)
@@ -128,6 +133,18 @@ def main() -> None:
                     _take(browser, f"{url}/{path}", target, WIDTHS[0], most_px=DOCS_PX)
             else:
                 _take_all(browser, url, given.folder, given.only)
+        store.close()
+
+
+def _take_matrix(folder: Path) -> None:
+    """Take the picture of the results matrix, of a sweep that is written for it."""
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["Q2Q_HOME"] = home
+        settings.cache_clear()
+        store = open_store(settings())
+        address = f"sweeps?sweep={seed_matrix(store)}&view=matrix&by=model&by=temperature&rater=Aki"
+        with app_server(Path(home)) as url, chromium() as browser:
+            _take(browser, f"{url}/{address}", folder / "matrix.png", WIDTHS[0], most_px=DOCS_PX)
         store.close()
 
 

@@ -20,7 +20,7 @@ from workbench.matrix.columns import Column, Design, parse_conditions
 from workbench.matrix.export import MatrixSource, matrix_csv, matrix_html, matrix_parquet
 from workbench.matrix.rating import own_ratings, rate_in_place
 from workbench.matrix.rows import MatrixQuery, count_levels, matrix_design, matrix_rows
-from workbench.matrix.totals import accuracy_change, tally, totals
+from workbench.matrix.totals import accuracy_change, totals
 
 HOSTILE = "<script>alert(1)</script>=1+1"
 
@@ -150,8 +150,7 @@ def test_totals_have_intervals_and_changes_are_paired(swept: Database) -> None:
     with swept.read() as session:
         counted = count_levels(session, (1,))
         design = matrix_design(session, query, [1], counted)
-    tallies = tally(design, counted.sums)
-    small, tuned = totals(tallies, design.columns)
+    small, tuned = totals(counted, design)
     assert small.accuracy is not None
     assert tuned.accuracy is not None
     assert (small.n, small.n_questions, small.n_graded) == (36, 6, 36)
@@ -159,10 +158,10 @@ def test_totals_have_intervals_and_changes_are_paired(swept: Database) -> None:
     assert tuned.accuracy.value == 1.0
     assert small.accuracy.low is not None
     assert small.accuracy.low < 1 / 6
-    change = accuracy_change(tallies, *design.columns)
+    change = accuracy_change(counted, design, *design.columns)
     assert change is not None
     assert change.value == pytest.approx(5 / 6)
-    few = totals(tally(design, counted.sums, {1}), design.columns)
+    few = totals(counted, design, {1})
     assert few[0].n_questions == 1
 
 
@@ -182,7 +181,7 @@ def test_files_hold_every_text_and_nothing_runs(swept: Database) -> None:
     table = pq.read_table(io.BytesIO(matrix_parquet(source)))
     assert table.num_rows == 73
     assert sum(filter(None, table["correct"].to_pylist())) == 18 + 18 + 6
-    page = matrix_html(source, totals(tally(design, counted.sums), design.columns), "T", "ja")
+    page = matrix_html(source, totals(counted, design), "T", "ja")
     text = page.decode()
     assert "<script>" not in text
     assert "&lt;script&gt;" in text

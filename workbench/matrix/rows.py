@@ -12,9 +12,9 @@ from db.grades import grades_mark
 from db.questions import QuestionFilter, question_ids
 from db.sweeps import sweep_plan
 from db.tables import Answer, AnswerGrade, CheckFlag, Generation, Rating
-from db.texts.design import Level, LevelSums, entries_of, level_names, sums_of_levels
+from db.texts.design import Level, entries_of, level_names, sums_of_levels
 from workbench.matrix.columns import Condition, Design
-from workbench.matrix.totals import Tallies, Total, tally, totals
+from workbench.matrix.totals import CountedLevels, Total, totals
 
 Show = Literal["all", "incorrect", "differ", "found"]
 SHOWN: tuple[Show, ...] = get_args(Show)
@@ -94,18 +94,9 @@ def matrix_mark(session: Session) -> tuple[int, ...]:
     return (*newest, grades_mark(session))
 
 
-@dataclass(frozen=True, slots=True)
-class CountedLevels:
-    """What there is of each level under each question, counted over all of them."""
-
-    sums: tuple[LevelSums, ...]
-    levels: frozenset[Level]
-
-
 def count_levels(session: Session, sweep_ids: Sequence[int]) -> CountedLevels:
     """Count what there is of each level; it takes seconds with a million texts."""
-    sums = tuple(sums_of_levels(session, sweep_ids))
-    return CountedLevels(sums, frozenset(one.level for one in sums))
+    return CountedLevels.of(sums_of_levels(session, sweep_ids))
 
 
 def counted_levels(session: Session, sweep_ids: Sequence[int]) -> CountedLevels | None:
@@ -118,21 +109,20 @@ def counted_levels(session: Session, sweep_ids: Sequence[int]) -> CountedLevels 
     )
 
 
-def counted_tallies(
+def matrix_totals(
     session: Session,
     query: MatrixQuery,
     design: Design,
     counted: CountedLevels,
     rows: Sequence[int],
-) -> tuple[Tallies, list[Total]] | None:
-    """Return what each column has of each question shown, and its totals; None while counted."""
-
-    def count(_: Session) -> tuple[Tallies, list[Total]]:
-        shown = frozenset(rows) if query.narrows else None
-        tallies = tally(design, counted.sums, shown)
-        return tallies, totals(tallies, design.columns)
-
-    return background_count(session, ("matrix totals", query), matrix_mark(session), count)
+) -> list[Total]:
+    """Return the totals of all columns over the questions that are shown."""
+    return cached_count(
+        session,
+        ("matrix totals", query),
+        matrix_mark(session),
+        lambda: totals(counted, design, rows if query.narrows else None),
+    )
 
 
 def matrix_design(

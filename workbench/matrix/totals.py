@@ -1,30 +1,61 @@
 """Totals of columns: accuracy and ratings with intervals over questions; of two, their change."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from db.texts.design import LevelSums
+from db.texts.design import Level, LevelSums
 from workbench.matrix.columns import Column, Design
-from workbench.stats.intervals import Estimate, share
+from workbench.stats.intervals import Array, Estimate, share
 from workbench.stats.samples import PairedSample
 
-
-@dataclass(slots=True)
-class Tally:
-    """What a column has of one question."""
-
-    n: int = 0
-    n_graded: int = 0
-    n_correct: int = 0
-    n_rated: int = 0
-    score: float = 0.0
+_SUMMED = ("n", "n_graded", "n_correct", "n_rated", "score")
 
 
-Tallies = dict[Column, dict[int, Tally]]
-"""Column → question → what there is."""
+@dataclass(frozen=True, slots=True, eq=False)
+class CountedLevels:
+    """What there is of each level under each question, as columns of equal length."""
+
+    levels: tuple[Level, ...]
+    level: Array
+    """Place of the level of each row among ``levels``."""
+    question: Array
+    """Id of the question of each row."""
+    sums: dict[str, Array]
+    """``n``, ``n_graded``, ``n_correct``, ``n_rated`` and ``score``, as in ``LevelSums``."""
+
+    @classmethod
+    def of(cls, rows: Sequence[LevelSums]) -> "CountedLevels":
+        """Return the columns of ``rows``."""
+        levels = tuple(dict.fromkeys(one.level for one in rows))
+        places = {level: place for place, level in enumerate(levels)}
+        return cls(
+            levels,
+            np.array([places[one.level] for one in rows], dtype=int),
+            np.array([one.question_id for one in rows], dtype=int),
+            {name: np.array([getattr(one, name) for one in rows], float) for name in _SUMMED},
+        )
+
+    def of_column(
+        self, design: Design, column: Column, shown: Array | None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Return the questions of a column, and what it has of each, added up.
+
+        Args:
+            design: Tells which column a level belongs to.
+            column: The column.
+            shown: Only these questions, sorted; None: all.
+        """
+        own = np.array([design.column_of(level) == column for level in self.levels], dtype=bool)
+        rows = own[self.level] if len(self.level) else np.zeros(0, dtype=bool)
+        if shown is not None:
+            rows &= np.isin(self.question, shown)
+        questions, place = np.unique(self.question[rows], return_inverse=True)
+        return questions, {
+            name: np.bincount(place, values[rows], len(questions))
+            for name, values in self.sums.items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,63 +71,50 @@ class Total:
     """What people said, 0 to 1."""
 
 
-def tally(
-    design: Design, sums: Iterable[LevelSums], shown: Collection[int] | None = None
-) -> Tallies:
-    """Add up what there is in each column, of the questions that are ``shown`` (None: all)."""
-    found: defaultdict[Column, defaultdict[int, Tally]] = defaultdict(lambda: defaultdict(Tally))
-    for one in sums:
-        column = design.column_of(one.level)
-        if column is None or (shown is not None and one.question_id not in shown):
-            continue
-        own = found[column][one.question_id]
-        own.n += one.n
-        own.n_graded += one.n_graded
-        own.n_correct += one.n_correct
-        own.n_rated += one.n_rated
-        own.score += one.score
-    return {column: dict(by_question) for column, by_question in found.items()}
+def totals(
+    counted: CountedLevels, design: Design, shown: Collection[int] | None = None
+) -> list[Total]:
+    """Return the totals of all columns, over the questions that are ``shown`` (None: all)."""
+    ids = None if shown is None else np.unique(np.array(list(shown), dtype=int))
+    return [_total(*counted.of_column(design, one, ids)) for one in design.columns]
 
 
-def totals(tallies: Tallies, columns: Sequence[Column]) -> list[Total]:
-    """Return the totals of ``columns``, in their order."""
-    return [_total(list(tallies.get(column, {}).values())) for column in columns]
-
-
-def _total(own: Sequence[Tally]) -> Total:
-    graded = [one for one in own if one.n_graded]
-    rated = [one for one in own if one.n_rated]
+def _total(questions: Array, own: dict[str, Array]) -> Total:
     return Total(
-        n=sum(one.n for one in own),
-        n_questions=len(own),
-        n_graded=sum(one.n_graded for one in graded),
-        accuracy=_share([(one.n_correct, one.n_graded) for one in graded]),
-        n_rated=sum(one.n_rated for one in rated),
-        score=_share([(one.score, one.n_rated) for one in rated]),
+        n=int(own["n"].sum()),
+        n_questions=len(questions),
+        n_graded=int(own["n_graded"].sum()),
+        accuracy=_share(own["n_correct"], own["n_graded"]),
+        n_rated=int(own["n_rated"].sum()),
+        score=_share(own["score"], own["n_rated"]),
     )
 
 
-def _share(parts: Sequence[tuple[float, int]]) -> Estimate | None:
-    if not parts:
-        return None
-    hits, counts = np.array(parts, dtype=float).T
-    return share(hits, counts)
+def _share(hits: Array, counts: Array) -> Estimate | None:
+    known = counts > 0
+    return share(hits[known], counts[known]) if known.any() else None
 
 
-def accuracy_change(tallies: Tallies, before: Column, after: Column) -> Estimate | None:
+def accuracy_change(
+    counted: CountedLevels,
+    design: Design,
+    before: Column,
+    after: Column,
+    shown: Collection[int] | None = None,
+) -> Estimate | None:
     """Return how much more often ``after`` is correct, paired question by question.
 
     None where no question is graded in both.
     """
-    first, other = tallies.get(before, {}), tallies.get(after, {})
-    both = sorted(
-        id for id in first.keys() & other.keys() if first[id].n_graded and other[id].n_graded
-    )
+    ids = None if shown is None else np.unique(np.array(list(shown), dtype=int))
+    shares = []
+    for column in (before, after):
+        questions, own = counted.of_column(design, column, ids)
+        known = own["n_graded"] > 0
+        accuracies = own["n_correct"][known] / own["n_graded"][known]
+        shares.append(dict(zip(questions[known].tolist(), accuracies.tolist(), strict=True)))
+    both = sorted(shares[0].keys() & shares[1].keys())
     if not both:
         return None
-    sample = PairedSample(
-        before=tuple(first[id].n_correct / first[id].n_graded for id in both),
-        after=tuple(other[id].n_correct / other[id].n_graded for id in both),
-        is_share=True,
-    )
-    return sample.interval()
+    first, other = (tuple(one[id] for id in both) for one in shares)
+    return PairedSample(before=first, after=other, is_share=True).interval()

@@ -17,12 +17,12 @@ from db.identity import json_hash
 from workbench.matrix.columns import Column, Design
 from workbench.matrix.rating import rate_in_place
 from workbench.matrix.rows import (
-    CountedLevels,
     MatrixQuery,
-    counted_tallies,
     matrix_design,
     matrix_mark,
+    matrix_totals,
 )
+from workbench.matrix.totals import CountedLevels
 from workbench.ui.components import url
 from workbench.ui.components.controls import path_of
 from workbench.ui.components.i18n import current_language, t
@@ -38,7 +38,7 @@ START: Final = "matrix_start"
 STAMP: Final = "matrix_stamp"
 TROUBLE: Final = "matrix_trouble"
 REDRAW: Final = "matrix_redraw"
-WINDOW: Final = 16
+WINDOW: Final = 12
 N_HANDLED: Final = 200
 RATINGS: Final[dict[str, bool | None]] = {"yes": True, "no": False, "undo": None}
 
@@ -73,7 +73,7 @@ def draw_grid(query: MatrixQuery, rows: Sequence[int], counted: CountedLevels | 
         columns = design.columns
         found = None
         if counted is not None:
-            found = counted_tallies(session, query, design, counted, rows)
+            found = matrix_totals(session, query, design, counted, rows)
         diff = compared(design)
         rater_id = rater[0] if rater else None
         shown = row_data(
@@ -89,7 +89,7 @@ def draw_grid(query: MatrixQuery, rows: Sequence[int], counted: CountedLevels | 
             "n": len(rows),
             "row": url.number("row") or 0,
             "rows": shown,
-            "columns": column_data(design, columns, found[1] if found else None),
+            "columns": column_data(design, columns, found),
             "factors": [{"name": name, "label": factor_label(name)} for name in design.by],
             "diff": diff,
             "detail": opened,

@@ -11,7 +11,7 @@ from workbench.matrix.export import (
     matrix_parquet,
 )
 from workbench.matrix.rows import MatrixQuery, counted_levels, matrix_design
-from workbench.matrix.totals import tally, totals
+from workbench.matrix.totals import totals
 from workbench.ui.components.controls import download
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.store import database
@@ -57,7 +57,7 @@ def _maker(
             return matrix_parquet(source)
         counted = None
         if levels is not None:
-            counted = totals(tally(design, levels.sums, frozenset(rows)), design.columns)
+            counted = totals(levels, design, rows)
         return matrix_html(source, counted, title, "ja" if language == "ja" else "en")
 
     return make

@@ -2,8 +2,8 @@
 // is pressed until it has said that it knows.
 const ROW_PX = 168;
 const AROUND = 2;
-const WINDOW = 16;
-const ASK_MS = 40;
+const WINDOW = 12;
+const ASK_MS = 15;
 const AGAIN_MS = 4000;
 const MOST_KEPT = 600;
 const grids = new WeakMap();
@@ -90,6 +90,7 @@ class Grid {
       this.drawn.set(place, node);
     }
     this.markActive();
+    this.root.dataset.view = this.data.id;
     this.root.dataset.state = lacks === null ? "whole" : "waiting";
     if (lacks !== null) this.ask(first);
   }
@@ -131,7 +132,7 @@ class Grid {
 
   ask(first) {
     clearTimeout(this.askTimer);
-    const start = Math.max(0, first - 4);
+    const start = Math.max(0, first - 2);
     this.askTimer = setTimeout(() => this.tell("ask", { start }), ASK_MS);
   }
 

@@ -11,14 +11,12 @@ from db.sweeps import sweep_names
 from workbench.matrix.columns import Design, parse_conditions
 from workbench.matrix.rows import (
     SHOWN,
-    CountedLevels,
     MatrixQuery,
     counted_levels,
-    counted_tallies,
     matrix_design,
     matrix_rows,
 )
-from workbench.matrix.totals import accuracy_change
+from workbench.matrix.totals import CountedLevels, accuracy_change
 from workbench.ui.components import url
 from workbench.ui.components.i18n import counted, t
 from workbench.ui.components.live import wait_for
@@ -160,9 +158,8 @@ def _draw_change(
         for name, old, new in zip(design.by, before.levels, after.levels, strict=True)
         if old != new
     ]
-    with database().read() as session:
-        found = counted_tallies(session, query, design, levels, rows)
-    change = accuracy_change(found[0], before, after) if found else None
+    shown = rows if query.narrows else None
+    change = accuracy_change(levels, design, before, after, shown)
     text = " · ".join(changes)
     if change is not None and change.low is not None and change.high is not None:
         span = f"{change.low:+.0%} – {change.high:+.0%}"
