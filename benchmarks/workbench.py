@@ -70,6 +70,8 @@ PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "results side by side": ("sweeps", {"sweep": "1", "at": "300"}),
     "results as a table": ("sweeps", {"sweep": "1", "view": "table"}),
     "results searched": ("sweeps", {"sweep": "1", "view": "table", "find": "seasons"}),
+    "results as a matrix": ("sweeps", {"sweep": "1", "view": "matrix"}),
+    "matrix, searched": ("sweeps", {"sweep": "1", "view": "matrix", "find": "river"}),
     "figures": ("sweeps", {"sweep": "1", "view": "figures"}),
     "explore": ("explore", {}),
     "explore, last page": ("explore", {"page": "400"}),
