@@ -14,6 +14,7 @@ from db.models import find_model, get_model
 from db.sweeps import failure_reasons, get_sweep
 from db.tables import Answer, SweepGeneration
 from serving.formats.library import Registry
+from serving.models.as_served import as_served, stored_version
 from serving.sweeps.plan import queue_sweep
 from serving.sweeps.selection import select_models
 from serving.sweeps.spec import parse_spec
@@ -149,13 +150,17 @@ def changes_of_settings(
             adapter_name=adapter.name,
             adapter_kind=adapter.kind,
         )
-    if adapter.base_id not in (base.id, base.base_id):  # of a merge: the one it was merged into
+    stored = stored_version(session, base)
+    # Of a merge: the base that it was merged into.
+    if stored_version(session, adapter).base_id not in (stored.id, stored.base_id):
         raise UsageError(
             "The adapter {adapter_name} belongs to another base than {own_name}; to answer anew on"
             " its own base, name it as the model.",
             adapter_name=adapter.name,
             own_name=own.name,
         )
+    if base.stored_id is not None and base.precision is not None:  # on its base as that is served
+        adapter = as_served(session, adapter, base.precision)
     return found | {"model": adapter.name}
 
 
