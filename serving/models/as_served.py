@@ -10,11 +10,12 @@ from db.database import can_write
 from db.errors import Q2QError, UsageError
 from db.identity import AS_STORED, WHEN_LOADED, Precision
 from db.models import OF_BASE, ModelRow, find_model, free_name, get_model, model_by_name
+from db.serving_limits import limits_of
 from db.settings import Settings
 from db.tables import ModelVersion
 from serving.device import resolve_device
 from serving.engine.hardware import Gpu, find_gpus
-from serving.engine.plan import Subject, make_plan
+from serving.engine.plan import Limits, Subject, make_plan
 from serving.models.servable import FALLBACK_CONTEXT
 
 
@@ -151,6 +152,7 @@ def served_precision(session: Session, model: ModelRow, settings: Settings) -> P
         name=base.name,
         context_length=base.context_length or FALLBACK_CONTEXT,
         device="cuda",
+        limits=Limits(**limits_of(session, base)),
     )
     try:
         return make_plan(subject, settings, _empty_gpus()).precision

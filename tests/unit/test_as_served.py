@@ -1,5 +1,6 @@
 """A model served in another precision is a version of its own: identity, names, lineage, slots."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from db.settings import Settings, settings
 from db.tables import ModelVersion
 from db.texts.facets import text_facets
 from db.texts.matrix import MatrixFilter, matrix
+from serving.engine.hardware import described_gpus
+from serving.models import as_served as as_served_module
 from serving.models.as_served import (
     VersionMissing,
     as_served,
@@ -24,6 +27,7 @@ from serving.sweeps.run import SweepState
 from serving.sweeps.spec import parse_spec
 from tests.store_rows import make_library, make_question, make_variant
 from tests.unit.sweep_lab import fill, registry_of, save, scalar
+from tests.unit.test_serving_plan import folder
 
 FP8 = "sha256:base:fp8"
 
@@ -131,6 +135,25 @@ def test_a_server_by_url_can_be_said_to_serve_a_version_in_fp8(models: Database)
     assert (other.name, other.kind, other.precision) == ("x@fp8", "declared", "fp8")
     assert split_precision("x@fp8") == ("x", "fp8")
     assert split_precision("x@home") == ("x@home", None)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name"), [("1x24", "base@fp8"), ("2x24", "base@fp8"), ("1x80", "base")]
+)
+def test_a_bare_name_is_what_the_plan_serves_on_empty_gpus(
+    models: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, name: str
+) -> None:
+    full = [one.model_copy(update={"free_gib": 1.0}) for one in described_gpus(gpus)]
+    monkeypatch.setattr(as_served_module, "find_gpus", lambda: full)
+    monkeypatch.setattr(as_served_module, "resolve_device", lambda _: "cuda")
+    as_served_module._empty_gpus.cache_clear()
+    with models.write() as session:
+        session.get_one(ModelVersion, 1).path = str(folder(tmp_path, "phi-3-medium"))
+    try:
+        assert find(models, "base").name == name
+        assert find(models, "tuned").name == name.replace("base", "tuned")
+    finally:
+        as_served_module._empty_gpus.cache_clear()
 
 
 def test_lineage_goes_from_the_quantised_version_to_the_stored_one_and_back(
