@@ -22,7 +22,7 @@ _STEPS = 4
 _ROOM = 3
 """Bytes of memory for a byte of 16-bit weights, in 32 bits: two, and what is computed."""
 _SLACK_TOKENS = 32
-"""A merged model may take so many tokens more than the adapter before it stops."""
+"""A merged model may take so many tokens more before it stops: texts go together here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,17 @@ class Written:
     completion: list[int]
     """Its stop token included where there is one."""
     stopped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPositions:
+    """Where the adapter stopped: the texts, and what the merge makes of these places."""
+
+    texts: list[Written]
+    is_first: list[bool]
+    """Whether the merge, too, holds stopping for the likeliest."""
+    difference: float
+    """Largest difference of the log-probability of stopping, nats."""
 
 
 def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +68,9 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
     merged = _load(spec["merged"], device, dtype)
     found = [_logits(merged, text.prompt + text.completion) for text in written]
     send(done=3, total=_STEPS, message="Waiting for the merged model to stop by itself.")
-    ending = [text for text in written if text.stopped]
-    ended = _stopped_by_itself(merged, ending, stops)
+    ends = stop_positions(written, wanted, found, stops)
+    ahead = [text for text, is_first in zip(ends.texts, ends.is_first, strict=True) if is_first]
+    ended = _stopped_by_itself(merged, ahead, stops)
     return {
         "dtype": str(dtype).removeprefix("torch."),
         "positions": sum(len(one) for one in wanted),
@@ -67,12 +79,10 @@ def prove_outputs(spec: dict[str, Any]) -> dict[str, Any]:
         "max_logit": max(float((a - b).abs().max()) for a, b in zip(wanted, found, strict=True)),
         "moved_kl": moved,
         "texts": len(written),
-        "stopped_adapter": len(ending),
+        "stopped_adapter": len(ends.texts),
+        "stops_first": len(ahead),
         "stopped_merged": ended,
-        "stop_rank": _worst_stop_rank(written, found, stops),
-        "stop_logprob": max(
-            (_stop_difference(a, b, stops) for a, b in zip(wanted, found, strict=True)), default=0.0
-        ),
+        "stop_logprob": ends.difference,
     }
 
 
@@ -151,13 +161,13 @@ def _generate(
 
 
 def _stopped_by_itself(model: PreTrainedModel, texts: Sequence[Written], stops: list[int]) -> int:
-    """Return how many of the texts the model ends under its own generation settings."""
+    """Return how many texts, up to their stop token, the model ends by its own settings."""
     if not texts:
         return 0
-    limit = max(len(text.completion) for text in texts) + _SLACK_TOKENS
     own = model.generation_config.eos_token_id
     named = set(own if isinstance(own, list) else [own]) & set(stops)
-    new = _generate(model, [text.prompt for text in texts], limit, stops[0])
+    begun = [text.prompt + text.completion[:-1] for text in texts]
+    new = _generate(model, begun, _SLACK_TOKENS, stops[0])
     return sum(any(token in named for token in ids) for ids in new)
 
 
@@ -171,22 +181,29 @@ def _mean_kl(wanted: Sequence[torch.Tensor], found: Sequence[torch.Tensor]) -> f
     return float(torch.cat([_kl(a, b) for a, b in zip(wanted, found, strict=True)]).mean())
 
 
-def _worst_stop_rank(
-    written: Sequence[Written], found: Sequence[torch.Tensor], stops: list[int]
-) -> int | None:
-    """Return the worst rank (1 is first) of the stop token where the adapter put it."""
-    ranks = [
-        int((logits[-2] > logits[-2, stops].max()).sum()) + 1
-        for text, logits in zip(written, found, strict=True)
-        if text.stopped
-    ]
-    return max(ranks, default=None)
+def stop_positions(
+    written: Sequence[Written],
+    wanted: Sequence[torch.Tensor],
+    found: Sequence[torch.Tensor],
+    stops: list[int],
+) -> StopPositions:
+    """Compare how likely stopping is where the adapter stops, from logits of adapter and merge.
+
+    Where the adapter ends no text, all positions are compared.
+    """
+    pairs = list(zip(written, wanted, found, strict=True))
+    ending = [(text, a[-2:-1], b[-2:-1]) for text, a, b in pairs if text.stopped]
+    compared = [one[1:] for one in ending or pairs]
+    return StopPositions(
+        texts=[text for text, _, _ in ending],
+        is_first=[int(b[0].argmax()) in stops for _, _, b in ending],
+        difference=max((_stop_difference(a, b, stops) for a, b in compared), default=0.0),
+    )
 
 
 def _stop_difference(wanted: torch.Tensor, found: torch.Tensor, stops: list[int]) -> float:
-    """Return the largest difference of the stop token's log-probability over a text's positions."""
-    p = wanted.log_softmax(-1)[:, stops]
-    q = found.log_softmax(-1)[:, stops]
+    """Return the largest difference of the log-probability of stopping, over positions (t, v)."""
+    p, q = (one.log_softmax(-1)[:, stops].logsumexp(-1) for one in (wanted, found))
     return float((p - q).abs().max())
 
 
