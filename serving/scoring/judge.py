@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,7 @@ from db.jobs import OnProgress, no_progress
 from db.models import find_model
 from db.rating.ratings import FLAG, OK, NewRating, Target, add_ratings, ensure_model_rater
 from db.scores import find_format
+from db.spec_files import validated
 from db.sweeps import get_sweep
 from db.tables import Answer, Question, Rating, SweepGeneration
 from serving.engine.client import Engines, ServedModel
@@ -68,13 +69,7 @@ def parse_judge_spec(values: dict[str, object]) -> JudgeSpec:
     Raises:
         UsageError: A key or a value is wrong.
     """
-    try:
-        return JudgeSpec.model_validate(values)
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UsageError(
-            "This cannot be judged: {where}: {why}.", where=where, why=error.errors()[0]["msg"]
-        ) from None
+    return validated(JudgeSpec, values, "This cannot be judged: {problems}.")
 
 
 class Verdict(NamedTuple):

@@ -8,11 +8,10 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
-    ValidationError,
     model_validator,
 )
 
-from db.errors import UsageError
+from db.spec_files import validated
 
 
 class ScoreSpec(BaseModel):
@@ -60,11 +59,4 @@ def parse_score_spec(values: dict[str, object]) -> ScoreSpec:
     Raises:
         UsageError: A key or a value is wrong.
     """
-    try:
-        return ScoreSpec.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(
-            ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
-            for one in error.errors()
-        )
-        raise UsageError("This cannot be scored: {problems}.", problems=problems) from None
+    return validated(ScoreSpec, values, "This cannot be scored: {problems}.")

@@ -20,10 +20,10 @@ from pydantic import (
 
 from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
+from db.spec_files import validated
 from serving.checks import BAD_FINDINGS, CHECKS
 from serving.sweeps.spec import QuestionSelection
 from training.methods import STORED_KINDS, RowKind
-from training.spec_files import validated
 
 Learned = Literal["reasoning", "response", "both"]
 Scope = Literal["reasoning", "answer", "whole"]
@@ -204,7 +204,8 @@ def parse_rules(mapping: Mapping[str, Any], *, where: str = "The rules") -> Rule
             kind=kind,
             rules=", ".join(RULES),
         )
-    return validated(RULES[kind], {**mapping, "kind": kind}, where=where)
+    wrong = "{where} are wrong: {problems}."
+    return validated(RULES[kind], {**mapping, "kind": kind}, wrong, where=where)
 
 
 def parse_yaml(text: str, *, where: str = "The rules") -> Rules:

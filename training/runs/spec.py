@@ -15,6 +15,7 @@ from pydantic import (
 
 from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
+from db.spec_files import validated
 from serving.device import Device
 from serving.engine.shape import DEFAULT_SHAPE, ModelShape
 from training.datasets.balance import class_weights
@@ -30,7 +31,6 @@ from training.runs.presets import (
     Schedule,
     choose_preset,
 )
-from training.spec_files import validated
 
 WEIGHTS = ("desirable_weight", "undesirable_weight")
 FP8_CAPABILITY = 8.9
@@ -302,7 +302,7 @@ def parse_spec(mapping: Mapping[str, Any], *, where: str = "The training setting
     Raises:
         UsageError: It is wrong; one sentence for each mistake, all of them at once.
     """
-    return validated(TrainSpec, mapping, where=where)
+    return validated(TrainSpec, mapping, "{where} are wrong: {problems}.", where=where)
 
 
 def load_spec(path: Path) -> TrainSpec:

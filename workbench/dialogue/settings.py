@@ -13,7 +13,6 @@ from pydantic import (
     Field,
     StrictInt,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 from sqlalchemy.orm import Session
@@ -21,6 +20,7 @@ from sqlalchemy.orm import Session
 from db.dialogues import FIELDS, ThemeRow, save_theme
 from db.errors import UsageError
 from db.input_text import Number, load_yaml, problem_of, read_text
+from db.spec_files import validated
 from db.tables import MOVES
 from serving.engine.messages import SamplingParameters
 from serving.formats.library import ASKING, Registry, StoredFormat
@@ -80,25 +80,7 @@ def parse_settings(
     Raises:
         UsageError: They are wrong; all mistakes at once.
     """
-    try:
-        return DialogueSettings.model_validate(dict(values))
-    except ValidationError as error:
-        raise UsageError(
-            "{where} are wrong: {mistakes}.", where=where, mistakes=mistakes(error)
-        ) from None
-
-
-def mistakes(error: ValidationError) -> str:
-    """Return all mistakes that pydantic found, in one line."""
-    return "; ".join(
-        ": ".join(
-            filter(
-                None,
-                (".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")),
-            )
-        )
-        for one in error.errors()
-    )
+    return validated(DialogueSettings, values, "{where} are wrong: {problems}.", where=where)
 
 
 def ask_format(settings: DialogueSettings, registry: Registry) -> StoredFormat:
@@ -208,12 +190,7 @@ def parse_theme(mapping: Mapping[str, Any], *, where: str = "The theme") -> Them
     Raises:
         UsageError: It is wrong; all mistakes at once.
     """
-    try:
-        return ThemeFile.model_validate(dict(mapping))
-    except ValidationError as error:
-        raise UsageError(
-            "{where} is wrong: {mistakes}.", where=where, mistakes=mistakes(error)
-        ) from None
+    return validated(ThemeFile, mapping, "{where} is wrong: {problems}.", where=where)
 
 
 def load_theme(path: Path) -> ThemeFile:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
-from db.errors import UsageError
 from db.identity import AS_STORED, WHEN_LOADED, Precision
+from db.spec_files import validated
 
 KIND = "compare_precision"
 """Of the job, and the purpose of its sweeps."""
@@ -46,19 +46,4 @@ def parse_compare_spec(values: Mapping[str, Any]) -> CompareSpec:
     Raises:
         UsageError: A key or a value is wrong.
     """
-    try:
-        return CompareSpec.model_validate(dict(values))
-    except ValidationError as error:
-        problems = "; ".join(
-            ": ".join(
-                filter(
-                    None,
-                    (
-                        ".".join(map(str, one["loc"])),
-                        one["msg"].removeprefix("Value error, "),
-                    ),
-                )
-            )
-            for one in error.errors()
-        )
-        raise UsageError("This cannot be compared: {problems}.", problems=problems) from None
+    return validated(CompareSpec, values, "This cannot be compared: {problems}.")

@@ -14,13 +14,12 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
-    ValidationError,
     model_validator,
 )
 
-from db.errors import UsageError
 from db.identity import Precision
 from db.input_text import Number, load_mapping, read_text
+from db.spec_files import validated
 from serving.sweeps.spec import QuestionSelection
 from training.datasets.rules import load_rules, parse_rules
 
@@ -133,15 +132,7 @@ def parse_round(mapping: Mapping[str, Any], *, where: str = "The round") -> Roun
     Raises:
         UsageError: It is wrong; all mistakes at once.
     """
-    try:
-        spec = RoundSpec.model_validate(dict(mapping))
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'round'}: "
-            f"{one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
-        )
-        raise UsageError("{where} is wrong: {problems}.", where=where, problems=problems) from None
+    spec = validated(RoundSpec, mapping, "{where} is wrong: {problems}.", where=where)
     if isinstance(spec.dataset, dict):
         parse_rules(spec.dataset, where=f"{where}: the rules under dataset")
     return spec

@@ -1,7 +1,7 @@
 """Specs that people write: checked, and every mistake told in one sentence."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,20 +12,28 @@ from db.errors import UsageError
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
-def validated(model: type[Spec], mapping: Mapping[str, Any], *, where: str) -> Spec:
+def validated(
+    model: type[Spec], mapping: Mapping[str, Any], template: str, /, **values: object
+) -> Spec:
     """Return ``mapping`` as a ``model``.
 
+    Args:
+        model: What it is to be.
+        mapping: As people gave it.
+        template: The sentence that tells the mistakes, which are its ``{problems}``.
+        **values: What else is in the sentence.
+
     Raises:
-        UsageError: It is wrong; one sentence for each mistake, all of them at once.
+        UsageError: It is wrong; all mistakes at once.
     """
     try:
         return model.model_validate(dict(mapping))
     except ValidationError as error:
-        problems = "; ".join(_sentence(model, details) for details in error.errors())
-        raise UsageError("{where} are wrong: {problems}.", where=where, problems=problems) from None
+        problems = "; ".join(_mistake(model, details) for details in error.errors())
+        raise UsageError(template, problems=problems, **values) from None
 
 
-def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
+def _mistake(model: type[BaseModel], details: ErrorDetails) -> str:
     location = details["loc"]
     key = ".".join(str(part) for part in location)
     if details["type"] == "extra_forbidden":
@@ -40,7 +48,14 @@ def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
 def _part_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the model of the part of a spec that lies at ``location``."""
     for name in location:
-        annotation = model.model_fields[str(name)].annotation
-        options = (annotation, *get_args(annotation))
-        model = next(one for one in options if isinstance(one, type) and issubclass(one, BaseModel))
+        field = model.model_fields.get(str(name))  # places in lists and kinds of unions are none
+        model = next(_models_in(field.annotation), model) if field else model
     return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that an annotation names, also within lists and choices."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for one in get_args(annotation):
+        yield from _models_in(one)
