@@ -41,7 +41,7 @@ import random
 import ssl
 import threading
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_args
 
@@ -294,8 +294,12 @@ class FakeServer:
         seed = body.get("seed")
         choices: list[dict[str, Any]] = []
         total = 0
+        copies: Counter[str] = Counter()
+        """Of a prompt that stands in the list again: drawn anew, but for a seed."""
         for prompt in prompts:
-            for choice_index in range(n):
+            first = copies[str(prompt)] if seed is None else 0
+            copies[str(prompt)] += n
+            for choice_index in range(first, first + n):
                 words = self.text(str(prompt), choice_index, seed).split(" ")
                 used = words[: min(limit, self.context_length - n_tokens(prompt))]
                 total += len(used)

@@ -223,6 +223,23 @@ async def test_vanilla_supplied_and_ensemble_start_from_what_they_should(
     assert choices(fake_server) == 4 + 9 - 2
 
 
+async def test_replicates_share_a_list_of_prompts_and_with_a_seed_a_request_with_n(
+    database: Database, fake_server: FakeServer
+) -> None:
+    lab.fill(database, 2)
+    sweep_id = lab.save(database, modes=["vanilla"], answers=4)
+    outcome = await lab.run(database, sweep_id, fake_server.endpoint)
+    assert outcome.done == 8
+    assert {body["n"] for body in fake_server.requests} == {1}
+    assert sum(len(body["prompt"]) for body in fake_server.requests) == 8
+    places = lab.rows(database, "SELECT replicate, choice_index FROM generation")
+    assert all(replicate == choice for replicate, choice in places)
+    fake_server.requests.clear()
+    seeded = lab.save(database, modes=["vanilla"], answers=4, seed=7)
+    assert (await lab.run(database, seeded, fake_server.endpoint)).done == 8
+    assert {body["n"] for body in fake_server.requests} == {4}
+
+
 async def test_reasonings_of_a_file_are_stored_with_the_sweep(
     database: Database, fake_server: FakeServer, tmp_path: Path
 ) -> None:
@@ -232,7 +249,7 @@ async def test_reasonings_of_a_file_are_stored_with_the_sweep(
     sweep_id = lab.save(database, modes=["supplied"], answers=2, reasonings={"file": str(file)})
     outcome = await lab.run(database, sweep_id, fake_server.endpoint)
     assert (outcome.cells, outcome.done) == (4, 4)
-    assert any("You should look down." in body["prompt"] for body in fake_server.requests)
+    assert any("You should look down." in str(body["prompt"]) for body in fake_server.requests)
 
 
 @pytest.mark.parametrize("together", [True, False])
