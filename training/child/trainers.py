@@ -129,6 +129,8 @@ def make_trainer(  # noqa: PLR0913  # all that a trainer is made of
     )
     if learns_labels:
         _check_learned(trainer, train_rows, events)
+    if trainer.args.device.type == "cpu":  # "cpu:0", as several processes have it, loads no file
+        trainer.args._setup_devices = torch.device("cpu")
     trainer.q2q_phases = phases
     trainer.add_callback(Reporter(trainer, tokenizer, folder, config, events))
     return trainer
