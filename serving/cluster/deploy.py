@@ -261,6 +261,7 @@ def serving(deployment: RayDeployment, key_hash: str) -> Iterator[None]:
             "ray_actor_options": {"num_cpus": 0 if is_cpu else 1},
         },
         engine_kwargs=engine_arguments(deployment.arguments),
+        callback_config={"callback_class": ingress.LocalFolder},
         log_engine_metrics=False,  # the replicas tell theirs to the ingress
         runtime_env={"env_vars": {**PRIVATE, **deployment.environment}},
     )

@@ -17,6 +17,7 @@ import ray
 from fastapi import Response
 from prometheus_client import generate_latest
 from ray import serve
+from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
 from ray.llm._internal.serve.core.ingress.ingress import init as new_fastapi_app
 from ray.serve.llm import LLMConfig, build_llm_deployment
@@ -52,6 +53,17 @@ class Replica(LLMServer):
             except Exception:  # Serve restarts the ingress, which is told then
                 log.exception("The ingress took no report.")
             await asyncio.sleep(REPORT_EVERY_S)
+
+
+class LocalFolder(CallbackBase):
+    """Leaves out fetching the model: it lies in a folder that every node has.
+
+    Ray looks for it on each node with a task, whose process first imports vLLM.
+    """
+
+    async def on_before_node_init(self) -> None:
+        """Say so."""
+        self.ctx.run_init_node = False
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,9 @@ class Cluster:
         self.log = folder / "nodes.log"
         self._scratch = tempfile.mkdtemp(prefix="ray-")  # Ray's sockets need a short path
         self.address = f"127.0.0.1:{free_port()}"
+        self._nodes: list[ChildProcess] = []
+
+    def start(self) -> None:
         self.head = self._node(
             *shown("ray start --head", self.address),
             *("--ray-client-server-port", str(free_port()), "--temp-dir", self._scratch),
@@ -67,6 +70,7 @@ class Cluster:
             env={"PYTHONPATH": ""},  # what runs there is brought by Ray
             cwd=self.log.parent,
         )
+        self._nodes.append(node)
         until(lambda: self._started() > n_started)
         return node
 
@@ -74,7 +78,7 @@ class Cluster:
         return self.log.read_text().count("Ray runtime started") if self.log.exists() else 0
 
     def stop(self) -> None:
-        for node in (self.other, self.head):
+        for node in reversed(self._nodes):
             node.end(grace_s=5)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -83,6 +87,7 @@ class Cluster:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
+        cluster.start()
         yield cluster
     finally:
         cluster.stop()
@@ -150,13 +155,17 @@ def test_two_replicas_answer_at_one_url_to_those_with_the_key(bench: Workbench):
     can = json.loads(told(bench, "capabilities"))
     assert {name: can[name] for name in wanted} == dict.fromkeys(wanted, True), can["reasons"]
     assert can["metrics"]
+    load = record.url.removesuffix("/v1") + "/metrics"
+    until(lambda: httpx.get(load).text.count("vllm:num_requests_running{") == 2, 240)
 
 
 def test_a_sweep_loses_nothing_when_a_replica_the_worker_and_a_node_die(
     bench: Workbench, cluster: Cluster
 ):
     child = read_record(bench.home)
-    process = bench.start("sweep", "run", bench.spec("nodes-die", 0.8))
+    spec = bench.spec("nodes-die", 0.8)
+    spec.write_text(spec.read_text("utf-8").replace("max_tokens: 48", "max_tokens: 24"), "utf-8")
+    process = bench.start("sweep", "run", spec)
     until(lambda: len(bench.written(1)) >= 4)
     until(lambda: told(bench, "load").count('"node"') == 2)
     (killed,) = replicas(cluster.head)
