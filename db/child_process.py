@@ -22,8 +22,7 @@ A child that runs on (the model server, the page, the worker), perhaps longer th
 The protocol: the spec is a line of JSON on stdin, which then stays open; when it closes, the parent
 is gone, and the child ends with its whole group. Messages are lines ``{"q2q": {…}}`` on stdout; the
 last has a ``result`` or an ``error``. All else that is printed goes to the log. A child of several
-processes (torchrun) is given its spec by a file: each calls ``open_channel`` and
-``end_with_parent`` instead of ``serve``, and one of them sends.
+processes (torchrun) has its spec in a file: each calls ``open_channel`` and ``end_with_parent``.
 """
 
 import asyncio
@@ -321,12 +320,11 @@ async def _follow(
         if spec is not None:
             await asyncio.to_thread(_write_line, popen.stdin, spec)
         async for line in reader:
-            if not line.startswith(_MARK):  # a library may print what it likes
-                continue
-            message = json.loads(line)["q2q"]
+            # A library may print what it likes; of several processes, the first to fail knows why.
+            message = json.loads(line)["q2q"] if line.startswith(_MARK) else {}
             if {"result", "error"} & message.keys():
-                last = last or message  # of several processes, the first to fail knows why
-            else:
+                last = last or message
+            elif message:
                 on_message(message)
     finally:
         pipe.close()
