@@ -48,6 +48,7 @@ from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from serving.importers.training_data import Judge, import_examples
 from tests.app.seed import seed_store
+from tests.app.seed_matrix import seed_matrix
 from tests.app.seed_ratings import seed_ratings
 from tests.fakes.server import FakeServer
 from tests.migration.test_migrations import differences
@@ -60,7 +61,10 @@ from training.datasets.candidates import read_proposals
 from workbench.dialogue.compare import figures
 from workbench.dialogue.decisions import choose, pick
 from workbench.dialogue.export import read_export
+from workbench.insights.correctness import read_accuracy
 from workbench.insights.report import read_insights
+from workbench.matrix.rows import MatrixQuery, count_levels, matrix_design, matrix_rows
+from workbench.matrix.totals import totals
 from workbench.rating.cards import CardRating
 from workbench.rating.power import power_estimate
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
@@ -324,6 +328,23 @@ def test_insights_are_computed_on_it(store: Database) -> None:
     assert found.counts.comparisons == 58
     assert found.rankings[0].places[0].name == "temperature 0.2"
     assert sum(cards for _, _, cards in found.days) == 58
+
+
+def test_a_sweep_is_graded_and_read_as_a_matrix(store: Database) -> None:
+    sweep = seed_matrix(store)
+    query = MatrixQuery(sweep_ids=(sweep,), show="differ")
+    with store.read() as session:
+        rows = matrix_rows(session, query)
+        counted = count_levels(session, (sweep,))
+        design = matrix_design(session, query, rows, counted)
+        every = totals(counted, design)
+        overall = read_accuracy(session, sweep)
+        assert matrix_rows(session, MatrixQuery(show="found"))
+        assert count_levels(session, ()).levels
+    assert len(rows) == 11  # all but the question without a reference
+    assert design.by == ("role", "model", "temperature")
+    assert sum(one.n for one in every) == 12 * 8 * 4
+    assert sum(one.n_graded for one in every) == overall.n_answers == 11 * 8 * 4
 
 
 def test_a_turn_of_a_dialogue_is_held_as_in_a_file(

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, union
 from sqlalchemy.orm import Session
 
 from db.counts import background_count, cached_count
 from db.grades import grades_mark
 from db.questions import QuestionFilter, question_ids
 from db.sweeps import sweep_plan
-from db.tables import Answer, AnswerGrade, CheckFlag, Generation, Rating
+from db.tables import Answer, AnswerGrade, CheckFlag, Generation, Rating, ReasoningVariant
 from db.texts.design import Level, entries_of, level_names, sums_of_levels
 from workbench.matrix.columns import Condition, Design
 from workbench.matrix.totals import CountedLevels, Total, totals
@@ -85,7 +85,13 @@ def _kind(show: Show) -> Select[int]:
     if show == "differ":
         grouped = graded.where(AnswerGrade.correct.is_not(None)).group_by(Answer.question_id)
         return grouped.having(func.count(AnswerGrade.correct.distinct()) > 1)
-    return select(Answer.question_id).join(CheckFlag, CheckFlag.answer_id == Answer.id).distinct()
+    flagged = union(
+        select(Answer.question_id).join(CheckFlag, CheckFlag.answer_id == Answer.id),
+        select(ReasoningVariant.question_id).join(
+            CheckFlag, CheckFlag.variant_id == ReasoningVariant.id
+        ),
+    ).subquery()
+    return select(flagged.c.question_id)
 
 
 def matrix_mark(session: Session) -> tuple[int, ...]:
