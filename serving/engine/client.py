@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from serving.engine.http_errors import Stalled
 from serving.engine.messages import (
     NEUTRAL,
     Busy,
@@ -34,7 +35,7 @@ from serving.engine.responses import (
     parse_object,
     parse_software,
 )
-from serving.engine.transport import Stalled, Transport
+from serving.engine.transport import Transport
 from serving.formats.tokenizer import PromptTokenizer
 
 QUICK_TIMEOUT_S = 15.0

@@ -12,6 +12,7 @@ from typing import Any
 from db.settings import masked
 from serving.engine import equality
 from serving.engine.client import CompletionClient
+from serving.engine.http_errors import Stalled
 from serving.engine.messages import (
     NEUTRAL,
     Busy,
@@ -24,7 +25,6 @@ from serving.engine.messages import (
     RequestRefused,
 )
 from serving.engine.responses import parse_object, parse_software
-from serving.engine.transport import Stalled
 
 _TEXT = "The quick brown fox"
 _IDS = [5, 6, 7]

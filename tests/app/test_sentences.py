@@ -20,10 +20,11 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from db.messages import Message
 from serving.engine.client import _after
+from serving.engine.http_errors import broken, http_error
 from serving.engine.messages import EngineError, EngineUnavailable, RequestFailed
 from serving.engine.probe import _ONLY_CHAT
+from serving.engine.route import Proxy
 from serving.engine.server_log import _STAGES, LoadReader, explain_exit
-from serving.engine.transport import Proxy, _broken, http_error
 from serving.sweeps.run import Progress
 from workbench.i18n import messages, translate_message
 from workbench.jobs.server_lane import describe
@@ -126,12 +127,12 @@ def errors_of_servers() -> list[EngineError]:
         http_error(where, url, 502, {}, b"", proxy),
         http_error(where, url, 308, moved, b""),
         http_error(where, url, 302, {"Location": "/login"}, b""),
-        _broken(where, ClientConnectorError(key, refused), None),
-        _broken(where, ClientConnectorError(key, refused), proxy),
-        _broken(where, ClientProxyConnectionError(key, refused), proxy),
-        _broken(where, ServerDisconnectedError(), None),
-        _broken(where, ClientConnectorCertificateError(key, CERTIFICATE), None),
-        _broken(where, ClientConnectorSSLError(key, refused), None),
+        broken(where, ClientConnectorError(key, refused), None),
+        broken(where, ClientConnectorError(key, refused), proxy),
+        broken(where, ClientProxyConnectionError(key, refused), proxy),
+        broken(where, ServerDisconnectedError(), None),
+        broken(where, ClientConnectorCertificateError(key, CERTIFICATE), None),
+        broken(where, ClientConnectorSSLError(key, refused), None),
         EngineUnavailable(_ONLY_CHAT, where=where),
         _after(4, RequestFailed("The model server's answer is no JSON object.")),
     ]

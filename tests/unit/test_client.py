@@ -277,3 +277,12 @@ def test_sampling_refuses_unknown_names_and_impossible_values() -> None:
 def test_engine_errors_are_sentences_for_people() -> None:
     for error in (EngineUnavailable("a."), RequestFailed("b."), RequestRefused("c.", status=400)):
         assert isinstance(error, Q2QError)
+
+
+async def test_a_client_follows_its_server_to_another_port(fake_server: FakeServer) -> None:
+    async with CompletionClient(fake_server.endpoint, retry=FAST) as client:
+        await client.complete(ask())
+        await asyncio.to_thread(fake_server.stop)
+        await asyncio.to_thread(fake_server.start)
+        await client.move_to(fake_server.endpoint)
+        assert (await client.complete(ask())).choices

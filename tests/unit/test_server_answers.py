@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.http_errors import server_message
 from serving.engine.messages import CompletionRequest, Prompt, SamplingParameters
 from serving.engine.responses import cut_problem, least_tokens, parse_json
-from serving.engine.transport import server_message
 from tests.fakes.server import Behaviour, FakeServer
 
 FAST = RetryPolicy(first_pause_s=0.001, max_pause_s=0.01)

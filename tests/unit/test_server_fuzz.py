@@ -10,10 +10,10 @@ from aiohttp import web
 from db.database import Database
 from db.errors import Q2QError
 from serving.engine.client import CompletionClient, RetryPolicy
+from serving.engine.http_errors import http_error
 from serving.engine.messages import CompletionRequest, EngineError, SamplingParameters
 from serving.engine.probe import probe
 from serving.engine.responses import parse_choices, parse_models, parse_object
-from serving.engine.transport import http_error
 from tests.fakes.behaviours import Behaviour
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab

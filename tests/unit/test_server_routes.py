@@ -24,7 +24,7 @@ from serving.engine.messages import (
     SamplingParameters,
     ServerMisconfigured,
 )
-from serving.engine.transport import proxy_of
+from serving.engine.route import proxy_of
 from tests.fakes.server import FakeServer
 
 FAST = RetryPolicy(first_pause_s=0.001, max_pause_s=0.01)

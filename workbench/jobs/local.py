@@ -48,6 +48,8 @@ class LocalServer:
         self._models: dict[str, ModelRow] = {}
         """Name in requests → version, of what is loaded or loading."""
         self._client: CompletionClient | None = None
+        self._client_serves: tuple[int | None, int] = (None, 0)
+        """The base that it is for, and the sequences that its server decodes together."""
         self._tokenizers: dict[str, PromptTokenizer] = {}
         self.was_running = False
         """A server ran when this worker came, whether or not it is still the same one."""
@@ -227,10 +229,15 @@ class LocalServer:
         return self._tokenizers[key]
 
     async def _client_of(self, endpoint: Endpoint) -> CompletionClient:
-        if self._client is None or self._client.endpoint != endpoint:
-            if self._client is not None:
-                await self._client.close()
+        """Return its client, which follows a server that was started again to its new port."""
+        serves = (self.family_id, self._supervisor.plan.total_num_seqs)
+        if self._client is None or self._client_serves != serves:
+            before, self._client_serves = self._client, serves
             self._client = CompletionClient(endpoint, timeout_s=self._settings.request_timeout_s)
+            if before is not None:
+                await before.close()
+        elif self._client.endpoint != endpoint:
+            await self._client.move_to(endpoint)
         return self._client
 
     def _on_state(self, state: EngineState) -> None:
