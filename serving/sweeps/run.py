@@ -6,6 +6,9 @@ again and running what is missing.
 """
 
 import asyncio
+import ctypes
+import gc
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,10 +25,14 @@ from serving.engine.client import Engines, ServedModel
 from serving.sweeps.chunks import Chunks, OwnChunks, SharedChunks, Sharing, spans
 from serving.sweeps.engine_loss import until_done
 from serving.sweeps.forecast import check_served
-from serving.sweeps.memory import settle_memory
 from serving.sweeps.pass_run import PassRun, SweepState
 from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
+_COLLECT_AFTER = (100_000, 50, 100)
+"""Thresholds of Python's garbage collector: some 100,000 objects are alive, hardly any in cycles,
+and looking for these took an eighth of the time."""
+_M_ARENA_MAX = -8
+"""Of glibc's ``malloc.h``."""
 REPORT_EVERY_S = 0.5
 SAVE_TIME_EVERY_S = 5.0
 SHARE_EVERY_S = 1.0
@@ -81,6 +88,20 @@ class Progress:
     """The commonest reason for which slots failed in this run."""
 
 
+def _settle_memory() -> None:
+    """Set this process up for runs of any size.
+
+    Batches are made in several threads. With an arena of malloc for each, what is free between
+    pieces in use grew to 120 MiB in 80,000 slots and went on growing, while 76 MiB were in use all
+    the time; one arena keeps 20 MiB.
+    """
+    gc.set_threshold(*_COLLECT_AFTER)
+    if sys.platform.startswith("linux"):
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, 1)
+
+
 async def run_sweep(
     database: Database,
     sweep_id: int,
@@ -107,7 +128,7 @@ async def run_sweep(
     Raises:
         UsageError: There is no such sweep.
     """
-    settle_memory()
+    _settle_memory()
     run = await asyncio.to_thread(
         SweepRun,
         database,
