@@ -30,6 +30,13 @@ Cells = Mapping[str, Cell]
 """Field → its cell."""
 
 
+ABOUT = (
+    *("reference_answer", "answer_check", "category", "language", "tags", "external_id"),
+    *("held_out", "split"),
+)
+"""Fields that tell of a question beside its texts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedRow:
     """A row in our own fields."""

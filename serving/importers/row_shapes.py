@@ -21,6 +21,7 @@ from serving.importers.fields import (
     written,
 )
 from serving.importers.parsed_row import (
+    ABOUT,
     NEXT_QUESTIONS,
     Cell,
     Cells,
@@ -120,11 +121,6 @@ def _label_of(value: Any, choices: Mapping[str, str]) -> str | None:
     return labels[int(word)] if word.isdecimal() and int(word) < len(labels) else None
 
 
-_ABOUT = (
-    *("reference_answer", "answer_check", "category", "language", "tags", "external_id"),
-    *("held_out", "split"),
-)
-"""What a row says of its question beside its texts."""
 _SCOPES = ("reasoning", "answer", "whole", "questions")
 _PAIR_FIELDS = ("chosen", "rejected", "rejected_reasoning", "rejected_answer")
 _PAIRS = frozenset(_PAIR_FIELDS)
@@ -374,7 +370,7 @@ def _refuse_unfit(row: RowFields) -> None:
 
 def _about(row: RowFields, prompt: RowPrompt) -> Cells:
     """Return all that a row says of its question."""
-    return {**prompt.cells, **{name: row.take(name) for name in _ABOUT if name in row.columns}}
+    return {**prompt.cells, **{name: row.take(name) for name in ABOUT if name in row.columns}}
 
 
 def _with_texts(cells: Cells, found: WrittenParts, column: str) -> Cells:

@@ -26,7 +26,7 @@ from tests.fakes.server import FakeServer
 from tests.store_rows import make_answer
 from tests.unit import sweep_lab as lab
 
-SPEC = JudgeSpec(model="fake", format="tagged@1")
+SPEC = JudgeSpec(model="fake")
 
 
 def says(first: tuple[float, float], second: tuple[float, float]) -> dict[Verdict, float | None]:
