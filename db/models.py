@@ -1,15 +1,16 @@
 """Model versions by meaning: which there are, what one is, how it was merged and proved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, object_session
 
 from db.errors import UsageError, existing
 from db.identity import AS_STORED, Precision, number_in
-from db.tables import MergeProof, ModelVersion, ProofCheck
+from db.tables import MergeProof, ModelVersion, ProofCheck, ServingLimits
 from db.tables.base import as_row
 
 
@@ -356,3 +357,24 @@ def mark_pruned(session: Session, model_version_id: int) -> None:
     model = session.get_one(ModelVersion, model_version_id)
     model.state = "pruned"
     model.note = "Its weights were dropped to free the disk; `q2q merge` makes them again."
+
+
+def limits_of(session: Session, model: ModelRow) -> dict[str, Any]:
+    """Return what people set for the serving of the weights of ``model``, in any precision."""
+    row = session.get(ServingLimits, _weights_id(session, model))
+    return {} if row is None else dict(row.limits)
+
+
+def set_limits(session: Session, model: ModelRow, limits: Mapping[str, Any]) -> None:
+    """Keep ``limits`` for a model in the place of those before; an empty mapping takes all away."""
+    weights_id = _weights_id(session, model)
+    row = session.get(ServingLimits, weights_id)
+    if row is not None:
+        row.limits = dict(limits)
+    elif limits:
+        session.add(ServingLimits(model_version_id=weights_id, limits=dict(limits)))
+
+
+def _weights_id(session: Session, model: ModelRow) -> int:
+    base = get_model(session, model.family_id)
+    return base.stored_id or base.id

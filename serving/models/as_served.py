@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from db.database import can_write
 from db.errors import Q2QError, UsageError
 from db.identity import AS_STORED, WHEN_LOADED, Precision
-from db.models import OF_BASE, ModelRow, find_model, free_name, get_model, model_by_name
-from db.serving_limits import limits_of
+from db.models import OF_BASE, ModelRow, find_model, free_name, get_model, limits_of, model_by_name
 from db.settings import Settings
 from db.tables import ModelVersion
 from serving.device import resolve_device

@@ -6,8 +6,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
-from db.models import ModelRow, find_model, get_model, list_models
-from db.serving_limits import limits_of
+from db.models import ModelRow, find_model, get_model, limits_of, list_models
 from db.settings import Settings
 from serving.device import Device, resolve_device
 from serving.engine.command import Adapter

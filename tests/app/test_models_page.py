@@ -9,9 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from db.database import Database
 from db.jobs import active_jobs, request_cancel
-from db.models import ModelRow, get_model
+from db.models import ModelRow, get_model, limits_of, set_limits
 from db.rounds import create_round, move_round
-from db.serving_limits import limits_of, set_limits
 from db.tables import ModelVersion
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed_models import seed_merge

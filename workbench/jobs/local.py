@@ -9,8 +9,7 @@ from pathlib import Path
 from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
 from db.messages import Message
-from db.models import ModelRow, get_model, list_models, mark_unserved, note_fingerprint
-from db.serving_limits import limits_of
+from db.models import ModelRow, get_model, limits_of, list_models, mark_unserved, note_fingerprint
 from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec

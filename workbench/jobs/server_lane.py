@@ -7,7 +7,7 @@ from db.cancelling import Cancelled
 from db.errors import Q2QError
 from db.jobs import get_job
 from db.messages import Message
-from db.serving_limits import set_limits
+from db.models import set_limits
 from db.sweeps import set_state
 from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import find_served

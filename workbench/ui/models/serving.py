@@ -7,8 +7,7 @@ import streamlit as st
 from db.errors import Q2QError
 from db.identity import AS_STORED, WHEN_LOADED, Precision
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
-from db.models import ModelRow
-from db.serving_limits import limits_of
+from db.models import ModelRow, limits_of
 from db.settings import settings
 from serving.device import resolve_device
 from serving.engine.hardware import Gpu
