@@ -78,13 +78,6 @@ class Crew:
         with self.store.write() as session:
             return sweep_id, enqueue_sweep(session, sweep_id)
 
-    def age_heartbeats(self, worker_id: int) -> None:
-        """Have the lease of a worker end, as if time went by."""
-        past = "SET heartbeat_at = heartbeat_at - interval '31 s'"
-        with self.store.write() as session:
-            session.execute(text(f"UPDATE worker {past} WHERE id = {worker_id}"))
-            session.execute(text(f"UPDATE job {past} WHERE owner LIKE '{worker_id}:%'"))
-
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         return lab.rows(self.store, query)
 
@@ -102,6 +95,14 @@ class Crew:
         assert (sweep.state, sweep.done, sweep.failed, sweep.pending) == ("done", n_slots, 0, 0)
         assert self.ask("SELECT count(*) FROM slot_claim") == [(0,)]
         assert self.ask("SELECT count(*) FROM sweep_chunk") == [(0,)]
+
+
+def end_lease(store: Database, worker_id: int) -> None:
+    """Have the lease of a worker end, as if time went by."""
+    past = "SET heartbeat_at = heartbeat_at - interval '31 s'"
+    with store.write() as session:
+        session.execute(text(f"UPDATE worker {past} WHERE id = {worker_id}"))
+        session.execute(text(f"UPDATE job {past} WHERE owner LIKE '{worker_id}:%'"))
 
 
 def until(condition: Callable[[], bool], seconds: float = 120) -> None:
@@ -151,7 +152,7 @@ def test_a_shared_sweep_is_cancelled_resumed_and_outlives_the_death_of_its_holde
     os.killpg(crew.processes[dead - 1].pid, signal.SIGKILL)
     assert crew.ask(claimed) > [(0,)]
     assert crew.job(job_id).is_active
-    crew.age_heartbeats(holder)
+    end_lease(crew.store, holder)
     crew.assert_done(sweep_id, job_id, n_slots)
     assert crew.job(job_id).starts == 2
     assert crew.ask("SELECT count(*) FROM generation") == [(n_slots,)]
