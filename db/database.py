@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -20,9 +20,20 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db.errors import Q2QError, StoreFault, StoreFull, StoreReadOnly, fault_of, is_disk_full
+from db.errors import (
+    Q2QError,
+    StoreBusy,
+    StoreFault,
+    StoreFull,
+    StoreReadOnly,
+    fault_of,
+    is_disk_full,
+)
 
+_T = TypeVar("_T")
 BUSY_TIMEOUT_MS = 30_000
+TRIES = 5
+"""How often what another writer undid (a deadlock, a conflict) is done anew."""
 WRITER_LOCK = 7_102_773
 """Any fixed number: on PostgreSQL whoever writes holds the advisory lock of this number."""
 
@@ -84,6 +95,21 @@ class Database:
         writer = self._beside if concurrently else self._writer
         with Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def write_again(self, work: Callable[[Session], _T]) -> _T:
+        """Return what ``work`` does in a transaction beside others, anew where one undid it.
+
+        Raises:
+            StoreBusy: That happened ``TRIES`` times.
+        """
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with self.write(concurrently=True) as session:
+                    return work(session)
+            except StoreBusy:
+                if not tries_left:
+                    raise
+        raise AssertionError("unreachable")
 
     def close(self) -> None:
         """Close all connections."""

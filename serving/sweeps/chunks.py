@@ -8,7 +8,10 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Protocol
+
+from sqlalchemy.orm import Session
 
 from db.claims import (
     ChunkCounts,
@@ -126,11 +129,16 @@ class SharedChunks:
         self._held: list[set[Chunk]] = [set() for _ in range(n_passes)]
         self._ended: list[list[Chunk]] = [[] for _ in range(n_passes)]
         self._is_empty = [False] * n_passes
+        self._saving = Lock()
+        """Two threads that wrote the same rows at once could wait for each other."""
         if sharing.is_joined:
             return
-        with database.write(concurrently=True) as session:
+
+        def write(session: Session) -> None:
             for number in range(n_passes):
                 open_chunks(session, self._job_id, number, chunks)
+
+        database.write_again(write)
 
     async def next_pass(self) -> int | None:
         """Return the first pass with a free chunk; the holder of the job waits for the others."""
@@ -163,10 +171,12 @@ class SharedChunks:
         return chunk
 
     def _claim(self, number: int) -> ClaimedChunk | None:
-        self.save()
-        with self._database.write(concurrently=True) as session:
+        def claim(session: Session) -> ClaimedChunk | None:
             n_workers = count_free_for(session, self._job_id)
             return claim_chunk(session, self._job_id, number, self._worker_id, n_workers)
+
+        self.save()
+        return self._database.write_again(claim)
 
     def end(self, number: int, chunk: Chunk) -> None:
         """Have it written that a chunk is through."""
@@ -181,22 +191,32 @@ class SharedChunks:
 
     def _give_back(self, number: int, chunks: Collection[Chunk]) -> None:
         self.save()
-        if chunks:
-            firsts = [chunk.first for chunk in chunks]
-            with self._database.write(concurrently=True) as session:
-                give_back_chunks(session, self._job_id, number, self._worker_id, firsts)
+        firsts = [chunk.first for chunk in chunks]
+        if firsts:
+            self._database.write_again(
+                lambda session: give_back_chunks(
+                    session, self._job_id, number, self._worker_id, firsts
+                )
+            )
 
     def save(self) -> SharedProgress:
         """Write how far this worker is with its chunks; return how far all are. Any thread."""
-        with self._database.write(concurrently=True) as session:
-            for number, held in enumerate(self._held):
-                ended, self._ended[number] = self._ended[number], []
-                for chunks, is_ended in ((ended, True), (list(held), False)):
-                    counts = [_counts(chunk) for chunk in chunks]
-                    save_chunks(
-                        session, self._job_id, number, self._worker_id, counts, ended=is_ended
-                    )
-            return shared_progress(session, self._job_id)
+        with self._saving:
+            ended = [[*chunks] for chunks in self._ended]
+            held = [[*chunks] for chunks in self._held]
+            progress = self._database.write_again(lambda session: self._write(session, ended, held))
+            for chunks, written in zip(self._ended, ended, strict=True):
+                del chunks[: len(written)]
+        return progress
+
+    def _write(
+        self, session: Session, ended: Sequence[list[Chunk]], held: Sequence[list[Chunk]]
+    ) -> SharedProgress:
+        for all_of_pass, is_ended in ((ended, True), (held, False)):
+            for number, chunks in enumerate(all_of_pass):
+                counts = [_counts(chunk) for chunk in sorted(chunks, key=lambda one: one.first)]
+                save_chunks(session, self._job_id, number, self._worker_id, counts, ended=is_ended)
+        return shared_progress(session, self._job_id)
 
 
 def _chunk(question_ids: Sequence[int], place: ClaimedChunk) -> Chunk:

@@ -150,9 +150,9 @@ class Preparer:
             await asyncio.shield(asyncio.to_thread(self._release_in_store, held))
 
     def _release_in_store(self, keys: Sequence[str]) -> None:
-        if keys and self._worker_id is not None:
-            with self._database.write(concurrently=True) as session:
-                release_slots(session, self._worker_id, keys)
+        worker_id = self._worker_id
+        if keys and worker_id is not None:
+            self._database.write_again(lambda session: release_slots(session, worker_id, keys))
 
     def release(self, keys: Iterable[str] | None = None) -> None:
         """Let claims go: those of ``keys``, or all."""
@@ -197,9 +197,12 @@ class Preparer:
         """
         keys = [group.keys[i] for group in groups for i in group.replicates]
         elsewhere: set[str] = set()
-        if self._worker_id is not None:
-            with self._database.write(concurrently=True) as session:
-                elsewhere = set(keys) - claim_slots(session, self._worker_id, keys)
+        worker_id = self._worker_id
+        if worker_id is not None:
+            claimed = self._database.write_again(
+                lambda session: claim_slots(session, worker_id, keys)
+            )
+            elsewhere = set(keys) - claimed
         with self._database.read() as session:
             states = find_slots(session, self._sweep_id, keys)
         unlinked = [
@@ -208,8 +211,9 @@ class Preparer:
             if state.ok_generation_id is not None and not state.is_linked
         ]
         if unlinked:
-            with self._database.write(concurrently=True) as session:
-                link_generations(session, self._sweep_id, unlinked)
+            self._database.write_again(
+                lambda session: link_generations(session, self._sweep_id, unlinked)
+            )
         return states, elsewhere
 
     def _render(self, groups: Sequence[SlotGroup]) -> None:

@@ -60,6 +60,8 @@ RUN_ELSEWHERE = {
     "q2q dataset build examples/datasets/first_round.yaml": "integration/test_training_cli.py",
     "q2q train run examples/training_runs/first_round.yaml": "integration/test_training_cli.py",
     "q2q up": "unit/test_cli_up.py",
+    "q2q worker run": "integration/test_workers.py",
+    "q2q worker list": "contract/test_json_keys.py",
     "ray start --head --port 6379 --disable-usage-stats": "integration/test_ray_cluster.py",
     "ray start --address 10.0.0.1:6379": "integration/test_ray_cluster.py",
     "q2q serve start --ray 10.0.0.1:6379 --replicas 8": "integration/test_ray_cluster.py",
