@@ -63,6 +63,10 @@ QUIET: Mapping[str, str] = {
 END_GRACE_S = 5.0
 _SAME_START_S = 2.0
 """Two readings of one process's start time differ by less."""
+_CANNOT_END = (
+    "Processes {left} of {name} cannot be ended. "
+    "Restart the machine, or wait for the device they hang on."
+)
 _POLL_S = 0.05
 _LONGEST_MESSAGE = 64 * 2**20
 _MARK = b'{"q2q": '
@@ -176,12 +180,7 @@ class ChildProcess:
         signal_all(self.members(), signal.SIGKILL)
         if not self._gone_within(10.0):
             left = ", ".join(map(str, self.members()))
-            raise Q2QError(
-                "Processes {left} of {name} cannot be ended. "
-                "Restart the machine, or wait for the device they hang on.",
-                left=left,
-                name=self._name,
-            )
+            raise Q2QError(_CANNOT_END, left=left, name=self._name)
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Return whether it ends within ``seconds``; None waits as long as it takes."""

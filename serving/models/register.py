@@ -6,16 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -35,6 +25,7 @@ from serving.models.folder import (
     digest_folder,
     inspect_folder,
 )
+from serving.models.hub import fetch_snapshot, is_hub_id
 from serving.models.servable import note_of
 from serving.models.tensor_files import ModelError
 
@@ -343,65 +334,3 @@ def _found_again(
         message = f"{known_as}. {problem}" if problem else f"{known_as}; it can be used again."
     session.flush()
     return AddedModel(model=get_model(session, known.id), is_new=False, message=message)
-
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_WANTED = ["*.safetensors", "*.json", "*.jinja"]
-_UNWANTED = ["*/*", "consolidated*"]
-"""Other builds of the same weights."""
-
-
-def is_hub_id(source: str) -> bool:
-    """Say whether ``source`` has the form ``owner/name``."""
-    return _HUB_ID.fullmatch(source) is not None
-
-
-def fetch_snapshot(hub_id: str, revision: str | None = None) -> Path:
-    """Return the folder of a hub model, downloaded unless it is cached; it is named by its commit.
-
-    Without a network a cached snapshot is used.
-
-    Raises:
-        ModelError: it cannot be had; the sentence says why and what to do.
-    """
-    try:
-        return Path(
-            snapshot_download(
-                hub_id, revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
-            )
-        )
-    except GatedRepoError as error:
-        raise ModelError(
-            "The hub asks you to accept the terms of {hub_id}. Accept them at "
-            "https://huggingface.co/{hub_id}, then run `hf auth login`.",
-            hub_id=hub_id,
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            "The hub has no model {hub_id}, or it is private. Check the name; "
-            "for a private one run `hf auth login`.",
-            hub_id=hub_id,
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(
-            "Model {hub_id} has no revision {revision}. Check its name.",
-            hub_id=hub_id,
-            revision=revision,
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            "Model {hub_id} is not cached here and the hub cannot be reached. "
-            "Connect to the network, or give a local folder.",
-            hub_id=hub_id,
-        ) from error
-    except HFValidationError as error:
-        raise ModelError(
-            "{hub_id!r} is no hub id: give it as owner/name.", hub_id=hub_id
-        ) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            "Fetching {hub_id} failed ({reason}). Try again; what was fetched so far is kept.",
-            hub_id=hub_id,
-            reason=reason,
-        ) from error

@@ -11,11 +11,11 @@ from db.models import ModelRow, list_models
 from db.settings import Settings
 from db.tables import ModelVersion
 from serving.models.adapters import check_fit
+from serving.models.hub import is_hub_id
 from serving.models.register import (
     add_model,
     default_name,
     ensure_default_model,
-    is_hub_id,
 )
 from serving.models.servable import server_spec
 from serving.models.tensor_files import ModelError
