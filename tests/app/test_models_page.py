@@ -12,8 +12,10 @@ from db.jobs import active_jobs, request_cancel
 from db.models import ModelRow, get_model, limits_of, set_limits
 from db.rounds import create_round, move_round
 from db.tables import ModelVersion
+from serving.models.as_served import as_served
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed_models import seed_merge
+from workbench.precision.store import save_comparison
 from workbench.rounds.spec import parse_round
 
 
@@ -122,3 +124,26 @@ def test_weights_that_a_running_round_needs_are_kept(
 def test_what_is_not_there_is_said(open_app: OpenApp) -> None:
     app = open_app("models", model="9")
     assert app.error
+
+
+def test_a_model_shows_how_far_other_precisions_are_and_compares_them(
+    store: Database, open_app: OpenApp, merged: ModelRow
+) -> None:
+    span = {"value": 0.034, "low": 0.03, "high": 0.04}
+    result = {
+        "n_questions": 20, "n_tokens": 900, "rest": 0.08, "length": 40.0, "kl_p99": 0.3, "kl": span,
+        "same_top": span, "identical": span, "prefix": {"value": 21.0, "low": None, "high": None},
+    }  # fmt: skip
+    with store.write() as session:
+        quantised = as_served(session, get_model(session, merged.id), "fp8")
+        save_comparison(session, quantised.id, merged.id, result)
+    words = words_of(open_app("models", model=str(merged.id)))
+    assert "In other precisions" in words
+    assert "0.034 (0.03 to 0.04)" in words
+    assert "20 questions, 900 tokens; 8.0% of the probability only as a bound" in words
+    assert "served as: " in " ".join(
+        b.label for b in open_app("models", model=str(merged.id)).button
+    )
+    japanese = words_of(open_app("models", model=str(quantised.id), lang="ja"))
+    assert "他の精度での違い" in japanese
+    assert "FP8" in words_of(open_app("models"))
