@@ -39,8 +39,13 @@ def compare(old: Any, new: Any, place: str = "") -> Iterator[str]:
                 yield f"- new: {inner} = {_short(new[key])}"
             else:
                 yield from compare(old[key], new[key], inner)
-    elif old != new:
+    elif old != new and not _is_one_of(new, old):
         yield f"- changed: {place}: was {_short(old)}, is {_short(new)}"
+
+
+def _is_one_of(new: Any, old: Any) -> bool:
+    """Say whether ``old`` names alternatives and ``new`` is one: which of them occur is chance."""
+    return isinstance(old, str) and isinstance(new, str) and new in old.split(" or ")
 
 
 def shape(value: Any) -> Any:
