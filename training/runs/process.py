@@ -169,7 +169,7 @@ def sentence(
 
 def exit_sentence(code: int, settings: RunSettings, log: Path, *, on_gpu: bool) -> str:
     """Return why a child that told nothing ended."""
-    if code == -signal.SIGKILL or _was_killed(log):
+    if code == -signal.SIGKILL or was_killed(log):
         which = "A training process" if settings.world_size > 1 else "The training process"
         return (
             f"{which} was killed, most likely by the system for want of memory;"
@@ -180,7 +180,7 @@ def exit_sentence(code: int, settings: RunSettings, log: Path, *, on_gpu: bool) 
     return f"The training process ended with code {code}. The full log is {log}."
 
 
-def _was_killed(log: Path) -> bool:
+def was_killed(log: Path) -> bool:
     """Say whether torchrun found that one of its processes was killed."""
     end = log.read_text("utf-8", "replace")[-4000:] if log.exists() else ""
     return re.search(rf"Root Cause.*exitcode *: -{signal.SIGKILL:d}\b", end, re.DOTALL) is not None

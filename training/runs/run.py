@@ -30,6 +30,7 @@ from training.runs.process import (
     joining,
     run_trainer,
     sentence,
+    was_killed,
 )
 from training.runs.watch import RunRecorder, added_up
 
@@ -183,7 +184,7 @@ async def _train(
 
 def _why(failed: ChildFailed, chosen: RunSettings, folder: RunFolder) -> str:
     on_gpu = folder.read_config()["device"] == "cuda"
-    if "kind" in failed.last_message:
+    if "kind" in failed.last_message and not was_killed(folder.log):
         return sentence(
             failed.last_message["kind"],
             failed.last_message["error"],
