@@ -9,11 +9,11 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.errors import UsageError
-from db.leases import LEASE_S, store_now
 from db.settings import check_server_name, check_server_url, masked
 from db.tables import Engine, EngineModel, ModelVersion, Worker, utc_now
 from db.tables.base import as_row
-from db.workers import live_workers
+from db.workers.leases import LEASE_S, store_now
+from db.workers.live import live_workers
 
 LOCAL = "local"
 """Name of the workbench's own server."""

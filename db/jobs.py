@@ -12,12 +12,12 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, and_, exists, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from db.claims import forget_chunks, has_free_chunks
 from db.errors import UsageError, existing
-from db.leases import LEASE_S, store_now
 from db.sweeps import set_state
 from db.tables import Job, utc_now
 from db.tables.base import as_row
+from db.workers.claims import forget_chunks, has_free_chunks
+from db.workers.leases import LEASE_S, store_now
 
 Lane = Literal["server", "device"]
 FinalState = Literal["done", "failed", "cancelled"]

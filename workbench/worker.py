@@ -22,7 +22,7 @@ from db.errors import Q2QError
 from db.jobs import JobRow, OnProgress, get_job, request_cancel
 from db.settings import Settings, load_settings
 from db.store.migrate import open_store
-from db.workers import (
+from db.workers.live import (
     StoreHasWorker,
     WorkerRow,
     find_worker,

@@ -1,7 +1,8 @@
 """The chunks of a sweep's questions: run by this worker alone, or shared out among several.
 
 Alone they are a list in memory. Shared, on PostgreSQL, they are rows that workers claim one after
-the other (``db.claims``): each has what it claimed to itself, until it ends or its lease does.
+the other (``db.workers.claims``): each has what it claimed to itself, until it ends or its lease
+does.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from db.claims import (
+from db.database import Database
+from db.workers.claims import (
     ChunkCounts,
     ClaimedChunk,
     SharedProgress,
@@ -24,8 +26,7 @@ from db.claims import (
     save_chunks,
     shared_progress,
 )
-from db.database import Database
-from db.workers import count_free_for
+from db.workers.live import count_free_for
 from serving.sweeps.expand import Chunk
 
 CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from db.claims import release_slots
 from db.database import Database
 from db.errors import Q2QError, StoreBusy
 from db.generations import Recorded
 from db.sweeps import sweep_plan
 from db.tables import ModelVersion
+from db.workers.claims import release_slots
 from serving.engine.client import CompletionClient, ServedModel
 from serving.sweeps.chunks import Chunks, Sharing
 from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates

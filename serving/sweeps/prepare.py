@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.claims import claim_slots, release_slots
 from db.database import Database
 from db.generations import (
     PromptText,
@@ -21,6 +20,7 @@ from db.generations import (
     sampling_id,
 )
 from db.identity import json_hash, short_hash, slot_key
+from db.workers.claims import claim_slots, release_slots
 from serving.engine.client import ServedModel
 from serving.engine.messages import SamplingParameters
 from serving.engine.responses import least_tokens
@@ -40,7 +40,7 @@ class Claims:
     """Slots that some run has taken and not yet brought to an end: no slot is sampled twice.
 
     For one event loop: a worker runs all its sweeps in one. Across restarts the store tells, and
-    across several workers its claims (``db.claims``).
+    across several workers its claims (``db.workers.claims``).
     """
 
     def __init__(self) -> None:

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from db.cancelling import Cancelled, unless_cancelled
-from db.claims import SharedProgress
 from db.database import Database
 from db.errors import Q2QError
 from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
+from db.workers.claims import SharedProgress
 from serving.correctness.store import grade_checked
 from serving.engine.client import Engines, ServedModel
 from serving.sweeps.chunks import Chunks, OwnChunks, SharedChunks, Sharing, spans

@@ -5,7 +5,7 @@ from db.engines import EngineUse, GpuUse, ensure_local, save_load
 from db.jobs import active_jobs
 from db.questions import NewQuestion, add_question
 from db.tables import Engine, EngineModel, ModelVersion
-from db.workers import beat, ensure_worker
+from db.workers.live import beat, ensure_worker
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded, seed_engine, seed_running_job
 

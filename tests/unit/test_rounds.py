@@ -19,7 +19,7 @@ from db.rounds import ON_DEVICE, RoundRow, decide_round, find_round, list_rounds
 from db.settings import ExternalServer, Settings
 from db.store.schema import upgrade
 from db.tables import ModelVersion, Question, TrainingRun
-from db.workers import register_worker
+from db.workers.live import register_worker
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.fakes.server import FakeServer

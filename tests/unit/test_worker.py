@@ -15,7 +15,7 @@ from db.errors import Q2QError
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, claim, enqueue, get_job, request_cancel
 from db.settings import Settings
 from db.tables import Base
-from db.workers import register_worker
+from db.workers.live import register_worker
 from workbench.jobs.contracts import Handler, JobContext
 from workbench.jobs.engines import EnginePool
 from workbench.jobs.loop import Worker

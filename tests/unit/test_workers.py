@@ -7,7 +7,7 @@ import pytest
 from db.database import Database
 from db.engines import ensure_local, list_engines
 from db.tables import Worker, utc_now
-from db.workers import (
+from db.workers.live import (
     StoreHasWorker,
     beat,
     count_free_for,

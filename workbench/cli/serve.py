@@ -10,7 +10,7 @@ from db.engines import EngineUse, add_external, list_engines, remove_external
 from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.settings import load_settings
-from db.workers import ensure_worker
+from db.workers.live import ensure_worker
 from serving.engine.hardware import described_gpus
 from serving.engine.plan import ServingPlan
 from serving.engine.plan_types import PRECISION_NAMES

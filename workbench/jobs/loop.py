@@ -31,7 +31,7 @@ from db.jobs import (
 from db.messages import Message
 from db.settings import Settings
 from db.store.staging import tidy
-from db.workers import WorkerRow, beat
+from db.workers.live import WorkerRow, beat
 from workbench.jobs.contracts import NOTHING_ELSE, Aftermath, Handler, JobContext
 from workbench.jobs.engines import EnginePool
 

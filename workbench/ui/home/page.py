@@ -8,7 +8,7 @@ from db.engines import EngineRow, list_engines
 from db.jobs import JobRow, active_jobs
 from db.models import ModelRow, list_models
 from db.sweeps import list_sweeps
-from db.workers import WorkerRow, live_workers
+from db.workers.live import WorkerRow, live_workers
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_jobs
 from workbench.ui.components.live import live

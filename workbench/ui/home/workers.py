@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from db.jobs import JobRow
-from db.workers import WorkerRow
+from db.workers.live import WorkerRow
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, head_row, section
 from workbench.ui.components.text import escaped

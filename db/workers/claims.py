@@ -1,8 +1,8 @@
 """What workers of one PostgreSQL store have claimed: chunks of a sweep, and single slots.
 
-A claim is good as long as its worker's heartbeat is fresh (``db.workers``); then anybody may take
-it over. Chunks share a sweep out; claims on slots keep two sweeps, or two workers, from sampling
-one slot at the same time. All statements may run beside others (``Database.write``).
+A claim is good as long as its worker's heartbeat is fresh (``db.workers.live``); then anybody may
+take it over. Chunks share a sweep out; claims on slots keep two sweeps, or two workers, from
+sampling one slot at the same time. All statements may run beside others (``Database.write``).
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, upd
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.bulk import insert_missing
-from db.leases import LEASE_S
 from db.tables import Job, SlotClaim, SweepChunk, Worker
+from db.workers.leases import LEASE_S
 
 
 @dataclass(frozen=True, slots=True)

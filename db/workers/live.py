@@ -1,8 +1,8 @@
 """Workers of one store: who lives, by heartbeats on the clock of the database.
 
-A worker is a home on a host. What it claims (``db.jobs``, ``db.claims``) is its own as long as its
-heartbeat is fresh: the lease of all its claims. PostgreSQL takes any number of workers. An SQLite
-file takes one: its claims live in the memory of that worker.
+A worker is a home on a host. What it claims (``db.jobs``, ``db.workers.claims``) is its own as long
+as its heartbeat is fresh: the lease of all its claims. PostgreSQL takes any number of workers. An
+SQLite file takes one: its claims live in the memory of that worker.
 """
 
 from collections.abc import Collection
@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.claims import drop_claims
 from db.errors import Q2QError
-from db.leases import LEASE_S, store_now
 from db.tables import Worker
 from db.tables.base import as_row
+from db.workers.claims import drop_claims
+from db.workers.leases import LEASE_S, store_now
 
 
 class StoreHasWorker(Q2QError):
