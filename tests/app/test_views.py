@@ -27,7 +27,8 @@ def job(**values: Any) -> JobRow:
 
 def engine(**values: Any) -> EngineRow:
     given = dict.fromkeys(EngineRow.__slots__)
-    return EngineRow(**given | {"name": "local", "wanted": True, "state": "ready"} | values)
+    own = {"name": "local", "kind": "child", "wanted": True, "state": "ready"}
+    return EngineRow(**given | own | values)
 
 
 def counts(**values: int) -> StoreCounts:
@@ -60,7 +61,7 @@ def test_a_page_looks_again_only_while_something_moves() -> None:
 def test_only_the_workbenchs_own_server_is_started_and_stopped_here() -> None:
     assert can_stop(engine())
     assert can_start(engine(wanted=False, state="stopped"))
-    assert not can_stop(engine(name="teacher"))
+    assert not can_stop(engine(name="teacher", kind="external"))
 
 
 def test_a_new_spec_is_valid_and_survives_yaml() -> None:
