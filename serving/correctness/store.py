@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from db.bulk import chunks
 from db.database import Database
 from db.errors import Q2QError
-from db.grades import (
+from db.texts.grades import (
     AskedCheck,
     GradedAnswer,
     NewGrade,

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import select
 
 from db.database import Database
-from db.grades import set_answer_check
 from db.rating.ratings import NewRating, Target, add_ratings, ensure_model_rater, ensure_rater
 from db.tables import Answer, Question
+from db.texts.grades import set_answer_check
 from serving.correctness.store import grade_answers
 from tests.store_rows import make_answer, make_library, make_question, make_sweep
 from tests.unit.round_lab import write_round

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from db.database import Database
-from db.grades import read_grades, set_answer_check
 from db.questions import NewQuestion, QuestionFilter, change_details, get_question, question_ids
 from db.tables import AnswerGrade
+from db.texts.grades import read_grades, set_answer_check
 from serving.correctness import ANSWER_CHECKS
 from serving.correctness.store import grade_answers
 from serving.importers.question_files import import_path

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from db.database import Database
-from db.grades import set_answer_check
 from db.rating.ratings import active_ratings, ensure_rater
 from db.tables import Rating, Sampling, Sweep
 from db.texts.design import entries_of
+from db.texts.grades import set_answer_check
 from serving.correctness.store import grade_answers
 from tests.store_rows import make_answer, make_library, make_question, make_sweep, make_variant
 from workbench.matrix.cells import Cell, read_cells

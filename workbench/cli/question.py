@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import UsageError
-from db.grades import set_answer_check
 from db.identity import parse_ref
 from db.models import ModelRow, find_model
 from db.new_files import new_file
 from db.questions import QuestionFilter, get_question, list_questions, question_ids
 from db.settings import Settings
 from db.tables import ReasoningVariant
+from db.texts.grades import set_answer_check
 from db.texts.inputs import question_texts
 from serving.correctness import ANSWER_CHECKS, parse_answer_check
 from serving.correctness.store import grade_answers

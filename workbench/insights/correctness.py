@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pandas as pd
 from sqlalchemy.orm import Session
 
-from db.grades import GradeFilter, graded_texts, ok_ratings
 from db.rating.columns import origins_of, read_samplings
+from db.texts.grades import GradeFilter, graded_texts, ok_ratings
 from workbench.insights.agreement import Agreement, agreement
 from workbench.stats.comparisons import FACTORS, origins_table
 from workbench.stats.intervals import Estimate, share

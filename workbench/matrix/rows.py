@@ -8,11 +8,11 @@ from sqlalchemy import Select, func, select, union
 from sqlalchemy.orm import Session
 
 from db.counts import background_count, cached_count
-from db.grades import grades_mark
 from db.questions import QuestionFilter, question_ids
 from db.sweeps import sweep_plan
 from db.tables import Answer, AnswerGrade, CheckFlag, Generation, Rating, ReasoningVariant
 from db.texts.design import Level, entries_of, level_names, sums_of_levels
+from db.texts.grades import grades_mark
 from workbench.matrix.columns import Condition, Design
 from workbench.matrix.totals import CountedLevels, Total, totals
 

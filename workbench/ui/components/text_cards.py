@@ -7,9 +7,9 @@ from typing import Any, Final, Literal
 
 import streamlit as st
 
-from db.grades import GradeRow, read_grades
 from db.questions import QuestionRow
 from db.texts.cards import QuestionCard, VariantCard
+from db.texts.grades import GradeRow, read_grades
 from db.texts.provenance import Provenance, provenance
 from db.texts.rows import TextRow
 from workbench.ui.components.answer_check import check_label

@@ -4,11 +4,11 @@ import streamlit as st
 
 from db.bulk import Page
 from db.errors import Q2QError, UsageError
-from db.grades import read_grades
 from db.identity import Ref, parse_ref
 from db.lineage.read import lineage
 from db.models import ModelRow, get_model
 from db.questions import QuestionRow, get_question
+from db.texts.grades import read_grades
 from db.texts.matrix import MatrixCell, cells_of
 from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance, question_of
 from workbench.ui.components import url

@@ -4,10 +4,10 @@ from typing import cast
 
 import streamlit as st
 
-from db.grades import grades_mark
 from db.jobs import active_jobs, enqueue
 from db.models import list_models
 from db.rating.columns import high_water
+from db.texts.grades import grades_mark
 from serving.scoring.judge import JudgeSpec
 from workbench.insights.correctness import AccuracyReport, read_accuracy
 from workbench.stats.intervals import MIN_QUESTIONS
