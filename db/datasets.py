@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from db.bulk import Page
 from db.errors import existing
 from db.identity import number_in
-from db.scores import Score, insert_scores
 from db.tables import Dataset, DatasetRow, DatasetRowRating, RowScore
 from db.tables.base import as_row
+from db.texts.scores import Score, insert_scores
 
 Split = Literal["train", "held_out"]
 

@@ -9,7 +9,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.generations import PromptText
 from db.jobs import OnProgress, no_progress
-from db.scores import NewScore, ScoreKey, record_scores
+from db.texts.scores import NewScore, ScoreKey, record_scores
 from serving.engine.client import Engines, ServedModel
 from serving.formats.definitions import Completion, PromptError, PromptFields, Task
 from serving.formats.render import IGNORED_LABEL, render, render_example, task_templates

@@ -23,10 +23,10 @@ from db.identity import short_hash
 from db.jobs import OnProgress, no_progress
 from db.models import find_model
 from db.rating.ratings import FLAG, OK, NewRating, Target, add_ratings, ensure_model_rater
-from db.scores import find_format
 from db.spec_files import validated
 from db.sweeps import get_sweep
 from db.tables import Answer, Question, Rating, SweepGeneration
+from db.texts.scores import find_format
 from serving.engine.client import Engines, ServedModel
 from serving.formats.definitions import Completion, PromptError, PromptFields
 from serving.formats.render import IGNORED_LABEL, render_example

@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 from db.bulk import chunks
 from db.errors import UsageError
 from db.models import find_model
-from db.scores import (
+from db.sweeps import get_sweep
+from db.texts.inputs import QuestionText, question_texts
+from db.texts.scores import (
     CONTROL_KINDS,
     AnswerText,
     ControlKind,
@@ -32,8 +34,6 @@ from db.scores import (
     read_answers,
     read_controls,
 )
-from db.sweeps import get_sweep
-from db.texts.inputs import QuestionText, question_texts
 from serving.checks.text import split_sentences
 from serving.scoring.spec import ScoreSpec
 from serving.sweeps.expand import Reasoning

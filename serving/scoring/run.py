@@ -15,7 +15,7 @@ from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.generations import PromptText
 from db.jobs import OnProgress
-from db.scores import Score
+from db.texts.scores import Score
 from serving.engine.client import Engines, ServedModel
 from serving.engine.messages import CompletionRequest, CompletionResult, SamplingParameters
 from serving.sweeps.engine_loss import until_done

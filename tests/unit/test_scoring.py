@@ -11,10 +11,10 @@ import pytest
 from db.database import Database
 from db.errors import UsageError
 from db.questions import get_questions
-from db.scores import score_mark
 from db.search import search_ids
 from db.tables import ReasoningVariant
 from db.texts.matrix import MatrixFilter, cells_of, matrix
+from db.texts.scores import score_mark
 from serving.engine.messages import Capabilities, EngineUnavailable
 from serving.formats.definitions import Completion, PromptFields
 from serving.formats.library import load_definitions

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.rating.columns import read_samplings
-from db.scores import CONTROL_KINDS, Score
 from db.sweeps import group_reasons
 from db.tables import ModelVersion, PromptFormat, Role
+from db.texts.scores import CONTROL_KINDS, Score
 from serving.engine.messages import NEUTRAL
 from serving.scoring.pairs import AnswerGroup, count_unmade, pairs_of, read_groups, scores_of
 from serving.scoring.spec import ScoreSpec

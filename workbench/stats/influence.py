@@ -30,7 +30,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from db.scores import ControlKind, Score, ScoreKey
+from db.texts.scores import ControlKind, Score, ScoreKey
 from serving.scoring.pairs import AnswerGroup
 from workbench.stats.diversity import mean_difference, similarity
 from workbench.stats.intervals import SEED, Array, Estimate, bounded_mean, mean

@@ -8,8 +8,8 @@ import altair as alt
 import streamlit as st
 
 from db.jobs import JobRow, active_jobs, enqueue, recent_jobs
-from db.scores import score_mark
 from db.sweeps import sweep_names
+from db.texts.scores import score_mark
 from serving.scoring.spec import ScoreSpec
 from workbench.insights.reasoning import (
     LevelReport,
