@@ -1,6 +1,6 @@
 """The results matrix on a page: its filters, its columns, and the files that come out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import streamlit as st
@@ -9,6 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 from db.questions import question_facets
 from db.sweeps import sweep_names
 from workbench.matrix.columns import Design, parse_conditions
+from workbench.matrix.export import (
+    MatrixSource,
+    matrix_csv,
+    matrix_html,
+    matrix_parquet,
+)
 from workbench.matrix.rows import (
     SHOWN,
     MatrixQuery,
@@ -16,9 +22,10 @@ from workbench.matrix.rows import (
     matrix_design,
     matrix_rows,
 )
-from workbench.matrix.totals import CountedLevels, accuracy_change
+from workbench.matrix.totals import CountedLevels, accuracy_change, totals
 from workbench.ui.components import url
-from workbench.ui.components.i18n import counted, t
+from workbench.ui.components.controls import download
+from workbench.ui.components.i18n import counted, current_language, t
 from workbench.ui.components.live import wait_for
 from workbench.ui.components.parts import empty_state
 from workbench.ui.components.rater import current_rater, draw_rater
@@ -26,7 +33,6 @@ from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.matrix.component import compared, draw_grid, follow
 from workbench.ui.matrix.data import factor_label, level_label
-from workbench.ui.matrix.exporting import draw_exports
 
 MOST_SWEEPS = 200
 _OPEN = ("diff", "cell", "col")
@@ -170,3 +176,50 @@ def _draw_change(
     if is_over:
         url.clear("diff")
         st.rerun()
+
+
+MOST_ROWS = 2_000
+"""Questions of one file; the command line writes more."""
+
+
+def draw_exports(query: MatrixQuery, rows: Sequence[int]) -> None:
+    """Draw the button under which the files are; each is made when it is asked for."""
+    with st.popover(t("matrix.export"), icon=":material/download:", type="tertiary"):
+        st.caption(t("matrix.export_help", most=MOST_ROWS))
+        files = (
+            ("csv", "matrix.csv", "text/csv", "table_view"),
+            ("parquet", "matrix.parquet", "application/vnd.apache.parquet", "dataset"),
+            ("html", "matrix.html", "text/html", "public"),
+        )
+        language = current_language()
+        for kind, name, mime, icon in files:
+            download(
+                t(f"matrix.export.{kind}"),
+                _maker(kind, query, rows[:MOST_ROWS], t("matrix.title"), language),
+                name,
+                mime=mime,
+                icon=icon,
+                type="tertiary",
+            )
+
+
+def _maker(
+    kind: str, query: MatrixQuery, rows: Sequence[int], title: str, language: str
+) -> Callable[[], bytes]:
+    def make() -> bytes:
+        with database().read() as session:
+            levels = counted_levels(session, query.sweep_ids)
+            design = matrix_design(session, query, rows, levels, rows[:200])
+        source = MatrixSource(
+            database=database(), design=design, rows=rows, sweep_ids=query.sweep_ids
+        )
+        if kind == "csv":
+            return matrix_csv(source)
+        if kind == "parquet":
+            return matrix_parquet(source)
+        counted = None
+        if levels is not None:
+            counted = totals(levels, design, rows)
+        return matrix_html(source, counted, title, "ja" if language == "ja" else "en")
+
+    return make
