@@ -8,4 +8,3 @@ from db.tables.models import *
 from db.tables.ratings import *
 from db.tables.training import *
 from db.tables.work import *
-from db.tables.workers import *
