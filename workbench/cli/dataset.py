@@ -16,10 +16,10 @@ from training.datasets.balance import balance_of, cautions, read_balance
 from training.datasets.build import build as built_by
 from training.datasets.freeze import freeze
 from training.datasets.rules import as_yaml, load_rules, parse_rules
+from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,
-    open_home,
     show,
     show_exactly,
     show_fields,

@@ -10,6 +10,7 @@ from db.errors import UsageError
 from db.new_files import new_file
 from db.rating.ratings import ensure_rater
 from workbench.cli import dialogue_decide, dialogue_sides
+from workbench.cli.context import open_home
 from workbench.cli.dialogue_options import (
     As,
     DialogueId,
@@ -32,7 +33,6 @@ from workbench.cli.dialogue_steps import run_next
 from workbench.cli.output import (
     Json,
     inform,
-    open_home,
     show_done,
     show_exactly,
     show_fields,

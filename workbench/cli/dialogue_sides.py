@@ -13,6 +13,7 @@ from db.errors import Q2QError, UsageError
 from db.identity import parse_ref
 from db.settings import Settings
 from serving.formats.library import Registry
+from workbench.cli.context import open_home
 from workbench.cli.dialogue_options import (
     As,
     DialogueId,
@@ -23,7 +24,7 @@ from workbench.cli.dialogue_options import (
 )
 from workbench.cli.dialogue_show import answers_json, letter, show_replay, show_synopsis
 from workbench.cli.dialogue_steps import end_of, follow, prepare, see_stored
-from workbench.cli.output import Json, inform, open_home, show, show_json
+from workbench.cli.output import Json, inform, show, show_json
 from workbench.cli.typer_app import CommandGroup
 from workbench.dialogue import reading, sides
 from workbench.dialogue.cards import NodeView, node_view

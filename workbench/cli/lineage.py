@@ -16,7 +16,8 @@ from db.questions import get_question
 from db.rounds import get_round
 from db.texts.provenance import Provenance, provenance
 from db.training import get_run
-from workbench.cli.output import Json, open_home, show, show_fields, show_json
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, show, show_fields, show_json
 from workbench.cli.typer_app import CommandGroup
 
 LABEL = 70

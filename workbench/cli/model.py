@@ -14,16 +14,8 @@ from serving.formats.library import load_registry
 from serving.models.as_served import stored_version
 from serving.models.register import add_model
 from training.merge.prune import prune as drop
-from workbench.cli.output import (
-    Json,
-    inform,
-    open_home,
-    show,
-    show_done,
-    show_fields,
-    show_json,
-    show_table,
-)
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job, look_for_models, watch_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.precision.spec import KIND, CompareSpec, parse_compare_spec

@@ -14,14 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from db.database import Database
 from db.errors import UsageError
 from db.identity import number_in
-from db.settings import Settings, load_settings
-from db.store.migrate import open_store
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout, for machines.")]
 """The option that every command has; ``one_document`` keeps what it promises."""
+
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """What steers a terminal, or puts text that follows in another order than it is stored."""
 
@@ -225,14 +223,3 @@ def parse_id(given: str, what: str) -> int:
             what=what,
         )
     return found
-
-
-@contextmanager
-def open_home() -> Iterator[tuple[Settings, Database]]:
-    """Yield the settings and the store; an empty home is completed first."""
-    settings = load_settings()
-    database = open_store(settings)
-    try:
-        yield settings, database
-    finally:
-        database.close()

@@ -31,11 +31,11 @@ from serving.importers.question_files import import_path
 from serving.models.register import ensure_default_model
 from serving.sweeps.expand import render_question
 from serving.sweeps.slots import TASK_OF_MODE
+from workbench.cli.context import open_home
 from workbench.cli.exporting import question_lines
 from workbench.cli.output import (
     Json,
     inform,
-    open_home,
     show,
     show_done,
     show_exactly,

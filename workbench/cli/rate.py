@@ -12,9 +12,10 @@ from db.datasets import find_dataset
 from db.errors import UsageError
 from db.rating.queues import get_queue, list_queues
 from serving.formats.library import Registry, load_registry
+from workbench.cli.context import open_home
 from workbench.cli.exporting import export_rows
 from workbench.cli.insights import insights
-from workbench.cli.output import Json, inform, open_home, show, show_json, show_table
+from workbench.cli.output import Json, inform, show, show_json, show_table
 from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 from workbench.rating.axes import load_axes

@@ -15,10 +15,10 @@ from db.new_files import new_file
 from db.rounds import RoundRow, decide_round, find_round, list_rounds
 from db.settings import Settings
 from training.runs.watch import time_left
+from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,
-    open_home,
     show,
     show_done,
     show_fields,

@@ -10,10 +10,10 @@ from db.jobs import enqueue, get_job, request_cancel
 from db.models import find_model
 from serving.scoring.judge import parse_judge_spec
 from serving.scoring.spec import ScoreSpec, parse_score_spec
+from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,
-    open_home,
     parse_id,
     show,
     show_done,

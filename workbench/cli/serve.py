@@ -15,7 +15,8 @@ from serving.engine.hardware import described_gpus
 from serving.engine.plan import ServingPlan
 from serving.engine.plan_types import PRECISION_NAMES
 from serving.models.planned import plan_for
-from workbench.cli.output import Json, inform, open_home, show, show_json, show_table
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, inform, show, show_json, show_table
 from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.jobs.lock import identity

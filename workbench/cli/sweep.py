@@ -28,11 +28,11 @@ from serving.importers.question_files import add_examples, import_path
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
 from serving.sweeps.selection import select_writers
 from serving.sweeps.spec import load_spec
+from workbench.cli.context import open_home
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
 from workbench.cli.output import (
     Json,
     inform,
-    open_home,
     parse_id,
     show_done,
     show_exactly,

@@ -23,10 +23,10 @@ from training.methods import METHODS
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from training.runs.watch import describe_shares
+from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,
-    open_home,
     show,
     show_done,
     show_fields,

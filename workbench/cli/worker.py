@@ -2,7 +2,8 @@
 
 from db.jobs import active_jobs
 from db.workers.live import live_workers
-from workbench.cli.output import Json, inform, open_home, show_json, show_table
+from workbench.cli.context import open_home
+from workbench.cli.output import Json, inform, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup()
