@@ -8,7 +8,8 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -19,12 +20,12 @@ from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
 from db.identity import short_hash
 from db.locks import WORKER_LOCK, try_lock
-from db.settings import Settings, settings
+from db.settings import Settings, load_settings, settings
 from db.store.backup import backup, backup_name, dump_command
 from db.store.schema import MigrationStatus, status, upgrade, write_revision
 from db.tables import PromptFormat
 
-__all__ = ["MigrationStatus", "open_store", "status", "upgrade", "upgrade_store"]
+__all__ = ["MigrationStatus", "open_home", "open_store", "status", "upgrade", "upgrade_store"]
 log = logging.getLogger(__name__)
 
 
@@ -187,3 +188,14 @@ def store_mark(session: Session) -> str | None:
     """
     born = session.scalar(select(func.min(PromptFormat.created_at)))
     return short_hash(born.isoformat()) if born else None
+
+
+@contextmanager
+def open_home() -> Iterator[tuple[Settings, Database]]:
+    """Yield the settings and the store; an empty home is completed first."""
+    settings = load_settings()
+    database = open_store(settings)
+    try:
+        yield settings, database
+    finally:
+        database.close()

@@ -8,6 +8,7 @@ import typer
 
 from db.datasets import DatasetInfo, find_dataset, list_datasets
 from db.errors import UsageError
+from db.store.migrate import open_home
 from serving.formats.library import load_registry
 from serving.importers.folders import read_examples
 from serving.importers.training_data import Judge, import_examples, preview_examples
@@ -16,7 +17,6 @@ from training.datasets.balance import balance_of, cautions, read_balance
 from training.datasets.build import build as built_by
 from training.datasets.freeze import freeze
 from training.datasets.rules import as_yaml, load_rules, parse_rules
-from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,

@@ -9,8 +9,8 @@ import typer
 from db.errors import UsageError
 from db.new_files import new_file
 from db.rating.ratings import ensure_rater
+from db.store.migrate import open_home
 from workbench.cli import dialogue_decide, dialogue_sides
-from workbench.cli.context import open_home
 from workbench.cli.dialogue_options import (
     As,
     DialogueId,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db.dialogues import get_node
 from db.errors import UsageError
 from db.rating.ratings import ensure_rater
-from workbench.cli.context import open_home
+from db.store.migrate import open_home
 from workbench.cli.dialogue_options import As, DialogueId, Reason, candidate, node_of, number
 from workbench.cli.output import Json, inform, show_done, show_json, show_table
 from workbench.cli.typer_app import CommandGroup

@@ -12,8 +12,8 @@ from db.dialogues import EventRow
 from db.errors import Q2QError, UsageError
 from db.identity import parse_ref
 from db.settings import Settings
+from db.store.migrate import open_home
 from serving.formats.library import Registry
-from workbench.cli.context import open_home
 from workbench.cli.dialogue_options import (
     As,
     DialogueId,

@@ -10,8 +10,8 @@ from db.errors import UsageError
 from db.rating.columns import RaterKind, RatingFilter
 from db.rating.queues import get_queue
 from db.rating.ratings import Scope
+from db.store.migrate import open_home
 from db.sweeps import get_sweep
-from workbench.cli.context import open_home
 from workbench.cli.output import Json, show, show_json, show_table
 from workbench.insights.effects import Effects
 from workbench.insights.ranking import Ranking

@@ -14,9 +14,9 @@ from db.lineage.read import lineage as lineage_of
 from db.models import get_model
 from db.questions import get_question
 from db.rounds import get_round
+from db.store.migrate import open_home
 from db.texts.provenance import Provenance, provenance
 from db.training import get_run
-from workbench.cli.context import open_home
 from workbench.cli.output import Json, show, show_fields, show_json
 from workbench.cli.typer_app import CommandGroup
 

@@ -10,11 +10,11 @@ from db.errors import Q2QError, UsageError
 from db.jobs import active_jobs, enqueue, request_cancel
 from db.models import ProofRow, adapter_of, find_model, list_models, proof_of, remove_model
 from db.settings import Settings
+from db.store.migrate import open_home
 from serving.formats.library import load_registry
 from serving.models.as_served import stored_version
 from serving.models.register import add_model
 from training.merge.prune import prune as drop
-from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job, look_for_models, watch_job
 from workbench.cli.typer_app import CommandGroup

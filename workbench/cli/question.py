@@ -18,6 +18,7 @@ from db.models import ModelRow, find_model
 from db.new_files import new_file
 from db.questions import QuestionFilter, get_question, list_questions, question_ids
 from db.settings import Settings
+from db.store.migrate import open_home
 from db.tables import ReasoningVariant
 from db.texts.grades import set_answer_check
 from db.texts.inputs import question_texts
@@ -31,7 +32,6 @@ from serving.importers.question_files import import_path
 from serving.models.register import ensure_default_model
 from serving.sweeps.expand import render_question
 from serving.sweeps.slots import TASK_OF_MODE
-from workbench.cli.context import open_home
 from workbench.cli.exporting import question_lines
 from workbench.cli.output import (
     Json,

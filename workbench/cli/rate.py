@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from db.datasets import find_dataset
 from db.errors import UsageError
 from db.rating.queues import get_queue, list_queues
+from db.store.migrate import open_home
 from serving.formats.library import Registry, load_registry
-from workbench.cli.context import open_home
 from workbench.cli.exporting import export_rows
 from workbench.cli.insights import insights
 from workbench.cli.output import Json, inform, show, show_json, show_table

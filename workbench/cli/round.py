@@ -14,8 +14,8 @@ from db.models import get_model
 from db.new_files import new_file
 from db.rounds import RoundRow, decide_round, find_round, list_rounds
 from db.settings import Settings
+from db.store.migrate import open_home
 from training.runs.watch import time_left
-from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,

@@ -8,9 +8,9 @@ import typer
 from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
 from db.models import find_model
+from db.store.migrate import open_home
 from serving.scoring.judge import parse_judge_spec
 from serving.scoring.spec import ScoreSpec, parse_score_spec
-from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,

@@ -10,12 +10,12 @@ from db.engines import EngineUse, add_external, list_engines, remove_external
 from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
 from db.settings import load_settings
+from db.store.migrate import open_home
 from db.workers.live import ensure_worker
 from serving.engine.hardware import described_gpus
 from serving.engine.plan import ServingPlan
 from serving.engine.plan_types import PRECISION_NAMES
 from serving.models.planned import plan_for
-from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show, show_json, show_table
 from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup

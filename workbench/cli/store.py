@@ -10,7 +10,7 @@ from db.settings import load_settings
 from db.store.backup import backup as make_backup
 from db.store.backup import backup_name
 from db.store.backup import restore as put_back
-from workbench.cli.context import open_home
+from db.store.migrate import open_home
 from workbench.cli.output import Json, inform, show, show_done, show_json
 from workbench.cli.typer_app import CommandGroup
 from workbench.doctor import run_checks

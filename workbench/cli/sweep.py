@@ -13,6 +13,7 @@ from db.errors import Q2QError
 from db.identity import json_hash
 from db.jobs import cancel_sweep, enqueue_sweep
 from db.settings import Settings
+from db.store.migrate import open_home
 from db.sweeps import (
     FailureReason,
     SweepRow,
@@ -28,7 +29,6 @@ from serving.importers.question_files import add_examples, import_path
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
 from serving.sweeps.selection import select_writers
 from serving.sweeps.spec import load_spec
-from workbench.cli.context import open_home
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
 from workbench.cli.output import (
     Json,

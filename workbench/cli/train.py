@@ -9,6 +9,7 @@ from db.database import Database
 from db.errors import UsageError
 from db.models import get_model
 from db.settings import Settings
+from db.store.migrate import open_home
 from db.training import (
     RunRow,
     cancel_training,
@@ -23,7 +24,6 @@ from training.methods import METHODS
 from training.runs.prepare import plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from training.runs.watch import describe_shares
-from workbench.cli.context import open_home
 from workbench.cli.output import (
     Json,
     inform,

@@ -1,8 +1,8 @@
 """``q2q worker``: the workers of one store."""
 
 from db.jobs import active_jobs
+from db.store.migrate import open_home
 from db.workers.live import live_workers
-from workbench.cli.context import open_home
 from workbench.cli.output import Json, inform, show_json, show_table
 from workbench.cli.typer_app import CommandGroup
 
