@@ -39,7 +39,7 @@ def copied(trained: TrainedAdapter, home: Path) -> tuple[Settings, Database]:
 
 def spec_of(**changes: object) -> RoundSpec:
     """Return the example round, asked greedily, once."""
-    asked: dict[str, object] = {"questions": {"held_out": True}, "variants": 1}
+    asked: dict[str, object] = {"questions": {"held_out": True, "limit": 24}, "variants": 1}
     asked |= {"max_tokens": 120, "temperature": 0}
     asked["scores"] = False  # tests of scoring have a server at hand
     config = load_round(EXAMPLE).as_config() | {"dataset": "english-examples", "compare": asked}

@@ -18,7 +18,8 @@ from tests.integration.test_workers import end_lease, until
 from tests.unit import sweep_lab as lab
 
 __all__ = ["migrated", "store"]
-pytestmark = [pytest.mark.engine, pytest.mark.postgres]
+pytestmark = [pytest.mark.engine, pytest.mark.postgres, pytest.mark.soak]
+# What workers share is tested in test_workers.py with fake servers and real processes.
 
 N_QUESTIONS, VARIANTS, ANSWERS = 8, 6, 4
 N_SLOTS = N_QUESTIONS * (VARIANTS + VARIANTS * ANSWERS)
