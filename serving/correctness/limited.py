@@ -1,8 +1,9 @@
 """Checks whose time nobody can foresee, in a child process that is ended when it takes too long.
 
 A regular expression that people write, or a tower of powers that a model writes, can take hours.
-Run as a program this module is the child: a line of JSON in, a line out. It starts with the first
-such check, and a thread of the parent at a time asks it.
+Run as a program this module is the child: a line once it has loaded what it compares with, then a
+line of JSON in, a line out. It starts with the first such check, and a thread of the parent at a
+time asks it.
 """
 
 import json
@@ -18,7 +19,7 @@ from serving.correctness.matching import MAX_FOUND, Grade
 
 LIMIT_S = 5.0
 START_S = 60.0
-"""For the first answer of a child: it loads SymPy, on a machine that may be busy."""
+"""For the start of a child: it loads SymPy, on a machine that may be busy."""
 TOO_LONG = "comparing took longer than 5 seconds"
 _ENDED = "comparing it ended the program that compares"
 
@@ -32,41 +33,39 @@ class _Child:
 
     def ask(self, question: dict[str, str]) -> Grade:
         with self._lock:
-            is_new = self._process is None or self._process.poll() is not None
-            if is_new:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    encoding="utf-8",
-                )
-            assert self._process is not None
-            line = self._exchange(self._process, question, START_S if is_new else LIMIT_S)
-            if line is None:
-                self._end()
-                return Grade(None, TOO_LONG)
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._start()
+            line = self._exchange(self._process, question)
             if not line:
                 self._end()
-                return Grade(None, _ENDED)
+                return Grade(None, TOO_LONG if line is None else _ENDED)
         found: dict[str, Any] = json.loads(line)
         return Grade(found["correct"], str(found["found"])[:MAX_FOUND])
 
     @staticmethod
-    def _exchange(
-        process: "subprocess.Popen[str]", question: dict[str, str], limit_s: float
-    ) -> str | None:
+    def _start() -> "subprocess.Popen[str]":
+        """Return a new child that has loaded everything, or has ended in trying."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        )
+        _line(process, START_S)
+        return process
+
+    @staticmethod
+    def _exchange(process: "subprocess.Popen[str]", question: dict[str, str]) -> str | None:
         """Return the line that the child answers; empty where it died, None where it is late."""
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
             return ""
-        ready, _, _ = select.select([process.stdout], [], [], limit_s)
-        return process.stdout.readline() if ready else None
+        return _line(process, LIMIT_S)
 
     def _end(self) -> None:
         assert self._process is not None
@@ -79,6 +78,12 @@ class _Child:
         with self._lock:
             if self._process is not None:
                 self._end()
+
+
+def _line(process: "subprocess.Popen[str]", limit_s: float) -> str | None:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], limit_s)
+    return process.stdout.readline() if ready else None
 
 
 _child = _Child()
@@ -108,7 +113,7 @@ _UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u9fff]")
 
 
 def _maths(answer: str, reference: str) -> dict[str, Any]:
-    from math_verify import parse, verify  # half a second; the parent never needs it
+    from math_verify import parse, verify  # loaded by ``_serve``; the parent never needs it
 
     def read(text: str) -> list[Any]:
         plain = compatible(text)
@@ -131,6 +136,10 @@ def _maths(answer: str, reference: str) -> dict[str, Any]:
 
 
 def _serve(asked: IO[str], told: IO[str]) -> None:
+    import math_verify  # noqa: F401  # half a second, more on a busy machine, and no part of a limit
+
+    told.write("ready\n")
+    told.flush()
     for line in asked:
         question = json.loads(line)
         check = question.pop("check")

@@ -28,7 +28,7 @@ from workbench.precision.texts import AnswerText, answers_of
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[2]
-N_QUESTIONS = 6
+N_QUESTIONS = 4
 LARGEST_E4M3 = 448.0
 
 
@@ -52,7 +52,7 @@ def test_fp8_is_a_version_of_its_own_and_as_far_from_16_bit_as_full_logits_say(
     embedded_model: Path, database: Database, home: Path
 ) -> None:
     run("question", "import", "examples/questions/english.jsonl")
-    asked = ("--precisions", "bf16,fp8", "--questions", str(N_QUESTIONS), "--max-tokens", "48")
+    asked = ("--precisions", "bf16,fp8", "--questions", str(N_QUESTIONS), "--max-tokens", "32")
     (found,) = run("model", "compare-precision", "default", *asked)["comparisons"]
     assert (found["model"], found["precision"]) == ("smollm2-135m-instruct@fp8", "fp8")
     assert found["n_questions"] == N_QUESTIONS
