@@ -5,8 +5,6 @@ SOURCES := db serving training workbench
 # Three kinds of tests run side by side: those that train follow each other, and so do those that
 # need a model server or a browser, and the Ray cluster; the others take what is left of the machine.
 SERVERS := engine or browser
-# Those that start their own servers follow the cluster.
-OWN := tests/integration/test_ray_cluster.py tests/integration/test_precision_vllm.py
 OTHERS := not ($(SERVERS) or cluster or training or gpu or soak)
 
 # Modules are compiled once, whatever the environment says of bytecode: each start of a model server
@@ -31,8 +29,8 @@ up: setup  ## Set up what is missing and start everything (http://127.0.0.1:8501
 test: lint  ## Set up what is missing, check the code and run the tests
 	@$(BIN)/python scripts/side_by_side.py \
 		training "$(BIN)/pytest tests/integration -m 'training and not soak' --durations=10" \
-		servers "$(BIN)/pytest tests/browser tests/contract tests/integration $(addprefix --ignore=,$(OWN)) -m '($(SERVERS)) and not (training or gpu or soak)' --durations=15" \
-		cluster "nice -n 5 $(BIN)/pytest $(OWN) --durations=5" \
+		servers "$(BIN)/pytest tests/browser tests/contract tests/integration -m '($(SERVERS)) and not (training or gpu or soak)' --durations=15" \
+		cluster "nice -n 5 $(BIN)/pytest tests/integration/test_ray_cluster.py --durations=5" \
 		types "nice -n 5 $(BIN)/mypy $(SOURCES)" \
 		others "nice -n 5 $(BIN)/pytest -n 2 --dist loadfile -m '$(OTHERS)'"
 

@@ -25,10 +25,10 @@ from serving.sweeps.expand import load_templates, prompt_fields
 from workbench.precision.divergence import divergence
 from workbench.precision.texts import AnswerText, answers_of
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.soak]  # it starts two servers of its own
 
 ROOT = Path(__file__).parents[2]
-N_QUESTIONS = 4
+N_QUESTIONS = 6
 LARGEST_E4M3 = 448.0
 
 
@@ -52,7 +52,7 @@ def test_fp8_is_a_version_of_its_own_and_as_far_from_16_bit_as_full_logits_say(
     embedded_model: Path, database: Database, home: Path
 ) -> None:
     run("question", "import", "examples/questions/english.jsonl")
-    asked = ("--precisions", "bf16,fp8", "--questions", str(N_QUESTIONS), "--max-tokens", "32")
+    asked = ("--precisions", "bf16,fp8", "--questions", str(N_QUESTIONS), "--max-tokens", "48")
     (found,) = run("model", "compare-precision", "default", *asked)["comparisons"]
     assert (found["model"], found["precision"]) == ("smollm2-135m-instruct@fp8", "fp8")
     assert found["n_questions"] == N_QUESTIONS
@@ -67,8 +67,9 @@ def test_fp8_is_a_version_of_its_own_and_as_far_from_16_bit_as_full_logits_say(
     exact, bound = full_logits(database, embedded_model, list(texts.values()))
     kl = found["kl"]
     assert kl["low"] < kl["value"] < kl["high"]
-    # The bound loses no more than its own rest says, and the engine's kernels are not PyTorch's.
-    assert bound <= exact <= bound / (1 - 2 * found["rest"])
+    # The rarest tokens are the noisiest: the bound loses a few times their share of probability.
+    assert bound <= exact <= bound / (1 - 4 * found["rest"])
+    # The engine's kernels are not PyTorch's.
     assert kl["value"] == pytest.approx(bound, rel=0.35)
     assert found["same_top"]["value"] > 0.8
 
