@@ -3,9 +3,9 @@
 BIN := .venv/bin
 SOURCES := db serving training workbench
 # Three kinds of tests run side by side: those that train follow each other, and so do those that
-# need a model server or a browser, and the Ray cluster; the others take what is left of the machine.
+# need a model server or a browser; the others take what is left of the machine.
 SERVERS := engine or browser
-OTHERS := not ($(SERVERS) or cluster or training or gpu or soak)
+OTHERS := not ($(SERVERS) or training or gpu or soak)
 
 # Modules are compiled once, whatever the environment says of bytecode: each start of a model server
 # would compile thousands of them three times over.
@@ -30,11 +30,10 @@ test: lint  ## Set up what is missing, check the code and run the tests
 	@$(BIN)/python scripts/side_by_side.py \
 		training "$(BIN)/pytest tests/integration -m 'training and not soak' --durations=10" \
 		servers "$(BIN)/pytest tests/browser tests/contract tests/integration -m '($(SERVERS)) and not (training or gpu or soak)' --durations=15" \
-		cluster "nice -n 5 $(BIN)/pytest tests/integration/test_ray_cluster.py --durations=5" \
 		types "nice -n 5 $(BIN)/mypy $(SOURCES)" \
 		others "nice -n 5 $(BIN)/pytest -n 2 --dist loadfile -m '$(OTHERS)'"
 
-soak: dev  ## Run the long repetitions
+soak: dev  ## Run the long repetitions, and what needs several model servers or a Ray cluster
 	$(BIN)/pytest -m soak
 
 test-gpu: dev  ## Run the tests that need an NVIDIA GPU

@@ -24,7 +24,7 @@ from serving.engine.ray_cluster import RayCluster
 from serving.engine.server import read_record
 from tests.integration.test_worker_crash import CELLS, Workbench, until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 ROOT = Path(__file__).parents[2]
 SHOWN = "10.0.0.1:6379"

@@ -24,7 +24,7 @@ from tests.engine_fixture import VllmServer, embedded_spec
 from tests.fakes.engines import FixedEngines
 from tests.unit import sweep_lab as lab
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.soak]
 
 SHORT = [{"temperature": 0.8, "max_tokens": 24}]
 SEATS = 8
