@@ -7,7 +7,7 @@ import pytest
 
 from tests.training_child import figures, trained
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.soak]
 STEPS = 3
 
 

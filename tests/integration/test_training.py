@@ -126,7 +126,7 @@ def test_a_killed_run_resumes_with_the_same_curve(database: Database, settings: 
     assert not folder.checkpoints.exists()
 
 
-@pytest.mark.parametrize("method", ["dpo", "orpo"])
+@pytest.mark.parametrize("method", ["dpo", pytest.param("orpo", marks=pytest.mark.soak)])
 def test_pairs_move_the_margin_of_their_rewards(
     database: Database, settings: Settings, method: str
 ) -> None:
