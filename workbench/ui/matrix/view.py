@@ -179,7 +179,7 @@ def _draw_change(
 
 
 MOST_ROWS = 2_000
-"""Questions of one file; the command line writes more."""
+"""Questions of one file; the page says where there are more."""
 
 
 def draw_exports(query: MatrixQuery, rows: Sequence[int]) -> None:
