@@ -66,8 +66,8 @@ def lineage(session: Session, ref: Ref | str) -> Lineage:
         UsageError: It is no short name, or there is nothing of this name.
     """
     ref = parse_ref(ref) if isinstance(ref, str) else ref
-    table, up, down = _KINDS[ref.kind]
-    if session.scalar(select(table.id).where(table.id == ref.id)) is None:
+    _, up, down = _KINDS[ref.kind]
+    if not exists(session, ref):
         raise UsageError(
             "There is no {ref_kind} {ref}.", ref_kind=ref.kind.replace("_", " "), ref=ref
         )
@@ -76,6 +76,12 @@ def lineage(session: Session, ref: Ref | str) -> Lineage:
         up=_groups(session, up(session, ref.id)),
         down=_groups(session, down(session, ref.id)),
     )
+
+
+def exists(session: Session, ref: Ref) -> bool:
+    """Tell whether there is something of this name."""
+    table, _, _ = _KINDS[ref.kind]
+    return session.scalar(select(table.id).where(table.id == ref.id)) is not None
 
 
 def _groups(session: Session, relations: _Relations) -> tuple[LineageGroup, ...]:

@@ -1,13 +1,15 @@
 """``q2q score``: does the reasoning move the answer, and does it give the answer away?"""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
+from db.database import Database
 from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
 from db.models import find_model
+from db.settings import Settings
 from db.store.migrate import open_home
 from serving.scoring.judge import parse_judge_spec
 from serving.scoring.spec import ScoreSpec, parse_score_spec
@@ -134,17 +136,7 @@ def run(
             raise UsageError(NOTHING)
         with database.write() as session:
             job_id = enqueue(session, "score", payload=spec.model_dump(mode="json"))
-        job = follow_job(
-            settings,
-            database,
-            job_id,
-            command="score run",
-            what=f"Job {job_id}",
-            cancel=f"q2q score cancel {job_id}",
-            resume="the same command again.",
-            cancelled="It was cancelled.",
-        )
-        result = dict(job.result or {})
+        result = _followed(settings, database, job_id, "score run")
         if result.get("failed"):
             with database.read() as session:
                 errors = read_reasoning_report(session, spec).errors
@@ -152,13 +144,32 @@ def run(
     if as_json:
         show_json(result)
         return
-    show_fields({name: value for name, value in result.items() if name not in HIDDEN})
-    for reason in result.get("unable", ()):
-        inform(reason)
+    _show_counts(result)
     for failure in result.get("failures", ())[:3]:
         inform(f"{failure['n']:,} × {failure['error']}")
     if result.get("failed"):
         inform("Why pairs could not be scored: q2q score show. Once more: q2q score run --retry")
+
+
+def _followed(settings: Settings, database: Database, job_id: int, command: str) -> dict[str, Any]:
+    """Follow a job of scoring or judging to its end; return its result."""
+    job = follow_job(
+        settings,
+        database,
+        job_id,
+        command=command,
+        what=f"Job {job_id}",
+        cancel=f"q2q score cancel {job_id}",
+        resume="the same command again.",
+        cancelled="It was cancelled.",
+    )
+    return dict(job.result or {})
+
+
+def _show_counts(result: Mapping[str, Any]) -> None:
+    show_fields({name: value for name, value in result.items() if name not in HIDDEN})
+    for reason in result.get("unable", ()):
+        inform(reason)
 
 
 HIDDEN = ("unable", "cancelled", "failures")
@@ -196,23 +207,11 @@ def judge(
         with database.write() as session:
             find_model(session, model)
             job_id = enqueue(session, "judge", payload=spec.model_dump(mode="json"))
-        job = follow_job(
-            settings,
-            database,
-            job_id,
-            command="score judge",
-            what=f"Job {job_id}",
-            cancel=f"q2q score cancel {job_id}",
-            resume="the same command again.",
-            cancelled="It was cancelled.",
-        )
-    result = dict(job.result or {})
+        result = _followed(settings, database, job_id, "score judge")
     if as_json:
         show_json(result)
         return
-    show_fields({name: value for name, value in result.items() if name not in HIDDEN})
-    for reason in result.get("unable", ()):
-        inform(reason)
+    _show_counts(result)
 
 
 @app.as_command("show")

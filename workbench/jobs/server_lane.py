@@ -1,6 +1,6 @@
 """Jobs that only need the model servers, and run beside each other: sweeps, scores, loading."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from db.cancelling import Cancelled
@@ -11,9 +11,9 @@ from db.models import set_limits
 from db.sweeps import set_state
 from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import find_served
-from serving.scoring.answers import run_scoring
-from serving.scoring.judge import parse_judge_spec, run_judge
-from serving.scoring.spec import parse_score_spec
+from serving.scoring.answers import ScoreOutcome, run_scoring
+from serving.scoring.judge import JudgeOutcome, JudgeSpec, parse_judge_spec, run_judge
+from serving.scoring.spec import ScoreSpec, parse_score_spec
 from serving.sweeps.chunks import Sharing
 from serving.sweeps.run import Progress, SweepOutcome, join_sweep, run_sweep
 from workbench.jobs.contracts import JobContext
@@ -118,26 +118,22 @@ async def run_sweep_of(
 
 async def score(context: JobContext) -> dict[str, Any]:
     """Score answers under reasonings. Payload: a ``ScoreSpec``."""
-    spec = parse_score_spec(context.job.payload)
-    with context.pool.for_job() as engines:
-        outcome = await run_scoring(
-            context.database,
-            spec,
-            engines,
-            on_progress=context.report,
-            cancelled=context.cancelled,
-            priority=context.job.priority,
-        )
-    if outcome.cancelled:
-        raise Cancelled
-    return outcome.as_json()
+    return await _scored(context, run_scoring, parse_score_spec(context.job.payload))
 
 
 async def judge(context: JobContext) -> dict[str, Any]:
     """Have a model judge answers by their references. Payload: a ``JudgeSpec``."""
-    spec = parse_judge_spec(context.job.payload)
+    return await _scored(context, run_judge, parse_judge_spec(context.job.payload))
+
+
+async def _scored(
+    context: JobContext,
+    run: Callable[..., Awaitable[ScoreOutcome | JudgeOutcome]],
+    spec: ScoreSpec | JudgeSpec,
+) -> dict[str, Any]:
+    """Do what a spec of scoring or judging asks for, and return what came of it."""
     with context.pool.for_job() as engines:
-        outcome = await run_judge(
+        outcome = await run(
             context.database,
             spec,
             engines,

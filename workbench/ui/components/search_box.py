@@ -7,7 +7,7 @@ import streamlit as st
 
 from db.errors import Q2QError
 from db.identity import parse_ref
-from db.lineage.read import lineage
+from db.lineage.read import exists
 from workbench.ui.components.controls import path_of
 from workbench.ui.components.i18n import t
 from workbench.ui.components.store import database
@@ -44,11 +44,11 @@ def _submit() -> None:
 
 def _names_an_item(sought: str) -> bool:
     try:
+        ref = parse_ref(sought)
         with database().read() as session:
-            lineage(session, parse_ref(sought))
+            return exists(session, ref)
     except Q2QError:
         return False
-    return True
 
 
 @st.cache_resource(show_spinner=False)
