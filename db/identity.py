@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from db.errors import UsageError
 
@@ -74,7 +74,6 @@ Precision = Literal["bf16", "fp8", "nf4", "awq", "gptq"]
 ``bf16``: 16 bit, as they are stored; ``fp8`` and ``nf4``: quantised when the server loads them
 (``nf4`` by bitsandbytes); ``awq`` and ``gptq``: folders that are quantised already, as they come.
 """
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 AS_STORED: Precision = "bf16"
 """What rows without a precision were written in."""
 WHEN_LOADED: tuple[Precision, ...] = ("fp8", "nf4")

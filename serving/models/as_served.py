@@ -13,7 +13,7 @@ from db.models import OF_BASE, ModelRow, find_model, free_name, get_model, limit
 from db.settings import Settings
 from db.tables import ModelVersion
 from serving.device import resolve_device
-from serving.engine.hardware import Gpu, find_gpus
+from serving.engine.hardware import Gpu, find_gpus, idle
 from serving.engine.plan import Limits, Subject, make_plan
 from serving.models.servable import FALLBACK_CONTEXT
 
@@ -162,4 +162,4 @@ def served_precision(session: Session, model: ModelRow, settings: Settings) -> P
 @cache
 def _empty_gpus() -> tuple[Gpu, ...]:
     """Return the GPUs of this machine as they are when nobody uses them."""
-    return tuple(gpu.model_copy(update={"free_gib": gpu.total_gib}) for gpu in find_gpus())
+    return idle(find_gpus())

@@ -156,11 +156,6 @@ def answers_under_variant(plan: ResolvedPlan) -> int:
     return len(answering_levels(plan, 0)) * plan.answers
 
 
-def slots_per_question(plan: ResolvedPlan) -> float:
-    """Return the mean number of slots of a question, to size the window."""
-    return count_slots(plan).cells / max(1, len(plan.question_ids))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """One time that a set of models is served."""
