@@ -102,7 +102,8 @@ class Writer(Generic[ResultT, StoredT]):
             await self._linger()
             self._has_work.clear()
             await self._write_waiting()
-            if self._is_closing:
+            # While a batch ends, more may have come.
+            if self._is_closing and not self._waiting:
                 return
 
     async def _write_waiting(self) -> None:

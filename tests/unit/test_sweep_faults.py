@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -328,3 +330,24 @@ def test_stores_that_two_workers_share_by_mistake_still_hold_each_slot_once(
     other.close()
     for sweep_id in sweeps:
         lab.assert_every_slot_once(database, sweep_id, 20)
+
+
+async def test_what_comes_while_the_last_batch_ends_is_written_too() -> None:
+    written: list[int] = []
+    ends, goes_on = threading.Event(), threading.Event()
+
+    def read(batch: Sequence[int]) -> None:
+        if not batch:  # of what is left after the last batch
+            ends.set()
+            goes_on.wait(10)
+
+    def write(batch: Sequence[int]) -> Sequence[None]:
+        written.extend(batch)
+        return [None] * len(batch)
+
+    async with record.Writer[int, None](write, lambda *_: None, read=read) as writer:
+        writer.put([1])
+        await asyncio.to_thread(ends.wait, 10)
+        writer.put([2])
+        asyncio.get_running_loop().call_later(0.01, goes_on.set)
+    assert written == [1, 2]
