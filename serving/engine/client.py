@@ -24,6 +24,7 @@ from serving.engine.messages import (
     EngineLoad,
     EngineUnavailable,
     OfferedModel,
+    Prompt,
     RequestFailed,
     ServerMisconfigured,
 )
@@ -34,8 +35,10 @@ from serving.engine.responses import (
     parse_models,
     parse_object,
     parse_software,
+    parse_usage,
 )
 from serving.engine.transport import Transport
+from serving.formats.chat_template import ChatPrompt
 from serving.formats.tokenizer import PromptTokenizer
 
 QUICK_TIMEOUT_S = 15.0
@@ -89,7 +92,9 @@ class CompletionClient(Transport):
         Raises:
             EngineUnavailable: nothing answers at the address; the request is not to blame.
             RequestRefused: the server declines it (4xx).
-            RequestFailed: stall, 5xx, broken connection or garbage after all retries.
+            RequestFailed: stall, 5xx, broken connection or garbage after all retries; ``Busy`` at
+                once where the server counts requests: whoever sends more of them has to wait too.
+            ServerGaveUp: its credit is used up.
         """
         payload = request_payload(request, self.endpoint)
         can_name = "request_id" not in self.endpoint.capabilities.refused_fields
@@ -104,6 +109,10 @@ class CompletionClient(Transport):
                 return await self._attempt(request, payload, attempt)
             except ServerMisconfigured:
                 raise
+            except Busy as error:
+                if error.is_rate_limit or attempt >= policy.attempts:
+                    raise _after(attempt, error) from error
+                await asyncio.sleep(policy.pause_s(attempt, error))
             except (RequestFailed, EngineUnavailable) as error:
                 stalls += isinstance(error, Stalled)
                 if attempt >= policy.attempts or stalls >= policy.stalls:
@@ -164,7 +173,8 @@ class CompletionClient(Transport):
         self, request: CompletionRequest, payload: dict[str, Any], attempt: int
     ) -> CompletionResult:
         started = time.perf_counter()
-        body = await self.post("/completions", payload, timeout_s=self._timeout_s)
+        path = "/chat/completions" if "messages" in payload else "/completions"
+        body = await self.post(path, payload, timeout_s=self._timeout_s)
         latency_ms = (time.perf_counter() - started) * 1000
         answer = parse_object(body)
         choices, missing = parse_choices(answer, request)
@@ -175,6 +185,7 @@ class CompletionClient(Transport):
             server_version=parse_software(answer) or self.endpoint.software,
             request_id=payload.get("request_id"),
             attempts=attempt,
+            usage=parse_usage(answer),
             cut_some_prompt=cuts_some_prompt(answer, request)
             and not any(choice.prompt_problem for choice in choices),
         )
@@ -188,13 +199,14 @@ def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str,
     summed usage does not tell their lengths.
     """
     can = endpoint.capabilities
-    prompts = [prompt if isinstance(prompt, str) else list(prompt) for prompt in request.prompts]
     payload: dict[str, Any] = {
         "model": request.model,
-        "prompt": prompts[0] if len(prompts) == 1 else prompts,
+        **_prompt(request.prompts),
         **request.sampling.resolved(),
         "stream": False,
     }
+    if "messages" in payload:
+        payload[can.max_tokens_field] = payload.pop("max_tokens")
     if can.n:
         payload["n"] = request.n
     if request.stop:
@@ -215,6 +227,14 @@ def request_payload(request: CompletionRequest, endpoint: Endpoint) -> dict[str,
     return without_refused(payload, can)
 
 
+def _prompt(prompts: Sequence[Prompt]) -> dict[str, Any]:
+    first = prompts[0]
+    if isinstance(first, ChatPrompt):
+        return {"messages": first.messages}
+    plain = [one if isinstance(one, str) else list(one) for one in prompts]
+    return {"prompt": plain[0] if len(plain) == 1 else plain}
+
+
 def without_refused(payload: dict[str, Any], can: Capabilities) -> dict[str, Any]:
     """Return ``payload`` without the fields that the server answers with an error."""
     return {
@@ -226,7 +246,7 @@ def without_refused(payload: dict[str, Any], can: Capabilities) -> dict[str, Any
 
 
 def _after(attempts: int, error: RequestFailed | EngineUnavailable) -> EngineError:
-    if attempts == 1:
+    if attempts == 1 or (isinstance(error, Busy) and error.is_rate_limit):
         return error
     kind = EngineUnavailable if isinstance(error, EngineUnavailable) else RequestFailed
     return kind("{problem} Tried {n} times.", problem=error, n=attempts)
@@ -250,6 +270,12 @@ class ServedModel:
     engine_version: str | None
     replicas: tuple["ServedModel", ...] = ()
     """The same weights on further servers; see ``serving.engine.pool``."""
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether chat formats are sent as messages, whose template only the server knows."""
+        can = self.capabilities
+        return can.chat and (self.tokenizer is None or not can.completions)
 
     @property
     def everywhere(self) -> tuple["ServedModel", ...]:

@@ -15,6 +15,7 @@ from serving.engine.messages import (
     EngineUnavailable,
     RequestFailed,
     RequestRefused,
+    ServerGaveUp,
     ServerMisconfigured,
 )
 from serving.engine.responses import parse_json, storable
@@ -22,6 +23,11 @@ from serving.engine.route import Proxy
 
 _RETRIED_4XX = frozenset({408, 425, 429})
 _GATEWAY = frozenset({502, 503, 504})
+_NO_CREDIT = frozenset(
+    {"insufficient_quota", "insufficient_balance", "billing_not_active", "credit_balance_too_low"}
+    | {"billing_hard_limit_reached", "insufficient_credits", "payment_required"}
+)
+"""Codes and types of errors by which servers say so, with whatever status."""
 _ENDPOINTS = ("/completions", "/models", "/chat/completions", "/health", "/metrics", "/version")
 
 
@@ -32,7 +38,7 @@ def http_error(
     headers: Mapping[str, str],
     body: bytes,
     proxy: Proxy | None = None,
-) -> RequestRefused | RequestFailed:
+) -> RequestRefused | RequestFailed | ServerGaveUp:
     """Return the error for an answer with ``status`` to a request sent to ``url``.
 
     Args:
@@ -56,6 +62,14 @@ def http_error(
             detail=detail,
             status=status,
         )
+    if status == 402 or _error_codes(body) & _NO_CREDIT:
+        return ServerGaveUp(
+            "The credit at the model server {where} is used up (HTTP {status}{detail}). Top it up "
+            "there and resume; what came before is stored.",
+            where=where,
+            status=status,
+            detail=detail,
+        )
     through = _through(proxy if status in _GATEWAY else None)
     if status in (429, 503):
         return Busy(
@@ -65,6 +79,7 @@ def http_error(
             detail=detail,
             through=through,
             retry_after_s=retry_after_s(headers.get("Retry-After")),
+            is_rate_limit=status == 429,
         )
     if status >= 500 or status in _RETRIED_4XX:
         return RequestFailed(
@@ -76,8 +91,8 @@ def http_error(
         )
     if status in (401, 403):
         return RequestRefused(
-            "The model server at {where} does not accept the key (HTTP {status}). "
-            "Put the right one into the environment variable that the settings name.",
+            "The model server at {where} does not accept the key (HTTP {status}). Give the right "
+            "one on Models, or put it into the environment variable that the settings name.",
             where=where,
             status=status,
         )
@@ -126,6 +141,14 @@ def _redirected(where: str, url: str, status: int, headers: Mapping[str, str]) -
         status=status,
         root=root,
     )
+
+
+def _error_codes(body: bytes) -> frozenset[str]:
+    """Return ``code`` and ``type`` of the error in ``body``, as far as there are any."""
+    parsed = parse_json(body)
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    found = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
+    return frozenset(one.lower() for one in found if isinstance(one, str))
 
 
 def server_message(body: bytes) -> str:

@@ -76,6 +76,12 @@ class Capabilities:
     """Tells the token ids, and so the length, of each completion of a grouped request."""
     metrics: bool = True
     """Reports its load under ``/metrics``."""
+    completions: bool = True
+    """Takes rendered prompts, at ``/completions``; False: messages only."""
+    chat: bool = False
+    """Takes messages, at ``/chat/completions``, and puts them into a template of its own."""
+    max_tokens_field: str = "max_tokens"
+    """How it calls the limit of a chat completion; newer models of OpenAI have another name."""
     refused_fields: tuple[str, ...] = ()
     """Fields of a request that it answers with an error; they are never sent."""
     refused_neutral: tuple[str, ...] = ()
@@ -108,7 +114,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
-    """One request: ``n`` completions of each prompt."""
+    """One request: ``n`` completions of each prompt; a ``ChatPrompt`` stands alone in it."""
 
     model: str
     """The name the server knows the model by."""
@@ -160,6 +166,20 @@ class Choice:
     """What is wrong with the prompt that it answers: the server cut it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a server counts, all prompts and completions of a request together."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    """With those of a reasoning that it counts apart."""
+
+    @property
+    def tokens(self) -> int:
+        """Both together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingChoice:
     """A completion that was asked for and did not come; the others of its request did."""
@@ -182,6 +202,8 @@ class CompletionResult:
     request_id: str | None
     """As sent: an attempt after the first has a suffix."""
     attempts: int
+    usage: Usage | None = None
+    """None where the server does not tell."""
     cut_some_prompt: bool = False
     """It read less than was sent, and does not tell of which of its prompts: send each alone."""
 
@@ -271,6 +293,20 @@ class RequestFailed(EngineError):
 class Busy(RequestFailed):
     """429 or 503; the server may have said when to come back."""
 
-    def __init__(self, template: str, /, *, retry_after_s: float | None, **values: object) -> None:
+    def __init__(
+        self,
+        template: str,
+        /,
+        *,
+        retry_after_s: float | None,
+        is_rate_limit: bool = False,
+        **values: object,
+    ) -> None:
         super().__init__(template, **values)
         self.retry_after_s = retry_after_s
+        self.is_rate_limit = is_rate_limit
+        """It counts requests or tokens: the request is good, and is sent again once it may be."""
+
+
+class ServerGaveUp(EngineError):
+    """Its credit is used up, or its limits let nothing through: what is left waits for people."""

@@ -12,9 +12,13 @@ def pooled(models: Sequence[ServedModel]) -> ServedModel:
     What shapes a slot or its result is only as much as each of them can do: a slot is the same
     wherever it is sampled. How requests are grouped and ordered stays each server's own matter.
 
+    A server that takes messages alone renders them by a template that nobody knows here: it takes
+    no part beside servers that take rendered prompts.
+
     Args:
         models: The version on each server, at least one.
     """
+    models = [one for one in models if one.capabilities.completions] or models
     if len(models) == 1:
         return models[0]
     can = [one.capabilities for one in models]
@@ -33,6 +37,7 @@ def pooled(models: Sequence[ServedModel]) -> ServedModel:
                 prompt_list=all(each.prompt_list for each in can),
                 seed=all(each.seed for each in can),
                 prompt_logprobs=all(each.prompt_logprobs for each in can),
+                chat=all(each.chat for each in can),
                 refused_fields=refused,
             ),
         )

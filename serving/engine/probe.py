@@ -4,8 +4,7 @@ A capability that is missing is no error: the result says so, and why, in words.
 """
 
 import asyncio
-import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from serving.engine import equality
 from serving.engine.client import CompletionClient
 from serving.engine.http_errors import Stalled
 from serving.engine.messages import (
-    NEUTRAL,
     Busy,
     Capabilities,
     Endpoint,
@@ -23,15 +21,20 @@ from serving.engine.messages import (
     OfferedModel,
     RequestFailed,
     RequestRefused,
+    ServerGaveUp,
 )
-from serving.engine.responses import parse_object, parse_software
+from serving.engine.refused_fields import find_refused, neutral_fields, set_fields
+from serving.engine.responses import parse_object, parse_software, text_of
 
 _TEXT = "The quick brown fox"
 _IDS = [5, 6, 7]
 """Ids that every vocabulary has."""
 _SEED_TOKENS = 8
 """Tokens at high temperature: two free drawings of as many hardly ever agree."""
-_BUSY_TRIES, _MAX_PAUSE_S = 4, 10.0
+_AT_RANDOM = "Name ten things at random."
+_CHAT_TOKENS = 16
+"""Of a chat completion, since models that reason first refuse to write a single one."""
+_BUSY_TRIES, _MAX_PAUSE_S = 4, 30.0
 """A server that is busy is asked again; being busy is no lack of a capability."""
 
 
@@ -63,9 +66,10 @@ async def probe(
     Raises:
         EngineUnavailable: nothing answers there, or it writes no completion at all.
         RequestRefused: it does not accept the key.
+        ServerGaveUp: its credit is used up.
     """
     async with CompletionClient(endpoint) as client:
-        models = await client.models()
+        models = await offered_models(client, named=model)
         chosen = next((m for m in models if model in (None, m.name)), None)
         name = model or (chosen.name if chosen else None)
         if name is None:
@@ -74,10 +78,12 @@ async def probe(
             )
         questions = _Questions(client, name, timeout_s)
         software = await questions.first_answer() or await _software(client)
-        can, reasons = await questions.ask_all(software)
+        can, reasons = await questions.ask_all()
         can["metrics"] = await client.metrics() is not None
         found = await questions.fingerprint() if can["prompt_logprobs"] else ()
-        refused = await find_refused(questions.refusal_of, set_fields())
+        refused = dict(_OF_VLLM) if questions.is_foreign_chat else {}
+        asked = {name: one for name, one in set_fields().items() if name not in refused}
+        refused |= await find_refused(questions.refusal_of, asked)
         neutral = await find_refused(questions.refusal_of, neutral_fields(refused))
     if not can["metrics"]:
         reasons["metrics"] = "It has no /metrics page of vLLM's kind."
@@ -86,11 +92,35 @@ async def probe(
         models=models,
         context_length=chosen.context_length if chosen else None,
         capabilities=Capabilities(
-            **can, refused_fields=tuple(refused), refused_neutral=tuple(neutral)
+            **can,
+            refused_fields=tuple(refused),
+            refused_neutral=tuple(neutral),
+            max_tokens_field=questions.max_tokens_field,
         ),
         reasons=reasons | refused,
         fingerprint=found,
     )
+
+
+async def offered_models(
+    client: CompletionClient, *, named: str | None = None
+) -> tuple[OfferedModel, ...]:
+    """Return the models of a server; the one that is ``named`` where it has no list of them.
+
+    Raises:
+        EngineError: It has none, and no model is named.
+    """
+    try:
+        return await client.models()
+    except RequestRefused as error:
+        if error.status not in (404, 405):
+            raise
+        if named is None:
+            raise EngineUnavailable(
+                "{problem} Where that is the root of its API, it has no list of models: name one.",
+                problem=error,
+            ) from error
+        return (OfferedModel(name=named, context_length=None),)
 
 
 async def _software(client: CompletionClient) -> str | None:
@@ -106,6 +136,16 @@ class _Questions:
         self._model = model
         self._timeout_s = timeout_s
         self._where = masked(client.endpoint.root)
+        self._is_chat = False
+        """It takes messages alone."""
+        self._has_chat = False
+        self._is_vllm = False
+        self.max_tokens_field = "max_tokens"
+
+    @property
+    def is_foreign_chat(self) -> bool:
+        """Whether it takes messages alone, and is not vLLM: fields of its own would be chance."""
+        return self._is_chat and not self._is_vllm
 
     async def first_answer(self) -> str | None:
         """Return the software that a plain completion tells of; raise if there is none."""
@@ -114,24 +154,52 @@ class _Questions:
         except RequestRefused as error:
             if error.status in (401, 403, 407) or 300 <= error.status < 400:
                 raise
-            if error.status in (404, 405, 501) and await self._has_chat():
-                raise EngineUnavailable(_ONLY_CHAT, where=self._where) from error
-            raise EngineUnavailable(
-                "{problem} So it cannot write completions.", problem=error
-            ) from error
+            chat = await self._first_chat()
+            if chat is None:
+                raise EngineUnavailable(
+                    "{problem} So it cannot write completions.", problem=error
+                ) from error
+            self._is_chat, answer = True, chat
+        except ServerGaveUp:
+            raise
         except EngineError as error:
             raise EngineUnavailable(
                 "{problem} So it cannot write completions.", problem=error
             ) from error
+        else:
+            self._has_chat = await self._first_chat() is not None
         if not _choices(answer):
             raise EngineUnavailable(
                 "The model server at {where} answers without choices; "
                 "it does not speak the OpenAI completions API.",
                 where=self._where,
             )
-        return parse_software(answer)
+        software = parse_software(answer)
+        self._is_vllm = software is not None and "vllm" in software
+        return software
 
-    async def ask_all(self, software: str | None) -> tuple[dict[str, bool], dict[str, str]]:
+    async def _first_chat(self) -> dict[str, Any] | None:
+        """Return a chat completion; None where the server writes none."""
+        self._is_chat = True
+        try:
+            return await self._chat_completion()
+        except (ServerGaveUp, EngineUnavailable, Busy):
+            raise
+        except EngineError:
+            return None
+        finally:
+            self._is_chat = False
+
+    async def _chat_completion(self) -> dict[str, Any]:
+        try:
+            return await self._ask(prompt=_TEXT)
+        except RequestRefused as error:
+            if "max_completion_tokens" not in str(error):
+                raise
+        self.max_tokens_field = "max_completion_tokens"
+        return await self._ask(prompt=_TEXT)
+
+    async def ask_all(self) -> tuple[dict[str, bool], dict[str, str]]:
         """Return capability → found, and capability → reason for those not found."""
         asked: dict[str, Callable[[], Awaitable[str | None]]] = {
             "token_ids": self.token_ids,
@@ -143,11 +211,17 @@ class _Questions:
         }
         can = {one.name: True for one in fields(Capabilities) if one.default is True}
         reasons = {}
+        if self._is_chat:
+            lacking = ["token_ids", "prompt_list", "prompt_logprobs", "completions"]
+            lacking += [] if self._is_vllm else ["return_token_ids"]
+            reasons = dict.fromkeys(lacking, _ONLY_CHAT)
+            asked = {name: one for name, one in asked.items() if name not in reasons}
+        can["chat"] = self._is_chat or self._has_chat
         for name, question in asked.items():
             reason = await _reason(question)
             if reason:
                 reasons[name] = reason
-        priority = await _reason(self.priority) if software and "vllm" in software else _NOT_VLLM
+        priority = await _reason(self.priority) if self._is_vllm else _NOT_VLLM
         if priority:
             reasons["priority"] = priority
         return can | dict.fromkeys(reasons, False), reasons
@@ -168,11 +242,14 @@ class _Questions:
         return _want(2, answer, "completions of two prompts")
 
     async def seed(self) -> str | None:
+        hot = {} if self._is_chat else {"temperature": 2.0}  # above 1, some refuse it
+        text = _AT_RANDOM if self._is_chat else _TEXT
         drawn = [
-            await self._ask(prompt=_TEXT, seed=7, temperature=2.0, max_tokens=_SEED_TOKENS)
-            for _ in range(2)
+            await self._ask(prompt=text, seed=7, max_tokens=_SEED_TOKENS, **hot) for _ in range(2)
         ]
-        first, second = ([choice.get("text") for choice in _choices(one)] for one in drawn)
+        first, second = ([text_of(choice) for choice in _choices(one)] for one in drawn)
+        if not any(first):
+            return f"It wrote no text within {_CHAT_TOKENS} tokens, so that no seed could be tried."
         return None if first == second else "The same seed gave two different texts."
 
     async def prompt_logprobs(self) -> str | None:
@@ -211,24 +288,18 @@ class _Questions:
             return str(error)
         return None
 
-    async def _has_chat(self) -> bool:
-        body = {"model": self._model, "max_tokens": 1, "stream": False}
-        chat = {**body, "messages": [{"role": "user", "content": _TEXT}]}
-        try:
-            await self._client.post("/chat/completions", chat, timeout_s=self._timeout_s)
-        except RequestRefused as error:
-            return error.status not in (404, 405, 501)
-        except EngineError:
-            return False
-        return True
-
-    async def _ask(self, **payload: Any) -> dict[str, Any]:
-        body = {"model": self._model, "max_tokens": 1, "temperature": 1.0, "stream": False}
+    async def _ask(self, *, prompt: Any, max_tokens: int = 1, **payload: Any) -> dict[str, Any]:
+        body = {"model": self._model, "stream": False, **payload}
+        if self._is_chat:
+            path = "/chat/completions"
+            body["messages"] = [{"role": "user", "content": prompt}]
+            body[self.max_tokens_field] = max(max_tokens, _CHAT_TOKENS)
+        else:
+            path = "/completions"
+            body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 1.0, **body}
         for attempt in range(1, _BUSY_TRIES + 1):
             try:
-                answer = await self._client.post(
-                    "/completions", {**body, **payload}, timeout_s=self._timeout_s
-                )
+                answer = await self._client.post(path, body, timeout_s=self._timeout_s)
             except Busy as error:
                 if attempt == _BUSY_TRIES:
                     raise
@@ -238,10 +309,9 @@ class _Questions:
         raise AssertionError("unreachable")
 
 
-_ONLY_CHAT = (
-    "The model server at {where} has only /v1/chat/completions, which is not supported yet: "
-    "prompts are rendered here and sent to /v1/completions. Servers that have it are vLLM, SGLang, "
-    "llama.cpp's llama-server and Ollama."
+_ONLY_CHAT = "It has only /v1/chat/completions, which takes messages and renders them itself."
+_OF_VLLM = dict.fromkeys(
+    ("request_id", "stop_token_ids"), "It is a field of vLLM's, and there are no token ids."
 )
 _NOT_VLLM = "Only vLLM is known to order requests by priority."
 
@@ -263,62 +333,3 @@ def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def _want(number: int, answer: dict[str, Any], what: str) -> str | None:
     got = len(_choices(answer))
     return None if got == number else f"Asked for {what}, it gave {got}."
-
-
-RefusalOf = Callable[[Mapping[str, Any]], Awaitable[str | None]]
-"""Sends a request with some fields; returns what the server has against it, or None."""
-_SET: Mapping[str, Any] = {
-    "temperature": 0.7,
-    "top_p": 0.9,
-    "top_k": 40,
-    "min_p": 0.05,
-    "presence_penalty": 0.1,
-    "frequency_penalty": 0.1,
-    "repetition_penalty": 1.05,
-    "stop": ["<|stop|>"],
-    "stop_token_ids": [3],
-}
-
-
-def set_fields() -> dict[str, Any]:
-    """Return the fields that are sent to every server, each with a value that changes something."""
-    return {**_SET, "request_id": f"q2q-probe-{uuid.uuid4().hex[:12]}"}
-
-
-def neutral_fields(refused: Collection[str]) -> dict[str, Any]:
-    """Return the sampling parameters at values that change nothing, without those refused."""
-    return {name: value for name, value in NEUTRAL.items() if name not in refused}
-
-
-async def find_refused(refusal_of: RefusalOf, sent: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of ``sent`` that the server refuses, each with what it says against it.
-
-    One request where it takes them all. Fields that it refuses only together (temperature beside
-    top_p, say) are added one by one: the later ones are those given up.
-    """
-    if await refusal_of(sent) is None:
-        return {}
-    refused = await _halves(refusal_of, dict(sent))
-    rest = {name: value for name, value in sent.items() if name not in refused}
-    if await refusal_of(rest) is None:
-        return refused
-    taken: dict[str, Any] = {}
-    for name, value in rest.items():
-        reason = await refusal_of({**taken, name: value})
-        if reason is None:
-            taken[name] = value
-        else:
-            refused[name] = reason
-    return refused
-
-
-async def _halves(refusal_of: RefusalOf, sent: dict[str, Any]) -> dict[str, str]:
-    names = list(sent)
-    middle = len(names) // 2
-    found: dict[str, str] = {}
-    for half in (names[:middle], names[middle:]):
-        part = {name: sent[name] for name in half}
-        reason = await refusal_of(part) if part else None
-        if reason is not None:
-            found |= {half[0]: reason} if len(half) == 1 else await _halves(refusal_of, part)
-    return found

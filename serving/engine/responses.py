@@ -18,6 +18,7 @@ from serving.engine.messages import (
     OfferedModel,
     Prompt,
     RequestFailed,
+    Usage,
 )
 from serving.words import UNSPACED
 
@@ -74,7 +75,7 @@ def parse_choices(
         index = raw.get("index", position)
         if not isinstance(index, int) or not 0 <= index < request.n_choices or index in found:
             continue
-        text = _text(raw)
+        text = text_of(raw)
         if text is None:
             problems[index] = "The model server gave a choice without text."
         elif _is_unusable(raw.get("finish_reason")):
@@ -102,6 +103,22 @@ def parse_choices(
     return tuple(found[index] for index in sorted(found)), missing
 
 
+def parse_usage(answer: Mapping[str, Any]) -> Usage | None:
+    """Return the tokens that the server counts; None where it does not tell.
+
+    Some count those of a reasoning in the total only.
+    """
+    told = answer.get("usage")
+    if not isinstance(told, dict):
+        return None
+    prompt, completion, total = (
+        _count(told.get(f"{name}_tokens")) for name in ("prompt", "completion", "total")
+    )
+    if prompt is None or completion is None:
+        return None
+    return Usage(prompt, max(completion, (total or 0) - prompt))
+
+
 def cuts_some_prompt(answer: Mapping[str, Any], request: CompletionRequest) -> bool:
     """Tell whether the summed usage of several prompts is less than was sent."""
     usage = answer.get("usage")
@@ -113,7 +130,7 @@ def _is_unusable(finish_reason: object) -> bool:
     return isinstance(finish_reason, str) and finish_reason in _UNUSABLE_ENDS
 
 
-def _text(raw: Mapping[str, Any]) -> str | None:
+def text_of(raw: Mapping[str, Any]) -> str | None:
     """Return the text of a choice with its reasoning in front, tagged; None if it has neither.
 
     Nothing is dropped here: whoever reads the text tells the two apart.
@@ -156,7 +173,8 @@ def _choice(
     if isinstance(token_ids, list):
         completion_tokens = len(token_ids)
     elif request.n_choices == 1:
-        completion_tokens = usage.get("completion_tokens")
+        counted = parse_usage({"usage": usage})
+        completion_tokens = counted.completion_tokens if counted else usage.get("completion_tokens")
     if isinstance(prompt_ids, list):
         prompt_tokens = len(prompt_ids)
     elif len(request.prompts) == 1:

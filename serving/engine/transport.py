@@ -38,6 +38,7 @@ class Transport:
         Raises:
             EngineUnavailable: nothing answers at the address.
             RequestRefused: a 4xx that will not change by asking again.
+            ServerGaveUp: its credit is used up.
             RequestFailed: everything else that asking again may cure.
         """
         return await self._exchange(

@@ -27,6 +27,35 @@ from serving.formats.definitions import (
 STILL_CLOCK = datetime(2024, 7, 1, tzinfo=UTC)
 """What templates that write today's date are told, so that a prompt keeps its token ids."""
 
+
+class ChatPrompt(str):
+    """A prompt whose template only its server knows, as messages; for reading, in ChatML.
+
+    The texts hold no control tokens (``sanitise``), so that the ChatML tells which is which.
+    """
+
+    __slots__ = ("system", "user")
+    system: str
+    user: str
+
+    def __new__(cls, system: str, user: str) -> "ChatPrompt":
+        """Return the prompt; an empty ``system`` is no message."""
+        turns = [("system", system)] if system else []
+        text = "".join(
+            f"<|im_start|>{role}\n{content}<|im_end|>\n"
+            for role, content in [*turns, ("user", user)]
+        )
+        prompt = super().__new__(cls, text)
+        prompt.system, prompt.user = system, user
+        return prompt
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """What is sent to ``/v1/chat/completions``."""
+        system = [_message("system", self.system)] if self.system else []
+        return [*system, _message("user", self.user)]
+
+
 TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError)
 """What a broken template raises: errors of Jinja and those of the expressions in it."""
 

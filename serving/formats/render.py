@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from db.errors import UsageError
 from db.identity import short_hash
-from serving.formats.chat_template import ChatTemplate
+from serving.formats.chat_template import ChatPrompt, ChatTemplate
 from serving.formats.definitions import (
     Completion,
     FormatDefinition,
@@ -237,7 +237,8 @@ class RenderedPrompt:
     """Exactly what is sent to a model."""
 
     text: str
-    """For engines that take text; without BOS where the engine's tokenizer adds it by itself."""
+    """For engines that take text; without BOS where the engine's tokenizer adds it by itself. A
+    ``ChatPrompt`` for those that take messages."""
     token_ids: tuple[int, ...]
     """For engines that take ids; empty where no tokenizer was at hand."""
     content_hash: str
@@ -281,10 +282,23 @@ def render_batch(
     task: Task,
     fields: Sequence[PromptFields],
     tokenizer: PromptTokenizer | None = None,
+    *,
+    as_messages: bool = False,
 ) -> list[RenderedPrompt]:
-    """Return the prompt of ``task`` for each of ``fields``; faster than one by one."""
+    """Return the prompt of ``task`` for each of ``fields``; faster than one by one.
+
+    For servers that render chat formats themselves, ``as_messages``.
+    """
     templates = task_templates(form, task)
     stop, schema = templates.stop, templates.json_schema
+    if as_messages:
+        chats = [_messages(form, task, values) for values in fields]
+        return [
+            RenderedPrompt(
+                chat, (), short_hash("messages", chat.system, chat.user), stop, (), schema
+            )
+            for chat in chats
+        ]
     prompts = [_safe_segments(form, task, values, tokenizer) for values in fields]
     if tokenizer is None:
         texts = ["".join(segment.text for segment in segments) for segments in prompts]
@@ -301,6 +315,16 @@ def render_batch(
             RenderedPrompt(start + encoded.text, ids, content_hash, stop, stop_token_ids, schema)
         )
     return rendered
+
+
+def _messages(form: FormatDefinition, task: Task, values: PromptFields) -> ChatPrompt:
+    """Return system text and user's turn, in neither of which a person's text has structure."""
+    turn = task_templates(form, task).prompt
+    pieces = parse_template(turn if values.context else without_empty_context(turn))
+    structure = structure_of(form, None)
+    system = sanitise([Segment(sendable(values.system), trusted=False)], structure)
+    user = sanitise(_segments(pieces, values), structure)
+    return ChatPrompt(*("".join(one.text for one in part) for part in (system, user)))
 
 
 def render_example(

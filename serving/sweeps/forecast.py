@@ -11,8 +11,17 @@ from sqlalchemy.orm import Session, aliased
 
 from db.engines import servers_of
 from db.errors import Q2QError, UsageError
+from db.messages import Message
 from db.models import get_model
-from db.tables import Engine, EngineModel, Generation, ModelVersion, ReasoningVariant, Sampling
+from db.tables import (
+    Engine,
+    EngineModel,
+    Generation,
+    ModelVersion,
+    PromptFormat,
+    ReasoningVariant,
+    Sampling,
+)
 from serving.engine.client import ServedModel
 from serving.engine.messages import NEUTRAL, SamplingParameters
 from serving.sweeps.slots import WRITING, Kind, ResolvedPlan, models_of
@@ -166,6 +175,12 @@ class ServerLimits:
     refused: frozenset[str]
     """Fields of a request."""
     honours_seeds: bool
+    only_chat: bool = False
+    """It takes messages alone, and renders them itself."""
+
+
+UNKNOWN_TO_CHAT = ("top_k", "min_p", "repetition_penalty")
+"""Not of OpenAI's API: a server of another make may take them and heed none."""
 
 
 def known_limits(session: Session, model_ids: Collection[int]) -> dict[int, ServerLimits]:
@@ -181,12 +196,15 @@ def known_limits(session: Session, model_ids: Collection[int]) -> dict[int, Serv
     for model_id, model, server, can in rows:
         refused = frozenset(can.get("refused_fields", ()))
         has_seeds = bool(can.get("seed", True))
+        only_chat = not can.get("completions", True)
         known = found.get(model_id)
-        if known is None:
-            found[model_id] = ServerLimits(model, server, refused, has_seeds)
+        if known is None or (known.only_chat and not only_chat):  # see ``serving.engine.pool``
+            found[model_id] = ServerLimits(model, server, refused, has_seeds, only_chat)
+        elif only_chat and not known.only_chat:
+            continue
         elif not has_seeds or not refused <= known.refused:
             found[model_id] = ServerLimits(
-                model, server, refused | known.refused, has_seeds and known.honours_seeds
+                model, server, refused | known.refused, has_seeds and known.honours_seeds, only_chat
             )
     return found
 
@@ -211,25 +229,93 @@ def check_against_limits(session: Session, plan: ResolvedPlan) -> list[str]:
         for one in limits.values()
         if seeded and not one.honours_seeds
     ]
+    tagged = tagged_formats(session, plan)
+    problems += [
+        f"formats: {', '.join(tagged)} cannot be sent to the server {one.server} of {one.model}, "
+        "which has only /v1/chat/completions and puts every prompt into its own chat template"
+        for one in limits.values()
+        if tagged and one.only_chat
+    ]
     if problems:
         raise UsageError(
             "{problems}. Leave it out, or name a model of another server.",
             problems="; ".join(problems),
         )
-    return [
-        f"The server {one.server} of {one.model} refuses {', '.join(names)}: it is not sent there "
-        "and cannot be varied."
+    refusing = [
+        Message(
+            "The server {server} of {model} refuses {names}: it is not sent there and cannot be"
+            " varied.",
+            server=one.server,
+            model=one.model,
+            names=", ".join(names),
+        )
         for one in limits.values()
         if (names := [name for name in NEUTRAL if name in one.refused])
     ]
+    return [*refusing, *_of_chats(plan, limits)]
 
 
-def check_served(plan: ResolvedPlan, served: Mapping[int, ServedModel]) -> None:
+def _of_chats(plan: ResolvedPlan, limits: Mapping[int, ServerLimits]) -> list[str]:
+    """Return what cannot be varied or known where servers take messages alone."""
+    sentences: list[str] = []
+    for model_id, one in limits.items():
+        if not one.only_chat:
+            continue
+        sentences.append(
+            Message(
+                "The server {server} of {model} has only /v1/chat/completions: roles go as system"
+                " messages and questions as user messages, by its own chat template. Tagged"
+                " formats, begun reasonings, token ids and log-probabilities cannot be had there.",
+                server=one.server,
+                model=one.model,
+            )
+        )
+        levels = [level for _, own, level in _levels(plan) if own == model_id]
+        unknown = [
+            name
+            for name in UNKNOWN_TO_CHAT
+            if any(name in refused_values(level, UNKNOWN_TO_CHAT) for level in levels)
+        ]
+        if unknown:
+            sentences.append(
+                Message(
+                    "Whether the server {server} heeds {names} is not known: the OpenAI API has no"
+                    " such field.",
+                    server=one.server,
+                    names=", ".join(unknown),
+                )
+            )
+    return sentences
+
+
+def tagged_formats(session: Session, plan: ResolvedPlan) -> list[str]:
+    """Return the formats of ``plan`` that are plain text with tags, for models trained on them."""
+    forms = select(PromptFormat.name, PromptFormat.version, PromptFormat.definition)
+    rows = session.execute(forms.where(PromptFormat.id.in_(_all_formats(plan))))
+    return [f"{row[0]}@{row[1]}" for row in rows if row[2]["kind"] == "tagged"]
+
+
+def check_served(
+    plan: ResolvedPlan, served: Mapping[int, ServedModel], tagged: Sequence[str] = ()
+) -> None:
     """Refuse to run levels that the servers now at hand do not take.
+
+    Args:
+        plan: The sweep's.
+        served: By model.
+        tagged: Its formats that are plain text with tags.
 
     Raises:
         Q2QError: The sentence names the level and the server's model.
     """
+    for one in served.values() if tagged else ():
+        if not one.capabilities.completions:
+            raise Q2QError(
+                "{formats} cannot be sent to the server of {served_name}, which has only"
+                " /v1/chat/completions; plan the sweep with a chat format.",
+                formats=", ".join(tagged),
+                served_name=one.served_name,
+            )
     for place, model_id, level in _levels(plan):
         model = served.get(model_id)
         if model is None:

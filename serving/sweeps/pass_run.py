@@ -19,6 +19,7 @@ from db.workers.claims import release_slots
 from serving.engine.client import CompletionClient, ServedModel
 from serving.sweeps.chunks import Chunks, Sharing
 from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates
+from serving.sweeps.forecast import tagged_formats
 from serving.sweeps.prepare import Preparer
 from serving.sweeps.record import (
     KNOWN_PROMPTS,
@@ -63,6 +64,7 @@ class SweepState:
         with database.read() as session:
             self.plan = ResolvedPlan.model_validate(sweep_plan(session, sweep_id))
             self.templates = load_templates(session)
+            self.tagged = tagged_formats(session, self.plan)
             models = session.execute(
                 select(ModelVersion.id, ModelVersion.digest, ModelVersion.name)
             )

@@ -24,9 +24,9 @@ from db.workers.claims import claim_slots, release_slots
 from serving.engine.client import ServedModel
 from serving.engine.messages import SamplingParameters
 from serving.engine.responses import least_tokens
+from serving.formats.chat_template import ChatPrompt
 from serving.formats.definitions import FormatDefinition, PromptError, PromptFields, Task
 from serving.formats.render import RenderedPrompt, render_batch
-from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import Reasoning, SlotGroup, Templates, prompt_fields
 
 _Sampling = tuple[SamplingParameters, tuple[str, ...], tuple[int, ...], str | None]
@@ -289,16 +289,17 @@ def render_prompts(
         batch = list(same)
         form, model = templates.formats[format_id], served[model_id]
         fields = [_fields(group, templates) for group in batch]
-        prompts = _render_all(form, batch[0].task, fields, model.tokenizer)
+        prompts = _render_all(form, batch[0].task, fields, model)
         for group, prompt in zip(batch, prompts, strict=True):
             if isinstance(prompt, PromptError):
                 group.problem = str(prompt)
                 continue
             group.problem = _too_long(prompt, group.sampling.max_tokens, model)
             group.prompt = prompt
+            group.is_alone |= isinstance(prompt.text, ChatPrompt)
             group.prompt_text = PromptText(
                 content_hash=prompt.content_hash,
-                text=prompt.text,
+                text=str(prompt.text),
                 token_ids=prompt.id_bytes,
                 n_tokens=len(prompt.token_ids) or None,
             )
@@ -318,15 +319,16 @@ def _render_all(
     form: FormatDefinition,
     task: Task,
     fields: Sequence[PromptFields],
-    tokenizer: PromptTokenizer | None,
+    model: ServedModel,
 ) -> Sequence[RenderedPrompt | PromptError]:
     """Render all at once; where one cannot be rendered, one by one to know which."""
+    as_messages = form.kind == "chat" and model.takes_messages
     try:
-        return render_batch(form, task, fields, tokenizer)
+        return render_batch(form, task, fields, model.tokenizer, as_messages=as_messages)
     except PromptError as error:
         if len(fields) == 1:
             return [error]
-    return [one for each in fields for one in _render_all(form, task, [each], tokenizer)]
+    return [one for each in fields for one in _render_all(form, task, [each], model)]
 
 
 def _too_long(prompt: RenderedPrompt, max_tokens: int, model: ServedModel) -> str | None:

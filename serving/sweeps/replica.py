@@ -1,6 +1,7 @@
 """One of the equal servers that a run sends to: its share of the room, and what is in the air."""
 
 import asyncio
+import random
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -8,10 +9,12 @@ from typing import Any, Generic
 
 from serving.engine.client import CompletionClient, RetryPolicy, ServedModel
 from serving.engine.limiter import MAX_INTERACTIVE, Lane, limiter_of
-from serving.engine.messages import Busy, EngineError
+from serving.engine.messages import Busy, EngineError, ServerGaveUp
 from serving.sweeps.item_queue import Item, ItemT
 
 _BUSY = RetryPolicy()
+LIMITED_FOR_S = 3600.0
+"""A server that lets nothing through for so long, or asks for as long a pause, ends the run."""
 
 
 class Replica(Generic[ItemT]):
@@ -34,6 +37,7 @@ class Replica(Generic[ItemT]):
         self._lane: Lane | None = None
         self._rests_until = 0.0
         self._n_busy = 0
+        self._limited_since: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -65,8 +69,7 @@ class Replica(Generic[ItemT]):
 
     async def wait_for_room(self) -> None:
         """Return when something may be sent to it."""
-        rest_s = self._rests_until - time.monotonic()
-        if rest_s > 0:
+        while (rest_s := self._rests_until - time.monotonic()) > 0:
             await asyncio.sleep(rest_s)
         if self._lane is not None:
             await self.limiter.wait_for_room(self._lane)
@@ -81,13 +84,34 @@ class Replica(Generic[ItemT]):
         """Note that a request has come back, with or without texts."""
         assert self._lane is not None
         if n_tokens:
-            self._n_busy = 0
+            self._n_busy, self._limited_since = 0, None
         self.limiter.returned(self._lane, n_sequences, n_tokens)
 
     def rest(self, error: Busy) -> None:
         """Leave the server alone for a while: it says that it is too busy."""
         self._n_busy += 1
         self._rests_until = time.monotonic() + _BUSY.pause_s(self._n_busy, error)
+
+    def wait_out(self, error: Busy) -> ServerGaveUp | None:
+        """Leave the server alone until its limits let requests through again.
+
+        Returns:
+            What to tell people where that takes too long, or has.
+        """
+        now = time.monotonic()
+        self._limited_since = self._limited_since or now
+        waits_s = max(error.retry_after_s or 0.0, now - self._limited_since)
+        if waits_s > LIMITED_FOR_S:
+            return ServerGaveUp(
+                "{problem} Its limits let nothing through for {minutes:,.0f} min; resume later.",
+                problem=error,
+                minutes=waits_s / 60,
+            )
+        self.rest(error)
+        if error.retry_after_s is not None:  # to the second, and not all at the same moment
+            until = now + error.retry_after_s * random.uniform(1.0, 1.05)
+            self._rests_until = max(self._rests_until, until)
+        return None
 
     def take_back(self, n_sequences: int) -> None:
         """Take back the youngest requests, in which the least work is lost."""

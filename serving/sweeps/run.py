@@ -264,7 +264,7 @@ class SweepRun(SweepState):
     async def _try_pass(
         self, pass_: Pass, served: Mapping[int, ServedModel], chunks: Chunks, number: int
     ) -> None:
-        check_served(self.plan, served)
+        check_served(self.plan, served, self.tagged)
         self._set_message("running")
         self._pass_run = pass_run = PassRun(self, pass_, served, chunks, number)
         try:

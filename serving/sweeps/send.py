@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Generic
 
+from db.errors import Q2QError
 from db.messages import Message
 from serving.engine.client import RetryPolicy, ServedModel
 from serving.engine.messages import (
@@ -23,6 +24,7 @@ from serving.engine.messages import (
     EngineUnavailable,
     RequestFailed,
     RequestRefused,
+    ServerGaveUp,
 )
 from serving.sweeps.engine_loss import EngineLost
 from serving.sweeps.item_queue import ItemQueue, ItemT
@@ -83,6 +85,8 @@ class Sender(ABC, Generic[ItemT]):
         self._in_air: set[ItemT] = set()
         self._tries: dict[ItemT, Counter[Replica[ItemT]]] = {}
         """Which servers could not do an item, and how often."""
+        self._end: Q2QError | None = None
+        """Why nothing more is sent; raised once all that was sent has come back."""
         self._replicas_changed = asyncio.Event()
         self._run_id = uuid.uuid4().hex[:12]
         self._numbers = count(1)
@@ -145,6 +149,8 @@ class Sender(ABC, Generic[ItemT]):
 
         Raises:
             EngineLost: (in a group) Nothing answers, or no server has these models any more.
+            ServerGaveUp: (in a group) A server's credit or limits let nothing through; all that
+                was sent has come back.
         """
         await self._see_who_is_there()
         async with asyncio.TaskGroup() as own:
@@ -164,11 +170,14 @@ class Sender(ABC, Generic[ItemT]):
 
     async def _keep_sending(self, tasks: asyncio.TaskGroup) -> None:
         while True:
-            await until(self._changed, lambda: bool(self._first or self._later))
+            await until(self._changed, self._has_work)
             await self.wait_for_room()
+            if self._end is not None:
+                await until(self._changed, lambda: not self._in_air)
+                raise self._end
             replica = await self._least_loaded((self._first or self._later).first())
             queue = self._first or self._later
-            if replica not in self._able(queue.first()):
+            if self._end is not None or replica not in self._able(queue.first()):
                 continue
             items = queue.take(self._request_size(replica))
             is_suspect = self._losses[items[0].prompt_hash] >= SUSPECT_AFTER
@@ -180,6 +189,9 @@ class Sender(ABC, Generic[ItemT]):
             self._changed.set()
             if is_suspect:
                 await until(self._changed, lambda: not self._in_air)
+
+    def _has_work(self) -> bool:
+        return bool(self._first or self._later) or self._end is not None
 
     def _request_size(self, replica: Replica[ItemT]) -> int:
         """Return how many sequences the next request carries, so that all servers have work."""
@@ -295,6 +307,9 @@ class Sender(ABC, Generic[ItemT]):
                 result = await replica.client.complete(request)
             else:  # what one server cannot do, another one may
                 result = await replica.client.complete(request, retry=ONCE)
+        except ServerGaveUp as error:
+            self._end = self._end or error
+            return 0
         except (EngineUnavailable, RequestRefused, RequestFailed) as error:
             await self._on_error(replica, items, error, request_id)
             return 0
@@ -326,6 +341,12 @@ class Sender(ABC, Generic[ItemT]):
             if error.would_meet_all:
                 raise EngineLost(str(error), died=False) from error
             self._give_up(replica, items, str(error), request_id)
+            return
+        if isinstance(error, Busy) and error.is_rate_limit:  # counts as no attempt
+            replica.limiter.back_off()
+            self._end = self._end or replica.wait_out(error)
+            for item in items:
+                self._queue(item)
             return
         if replica.tells_health and not await replica.client.health():
             raise EngineLost(str(error), died=True) from error

@@ -7,6 +7,7 @@ from db.generations import Recorded
 from db.messages import Message
 from serving.engine.client import ServedModel
 from serving.engine.messages import Choice, CompletionRequest, CompletionResult, MissingChoice
+from serving.formats.chat_template import ChatPrompt
 from serving.sweeps.expand import SlotGroup
 from serving.sweeps.record import SlotResult, Writer, failed
 from serving.sweeps.send import Sender
@@ -50,7 +51,10 @@ class SlotSender(Sender[SlotGroup]):
         ]
         return CompletionRequest(
             model=model.served_name,
-            prompts=[prompt.token_ids if as_ids else prompt.text for prompt in prompts],
+            prompts=[
+                prompt.token_ids if as_ids and prompt.token_ids else prompt.text
+                for prompt in prompts
+            ],
             sampling=first.sampling,
             n=first.size // n_copies,
             stop=first.prompt.stop,
@@ -68,8 +72,10 @@ class SlotSender(Sender[SlotGroup]):
         in a list gave 7 to 10 % more tokens a second than prompts with n = 8. A seed needs ``n``,
         which draws completion i with seed + i.
         """
-        is_free = self._is_vllm and self._can.prompt_list and group.sampling.seed is None
-        return group.size if is_free else 1
+        assert group.prompt is not None
+        is_chat = isinstance(group.prompt.text, ChatPrompt)
+        can_list = self._is_vllm and self._can.prompt_list and not is_chat
+        return group.size if can_list and group.sampling.seed is None else 1
 
     def on_result(
         self,

@@ -123,7 +123,7 @@ def errors_of_servers() -> list[EngineError]:
     refused = ConnectionRefusedError(111, "refused")
     key = ConnectionKey("10.0.0.5", 8000, True, True, None, None, None)
     return [
-        *(http_error(where, url, status, {}, body) for status in (400, 401, 429, 500)),
+        *(http_error(where, url, status, {}, body) for status in (400, 401, 402, 429, 500)),
         http_error(where, url, 502, {}, b"", proxy),
         http_error(where, url, 308, moved, b""),
         http_error(where, url, 302, {"Location": "/login"}, b""),
@@ -133,7 +133,7 @@ def errors_of_servers() -> list[EngineError]:
         broken(where, ServerDisconnectedError(), None),
         broken(where, ClientConnectorCertificateError(key, CERTIFICATE), None),
         broken(where, ClientConnectorSSLError(key, refused), None),
-        EngineUnavailable(_ONLY_CHAT, where=where),
+        EngineUnavailable(_ONLY_CHAT),
         _after(4, RequestFailed("The model server's answer is no JSON object.")),
     ]
 

@@ -1,5 +1,9 @@
 """What the fake model server does to single requests, and how its answers are made up."""
 
+import random
+import time
+import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -32,6 +36,28 @@ Behaviour = Literal[
     "refused_400",
     "redirect",
 ]
+
+
+_VOCABULARY = """
+    compare name recall weigh order count describe question separate trace measure explain
+    river paper winter method source reader number island border garden letter signal market
+    before after because although first slowly clearly again together never often almost
+"""
+_WORDS = _VOCABULARY.split()
+
+
+def fake_text(prompt: str, choice_index: int, seed: int | None) -> str:
+    """Return the text the server writes: two short sentences, the same for the same arguments."""
+    drawn = random.Random(zlib.crc32(f"{prompt}|{choice_index}|{seed}".encode()))
+    words = drawn.choices(_WORDS, k=drawn.randint(8, 20))
+    half = len(words) // 2
+    return f"You should {' '.join(words[:half])}. You should {' '.join(words[half:])}."
+
+
+def fake_log_prob(prompt: Sequence[int] | Sequence[str], place: int) -> float:
+    """Return how likely the token at ``place`` is: the same for the same words before it."""
+    drawn = random.Random(zlib.crc32(str(list(prompt[: place + 1])).encode()))
+    return -6.0 * drawn.random()
 
 
 async def break_off(request: web.Request, *, with_body: bool) -> web.StreamResponse:
@@ -72,6 +98,59 @@ def written(behaviour: Behaviour, answer: dict[str, Any]) -> bytes:
         answer["choices"][-1]["score"] = "@nan@"
         return orjson.dumps(answer).replace(b'"@nan@"', b"NaN")
     return orjson.dumps(answer)
+
+
+def prompt_of_chat(messages: list[dict[str, str]]) -> str:
+    """Return what a server for messages makes of them by its own template."""
+    return "".join(f"[{one['role']}] {one['content']} " for one in messages) + "[assistant]"
+
+
+def as_chat(answer: dict[str, Any], reasoning_field: str | None) -> None:
+    """Turn an answer into one of ``/v1/chat/completions``.
+
+    With a field for it, the first sentence of each text is the reasoning.
+    """
+    answer["object"] = "chat.completion"
+    for choice in answer["choices"]:
+        text = choice.pop("text")
+        message = {"role": "assistant", "content": text}
+        if reasoning_field == "think":
+            reasoning, _, rest = text.partition(". ")
+            message["content"] = f"<think>{reasoning}.</think>{rest}"
+        elif reasoning_field is not None:
+            reasoning, _, rest = text.partition(". ")
+            message |= {"content": rest, reasoning_field: f"{reasoning}."}
+        choice["message"] = message
+
+
+class Account:
+    """What a hosted server counts of its users: requests in a window of time, and paid tokens."""
+
+    def __init__(self, requests: int | None, window_s: float, tokens: int | None, refusal: int):
+        self._requests, self._window_s = requests, window_s
+        self.tokens_left, self._refusal = tokens, refusal
+        self._let_through: deque[float] = deque()
+        self.n_limited = 0
+        """Requests that were over the limit."""
+
+    def refuses(self) -> web.Response | None:
+        """Return what takes the place of an answer; None where the request may pass."""
+        if self.tokens_left is not None and self.tokens_left <= 0:
+            refused = error(self._refusal, "Insufficient Balance")
+            if self._refusal == 429:
+                body = {"error": {"message": "You ran out of quota", "code": "insufficient_quota"}}
+                refused = web.json_response(body, status=429)
+            return refused
+        now = time.monotonic()
+        while self._let_through and now - self._let_through[0] > self._window_s:
+            self._let_through.popleft()
+        if self._requests is None or len(self._let_through) < self._requests:
+            self._let_through.append(now)
+            return None
+        self.n_limited += 1
+        limited = error(429, "Rate limit reached for requests")
+        limited.headers["Retry-After"] = f"{self._let_through[0] + self._window_s - now:.3f}"
+        return limited
 
 
 def prompts_of(prompt: object) -> list[list[int] | str]:

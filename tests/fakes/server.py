@@ -31,8 +31,10 @@ with ``stop`` unless ``max_tokens`` cuts it (``length``). As with vLLM, a prompt
 ``context_length`` gets a 400, and completions are cut short, silently, to what is left of it.
 
 Other makes: ``refuses`` (fields answered with 400), ``reads_at_most`` (tokens of a prompt that it
-reads; the rest is dropped silently), ``has_completions`` (False: only ``/v1/chat/completions``),
-``tls`` (serves HTTPS).
+reads; the rest is dropped silently), ``has_completions`` (False: ``/v1/chat/completions`` alone,
+the first sentence of each text under ``reasoning_field``, or in tags where that is ``think``),
+``limit`` (requests in so many seconds), ``credit`` (paid tokens; then ``out_of_credit`` is the
+status), ``tls`` (serves HTTPS).
 """
 
 import argparse
@@ -40,9 +42,8 @@ import asyncio
 import random
 import ssl
 import threading
-import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_args
 
 import orjson
@@ -50,10 +51,15 @@ from aiohttp import web
 
 from serving.engine.messages import Endpoint
 from tests.fakes.behaviours import (
+    Account,
     Behaviour,
+    as_chat,
     break_off,
     error,
+    fake_log_prob,
+    fake_text,
     n_tokens,
+    prompt_of_chat,
     prompts_of,
     spoil,
     told_log_probs,
@@ -63,26 +69,6 @@ from tests.fakes.behaviours import (
 __all__ = ["Behaviour", "FakeServer", "fake_log_prob", "fake_text"]
 
 VERSION = "0.0.1-fake"
-_VOCABULARY = """
-    compare name recall weigh order count describe question separate trace measure explain
-    river paper winter method source reader number island border garden letter signal market
-    before after because although first slowly clearly again together never often almost
-"""
-_WORDS = _VOCABULARY.split()
-
-
-def fake_text(prompt: str, choice_index: int, seed: int | None) -> str:
-    """Return the text the server writes: two short sentences, the same for the same arguments."""
-    drawn = random.Random(zlib.crc32(f"{prompt}|{choice_index}|{seed}".encode()))
-    words = drawn.choices(_WORDS, k=drawn.randint(8, 20))
-    half = len(words) // 2
-    return f"You should {' '.join(words[:half])}. You should {' '.join(words[half:])}."
-
-
-def fake_log_prob(prompt: Sequence[int] | Sequence[str], place: int) -> float:
-    """Return how likely the token at ``place`` is: the same for the same words before it."""
-    drawn = random.Random(zlib.crc32(str(list(prompt[: place + 1])).encode()))
-    return -6.0 * drawn.random()
 
 
 class FakeServer:
@@ -102,11 +88,17 @@ class FakeServer:
         refuses: Collection[str] = (),
         reads_at_most: int | None = None,
         has_completions: bool = True,
+        reasoning_field: str | None = None,
+        limit: tuple[int, float] = (0, 0.0),
+        credit: int | None = None,
+        out_of_credit: int = 402,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.refuses = frozenset(refuses)
         self.reads_at_most = reads_at_most
         self.has_completions = has_completions
+        self.reasoning_field = reasoning_field
+        self.account = Account(limit[0] or None, limit[1], credit, out_of_credit)
         self.tls = tls
         self.location = ""
         self.models = models
@@ -183,11 +175,12 @@ class FakeServer:
         if self.has_completions:
             app.router.add_post("/v1/completions", self._completions)
         else:
-            app.router.add_post("/v1/chat/completions", self._chat)
+            app.router.add_post("/v1/chat/completions", self._completions)
         app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/version", self._version)
-        app.router.add_get("/metrics", self._metrics)
+        if self.has_completions:
+            app.router.add_get("/health", self._health)
+            app.router.add_get("/version", self._version)
+            app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
@@ -213,6 +206,8 @@ class FakeServer:
         try:
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
+            if (refusal := self.account.refuses()) is not None:
+                return refusal
             if (behaviour := self._next_behaviour()) == "lost":
                 await self._forget()
             return await self._behave(behaviour, request, body)
@@ -254,7 +249,11 @@ class FakeServer:
             return failure
         if body.get("model") not in self.models:
             return error(404, f"The model `{body.get('model')}` does not exist.")
-        prompts = prompts_of(body["prompt"])
+        if (messages := body.get("messages")) is not None:
+            body["max_tokens"] = body.get("max_tokens", body.get("max_completion_tokens"))
+            prompts = prompts_of(prompt_of_chat(messages))
+        else:
+            prompts = prompts_of(body["prompt"])
         longest = max(map(n_tokens, prompts))
         if behaviour == "too_long" or longest >= self.context_length:
             return error(
@@ -264,6 +263,8 @@ class FakeServer:
             )
         answer = self._answer(body, prompts)
         spoil(behaviour, answer["choices"])
+        if messages is not None:
+            as_chat(answer, self.reasoning_field)
         if behaviour == "no_usage":
             del answer["usage"]
         return web.Response(body=written(behaviour, answer), content_type="application/json")
@@ -317,12 +318,14 @@ class FakeServer:
                 choices.append(choice)
         self.written_tokens += total
         prompt_tokens = sum(map(self._n_read, prompts))
+        if self.account.tokens_left is not None:
+            self.account.tokens_left -= total + prompt_tokens
         return {
             "id": f"cmpl-{body.get('request_id', self.count)}",
             "object": "text_completion",
             "model": body["model"],
             "choices": choices,
-            "system_fingerprint": f"vllm-{VERSION}",
+            "system_fingerprint": f"vllm-{VERSION}" if self.has_completions else "fp_44709d6fcb",
             "usage": {
                 "prompt_tokens": prompt_tokens,
                 "completion_tokens": total,
@@ -332,10 +335,6 @@ class FakeServer:
 
     def _n_read(self, prompt: list[int] | str) -> int:
         return min(n_tokens(prompt), self.reads_at_most or self.context_length)
-
-    async def _chat(self, request: web.Request) -> web.Response:
-        message = {"role": "assistant", "content": "Hello."}
-        return web.json_response({"choices": [{"index": 0, "message": message}]})
 
     async def _models(self, request: web.Request) -> web.Response:
         if self._unauthorised(request):

@@ -106,7 +106,7 @@ def test_what_a_server_cannot_do_is_not_asked_of_it() -> None:
 
 @pytest.mark.parametrize(
     "behaviour",
-    ["error_500", "busy_429", "drop", "reset", "garbage", "not_an_object", "no_choices"],
+    ["error_500", "drop", "reset", "garbage", "not_an_object", "no_choices"],
 )
 async def test_a_passing_failure_is_retried(
     client: CompletionClient, fake_server: FakeServer, behaviour: Behaviour
@@ -122,7 +122,6 @@ async def test_a_passing_failure_is_retried(
     ("behaviour", "sentence"),
     [
         ("error_500", "HTTP 500: EngineCore encountered an issue"),
-        ("busy_429", "too busy"),
         ("drop", "connection to the model server"),
         ("garbage", "no JSON object"),
         ("no_choices", "no choices"),

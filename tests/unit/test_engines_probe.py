@@ -15,7 +15,8 @@ from serving.engine.messages import (
     RequestRefused,
     SamplingParameters,
 )
-from serving.engine.probe import find_refused, probe
+from serving.engine.probe import probe
+from serving.engine.refused_fields import find_refused
 from serving.engine.responses import parse_load, parse_models
 from tests.fakes.behaviours import Behaviour, error
 from tests.fakes.server import FakeServer
@@ -149,17 +150,6 @@ async def test_fields_that_are_refused_only_together_are_found() -> None:
 async def test_a_busy_server_is_asked_again_and_lacks_nothing(fake_server: FakeServer) -> None:
     fake_server.script("ok", "busy_429", "ok", "busy_429", "busy_429")
     assert (await probe(fake_server.endpoint)).capabilities == Capabilities()
-
-
-async def test_a_server_for_chats_only_is_told_as_such() -> None:
-    server = FakeServer(has_completions=False)
-    server.start()
-    try:
-        with pytest.raises(EngineUnavailable, match="has only /v1/chat/completions") as caught:
-            await probe(server.endpoint)
-    finally:
-        server.stop()
-    assert "vLLM" in str(caught.value)
 
 
 async def test_an_answer_with_half_a_surrogate_leaves_the_server_well(

@@ -43,7 +43,7 @@ async def test_a_fault_that_passes_is_cured_by_trying_again(
 
 
 @pytest.mark.parametrize(
-    "behaviour", ["stall", "drop", "error_500", "busy_429", "garbage", "no_choices", "too_long"]
+    "behaviour", ["stall", "drop", "error_500", "garbage", "no_choices", "too_long"]
 )
 async def test_a_fault_that_stays_becomes_failed_rows_and_blocked_answers(
     database: Database, fake_server: FakeServer, behaviour: Behaviour

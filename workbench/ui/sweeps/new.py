@@ -20,7 +20,7 @@ from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE, SweepSpec, parse_spec
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.forms import Hint, Spec, SpecForm, field_type, value_at
-from workbench.ui.components.i18n import counted, t, word
+from workbench.ui.components.i18n import counted, t, translated, word
 from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import card, heading, plan_rows
 from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yaml
@@ -158,7 +158,7 @@ def _draw_numbers(plan: SweepPlan) -> None:
             named = escaped(", ".join(servers))
             st.caption(t("plan.servers", model=escaped(model), n=len(servers), names=named))
     for warning in plan.warnings:
-        st.warning(escaped(warning), icon=":material/info:")
+        st.warning(escaped(translated(warning)), icon=":material/info:")
 
 
 def _start(spec: SweepSpec, editor: SpecEditor) -> None:
