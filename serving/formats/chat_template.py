@@ -21,8 +21,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from db.errors import UsageError
 from serving.formats.definitions import (
     Piece,
+    PromptFields,
     parse_template,
+    without_empty_context,
 )
+from serving.formats.sanitise import filled, sanitise
 
 STILL_CLOCK = datetime(2024, 7, 1, tzinfo=UTC)
 """What templates that write today's date are told, so that a prompt keeps its token ids."""
@@ -54,6 +57,14 @@ class ChatPrompt(str):
         """What is sent to ``/v1/chat/completions``."""
         system = [_message("system", self.system)] if self.system else []
         return [*system, _message("user", self.user)]
+
+
+def chat_prompt(turn: str, fields: PromptFields, structure: re.Pattern[str]) -> ChatPrompt:
+    """Return system text and user's turn; in neither has a person's text any ``structure``."""
+    pieces = parse_template(turn if fields.context else without_empty_context(turn))
+    system = sanitise(filled([Piece("system", is_field=True)], fields), structure)
+    user = sanitise(filled(pieces, fields), structure)
+    return ChatPrompt(*("".join(one.text for one in part) for part in (system, user)))
 
 
 TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from db.errors import UsageError
 from db.identity import short_hash
-from serving.formats.chat_template import ChatPrompt, ChatTemplate
+from serving.formats.chat_template import ChatTemplate, chat_prompt
 from serving.formats.definitions import (
     Completion,
     FormatDefinition,
@@ -27,7 +27,14 @@ from serving.formats.definitions import (
     parse_template,
     without_empty_context,
 )
-from serving.formats.sanitise import COMMON_CONTROL, Segment, sanitise, sendable, structure_pattern
+from serving.formats.sanitise import (
+    COMMON_CONTROL,
+    Segment,
+    filled,
+    sanitise,
+    sendable,
+    structure_pattern,
+)
 from serving.formats.tokenizer import PromptTokenizer, Reading
 
 _MAX_ROUNDS = 4
@@ -292,7 +299,8 @@ def render_batch(
     templates = task_templates(form, task)
     stop, schema = templates.stop, templates.json_schema
     if as_messages:
-        chats = [_messages(form, task, values) for values in fields]
+        structure = structure_of(form, None)
+        chats = [chat_prompt(templates.prompt, values, structure) for values in fields]
         return [
             RenderedPrompt(
                 chat, (), short_hash("messages", chat.system, chat.user), stop, (), schema
@@ -317,16 +325,6 @@ def render_batch(
     return rendered
 
 
-def _messages(form: FormatDefinition, task: Task, values: PromptFields) -> ChatPrompt:
-    """Return system text and user's turn, in neither of which a person's text has structure."""
-    turn = task_templates(form, task).prompt
-    pieces = parse_template(turn if values.context else without_empty_context(turn))
-    structure = structure_of(form, None)
-    system = sanitise([Segment(sendable(values.system), trusted=False)], structure)
-    user = sanitise(_segments(pieces, values), structure)
-    return ChatPrompt(*("".join(one.text for one in part) for part in (system, user)))
-
-
 def render_example(
     form: FormatDefinition,
     task: Task,
@@ -343,7 +341,7 @@ def render_example(
     structure = structure_of(form, tokenizer)
     prompt = _encoded_prompt(form, task, fields, tokenizer)
     templates = task_templates(form, task)
-    segments = _segments(parse_template(templates.completion), completion.fields())
+    segments = filled(parse_template(templates.completion), completion.fields())
     before = [Segment(segment.text, trusted=True) for segment in prompt.segments]
     segments = sanitise([*before, *segments], structure)[len(before) :]
     (learned,) = encode_segments([segments], structure, tokenizer, after=prompt)
@@ -372,16 +370,7 @@ def _safe_segments(
         with_system=bool(fields.system),
         with_context=bool(fields.context),
     )
-    return sanitise(_segments(pieces, fields), structure_of(form, tokenizer))
-
-
-def _segments(pieces: Sequence[Piece], fields: PromptFields) -> list[Segment]:
-    return [
-        Segment(sendable(fields.value(piece.text)), trusted=False)
-        if piece.is_field
-        else Segment(piece.text, trusted=True)
-        for piece in pieces
-    ]
+    return sanitise(filled(pieces, fields), structure_of(form, tokenizer))
 
 
 def _stop_tokens(form: FormatDefinition, tokenizer: PromptTokenizer) -> set[int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from serving.formats.definitions import PromptError
+from serving.formats.definitions import Piece, PromptError, PromptFields
 
 UNSENDABLE = re.compile("[\x00-\x08\x0e-\x1f\ud800-\udfff]")
 """Control characters and lone surrogates: some vocabularies drop them, which would join what they
@@ -57,6 +57,16 @@ class Segment:
 
     text: str
     trusted: bool
+
+
+def filled(pieces: Iterable[Piece], fields: PromptFields) -> list[Segment]:
+    """Return a template with the values of ``fields`` in its slots."""
+    return [
+        Segment(sendable(fields.value(piece.text)), trusted=False)
+        if piece.is_field
+        else Segment(piece.text, trusted=True)
+        for piece in pieces
+    ]
 
 
 def structure_pattern(literals: Iterable[str], expressions: Sequence[str] = ()) -> re.Pattern[str]:

@@ -177,7 +177,7 @@ class Sender(ABC, Generic[ItemT]):
                 raise self._end
             replica = await self._least_loaded((self._first or self._later).first())
             queue = self._first or self._later
-            if self._end is not None or replica not in self._able(queue.first()):
+            if self._is_ending or replica not in self._able(queue.first()):
                 continue
             items = queue.take(self._request_size(replica))
             is_suspect = self._losses[items[0].prompt_hash] >= SUSPECT_AFTER
@@ -190,8 +190,12 @@ class Sender(ABC, Generic[ItemT]):
             if is_suspect:
                 await until(self._changed, lambda: not self._in_air)
 
+    @property
+    def _is_ending(self) -> bool:
+        return self._end is not None
+
     def _has_work(self) -> bool:
-        return bool(self._first or self._later) or self._end is not None
+        return self._is_ending or bool(self._first or self._later)
 
     def _request_size(self, replica: Replica[ItemT]) -> int:
         """Return how many sequences the next request carries, so that all servers have work."""
