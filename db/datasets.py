@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from db.archive import in_use
 from db.bulk import Page
 from db.errors import existing
 from db.identity import number_in
@@ -30,6 +31,7 @@ class DatasetInfo:
     counts: dict[str, Any]
     content_hash: str | None
     frozen_at: datetime | None
+    archived_at: datetime | None
     n_train: int
     n_held_out: int
 
@@ -52,9 +54,10 @@ class DatasetRowInfo:
     n_ratings: int
 
 
-def list_datasets(session: Session) -> list[DatasetInfo]:
-    """Return all datasets, the newest first."""
-    return [_info(*row) for row in session.execute(_datasets().order_by(Dataset.id.desc()))]
+def list_datasets(session: Session, *, archived: bool = False) -> list[DatasetInfo]:
+    """Return the datasets in use, or those archived, the newest first."""
+    listed = _datasets().where(in_use(Dataset, archived)).order_by(Dataset.id.desc())
+    return [_info(*row) for row in session.execute(listed)]
 
 
 def find_dataset(session: Session, name: str | int) -> DatasetInfo:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
+from db.archive import in_use
 from db.errors import UsageError, existing
 from db.tables import Dialogue, DialogueEvent, DialogueNode, Rater, Theme
 from db.tables.base import as_row
@@ -48,6 +49,7 @@ class DialogueRow:
     state: str
     """``open``, ``paused`` or ``closed``."""
     settings: Mapping[str, Any]
+    archived_at: datetime | None
     forked_from: ForkedFrom | None
     created_at: datetime
 
@@ -64,6 +66,7 @@ class DialogueSummary:
     n_nodes: int
     n_answered: int
     forked_from: ForkedFrom | None
+    archived_at: datetime | None
     created_at: datetime
     changed_at: datetime
     """When the last thing happened in it."""
@@ -159,8 +162,11 @@ def _forks(session: Session, dialogue_id: int | None = None) -> dict[int, Forked
     }
 
 
-def list_dialogues(session: Session) -> list[DialogueSummary]:
-    """Return all dialogues, the one that something happened in last first."""
+def list_dialogues(session: Session, *, archived: bool | None = False) -> list[DialogueSummary]:
+    """Return the dialogues in use, those archived, or all (None).
+
+    The one that something happened in last comes first.
+    """
     nodes = (
         select(
             DialogueNode.dialogue_id,
@@ -180,6 +186,7 @@ def list_dialogues(session: Session) -> list[DialogueSummary]:
         .join(Theme, Theme.id == Dialogue.theme_id)
         .outerjoin(nodes, nodes.c.dialogue_id == Dialogue.id)
         .outerjoin(last, last.c.dialogue_id == Dialogue.id)
+        .where(in_use(Dialogue, archived))
     )
     forks = _forks(session)
     found = [

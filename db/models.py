@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, object_session
 
+from db.archive import in_use
 from db.errors import UsageError, existing
 from db.identity import AS_STORED, Precision, number_in
 from db.tables import MergeProof, ModelVersion, ProofCheck, ServingLimits
@@ -40,6 +41,7 @@ class ModelRow:
     stop_token_ids: tuple[int, ...]
     state: str
     note: str | None
+    archived_at: datetime | None
     created_at: datetime
 
     @property
@@ -49,16 +51,22 @@ class ModelRow:
 
 
 def list_models(
-    session: Session, *, with_removed: bool = False, with_served: bool = False
+    session: Session,
+    *,
+    with_removed: bool = False,
+    with_served: bool = False,
+    archived: bool | None = False,
 ) -> list[ModelRow]:
     """Return the model versions, oldest first.
 
     Args:
         session: One that reads.
-        with_removed: Also those that are removed or pruned.
+        with_removed: Also those that are removed, pruned or archived.
         with_served: Also those that a server made of stored ones, quantising them.
+        archived: Those in use, those archived (True), or both (None).
     """
     query = select(ModelVersion).order_by(ModelVersion.id)
+    query = query.where(in_use(ModelVersion, None if with_removed else archived))
     if not with_served:
         query = query.where(ModelVersion.stored_id.is_(None))
     rows = [_row(model) for model in session.scalars(query)]

@@ -1,6 +1,6 @@
 """Questions by meaning: found, counted, added, and edited by making a child."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, false, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.archive import in_use
 from db.bulk import COUNT_LIMIT, Page, insert_missing, page_of_keys
 from db.errors import UsageError, existing
 from db.identity import question_hash
@@ -38,6 +39,9 @@ class QuestionRow:
     root_id: int | None
     move: str | None
     held_out: bool | None
+    in_pool: bool
+    """False: a dialogue brought it up, and nobody took it into the pool yet."""
+    archived_at: datetime | None
     created_at: datetime
     tags: tuple[str, ...]
     n_variants: int
@@ -63,6 +67,9 @@ class QuestionFilter:
     sources: tuple[str, ...] = ()
     has_answers: bool | None = None
     held_out: bool | None = None
+    in_pool: bool | None = None
+    archived: bool | None = False
+    """Those in use, those archived (True), or both (None)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +131,11 @@ def get_question(session: Session, question_id: int) -> QuestionRow:
 
 
 def question_facets(session: Session) -> QuestionFacets:
-    """Return the values that questions have, each with its count, the most frequent first."""
+    """Return the values that questions in use have with their counts, the most frequent first."""
+    everything = select(func.count()).select_from(Question)
+    n_archived = session.scalar(everything.where(in_use(Question, archived=True))) or 0
     return QuestionFacets(
-        total=session.scalar(select(func.count()).select_from(Question)) or 0,
+        total=(session.scalar(everything) or 0) - n_archived,
         tags=_counted(session, Tag.name),
         roles=_counted(session, Question.role),
         categories=_counted(session, Question.category),
@@ -276,7 +285,7 @@ def _add(
 
 
 def _matching(session: Session, filter: QuestionFilter, max_hits: int | None = None) -> Select[int]:
-    query = select(Question.id)
+    query = select(Question.id).where(in_use(Question, filter.archived))
     if filter.search.strip():
         found = matching(session, "question", filter.search, max_hits)
         query = query.where(Question.id.in_(found) if found is not None else false())
@@ -299,6 +308,8 @@ def _matching(session: Session, filter: QuestionFilter, max_hits: int | None = N
     if filter.held_out is not None:
         is_held_out = Question.held_out.is_(True)
         query = query.where(is_held_out if filter.held_out else Question.held_out.is_not(True))
+    if filter.in_pool is not None:
+        query = query.where(Question.in_pool.is_(filter.in_pool))
     return query
 
 
@@ -351,8 +362,16 @@ def _counts(
 
 
 def _counted(session: Session, column: InstrumentedAttribute[Any]) -> dict[str, int]:
-    """Return the values of ``column`` with their counts; rows of a tag are its questions."""
+    """Return the values of ``column`` with their counts; rows of a tag are its questions.
+
+    All questions are counted in an index without their rows, and the archived ones taken off.
+    """
     counted = select(column, func.count()).where(column.is_not(None)).group_by(column)
+    archived = counted
     if column.class_ is Tag:
         counted = counted.join(QuestionTag)
-    return dict(session.execute(counted.order_by(func.count().desc(), column)).all())
+        archived = counted.join(Question, Question.id == QuestionTag.question_id)
+    counts: Counter[str] = Counter(dict(session.execute(counted).all()))
+    counts.subtract(dict(session.execute(archived.where(in_use(Question, archived=True))).all()))
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return {value: n for value, n in ordered if n > 0}

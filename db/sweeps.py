@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from db.archive import in_use
 from db.counts import cached_count, is_counted
 from db.errors import existing
 from db.identity import json_hash
@@ -35,6 +36,7 @@ class SweepRow:
     finished_at: datetime | None
     active_s: float
     error: str | None
+    archived_at: datetime | None
     n_slots: int
     """All slots."""
     done: int
@@ -92,10 +94,10 @@ def get_sweep(session: Session, sweep_id: int) -> SweepRow:
 
 
 def list_sweeps(
-    session: Session, limit: int = 50, *, purpose: str | None = "sweep"
+    session: Session, limit: int = 50, *, purpose: str | None = "sweep", archived: bool = False
 ) -> list[SweepRow]:
     """Return sweeps with their counts, newest first; ``purpose=None`` lists the small ones too."""
-    query = _sweeps().order_by(Sweep.id.desc()).limit(limit)
+    query = _sweeps().where(in_use(Sweep, archived)).order_by(Sweep.id.desc()).limit(limit)
     if purpose is not None:
         query = query.where(Sweep.purpose == purpose)
     return [_row(session, found) for found in session.execute(query)]
@@ -103,7 +105,7 @@ def list_sweeps(
 
 def sweep_names(session: Session, limit: int) -> dict[int, str]:
     """Return the names of the newest sweeps that people started, newest first."""
-    newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep")
+    newest = select(Sweep.id, Sweep.name).where(Sweep.purpose == "sweep", in_use(Sweep))
     rows = session.execute(newest.order_by(Sweep.id.desc()).limit(limit))
     return {row.id: row.name for row in rows}
 
@@ -161,6 +163,7 @@ def _sweeps() -> Select[Any]:
         Sweep.finished_at,
         Sweep.active_s,
         Sweep.error,
+        Sweep.archived_at,
         (Sweep.n_reasoning_slots + Sweep.n_answer_slots).label("n_slots"),
     )
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.archive import in_use
 from db.errors import existing
 from db.identity import number_in
 from db.jobs import active_jobs, enqueue, request_cancel
@@ -40,6 +41,7 @@ class RunRow:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    archived_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +107,12 @@ def find_run(session: Session, reference: str | int) -> RunRow:
     return get_run(session, existing(number_in(text, "t?"), missing))
 
 
-def list_runs(session: Session, limit: int | None = None) -> list[RunRow]:
-    """Return the runs, the newest first."""
-    query = select(TrainingRun).order_by(TrainingRun.id.desc()).limit(limit)
+def list_runs(
+    session: Session, limit: int | None = None, *, archived: bool = False
+) -> list[RunRow]:
+    """Return the runs in use, or those archived, the newest first."""
+    listed = select(TrainingRun).where(in_use(TrainingRun, archived))
+    query = listed.order_by(TrainingRun.id.desc()).limit(limit)
     return [as_row(RunRow, run) for run in session.scalars(query)]
 
 

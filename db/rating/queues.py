@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from db.archive import in_use
 from db.bulk import chunks
 from db.errors import UsageError, existing
 from db.rating.ratings import Scope, Target
@@ -45,6 +46,7 @@ class QueueRow:
     overlap: int
     n_items: int
     created_at: datetime
+    archived_at: datetime | None
 
     @property
     def repeat_share(self) -> float:
@@ -120,9 +122,10 @@ def create_queue(
     return queue.id
 
 
-def list_queues(session: Session) -> list[QueueRow]:
-    """Return all queues, newest first."""
-    rows = session.scalars(select(RatingQueue).order_by(RatingQueue.id.desc()))
+def list_queues(session: Session, *, archived: bool = False) -> list[QueueRow]:
+    """Return the queues in use, or those archived, newest first."""
+    listed = select(RatingQueue).where(in_use(RatingQueue, archived))
+    rows = session.scalars(listed.order_by(RatingQueue.id.desc()))
     return [as_row(QueueRow, row, n_items=row.spec[N_ITEMS]) for row in rows]
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from db.archive import in_use
 from db.bulk import chunks, insert_missing
 from db.errors import UsageError
 from db.identity import json_hash
@@ -159,9 +160,10 @@ def ensure_model_rater(session: Session, name: str, model: str | None = None) ->
     return rater.id
 
 
-def list_raters(session: Session) -> list[RaterRow]:
-    """Return all raters, by name."""
-    rows = session.execute(select(Rater.id, Rater.name, Rater.kind).order_by(Rater.name))
+def list_raters(session: Session, *, archived: bool | None = False) -> list[RaterRow]:
+    """Return the raters in use, those archived, or all of them (None), by name."""
+    listed = select(Rater.id, Rater.name, Rater.kind).where(in_use(Rater, archived))
+    rows = session.execute(listed.order_by(Rater.name))
     return [RaterRow(id=row.id, name=row.name, kind=row.kind) for row in rows]
 
 

@@ -202,7 +202,7 @@ SELECT q.id AS question_id, q.text, q.context, q.reference_answer, q.role, q.cat
         AND {_there("reasoning_variant", "v")}) AS n_variants,
     (SELECT count(*) FROM answer a WHERE a.question_id = q.id
         AND {_there("answer", "a")}) AS n_answers,
-    q.created_at
+    q.created_at, q.in_pool, q.archived_at
 FROM question q
 WHERE {_there("question", "q")}
 """
@@ -315,7 +315,7 @@ SELECT w.id AS sweep_id, w.name, w.purpose, w.state, w.n_reasoning_slots, w.n_an
     count(CASE WHEN NOT g.ok THEN 1 END) AS n_failed_attempts,
     count(CASE WHEN g.ok AND l.made_here THEN 1 END) AS n_made_here,
     sum(CASE WHEN l.made_here THEN g.completion_tokens END) AS completion_tokens,
-    w.active_s, w.created_at, w.started_at, w.finished_at
+    w.active_s, w.created_at, w.started_at, w.finished_at, w.archived_at
 FROM sweep w
 LEFT JOIN sweep_generation l ON l.sweep_id = w.id
 LEFT JOIN generation g ON g.id = l.generation_id

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, cast
 
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, String, Text
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from db.messages import Message
@@ -84,6 +84,13 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
 def utc_now() -> datetime:
     """Return the time now, aware, in UTC."""
     return datetime.now(UTC)
+
+
+class Archivable:
+    """What people put away instead of deleting it; `db.archive` says where it is left out."""
+
+    archived_at: Mapped[datetime | None] = mapped_column(sort_order=1000)
+    """NULL while it is in use."""
 
 
 class Base(DeclarativeBase):

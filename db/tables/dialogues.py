@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, MessageJson
+from db.tables.base import Archivable, Base, Created, MessageJson
 
 
-class Dialogue(Base):
+class Dialogue(Archivable, Base):
     """A tree of question nodes under a theme."""
 
     __tablename__ = "dialogue_session"

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, Hash, Sentence
+from db.tables.base import Archivable, Base, Created, Hash, Sentence
 
 MODES = ("reasoning", "supplied", "vanilla", "rationalise", "ensemble")
 VARIANT_SOURCES = ("model", "human", "edited", "imported", "control")
@@ -47,7 +47,7 @@ class Prompt(Base):
     n_tokens: Mapped[int | None]
 
 
-class Sweep(Base):
+class Sweep(Archivable, Base):
     """A designed experiment: factors and levels over questions. Its unit is the slot."""
 
     __tablename__ = "sweep"

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, Hash
+from db.tables.base import Archivable, Base, Created, Hash
 
 ROLES = ("assistant", "translator", "creator", "logician")
 """The four built-in roles; users may add more."""
@@ -39,7 +39,7 @@ class Theme(Base):
     created_at: Mapped[Created]
 
 
-class Question(Base):
+class Question(Archivable, Base):
     """A text to be answered. The text is immutable: an edit is a child question."""
 
     __tablename__ = "question"
@@ -68,6 +68,9 @@ class Question(Base):
     """The move that made it from its parent, or ``edit``."""
     held_out: Mapped[bool | None]
     """Fixed once at the root and inherited; NULL = not yet fixed."""
+    in_pool: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """False: a dialogue brought it up and nobody took it into the pool; "all questions" are without
+    it."""
     created_at: Mapped[Created]
 
     __table_args__ = (
@@ -128,7 +131,7 @@ class PromptFormat(Base):
     __table_args__ = (UniqueConstraint("name", "version"),)
 
 
-class Rater(Base):
+class Rater(Archivable, Base):
     """A person, or a model; figures never mix the two."""
 
     __tablename__ = "rater"
@@ -145,4 +148,9 @@ class Rater(Base):
     )
 
 
-Index("ix_question_newest", Question.created_at.desc(), Question.id.desc())
+_NEWEST = Question.created_at.desc(), Question.id.desc()
+for _name, _where in {
+    "newest": Question.archived_at.is_(None),
+    "archived": Question.archived_at.is_not(None),
+}.items():
+    Index(f"ix_question_{_name}", *_NEWEST, sqlite_where=_where, postgresql_where=_where)

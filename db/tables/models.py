@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, Hash, Sentence
+from db.tables.base import Archivable, Base, Created, Hash, Sentence
 
 
-class ModelVersion(Base):
+class ModelVersion(Archivable, Base):
     """A base model, an adapter or a merged folder, identified by a digest of its tensors.
 
     A remote model that cannot be digested is ``declared``: its name is believed, not verified.

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, Hash
+from db.tables.base import Archivable, Base, Created, Hash
 
 SCOPES = ("reasoning", "answer", "whole", "question")
 OUTCOMES = ("a", "b", "tie", "both_bad")
@@ -31,7 +31,7 @@ class RatingAxis(Base):
     )
 
 
-class RatingQueue(Base):
+class RatingQueue(Archivable, Base):
     """A list of things to rate, built from a sweep, a search, a dialogue or a dataset."""
 
     __tablename__ = "rating_queue"

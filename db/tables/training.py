@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Created, Sentence
+from db.tables.base import Archivable, Base, Created, Sentence
 
 
-class Dataset(Base):
+class Dataset(Archivable, Base):
     """Rows chosen from the store by written rules; frozen with a hash."""
 
     __tablename__ = "dataset"
@@ -88,7 +88,7 @@ class RowScore(Base):
     )
 
 
-class TrainingRun(Base):
+class TrainingRun(Archivable, Base):
     """One training of an adapter."""
 
     __tablename__ = "training_run"

@@ -128,7 +128,7 @@ def read_export(session: Session, dialogue_id: int) -> DialogueExport:
         read_replay(session, dialogue_id, event.payload["replay_sweep_id"])
         for event in replays(session, dialogue_id)
     ]
-    forks = {one.id: one.name for one in list_dialogues(session)}
+    forks = {one.id: one.name for one in list_dialogues(session, archived=None)}
     nodes = [
         ExportedQuestion(
             number=node.position + 1,

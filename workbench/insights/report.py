@@ -120,7 +120,7 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
     if judgements.empty:
         return Insights(counts=JudgementCounts(cards_planned=_planned(session, filter)))
     order = ranked(pairs)
-    raters = {row.id: row.name for row in list_raters(session)}
+    raters = {row.id: row.name for row in list_raters(session, archived=None)}
     present = judgements["rater_id"].unique()
     values = _values(judgements, origins, filter)
     equal_length = filter.equal_length

@@ -1,0 +1,141 @@
+"""What is archived is nowhere by default, and all that points at it stays."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db.archive import KINDS, ArchiveKind, archive, restore
+from db.database import Database
+from db.datasets import get_dataset, list_datasets
+from db.dialogues import get_dialogue, list_dialogues
+from db.errors import UsageError
+from db.models import get_model, list_models
+from db.questions import (
+    QuestionFilter,
+    get_question,
+    list_questions,
+    question_facets,
+    question_ids,
+    tag_questions,
+)
+from db.rating.queues import N_ITEMS, get_queue, list_queues
+from db.rating.ratings import list_raters
+from db.sweeps import get_sweep, list_sweeps, set_state
+from db.tables import Dataset, Dialogue, Rater, RatingQueue, Theme, TrainingRun
+from db.training import get_run, list_runs
+from tests.store_rows import make_library, make_question, make_sweep
+
+LISTS: dict[ArchiveKind, Any] = {
+    "question": lambda session, archived: (
+        list_questions(session, QuestionFilter(archived=archived)).rows
+    ),
+    "sweep": lambda session, archived: list_sweeps(session, archived=archived),
+    "queue": lambda session, archived: list_queues(session, archived=archived),
+    "rater": lambda session, archived: list_raters(session, archived=archived),
+    "dialogue": lambda session, archived: list_dialogues(session, archived=archived),
+    "dataset": lambda session, archived: list_datasets(session, archived=archived),
+    "run": lambda session, archived: list_runs(session, archived=archived),
+    "model": lambda session, archived: list_models(session, archived=archived),
+}
+PAGES: dict[ArchiveKind, Any] = {
+    "question": get_question,
+    "sweep": get_sweep,
+    "queue": get_queue,
+    "dialogue": get_dialogue,
+    "dataset": get_dataset,
+    "run": get_run,
+    "model": get_model,
+}
+
+
+def one_of_each(database: Database) -> None:
+    """Write two of every kind, with the ids 1 and 2."""
+    with database.write() as session:
+        make_library(session)
+        theme = Theme(name="water", concept="c", goal="g")
+        session.add(theme)
+        session.flush()
+        for name in ("one", "two"):
+            make_question(session, name, role="creator", category=name, language="en")
+            make_sweep(session, name)
+            session.add_all(
+                (
+                    RatingQueue(name=name, way="single", scope="answer", spec={N_ITEMS: 1}),
+                    Rater(name=name),
+                    Dialogue(name=name, theme_id=theme.id),
+                    Dataset(name=name, kind="sft", rules={}),
+                )
+            )
+            session.flush()
+            session.add(
+                TrainingRun(
+                    dataset_id=1, base_model_version_id=1, method="sft", config={}, state="done"
+                )
+            )
+            session.flush()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_archived_is_out_of_its_list_opens_by_id_and_comes_back(
+    database: Database, kind: ArchiveKind
+) -> None:
+    def listed(session: Any, archived: bool) -> set[int]:
+        return {getattr(one, "id", None) or one.sweep_id for one in LISTS[kind](session, archived)}
+
+    one_of_each(database)
+    with database.write() as session:
+        assert archive(session, kind, [1]) == 1
+        assert archive(session, kind, [1, 2]) == 1, "one was archived already"
+        assert restore(session, kind, [2]) == 1
+    with database.read() as session:
+        assert listed(session, False) == {2}
+        assert listed(session, True) == {1}
+        if kind in PAGES:
+            assert PAGES[kind](session, 1).archived_at is not None
+            assert PAGES[kind](session, 2).archived_at is None
+    with database.write() as session:
+        assert restore(session, kind, [1, 2]) == 1
+    with database.read() as session:
+        assert listed(session, False) == {1, 2}
+
+
+def test_all_are_archived_or_none_and_no_running_work(database: Database) -> None:
+    one_of_each(database)
+    with database.write() as session, pytest.raises(UsageError, match="no question 9"):
+        archive(session, "question", [1, 9])
+    with database.write() as session:
+        set_state(session, 2, "running")
+    with database.write() as session, pytest.raises(UsageError, match="sweep 2 is under way"):
+        archive(session, "sweep", [1, 2])
+    with database.read() as session:
+        assert question_ids(session, QuestionFilter(archived=True)) == []
+        assert list_sweeps(session, archived=True) == []
+
+
+def test_values_of_archived_questions_are_not_offered(database: Database) -> None:
+    one_of_each(database)
+    with database.write() as session:
+        tag_questions(session, [1, 2], ["both"])
+        tag_questions(session, [1], ["first"])
+        archive(session, "question", [1])
+    with database.read() as session:
+        facets = question_facets(session)
+    assert (facets.total, facets.tags, facets.roles) == (1, {"both": 1}, {"creator": 1})
+    assert (facets.categories, facets.languages) == ({"two": 1}, {"en": 1})
+
+
+def test_both_lists_of_questions_are_read_in_order_from_an_index(database: Database) -> None:
+    with database.read() as session:
+        for archived, index in (
+            ("NULL", "ix_question_newest"),
+            ("NOT NULL", "ix_question_archived"),
+        ):
+            plan = session.execute(
+                text(
+                    "EXPLAIN QUERY PLAN SELECT id FROM question"
+                    f" WHERE archived_at IS {archived} ORDER BY created_at DESC, id DESC LIMIT 25"
+                )
+            ).all()
+            assert index in plan[0].detail
+            assert len(plan) == 1, "nothing is sorted"
