@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 
 from benchmarks.setting import note, write_result
-from training.runs.watch import time_left
+from db.messages import time_left
 
 OUT = Path(__file__).parent / "results" / "round_cpu.json"
 EXAMPLES = Path(__file__).parents[1] / "examples" / "training"

@@ -61,6 +61,16 @@ class Message(str):
         return made
 
 
+def time_left(seconds: float) -> Message:
+    """Return seconds as people say them: 40 s, 3 min, 1 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return Message("{n:.0f} s", n=seconds)
+    if minutes < 90:
+        return Message("{n:.0f} min", n=minutes)
+    return Message("{h} h {m} min", h=minutes // 60, m=minutes % 60)
+
+
 def _packed(message: Message) -> list[Any]:
     """Return a message as JSON: its template and its values, numbers as such."""
     return [message.template, {name: _pack(value) for name, value in message.values.items()}]

@@ -1,6 +1,6 @@
 """Training runs by meaning: written, listed, found; their curves and their sample texts."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -178,6 +178,18 @@ def run_curves(
         )
         for name, found in points.items()
     }
+
+
+def differing_settings(runs: Sequence[RunRow]) -> dict[str, list[Any]]:
+    """Return the settings in which runs differ, each with its value in each run."""
+    told = [
+        {"dataset": run.config.get("dataset"), "base": run.config.get("base"),
+         "method": run.method, **run.config.get("settings", {})}
+        for run in runs
+    ]  # fmt: skip
+    names = dict.fromkeys(name for one in told for name in one)
+    values = {name: [one.get(name) for one in told] for name in names}
+    return {name: found for name, found in values.items() if any(v != found[0] for v in found)}
 
 
 def add_samples(session: Session, run_id: int, samples: Iterable[SampleRow]) -> None:

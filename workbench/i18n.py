@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from db.errors import Q2QError
 from db.input_text import load_yaml, read_text
-from db.messages import Message
+from db.messages import Message, time_left
 
 if TYPE_CHECKING:
     from training.datasets.balance import Caution
+    from training.runs.estimate import RunEstimate
 
 Language = Literal["en", "ja"]
 LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "ja": "日本語"}
@@ -93,6 +94,25 @@ def _in_japanese(text: str) -> str | None:
 def caution_sentences(cautions: "Iterable[Caution]", language: Language = "en") -> list[str]:
     """Return a sentence for each caution."""
     return [translate(f"caution.{one.name}", language, **one.values) for one in cautions]
+
+
+def estimate_sentences(found: "RunEstimate | None", language: Language = "en") -> list[str]:
+    """Return how long a run will take, how much memory and disk, and where that is known from."""
+    if found is None:
+        return [translate("takes.nothing", language)]
+    times = {
+        name: translate_message(time_left(seconds), language)
+        for name, seconds in (("time", found.seconds), ("around", found.around_s))
+    }
+    source = "elsewhere" if found.like_run is None else "like"
+    sentences = [
+        translate("takes.time", language, steps=found.steps, rate=found.tokens_per_second, **times),
+        translate("takes.memory", language, memory=found.memory_gib, disk=found.disk_gib),
+        translate(f"takes.{source}", language, run=found.like_run),
+    ]
+    if found.too_long:
+        sentences.append(translate("takes.too_long", language, share=found.too_long))
+    return sentences
 
 
 def nothing_trains(counts: Mapping[str, Any], language: Language = "en") -> str | None:

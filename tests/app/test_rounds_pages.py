@@ -1,5 +1,6 @@
 """Training runs and rounds as a visitor sees, starts, approves and decides them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ from db.rating.queues import list_queues
 from db.rating.ratings import ensure_rater
 from db.rounds import find_round, move_round
 from db.tables import Round
-from db.training import list_runs
+from db.training import add_metrics, create_run, get_run, list_runs
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_rounds import seed_round
 from tests.unit.round_lab import write_round
+from training.runs.spec import TrainSpec
+from workbench.i18n import has
 from workbench.rating.cards import CardRating, current_card, submit
 from workbench.rounds.report import round_page
 from workbench.rounds.verdict import judge_again
+from workbench.ui.training.form import ELSEWHERE, FOLDED, USUAL
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +77,54 @@ def test_a_run_is_queued_with_the_reason_for_its_preset(
         )
     app = open_app("training")
     app.selectbox[2].set_value("smollm2-135m-instruct").run()
-    assert "there is no GPU" in words_of(app)
+    fields = {field.label: field for field in app.number_input}
+    assert (fields["Learning rate"].value, fields["Learning rate"].placeholder) == (None, "0.001")
+    assert fields["Steps"].placeholder == "40"
+    assert "Beta" not in fields, "SFT has none"
+    fields["Rank (r)"].set_value(8)
+    fields["Epochs"].set_value(2.0).run()
+    words = words_of(app)
+    assert "there is no GPU" in words
+    assert "No row fits" in words, "the seeded dataset has no rows"
     press(app, "Start training")
     with store.read() as session:
-        assert list_runs(session)[0].state == "queued"
+        (run, _) = list_runs(session)
+        assert run.state == "queued"
+        assert run.config["spec"] == {
+            "dataset": "first-round", "base": "smollm2-135m-instruct", "preset": "auto",
+            "prompt_format": "tagged", "r": 8, "epochs": 2.0,
+        }  # fmt: skip
         assert [job.lane for job in active_jobs(session, kind="train")] == ["device"]
+
+
+def test_every_setting_of_a_training_is_on_the_form_once_and_named() -> None:
+    names = [*USUAL, *(name for row in FOLDED.values() for name in row)]
+    assert sorted([*names, *ELSEWHERE]) == sorted(TrainSpec.model_fields)
+    assert [name for name in names if not has(f"train_spec.{name}")] == []
+
+
+def test_curves_of_runs_that_are_picked_are_drawn_on_one_plot(
+    store: Database, open_app: OpenApp, seeded: tuple[int, int]
+) -> None:
+    with store.write() as session:
+        first = get_run(session, seeded[1])
+        other = create_run(
+            session, dataset_id=first.dataset_id, method="sft",
+            base_model_version_id=first.base_model_version_id,
+            config=first.config | {"settings": {"r": 64, "learning_rate": 0.001}},
+        )  # fmt: skip
+        add_metrics(session, other.id, [("loss", 1, 2.0), ("loss", 2, 1.5)])
+    app = open_app("training")
+    assert not app.get("vega_lite_chart")
+    for box in [box for box in app.checkbox if box.label == "compare"]:
+        box.check()
+    app.run()
+    assert app.query_params["runs"] == [str(first.id), str(other.id)]
+    spec = json.loads(app.get("vega_lite_chart")[0].proto.spec)
+    assert spec["encoding"]["color"]["sort"] == [f"t{other.id}", f"t{first.id}"]
+    assert "Settings that differ" in words_of(app)
+    (table,) = app.table
+    assert table.value.to_numpy().tolist() == [["r", "64", "16"]]
 
 
 def test_a_round_shows_its_comparison_its_verdict_and_where_it_starts(

@@ -101,6 +101,7 @@ dataset export sft {}/rows.json --format alpaca
 dataset import {}/labels.jsonl
 train list
 train show 1
+train compare 1
 train cancel 1
 round list
 round show first
@@ -122,6 +123,7 @@ NOT_RUN = {
     "round run": "trains",
     "score judge": "needs a model that tells probabilities of prompts; tests/unit/test_judge.py",
     "serve start": "starts vLLM",
+    "train plan": "needs weights; tests/unit/test_training_estimate.py",
     "train resume": "trains",
     "train run": "trains",
 }

@@ -10,7 +10,7 @@ from serving.engine.shape import DEFAULT_SHAPE, shape_of
 from training.child.events import check_finite, failure_of
 from training.methods import METHODS, ROW_KINDS, methods_for
 from training.runs.presets import PRESETS, RunSettings, choose_preset, preset_gib
-from training.runs.process import exit_sentence, sentence
+from training.runs.process import check_report_to, exit_sentence, sentence
 from training.runs.spec import choose_method, load_spec, on_gpus, parse_spec, resolve
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "training_runs"
@@ -27,6 +27,7 @@ def test_notebook_is_the_notebook() -> None:
         "weight_decay": 0.01, "seed": 3407, "eval_every": 25, "save_every": 25, "samples": 3,
         "loss_on": "all", "beta": 0.1, "desirable_weight": 1.0,
         "undesirable_weight": 1.0, "processes": 1, "nodes": 1, "rendezvous": None,
+        "report_to": "none",
     }  # fmt: skip
 
 
@@ -181,6 +182,17 @@ def test_presets_are_fitted_to_older_gpus(capability: float, precision: str, lay
     settings = resolved.settings
     assert (settings.base_precision, settings.layers) == (precision, layers)
     assert ("FP8" in resolved.why) == (capability < 8.9)
+
+
+def test_curves_go_elsewhere_only_where_the_package_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed = {"tensorboardX"}
+    monkeypatch.setattr("training.runs.process.find_spec", lambda name: name in installed or None)
+    check_report_to("none")
+    check_report_to("tensorboard")
+    with pytest.raises(UsageError, match=r"report_to: .*trackio is not installed .*uv pip install"):
+        check_report_to("trackio")
 
 
 def test_length_is_given_one_way() -> None:

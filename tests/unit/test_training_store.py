@@ -14,6 +14,7 @@ import pytest
 from db.child_process import REPOSITORY
 from db.database import Database
 from db.errors import Q2QError, UsageError
+from db.messages import time_left
 from db.settings import Settings
 from db.training import (
     SampleRow,
@@ -28,8 +29,9 @@ from db.training import (
 )
 from tests.conftest import CACHE
 from tests.unit.dataset_lab import Lab
+from training.runs.estimate import check_disk, trained_values
 from training.runs.folder import COMPLETE, RunFolder, read_rows
-from training.runs.prepare import check_disk, plan_run, queue_run, trained_values, write_folder
+from training.runs.prepare import plan_run, queue_run, write_folder
 from training.runs.presets import PRESETS
 from training.runs.process import (
     TrainingFailed,
@@ -41,7 +43,7 @@ from training.runs.process import (
 )
 from training.runs.run import run_training
 from training.runs.spec import parse_spec
-from training.runs.watch import RunRecorder, describe_shares, time_left
+from training.runs.watch import RunRecorder, describe_shares
 
 
 @pytest.fixture
@@ -150,15 +152,15 @@ def test_a_run_says_what_its_time_goes_into(database: Database, run_id: int) -> 
     recorder.take(phase("steps", starting=5.0, loading=20.0))
     values = {"loss": 1.5}
     recorder.take({"event": "metrics", "step": 2, "values": values, "seconds_left": 600.0})
-    assert recorder.message == "loss 1.500, 10 min left"
+    assert recorder.message == "Training. loss 1.500, 10 min left"
     recorder.take(phase("samples", starting=5.0, loading=20.0, steps=75.0))
     assert recorder.message == "Writing sample texts. loss 1.500, 10 min left"
     recorder.take(phase("steps", starting=5.0, loading=20.0, steps=75.0, samples=0.1))
-    assert recorder.message == "loss 1.500, 10 min left"
+    assert recorder.message == "Training. loss 1.500, 10 min left"
     with database.read() as session:
         summary = get_run(session, run_id).summary
     assert describe_shares(summary) == (
-        "steps 75 s (75%), loading the model 20 s (20%), start 5 s (5%)"
+        "steps 75 s (75%), loading the model 20 s (20%), start 5 s (5%); 25% outside the steps"
     )
     assert describe_shares({}) == ""
     assert [time_left(s) for s in (40, 200, 4800, 7300)] == [

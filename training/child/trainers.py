@@ -192,7 +192,10 @@ def _arguments(
         "eval_strategy": "steps" if has_held_out else "no",
         "eval_steps": settings.eval_every,
         "eval_on_start": has_held_out,
-        "report_to": "none",
+        "report_to": settings.report_to,
+        "run_name": folder.path.name,
+        "project": "q2q",  # run_name, project: of Trackio
+        "trackio_static_space_id": False,  # nothing goes to the hub
         "disable_tqdm": True,
         "dataset_num_proc": 1,
         "ddp_find_unused_parameters": False,

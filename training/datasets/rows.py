@@ -113,8 +113,12 @@ def encode_dataset(
     split: Literal["train", "held_out"],
     form: FormatDefinition,
     tokenizer: PromptTokenizer,
+    *,
+    every: int = 1,
 ) -> list[EncodedRow]:
     """Return the rows of one split of a frozen dataset as token ids, in its order.
+
+    Of each ``every`` places of the dataset only the first is looked at.
 
     Raises:
         UsageError: There is no such dataset, it is not frozen, or a row cannot be rendered in
@@ -133,7 +137,11 @@ def encode_dataset(
     kind = ROW_KINDS[dataset.kind]
     rows = session.execute(
         select(DatasetRow.position, DatasetRow.target, DatasetRow.label, DatasetRow.payload)
-        .where(DatasetRow.dataset_id == dataset_id, DatasetRow.split == split)
+        .where(
+            DatasetRow.dataset_id == dataset_id,
+            DatasetRow.split == split,
+            DatasetRow.position % every == 0,
+        )
         .order_by(DatasetRow.position)
     )
     encoded = []

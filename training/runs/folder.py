@@ -34,6 +34,8 @@ class RunFolder:
         home = path.parent.parent if path.parent.name == "runs" else path
         self.compiled = home / "cache" / "compiled"
         """What is compiled for one run serves the later ones of its home."""
+        self.trackio = home / "trackio"
+        """Where Trackio keeps the curves of all runs."""
 
     def read_config(self) -> dict[str, Any]:
         """Return what the child is told."""

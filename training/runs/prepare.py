@@ -1,6 +1,5 @@
 """From a spec to a queued run: dataset, base and settings found, and the rows as token ids."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.datasets import DatasetInfo, every_row, find_dataset
-from db.errors import Q2QError, UsageError, free_bytes
+from db.errors import UsageError
 from db.models import ModelRow, find_model, get_model, model_by_name
 from db.settings import Settings
-from db.training import RunRow, create_run
+from db.training import RunRow, create_run, update_run
 from serving.device import Device, resolve_device
 from serving.engine.hardware import find_gpus, smallest_gpu
 from serving.engine.shape import DEFAULT_SHAPE, ModelShape, read_shape
@@ -28,9 +27,18 @@ from serving.models.tensor_files import ModelError
 from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.rows import EncodedRow, RowTexts, encode_dataset
 from training.methods import METHODS, MethodName
+from training.runs.estimate import (
+    RowSizes,
+    RunEstimate,
+    estimate_run,
+    row_length,
+    row_sizes,
+    sizes_of,
+)
 from training.runs.folder import RunFolder, write_rows
 from training.runs.mismatched import check_has_other_prompts
 from training.runs.presets import RunSettings
+from training.runs.process import check_report_to
 from training.runs.spec import Resolved, TrainSpec, choose_method, on_gpus, resolve
 
 HELD_OUT_ROWS = 200
@@ -89,6 +97,45 @@ def plan_run(database: Database, settings: Settings, spec: TrainSpec) -> Prepare
     )
 
 
+def estimate_plan(
+    database: Database,
+    settings: Settings,
+    spec: TrainSpec,
+    planned: Prepared,
+    sizes: RowSizes | None = None,
+) -> RunEstimate | None:
+    """Return what the run of a plan will take; None where no row would be trained.
+
+    Args:
+        database: The store.
+        settings: Of this workbench.
+        spec: What was planned.
+        planned: What it came to.
+        sizes: Of the dataset's rows, where they were looked at before.
+
+    Raises:
+        UsageError: A row cannot be rendered in the format.
+    """
+    with database.read() as session:
+        return estimate_run(
+            session,
+            planned.base,
+            _shape_of(planned.base),
+            planned.resolved.settings,
+            choose_method(spec, planned.dataset.kind),
+            resolve_device(settings.device),
+            sizes or sizes_of_plan(session, settings, spec, planned),
+        )
+
+
+def sizes_of_plan(
+    session: Session, settings: Settings, spec: TrainSpec, planned: Prepared
+) -> RowSizes:
+    """Return the tokens of some rows of a plan's dataset."""
+    form = load_definitions(user_file(settings)).format(spec.prompt_format)
+    return row_sizes(session, planned.dataset.id, planned.dataset.n_train, form, planned.base)
+
+
 def check_training(
     settings: Settings,
     spec: TrainSpec,
@@ -123,6 +170,7 @@ def check_training(
     if device == "cuda":
         resolved = on_gpus(resolved, spec, len(find_gpus()), n_rows)
     check_targets(Path(cast(str, base.path)), base.name, resolved.settings.targets)
+    check_report_to(resolved.settings.report_to)
     return resolved
 
 
@@ -171,6 +219,11 @@ def write_folder(database: Database, settings: Settings, run: RunRow, folder: Ru
         train = encode_dataset(session, run.dataset_id, "train", form, tokenizer)
         held_out = encode_dataset(session, run.dataset_id, "held_out", form, tokenizer)
         questions = _questions(session, run, form, tokenizer, chosen.samples)
+        sizes = sizes_of(train, len(train))
+        expected = estimate_run(session, base, _shape_of(base), chosen, run.method, device, sizes)
+    if expected is not None:
+        with database.write() as session:
+            update_run(session, run.id, summary={"expected_s": round(expected.seconds, 1)})
     kept = _that_fit(train, chosen.max_length)
     kept_held_out = _that_fit(held_out, chosen.max_length)[:HELD_OUT_ROWS]
     if not kept:
@@ -202,15 +255,6 @@ def write_folder(database: Database, settings: Settings, run: RunRow, folder: Ru
             },
         }
     )
-
-
-def row_length(row: EncodedRow) -> int:
-    """Return the tokens of the longest text of a row."""
-    sizes = {name: len(value) for name, value in row.items() if isinstance(value, list)}
-    if "input_ids" in sizes:
-        return sizes["input_ids"]
-    prompt = sizes.pop("prompt_ids")
-    return prompt + max(sizes.values())
 
 
 def _that_fit(rows: Sequence[EncodedRow], max_length: int) -> list[EncodedRow]:
@@ -283,49 +327,3 @@ def check_targets(base: Path, name: str, targets: Sequence[str]) -> None:
 def _matches(target: str, modules: Iterable[str]) -> bool:
     """Say whether PEFT finds a module by this name: whole, or the end of it after a dot."""
     return any(module == target or module.endswith(f".{target}") for module in modules)
-
-
-_BYTES_EACH = 4 + 8
-"""A trained value with its two moments, in 32 bits each."""
-_KEPT = 3
-"""Two checkpoints and the one being written."""
-_LEAST = 200 * 2**20
-"""Caches and logs."""
-
-
-def trained_values(model: Path, settings: RunSettings) -> int:
-    """Return about how many values the adapter of a Llama-like base has."""
-    config = json.loads((model / "config.json").read_text("utf-8"))
-    hidden = int(config.get("hidden_size", 4096))
-    inner = int(config.get("intermediate_size", 4 * hidden))
-    layers = int(config.get("num_hidden_layers", 40))
-    return (
-        settings.r
-        * layers
-        * sum(
-            hidden + inner if name in ("gate_proj", "up_proj", "down_proj") else 2 * hidden
-            for name in settings.targets
-        )
-    )
-
-
-def needed_bytes(model: Path, settings: RunSettings) -> int:
-    """Return how much a run writes at most."""
-    return trained_values(model, settings) * _BYTES_EACH * _KEPT + _LEAST
-
-
-def check_disk(folder: Path, model: Path, settings: RunSettings) -> None:
-    """Refuse a run that the disk cannot hold.
-
-    Raises:
-        Q2QError: There is too little room; the sentence says how much is needed.
-    """
-    needed, free = needed_bytes(model, settings), free_bytes(folder)
-    if free < needed:
-        raise Q2QError(
-            "Training needs about {needed:.1f} GiB in {folder}, and {free:.1f} GiB"
-            " are free; make room there, set Q2Q_HOME to another disk, or choose a smaller r.",
-            needed=needed / 2**30,
-            folder=folder,
-            free=free / 2**30,
-        )

@@ -16,6 +16,8 @@ Optimizer = Literal["adamw_8bit", "adamw_torch", "adamw_torch_fused", "paged_ada
 Recomputation = Literal["unsloth", "plain", "none"]
 BasePrecision = Literal["bf16", "nf4", "nf4_fp8", "fp8"]
 """How the frozen base is kept: 16 bit, 4 bit, 4 bit with products in FP8, or FP8 altogether."""
+ReportTo = Literal["none", "tensorboard", "trackio"]
+"""What else keeps the curves of a run, in its folder, as ``report_to`` of transformers names it."""
 IN_FP8: tuple[BasePrecision, ...] = ("nf4_fp8", "fp8")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TWO_COPIES_FROM_GIB = 100
@@ -24,6 +26,10 @@ MARGIN_GIB = 1.5
 """For the CUDA context and what is not counted."""
 _KEPT_BYTES = 8.7
 """Of activations that are kept, for each token, layer and value of hidden and wide features."""
+_PROCESS_GIB = 1.5
+"""Of a process on the CPU that has loaded PyTorch and Unsloth."""
+_SCORE_BYTES = 28.0
+"""On the CPU, for each token and entry of the vocabulary: scores and their gradients."""
 _RECOMPUTED_BYTES = 2.7
 """Of activations that are recomputed, for each token, layer and hidden value."""
 
@@ -79,6 +85,7 @@ class RunSettings(BaseModel):
     """Machines that train together, each with as many processes."""
     rendezvous: str | None = None
     """``host:port`` of the first node, where the others find it."""
+    report_to: ReportTo = "none"
 
     @property
     def world_size(self) -> int:
@@ -173,13 +180,27 @@ def preset_gib(preset: PresetName, shape: ModelShape) -> float:
     base in NF4, 11.9 GiB with recomputed ones.
     """
     settings = PRESETS[preset]
-    precision: Precision = "fp8" if settings.base_precision == "fp8" else "nf4"
-    tokens = settings.batch * settings.max_length
+    return run_gib(settings, shape, settings.batch * settings.max_length, "cuda")
+
+
+def run_gib(settings: RunSettings, shape: ModelShape, tokens: int, device: Device) -> float:
+    """Return about how much memory a run takes whose batches hold so many tokens, in GiB.
+
+    On a CPU it is the whole process: the base in 16 bit, all activations, PyTorch itself.
+    """
+    precision: Precision = "nf4"
+    if device == "cpu" or settings.base_precision == "bf16":
+        precision = "bf16"
+    elif settings.base_precision == "fp8":
+        precision = "fp8"
     if settings.recomputation == "none":
         activations = _KEPT_BYTES * (shape.hidden + shape.intermediate)
     else:
         activations = _RECOMPUTED_BYTES * shape.hidden
-    return (weight_bytes(shape, precision) + activations * tokens * shape.layers) / GIB
+    found = (weight_bytes(shape, precision) + activations * tokens * shape.layers) / GIB
+    if device == "cpu":
+        found += _PROCESS_GIB + _SCORE_BYTES * tokens * shape.vocabulary / GIB
+    return found
 
 
 def choose_preset(

@@ -9,15 +9,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from db.child_process import REPOSITORY, ChildProcess, Message, run_child
-from db.errors import Q2QError, free_bytes
+from db.errors import Q2QError, UsageError, free_bytes
 from training.runs.folder import RunFolder
-from training.runs.presets import RunSettings
+from training.runs.presets import ReportTo, RunSettings
 
 CHILD = "training.child"
 """The module that trains; a benchmark has one that measures as well."""
@@ -89,12 +90,39 @@ def environment(folder: RunFolder, processes: int) -> dict[str, str]:
         "HF_DATASETS_CACHE": str(folder.cache / "datasets"),
         "TORCHINDUCTOR_CACHE_DIR": str(compiled / "inductor"),
         "TRITON_CACHE_DIR": str(compiled / "triton"),
+        "TENSORBOARD_LOGGING_DIR": str(folder.path / "tensorboard"),
+        "TRACKIO_DIR": str(folder.trackio),
+        "TRACKIO_SPACE_ID": "",  # of a person's own environment: curves stay on this machine
+        "TRACKIO_SERVER_URL": "",
     }
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     threads = {}
     if processes > 1:
         threads["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     return {**caches, **threads, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+_REPORTERS: Mapping[ReportTo, tuple[str, ...]] = {
+    "none": (),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+}
+"""What keeps curves, by packages of which one is enough."""
+
+
+def check_report_to(name: ReportTo) -> None:
+    """Refuse to keep curves for what is not installed.
+
+    Raises:
+        UsageError: The package is missing; the sentence says how to have it.
+    """
+    packages = _REPORTERS[name]
+    if packages and not any(find_spec(package) for package in packages):
+        raise UsageError(
+            "report_to: the package {package} is not installed here; `uv pip install {package}`,"
+            " or leave report_to out.",
+            package=packages[0],
+        )
 
 
 def prune_compiled(folder: RunFolder) -> None:

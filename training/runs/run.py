@@ -13,14 +13,17 @@ from typing import Any, Literal, cast
 from sqlalchemy.orm import Session
 
 from db.cancelling import Cancelled
-from db.child_process import ChildFailed, Message
+from db.child_process import ChildFailed
+from db.child_process import Message as ChildMessage
 from db.database import Database
+from db.messages import Message
 from db.models import get_model, model_by_name
 from db.settings import Settings
 from db.training import RunRow, get_run, set_run_state, update_run
 from serving.models.register import add_model
+from training.runs.estimate import check_disk
 from training.runs.folder import RunFolder
-from training.runs.prepare import check_disk, write_folder
+from training.runs.prepare import write_folder
 from training.runs.presets import RunSettings
 from training.runs.process import (
     TrainingFailed,
@@ -95,7 +98,7 @@ async def run_training(
         except Cancelled:
             _end(database, run_id, "cancelled")
             return _outcome(database, run, "cancelled", time.monotonic() - started)
-        on_progress(recorder.step, recorder.total, "Adding the adapter to the models.")
+        on_progress(recorder.step, recorder.total, Message("Adding the adapter to the models."))
         with _counted(database, run_id, "registering"):
             await asyncio.to_thread(_register, database, run, folder)
     except asyncio.CancelledError:
@@ -154,19 +157,20 @@ async def _train(
     def report(message: str) -> None:
         on_progress(recorder.step, recorder.total, message)
 
-    def on_message(event: Message) -> None:
+    def on_message(event: ChildMessage) -> None:
         recorder.take(event)
         report(recorder.message)
 
     def ask_to_stop() -> float:
-        report("Stopping with a checkpoint.")
+        report(Message("Stopping with a checkpoint."))
         folder.stop.touch()
         has_begun = recorder.total is not None
         return STOP_GRACE_S if has_begun else 0.0
 
     report(recorder.message)
     if chosen.nodes > 1:
-        report(f"Waiting for the other nodes; type on each: {joining(folder, chosen)}")
+        line = joining(folder, chosen)
+        report(Message("Waiting for the other nodes; type on each: {line}", line=line))
     try:
         last = await run_trainer(
             folder,

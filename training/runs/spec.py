@@ -27,6 +27,7 @@ from training.runs.presets import (
     Optimizer,
     PresetName,
     Recomputation,
+    ReportTo,
     RunSettings,
     Schedule,
     choose_preset,
@@ -96,6 +97,8 @@ class TrainSpec(BaseModel):
     nodes: StrictInt | None = Field(default=None, ge=1, le=64)
     rendezvous: str | None = Field(default=None, pattern=r"^[^:\s]+:[0-9]{1,5}$")
     """``host:port`` on the first node; the others join there."""
+    report_to: ReportTo | None = None
+    """Keep the curves for TensorBoard or Trackio as well, on this machine."""
 
     @model_validator(mode="before")
     @classmethod

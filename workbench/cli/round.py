@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from db.database import Database
 from db.datasets import find_dataset
 from db.errors import Q2QError, UsageError
+from db.messages import time_left
 from db.models import get_model
 from db.new_files import new_file
 from db.rounds import RoundRow, decide_round, find_round, list_rounds
 from db.settings import Settings
 from db.store.migrate import open_home
-from training.runs.watch import time_left
 from workbench.cli.output import (
     Json,
     inform,

@@ -1,5 +1,7 @@
 """``q2q train``: adapters trained on frozen datasets, run, resumed, listed and shown."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from db.store.migrate import open_home
 from db.training import (
     RunRow,
     cancel_training,
+    differing_settings,
     enqueue_training,
     find_run,
     get_run,
@@ -21,7 +24,8 @@ from db.training import (
     run_samples,
 )
 from training.methods import METHODS
-from training.runs.prepare import plan_run, queue_run
+from training.runs.estimate import RunEstimate
+from training.runs.prepare import Prepared, estimate_plan, plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from training.runs.watch import describe_shares
 from workbench.cli.output import (
@@ -32,10 +36,11 @@ from workbench.cli.output import (
     show_fields,
     show_json,
     show_rows,
+    show_table,
 )
 from workbench.cli.progress import follow_job
 from workbench.cli.typer_app import CommandGroup
-from workbench.i18n import caution_sentences
+from workbench.i18n import caution_sentences, estimate_sentences
 
 app = CommandGroup()
 
@@ -45,32 +50,80 @@ Run = Annotated[str, typer.Argument(help="Number of a run, as 3 or t3; see `q2q 
 METHOD_HELP = f"{', '.join(METHODS)}: one for the dataset's rows, by default the usual one."
 
 
+Spec = Annotated[Path | None, typer.Argument(help="YAML file of settings; see docs/training.md.")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Name or number of a dataset, in place of a file.")
+]
+MethodOption = Annotated[str | None, typer.Option("--method", help=METHOD_HELP)]
+Preset = Annotated[str | None, typer.Option(help="auto, notebook, fast, 24gb, max or laptop.")]
+MaxSteps = Annotated[int | None, typer.Option(min=1, help="Train only so long.")]
+Epochs = Annotated[float | None, typer.Option(help="How often all rows; in place of steps.")]
+LearningRate = Annotated[float | None, typer.Option(help="The largest one, after the warm-up.")]
+Rank = Annotated[int | None, typer.Option("--rank", min=1, help="Of the adapter (r).")]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens of a row; longer ones are left out.")]
+Name = Annotated[str | None, typer.Option(help="What the adapter will be called.")]
+
+
+@app.as_command()
+def plan(
+    spec: Spec = None,
+    dataset: DatasetOption = None,
+    method: MethodOption = None,
+    preset: Preset = None,
+    max_steps: MaxSteps = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    rank: Rank = None,
+    max_length: MaxLength = None,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """Say how a run would be trained, how long it takes and how much memory; nothing is written.
+
+    Example:
+      q2q train plan examples/training_runs/first_round.yaml
+      q2q train plan --dataset first-round --epochs 2
+    """
+    asked = _spec(spec, dataset, _options(locals()))
+    with open_home() as (settings, database):
+        prepared = plan_run(database, settings, asked)
+        found = estimate_plan(database, settings, asked, prepared)
+    if as_json:
+        resolved = prepared.resolved
+        show_json({"dataset": prepared.dataset.name, "rows": prepared.dataset.n_train,
+                   "base": prepared.base.name, "preset": resolved.preset, "why": resolved.why,
+                   "settings": resolved.settings.model_dump(mode="json"),
+                   "cautions": caution_sentences(prepared.cautions),
+                   "takes": None if found is None else asdict(found)})  # fmt: skip
+        return
+    for line in _plan_lines(prepared, found):
+        show(line)
+
+
 @app.as_command()
 def run(
-    spec: Annotated[
-        Path | None, typer.Argument(help="YAML file of settings; see docs/training.md.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Name or number of a dataset, in place of a file.")
-    ] = None,
-    method: Annotated[str | None, typer.Option(help=METHOD_HELP)] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="auto, notebook, fast, 24gb, max or laptop.")
-    ] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Train only so long.")] = None,
+    spec: Spec = None,
+    dataset: DatasetOption = None,
+    method: MethodOption = None,
+    preset: Preset = None,
+    max_steps: MaxSteps = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    rank: Rank = None,
+    max_length: MaxLength = None,
+    name: Name = None,
     as_json: Json = False,
 ) -> None:
     """Train an adapter; Ctrl-C stops with a checkpoint, and `q2q train resume` goes on.
 
     Example:
       q2q train run examples/training_runs/first_round.yaml
-      q2q train run --dataset first-round --preset laptop
+      q2q train run --dataset first-round --preset laptop --epochs 2
     """
-    asked = _spec(spec, dataset, {"method": method, "preset": preset, "max_steps": max_steps})
+    asked = _spec(spec, dataset, _options(locals()))
     with open_home() as (settings, database):
         prepared = plan_run(database, settings, asked)
-        inform(f"Preset {prepared.resolved.why}")
-        for line in caution_sentences(prepared.cautions):
+        for line in _plan_lines(prepared, estimate_plan(database, settings, asked, prepared)):
             inform(line)
         with database.write() as session:
             new = queue_run(session, asked, prepared)
@@ -132,6 +185,30 @@ def list_(
     show_rows(rows, (*names, "loss", "held_out_loss"), as_json)
 
 
+@app.as_command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Numbers of runs, as 3 or t3.")],
+    as_json: Json = False,
+) -> None:
+    """Compare runs: the settings in which they differ, their last figures and their curves.
+
+    Example:
+      q2q train compare 3 5
+    """
+    with open_home() as (_, database), database.read() as session:
+        found = [find_run(session, one) for one in dict.fromkeys(runs)]
+        curves = {run.id: run_curves(session, run.id) for run in found}
+    differ = differing_settings(found)
+    rows = [{**_row(run), **{name: values[place] for name, values in differ.items()}}
+            for place, run in enumerate(found)]  # fmt: skip
+    if as_json:
+        show_json([{**row, "curves": list(curves[run.id].values())}
+                   for row, run in zip(rows, found, strict=True)])  # fmt: skip
+        return
+    figures = ("run_id", "state", "step", "loss", "held_out_loss", "tokens_per_second")
+    show_table(rows, (*figures, *(name for name in differ if name not in figures)))
+
+
 @app.as_command("show")
 def show_(run: Run, as_json: Json = False) -> None:
     """Show a run: its settings, its figures, and what the model wrote while it learned.
@@ -157,6 +234,21 @@ def show_(run: Run, as_json: Json = False) -> None:
             show(f"{name}: {curves[name].values[0]:.3f} -> {curves[name].values[-1]:.3f}")
     for sample in samples:
         show(f"\nstep {sample.step}: {sample.question}\n{sample.text}")
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings among the arguments of a command, as the spec names them."""
+    names = {"rank": "r"}
+    left_out = ("spec", "dataset", "as_json")
+    return {names.get(name, name): one for name, one in given.items() if name not in left_out}
+
+
+def _plan_lines(prepared: Prepared, found: RunEstimate | None) -> list[str]:
+    return [
+        f"Preset {prepared.resolved.why}",
+        *caution_sentences(prepared.cautions),
+        *estimate_sentences(found),
+    ]
 
 
 def _spec(path: Path | None, dataset: str | None, options: dict[str, Any]) -> TrainSpec:

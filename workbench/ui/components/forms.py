@@ -52,6 +52,8 @@ class Hint:
     limits: tuple[float | None, float | None] = (None, None)
     """Of a number, or of how long a text may be, where those of the spec do not say it."""
     step: float | None = None
+    format: str | None = None
+    """How a number reads, such as ``%g``; None: as is usual for its type and step."""
     height: int | None = None
     example: str | None = None
     """Shown while the field is empty."""
@@ -232,7 +234,7 @@ class SpecForm:
         empty = hint.example or (t(f"{text}_any") if has(f"{text}_any") else None)
         options = get_args(field.entry) if get_origin(field.entry) is Literal else ()
         options = options if hint.options is None else tuple(hint.options)
-        if field.kind is bool:
+        if field.kind is bool and hint.options is None:
             draw = st.toggle if hint.widget == "toggle" else st.checkbox
             return draw(key=self.draft.field(name, bool(begins)), **given)
         if field.kind is list and hint.options is None and not options:
@@ -301,6 +303,8 @@ class SpecForm:
             given["step"] = kind(hint.step)
             if kind is float and float(hint.step).is_integer():
                 given["format"] = "%.0f"
+        if hint.format is not None:
+            given["format"] = hint.format
         if hint.widget == "slider":
             return st.slider(**given)
         if begins is None:

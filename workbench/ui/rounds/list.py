@@ -33,7 +33,7 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped
-from workbench.ui.training.runs import PRESETS
+from workbench.ui.training.form import PRESETS
 
 STATES = {"open": "stopped", "waiting": "queued"}
 """Of rounds → the state whose badge they bear."""

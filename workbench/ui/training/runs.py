@@ -1,22 +1,20 @@
-"""The training runs with the form that starts one, and one run: curves, samples, settings, log."""
+"""The training runs with the form that starts one, and one run: figures, samples, log."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-import altair as alt
 import streamlit as st
 from sqlalchemy.orm import Session
 
-from db.datasets import find_dataset, list_datasets
+from db.datasets import list_datasets
 from db.errors import UsageError
 from db.jobs import JobRow, active_jobs
 from db.models import list_models
 from db.settings import settings
 from db.training import (
-    Curve,
     RunRow,
     SampleRow,
+    differing_settings,
     enqueue_training,
     get_run,
     list_runs,
@@ -24,16 +22,10 @@ from db.training import (
     run_samples,
 )
 from serving.sweeps.selection import default_model
-from training.datasets.balance import cautions, read_balance
-from training.methods import METHODS, MethodName, methods_for
-from training.runs.prepare import plan_run, queue_run
 from training.runs.run import run_folder
-from training.runs.spec import TrainSpec, parse_spec
-from training.runs.watch import time_shares
+from training.runs.watch import share_outside_steps, time_shares
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, errors_shown, open_button, page_link
-from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.forms import Hint, SpecForm
+from workbench.ui.components.controls import back_link, open_button, page_link
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import ago, duration
@@ -48,25 +40,16 @@ from workbench.ui.components.parts import (
     section,
     state_badge,
 )
-from workbench.ui.components.plots import draw_plot, legend, plot_of, tooltips
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
-from workbench.ui.datasets.dataset import draw_cautions
+from workbench.ui.training.curves import COMPARED, draw_compared, draw_curves
+from workbench.ui.training.form import draw_form
 
 MOST = 50
-PRESETS = ("auto", "laptop", "notebook", "fast", "24gb", "max")
+PICKED = "runs"
+"""Runs on one plot, in the address."""
 TRAINABLE = ("base", "merged")
 LOG_BYTES = 6_000
-PLOTS: Mapping[str, tuple[str, ...]] = {
-    "loss": ("loss", "held_out_loss"),
-    "learning_rate": ("learning_rate",),
-    "grad_norm": ("grad_norm",),
-    "tokens_per_second": ("tokens_per_second",),
-    "memory_gib": ("memory_gib",),
-    "preference": ("rewards/margins", "rewards/accuracies"),
-}
-"""Plot → the curves that share its axis."""
-HEIGHT = 200
 
 
 def draw_list() -> None:
@@ -80,10 +63,11 @@ def draw_list() -> None:
         with empty_state("training", "model_training", "training.none"):
             page_link("datasets", t("nav.datasets"), "dataset")
     else:
-        _draw_form(datasets, bases, default)
+        draw_form(datasets, bases, default)
     found = _read()
     if found[0]:
-        section(t("training.runs"))
+        section(t("training.runs"), t("training.runs_help") if len(found[0]) > 1 else None)
+        _draw_comparison(found[0])
         live(found, _read, lambda now: now[1], _draw_runs)
 
 
@@ -100,59 +84,34 @@ def _default_name(session: Session) -> str | None:
         return None
 
 
-def _draw_form(kinds: Mapping[str, str], bases: list[str], default: str | None) -> None:
-    with card("training_new"):
-        section(t("training.new"), t("training.new_help"))
-        hints = {
-            "dataset": Hint(options=list(kinds)),
-            "base": Hint(options=bases, start=default, example=t("training.default_base")),
-            "preset": Hint(options=PRESETS, show="preset"),
-        }
-        draft = FormDraft("training")
-        form = SpecForm(draft, TrainSpec, {}, "training", hints)
-        columns = st.columns(4)
-        with columns[0]:
-            kind = kinds[form.draw("dataset")]
-        with columns[1]:
-            hints["method"] = _method_hint(methods_for(kind))
-            form.draw("method", name=f"method_{kind}")
-        for column, name in zip(columns[2:], ("base", "preset"), strict=True):
-            with column:
-                form.draw(name)
-        with errors_shown():
-            spec = parse_spec(form.spec)
-            if spec.base:  # the default model may have to be made first: not while a page is drawn
-                planned = plan_run(database(), settings(), spec)
-                st.caption(escaped(planned.resolved.why))
-            with database().read() as session:
-                balance = read_balance(session, find_dataset(session, spec.dataset))
-            draw_cautions(cautions(balance))
-            if st.button(t("training.start"), type="primary", icon=":material/play_arrow:"):
-                with errors_shown():
-                    planned = plan_run(database(), settings(), spec)
-                    with database().write() as session:
-                        run = queue_run(session, spec, planned)
-                        enqueue_training(session, run.id)
-                    url.put("run", str(run.id))
-                    st.toast(t("training.queued"), icon=":material/check:")
-                    st.rerun()
-
-
-def _method_hint(methods: list[MethodName]) -> Hint:
-    """Return the choice among the methods for the rows; nothing chosen means the first."""
-    labels = {name: METHODS[name].label for name in methods}
-    return Hint(options=methods, show=lambda name: labels[name], example=labels[methods[0]])
+def _draw_comparison(runs: list[RunRow]) -> None:
+    """Draw the curves of the runs that are picked on the list, on one plot."""
+    picked = [run for run in runs if str(run.id) in url.values(PICKED)]
+    if len(picked) < 2:
+        return
+    with database().read() as session:
+        curves = {run.id: run_curves(session, run.id, COMPARED) for run in picked}
+    draw_compared(picked, curves, differing_settings(picked))
 
 
 def _draw_runs(now: tuple[list[RunRow], list[JobRow]]) -> None:
-    for run in now[0]:
-        _draw(run)
+    runs = now[0]
+    before = set(url.values(PICKED))
+    can_pick = len(runs) > 1
+    picked = {str(run.id) for run in runs if _draw(run, can_pick, str(run.id) in before)}
+    if picked != before & {str(run.id) for run in runs}:
+        url.put(PICKED, sorted(picked, key=int))
+        st.rerun()
 
 
-def _draw(run: RunRow) -> None:
+def _draw(run: RunRow, can_pick: bool, was_picked: bool) -> bool:
+    """Draw a run of the list; tell whether it is picked."""
+    is_picked = False
     with card(f"run_{run.id}", gap="xsmall"):
         with card_head(f"run_{run.id}", f"t{run.id} · {escaped(str(run.config.get('dataset')))}"):
             state_badge(run.state)
+            if can_pick:
+                is_picked = st.checkbox(t("training.pick"), was_picked, key=f"pick_{run.id}")
             open_button(t("training.open"), f"run_{run.id}", "run", run.id)
         summary = run.summary
         loss, held_out = summary.get("loss"), summary.get("held_out_loss")
@@ -168,6 +127,11 @@ def _draw(run: RunRow) -> None:
                 when=ago(run.created_at),
             )
         )
+        left = summary.get("seconds_left")
+        if run.state == "running" and left is not None:
+            phase = t(f"training.phase.{summary.get('phase', 'starting')}")
+            st.caption(t("training.now", phase=phase, left=duration(left)))
+    return is_picked
 
 
 def draw_run(run_id: int) -> None:
@@ -207,7 +171,7 @@ def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
         st.error(escaped(run.error))
     _draw_figures(run)
     if curves:
-        _draw_curves(curves)
+        draw_curves(curves)
     else:
         empty_state("curves", "show_chart", "training.no_curves")
     _draw_samples(samples)
@@ -262,49 +226,8 @@ def _draw_figures(run: RunRow) -> None:
         for name, seconds, share in time_shares(summary)
     ]
     if shares:
-        st.caption(t("training.time_went", shares=", ".join(shares)))
-
-
-def _draw_curves(curves: Mapping[str, Curve]) -> None:
-    drawn = [
-        (plot, [curves[name] for name in names if name in curves]) for plot, names in PLOTS.items()
-    ]
-    drawn = [(plot, found) for plot, found in drawn if found]
-    with card("curve_main"):
-        section(t(f"training.plot.{drawn[0][0]}"))
-        _draw_plot(drawn[0][1], HEIGHT + 60)
-    columns = st.columns(2)
-    for place, (plot, found) in enumerate(drawn[1:]):
-        with columns[place % 2], card(f"curve_{plot}"):
-            section(t(f"training.plot.{plot}"))
-            _draw_plot(found, HEIGHT)
-
-
-def _draw_plot(found: list[Curve], height: int) -> None:
-    rows = [
-        {"step": step, "value": value, "curve": _curve_name(curve.name)}
-        for curve in found
-        for step, value in zip(curve.steps, curve.values, strict=True)
-    ]
-    names = [_curve_name(curve.name) for curve in found]
-    shown = legend(260) if len(found) > 1 else None
-    chart = (
-        plot_of(rows)
-        .mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=2)
-        .encode(
-            x=alt.X("step:Q", title=t("training.step"), axis=alt.Axis(grid=False, tickMinStep=1)),
-            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-            color=alt.Color("curve:N", title=None, legend=shown, sort=names),
-            tooltip=tooltips(
-                ("curve:N", ""), ("step:Q", t("training.step")), ("value:Q", "", ".4g")
-            ),
-        )
-    )
-    draw_plot(chart, height)
-
-
-def _curve_name(name: str) -> str:
-    return t(f"training.{name}") if name in ("loss", "held_out_loss") else name
+        outside = f"{share_outside_steps(summary):.0%}"
+        st.caption(t("training.time_went", shares=", ".join(shares), outside=outside))
 
 
 def _draw_samples(samples: list[SampleRow]) -> None:
