@@ -131,19 +131,15 @@ def entries_of(
 
 def _answers(sweep_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
     """Return the select of answers, with the columns of ``Level``."""
+    level = _level_columns(
+        sweep_ids,
+        sampling_id=Generation.sampling_id,
+        reasoning_model_id=_Reasoned.model_version_id,
+        reasoning_sampling_id=_Reasoned.sampling_id,
+        source=Answer.source,
+    )
     query = (
-        select(
-            _sweep_column(sweep_ids),
-            Generation.role_id,
-            Generation.prompt_format_id,
-            Generation.mode,
-            Generation.model_version_id,
-            Generation.sampling_id,
-            _Reasoned.model_version_id.label("reasoning_model_id"),
-            _Reasoned.sampling_id.label("reasoning_sampling_id"),
-            ReasoningVariant.source.label("reasoning_source"),
-            Answer.source,
-        )
+        select(*level)
         .select_from(Answer)
         .outerjoin(Generation, Generation.id == Answer.generation_id)
         .outerjoin(ReasoningVariant, ReasoningVariant.id == Answer.variant_id)
@@ -154,19 +150,15 @@ def _answers(sweep_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
 
 def _reasonings(sweep_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
     """Return the select of reasonings for themselves, with the columns of ``Level``."""
+    level = _level_columns(
+        sweep_ids,
+        sampling_id=null(),
+        reasoning_model_id=Generation.model_version_id,
+        reasoning_sampling_id=Generation.sampling_id,
+        source=ReasoningVariant.source,
+    )
     query = (
-        select(
-            _sweep_column(sweep_ids),
-            Generation.role_id,
-            Generation.prompt_format_id,
-            Generation.mode,
-            Generation.model_version_id,
-            null().label("sampling_id"),
-            Generation.model_version_id.label("reasoning_model_id"),
-            Generation.sampling_id.label("reasoning_sampling_id"),
-            ReasoningVariant.source.label("reasoning_source"),
-            ReasoningVariant.source.label("source"),
-        )
+        select(*level)
         .select_from(ReasoningVariant)
         .outerjoin(Generation, Generation.id == ReasoningVariant.generation_id)
         .where(ReasoningVariant.source != "control")
@@ -174,9 +166,19 @@ def _reasonings(sweep_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
     return _of_sweeps(query, ReasoningVariant.generation_id, sweep_ids)
 
 
-def _sweep_column(sweep_ids: Sequence[int]) -> Any:
-    # Sweeps share generations: where none is asked for, a text belongs to no single one.
-    return SweepGeneration.sweep_id if sweep_ids else null().label("sweep_id")
+def _level_columns(sweep_ids: Sequence[int], **own: Any) -> list[Any]:
+    """Return the columns of ``Level`` in its order; ``own``: those that differ by kind of text."""
+    columns = {
+        # Sweeps share generations: where none is asked for, a text belongs to no single one.
+        "sweep_id": SweepGeneration.sweep_id if sweep_ids else null(),
+        "role_id": Generation.role_id,
+        "prompt_format_id": Generation.prompt_format_id,
+        "mode": Generation.mode,
+        "model_version_id": Generation.model_version_id,
+        "reasoning_source": ReasoningVariant.source,
+        **own,
+    }
+    return [columns[name].label(name) for name in Level._fields]
 
 
 def _of_sweeps(

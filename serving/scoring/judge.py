@@ -21,7 +21,6 @@ from db.database import Database
 from db.errors import UsageError
 from db.identity import short_hash
 from db.jobs import OnProgress, no_progress
-from db.models import find_model
 from db.rating.ratings import FLAG, OK, NewRating, Target, add_ratings, ensure_model_rater
 from db.spec_files import validated
 from db.sweeps import get_sweep
@@ -32,6 +31,7 @@ from serving.formats.definitions import Completion, PromptError, PromptFields
 from serving.formats.render import IGNORED_LABEL, render_example
 from serving.scoring.run import Scored, ScoreItem, ScoreRun, too_long
 from serving.sweeps.expand import load_templates
+from serving.sweeps.selection import chosen_model
 
 SAMPLER: Final = "judge"
 UNDECIDED: Final = "undecided"
@@ -54,7 +54,7 @@ class JudgeSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    """The model that judges; it must be served, and tell probabilities of prompts."""
+    """The model that judges, or ``default``; it must tell probabilities of prompts."""
     sweep: StrictInt | None = Field(default=None, ge=1)
     """Only answers that this sweep shows."""
     questions: tuple[StrictInt, ...] = ()
@@ -154,7 +154,7 @@ class _Judging(ScoreRun[Verdict]):
     def open(self) -> None:
         """Find the answers without a judgement of this model."""
         with self.database.write() as session:
-            model = find_model(session, self.spec.model)
+            model = chosen_model(session, self.spec.model)
             self._judge = model.name
             self._rater_id = ensure_model_rater(session, f"judge {model.name}"[:60], model.name)
             self._format_id = find_format(session, self.spec.format)

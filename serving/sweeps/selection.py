@@ -313,3 +313,12 @@ def default_model(session: Session) -> ModelRow:
         "There is no default model: set Q2Q_MODEL to one of `q2q model list`, or name the models"
         " in the spec."
     )
+
+
+def chosen_model(session: Session, name: str) -> ModelRow:
+    """Return the model called ``name``; the default one for ``default``.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    return default_model(session) if name == DEFAULT_MODEL else find_model(session, name)

@@ -63,7 +63,8 @@ async def test_each_answer_is_judged_once_by_a_rater_of_its_own_kind(
         for text in ("Because of it.", "Never.", "Well"):
             make_answer(session, known, None, text, source="imported")
         make_answer(session, other, None, "So.", source="imported")
-    outcome = await judge(database, fake_server, embedded_model)
+    # “default” is the only model there is, as wherever models are chosen.
+    outcome = await judge(database, fake_server, embedded_model, JudgeSpec(model="default"))
     assert outcome.answers == 3
     assert outcome.ok + outcome.not_ok + outcome.undecided == 3
     again = await judge(database, fake_server, embedded_model)

@@ -8,11 +8,11 @@ import typer
 from db.database import Database
 from db.errors import UsageError
 from db.jobs import enqueue, get_job, request_cancel
-from db.models import find_model
 from db.settings import Settings
 from db.store.migrate import open_home
 from serving.scoring.judge import parse_judge_spec
 from serving.scoring.spec import ScoreSpec, parse_score_spec
+from serving.sweeps.selection import chosen_model
 from workbench.cli.output import (
     Json,
     inform,
@@ -23,7 +23,7 @@ from workbench.cli.output import (
     show_json,
     show_table,
 )
-from workbench.cli.progress import follow_job
+from workbench.cli.progress import follow_job, look_for_models
 from workbench.cli.typer_app import CommandGroup
 from workbench.insights.reasoning import LevelReport, ReasoningReport, read_reasoning_report
 from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKEN, Lack
@@ -181,7 +181,7 @@ NOTHING = (
 
 @app.as_command()
 def judge(
-    model: Annotated[str, typer.Option(help="The model that judges; it must be served.")],
+    model: Annotated[str, typer.Option(help="The model that judges, or “default”.")],
     sweep: SweepId = None,
     questions: Questions = None,
     most_answers: Annotated[int, typer.Option(min=1, help="At most so many, the oldest.")] = 5_000,
@@ -193,7 +193,7 @@ def judge(
     stand beside those of people, never among them (Insights, q2q rate insights --raters models).
 
     Example:
-      q2q score judge --sweep 1 --model embedded
+      q2q score judge --sweep 1 --model default
     """
     spec = parse_judge_spec(
         {
@@ -204,8 +204,9 @@ def judge(
         }
     )
     with open_home() as (settings, database):
+        look_for_models(settings, database, [model])
         with database.write() as session:
-            find_model(session, model)
+            chosen_model(session, model)
             job_id = enqueue(session, "judge", payload=spec.model_dump(mode="json"))
         result = _followed(settings, database, job_id, "score judge")
     if as_json:

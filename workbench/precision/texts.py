@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.identity import AS_STORED, Precision, json_hash
-from db.models import ModelRow, find_model
+from db.models import ModelRow
 from db.sweeps import sweep_plan
 from db.tables import Answer, Generation, Sampling, Sweep, SweepGeneration
 from serving.formats.library import Registry
 from serving.models.as_served import as_served, stored_version
 from serving.sweeps.plan import plan_sweep, save_sweep
-from serving.sweeps.selection import DEFAULT_MODEL, default_model, select_questions
+from serving.sweeps.selection import chosen_model, select_questions
 from serving.sweeps.spec import QuestionSelection, parse_spec
 from workbench.precision.spec import KIND, CompareSpec
 
@@ -48,10 +48,7 @@ def prepare(session: Session, registry: Registry, spec: CompareSpec) -> list[Ask
     Raises:
         UsageError: A name stands for nothing, the model is not in 16 bit, or questions are few.
     """
-    named = (
-        default_model(session) if spec.model == DEFAULT_MODEL else find_model(session, spec.model)
-    )
-    stored = stored_version(session, named)
+    stored = stored_version(session, chosen_model(session, spec.model))
     ids = _questions(session, registry, spec.questions)
     found = []
     for precision in (AS_STORED, *spec.others):

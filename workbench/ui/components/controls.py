@@ -15,6 +15,15 @@ from workbench.ui.components.text import escaped
 
 ButtonType = Literal["primary", "secondary", "tertiary"]
 
+ITEM_PAGES: Final = {
+    "sweep": ("sweeps", "sweep", "grid_view"),
+    "dialogue": ("dialogues", "session", "forum"),
+    "dataset": ("datasets", "dataset", "dataset"),
+    "training_run": ("training", "run", "model_training"),
+    "model": ("models", "model", "deployed_code"),
+    "round": ("rounds", "round", "cycle"),
+}
+"""Of each kind with a page of its own: the page, its name in the address there, and an icon."""
 LEAVING: Final = "leaving_form"
 KEY: Final = re.compile("[A-Za-z0-9_-]+")
 """Of fields that a page can put the cursor into: signs that a class of HTML has, too."""

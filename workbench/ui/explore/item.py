@@ -12,7 +12,7 @@ from db.texts.grades import read_grades
 from db.texts.matrix import MatrixCell, cells_of
 from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance, question_of
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, page_link
+from workbench.ui.components.controls import ITEM_PAGES, back_link, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import model_note, parameters, size
 from workbench.ui.components.parts import (
@@ -36,11 +36,6 @@ from workbench.ui.explore.lineage import draw_judgements, draw_lineage
 from workbench.ui.explore.matrix import draw_cell, open_item
 from workbench.ui.questions.list import draw_facts
 
-_PAGES = {
-    "dataset": ("datasets", "dataset"),
-    "training_run": ("training", "run"),
-    "round": ("rounds", "round"),
-}
 PER_ROW = 4
 PAGE_SIZE = 20
 """Cells of a question on one page."""
@@ -105,7 +100,7 @@ def _head(ref: Ref) -> None:
 
 def _draw_elsewhere(ref: Ref) -> None:
     """Draw the head of an item that has a page of its own, and the way there."""
-    page, name = _PAGES[ref.kind]
+    page, name, _ = ITEM_PAGES[ref.kind]
     _head(ref)
     page_link(page, t("explore.own_page"), "open_in_new", **{name: ref.id})
 

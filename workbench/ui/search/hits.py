@@ -8,7 +8,7 @@ from db.lineage.nodes import LineageGroup, find_named
 from db.questions import QuestionFilter, list_questions
 from db.texts.lists import TextFilter, list_texts
 from workbench.ui.components import url
-from workbench.ui.components.controls import page_link
+from workbench.ui.components.controls import ITEM_PAGES, page_link
 from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card, empty_state, heading
 from workbench.ui.components.store import database
@@ -17,14 +17,6 @@ from workbench.ui.components.text import escaped, one_line
 FOUND = 5
 """Shown of each kind of text; the lists have all."""
 MOST_CHARACTERS = 160
-NAMED_PAGES = {
-    "sweep": ("sweeps", "sweep", "grid_view"),
-    "dialogue": ("dialogues", "session", "forum"),
-    "dataset": ("datasets", "dataset", "dataset"),
-    "model": ("models", "model", "deployed_code"),
-    "round": ("rounds", "round", "cycle"),
-}
-"""Page, name in its address, and icon of each kind that is found by name."""
 
 
 def draw_search() -> None:
@@ -57,7 +49,7 @@ def draw_search() -> None:
 
 
 def _draw_named(group: LineageGroup) -> None:
-    page, name, icon = NAMED_PAGES[group.nodes[0].kind]
+    page, name, icon = ITEM_PAGES[group.nodes[0].kind]
     with card(f"found_{page}", gap="xsmall"):
         _draw_title(t(f"nav.{page}"), group.total)
         for node in group.nodes:
