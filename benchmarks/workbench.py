@@ -67,7 +67,7 @@ PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "questions, searched": ("questions", {"find": "library"}),
     "one question": ("questions", {"question": "500"}),
     "sweeps": ("sweeps", {}),
-    "results side by side": ("sweeps", {"sweep": "1", "at": "300"}),
+    "results side by side": ("sweeps", {"sweep": "1", "view": "cards", "at": "300"}),
     "results as a table": ("sweeps", {"sweep": "1", "view": "table"}),
     "results searched": ("sweeps", {"sweep": "1", "view": "table", "find": "seasons"}),
     "results as a matrix": ("sweeps", {"sweep": "1", "view": "matrix"}),

@@ -78,8 +78,13 @@ def grade_answers(
     return counts
 
 
-def grade_checked(database: Database, question_ids: Iterable[int]) -> None:
-    """Grade new answers to those of these questions that have a check, at the end of other work.
+def grade_checked(
+    database: Database,
+    question_ids: Iterable[int],
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Grade new answers to those of these questions that have a check, beside other work.
 
     What cannot be stored now is graded with the next answers: that is no reason to fail.
     """
@@ -87,7 +92,7 @@ def grade_checked(database: Database, question_ids: Iterable[int]) -> None:
         checked = set(checked_question_ids(session))
     if wanted := [one for one in question_ids if one in checked]:
         with suppress(Q2QError):
-            grade_answers(database, wanted)
+            grade_answers(database, wanted, stopped=stopped)
 
 
 def _wanted(asked: AskedCheck) -> tuple[AnswerCheck, str] | None:

@@ -79,6 +79,8 @@ class SweepState:
         self.is_length_told = False
         self.errors: Counter[str] = Counter()
         """Why slots failed in this run."""
+        self.ungraded: set[int] = set()
+        """Questions with answers that came since answers were last graded."""
 
     def note_failure(self, error: str) -> None:
         """Remember why a slot failed."""
@@ -253,6 +255,8 @@ class PassRun:
                 run.n_tokens += result.choice.completion_tokens
                 result.slots.chunk.tokens += result.choice.completion_tokens
                 run.is_length_told = True
+            if result.slots.kind == "answer":
+                run.ungraded.add(result.slots.question.id)
             self._settle_done(result.slots, at.product_id, at.product_text)
         self._changed.set()
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ _M_ARENA_MAX = -8
 """Of glibc's ``malloc.h``."""
 REPORT_EVERY_S = 0.5
 SAVE_TIME_EVERY_S = 5.0
+GRADE_EVERY_S = 3.0
+"""How often new answers are graded: who looks on sees accuracies grow."""
 SHARE_EVERY_S = 1.0
 """How often workers that share a sweep tell each other how far they are."""
 RATE_WINDOW_S = 15.0
@@ -217,6 +220,8 @@ class SweepRun(SweepState):
         """Run all passes and report; leaves the sweep's state alone."""
         passes = asyncio.create_task(self._run_passes(engines), name="sweep-passes")
         reports = asyncio.create_task(self._keep_reporting(on_progress), name="sweep-progress")
+        is_over = asyncio.Event()
+        grading = asyncio.create_task(self._keep_grading(is_over), name="sweep-grading")
         try:
             ended, _ = await asyncio.wait({passes, reports}, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -224,7 +229,8 @@ class SweepRun(SweepState):
         finally:
             passes.cancel()
             reports.cancel()
-            await asyncio.wait({passes, reports})
+            is_over.set()
+            await asyncio.wait({passes, reports, grading})
 
     async def _run_passes(self, engines: Engines) -> None:
         if not await asyncio.to_thread(self._is_anything_missing):
@@ -286,6 +292,15 @@ class SweepRun(SweepState):
             is_joined = self.sharing is not None and self.sharing.is_joined
             if not is_joined and time.monotonic() - self._saved > SAVE_TIME_EVERY_S:
                 await asyncio.to_thread(self._save_time)
+
+    async def _keep_grading(self, is_over: asyncio.Event) -> None:
+        """Grade answers as they come; what is left when the run is over is graded with all."""
+        while not is_over.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_over.wait(), GRADE_EVERY_S)
+            if self.ungraded and not is_over.is_set():
+                ids, self.ungraded = self.ungraded, set()
+                await asyncio.to_thread(grade_checked, self.database, ids, stopped=is_over.is_set)
 
     def _progress(self) -> Progress:
         done, failed, blocked = self._counts()

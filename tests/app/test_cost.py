@@ -56,6 +56,7 @@ PAGES = (
     "questions?import=1",
     "sweeps",
     "sweeps?sweep=1",
+    "sweeps?sweep=1&view=cards",
     "sweeps?sweep=1&view=table",
     "sweeps?sweep=1&view=table&check=cut_off",
     "sweeps?sweep=1&view=table&find=answer",

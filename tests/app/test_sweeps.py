@@ -21,7 +21,7 @@ def test_the_list_shows_state_and_counts(filled: Seeded, open_app: OpenApp) -> N
 
 
 def test_texts_stand_side_by_side_with_their_findings(filled: Seeded, open_app: OpenApp) -> None:
-    read = words_of(open_app("sweeps", sweep=str(filled.sweep_id)))
+    read = words_of(open_app("sweeps", sweep=str(filled.sweep_id), at="1"))
     assert "Question 1 of 8" in read
     assert "Reasoning 3" in read
     assert "answer leak" in read
@@ -29,14 +29,14 @@ def test_texts_stand_side_by_side_with_their_findings(filled: Seeded, open_app: 
 
 
 def test_the_next_question_is_one_press_away(filled: Seeded, open_app: OpenApp) -> None:
-    app = open_app("sweeps", sweep=str(filled.sweep_id))
+    app = open_app("sweeps", sweep=str(filled.sweep_id), view="cards")
     next(button for button in app.button if button.label == "Next").click().run()
     assert "Question 2 of 8" in words_of(app)
     assert app.query_params["at"] == "2"
 
 
 def test_a_text_tells_how_it_came_to_be(filled: Seeded, open_app: OpenApp) -> None:
-    app = open_app("sweeps", sweep=str(filled.sweep_id))
+    app = open_app("sweeps", sweep=str(filled.sweep_id), view="cards")
     app.button(key=f"how_v{filled.variant_ids[0]}").click().run()
     assert not app.exception
     read = words_of(app)

@@ -33,9 +33,9 @@ PAGES = {
     "question": "questions?question=2",
     "import": "questions?import=1",
     "sweeps": "sweeps",
-    "cards": "sweeps?sweep=1",
+    "cards": "sweeps?sweep=1&view=cards",
     "table": "sweeps?sweep=1&view=table",
-    "matrix": "sweeps?sweep=1&view=matrix&rater=Mia",
+    "matrix": "sweeps?sweep=1&rater=Mia",
     "figures": "sweeps?sweep=1&view=figures",
     "explore": "explore",
     "search": "search?find=town",
@@ -80,9 +80,9 @@ GUIDE = {
     "home": "",
     "questions": "questions",
     "sweep-new": "sweeps?new=1",
-    "sweep-cards": "sweeps?sweep=1&at=5",
+    "sweep-cards": "sweeps?sweep=1&view=cards&at=5",
     "sweep-figures": "sweeps?sweep=1&view=figures",
-    "origin": "sweeps?sweep=1&at=5",
+    "origin": "sweeps?sweep=1&view=cards&at=5",
 }
 DOCS = {
     "explore": "explore?sweep=1",

@@ -49,7 +49,7 @@ def test_the_language_switch_holds_over_pages_and_reloads(page: Page, filled_sit
 def test_arrow_keys_turn_the_pages_and_a_reload_keeps_the_place(
     page: Page, filled_site: Site
 ) -> None:
-    page.goto(f"{filled_site.url}/sweeps?sweep=1")
+    page.goto(f"{filled_site.url}/sweeps?sweep=1&view=cards")
     expect(page.get_by_text("Question 1 of 8")).to_be_visible()
     ready(page, page.get_by_role("button", name="Next"))
     page.keyboard.press("ArrowRight")
@@ -60,7 +60,7 @@ def test_arrow_keys_turn_the_pages_and_a_reload_keeps_the_place(
 
 
 def test_a_text_opens_the_panel_of_its_origin(page: Page, filled_site: Site) -> None:
-    page.goto(f"{filled_site.url}/sweeps?sweep=1")
+    page.goto(f"{filled_site.url}/sweeps?sweep=1&view=cards")
     ready(page, page.get_by_role("button", name="Origin").first).click()
     expect(page.get_by_role("dialog").get_by_text("sha256:5f2c9be0a4d1")).to_be_visible()
 
@@ -76,7 +76,7 @@ def test_nothing_is_wider_than_a_narrow_screen(phone: Page, filled_site: Site, p
 def test_going_back_three_times_shows_what_each_address_names(
     page: Page, filled_site: Site
 ) -> None:
-    page.goto(f"{filled_site.url}/sweeps?sweep=1")
+    page.goto(f"{filled_site.url}/sweeps?sweep=1&view=cards")
     expect(page.get_by_text("Question 1 of 8")).to_be_visible()
     for number in (2, 3, 4):
         ready(page, page.get_by_role("button", name="Next"))

@@ -13,7 +13,10 @@ from db.texts.grades import read_grades, set_answer_check
 from serving.correctness import ANSWER_CHECKS
 from serving.correctness.store import grade_answers
 from serving.importers.question_files import import_path
+from serving.sweeps.run import Progress
+from tests.fakes.server import FakeServer
 from tests.store_rows import make_answer, make_library, make_question
+from tests.unit import sweep_lab as lab
 
 
 @pytest.fixture
@@ -124,3 +127,25 @@ def test_a_check_that_is_none_is_refused_in_its_line(database: Database, tmp_pat
     file.write_text("question,reference_answer,answer_check\n2 + 2?,4,guess\n", encoding="utf-8")
     with pytest.raises(Exception, match=r"line 2, field 'answer_check'.*There is no answer check"):
         import_path(database, file)
+
+
+async def test_answers_are_graded_while_their_sweep_still_runs(
+    database: Database, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.fill(database, 3)
+    with database.write() as session:
+        set_answer_check(session, [1, 3], "contains")
+    monkeypatch.setattr("serving.sweeps.run.GRADE_EVERY_S", 0.02)
+    monkeypatch.setattr("serving.sweeps.run.REPORT_EVERY_S", 0.02)
+    fake_server.latency_s = 0.1
+    graded: list[tuple[int, bool]] = []
+
+    def look(progress: Progress) -> None:
+        n = lab.scalar(database, "SELECT count(*) FROM answer_grade")
+        graded.append((n, progress.done < progress.total))
+
+    sweep = lab.save(database, variants=2, answers=3)
+    await lab.run(database, sweep, fake_server.endpoint, max_num_seqs=2, on_progress=look)
+    assert any(n and is_running for n, is_running in graded)
+    held = "SELECT count(*), count(DISTINCT answer_id) FROM answer_grade WHERE is_current"
+    assert lab.rows(database, held) == [(12, 12)]

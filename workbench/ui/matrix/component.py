@@ -18,6 +18,7 @@ from workbench.matrix.columns import Column, Design
 from workbench.matrix.rating import rate_in_place
 from workbench.matrix.rows import (
     MatrixQuery,
+    counted_levels,
     matrix_design,
     matrix_mark,
     matrix_totals,
@@ -54,8 +55,13 @@ def _component() -> Any:
     )
 
 
-def draw_grid(query: MatrixQuery, rows: Sequence[int], counted: CountedLevels | None) -> None:
-    """Draw the matrix of ``rows``; its totals where all levels are ``counted``."""
+def draw_grid(
+    query: MatrixQuery, rows: Sequence[int], counted: CountedLevels | None, *, is_moving: bool
+) -> None:
+    """Draw the matrix of ``rows``; its totals where all levels are ``counted``.
+
+    Where texts still come (``is_moving``) they are counted anew each time.
+    """
     follow()
     if st.session_state.pop(REDRAW, False):
         st.rerun()  # what stands around the matrix tells of it, too
@@ -69,6 +75,8 @@ def draw_grid(query: MatrixQuery, rows: Sequence[int], counted: CountedLevels | 
     start = min(int(st.session_state[START]), max(0, len(rows) - 1))
     window = list(enumerate(rows))[start : start + WINDOW]
     with database().read() as session:
+        if is_moving:
+            counted = counted_levels(session, query.sweep_ids)
         design = matrix_design(session, query, rows, counted, [id for _, id in window])
         columns = design.columns
         found = None

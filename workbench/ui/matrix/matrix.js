@@ -31,7 +31,7 @@ class Grid {
     const hadDetail = Boolean(this.data?.detail);
     this.data = data;
     if (isOther) this.rows.clear();
-    if (this.stamp !== data.stamp && !isOther) this.rows.clear(); // rated, or texts came
+    if (this.stamp !== data.stamp) for (const row of this.rows.values()) row.isOld = true; // rated, or texts came
     this.stamp = data.stamp;
     for (const row of data.rows) this.rows.set(row.i, row);
     this.build(isOther);
@@ -43,16 +43,23 @@ class Grid {
 
   build(isOther) {
     const { data } = this;
-    const shape = JSON.stringify([data.columns, data.factors, data.words, data.diff, data.n]);
+    const head = JSON.stringify([data.columns, data.factors, data.words, data.diff, data.n]);
+    const shape = JSON.stringify([data.columns.map((column) => column.key), data.words, data.diff, data.n]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.drawn.clear();
+      if (!isOther) this.rows.clear(); // cells of other columns
+      for (const row of data.rows) this.rows.set(row.i, row);
       this.body = make("div", { class: "body", role: "rowgroup", style: `height:${data.n * ROW_PX}px` });
-      this.scroller.replaceChildren(header(data, (name, values) => this.act(name, values)), this.body);
+      this.head = null;
       const columns = data.diff.length === 2 ? 3 : data.columns.length;
       this.scroller.style.setProperty("--cells", columns);
       this.scroller.classList.toggle("compared", data.diff.length === 2);
       this.scroller.setAttribute("aria-rowcount", data.n);
+    }
+    if (head !== this.head) {
+      this.head = head; // totals alone leave the rows where they are
+      this.scroller.replaceChildren(header(data, (name, values) => this.act(name, values)), this.body);
     }
     if (isOther) {
       this.active = { row: Math.min(data.row, Math.max(0, data.n - 1)), column: 0 };
@@ -80,7 +87,7 @@ class Grid {
     let lacks = null;
     for (let place = first; place <= last; place += 1) {
       const row = this.rows.get(place);
-      if (!row) lacks ??= place;
+      if (!row || row.isOld) lacks ??= place;
       const old = this.drawn.get(place);
       if (old && old.row === row) continue;
       const node = this.row(place, row);

@@ -6,6 +6,7 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from db.jobs import active_jobs
 from db.questions import question_facets
 from db.sweeps import sweep_names
 from workbench.matrix.columns import Design, parse_conditions
@@ -35,6 +36,8 @@ from workbench.ui.matrix.component import compared, draw_grid, follow
 from workbench.ui.matrix.data import factor_label, level_label
 
 MOST_SWEEPS = 200
+POLL_S = 2.0
+"""How often the matrix of a sweep that runs looks for new texts."""
 _OPEN = ("diff", "cell", "col")
 PARAMETERS = ("also", "by", "only", "show", "find", "tag", "diff", "row", "cell", "col", "language")
 """What the address says of a matrix."""
@@ -87,7 +90,10 @@ def draw_matrix(sweep_ids: Sequence[int]) -> None:
             draw_rater()
     if levels is not None:
         _draw_change(design, query, levels, rows)
-    st.fragment(draw_grid)(query, rows, levels)
+    with database().read() as session:
+        is_moving = any(active_jobs(session, sweep_id=one) for one in sweep_ids)
+    poll = POLL_S if is_moving else None
+    st.fragment(run_every=poll)(draw_grid)(query, rows, levels, is_moving=is_moving)
     st.caption(t("matrix.keys"))
     if levels is None:
         wait_for(t("matrix.counting_all"), partial(_is_counted, query))

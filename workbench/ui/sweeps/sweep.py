@@ -29,8 +29,8 @@ from workbench.ui.sweeps.list import share, shown_state, tokens_per_s
 from workbench.ui.sweeps.results import draw_cards, draw_table, shown_question
 
 VIEWS = {
-    "cards": draw_cards,
     "matrix": draw_sweep_matrix,
+    "cards": draw_cards,
     "table": draw_table,
     "figures": draw_figures,
 }
@@ -69,6 +69,8 @@ def draw_sweep(sweep_id: int) -> None:
         empty_state("texts", "hourglass_empty", "results.none")
         _draw_spec(sweep)
         return
+    if url.parameter("at") and not url.parameter("view"):
+        url.put("view", "cards")  # addresses of the time when cards were the first view
     view = url.segments("view", t("nav.sweeps"), (*VIEWS, "spec"), lambda v: t(f"results.view.{v}"))
     if view in VIEWS:
         VIEWS[view](sweep_id)
@@ -89,11 +91,11 @@ def _outcomes_in_view(sweep_id: int, sweep: SweepRow) -> int:
     """Return how many outcomes the view can show now: when it grows, the view is old.
 
     The texts of one question come within seconds. A table or a plot would never stand still: it is
-    drawn anew when the visitor turns to it.
+    drawn anew when the visitor turns to it. The matrix looks for new texts itself.
     """
     if not sweep.done and not sweep.failed:
         return 0
-    if (url.parameter("view") or "cards") != "cards":
+    if url.parameter("view") != "cards":
         return 1
     with database().read() as session:
         return count_outcomes(session, sweep_id, shown_question(session, sweep_id)[0])
