@@ -56,6 +56,12 @@ def in_use(table: type[Archivable], archived: bool | None = False) -> ColumnElem
     return table.archived_at.is_not(None) if archived else table.archived_at.is_(None)
 
 
+def has_archived(session: Session, kind: ArchiveKind) -> bool:
+    """Tell whether anything of a kind is archived; where nothing is, no query need ask for it."""
+    table = TABLES[kind]
+    return session.scalar(select(table.id).where(in_use(table, archived=True)).limit(1)) is not None
+
+
 def archive(session: Session, kind: ArchiveKind, ids: Collection[int]) -> int:
     """Put things away, all of them or none.
 
@@ -74,8 +80,7 @@ def archive(session: Session, kind: ArchiveKind, ids: Collection[int]) -> int:
     moving = [one for one, (_, state) in rows.items() if state in _MOVING]
     if moving:
         raise UsageError(
-            "{kind} {id} is under way; cancel it or wait for its end, then archive it.",
-            kind=kind,
+            "Number {id} is under way; cancel it or wait for its end, then archive it.",
             id=moving[0],
         )
     in_use_now = [one for one, (is_archived, _) in rows.items() if not is_archived]
@@ -115,7 +120,7 @@ def _rows(
         found.update({one: (is_archived, at) for one, is_archived, at in rows})
     missing = [one for one in ids if one not in found]
     if missing:
-        raise UsageError("There is no {kind} {id}; nothing was changed.", kind=kind, id=missing[0])
+        raise UsageError("There is no number {id}; nothing was changed.", id=missing[0])
     return found
 
 

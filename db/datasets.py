@@ -68,7 +68,7 @@ def find_dataset(session: Session, name: str | int) -> DatasetInfo:
     """
     text = str(name)
     row = session.execute(_datasets().where(Dataset.name == text)).first()
-    if row is None and (number := number_in(text)) is not None:
+    if row is None and (number := number_in(text, "d?")) is not None:
         row = session.execute(_datasets().where(Dataset.id == number)).first()
     return _info(
         *existing(

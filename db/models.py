@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, object_session
 
-from db.archive import in_use
-from db.errors import UsageError, existing
+from db.errors import existing
 from db.identity import AS_STORED, Precision, number_in
 from db.tables import MergeProof, ModelVersion, ProofCheck, ServingLimits
 from db.tables.base import as_row
@@ -66,11 +65,14 @@ def list_models(
         archived: Those in use, those archived (True), or both (None).
     """
     query = select(ModelVersion).order_by(ModelVersion.id)
-    query = query.where(in_use(ModelVersion, None if with_removed else archived))
     if not with_served:
         query = query.where(ModelVersion.stored_id.is_(None))
     rows = [_row(model) for model in session.scalars(query)]
-    return [one for one in rows if with_removed or one.state not in ("removed", "pruned")]
+    if with_removed:
+        return rows
+    if archived is not None:  # of what is served of a stored one, that is asked
+        rows = [one for one in rows if (one.archived_at is not None) is archived]
+    return [one for one in rows if archived or one.state not in ("removed", "pruned")]
 
 
 def get_model(session: Session, model_version_id: int) -> ModelRow:
@@ -162,38 +164,6 @@ def note_fingerprint(
     return tuple(model.fingerprint or ())
 
 
-def remove_model(session: Session, model_version_id: int) -> None:
-    """Take a version out of the lists; what it wrote keeps pointing at it. Its files stay.
-
-    Raises:
-        UsageError: An adapter that is in use needs it, or it has no weights of its own.
-    """
-    model = session.get_one(ModelVersion, model_version_id)
-    if model.stored_id is not None:
-        raise UsageError(
-            "{name} is {stored} as it was served in {precision}, without files of its own; remove"
-            " {stored} instead.",
-            name=model.name,
-            stored=session.get_one(ModelVersion, model.stored_id).name,
-            precision=model.precision,
-        )
-    dependent = session.scalars(
-        select(ModelVersion.name).where(
-            ModelVersion.base_id == model.id,
-            ModelVersion.kind == "adapter",
-            ModelVersion.state == "ready",
-        )
-    ).first()
-    if dependent is not None:
-        raise UsageError(
-            "The adapter {dependent} needs {model_name};"
-            " remove it first: `q2q model remove {dependent}`.",
-            dependent=dependent,
-            model_name=model.name,
-        )
-    model.state = "removed"
-
-
 def mark_unserved(session: Session, model_version_id: int, note: str) -> None:
     """Say that no server can offer a version, and why; what it wrote stays."""
     model = session.get_one(ModelVersion, model_version_id)
@@ -207,7 +177,13 @@ def _row(model: ModelVersion) -> ModelRow:
     if model.stored_id is None or session is None:
         return row
     stored = session.get_one(ModelVersion, model.stored_id)
-    row = replace(row, path=stored.path, hub_id=stored.hub_id, revision=stored.revision)
+    row = replace(
+        row,
+        path=stored.path,
+        hub_id=stored.hub_id,
+        revision=stored.revision,
+        archived_at=row.archived_at or stored.archived_at,
+    )
     gone = model.state == "ready" and stored.state != "ready"
     return replace(row, state=stored.state, note=stored.note) if gone else row
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from itertools import product
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, false, func, select
+from sqlalchemy import ColumnElement, Select, delete, false, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.archive import in_use
-from db.bulk import COUNT_LIMIT, Page, insert_missing, page_of_keys
+from db.bulk import COUNT_LIMIT, Page, chunks, insert_missing, page_of_keys
 from db.errors import UsageError, existing
 from db.identity import question_hash
 from db.input_text import plain, problem_of
@@ -154,13 +154,17 @@ def add_question(session: Session, new: NewQuestion) -> tuple[int, bool]:
 
     Tags come together; a reference answer, category or language that it has stays as it is.
 
+    It is in use and in the pool then, also where it was not.
+
     Returns:
         Its id, and whether it is new.
 
     Raises:
         UsageError: The text is empty, or a text cannot be stored.
     """
-    return _add(session, _plain(new))
+    question_id, is_new = _add(session, _plain(new))
+    take_into_pool(session, [question_id])
+    return question_id, is_new
 
 
 def edit_question(session: Session, question_id: int, new: NewQuestion) -> tuple[int, bool]:
@@ -190,7 +194,8 @@ def add_child(
 ) -> tuple[int, bool]:
     """Store a question that follows from another one; whether it is held out is inherited.
 
-    A question that the store has already keeps its own origin, and gains what it lacks.
+    It stays out of "all questions" until it is taken into the pool. A question that the store has
+    already keeps its own origin and place, and gains what it lacks.
 
     Returns:
         Its id, and whether it is new.
@@ -198,7 +203,22 @@ def add_child(
     Raises:
         UsageError: There is no such parent, the text is empty, or a text cannot be stored.
     """
-    return _add(session, _plain(new), _existing(session, parent_id), move)
+    question_id, is_new = _add(session, _plain(new), _existing(session, parent_id), move)
+    if is_new:
+        session.execute(update(Question).where(Question.id == question_id).values(in_pool=False))
+    return question_id, is_new
+
+
+def take_into_pool(session: Session, question_ids: Iterable[int]) -> int:
+    """Let "all questions" mean these as well; return how many were out, or archived, until now."""
+    wanted = set(question_ids)
+    outside: set[int] = set()
+    for is_out in (in_use(Question, archived=True), Question.in_pool.is_(False)):
+        outside.update(wanted.intersection(session.scalars(select(Question.id).where(is_out))))
+    for some in chunks(sorted(outside)):
+        taken = update(Question).where(Question.id.in_(some))
+        session.execute(taken.values(in_pool=True, archived_at=None))
+    return len(outside)
 
 
 def _existing(session: Session, question_id: int) -> Question:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session, aliased
 
 from db.archive import in_use
 from db.bulk import chunks, insert_missing
-from db.errors import UsageError
-from db.identity import json_hash
+from db.errors import UsageError, existing
+from db.identity import json_hash, number_in
 from db.models import model_by_name
 from db.tables import ModelVersion, QueueItem, Rater, Rating, RatingAxis, utc_now
 
@@ -109,7 +109,7 @@ def rater_name(name: str) -> str:
 
 
 def ensure_rater(session: Session, name: str) -> int:
-    """Return the id of the person called ``name``, known or new.
+    """Return the id of the person called ``name``, known or new; who was archived is back then.
 
     Raises:
         UsageError: The name is empty, too long or not one line, or it is a model's.
@@ -122,6 +122,7 @@ def ensure_rater(session: Session, name: str) -> int:
         session.flush()
     elif known.kind != "person":
         raise UsageError("{name!r} is the name of a model; choose another one.", name=name)
+    known.archived_at = None
     return known.id
 
 
@@ -146,6 +147,7 @@ def ensure_model_rater(session: Session, name: str, model: str | None = None) ->
             name=name,
         )
     if known is not None:
+        known.archived_at = None
         return known.id
     known_model = model_by_name(session, model or name)
     model_id = known_model.id if known_model is not None else None
@@ -158,6 +160,19 @@ def ensure_model_rater(session: Session, name: str, model: str | None = None) ->
     session.add(rater)
     session.flush()
     return rater.id
+
+
+def find_rater(session: Session, name: str) -> RaterRow:
+    """Return the rater called ``name``, or with this number.
+
+    Raises:
+        UsageError: There is none.
+    """
+    raters = list_raters(session, archived=None)
+    named = next((one for one in raters if one.name == name), None)
+    number = number_in(name)
+    found = named or next((one for one in raters if one.id == number), None)
+    return existing(found, "There is no rater {name!r}; `q2q rater list` shows all.", name=name)
 
 
 def list_raters(session: Session, *, archived: bool | None = False) -> list[RaterRow]:

@@ -152,5 +152,6 @@ _NEWEST = Question.created_at.desc(), Question.id.desc()
 for _name, _where in {
     "newest": Question.archived_at.is_(None),
     "archived": Question.archived_at.is_not(None),
+    "proposed": Question.in_pool.is_(False),
 }.items():
     Index(f"ix_question_{_name}", *_NEWEST, sqlite_where=_where, postgresql_where=_where)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.archive import in_use
 from db.counts import background_count, cached_count
 from db.sweeps import sweep_mark, sweep_names
 from db.tables import (
@@ -44,9 +45,14 @@ class TextFacets:
 
 
 def facets_version(session: Session) -> tuple[int, ...]:
-    """Return numbers that change whenever the facets may: texts and findings are only added."""
+    """Return numbers that change whenever the facets may: what there is, and what is archived."""
     tables = (Generation, CheckFlag, Sweep)
-    return tuple(session.scalar(select(func.max(table.id))) or 0 for table in tables)
+    newest = [session.scalar(select(func.max(table.id))) or 0 for table in tables]
+    archived = [
+        session.scalar(select(func.count()).where(in_use(table, archived=True))) or 0
+        for table in (ModelVersion, Sweep)
+    ]
+    return (*newest, *archived)
 
 
 def facets_at_once(session: Session) -> TextFacets:
@@ -57,7 +63,8 @@ def facets_at_once(session: Session) -> TextFacets:
 
 def _uncounted(session: Session) -> TextFacets:
     """Return all that texts may be filtered by, without numbers."""
-    models = select(ModelVersion.id, ModelVersion.name).order_by(ModelVersion.id)
+    models = select(ModelVersion.id, ModelVersion.name).where(in_use(ModelVersion))
+    models = models.order_by(ModelVersion.id)
     precisions = select(ModelVersion.precision).where(ModelVersion.precision.is_not(None))
     formats = select(PromptFormat.name, PromptFormat.version).order_by(PromptFormat.id)
     roles = select(Role.name).distinct().order_by(Role.name)
@@ -79,7 +86,9 @@ def text_facets(session: Session) -> TextFacets:
     models = {
         row.id: row
         for row in session.execute(
-            select(ModelVersion.id, ModelVersion.name, ModelVersion.precision)
+            select(
+                ModelVersion.id, ModelVersion.name, ModelVersion.precision, ModelVersion.archived_at
+            )
         )
     }
     formats = {
@@ -106,7 +115,11 @@ def text_facets(session: Session) -> TextFacets:
             by_finish[reason] += n
     return TextFacets(
         sweeps=_sweeps(session),
-        models={one: (models[one].name, n) for one, n in by_model.most_common()},
+        models={
+            one: (models[one].name, n)
+            for one, n in by_model.most_common()
+            if models[one].archived_at is None
+        },
         precisions=dict(by_precision.most_common()),
         formats=dict(by_format.most_common()),
         roles=dict(by_role.most_common()),

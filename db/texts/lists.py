@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from db.archive import has_archived, in_use
 from db.bulk import COUNT_LIMIT, Page, page_of_keys
 from db.rating.summaries import Liking, liked_as
 from db.search import has_more_hits, matching
@@ -42,6 +43,7 @@ class TextFilter:
     sweep_id: int | None = None
     """Those that the sweep wrote or found written."""
     question_ids: tuple[int, ...] | None = None
+    """Without it and a sweep, texts of archived questions are left out."""
     model_version_ids: tuple[int, ...] = ()
     precisions: tuple[str, ...] = ()
     """In which the weights that wrote them were served."""
@@ -252,6 +254,9 @@ def _conditions(
         wanted.append(own.in_(found) if found is not None else false())
     if filter.question_ids is not None:
         wanted.append(table.question_id.in_(filter.question_ids))
+    elif filter.sweep_id is None and has_archived(session, "question"):
+        own_question = (Question.id == table.question_id) & in_use(Question, archived=True)
+        wanted.append(~select(Question.id).where(own_question).exists())
     if filter.languages:
         spoken = select(Question.id).where(Question.language.in_(filter.languages))
         wanted.append(scanned(table.question_id).in_(spoken))

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
+from db.archive import in_use
 from db.bulk import Page, page_of_keys
 from db.rating.summaries import RatingSummary, answer_summaries, rating_summaries
 from db.search import matching
@@ -226,6 +227,8 @@ def matrix(
 
 def _of_question(session: Session, filter: MatrixFilter) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
+    if filter.sweep_id is None:  # a sweep shows all that it asked
+        wanted.append(in_use(Question))
     if filter.search.strip():
         found = matching(session, "question", filter.search)
         wanted.append(scanned(Question.id).in_(found) if found is not None else false())

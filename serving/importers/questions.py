@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
+from db.questions import take_into_pool
 from db.store.staging import import_lock, tidy_alone
 from db.tables import ReasoningVariant, SentenceUse
 from serving.checks import CheckContext, check_answer, check_reasoning
@@ -251,6 +252,8 @@ def import_questions(
         refuse_problems(plan.problems, NOTHING_DONE, skip_errors=skip_errors)
         writer = write_plan(database, plan, on_progress, source=source)
         question_ids = tuple(writer.question_ids())
+        with database.write() as session:
+            take_into_pool(session, question_ids)
         grade_checked(database, question_ids)
         return ImportSummary(**_figures(plan), question_ids=question_ids)
 

@@ -332,5 +332,8 @@ def _found_again(
         as_served = update(ModelVersion).where(ModelVersion.stored_id == known.id)
         session.execute(as_served.values(state="ready", note=None))
         message = f"{known_as}. {problem}" if problem else f"{known_as}; it can be used again."
+    elif known.archived_at is not None:
+        message = f"{known_as}; it was archived, and is in use again."
+    known.archived_at = None
     session.flush()
     return AddedModel(model=get_model(session, known.id), is_new=False, message=message)

@@ -1,12 +1,13 @@
 """From the conditions of a spec to ids of the store: questions, existing reasonings, models."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.archive import has_archived, in_use
 from db.bulk import chunks
 from db.errors import UsageError
 from db.identity import Precision, question_hash, text_hash
@@ -49,12 +50,22 @@ class ChosenReasonings:
 
 
 def select_questions(
-    session: Session, selection: QuestionSelection, roles: Collection[str]
+    session: Session,
+    selection: QuestionSelection,
+    roles: Collection[str],
+    *,
+    only_pool: bool = True,
 ) -> list[int]:
-    """Return the ids of the questions that are meant, oldest first.
+    """Return the ids of the questions that are meant, oldest first; none that is archived.
+
+    Args:
+        session: Of the store.
+        selection: What is meant.
+        roles: Names of all roles, for a file.
+        only_pool: What dialogues brought up counts only where it is named, by id or in a file.
 
     Raises:
-        UsageError: A question that is named is not in the store.
+        UsageError: A question that is named is not in the store, or is archived.
     """
     wanted = set(_existing(session, selection.ids)) if selection.ids else None
     if selection.file is not None:
@@ -68,6 +79,7 @@ def select_questions(
             languages=selection.languages,
             roles=selection.roles,
             held_out=selection.held_out,
+            in_pool=True if only_pool and wanted is None else None,
         ),
     )
     if wanted is not None:
@@ -85,7 +97,23 @@ def _existing(session: Session, ids: Sequence[int]) -> list[int]:
             "questions.ids: there is no {missing}; `q2q question list` shows all.",
             missing=", ".join(missing[:5]),
         )
+    _check_in_use(session, "questions.ids", ids)
     return list(ids)
+
+
+def _check_in_use(session: Session, field: str, ids: Iterable[int]) -> None:
+    if not has_archived(session, "question"):
+        return
+    for part in chunks(ids):
+        named = Question.id.in_(part) & in_use(Question, archived=True)
+        one = session.scalar(select(Question.id).where(named).limit(1))
+        if one is not None:
+            raise UsageError(
+                "{field}: q{one} is archived; leave it out, or bring it back:"
+                " `q2q question restore {one}`.",
+                field=field,
+                one=one,
+            )
 
 
 def _questions_of_file(session: Session, path: Path, roles: Collection[str]) -> set[int]:
@@ -103,6 +131,7 @@ def _questions_of_file(session: Session, path: Path, roles: Collection[str]) -> 
             most=len(hashes),
             path=path,
         )
+    _check_in_use(session, "questions.file", found.values())
     return set(found.values())
 
 

@@ -109,7 +109,10 @@ round judge first
 round decide first keep --reason better
 round approve first
 model prune tiny-merged
-model remove tiny-merged
+model archive tiny-merged
+question archive 1-2
+question restore 1
+rater list
 restore {}/copy.sqlite
 """.strip().splitlines()
 """In this order, on one home; ``{}`` is a folder of files, ``{job}`` the newest job."""
@@ -126,6 +129,13 @@ NOT_RUN = {
     "train plan": "needs weights; tests/unit/test_training_estimate.py",
     "train resume": "trains",
     "train run": "trains",
+    **{
+        f"{noun} {change}": "is that of questions; tests/unit/test_archive.py"
+        for noun in ("sweep", "rate", "rater", "dialogue", "dataset", "train", "model")
+        for change in ("archive", "restore")
+        if (noun, change) != ("model", "archive")
+    },
+    "question take": "answers as question archive; tests/unit/test_archive.py",
 }
 
 

@@ -1,9 +1,12 @@
 """What is archived is nowhere by default, and all that points at it stays."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from db.archive import KINDS, ArchiveKind, archive, restore
 from db.database import Database
@@ -12,19 +15,33 @@ from db.dialogues import get_dialogue, list_dialogues
 from db.errors import UsageError
 from db.models import get_model, list_models
 from db.questions import (
+    NewQuestion,
     QuestionFilter,
+    add_child,
+    add_question,
     get_question,
     list_questions,
     question_facets,
     question_ids,
     tag_questions,
+    take_into_pool,
 )
 from db.rating.queues import N_ITEMS, get_queue, list_queues
-from db.rating.ratings import list_raters
+from db.rating.ratings import ensure_rater, find_rater, list_raters
 from db.sweeps import get_sweep, list_sweeps, set_state
-from db.tables import Dataset, Dialogue, Rater, RatingQueue, Theme, TrainingRun
+from db.tables import ROLES, Dataset, Dialogue, Rater, RatingQueue, Theme, TrainingRun
+from db.texts.lists import TextFilter, list_texts
 from db.training import get_run, list_runs
-from tests.store_rows import make_library, make_question, make_sweep
+from serving.sweeps.selection import select_questions
+from serving.sweeps.spec import QuestionSelection
+from tests.store_rows import (
+    make_library,
+    make_question,
+    make_sweep,
+    make_variant,
+)
+from workbench.cli.main import app
+from workbench.rating.sources import QueueSpec, find_questions
 
 LISTS: dict[ArchiveKind, Any] = {
     "question": lambda session, archived: (
@@ -102,11 +119,11 @@ def test_archived_is_out_of_its_list_opens_by_id_and_comes_back(
 
 def test_all_are_archived_or_none_and_no_running_work(database: Database) -> None:
     one_of_each(database)
-    with database.write() as session, pytest.raises(UsageError, match="no question 9"):
+    with database.write() as session, pytest.raises(UsageError, match="no number 9"):
         archive(session, "question", [1, 9])
     with database.write() as session:
         set_state(session, 2, "running")
-    with database.write() as session, pytest.raises(UsageError, match="sweep 2 is under way"):
+    with database.write() as session, pytest.raises(UsageError, match="Number 2 is under way"):
         archive(session, "sweep", [1, 2])
     with database.read() as session:
         assert question_ids(session, QuestionFilter(archived=True)) == []
@@ -139,3 +156,86 @@ def test_both_lists_of_questions_are_read_in_order_from_an_index(database: Datab
             ).all()
             assert index in plan[0].detail
             assert len(plan) == 1, "nothing is sorted"
+
+
+def test_texts_of_archived_questions_are_not_searched_but_stay_in_their_sweep(
+    database: Database,
+) -> None:
+    one_of_each(database)
+    with database.write() as session:
+        make_variant(session, 1, "You should look at the sky.", sweep_id=1)
+        make_variant(session, 2, "You should look at the sea.")
+    everything = TextFilter(kind="variant")
+    with database.read() as session:
+        assert list_texts(session, everything).total == 2
+    with database.write() as session:
+        archive(session, "question", [1])
+    with database.read() as session:
+        assert [row.question_id for row in list_texts(session, everything).rows] == [2]
+        assert list_texts(session, replace(everything, search="sky")).total == 0
+        assert list_texts(session, replace(everything, sweep_id=1)).total == 1
+        assert list_texts(session, replace(everything, question_ids=(1,))).total == 1
+
+
+def test_what_people_write_or_import_again_is_in_use_again(database: Database) -> None:
+    one_of_each(database)
+    with database.write() as session:
+        archive(session, "question", [1])
+        archive(session, "rater", [1])
+        asked = get_question(session, 1)
+        known = NewQuestion(text=asked.text, role=asked.role)
+        assert add_question(session, known) == (3, True), "rows of tests have hashes of their own"
+        archive(session, "question", [3])
+        assert add_question(session, known) == (3, False)
+        assert get_question(session, 3).archived_at is None
+        assert ensure_rater(session, "one") == 1
+        assert find_rater(session, "1") == find_rater(session, "one")
+        assert [one.name for one in list_raters(session)] == ["one", "two"]
+
+
+def test_questions_of_dialogues_wait_until_they_are_taken_into_the_pool(
+    database: Database,
+) -> None:
+    one_of_each(database)
+    everyone = QuestionSelection()
+    spec = QueueSpec(name="all", way="single", scope="question")
+    with database.write() as session:
+        new = NewQuestion(text="And then?", source="model")
+        made, _ = add_child(session, 1, new, "deepen")
+        assert add_child(session, 1, new, "deepen") == (made, False)
+    with database.read() as session:
+        assert list_questions(session, QuestionFilter()).total == 3, "lists show it"
+        assert question_ids(session, QuestionFilter(in_pool=False)) == [made]
+        assert select_questions(session, everyone, ROLES) == [1, 2]
+        assert select_questions(session, QuestionSelection(ids=(made,)), ROLES) == [made]
+        assert select_questions(session, everyone, ROLES, only_pool=False) == [1, 2, made]
+        assert sorted(find_questions(session, spec)) == [1, 2]
+    with database.write() as session:
+        assert take_into_pool(session, [1, made]) == 1
+        assert select_questions(session, everyone, ROLES) == [1, 2, made]
+        archive(session, "question", [made])
+        assert select_questions(session, everyone, ROLES) == [1, 2]
+        assert sorted(find_questions(session, spec)) == [1, 2]
+        with pytest.raises(UsageError, match=r"q3 is archived; .*`q2q question restore 3`"):
+            select_questions(session, QuestionSelection(ids=(1, made)), ROLES)
+
+
+def test_commands_take_ranges_and_names(database: Database) -> None:
+    one_of_each(database)
+
+    def run(*words: str) -> Any:
+        shown = CliRunner().invoke(app, [*words, "--json"])
+        assert shown.exit_code == 0, shown.exception
+        return json.loads(shown.stdout)
+
+    assert run("question", "archive", "1-9") == {"ids": [1, 2], "changed": 2}
+    assert run("question", "restore", "q2", "2") == {"ids": [2], "changed": 1}
+    assert [one["id"] for one in run("question", "list", "--archived")] == [1]
+    assert run("question", "take", "1-2") == {"ids": [1, 2], "changed": 1}, "it was archived"
+    assert run("dataset", "archive", "one,d2") == {"ids": [1, 2], "changed": 2}
+    assert run("dataset", "show") == []
+    assert run("rater", "archive", "two")["ids"] == [2]
+    assert [one["name"] for one in run("rater", "list")] == ["one"]
+    for wrong in ("sweep archive x", "sweep archive 7-9", "train archive 9", "rater archive no"):
+        shown = CliRunner().invoke(app, wrong.split())
+        assert isinstance(shown.exception, UsageError), wrong

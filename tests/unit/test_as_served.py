@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from db.archive import archive
 from db.database import Database
 from db.errors import UsageError
 from db.lineage.read import lineage
-from db.models import ModelRow, declare_model, get_model, list_models, remove_model
+from db.models import ModelRow, declare_model, get_model, list_models
 from db.settings import Settings, settings
 from db.tables import ModelVersion
 from db.texts.facets import text_facets
@@ -91,8 +92,10 @@ def test_the_state_of_the_stored_version_is_that_of_what_is_served_of_it(models:
     with models.write() as session:
         session.get_one(ModelVersion, 3).state = "pruned"
         assert get_model(session, made.id).state == "pruned"
-        with pytest.raises(UsageError, match="remove merged instead"):
-            remove_model(session, made.id)
+        archive(session, "model", [3])
+        assert get_model(session, made.id).archived_at is not None
+        shown = list_models(session, with_served=True)
+        assert not {"merged", "merged@fp8"} & {one.name for one in shown}
 
 
 def test_a_session_that_reads_writes_no_version(models: Database) -> None:

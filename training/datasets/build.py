@@ -180,7 +180,8 @@ def check_rules(session: Session, rules: Rules, registry: Registry) -> list[int]
     """
     _check_roles(rules, registry)
     _check_axes(session, rules)
-    return select_questions(session, rules.questions, registry.current.roles)
+    roles = registry.current.roles
+    return select_questions(session, rules.questions, roles, only_pool=False)
 
 
 def _check_axes(session: Session, rules: Rules) -> None:

@@ -17,6 +17,7 @@ from training.datasets.balance import balance_of, cautions, read_balance
 from training.datasets.build import build as built_by
 from training.datasets.freeze import freeze
 from training.datasets.rules import as_yaml, load_rules, parse_rules
+from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.output import (
     Json,
     inform,
@@ -31,6 +32,7 @@ from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import caution_sentences, nothing_trains
 
 app = CommandGroup()
+add_archive_commands(app, "dataset", "dataset archive first-round", find=find_dataset)
 
 Name = Annotated[str, typer.Argument(help="Name or number of a dataset; see `q2q dataset show`.")]
 
@@ -84,6 +86,7 @@ def show_(
     name: Annotated[
         str | None, typer.Argument(help="Name or number; without it, all are listed.")
     ] = None,
+    archived: Archived = False,
     as_json: Json = False,
 ) -> None:
     """List the frozen datasets, or show one: its rules, and what each took and dropped.
@@ -93,7 +96,10 @@ def show_(
       q2q dataset show first-round
     """
     with open_home() as (_, database), database.read() as session:
-        found = list_datasets(session) if name is None else [find_dataset(session, name)]
+        if name is None:
+            found = list_datasets(session, archived=archived)
+        else:
+            found = [find_dataset(session, name)]
         balance = None if name is None else read_balance(session, found[0])
     if balance is None:
         rows = [_row(one) for one in found]

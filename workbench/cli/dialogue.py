@@ -11,6 +11,7 @@ from db.new_files import new_file
 from db.rating.ratings import ensure_rater
 from db.store.migrate import open_home
 from workbench.cli import dialogue_decide, dialogue_sides
+from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.dialogue_options import (
     As,
     DialogueId,
@@ -51,6 +52,7 @@ from workbench.dialogue.sheet_trees import import_sheet
 from workbench.dialogue.tree import read_tree
 
 app = CommandGroup()
+add_archive_commands(app, "dialogue", "dialogue archive 1-4")
 
 
 @app.as_command()
@@ -151,6 +153,7 @@ def show_(
     node: Annotated[
         str, typer.Option(help="Number of a question: its answers and what led on.")
     ] = "",
+    archived: Archived = False,
     as_json: Json = False,
 ) -> None:
     """List the dialogues, show one as a tree, or one of its questions with all its texts.
@@ -160,7 +163,7 @@ def show_(
     """
     with open_home() as (_, database):
         if not dialogue:
-            list_all(database, as_json)
+            list_all(database, archived, as_json)
             return
         if node:
             show_node(database, number(dialogue), number(node, "question"), as_json)

@@ -27,10 +27,10 @@ MAX_LABEL = 70
 """Characters of a question in a list."""
 
 
-def list_all(database: Database, as_json: bool) -> None:
+def list_all(database: Database, archived: bool, as_json: bool) -> None:
     """List the dialogues, the one that something happened in last first."""
     with database.read() as session:
-        found = list_dialogues(session)
+        found = list_dialogues(session, archived=archived)
     if as_json:
         show_json(found)
         return

@@ -48,7 +48,7 @@ COMMANDS = {
         "workbench.cli.model:top",
         "Merge an adapter into its 16-bit base, in a fresh folder, and prove the result.",
     ),
-    "model": Lazy("workbench.cli.model:app", "Add, list, show and remove models."),
+    "model": Lazy("workbench.cli.model:app", "Add, list, show and archive models."),
     "serve": Lazy("workbench.cli.serve:app", "Start, stop and see the model servers."),
     "worker": Lazy(
         "workbench.cli.worker:app", "Run jobs without the page, and see the workers of the store."
@@ -56,6 +56,7 @@ COMMANDS = {
     "question": Lazy("workbench.cli.question:app", "Import, list, show and export questions."),
     "sweep": Lazy("workbench.cli.sweep:app", "Plan, run and see sweeps."),
     "rate": Lazy("workbench.cli.rate:app", "Make queues to rate; import and export ratings."),
+    "rater": Lazy("workbench.cli.rate:raters", "List, archive and bring back who rates."),
     "score": Lazy("workbench.cli.score:app", "Ask whether reasonings move their answers."),
     "dialogue": Lazy(
         "workbench.cli.dialogue:app", "Dig into a theme: answers lead to questions, and you choose."

@@ -8,13 +8,14 @@ import typer
 from db.database import Database
 from db.errors import Q2QError, UsageError
 from db.jobs import active_jobs, enqueue, request_cancel
-from db.models import ProofRow, adapter_of, find_model, list_models, proof_of, remove_model
+from db.models import ProofRow, adapter_of, find_model, list_models, proof_of
 from db.settings import Settings
 from db.store.migrate import open_home
 from serving.formats.library import load_registry
 from serving.models.as_served import stored_version
 from serving.models.register import add_model
 from training.merge.prune import prune as drop
+from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.output import Json, inform, show, show_done, show_fields, show_json, show_table
 from workbench.cli.progress import follow_job, look_for_models, watch_job
 from workbench.cli.typer_app import CommandGroup
@@ -22,6 +23,7 @@ from workbench.precision.spec import KIND, CompareSpec, parse_compare_spec
 from workbench.precision.store import COMPARED, comparison_line, comparisons_of, queue_comparison
 
 app = CommandGroup()
+add_archive_commands(app, "model", "model archive round-2 m3-m5", find=find_model)
 top = CommandGroup()
 Model = Annotated[str, typer.Argument(help="Name of a model, or its id, e.g. m3.")]
 
@@ -49,7 +51,7 @@ def add(
 
 
 @app.as_command("list")
-def list_(as_json: Json = False) -> None:
+def list_(archived: Archived = False, as_json: Json = False) -> None:
     """List the models.
 
     Example:
@@ -57,8 +59,9 @@ def list_(as_json: Json = False) -> None:
     """
     with open_home() as (_, database), database.read() as session:
         known = list_models(session, with_removed=True, with_served=True)
-        models = [model for model in known if model.state != "removed"]
-        names = {model.id: model.name for model in models}
+        models = [one for one in known if (one.archived_at is not None) is archived]
+        models = [one for one in models if one.state != "removed"]
+        names = {model.id: model.name for model in known}
         proofs = {model.id: proof_of(session, model.id) for model in models}
         parents = {
             model.id: model.stored_id or adapter_of(session, model.id) or model.base_id
@@ -116,23 +119,6 @@ def show_(model: Model, as_json: Json = False) -> None:
     if compared:
         show("")
         show_table([comparison_line(one.model, one.result) for one in compared], COMPARED)
-
-
-@app.as_command()
-def remove(model: Model, as_json: Json = False) -> None:
-    """Take a model out of the lists; its files and all that it wrote stay.
-
-    Example:
-      q2q model remove round-2
-    """
-    with open_home() as (_, database), database.write() as session:
-        found = find_model(session, model)
-        remove_model(session, found.id)
-    show_done(
-        f"{found.name} is out of the lists; its files stay in {found.path}.",
-        {"id": found.id, "name": found.name, "state": "removed"},
-        as_json,
-    )
 
 
 Merged = Annotated[str, typer.Argument(help="Name of a merged model, or its id, e.g. m3.")]

@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 from db.datasets import find_dataset
 from db.errors import UsageError
 from db.rating.queues import get_queue, list_queues
+from db.rating.ratings import find_rater, list_raters
 from db.store.migrate import open_home
 from serving.formats.library import Registry, load_registry
+from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.exporting import export_rows
 from workbench.cli.insights import insights
-from workbench.cli.output import Json, inform, show, show_json, show_table
+from workbench.cli.output import Json, inform, show, show_json, show_rows, show_table
 from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
 from workbench.rating.axes import load_axes
@@ -32,6 +34,9 @@ from workbench.rating.queues import (
 )
 
 app = CommandGroup()
+add_archive_commands(app, "queue", "rate archive 3-9")
+raters = CommandGroup()
+add_archive_commands(raters, "rater", "rater archive Aki", find=find_rater)
 
 
 @app.as_command()
@@ -71,6 +76,7 @@ def queue(
         bool,
         typer.Option("--keep-untrainable", help="Rate held-out questions and flagged texts too."),
     ] = False,
+    archived: Archived = False,
     as_json: Json = False,
 ) -> None:
     """List the rating queues, or make one.
@@ -85,7 +91,7 @@ def queue(
         _compare_round(name, round_, against, minutes, overlap, as_json)
         return
     if not name:
-        _list(as_json)
+        _list(archived, as_json)
         return
     given: dict[str, Any] = {
         "name": name,
@@ -104,9 +110,21 @@ def queue(
     _make(given, dataset, minutes, as_json)
 
 
-def _list(as_json: bool) -> None:
+@raters.as_command("list")
+def list_raters_(archived: Archived = False, as_json: Json = False) -> None:
+    """List who rates: people, and models as judges.
+
+    Example:
+      q2q rater list
+    """
     with open_home() as (_, database), database.read() as session:
-        queues = list_queues(session)
+        rows = [asdict(one) for one in list_raters(session, archived=archived)]
+    show_rows(rows, ("id", "name", "kind"), as_json)
+
+
+def _list(archived: bool, as_json: bool) -> None:
+    with open_home() as (_, database), database.read() as session:
+        queues = list_queues(session, archived=archived)
     if as_json:
         show_json(queues)
         return

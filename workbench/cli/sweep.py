@@ -29,6 +29,7 @@ from serving.importers.question_files import add_examples, import_path
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
 from serving.sweeps.selection import select_writers
 from serving.sweeps.spec import load_spec
+from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.exporting import COLUMNS, export_rows, sweep_rows
 from workbench.cli.output import (
     Json,
@@ -44,6 +45,7 @@ from workbench.cli.progress import follow_job, look_for_models
 from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup()
+add_archive_commands(app, "sweep", "sweep archive 3-9")
 
 Spec = Annotated[Path, typer.Argument(help="YAML file of a sweep; see docs/sweeps.md.")]
 SweepId = Annotated[str, typer.Argument(help="Number of a sweep; see `q2q sweep list`.")]
@@ -138,6 +140,7 @@ def cancel(sweep: SweepId, as_json: Json = False) -> None:
 @app.as_command("list")
 def list_(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    archived: Archived = False,
     as_json: Json = False,
 ) -> None:
     """List sweeps, the newest first.
@@ -146,7 +149,7 @@ def list_(
       q2q sweep list
     """
     with open_home() as (_, database), database.read() as session:
-        sweeps = list_sweeps(session, limit)
+        sweeps = list_sweeps(session, limit, archived=archived)
     rows = [_row(sweep) for sweep in sweeps]
     show_rows(rows, ("sweep_id", "name", "state", *COUNTS), as_json)
 

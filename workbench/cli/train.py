@@ -28,6 +28,7 @@ from training.runs.estimate import RunEstimate
 from training.runs.prepare import Prepared, estimate_plan, plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
 from training.runs.watch import describe_shares
+from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.output import (
     Json,
     inform,
@@ -43,6 +44,7 @@ from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import caution_sentences, estimate_sentences
 
 app = CommandGroup()
+add_archive_commands(app, "run", "train archive 3-5")
 
 Run = Annotated[str, typer.Argument(help="Number of a run, as 3 or t3; see `q2q train list`.")]
 
@@ -172,6 +174,7 @@ def cancel(run: Run, as_json: Json = False) -> None:
 @app.as_command("list")
 def list_(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    archived: Archived = False,
     as_json: Json = False,
 ) -> None:
     """List training runs, the newest first.
@@ -180,7 +183,7 @@ def list_(
       q2q train list
     """
     with open_home() as (_, database), database.read() as session:
-        rows = [_row(one) for one in list_runs(session, limit)]
+        rows = [_row(one) for one in list_runs(session, limit, archived=archived)]
     names = ("run_id", "state", "method", "dataset", "base", "preset", "step")
     show_rows(rows, (*names, "loss", "held_out_loss"), as_json)
 

@@ -50,8 +50,9 @@ def matrix_rows(session: Session, query: MatrixQuery) -> list[int]:
         tags=query.tags,
         languages=query.languages,
         has_answers=None if query.sweep_ids else True,
+        archived=None if query.sweep_ids else False,  # a sweep shows all that it asked
     )
-    narrows = asked != QuestionFilter(has_answers=asked.has_answers)
+    narrows = asked != QuestionFilter(has_answers=asked.has_answers, archived=asked.archived)
     if not query.sweep_ids:
         found = question_ids(session, asked)[::-1]
     else:

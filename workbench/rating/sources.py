@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_
 from sqlalchemy import exists, select, true
 from sqlalchemy.orm import Session
 
+from db.archive import in_use
 from db.bulk import chunks
 from db.errors import UsageError
+from db.questions import QuestionFilter, question_ids
 from db.rating.queues import Way
 from db.rating.ratings import Scope
 from db.search import search_ids
@@ -104,7 +106,7 @@ def find_texts(session: Session, spec: QueueSpec, most_questions: int) -> Found:
         UsageError: The source does not exist.
     """
     kind: ListedKind = "variant" if spec.scope == "reasoning" else "answer"
-    own = _question_ids(session, spec, kind)
+    own = _in_use(session, _question_ids(session, spec, kind))
     only = _dataset_texts(session, spec, kind)
     asked = len(own)
     if spec.only_trainable:
@@ -141,7 +143,8 @@ def source_names(session: Session, most: int) -> dict[str, str]:
     )
     named = {}
     for kind, table, shown in tables:
-        newest = select(table.id, table.name).where(shown).order_by(table.id.desc()).limit(most)
+        offered = select(table.id, table.name).where(shown, in_use(table))
+        newest = offered.order_by(table.id.desc()).limit(most)
         named.update({f"{kind}:{row.id}": row.name for row in session.execute(newest)})
     return named
 
@@ -152,7 +155,7 @@ def find_questions(session: Session, spec: QueueSpec) -> list[int]:
     Raises:
         UsageError: The source does not exist.
     """
-    ids = _question_ids(session, spec, None)
+    ids = _in_use(session, _question_ids(session, spec, None))
     if spec.search.strip():
         hits = set(search_ids(session, "question", spec.search))
         ids = [id for id in ids if id in hits]
@@ -183,7 +186,7 @@ def _question_ids(session: Session, spec: QueueSpec, kind: ListedKind | None) ->
         if planned:
             return list(planned)
     if kind is None:
-        return list(session.scalars(select(Question.id)))
+        return question_ids(session, QuestionFilter(in_pool=True))
     table = TABLES[kind]
     query = select(table.question_id).distinct()
     if not spec.search.strip():
@@ -193,6 +196,11 @@ def _question_ids(session: Session, spec: QueueSpec, kind: ListedKind | None) ->
     for some in chunks(hits):
         ids.update(session.scalars(query.where(table.id.in_(some))))
     return list(ids)
+
+
+def _in_use(session: Session, ids: list[int]) -> list[int]:
+    archived = set(session.scalars(select(Question.id).where(in_use(Question, archived=True))))
+    return [one for one in ids if one not in archived]
 
 
 def _dialogue(session: Session, dialogue_id: int) -> list[int]:

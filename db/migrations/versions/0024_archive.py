@@ -23,12 +23,17 @@ def upgrade() -> None:
     # What a dialogue hung under its first question was never brought in by anyone.
     op.execute(
         "UPDATE question SET in_pool = false WHERE parent_id IS NOT NULL"
-        " AND source = 'model' AND coalesce(move, '') <> 'edit' AND id IN"
+        " AND coalesce(move, '') <> 'edit' AND id IN"
         " (SELECT question_id FROM dialogue_node WHERE parent_id IS NOT NULL)"
     )
     op.drop_index("ix_question_newest", table_name="question")
-    for name, where in {"newest": "IS NULL", "archived": "IS NOT NULL"}.items():
-        condition = sa.text(f"archived_at {where}")
+    false = "false" if op.get_bind().dialect.name == "postgresql" else "0"
+    for name, where in {
+        "newest": "archived_at IS NULL",
+        "archived": "archived_at IS NOT NULL",
+        "proposed": f"in_pool IS {false}",
+    }.items():
+        condition = sa.text(where)
         op.create_index(
             f"ix_question_{name}",
             "question",
