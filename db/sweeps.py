@@ -37,6 +37,14 @@ class SweepRow:
     active_s: float
     error: str | None
     archived_at: datetime | None
+    max_tokens: int | None
+    """Its budget: tokens of prompts and completions that it may take."""
+    max_cost: float | None
+    """The same in US dollars."""
+    spent_tokens: int
+    """By the usage of its own requests."""
+    spent_cost: float
+    """In US dollars, as far as prices are known."""
     n_slots: int
     """All slots."""
     done: int
@@ -73,7 +81,9 @@ def create_sweep(
         name=name,
         purpose=purpose,
         spec=dict(spec),
-        spec_hash=json_hash(spec),
+        spec_hash=spec_hash(spec),
+        max_tokens=spec.get("max_tokens"),
+        max_cost=spec.get("max_cost"),
         plan=dict(plan),
         n_reasoning_slots=n_reasoning_slots,
         n_answer_slots=n_answer_slots,
@@ -81,6 +91,14 @@ def create_sweep(
     session.add(sweep)
     session.flush()
     return sweep.id
+
+
+BUDGET = ("max_tokens", "max_cost")
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """Return what a spec is found again by: with a larger budget, a sweep goes on."""
+    return json_hash({name: value for name, value in spec.items() if name not in BUDGET})
 
 
 def get_sweep(session: Session, sweep_id: int) -> SweepRow:
@@ -146,6 +164,26 @@ def add_active_time(session: Session, sweep_id: int, seconds: float) -> None:
     )
 
 
+def set_budget(
+    session: Session, sweep_id: int, *, max_tokens: int | None, max_cost: float | None
+) -> None:
+    """Write what a sweep may take from now on, what it has taken already included."""
+    values = {"max_tokens": max_tokens, "max_cost": max_cost}
+    session.execute(update(Sweep).where(Sweep.id == sweep_id).values(values))
+
+
+def budget_of(session: Session, sweep_id: int) -> tuple[int | None, float | None]:
+    """Return the tokens and the US dollars that a sweep may take."""
+    query = select(Sweep.max_tokens, Sweep.max_cost).where(Sweep.id == sweep_id)
+    return session.execute(query).one()._tuple()
+
+
+def add_spent(session: Session, sweep_id: int, tokens: int, cost: float) -> None:
+    """Add what requests of a sweep have taken."""
+    values = {"spent_tokens": Sweep.spent_tokens + tokens, "spent_cost": Sweep.spent_cost + cost}
+    session.execute(update(Sweep).where(Sweep.id == sweep_id).values(values))
+
+
 _MOVING = ("queued", "running")
 """States in which texts may be added."""
 
@@ -164,6 +202,10 @@ def _sweeps() -> Select[Any]:
         Sweep.active_s,
         Sweep.error,
         Sweep.archived_at,
+        Sweep.max_tokens,
+        Sweep.max_cost,
+        Sweep.spent_tokens,
+        Sweep.spent_cost,
         (Sweep.n_reasoning_slots + Sweep.n_answer_slots).label("n_slots"),
     )
 

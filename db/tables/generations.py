@@ -70,6 +70,14 @@ class Sweep(Archivable, Base):
     active_s: Mapped[float] = mapped_column(default=0.0)
     """Seconds in which it ran, over all resumes."""
     error: Mapped[Sentence | None]
+    max_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    """Its budget, as last set: tokens of prompts and completions that it may take."""
+    max_cost: Mapped[float | None]
+    """The same in US dollars."""
+    spent_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    """By the usage of its own requests, failed texts included, over all resumes."""
+    spent_cost: Mapped[float] = mapped_column(default=0.0)
+    """In US dollars, at the prices of the time."""
 
     __table_args__ = (
         CheckConstraint(

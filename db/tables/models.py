@@ -116,6 +116,9 @@ class Engine(Base):
     tokenizer_path: Mapped[str | None]
     model_name: Mapped[str | None]
     """The model whose weights it serves, as a person says; None: as the server calls them."""
+    offers: Mapped[dict[str, Any] | None]
+    """Of its models, those that are used: name in requests → ``input`` and ``output``, its price in
+    US dollars for a million tokens, where it has one. NULL: all of them, without a price."""
     state: Mapped[str] = mapped_column(default="stopped")
     wanted: Mapped[bool] = mapped_column(default=True)
     """False once a person stopped it; a worker then leaves it alone."""

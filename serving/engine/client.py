@@ -24,6 +24,7 @@ from serving.engine.messages import (
     EngineLoad,
     EngineUnavailable,
     OfferedModel,
+    Price,
     Prompt,
     RequestFailed,
     ServerMisconfigured,
@@ -268,6 +269,8 @@ class ServedModel:
     max_num_seqs: int | None
     """Sequences that the server decodes together; None where it is not known."""
     engine_version: str | None
+    price: Price | None = None
+    """None where nobody has told it."""
     replicas: tuple["ServedModel", ...] = ()
     """The same weights on further servers; see ``serving.engine.pool``."""
 

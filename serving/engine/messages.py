@@ -180,6 +180,22 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a million tokens."""
+
+    input: float
+    output: float
+
+    def cost(self, usage: Usage) -> float:
+        """Return what ``usage`` costs, in US dollars."""
+        return (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / 1e6
+
+
+FREE = Price(0.0, 0.0)
+"""Of servers of one's own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingChoice:
     """A completion that was asked for and did not come; the others of its request did."""

@@ -1,7 +1,8 @@
 """What a sender sends, in order of arrival: items that can share a request are taken together."""
 
+import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -62,3 +63,10 @@ class ItemQueue(Generic[ItemT]):
 
     def __bool__(self) -> bool:
         return bool(self._by_key)
+
+
+async def until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
+    """Return once ``holds`` does, looking again whenever ``changed`` is set."""
+    while not holds():
+        changed.clear()
+        await changed.wait()

@@ -13,13 +13,15 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from db.database import Database
 from db.errors import Q2QError, StoreBusy
 from db.generations import Recorded
-from db.sweeps import sweep_plan
-from db.tables import ModelVersion
+from db.sweeps import add_spent, sweep_plan
+from db.tables import ModelVersion, Sweep
 from db.workers.claims import release_slots
 from serving.engine.client import CompletionClient, ServedModel
+from serving.sweeps.budget import Budget, Spent
 from serving.sweeps.chunks import Chunks, Sharing
 from serving.sweeps.expand import Chunk, Reasoning, SlotGroup, answers_under, expand, load_templates
-from serving.sweeps.forecast import tagged_formats
+from serving.sweeps.item_queue import until
+from serving.sweeps.limits import tagged_formats
 from serving.sweeps.prepare import Preparer
 from serving.sweeps.record import (
     KNOWN_PROMPTS,
@@ -30,7 +32,6 @@ from serving.sweeps.record import (
     record,
     sending,
 )
-from serving.sweeps.send import until
 from serving.sweeps.slot_sender import SlotSender
 from serving.sweeps.slots import Pass, ResolvedPlan, answers_under_variant
 
@@ -64,6 +65,13 @@ class SweepState:
         with database.read() as session:
             self.plan = ResolvedPlan.model_validate(sweep_plan(session, sweep_id))
             self.templates = load_templates(session)
+            columns = (Sweep.max_tokens, Sweep.max_cost, Sweep.spent_tokens, Sweep.spent_cost)
+            row = session.execute(select(*columns).where(Sweep.id == sweep_id)).one()
+            self.budget = Budget(
+                max_tokens=row.max_tokens,
+                max_cost=row.max_cost,
+                spent=Spent(row.spent_tokens, row.spent_cost),
+            )
             self.tagged = tagged_formats(session, self.plan)
             models = session.execute(
                 select(ModelVersion.id, ModelVersion.digest, ModelVersion.name)
@@ -140,6 +148,7 @@ class PassRun:
             self._senders[clients] = SlotSender(
                 models,
                 self._writer,
+                self._run.budget,
                 losses=self._run.losses,
                 changed=self._changed,
                 priority=self._run.priority,
@@ -226,6 +235,9 @@ class PassRun:
         try:
             with run.database.write(concurrently=True) as session:
                 stored = record(session, run.sweep_id, results, known)
+                spent = sum((one.spent for one in results if one.spent), Spent())
+                if spent.tokens:
+                    add_spent(session, run.sweep_id, spent.tokens, spent.cost)
                 if run.worker_id is not None:
                     keys = [result.slot_key for result in results]
                     release_slots(session, run.worker_id, keys)

@@ -24,12 +24,12 @@ from serving.formats.definitions import Task
 from serving.formats.library import Registry
 from serving.formats.render import task_templates
 from serving.sweeps.forecast import (
-    check_against_limits,
     check_no_slot_twice,
     count_done,
     history_of,
     offered_by,
 )
+from serving.sweeps.limits import check_against_limits
 from serving.sweeps.selection import (
     ChosenReasonings,
     select_models,
@@ -116,7 +116,9 @@ def plan_sweep(session: Session, spec: SweepSpec, registry: Registry) -> SweepPl
     resolved = _resolve(spec, registry, question_ids, facts, models, chosen)
     check_no_slot_twice(session, resolved)
     counts = count_slots(resolved)
-    warnings = _warnings(spec, facts, chosen) + check_against_limits(session, resolved)
+    warnings = _warnings(spec, facts, chosen) + check_against_limits(
+        session, resolved, max_cost=spec.max_cost
+    )
     if counts.cells == 0:
         raise UsageError("There is nothing to run. {warnings}", warnings=" ".join(warnings))
     expected = _expect(session, resolved, counts)

@@ -21,6 +21,7 @@ from serving.engine.client import ServedModel
 from serving.engine.messages import Choice
 from serving.formats.parse import parse_completion
 from serving.formats.reasoning_markup import opens_reasoning
+from serving.sweeps.budget import Spent
 from serving.sweeps.engine_loss import EngineLost
 from serving.sweeps.expand import SlotGroup, Templates
 from serving.sweeps.send import Sender
@@ -201,6 +202,8 @@ class SlotResult:
     latency_ms: float | None = None
     engine_id: int | None = None
     engine_version: str | None = None
+    spent: Spent | None = None
+    """On its whole request; stands at one of the request's results."""
     product: Product | None = None
     """What it made; here and below: once it was read, see ``read_result``."""
     findings: Sequence[Finding] = ()

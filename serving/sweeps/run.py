@@ -23,9 +23,10 @@ from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_s
 from db.workers.claims import SharedProgress
 from serving.correctness.store import grade_checked
 from serving.engine.client import Engines, ServedModel
+from serving.sweeps.budget import BudgetUsed
 from serving.sweeps.chunks import Chunks, OwnChunks, SharedChunks, Sharing, spans
 from serving.sweeps.engine_loss import until_done
-from serving.sweeps.forecast import check_served
+from serving.sweeps.limits import check_served
 from serving.sweeps.pass_run import PassRun, SweepState
 from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
@@ -200,6 +201,8 @@ class SweepRun(SweepState):
             state = "done"
         except Cancelled:
             state = "cancelled"
+        except BudgetUsed as used:
+            state, error = "cancelled", str(used)
         except asyncio.CancelledError:
             state = "cancelled"
             raise
@@ -270,7 +273,7 @@ class SweepRun(SweepState):
     async def _try_pass(
         self, pass_: Pass, served: Mapping[int, ServedModel], chunks: Chunks, number: int
     ) -> None:
-        check_served(self.plan, served, self.tagged)
+        check_served(self.plan, served, tagged=self.tagged, max_cost=self.budget.max_cost)
         self._set_message("running")
         self._pass_run = pass_run = PassRun(self, pass_, served, chunks, number)
         try:

@@ -10,7 +10,7 @@ import logging
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Generic
 
@@ -27,7 +27,7 @@ from serving.engine.messages import (
     ServerGaveUp,
 )
 from serving.sweeps.engine_loss import EngineLost
-from serving.sweeps.item_queue import ItemQueue, ItemT
+from serving.sweeps.item_queue import ItemQueue, ItemT, until
 from serving.sweeps.replica import Replica, first_of, size_of
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,6 @@ ONCE = RetryPolicy(attempts=1)
 MAX_TRIES = RetryPolicy().attempts
 """Attempts at an item by all servers of a pool together, where these are fewer."""
 LOOK_FOR_LOST_S = 2.0
-
-
-async def until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
-    """Return once ``holds`` does, looking again whenever ``changed`` is set."""
-    while not holds():
-        changed.clear()
-        await changed.wait()
 
 
 class Sender(ABC, Generic[ItemT]):
@@ -116,6 +109,18 @@ class Sender(ABC, Generic[ItemT]):
     async def wait_for_room(self) -> None:
         """Return when results that come may be stored soon enough."""
 
+    async def admitted(self, items: Sequence[ItemT], server: Mapping[int, ServedModel]) -> bool:
+        """Tell whether ``items`` may be sent together now, once that is known."""
+        return True
+
+    def came_back(self, items: Sequence[ItemT]) -> None:
+        """Note that a request is in the air no more."""
+
+    def end_with(self, error: Q2QError) -> None:
+        """Send nothing more; ``error`` is raised once all that was sent has come back."""
+        self._end = self._end or error
+        self._changed.set()
+
     @property
     def in_flight(self) -> int:
         """Sequences sent and not yet answered."""
@@ -149,8 +154,7 @@ class Sender(ABC, Generic[ItemT]):
 
         Raises:
             EngineLost: (in a group) Nothing answers, or no server has these models any more.
-            ServerGaveUp: (in a group) A server's credit or limits let nothing through; all that
-                was sent has come back.
+            Q2QError: (in a group) What ``end_with`` was told; all that was sent has come back.
         """
         await self._see_who_is_there()
         async with asyncio.TaskGroup() as own:
@@ -170,16 +174,20 @@ class Sender(ABC, Generic[ItemT]):
 
     async def _keep_sending(self, tasks: asyncio.TaskGroup) -> None:
         while True:
-            await until(self._changed, self._has_work)
+            await until(self._changed, lambda: bool(self._first or self._later or self._end))
             await self.wait_for_room()
             if self._end is not None:
                 await until(self._changed, lambda: not self._in_air)
                 raise self._end
             replica = await self._least_loaded((self._first or self._later).first())
             queue = self._first or self._later
-            if self._is_ending or replica not in self._able(queue.first()):
+            if replica not in self._able(queue.first()):
                 continue
             items = queue.take(self._request_size(replica))
+            if not await self.admitted(items, replica.models):
+                for item in items:
+                    self._queue(item)
+                continue
             is_suspect = self._losses[items[0].prompt_hash] >= SUSPECT_AFTER
             if is_suspect:
                 await until(self._changed, lambda: not self._in_air)
@@ -189,13 +197,6 @@ class Sender(ABC, Generic[ItemT]):
             self._changed.set()
             if is_suspect:
                 await until(self._changed, lambda: not self._in_air)
-
-    @property
-    def _is_ending(self) -> bool:
-        return self._end is not None
-
-    def _has_work(self) -> bool:
-        return self._is_ending or bool(self._first or self._later)
 
     def _request_size(self, replica: Replica[ItemT]) -> int:
         """Return how many sequences the next request carries, so that all servers have work."""
@@ -282,6 +283,7 @@ class Sender(ABC, Generic[ItemT]):
             self.put(items)
         finally:
             del replica.exchanges[task]
+            self.came_back(items)
             replica.preempted.discard(task)
             replica.returned(size_of(items), n_tokens)
         self._in_air.difference_update(items)
@@ -312,7 +314,7 @@ class Sender(ABC, Generic[ItemT]):
             else:  # what one server cannot do, another one may
                 result = await replica.client.complete(request, retry=ONCE)
         except ServerGaveUp as error:
-            self._end = self._end or error
+            self.end_with(error)
             return 0
         except (EngineUnavailable, RequestRefused, RequestFailed) as error:
             await self._on_error(replica, items, error, request_id)
@@ -348,7 +350,8 @@ class Sender(ABC, Generic[ItemT]):
             return
         if isinstance(error, Busy) and error.is_rate_limit:  # counts as no attempt
             replica.limiter.back_off()
-            self._end = self._end or replica.wait_out(error)
+            if (end := replica.wait_out(error)) is not None:
+                self.end_with(end)
             for item in items:
                 self._queue(item)
             return

@@ -8,8 +8,11 @@ from db.messages import Message
 from serving.engine.client import ServedModel
 from serving.engine.messages import Choice, CompletionRequest, CompletionResult, MissingChoice
 from serving.formats.chat_template import ChatPrompt
+from serving.sweeps.budget import Budget, about_usage, most_of, spent_on
 from serving.sweeps.expand import SlotGroup
+from serving.sweeps.item_queue import until
 from serving.sweeps.record import SlotResult, Writer, failed
+from serving.sweeps.replica import Replica
 from serving.sweeps.send import Sender
 
 
@@ -20,9 +23,13 @@ class SlotSender(Sender[SlotGroup]):
         self,
         models: Sequence[ServedModel],
         writer: Writer[SlotResult, Recorded],
+        budget: Budget,
         **options: Any,
     ) -> None:
         super().__init__(models, **options)
+        self._budget = budget
+        self._is_tight = False
+        """One prompt at a time: the budget is nearly used."""
         self._can = models[0].capabilities
         self._is_vllm = all(
             (one.engine_version or "").startswith("vllm") for one in models[0].everywhere
@@ -37,6 +44,34 @@ class SlotSender(Sender[SlotGroup]):
     async def wait_for_room(self) -> None:
         """Return when results that come may be stored soon enough."""
         await self._writer.wait_for_room()
+
+    async def admitted(self, items: Sequence[SlotGroup], server: Mapping[int, ServedModel]) -> bool:
+        """Set aside what ``items`` can take; where that does not fit, wait for what is in the air.
+
+        Several prompts that do not fit together go one at a time from then on.
+        """
+        if not self._budget.is_limited:
+            return True
+        price = server[items[0].model_id].price
+        at_most = most_of(self.request(items, "", server), price)
+        if not self._budget.fits(at_most) and len(items) > 1:
+            self._is_tight = True
+            return False
+        await until(
+            self._changed, lambda: self._budget.fits(at_most) or not self._budget.is_set_aside
+        )
+        if not self._budget.fits(at_most):
+            self.end_with(self._budget.used_up(at_most))
+            return False
+        self._budget.set_aside(items[0], at_most)
+        return True
+
+    def came_back(self, items: Sequence[SlotGroup]) -> None:
+        """Free what was set aside."""
+        self._budget.free(items[0])
+
+    def _request_size(self, replica: Replica[SlotGroup]) -> int:
+        return 1 if self._is_tight else super()._request_size(replica)
 
     def request(
         self, items: Sequence[SlotGroup], request_id: str, server: Mapping[int, ServedModel]
@@ -106,6 +141,9 @@ class SlotSender(Sender[SlotGroup]):
             index, copy = divmod(choice.prompt_index, n_copies)
             return index, copy if n_copies > 1 else choice.choice_index
 
+        usage = result.usage or about_usage(self.request(items, "", server), result)
+        spent = spent_on(usage, server[items[0].model_id].price)
+        self._budget.spend(spent)
         results: list[SlotResult] = []
         n_copies = self._n_copies(items[0])
         for choice in result.choices:
@@ -115,6 +153,7 @@ class SlotSender(Sender[SlotGroup]):
             slot(prompt_index, choice.choice_index, usable, error)
         for missing in result.missing:
             slot(*place_of(missing), None, missing.error)
+        results[0].spent = spent
         self._writer.put(results)
 
     def on_failure(

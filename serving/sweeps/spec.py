@@ -122,15 +122,20 @@ class SweepSpec(_Part):
     """Reasoning and answer in one completion, as a trained model writes them; k of these."""
     seed: StrictInt | None = Field(default=None, ge=0, le=MAX_SEED - 10_000)
     """Replicate j is drawn with seed + j; None (faster) lets the server draw."""
+    max_tokens: StrictInt | None = Field(default=None, ge=1, le=2**53)
+    """Budget: tokens of prompts and completions that the sweep may take in all."""
+    max_cost: Number | None = Field(default=None, gt=0)
+    """Budget in US dollars, by the prices of its servers."""
     reasonings: ReasoningSelection | None = None
     """The existing reasonings that ``supplied`` and ``ensemble`` start from."""
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the precision out where there is none: older specs keep their hash."""
+        """Leave out later keys that are not given: older specs keep their hash."""
         values: dict[str, Any] = dump(self)
-        if self.precision is None:
-            values.pop("precision", None)
+        for name in ("precision", "max_tokens", "max_cost"):
+            if getattr(self, name) is None:
+                values.pop(name, None)
         return values
 
     @model_validator(mode="after")

@@ -125,7 +125,7 @@ class FakeServer:
         self.port = 0
         self.n_engines = 1
         """Engines behind the URL, which its metrics have apart."""
-        self.written_tokens = 0
+        self.read_tokens = self.written_tokens = 0
         self._script: deque[Behaviour] = deque()
         self._drawn = random.Random(7)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -318,6 +318,7 @@ class FakeServer:
                 choices.append(choice)
         self.written_tokens += total
         prompt_tokens = sum(map(self._n_read, prompts))
+        self.read_tokens += prompt_tokens
         if self.account.tokens_left is not None:
             self.account.tokens_left -= total + prompt_tokens
         return {

@@ -13,7 +13,7 @@ from db.models import ModelRow, get_model, limits_of, list_models, mark_unserved
 from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.command import ServerSpec
-from serving.engine.messages import Endpoint, EngineUnavailable
+from serving.engine.messages import FREE, Endpoint, EngineUnavailable
 from serving.engine.plan import Limits, ServingPlan
 from serving.engine.ray_cluster import cluster_of
 from serving.engine.server import read_record
@@ -137,6 +137,7 @@ class LocalServer:
                 capabilities=endpoint.capabilities,
                 max_num_seqs=plan.total_num_seqs,
                 engine_version=endpoint.software,
+                price=FREE,
             )
             for model in models
         }

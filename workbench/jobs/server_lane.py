@@ -8,7 +8,7 @@ from db.errors import Q2QError
 from db.jobs import get_job
 from db.messages import Message
 from db.models import set_limits
-from db.sweeps import set_state
+from db.sweeps import budget_of, set_state
 from serving.engine.ray_cluster import RayCluster, cluster_of
 from serving.models.as_served import find_served
 from serving.scoring.answers import ScoreOutcome, run_scoring
@@ -40,7 +40,9 @@ async def sweep(context: JobContext) -> dict[str, Any] | None:
         context.report(ended, progress.total, note or describe(progress))
 
     is_interactive = context.job.priority < 0
-    sharing = context.sharing(with_others=not is_interactive)
+    with context.database.read() as session:  # one worker alone keeps to a budget
+        budget = budget_of(session, sweep_id)
+    sharing = context.sharing(with_others=not is_interactive and budget == (None, None))
     with context.pool.for_job(
         is_interactive=is_interactive, is_shared=sharing is not None
     ) as engines:
@@ -99,6 +101,8 @@ async def run_sweep_of(
             retry_failed=retry_failed,
             sharing=sharing or context.sharing(),
         )
+    if outcome.error is not None:
+        raise Q2QError(outcome.error)
     if outcome.state == "cancelled":
         if not context.cancelled.is_set():
             raise Q2QError(
@@ -111,8 +115,6 @@ async def run_sweep_of(
                 state = get_job(session, context.job.id).state if context.is_lost else "queued"
                 set_state(session, sweep_id, state)
         raise Cancelled
-    if outcome.error is not None:
-        raise Q2QError(outcome.error)
     return outcome
 
 
