@@ -175,7 +175,8 @@ def set_budget(
 def budget_of(session: Session, sweep_id: int) -> tuple[int | None, float | None]:
     """Return the tokens and the US dollars that a sweep may take."""
     query = select(Sweep.max_tokens, Sweep.max_cost).where(Sweep.id == sweep_id)
-    return session.execute(query).one()._tuple()
+    max_tokens, max_cost = session.execute(query).one()
+    return max_tokens, max_cost
 
 
 def add_spent(session: Session, sweep_id: int, tokens: int, cost: float) -> None:

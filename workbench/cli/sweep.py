@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.errors import Q2QError
-from db.identity import json_hash
 from db.jobs import cancel_sweep, enqueue_sweep
 from db.settings import Settings
 from db.store.migrate import open_home
@@ -20,7 +19,9 @@ from db.sweeps import (
     failure_reasons,
     get_sweep,
     list_sweeps,
+    set_budget,
     set_state,
+    spec_hash,
     sweep_plan,
 )
 from db.tables import Sweep
@@ -48,6 +49,12 @@ app = CommandGroup()
 add_archive_commands(app, "sweep", "sweep archive 3-9")
 
 Spec = Annotated[Path, typer.Argument(help="YAML file of a sweep; see docs/sweeps.md.")]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, help="Budget: tokens of prompts and completions in all.")
+]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0.0, help="Budget in US dollars, by the prices of servers.")
+]
 SweepId = Annotated[str, typer.Argument(help="Number of a sweep; see `q2q sweep list`.")]
 MAX_REASONS = 5
 """Reasons of failed slots that are said; JSON holds all."""
@@ -87,7 +94,10 @@ def run(spec: Spec, as_json: Json = False) -> None:
             inform(warning)
         with database.write() as session:
             known_id = _find_same(session, planned)
-            sweep = get_sweep(session, known_id or save_sweep(session, planned))
+            sweep_id = known_id or save_sweep(session, planned)
+            budget = planned.spec.max_tokens, planned.spec.max_cost
+            set_budget(session, sweep_id, max_tokens=budget[0], max_cost=budget[1])
+            sweep = get_sweep(session, sweep_id)
             job_id = enqueue_sweep(session, sweep.sweep_id) if sweep.pending else None
         if job_id is None:
             _show_complete(sweep)
@@ -99,13 +109,21 @@ def run(spec: Spec, as_json: Json = False) -> None:
 
 
 @app.as_command()
-def resume(sweep: SweepId, as_json: Json = False) -> None:
-    """Run what is missing of a sweep that was cancelled, killed or failed.
+def resume(
+    sweep: SweepId,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
+    as_json: Json = False,
+) -> None:
+    """Run what is missing of a sweep that was cancelled, killed, failed, or used its budget.
+
+    A larger budget takes the place of the one before; what is spent already counts.
 
     Example:
       q2q sweep resume 3
+      q2q sweep resume 3 --max-cost 5
     """
-    _run_again(sweep, as_json, retry_failed=False)
+    _run_again(sweep, as_json, retry_failed=False, max_tokens=max_tokens, max_cost=max_cost)
 
 
 @app.as_command()
@@ -169,6 +187,7 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
         "variants": found.variants,
         "answers": found.answers,
         "completion_tokens": found.completion_tokens,
+        **_spent(found),
         "seconds": found.active_s,
         "error": found.error,
         "created_at": found.created_at,
@@ -206,11 +225,24 @@ def export(
         export_rows(rows, COLUMNS, format_, target, as_json=as_json)
 
 
-def _run_again(sweep: str, as_json: bool, *, retry_failed: bool) -> None:
+def _run_again(
+    sweep: str,
+    as_json: bool,
+    *,
+    retry_failed: bool,
+    max_tokens: int | None = None,
+    max_cost: float | None = None,
+) -> None:
     sweep_id = parse_id(sweep, "sweep")
     with open_home() as (settings, database):
         with database.write() as session:
             found = get_sweep(session, sweep_id)
+            set_budget(
+                session,
+                sweep_id,
+                max_tokens=max_tokens or found.max_tokens,
+                max_cost=max_cost or found.max_cost,
+            )
             left = found.pending
             if retry_failed:
                 left += found.failed + found.blocked
@@ -259,6 +291,7 @@ def _show_result(
         "variants": sweep.variants,
         "answers": sweep.answers,
         "completion_tokens": sweep.completion_tokens,
+        **_spent(sweep),
     }
     if as_json:
         show_json({**result, "failures": reasons})
@@ -308,6 +341,15 @@ def _row(sweep: SweepRow) -> dict[str, object]:
     }
 
 
+def _spent(sweep: SweepRow) -> dict[str, object]:
+    budget = {"max_tokens": sweep.max_tokens, "max_cost": sweep.max_cost}
+    return {
+        "spent_tokens": sweep.spent_tokens,
+        "spent_cost": round(sweep.spent_cost, 6),
+        **{name: value for name, value in budget.items() if value is not None},
+    }
+
+
 def _plan_file(settings: Settings, database: Database, path: Path) -> SweepPlan:
     """Return the plan of the spec in ``path``; its questions are imported, its models looked up.
 
@@ -331,11 +373,11 @@ def _plan_file(settings: Settings, database: Database, path: Path) -> SweepPlan:
 
 def _find_same(session: Session, plan: SweepPlan) -> int | None:
     """Return the newest sweep whose spec, and all that its names stand for, is the same."""
-    spec_hash = json_hash(plan.spec.model_dump(mode="json"))
+    own_hash = spec_hash(plan.spec.model_dump(mode="json"))
     resolved = plan.resolved.model_dump(mode="json")
     same_spec = session.scalars(
         select(Sweep.id)
-        .where(Sweep.spec_hash == spec_hash, Sweep.purpose == "sweep")
+        .where(Sweep.spec_hash == own_hash, Sweep.purpose == "sweep")
         .order_by(Sweep.id.desc())
     ).all()
     return next((one for one in same_spec if sweep_plan(session, one) == resolved), None)
