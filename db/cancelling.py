@@ -8,11 +8,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from db.errors import Q2QError
+
 ResultT = TypeVar("ResultT")
 
 
 class Cancelled(Exception):
     """The work was asked to stop, and has; what it keeps is up to it."""
+
+
+class LimitReached(Q2QError):
+    """Work came to the limit that people set for it, and can go on with a larger one."""
 
 
 async def unless_cancelled(

@@ -8,7 +8,7 @@ below its budget by less than one request, and with nothing in the air.
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from db.errors import Q2QError
+from db.cancelling import LimitReached
 from serving.engine.messages import CompletionRequest, CompletionResult, Price, Prompt, Usage
 
 TEMPLATE_TOKENS = 64
@@ -16,7 +16,7 @@ TEMPLATE_TOKENS = 64
 CHARACTERS_PER_TOKEN = 4
 
 
-class BudgetUsed(Q2QError):
+class BudgetUsed(LimitReached):
     """The next request could go beyond the budget; all that was sent has come back."""
 
 

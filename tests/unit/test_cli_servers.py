@@ -132,3 +132,27 @@ def test_a_plan_is_told_for_gpus_that_are_not_there(q2q: Q2Q, tmp_path: Path) ->
     assert "does not fit 2 x 24 GB" in json.loads(refused.out)["error"]
     assert q2q("serve", "plan", "--gpus", "two").code == 2
     assert "no model in the store" in q2q("serve", "plan", "nothing/here", "--gpus", "1x24").err
+
+
+def test_a_sweep_stops_at_its_budget_and_goes_on_with_a_larger_one(
+    q2q: Q2Q, spec: Path, database: Database
+) -> None:
+    spec.write_text(spec.read_text() + "max_tokens: 2400\n")
+    ran = q2q("sweep", "run", spec)
+    assert ran.code == 1
+    assert "The budget of 2,400 tokens is used" in ran.err
+    assert "q2q sweep resume 1" in ran.err
+    spec.write_text(spec.read_text().replace("2400", "2401"))  # the same sweep, which goes on
+    again = q2q("sweep", "run", spec)
+    assert again.code == 1
+    assert "The budget of 2,401 tokens is used" in again.err
+    shown = q2q("sweep", "show", "1", "--json").json
+    assert (shown["state"], shown["max_tokens"]) == ("cancelled", 2401)
+    assert 0 < shown["spent_tokens"] <= 2401
+    unpriced = q2q("sweep", "resume", "1", "--max-cost", "5")
+    assert unpriced.code == 1
+    assert "price of fake on its server is not known" in unpriced.err
+    with database.write() as session:
+        session.execute(lab.text("UPDATE sweep SET max_cost = NULL"))
+    resumed = q2q("sweep", "resume", "1", "--max-tokens", "1000000", "--json").json
+    assert resumed["done"] == resumed["cells"]

@@ -54,6 +54,7 @@ RUN_ELSEWHERE = {
     "q2q rate import ratings.csv": "unit/test_rating_exchange.py",
     "q2q score run --sweep 1": "unit/test_cli_score.py",
     "q2q score show --sweep 1": "unit/test_cli_score.py",
+    "q2q sweep resume 3 --max-cost 5": "unit/test_cli_servers.py",
     "q2q sweep run examples/sweeps/first.yaml": "integration/test_first_sweep.py",
     "q2q round run examples/rounds/first.yaml": "integration/test_round.py",
     "q2q question import examples/training": "integration/test_training_cli.py",

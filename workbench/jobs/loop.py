@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from db.cancelling import Cancelled
+from db.cancelling import Cancelled, LimitReached
 from db.database import Database
 from db.errors import Q2QError, StoreBusy
 from db.jobs import (
@@ -198,6 +198,8 @@ class Worker:
                 log.info("Job %d goes back into the queue", job.id)
                 return
             end = JobEnd("cancelled")
+        except LimitReached as limit:
+            end = JobEnd("cancelled", str(limit))
         except Q2QError as failure:
             end = JobEnd("failed", str(failure))
         except Exception:  # A bug in one job must not end the others; it is logged and shown.

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from db.cancelling import Cancelled
+from db.cancelling import Cancelled, LimitReached
 from db.errors import Q2QError
 from db.jobs import get_job
 from db.messages import Message
@@ -102,7 +102,7 @@ async def run_sweep_of(
             sharing=sharing or context.sharing(),
         )
     if outcome.error is not None:
-        raise Q2QError(outcome.error)
+        raise (LimitReached if outcome.state == "cancelled" else Q2QError)(outcome.error)
     if outcome.state == "cancelled":
         if not context.cancelled.is_set():
             raise Q2QError(
