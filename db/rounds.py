@@ -131,7 +131,7 @@ def move_round(
     *,
     step: str | None = None,
     state: RoundState | None = None,
-    **products: int | None,
+    **products: int | str | None,
 ) -> RoundRow:
     """Say at which step a round is and what a step made; what is not told stays.
 
@@ -140,13 +140,41 @@ def move_round(
         round_id: The round.
         step: The step that is to be done next.
         state: Whether it runs, waits for a person, or ended.
-        products: ``dataset_id``, ``training_run_id``, ``merged_model_version_id``, ``sweep_id``.
+        products: ``dataset_id``, ``training_run_id``, ``merged_model_version_id``, ``sweep_id``;
+            ``verdict`` and ``reason`` of a round that goes on after it was rejected.
     """
     found = session.get_one(Round, round_id)
     found.step = step or found.step
     found.state = state or found.state
     for name, value in products.items():
         setattr(found, name, value)
+    session.flush()
+    return as_row(RoundRow, found)
+
+
+def is_rejected(found: RoundRow) -> bool:
+    """Tell whether a person rejected the dataset of a round, so that nothing was trained."""
+    return found.step == "approval" and found.verdict == "drop"
+
+
+def reject_round(session: Session, round_id: int, reason: str) -> RoundRow:
+    """End a round whose dataset waits for approval; approving it later goes on with it.
+
+    Raises:
+        UsageError: It does not wait for approval, or there is no reason.
+    """
+    found = session.get_one(Round, round_id)
+    if found.step != "approval" or found.state == "running":
+        raise UsageError(
+            "Round {found_name!r} is at the step {step}; it can be rejected only while its dataset"
+            " waits for approval.",
+            found_name=found.name,
+            step=found.step,
+        )
+    if not reason.strip():
+        raise UsageError("Say why: a rejection without its reason helps nobody later.")
+    found.verdict, found.reason, found.findings = "drop", reason.strip(), None
+    found.state = "done"
     session.flush()
     return as_row(RoundRow, found)
 

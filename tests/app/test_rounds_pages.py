@@ -139,6 +139,11 @@ def test_a_round_shows_its_comparison_its_verdict_and_where_it_starts(
     assert len(app.get("vega_lite_chart")) >= 5
     with store.read() as session:
         page = round_page(session, seeded[0])
+    assert "You should think of point 0 of 1." in words, "what they wrote, as in the report"
+    assert "You should think of point 0 of 1." in page
+    (wins, _) = app.table
+    assert any(str(won).startswith("8 · 100 %") for won in wins.value["Won"])
+    assert "8 · 100 % (" in page
     assert "first-round (0 rows" in page
     assert "keep: 100 %" in page
 
@@ -149,12 +154,24 @@ def test_a_round_that_waits_is_approved_here(
     with store.write() as session:
         move_round(session, seeded[0], step="approval", state="waiting")
     app = open_app("rounds", round=str(seeded[0]))
-    assert "Look at the dataset, then approve it" in words_of(app)
-    press(app, "Approve and go on")
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert (metrics["To train on"], metrics["Questions"]) == ("250", "280")
+    app.text_area[0].set_value("Half of it is about one question.").run()
+    press(app, "Reject")
+    words = words_of(open_app("rounds"))
+    assert "Half of it is about one question." in words
+    app = open_app("rounds", round=str(seeded[0]))
+    assert "Rejected before it was trained: Half of it is about one question." in words_of(app)
+    press(app, "Approve after all")
     with store.read() as session:
         (job,) = active_jobs(session, kind="round")
         assert job.payload == {"round_id": seeded[0], "approved": True}
-        assert find_round(session, seeded[0]).step == "train"
+        found = find_round(session, seeded[0])
+    assert (found.step, found.verdict, found.reason) == ("train", None, None)
+    app = open_app("rounds", round=str(seeded[0]))
+    words = words_of(app)
+    assert "Step 3 of 7: training. Next: merge." in words
+    assert len(app.get("vega_lite_chart")) == 1, "the loss so far"
 
 
 def test_people_decide_otherwise_with_a_reason(
@@ -212,8 +229,10 @@ def test_a_round_is_started_by_its_fields_and_mistakes_are_said_before(
     app.text_input[0].set_value("a b").run()
     assert "name: String should match" in words_of(app)
     app.text_input[0].set_value("second")
-    app.number_input[0].set_value(25)
-    app.number_input[1].set_value(6)
+    fields = {field.label: field for field in app.number_input}
+    assert fields["Learning rate"].placeholder == "0.001"
+    fields["Steps"].set_value(25)
+    fields["Held-out questions, at most"].set_value(6)
     app.text_area[0].set_value("train: {learning_rat: 1}").run()
     assert "learning_rat" in words_of(app)
     yaml = "base: smollm2-135m-instruct\ntrain: {learning_rate: 0.01}\ncompare: {temperature: 0}"

@@ -123,6 +123,7 @@ NOT_RUN = {
     "model add": "needs weights",
     "model compare-precision": "starts vLLM",
     "model verify": "needs weights",
+    "round reject": "waits for a dataset; tests/unit/test_rounds.py",
     "round run": "trains",
     "score judge": "needs a model that tells probabilities of prompts; tests/unit/test_judge.py",
     "serve start": "starts vLLM",

@@ -15,7 +15,16 @@ from db.database import Database, open_database
 from db.errors import Q2QError, UsageError
 from db.jobs import JobRow, get_job, request_cancel
 from db.models import declare_model, find_model, get_model
-from db.rounds import ON_DEVICE, RoundRow, decide_round, find_round, list_rounds, move_round
+from db.rounds import (
+    ON_DEVICE,
+    RoundRow,
+    decide_round,
+    find_round,
+    is_rejected,
+    list_rounds,
+    move_round,
+    reject_round,
+)
 from db.settings import ExternalServer, Settings
 from db.store.schema import upgrade
 from db.tables import ModelVersion, Question, TrainingRun
@@ -179,7 +188,13 @@ async def test_a_round_pauses_for_approval_and_then_goes_through(lab: Lab) -> No
         waiting = lab.read()
         assert (waiting.step, waiting.state, lab.calls) == ("approval", "waiting", [])
         assert waiting.dataset_id is not None
-        job = await lab.ended(lab.queue(found.id, approved=True))
+        with lab.database.write() as session:
+            with pytest.raises(UsageError, match="Say why"):
+                reject_round(session, found.id, " ")
+            rejected = reject_round(session, found.id, "One question gives half of the rows.")
+            assert is_rejected(rejected)
+            assert (rejected.step, rejected.state) == ("approval", "done")
+        job = await lab.ended(lab.queue(found.id, approved=True))  # after all
     assert job.error is None
     assert job.result is not None
     steps = ["device", "train", "merge", "verify", "server", "sweep", "compare"]
@@ -191,6 +206,8 @@ async def test_a_round_pauses_for_approval_and_then_goes_through(lab: Lab) -> No
     assert lab.calls == ["train", "merge", "verify"]
     with lab.database.write() as session, pytest.raises(UsageError, match="has ended"):
         queue_round(session, found.id)
+    with lab.database.write() as session, pytest.raises(UsageError, match="at the step ended"):
+        reject_round(session, found.id, "too late")
 
 
 @pytest.mark.parametrize("step", ["train", "merge", "verify"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from db.database import Database
 from db.errors import UsageError
@@ -14,9 +15,10 @@ from tests.unit import sweep_lab as lab
 from tests.unit.round_lab import write_round
 from workbench.rounds.comparison import Change, compare, compare_round, measure
 from workbench.rounds.completions import OnePassOutput
+from workbench.rounds.evidence import _by_question, wins_of
 from workbench.rounds.report import plots, report, round_page
 from workbench.rounds.spec import Comparing
-from workbench.rounds.text import measure_help, measure_label
+from workbench.rounds.text import measure_help, measure_label, win_lines
 from workbench.rounds.verdict import propose
 from workbench.stats.samples import PairedSample
 
@@ -196,3 +198,40 @@ def test_the_report_is_in_japanese_with_a_plot_and_a_sentence_of_each_figure(
     assert "100 % (0 % …" not in page, "no doubt is shown as all doubt"
     well_formed = next(plot for plot in shown if plot.measure == "well_formed")
     assert [line.way for line in well_formed.lines] == ["open", "open"], "5 of 6: p = 0.0625"
+
+
+def test_questions_won_tied_and_lost_are_counted_with_the_interval_of_an_independent_reference(
+    database: Database,
+) -> None:
+    """The base forgets the tag in 5 of 12 questions; its round in none."""
+    found = write_round(database, 12, silent=range(5))
+    with database.read() as session:
+        comparison = compare_round(session, found)
+    wins = {one.measure: one for one in wins_of(comparison, found.merged_model_version_id)}
+    form = wins["well_formed"]
+    assert (form.n_won, form.n_tied, form.n_lost, form.n_questions) == (5, 7, 0, 12)
+    for count, share in ((5, form.won), (7, form.tied), (0, form.lost)):
+        wilson = binomtest(count, 12).proportion_ci(0.95, method="wilson")
+        assert (share.low, share.high) == pytest.approx((wilson.low, wilson.high), abs=1e-9)
+    assert form.won.value + form.tied.value + form.lost.value == pytest.approx(1)
+    lines = win_lines(comparison, found.merged_model_version_id, "en")
+    line = next(one for one in lines if one.measure == "well-formed outputs")
+    assert line.won.startswith("5 · 42 % (")
+    assert line.judged_on == "12 held-out questions"
+    assert win_lines(comparison, None, "en") == []
+
+
+def test_a_measure_ties_below_its_resolution_and_lower_may_be_better() -> None:
+    def change(measure: str, after: tuple[float, ...], resolution: float) -> Change:
+        sample = PairedSample(
+            before=(1.0,) * len(after), after=after, is_share=False, resolution=resolution
+        )
+        return Change(
+            measure=measure, found=sample.interval(), n_questions=len(after), sample=sample
+        )
+
+    counts = [
+        _by_question(change("held_out_loss", (0.5, 0.995, 1.2), 0.01), "base"),
+        _by_question(change("reasonings", (2.5, 1.6, 0.0), 1.0), "base"),
+    ]
+    assert [(one.n_won, one.n_tied, one.n_lost) for one in counts] == [(1, 1, 1), (1, 1, 1)]

@@ -102,10 +102,11 @@ class RunRecorder:
             )
 
     def _seconds_left(self) -> float | None:
-        """Return how long it will take by what was thought before it began."""
+        """Return how long it will take by what was thought before it began, if that holds still."""
         if self._expected_s is None:
             return None
-        return max(0.0, round(self._expected_s - (time.monotonic() - self._started), 1))
+        left = self._expected_s - (time.monotonic() - self._started)
+        return round(left, 1) if left > 0 else None
 
     def _metrics(self, step: int, values: dict[str, float], seconds_left: float | None) -> None:
         self.step = max(self.step, step)

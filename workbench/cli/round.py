@@ -13,7 +13,7 @@ from db.errors import Q2QError, UsageError
 from db.messages import time_left
 from db.models import get_model
 from db.new_files import new_file
-from db.rounds import RoundRow, decide_round, find_round, list_rounds
+from db.rounds import RoundRow, decide_round, find_round, list_rounds, reject_round
 from db.settings import Settings
 from db.store.migrate import open_home
 from workbench.cli.output import (
@@ -30,10 +30,19 @@ from workbench.cli.progress import watch_job
 from workbench.cli.typer_app import CommandGroup
 from workbench.i18n import translate
 from workbench.rounds.comparison import Change, Comparison, compare_round
+from workbench.rounds.evidence import wins_of
 from workbench.rounds.report import round_page
 from workbench.rounds.spec import load_round
 from workbench.rounds.start import begin_round, queue_round
-from workbench.rounds.text import by_rater, figure, figures_of, number, outcome, settled_lines
+from workbench.rounds.text import (
+    by_rater,
+    figure,
+    figures_of,
+    number,
+    outcome,
+    settled_lines,
+    win_lines,
+)
 from workbench.rounds.verdict import VerdictProposal, is_outdated, judge_again
 from workbench.rounds.verdict import judge as judge_round
 
@@ -77,6 +86,22 @@ def approve(name: Name, as_json: Json = False) -> None:
         _go_on(settings, database, found, True, as_json)
 
 
+@app.as_command()
+def reject(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Why; kept with the round and shown in the list.")],
+    as_json: Json = False,
+) -> None:
+    """Reject the dataset of a round that waits for approval; `q2q round approve` takes it back.
+
+    Example:
+      q2q round reject first --reason "Half of the rows are about one question."
+    """
+    with open_home() as (_, database), database.write() as session:
+        row = _row(session, reject_round(session, find_round(session, name).id, reason))
+    _show_row(row, as_json)
+
+
 @app.as_command("list")
 def list_(as_json: Json = False) -> None:
     """List the rounds, the newest first.
@@ -104,15 +129,20 @@ def show_(name: Name, as_json: Json = False) -> None:
         found = find_round(session, name)
         row = _row(session, found)
         comparison = now = None
+        made = found.merged_model_version_id
         if found.sweep_id is not None and found.step == "ended":
             comparison = compare_round(session, found)
             now = judge_round(found, comparison)
     if as_json:
         plain = comparison.as_json() if comparison else None
         figures = {"verdict": now.verdict, "reason": now.reason, **now.findings} if now else None
-        show_json({**row, "config": found.config, "figures_now": figures, "comparison": plain})
+        wins = [asdict(one) for one in wins_of(comparison, made)] if comparison else []
+        show_json({**row, "config": found.config, "figures_now": figures, "wins": wins,
+                   "comparison": plain})  # fmt: skip
         return
     show_fields(_in_words(row))
+    if comparison is not None:
+        _show_wins(comparison, made)
     if now is not None:
         _show_settled(now, is_outdated(found, now), found.name)
     if comparison is not None:
@@ -216,6 +246,14 @@ def _show_settled(now: VerdictProposal, is_outdated: bool, name: str) -> None:
     lines = settled_lines(now.findings, "en")
     if lines:
         show(f"\n{translate('settled.title', 'en')}")
+        show_table([asdict(one) for one in lines], tuple(asdict(lines[0])))
+
+
+def _show_wins(comparison: Comparison, model_id: int | None) -> None:
+    """Show what the model of a round won, tied and lost, by each measure that decides."""
+    lines = win_lines(comparison, model_id, "en")
+    if lines:
+        show(f"\n{translate('wins.title', 'en', first=comparison.models[0].model)}")
         show_table([asdict(one) for one in lines], tuple(asdict(lines[0])))
 
 

@@ -12,11 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from scipy import special
 
-from workbench.rounds.comparison import CORRECT, LOWER_IS_BETTER, Comparison, ModelFigures
+from workbench.rounds.comparison import (
+    CORRECT,
+    LOWER_IS_BETTER,
+    Change,
+    Comparison,
+    ModelFigures,
+)
+from workbench.rounds.head_to_head import HeadToHead
 from workbench.stats.clustered import MIN_RATERS
-from workbench.stats.intervals import LEVEL, Estimate
+from workbench.stats.intervals import LEVEL, Estimate, wilson
 
 PEOPLE = "people"
 DECIDING = (
@@ -251,3 +259,86 @@ def _outcome(one: MeasureEvidence, of_change: float, of_harm: float) -> Outcome:
     if one.is_harmless(of_harm):
         return "within" if ends[1] < 0 else "harmless"
     return "worse" if ends[1] < 0 else "open"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinCount:
+    """How often a model was better than the first one, worse, or neither, by one measure."""
+
+    measure: str
+    """``people`` and ``model_raters`` of blind comparisons."""
+    against: str
+    n_won: int
+    n_tied: int
+    n_lost: int
+    """Questions; of blind comparisons judgements."""
+    won: Estimate
+    """Share of the questions, with its interval (Wilson's; of blind comparisons theirs)."""
+    tied: Estimate
+    lost: Estimate
+    n_questions: int
+    n_raters: int | None
+
+
+MODEL_RATERS = "model_raters"
+
+
+def wins_of(comparison: Comparison, model_id: int | None) -> list[WinCount]:
+    """Return what a model won, tied and lost: blind comparisons first, then what decides.
+
+    Questions tie where a measure differs by less than its resolution.
+    """
+    own = next((one for one in comparison.models[1:] if one.model_id == model_id), None)
+    if own is None:
+        return []
+    first = comparison.models[0].model
+    counts = [
+        _judged(duel)
+        for duel in comparison.duels
+        if {duel.model, duel.against} == {own.model, first}
+    ]
+    changes = {change.measure: change for change in own.changes}
+    return counts + [_by_question(changes[name], first) for name in DECIDING if name in changes]
+
+
+def _judged(duel: HeadToHead) -> WinCount:
+    points = duel.sample.points
+    return WinCount(
+        measure=PEOPLE if duel.raters == "person" else MODEL_RATERS,
+        against=duel.against,
+        n_won=sum(one == 1.0 for one in points),
+        n_tied=sum(one == 0.5 for one in points),
+        n_lost=sum(one == 0.0 for one in points),
+        won=duel.won,
+        tied=duel.tied,
+        lost=duel.lost,
+        n_questions=duel.n_questions,
+        n_raters=duel.n_raters,
+    )
+
+
+def _by_question(change: Change, against: str) -> WinCount:
+    sample = change.sample
+    gains = np.array(sample.after) - np.array(sample.before)
+    if change.measure in LOWER_IS_BETTER:
+        gains = -gains
+    least = 0.0 if sample.is_share else sample.resolution
+    tied = (np.abs(gains) < least) | np.isclose(gains, 0.0)
+    won, lost = (gains > 0) & ~tied, (gains < 0) & ~tied
+
+    def shared(hits: Any) -> Estimate:
+        value = float(hits.mean())
+        return Estimate(value, *wilson(value, len(gains)))
+
+    return WinCount(
+        measure=change.measure,
+        against=against,
+        n_won=int(won.sum()),
+        n_tied=int(tied.sum()),
+        n_lost=int(lost.sum()),
+        won=shared(won),
+        tied=shared(tied),
+        lost=shared(lost),
+        n_questions=len(gains),
+        n_raters=None,
+    )

@@ -13,6 +13,7 @@ from db.cancelling import Cancelled
 from db.database import Database
 from db.datasets import find_dataset
 from db.errors import Q2QError
+from db.messages import Message
 from db.models import get_model
 from db.rounds import ON_DEVICE, STEPS, RoundRow, decide_round, find_round, move_round
 from db.settings import Settings
@@ -53,7 +54,8 @@ class RoundTraining:
         with context.database.read() as session:
             start = get_model(session, found.starts_from_id)
         if start.state == "pruned":
-            context.report(0, None, f"Making {start.name} again, which was pruned.")
+            what = Message("Making {name} again, which was pruned.", name=start.name)
+            context.report(0, None, what)
             await rebuild(
                 context.database,
                 context.settings,
@@ -235,7 +237,7 @@ class RoundRun:
             if progress.done and "server" not in self._seconds:
                 self._count("server")
             done = progress.done + progress.failed + progress.blocked
-            message = f"Asking the held-out questions: {progress.message}."
+            message = Message("Asking the held-out questions: {what}.", what=progress.message)
             self._context.report(done, progress.total, message)
 
         with self._context.pool.for_job() as engines:

@@ -28,12 +28,14 @@ from workbench.rounds.comparison import (
 from workbench.rounds.completions import OnePassOutput, read_outputs
 from workbench.rounds.text import (
     SettledLine,
+    WinLine,
     figure,
     language_name,
     measure_help,
     measure_label,
     settled_lines,
     verdict_reason,
+    win_lines,
 )
 from workbench.rounds.verdict import VerdictProposal, is_outdated, judge
 from workbench.stats.intervals import MIN_QUESTIONS, Estimate
@@ -87,6 +89,7 @@ def report(
     title: str,
     facts: Sequence[tuple[str, str]] = (),
     settled: Sequence[SettledLine] = (),
+    wins: Sequence[WinLine] = (),
     language: Language = "en",
 ) -> str:
     """Return the report of a one-pass sweep as HTML.
@@ -97,6 +100,7 @@ def report(
         title: What the page is called.
         facts: What else is known, such as the dataset and the verdict: name and value.
         settled: What is known of each measure that decides on a round.
+        wins: What its model won, tied and lost by each of them.
         language: Of the page's own words.
     """
     environment = Environment(
@@ -114,6 +118,7 @@ def report(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         comparison=comparison,
         settled=settled,
+        wins=wins,
         plots=plots(comparison),
         few_questions=comparison.n_questions < MIN_QUESTIONS,
         examples=examples(session, comparison),
@@ -184,7 +189,15 @@ def round_page(session: Session, name: str | int, language: Language = "en") -> 
     ]
     settled = settled_lines(now.findings, language) if now else ()
     title = translate("round_report.title", language, name=found.name)
-    return report(session, comparison, title=title, facts=facts, settled=settled, language=language)
+    return report(
+        session,
+        comparison,
+        title=title,
+        facts=facts,
+        settled=settled,
+        wins=win_lines(comparison, found.merged_model_version_id, language),
+        language=language,
+    )
 
 
 def _facts(

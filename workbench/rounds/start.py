@@ -77,7 +77,7 @@ def queue_round(session: Session, round_id: int, *, approved: bool = False) -> i
         if job.payload["round_id"] == found.id:
             return job.id
     if approved and found.step == "approval":
-        move_round(session, found.id, step="train")
+        move_round(session, found.id, step="train", verdict=None, reason=None)
     move_round(session, found.id, state="open")
     return enqueue(session, KIND, payload={"round_id": found.id, "approved": approved})
 

@@ -10,8 +10,8 @@ from math import ceil, floor
 from typing import Any
 
 from workbench.i18n import Language, has, translate
-from workbench.rounds.comparison import SHARES
-from workbench.rounds.evidence import PEOPLE, Settled
+from workbench.rounds.comparison import SHARES, Comparison
+from workbench.rounds.evidence import PEOPLE, Settled, WinCount, wins_of
 from workbench.rounds.head_to_head import HeadToHead
 from workbench.stats.intervals import Estimate
 
@@ -74,6 +74,46 @@ def settled_lines(findings: Mapping[str, Any] | None, language: Language) -> lis
         )
         for one in settled_of(findings)
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinLine:
+    """What was won, tied and lost by one measure, in words."""
+
+    measure: str
+    won: str
+    tied: str
+    lost: str
+    judged_on: str
+
+
+def win_lines(comparison: Comparison, model_id: int | None, language: Language) -> list[WinLine]:
+    """Return what a model won, tied and lost against the first one, as lines of a table."""
+    return [
+        WinLine(
+            measure=measure_name(one.measure, language),
+            **{
+                name: f"{n} · {figure(found, PEOPLE)}"
+                for name, n, found in (
+                    ("won", one.n_won, one.won),
+                    ("tied", one.n_tied, one.tied),
+                    ("lost", one.n_lost, one.lost),
+                )
+            },
+            judged_on=_judged_on(one, language),
+        )
+        for one in wins_of(comparison, model_id)
+    ]
+
+
+def _judged_on(one: WinCount, language: Language) -> str:
+    if one.n_raters is None:
+        kind = "rows" if one.measure == "held_out_loss" else "questions"
+        return translate(f"wins.{kind}", language, n=one.n_questions)
+    n = one.n_won + one.n_tied + one.n_lost
+    return translate(
+        "wins.judgements", language, n=n, questions=one.n_questions, raters=one.n_raters
+    )
 
 
 def measure_label(name: str, language: Language) -> str:

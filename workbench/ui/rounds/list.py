@@ -11,8 +11,11 @@ from db.identity import AS_STORED, WHEN_LOADED
 from db.input_text import load_mapping
 from db.models import get_model
 from db.questions import QuestionFilter, question_ids
-from db.rounds import RoundRow, list_rounds
+from db.rounds import RoundRow, is_rejected, list_rounds
 from db.settings import settings
+from serving.device import resolve_device
+from training.methods import METHODS
+from training.runs.presets import PRESETS, RunSettings
 from training.runs.spec import TrainSpec, parse_spec
 from workbench.rounds.spec import BASE, RoundSpec, parse_round
 from workbench.rounds.start import begin_round, queue_round
@@ -33,7 +36,7 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped
-from workbench.ui.training.form import PRESETS
+from workbench.ui.training.form import draw_folded, draw_usual, training_hints
 
 STATES = {"open": "stopped", "waiting": "queued"}
 """Of rounds → the state whose badge they bear."""
@@ -67,7 +70,9 @@ def draw_list() -> None:
 
 def round_badge(found: RoundRow) -> None:
     """Draw how a round stands: its verdict once there is one, else its state."""
-    if found.verdict is not None:
+    if is_rejected(found):
+        st.badge(t("rounds.rejected"), icon=":material/block:", color="red")
+    elif found.verdict is not None:
         st.badge(word("verdict", found.verdict), color=VERDICT_COLOURS[found.verdict])
     elif found.state == "waiting":
         st.badge(t("rounds.waits"), icon=":material/front_hand:", color="orange")
@@ -157,21 +162,11 @@ def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[st
     }
     base = {"compare": {"questions": {"held_out": True}}}
     form = SpecForm(draft, RoundSpec, base, "rounds", hints)
-    training = SpecForm(
-        draft,
-        TrainSpec,
-        {},
-        "training",
-        {"preset": Hint(options=PRESETS, show="preset"), "max_steps": Hint(text="rounds.steps")},
-    )
-    form.columns(("name",), ("dataset",), ("from",))
-    left, middle, right = st.columns(3, vertical_alignment="bottom")
-    with left:
-        training.draw("preset")
-    with middle:
-        training.draw("max_steps")
-    with right:
-        form.draw("merge")
+    form.columns(("name",), ("dataset",), ("from",), ("merge",), vertical_alignment="bottom")
+    preset = _preset_of(draft)
+    training = SpecForm(draft, TrainSpec, {}, "train_spec", training_hints(preset))
+    draw_usual(training, "preset")
+    draw_folded(training, list(METHODS))
     form.columns(
         ("compare.questions.limit",),
         ("compare.formats",),
@@ -195,6 +190,14 @@ def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[st
     form.put("compare.well_formed", share / 100)
     form.put("train", training.spec)
     return form.spec
+
+
+def _preset_of(draft: FormDraft) -> RunSettings | None:
+    """Return the settings of the preset that is chosen; None of the one that looks at the base."""
+    chosen = st.session_state.get(draft.key("preset")) or draft.values.get("preset", "auto")
+    if chosen == "auto" and resolve_device(settings().device) == "cpu":
+        chosen = "laptop"
+    return PRESETS.get(chosen)
 
 
 def _start_name(start: str) -> str:

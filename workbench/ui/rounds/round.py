@@ -1,5 +1,6 @@
 """One round: its steps, the pause for approval, the comparison in plots, verdict and report."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import streamlit as st
@@ -9,6 +10,7 @@ from db.models import get_model
 from db.rating.columns import high_water
 from db.rounds import STEPS, RoundRow, find_round
 from db.texts.facets import facets_version
+from db.training import run_curves
 from workbench.rounds.comparison import (
     MEASURES,
     SHARES,
@@ -17,7 +19,8 @@ from workbench.rounds.comparison import (
     Direction,
     compare_round,
 )
-from workbench.rounds.report import round_page
+from workbench.rounds.completions import OnePassOutput
+from workbench.rounds.report import examples, round_page
 from workbench.rounds.start import queue_round
 from workbench.rounds.text import figure, measure_help, measure_label
 from workbench.rounds.verdict import judge
@@ -29,10 +32,12 @@ from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import card, item_head, section
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, escaped_lines, show_text
 from workbench.ui.insights.charts import Dot, draw_dots
+from workbench.ui.rounds.approval import draw_approval
 from workbench.ui.rounds.list import round_badge
 from workbench.ui.rounds.verdict import draw_head_to_head, draw_verdict
+from workbench.ui.training.curves import draw_loss
 
 COLOURS: Final[dict[Direction, str]] = {
     "better": "green",
@@ -41,6 +46,8 @@ COLOURS: Final[dict[Direction, str]] = {
     "open": "gray",
 }
 """Of what a change says."""
+MERGED = ("merge", "verify")
+"""Steps of a round that merges."""
 DONE, NOW, LATER = ":material/check_circle:", ":material/pending:", ":material/circle:"
 
 
@@ -50,6 +57,8 @@ def draw_round(round_id: int) -> None:
     found, jobs = _read(round_id)
     live((found, jobs), lambda: _read(round_id), lambda now: now[1], _draw_head)
     _draw_products(found)
+    if found.step == "approval" and not jobs:
+        draw_approval(found)
     if found.step == "ended":
         _draw_comparison(found)
 
@@ -68,15 +77,36 @@ def _draw_head(now: tuple[RoundRow, list[JobRow]]) -> None:
         st.space("stretch")
         _draw_buttons(found, jobs)
     at = STEPS.index(found.step)
+    steps = [step for step in STEPS[:-1] if found.config.get("merge", True) or step not in MERGED]
     with st.container(horizontal=True, gap="small"):
-        for place, step in enumerate(STEPS[:-1]):
-            if step in ("merge", "verify") and not found.config.get("merge", True):
-                continue
+        for step in steps:
+            place = STEPS.index(step)
             icon = DONE if place < at else NOW if place == at else LATER
             st.markdown(f"{icon} {t(f'rounds.step.{step}')}", width="content")
     if jobs:
         with card("round_progress"):
+            if found.step in steps:
+                st.markdown(f"**{_now(steps, found.step)}**")
             draw_progress(jobs[0])
+            if found.step == "train":
+                _draw_training(found)
+
+
+def _now(steps: Sequence[str], step: str) -> str:
+    """Return at which of its steps a round is, and which comes next."""
+    place = steps.index(step) + 1
+    values = {"place": place, "n": len(steps), "step": t(f"rounds.step.{step}")}
+    if place == len(steps):
+        return t("rounds.now_last", **values)
+    return t("rounds.now", **values, next=t(f"rounds.step.{steps[place]}"))
+
+
+def _draw_training(found: RoundRow) -> None:
+    """Draw the curves of the loss so far; the run is known to the round once it is written."""
+    with database().read() as session:
+        run_id = find_round(session, found.id).training_run_id
+        curves = run_curves(session, run_id, ("loss", "held_out_loss")) if run_id else {}
+    draw_loss(curves)
 
 
 def _draw_buttons(found: RoundRow, jobs: list[JobRow]) -> None:
@@ -92,7 +122,9 @@ def _draw_buttons(found: RoundRow, jobs: list[JobRow]) -> None:
             f"round-{found.name}.html",
         )
         return
-    label = t("rounds.approve") if found.step == "approval" else t("rounds.resume")
+    if found.step == "approval":
+        return  # asked for beside what is approved
+    label = t("rounds.resume")
     if st.button(label, type="primary", icon=":material/play_arrow:"):
         with database().write() as session:
             queue_round(session, found.id, approved=found.step != "dataset")
@@ -116,15 +148,13 @@ def _draw_products(found: RoundRow) -> None:
                 page_link(page, label, None, **{name: value})
         if made is not None:
             page_link("explore", escaped(made.name), "account_tree", id=f"m{made.id}")
-    if found.step == "approval" and found.state == "waiting":
-        st.info(t("rounds.approve_help"), icon=":material/front_hand:")
 
 
 def _draw_comparison(found: RoundRow) -> None:
     with database().read() as session:
         mark = f"{high_water(session)}/{facets_version(session)}"
     comparison = _computed(database().label, found.id, mark, found)
-    draw_verdict(found, judge(found, comparison))
+    draw_verdict(found, judge(found, comparison), comparison)
     section(t("rounds.comparison"), t("rounds.comparison_help"))
     st.caption(
         t(
@@ -139,6 +169,37 @@ def _draw_comparison(found: RoundRow) -> None:
     _draw_measures(comparison)
     _draw_languages(comparison)
     draw_head_to_head(found, comparison.duels)
+    _draw_examples(comparison)
+
+
+def _draw_examples(comparison: Comparison) -> None:
+    """Draw what the models wrote for the same questions, beside one another, as the report does."""
+    with database().read() as session:
+        found = examples(session, comparison)
+    section(t("round_report.texts"), t("rounds.texts_help", n=len(found)))
+    for example in found:
+        with card(f"example_{example.question_id}"):
+            show_text(example.question)
+            if example.reference:
+                st.caption(t("round_report.reference", text=escaped_lines(example.reference)))
+            columns = st.columns(len(example.texts))
+            for column, (model, one) in zip(columns, example.texts, strict=True):
+                with column:
+                    _draw_output(model, one)
+
+
+def _draw_output(model: str, one: OnePassOutput) -> None:
+    with st.container(horizontal=True, gap="xsmall"):
+        st.markdown(f"**{escaped(model)}**", width="content")
+        if one.problem:
+            st.badge(escaped(one.problem), color="orange")
+        if one.correct is not None:
+            name = "correct" if one.correct else "incorrect"
+            st.badge(t(f"grade.{name}"), color="green" if one.correct else "red")
+    for key, text in (("reasoning", one.reasoning), ("answer", one.response)):
+        if text:
+            st.caption(t(f"rounds.texts.{key}"))
+            show_text(text)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)

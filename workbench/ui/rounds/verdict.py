@@ -11,8 +11,18 @@ from db.rounds import VERDICTS, RoundRow, Verdict, decide_round
 from workbench.i18n import has
 from workbench.rating.head_to_head import head_to_head_spec, opponents
 from workbench.rating.queues import build_queue, save_queue
+from workbench.rounds.comparison import Comparison
 from workbench.rounds.head_to_head import HeadToHead
-from workbench.rounds.text import figures_of, outcome, raters_of, settled_lines, verdict_reason
+from workbench.rounds.text import (
+    SettledLine,
+    WinLine,
+    figures_of,
+    outcome,
+    raters_of,
+    settled_lines,
+    verdict_reason,
+    win_lines,
+)
 from workbench.rounds.verdict import MISSING_TEXTS, VerdictProposal, is_outdated, judge_again
 from workbench.ui.components.controls import errors_shown, page_link, path_of
 from workbench.ui.components.drafts import FormDraft
@@ -23,12 +33,13 @@ from workbench.ui.components.text import escaped, escaped_lines
 from workbench.ui.insights.charts import Dot, draw_dots
 
 
-def draw_verdict(found: RoundRow, now: VerdictProposal | None) -> None:
-    """Draw the verdict that the round bears, and what its figures speak for now.
+def draw_verdict(found: RoundRow, now: VerdictProposal | None, comparison: Comparison) -> None:
+    """Draw the verdict that the round bears, what its figures speak for now, and their counts.
 
     Args:
         found: A round that has ended.
         now: By the ratings that there are now; None where its model is not compared.
+        comparison: Of its models.
     """
     with card("verdict"):
         section(t("rounds.verdict"))
@@ -43,6 +54,7 @@ def draw_verdict(found: RoundRow, now: VerdictProposal | None) -> None:
                 st.caption(t(f"rounds.{kind}", why=escaped_lines(why)))
         if now is not None and is_outdated(found, now):
             _draw_now(found, now)
+        _draw_wins(comparison, found.merged_model_version_id)
         if now is not None:
             _draw_settled(now)
         _draw_decision(found)
@@ -58,21 +70,31 @@ def _draw_now(found: RoundRow, now: VerdictProposal) -> None:
             st.rerun()
 
 
-def _draw_settled(now: VerdictProposal) -> None:
-    lines = settled_lines(now.findings, current_language())
-    if not lines:
-        return
-    st.markdown(f"**{t('settled.title')}**")
-    with st.container(key="settled"):
-        # A table that wraps: on a narrow screen its last columns must not be out of sight.
+def _draw_wins(comparison: Comparison, model_id: int | None) -> None:
+    lines = win_lines(comparison, model_id, current_language())
+    if lines:
+        title = t("wins.title", first=escaped(comparison.models[0].model))
+        _draw_lines("wins", title, lines)
+
+
+def _draw_lines(key: str, title: str, lines: Sequence[WinLine | SettledLine]) -> None:
+    """Draw a table that wraps: on a narrow screen its last columns must not be out of sight."""
+    st.markdown(f"**{title}**")
+    with st.container(key=f"settled_{key}"):
         st.table(
             [
-                {t(f"settled.{name}"): escaped(text) for name, text in asdict(line).items()}
+                {t(f"{key}.{name}"): escaped(text) for name, text in asdict(line).items()}
                 for line in lines
             ],
             hide_index=True,
         )
-    st.caption(t("settled.help"))
+    st.caption(t(f"{key}.help"))
+
+
+def _draw_settled(now: VerdictProposal) -> None:
+    lines = settled_lines(now.findings, current_language())
+    if lines:
+        _draw_lines("settled", t("settled.title"), lines)
 
 
 def _draw_decision(found: RoundRow) -> None:

@@ -140,7 +140,7 @@ def _preset_of(spec: Mapping[str, object]) -> RunSettings | None:
 
 def _draw_start(spec: TrainSpec, draft: FormDraft) -> None:
     if spec.base:  # the default model may have to be made first: not while a page is drawn
-        _draw_plan(spec, plan_run(database(), settings(), spec))
+        draw_plan(spec, plan_run(database(), settings(), spec))
     with database().read() as session:
         balance = read_balance(session, find_dataset(session, spec.dataset))
     draw_cautions(cautions(balance))
@@ -156,7 +156,8 @@ def _draw_start(spec: TrainSpec, draft: FormDraft) -> None:
             st.rerun()
 
 
-def _draw_plan(spec: TrainSpec, planned: Prepared) -> None:
+def draw_plan(spec: TrainSpec, planned: Prepared) -> None:
+    """Draw the preset with its reason, and what the run of a plan will take."""
     st.caption(escaped(planned.resolved.why))
     with database().read() as session:
         newest = next(iter(list_runs(session, 1)), None)
