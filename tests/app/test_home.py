@@ -19,10 +19,10 @@ def test_an_empty_store_offers_the_examples_first(open_app: OpenApp) -> None:
 def test_the_first_sweep_waits_until_a_model_is_known(store: Database, open_app: OpenApp) -> None:
     with store.write() as session:
         add_question(session, NewQuestion(text="What is tea?"))
-    assert open_app().button(key="next_first_sweep").disabled
+    assert open_app().button(key="next_sweep").disabled
     with store.write() as session:
         seed_engine(session, state="starting", progress=0.1)
-    assert not open_app().button(key="next_first_sweep").disabled
+    assert not open_app().button(key="next_sweep").disabled
 
 
 def test_a_page_whose_only_model_was_removed_comes_to_rest(
@@ -40,7 +40,7 @@ def test_a_page_without_a_worker_promises_no_model(
     with store.write() as session:
         add_question(session, NewQuestion(text="What is tea?"))
     app = open_app()
-    assert app.button(key="next_first_sweep").disabled
+    assert app.button(key="next_sweep").disabled
     assert "Started for reading and rating" in words_of(app)
     assert "being prepared" not in words_of(app)
 
@@ -116,11 +116,16 @@ def test_two_workers_are_shown_each_with_its_server(store: Database, open_app: O
         assert [(job.kind, job.worker_id) for job in active_jobs(session)] == [("serve_stop", 2)]
 
 
-def test_results_are_what_comes_next_after_a_sweep(filled: Seeded, open_app: OpenApp) -> None:
-    read = words_of(open_app())
-    assert "See the results" in read
-    assert "Questions 8" in read
-    assert "Answers 48" in read
+def test_home_says_where_the_project_stands_and_what_comes_next(
+    filled: Seeded, open_app: OpenApp
+) -> None:
+    app = open_app()
+    read = words_of(app)
+    assert "Rate what “First look: two temperatures” wrote" in read
+    assert [text.value for text in app.markdown if text.value.startswith("### ")] == [
+        "### 8", "### 72", "### 0", "### 0", "### 0",
+    ]  # fmt: skip
+    assert "1 sweep" in read
 
 
 def test_a_running_job_can_be_cancelled(store: Database, filled: Seeded, open_app: OpenApp) -> None:

@@ -2,19 +2,15 @@
 
 from typing import Any
 
-import pytest
-
 from db.engines import EngineRow
 from db.input_text import load_mapping
 from db.jobs import JobRow
 from serving.sweeps.spec import parse_spec
 from workbench.ui.components.spec_editor import to_yaml
-from workbench.ui.components.store import StoreCounts
 from workbench.ui.home.cards import (
     can_start,
     can_stop,
     is_moving,
-    next_step,
 )
 from workbench.ui.sweeps.figures import Outcome, median_tokens
 from workbench.ui.sweeps.new import STARTING_SPEC, sampling_levels, sampling_rows
@@ -29,26 +25,6 @@ def engine(**values: Any) -> EngineRow:
     given = dict.fromkeys(EngineRow.__slots__)
     own = {"name": "local", "kind": "child", "wanted": True, "state": "ready"}
     return EngineRow(**given | own | values)
-
-
-def counts(**values: int) -> StoreCounts:
-    return StoreCounts(**{"questions": 0, "variants": 0, "answers": 0, "sweeps": 0} | values)
-
-
-@pytest.mark.parametrize(
-    ("store", "jobs", "step"),
-    [
-        (counts(), [], "import"),
-        (counts(questions=3), [], "first_sweep"),
-        (counts(questions=3, sweeps=1), [job()], "watch"),
-        (counts(questions=3, sweeps=1, variants=2), [], "look"),
-        (counts(questions=3, sweeps=1), [], "open"),
-    ],
-)
-def test_the_next_step_follows_from_what_is_there(
-    store: StoreCounts, jobs: list[JobRow], step: str
-) -> None:
-    assert next_step(store, jobs) == step
 
 
 def test_a_page_looks_again_only_while_something_moves() -> None:

@@ -15,21 +15,35 @@ from workbench.ui.components.parts import card, head_row, state_badge
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 
+PAGES = {
+    "sweep": ("sweeps", "sweep"),
+    "round": ("rounds", "round"),
+    "train": ("training", "run"),
+    "merge": ("training", "run"),
+}
+"""Kind of a job → its page, and what the address of that page says."""
 
-def draw_jobs(jobs: Sequence[JobRow], sweep_names: Mapping[int, str]) -> None:
-    """Draw a card for each job that waits or runs."""
+
+def draw_jobs(jobs: Sequence[JobRow], names: Mapping[int, str]) -> None:
+    """Draw a card for each job that waits or runs; ``names`` tells what jobs are about, by job."""
     for job in jobs:
         with card(f"job_{job.id}"):
             with head_row(f"job_{job.id}"):
-                name = sweep_names.get(job.sweep_id or 0)
-                title = word("job.kind", job.kind) + (f" · {escaped(name)}" if name else "")
-                st.markdown(f"**{title}**", width="content")
+                st.markdown(f"**{job_title(job, names)}**", width="content")
                 state_badge(job.state)
                 st.space("stretch")
-                if job.sweep_id is not None:
-                    page_link("sweeps", t("job.open"), "open_in_new", sweep=job.sweep_id)
+                page, name = PAGES.get(job.kind, ("", ""))
+                about = job.sweep_id or job.payload.get(f"{name}_id")
+                if about is not None:
+                    page_link(page, t("job.open"), "open_in_new", **{name: about})
                 draw_cancel(job)
             draw_progress(job)
+
+
+def job_title(job: JobRow, names: Mapping[int, str]) -> str:
+    """Return what a job does and what it is about, as Markdown."""
+    name = names.get(job.id)
+    return word("job.kind", job.kind) + (f" · {escaped(name)}" if name else "")
 
 
 def draw_progress(job: JobRow) -> None:

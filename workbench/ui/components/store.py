@@ -1,10 +1,9 @@
-"""The store of this process, opened once; pages take short sessions from it, and its counts."""
+"""The store of this process, opened once; pages take short sessions from it."""
 
 import contextlib
-from dataclasses import dataclass
 
 import streamlit as st
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
@@ -12,7 +11,7 @@ from db.errors import Q2QError
 from db.identity import short_hash
 from db.settings import settings
 from db.store.migrate import open_store, store_mark
-from db.tables import Answer, Base, Question, ReasoningVariant, Sweep
+from db.tables import Question
 from serving.formats.library import Registry, load_registry
 
 
@@ -44,30 +43,6 @@ def mark() -> str:
         registry()  # a new store is marked by what it is given first
     with database().read() as session:
         return store_mark(session) or short_hash(database().label)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreCounts:
-    """How much the store holds."""
-
-    questions: int
-    variants: int
-    answers: int
-    sweeps: int
-
-
-def count_store(session: Session) -> StoreCounts:
-    """Return the counts of questions, reasonings, answers and sweeps that people started."""
-
-    def rows_of(table: type[Base]) -> int:
-        return session.scalar(select(func.count()).select_from(table)) or 0
-
-    return StoreCounts(
-        questions=rows_of(Question),
-        variants=rows_of(ReasoningVariant),
-        answers=rows_of(Answer),
-        sweeps=session.scalar(select(func.count()).where(Sweep.purpose == "sweep")) or 0,
-    )
 
 
 def child_ids(session: Session, question_id: int) -> list[int]:

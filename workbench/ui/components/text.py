@@ -5,9 +5,10 @@ script or remote image in a text can act on the page.
 """
 
 import difflib
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, Literal
 
 import streamlit as st
@@ -171,3 +172,9 @@ def _marked(runs: Iterable[tuple[Change, str]], through: str) -> str:
                 shown = f":green-background[{shown}]"
             parts.append(f"{lead}{shown}{trail}")
     return "".join(parts)
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """Return ``wanted``, or with the first number behind it that makes it a new name."""
+    names = itertools.chain([wanted], (f"{wanted}-{n}" for n in itertools.count(2)))
+    return next(name for name in names if name not in taken)

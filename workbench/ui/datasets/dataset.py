@@ -19,6 +19,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown, page_link
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.labels import ago, count
+from workbench.ui.components.next_step import lead_on
 from workbench.ui.components.parts import card, figures, item_head, section
 from workbench.ui.components.plots import COUNTS, draw_plot, plot_of, tooltips
 from workbench.ui.components.store import database, registry
@@ -54,6 +55,9 @@ def draw_dataset(dataset_id: int) -> None:
         _draw_rules(dataset)
     else:
         _draw_export(dataset)
+    if dataset.n_train:
+        lead_on("round", "rounds", values={"name": escaped(dataset.name)}, dataset=dataset.id)
+        page_link("training", t("next.round.train"), "model_training", dataset=dataset.id)
 
 
 def _leave() -> None:

@@ -1,5 +1,6 @@
 """A new dataset: its rules as a form and as YAML, and beside them what each takes and drops."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,8 @@ import streamlit as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.counts import background_count
+from db.datasets import list_datasets
 from db.errors import Q2QError
 from db.questions import question_facets
 from db.rating.columns import high_water
@@ -22,17 +25,20 @@ from training.datasets.rules import (
     parse_rules,
     parse_yaml,
 )
-from training.methods import ROW_KINDS, STORED_KINDS, RowKind
+from training.methods import ROW_KINDS, STORED_KINDS, RowKind, StoredKind
 from workbench.i18n import nothing_trains
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.forms import Hint, Spec, SpecForm, value_at
 from workbench.ui.components.i18n import current_language, t, word
+from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, heading
 from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yaml
 from workbench.ui.components.store import database, registry
+from workbench.ui.components.text import free_name
 from workbench.ui.datasets.dataset import draw_cautions, draw_counts
 
+KINDS: tuple[StoredKind, ...] = ("sft", "dpo", "kto")
 GOOD_ENOUGH = 4.0
 """The mean of ratings that a text is taken from, to begin with."""
 LEARNED = ("both", "reasoning", "response")
@@ -49,7 +55,8 @@ class Preview:
 
 def draw_new() -> None:
     """Draw the rules of this visit and what they come to."""
-    editor = SpecEditor("rules", starting_rules)
+    kind = wanted_kind()
+    editor = SpecEditor(f"rules-{kind}", lambda: starting_rules(kind))
     back_link(t("datasets.back"), _leave, editor.draft)
     heading(t("dataset.new_title"), t("dataset.new_lead"))
     editor.draft.draw_notice()
@@ -73,7 +80,7 @@ def _check(rules: Spec) -> Rules:
 
 
 def _leave() -> None:
-    url.clear("new", "as")
+    url.clear("new", "as", "kind")
 
 
 def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
@@ -150,16 +157,51 @@ def freeze_rules(rules: Rules) -> int:
         return freeze(session, build(session, rules, registry()))
 
 
-def starting_rules() -> Spec:
+def wanted_kind() -> StoredKind:
+    """Return the kind of the address, or else the first one that ratings give rows of."""
+    named = url.parameter("kind")
+    found = next((kind for kind in KINDS if kind == named), None)
+    return found or best_kind(rows_by_kind() or {})
+
+
+def best_kind(rows: Mapping[StoredKind, int]) -> StoredKind:
+    """Return the kind to begin with: demonstrations where there are any, else what has rows."""
+    return next((kind for kind, n in rows.items() if n), "sft")
+
+
+def rows_by_kind() -> dict[StoredKind, int] | None:
+    """Return how many rows to train on the starting rules of each kind give; None: counted soon."""
+    known = registry()
+    rules = {kind: parse_rules(starting_rules(kind), where="rules") for kind in KINDS}
+
+    def counted_rows(own: Session) -> dict[StoredKind, int]:
+        return {kind: build(own, one, known).counts.rows["train"] for kind, one in rules.items()}
+
+    with database().read() as session:
+        return background_count(session, "rows by kind", store_mark(session), counted_rows)
+
+
+def rows_by_kind_text() -> str | None:
+    """Return "SFT 0, DPO 8, KTO 3" of what ratings give now; None while it is counted."""
+    found = rows_by_kind()
+    return ", ".join(f"{kind.upper()} {count(n)}" for kind, n in found.items()) if found else None
+
+
+def starting_rules(kind: StoredKind = "sft") -> Spec:
     """Return rules that take something: what was judged good, or at first what was imported."""
     with database().read() as session:
         is_rated = not high_water(session).startswith("0/")
+        known = [*list_datasets(session), *list_datasets(session, archived=True)]
+    rules: Spec = {
+        "name": free_name(t("dataset.new_name"), {one.name for one in known}),
+        "kind": kind,
+    }
+    if kind != "sft":
+        return rules
+    take: Spec = {"sources": ["imported", "human"]}
     if is_rated:
-        take: Spec = {"rated": {"at_least": GOOD_ENOUGH}, "chosen": True, "ok": True}
-        take["edited"] = True
-    else:
-        take = {"sources": ["imported", "human"]}
-    return {"name": t("dataset.new_name"), "kind": "sft", "take": take}
+        take = {"rated": {"at_least": GOOD_ENOUGH}, "chosen": True, "ok": True, "edited": True}
+    return rules | {"take": take}
 
 
 def draw_form(base: Spec, editor: SpecEditor) -> Spec:
@@ -186,6 +228,8 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
     with card("dataset_what"):
         form.draw("name")
         kind = form.draw("kind")
+        if rows := rows_by_kind_text():
+            st.caption(t("dataset.rows_by_kind", kinds=rows))
         form.draw("questions.tags", "questions.languages", "questions.roles")
     if kind != base["kind"]:
         form.put("take", None)

@@ -1,9 +1,8 @@
-"""What Home says: the next step for this store, and each model server in plain words."""
+"""What Home says: what the project holds, its next step, and each model server in plain words."""
 
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import streamlit as st
 
@@ -15,80 +14,105 @@ from serving.importers.readers import SUFFIXES, stream_rows
 from serving.sweeps.plan import queue_sweep
 from serving.sweeps.spec import load_spec
 from workbench import EXAMPLES, READING_ONLY
-from workbench.ui.components.controls import errors_shown, path_of
+from workbench.project import NextStep, ProjectState, Stage, Step
+from workbench.ui.components.controls import errors_shown, page_link, path_of
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import counted, t, translated
 from workbench.ui.components.labels import count, model_note, parameters, size
+from workbench.ui.components.next_step import draw_step
 from workbench.ui.components.parts import card, head_row, state_badge
-from workbench.ui.components.store import StoreCounts, database, registry
+from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
 
-Step = Literal["import", "first_sweep", "watch", "look", "open"]
-ICONS: dict[Step, str] = {
-    "import": ":material/download:",
-    "first_sweep": ":material/play_arrow:",
-    "watch": ":material/visibility:",
-    "look": ":material/menu_book:",
-    "open": ":material/arrow_forward:",
+PAGES: dict[Step, tuple[str, str]] = {
+    "watch": ("sweeps", "sweep"),
+    "open": ("sweeps", "sweep"),
+    "sweep": ("sweeps", "new"),
+    "rate": ("rating", "sweep"),
+    "rate_on": ("rating", "queue"),
+    "dataset": ("datasets", "new"),
+    "round": ("rounds", "dataset"),
+    "follow": ("rounds", "round"),
+    "resume": ("rounds", "round"),
+    "compare": ("rounds", "round"),
+    "result": ("rounds", "round"),
+}
+"""Step → the page where it is done, and what its address says."""
+LISTS: dict[Stage, tuple[str, str]] = {
+    "questions": ("questions", "help_center"),
+    "texts": ("sweeps", "grid_view"),
+    "ratings": ("rating", "star"),
+    "rows": ("datasets", "dataset"),
+    "rounds": ("rounds", "cycle"),
+}
+"""Stage → its page and icon."""
+
+
+def draw_stages(state: ProjectState) -> None:
+    """Draw how much each stage of the road holds, and whether it is done, running or next."""
+    with st.container(horizontal=True, gap="small", key="figures_few_stages"):
+        for stage, (page, icon) in LISTS.items():
+            with st.container(border=True, gap="xxsmall", key=f"stage_{stage}"):
+                page_link(page, t(f"stage.{stage}"), icon)
+                st.markdown(f"### {count(state.count(stage))}")
+                facts = {name: getattr(state, name) for name in STAGE_FACTS.get(stage, ())}
+                if facts:
+                    st.caption(" · ".join(counted(name, n) for name, n in facts.items()))
+                _stage_badge(state, stage)
+
+
+STAGE_FACTS: dict[Stage, tuple[str, ...]] = {
+    "texts": ("sweeps",),
+    "rows": ("datasets",),
 }
 
 
-def draw_next_step(step: Step, newest_sweep: int | None, has_model: bool) -> None:
+def _stage_badge(state: ProjectState, stage: Stage) -> None:
+    if stage in state.running:
+        st.badge(t("stage.running"), icon=":material/pending:", color="blue")
+    elif stage == state.next.stage:
+        st.badge(t("stage.next"), icon=":material/arrow_forward:", color="orange")
+    elif state.count(stage):
+        st.badge(t("stage.done"), icon=":material/check:", color="green")
+    else:
+        st.badge(t("stage.later"), icon=":material/circle:", color="gray")
+
+
+def draw_next_step(next: NextStep, has_model: bool) -> None:
     """Draw the step and do it when its button is pressed.
 
     A sweep can only be planned once a model is known; until then its button waits.
     """
-    waits = step == "first_sweep" and (not has_model or is_reading_only())
-    with (
-        st.container(border=True, key="next_step"),
-        st.container(horizontal=True, vertical_alignment="center", gap="large"),
-    ):
-        with st.container(width="stretch", gap="xxsmall", key="next_step_text"):
-            st.caption(t("home.next"))
-            st.subheader(t(f"next.{step}.title"), anchor=False)
-            st.markdown(t(f"next.{step}.text"))
-            if waits:
-                reason = "reading_only" if is_reading_only() else "waits"
-                st.caption(f":material/hourglass_top: {t(f'next.first_sweep.{reason}')}")
-        pressed = st.button(
-            t(f"next.{step}.button"),
-            key=f"next_{step}",
-            type="primary",
-            icon=ICONS[step],
-            disabled=waits,
-        )
+    waits = None
+    if next.step in ("first_sweep", "sweep") and (not has_model or is_reading_only()):
+        waits = t(f"next.first_sweep.{'reading_only' if is_reading_only() else 'waits'}")
+    pressed = draw_step(next.step, waits=waits, name=escaped(next.name))
+    if next.step == "import":
+        page_link("questions", t("next.import.own"), "upload_file", **{"import": 1})
     if pressed:
-        _do(step, newest_sweep)
+        _do(next)
 
 
 def examples_button() -> None:
     """Draw the button that brings the bundled questions in."""
-    if st.button(t("import.examples"), type="primary", icon=ICONS["import"]):
-        _do("import", None)
+    if st.button(t("import.examples"), type="primary", icon=":material/download:"):
+        _do(NextStep(step="import"))
 
 
-def _do(step: Step, newest_sweep: int | None) -> None:
+def _do(next: NextStep) -> None:
     with errors_shown():
-        if step == "import":
+        page, name = PAGES.get(next.step, ("sweeps", "sweep"))
+        address = {name: str(next.id or 1)}
+        if next.step == "import":
             added, skipped = import_examples()
             st.toast(t("home.imported", added=added, skipped=skipped), icon=":material/check:")
             st.rerun()
-        if step == "first_sweep":
-            newest_sweep = start_first_sweep()
+        if next.step == "first_sweep":
+            address[name] = str(start_first_sweep())
             st.toast(t("home.sweep_queued"), icon=":material/check:")
-        if newest_sweep is not None:
-            st.switch_page(path_of("sweeps"), query_params={"sweep": str(newest_sweep)})
-
-
-def next_step(counts: StoreCounts, jobs: Sequence[JobRow]) -> Step:
-    """Return what to do next: bring questions, start a sweep, watch it, or look at its texts."""
-    if counts.questions == 0:
-        return "import"
-    if any(job.kind == "sweep" for job in jobs):
-        return "watch"
-    if counts.sweeps == 0:
-        return "first_sweep"
-    return "look" if counts.variants + counts.answers else "open"
+        if next.step == "rate":
+            address["new"] = "1"
+        st.switch_page(path_of(page), query_params=address)
 
 
 def is_reading_only() -> bool:

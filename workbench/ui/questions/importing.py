@@ -1,8 +1,11 @@
 """Bringing a file of questions in: read, preview, confirm; nothing is written before that."""
 
+from pathlib import Path
+
 import streamlit as st
 
-from db.questions import role_names
+from db.identity import short_hash
+from db.questions import question_facets, role_names
 from serving.importers import ImportPreview, import_questions, preview
 from serving.importers.fields import FIELDS
 from serving.importers.readers import SUFFIXES, stream_rows
@@ -14,7 +17,7 @@ from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import card, figures, heading, section
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import one_line
+from workbench.ui.components.text import free_name, one_line
 from workbench.ui.components.uploads import draw_confirm, draw_found, import_progress, in_utf8
 
 EXAMPLE = EXAMPLES / "questions" / "with_reasoning.jsonl"
@@ -49,6 +52,7 @@ def draw_import() -> None:
     _show(found)
     draft = FormDraft("question-import")
     with card("import_check"):
+        tag = _choose_tag(draft, upload.name)
         st.caption(t("import.check"))
         answer_check, is_usable = choose_answer_check(draft)
     n_new = found.added + found.updated
@@ -60,6 +64,7 @@ def draw_import() -> None:
             done = import_questions(
                 database(),
                 rows,
+                extra_tags=[tag] if tag else (),
                 answer_check=answer_check,
                 skip_errors=skip_errors,
                 on_progress=report,
@@ -69,7 +74,22 @@ def draw_import() -> None:
         counts = {name: getattr(done, name) for name in names}
         st.toast(t("import.done", **counts), icon=":material/check:")
         url.clear("import")
+        url.put("tag", tag)
         st.rerun()
+
+
+def _choose_tag(draft: FormDraft, file_name: str) -> str:
+    """Draw the tag that holds the questions of this file together; return it, empty for none."""
+    with database().read() as session:
+        taken = set(question_facets(session).tags)
+    tag = st.text_input(
+        t("import.tag"),
+        key=draft.field(f"tag_{short_hash(file_name)}", free_name(Path(file_name).stem, taken)),
+        help=t("import.tag_help"),
+        max_chars=80,
+        width=400,
+    )
+    return (tag or "").strip()
 
 
 def _draw_columns() -> None:

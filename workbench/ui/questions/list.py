@@ -25,6 +25,7 @@ from workbench.ui.components.controls import download, errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, Spec, SpecForm
 from workbench.ui.components.i18n import counted, t, word
+from workbench.ui.components.next_step import lead_on
 from workbench.ui.components.parts import card, empty_state, list_head
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
@@ -69,6 +70,10 @@ def draw_list() -> None:
     for row in page.rows:
         _draw(row)
     url.pages("page", page.total, PAGE_SIZE)
+    if page.total and wanted == QuestionFilter(tags=wanted.tags) and wanted.tags:
+        (tag,) = wanted.tags
+        texts = {"tag": escaped(tag), "questions": counted("questions", page.total)}
+        lead_on("sweep_these", "sweeps", values=texts, new=1, tag=tag)
 
 
 def _export(wanted: QuestionFilter) -> bytes:

@@ -22,6 +22,7 @@ from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_marked, show_text
 from workbench.ui.components.text_cards import draw_reference
+from workbench.ui.rating.after import draw_after
 from workbench.ui.rating.edit import draw_edit, start_edit
 from workbench.ui.rating.panel import PanelButton, draw_panel
 from workbench.ui.rating.table import draw_table, table_draft
@@ -91,6 +92,7 @@ def _draw(queue: QueueRow, rater_id: int) -> None:
     _draw_progress(queue, rater_id, is_over=assigned is None)
     if assigned is None:
         empty_state("done", "done_all", "rate.done")
+        draw_after(queue)
     else:
         _draw_card(queue, assigned)
     axes = load_axes(settings().home_dir).get(queue.scope, [])

@@ -10,6 +10,7 @@ from db.rating.queues import QueueRow, Way, list_queues, queue_progress
 from db.texts.facets import facets_version
 from serving.checks import CHECKS
 from workbench.i18n import has
+from workbench.project import count_texts
 from workbench.rating.power import PowerEstimate, power_estimate
 from workbench.rating.queues import (
     BuiltQueue,
@@ -42,8 +43,9 @@ from workbench.ui.components.parts import (
     plan_rows,
 )
 from workbench.ui.components.rater import current_rater, draw_rater
-from workbench.ui.components.store import count_store, database, registry
+from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, one_line
+from workbench.ui.rating.after import draw_after
 
 MOST = 30
 MINUTES = (0, 10, 20, 40, 60)
@@ -57,7 +59,7 @@ def draw_queues() -> None:
     """Draw the queues, or how to make the first one."""
     with database().read() as session:
         queues = list_queues(session)[:MOST]
-        n_texts = count_store(session).variants
+        n_texts = count_texts(session)
     with list_head("rate"):
         if queues:
             new_button(t("rate.new"))
@@ -72,6 +74,8 @@ def draw_queues() -> None:
     rater = current_rater()
     for queue in queues:
         _draw(queue, rater[0] if rater else None)
+    if queues:
+        draw_after()
 
 
 def _draw(queue: QueueRow, rater_id: int | None) -> None:

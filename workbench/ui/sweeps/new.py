@@ -6,7 +6,7 @@ from typing import Any, cast
 import streamlit as st
 
 from db.errors import Q2QError
-from db.identity import AS_STORED, WHEN_LOADED
+from db.identity import AS_STORED, WHEN_LOADED, short_hash
 from db.input_text import decoded
 from db.models import list_models
 from db.questions import question_facets
@@ -70,19 +70,22 @@ def _check(spec: Spec) -> SweepSpec:
 
 
 def _leave() -> None:
-    url.clear("new", "from", "as")
+    url.clear("new", "from", "as", "tag")
 
 
 def _editor() -> SpecEditor:
     """Return the spec: a new one, or a copy of the sweep that the URL names."""
     source = url.number("from")
     if source is None:
-        return SpecEditor("sweep", _new_spec)
+        tag = url.parameter("tag")
+        return SpecEditor(f"sweep-tag-{short_hash(tag)}" if tag else "sweep", _new_spec)
     return SpecEditor(f"sweep-{source}", lambda: _copy_of(source))
 
 
 def _new_spec() -> Spec:
-    return {"name": t("new.title"), **STARTING_SPEC}
+    tag = url.parameter("tag")
+    chosen = {"questions": {"tags": [tag]}} if tag else {}
+    return {"name": tag or t("new.title"), **chosen, **STARTING_SPEC}
 
 
 def _copy_of(sweep_id: int) -> Spec:

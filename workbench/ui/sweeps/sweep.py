@@ -12,6 +12,7 @@ from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import count, duration, percent
+from workbench.ui.components.next_step import lead_on
 from workbench.ui.components.parts import (
     card,
     empty_state,
@@ -76,6 +77,9 @@ def draw_sweep(sweep_id: int) -> None:
         VIEWS[view](sweep_id)
     else:
         _draw_spec(sweep)
+    if not jobs and sweep.variants:
+        values = {"name": escaped(sweep.name)}
+        lead_on("rate", "rating", values=values, new=1, sweep=sweep_id)
 
 
 def _leave() -> None:
