@@ -18,6 +18,8 @@ from db.workers.live import live_workers
 LOCAL = "local"
 """Name of the workbench's own server."""
 
+Offers = Mapping[str, Mapping[str, float]]
+"""Name of a model in requests → its price, see ``EngineRow.offers``."""
 EngineState = Literal["stopped", "starting", "ready", "unhealthy", "failed"]
 
 
@@ -81,6 +83,9 @@ class EngineRow:
     api_key_env: str | None
     tokenizer_path: str | None
     model_name: str | None
+    offers: dict[str, dict[str, float]] | None
+    """Of its models, those that are used, by their names in requests, each with its price where it
+    has one (``input`` and ``output``, US dollars for a million tokens). None: all, without."""
     state: str
     wanted: bool
     progress: float | None
@@ -144,6 +149,7 @@ def save_external(
     api_key_env: str | None = None,
     tokenizer_path: str | None = None,
     model_name: str | None = None,
+    offers: Offers | None = None,
 ) -> int:
     """Write what the settings say of an external engine, new or changed, and return its id.
 
@@ -163,6 +169,7 @@ def save_external(
         engine.state, engine.message, engine.probed_at = "stopped", None, None
     engine.url, engine.api_key_env, engine.tokenizer_path = url, api_key_env, tokenizer_path
     engine.model_name = model_name
+    engine.offers = {name: dict(price) for name, price in offers.items()} if offers else None
     engine.wanted = True
     session.flush()
     return engine.id
@@ -176,6 +183,7 @@ def add_external(
     api_key_env: str | None = None,
     tokenizer_path: str | None = None,
     model_name: str | None = None,
+    offers: Offers | None = None,
 ) -> int:
     """Add an external engine by URL and return its id; the worker probes it next.
 
@@ -195,20 +203,60 @@ def add_external(
         api_key_env=api_key_env,
         tokenizer_path=tokenizer_path,
         model_name=model_name,
+        offers=offers,
     )
 
 
-def remove_external(session: Session, name: str) -> None:
+def set_price(session: Session, name: str, model: str, price: Mapping[str, float]) -> None:
+    """Write the price of a model of an external engine, in US dollars for a million tokens.
+
+    Args:
+        session: One that writes.
+        name: Of the engine.
+        model: Its name in requests.
+        price: ``input`` and ``output``; empty where it is not known.
+
+    Raises:
+        UsageError: There is no such engine, or it does not offer the model.
+    """
+    engine = _external(session, name)
+    offered = session.scalars(
+        select(EngineModel.served_name).where(EngineModel.engine_id == engine.id)
+    )
+    known = engine.offers or {one: {} for one in offered}
+    if model not in known:
+        raise UsageError(
+            "The server {name} offers no model {model!r} (it offers {known}).",
+            name=name,
+            model=model,
+            known=", ".join(known) or "none",
+        )
+    engine.offers = {**known, model: dict(price)}
+
+
+def remove_external(session: Session, name: str) -> str | None:
     """Take an external engine out of use. What it wrote stays.
+
+    Returns:
+        Its address, where no other one in use has it: what is kept for it may go.
 
     Raises:
         UsageError: There is none with this name.
     """
+    engine = _external(session, name)
+    engine.wanted, engine.state, engine.message = False, "stopped", None
+    session.execute(delete(EngineModel).where(EngineModel.engine_id == engine.id))
+    session.flush()
+    others = session.scalars(select(Engine.url).where(Engine.wanted, Engine.url.is_not(None)))
+    used = {one.rstrip("/") for one in others if one is not None}
+    return engine.url if engine.url is not None and engine.url.rstrip("/") not in used else None
+
+
+def _external(session: Session, name: str) -> Engine:
     engine = session.scalar(select(Engine).where(Engine.name == name, Engine.kind == "external"))
     if engine is None or not engine.wanted:
         raise UsageError("There is no external model server {name!r}.", name=name)
-    engine.wanted, engine.state, engine.message = False, "stopped", None
-    session.execute(delete(EngineModel).where(EngineModel.engine_id == engine.id))
+    return engine
 
 
 def save_engine_state(

@@ -39,6 +39,15 @@ ServerUrl = Annotated[HttpUrl, AfterValidator(_without_secrets)]
 """Root of an OpenAI-compatible API; user and password have no place in it."""
 
 
+class ModelPrice(BaseModel):
+    """What a model costs, in US dollars for a million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+
+
 class ExternalServer(BaseModel):
     """A model server that somebody else runs, reached by URL."""
 
@@ -57,6 +66,8 @@ class ExternalServer(BaseModel):
 
     Servers of one model are one pool: sweeps go where there is room.
     """
+    offers: dict[str, ModelPrice | None] | None = None
+    """Of its models, those to be used, by their names there, each with its price; default: all."""
 
 
 class Embedder(BaseModel):

@@ -126,6 +126,7 @@ NOT_RUN = {
     "round reject": "waits for a dataset; tests/unit/test_rounds.py",
     "round run": "trains",
     "score judge": "needs a model that tells probabilities of prompts; tests/unit/test_judge.py",
+    "serve price": "tests/unit/test_server_keys.py",
     "serve start": "starts vLLM",
     "train plan": "needs weights; tests/unit/test_training_estimate.py",
     "train resume": "trains",

@@ -54,6 +54,11 @@ RUN_ELSEWHERE = {
     "q2q rate import ratings.csv": "unit/test_rating_exchange.py",
     "q2q score run --sweep 1": "unit/test_cli_score.py",
     "q2q score show --sweep 1": "unit/test_cli_score.py",
+    "q2q serve add teacher http://10.0.0.5:8000/v1": "unit/test_cli_servers.py",
+    "q2q serve add hosted https://api.example.org/v1 --ask-key --offers large-2,small-2": (
+        "unit/test_server_keys.py"
+    ),
+    "q2q serve price hosted small-2 --input 0.15 --output 0.6": "unit/test_server_keys.py",
     "q2q sweep resume 3 --max-cost 5": "unit/test_cli_servers.py",
     "q2q sweep run examples/sweeps/first.yaml": "integration/test_first_sweep.py",
     "q2q round run examples/rounds/first.yaml": "integration/test_round.py",

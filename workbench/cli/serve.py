@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from db.database import Database
-from db.engines import EngineUse, add_external, list_engines, remove_external
+from db.engines import EngineUse, add_external, list_engines, remove_external, set_price
 from db.errors import Q2QError, UsageError
 from db.jobs import INTERACTIVE_PRIORITY, enqueue
+from db.server_keys import check_key, forget_key, keep_key
 from db.settings import load_settings
 from db.store.migrate import open_home
 from db.workers.live import ensure_worker
@@ -189,28 +190,72 @@ def add(
         str | None,
         typer.Option(help="Model whose weights it serves [default: as it calls them]."),
     ] = None,
+    ask_key: Annotated[
+        bool,
+        typer.Option("--ask-key", help="Ask for its key, and keep it (never in the store)."),
+    ] = False,
+    offers: Annotated[
+        str | None,
+        typer.Option(help="With commas: those of its models to be used [default: all]."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Add a model server that runs elsewhere, and ask it what it can do.
 
     Servers of one model share its sweeps. With --model you say that the weights are just those,
-    in one precision, whatever the server calls them.
+    in one precision, whatever the server calls them. A key comes from an environment variable of
+    the worker, or is asked for and kept in the system's keyring, or else in a file of the home.
 
     Example:
       q2q serve add teacher http://10.0.0.5:8000/v1
       q2q serve add second http://10.0.0.6:8000/v1 --model round-2
+      q2q serve add hosted https://api.example.org/v1 --ask-key --offers large-2,small-2
     """
-    with open_home() as (_, database), database.write() as session:
-        add_external(
-            session,
-            name,
-            url,
-            api_key_env=api_key_env,
-            tokenizer_path=tokenizer,
-            model_name=model,
-        )
+    if ask_key and api_key_env:
+        raise UsageError("Give --ask-key or --api-key-env: a server has one key.")
+    key = ""
+    if ask_key:
+        key = str(typer.prompt(f"Key of {name}", hide_input=True, err=True)).strip()
+        check_key(key)
+    with open_home() as (settings, database):
+        with database.write() as session:
+            names = [one.strip() for one in (offers or "").split(",") if one.strip()]
+            add_external(
+                session,
+                name,
+                url,
+                api_key_env=api_key_env,
+                tokenizer_path=tokenizer,
+                model_name=model,
+                offers={one: {} for one in names},
+            )
+            # A key that cannot be kept leaves no server behind.
+            place = keep_key(settings.home_dir, url, key) if key else None
+        if place is not None:
+            where = "the system's keyring" if place == "keyring" else "a file of this home"
+            inform(f"The key is kept in {where}, not in the store.")
     if api_key_env and api_key_env not in os.environ:
         inform(f"The variable {api_key_env} is not set here; set it where the worker runs.")
+    _run("probe_engine", {"engine": name}, as_json)
+
+
+@app.as_command()
+def price(
+    name: Annotated[str, typer.Argument(help="Name of an added server.")],
+    model: Annotated[str, typer.Argument(help="One of its models, as the server calls it.")],
+    input_: Annotated[
+        float, typer.Option("--input", min=0, help="US dollars for a million tokens read.")
+    ],
+    output: Annotated[float, typer.Option(min=0, help="The same for tokens written.")],
+    as_json: Json = False,
+) -> None:
+    """Set the price of a model, by which sweeps count their cost and keep to `max_cost`.
+
+    Example:
+      q2q serve price hosted small-2 --input 0.15 --output 0.6
+    """
+    with open_home() as (_, database), database.write() as session:
+        set_price(session, name, model, {"input": input_, "output": output})
     _run("probe_engine", {"engine": name}, as_json)
 
 
@@ -218,14 +263,16 @@ def add(
 def remove(
     name: Annotated[str, typer.Argument(help="Name of an added server.")], as_json: Json = False
 ) -> None:
-    """Take a server that runs elsewhere out of use; what it wrote stays.
+    """Take a server that runs elsewhere out of use; what it wrote stays, its kept key goes.
 
     Example:
       q2q serve remove teacher
     """
-    with open_home() as (_, database):
+    with open_home() as (settings, database):
         with database.write() as session:
-            remove_external(session, name)
+            gone = remove_external(session, name)
+        if gone is not None:
+            forget_key(settings.home_dir, gone)
         _show(database, as_json)
 
 

@@ -17,6 +17,8 @@ from workbench.jobs.local import LocalServer
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 3.0
+ASK_EVERY_S = 60.0
+"""How often a server that tells no load is asked whether it answers: somebody may count that."""
 
 
 class EngineWatch:
@@ -29,6 +31,8 @@ class EngineWatch:
         self._before: dict[tuple[int, int], tuple[float, int]] = {}
         """Server and engine → when it was looked at, and the tokens it had written."""
         self._written: dict[int, Sequence[EngineUse]] = {}
+        self._asked: dict[int, float] = {}
+        """Server that tells no load → when it was asked last."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -49,7 +53,12 @@ class EngineWatch:
             gpus = [by_index[index] for index in plan.gpus if index in by_index]
             await self._look_at(self._local.engine_id, client, gpus, plan.gpus_per_engine)
         for server in self._external.servers:
-            is_there = await self._look_at(server.engine_id, server.client)
+            if server.client.endpoint.capabilities.metrics:
+                is_there = await self._look_at(server.engine_id, server.client)
+            elif time.monotonic() < self._asked.get(server.engine_id, -ASK_EVERY_S) + ASK_EVERY_S:
+                continue
+            else:
+                self._asked[server.engine_id], is_there = time.monotonic(), False
             is_there = is_there or await answers(server.client)
             await self._external.note_answering(server, is_there)
 

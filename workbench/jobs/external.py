@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from db.engines import (
 from db.errors import UsageError
 from db.messages import Message
 from db.models import ModelRow, declare_model, find_model, note_fingerprint
+from db.server_keys import find_key
 from db.settings import Settings, check_server_url
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.equality import MAX_GAP, gap
@@ -31,6 +32,7 @@ from serving.engine.messages import (
     EngineError,
     EngineUnavailable,
     OfferedModel,
+    Price,
     RequestRefused,
     ServerMisconfigured,
 )
@@ -84,6 +86,14 @@ class ExternalServers:
                     api_key_env=server.api_key_env,
                     tokenizer_path=server.tokenizer,
                     model_name=server.model,
+                    offers=(
+                        {
+                            name: {} if price is None else price.model_dump()
+                            for name, price in server.offers.items()
+                        }
+                        if server.offers is not None
+                        else None
+                    ),
                 )
         await self.probe(None)
 
@@ -164,8 +174,10 @@ class ExternalServers:
         with self._database.write() as session:
             save_engine_state(session, engine.id, "starting", message="Being probed.")
         try:
-            endpoint = _endpoint(engine, self._settings.ca_file)
-            result = await probe(endpoint)
+            endpoint = await asyncio.to_thread(endpoint_of, engine, self._settings)
+            result = _chosen(
+                engine, await probe(endpoint, model=next(iter(engine.offers or ()), None))
+            )
             tokenizer = _tokenizer(engine, result)
         except (EngineError, UsageError) as error:
             self._problems[engine.name] = error
@@ -229,6 +241,7 @@ class ExternalServers:
                     capabilities=endpoint.capabilities,
                     max_num_seqs=None,
                     engine_version=endpoint.software,
+                    price=_price(engine, name),
                 )
                 for name, model in models.items()
             },
@@ -293,7 +306,40 @@ def offered_capabilities(capabilities: Capabilities, reasons: Mapping[str, str])
     return {**asdict(capabilities), "reasons": dict(reasons)}
 
 
-def _endpoint(engine: EngineRow, ca_file: Path | None) -> Endpoint:
+MAX_LISTED = 50
+"""A server that lists more models is a market of them: people choose."""
+
+
+def _chosen(engine: EngineRow, result: ProbeResult) -> ProbeResult:
+    """Return what was found of the models that are used.
+
+    Raises:
+        EngineUnavailable: It lists too many, and nobody has chosen.
+    """
+    if engine.offers is None and len(result.models) > MAX_LISTED:
+        raise EngineUnavailable(
+            "It lists {n} models; choose those to be used, on Models or with `q2q serve add"
+            " --offers`.",
+            n=len(result.models),
+        )
+    if engine.offers is None:
+        return result
+    listed = {one.name: one for one in result.models}
+    chosen = (listed.get(one, OfferedModel(name=one, context_length=None)) for one in engine.offers)
+    return replace(result, models=tuple(chosen))
+
+
+def _price(engine: EngineRow, name: str) -> Price | None:
+    told = (engine.offers or {}).get(name)
+    return Price(told["input"], told["output"]) if told else None
+
+
+def endpoint_of(engine: EngineRow, settings: Settings) -> Endpoint:
+    """Return where a server answers, with its key: from its variable, else as it is kept.
+
+    Raises:
+        UsageError: Its variable is not set or holds no key, or the kept keys cannot be read.
+    """
     key = os.environ.get(engine.api_key_env, "").strip() if engine.api_key_env else None
     if engine.api_key_env and not key:
         raise UsageError(
@@ -310,7 +356,9 @@ def _endpoint(engine: EngineRow, ca_file: Path | None) -> Endpoint:
         )
     assert engine.url is not None
     check_server_url(engine.url)  # an older store may hold one with a password, masked here
-    return Endpoint(url=engine.url, api_key=key, ca_file=ca_file)
+    if key is None and (kept := find_key(settings.home_dir, engine.url)) is not None:
+        key = kept[0]
+    return Endpoint(url=engine.url, api_key=key, ca_file=settings.ca_file)
 
 
 def _tokenizer(engine: EngineRow, result: ProbeResult) -> PromptTokenizer | None:
@@ -324,6 +372,8 @@ async def answers(client: CompletionClient) -> bool:
     """Tell whether a server answers now."""
     try:
         await client.models()
+    except RequestRefused as error:  # some have no list of models, and answer so
+        return error.status in (404, 405)
     except EngineError:
         return False
     return True
