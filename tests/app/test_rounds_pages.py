@@ -116,8 +116,10 @@ def test_curves_of_runs_that_are_picked_are_drawn_on_one_plot(
         add_metrics(session, other.id, [("loss", 1, 2.0), ("loss", 2, 1.5)])
     app = open_app("training")
     assert not app.get("vega_lite_chart")
-    for box in [box for box in app.checkbox if box.label == "compare"]:
-        box.check()
+    for run in (first, other):
+        app.checkbox(key=f"pick_run_{run.id}").check()
+    app.run()
+    next(button for button in app.button if button.label == "Compare curves").click()
     app.run()
     assert app.query_params["runs"] == [str(first.id), str(other.id)]
     spec = json.loads(app.get("vega_lite_chart")[0].proto.spec)

@@ -39,6 +39,8 @@ class QueueSpec(BaseModel):
     """Only questions of this dialogue session, rejected ones left out, and their texts."""
     dataset: StrictInt | None = None
     """Only what the rows of this dataset hold."""
+    questions: tuple[StrictInt, ...] = ()
+    """Only these questions, and their texts."""
     round: StrictInt | None = None
     """Only what this round's model and another one wrote in one pass for held-out questions."""
     against: StrictInt | None = None
@@ -67,9 +69,9 @@ class QueueSpec(BaseModel):
         if self.scope == "question" and self.way == "pair":
             raise ValueError("questions are rated one at a time; set way to single or table")
         sources = (self.sweep, self.dialogue, self.dataset, self.round)
-        if sum(one is not None for one in sources) > 1:
+        if sum(one is not None for one in sources) + bool(self.questions) > 1:
             raise ValueError(
-                "a queue has one source; give a sweep, a dialogue, a dataset or a round"
+                "a queue has one source; give a sweep, a dialogue, a dataset, a round or questions"
             )
         if self.round is not None and (self.way, self.scope) != ("pair", "whole"):
             raise ValueError("models of a round are compared in pairs of whole outputs")
@@ -171,6 +173,8 @@ def find_questions(session: Session, spec: QueueSpec) -> list[int]:
 
 def _question_ids(session: Session, spec: QueueSpec, kind: ListedKind | None) -> list[int]:
     """Return the questions of the source; where it is everything, those with texts of ``kind``."""
+    if spec.questions:
+        return question_ids(session, QuestionFilter(ids=spec.questions))
     if spec.dialogue is not None:
         return _dialogue(session, spec.dialogue)
     if spec.dataset is not None:

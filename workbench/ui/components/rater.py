@@ -20,7 +20,7 @@ def current_rater() -> tuple[int, str] | None:
         return None
     try:
         with database().read() as session:
-            known = {rater.name: rater for rater in list_raters(session)}
+            known = {one.name: one for one in list_raters(session, archived=None)}
         if name in known and known[name].kind == "person":
             rater_id = known[name].id
         else:

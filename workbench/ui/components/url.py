@@ -4,8 +4,9 @@ The URL is the truth. Widgets are filled from it and write back to it as codes t
 with the language, so that reload, back and a shared link come to the same place.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import streamlit as st
 
@@ -13,6 +14,9 @@ from workbench.i18n import has
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import count
 from workbench.ui.components.text import one_line
+
+MAX_IDS: Final = 100_000
+"""Things that one address names."""
 
 
 def parameter(name: str) -> str | None:
@@ -37,6 +41,29 @@ def put(name: str, value: str | Sequence[str] | None) -> None:
         st.query_params[name] = value if isinstance(value, str) else list(value)
     elif name in st.query_params:
         del st.query_params[name]
+
+
+def id_ranges(ids: Iterable[int]) -> str:
+    """Return ids as an address names them: ``3-9,12``."""
+    parts: list[list[int]] = []
+    for one in sorted(set(ids)):
+        if parts and one == parts[-1][1] + 1:
+            parts[-1][1] = one
+        else:
+            parts.append([one, one])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def ids(name: str) -> tuple[int, ...]:
+    """Return the ids that ``name`` in the URL says as `id_ranges` does; what is none is left out.
+
+    At most ``MAX_IDS``: an address may be anybody's.
+    """
+    found: list[int] = []
+    for first, last in re.findall(r"([0-9]{1,15})(?:-([0-9]{1,15}))?", parameter(name) or ""):
+        room = MAX_IDS - len(found)
+        found += range(int(first), min(int(last or first) + 1, int(first) + room))
+    return tuple(dict.fromkeys(found))
 
 
 def clear(*names: str) -> None:

@@ -16,6 +16,7 @@ from training.datasets.rows import RowTexts
 from training.datasets.rules import as_yaml, parse_rules
 from workbench.i18n import caution_sentences
 from workbench.ui.components import url
+from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, download, errors_shown, page_link
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.labels import ago, count
@@ -43,6 +44,7 @@ def draw_dataset(dataset_id: int) -> None:
         dataset = find_dataset(session, dataset_id)
     with item_head("dataset", escaped(dataset.name)):
         st.badge(word("dataset_kind", dataset.kind), color="blue")
+        draw_archive("dataset", dataset.id, dataset.archived_at)
     st.caption(t("dataset.identity", hash=dataset.content_hash or "–", when=ago(dataset.frozen_at)))
     with database().read() as session:
         draw_cautions(cautions(read_balance(session, dataset)))

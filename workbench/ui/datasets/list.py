@@ -4,6 +4,13 @@ import streamlit as st
 
 from db.datasets import DatasetInfo, list_datasets
 from workbench.ui.components import url
+from workbench.ui.components.archive import (
+    draw_nothing_archived,
+    draw_picked,
+    draw_switch,
+    pick_box,
+    shows_archived,
+)
 from workbench.ui.components.controls import new_button, open_button, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import ago, count
@@ -15,12 +22,18 @@ from workbench.ui.components.text import escaped
 def draw_list() -> None:
     """Draw all datasets."""
     with database().read() as session:
-        datasets = list_datasets(session)
+        datasets = list_datasets(session, archived=shows_archived())
     with list_head("datasets"):
         if datasets:
             _import_button()
             new_button(t("datasets.new"))
-    if not datasets:
+    if datasets or shows_archived():
+        draw_picked("dataset", lambda: [dataset.id for dataset in datasets])
+    else:
+        draw_switch("dataset")
+    if not datasets and shows_archived():
+        draw_nothing_archived()
+    elif not datasets:
         with empty_state("datasets", "dataset", "datasets.none"):
             new_button(t("datasets.new"))
             _import_button()
@@ -38,6 +51,7 @@ def _import_button() -> None:
 def _draw(dataset: DatasetInfo) -> None:
     with card(f"dataset_{dataset.id}", gap="xsmall"):
         with card_head(f"dataset_{dataset.id}", escaped(dataset.name)):
+            pick_box("dataset", dataset.id, dataset.name)
             st.badge(word("dataset_kind", dataset.kind), color="blue")
             open_button(t("datasets.open"), f"open_{dataset.id}", "dataset", dataset.id)
         st.caption(

@@ -21,7 +21,14 @@ from workbench.dialogue.settings import (
     parse_theme,
 )
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, new_button, open_button
+from workbench.ui.components.archive import (
+    draw_nothing_archived,
+    draw_picked,
+    draw_switch,
+    pick_box,
+    shows_archived,
+)
+from workbench.ui.components.controls import back_link, new_button, open_button, path_of
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, current_language, t, translated
 from workbench.ui.components.labels import ago
@@ -37,11 +44,18 @@ MAX_SHOWN = 50
 def draw_list() -> None:
     """Draw the dialogues, or how to begin the first one."""
     with database().read() as session:
-        found = list_dialogues(session)
+        found = list_dialogues(session, archived=shows_archived())
     with list_head("dlg"):
         if found:
             _import_button()
             _new_button()
+    if found or shows_archived():
+        draw_picked("dialogue", lambda: [one.id for one in found], _draw_actions)
+    else:
+        draw_switch("dialogue")
+    if not found and shows_archived():
+        draw_nothing_archived()
+        return
     if not found:
         with empty_state("dialogues", "forum", "dlg.none"):
             _new_button()
@@ -52,6 +66,12 @@ def draw_list() -> None:
     for one in found[(page - 1) * MAX_SHOWN : page * MAX_SHOWN]:
         _draw(one)
     url.pages("page", len(found), MAX_SHOWN)
+
+
+def _draw_actions(chosen: list[int]) -> None:
+    """Draw what can be done with the picked dialogues."""
+    if len(chosen) == 1 and st.button(t("pick.queue"), icon=":material/star:"):
+        st.switch_page(path_of("rating"), query_params={"new": "1", "dialogue": str(chosen[0])})
 
 
 def _new_button() -> None:
@@ -71,6 +91,7 @@ def _import_button() -> None:
 def _draw(one: DialogueSummary) -> None:
     with card(f"dialogue_{one.id}", gap="xsmall"):
         with card_head(f"dialogue_{one.id}", escaped(one.name)):
+            pick_box("dialogue", one.id, one.name)
             state_mark(one.state)
             open_button(t("dlg.open"), f"open_{one.id}", "session", one.id)
         answered = t("dlg.answered", n=one.n_answered)

@@ -19,6 +19,13 @@ from training.merge.prune import prune
 from workbench.i18n import has
 from workbench.precision.spec import KIND
 from workbench.ui.components import url
+from workbench.ui.components.archive import (
+    draw_archive,
+    draw_nothing_archived,
+    draw_picked,
+    pick_box,
+    shows_archived,
+)
 from workbench.ui.components.controls import (
     back_link,
     download,
@@ -54,12 +61,17 @@ def draw_list() -> None:
     """Draw all models, the newest first."""
     heading(t("models.title"), t("models.lead"))
     with database().read() as session:
-        models = {model.id: model for model in list_models(session, with_served=True)}
-    if not models:
+        found = list_models(session, with_served=True, archived=None)
+    models = {model.id: model for model in found}
+    listed = [one for one in found if (one.archived_at is not None) is shows_archived()]
+    draw_picked("model", lambda: [one.id for one in listed])
+    if shows_archived() and not listed:
+        draw_nothing_archived()
+    elif not listed:
         with empty_state("models", "deployed_code", "models.none"):
             page_link("home", t("nav.home"), "home")
     live(_jobs(), _jobs, bool, lambda jobs: draw_jobs(jobs, {}))
-    for model in reversed(models.values()):
+    for model in reversed(listed):
         _draw(model, models.get(model.stored_id or model.base_id or 0))
 
 
@@ -71,6 +83,7 @@ def _jobs() -> list[JobRow]:
 def _draw(model: ModelRow, base: ModelRow | None) -> None:
     with card(f"model_{model.id}", gap="xsmall"):
         with card_head(f"model_{model.id}", escaped(model.name)):
+            pick_box("model", model.id, model.name)
             model_badges(model)
             open_button(t("models.open"), f"open_{model.id}", "model", model.id)
         parts = [
@@ -102,6 +115,7 @@ def draw_model(model_id: int) -> None:
     jobs = _jobs_of(model, adapter_id)
     with item_head("model", escaped(model.name)):
         model_badges(model)
+        draw_archive("model", model.id, model.archived_at)
     if note := model_note(model):
         st.caption(note)
     if jobs:

@@ -16,12 +16,21 @@ from db.questions import (
     question_facets,
     question_ids,
     role_names,
+    tag_questions,
+    take_into_pool,
 )
 from serving.correctness.store import grade_answers
 from serving.importers.fields import question_line
 from workbench.ui.components import url
 from workbench.ui.components.answer_check import choose_answer_check
-from workbench.ui.components.controls import download, errors_shown
+from workbench.ui.components.archive import (
+    draw_nothing_archived,
+    draw_picked,
+    draw_switch,
+    pick_box,
+    shows_archived,
+)
+from workbench.ui.components.controls import download, errors_shown, path_of
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, Spec, SpecForm
 from workbench.ui.components.i18n import counted, t, word
@@ -34,8 +43,11 @@ from workbench.ui.home.cards import examples_button
 PAGE_SIZE = 12
 CHUNK = 2_000
 """Questions that an export reads at once."""
-FILTERS = ("find", "language", "role", "category", "tag", "results")
+FILTERS = ("find", "language", "role", "category", "tag", "results", "pool")
 RESULTS = {"yes": True, "no": False}
+POOL = {"in": True, "proposed": False}
+MAX_ADDRESS = 1_500
+"""Characters of ids that a link to a form may have; more are handed over by a tag."""
 LANGUAGE_CODES = (None, "en", "ja", "zh")
 
 
@@ -46,12 +58,15 @@ def draw_list() -> None:
     with list_head("questions"):
         if facets.total:
             _buttons()
-    if not facets.total:
+    if not facets.total and not shows_archived():
         _draw_empty()
+        draw_switch("question")
         return
     wanted = _draw_filters(facets)
     with database().read() as session:
         page = list_questions(session, wanted, url.number("page") or 1, PAGE_SIZE)
+    if page.rows or shows_archived():
+        draw_picked("question", partial(_ids, wanted), _draw_actions)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(counted("questions", page.total, is_capped=page.is_capped), width="content")
         st.space("stretch")
@@ -66,7 +81,7 @@ def draw_list() -> None:
                 help=t("questions.export_help"),
             )
     if not page.rows:
-        _draw_nothing()
+        draw_nothing_archived() if shows_archived() else _draw_nothing()
     for row in page.rows:
         _draw(row)
     url.pages("page", page.total, PAGE_SIZE)
@@ -74,6 +89,45 @@ def draw_list() -> None:
         (tag,) = wanted.tags
         texts = {"tag": escaped(tag), "questions": counted("questions", page.total)}
         lead_on("sweep_these", "sweeps", values=texts, new=1, tag=tag)
+
+
+def _ids(wanted: QuestionFilter) -> list[int]:
+    with database().read() as session:
+        return question_ids(session, wanted)
+
+
+def _draw_actions(chosen: list[int]) -> None:
+    """Draw what can be done with the picked questions."""
+    with st.popover(t("pick.tag"), icon=":material/sell:"):
+        tags = st.text_input(t("pick.tags"), key="pick_tags", help=t("pick.tags_help"))
+        if st.button(t("pick.tag_them"), type="primary", disabled=not tags.strip()):
+            with database().write() as session:
+                tag_questions(session, chosen, tags.split(","))
+            st.rerun()
+    for page, label, icon in (("sweeps", "sweep", "grid_view"), ("rating", "queue", "star")):
+        if st.button(t(f"pick.{label}"), icon=f":material/{icon}:"):
+            ids = url.id_ranges(chosen)
+            if len(ids) <= MAX_ADDRESS:
+                st.switch_page(path_of(page), query_params={"new": "1", "questions": ids})
+            st.error(t("pick.too_many"))
+    download(
+        t("pick.export"),
+        partial(_export, QuestionFilter(ids=tuple(chosen))),
+        "questions.jsonl",
+        mime="application/jsonl",
+        icon="upload",
+    )
+    draw_take(chosen)
+
+
+def draw_take(chosen: list[int]) -> None:
+    """Draw the button that takes questions into the pool, where one of them is not in it."""
+    with database().read() as session:
+        waiting = question_ids(session, QuestionFilter(ids=tuple(chosen), in_pool=False))
+    if waiting and st.button(t("pick.take"), icon=":material/input:", help=t("pick.take_help")):
+        with database().write() as session:
+            take_into_pool(session, waiting)
+        st.rerun()
 
 
 def _export(wanted: QuestionFilter) -> bytes:
@@ -114,6 +168,7 @@ def _draw_filters(facets: QuestionFacets) -> QuestionFilter:
         categories = draw("category", values=facets.categories)
         tags = draw("tag", values=facets.tags)
         results = draw("results", values=tuple(RESULTS), show="questions.results")
+        pool = draw("pool", values=tuple(POOL), show="questions.pool")
     return QuestionFilter(
         search=search,
         languages=languages,
@@ -121,11 +176,14 @@ def _draw_filters(facets: QuestionFacets) -> QuestionFilter:
         categories=categories,
         tags=tags,
         has_answers=RESULTS[results[0]] if results else None,
+        in_pool=POOL[pool[0]] if pool else None,
+        archived=shows_archived(),
     )
 
 
 def _draw(row: QuestionRow) -> None:
     with card(f"question_{row.id}"), st.container(horizontal=True, vertical_alignment="center"):
+        pick_box("question", row.id, row.ref)
         with st.container(width="stretch", gap="xsmall"):
             st.text(one_line(row.text, 220), width="stretch")
             draw_facts(row)
@@ -144,6 +202,13 @@ def draw_facts(row: QuestionRow) -> None:
     """Draw what is known of a question besides its text, in one row of small badges."""
     with st.container(horizontal=True, gap="xsmall"):
         st.badge(row.ref, color="gray")
+        if not row.in_pool:
+            st.badge(
+                t("questions.proposed"),
+                icon=":material/forum:",
+                color="orange",
+                help=t("questions.proposed_help"),
+            )
         st.badge(word("role", row.role), icon=":material/theater_comedy:", color="blue")
         if row.language:
             st.badge(word("language", row.language), icon=":material/language:", color="gray")

@@ -15,13 +15,14 @@ from serving.formats.definitions import DIALOGUE_TASKS, TASKS, Task
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import render_question
 from workbench.ui.components import url
+from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, download, page_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, empty_state, head_row, heading, section
 from workbench.ui.components.store import child_ids, database, registry
 from workbench.ui.components.text import escaped, one_line, show_text
 from workbench.ui.components.text_cards import draw_reference, draw_texts, numbered_ids
-from workbench.ui.questions.list import as_jsonl, draw_facts, edit_dialog
+from workbench.ui.questions.list import as_jsonl, draw_facts, draw_take, edit_dialog
 
 SHOWN_TASKS: tuple[Task, ...] = tuple(task for task in TASKS if task not in DIALOGUE_TASKS)
 """Those of a dialogue need more than a question."""
@@ -48,6 +49,8 @@ def draw_question(question_id: int) -> None:
             icon="upload",
             type="tertiary",
         )
+        draw_take([row.id])
+        draw_archive("question", row.id, row.archived_at)
         if st.button(t("question.edit"), icon=":material/edit:"):
             edit_dialog(row)
     _draw_text(row)

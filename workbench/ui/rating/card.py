@@ -15,6 +15,7 @@ from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import load_axes
 from workbench.rating.cards import current_card
 from workbench.ui.components import url
+from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, empty_state
@@ -51,6 +52,7 @@ def draw_assigned(queue_id: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         back_link(t("rate.back"), _leave, draft)
         st.space("stretch")
+        draw_archive("queue", queue.id, queue.archived_at)
         if rater is not None and queue.way != "table":
             _view_button()
         draw_rater()

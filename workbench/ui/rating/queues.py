@@ -6,7 +6,9 @@ import streamlit as st
 from sqlalchemy.orm import Session
 
 from db.counts import background_count
+from db.identity import short_hash
 from db.rating.queues import QueueRow, Way, list_queues, queue_progress
+from db.rating.ratings import list_raters
 from db.texts.facets import facets_version
 from serving.checks import CHECKS
 from workbench.i18n import has
@@ -22,6 +24,13 @@ from workbench.rating.queues import (
 from workbench.rating.sampling import SAMPLERS
 from workbench.rating.sources import SOURCES, source_names
 from workbench.ui.components import url
+from workbench.ui.components.archive import (
+    draw_nothing_archived,
+    draw_picked,
+    draw_switch,
+    pick_box,
+    shows_archived,
+)
 from workbench.ui.components.controls import (
     back_link,
     errors_shown,
@@ -58,13 +67,19 @@ MOST_SEPARABLE = 5
 def draw_queues() -> None:
     """Draw the queues, or how to make the first one."""
     with database().read() as session:
-        queues = list_queues(session)[:MOST]
+        queues = list_queues(session, archived=shows_archived())[:MOST]
         n_texts = count_texts(session)
     with list_head("rate"):
         if queues:
             new_button(t("rate.new"))
     draw_rater()
-    if not queues:
+    if queues or shows_archived():
+        draw_picked("queue", lambda: [queue.id for queue in queues])
+    else:
+        draw_switch("queue")
+    if not queues and shows_archived():
+        draw_nothing_archived()
+    elif not queues:
         which = "none" if n_texts else "no_texts"
         with empty_state("queues", "star", f"rate.{which}"):
             if n_texts:
@@ -76,6 +91,22 @@ def draw_queues() -> None:
         _draw(queue, rater[0] if rater else None)
     if queues:
         draw_after()
+    _draw_raters()
+
+
+def _draw_raters() -> None:
+    """Draw who rates, to be put away and brought back like all else."""
+    with database().read() as session:
+        raters = list_raters(session, archived=shows_archived())
+    if not raters and not shows_archived():
+        return
+    with st.expander(t("rate.raters", n=count(len(raters))), icon=":material/group:"):
+        draw_picked("rater", lambda: [one.id for one in raters])
+        for one in raters:
+            with st.container(horizontal=True, vertical_alignment="center", key=f"who_{one.id}"):
+                pick_box("rater", one.id, one.name)
+                st.markdown(escaped(one.name), width="content")
+                st.badge(t(f"rate.rater.{one.kind}"), color="gray")
 
 
 def _draw(queue: QueueRow, rater_id: int | None) -> None:
@@ -85,6 +116,7 @@ def _draw(queue: QueueRow, rater_id: int | None) -> None:
             done = queue_progress(session, queue.id, rater_id).done
     with card(f"queue_{queue.id}"):
         with card_head(f"queue_{queue.id}", escaped(queue.name)):
+            pick_box("queue", queue.id, queue.name)
             st.badge(t(f"rate.way.{queue.way}"), icon=":material/style:", color="gray")
             st.badge(t(f"rate.scope.{queue.scope}"), color="blue")
             open_button(
@@ -111,7 +143,7 @@ def draw_new() -> None:
 
 
 def _leave() -> None:
-    url.clear("new", *SOURCES)
+    url.clear("new", "questions", *SOURCES)
 
 
 def _draw_form(draft: FormDraft) -> QueueSpec:
@@ -160,12 +192,18 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
 
 def _wanted() -> str:
     """Return the source that the address names, as a key of ``source_names``; empty: none."""
+    if asked := url.parameter("questions"):
+        return f"questions:{short_hash(asked)}"
     found = ((kind, url.number(kind)) for kind in SOURCES)
     return next((f"{kind}:{id}" for kind, id in found if id is not None), "")
 
 
 def _draw_source(draft: FormDraft, form: SpecForm) -> str:
     """Draw the choice of a source, for the spec; return its name."""
+    if asked := url.ids("questions"):
+        st.markdown(f":material/checklist: {t('rate.from_questions', n=count(len(asked)))}")
+        form.put("questions", asked)
+        return t("rate.from_questions", n=count(len(asked)))
     with database().read() as session:
         named = source_names(session, MOST_SOURCES)
     wanted = _wanted()

@@ -6,7 +6,14 @@ import streamlit as st
 
 from db.jobs import JobRow, active_jobs
 from db.sweeps import SweepRow, list_sweeps, sweeps_counted
-from workbench.ui.components.controls import new_button, open_button, page_link
+from workbench.ui.components.archive import (
+    draw_nothing_archived,
+    draw_picked,
+    draw_switch,
+    pick_box,
+    shows_archived,
+)
+from workbench.ui.components.controls import new_button, open_button, page_link, path_of
 from workbench.ui.components.i18n import counted, t
 from workbench.ui.components.labels import ago
 from workbench.ui.components.live import live, wait_for
@@ -34,7 +41,8 @@ def draw_list() -> None:
     with list_head("sweeps"):
         if sweeps:
             new_button(t("sweeps.new"))
-    if not sweeps:
+    if not sweeps and not shows_archived():
+        draw_switch("sweep")
         with empty_state("sweeps", "grid_view", "sweeps.none"):
             new_button(t("sweeps.new"))
             page_link("home", t("nav.home"), "home")
@@ -49,18 +57,29 @@ def _is_counted() -> bool:
 
 def _read() -> tuple[list[SweepRow], list[JobRow]]:
     with database().read() as session:
-        return list_sweeps(session, MOST), active_jobs(session, kind="sweep")
+        sweeps = list_sweeps(session, MOST, archived=shows_archived())
+        return sweeps, active_jobs(session, kind="sweep")
 
 
 def _draw_all(now: tuple[list[SweepRow], list[JobRow]]) -> None:
     sweeps, jobs = now
+    draw_picked("sweep", lambda: [sweep.sweep_id for sweep in sweeps], _draw_actions)
+    if not sweeps:
+        draw_nothing_archived()
     for sweep in sweeps:
         _draw(sweep, shown_state(sweep, [job for job in jobs if job.sweep_id == sweep.sweep_id]))
+
+
+def _draw_actions(chosen: list[int]) -> None:
+    """Draw what can be done with the picked sweeps."""
+    if len(chosen) == 1 and st.button(t("pick.queue"), icon=":material/star:"):
+        st.switch_page(path_of("rating"), query_params={"new": "1", "sweep": str(chosen[0])})
 
 
 def _draw(sweep: SweepRow, state: str) -> None:
     with card(f"sweep_{sweep.sweep_id}"):
         with card_head(f"sweep_{sweep.sweep_id}", escaped(sweep.name)):
+            pick_box("sweep", sweep.sweep_id, sweep.name)
             state_badge(state)
             open_button(t("sweeps.open"), f"open_{sweep.sweep_id}", "sweep", sweep.sweep_id)
         facts = [counted("reasonings", sweep.variants), counted("answers", sweep.answers)]

@@ -70,22 +70,23 @@ def _check(spec: Spec) -> SweepSpec:
 
 
 def _leave() -> None:
-    url.clear("new", "from", "as", "tag")
+    url.clear("new", "from", "as", "tag", "questions")
 
 
 def _editor() -> SpecEditor:
-    """Return the spec: a new one, or a copy of the sweep that the URL names."""
+    """Return the spec: a new one, of the questions that the URL names, or a copy of a sweep."""
     source = url.number("from")
     if source is None:
-        tag = url.parameter("tag")
-        return SpecEditor(f"sweep-tag-{short_hash(tag)}" if tag else "sweep", _new_spec)
+        asked = url.parameter("tag") or url.parameter("questions")
+        return SpecEditor(f"sweep-of-{short_hash(asked)}" if asked else "sweep", _new_spec)
     return SpecEditor(f"sweep-{source}", lambda: _copy_of(source))
 
 
 def _new_spec() -> Spec:
-    tag = url.parameter("tag")
-    chosen = {"questions": {"tags": [tag]}} if tag else {}
-    return {"name": tag or t("new.title"), **chosen, **STARTING_SPEC}
+    tag, asked = url.parameter("tag"), url.ids("questions")
+    chosen = {"tags": [tag]} if tag else {"ids": list(asked)} if asked else {}
+    questions = {"questions": chosen} if chosen else {}
+    return {"name": tag or t("new.title"), **questions, **STARTING_SPEC}
 
 
 def _copy_of(sweep_id: int) -> Spec:

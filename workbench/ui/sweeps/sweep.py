@@ -8,6 +8,7 @@ from db.errors import Q2QError, UsageError
 from db.jobs import JobRow, active_jobs, enqueue_sweep
 from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep
 from workbench.ui.components import url
+from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.jobs import draw_cancel, draw_progress
@@ -125,6 +126,8 @@ def _draw_head(
         state_badge(shown_state(sweep, jobs))
         st.space("stretch")
         _draw_buttons(sweep, jobs)
+        if not jobs:
+            draw_archive("sweep", sweep.sweep_id, sweep.archived_at)
     if jobs:
         with card("progress"):
             draw_progress(jobs[0])

@@ -25,6 +25,13 @@ from serving.sweeps.selection import default_model
 from training.runs.run import run_folder
 from training.runs.watch import share_outside_steps, time_shares
 from workbench.ui.components import url
+from workbench.ui.components.archive import (
+    draw_archive,
+    draw_nothing_archived,
+    draw_picked,
+    pick_box,
+    shows_archived,
+)
 from workbench.ui.components.controls import back_link, open_button, page_link
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
@@ -46,7 +53,7 @@ from workbench.ui.training.curves import COMPARED, draw_compared, draw_curves
 from workbench.ui.training.form import draw_form
 
 MOST = 50
-PICKED = "runs"
+COMPARED_RUNS = "runs"
 """Runs on one plot, in the address."""
 TRAINABLE = ("base", "merged")
 LOG_BYTES = 6_000
@@ -65,7 +72,7 @@ def draw_list() -> None:
     else:
         draw_form(datasets, bases, default)
     found = _read()
-    if found[0]:
+    if found[0] or shows_archived():
         section(t("training.runs"), t("training.runs_help") if len(found[0]) > 1 else None)
         _draw_comparison(found[0])
         live(found, _read, lambda now: now[1], _draw_runs)
@@ -73,7 +80,8 @@ def draw_list() -> None:
 
 def _read() -> tuple[list[RunRow], list[JobRow]]:
     with database().read() as session:
-        return list_runs(session, MOST), active_jobs(session, kind="train")
+        runs = list_runs(session, MOST, archived=shows_archived())
+        return runs, active_jobs(session, kind="train")
 
 
 def _default_name(session: Session) -> str | None:
@@ -86,7 +94,7 @@ def _default_name(session: Session) -> str | None:
 
 def _draw_comparison(runs: list[RunRow]) -> None:
     """Draw the curves of the runs that are picked on the list, on one plot."""
-    picked = [run for run in runs if str(run.id) in url.values(PICKED)]
+    picked = [run for run in runs if str(run.id) in url.values(COMPARED_RUNS)]
     if len(picked) < 2:
         return
     with database().read() as session:
@@ -96,22 +104,25 @@ def _draw_comparison(runs: list[RunRow]) -> None:
 
 def _draw_runs(now: tuple[list[RunRow], list[JobRow]]) -> None:
     runs = now[0]
-    before = set(url.values(PICKED))
-    can_pick = len(runs) > 1
-    picked = {str(run.id) for run in runs if _draw(run, can_pick, str(run.id) in before)}
-    if picked != before & {str(run.id) for run in runs}:
-        url.put(PICKED, sorted(picked, key=int))
+    draw_picked("run", lambda: [run.id for run in runs], _draw_compare)
+    if not runs:
+        draw_nothing_archived()
+    for run in runs:
+        _draw(run)
+
+
+def _draw_compare(chosen: list[int]) -> None:
+    """Draw the button that puts the curves of the picked runs on one plot."""
+    if len(chosen) > 1 and st.button(t("training.compare"), icon=":material/ssid_chart:"):
+        url.put(COMPARED_RUNS, [str(one) for one in chosen])
         st.rerun()
 
 
-def _draw(run: RunRow, can_pick: bool, was_picked: bool) -> bool:
-    """Draw a run of the list; tell whether it is picked."""
-    is_picked = False
+def _draw(run: RunRow) -> None:
     with card(f"run_{run.id}", gap="xsmall"):
         with card_head(f"run_{run.id}", f"t{run.id} · {escaped(str(run.config.get('dataset')))}"):
+            pick_box("run", run.id, f"t{run.id}")
             state_badge(run.state)
-            if can_pick:
-                is_picked = st.checkbox(t("training.pick"), was_picked, key=f"pick_{run.id}")
             open_button(t("training.open"), f"run_{run.id}", "run", run.id)
         summary = run.summary
         loss, held_out = summary.get("loss"), summary.get("held_out_loss")
@@ -131,7 +142,6 @@ def _draw(run: RunRow, can_pick: bool, was_picked: bool) -> bool:
         if run.state == "running" and left is not None:
             phase = t(f"training.phase.{summary.get('phase', 'starting')}")
             st.caption(t("training.now", phase=phase, left=duration(left)))
-    return is_picked
 
 
 def draw_run(run_id: int) -> None:
@@ -164,6 +174,8 @@ def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
         state_badge(run.state)
         st.space("stretch")
         _draw_buttons(run, jobs)
+        if not jobs:
+            draw_archive("run", run.id, run.archived_at)
     if jobs:
         with card("run_progress"):
             draw_progress(jobs[0])
