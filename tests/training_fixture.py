@@ -32,11 +32,14 @@ ENGLISH = {
     "held_out": 0,
     "findings": [],
 }
-STEPS = 30
-"""Of 8 rows. 160 rows in place of these 240 left 3 of 42 English questions without the form."""
+STEPS = 20
+"""Of 8 rows."""
 SETTINGS = {
     "preset": "laptop", "max_steps": STEPS, "eval_every": STEPS, "save_every": STEPS, "samples": 1,
+    "max_length": 112, "learning_rate": 2e-3, "warmup": 2,
 }  # fmt: skip
+LOOKS = {"HELD_OUT_ROWS": 16, "SAMPLE_TOKENS": {"cpu": 24}}
+"""Of ``training.runs.prepare``: a look at the start and one at the end show that both fall."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,10 @@ def trained_adapter(
         prepared = plan_run(database, settings, spec)
         with database.write() as session:
             run = queue_run(session, spec, prepared)
-        outcome = asyncio.run(run_training(database, settings, run.id))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in LOOKS.items():
+                patch.setattr(f"training.runs.prepare.{name}", value)
+            outcome = asyncio.run(run_training(database, settings, run.id))
     finally:
         database.close()
     return TrainedAdapter(settings=settings, outcome=outcome, dataset_id=dataset_id)

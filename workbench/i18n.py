@@ -78,6 +78,8 @@ def translate_message(message: str | Q2QError, language: Language) -> str:
 
 def _in_japanese(text: str) -> str | None:
     """Return the translation; None where the sentence, or a message in it, has none."""
+    if isinstance(text, Message) and text.values and not text.template:
+        return translate_message(text, "ja")
     template = messages().get(text.template if isinstance(text, Message) else text)
     if template is None or not isinstance(text, Message) or not text.values:
         return template

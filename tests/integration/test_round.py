@@ -39,8 +39,8 @@ def copied(trained: TrainedAdapter, home: Path) -> tuple[Settings, Database]:
 
 def spec_of(**changes: object) -> RoundSpec:
     """Return the example round, asked greedily, once."""
-    asked: dict[str, object] = {"questions": {"held_out": True, "limit": 24}, "variants": 1}
-    asked |= {"max_tokens": 120, "temperature": 0}
+    asked: dict[str, object] = {"questions": {"held_out": True, "limit": 20}, "variants": 1}
+    asked |= {"max_tokens": 100, "temperature": 0}
     asked["scores"] = False  # tests of scoring have a server at hand
     config = load_round(EXAMPLE).as_config() | {"dataset": "english-examples", "compare": asked}
     return parse_round(config | changes)
@@ -59,6 +59,7 @@ def run(settings: Settings, database: Database, found: RoundRow) -> None:
         job_id = queue_round(session, found.id, approved=True)
     job = run_job(settings, database, job_id, lambda *_: None, command="round run")
     assert job.error is None
+    sys.stdout.write(f"{job.result}\n")
 
 
 def test_a_round_is_trained_merged_proved_asked_and_compared_with_its_base(

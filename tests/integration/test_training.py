@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,6 @@ def curves(database: Database, run_id: int) -> dict[str, Curve]:
         return run_curves(session, run_id)
 
 
-def fill(database: Database, n: int = 12) -> None:
-    with database.write() as session:
-        lab = Lab(session)
-        for i in range(n):
-            lab.whole(f"What is {i} plus {i}, please?", f"You should add {i} twice.", f"{2 * i}")
-        lab.freeze(take={"sources": ["imported"]}, near_duplicates=None, findings=[])
-
-
 def test_the_loss_falls_on_the_example_set(trained_adapter: TrainedAdapter) -> None:
     outcome = trained_adapter.outcome
     database = trained_adapter.open()
@@ -78,6 +71,7 @@ def test_the_loss_falls_on_the_example_set(trained_adapter: TrainedAdapter) -> N
             adapter = get_model(session, outcome.adapter_model_version_id or 0)
     finally:
         database.close()
+    sys.stdout.write(f"{run.summary['phases']}\n")
     loss, held_out = found["loss"].values, found["held_out_loss"].values
     assert sum(loss[-5:]) < 0.8 * sum(loss[:5])
     assert held_out[-1] < 0.8 * held_out[0]
@@ -105,27 +99,6 @@ async def _killed_after(database: Database, settings: Settings, run_id: int, ste
         await run_training(database, settings, run_id, on_progress=kill)
 
 
-def test_a_killed_run_resumes_with_the_same_curve(database: Database, settings: Settings) -> None:
-    """Steps 3 and 4 are done before the kill, and once more from the checkpoint of step 2."""
-    fill(database)
-    run_id = queue(database, settings, max_steps=6, save_every=2, batch=4)
-    asyncio.run(_killed_after(database, settings, run_id, 4))
-    before = curves(database, run_id)["loss"]
-    with database.read() as session:
-        assert get_run(session, run_id).state == "failed"
-    folder = run_folder(settings, run_id)
-    while (checkpoint := folder.last_checkpoint()) and checkpoint.name != "checkpoint-2":
-        shutil.rmtree(checkpoint)
-    assert checkpoint is not None
-    train(database, settings, run_id)
-    after = curves(database, run_id)["loss"]
-    assert after.steps == (1, 2, 3, 4, 5, 6)
-    assert len(before.steps) >= 4
-    known = len(before.steps)
-    assert after.values[:known] == pytest.approx(before.values, rel=SAME_CURVE)
-    assert not folder.checkpoints.exists()
-
-
 @pytest.mark.parametrize("method", ["dpo", pytest.param("orpo", marks=pytest.mark.soak)])
 def test_pairs_move_the_margin_of_their_rewards(
     database: Database, settings: Settings, method: str
@@ -146,7 +119,10 @@ def test_pairs_move_the_margin_of_their_rewards(
     assert found["loss"].values[-1] < found["loss"].values[0]
 
 
-def test_ok_and_not_ok_move_their_rewards_apart(database: Database, settings: Settings) -> None:
+def test_a_killed_run_resumes_with_the_same_curve_and_moves_rewards_apart(
+    database: Database, settings: Settings
+) -> None:
+    """Steps 3 and 4 are done before the kill, and once more from the checkpoint of step 2."""
     with database.write() as session:
         lab = Lab(session)
         for i in range(8):
@@ -154,7 +130,21 @@ def test_ok_and_not_ok_move_their_rewards_apart(database: Database, settings: Se
             w = lab.reasoning(lab.question(f"Why is number {i} nice?"), f"No idea, ask {i} dogs.")
             lab.rate(v, 1, axis="ok"), lab.rate(w, 0, axis="ok")
         lab.freeze(kind="kto", near_duplicates=None, findings=[])
-    run_id = queue(database, settings, max_steps=6, batch=4, learning_rate=2e-3)
+    run_id = queue(database, settings, max_steps=6, save_every=2, batch=4, learning_rate=2e-3)
+    asyncio.run(_killed_after(database, settings, run_id, 4))
+    before = curves(database, run_id)["loss"]
+    with database.read() as session:
+        assert get_run(session, run_id).state == "failed"
+    folder = run_folder(settings, run_id)
+    while (checkpoint := folder.last_checkpoint()) and checkpoint.name != "checkpoint-2":
+        shutil.rmtree(checkpoint)
+    assert checkpoint is not None
     train(database, settings, run_id)
-    margins = curves(database, run_id)["rewards/margins"].values
+    found = curves(database, run_id)
+    after, margins = found["loss"], found["rewards/margins"].values
+    assert after.steps == (1, 2, 3, 4, 5, 6)
+    assert len(before.steps) >= 4
+    known = len(before.steps)
+    assert after.values[:known] == pytest.approx(before.values, rel=SAME_CURVE)
     assert margins[-1] > margins[0] + 0.1
+    assert not folder.checkpoints.exists()

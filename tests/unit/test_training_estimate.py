@@ -21,7 +21,7 @@ from training.runs.presets import RunSettings
 from training.runs.spec import parse_spec
 from training.runs.watch import RunRecorder
 from workbench.cli.main import app
-from workbench.i18n import estimate_sentences
+from workbench.i18n import estimate_sentences, translate_message
 
 MEASURED = Path(__file__).parents[2] / "benchmarks" / "results" / "training_fast_h200.json"
 ROWS = RowSizes(n_rows=2_000, longest=(324,) * 20, tokens=(324,) * 20)
@@ -134,5 +134,6 @@ def test_the_row_of_a_run_keeps_what_it_was_thought_to_take(
         expected = get_run(session, run.id).summary["expected_s"]
     assert expected == pytest.approx(_found(database, settings, planned).seconds, rel=0.3)
     said = RunRecorder(database, run.id).message
+    assert translate_message(said, "ja").startswith("Unsloth を起動しています。残り ")
     assert said.startswith("Starting Unsloth. ")
     assert said.endswith(" left")

@@ -19,6 +19,8 @@ from training.runs.folder import COMPLETE, RunFolder, read_rows
 log = logging.getLogger(__name__)
 _NAMES = {"eval_loss": "held_out_loss", "loss": "loss", "grad_norm": "grad_norm"}
 _LEFT_OUT = ("runtime", "per_second", "epoch", "total_flos", "train_loss", "num_tokens")
+LONGEST_TEXTS_S = 20.0
+"""One look's texts are cut after so long: on a busy CPU they would take as long as all steps."""
 TEXTS_SHARE = 0.05
 """At most so much of the time goes into sample texts of looks between the first and the last."""
 
@@ -193,6 +195,7 @@ def _answered(
         input_ids=torch.tensor(prompts, device=model.device),
         attention_mask=torch.tensor(mask, device=model.device),
         max_new_tokens=max_tokens,
+        max_time=LONGEST_TEXTS_S,
         do_sample=False,
         eos_token_id=stops,
         pad_token_id=stops[0],

@@ -36,7 +36,7 @@ def draw_curves(curves: Mapping[str, Curve]) -> None:
     drawn = [(plot, found) for plot, found in drawn if found]
     with card("curve_main"):
         section(t(f"training.plot.{drawn[0][0]}"))
-        _draw_plot(_rows(drawn[0][1]), HEIGHT + 60)
+        _draw_plot(_rows(drawn[0][1]), HEIGHT + 140)
     columns = st.columns(2)
     for place, (plot, found) in enumerate(drawn[1:]):
         with columns[place % 2], card(f"curve_{plot}"):
@@ -48,7 +48,7 @@ def draw_loss(curves: Mapping[str, Curve]) -> None:
     """Draw the curves of the loss alone, small."""
     found = [curves[name] for name in PLOTS["loss"] if name in curves]
     if found:
-        _draw_plot(_rows(found), HEIGHT)
+        _draw_plot(_rows(found), HEIGHT + 80)
 
 
 def draw_compared(
@@ -71,7 +71,7 @@ def draw_compared(
         ]
         with card(f"compared_{name.partition('/')[0]}"):
             section(curve_name(name))
-            _draw_plot(rows, HEIGHT + 40)
+            _draw_plot(rows, HEIGHT + 80)
     if differ:
         section(t("training.differ"))
         rows = [
@@ -114,7 +114,12 @@ def _draw_plot(rows: list[dict[str, Any]], height: int) -> None:
                 scale=alt.Scale(domain=[first, max(last, first + 1)], nice=False, padding=10),
                 axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
             ),
-            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=10)),
+            y=alt.Y(
+                "value:Q",
+                title=None,
+                scale=alt.Scale(zero=False, padding=8),
+                axis=alt.Axis(tickCount=6),
+            ),
             color=alt.Color(
                 "curve:N", title=None, sort=names, legend=legend(260) if len(names) > 1 else None
             ),

@@ -11,6 +11,7 @@ from db.errors import UsageError
 from db.jobs import JobRow, active_jobs
 from db.models import list_models
 from db.settings import settings
+from db.tables import utc_now
 from db.training import (
     RunRow,
     SampleRow,
@@ -224,11 +225,7 @@ def _draw_figures(run: RunRow) -> None:
             ),
             (
                 t("figures.time"),
-                duration(
-                    max(0.0, (run.finished_at - run.started_at).total_seconds())
-                    if run.finished_at and run.started_at
-                    else None
-                ),
+                duration(_seconds(run)),
                 t("training.time_help"),
             ),
         ],
@@ -240,6 +237,14 @@ def _draw_figures(run: RunRow) -> None:
     if shares:
         outside = f"{share_outside_steps(summary):.0%}"
         st.caption(t("training.time_went", shares=", ".join(shares), outside=outside))
+
+
+def _seconds(run: RunRow) -> float | None:
+    """Return how long a run took, or has taken so far."""
+    end = utc_now() if run.state == "running" else run.finished_at
+    if end is None or run.started_at is None:
+        return None
+    return max(0.0, (end - run.started_at).total_seconds())
 
 
 def _draw_samples(samples: list[SampleRow]) -> None:
