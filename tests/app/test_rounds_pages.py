@@ -24,6 +24,7 @@ from workbench.i18n import has
 from workbench.rating.cards import CardRating, current_card, submit
 from workbench.rounds.report import round_page
 from workbench.rounds.verdict import judge_again
+from workbench.ui.rounds.list import free_name
 from workbench.ui.training.form import ELSEWHERE, FOLDED, USUAL
 
 
@@ -95,6 +96,12 @@ def test_a_run_is_queued_with_the_reason_for_its_preset(
             "prompt_format": "tagged", "r": 8, "epochs": 2.0,
         }  # fmt: skip
         assert [job.lane for job in active_jobs(session, kind="train")] == ["device"]
+
+
+def test_a_round_is_called_by_its_dataset_and_a_free_number() -> None:
+    assert free_name("rows", ()) == "rows"
+    assert free_name("rows", {"rows", "rows-2"}) == "rows-3"
+    assert free_name("評価 1", ()) == "1"
 
 
 def test_every_setting_of_a_training_is_on_the_form_once_and_named() -> None:
@@ -225,7 +232,9 @@ def test_a_round_is_started_by_its_fields_and_mistakes_are_said_before(
             "UPDATE model_version SET path = ?, state = 'ready' WHERE kind = 'base'",
             (str(embedded_model),),
         )
-    app = open_app("rounds")
+    app = open_app("rounds", dataset="1")
+    assert app.text_input[0].value == "first-round", "a free name, so that one click starts it"
+    app.text_input[0].set_value("").run()
     assert "Give the round a name" in words_of(app)
     assert app.text_input[0].max_chars == 60
     app.text_input[0].set_value("a b").run()

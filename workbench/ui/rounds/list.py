@@ -1,6 +1,7 @@
 """The list of rounds, and the form of a new one: fields for what people usually set, and YAML."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -36,7 +37,7 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped
-from workbench.ui.training.form import draw_folded, draw_usual, training_hints
+from workbench.ui.training.form import draw_folded, draw_usual, first_asked, training_hints
 
 STATES = {"open": "stopped", "waiting": "queued"}
 """Of rounds → the state whose badge they bear."""
@@ -54,11 +55,11 @@ def draw_list() -> None:
     """Draw the rounds, and how to begin one."""
     heading(t("rounds.title"), t("rounds.lead"))
     with database().read() as session:
-        datasets = [one.name for one in list_datasets(session)]
+        datasets = [one.name for one in first_asked(list_datasets(session))]
         rounds = list_rounds(session)
         names = {one.id: get_model(session, one.starts_from_id).name for one in rounds}
     if datasets:
-        draw_round_form(datasets, [one.name for one in rounds if one.verdict not in (None, "drop")])
+        draw_round_form(datasets, rounds)
     elif not rounds:
         with empty_state("rounds", "cycle", "rounds.none"):
             page_link("datasets", t("nav.datasets"), "dataset")
@@ -92,18 +93,18 @@ def _draw(found: RoundRow, starts_from: str) -> None:
             st.caption(escaped(found.reason))
 
 
-def draw_round_form(datasets: Sequence[str], earlier: Sequence[str]) -> None:
+def draw_round_form(datasets: Sequence[str], rounds: Sequence[RoundRow]) -> None:
     """Draw the form; a mistake is said under it before anything starts.
 
     Args:
         datasets: Names of the frozen datasets.
-        earlier: Names of the rounds to go on from.
+        rounds: All that there are.
     """
     draft = FormDraft("round")
     with card("round_new"):
         section(t("rounds.new"), t("rounds.new_help"))
         draft.draw_notice()
-        fields = _draw_fields(draft, datasets, earlier)
+        fields = _draw_fields(draft, datasets, rounds)
         with st.expander(t("rounds.more"), icon=":material/tune:"):
             more = st.text_area(
                 t("rounds.more_yaml"),
@@ -145,12 +146,21 @@ def read_round(fields: Mapping[str, Any], more: str) -> RoundSpec:
     return spec
 
 
-def _draw_fields(draft: FormDraft, datasets: Sequence[str], earlier: Sequence[str]) -> Spec:
+def free_name(dataset: str, taken: Collection[str]) -> str:
+    """Return a name for a round on a dataset that no other round has."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-")[: LONGEST_NAME - 4] or "round"
+    names = (plain, *(f"{plain}-{n}" for n in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
+
+
+def _draw_fields(draft: FormDraft, datasets: Sequence[str], rounds: Sequence[RoundRow]) -> Spec:
+    earlier = [one.name for one in rounds if one.verdict not in (None, "drop")]
+    name = free_name(datasets[0], {one.name for one in rounds})
     with database().read() as session:
         n_held_out = len(question_ids(session, QuestionFilter(held_out=True)))
     formats = [name for name, one in registry().formats.items() if one.definition.tasks.whole]
     hints = {
-        "name": Hint(example="first", limits=(1, LONGEST_NAME)),
+        "name": Hint(start=name, example="first", limits=(1, LONGEST_NAME)),
         "dataset": Hint(options=datasets, text="training.dataset"),
         "from": Hint(options=[BASE, *earlier], show=_start_name),
         "merge": Hint(widget="toggle"),

@@ -9,7 +9,7 @@ from typing import Final
 
 import streamlit as st
 
-from db.datasets import find_dataset
+from db.datasets import DatasetInfo, find_dataset
 from db.errors import Q2QError
 from db.settings import settings
 from db.training import enqueue_training, list_runs
@@ -88,6 +88,11 @@ def _shown(name: str, value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else word(f"train_spec.{name}", str(value))
+
+
+def first_asked(datasets: Sequence[DatasetInfo]) -> list[DatasetInfo]:
+    """Return datasets, that of ``?dataset=`` first: forms begin with the first one."""
+    return sorted(datasets, key=lambda one: one.id != url.number("dataset"))
 
 
 def draw_form(kinds: Mapping[str, str], bases: list[str], default: str | None) -> None:

@@ -51,7 +51,7 @@ from workbench.ui.components.parts import (
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.training.curves import COMPARED, draw_compared, draw_curves
-from workbench.ui.training.form import draw_form
+from workbench.ui.training.form import draw_form, first_asked
 
 MOST = 50
 COMPARED_RUNS = "runs"
@@ -64,7 +64,7 @@ def draw_list() -> None:
     """Draw the runs, and how to begin one."""
     heading(t("training.title"), t("training.lead"))
     with database().read() as session:
-        datasets = {one.name: one.kind for one in list_datasets(session)}
+        datasets = {one.name: one.kind for one in first_asked(list_datasets(session))}
         bases = [one.name for one in list_models(session) if one.kind in TRAINABLE]
         default = _default_name(session)
     if not datasets:
@@ -101,6 +101,9 @@ def _draw_comparison(runs: list[RunRow]) -> None:
     with database().read() as session:
         curves = {run.id: run_curves(session, run.id, COMPARED) for run in picked}
     draw_compared(picked, curves, differing_settings(picked))
+    if st.button(t("training.compare_end"), icon=":material/close:", type="tertiary"):
+        url.clear(COMPARED_RUNS)
+        st.rerun()
 
 
 def _draw_runs(now: tuple[list[RunRow], list[JobRow]]) -> None:
