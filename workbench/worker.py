@@ -44,6 +44,7 @@ HANDLERS: Mapping[str, str] = {
     "judge": "workbench.jobs.server_lane:judge",
     "serve_start": "workbench.jobs.server_lane:serve_start",
     "serve_stop": "workbench.jobs.server_lane:serve_stop",
+    "add_model": "workbench.jobs.server_lane:add_model",
     "probe_engine": "workbench.jobs.server_lane:probe_engine",
     "train": "workbench.jobs.device_lane:train",
     "merge": "workbench.jobs.device_lane:merge",

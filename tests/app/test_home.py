@@ -139,14 +139,3 @@ def test_a_running_job_can_be_cancelled(store: Database, filled: Seeded, open_ap
 
 def test_the_page_speaks_japanese_where_the_address_says_so(open_app: OpenApp) -> None:
     assert "例題を取り込む" in words_of(open_app(lang="ja"))
-
-
-def test_a_server_that_has_no_address_is_refused_with_a_sentence(
-    store: Database, open_app: OpenApp
-) -> None:
-    app = open_app()
-    fields = {field.label: field for field in app.text_input}
-    fields["Name"].set_value("teacher")
-    fields["Address"].set_value("teacher.example")
-    next(button for button in app.button if button.label == "Add").click().run()
-    assert "is no URL of a server" in words_of(app)

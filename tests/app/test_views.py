@@ -7,11 +7,8 @@ from db.input_text import load_mapping
 from db.jobs import JobRow
 from serving.sweeps.spec import parse_spec
 from workbench.ui.components.spec_editor import to_yaml
-from workbench.ui.home.cards import (
-    can_start,
-    can_stop,
-    is_moving,
-)
+from workbench.ui.home.cards import is_moving
+from workbench.ui.models.servers import can_start, can_stop
 from workbench.ui.sweeps.figures import Outcome, median_tokens
 from workbench.ui.sweeps.new import STARTING_SPEC, sampling_levels, sampling_rows
 

@@ -1,5 +1,6 @@
 """Jobs that only need the model servers, and run beside each other: sweeps, scores, loading."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from db.messages import Message
 from db.models import set_limits
 from db.sweeps import budget_of, set_state
 from serving.engine.ray_cluster import RayCluster, cluster_of
+from serving.models import register
 from serving.models.as_served import find_served
 from serving.scoring.answers import ScoreOutcome, run_scoring
 from serving.scoring.judge import JudgeOutcome, JudgeSpec, parse_judge_spec, run_judge
@@ -179,6 +181,26 @@ async def serve_stop(context: JobContext) -> None:
 async def probe_engine(context: JobContext) -> None:
     """Ask servers what they can do. Payload: ``engine``, a name; None is all of them."""
     await context.pool.probe(context.job.payload.get("engine"))
+
+
+async def add_model(context: JobContext) -> dict[str, Any]:
+    """Add a model of a folder or the hub. Payload: ``source``, and ``name``, ``base`` or None."""
+    payload = context.job.payload
+
+    def report(message: str) -> None:
+        if context.cancelled.is_set():
+            raise Cancelled
+        context.report(0, None, message)
+
+    added = await asyncio.to_thread(
+        register.add_model,
+        context.database,
+        payload["source"],
+        name=payload.get("name"),
+        base=payload.get("base"),
+        report=report,
+    )
+    return {"model": added.model.name, "is_new": added.is_new, "message": added.message}
 
 
 def describe(progress: Progress) -> str:

@@ -8,20 +8,20 @@ from db.engines import EngineRow, list_engines
 from db.models import ModelRow, list_models
 from db.workers.live import WorkerRow, live_workers
 from workbench.project import NextStep, ProjectState, project_state
+from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_jobs
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import empty_state, heading, section
 from workbench.ui.components.store import database
 from workbench.ui.home.cards import (
-    draw_add_server,
-    draw_engines,
     draw_next_step,
     draw_stages,
     is_moving,
     is_reading_only,
 )
 from workbench.ui.home.workers import draw_workers
+from workbench.ui.models.servers import draw_engines
 
 Live = tuple[list[EngineRow], ProjectState, dict[int, ModelRow], list[WorkerRow]]
 
@@ -34,14 +34,13 @@ def draw() -> None:
     draw_next_step(*step)
     draw_now = partial(_draw_live, step)
     live(found, _read, lambda now: is_moving(now[0], now[1].jobs), draw_now)
-    draw_add_server()
+    page_link("models", t("home.add_model"), "add_link", add="server")
 
 
 def _read() -> Live:
     with database().read() as session:
-        models = {
-            model.id: model for model in list_models(session, with_removed=True, with_served=True)
-        }
+        known = list_models(session, with_removed=True, with_served=True, archived=None)
+        models = {model.id: model for model in known}
         return list_engines(session), project_state(session), models, live_workers(session)
 
 

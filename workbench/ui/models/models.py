@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from db.engines import EngineRow, list_engines
 from db.identity import AS_STORED
 from db.jobs import JobRow, active_jobs, enqueue
 from db.models import (
@@ -47,10 +48,12 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
+from workbench.ui.models.adding import ADD, asks_to_add, draw_adding, draw_last_added
 from workbench.ui.models.precision import draw_precisions
+from workbench.ui.models.servers import can_wait, draw_engines
 from workbench.ui.models.serving import draw_serving
 
-KINDS = ("merge", "verify", KIND)
+KINDS = ("merge", "verify", KIND, ADD)
 """Jobs that are shown here."""
 PASSED = ("green", ":material/check_circle:")
 FAILED = ("red", ":material/error:")
@@ -64,15 +67,35 @@ def draw_list() -> None:
         found = list_models(session, with_served=True, archived=None)
     models = {model.id: model for model in found}
     listed = [one for one in found if (one.archived_at is not None) is shows_archived()]
+    jobs = _jobs()
+    if not shows_archived():
+        if not listed:
+            empty_state("models", "deployed_code", "models.none")
+        draw_adding(is_open=not listed or asks_to_add())
+        draw_last_added(jobs)
+    live(jobs, _jobs, bool, lambda now: draw_jobs(now, {}))
+    if not shows_archived():
+        section(t("models.servers"), t("models.servers_help"))
+        live(_servers(), _servers, _is_moving, lambda now: draw_engines(*now))
+        section(t("models.list"))
     draw_picked("model", lambda: [one.id for one in listed])
     if shows_archived() and not listed:
         draw_nothing_archived()
-    elif not listed:
-        with empty_state("models", "deployed_code", "models.none"):
-            page_link("home", t("nav.home"), "home")
-    live(_jobs(), _jobs, bool, lambda jobs: draw_jobs(jobs, {}))
     for model in reversed(listed):
         _draw(model, models.get(model.stored_id or model.base_id or 0))
+
+
+Servers = tuple[list[EngineRow], dict[int, ModelRow]]
+
+
+def _servers() -> Servers:
+    with database().read() as session:
+        known = list_models(session, with_removed=True, with_served=True, archived=None)
+        return list_engines(session), {model.id: model for model in known}
+
+
+def _is_moving(now: Servers) -> bool:
+    return any(engine.state in ("starting", "unhealthy") or can_wait(engine) for engine in now[0])
 
 
 def _jobs() -> list[JobRow]:
