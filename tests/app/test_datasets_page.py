@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
@@ -17,14 +16,10 @@ from db.tables import Question
 from serving.importers.questions import import_questions
 from serving.importers.readers import read_rows
 from tests.app.conftest import OpenApp, words_of
+from workbench.ui.datasets import new
 from workbench.ui.datasets.dataset import file_of
 
 TRAINING = Path(__file__).parents[2] / "examples" / "training"
-
-
-@pytest.fixture(autouse=True)
-def no_cache() -> None:
-    st.cache_data.clear()
 
 
 @pytest.fixture
@@ -62,7 +57,7 @@ def test_a_preview_without_a_row_to_train_on_says_why_and_what_to_do(
     assert "Nothing to train on" not in words_of(imported)
     with store.write() as session:
         session.execute(update(Question).values(held_out=True))
-    st.cache_data.clear()
+    new._preview.clear()
     words = words_of(imported.run())
     assert "all rows that stay are of held-out questions" in words
     assert "Rate texts of other questions" in words
@@ -75,11 +70,24 @@ def test_a_preview_tells_of_each_rule_and_freezing_stores_the_rows(
     assert "candidates" in words_of(imported)
     with store.read() as session:
         assert list_datasets(session) == []
-    app = press(imported, "Freeze this dataset")
+    strike = next(one for one in imported.button if one.label == "Strike out")
+    app = press(imported, "Strike out")
+    assert "1 rows were struck out by hand" in words_of(app)
+    app.button_group(key="url_rows").set_value("struck_out").run()
+    assert strike.key.removeprefix("strike_") in words_of(app)
+    press(app, "Take back")
+    assert "struck out by hand" not in words_of(app)
+    press(app, "Strike out")
+    assert "more questions are fixed as ones to train on" in words_of(app)
+    with store.read() as session:
+        assert list_datasets(session) == []
+    press(app, "Freeze for good")
     with store.read() as session:
         (dataset,) = list_datasets(session)
     assert app.query_params["dataset"] == str(dataset.id)
-    assert dataset.n_train + dataset.n_held_out >= dataset.counts["kept"]
+    assert dataset.n_train + dataset.n_held_out == sum(dataset.counts["rows"].values())
+    assert dataset.counts["struck_out"] == len(dataset.counts["struck_out_rows"]) == 1
+    assert "1 rows were struck out by hand" in words_of(app)
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["To train on"] == f"{dataset.n_train:,}"
 
@@ -87,7 +95,7 @@ def test_a_preview_tells_of_each_rule_and_freezing_stores_the_rows(
 def test_rows_are_paged_and_every_export_is_one_file(
     store: Database, imported: AppTest, open_app: OpenApp
 ) -> None:
-    press(imported, "Freeze this dataset")
+    press(imported, "Freeze for good")
     rows = open_app("datasets", dataset="1", view="rows", split="held_out")
     assert "Reasoning" in words_of(rows)
     assert "sources" in open_app("datasets", dataset="1", view="rules").code[0].value

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from db.database import Database
+from db.datasets import get_dataset
 from db.errors import UsageError
 from db.questions import NewQuestion, edit_question
 from db.tables import DatasetRow, Question
 from tests.unit.dataset_lab import Lab
-from training.datasets.freeze import freeze
+from training.datasets.freeze import consequences, freeze
 from training.datasets.held_out import read_questions, settle
 
 FROM_FILES = {"sources": ["imported"]}
@@ -62,6 +63,30 @@ def test_two_families_are_enough_to_hold_one_out_and_one_is_not(lab: Lab) -> Non
     lab.whole("How deep is the sea?")
     assert lab.build(take=FROM_FILES, held_out=0.1).counts.newly_held_out == 1
     assert lab.build(take=FROM_FILES, held_out=0).counts.newly_held_out == 0
+
+
+def test_a_row_is_struck_out_by_hand_and_kept_in_the_account(lab: Lab) -> None:
+    for name in ("birds", "seas", "hills"):
+        lab.whole(f"What are {name}?", f"You should look at {name}.", f"They are {name}.")
+    rules: dict[str, Any] = {"take": FROM_FILES, "held_out": 0, "name": "lab"}
+    before = lab.build(**rules)
+    gone = before.rows[1]
+    built = lab.build(**rules, struck_out=[gone.key])
+    assert [row.key for row in built.rows] == [before.rows[0].key, before.rows[2].key]
+    assert built.struck_out == (gone,)
+    assert (built.counts.rows["train"], built.counts.kept, built.counts.struck_out) == (2, 3, 1)
+    assert built.content_hash != before.content_hash
+    assert lab.build(**rules).rows == before.rows, "nothing of it was written"
+    assert [str(one) for one in consequences(built.counts.as_json())] == [
+        "2 rows to train on and 0 held-out rows are stored for good, as they are now.",
+        "3 more questions are fixed as ones to train on: they can never be held out for"
+        " comparisons.",
+        "1 rows that were struck out by hand stay out of this dataset; another one may take them.",
+    ]
+    frozen = get_dataset(lab.session, freeze(lab.session, built))
+    assert (frozen.n_train, frozen.rules["struck_out"]) == (2, [gone.key])
+    (kept,) = frozen.counts["struck_out_rows"]
+    assert (kept["key"], kept["payload"]) == (gone.key, gone.texts.payload())
 
 
 def test_descendants_and_near_duplicates_inherit(lab: Lab) -> None:

@@ -28,11 +28,16 @@ from training.datasets.take import DemonstrationTaker, LabelledTaker, PairTaker
 NEXT_QUESTION = "Ask the next question that this one leads to."
 """What the model is asked in rows from question to question; the question is the context."""
 
+KEY_DIGITS = 12
+"""Of the hash of a row that names it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltRow:
     """One row, ready to be frozen."""
 
+    key: str
+    """Of its words: the same row has the same key in every store."""
     split: Split
     target: Target
     candidate: Candidate
@@ -63,12 +68,16 @@ class Counts:
     questions: int
     newly_held_out: int
     """Questions that freezing keeps from training for good."""
+    newly_trained: int
+    """Questions that freezing fixes as ones to train on: they are never held out then."""
     ratings: int
     """Ratings behind the rows."""
     off_scale: int = 0
     """Ratings that were not counted, since their value is not one of their axis."""
     answer_seen: int = 0
     """Ratings of reasonings that were not counted, since an answer had been seen."""
+    struck_out: int = 0
+    """Rows that a person left out by hand; ``rows`` is without them."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -81,6 +90,8 @@ class Built:
 
     rules: Rules
     rows: tuple[BuiltRow, ...]
+    struck_out: tuple[BuiltRow, ...]
+    """Rows that would be here as well, had nobody left them out by hand."""
     counts: Counts
     families: Families
     content_hash: str
@@ -140,7 +151,9 @@ def build_from(
     dropper = Dropper(rules, pool)
     drafts = list(_drafts(session, taken, wanted, families, registry, dropper))
     kept = dropper.keep(drafts)
-    rows = _rows(kept, rules)
+    made = _rows(kept, rules)
+    struck_out = tuple(row for row in made if row.key in rules.struck_out)
+    rows = [row for row in made if row.key not in rules.struck_out]
     hashed = {
         "kind": rules.kind,
         "rows": [[r.split, r.target, r.candidate.label, r.texts.payload()] for r in rows],
@@ -148,6 +161,7 @@ def build_from(
     return Built(
         rules=rules,
         rows=tuple(rows),
+        struck_out=struck_out,
         counts=Counts(
             candidates=len(taken) + sum(taker.not_taken.values()),
             not_taken=_counted(taker.not_taken),
@@ -163,9 +177,11 @@ def build_from(
             languages=_counted(Counter(row.texts.language or "?" for row in rows)),
             questions=len({row.candidate.question_id for row in rows}),
             newly_held_out=sum(families.to_fix.values()),
+            newly_trained=sum(not held for held in families.to_fix.values()),
             ratings=len({one for row in rows for one in row.candidate.rating_ids}),
             off_scale=taker.evidence.n_off_scale,
             answer_seen=taker.evidence.n_answer_seen,
+            struck_out=len(struck_out),
         ),
         families=families,
         content_hash=json_hash(hashed),
@@ -306,9 +322,16 @@ def _rows(kept: Sequence[Draft], rules: Rules) -> list[BuiltRow]:
     rows: dict[str, BuiltRow] = {}
     for draft in kept:
         for target, texts in _passes(draft, splits_in_two=splits_in_two):
-            row = BuiltRow(split=draft.split, target=target, candidate=draft.candidate, texts=texts)
             learned = {"target": target, "label": draft.candidate.label, **texts.payload()}
-            rows.setdefault(json_hash(learned), row)
+            key = json_hash(learned)
+            row = BuiltRow(
+                key=key[:KEY_DIGITS],
+                split=draft.split,
+                target=target,
+                candidate=draft.candidate,
+                texts=texts,
+            )
+            rows.setdefault(key, row)
     return [row for _, row in sorted(rows.items())]
 
 

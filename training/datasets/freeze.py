@@ -1,16 +1,39 @@
 """Storing a built dataset for good: its rows, the ratings behind them, what is held out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.bulk import chunks
 from db.errors import UsageError
+from db.messages import Message
 from db.tables import Dataset, DatasetRow, DatasetRowRating, Question, utc_now
 from db.texts.rows import require_questions
 from training.datasets.build import Built, BuiltRow
 from training.datasets.held_out import fix
+
+
+def consequences(counts: Mapping[str, Any]) -> list[Message]:
+    """Return what freezing a dataset with these counts does for good, a sentence each."""
+    rows = counts["rows"]
+    fixed = Message(
+        "{train:,} rows to train on and {held_out:,} held-out rows are stored for good, as they"
+        " are now.",
+        train=rows["train"],
+        held_out=rows["held_out"],
+    )
+    others = {
+        "newly_held_out": "{n:,} more questions are taken out of training for good: neither they"
+        " nor questions of their families train in any dataset or round.",
+        "newly_trained": "{n:,} more questions are fixed as ones to train on: they can never be"
+        " held out for comparisons.",
+        "struck_out": "{n:,} rows that were struck out by hand stay out of this dataset; another"
+        " one may take them.",
+    }
+    found = {template: counts.get(name) for name, template in others.items()}
+    return [fixed, *(Message(template, n=n) for template, n in found.items() if n)]
 
 
 def freeze(session: Session, built: Built) -> int:
@@ -45,7 +68,7 @@ def freeze(session: Session, built: Built) -> int:
         name=name,
         kind=built.rules.kind,
         rules=built.rules.model_dump(mode="json"),
-        counts=built.counts.as_json(),
+        counts=_account(built),
         content_hash=built.content_hash,
         frozen_at=utc_now(),
     )
@@ -53,6 +76,21 @@ def freeze(session: Session, built: Built) -> int:
     session.flush()
     _store_rows(session, dataset.id, built.rows)
     return dataset.id
+
+
+def _account(built: Built) -> dict[str, Any]:
+    """Return the counts, with the words of rows that were left out by hand."""
+    struck_out = [
+        {
+            "key": row.key,
+            "target": row.target,
+            "label": row.candidate.label,
+            "question_id": row.candidate.question_id,
+            "payload": row.texts.payload(),
+        }
+        for row in built.struck_out
+    ]
+    return built.counts.as_json() | ({"struck_out_rows": struck_out} if struck_out else {})
 
 
 def _check_held_out(session: Session, built: Built) -> None:

@@ -121,6 +121,9 @@ class _Rules(Part):
     """At most so many examples to train on, drawn at random."""
     seed: StrictInt = Field(default=1, ge=0)
     """Of what is drawn."""
+    struck_out: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...] = ()
+    """Rows that a person left out by hand, by their keys as a preview shows them; nothing else
+    takes their place."""
 
     @field_validator("findings")
     @classmethod

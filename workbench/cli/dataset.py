@@ -1,5 +1,6 @@
 """``q2q dataset``: training sets by written rules, previewed, frozen, shown and exported."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +15,9 @@ from serving.importers.folders import read_examples
 from serving.importers.training_data import Judge, import_examples, preview_examples
 from training.datasets import export as exports
 from training.datasets.balance import balance_of, cautions, read_balance
+from training.datasets.build import BuiltRow
 from training.datasets.build import build as built_by
-from training.datasets.freeze import freeze
+from training.datasets.freeze import consequences, freeze
 from training.datasets.rules import as_yaml, load_rules, parse_rules
 from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.output import (
@@ -26,6 +28,7 @@ from workbench.cli.output import (
     show_fields,
     show_json,
     show_rows,
+    show_table,
 )
 from workbench.cli.progress import Encoding, import_progress, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
@@ -34,6 +37,8 @@ from workbench.i18n import caution_sentences, nothing_trains
 app = CommandGroup()
 add_archive_commands(app, "dataset", "dataset archive first-round", find=find_dataset)
 
+MAX_LISTED = 70
+"""Characters of a row in a list."""
 Name = Annotated[str, typer.Argument(help="Name or number of a dataset; see `q2q dataset show`.")]
 
 
@@ -43,14 +48,19 @@ def build(
     preview: Annotated[
         bool, typer.Option("--preview", help="Only say what each rule takes and drops.")
     ] = False,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="List the rows with the keys that strike them out.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Freeze without asking.")] = False,
     as_json: Json = False,
 ) -> None:
     """Choose rows by rules and freeze them under a hash; the same again changes nothing.
 
-    With --preview nothing is written.
+    With --preview nothing is written. A row is left out by its key under struck_out in the rules.
+    On a terminal, what freezing takes out of training for good is said before it is asked for.
 
     Example:
-      q2q dataset build examples/datasets/first_round.yaml --preview
+      q2q dataset build examples/datasets/first_round.yaml --preview --rows
       q2q dataset build examples/datasets/first_round.yaml
     """
     wanted = load_rules(rules)
@@ -64,6 +74,7 @@ def build(
             warnings.insert(0, sentence)
         dataset_id = None
         if not preview:
+            _confirm(built.counts.as_json(), asks=not yes and not as_json)
             with database.write() as session:
                 dataset_id = freeze(session, built)
     facts = {
@@ -72,13 +83,44 @@ def build(
         "kind": wanted.kind,
         "content_hash": built.content_hash,
     }
+    listed = [_built_row(row) for row in (*built.rows, *built.struck_out)] if rows else None
     if as_json:
-        show_json({**facts, **built.counts.as_json(), "warnings": warnings})
+        given = {} if listed is None else {"row_list": listed}
+        show_json({**facts, **built.counts.as_json(), "warnings": warnings, **given})
         return
+    if listed is not None:
+        show_table(listed, ("key", "split", "target", "question_id", "text"))
     show_fields(facts)
     _show_figures(built.counts.as_json())
     for line in warnings:
         inform(line)
+
+
+def _confirm(counts: dict[str, Any], *, asks: bool) -> None:
+    """Say what freezing does for good; on a terminal, ask.
+
+    Raises:
+        UsageError: The answer is no.
+    """
+    if not counts["rows"]["train"]:
+        return  # it is refused
+    for sentence in consequences(counts):
+        inform(sentence)
+    if asks and sys.stdin.isatty() and not typer.confirm("Freeze?", err=True):
+        raise UsageError("Nothing was frozen.")
+
+
+def _built_row(row: BuiltRow) -> dict[str, object]:
+    """Return a row of a table of rows that are not stored yet."""
+    texts = row.texts
+    learned = texts.questions or texts.answer or texts.reasoning or ""
+    return {
+        "key": row.key,
+        "split": row.split,
+        "target": row.target,
+        "question_id": row.candidate.question_id,
+        "text": " ".join(learned.split())[:MAX_LISTED],
+    }
 
 
 @app.as_command("show")
@@ -254,3 +296,5 @@ def _show_figures(counts: dict[str, Any]) -> None:
         inform(f"{n} ratings were not counted: their values are off their scale.")
     if n := counts.get("answer_seen"):
         inform(f"{n} ratings of reasonings were not counted: an answer had been seen before.")
+    if n := counts.get("struck_out"):
+        inform(f"{n} rows were struck out by hand.")

@@ -185,7 +185,7 @@ def _dataset(session: Session, registry: Registry, spec: RoundSpec) -> tuple[str
 def _check_name_of(session: Session, rules: Rules) -> None:
     """Refuse the name of a dataset by other rules; by the same ones it may come out the same."""
     known = session.scalar(select(Dataset.rules).where(Dataset.name == rules.name))
-    if known is not None and known != rules.model_dump(mode="json"):
+    if known is not None and parse_rules(known) != rules:
         raise UsageError(
             "dataset: there is a dataset {rules_name!r} by other rules already, and a frozen one "
             "never changes; give this one another name.",

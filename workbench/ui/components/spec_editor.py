@@ -86,6 +86,17 @@ class SpecEditor:
         """Fill the YAML, before it is drawn."""
         st.session_state[self.draft.key("text")] = text
 
+    def change(self, name: str, value: object) -> None:
+        """Set one key of the spec from outside its form, before anything of it is drawn.
+
+        None takes the key out.
+        """
+        spec = {**self.spec, name: value}
+        self._keep({one: value for one, value in spec.items() if value is not None})
+        st.session_state.pop(self._text_key, None)
+        self.draft.drop("text")
+        self._refill()
+
     def _draw_form(
         self, draw_form: Callable[[Spec], Spec], check: Callable[[Spec], object]
     ) -> Spec:

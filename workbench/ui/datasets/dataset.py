@@ -1,7 +1,8 @@
 """One frozen dataset, and what became of the candidates of one: figures, rows, rules, exports."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import make_archive
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import altair as alt
 import streamlit as st
 
-from db.datasets import DatasetInfo, DatasetRowInfo, Split, dataset_rows, find_dataset
+from db.datasets import DatasetInfo, Split, dataset_rows, find_dataset
 from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.export import FOLDER_FORMATS, FORMATS, default_prompt_format, export
 from training.datasets.rows import RowTexts
@@ -76,21 +77,28 @@ def _draw_rows(dataset: DatasetInfo) -> None:
     if not page.rows:
         st.caption(t("dataset.no_rows"))
     for row in page.rows:
-        _draw_row(row)
+        texts = RowTexts.from_payload(row.payload)
+        with row_card(str(row.position), texts, row.target, row.label):
+            _to_question(row.question_id)
 
 
-def _draw_row(row: DatasetRowInfo) -> None:
-    texts = RowTexts.from_payload(row.payload)
-    with card(f"row_{row.id}", gap="xsmall"):
+def _to_question(question_id: int) -> None:
+    page_link("explore", f"q{question_id}", "account_tree", id=f"q{question_id}")
+
+
+@contextmanager
+def row_card(name: str, texts: RowTexts, target: str, label: bool | None) -> Iterator[None]:
+    """Draw a row with its texts; what the block draws stands at the end of its head."""
+    with card(f"row_{name}", gap="xsmall"):
         with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-            st.markdown(f"**{row.position}**", width="content")
+            st.markdown(f"**{name}**", width="content")
             st.badge(word("role", texts.role), color="gray")
-            st.badge(t(f"dataset_target.{row.target}"), color="violet")
-            if row.label is not None:
-                name = "ok" if row.label else "not_ok"
-                st.badge(t(f"dataset_rule.{name}"), color="green" if row.label else "red")
+            st.badge(t(f"dataset_target.{target}"), color="violet")
+            if label is not None:
+                said = "ok" if label else "not_ok"
+                st.badge(t(f"dataset_rule.{said}"), color="green" if label else "red")
             st.space("stretch")
-            page_link("explore", f"q{row.question_id}", "account_tree", id=f"q{row.question_id}")
+            yield
         for name in (
             "question",
             "context",
@@ -98,6 +106,8 @@ def _draw_row(row: DatasetRowInfo) -> None:
             "answer",
             "rejected_reasoning",
             "rejected_answer",
+            "questions",
+            "rejected_questions",
         ):
             if text := getattr(texts, name):
                 st.caption(t(f"dataset.text.{name}"))
@@ -174,6 +184,12 @@ def draw_counts(counts: Mapping[str, Any], key: str, *, is_frozen: bool) -> None
         st.caption(t("dataset.off_scale", n=counts["off_scale"]))
     if counts.get("answer_seen"):
         st.caption(t("dataset.answer_seen", n=counts["answer_seen"]))
+    if counts.get("struck_out"):
+        st.caption(t("dataset.struck_out", n=counts["struck_out"]))
+    for row in counts.get("struck_out_rows", ()):
+        texts = RowTexts.from_payload(row["payload"])
+        with row_card(row["key"], texts, row["target"], row["label"]):
+            _to_question(row["question_id"])
     bars = outcomes(counts)
     if not bars:
         return

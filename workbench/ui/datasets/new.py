@@ -15,8 +15,8 @@ from db.questions import question_facets
 from db.rating.columns import high_water
 from db.tables import Answer, Dataset, Question, ReasoningVariant
 from training.datasets.balance import Caution, balance_of, cautions
-from training.datasets.build import build
-from training.datasets.freeze import freeze
+from training.datasets.build import BuiltRow, build
+from training.datasets.freeze import consequences, freeze
 from training.datasets.rules import (
     RULES,
     SCOPES,
@@ -30,13 +30,13 @@ from workbench.i18n import nothing_trains
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown
 from workbench.ui.components.forms import Hint, Spec, SpecForm, value_at
-from workbench.ui.components.i18n import current_language, t, word
+from workbench.ui.components.i18n import current_language, t, translated, word
 from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, heading
 from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yaml
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import free_name
-from workbench.ui.datasets.dataset import draw_cautions, draw_counts
+from workbench.ui.components.text import escaped, free_name
+from workbench.ui.datasets.dataset import PAGE_SIZE, draw_cautions, draw_counts, row_card
 
 KINDS: tuple[StoredKind, ...] = ("sft", "dpo", "kto")
 GOOD_ENOUGH = 4.0
@@ -51,6 +51,8 @@ class Preview:
 
     counts: dict[str, Any]
     cautions: tuple[Caution, ...]
+    rows: tuple[BuiltRow, ...]
+    struck_out: tuple[BuiltRow, ...]
 
 
 def draw_new() -> None:
@@ -80,7 +82,7 @@ def _check(rules: Spec) -> Rules:
 
 
 def _leave() -> None:
-    url.clear("new", "as", "kind")
+    url.clear("new", "as", "kind", "rows", "page")
 
 
 def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
@@ -97,7 +99,7 @@ def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
     draw_cautions(found.cautions)
     if sentence := nothing_trains(counts, current_language()):
         st.info(sentence)
-    if st.button(
+    with st.popover(
         t("dataset.freeze"),
         type="primary",
         icon=":material/ac_unit:",
@@ -105,6 +107,21 @@ def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
         help=t("dataset.freeze_help"),
         disabled=not counts["rows"]["train"],
     ):
+        _draw_confirm(counts, rules, editor)
+    download(
+        t("dataset.download_rules"),
+        text,
+        "dataset.yaml",
+        type="tertiary",
+    )
+    _draw_rows(found, editor)
+
+
+def _draw_confirm(counts: Mapping[str, Any], rules: Rules, editor: SpecEditor) -> None:
+    """Say what freezing does for good, and do it once that is confirmed."""
+    for sentence in consequences(counts):
+        st.markdown(f"- {escaped(translated(sentence))}")
+    if st.button(t("dataset.freeze_now"), type="primary", icon=":material/ac_unit:"):
         with errors_shown():
             dataset_id = freeze_rules(rules)
             editor.draft.forget()
@@ -112,12 +129,40 @@ def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
             url.put("dataset", str(dataset_id))
             st.toast(t("dataset.frozen"), icon=":material/check:")
             st.rerun()
-    download(
-        t("dataset.download_rules"),
-        text,
-        "dataset.yaml",
-        type="tertiary",
+
+
+def _draw_rows(found: Preview, editor: SpecEditor) -> None:
+    """Draw the rows, each with the button that strikes it out, and those that are struck out."""
+    by_split = {one: [r for r in found.rows if r.split == one] for one in ("train", "held_out")}
+    kinds = {**by_split, "struck_out": list(found.struck_out)}
+    kinds = {name: rows for name, rows in kinds.items() if rows}
+    if not kinds:
+        return
+    shown = url.segments(
+        "rows", t("dataset.rows"), list(kinds), lambda one: f"{_kind(one)} {count(len(kinds[one]))}"
     )
+    rows = kinds[shown]
+    page = url.page_of("page", len(rows), PAGE_SIZE)
+    struck = [row.key for row in found.struck_out]
+    for row in rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
+        with row_card(row.key, row.texts, row.target, row.candidate.label):
+            is_out = row.key in struck
+            keys = [one for one in struck if one != row.key] if is_out else [*struck, row.key]
+            name = "take_back" if is_out else "strike"
+            st.button(
+                t(f"dataset.{name}"),
+                key=f"{name}_{row.key}",
+                icon=":material/undo:" if is_out else ":material/strikethrough_s:",
+                type="tertiary",
+                help=t("dataset.strike_help"),
+                on_click=editor.change,
+                args=("struck_out", keys or None),
+            )
+    url.pages("page", len(rows), PAGE_SIZE)
+
+
+def _kind(name: str) -> str:
+    return t("dataset.struck" if name == "struck_out" else f"dataset.{name}")
 
 
 def store_mark(session: Session) -> str:
@@ -139,12 +184,15 @@ def preview(rules_text: str) -> Preview:
     return _preview(store.label, mark, rules_text)
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
+@st.cache_resource(show_spinner=False, max_entries=8)
 def _preview(label: str, mark: str, rules_text: str) -> Preview:
     with database().read() as session:
         built = build(session, parse_yaml(rules_text), registry())
         found = cautions(balance_of(session, built))
-        return Preview(counts=built.counts.as_json(), cautions=tuple(found))
+    counts = built.counts.as_json()
+    return Preview(
+        counts=counts, cautions=tuple(found), rows=built.rows, struck_out=built.struck_out
+    )
 
 
 def freeze_rules(rules: Rules) -> int:
