@@ -116,6 +116,7 @@ def project_state(session: Session) -> ProjectState:
     own = dict(session.execute(_own_sweeps()).all())
     jobs = [job for job in active_jobs(session) if job.sweep_id is None or job.sweep_id in own]
     rounds = list_rounds(session)
+    names = _names(jobs, own, {one.id: one.name for one in rounds})
     counts = {
         "questions": _rows_of(session, Question),
         "variants": _rows_of(session, ReasoningVariant),
@@ -129,8 +130,8 @@ def project_state(session: Session) -> ProjectState:
         rows=_count_rows(session),
         rounds=len(rounds),
         jobs=tuple(jobs),
-        names=_names(jobs, own, {one.id: one.name for one in rounds}),
-        next=_next_step(session, counts, jobs, rounds),
+        names=names,
+        next=_next_step(session, counts, jobs, names, rounds),
     )
 
 
@@ -183,15 +184,19 @@ def _count_rows(session: Session) -> int:
 
 
 def _next_step(
-    session: Session, counts: dict[str, int], jobs: list[JobRow], rounds: list[RoundRow]
+    session: Session,
+    counts: dict[str, int],
+    jobs: list[JobRow],
+    names: dict[int, str],
+    rounds: list[RoundRow],
 ) -> NextStep:
     if not counts["questions"]:
         return NextStep(step="import")
     for job in jobs:
         if job.kind == "sweep":
-            return NextStep(step="watch", id=job.sweep_id)
+            return NextStep(step="watch", id=job.sweep_id, name=names[job.id])
         if job.kind == "round":
-            return NextStep(step="follow", id=job.payload["round_id"])
+            return NextStep(step="follow", id=job.payload["round_id"], name=names[job.id])
     found = [*_newest_texts(session), *_newest_queue(session), *_newest_dataset(session)]
     if rounds:
         newest = max(rounds, key=lambda one: one.id)

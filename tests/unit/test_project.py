@@ -120,7 +120,7 @@ def test_what_runs_is_named_and_internal_sweeps_are_hidden(database: Database) -
     assert [job.id for job in state.jobs] == jobs[:1]
     assert state.names == {jobs[0]: "teas"}
     assert (state.running, state.sweeps) == (frozenset({"texts"}), 1)
-    assert state.next == NextStep(step="watch", id=own)
+    assert state.next == NextStep(step="watch", id=own, name="teas")
 
 
 def test_what_is_archived_counts_nowhere(database: Database) -> None:

@@ -13,7 +13,9 @@ from db.datasets import list_datasets
 from db.errors import Q2QError
 from db.questions import question_facets
 from db.rating.columns import high_water
+from db.rating.queues import list_queues
 from db.tables import Answer, Dataset, Question, ReasoningVariant
+from serving.checks import BAD_FINDINGS, CHECKS
 from training.datasets.balance import Caution, balance_of, cautions
 from training.datasets.build import BuiltRow, build
 from training.datasets.freeze import consequences, freeze
@@ -240,16 +242,29 @@ def starting_rules(kind: StoredKind = "sft") -> Spec:
     with database().read() as session:
         is_rated = not high_water(session).startswith("0/")
         known = [*list_datasets(session), *list_datasets(session, archived=True)]
+        findings = _findings_left_out(session)
     rules: Spec = {
         "name": free_name(t("dataset.new_name"), {one.name for one in known}),
         "kind": kind,
     }
+    if findings is not None:
+        rules["findings"] = findings
     if kind != "sft":
         return rules
     take: Spec = {"sources": ["imported", "human"]}
     if is_rated:
         take = {"rated": {"at_least": GOOD_ENOUGH}, "chosen": True, "ok": True, "edited": True}
     return rules | {"take": take}
+
+
+def _findings_left_out(session: Session) -> list[str] | None:
+    """Return what the newest queue left out, where raters wanted to see more than is usual."""
+    own = (one for one in list_queues(session) if one.spec.get("round") is None)
+    queue = next(own, None)
+    left_out = queue.spec.get("leave_out") if queue is not None else None
+    if left_out is None or set(left_out) >= set(BAD_FINDINGS):
+        return None
+    return [name for name in BAD_FINDINGS if name in left_out]
 
 
 def draw_form(base: Spec, editor: SpecEditor) -> Spec:
@@ -301,6 +316,7 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
         form.draw("blind_only")
         if rows == "demonstrations":
             _draw_targets(form, roles)
+        form.draw("findings")
     if rows != "demonstrations":
         for name in (*ONLY_DEMONSTRATIONS, "answers_per_reasoning"):
             form.put(name, None)
@@ -317,6 +333,7 @@ def _kind_hints(rows: RowKind, roles: list[str]) -> dict[str, Hint]:
         "take.comparisons": scopes,
         "take.ok": scopes if rows == "labelled" else Hint(),
         "held_out": Hint(step=0.05, text="dataset.held_out_share"),
+        "findings": Hint(options=list(CHECKS), show="check"),
         "without_reasoning": Hint(widget="slider", step=0.05),
         **{
             f"targets.{role}": Hint(

@@ -48,7 +48,7 @@ def draw_stages(state: ProjectState) -> None:
     """Draw how much each stage of the road holds, and whether it is done, running or next."""
     with st.container(horizontal=True, gap="small", key="figures_few_stages"):
         for stage, (page, icon) in LISTS.items():
-            with st.container(border=True, gap="xxsmall", key=f"stage_{stage}"):
+            with st.container(border=True, gap="xxsmall", height="stretch", key=f"stage_{stage}"):
                 page_link(page, t(f"stage.{stage}"), icon)
                 st.markdown(f"### {count(state.count(stage))}")
                 facts = {name: getattr(state, name) for name in STAGE_FACTS.get(stage, ())}
@@ -83,7 +83,7 @@ def draw_next_step(next: NextStep, has_model: bool) -> None:
     if next.step in ("first_sweep", "sweep") and (not has_model or is_reading_only()):
         waits = t(f"next.first_sweep.{'reading_only' if is_reading_only() else 'waits'}")
     pressed = draw_step(next.step, waits=waits, name=escaped(next.name))
-    if next.step == "import":
+    if next.step in ("import", "first_sweep"):
         page_link("questions", t("next.import.own"), "upload_file", **{"import": 1})
     if pressed:
         _do(next)

@@ -67,6 +67,10 @@ def draw_list() -> None:
         page = list_questions(session, wanted, url.number("page") or 1, PAGE_SIZE)
     if page.rows or shows_archived():
         draw_picked("question", partial(_ids, wanted), _draw_actions)
+    if page.total and wanted == QuestionFilter(tags=wanted.tags) and wanted.tags:
+        (tag,) = wanted.tags
+        texts = {"tag": escaped(tag), "questions": counted("questions", page.total)}
+        lead_on("sweep_these", "sweeps", values=texts, new=1, tag=tag)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(counted("questions", page.total, is_capped=page.is_capped), width="content")
         st.space("stretch")
@@ -85,10 +89,6 @@ def draw_list() -> None:
     for row in page.rows:
         _draw(row)
     url.pages("page", page.total, PAGE_SIZE)
-    if page.total and wanted == QuestionFilter(tags=wanted.tags) and wanted.tags:
-        (tag,) = wanted.tags
-        texts = {"tag": escaped(tag), "questions": counted("questions", page.total)}
-        lead_on("sweep_these", "sweeps", values=texts, new=1, tag=tag)
 
 
 def _ids(wanted: QuestionFilter) -> list[int]:
