@@ -21,12 +21,15 @@ ICONS = {
 """Step → name of a Material symbol; other steps have an arrow."""
 
 
-def draw_step(step: str, *, waits: str | None = None, **values: Any) -> bool:
+def draw_step(
+    step: str, *, waits: str | None = None, text: str | None = None, **values: Any
+) -> bool:
     """Draw the box of a step; tell whether its button was pressed.
 
     Args:
         step: The texts ``next.STEP.title``, ``.text`` and ``.button`` are its.
         waits: Why the button cannot be pressed yet.
+        text: Instead of the catalogue's.
         values: What the texts name.
     """
     with (
@@ -36,7 +39,7 @@ def draw_step(step: str, *, waits: str | None = None, **values: Any) -> bool:
         with st.container(width="stretch", gap="xxsmall", key="next_step_text"):
             st.caption(t("home.next"))
             st.subheader(t(f"next.{step}.title", **values), anchor=False)
-            st.markdown(t(f"next.{step}.text", **values))
+            st.markdown(text or t(f"next.{step}.text", **values))
             if waits:
                 st.caption(f":material/hourglass_top: {waits}")
         return st.button(
@@ -48,8 +51,15 @@ def draw_step(step: str, *, waits: str | None = None, **values: Any) -> bool:
         )
 
 
-def lead_on(step: str, page: str, *, values: dict[str, Any] | None = None, **address: Any) -> None:
+def lead_on(
+    step: str,
+    page: str,
+    *,
+    text: str | None = None,
+    values: dict[str, Any] | None = None,
+    **address: Any,
+) -> None:
     """Draw the box of a step whose button opens a page, with what its address says."""
-    if draw_step(step, **(values or {})):
-        given = {name: str(value) for name, value in address.items()}
+    if draw_step(step, text=text, **(values or {})):
+        given = {name: str(value) for name, value in address.items() if value is not None}
         st.switch_page(path_of(page), query_params=given)

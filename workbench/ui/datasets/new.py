@@ -231,10 +231,9 @@ def rows_by_kind() -> dict[StoredKind, int] | None:
         return background_count(session, "rows by kind", store_mark(session), counted_rows)
 
 
-def rows_by_kind_text() -> str | None:
-    """Return "SFT 0, DPO 8, KTO 3" of what ratings give now; None while it is counted."""
-    found = rows_by_kind()
-    return ", ".join(f"{kind.upper()} {count(n)}" for kind, n in found.items()) if found else None
+def rows_text(rows: Mapping[StoredKind, int]) -> str:
+    """Return "SFT 0, DPO 8, KTO 3"."""
+    return ", ".join(f"{kind.upper()} {count(n)}" for kind, n in rows.items())
 
 
 def starting_rules(kind: StoredKind = "sft") -> Spec:
@@ -291,8 +290,8 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
     with card("dataset_what"):
         form.draw("name")
         kind = form.draw("kind")
-        if rows := rows_by_kind_text():
-            st.caption(t("dataset.rows_by_kind", kinds=rows))
+        if found := rows_by_kind():
+            st.caption(t("dataset.rows_by_kind", kinds=rows_text(found)))
         form.draw("questions.tags", "questions.languages", "questions.roles")
     if kind != base["kind"]:
         form.put("take", None)
