@@ -1,7 +1,7 @@
 """The list of rounds, and the form of a new one: fields for what people usually set, and YAML."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -36,7 +36,7 @@ from workbench.ui.components.parts import (
     state_badge,
 )
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, free_name
 from workbench.ui.training.form import draw_folded, draw_usual, first_asked, training_hints
 
 STATES = {"open": "stopped", "waiting": "queued"}
@@ -146,16 +146,10 @@ def read_round(fields: Mapping[str, Any], more: str) -> RoundSpec:
     return spec
 
 
-def free_name(dataset: str, taken: Collection[str]) -> str:
-    """Return a name for a round on a dataset that no other round has."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-")[: LONGEST_NAME - 4] or "round"
-    names = (plain, *(f"{plain}-{n}" for n in range(2, len(taken) + 3)))
-    return next(name for name in names if name not in taken)
-
-
 def _draw_fields(draft: FormDraft, datasets: Sequence[str], rounds: Sequence[RoundRow]) -> Spec:
     earlier = [one.name for one in rounds if one.verdict not in (None, "drop")]
-    name = free_name(datasets[0], {one.name for one in rounds})
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", datasets[0]).strip("-")[: LONGEST_NAME - 4]
+    name = free_name(plain or "round", {one.name for one in rounds})
     with database().read() as session:
         n_held_out = len(question_ids(session, QuestionFilter(held_out=True)))
     formats = [name for name, one in registry().formats.items() if one.definition.tasks.whole]
