@@ -1,7 +1,12 @@
-"""Real vLLM, real SIGKILL: the worker, then the server, die in mid-sweep; nothing is lost."""
+"""Real vLLM, real SIGKILL: the worker, then the server, die in mid-sweep; nothing is lost.
 
+The server has adapters too: one that vLLM refuses ends nothing, the other one comes back with it.
+"""
+
+import asyncio
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,11 +17,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from db.settings import Settings
+from serving.engine.client import CompletionClient
 from serving.engine.command import HOME_VARIABLE
-from serving.engine.server import read_record
+from serving.engine.messages import CompletionRequest, Endpoint, SamplingParameters
+from serving.engine.server import ServerRecord, read_record
 
 pytestmark = pytest.mark.engine
 
@@ -32,6 +41,9 @@ answers: {answers}
 reasoning_sampling: [{{temperature: {temperature}, max_tokens: 48}}]
 answer_sampling: [{{temperature: {temperature}, max_tokens: 48}}]
 """
+BASE = "smollm2-135m-instruct"
+IDS = [504, 3575, 282, 4649, 314]
+GREEDY = SamplingParameters(temperature=0, max_tokens=12)
 QUESTIONS = (
     "Why do leaves change their colour in autumn?",
     "How does a bicycle stay upright?",
@@ -91,6 +103,24 @@ class Workbench:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             return connection.execute(query).fetchall()
 
+    @property
+    def record(self) -> ServerRecord:
+        """What is on record of its server."""
+        record = read_record(self.home)
+        assert record is not None
+        return record
+
+    async def ask(self, *names: str) -> list[str]:
+        """Return what its server writes as each of ``names``, asked for together."""
+        record = self.record
+        endpoint = Endpoint(url=record.url, api_key=record.api_key)
+        async with CompletionClient(endpoint, timeout_s=120) as client:
+            requests = [
+                CompletionRequest(model=one, prompts=[IDS], sampling=GREEDY) for one in names
+            ]
+            results = await asyncio.gather(*map(client.complete, requests))
+        return [result.choices[0].text for result in results]
+
     def written(self, sweep_id: int) -> dict[int, str]:
         """Return the texts that the sweep has so far, by generation."""
         found = self.rows(
@@ -123,16 +153,50 @@ class Workbench:
         assert self.rows(texts) == self.rows(ok)
 
 
+def make_adapter(folder: Path, base: Path, module: str, rank: int = 4) -> Path:
+    """Write a LoRA of random values over every query projection of ``base``, or what is so called.
+
+    vLLM knows no module that is called otherwise than in its own build of the model.
+    """
+    config = json.loads((base / "config.json").read_text())
+    width = config["hidden_size"]
+    drawn = np.random.default_rng(len(folder.name))
+    tensors = {}
+    for layer in range(config["num_hidden_layers"]):
+        name = f"base_model.model.model.layers.{layer}.self_attn.{module}"
+        tensors[f"{name}.lora_A.weight"] = drawn.normal(size=(rank, width)).astype(np.float32)
+        tensors[f"{name}.lora_B.weight"] = drawn.normal(size=(width, rank)).astype(np.float32)
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    told = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank}
+    told |= {"target_modules": ["q_proj"], "bias": "none", "base_model_name_or_path": str(base)}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, embedded_model: Path) -> Iterator[Workbench]:
-    """A workbench whose model server runs and is left running between commands."""
+    """A workbench whose model server runs and is left running between commands.
+
+    In the end the server is killed: what it leaves behind is ended all the same.
+    """
     bench = Workbench(tmp_path_factory.mktemp("crash"))
+    bench.run("model", "add", embedded_model, "--name", BASE)
+    for name in ("loud", "strange"):
+        folder = make_adapter(bench.folder / name, embedded_model, "q_proj")
+        bench.run("model", "add", folder, "--base", BASE)
+    shutil.rmtree(bench.folder / "strange")
+    make_adapter(bench.folder / "strange", embedded_model, "other_proj")
     try:
         bench.run("serve", "start")
         yield bench
     finally:
+        process = bench.record.process
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: not process.is_alive(), 10)
+        assert process.members(), "vLLM's own children outlive it"
         bench.run("serve", "stop")
-        assert bench.leftovers() == []
+        assert bench.leftovers() == process.members() == []
 
 
 def until(condition: Callable[[], bool], seconds: float = 120) -> None:
@@ -140,6 +204,20 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+async def test_an_adapter_that_is_refused_ends_nothing_and_a_batch_mixes_none(
+    bench: Workbench,
+) -> None:
+    assert [one.name for one in bench.record.spec.adapters] == ["loud"]
+    notes = {one["name"]: one["note"] for one in bench.run("model", "list")}
+    assert "other_proj" in notes["strange"]
+    assert notes["loud"] is None
+    plain, loud = await bench.ask(BASE, "loud")
+    assert plain != loud
+    mixed = await bench.ask(*(BASE, "loud") * 6)
+    assert loud not in mixed[::2]  # in one batch with its adapter, a base still writes as a base
+    assert plain not in mixed[1::2]
 
 
 def test_a_sweep_whose_worker_was_killed_goes_on_where_it_was(bench: Workbench) -> None:
@@ -150,24 +228,20 @@ def test_a_sweep_whose_worker_was_killed_goes_on_where_it_was(bench: Workbench) 
     before = bench.written(1)
     assert 6 <= len(before) < CELLS
     assert bench.rows("SELECT state FROM job WHERE sweep_id = 1") == [("running",)]
-    record = read_record(bench.home)
-    assert record is not None
+    record = bench.record
 
     result = bench.run("sweep", "resume", "1")
 
     assert (result["done"], result["failed"], result["blocked"]) == (CELLS, 0, 0)
     bench.assert_complete(1, before)
     assert bench.rows("SELECT state, starts FROM job WHERE sweep_id = 1") == [("done", 2)]
-    adopted = read_record(bench.home)
-    assert adopted is not None
-    assert adopted.pid == record.pid, "the server of the dead worker is used again"
+    assert bench.record.pid == record.pid, "the server of the dead worker is used again"
 
 
 def test_a_sweep_whose_server_was_killed_waits_for_the_new_one(bench: Workbench) -> None:
     process = bench.start("sweep", "run", bench.spec("server-dies", 0.9), "--json")
     until(lambda: len(bench.written(2)) >= 6)
-    record = read_record(bench.home)
-    assert record is not None
+    record = bench.record
     os.kill(record.pid, signal.SIGKILL)
     before = bench.written(2)
     assert len(before) < CELLS
@@ -177,8 +251,9 @@ def test_a_sweep_whose_server_was_killed_waits_for_the_new_one(bench: Workbench)
     assert (result["done"], result["failed"]) == (CELLS, 0)
     bench.assert_complete(2, before)
     assert record.process.members() == [], "the children of the killed server are gone"
-    again = read_record(bench.home)
-    assert again is not None
+    again = bench.record
+    assert again.api_key != record.api_key
+    assert [one.name for one in again.spec.adapters] == ["loud"]
     assert again.process.members(), "a server that ran before the command runs after it"
     assert bench.rows("SELECT state, starts FROM job WHERE sweep_id = 2") == [("done", 1)]
 
@@ -200,6 +275,10 @@ def test_ctrl_c_ends_a_run_cleanly_and_it_can_be_resumed(bench: Workbench) -> No
     bench.assert_complete(3, before)
 
 
-def test_the_server_of_this_home_is_on_record_for_its_owner_only(bench: Workbench) -> None:
+async def test_the_server_that_came_back_has_its_adapter_and_is_on_record_for_its_owner_only(
+    bench: Workbench,
+) -> None:
     settings = Settings(home=bench.home)
     assert (settings.home_dir / "server.json").stat().st_mode & 0o077 == 0
+    plain, loud = await bench.ask(BASE, "loud")
+    assert plain != loud
