@@ -140,11 +140,17 @@ def answer_summaries(session: Session, variant_ids: Sequence[int]) -> dict[int, 
     return _summed(session, under, _sums(judged, under).join(Answer, Answer.id == judged.c.text_id))
 
 
-def text_scores(kind: ListedKind) -> Subquery:
-    """Return the subquery of the score (0 to 1) of each text that people rated."""
-    judged = _judgements(kind)
+def text_scores(kind: ListedKind, ids: _Ids | None = None) -> Subquery:
+    """Return the subquery of the score (0 to 1) of each of these texts (all) that people rated."""
+    judged = _judgements(kind, ids)
     score = func.avg(judged.c.point).label("score")
     return select(judged.c.text_id, score).group_by(judged.c.text_id).subquery()
+
+
+def scores_of(session: Session, kind: ListedKind, ids: _Ids) -> dict[int | None, float]:
+    """Return the score (0 to 1) of each of these texts that people rated."""
+    scores = text_scores(kind, ids)
+    return {row.text_id: row.score for row in session.execute(select(scores))}
 
 
 def _summed(

@@ -19,6 +19,7 @@ from db.tables import (
     Generation,
     ModelVersion,
     PromptFormat,
+    Question,
     ReasoningVariant,
     Role,
     Sampling,
@@ -73,6 +74,16 @@ class Entry(NamedTuple):
     """What the check read from the answer; None where it has no grade."""
 
 
+class MatrixQuestion(NamedTuple):
+    """A question as far as its row shows it."""
+
+    id: int
+    text: str
+    context: str
+    reference_answer: str
+    answer_check: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelSums:
     """What there is of one level under one question, counted."""
@@ -87,6 +98,20 @@ class LevelSums:
     """Of these, answers that people rated, or whose reasoning they rated."""
     score: float
     """Sum of the scores (0 to 1) of what is rated."""
+
+
+def matrix_questions(
+    session: Session, question_ids: Sequence[int], *, excerpt: int = EXCERPT
+) -> list[MatrixQuestion]:
+    """Return the questions in the order of ``question_ids``, each text cut to ``excerpt``."""
+    texts = (
+        func.substr(func.coalesce(one, ""), 1, excerpt)
+        for one in (Question.text, Question.context, Question.reference_answer)
+    )
+    query = select(Question.id, *texts, func.coalesce(Question.answer_check, ""))
+    rows = session.execute(query.where(Question.id.in_(question_ids)))
+    found = {row[0]: MatrixQuestion(*row) for row in rows}
+    return [found[id] for id in question_ids if id in found]
 
 
 def entries_of(

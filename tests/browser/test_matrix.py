@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from db.database import open_database
 from db.store.migrate import upgrade
-from db.tables import Rating
+from db.tables import Rating, ReasoningVariant
 from tests.app.seed_matrix import seed_matrix
 from tests.browser.conftest import Site
 from tests.browser.server import app_server
@@ -71,6 +71,28 @@ def test_a_matrix_is_read_rated_and_compared_by_key(page: Page, matrix_site: Sit
     expect(page.locator("ins").first).to_be_visible()
     page.get_by_role("button", name="All columns again").click()
     expect(page.locator(".row").first.locator(".cell")).to_have_count(8)
+
+
+def test_a_reasoning_is_edited_and_columns_are_regrouped_without_leaving(
+    page: Page, matrix_site: Site
+) -> None:
+    opened(page, matrix_site)
+    page.locator(".scroller").focus()
+    page.keyboard.press("E")
+    dialog = page.get_by_role("dialog", name="Edit a reasoning")
+    expect(dialog.get_by_text("A baker sells 24 rolls")).to_be_visible()
+    dialog.get_by_role("textbox", name="After").fill("You should draw the rolls first.")
+    page.keyboard.press("Control+Enter")
+    expect(page).to_have_url(re.compile("edited="))
+    with matrix_site.database.read() as session:
+        newest = select(ReasoningVariant).order_by(ReasoningVariant.id.desc()).limit(1)
+        edited = session.scalars(newest).one()
+        assert (edited.text, edited.source) == ("You should draw the rolls first.", "edited")
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Model").click()
+    expect(page.locator(".level", has_text="base-14b")).to_have_count(1)
+    expect(page).to_have_url(re.compile("by=model&by=role"))
 
 
 def test_the_last_row_is_a_key_away_and_the_address_leads_back(

@@ -64,6 +64,10 @@ def test_columns_and_keys_of_exports_are_those_of_the_snapshot(folder: Path) -> 
     for kind in TABLES:
         write(f"sweep export 1 --format {kind}", f".{kind}", option="--to")
         write(f"rate export --format {kind}", f".{kind}", option="--to")
+    write("sweep export 1 --matrix --format parquet", ".parquet", option="--to")
+    page = folder / "matrix.html"
+    q2q("sweep", "export", "1", "--matrix", "--format", "html", "--to", str(page))
+    assert "<script" not in page.read_text("utf-8")
     write("dialogue export 1 --format json", ".json", option="--to")
     for name in ("sft", "dpo", "kto"):
         q2q("dataset", "build", str(folder / f"{name}.yaml"))

@@ -28,7 +28,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "single cards to rate": ("rating", {"queue": "2", "rater": "Mia"}),
     "a table to rate": ("rating", {"queue": "3", "rater": "Mia"}),
     "a dialogue": ("dialogues", {"session": "1", "rater": "Ada"}),
-    "a sweep": ("sweeps", {"sweep": "1"}),
+    "a sweep": ("sweeps", {"sweep": "1", "view": "cards"}),
 }
 """Beside the pages as they open: what is open on which page, by its address."""
 

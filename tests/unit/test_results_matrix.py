@@ -9,15 +9,23 @@ import pytest
 from sqlalchemy import select
 
 from db.database import Database
+from db.errors import UsageError
 from db.rating.ratings import active_ratings, ensure_rater
 from db.tables import Rating, Sampling, Sweep
-from db.texts.design import entries_of
+from db.texts.design import entries_of, matrix_questions
 from db.texts.grades import set_answer_check
 from serving.correctness.store import grade_answers
 from tests.store_rows import make_answer, make_library, make_question, make_sweep, make_variant
 from workbench.matrix.cells import Cell, read_cells
 from workbench.matrix.columns import Column, Design, parse_conditions
-from workbench.matrix.export import MatrixSource, matrix_csv, matrix_html, matrix_parquet
+from workbench.matrix.export import (
+    MatrixSource,
+    matrix_columns,
+    matrix_csv,
+    matrix_html,
+    matrix_parquet,
+    matrix_source,
+)
 from workbench.matrix.rating import own_ratings, rate_in_place
 from workbench.matrix.rows import MatrixQuery, count_levels, matrix_design, matrix_rows
 from workbench.matrix.totals import accuracy_change, totals
@@ -62,8 +70,8 @@ def read(
     with database.read() as session:
         rows = matrix_rows(session, query)
         design = matrix_design(session, query, rows, count_levels(session, query.sweep_ids))
-        checks = dict.fromkeys(rows, "number")
-        cells = read_cells(session, design, rows, query.sweep_ids, checks, excerpt=200)
+        asked = matrix_questions(session, rows)
+        cells = read_cells(session, design, asked, query.sweep_ids, excerpt=200)
     return design, rows, cells
 
 
@@ -181,6 +189,11 @@ def test_files_hold_every_text_and_nothing_runs(swept: Database) -> None:
     table = pq.read_table(io.BytesIO(matrix_parquet(source)))
     assert table.num_rows == 73
     assert sum(filter(None, table["correct"].to_pylist())) == 18 + 18 + 6
+    written, sums = matrix_source(swept, query)
+    assert (written.rows, sums[0].n) == (rows, 19)
+    assert list(matrix_columns(design)) == list(lines[0]) == table.column_names
+    with pytest.raises(UsageError, match="choose of model, temperature"):
+        matrix_source(swept, MatrixQuery(sweep_ids=(1,), by=("rule",)))
     page = matrix_html(source, totals(counted, design), "T", "ja")
     text = page.decode()
     assert "<script>" not in text
@@ -206,19 +219,20 @@ def test_a_rating_in_place_changes_and_is_taken_back_without_losing_a_fact(
         aki = ensure_rater(session, "Aki")
     for is_ok, changed in ((True, True), (True, False), (False, True), (None, True), (None, False)):
         with swept.write() as session:
-            found = rate_in_place(session, aki, answer_id=1, variant_id=None, is_ok=is_ok)
+            value = None if is_ok is None else float(is_ok)
+            found = rate_in_place(session, aki, answer_id=1, variant_id=None, value=value)
         assert found is changed
         with swept.read() as session:
             own = own_ratings(session, aki, [1])
-        assert own == ({} if is_ok is None else {1: is_ok})
+        assert own == ({} if is_ok is None else {"a1": is_ok})
     with swept.read() as session:
         facts = session.scalars(select(Rating)).all()
         assert len(facts) == 4  # two judgements, two undoings
         assert session.scalars(active_ratings()).all() == []
         assert not any(one.blind for one in facts)
     with swept.write() as session:
-        assert rate_in_place(session, aki, answer_id=None, variant_id=1, is_ok=True)
-        assert not rate_in_place(session, aki, answer_id=None, variant_id=999, is_ok=True)
+        assert rate_in_place(session, aki, answer_id=None, variant_id=1, value=1.0)
+        assert not rate_in_place(session, aki, answer_id=None, variant_id=999, value=1.0)
 
 
 def test_what_the_browser_gets_is_json(swept: Database) -> None:
@@ -227,12 +241,16 @@ def test_what_the_browser_gets_is_json(swept: Database) -> None:
     design, rows, _ = read(swept, MatrixQuery(sweep_ids=(1,)))
     with swept.read() as session:
         window = list(enumerate(rows))
-        shown = row_data(session, design, design.columns, window, (1,), diff=[0, 2], rater_id=None)
-        detail = detail_data(session, design, design.columns, 1, 2, (1,), None)
+        shown = row_data(session, design, window, (1,), diff=[0, 2], rater_id=None)
+        detail = detail_data(session, design, 1, 2, (1,), None)
+        part = detail_data(session, design, 1, 2, (1,), None, most=2)
     assert json.loads(json.dumps(shown)) == shown
-    assert shown[0]["change"] == "better"
+    assert (shown[0]["change"], shown[0]["graded"]) == ("better", [[1, 3], [3, 3]])
+    assert [cell is None for cell in shown[0]["cells"]] == [False, True, False, True]
     assert ["out", "99"] in shown[0]["diff"]
     assert ["in", "1"] in shown[0]["diff"]
     assert detail is not None
     assert [one["answer"] for one in detail["entries"]] == ["It is 1.", "I get 1.", "So 1."]
     assert detail["ref"] == "1"
+    assert part is not None
+    assert (len(part["entries"]), part["n"]) == (2, 3)  # the rest is said, and a press away

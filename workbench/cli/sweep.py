@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
-from db.errors import Q2QError
+from db.errors import Q2QError, UsageError
 from db.jobs import cancel_sweep, enqueue_sweep
 from db.settings import Settings
 from db.store.migrate import open_home
@@ -201,28 +201,60 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
     show_exactly(json.dumps(found.spec, ensure_ascii=False, indent=2))
 
 
+Several = list[str] | None
+
+
 @app.as_command()
 def export(
     sweep: SweepId,
     format_: Annotated[
-        str, typer.Option("--format", help="jsonl, csv, xlsx or parquet.")
+        str, typer.Option("--format", help="jsonl, csv, xlsx or parquet; html of a matrix.")
     ] = "jsonl",
     target: Annotated[
         Path | None, typer.Option("--to", help="File to write [default: stdout].")
     ] = None,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Question by question, with grades and scores.")
+    ] = False,
+    by: Annotated[Several, typer.Option(help="Of a matrix: a factor of its columns.")] = None,
+    only: Annotated[Several, typer.Option(help="Of a matrix: a level, as role=logician.")] = None,
+    beside: Annotated[Several, typer.Option(help="Of a matrix: a sweep beside this one.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the reasonings and answers of a sweep, one row each, with all their factors.
 
-    Example:
+    With --matrix question by question, as the page shows them: references, grades, equal answers,
+    scores. As html it is one page to share that needs nothing else.
+
+    Examples:
       q2q sweep export 3 --format csv --to first.csv
+      q2q sweep export 3 --matrix --format html --to first.html
+      q2q sweep export 3 --matrix --by role --only temperature=0.2 --format parquet --to m.parquet
     """
     sweep_id = parse_id(sweep, "sweep")
+    others = [parse_id(one, "sweep") for one in beside or ()]
+    if not matrix and (by or only or others or format_ == "html"):
+        raise UsageError("--by, --only, --beside and html are of a matrix: add --matrix.")
     with open_home() as (_, database):
         with database.read() as session:
-            get_sweep(session, sweep_id)
-        rows = sweep_rows(database, sweep_id)
-        export_rows(rows, COLUMNS, format_, target, as_json=as_json)
+            names = [get_sweep(session, one).name for one in (sweep_id, *others)]
+        if not matrix:
+            rows = sweep_rows(database, sweep_id)
+            export_rows(rows, COLUMNS, format_, target, as_json=as_json)
+            return
+        # Loads what draws figures, which no other command on sweeps needs.
+        from workbench.cli.matrix import export_matrix
+
+        export_matrix(
+            database,
+            (sweep_id, *others),
+            by=tuple(by or ()),
+            only=tuple(only or ()),
+            title=", ".join(names),
+            kind=format_,
+            target=target,
+            as_json=as_json,
+        )
 
 
 def _run_again(

@@ -42,6 +42,7 @@ class Design:
     asked: tuple[str, ...] = ()
     only: tuple[Condition, ...] = ()
     _named: dict[Level, Mapping[str, str]] = field(default_factory=dict, compare=False)
+    _columns: dict[Level, "Column | None"] = field(default_factory=dict, compare=False)
 
     def named(self, level: Level) -> Mapping[str, str]:
         """Return factor → name of its level."""
@@ -91,6 +92,11 @@ class Design:
 
     def column_of(self, level: Level) -> Column | None:
         """Return the column of a level; None where conditions leave it out."""
+        if level not in self._columns:
+            self._columns[level] = self._find_column(level)
+        return self._columns[level]
+
+    def _find_column(self, level: Level) -> Column | None:
         named = self.named(level)
         wanted: dict[str, set[str]] = {}
         for name, value in self.only:

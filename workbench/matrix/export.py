@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from db.bulk import chunks
 from db.database import Database
-from db.questions import QuestionRow, get_questions
+from db.errors import UsageError
 from db.tables import utc_now
+from db.texts.design import MatrixQuestion, matrix_questions
 from workbench.i18n import Language, translate
 from workbench.matrix.cells import Cell, read_cells
 from workbench.matrix.columns import Column, Design
-from workbench.matrix.totals import Total
+from workbench.matrix.rows import MatrixQuery, count_levels, matrix_design, matrix_rows
+from workbench.matrix.totals import Total, totals
 
 AT_ONCE: Final = 200
 WHOLE: Final = 1_000_000
@@ -26,6 +28,23 @@ MOST_ON_PAGE: Final = 500
 """Questions of an HTML page, which a browser has to hold at once."""
 EXCERPT: Final = 4_000
 TEMPLATES: Final = Path(__file__).parent
+ColumnKind = Literal["text", "integer", "number", "flag"]
+_COLUMNS: Final[tuple[tuple[str, ColumnKind], ...]] = (
+    ("question_id", "integer"),
+    ("question", "text"),
+    ("context", "text"),
+    ("reference_answer", "text"),
+    ("answer_check", "text"),
+    ("reasoning_id", "integer"),
+    ("reasoning", "text"),
+    ("answer_id", "integer"),
+    ("answer", "text"),
+    ("correct", "flag"),
+    ("read", "text"),
+    ("equal_answers", "integer"),
+    ("findings", "text"),
+    ("score", "number"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +57,42 @@ class MatrixSource:
     sweep_ids: Sequence[int]
 
 
+def matrix_source(database: Database, query: MatrixQuery) -> tuple[MatrixSource, list[Total]]:
+    """Return all that a query shows, with its totals; it takes seconds with a million texts.
+
+    Raises:
+        UsageError: There is no such sweep, or columns cannot be made by a factor.
+    """
+    with database.read() as session:
+        rows = matrix_rows(session, query, most=None)
+        counted = count_levels(session, query.sweep_ids)
+        design = matrix_design(session, query, rows, counted)
+    asked = {*query.by, *(name for name, _ in query.only)}
+    if unknown := sorted(asked - set(design.factors)):
+        raise UsageError(
+            "{factor} makes no columns here; choose of {known}.",
+            factor=unknown[0],
+            known=", ".join(design.factors) or "–",
+        )
+    source = MatrixSource(database=database, design=design, rows=rows, sweep_ids=query.sweep_ids)
+    return source, totals(counted, design, rows if query.narrows else None)
+
+
+def matrix_columns(design: Design) -> dict[str, ColumnKind]:
+    """Return the columns of ``matrix_records`` in their order, each with what it holds."""
+    named = dict(_COLUMNS)
+    factors: dict[str, ColumnKind] = {f"factor_{name}": "text" for name in design.factors}
+    before = list(named)[: list(named).index("reasoning_id")]
+    return {name: named.pop(name) for name in before} | factors | named
+
+
 def _cells(
     source: MatrixSource, rows: Sequence[int], excerpt: int
-) -> Iterator[tuple[QuestionRow, Mapping[Column, Cell]]]:
+) -> Iterator[tuple[MatrixQuestion, Mapping[Column, Cell]]]:
     for ids in chunks(rows, AT_ONCE):
         with source.database.read() as session:
-            asked = get_questions(session, ids)
-            checks = {one.id: one.answer_check or "" for one in asked}
-            found = read_cells(
-                session, source.design, ids, source.sweep_ids, checks, excerpt=excerpt
-            )
+            asked = matrix_questions(session, ids, excerpt=excerpt)
+            found = read_cells(session, source.design, asked, source.sweep_ids, excerpt=excerpt)
         for row in asked:
             yield row, found.get(row.id, {})
 
@@ -63,9 +108,9 @@ def matrix_records(source: MatrixSource) -> Iterator[dict[str, Any]]:
                     yield {
                         "question_id": row.id,
                         "question": row.text,
-                        "context": row.context,
-                        "reference_answer": row.reference_answer,
-                        "answer_check": row.answer_check,
+                        "context": row.context or None,
+                        "reference_answer": row.reference_answer or None,
+                        "answer_check": row.answer_check or None,
                         **{f"factor_{name}": named.get(name) for name in factors},
                         "reasoning_id": entry.variant_id,
                         "reasoning": entry.reasoning,
@@ -74,8 +119,8 @@ def matrix_records(source: MatrixSource) -> Iterator[dict[str, Any]]:
                         "correct": entry.correct,
                         "read": entry.found,
                         "equal_answers": group.n,
-                        "findings": ", ".join(name for name, _ in group.flags),
-                        "score": group.score,
+                        "findings": ", ".join(group.notes.flags(entry)),
+                        "score": group.notes.score(entry),
                     }
 
 
@@ -88,11 +133,9 @@ def matrix_csv(source: MatrixSource) -> bytes:
     A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     text = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
+    writer = csv.DictWriter(text, list(matrix_columns(source.design)))
+    writer.writeheader()
     for record in matrix_records(source):
-        if writer is None:
-            writer = csv.DictWriter(text, list(record))
-            writer.writeheader()
         writer.writerow({name: _inert(value) for name, value in record.items()})
     return text.getvalue().encode("utf-8-sig")
 
@@ -106,21 +149,18 @@ def matrix_parquet(source: MatrixSource) -> bytes:
     import pyarrow as pa  # half a second, which no page needs to draw
     import pyarrow.parquet as pq
 
-    types = {"question_id": pa.int64(), "reasoning_id": pa.int64(), "answer_id": pa.int64()}
-    types |= {"correct": pa.bool_(), "equal_answers": pa.int64(), "score": pa.float64()}
+    types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "flag": pa.bool_()}
+    columns = matrix_columns(source.design)
+    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
     data = io.BytesIO()
-    writer = None
-    for some in chunks(matrix_records(source), 5_000):
-        schema = pa.schema([(name, types.get(name, pa.string())) for name in some[0]])
-        writer = writer or pq.ParquetWriter(data, schema)
-        writer.write_table(pa.Table.from_pylist(some, schema=schema))
-    if writer is not None:
-        writer.close()
+    with pq.ParquetWriter(data, schema) as writer:
+        for some in chunks(matrix_records(source), 5_000):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
     return data.getvalue()
 
 
 def matrix_html(
-    source: MatrixSource, totals: Sequence[Total] | None, title: str, language: Language
+    source: MatrixSource, counted: Sequence[Total] | None, title: str, language: Language
 ) -> bytes:
     """Return one HTML page that needs nothing else: no script, no address but its own.
 
@@ -139,7 +179,7 @@ def matrix_html(
             made=utc_now().strftime("%Y-%m-%d %H:%M UTC"),
             columns=columns,
             headers=_headers(source.design, columns),
-            totals=totals,
+            totals=counted,
             rows=list(_cells(source, source.rows[:MOST_ON_PAGE], EXCERPT)),
             n=len(source.rows),
             most=MOST_ON_PAGE,

@@ -43,7 +43,7 @@ class MatrixQuery:
         return bool(self.search or self.tags or self.languages or self.show != "all")
 
 
-def matrix_rows(session: Session, query: MatrixQuery) -> list[int]:
+def matrix_rows(session: Session, query: MatrixQuery, *, most: int | None = MOST_ROWS) -> list[int]:
     """Return the ids of the questions shown: of sweeps in their order, else newest first."""
     asked = QuestionFilter(
         search=query.search,
@@ -64,7 +64,7 @@ def matrix_rows(session: Session, query: MatrixQuery) -> list[int]:
     if query.show != "all":
         wanted = _of_kind(session, query.show)
         found = [one for one in found if one in wanted]
-    return found[:MOST_ROWS]
+    return found[:most]
 
 
 def _of_kind(session: Session, show: Show) -> frozenset[int]:

@@ -14,6 +14,8 @@ import streamlit as st
 from db.database import Database
 from db.errors import Q2QError
 from db.identity import json_hash
+from db.rating.ratings import OK, Scope
+from db.settings import settings
 from workbench.matrix.columns import Column, Design
 from workbench.matrix.rating import rate_in_place
 from workbench.matrix.rows import (
@@ -24,13 +26,22 @@ from workbench.matrix.rows import (
     matrix_totals,
 )
 from workbench.matrix.totals import CountedLevels
+from workbench.rating.axes import load_axes, store_axes
 from workbench.ui.components import url
 from workbench.ui.components.controls import path_of
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.rater import current_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
-from workbench.ui.matrix.data import column_data, detail_data, factor_label, row_data, texts
+from workbench.ui.matrix.data import (
+    OPENED,
+    column_data,
+    detail_data,
+    factor_label,
+    row_data,
+    texts,
+)
+from workbench.ui.rating.edit import open_edit
 
 HERE: Final = Path(__file__).parent
 KEY: Final = "matrix"
@@ -39,9 +50,11 @@ START: Final = "matrix_start"
 STAMP: Final = "matrix_stamp"
 TROUBLE: Final = "matrix_trouble"
 REDRAW: Final = "matrix_redraw"
-WINDOW: Final = 12
+OPEN: Final = "matrix_open"
+WINDOW: Final = 10
+"""Rows that are read and sent together: those in view and their neighbours."""
 N_HANDLED: Final = 200
-RATINGS: Final[dict[str, bool | None]] = {"yes": True, "no": False, "undo": None}
+RATINGS: Final[dict[str, float | None]] = {"yes": 1.0, "no": 0.0, "undo": None}
 
 
 @st.cache_resource(show_spinner=False)
@@ -71,7 +84,7 @@ def draw_grid(
     view = json_hash({"query": repr(query), "n": len(rows), "lang": current_language()})
     if st.session_state.get(f"{START}_of") != view:
         st.session_state[f"{START}_of"] = view
-        st.session_state[START] = max(0, (url.number("row") or 0) - 4)
+        st.session_state[START] = max(0, (url.number("row") or 0) - 1)
     start = min(int(st.session_state[START]), max(0, len(rows) - 1))
     window = list(enumerate(rows))[start : start + WINDOW]
     with database().read() as session:
@@ -84,10 +97,8 @@ def draw_grid(
             found = matrix_totals(session, query, design, counted, rows)
         diff = compared(design)
         rater_id = rater[0] if rater else None
-        shown = row_data(
-            session, design, columns, window, query.sweep_ids, diff=diff, rater_id=rater_id
-        )
-        opened = _opened(session, design, columns, query, rater_id)
+        shown = row_data(session, design, window, query.sweep_ids, diff=diff, rater_id=rater_id)
+        opened = _opened(session, design, query, rater_id)
         mark = matrix_mark(session)
     _component()(
         key=KEY,
@@ -116,16 +127,13 @@ def compared(design: Design) -> list[int]:
 
 
 def _opened(
-    session: Any,
-    design: Design,
-    columns: Sequence[Column],
-    query: MatrixQuery,
-    rater_id: int | None,
+    session: Any, design: Design, query: MatrixQuery, rater_id: int | None
 ) -> dict[str, Any] | None:
     question, column = url.number("cell"), design.find(url.parameter("col"))
     if question is None or column is None:
         return None
-    return detail_data(session, design, columns, question, column, query.sweep_ids, rater_id)
+    most = st.session_state.get(OPEN, OPENED)
+    return detail_data(session, design, question, column, query.sweep_ids, rater_id, most=most)
 
 
 def _receive(query: MatrixQuery, columns: Sequence[Column]) -> None:
@@ -164,10 +172,21 @@ def _open(event: dict[str, Any], columns: Sequence[Column]) -> None:
     if question is not None and column is not None and column < len(columns):
         url.put("cell", str(question))
         url.put("col", columns[column].key)
+        st.session_state.pop(OPEN, None)
 
 
 def _close(event: dict[str, Any], columns: Sequence[Column]) -> None:
     url.clear("cell", "col")
+
+
+def _more(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    st.session_state[OPEN] = st.session_state.get(OPEN, OPENED) + OPENED
+
+
+def _group(event: dict[str, Any], columns: Sequence[Column]) -> None:
+    url.put("by", [one for one in event.get("factors") or () if isinstance(one, str)])
+    url.clear("diff", "cell", "col")
+    st.session_state[REDRAW] = True
 
 
 def _compare(event: dict[str, Any], columns: Sequence[Column]) -> None:
@@ -187,20 +206,32 @@ def _rate(event: dict[str, Any], columns: Sequence[Column]) -> None:
 
 
 def _store_rating(store: Database, rater_id: int, event: dict[str, Any]) -> None:
+    answer, reasoning = _number(event.get("answer")), _number(event.get("reasoning"))
+    act = str(event["act"])
+    axis, value = OK, RATINGS.get(act)
+    if act == "value":
+        axis = _first_axis("reasoning" if answer is None else "answer")
+        value = float(_number(event.get("value")) or 0)
     with store.write() as session:
+        if axis != OK:
+            store_axes(session, "reasoning" if answer is None else "answer")
         rate_in_place(
-            session,
-            rater_id,
-            answer_id=_number(event.get("answer")),
-            variant_id=_number(event.get("reasoning")),
-            is_ok=RATINGS[str(event["act"])],
+            session, rater_id, answer_id=answer, variant_id=reasoning, value=value, axis=axis
         )
 
 
+def _first_axis(scope: Scope) -> str:
+    return load_axes(settings().home_dir)[scope][0].name
+
+
 def _edit(event: dict[str, Any], columns: Sequence[Column]) -> None:
-    answer, reasoning = _number(event.get("answer")), _number(event.get("reasoning"))
-    ref = f"v{reasoning}" if reasoning is not None else f"a{answer}"
-    st.session_state["matrix_go"] = ("explore", {"id": ref})
+    if current_rater() is None:
+        st.session_state[TROUBLE] = t("matrix.who")
+        return
+    question, reasoning = _number(event.get("question")), _number(event.get("reasoning"))
+    if question is not None:
+        open_edit(question, [] if reasoning is None else [reasoning])
+        st.session_state[REDRAW] = True
 
 
 def _queue(event: dict[str, Any], columns: Sequence[Column]) -> None:
@@ -227,5 +258,8 @@ ACTS: Final[dict[str, Callable[[dict[str, Any], Sequence[Column]], None]]] = {
     "compare": _compare,
     "edit": _edit,
     "rate": _queue,
+    "more": _more,
+    "group": _group,
+    "value": _rate,
     **dict.fromkeys(RATINGS, _rate),
 }

@@ -1,8 +1,8 @@
 // Scrolls over all rows, drawing those in view; asks the page for windows of rows, and tells it what
 // is pressed until it has said that it knows.
 const ROW_PX = 168;
-const AROUND = 2;
-const WINDOW = 12;
+const AROUND = 1;
+const WINDOW = 10;
 const ASK_MS = 15;
 const AGAIN_MS = 4000;
 const MOST_KEPT = 600;
@@ -63,6 +63,7 @@ class Grid {
     }
     if (isOther) {
       this.active = { row: Math.min(data.row, Math.max(0, data.n - 1)), column: 0 };
+      this.toldRow = data.row;
       this.scroller.scrollTop = this.active.row * ROW_PX;
       for (const node of this.drawn.values()) node.remove();
       this.drawn.clear();
@@ -134,13 +135,15 @@ class Grid {
   scrolled() {
     this.render();
     clearTimeout(this.restTimer);
-    this.restTimer = setTimeout(() => this.tell("row", { row: Math.floor(this.scroller.scrollTop / ROW_PX) }), 900);
+    this.restTimer = setTimeout(() => {
+      const row = Math.floor(this.scroller.scrollTop / ROW_PX);
+      if (row !== this.toldRow) this.tell("row", { row: (this.toldRow = row) });
+    }, 900);
   }
 
   ask(first) {
     clearTimeout(this.askTimer);
-    const start = Math.max(0, first - 2);
-    this.askTimer = setTimeout(() => this.tell("ask", { start }), ASK_MS);
+    this.askTimer = setTimeout(() => this.tell("ask", { start: first }), ASK_MS);
   }
 
   // What only says where one looks replaces what was said of it before.
@@ -214,7 +217,8 @@ class Grid {
       const rest = diff.filter((place) => place !== values.column);
       const next = rest.length < diff.length ? rest : [...diff, values.column].slice(-2);
       this.tell("compare", { columns: next });
-    } else if (name === "close") this.tell("close");
+    } else if (name === "close" || name === "more") this.tell(name);
+    else if (name === "group") this.tell("group", values);
     else {
       const text = this.text();
       if (!text) return;
@@ -223,7 +227,8 @@ class Grid {
         this.showDetail();
         this.refresh();
       }
-      this.tell(name, { answer: text.a ?? null, reasoning: text.v ?? null });
+      const question = this.data.detail?.question ?? this.rows.get(this.active.row)?.q;
+      this.tell(name, { answer: text.a ?? null, reasoning: text.v ?? null, question, ...values });
     }
   }
 
@@ -245,6 +250,7 @@ class Grid {
     else if (!detail && key === "Enter" && event.target === this.scroller) this.open(this.active.row, this.shownColumn());
     else if (detail && key === "Escape") this.act("close");
     else if (acts[key]) this.act(acts[key]);
+    else if (/^[1-5]$/.test(key)) this.act("value", { value: Number(key) });
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -44,7 +44,10 @@ function header(data, act) {
   const node = make("div", { class: "head", role: "rowgroup" });
   factors.forEach((factor, depth) => {
     const row = make("div", { class: "line", role: "row" });
-    row.append(make("div", { class: "corner", role: "columnheader" }, factor.label));
+    const first = () => act("group", { factors: [factor.name, ...factors.map((one) => one.name).filter((one) => one !== factor.name)] });
+    row.append(make("div", { class: "corner", role: "columnheader" }, depth
+      ? make("button", { type: "button", class: "plain", title: filled(words.group_by, { factor: factor.label }), onclick: first },
+        factor.label, icon("vertical_align_top")) : factor.label));
     for (let start = 0; start < columns.length; ) {
       const same = (place) => columns[place].levels.slice(0, depth + 1).join("\u0000");
       let end = start + 1;
@@ -100,13 +103,15 @@ function cell(one, words) {
   const total = one.n || one.k;
   const parts = one.g.map((group, place) => {
     const many = group.n > 1 || total > 1;
-    const flags = findings(group.f.slice(0, place ? 1 : 2), words);
+    const flags = findings(group.f ?? [], words);
+    const isRead = group.r !== undefined;
     return make("div", { class: `group${place ? " later" : ""}` },
       make("div", { class: "facts" }, mark(group.c, words),
-        group.r !== null ? make("span", { class: "result" }, group.r) : null,
+        isRead ? make("span", { class: "result" }, group.r) : null,
         many ? make("span", { class: "count" }, filled(words.of, { n: group.n, all: total })) : null,
         ownMark(group.own, words), liking(group.s, words), ...flags),
-      place && group.r !== null ? null : make("div", { class: "text" }, group.t || group.why || words.empty));
+      group.why && group.t !== undefined ? make("div", { class: "why", title: group.why }, icon("psychology"), group.why) : null,
+      place && isRead ? null : make("div", { class: "text" }, group.t || group.why || words.empty));
   });
   const more = one.groups - one.g.length;
   const facts = [filled(one.n ? words.cell : words.cell_reasonings, { n: one.n, k: one.k })];
@@ -121,8 +126,10 @@ function difference(row, data) {
   node.append(...(row.diff ?? []).map(([kind, text]) =>
     kind === "in" ? make("ins", {}, text) : kind === "out" ? make("del", {}, text) : document.createTextNode(text)));
   const notes = [];
-  if (row.change === "better") notes.push(words.became_right);
-  if (row.change === "worse") notes.push(words.became_wrong);
+  const change = { better: words.became_right, worse: words.became_wrong }[row.change];
+  const graded = (row.graded ?? []).map(([n, all]) => `${n}/${all}`).join(" → ");
+  if (graded) notes.push([change, filled(words.graded, { graded })].filter(Boolean).join(": "));
+  if (!row.diff?.length) notes.push(words.one_sided);
   if (row.scores) notes.push(filled(words.scores, { before: percent(row.scores[0]), after: percent(row.scores[1]) }));
   return [make("div", { class: "facts" }, ...notes.map((note) => make("span", { class: `note ${row.change ?? ""}` }, note))), node];
 }
@@ -149,7 +156,11 @@ function drawer(detail, chosen, data, act) {
       make("p", { class: "question" }, detail.text),
       detail.ref ? make("p", { class: "reference" }, icon("flag"), make("b", {}, `${words.reference} `), detail.ref) : null,
       make("div", { class: "actions" }, button("yes", "Y", "thumb_up", words.yes), button("no", "N", "thumb_down", words.no),
+        ...[1, 2, 3, 4, 5].map((value) => make("button", { type: "button", class: "digit", title: words.value, "aria-keyshortcuts": value,
+          onclick: () => act("value", { value }) }, String(value))),
         button("undo", "U", "undo", words.undo), button("edit", "E", "edit", words.edit), button("rate", "R", "star", words.rate),
         button("close", "Esc", "close", words.close))),
-    make("div", { class: "entries" }, ...list));
+    make("div", { class: "entries" }, ...list, detail.entries.length < detail.n
+      ? make("button", { type: "button", onclick: () => act("more") }, icon("expand_more"),
+        filled(words.further, { n: detail.n - detail.entries.length })) : null));
 }

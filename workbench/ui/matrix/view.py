@@ -34,12 +34,28 @@ from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.matrix.component import compared, draw_grid, follow
 from workbench.ui.matrix.data import factor_label, level_label
+from workbench.ui.rating.edit import draw_edit_dialog
 
 MOST_SWEEPS = 200
 POLL_S = 2.0
 """How often the matrix of a sweep that runs looks for new texts."""
 _OPEN = ("diff", "cell", "col")
-PARAMETERS = ("also", "by", "only", "show", "find", "tag", "diff", "row", "cell", "col", "language")
+PARAMETERS = (
+    "also",
+    "by",
+    "only",
+    "show",
+    "find",
+    "tag",
+    "diff",
+    "row",
+    "cell",
+    "col",
+    "language",
+    "edit",
+    "edited",
+    "asked",
+)
 """What the address says of a matrix."""
 
 
@@ -65,10 +81,19 @@ def _choose_sweeps(given: tuple[int, ...]) -> list[int]:
 
 
 def draw_matrix(sweep_ids: Sequence[int]) -> None:
-    """Draw the matrix of these sweeps, and of those chosen; of all texts where there are none."""
+    """Draw the matrix of these sweeps, and of those chosen; of all texts where there are none.
+
+    It is a fragment: a filter draws it anew, and nothing of the page around it.
+    """
+    if rater := current_rater():
+        draw_edit_dialog(rater[0])
+    st.fragment(_draw)(tuple(sweep_ids))
+
+
+def _draw(sweep_ids: tuple[int, ...]) -> None:
     follow()
     places = st.columns([3, 3, 3, 1.4], vertical_alignment="bottom")
-    query = _query(tuple(sweep_ids), places)
+    query = _query(sweep_ids, places)
     with database().read() as session:
         rows = matrix_rows(session, query)
         levels = counted_levels(session, query.sweep_ids)

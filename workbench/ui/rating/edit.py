@@ -47,12 +47,20 @@ def start_edit(assigned: Card, rater_id: int, parent_ids: list[int]) -> None:
 
 
 def draw_edit(queue: QueueRow, rater_id: int) -> None:
-    """Draw the reasoning as it was and as it becomes, each with its answers."""
+    """Draw the reasoning of the card at hand as it was and as it becomes."""
     parents = _parents()
     assigned = current_card(database(), queue, rater_id)
     question_id = assigned.item.target.question_id if assigned else None
+    back_link(t("rate.back_to_card"), leave_edit, _draft(question_id, parents))
+    title = "rate.edit_title" if parents else "rate.write_title"
+    heading(t("rate.merge_title" if len(parents) > 1 else title), t("rate.edit_lead"))
+    draw_reasoning_edit(question_id, rater_id)
+
+
+def draw_reasoning_edit(question_id: int | None, rater_id: int) -> None:
+    """Draw the reasoning that the address names, and as it becomes, each with its answers."""
+    parents = _parents()
     draft = _draft(question_id, parents)
-    back_link(t("rate.back_to_card"), _leave, draft)
     with database().read() as session:
         if question_id is None:
             _nothing_here()
@@ -63,8 +71,6 @@ def draw_edit(queue: QueueRow, rater_id: int) -> None:
     if len(before) < len(parents):
         _nothing_here()
         return
-    title = "rate.write_title" if not before else "rate.edit_title"
-    heading(t("rate.merge_title" if len(before) > 1 else title), t("rate.edit_lead"))
     with card("asked"):
         show_text(question.text)
         if question.context:
@@ -89,8 +95,30 @@ def _draft(question_id: int | None, parents: list[int]) -> FormDraft:
     return FormDraft("-".join(map(str, ("reasoning", question_id or 0, *parents))))
 
 
-def _leave() -> None:
-    url.clear("edit", "edited")
+def open_edit(question_id: int, parent_ids: list[int]) -> None:
+    """Have a page open the edit of a reasoning of its own question (or a new one) in the address.
+
+    The page draws it by ``draw_edit_dialog``.
+    """
+    url.clear("edited")
+    url.put("asked", str(question_id))
+    url.put("edit", ",".join(map(str, parent_ids)) or NOTHING)
+
+
+def draw_edit_dialog(rater_id: int) -> None:
+    """Draw over the page the edit that the address asks for, if it does."""
+    question_id = url.number("asked")
+    if question_id is None or not url.parameter("edit"):
+        return
+    title = t("rate.edit_title" if _parents() else "rate.write_title")
+    st.dialog(title, width="large", icon=":material/edit:", on_dismiss=leave_edit)(
+        draw_reasoning_edit
+    )(question_id, rater_id)
+
+
+def leave_edit() -> None:
+    """Let the address ask for no edit any more."""
+    url.clear("edit", "edited", "asked")
 
 
 def _parents() -> list[int]:
