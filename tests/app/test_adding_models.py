@@ -27,6 +27,7 @@ SECRET = "sk-hunter2-0123456789"
 @pytest.fixture
 def hosted() -> Iterator[FakeServer]:
     server = FakeServer(api_key=SECRET, has_completions=False, models=("large", "small"))
+    server.refuses = frozenset({"top_k"})
     server.start()
     yield server
     server.stop()
@@ -58,7 +59,7 @@ def test_a_server_is_tested_then_added_and_its_removal_asks(
     app.multiselect[0].set_value(["small"]).run()
     words = words_of(press(app, "Test"))
     assert "small writes, through /v1/chat/completions alone" in words
-    assert "request_id, stop_token_ids" in words
+    assert "refuses them: top_k." in words
     drafts = str(app.session_state["drafts_kept"])
     assert hosted.url in drafts
     assert SECRET not in drafts

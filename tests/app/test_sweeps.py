@@ -1,8 +1,8 @@
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from db.database import Database
 from db.jobs import active_jobs
-from db.sweeps import list_sweeps
+from db.sweeps import get_sweep, list_sweeps
 from db.tables import Sweep
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded, seed_failures, seed_running_job
@@ -126,3 +126,24 @@ def test_yaml_and_form_are_two_views_of_one_draft(filled: Seeded, open_app: Open
     assert not app.exception
     assert "Colours" in [field.value for field in app.text_input]
     assert 5 in [field.value for field in app.number_input]
+
+
+def test_a_sweep_that_used_its_budget_is_resumed_with_a_larger_one(
+    store: Database, filled: Seeded, open_app: OpenApp
+) -> None:
+    with store.write() as session:
+        session.execute(
+            text(
+                "UPDATE sweep SET state = 'cancelled', error = 'The budget is used.', max_cost = 2,"
+                " spent_cost = 1.98, spent_tokens = 812345, n_answer_slots = n_answer_slots + 40"
+            )
+        )
+    app = open_app("sweeps", sweep=str(filled.sweep_id), view="spec")
+    assert "Spent: $1.98 of $2 · 812,345 tokens" in words_of(app)
+    assert ["budget is used" in warning.value for warning in app.warning] == [True]
+    next(one for one in app.number_input if one.label.startswith("Budget in US")).set_value(5.0)
+    next(one for one in app.button if one.label == "Resume with this budget").click().run()
+    assert not app.exception, app.exception
+    with store.read() as session:
+        sweep = get_sweep(session, filled.sweep_id)
+        assert (sweep.max_cost, sweep.max_tokens, sweep.state) == (5.0, None, "queued")

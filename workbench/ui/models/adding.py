@@ -14,7 +14,7 @@ from db.models import list_models
 from db.server_keys import check_key, find_key, keep_key
 from db.settings import check_server_name, check_server_url, settings
 from serving.engine.client import CompletionClient
-from serving.engine.messages import Endpoint
+from serving.engine.messages import NEUTRAL, Endpoint
 from serving.engine.probe import ProbeResult, offered_models, probe
 from serving.engine.transport import blocking
 from serving.models.hub import is_hub_id
@@ -198,8 +198,8 @@ def _draw_found(tested: TestedServer) -> None:
         asked = _CANNOT if can.completions else ("n", "seed")
         if lacks := [t(f"server.can.{name}") for name in asked if not getattr(can, name)]:
             st.caption(t("server.lacks", names=", ".join(lacks)))
-        if can.refused_fields:
-            st.caption(t("server.refuses", names=escaped(", ".join(can.refused_fields))))
+        if refused := [name for name in NEUTRAL if name in can.refused_fields]:
+            st.caption(t("server.refuses", names=", ".join(refused)))
 
 
 def _add(

@@ -150,5 +150,5 @@ def _model(model: ModelRow, n_servers: int, price: Mapping[str, float] | None) -
         f"{escaped(model.name)} &nbsp; :gray[:small[{' · '.join(fact for fact in facts if fact)}]]",
         help=t("model.digest_help", digest=model.digest or t("model.undigested")),
     )
-    if note := model_note(model):
+    if model.kind != "declared" and (note := model_note(model)):
         st.info(note, icon=":material/science:")

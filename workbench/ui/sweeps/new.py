@@ -195,6 +195,8 @@ def hints() -> dict[str, Hint]:
         "formats": Hint(options=formats, show=_name),
         "roles": Hint(options=[OWN_ROLE, *roles], show="role"),
         "models": Hint(options=models, show="model_choice"),
+        "max_cost": Hint(step=0.5),
+        "max_tokens": Hint(step=100_000),
         "answer_models": Hint(options=models, show="model_choice"),
         "precision": Hint(options=[AS_STORED, *WHEN_LOADED], show="precision"),
         "reasonings.ids": Hint(example="v3, v8"),
@@ -233,6 +235,8 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
         form.columns(("models",), ("answer_models",), ("precision",))
     with card("spec_sampling"):
         _draw_sampling(form, editor.version)
+    with card("spec_budget"):
+        form.columns(("max_cost",), ("max_tokens",))
     return form.spec
 
 

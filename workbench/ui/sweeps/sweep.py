@@ -6,7 +6,7 @@ import streamlit as st
 
 from db.errors import Q2QError, UsageError
 from db.jobs import JobRow, active_jobs, enqueue_sweep
-from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep
+from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep, set_budget
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, download, errors_shown
@@ -132,7 +132,8 @@ def _draw_head(
         with card("progress"):
             draw_progress(jobs[0])
     elif sweep.error:
-        st.error(escaped(sweep.error))
+        show = st.warning if sweep.state == "cancelled" else st.error
+        show(escaped(translated(sweep.error)))
     with database().read() as session:
         reasons = failure_reasons(session, sweep.sweep_id) if sweep.failed else ()
     _draw_figures(sweep, reasons)
@@ -141,17 +142,17 @@ def _draw_head(
 def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
     if jobs:
         draw_cancel(jobs[0])
-    if (
-        not jobs
-        and sweep.pending
-        and st.button(
+    if not jobs and sweep.pending:
+        if sweep.max_tokens is not None or sweep.max_cost is not None:
+            with st.popover(t("sweeps.resume"), type="primary", icon=":material/play_arrow:"):
+                _draw_budget(sweep)
+        elif st.button(
             t("sweeps.resume"),
             type="primary",
             icon=":material/play_arrow:",
             help=t("sweeps.resume_help"),
-        )
-    ):
-        _queue(sweep.sweep_id, retry_failed=False)
+        ):
+            _queue(sweep.sweep_id, retry_failed=False)
     if (
         not jobs
         and sweep.failed
@@ -160,6 +161,26 @@ def _draw_buttons(sweep: SweepRow, jobs: list[JobRow]) -> None:
         _queue(sweep.sweep_id, retry_failed=True)
     if st.button(t("sweeps.copy"), icon=":material/content_copy:", type="tertiary"):
         _use_as_template(sweep.sweep_id)
+
+
+def _draw_budget(sweep: SweepRow) -> None:
+    """Draw what the sweep may take in all, what is spent already included, and resume it so."""
+    st.markdown(t("sweeps.budget_help", tokens=sweep.spent_tokens, cost=sweep.spent_cost))
+    max_cost = st.number_input(
+        t("spec.max_cost"), 0.0, value=sweep.max_cost, step=0.5, placeholder=t("spec.max_cost_any")
+    )
+    max_tokens = st.number_input(
+        t("spec.max_tokens"),
+        1,
+        value=sweep.max_tokens,
+        step=100_000,
+        placeholder=t("spec.max_tokens_any"),
+    )
+    if st.button(t("sweeps.resume_now"), type="primary"):
+        with database().write() as session:
+            cost = max_cost or None
+            set_budget(session, sweep.sweep_id, max_tokens=max_tokens, max_cost=cost)
+        _queue(sweep.sweep_id, retry_failed=False)
 
 
 def _queue(sweep_id: int, *, retry_failed: bool) -> None:
@@ -198,6 +219,8 @@ def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
             (t("figures.time"), duration(sweep.active_s), t("figures.time_help")),
         ],
     )
+    if sweep.spent_cost or sweep.max_cost is not None or sweep.max_tokens is not None:
+        _draw_spent(sweep)
     with st.container(horizontal=True, gap="xsmall"):
         if sweep.failed:
             st.badge(
@@ -215,6 +238,16 @@ def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
             )
     for reason in reasons[:MOST_REASONS]:
         st.caption(f"{count(reason.n)} × {escaped(one_line(translated(reason.error), 300))}")
+
+
+def _draw_spent(sweep: SweepRow) -> None:
+    parts = [
+        t("sweeps.spent_cost", cost=sweep.spent_cost),
+        t("sweeps.of_cost", cost=sweep.max_cost) if sweep.max_cost is not None else "",
+        t("sweeps.spent_tokens", tokens=sweep.spent_tokens),
+        t("sweeps.of_tokens", tokens=sweep.max_tokens) if sweep.max_tokens is not None else "",
+    ]
+    st.caption(f":material/payments: {' '.join(part for part in parts if part)}")
 
 
 def _draw_spec(sweep: SweepRow) -> None:
