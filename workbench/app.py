@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner_utils.exceptions import RerunException
 
-from workbench.ui.components.controls import errors_shown
+from workbench.ui.components.controls import NAME, errors_shown
 from workbench.ui.components.drafts import keep_in_browser
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.page_frame import (
@@ -37,7 +37,6 @@ GROUPS = {
         "rounds": "cycle",
     },
 }
-NAME = "Q2Q Workbench"
 
 st.set_page_config(
     page_title=NAME,

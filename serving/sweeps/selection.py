@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from db.archive import has_archived, in_use
@@ -63,11 +63,13 @@ def select_questions(
         selection: What is meant.
         roles: Names of all roles, for a file.
         only_pool: What dialogues brought up counts only where it is named, by id or in a file.
+            A range names nothing: what it lacks, and what is archived in it, is left out.
 
     Raises:
-        UsageError: A question that is named is not in the store, or is archived.
+        UsageError: A question that is named is not in the store, or is archived; or nothing is in
+            a range.
     """
-    wanted = set(_existing(session, selection.ids)) if selection.ids else None
+    wanted = _existing(session, selection.ids, only_pool) if selection.ids else None
     if selection.file is not None:
         listed = _questions_of_file(session, selection.file, roles)
         wanted = listed if wanted is None else wanted & listed
@@ -78,6 +80,8 @@ def select_questions(
             tags=selection.tags,
             languages=selection.languages,
             roles=selection.roles,
+            categories=selection.categories,
+            sources=selection.sources,
             held_out=selection.held_out,
             in_pool=True if only_pool and wanted is None else None,
         ),
@@ -87,18 +91,54 @@ def select_questions(
     return found[: selection.limit]
 
 
-def _existing(session: Session, ids: Sequence[int]) -> list[int]:
-    found: set[int] = set()
-    for part in chunks(ids):
-        found.update(session.scalars(select(Question.id).where(Question.id.in_(part))))
-    missing = [f"q{one}" for one in ids if one not in found]
+def _existing(session: Session, given: Sequence[int | str], only_pool: bool) -> set[int]:
+    condition = in_use(Question)
+    if only_pool:
+        condition &= Question.in_pool.is_(True)
+    ids, between = _numbers(session, "questions.ids", given, Question, condition)
+    known = _known(session, Question, ids)
+    missing = [f"q{one}" for one in ids if one not in known]
     if missing:
         raise UsageError(
             "questions.ids: there is no {missing}; `q2q question list` shows all.",
             missing=", ".join(missing[:5]),
         )
     _check_in_use(session, "questions.ids", ids)
-    return list(ids)
+    return {*ids, *between}
+
+
+def _numbers(
+    session: Session,
+    field: str,
+    given: Sequence[int | str],
+    table: type[Question] | type[ReasoningVariant],
+    condition: ColumnElement[bool],
+) -> tuple[list[int], set[int]]:
+    """Return the numbers that are given, and those of the store that lie in the ranges given.
+
+    Args:
+        session: Of the store.
+        field: What the spec calls them.
+        given: Numbers, and ranges such as ``3-9``.
+        table: Whose numbers they are.
+        condition: Must hold for what lies in a range.
+    """
+    between: set[int] = set()
+    for ends in (one for one in given if isinstance(one, str)):
+        low, _, high = ends.partition("-")
+        inside = select(table.id).where(table.id.between(int(low), int(high)), condition)
+        found = session.scalars(inside).all()
+        if not found:
+            raise UsageError("{field}: there is nothing in {ends}.", field=field, ends=ends)
+        between.update(found)
+    return [one for one in given if isinstance(one, int)], between
+
+
+def _known(
+    session: Session, table: type[Question] | type[ReasoningVariant], ids: Sequence[int]
+) -> set[int]:
+    parts = (select(table.id).where(table.id.in_(part)) for part in chunks(ids))
+    return {one for query in parts for one in session.scalars(query)}
 
 
 def _check_in_use(session: Session, field: str, ids: Iterable[int]) -> None:
@@ -165,7 +205,6 @@ def select_reasonings(
             )
             .exists()
         )
-    _check_ids(session, selection.ids)
     allowed = _allowed(session, selection)
     chosen = ChosenReasonings()
     for part in chunks(question_ids):
@@ -191,25 +230,24 @@ def _check_names(selection: ReasoningSelection) -> None:
         raise UsageError("reasonings.file cannot be combined with other conditions.")
 
 
-def _check_ids(session: Session, wanted: Sequence[int]) -> None:
-    known: set[int] = set()
-    for part in chunks(wanted):
-        known.update(
-            session.scalars(select(ReasoningVariant.id).where(ReasoningVariant.id.in_(part)))
-        )
-    missing = [one for one in wanted if one not in known]
+def _named(session: Session, given: Sequence[int | str]) -> set[int]:
+    condition = ReasoningVariant.source != "control"
+    ids, between = _numbers(session, "reasonings.ids", given, ReasoningVariant, condition)
+    known = _known(session, ReasoningVariant, ids)
+    missing = [one for one in ids if one not in known]
     if missing:
         listed = ", ".join(f"v{one}" for one in missing[:5])
         raise UsageError(
             "reasonings.ids: there is no reasoning {listed}; check the ids.", listed=listed
         )
+    return {*ids, *between}
 
 
 def _allowed(session: Session, selection: ReasoningSelection) -> set[int] | None:
     """Return the variants that ids, search and rating leave; None where none of them is given."""
     limits: list[set[int]] = []
     if selection.ids:
-        limits.append(set(selection.ids))
+        limits.append(_named(session, selection.ids))
     if selection.search:
         limits.append(set(search_ids(session, "variant", selection.search, MAX_HITS)))
     if selection.min_rating is not None:

@@ -7,13 +7,14 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     StrictBool,
     StrictInt,
@@ -41,8 +42,39 @@ def _strip_kind_letter(value: object) -> object:
     return value
 
 
-Id = Annotated[int, Field(ge=1, le=2**63 - 1), BeforeValidator(_strip_kind_letter)]
+def _number_or_range(value: object) -> int | str:
+    """Return a number of the store, or a range as ``3-9``."""
+    written = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    ends = re.fullmatch("[qv]?([0-9]{1,19})(?:[ ]*[-–][ ]*[qv]?([0-9]{1,19}))?", written.strip())
+    if ends is None or int(ends[1]) < 1 or max(map(int, filter(None, ends.groups()))) > MAX_ID:
+        raise ValueError(f"{value!r} is neither a number such as 12 nor a range such as 3-9")
+    if ends[2] is None:
+        return int(ends[1])
+    if int(ends[2]) < int(ends[1]):
+        raise ValueError(f"the range {value} ends before it begins")
+    return f"{int(ends[1])}-{int(ends[2])}"
+
+
+def _listed(value: object) -> object:
+    """Return what a file may also say without a list: ``ids: 3-9, 12``."""
+    if isinstance(value, str):
+        return [part for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int) else value
+
+
+MAX_ID: Final = 2**63 - 1
+Id = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_strip_kind_letter)]
 """A number of the store, with or without its kind letter: ``12`` or ``q12``."""
+Ids = Annotated[
+    tuple[Annotated[int | str, PlainValidator(_number_or_range)], ...], BeforeValidator(_listed)
+]
+"""Numbers of the store and ranges of them, which hold both ends: ``12``, ``q12``, ``3-9``."""
+QuestionSource = Literal["human", "imported", "example", "model"]
+
+
+def _without_unset(values: dict[str, Any], *later: str) -> dict[str, Any]:
+    """Return what a spec says, without keys that came later and say nothing."""
+    return {key: value for key, value in values.items() if value or key not in later}
 
 
 class _Part(BaseModel):
@@ -54,7 +86,7 @@ class QuestionSelection(_Part):
 
     tags: tuple[str, ...] = ()
     """Has at least one of these tags."""
-    ids: tuple[Id, ...] = ()
+    ids: Ids = ()
     """Is one of these."""
     file: Path | None = None
     """Is in this file of questions, which has been imported; a path beside the spec's own."""
@@ -64,16 +96,25 @@ class QuestionSelection(_Part):
     """Is in one of these languages (ISO 639-1)."""
     roles: tuple[str, ...] = ()
     """Has one of these roles."""
+    categories: tuple[str, ...] = ()
+    """Is in one of these categories."""
+    sources: tuple[QuestionSource, ...] = ()
+    """Came from one of these."""
     held_out: StrictBool | None = None
     """True: is kept from training; false: is one to train on."""
     limit: StrictInt | None = Field(default=None, ge=1)
     """At most so many, the oldest first."""
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later keys that are not given: older specs keep their hash."""
+        return _without_unset(dump(self), "categories", "sources")
+
 
 class ReasoningSelection(_Part):
     """Which existing reasonings; all conditions that are given must hold."""
 
-    ids: tuple[Id, ...] = ()
+    ids: Ids = ()
     """Is one of these."""
     search: str | None = None
     """Holds these words."""
@@ -132,11 +173,7 @@ class SweepSpec(_Part):
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out later keys that are not given: older specs keep their hash."""
-        values: dict[str, Any] = dump(self)
-        for name in ("precision", "max_tokens", "max_cost"):
-            if getattr(self, name) is None:
-                values.pop(name, None)
-        return values
+        return _without_unset(dump(self), "precision", "max_tokens", "max_cost")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -99,3 +99,4 @@ def test_an_export_can_be_imported_again(store: Database, filled: Seeded) -> Non
 
 def test_tags_are_read_with_commas_of_any_script() -> None:
     assert entries(" tea, 茶、green，tea ,", str) == ["tea", "茶", "green"]
+    assert entries("３〜９、q12 14 - 16", int) == ["3-9", "q12", "14-16"]

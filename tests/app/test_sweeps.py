@@ -110,6 +110,28 @@ def test_the_form_plans_and_starts_a_sweep(
     assert newest.n_slots == 72
 
 
+def test_a_new_sweep_of_a_question_means_that_question(filled: Seeded, open_app: OpenApp) -> None:
+    app = open_app("sweeps", new="1", questions="3")
+    assert "3" in [field.value for field in app.text_input]
+    assert "3 reasonings + 6 answers" in words_of(app)
+
+
+def test_a_level_more_is_one_that_is_not_there_yet(filled: Seeded, open_app: OpenApp) -> None:
+    app = open_app("sweeps", new="1")
+    app.button(key="add_reasoning_sampling").click().run()
+    assert "48 reasonings + 96 answers" in words_of(app)
+    app.button(key="add_answer_sampling").click().run()
+    assert "48 reasonings + 192 answers" in words_of(app)
+
+
+def test_the_form_takes_categories_sources_and_ranges(filled: Seeded, open_app: OpenApp) -> None:
+    app = open_app("sweeps", new="1")
+    app.text_input(key="draft--sweep--questions_ids").set_value("２〜4, 7").run()
+    assert "12 reasonings + 24 answers" in words_of(app)
+    app.multiselect(key="draft--sweep--questions_sources").set_value(["human"]).run()
+    assert "No question fits" in words_of(app)
+
+
 def test_a_wrong_spec_names_every_mistake(filled: Seeded, open_app: OpenApp) -> None:
     app = open_app("sweeps", new="1", **{"as": "yaml"})
     app.text_area[0].set_value("name: x\nvariants: 0\nanswrs: 2\n").run()

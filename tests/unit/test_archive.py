@@ -208,6 +208,8 @@ def test_questions_of_dialogues_wait_until_they_are_taken_into_the_pool(
         assert question_ids(session, QuestionFilter(in_pool=False)) == [made]
         assert select_questions(session, everyone, ROLES) == [1, 2]
         assert select_questions(session, QuestionSelection(ids=(made,)), ROLES) == [made]
+        in_range = QuestionSelection(ids=(f"2-{made}",))  # which names nothing by itself
+        assert select_questions(session, in_range, ROLES) == [2]
         assert select_questions(session, everyone, ROLES, only_pool=False) == [1, 2, made]
         assert sorted(find_questions(session, spec)) == [1, 2]
     with database.write() as session:

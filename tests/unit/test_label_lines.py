@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from workbench.ui.insights.charts import label_axis, label_lines, tick_format
+from workbench.ui.components.plots import tick_format
+from workbench.ui.insights.charts import label_axis, label_lines
 
 LONG = "People: round-eight80 against smollm2-135m-instruct"
 

@@ -66,7 +66,7 @@ def test_ensemble_takes_every_pair_and_supplied_every_variant(database: Database
     counted = plan(
         database,
         modes=["ensemble", "supplied"],
-        reasonings={"ids": [1, 2, 3]},
+        reasonings={"ids": ["1-2", 3]},
         variants=2,
         answers=3,
     )
@@ -107,7 +107,9 @@ def test_without_history_the_upper_bound_is_said(database: Database) -> None:
     ("spec", "said"),
     [
         ({"questions": {"ids": [99]}}, "there is no q99"),
+        ({"questions": {"ids": ["3-99"]}}, "questions.ids: there is nothing in 3-99"),
         ({"questions": {"tags": ["none"]}}, "No question fits"),
+        ({"questions": {"categories": ["none"]}}, "No question fits"),
         ({"models": ["nobody"]}, "There is no model 'nobody'"),
         ({"models": ["fake", "m1"]}, "names one model twice"),
         ({"formats": ["tagged", "tagged@1"]}, "names one format twice"),

@@ -55,6 +55,9 @@ def test_all_mistakes_are_said_at_once_with_key_paths_and_what_was_meant() -> No
         ({"answer_sampling": [{"seed": 1}]}, "give the sweep's own key seed"),
         ({"modes": ["vanilla"], "answers": 0}, "leaves nothing to do"),
         ({"variants": 0}, "greater than or equal to 1"),
+        ({"questions": {"ids": "9-3"}}, "the range 9-3 ends before it begins"),
+        ({"questions": {"ids": ["ten"]}}, "'ten' is neither a number such as 12 nor a range"),
+        ({"questions": {"sources": ["web"]}}, "'human', 'imported', 'example' or 'model'"),
         ({"modes": ["thinking"]}, "'reasoning', 'supplied', 'vanilla'"),
     ],
 )
@@ -70,6 +73,19 @@ def test_no_answers_writes_reasonings_only() -> None:
 def test_ids_may_carry_their_kind_letter() -> None:
     spec = parse_spec({"name": "x", "questions": {"ids": ["q3", 4]}})
     assert spec.questions.ids == (3, 4)
+
+
+@pytest.mark.parametrize("ids", ["3-9, 12", ["q3-q9", "12"], ["3 – 9", 12]])
+def test_ids_take_ranges_and_stay_as_they_were_meant(ids: object) -> None:
+    spec = parse_spec({"name": "x", "questions": {"ids": ids}})
+    assert spec.questions.ids == ("3-9", 12)
+    assert parse_spec(spec.model_dump(mode="json")) == spec
+
+
+def test_specs_that_do_not_use_later_keys_are_stored_as_before() -> None:
+    kept = parse_spec({"name": "x", "questions": {"tags": ["a"]}}).model_dump(mode="json")
+    names = ["tags", "ids", "file", "search", "languages", "roles", "held_out", "limit"]
+    assert list(kept["questions"]) == names
 
 
 def test_a_file_names_other_files_relative_to_itself(tmp_path: Path) -> None:

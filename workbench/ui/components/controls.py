@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from db.errors import Q2QError
 from workbench.ui.components import url
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, translated
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, one_line
 
+NAME: Final = "Q2Q Workbench"
 ButtonType = Literal["primary", "secondary", "tertiary"]
 
 ITEM_PAGES: Final = {
@@ -133,15 +135,23 @@ def focus(key: str) -> None:
     )
 
 
-def back_link(label: str, on_click: Callable[[], None], draft: FormDraft | None = None) -> None:
+def back_link(
+    label: str, on_click: Callable[[], None], draft: FormDraft | None = None
+) -> DeltaGenerator:
     """Draw the way back to the list; Esc is its key, once no field has the cursor.
 
     Args:
         label: Where it leads.
         on_click: Leaves the page.
         draft: The form on the page; where it has changes, leaving asks first.
+
+    Returns:
+        The row that it stands in, for ``trail``.
     """
-    st.button(
+    row = st.container(
+        horizontal=True, vertical_alignment="center", gap="xxsmall", key="trail", width="content"
+    )
+    row.button(
         label,
         key="back_link",
         icon=":material/arrow_back:",
@@ -153,6 +163,19 @@ def back_link(label: str, on_click: Callable[[], None], draft: FormDraft | None 
         st.dialog(t("draft.leave_title"), icon=":material/edit_note:")(_ask_to_leave)(
             draft, on_click
         )
+    return row
+
+
+def trail(row: DeltaGenerator, *names: str) -> None:
+    """Say after the way back where one is: the thing, then a part of it; the tab is named so, too.
+
+    Args:
+        row: Of the way back.
+        names: As people wrote them: of the thing on the page, and of the view of it.
+    """
+    for name in names:
+        row.markdown(f":gray[›] {escaped(one_line(name, 60))}", width="content")
+    st.set_page_config(page_title=f"{one_line(names[0], 80)} · {NAME}")
 
 
 def _leave(leave: Callable[[], None], draft: FormDraft | None) -> None:

@@ -8,6 +8,7 @@ field is empty and says what then counts. What is entered is kept as a draft.
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ LARGEST: Final = 2**53 - 1
 """The largest whole number of a browser."""
 EMPTY: Final[tuple[Any, ...]] = (None, "", [], {}, ())
 COMMAS: Final = re.compile("[,、，]")
+RANGE: Final = re.compile(r"\s*[-‐–—〜~]\s*")
+"""Between the ends of a range of numbers, however it was typed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +241,7 @@ class SpecForm:
             draw = st.toggle if hint.widget == "toggle" else st.checkbox
             return draw(key=self.draft.field(name, bool(begins)), **given)
         if field.kind is list and hint.options is None and not options:
-            text_begins = ", ".join(map(str, begins or ()))
+            text_begins = begins if isinstance(begins, str) else ", ".join(map(str, begins or ()))
             key = self.draft.field(name, text_begins)
             return entries(st.text_input(key=key, placeholder=empty, **given), field.entry)
         if options or hint.options is not None:
@@ -330,7 +333,8 @@ def entries(text: str | None, entry: Any) -> list[Any]:
     """Return what was typed as a list, separated by commas of any script; numbers by spaces too."""
     parts = COMMAS.sub(",", text or "").split(",")
     if entry is int:
-        parts = [number for part in parts for number in part.split()]
+        plain = (RANGE.sub("-", unicodedata.normalize("NFKC", part)) for part in parts)
+        parts = [number for part in plain for number in part.split()]
     return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 

@@ -18,7 +18,7 @@ from training.datasets.rules import as_yaml, parse_rules
 from workbench.i18n import caution_sentences
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
-from workbench.ui.components.controls import back_link, download, errors_shown, page_link
+from workbench.ui.components.controls import back_link, download, errors_shown, page_link, trail
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.labels import ago, count
 from workbench.ui.components.next_step import lead_on
@@ -40,7 +40,7 @@ ROW_PX = 30
 
 def draw_dataset(dataset_id: int) -> None:
     """Draw the dataset, or say that there is none."""
-    back_link(t("datasets.back"), _leave)
+    row = back_link(t("datasets.back"), _leave)
     with database().read() as session:
         dataset = find_dataset(session, dataset_id)
     with item_head("dataset", escaped(dataset.name)):
@@ -50,6 +50,7 @@ def draw_dataset(dataset_id: int) -> None:
     with database().read() as session:
         draw_cautions(cautions(read_balance(session, dataset)))
     view = url.segments("view", t("datasets.title"), VIEWS, lambda one: t(f"dataset.view.{one}"))
+    trail(row, dataset.name, t(f"dataset.view.{view}"))
     if view == "counts":
         draw_counts(dataset.counts, "dataset", is_frozen=True)
     elif view == "rows":

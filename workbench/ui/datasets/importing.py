@@ -12,7 +12,7 @@ from serving.importers.readers import SUFFIXES
 from serving.importers.source import ImportFile
 from serving.importers.training_data import ExamplePreview, Judge, import_examples, preview_examples
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link
+from workbench.ui.components.controls import back_link, trail
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, figures, heading, section
@@ -34,7 +34,7 @@ SHOWN = ("questions", "reasonings", "answers", "comparisons", "labels")
 
 def draw_import() -> None:
     """Draw the upload and, for a file, what importing it would do; nothing is written before."""
-    back_link(t("datasets.back"), lambda: url.clear("import"))
+    trail(back_link(t("datasets.back"), lambda: url.clear("import")), t("examples.title"))
     heading(t("examples.title"), t("examples.lead"))
     upload = st.file_uploader(t("examples.file"), type=[suffix[1:] for suffix in SUFFIXES])
     if upload is None:

@@ -30,7 +30,7 @@ from training.datasets.rules import (
 from training.methods import ROW_KINDS, STORED_KINDS, RowKind, StoredKind
 from workbench.i18n import nothing_trains
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, download, errors_shown
+from workbench.ui.components.controls import back_link, download, errors_shown, trail
 from workbench.ui.components.forms import Hint, Spec, SpecForm, value_at
 from workbench.ui.components.i18n import current_language, t, translated, word
 from workbench.ui.components.labels import count
@@ -61,7 +61,7 @@ def draw_new() -> None:
     """Draw the rules of this visit and what they come to."""
     kind = wanted_kind()
     editor = SpecEditor(f"rules-{kind}", lambda: starting_rules(kind))
-    back_link(t("datasets.back"), _leave, editor.draft)
+    trail(back_link(t("datasets.back"), _leave, editor.draft), t("dataset.new_title"))
     heading(t("dataset.new_title"), t("dataset.new_lead"))
     editor.draft.draw_notice()
     left, right = st.columns([1, 1], gap="large")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import altair as alt
-import pandas as pd
 import streamlit as st
 from sqlalchemy import func, select
 
@@ -23,9 +22,11 @@ from workbench.dialogue.embedding import (
 from workbench.dialogue.novelty import Exhaustion
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link
+from workbench.ui.components.controls import back_link, trail
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.parts import card, heading
+from workbench.ui.components.plots import COUNTS as WHOLE
+from workbench.ui.components.plots import draw_plot, plot_of
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import button, remember, remembered
@@ -53,15 +54,14 @@ def draw_curve(tree: Tree, node_id: int) -> None:
     with st.expander(t("dlg.curve", n=found.n_distinct, most=found.n_proposals)):
         rows = [{"n": n, "distinct": d} for n, d in enumerate(found.curve, start=1)]
         chart = (
-            alt.Chart(pd.DataFrame(rows))
+            plot_of(rows)
             .mark_line(interpolate="step-after")
             .encode(
-                x=alt.X("n:Q", title=t("dlg.curve_x")),
-                y=alt.Y("distinct:Q", title=t("dlg.curve_y")),
+                x=alt.X("n:Q", title=t("dlg.curve_x"), axis=WHOLE),
+                y=alt.Y("distinct:Q", title=t("dlg.curve_y"), axis=WHOLE),
             )
-            .properties(height=180)
         )
-        st.altair_chart(chart, width="stretch")
+        draw_plot(chart, 180)
         if len(proposed) > MAX_SHOWN:
             st.caption(t("dlg.curve_latest", n=MAX_SHOWN, most=len(proposed)))
         if not knows:
@@ -79,7 +79,7 @@ MAX_SHARED = 50
 
 def draw_compare(one: int, other: int) -> None:
     """Draw the figures of two dialogues, each row with what differs, and what both have asked."""
-    back_link(t("dlg.back_to_session"), lambda: url.clear("with"))
+    row = back_link(t("dlg.back_to_session"), lambda: url.clear("with"))
     heading(t("more.beside"), t("cmp.lead"))
     try:
         with database().read() as session:
@@ -88,6 +88,7 @@ def draw_compare(one: int, other: int) -> None:
     except Q2QError as error:
         st.error(escaped(translated(error)))
         return
+    trail(row, pair[0].name, t("more.beside"))
     _draw_choice()
     with card("compare", gap="xsmall"):
         st.table(_rows(*pair), border="horizontal", hide_index=True)

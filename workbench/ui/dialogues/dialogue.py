@@ -14,7 +14,7 @@ from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import running_turns
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
-from workbench.ui.components.controls import back_link
+from workbench.ui.components.controls import back_link, trail
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.jobs import draw_progress
 from workbench.ui.components.parts import heading
@@ -81,11 +81,14 @@ def _node_of(tree: Tree) -> int:
 
 def _draw_head(tree: Tree) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        back_link(t("dlg.back"), _leave)
+        row = back_link(t("dlg.back"), _leave)
         st.space("stretch")
         draw_archive("dialogue", tree.dialogue.id, tree.dialogue.archived_at)
         with st.container(width="content" if current_rater() else "stretch"):
             draw_rater("dlg.by")
+    view = url.parameter("view")
+    names = (t(f"dlg.view.{view}"),) if view in VIEWS else ()
+    trail(row, tree.dialogue.name, *names)
     heading(escaped(tree.dialogue.name), escaped(tree.dialogue.theme.goal))
     if tree.dialogue.forked_from is not None:
         _draw_parent(tree.dialogue.forked_from)

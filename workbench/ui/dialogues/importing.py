@@ -13,7 +13,7 @@ from workbench.dialogue.settings import LANGUAGES
 from workbench.dialogue.sheet_trees import ImportedDialogue, import_sheet, stored_before
 from workbench.dialogue.sheets import PlannedStep, SheetRow, n_nodes, plan_tree, read_sheet
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, download
+from workbench.ui.components.controls import back_link, download, trail
 from workbench.ui.components.i18n import counted, current_language, t, translated
 from workbench.ui.components.parts import card, heading, section
 from workbench.ui.components.rater import current_rater
@@ -37,7 +37,7 @@ MAX_ROWS = 500
 
 def draw_import() -> None:
     """Draw the upload and, for a file, what importing it would do; nothing is written before."""
-    back_link(t("dlg.back"), _leave)
+    trail(back_link(t("dlg.back"), _leave), t("sheet.title"))
     heading(t("sheet.title"), t("sheet.lead"))
     left, right = st.columns([3, 1])
     upload = left.file_uploader(t("sheet.file"), type=[suffix[1:] for suffix in SUFFIXES])

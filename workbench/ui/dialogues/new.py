@@ -28,7 +28,7 @@ from workbench.ui.components.archive import (
     pick_box,
     shows_archived,
 )
-from workbench.ui.components.controls import back_link, new_button, open_button, path_of
+from workbench.ui.components.controls import back_link, new_button, open_button, path_of, trail
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, current_language, t, translated
 from workbench.ui.components.labels import ago
@@ -107,7 +107,7 @@ def _draw(one: DialogueSummary) -> None:
 def draw_new() -> None:
     """Draw the form, and the example themes below it."""
     draft = FormDraft("theme")
-    back_link(t("dlg.back"), _leave, draft)
+    trail(back_link(t("dlg.back"), _leave, draft), t("dlg.new"))
     heading(t("dlg.new"), t("dlg.new_lead"))
     draw_rater("dlg.by")
     if current_rater() is not None:

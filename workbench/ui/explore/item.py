@@ -12,7 +12,7 @@ from db.texts.grades import read_grades
 from db.texts.matrix import MatrixCell, cells_of
 from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance, question_of
 from workbench.ui.components import url
-from workbench.ui.components.controls import ITEM_PAGES, back_link, page_link
+from workbench.ui.components.controls import ITEM_PAGES, back_link, page_link, trail
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import model_note, parameters, size
 from workbench.ui.components.parts import (
@@ -47,7 +47,7 @@ VIEWS = ("marked", "plain")
 def draw_item(name: str) -> None:
     """Draw the item called ``name``, e.g. ``v12``, or say that there is none."""
     forget_panel()
-    back_link(t("explore.back"), leave)
+    row = back_link(t("explore.back"), leave)
     try:
         ref = parse_ref(name)
         with database().read() as session:
@@ -55,6 +55,7 @@ def draw_item(name: str) -> None:
     except Q2QError:
         missing(name)
         return
+    trail(row, str(ref))
     {
         "question": _draw_question,
         "variant": _draw_text,
@@ -234,7 +235,7 @@ def _show(text: ItemText) -> None:
 
 def draw_comparison(name: str, other: str) -> None:
     """Draw the texts called ``name`` and ``other``, or say what is wrong with them."""
-    back_link(t("explore.back"), leave)
+    row = back_link(t("explore.back"), leave)
     try:
         refs = parse_ref(name), parse_ref(other)
         with database().read() as session:
@@ -247,7 +248,9 @@ def draw_comparison(name: str, other: str) -> None:
     if len(questions) > 1:
         st.error(t("explore.other_question", a=str(refs[0]), b=str(refs[1])))
         return
-    with item_head("compare", t("explore.compare_title", a=str(refs[0]), b=str(refs[1]))):
+    title = t("explore.compare_title", a=str(refs[0]), b=str(refs[1]))
+    trail(row, title)
+    with item_head("compare", title):
         st.space("stretch")
         view = url.segments(
             "view", t("explore.compare"), VIEWS, lambda value: t(f"explore.view.{value}")

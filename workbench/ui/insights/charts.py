@@ -1,11 +1,9 @@
 """The plots of Insights: estimates with their intervals, one thing over another, cards by day."""
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, log10
 from typing import Any, Final
 
 import altair as alt
@@ -13,7 +11,15 @@ import altair as alt
 from workbench.stats.intervals import Estimate
 from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import percent
-from workbench.ui.components.plots import COUNTS, RULE, draw_plot, legend, plot_of, tooltips
+from workbench.ui.components.plots import (
+    COUNTS,
+    RULE,
+    draw_plot,
+    legend,
+    plot_of,
+    tick_format,
+    tooltips,
+)
 from workbench.ui.components.text import one_line
 
 ROW_PX = 34
@@ -26,10 +32,6 @@ LINE_WIDTH: Final = 22
 """Of a line, in half-width letters: as much as a narrow screen can spare beside the plot."""
 LINES: Final = 2
 LABEL_PX: Final = 160
-STEPS: Final = 6
-"""Of an axis of numbers, about."""
-MOST_DIGITS: Final = 5
-_FORM: Final = re.compile(r"(\+?)\.(\d)([f%])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,8 @@ def draw_scatter(
         row |= {f"y_{end}": at for end, at in _ends(y).items()}
         rows.append(row)
     data = plot_of(rows)
-    axis = alt.Axis(format=".0%", tickCount=5)
+    values = (at for row in rows for at in row.values() if isinstance(at, float))
+    axis = alt.Axis(format=tick_format(".0%", values), tickCount=5)
     scale = alt.Scale(zero=False, nice=True)
     x_axis = alt.X("x:Q", title=x_title, axis=axis, scale=scale)
     y_axis = alt.Y("y:Q", title=y_title, axis=axis, scale=scale)
@@ -276,23 +279,6 @@ def label_lines(name: str) -> list[str]:
     if left:
         lines[-1] = f"{lines[-1][:-1].rstrip()}…"
     return lines or [""]
-
-
-def tick_format(form: str, values: Iterable[float]) -> str:
-    """Return ``form`` with more digits where ticks as near as these values would read alike.
-
-    Args:
-        form: In the format of d3: a sign or none, digits, ``f`` or ``%``.
-        values: All that is drawn along the axis.
-    """
-    found = _FORM.fullmatch(form)
-    listed = list(values)
-    reach = max(listed) - min(listed) if listed else 0.0
-    if found is None or reach <= 0:
-        return form
-    sign, digits, kind = found.groups()
-    step = reach / STEPS * (100 if kind == "%" else 1)
-    return f"{sign}.{min(MOST_DIGITS, max(int(digits), ceil(-log10(step))))}{kind}"
 
 
 def _fitting(text: str) -> int:

@@ -33,6 +33,7 @@ from workbench.ui.components.controls import (
     errors_shown,
     open_button,
     page_link,
+    trail,
 )
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.jobs import draw_cancel, draw_jobs, draw_progress
@@ -130,11 +131,12 @@ def model_badges(model: ModelRow) -> None:
 
 def draw_model(model_id: int) -> None:
     """Draw the model, or say that there is none."""
-    back_link(t("models.back"), lambda: url.clear("model"))
+    row = back_link(t("models.back"), lambda: url.clear("model"))
     with database().read() as session:
         model = get_model(session, model_id)
         proof = proof_of(session, model_id)
         adapter_id = adapter_of(session, model_id)
+    trail(row, model.name)
     jobs = _jobs_of(model, adapter_id)
     with item_head("model", escaped(model.name)):
         model_badges(model)

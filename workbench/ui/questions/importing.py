@@ -12,7 +12,7 @@ from serving.importers.readers import SUFFIXES, stream_rows
 from workbench import EXAMPLES
 from workbench.ui.components import url
 from workbench.ui.components.answer_check import choose_answer_check
-from workbench.ui.components.controls import back_link, download
+from workbench.ui.components.controls import back_link, download, trail
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.parts import card, figures, heading, section
@@ -36,7 +36,7 @@ COLUMNS = {
 
 def draw_import() -> None:
     """Draw the upload and, for a file, what importing it would do."""
-    back_link(t("questions.back"), lambda: url.clear("import"))
+    trail(back_link(t("questions.back"), lambda: url.clear("import")), t("import.title"))
     heading(t("import.title"), t("import.lead"))
     upload = st.file_uploader(t("import.file"), type=[suffix[1:] for suffix in SUFFIXES])
     if upload is None:

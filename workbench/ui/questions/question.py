@@ -16,7 +16,7 @@ from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.expand import render_question
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
-from workbench.ui.components.controls import back_link, download, page_link
+from workbench.ui.components.controls import back_link, download, page_link, trail
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, empty_state, head_row, heading, section
 from workbench.ui.components.store import child_ids, database, registry
@@ -30,7 +30,7 @@ SHOWN_TASKS: tuple[Task, ...] = tuple(task for task in TASKS if task not in DIAL
 
 def draw_question(question_id: int) -> None:
     """Draw the question, or say that there is none."""
-    back_link(t("questions.back"), _leave)
+    way = back_link(t("questions.back"), _leave)
     try:
         with database().read() as session:
             found = question_card(session, question_id)
@@ -39,6 +39,7 @@ def draw_question(question_id: int) -> None:
         st.error(t("questions.missing", id=question_id))
         return
     row = found.question
+    trail(way, t("question.heading", id=row.id))
     with head_row("question"):
         with st.container(width="stretch"):
             heading(t("question.heading", id=row.id))
@@ -51,6 +52,7 @@ def draw_question(question_id: int) -> None:
         )
         draw_take([row.id])
         draw_archive("question", row.id, row.archived_at)
+        page_link("sweeps", t("question.new_sweep"), "add", new="1", questions=row.id)
         if st.button(t("question.edit"), icon=":material/edit:"):
             edit_dialog(row)
     _draw_text(row)
@@ -60,7 +62,7 @@ def draw_question(question_id: int) -> None:
         draw_texts(found)
     else:
         with empty_state("texts", "forum", "question.no_texts"):
-            page_link("sweeps", t("question.new_sweep"), "add", new="1")
+            page_link("sweeps", t("question.new_sweep"), "add", new="1", questions=question_id)
     draw_prompt(row, tuple(one.variant.text for one in found.variants[:2]))
 
 

@@ -16,7 +16,7 @@ from workbench.rating.axes import load_axes
 from workbench.rating.cards import current_card
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
-from workbench.ui.components.controls import back_link
+from workbench.ui.components.controls import back_link, trail
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, empty_state
 from workbench.ui.components.rater import current_rater, draw_rater
@@ -50,7 +50,7 @@ def draw_assigned(queue_id: int) -> None:
     is_table = queue.way == "table" or url.parameter("view") == "table"
     draft = table_draft(queue.id, rater[0]) if rater is not None and is_table else None
     with st.container(horizontal=True, vertical_alignment="center"):
-        back_link(t("rate.back"), _leave, draft)
+        trail(back_link(t("rate.back"), _leave, draft), queue.name)
         st.space("stretch")
         draw_archive("queue", queue.id, queue.archived_at)
         if rater is not None and queue.way != "table":

@@ -17,7 +17,7 @@ from workbench.rating.card_events import enter
 from workbench.rating.cards import ANSWER_SEEN, current_card
 from workbench.rating.editing import answer_again, answer_jobs, merge_by_model, merge_jobs, merged
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, errors_shown, focus, opens_field
+from workbench.ui.components.controls import back_link, errors_shown, focus, opens_field, trail
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_device_note
@@ -51,9 +51,10 @@ def draw_edit(queue: QueueRow, rater_id: int) -> None:
     parents = _parents()
     assigned = current_card(database(), queue, rater_id)
     question_id = assigned.item.target.question_id if assigned else None
-    back_link(t("rate.back_to_card"), leave_edit, _draft(question_id, parents))
-    title = "rate.edit_title" if parents else "rate.write_title"
-    heading(t("rate.merge_title" if len(parents) > 1 else title), t("rate.edit_lead"))
+    row = back_link(t("rate.back_to_card"), leave_edit, _draft(question_id, parents))
+    title = t(("rate.write_title", "rate.edit_title", "rate.merge_title")[min(2, len(parents))])
+    trail(row, queue.name, title)
+    heading(title, t("rate.edit_lead"))
     draw_reasoning_edit(question_id, rater_id)
 
 

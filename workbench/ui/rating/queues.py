@@ -37,6 +37,7 @@ from workbench.ui.components.controls import (
     new_button,
     open_button,
     page_link,
+    trail,
 )
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, SpecForm
@@ -131,7 +132,7 @@ def _draw(queue: QueueRow, rater_id: int | None) -> None:
 def draw_new() -> None:
     """Draw the form and its plan."""
     draft = FormDraft(f"queue-{_wanted().replace(':', '-') or 'all'}")
-    back_link(t("rate.back"), _leave, draft)
+    trail(back_link(t("rate.back"), _leave, draft), t("rate.new"))
     heading(t("rate.new"), t("rate.new_lead"))
     draw_rater()
     draft.draw_notice()

@@ -26,7 +26,7 @@ from workbench.rounds.text import figure, measure_help, measure_label
 from workbench.rounds.verdict import judge
 from workbench.stats.intervals import MIN_QUESTIONS
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, download, page_link
+from workbench.ui.components.controls import back_link, download, page_link, trail
 from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.live import live
@@ -53,8 +53,9 @@ DONE, NOW, LATER = ":material/check_circle:", ":material/pending:", ":material/c
 
 def draw_round(round_id: int) -> None:
     """Draw the round, or say that there is none."""
-    back_link(t("rounds.back"), lambda: url.clear("round"))
+    row = back_link(t("rounds.back"), lambda: url.clear("round"))
     found, jobs = _read(round_id)
+    trail(row, found.name)
     live((found, jobs), lambda: _read(round_id), lambda now: now[1], _draw_head)
     _draw_products(found)
     if found.step == "approval" and not jobs:

@@ -26,12 +26,13 @@ from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import count, percent
 from workbench.ui.components.live import wait_for
 from workbench.ui.components.parts import card, section
-from workbench.ui.components.plots import COUNTS, draw_plot, plot_of, tooltips
+from workbench.ui.components.plots import COUNTS, draw_plot, plot_of, tick_format, tooltips
 from workbench.ui.components.store import database
 
 HEIGHT = 260
 LEGEND = alt.Legend(orient="top", labelLimit=420, offset=6)
 NAMES = alt.Axis(labelLimit=160, labelFontSize=12)
+LENGTHS = alt.Axis(grid=False, tickMinStep=1)
 KIND_TEXTS = {"reasoning": "table.kind.variant", "answer": "table.kind.answer"}
 MOST_STEPS = 40
 """Bars of a histogram; wider steps are taken where there would be more."""
@@ -116,7 +117,7 @@ def _lengths(outcomes: Sequence[Outcome]) -> None:
         plot_of(rows)
         .mark_area(opacity=0.35, interpolate="step-after", line={"strokeWidth": 1.5})
         .encode(
-            x=alt.X("tokens:Q", title=t("figures.axis.tokens"), axis=alt.Axis(grid=False)),
+            x=alt.X("tokens:Q", title=t("figures.axis.tokens"), axis=LENGTHS),
             y=alt.Y("texts:Q", title=t("figures.axis.texts"), stack=None, axis=COUNTS),
             color=_colour(kinds),
             tooltip=tooltips(
@@ -189,6 +190,7 @@ def _findings_of(kind: str, rows: Sequence[CheckCount]) -> None:
         }
         for row in rows
     ]
+    shares = [0.0, *(row.n / row.of for row in rows)]
     chart = (
         plot_of(bars)
         .mark_bar(cornerRadiusEnd=4, height={"band": 0.7})
@@ -196,7 +198,7 @@ def _findings_of(kind: str, rows: Sequence[CheckCount]) -> None:
             x=alt.X(
                 "share:Q",
                 title=f"{t('figures.axis.share')} · {_kind(kind)}",
-                axis=alt.Axis(format=".1~%", tickCount=5),
+                axis=alt.Axis(format=tick_format(".1~%", shares), tickCount=5),
             ),
             y=alt.Y("finding:N", title=None, sort="-x", axis=NAMES),
             yOffset=alt.YOffset("level:N"),

@@ -18,8 +18,8 @@ from serving.models.as_served import VersionMissing
 from serving.sweeps.plan import SweepPlan, plan_sweep, queue_sweep
 from serving.sweeps.spec import FROM_EXISTING, OWN_ROLE, SweepSpec, parse_spec
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, download, errors_shown
-from workbench.ui.components.forms import Hint, Spec, SpecForm, field_type, value_at
+from workbench.ui.components.controls import back_link, download, errors_shown, trail
+from workbench.ui.components.forms import Hint, Spec, SpecForm, entries, field_type, value_at
 from workbench.ui.components.i18n import counted, t, translated, word
 from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import card, heading, plan_rows
@@ -49,7 +49,7 @@ SAMPLING_COLUMNS = FIRST_SAMPLING + MORE_SAMPLING
 def draw_new() -> None:
     """Draw the spec of this visit and the plan that it comes to."""
     editor = _editor()
-    back_link(t("sweeps.back"), _leave, editor.draft)
+    trail(back_link(t("sweeps.back"), _leave, editor.draft), t("new.title"))
     heading(t("new.title"), t("new.lead"))
     editor.draft.draw_notice()
     left, right = st.columns([3, 2], gap="large")
@@ -83,10 +83,12 @@ def _editor() -> SpecEditor:
 
 
 def _new_spec() -> Spec:
-    tag, asked = url.parameter("tag"), url.ids("questions")
-    chosen = {"tags": [tag]} if tag else {"ids": list(asked)} if asked else {}
+    tag, asked = url.parameter("tag"), entries(url.parameter("questions"), int)
+    chosen = {"tags": [tag]} if tag else {"ids": asked} if asked else {}
     questions = {"questions": chosen} if chosen else {}
-    return {"name": tag or t("new.title"), **questions, **STARTING_SPEC}
+    one = asked[0] if len(asked) == 1 else ""
+    name = t("question.heading", id=one) if one.isdigit() else t("new.title")
+    return {"name": tag or name, **questions, **STARTING_SPEC}
 
 
 def _copy_of(sweep_id: int) -> Spec:
@@ -118,14 +120,11 @@ def _draw_plan(draft: Spec | None, editor: SpecEditor) -> None:
             draw_invalid(t("new.invalid"), str(error))
             return
         _draw_numbers(plan)
-        if st.button(t("new.start"), type="primary", icon=":material/play_arrow:", width="stretch"):
-            _start(spec, editor)
-        download(
-            t("new.download"),
-            to_yaml(draft),
-            "sweep.yaml",
-            type="tertiary",
-        )
+        with st.container(horizontal=True, vertical_alignment="center", key="plan_start"):
+            label = t("new.start")
+            if st.button(label, type="primary", icon=":material/play_arrow:", width="stretch"):
+                _start(spec, editor)
+            download(t("new.download"), to_yaml(draft), "sweep.yaml", type="tertiary")
 
 
 def _planned(spec: SweepSpec) -> SweepPlan:
@@ -147,20 +146,24 @@ def _draw_numbers(plan: SweepPlan) -> None:
         "tokens": t("plan.at_most", n=tokens) if plan.is_upper_bound else tokens,
         "time": t("plan.unknown") if plan.expected_s is None else duration(plan.expected_s),
     }
-    plan_rows(
-        [
-            (t(f"plan.{name}"), value, None if name == "questions" else t(f"plan.{name}_help"))
-            for name, value in values.items()
-        ]
-    )
-    reasonings = counted("reasonings", plan.n_reasoning_slots)
-    st.caption(f"{reasonings} + {counted('answers', plan.n_answer_slots)}")
-    if plan.already_done:
-        st.caption(t("plan.done", n=plan.already_done))
-    for model, servers in plan.servers.items():
-        if len(servers) > 1:
-            named = escaped(", ".join(servers))
-            st.caption(t("plan.servers", model=escaped(model), n=len(servers), names=named))
+    short = f"**{counted('texts', plan.cells)}** · {t('plan.tokens')} {values['tokens']}"
+    with st.container(key="plan_short"):
+        st.markdown(f"{short} · {values['time']}" if plan.expected_s is not None else short)
+    with st.container(key="plan_rows", gap="xsmall"):
+        plan_rows(
+            [
+                (t(f"plan.{name}"), value, None if name == "questions" else t(f"plan.{name}_help"))
+                for name, value in values.items()
+            ]
+        )
+        reasonings = counted("reasonings", plan.n_reasoning_slots)
+        st.caption(f"{reasonings} + {counted('answers', plan.n_answer_slots)}")
+        if plan.already_done:
+            st.caption(t("plan.done", n=plan.already_done))
+        for model, servers in plan.servers.items():
+            if len(servers) > 1:
+                named = escaped(", ".join(servers))
+                st.caption(t("plan.servers", model=escaped(model), n=len(servers), names=named))
     for warning in plan.warnings:
         st.warning(escaped(translated(warning)), icon=":material/info:")
 
@@ -188,9 +191,11 @@ def hints() -> dict[str, Hint]:
     modes_help = "\n\n".join([t("spec.modes_help"), *map(_mode_line, MODES)])
     return {
         "questions.tags": Hint(options=list(facets.tags), show=_name),
+        "questions.categories": Hint(options=list(facets.categories), show=_name),
+        "questions.sources": Hint(show="source"),
         "questions.languages": Hint(options=list(facets.languages), show="language"),
         "questions.roles": Hint(options=roles, show="role"),
-        "questions.ids": Hint(example="q12, q15"),
+        "questions.ids": Hint(example="3-9, 12"),
         "modes": Hint(widget="pills", show="mode", help=modes_help),
         "formats": Hint(options=formats, show=_name),
         "roles": Hint(options=[OWN_ROLE, *roles], show="role"),
@@ -199,7 +204,7 @@ def hints() -> dict[str, Hint]:
         "max_tokens": Hint(step=100_000),
         "answer_models": Hint(options=models, show="model_choice"),
         "precision": Hint(options=[AS_STORED, *WHEN_LOADED], show="precision"),
-        "reasonings.ids": Hint(example="v3, v8"),
+        "reasonings.ids": Hint(example="3-9, 12"),
         "reasonings.checks_absent": Hint(options=list(CHECKS), show="check"),
     }
 
@@ -215,9 +220,9 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
         form.draw("name")
         st.markdown(f"**{t('spec.questions')}**", help=t("spec.questions_help"))
         form.columns(
-            ("questions.tags", "questions.languages"), ("questions.roles", "questions.search")
+            ("questions.tags", "questions.categories", "questions.ids", "questions.search"),
+            ("questions.languages", "questions.sources", "questions.roles", "questions.limit"),
         )
-        form.draw("questions.ids", "questions.limit")
     with card("spec_how"):
         modes = form.draw("modes")
         for mode in modes:
@@ -262,17 +267,26 @@ def _draw_sampling(form: SpecForm, version: str) -> None:
     for name in names:
         st.markdown(t(f"spec.{name}"))
         key = form.draft.key(f"{name}_{version}")
-        # An editor counts its changes from the rows that it was first drawn with.
-        begun = st.session_state.setdefault(f"begun_{key}", sampling_rows(given[name]))
+        begun = st.session_state.setdefault(f"begun_{key}", [sampling_rows(given[name])])
         rows = st.data_editor(
-            begun,
-            num_rows="dynamic",
+            begun[-1],
+            num_rows="delete",
             hide_index=True,
-            key=key,
+            # An editor counts its changes from the rows that it was first drawn with.
+            key=f"{key}_{len(begun)}",
             column_order=SAMPLING_COLUMNS if shows_more else FIRST_SAMPLING,
             column_config={column: _sampling_column(column) for column in SAMPLING_COLUMNS},
         )
-        form.put(name, sampling_levels(cast(list[dict[str, Any]], rows)) or None)
+        levels = sampling_levels(cast(list[dict[str, Any]], rows))
+        form.put(name, levels or None)
+        st.button(
+            t("spec.sampling_add"),
+            key=f"add_{name}",
+            icon=":material/add:",
+            type="tertiary",
+            on_click=begun.append,
+            args=(sampling_rows([*levels, another_level(levels)]),),
+        )
     form.draw("seed")
 
 
@@ -303,6 +317,14 @@ def sampling_levels(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def another_level(levels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the last of ``levels`` at a temperature that makes it a level of its own."""
+    last = dict(levels[-1]) if levels else dict(STARTING_SPEC["reasoning_sampling"][0])
+    steps = (tenths / 10 for tenths in (2, 5, 8, 10, 12, *range(20)))
+    others = ({**last, "temperature": step} for step in steps)
+    return next((one for one in others if one not in levels), last)
 
 
 def _mode_line(mode: str) -> str:

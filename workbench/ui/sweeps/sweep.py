@@ -9,7 +9,7 @@ from db.jobs import JobRow, active_jobs, enqueue_sweep
 from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep, set_budget
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
-from workbench.ui.components.controls import back_link, download, errors_shown
+from workbench.ui.components.controls import back_link, download, errors_shown, trail
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import count, duration, percent
@@ -57,7 +57,7 @@ OWN_PARAMETERS = (
 
 def draw_sweep(sweep_id: int) -> None:
     """Draw the sweep, or say that there is none."""
-    back_link(t("sweeps.back"), _leave)
+    row = back_link(t("sweeps.back"), _leave)
     try:
         sweep, jobs = _read(sweep_id)
     except Q2QError:
@@ -68,12 +68,14 @@ def draw_sweep(sweep_id: int) -> None:
     drawn = _outcomes_in_view(sweep_id, sweep) if jobs else 0
     st.fragment(run_every=poll)(_draw_head)(sweep_id, [(sweep, jobs)], drawn, moving=bool(jobs))
     if not sweep.done and not sweep.failed:
+        trail(row, sweep.name)
         empty_state("texts", "hourglass_empty", "results.none")
         _draw_spec(sweep)
         return
     if url.parameter("at") and not url.parameter("view"):
         url.put("view", "cards")  # addresses of the time when cards were the first view
     view = url.segments("view", t("nav.sweeps"), (*VIEWS, "spec"), lambda v: t(f"results.view.{v}"))
+    trail(row, sweep.name, t(f"results.view.{view}"))
     if view in VIEWS:
         VIEWS[view](sweep_id)
     else:

@@ -33,7 +33,7 @@ from workbench.ui.components.archive import (
     pick_box,
     shows_archived,
 )
-from workbench.ui.components.controls import back_link, open_button, page_link
+from workbench.ui.components.controls import back_link, open_button, page_link, trail
 from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import ago, duration
@@ -150,8 +150,9 @@ def _draw(run: RunRow) -> None:
 
 def draw_run(run_id: int) -> None:
     """Draw the run, or say that there is none."""
-    back_link(t("training.back"), lambda: url.clear("run"))
+    row = back_link(t("training.back"), lambda: url.clear("run"))
     found = _read_run(run_id)
+    trail(row, t("training.run", id=run_id, dataset=str(found[0].config.get("dataset"))))
     live(
         found,
         lambda: _read_run(run_id),
