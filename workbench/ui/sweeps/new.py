@@ -237,7 +237,7 @@ def draw_form(base: Spec, editor: SpecEditor) -> Spec:
         else:
             form.put("reasonings", None)
     with card("spec_models"):
-        form.columns(("models",), ("answer_models",), ("precision",))
+        form.columns(("models", "precision"), ("answer_models",))
     with card("spec_sampling"):
         _draw_sampling(form, editor.version)
     with card("spec_budget"):
