@@ -9,6 +9,7 @@ from db.errors import UsageError
 from serving.engine.shape import DEFAULT_SHAPE, shape_of
 from training.child.events import check_finite, failure_of
 from training.methods import METHODS, ROW_KINDS, methods_for
+from training.runs.prepare import looked_at
 from training.runs.presets import PRESETS, RunSettings, choose_preset, preset_gib
 from training.runs.process import check_report_to, exit_sentence, sentence
 from training.runs.spec import choose_method, load_spec, on_gpus, parse_spec, resolve
@@ -182,6 +183,12 @@ def test_presets_are_fitted_to_older_gpus(capability: float, precision: str, lay
     settings = resolved.settings
     assert (settings.base_precision, settings.layers) == (precision, layers)
     assert ("FP8" in resolved.why) == (capability < 8.9)
+
+
+def test_looks_at_held_out_rows_stay_short_beside_the_steps() -> None:
+    looks = {name: looked_at(settings) for name, settings in PRESETS.items()}
+    assert looks == {"laptop": 64, "notebook": 80, "fast": 200, "24gb": 200, "max": 200}
+    assert looked_at(PRESETS["laptop"].model_copy(update={"eval_every": 2})) == 16
 
 
 def test_curves_go_elsewhere_only_where_the_package_is_installed(

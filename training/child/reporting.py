@@ -19,7 +19,7 @@ from training.runs.folder import COMPLETE, RunFolder, read_rows
 log = logging.getLogger(__name__)
 _NAMES = {"eval_loss": "held_out_loss", "loss": "loss", "grad_norm": "grad_norm"}
 _LEFT_OUT = ("runtime", "per_second", "epoch", "total_flos", "train_loss", "num_tokens")
-LONGEST_TEXTS_S = 20.0
+LONGEST_TEXTS_S = 10.0
 """One look's texts are cut after so long: on a busy CPU they would take as long as all steps."""
 TEXTS_SHARE = 0.05
 """At most so much of the time goes into sample texts of looks between the first and the last."""

@@ -9,6 +9,7 @@ import typer
 
 from db.database import Database
 from db.errors import UsageError
+from db.messages import time_left
 from db.models import get_model
 from db.settings import Settings
 from db.store.migrate import open_home
@@ -27,7 +28,7 @@ from training.methods import METHODS
 from training.runs.estimate import RunEstimate
 from training.runs.prepare import Prepared, estimate_plan, plan_run, queue_run
 from training.runs.spec import TrainSpec, load_spec, parse_spec
-from training.runs.watch import describe_shares
+from training.runs.watch import PHASES, describe_shares
 from workbench.cli.archiving import Archived, add_archive_commands
 from workbench.cli.output import (
     Json,
@@ -230,8 +231,12 @@ def show_(run: Run, as_json: Json = False) -> None:
                    "curves": list(curves.values()), "samples": samples})  # fmt: skip
         return
     chosen = {f"  {name}": value for name, value in found.config["settings"].items()}
-    show_fields({**_row(found), "why": found.config["why"], **chosen, "error": found.error,
-                 "folder": found.folder})  # fmt: skip
+    summary = found.summary
+    left = summary.get("seconds_left") if found.state == "running" else None
+    show_fields({**_row(found), "now": PHASES.get(summary.get("phase", "")) if left else None,
+                 "left": left and time_left(left), "why": found.config["why"], **chosen,
+                 "error": found.error, "time": describe_shares(summary),
+                 "layers": summary.get("steps_run"), "folder": found.folder})  # fmt: skip
     for name in ("loss", "held_out_loss"):
         if name in curves:
             show(f"{name}: {curves[name].values[0]:.3f} -> {curves[name].values[-1]:.3f}")
