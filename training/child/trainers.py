@@ -5,6 +5,7 @@ Import after unsloth, which replaces these classes.
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,6 +69,18 @@ class TakesIds(CountsTokens):
 
     def _prepare_dataset(self, dataset: Any, *rest: Any, **more: Any) -> Any:
         return dataset
+
+    def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
+        """Load the adapter that learns as well: beside the reference's, transformers misses it.
+
+        TRL keeps the reference as an adapter of its own, which is saved in a folder inside the
+        checkpoint; where there is such a folder, transformers loads nothing outside it.
+        """
+        super()._load_from_checkpoint(checkpoint, model)  # type: ignore[misc]  # of the trainer beside it
+        learns = self.model if model is None else model  # type: ignore[attr-defined]  # the same
+        if (Path(checkpoint) / "ref").is_dir():
+            learns.load_adapter(checkpoint, "default", is_trainable=True)
+            learns.set_adapter("default")
 
     @staticmethod
     def tokenize_row(row: dict[str, Any], *rest: Any, **more: Any) -> dict[str, list[int]]:
