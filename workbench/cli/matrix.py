@@ -7,6 +7,7 @@ from pathlib import Path
 from db.database import Database
 from db.errors import UsageError
 from db.new_files import new_file
+from db.sweeps import get_sweep
 from workbench.cli.exporting import export_rows
 from workbench.cli.output import show_done
 from workbench.matrix.columns import parse_conditions
@@ -17,19 +18,21 @@ from workbench.matrix.rows import MatrixQuery
 def export_matrix(
     database: Database,
     sweep_ids: Sequence[int],
-    *,
     by: Sequence[str],
     only: Sequence[str],
-    title: str,
     kind: str,
     target: Path | None,
+    *,
     as_json: bool,
 ) -> None:
     """Write the matrix of sweeps as a table of texts, or as one HTML page.
 
     Raises:
-        UsageError: A factor, a condition or the kind of file is none, or it cannot be written.
+        UsageError: A sweep, a factor, a condition or the kind of file is none, or it cannot be
+            written.
     """
+    with database.read() as session:
+        title = ", ".join(get_sweep(session, one).name for one in sweep_ids)
     conditions = parse_conditions(only)
     if len(conditions) != len(only):
         raise UsageError("--only takes a factor and a level, such as --only role=logician.")

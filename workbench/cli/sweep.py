@@ -231,30 +231,20 @@ def export(
       q2q sweep export 3 --matrix --format html --to first.html
       q2q sweep export 3 --matrix --by role --only temperature=0.2 --format parquet --to m.parquet
     """
-    sweep_id = parse_id(sweep, "sweep")
-    others = [parse_id(one, "sweep") for one in beside or ()]
-    if not matrix and (by or only or others or format_ == "html"):
-        raise UsageError("--by, --only, --beside and html are of a matrix: add --matrix.")
+    ids = [parse_id(one, "sweep") for one in (sweep, *(beside or ()))]
     with open_home() as (_, database):
-        with database.read() as session:
-            names = [get_sweep(session, one).name for one in (sweep_id, *others)]
-        if not matrix:
-            rows = sweep_rows(database, sweep_id)
-            export_rows(rows, COLUMNS, format_, target, as_json=as_json)
-            return
-        # Loads what draws figures, which no other command on sweeps needs.
-        from workbench.cli.matrix import export_matrix
+        if matrix:
+            # Loads what draws figures, which no other command on sweeps needs.
+            from workbench.cli.matrix import export_matrix
 
-        export_matrix(
-            database,
-            (sweep_id, *others),
-            by=tuple(by or ()),
-            only=tuple(only or ()),
-            title=", ".join(names),
-            kind=format_,
-            target=target,
-            as_json=as_json,
-        )
+            export_matrix(database, ids, by or (), only or (), format_, target, as_json=as_json)
+            return
+        if by or only or beside or format_ == "html":
+            raise UsageError("--by, --only, --beside and html are of a matrix: add --matrix.")
+        with database.read() as session:
+            get_sweep(session, ids[0])
+        rows = sweep_rows(database, ids[0])
+        export_rows(rows, COLUMNS, format_, target, as_json=as_json)
 
 
 def _run_again(
