@@ -56,6 +56,7 @@ MaxCost = Annotated[
     float | None, typer.Option(min=0.0, help="Budget in US dollars, by the prices of servers.")
 ]
 SweepId = Annotated[str, typer.Argument(help="Number of a sweep; see `q2q sweep list`.")]
+Several = list[str] | None
 MAX_REASONS = 5
 """Reasons of failed slots that are said; JSON holds all."""
 COUNTS = ("cells", "done", "failed", "blocked")
@@ -201,9 +202,6 @@ def show_(sweep: SweepId, as_json: Json = False) -> None:
     show_exactly(json.dumps(found.spec, ensure_ascii=False, indent=2))
 
 
-Several = list[str] | None
-
-
 @app.as_command()
 def export(
     sweep: SweepId,
@@ -229,13 +227,11 @@ def export(
     Examples:
       q2q sweep export 3 --format csv --to first.csv
       q2q sweep export 3 --matrix --format html --to first.html
-      q2q sweep export 3 --matrix --by role --only temperature=0.2 --format parquet --to m.parquet
     """
     ids = [parse_id(one, "sweep") for one in (sweep, *(beside or ()))]
     with open_home() as (_, database):
         if matrix:
-            # Loads what draws figures, which no other command on sweeps needs.
-            from workbench.cli.matrix import export_matrix
+            from workbench.cli.matrix import export_matrix  # loads SciPy, which others don't need
 
             export_matrix(database, ids, by or (), only or (), format_, target, as_json=as_json)
             return

@@ -53,7 +53,7 @@ REDRAW: Final = "matrix_redraw"
 OPEN: Final = "matrix_open"
 WINDOW: Final = 10
 """Rows that are read and sent together: those in view and their neighbours."""
-N_HANDLED: Final = 200
+N_HANDLED: Final = 80
 RATINGS: Final[dict[str, float | None]] = {"yes": 1.0, "no": 0.0, "undo": None}
 
 

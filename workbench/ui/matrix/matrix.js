@@ -64,7 +64,8 @@ class Grid {
     if (isOther) {
       this.active = { row: Math.min(data.row, Math.max(0, data.n - 1)), column: 0 };
       this.toldRow = data.row;
-      this.scroller.scrollTop = this.active.row * ROW_PX;
+      const top = this.active.row * ROW_PX;
+      if (top || this.scroller.scrollTop) this.scroller.scrollTop = top;
       for (const node of this.drawn.values()) node.remove();
       this.drawn.clear();
     }
