@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import delete, func, or_, select
@@ -12,7 +12,7 @@ from db.errors import UsageError
 from db.settings import check_server_name, check_server_url, masked
 from db.tables import Engine, EngineModel, ModelVersion, Worker, utc_now
 from db.tables.base import as_row
-from db.workers.leases import LEASE_S, store_now
+from db.workers.leases import is_live, store_now
 from db.workers.live import live_workers
 
 LOCAL = "local"
@@ -124,8 +124,7 @@ def ensure_local(session: Session, worker_id: int | None = None) -> EngineRow:
     It takes over the row of a worker that lives no more. The first one is called ``local``,
     further ones ``local@2`` and so on.
     """
-    since = store_now(session) - timedelta(seconds=LEASE_S)
-    others = select(Worker.id).where(Worker.heartbeat_at > since, Worker.id != (worker_id or 0))
+    others = select(Worker.id).where(is_live(store_now(session)), Worker.id != (worker_id or 0))
     is_free = or_(Engine.worker_id.is_(None), Engine.worker_id.not_in(others))
     engine = session.scalar(
         select(Engine)

@@ -6,7 +6,7 @@ when its heartbeat stops: then the worker died, and another one picks the job up
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, and_, exists, literal, or_, select
@@ -17,7 +17,7 @@ from db.sweeps import set_state
 from db.tables import Job, utc_now
 from db.tables.base import as_row
 from db.workers.claims import forget_chunks, has_free_chunks
-from db.workers.leases import LEASE_S, store_now
+from db.workers.leases import LEASE_S, is_fresh, store_now
 
 Lane = Literal["server", "device"]
 FinalState = Literal["done", "failed", "cancelled"]
@@ -174,7 +174,7 @@ def claim(
     candidates = (
         select(Job)
         .where(
-            _claimable(now - timedelta(seconds=stale_after_s)),
+            _claimable(now, stale_after_s),
             Job.lane.in_(lanes),
             or_(Job.worker_id.is_(None), Job.worker_id == worker_id, is_any),
         )
@@ -207,8 +207,8 @@ def claim(
 
 def has_claimable(session: Session, *, stale_after_s: float = STALE_AFTER_S) -> bool:
     """Tell, without taking any lock, whether ``claim`` might find something."""
-    stale_before = store_now(session) - timedelta(seconds=stale_after_s)
-    return session.scalar(select(Job.id).where(_claimable(stale_before)).limit(1)) is not None
+    query = select(Job.id).where(_claimable(store_now(session), stale_after_s)).limit(1)
+    return session.scalar(query) is not None
 
 
 def heartbeat(
@@ -349,7 +349,7 @@ def recent_jobs(session: Session, limit: int = 20) -> list[JobRow]:
     ]
 
 
-def _claimable(stale_before: datetime) -> ColumnElement[bool]:
+def _claimable(now: datetime, stale_after_s: float) -> ColumnElement[bool]:
     other = aliased(Job)
     runs_already = exists().where(
         other.sweep_id == Job.sweep_id, other.id != Job.id, other.state == "running"
@@ -358,7 +358,7 @@ def _claimable(stale_before: datetime) -> ColumnElement[bool]:
         and_(Job.state == "queued", ~runs_already),
         and_(
             Job.state == "running",
-            or_(Job.heartbeat_at.is_(None), Job.heartbeat_at < stale_before),
+            or_(Job.heartbeat_at.is_(None), ~is_fresh(Job.heartbeat_at, now, stale_after_s)),
         ),
     )
 

@@ -7,15 +7,27 @@ sampling one slot at the same time. All statements may run beside others (``Data
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from math import ceil
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    and_,
+    cast,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.bulk import insert_missing
-from db.tables import Job, SlotClaim, SweepChunk, Worker
-from db.workers.leases import LEASE_S
+from db.tables import Generation, Job, SlotClaim, SweepChunk, Worker
+from db.workers.leases import is_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +132,7 @@ def has_free_chunks(job_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
 
 def _is_claimable() -> ColumnElement[bool]:
     """Not ended, with no live holder, and through all earlier passes: a later one needs them."""
-    live = select(Worker.id).where(_is_live())
+    live = select(Worker.id).where(is_live())
     earlier = aliased(SweepChunk)
     is_waiting = (
         select(earlier.first)
@@ -134,10 +146,6 @@ def _is_claimable() -> ColumnElement[bool]:
     )
     is_free = or_(SweepChunk.worker_id.is_(None), SweepChunk.worker_id.not_in(live))
     return and_(~SweepChunk.ended, is_free, ~is_waiting)
-
-
-def _is_live() -> ColumnElement[bool]:
-    return Worker.heartbeat_at > func.clock_timestamp() - timedelta(seconds=LEASE_S)
 
 
 def save_chunks(
@@ -193,7 +201,7 @@ def shared_progress(session: Session, job_id: int) -> SharedProgress:
     working = (
         select(func.count(SweepChunk.worker_id.distinct()))
         .join(Worker, Worker.id == SweepChunk.worker_id)
-        .where(SweepChunk.job_id == job_id, ~SweepChunk.ended, _is_live())
+        .where(SweepChunk.job_id == job_id, ~SweepChunk.ended, is_live())
     )
     return SharedProgress(
         done=int(counts[0]),
@@ -210,28 +218,26 @@ def forget_chunks(session: Session, job_id: int) -> None:
     session.execute(delete(SweepChunk).where(SweepChunk.job_id == job_id))
 
 
-_CLAIM_SLOTS = text(
-    "INSERT INTO slot_claim (slot_key, worker_id)"
-    " SELECT key, :worker FROM unnest(CAST(:keys AS varchar[])) AS key"
-    " WHERE NOT EXISTS (SELECT 1 FROM generation WHERE generation.slot_key = key AND ok)"
-    " ORDER BY key"  # always in one order: two workers never wait for each other
-    " ON CONFLICT (slot_key) DO UPDATE SET worker_id = excluded.worker_id"
-    " WHERE slot_claim.worker_id = excluded.worker_id OR NOT EXISTS"
-    " (SELECT 1 FROM worker WHERE worker.id = slot_claim.worker_id"
-    " AND heartbeat_at > clock_timestamp() - :lease)"
-    " RETURNING slot_key"
-)
-
-
 def claim_slots(session: Session, worker_id: int, keys: Collection[str]) -> set[str]:
     """Claim slots; return those that ``worker_id`` has now. Slots with a good text need no claim.
 
     Look for texts afterwards: a slot that is not among these has one, or is another worker's.
     """
-    claimed = session.execute(
-        _CLAIM_SLOTS, {"worker": worker_id, "keys": list(keys), "lease": timedelta(seconds=LEASE_S)}
+    key = func.unnest(cast(list(keys), ARRAY(String))).column_valued("key")
+    has_text = select(Generation.id).where(Generation.slot_key == key, Generation.ok).exists()
+    wanted = (
+        select(key, literal(worker_id))
+        .where(~has_text)
+        .order_by(key)  # always in one order: two workers never wait for each other
     )
-    return set(claimed.scalars())
+    claims = insert(SlotClaim).from_select(["slot_key", "worker_id"], wanted)
+    is_free = SlotClaim.worker_id.not_in(select(Worker.id).where(is_live()))
+    claimed = claims.on_conflict_do_update(
+        index_elements=[SlotClaim.slot_key],
+        set_={"worker_id": claims.excluded.worker_id},
+        where=or_(SlotClaim.worker_id == claims.excluded.worker_id, is_free),
+    ).returning(SlotClaim.slot_key)
+    return set(session.scalars(claimed))
 
 
 def release_slots(session: Session, worker_id: int, keys: Collection[str]) -> None:

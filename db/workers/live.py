@@ -7,7 +7,7 @@ SQLite file takes one: its claims live in the memory of that worker.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ from db.errors import Q2QError
 from db.tables import Worker
 from db.tables.base import as_row
 from db.workers.claims import drop_claims
-from db.workers.leases import LEASE_S, store_now
+from db.workers.leases import is_live, store_now
 
 
 class StoreHasWorker(Q2QError):
@@ -82,7 +82,7 @@ def leave(session: Session, worker_id: int) -> None:
 def live_workers(session: Session) -> list[WorkerRow]:
     """Return the workers whose heartbeat is fresh, the oldest first."""
     now = store_now(session)
-    fresh = select(Worker).where(Worker.heartbeat_at > now - timedelta(seconds=LEASE_S))
+    fresh = select(Worker).where(is_live(now))
     return [_row(worker, now) for worker in session.scalars(fresh.order_by(Worker.id))]
 
 

@@ -6,6 +6,7 @@ does.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from db.workers.claims import (
     save_chunks,
     shared_progress,
 )
-from db.workers.live import count_free_for
+from db.workers.live import count_free_for, live_workers
 from serving.sweeps.expand import Chunk
 
 CHUNK_SLOTS, CHUNK_QUESTIONS = 1_000, 500
@@ -36,6 +37,8 @@ SHARED_CHUNKS, SHARED_CHUNK_SLOTS = 64, 100
 end at about the same time on all workers."""
 LOOK_AGAIN_S = 0.5
 """How often it is looked whether other workers are through, or have left something."""
+JOIN_WITHIN_S = 10.0
+"""An idle worker has joined by then, and its heartbeat has said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ class Chunks(Protocol):
 
     async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
         """Let chunks be begun anew, by whoever comes."""
+
+    async def done_by_others(self) -> bool:
+        """Wait while others work at what is left, where this one cannot; tell if all is done."""
 
 
 def spans(n_questions: int, n_slots: int, *, is_shared: bool) -> list[ClaimedChunk]:
@@ -110,6 +116,10 @@ class OwnChunks:
         """Put chunks before those that were not taken yet."""
         self._left[number].extendleft(chunks)
 
+    async def done_by_others(self) -> bool:
+        """There are none."""
+        return False
+
 
 class SharedChunks:
     """Chunks that several workers claim."""
@@ -151,6 +161,33 @@ class SharedChunks:
             if is_ended or self._is_joined:
                 return None
             await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def done_by_others(self) -> bool:
+        """Wait as long as others are at the job, or could still come; a worker that joined leaves.
+
+        Whoever is idle now has ``JOIN_WITHIN_S`` to join.
+        """
+        missed_at: float | None = None
+        while not self._is_joined:
+            is_ended, n_others, n_idle = await asyncio.to_thread(self._look_at_others)
+            if is_ended:
+                return True
+            now = time.monotonic()
+            missed_at = None if n_others else missed_at or now
+            if missed_at is not None and not (n_idle and now - missed_at < JOIN_WITHIN_S):
+                return False
+            await asyncio.sleep(LOOK_AGAIN_S)
+        return False
+
+    def _look_at_others(self) -> tuple[bool, int, int]:
+        """Tell whether all is done, and how many other workers are at the job, and at nothing."""
+        with self._database.read() as session:
+            others = [one for one in live_workers(session) if one.id != self._worker_id]
+            return (
+                shared_progress(session, self._job_id).is_ended,
+                sum(self._job_id in one.job_ids for one in others),
+                sum(not one.job_ids for one in others),
+            )
 
     def _look(self) -> tuple[int | None, bool]:
         with self._database.read() as session:

@@ -19,10 +19,12 @@ from typing import Any
 from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.errors import Q2QError
+from db.messages import Message
 from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
 from db.workers.claims import SharedProgress
 from serving.correctness.store import grade_checked
 from serving.engine.client import Engines, ServedModel
+from serving.engine.messages import EngineUnavailable
 from serving.sweeps.budget import BudgetUsed
 from serving.sweeps.chunks import Chunks, OwnChunks, SharedChunks, Sharing, spans
 from serving.sweeps.engine_loss import until_done
@@ -245,14 +247,21 @@ class SweepRun(SweepState):
             async def attempt(served: Mapping[int, ServedModel], number: int = number) -> None:
                 await self._try_pass(passes[number], served, chunks, number)
 
-            await until_done(
-                engines,
-                passes[number].models,
-                attempt,
-                n_results=lambda: self.n_recorded,
-                report=self._set_message,
-                advice="result in between; resume the sweep when it is well.",
-            )
+            try:
+                await until_done(
+                    engines,
+                    passes[number].models,
+                    attempt,
+                    n_results=lambda: self.n_recorded,
+                    report=self._set_message,
+                    advice="result in between; resume the sweep when it is well.",
+                )
+            except EngineUnavailable as problem:
+                why = Message("other workers go on without this one: {problem}", problem=problem)
+                self._set_message(why)
+                if not await chunks.done_by_others():
+                    raise
+                return
             self._set_message("waiting for other workers")
 
     def _open_chunks(self, n_passes: int) -> Chunks:

@@ -10,13 +10,12 @@ import pytest
 from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
-from db.bulk import insert_missing
 from db.database import Database, open_database
 from db.dialogues import list_dialogues
 from db.errors import Q2QError
 from db.generations import find_slots
 from db.identity import Ref
-from db.jobs import claim, enqueue, enqueue_sweep
+from db.jobs import claim, enqueue
 from db.lineage.read import lineage
 from db.questions import (
     NewQuestion,
@@ -54,7 +53,7 @@ from tests.fakes.server import FakeServer
 from tests.migration.test_migrations import differences
 from tests.store_rows import make_generation, make_library, make_question
 from tests.unit import test_import_staging as staging
-from tests.unit import test_lineage, test_matrix, test_rating_desk, test_search, test_texts
+from tests.unit import test_lineage, test_matrix, test_search, test_texts
 from tests.unit.dataset_lab import registry_of
 from tests.unit.dialogue_lab import Lab
 from training.datasets.candidates import read_proposals
@@ -383,36 +382,3 @@ def test_queues_are_made_and_filled_as_a_table_on_it(store: Database) -> None:
         disliked = list_texts(session, TextFilter(liking="disliked"))
         assert [row.id for row in disliked.rows] == [item.target.variant_id]
         assert list_texts(session, TextFilter(liking="unrated", kind="variant")).total == 23
-
-
-def test_eight_raters_and_two_who_queue_write_at_once(store: Database) -> None:
-    """As on SQLite, one writes at a time: no card twice, no update lost, one job for one sweep."""
-    seeded = seed_store(store)
-    queue, _ = test_rating_desk.make(store)
-    with store.write() as session:
-        raters = [ensure_rater(session, f"rater {number}") for number in range(8)]
-        note = add_question(session, NewQuestion(text="Counted?"))[0]
-
-    def rate(rater: int) -> int:
-        return len(test_rating_desk.rate_all(store, queue, rater))
-
-    def queue_and_count(_: int) -> int:
-        for _ in range(20):
-            with store.write() as session:
-                job_id = enqueue_sweep(session, seeded.sweep_id)
-                question = session.get_one(Question, note)
-                question.category = str(int(question.category or 0) + 1)
-            ensure = [{"name": f"tag {number}"} for number in range(5)]
-            with store.write(concurrently=True) as session:
-                insert_missing(session, Tag, ensure)
-        return job_id
-
-    with ThreadPoolExecutor(10) as pool:
-        rated = pool.map(rate, raters)
-        jobs = set(pool.map(queue_and_count, range(2)))
-        assert sum(rated) == queue.n_items
-    rows = test_rating_desk.holding(store)
-    assert len({row.queue_item_id for row in rows}) == len(rows) == queue.n_items
-    assert len(jobs) == 1
-    with store.read() as session:
-        assert session.get_one(Question, note).category == "40"

@@ -1,5 +1,6 @@
 """Several workers on one PostgreSQL store: each slot once, also when one of them is killed."""
 
+import asyncio
 import json
 import os
 import signal
@@ -7,20 +8,32 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from db.bulk import insert_missing
 from db.database import Database
-from db.jobs import enqueue_sweep, get_job, request_cancel
+from db.jobs import claim, enqueue_sweep, get_job, request_cancel
+from db.questions import NewQuestion, add_question
+from db.rating.ratings import ensure_rater
 from db.sweeps import get_sweep
+from db.tables import Question, Tag
+from db.workers.live import beat, register_worker
+from serving.engine.client import ServedModel
+from serving.engine.messages import EngineUnavailable
+from serving.sweeps.chunks import Sharing
+from serving.sweeps.run import join_sweep, run_sweep
+from tests.app.seed import seed_store
 from tests.fakes.behaviours import prompts_of
 from tests.fakes.server import FakeServer
 from tests.integration.test_postgres import migrated, store
 from tests.unit import sweep_lab as lab
+from tests.unit import test_rating_desk
 
 __all__ = ["migrated", "store"]
 pytestmark = pytest.mark.postgres
@@ -193,3 +206,88 @@ def test_two_command_lines_with_equal_sweeps_sample_each_slot_once(crew: Crew) -
     assert sum(slots.values()) == 360
     assert {prompt for prompt, by in asked.items() if by.total() < slots[prompt]} == set()
     assert [by for prompt, by in asked.items() if by.total() > slots[prompt] and len(by) > 1] == []
+
+
+class NoServer:
+    """Engines whose server cannot be started."""
+
+    is_interactive = False
+
+    def groups(self, model_version_ids: Collection[int]) -> list[frozenset[int]]:
+        return [frozenset(model_version_ids)]
+
+    async def serve(self, group: frozenset[int]) -> dict[int, ServedModel]:
+        raise EngineUnavailable("The model does not fit here.")
+
+
+@pytest.mark.parametrize("with_another", [True, False])
+async def test_a_holder_without_a_server_leaves_its_sweep_to_those_that_have_one(
+    store: Database, fake_server: FakeServer, with_another: bool
+) -> None:
+    lab.fill(store)
+    sweep_id = lab.save(store, variants=2, answers=2)
+    with store.write() as session:
+        job_id = enqueue_sweep(session, sweep_id)
+        holder = register_worker(session, host="here", home="/one")
+        other = register_worker(session, host="there", home="/two")
+        beat(session, other.id, {job_id} if with_another else {job_id + 1})
+        assert claim(session, f"{holder.id}:here", worker_id=holder.id)
+    told: list[str] = []
+    held = asyncio.create_task(
+        run_sweep(
+            store,
+            sweep_id,
+            NoServer(),
+            sharing=Sharing(holder.id, job_id),
+            on_progress=lambda progress: told.append(progress.message),
+        )
+    )
+    if with_another:
+        await asyncio.sleep(1.5)
+        async with lab.fixed_engines(fake_server.endpoint) as engines:
+            sharing = Sharing(other.id, job_id, is_joined=True)
+            never = asyncio.Event()
+            await join_sweep(
+                store, sweep_id, engines, sharing,
+                cancelled=never, priority=0, retry_failed=False,
+            )  # fmt: skip
+        assert "go on without this one: The model does not fit here." in told[0]
+    outcome = await asyncio.wait_for(held, 20)
+    if with_another:
+        assert (outcome.state, outcome.done, outcome.error) == ("done", 18, None)
+        lab.assert_every_slot_once(store, sweep_id, 18)
+    else:
+        assert (outcome.state, outcome.error) == ("failed", "The model does not fit here.")
+
+
+def test_eight_raters_and_two_who_queue_write_at_once(store: Database) -> None:
+    """As on SQLite, one writes at a time: no card twice, no update lost, one job for one sweep."""
+    seeded = seed_store(store)
+    queue, _ = test_rating_desk.make(store)
+    with store.write() as session:
+        raters = [ensure_rater(session, f"rater {number}") for number in range(8)]
+        note = add_question(session, NewQuestion(text="Counted?"))[0]
+
+    def rate(rater: int) -> int:
+        return len(test_rating_desk.rate_all(store, queue, rater))
+
+    def queue_and_count(_: int) -> int:
+        for _ in range(20):
+            with store.write() as session:
+                job_id = enqueue_sweep(session, seeded.sweep_id)
+                question = session.get_one(Question, note)
+                question.category = str(int(question.category or 0) + 1)
+            ensure = [{"name": f"tag {number}"} for number in range(5)]
+            with store.write(concurrently=True) as session:
+                insert_missing(session, Tag, ensure)
+        return job_id
+
+    with ThreadPoolExecutor(10) as pool:
+        rated = pool.map(rate, raters)
+        jobs = set(pool.map(queue_and_count, range(2)))
+        assert sum(rated) == queue.n_items
+    rows = test_rating_desk.holding(store)
+    assert len({row.queue_item_id for row in rows}) == len(rows) == queue.n_items
+    assert len(jobs) == 1
+    with store.read() as session:
+        assert session.get_one(Question, note).category == "40"
