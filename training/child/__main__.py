@@ -8,7 +8,7 @@ from pathlib import Path
 from db.child_process import QUIET, end_with_parent, open_channel, start_time
 from training.child.events import Events, failure_of
 from training.runs.folder import RunFolder
-from training.runs.process import environment
+from training.runs.process import UPLOADS, environment
 
 
 def main(folder: RunFolder) -> int:
@@ -19,6 +19,8 @@ def main(folder: RunFolder) -> int:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     for name, value in {**QUIET, **environment(folder, local)}.items():
         os.environ.setdefault(name, value)  # a node that joined by hand has no parent to set it
+    for name in UPLOADS:
+        os.environ.pop(name, None)
     if is_first:
         leader = os.getsid(0)
         record = {"pid": leader, "started": start_time(leader)}

@@ -22,6 +22,8 @@ from training.runs.presets import ReportTo, RunSettings
 
 CHILD = "training.child"
 """The module that trains; a benchmark has one that measures as well."""
+UPLOADS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID")
+"""Of a person's own environment: where Trackio would send curves, which stay on this machine."""
 COMPILED_BYTES = 2 * 2**30
 """More than this is begun anew; the layers of one model take some 20 MB."""
 
@@ -92,8 +94,6 @@ def environment(folder: RunFolder, processes: int) -> dict[str, str]:
         "TRITON_CACHE_DIR": str(compiled / "triton"),
         "TENSORBOARD_LOGGING_DIR": str(folder.path / "tensorboard"),
         "TRACKIO_DIR": str(folder.trackio),
-        "TRACKIO_SPACE_ID": "",  # of a person's own environment: curves stay on this machine
-        "TRACKIO_SERVER_URL": "",
     }
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     threads = {}
