@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, object_session
 
 from db.errors import existing
 from db.identity import AS_STORED, Precision, number_in
+from db.messages import Message
 from db.tables import MergeProof, ModelVersion, ProofCheck, ServingLimits
 from db.tables.base import as_row
 
@@ -143,7 +144,9 @@ def declare_model(
             name=name,
             kind="declared",
             precision=precision,
-            note=f"Offered by the server {engine_name}; its weights are not verified.",
+            note=Message(
+                "Offered by the server {server}; its weights are not verified.", server=engine_name
+            ),
         )
         session.add(known)
     known.state = "ready"

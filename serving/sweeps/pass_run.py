@@ -134,6 +134,11 @@ class PassRun:
         """Slots sent and not yet answered."""
         return sum(sender.in_flight for sender in self._senders.values())
 
+    @property
+    def rest_s(self) -> float:
+        """Seconds for which the limits of a server keep some slots waiting."""
+        return max((sender.rest_s for sender in self._senders.values()), default=0.0)
+
     async def run(self) -> None:
         """Bring every slot of the pass to an end; what has arrived is stored in any case.
 

@@ -47,9 +47,14 @@ class Replica(Generic[ItemT]):
     @property
     def room(self) -> int:
         """Sequences that may be sent to it now."""
-        if self.is_away or time.monotonic() < self._rests_until:
+        if self.is_away or self.rest_s:
             return 0
         return MAX_INTERACTIVE if self._lane is None else self.limiter.room(self._lane)
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds for which nothing is sent to it: it said that it is too busy."""
+        return max(0.0, self._rests_until - time.monotonic())
 
     @property
     def in_flight(self) -> int:
@@ -69,8 +74,8 @@ class Replica(Generic[ItemT]):
 
     async def wait_for_room(self) -> None:
         """Return when something may be sent to it."""
-        while (rest_s := self._rests_until - time.monotonic()) > 0:
-            await asyncio.sleep(rest_s)
+        while self.rest_s:
+            await asyncio.sleep(self.rest_s)
         if self._lane is not None:
             await self.limiter.wait_for_room(self._lane)
 

@@ -326,10 +326,16 @@ class SweepRun(SweepState):
             tokens_per_second=tokens_rate,
             in_flight=self._pass_run.in_flight if self._pass_run else 0,
             eta_s=left / slot_rate if slot_rate > 0 else None,
-            message=self._message,
+            message=self._doing(),
             n_workers=self._shared.n_workers if self._shared is not None else 1,
             failure=next((one.error for one in group_reasons(self.errors.items())), None),
         )
+
+    def _doing(self) -> str:
+        rest_s = self._pass_run.rest_s if self._pass_run else 0.0
+        if rest_s < 1:
+            return self._message
+        return Message("waiting {n:.0f} s for the limits of the server", n=rest_s)
 
     def _counts(self) -> tuple[int, int, int]:
         """Return the slots that are done, failed and blocked, of all workers."""

@@ -116,8 +116,8 @@ class Sender(ABC, Generic[ItemT]):
     def came_back(self, items: Sequence[ItemT]) -> None:
         """Note that a request is in the air no more."""
 
-    def end_with(self, error: Q2QError) -> None:
-        """Send nothing more; ``error`` is raised once all that was sent has come back."""
+    def end_with(self, error: Q2QError | None) -> None:
+        """Send nothing more if there is an ``error``, raised once all that was sent is back."""
         self._end = self._end or error
         self._changed.set()
 
@@ -125,6 +125,11 @@ class Sender(ABC, Generic[ItemT]):
     def in_flight(self) -> int:
         """Sequences sent and not yet answered."""
         return sum(replica.in_flight for replica in self._replicas)
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds until any of the servers may be sent to again."""
+        return min(replica.rest_s for replica in self._replicas)
 
     @property
     def wants_more(self) -> bool:
@@ -350,8 +355,7 @@ class Sender(ABC, Generic[ItemT]):
             return
         if isinstance(error, Busy) and error.is_rate_limit:  # counts as no attempt
             replica.limiter.back_off()
-            if (end := replica.wait_out(error)) is not None:
-                self.end_with(end)
+            self.end_with(replica.wait_out(error))
             for item in items:
                 self._queue(item)
             return
@@ -364,11 +368,7 @@ class Sender(ABC, Generic[ItemT]):
             self._try_elsewhere(replica, items, error, request_id)
 
     def _try_elsewhere(
-        self,
-        replica: Replica[ItemT],
-        items: Sequence[ItemT],
-        error: RequestFailed,
-        request_id: str,
+        self, replica: Replica[ItemT], items: Sequence[ItemT], error: RequestFailed, request_id: str
     ) -> None:
         """Ask another server, as often as one alone would have been asked again."""
         if isinstance(error, Busy):

@@ -8,6 +8,9 @@ import pytest
 from db.database import Database
 from serving.engine.client import CompletionClient
 from serving.engine.messages import CompletionRequest, SamplingParameters
+from serving.engine.probe import probe
+from serving.formats.definitions import PromptFields, Task
+from serving.formats.render import render
 from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.run import Progress, run_sweep
 from tests.engine_fixture import VllmServer
@@ -122,3 +125,45 @@ async def test_a_cancelled_sweep_frees_the_server_and_resumes(
     resumed = await sweep(database, vllm_server, sweep_id)
     assert (resumed.state, resumed.done) == ("done", resumed.cells)
     lab.assert_every_slot_once(database, sweep_id, resumed.cells)
+
+
+async def test_a_sweep_goes_through_the_servers_own_chat_endpoint(
+    database: Database, vllm_server: VllmServer
+) -> None:
+    lab.fill(database, 2)
+    sweep_id = lab.save(
+        database,
+        formats=["chat@1"],
+        roles=["question", "creator"],
+        variants=2,
+        answers=1,
+        reasoning_sampling=SHORT,
+        answer_sampling=SHORT,
+    )
+    found = await probe(vllm_server.endpoint, model=vllm_server.model)
+    assert found.capabilities.chat
+    async with CompletionClient(found.endpoint(vllm_server.endpoint), timeout_s=120) as client:
+        # Without its tokenizer, only the server knows its chat template.
+        model = lab.served(client, name=vllm_server.model, context_length=1024)
+        assert model.takes_messages
+        running = run_sweep(database, sweep_id, FixedEngines([model]))
+        outcome = await asyncio.wait_for(running, 300)
+    assert (outcome.state, outcome.done, outcome.error) == ("done", 2 * 2 * 4, None)
+    lab.assert_every_slot_once(database, sweep_id, outcome.cells)
+    tokenizer = PromptTokenizer.load(vllm_server.folder)
+    form = lab.registry_of(database).format("chat@1").definition
+    rows = lab.rows(
+        database,
+        "SELECT p.text, p.token_ids, g.prompt_tokens, r.system, q.text, v.text FROM generation g"
+        " JOIN prompt p ON p.id = g.prompt_id JOIN role r ON r.id = g.role_id"
+        " JOIN question q ON q.id = g.question_id"
+        " LEFT JOIN reasoning_variant v ON v.id = g.variant_id",
+    )
+    for prompt, token_ids, n_tokens, system, question, reasoning in rows:
+        task: Task = "reasoning" if reasoning is None else "answer"
+        fields = PromptFields(system=system, question=question, reasoning=reasoning)
+        assert prompt.startswith(f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n")
+        assert token_ids is None
+        assert n_tokens == len(render(form, task, fields, tokenizer).token_ids)
+    spent = lab.scalar(database, "SELECT spent_tokens FROM sweep")
+    assert spent >= sum(row[2] for row in rows if row[5] is not None)

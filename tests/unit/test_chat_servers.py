@@ -11,10 +11,12 @@ from db.engines import save_offer
 from db.errors import UsageError
 from serving.engine.client import CompletionClient
 from serving.engine.http_errors import http_error
-from serving.engine.messages import Busy, Endpoint, ServerGaveUp
+from serving.engine.messages import Busy, Endpoint, SamplingParameters, ServerGaveUp
 from serving.engine.pool import pooled
 from serving.engine.probe import ProbeResult, probe
 from serving.engine.responses import parse_usage
+from serving.sweeps.plan import save_asks
+from serving.sweeps.spec import Ask
 from tests.fakes.behaviours import Behaviour, error
 from tests.fakes.server import FakeServer
 from tests.unit import sweep_lab as lab
@@ -174,15 +176,37 @@ async def test_limits_of_rate_are_waited_out_and_no_slot_fails(
     server.account._requests, server.account._window_s = 6, 0.4
     lab.fill(database, 6)
     sweep_id = lab.save(database, formats=["chat@1"], variants=2, answers=1)
-    outcome = await lab.run(database, sweep_id, endpoint)
+    told: list[str] = []
+    outcome = await lab.run(
+        database, sweep_id, endpoint, on_progress=lambda now: told.append(now.message)
+    )
     assert (outcome.state, outcome.done, outcome.failed) == ("done", 24, 0)
     assert 0 < server.account.n_limited < 24
     assert lab.scalar(database, "SELECT max(attempt) FROM generation") == 1
     lab.assert_every_slot_once(database, sweep_id, 24)
 
 
+async def test_a_dialogue_writes_through_messages_too(chat: Start, database: Database) -> None:
+    _, endpoint = await probed(chat())
+    lab.fill(database, 1)
+    registry = lab.registry_of(database)
+    ask = Ask(
+        question_id=1,
+        task="translate",
+        given={"text": "Water is wet.", "language": "Japanese"},
+        format_id=registry.format("dialogue@1").id,
+        sampling=SamplingParameters(max_tokens=32),
+        replicates=2,
+    )
+    with database.write() as session:
+        sweep_id = save_asks(session, registry, [ask], model="fake", name="turn")
+    outcome = await lab.run(database, sweep_id, endpoint, priority=-1)
+    assert (outcome.state, outcome.done) == ("done", 2)
+    assert "Water is wet." in lab.scalar(database, "SELECT text FROM prompt")
+
+
 async def test_limits_that_let_nothing_through_end_the_sweep_with_a_sentence(
-    chat: Start, database: Database, monkeypatch: pytest.MonkeyPatch
+    chat: Start, database: Database
 ) -> None:
     server = chat()
     _, endpoint = await probed(server)
