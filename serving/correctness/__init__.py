@@ -74,12 +74,12 @@ class AnswerCheckEntry:
 
 
 ANSWER_CHECKS: Final[dict[str, AnswerCheckEntry]] = {
-    "exact": AnswerCheckEntry(grade_exact),
-    "match": AnswerCheckEntry(grade_match, _any_line),
-    "contains": AnswerCheckEntry(grade_contains, _any_line),
-    "number": AnswerCheckEntry(grade_number, _tolerance),
-    "option": AnswerCheckEntry(grade_option),
-    "maths": AnswerCheckEntry(grade_maths),
+    "exact": AnswerCheckEntry(grade_exact, version=2),
+    "match": AnswerCheckEntry(grade_match, _any_line, version=2),
+    "contains": AnswerCheckEntry(grade_contains, _any_line, version=2),
+    "number": AnswerCheckEntry(grade_number, _tolerance, version=2),
+    "option": AnswerCheckEntry(grade_option, version=2),
+    "maths": AnswerCheckEntry(grade_maths, version=2),
     "json": AnswerCheckEntry(grade_json, _path),
     "regex": AnswerCheckEntry(grade_regex, _pattern, needs_reference=False),
 }

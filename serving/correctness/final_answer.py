@@ -19,13 +19,24 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(r"\n|(?<=[^\d\s])\.(?=\s|$)|(?<=\d)\.(?=\s|$)|[。！!]")
+_COPULA = re.compile(r"(?:です|でした|である|になります|となります|(?<![ぁ-ん])だ)$")
+"""Ends a Japanese sentence and is no part of its result; からだ is a word."""
 _LONGEST = 20_000
 """Characters of an answer that are read, its last ones: results come last."""
+_GROUPS = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
+"""Spaces of SI between the thousands of a number; a plain space may stand between two numbers."""
+_PARTS = re.compile(r"(\d+)分の(\d+)")
+_MIXED = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 
 
 def compatible(text: str) -> str:
-    """Return ``text`` in Unicode's compatible form: full-width signs and digits as plain ones."""
-    return unicodedata.normalize("NFKC", text[-_LONGEST:])
+    """Return ``text`` in Unicode's compatible form: full-width signs and digits as plain ones.
+
+    Fractions are written with a slash: 2½ is 2 1/2, and ２分の１ is 1/2.
+    """
+    spaced = _MIXED.sub(" ", _GROUPS.sub("", text[-_LONGEST:]))
+    plain = unicodedata.normalize("NFKC", spaced).replace("\u2044", "/")
+    return _PARTS.sub(r"\2/\1", plain)
 
 
 def final_answer(text: str) -> str | None:
@@ -45,8 +56,8 @@ def final_answer(text: str) -> str | None:
         return None
     rest = text[ends[-1] :].lstrip(" \t\n*_`「『\"'“")
     end = _END.search(rest)
-    found = rest[: end.start()] if end else rest
-    return found.strip(" \t*_`」』\"'”") or None
+    found = (rest[: end.start()] if end else rest).strip()
+    return _COPULA.sub("", found).strip(" \t*_`」』\"'”") or None
 
 
 def _last_boxed(text: str) -> str | None:

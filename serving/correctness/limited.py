@@ -112,6 +112,16 @@ _UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u9fff]")
 """Letters of Chinese and Japanese: a result ends before them, as in 72です."""
 
 
+_COMMANDS = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[A-Za-z]+")
+
+
+def _is_formula(plain: str) -> bool:
+    """Tell whether a text is LaTeX and nothing else, without signs that say so."""
+    if "\\" not in plain or "$" in plain or "\\boxed" in plain or "\\(" in plain:
+        return False
+    return re.search(r"[^\W\d_]{2}", _COMMANDS.sub(" ", plain)) is None
+
+
 def _maths(answer: str, reference: str) -> dict[str, Any]:
     from math_verify import parse, verify  # loaded by ``_serve``; the parent never needs it
 
@@ -120,7 +130,10 @@ def _maths(answer: str, reference: str) -> dict[str, Any]:
         marked = _UNSPACED.split(final_answer(plain) or "")[0]
         if not any(map(str.isalnum, plain)):
             return []
-        for part in (f"\\boxed{{{marked}}}" if marked else "", plain, f"${plain.strip()}$"):
+        whole = f"${plain.strip()}$"
+        # 3\sqrt{13} without signs around it: read as a text it would be the number 13.
+        parts = (whole, plain) if _is_formula(plain) else (plain, whole)
+        for part in (f"\\boxed{{{marked}}}" if marked else "", *parts):
             if part and (found := parse(part, parsing_timeout=None)):
                 return list(found)
         return []

@@ -42,7 +42,7 @@ def normalised(text: str) -> str:
     """Return ``text`` without case, width, punctuation, articles and spaces that say nothing."""
     folded = compatible(text).casefold()
     # A sign or point between or before digits is part of a number: -5 and 0.5 are not 5 and 05.
-    folded = re.sub(r"(?<=\d),(?=\d{3}\b)", "", folded)
+    folded = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", folded)
     kept = re.sub(
         r"(?<![\w.])[-−](?=[\d.])", "\ue000", re.sub(r"(?<=\d)\.(?=\d)", "\ue001", folded)
     )
@@ -155,6 +155,7 @@ _ALONE = re.compile(
 _IN_BRACKETS = re.compile(rf"[(\[]({_OPTION})[)\]]")
 _BOLD = re.compile(rf"\*\*\(?({_OPTION})\)?[.:]?\*\*")
 _STANDS_ALONE = re.compile(rf"(?<![\w'’]){_OPTION}(?![\w'’])")
+_NAMED = re.compile(rf"(?:選択肢|記号)\s*[「『(]?({_OPTION})(?![A-Za-zァ-ヶー])")
 _PRONOUNS = "AI"
 """Letters that are words as well; alone among words they name no option."""
 
@@ -177,7 +178,7 @@ def option_in(answer: str) -> str | None:
         # "A good idea …": an article, unless the letter is all, or something follows it.
         if letter and not (letter in _PRONOUNS and re.match(r"[AI]\s+[a-z]", part)):
             return letter
-    for pattern in (_IN_BRACKETS, _BOLD):
+    for pattern in (_IN_BRACKETS, _BOLD, _NAMED):
         if found := pattern.findall(marked or text) or pattern.findall(text):
             return str(found[-1])
     alone = [one for one in _STANDS_ALONE.findall(text) if one not in _PRONOUNS]
@@ -185,7 +186,8 @@ def option_in(answer: str) -> str | None:
 
 
 def _leading_option(text: str) -> str | None:
-    found = _ALONE.match(text.strip() if len(text.strip()) > 1 else text.strip().upper())
+    letter = text.strip(" \t\n()[]「」*_.:")
+    found = _ALONE.match(letter.upper() if len(letter) == 1 else text.strip())
     return found[1] if found else None
 
 

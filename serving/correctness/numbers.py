@@ -20,6 +20,7 @@ _NUMBER = re.compile(
 _FRACTION = re.compile(r"(?P<sign>-?)\s*\\[dt]?frac\s*\{?(\d+)\}?\s*\{?(\d+)\}?")
 _KANJI = re.compile(f"(?P<sign>マイナス|-)?(?P<value>[{''.join(_DIGITS)}{_UNITS}]+)")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2}|\d{4,})(?![\d.,])")
+_MIXED = re.compile(r"(?<![\d/.,])(\d+)\s(\d+)/(\d+)(?![\d/])")
 _MOST_DIGITS = 400
 
 
@@ -34,8 +35,15 @@ def numbers_in(text: str) -> list[Fraction]:
     """
     text = _FRACTION.sub(r"\g<sign>\2/\3", text.replace("\\,", "").replace("\\!", ""))
     text = _DECIMAL_COMMA.sub(r"\1.\2", text)
+    text = _MIXED.sub(_improper, text)
     found = list(_arabic(text))
     return found or list(_kanji(text))
+
+
+def _improper(mixed: re.Match[str]) -> str:
+    """Return 7/2 of ``3 1/2``; what is no mixed number stays."""
+    whole, over, under = map(int, mixed.groups())
+    return f"{whole * under + over}/{under}" if over < under <= 1_000 else mixed.group()
 
 
 def _arabic(text: str) -> Iterator[Fraction]:

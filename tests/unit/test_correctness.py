@@ -4,7 +4,7 @@ Forms and where they are from: GSM8K ends solutions with ``#### N`` (Cobbe et al
 results (Hendrycks et al. 2021), MMLU asks for one of four letters, in the harnesses after "The
 answer is" (Hendrycks et al. 2020; lm-evaluation-harness ``mmlu_flan_cot``), SQuAD and DROP ignore
 case, punctuation and articles (their evaluation scripts), MGSM has GSM8K in Japanese with 答えは
-(Shi et al. 2022), Inspect asks for a last line ``ANSWER: …``.
+(Shi et al. 2022), JMMLU asks in Japanese, Inspect asks for a last line ``ANSWER: …``.
 """
 
 # ruff: noqa: E501  # a case is read best on one line
@@ -41,6 +41,19 @@ CASES = {
         ("答えはマイナス五度です。", "-5", True),
         ("答えは十七です。", "18", False),
         ("正解是 ４２。", "42", True),
+        # The first and a later problem of GSM8K's test set, with the marks of its calculator
+        ("Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\nShe makes 9 * 2 = $<<9*2=18>>18 every day.\n#### 18", "18", True),
+        ("It takes 2/2=<<2/2=1>>1 bolt of white fiber, 2+1=<<2+1=3>>3 in all\n#### 3", "2", False),
+        ("#### 70,000", "70000", True),
+        # Other ways of writing a number: mixed, vulgar, of SI, Japanese fractions
+        ("It is 3 1/2", "3.5", True),
+        ("2½ cups", "2.5", True),
+        ("½", "1/2", True),
+        ("1\u202f000\u00a0000 people", "1000000", True),
+        ("Pages 3 10/2", "5", True),
+        ("全体の２分の１です", "0.5", True),
+        ("約２．５億人", "250000000", True),
+        ("−５度", "-5", True),
     ],
     "number:0.01": [("x = 3.14", "3.1415", True), ("x = 3.12", "3.1415", False)],
     "number:1%": [("about 1,009", "1000", True), ("about 1,011", "1000", False)],
@@ -62,6 +75,13 @@ CASES = {
         ("アイスクリームです。", "ア", False),
         ("Both A and B", "B", True),
         ("B or C", "C", False),
+        ("The answer is (d).", "D", True),
+        ("$\\boxed{\\text{(C)}}$", "C", True),
+        ("The correct answer is option C: Paris", "C", True),
+        # JMMLU: its options in Japanese sentences
+        ("選択肢ウが正しい。", "ウ", True),
+        ("選択肢アイスは正しくない。", "ア", False),
+        ("答え：Ｂ", "B", True),
     ],
     "match": [
         # SQuAD, DROP: case, punctuation and articles say nothing
@@ -73,7 +93,9 @@ CASES = {
         ("-5", "5", False),
         ("0.5", "05", False),
         ("東京タワー。", "東京タワー", True),
-        ("答えは「東京タワー」です。", "東京タワー", False),
+        ("答えは「東京タワー」です。", "東京タワー", True),
+        ("答えは京都です。", "東京", False),
+        ("答えは、からだ", "からだ", True),
         ("ＮＡＳＡ", "nasa", True),
         ("ﾄｳｷｮｳ", "トウキョウ", True),
         ("don't", "dont", False),
@@ -86,6 +108,8 @@ CASES = {
         ("It is 42.5", "42", False),
         ("それは東京タワーです。", "東京タワー", True),
         ("高さは３３３メートル", "333", True),
+        ("約2,500人です", "2,500", True),
+        ("約２５００人です", "2,500", True),
         ("これはNASAの計画", "NASA", True),
         ("Parisian", "Paris", False),
     ],
@@ -116,6 +140,14 @@ CASES = {
         (r"\boxed{\left(3, \frac{\pi}{2}\right)}", r"$(3, \pi/2)$", True),
         (r"\boxed{[0,1)}", r"$[0,1]$", False),
         ("#### 18", "18", True),
+        # References as MATH stores them: bare LaTeX
+        (r"\boxed{3\sqrt{13}}", r"3\sqrt{13}", True),
+        ("The answer is 3*sqrt(13)", r"3\sqrt{13}", True),
+        (r"\boxed{\sqrt{13}}", r"3\sqrt{13}", False),
+        (r"$\frac{\sqrt{2}}{2}$", r"\frac{1}{\sqrt2}", True),
+        (r"\boxed{90}", r"90^\circ", True),
+        (r"答えは $\frac{1}{2}$ です。", "0.5", True),
+        ("答えは２分の１です", "1/2", True),
         ("答えは７２です。", "72", True),
         ("I give up.", "72", False),
     ],

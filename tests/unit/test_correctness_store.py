@@ -73,7 +73,7 @@ def test_a_new_reference_check_or_version_grades_anew_and_keeps_what_was(
         assert set_answer_check(session, [question], "number:1") == 0
     assert grade_answers(database, [question]).correct == 3
     entry = ANSWER_CHECKS["number"]
-    newer = type(entry)(entry.grade, entry.problem, version=2)
+    newer = type(entry)(entry.grade, entry.problem, version=entry.version + 1)
     monkeypatch.setitem(ANSWER_CHECKS, "number", newer)
     assert grade_answers(database, [question]).graded == 3
     rows = all_rows(database)
