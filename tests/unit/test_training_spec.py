@@ -13,6 +13,7 @@ from training.runs.prepare import looked_at
 from training.runs.presets import PRESETS, RunSettings, choose_preset, preset_gib
 from training.runs.process import check_report_to, exit_sentence, sentence
 from training.runs.spec import choose_method, load_spec, on_gpus, parse_spec, resolve
+from workbench.i18n import translate_message
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "training_runs"
 
@@ -152,6 +153,12 @@ def test_a_preset_for_gpus_is_fitted_to_a_cpu_and_says_so() -> None:
     resolved = resolve(parse_spec({"dataset": "a", "preset": "notebook"}), "sft", "cpu", 0)
     assert resolved.settings.base_precision == "bf16"
     assert "base_precision is bf16" in resolved.why
+    told = translate_message(resolved.why, "ja")
+    assert told.startswith("notebook：指定されたプリセットです。base_precision は bf16：4 ビット")
+    cpu = resolve(parse_spec({"dataset": "a"}), "sft", "cpu", 0).why
+    assert "GPU がない" in translate_message(cpu, "ja")
+    gpu = resolve(parse_spec({"dataset": "a"}), "sft", "cuda", 24).why
+    assert "GPU は 24 GiB" in translate_message(gpu, "ja")
 
 
 def test_runs_made_before_there_was_a_base_precision_are_read() -> None:

@@ -41,7 +41,7 @@ _H200_FLOPS = {"fp8": 780e12, "packed": 520e12, "padded": 150e12}
 _CORE_FLOPS = 150e9
 _LEAST_STEP_S = 0.1
 """Of a small model on a GPU: kernels have to be launched."""
-_AROUND_S: Mapping[Device, tuple[float, float]] = {"cpu": (45.0, 25.0), "cuda": (90.0, 15.0)}
+_AROUND_S: Mapping[Device, tuple[float, float]] = {"cpu": (20.0, 14.0), "cuda": (90.0, 15.0)}
 """Seconds outside the steps: once, and for each look at held-out rows."""
 _ALIKE = (
     "batch", "max_length", "packing", "recomputation", "base_precision", "layers", "processes",

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from db.identity import Precision
+from db.messages import Message
 from serving.device import Device
 from serving.engine.memory import GIB, weight_bytes
 from serving.engine.shape import DEFAULT_SHAPE, ModelShape
@@ -28,7 +29,7 @@ _KEPT_BYTES = 8.7
 """Of activations that are kept, for each token, layer and value of hidden and wide features."""
 _PROCESS_GIB = 1.5
 """Of a process on the CPU that has loaded PyTorch and Unsloth."""
-_SCORE_BYTES = 28.0
+_SCORE_BYTES = 18.0
 """On the CPU, for each token and entry of the vocabulary: scores and their gradients."""
 _RECOMPUTED_BYTES = 2.7
 """Of activations that are recomputed, for each token, layer and hidden value."""
@@ -205,7 +206,7 @@ def run_gib(settings: RunSettings, shape: ModelShape, tokens: int, device: Devic
 
 def choose_preset(
     device: Device, memory_gib: float, shape: ModelShape = DEFAULT_SHAPE
-) -> tuple[PresetName, str]:
+) -> tuple[PresetName, Message]:
     """Return the preset for a base on a device with so much memory, and the reason in a sentence.
 
     Args:
@@ -214,13 +215,21 @@ def choose_preset(
         shape: Of the base; default: of the default model on CUDA, with 14 billion parameters.
     """
     if device == "cpu":
-        return "laptop", "laptop: there is no GPU, so a 16-bit adapter is trained on the CPU."
+        why = "laptop: there is no GPU, so a 16-bit adapter is trained on the CPU."
+        return "laptop", Message(why)
     room = memory_gib - MARGIN_GIB
     fitting = [one for one in _BY_SPEED if preset_gib(one[0], shape) <= room]
     preset, what = (fitting or _BY_SPEED[-1:])[0]
     needed = preset_gib(preset, shape)
-    size = f"about {needed:.0f} GiB for a base of {shape.parameters / 1e9:.2g} billion parameters"
-    return preset, f"{preset}: the GPU has {memory_gib:.0f} GiB; {what} ({size})."
+    return preset, Message(
+        "{preset}: the GPU has {memory:.0f} GiB; {what} (about {needed:.0f} GiB for a base of"
+        " {size:.2g} billion parameters).",
+        preset=preset,
+        memory=memory_gib,
+        what=Message(what),
+        needed=needed,
+        size=shape.parameters / 1e9,
+    )
 
 
 _BY_SPEED: Sequence[tuple[PresetName, str]] = (

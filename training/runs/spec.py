@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SkipValidation,
     StrictBool,
     StrictInt,
     model_validator,
@@ -15,6 +16,7 @@ from pydantic import (
 
 from db.errors import UsageError
 from db.input_text import Number, load_mapping, read_text
+from db.messages import Message
 from db.spec_files import validated
 from serving.device import Device
 from serving.engine.shape import DEFAULT_SHAPE, ModelShape
@@ -133,8 +135,8 @@ class Resolved(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     preset: PresetName
-    why: str
-    """One sentence."""
+    why: Annotated[str, SkipValidation]
+    """In sentences, as messages that can be translated."""
     settings: RunSettings
 
 
@@ -167,7 +169,7 @@ def resolve(
     if spec.preset == "auto":
         preset, why = choose_preset(device, memory_gib, shape)
     else:
-        preset, why = spec.preset, f"{spec.preset}: it was asked for."
+        preset, why = spec.preset, Message("{preset}: it was asked for.", preset=spec.preset)
     given = {
         name: value
         for name in RunSettings.model_fields
@@ -189,7 +191,7 @@ def resolve(
                 "{asked}: {reason}; take it out of the spec.", asked=asked, reason=reason
             )
         values[name] = value
-        why += f" {name} is {_said(value)}: {reason}."
+        why = _also(why, name, value, reason)
     if method.pairs_prompts and values["batch"] < 2:
         raise UsageError(
             "batch: {method_label} compares the rows of a batch; give at least 2.",
@@ -199,10 +201,15 @@ def resolve(
     if weighed:
         values |= weighed
         weights = " and ".join(f"{name} {value:g}" for name, value in weighed.items())
-        why += (
-            f" Rows are weighed with {weights}: {n_ok} are OK and {n_not_ok} are not, and"
-            f" {method.label} learns best where their weighted numbers stand between 1:1 and 4:3."
+        weighed_why = Message(
+            "Rows are weighed with {weights}: {n_ok} are OK and {n_not_ok} are not, and {method}"
+            " learns best where their weighted numbers stand between 1:1 and 4:3.",
+            weights=weights,
+            n_ok=n_ok,
+            n_not_ok=n_not_ok,
+            method=method.label,
         )
+        why = Message("{first} {more}", first=why, more=weighed_why)
     if values["base_precision"] in IN_FP8 and values["layers"] != "compiled":
         raise UsageError("layers: products in FP8 need compiled layers; set layers: compiled.")
     return Resolved(preset=preset, why=why, settings=RunSettings(**values))
@@ -220,10 +227,12 @@ def on_gpus(resolved: Resolved, spec: TrainSpec, gpus: int, n_rows: int) -> Reso
     if settings.packing:
         rows *= max(1, settings.max_length // TYPICAL_ROW)
     count = max(1, min(gpus, n_rows // (rows * STEPS_AN_EPOCH)))
-    reason = "one for each GPU" if count == gpus else f"{n_rows} rows are few for {gpus} GPUs"
+    reason = Message("one for each GPU")
+    if count != gpus:
+        reason = Message("{n_rows} rows are few for {gpus} GPUs", n_rows=n_rows, gpus=gpus)
     return Resolved(
         preset=resolved.preset,
-        why=f"{resolved.why} processes is {count}: {reason}.",
+        why=_also(resolved.why, "processes", count, reason),
         settings=settings.model_copy(update={"processes": count}),
     )
 
@@ -293,6 +302,14 @@ def _weighed(
     if not is_taken or own is not None or weights == (1.0, 1.0):
         return {}
     return dict(zip(WEIGHTS, weights, strict=True))
+
+
+def _also(why: str, name: str, value: object, reason: str) -> Message:
+    """Return the reasons with that of one more setting."""
+    more = Message(
+        "{name} is {value}: {reason}.", name=name, value=_said(value), reason=Message(reason)
+    )
+    return Message("{first} {more}", first=why, more=more)
 
 
 def _said(value: object) -> str:
