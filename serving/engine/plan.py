@@ -26,6 +26,7 @@ from serving.engine.plan_rules import (
     GPU_MEMORY_UTILIZATION,
     SEQUENCES,
     TIGHT_TOKENS,
+    check_wanted,
     choose,
 )
 from serving.engine.plan_sentence import explain
@@ -278,14 +279,16 @@ def _cpu_plan(
     data = wanted.data or 1
     total = psutil.virtual_memory().total / GIB
     if shape is not None:
+        check_wanted(shape, replace(wanted, precision=None))
         held = data * (weight_bytes(shape, AS_STORED) / GIB + settings.kv_cache_gib)
         if held > total:
             raise DoesNotFit(
                 "{model} does not fit this machine: its weights and the cache take {need} GiB, and"
-                " there are {has} GiB of memory. Serve a smaller model, or lower kv_cache_gib.",
+                " there are {has} GiB of memory. Serve a smaller model, or lower {settings}.",
                 model=subject.name,
                 need=f"{held:.1f}",
                 has=f"{total:.1f}",
+                settings="data_parallel_size" if data > 1 else "kv_cache_gib",
             )
     longest = subject.context_length or (shape.context_length if shape else CPU_MAX_MODEL_LEN)
     plan = ServingPlan(

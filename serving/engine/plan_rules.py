@@ -7,9 +7,10 @@ further GPU gets an engine of its own (data parallel). Heads divide as vLLM 0.32
 (``vllm/config/model.py`` and ``vllm/model_executor/models/llama.py``).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from db.errors import UsageError
 from db.identity import AS_STORED, Precision
@@ -24,7 +25,7 @@ from serving.engine.memory import (
     weights_per_gpu,
     working_bytes,
 )
-from serving.engine.plan_sentence import nothing_free, too_large
+from serving.engine.plan_sentence import nothing_free, too_large, too_much_asked
 from serving.engine.plan_types import Choice, DoesNotFit, Pool, Wanted
 from serving.engine.shape import ModelShape
 
@@ -54,6 +55,16 @@ RULES: Sequence[tuple[Precision, str]] = (
     ("nf4", "pipeline"),
 )
 """Precision and how the model is spread over GPUs, the best first."""
+_SETTINGS = {
+    "tensor": "tensor_parallel_size",
+    "pipeline": "pipeline_parallel_size",
+    "data": "data_parallel_size",
+    "max_num_seqs": "max_num_seqs",
+    "max_model_len": "max_model_len",
+    "gpu_memory_utilization": "gpu_memory_utilization",
+    "precision": "precision",
+}
+"""What people may set of a plan, by its name in ``Wanted``."""
 _BLOCK = 256
 """Contexts are cut to multiples of it."""
 
@@ -73,7 +84,14 @@ def choose(
         UsageError: What is asked for contradicts the model.
         DoesNotFit: No way leaves room; the sentence says what would fit.
     """
-    _check_wanted(shape, wanted)
+    check_wanted(shape, wanted)
+    choice = _found(shape, gpus, wanted)
+    if choice is None:
+        raise _refuse(shape, gpus, wanted, others)
+    return choice
+
+
+def _found(shape: ModelShape, gpus: Sequence[Gpu], wanted: Wanted) -> Choice | None:
     for room in (ROOM_TOKENS, TIGHT_TOKENS):
         found = [
             choice
@@ -82,7 +100,7 @@ def choose(
         ]
         if found:
             return min(found, key=lambda one: (one.rank, -one.data * one.max_num_seqs))
-    raise _refuse(shape, gpus, wanted, others)
+    return None
 
 
 def heads_divide(shape: ModelShape, tensor: int) -> bool:
@@ -99,7 +117,12 @@ def largest_graph(sequences: int) -> int:
     return max(sequences, min(2 * sequences, VLLM_LARGEST_GRAPH))
 
 
-def _check_wanted(shape: ModelShape, wanted: Wanted) -> None:
+def check_wanted(shape: ModelShape, wanted: Wanted) -> None:
+    """Return if a model can be spread and served as people ask for, on whatever hardware.
+
+    Raises:
+        UsageError: It cannot; the sentence names the setting.
+    """
     if wanted.tensor and not heads_divide(shape, wanted.tensor):
         sizes = [str(n) for n in range(1, 17) if heads_divide(shape, n)]
         raise UsageError(
@@ -110,6 +133,13 @@ def _check_wanted(shape: ModelShape, wanted: Wanted) -> None:
             heads=shape.heads,
             kv_heads=shape.kv_heads,
             sizes=", ".join(sizes),
+        )
+    if wanted.pipeline and wanted.pipeline > shape.layers:
+        raise UsageError(
+            "pipeline_parallel_size = {n} is more than the {layers} layers of {model}; lower it.",
+            n=wanted.pipeline,
+            layers=shape.layers,
+            model=shape.name,
         )
     if shape.stored_bytes and wanted.precision not in (None, AS_STORED, shape.stored_as):
         raise UsageError(
@@ -142,7 +172,7 @@ def _share(gpu: Gpu, wanted: Wanted) -> float:
 
 
 def _best(shape: ModelShape, pool: Pool, wanted: Wanted, room: int) -> Choice | None:
-    least = max(room, wanted.max_model_len or min(shape.context_length, TIGHT_TOKENS))
+    least = max(room, min(shape.context_length, wanted.max_model_len or TIGHT_TOKENS))
     for rank, precision, split in _ways(shape, pool, wanted):
         data = wanted.data or len(pool.gpus) // split.gpus
         if not 0 < data * split.gpus <= len(pool.gpus):
@@ -257,6 +287,9 @@ def _context(shape: ModelShape, wanted: Wanted, memory: MemoryUse) -> int:
 def _refuse(
     shape: ModelShape, gpus: Sequence[Gpu], wanted: Wanted, others: Sequence[ModelShape]
 ) -> DoesNotFit:
+    if set_in_the_way := _in_the_way(shape, gpus, wanted):
+        return too_much_asked(shape, gpus, set_in_the_way)
+    wanted = _without(wanted, _SETTINGS)  # nothing of it would help
     pools = list(_pools(gpus, wanted))
     if not pools:
         return nothing_free(shape, gpus)
@@ -267,9 +300,20 @@ def _refuse(
     return too_large(shape, pool, precision, need, [one.name for one in others if _fits(one, gpus)])
 
 
+def _in_the_way(shape: ModelShape, gpus: Sequence[Gpu], wanted: Wanted) -> dict[str, object]:
+    """Return what people set and without which the model would fit: one value, or all; or none."""
+    given = {name: getattr(wanted, name) for name in _SETTINGS}
+    given = {name: value for name, value in given.items() if value is not None}
+    for dropped in [*([name] for name in given), list(given)]:
+        if dropped and _found(shape, gpus, _without(wanted, dropped)):
+            return {_SETTINGS[name]: given[name] for name in dropped}
+    return {}
+
+
+def _without(wanted: Wanted, names: Iterable[str]) -> Wanted:
+    nothing: dict[str, Any] = dict.fromkeys(names)
+    return replace(wanted, **nothing)
+
+
 def _fits(shape: ModelShape, gpus: Sequence[Gpu]) -> bool:
-    try:
-        choose(shape, gpus, Wanted())
-    except DoesNotFit:
-        return False
-    return True
+    return _found(shape, gpus, Wanted()) is not None

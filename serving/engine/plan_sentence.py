@@ -131,6 +131,19 @@ def too_large(
     )
 
 
+def too_much_asked(
+    shape: ModelShape, gpus: Sequence[Gpu], settings: Mapping[str, object]
+) -> DoesNotFit:
+    """Return the refusal of a model that would fit without what people set."""
+    return DoesNotFit(
+        "{model} does not fit {gpus} with {settings}, and would without. Take that out of q2q.toml"
+        " (or Q2Q_…), or out of what is set for the model (`q2q serve start --by-plan`).",
+        model=shape.name,
+        gpus=names_of(gpus),
+        settings=", ".join(f"{name} = {value}" for name, value in settings.items()),
+    )
+
+
 def _why_none(gpus: Sequence[Gpu]) -> str:
     if all(gpu.capability < MIN_CAPABILITY for gpu in gpus):
         return Message("vLLM needs compute capability {least} or newer", least=MIN_CAPABILITY)

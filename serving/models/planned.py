@@ -1,6 +1,7 @@
 """Plans for the models of a store, for folders and for the default model before it is fetched."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from serving.engine.plan import Limits, ServingPlan, Subject, make_plan
 from serving.engine.plan_types import DoesNotFit
 from serving.engine.server import read_record
 from serving.engine.shape import DEFAULT_SHAPE, ModelShape, read_shape
+from serving.models.as_served import split_precision
 from serving.models.embedded import EMBEDDED_NAME, embedded_model_folder
 from serving.models.register import CUDA_DEFAULT, default_name
 from serving.models.servable import served_rank, server_spec
@@ -76,7 +78,18 @@ def _subject(
     if reference is None and device == "cpu":
         folder = embedded_model_folder(settings.cache_dir)
         return Subject(name=EMBEDDED_NAME, device=device, folder=folder)
-    reference = reference or CUDA_DEFAULT
+    reference, precision = split_precision(reference or CUDA_DEFAULT)
+    subject = _named(session, settings, reference, device, limits)
+    return subject if precision is None else replace(subject, precision=precision)
+
+
+def _named(
+    session: Session | None,
+    settings: Settings,
+    reference: str,
+    device: Device,
+    limits: Limits | None,
+) -> Subject:
     folder = Path(reference).expanduser()
     if (folder / "config.json").is_file():
         return Subject(name=folder.name, device=device, folder=folder, shape=read_shape(folder))
@@ -86,6 +99,9 @@ def _subject(
             return _stored(session, settings, known, device, limits)
     if reference in (CUDA_DEFAULT, default_name(CUDA_DEFAULT)):
         return Subject(name=DEFAULT_SHAPE.name, device=device, shape=DEFAULT_SHAPE)
+    if reference == EMBEDDED_NAME:  # before it is registered
+        embedded = embedded_model_folder(settings.cache_dir)
+        return Subject(name=EMBEDDED_NAME, device=device, folder=embedded)
     raise UsageError(
         "{reference} is no model in the store and no folder with a config.json; add it with"
         " `q2q model add`, or give a folder that holds at least its config.json.",

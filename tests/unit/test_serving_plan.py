@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from db.errors import UsageError
+from db.errors import Q2QError, UsageError
 from db.settings import Settings
 from serving.engine.hardware import Gpu, described_gpus, read_gpus
 from serving.engine.memory import Split, cache_bytes_per_token, weight_bytes
@@ -134,7 +134,7 @@ def test_a_precision_that_is_asked_for_stays_whatever_others_hold(tmp_path: Path
     with pytest.raises(DoesNotFit, match=r"phi-3-medium in 16 bit .* hold 20\.0 GiB of 1 x H"):
         make_plan(subject, settings, [gpu(0, 45, 25)])
     # what no idle GPU holds either is refused with what would fit
-    with pytest.raises(DoesNotFit, match="What fits"):
+    with pytest.raises(DoesNotFit, match="with precision = bf16, and would without"):
         make_plan(subject, settings, [gpu(0, 24, 20)])
 
 
@@ -159,6 +159,38 @@ def test_people_override_each_value(tmp_path: Path) -> None:
     assert choice.pool.utilization == 0.5
     with pytest.raises(DoesNotFit):
         choose(phi, cards, Wanted(data=5))
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"tensor": 5}, "tensor_parallel_size = 5"),
+        ({"data": 9, "max_num_seqs": 8}, "data_parallel_size = 9"),
+        ({"max_num_seqs": 100_000}, "max_num_seqs = 100000"),
+        ({"gpu_memory_utilization": 1.0}, "gpu_memory_utilization = 1.0"),
+        ({"tensor": 5, "data": 9}, "tensor_parallel_size = 5, data_parallel_size = 9"),
+    ],
+)
+def test_a_value_that_is_in_the_way_is_named(
+    tmp_path: Path, asked: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(DoesNotFit, match=rf"4 x 24 GB with {named}, and would without"):
+        choose(shape(tmp_path, "phi-3-medium"), described_gpus("4x24"), Wanted(**asked))
+
+
+def test_values_that_no_hardware_can_have_are_refused_or_cut(tmp_path: Path) -> None:
+    wide = choose(
+        shape(tmp_path, "phi-3-medium"), described_gpus("1x24"), Wanted(max_model_len=10**6)
+    )
+    assert wide.max_model_len == 4096
+    small = Subject(name="small", device="cpu", folder=folder(tmp_path, "smollm2"))
+    for values, named in (
+        ({"tensor_parallel_size": 2}, "heads of small"),
+        ({"pipeline_parallel_size": 31}, "the 30 layers of small"),
+        ({"data_parallel_size": 99}, "lower data_parallel_size"),
+    ):
+        with pytest.raises(Q2QError, match=named):
+            make_plan(small, Settings(home=tmp_path, **values))
 
 
 def test_memory_agrees_with_what_was_measured(tmp_path: Path) -> None:
