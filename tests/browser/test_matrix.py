@@ -10,9 +10,12 @@ from sqlalchemy import select
 from db.database import open_database
 from db.store.migrate import upgrade
 from db.tables import Rating, ReasoningVariant
+from serving.correctness.store import grade_answers
+from tests.app.seed import seed_running_job
 from tests.app.seed_matrix import seed_matrix
 from tests.browser.conftest import Site
 from tests.browser.server import app_server
+from tests.store_rows import make_answer
 
 pytestmark = pytest.mark.browser
 
@@ -113,3 +116,17 @@ def test_a_narrow_screen_reads_one_cell_over_the_whole(phone: Page, matrix_site:
     expect(phone.locator(".drawer .entry")).to_have_count(4)
     width = phone.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
+
+
+def test_texts_and_grades_come_into_view_while_the_sweep_runs(
+    page: Page, matrix_site: Site
+) -> None:
+    seed_running_job(matrix_site.database, 1)
+    opened(page, matrix_site, "&by=model&find=baker")
+    first = page.locator(".cell").first
+    expect(first).to_contain_text("16 answers")
+    with matrix_site.database.write() as session:
+        make_answer(session, 1, None, "The answer is 36.", sweep_id=1, model_version_id=1)
+    grade_answers(matrix_site.database, [1])
+    expect(first).to_contain_text("17 answers")
+    expect(page.locator(".total").first).to_contain_text("17 answers")

@@ -103,11 +103,15 @@ def matrix_mark(session: Session) -> tuple[int, ...]:
 
 def count_levels(session: Session, sweep_ids: Sequence[int]) -> CountedLevels:
     """Count what there is of each level; it takes seconds with a million texts."""
-    return CountedLevels.of(sums_of_levels(session, sweep_ids))
+    mark = matrix_mark(session)
+    return CountedLevels.of(sums_of_levels(session, sweep_ids), mark)
 
 
 def counted_levels(session: Session, sweep_ids: Sequence[int]) -> CountedLevels | None:
-    """Return the same at once: None while very many texts are first counted."""
+    """Return the same at once: None while very many texts are first counted.
+
+    While texts come it may be a little old, as its mark tells.
+    """
     return background_count(
         session,
         ("matrix", tuple(sweep_ids)),
@@ -127,7 +131,7 @@ def matrix_totals(
     return cached_count(
         session,
         ("matrix totals", query),
-        matrix_mark(session),
+        (matrix_mark(session), counted.mark),
         lambda: totals(counted, design, rows if query.narrows else None),
     )
 

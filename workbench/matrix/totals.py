@@ -24,9 +24,11 @@ class CountedLevels:
     """Id of the question of each row."""
     sums: dict[str, Array]
     """``n``, ``n_graded``, ``n_correct``, ``n_rated`` and ``score``, as in ``LevelSums``."""
+    mark: tuple[int, ...] = ()
+    """Of the store when it was counted (``workbench.matrix.rows.matrix_mark``)."""
 
     @classmethod
-    def of(cls, rows: Sequence[LevelSums]) -> "CountedLevels":
+    def of(cls, rows: Sequence[LevelSums], mark: tuple[int, ...] = ()) -> "CountedLevels":
         """Return the columns of ``rows``."""
         levels = tuple(dict.fromkeys(one.level for one in rows))
         places = {level: place for place, level in enumerate(levels)}
@@ -35,6 +37,7 @@ class CountedLevels:
             np.array([places[one.level] for one in rows], dtype=int),
             np.array([one.question_id for one in rows], dtype=int),
             {name: np.array([getattr(one, name) for one in rows], float) for name in _SUMMED},
+            mark,
         )
 
     def of_column(

@@ -69,11 +69,21 @@ def _component() -> Any:
 
 
 def draw_grid(
-    query: MatrixQuery, rows: Sequence[int], counted: CountedLevels | None, *, is_moving: bool
+    query: MatrixQuery,
+    rows: Sequence[int],
+    counted: CountedLevels | None,
+    *,
+    is_moving: bool,
+    until_counted: bool,
 ) -> None:
     """Draw the matrix of ``rows``; its totals where all levels are ``counted``.
 
-    Where texts still come (``is_moving``) they are counted anew each time.
+    Args:
+        query: What is shown.
+        rows: Its questions.
+        counted: All levels, as of when the page was drawn.
+        is_moving: Texts still come, or came since: levels are counted anew each time.
+        until_counted: All have come; once they are counted the page need not look again.
     """
     follow()
     if st.session_state.pop(REDRAW, False):
@@ -90,6 +100,8 @@ def draw_grid(
     with database().read() as session:
         if is_moving:
             counted = counted_levels(session, query.sweep_ids)
+            if until_counted and counted is not None and counted.mark == matrix_mark(session):
+                st.rerun()
         design = matrix_design(session, query, rows, counted, [id for _, id in window])
         columns = design.columns
         found = None

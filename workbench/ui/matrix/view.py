@@ -21,6 +21,7 @@ from workbench.matrix.rows import (
     MatrixQuery,
     counted_levels,
     matrix_design,
+    matrix_mark,
     matrix_rows,
 )
 from workbench.matrix.totals import CountedLevels, accuracy_change, totals
@@ -116,9 +117,12 @@ def _draw(sweep_ids: tuple[int, ...]) -> None:
     if levels is not None:
         _draw_change(design, query, levels, rows)
     with database().read() as session:
-        is_moving = any(active_jobs(session, sweep_id=one) for one in sweep_ids)
-    poll = POLL_S if is_moving else None
-    st.fragment(run_every=poll)(draw_grid)(query, rows, levels, is_moving=is_moving)
+        is_running = any(active_jobs(session, sweep_id=one) for one in sweep_ids)
+        is_old = levels is not None and levels.mark != matrix_mark(session)
+    poll = POLL_S if is_running or is_old else None
+    st.fragment(run_every=poll)(draw_grid)(
+        query, rows, levels, is_moving=is_running or is_old, until_counted=not is_running
+    )
     st.caption(t("matrix.keys"))
     if levels is None:
         wait_for(t("matrix.counting_all"), partial(_is_counted, query))
