@@ -173,3 +173,30 @@ async def test_prices_and_keys_reach_the_models_that_sweeps_use(
     finally:
         await servers.close()
         server.stop()
+
+
+async def test_a_hosted_server_is_asked_in_full_only_once_and_by_hand(
+    database: Database, home: Path
+) -> None:
+    server = FakeServer(has_completions=False)
+    server.start()
+    try:
+        with database.write() as session:
+            add_external(session, "hosted", server.url)
+        counts = []
+        for afresh in (False, False, True):
+            servers = ExternalServers(Settings(home=home), database)
+            await servers.probe(None, afresh=afresh)
+            counts.append(server.count)
+            ((model,),) = [tuple(one.models.values()) for one in servers.servers]
+            assert model.takes_messages
+            assert model.capabilities.refused_fields == ("request_id", "stop_token_ids")
+            await servers.close()
+        assert counts[0] == counts[1] < counts[2]
+        server.stop()
+        servers = ExternalServers(Settings(home=home), database)
+        await servers.probe(None, afresh=False)
+        with database.read() as session:
+            assert list_engines(session)[-1].state == "unhealthy"
+    finally:
+        server.stop()

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from serving.engine.messages import (
     ServerMisconfigured,
 )
 from serving.engine.pool import pooled
-from serving.engine.probe import ProbeResult, probe
+from serving.engine.probe import ProbeResult, offered_models, probe
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.as_served import as_served, split_precision
 
@@ -86,19 +86,20 @@ class ExternalServers:
                     api_key_env=server.api_key_env,
                     tokenizer_path=server.tokenizer,
                     model_name=server.model,
-                    offers=(
-                        {
-                            name: {} if price is None else price.model_dump()
-                            for name, price in server.offers.items()
-                        }
-                        if server.offers is not None
-                        else None
-                    ),
+                    offers={
+                        name: {} if price is None else price.model_dump()
+                        for name, price in (server.offers or {}).items()
+                    },
                 )
-        await self.probe(None)
+        await self.probe(None, afresh=False)
 
-    async def probe(self, name: str | None) -> None:
+    async def probe(self, name: str | None, *, afresh: bool = True) -> None:
         """Ask one server, or all, what they can do, and store it; one that is away says so.
+
+        Args:
+            name: Of the server; None asks all.
+            afresh: Also ask those again whose requests somebody pays for: all that take messages
+                alone, of which it is known what they can do.
 
         Raises:
             UsageError: There is no server called ``name``.
@@ -107,7 +108,7 @@ class ExternalServers:
         if name is not None and not engines:
             raise UsageError("There is no external model server {name!r}.", name=name)
         async with self._probing:
-            await asyncio.gather(*(self._probe(engine) for engine in engines))
+            await asyncio.gather(*(self._probe(engine, afresh) for engine in engines))
 
     async def serve(self, models: Sequence[ModelRow]) -> dict[int, ServedModel]:
         """Return the models as the servers offer them; waits a while for one that is away.
@@ -138,7 +139,7 @@ class ExternalServers:
         if server.answers == answers:
             return
         if answers:
-            await self.probe(server.name)
+            await self.probe(server.name, afresh=False)
             return
         server.answers = False
         message = Message("It does not answer now; it is used again as soon as it does.")
@@ -154,7 +155,7 @@ class ExternalServers:
             offered = self.offers(model.id)
             if any(await asyncio.gather(*(answers(one.client) for one in offered))):
                 return pooled(offered)
-            await self.probe(None)
+            await self.probe(None, afresh=False)
             if any(server.answers and model.id in server.models for server in self.servers):
                 continue
             is_hopeless = bool(self._problems) and all(
@@ -170,14 +171,12 @@ class ExternalServers:
                 )
             await asyncio.sleep(ASK_AGAIN_S)
 
-    async def _probe(self, engine: EngineRow) -> None:
+    async def _probe(self, engine: EngineRow, afresh: bool) -> None:
         with self._database.write() as session:
             save_engine_state(session, engine.id, "starting", message="Being probed.")
         try:
             endpoint = await asyncio.to_thread(endpoint_of, engine, self._settings)
-            result = _chosen(
-                engine, await probe(endpoint, model=next(iter(engine.offers or ()), None))
-            )
+            result = _chosen(engine, await _found(engine, endpoint, afresh))
             tokenizer = _tokenizer(engine, result)
         except (EngineError, UsageError) as error:
             self._problems[engine.name] = error
@@ -304,6 +303,25 @@ def _declared(
 def offered_capabilities(capabilities: Capabilities, reasons: Mapping[str, str]) -> dict[str, Any]:
     """Return what is stored of a probe: each capability, and why some are missing."""
     return {**asdict(capabilities), "reasons": dict(reasons)}
+
+
+async def _found(engine: EngineRow, endpoint: Endpoint, afresh: bool) -> ProbeResult:
+    first = next(iter(engine.offers or ()), None)
+    can = engine.capabilities
+    if afresh or engine.probed_at is None or can.get("completions", True):
+        return await probe(endpoint, model=first)
+    async with CompletionClient(endpoint) as client:
+        models = await offered_models(client, named=first)
+    known = {one.name: can[one.name] for one in fields(Capabilities) if one.name in can}
+    for name in ("refused_fields", "refused_neutral"):
+        known[name] = tuple(known.get(name, ()))
+    return ProbeResult(
+        software=engine.software,
+        models=models,
+        context_length=None,
+        capabilities=Capabilities(**known),
+        reasons=can.get("reasons", {}),
+    )
 
 
 MAX_LISTED = 50
