@@ -224,7 +224,7 @@ def export(
     With --matrix question by question, as the page shows them: references, grades, equal answers,
     scores. As html it is one page to share that needs nothing else.
 
-    Examples:
+    Example:
       q2q sweep export 3 --format csv --to first.csv
       q2q sweep export 3 --matrix --format html --to first.html
     """
