@@ -1,5 +1,6 @@
 """Questions by meaning: found, counted, added, and edited by making a child."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -44,6 +45,8 @@ class QuestionRow:
     archived_at: datetime | None
     created_at: datetime
     tags: tuple[str, ...]
+    fields: dict[str, Any]
+    """What else its row of the file held: column → value."""
     n_variants: int
     n_answers: int
 
@@ -339,7 +342,7 @@ def get_questions(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
         return []
     own = [name for name in QuestionRow.__slots__ if name not in _COUNTED]
     found = {
-        row.id: row._asdict()
+        row.id: row._asdict() | {"fields": json.loads(row.fields or "{}")}
         for row in session.execute(
             select(*(getattr(Question, name) for name in own)).where(Question.id.in_(ids))
         )

@@ -61,6 +61,8 @@ class Question(Archivable, Base):
     """``human``, ``imported``, ``example`` or ``model``."""
     external_id: Mapped[str | None]
     """The id that the imported file gave it."""
+    fields: Mapped[str | None]
+    """What else its row of the file held: column → value, as a JSON object."""
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("question.id"), index=True)
     root_id: Mapped[int | None] = mapped_column(ForeignKey("question.id"), index=True)
     """The first ancestor; NULL for a root."""

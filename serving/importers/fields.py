@@ -1,5 +1,6 @@
 """What files call the fields of a question and of what was written for it, and what cells say."""
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -129,6 +130,8 @@ Case does not matter, nor how words are joined: ``Held-Out`` and ``heldOut`` are
 ``target`` is what a row of our own table judges, and otherwise a reference answer. Where several
 columns of answers are filled, ``answer``, ``final_answer`` or ``solution`` is the reference answer.
 """
+KEPT = "kept"
+"""What a column is renamed to that is no field of ours and is kept as it is."""
 NAMES = frozenset(name for names in FIELDS.values() for name in names)
 
 
@@ -239,6 +242,12 @@ def is_turns(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], dict)
 
 
+def kept_fields(values: Mapping[str, Any]) -> str:
+    """Return columns that mean nothing to us as a JSON object; signs of no script are replaced."""
+    text = json.dumps(dict(values), ensure_ascii=False, default=written)
+    return text.encode("utf-8", "replace").decode()
+
+
 _OK = (
     "true", "1", "1.0", "yes", "y", "ok", "okay", "good", "positive", "pos", "correct", "right",
     "accept", "accepted", "pass", "passed", "chosen", "desirable", "up", "thumbs up", "like",
@@ -333,5 +342,6 @@ def question_line(row: QuestionRow) -> str:
         "tags": list(row.tags),
         "held_out": row.held_out,
     }
-    filled_in = {key: value for key, value in record.items() if value not in (None, "", [])}
+    own = {name: value for name, value in row.fields.items() if name not in record}
+    filled_in = {key: value for key, value in record.items() if value not in (None, "", [])} | own
     return json_line(filled_in)

@@ -49,6 +49,8 @@ class ParsedRow:
     scope: Scope = "answer"
     is_raw: bool = False
     """Its prompt was the question alone, with the context after a blank line if it has one."""
+    fields: str | None = None
+    """What no field of ours has: column → value, as a JSON object."""
 
 
 class LeftOut(Exception):
@@ -72,11 +74,14 @@ class RowNotes:
     unused: dict[str, None] = field(default_factory=dict)
     """Names of fields that hold something and were not used, in the order in which they occur."""
     counts: Counter[str] = field(default_factory=Counter)
+    are_kept: bool = False
+    """Fields that were not used are kept with the question."""
 
     def sentences(self) -> Iterator[str]:
         """Yield a sentence for each kind."""
         if self.unused:
-            yield f"Fields not used: {', '.join(self.unused)}."
+            what = "Kept as fields of the questions" if self.are_kept else "Fields not used"
+            yield f"{what}: {', '.join(self.unused)}."
         for kind, (one, several) in _SENTENCES.items():
             if number := self.counts[kind]:
                 yield (one if number == 1 else several).format(number=number)

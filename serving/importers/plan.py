@@ -19,7 +19,7 @@ from serving.importers.spool import BATCH, Spool, uncollected
 Outcome = Literal["added", "updated", "skipped"]
 Conflict = tuple[str | None, str]
 """The field of a row that contradicts what is known, and what to do."""
-DETAILS = ("reference_answer", "answer_check", "category", "language", "external_id")
+DETAILS = ("reference_answer", "answer_check", "category", "language", "external_id", "fields")
 """What a known question can gain; a value that it has stays."""
 _ASKED = ("content_hash", "n", "text", "context", "role", *DETAILS, "held_out")
 HELD_OUT_FIXED: Conflict = (
@@ -44,6 +44,7 @@ class QuestionChange:
     category: str | None = None
     language: str | None = None
     external_id: str | None = None
+    fields: str | None = None
     held_out: bool | None = None
     is_new: bool = True
     """The spool does not hold it yet."""
@@ -171,7 +172,13 @@ class ImportPlan:
         details = (row.reference_answer, row.answer_check, row.category, row.language)
         asked = (row.text, row.context, row.role)
         return QuestionChange(
-            content_hash, self.n_questions, *asked, *details, row.external_id, row.held_out
+            content_hash,
+            self.n_questions,
+            *asked,
+            *details,
+            row.external_id,
+            row.fields,
+            row.held_out,
         )
 
     def _conflict(self, change: QuestionChange, row: ImportRow) -> Conflict | None:

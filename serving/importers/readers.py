@@ -1,7 +1,7 @@
 """Files to records and rows: finds out what a file is and how it is encoded, and reads it."""
 
-from collections.abc import Callable, Collection, Iterator
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 
 from db.errors import UsageError
@@ -67,12 +67,33 @@ def stream_rows(
     name: str | None = None,
     roles: Collection[str] = ROLES,
     encoding: str | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> ImportFile:
-    """Return the same, whose rows are read as they are asked for; only then errors are raised."""
+    """Return the same, whose rows are read as they are asked for; only then errors are raised.
+
+    ``renamed`` says what columns stand for, whatever they are called: column → field, or
+    ``KEPT`` for one that is to be kept as it is.
+    """
     source = _source(given, name, NAMES)
-    maker = RowMaker(source, Unwrapper.builtin(), roles, takes_judgements=False)
+    maker = RowMaker(
+        source,
+        Unwrapper.builtin(),
+        roles,
+        renamed=renamed,
+        takes_judgements=False,
+    )
     source.rows = _questions(source, rows_by(maker, encoding))
     return source
+
+
+def columns_of(given: Path | bytes, name: str | None = None, n_rows: int = 20) -> list[str]:
+    """Return the columns of the first rows of a file; none where it cannot be read as it is."""
+    try:
+        source = read_records(given, name=name)
+        found = dict.fromkeys(one for row in islice(source.records, n_rows) for one in row.values)
+    except UsageError:
+        return []  # reading the rows says why
+    return list(found)
 
 
 def _questions(source: ImportFile, rows: Iterator[ImportRow]) -> Iterator[ImportRow]:

@@ -16,6 +16,7 @@ from serving.importers.fields import (
     RowFields,
     is_blank,
     is_turns,
+    kept_fields,
     label_of,
     plain_name,
     written,
@@ -172,7 +173,11 @@ class RowParser:
             row = with_choices(row, self.fields)
         found = self._rows(row)
         if len(row.used) < len(row.values):
-            self.notes.unused.update(dict.fromkeys(row.unused()))
+            unused = list(row.unused())
+            self.notes.unused.update(dict.fromkeys(unused))
+            if self.notes.are_kept and unused:
+                kept = kept_fields({name: row.values[name] for name in unused})
+                found = [replace(one, fields=kept) for one in found]
         return found
 
     def _request(self, row: RowFields) -> RowFields:

@@ -64,7 +64,8 @@ class RowMaker:
             roles: Names that a role may have.
             keys: How the file writes turns.
             renamed: What the file itself says that its columns stand for.
-            takes_judgements: Without it, pairs are refused and labels are not used.
+            takes_judgements: Without it, pairs are refused and labels are not used; columns that
+                mean nothing to us are kept with the question.
             never_trains: All its questions are held out.
             needs_text: Else a row may name its question in another way than by its text.
         """
@@ -77,6 +78,7 @@ class RowMaker:
             classes=source.class_names,
             takes_judgements=takes_judgements,
         )
+        self._parser.notes.are_kept = needs_text and not takes_judgements
         self._counts = self._parser.notes.counts
         self._line = 0
         self._cells: Cells = {}
@@ -125,6 +127,7 @@ class RowMaker:
         if row is None:
             return None
         row.label, row.scope, row.is_raw = parsed.label, parsed.scope, parsed.is_raw
+        row.fields = parsed.fields
         if row.label is not None and row.reasoning is None and row.output is None:
             self.source.refuse(self._line, None, "judges a row without texts; remove the row.")
             return None

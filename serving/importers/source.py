@@ -66,6 +66,8 @@ class ImportRow:
     tags: tuple[str, ...] = ()
     external_id: str | None = None
     held_out: bool | None = None
+    fields: str | None = None
+    """What no field of ours has: column → value, as a JSON object."""
     rejected: "ImportRow | None" = None
     """The same question with the texts that are worse."""
     label: bool | None = None

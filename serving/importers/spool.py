@@ -19,7 +19,7 @@ from db.errors import fault_of
 _TABLES = """
 CREATE TABLE question (n INTEGER PRIMARY KEY, position INTEGER, content_hash TEXT, text TEXT,
     context TEXT, role TEXT, reference_answer TEXT, answer_check TEXT, category TEXT, language TEXT,
-    external_id TEXT, held_out INTEGER, gains INTEGER);
+    external_id TEXT, fields TEXT, held_out INTEGER, gains INTEGER);
 CREATE UNIQUE INDEX question_hash ON question (content_hash);
 CREATE TABLE tag (question_n INTEGER, name TEXT, PRIMARY KEY (question_n, name)) WITHOUT ROWID;
 CREATE TABLE variant (n INTEGER PRIMARY KEY, question_n INTEGER, content_hash TEXT, text TEXT);

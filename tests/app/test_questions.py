@@ -1,7 +1,13 @@
 import json
 
 from db.database import Database
-from db.questions import NewQuestion, add_question, edit_question
+from db.questions import (
+    NewQuestion,
+    QuestionFilter,
+    add_question,
+    edit_question,
+    list_questions,
+)
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from workbench.ui.components.forms import entries
@@ -100,3 +106,23 @@ def test_an_export_can_be_imported_again(store: Database, filled: Seeded) -> Non
 def test_tags_are_read_with_commas_of_any_script() -> None:
     assert entries(" tea, 茶、green，tea ,", str) == ["tea", "茶", "green"]
     assert entries("３〜９、q12 14 - 16", int) == ["3-9", "q12", "14-16"]
+
+
+def test_an_import_says_what_columns_stand_for_and_leads_to_a_sweep_of_its_questions(
+    store: Database, open_app: OpenApp
+) -> None:
+    app = open_app("questions", **{"import": "1"})
+    rows = [{"question": "What is tea?", "gold": "a drink", "unit": "1"}]
+    data = "\n".join(map(json.dumps, rows)).encode()
+    app.file_uploader[0].set_value(("tea.jsonl", data, "application/json")).run()
+    chosen = {box.label: box.value for box in app.selectbox}
+    assert (chosen["question"], chosen["gold"], chosen["unit"]) == ("text", "kept", "kept")
+    next(box for box in app.selectbox if box.label == "gold").set_value("reference_answer").run()
+    next(one for one in app.button if one.label == "Import 1 row").click().run()
+    assert not app.exception
+    assert "Sweep the questions of “tea”" in words_of(app)
+    with store.read() as session:
+        (found,) = list_questions(session, QuestionFilter(tags=("tea",))).rows
+    assert (found.reference_answer, found.fields) == ("a drink", {"unit": "1"})
+    folded = [one.label for one in open_app("questions", question=str(found.id)).expander]
+    assert "Other fields of its file (1)" in folded

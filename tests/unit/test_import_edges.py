@@ -76,7 +76,7 @@ def test_two_equal_headers_of_the_sheet_that_is_read_are_refused() -> None:
 def test_two_equal_headers_that_nothing_reads_are_no_problem() -> None:
     result = read("q.csv", "text,note,note\nwhy?,a,b\n")
     assert (texts(result), result.problems) == (["why?"], [])
-    assert result.notes == ["Fields not used: note."]
+    assert result.notes == ["Kept as fields of the questions: note."]
 
 
 def parquet_of(*names: str) -> bytes:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from db.database import Database
 from db.errors import UsageError
+from db.questions import QuestionFilter, list_questions
 from db.search import search_ids
 from db.tables import (
     Answer,
@@ -28,6 +29,8 @@ from serving.importers import (
     read_rows,
     resolve_reasonings,
 )
+from serving.importers.fields import KEPT, question_line
+from serving.importers.readers import stream_rows
 
 FUJI = {
     "instruction": "日本一高い山はどこですか。",
@@ -310,3 +313,29 @@ def test_reasonings_of_unknown_questions_are_refused_by_line(database: Database)
     found = read_reasonings(reasonings_file({"question_id": 7, "reasoning": "r"}), name="r.jsonl")
     with database.read() as session, pytest.raises(UsageError, match=r"not in the store \(lines 1"):
         resolve_reasonings(session, found)
+
+
+def test_columns_that_mean_nothing_are_kept_and_come_out_again(database: Database) -> None:
+    row = {"question": "What is tea?", "difficulty": 3, "origin": {"book": "茶経"}, "note": ""}
+    given = json.dumps(row).encode()
+    import_questions(database, read_rows(given, name="tea.jsonl"))
+    with database.read() as session:
+        (found,) = list_questions(session, QuestionFilter()).rows
+    assert found.fields == {"difficulty": 3, "origin": {"book": "茶経"}}
+    line = question_line(found)
+    assert json.loads(line)["difficulty"] == 3
+    again = import_questions(database, read_rows(line.encode(), name="again.jsonl"))
+    assert (again.added, again.updated, again.skipped) == (0, 0, 1)
+
+
+def test_a_known_question_gains_fields_once_and_columns_may_be_renamed(database: Database) -> None:
+    import_questions(database, read_rows(b'{"question": "What is tea?"}', name="a.jsonl"))
+    rows = b"what,gold,text\nWhat is tea?,a drink,unit 1\n"
+    file = stream_rows(
+        rows, name="b.csv", renamed={"what": "text", "gold": "reference_answer", "text": KEPT}
+    )
+    done = import_questions(database, file)
+    assert (done.added, done.updated) == (0, 1)
+    with database.read() as session:
+        (found,) = list_questions(session, QuestionFilter()).rows
+    assert (found.reference_answer, found.fields) == ("a drink", {"text": "unit 1"})

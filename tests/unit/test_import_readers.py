@@ -257,7 +257,7 @@ def test_a_path_is_read_like_its_bytes(tmp_path: Path) -> None:
 
 def test_unused_columns_are_named_once() -> None:
     result = read("q.csv", "text,colour,input,size\na,b,c,d\ne,f,g,h\n")
-    assert result.notes == ["Fields not used: colour, size."]
+    assert result.notes == ["Kept as fields of the questions: colour, size."]
 
 
 def test_removed_control_characters_are_told_once() -> None:

@@ -186,7 +186,7 @@ def test_the_door_of_questions_says_that_it_uses_no_labels() -> None:
     row = {"prompt": "Q", "completion": "A", "label": True}
     found = read_rows(json.dumps(row).encode(), name="q.jsonl")
     assert found.notes == [
-        "Fields not used: label.",
+        "Kept as fields of the questions: label.",
         "1 row has a label, which was not used; `q2q dataset import` takes labels and pairs.",
     ]
 

@@ -60,7 +60,7 @@ def test_problems_and_notes_are_complete_when_all_rows_were_taken() -> None:
     assert next(rows).text == "a"
     assert [row.text for row in rows] == ["b"]
     assert [problem.line for problem in file.problems] == [2]
-    assert file.notes == ["Fields not used: colour."]
+    assert file.notes == ["Kept as fields of the questions: colour."]
 
 
 VALUES = st.recursive(

@@ -7,8 +7,8 @@ import streamlit as st
 from db.identity import short_hash
 from db.questions import question_facets, role_names
 from serving.importers import ImportPreview, import_questions, preview
-from serving.importers.fields import FIELDS
-from serving.importers.readers import SUFFIXES, stream_rows
+from serving.importers.fields import FIELDS, KEPT, field_of
+from serving.importers.readers import SUFFIXES, columns_of, stream_rows
 from workbench import EXAMPLES
 from workbench.ui.components import url
 from workbench.ui.components.answer_check import choose_answer_check
@@ -20,6 +20,12 @@ from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import free_name, one_line
 from workbench.ui.components.uploads import draw_confirm, draw_found, import_progress, in_utf8
 
+MOST_COLUMNS = 40
+MAPPED = (
+    *("text", "context", "reference_answer", "answer_check", "reasoning", "output"),
+    *("role", "category", "language", "tags", "external_id"),
+)
+"""Fields that a column can be said to stand for."""
 EXAMPLE = EXAMPLES / "questions" / "with_reasoning.jsonl"
 COLUMNS = {
     "question": FIELDS["text"][:3],
@@ -46,11 +52,12 @@ def draw_import() -> None:
     data = in_utf8(upload.name, upload.getvalue())
     with database().read() as session:
         roles = role_names(session)
+    draft = FormDraft("question-import")
+    renamed = _choose_columns(draft, data, upload.name)
     with import_progress() as report:
-        rows = stream_rows(data, name=upload.name, roles=roles)
+        rows = stream_rows(data, name=upload.name, roles=roles, renamed=renamed)
         found = preview(database(), rows, on_progress=report)
     _show(found)
-    draft = FormDraft("question-import")
     with card("import_check"):
         tag = _choose_tag(draft, upload.name)
         st.caption(t("import.check"))
@@ -60,7 +67,7 @@ def draw_import() -> None:
     skip_errors = draw_confirm(label, n_new=n_new, problems=found.problems)
     if skip_errors is not None and is_usable:
         with import_progress() as report:
-            rows = stream_rows(data, name=upload.name, roles=roles)
+            rows = stream_rows(data, name=upload.name, roles=roles, renamed=renamed)
             done = import_questions(
                 database(),
                 rows,
@@ -76,6 +83,32 @@ def draw_import() -> None:
         url.clear("import")
         url.put("tag", tag)
         st.rerun()
+
+
+def _choose_columns(draft: FormDraft, data: bytes, name: str) -> dict[str, str]:
+    """Draw what each column of a file stands for; return what is to differ from its own name."""
+    columns = [one for one in columns_of(data, name) if one][:MOST_COLUMNS]
+    if not columns:
+        return {}
+    meant = {one: field_of(one) for one in columns}
+    # What only some shapes of rows have, such as turns of a chat, is read as it is.
+    offered = {one: found for one, found in meant.items() if found in (None, *MAPPED)}
+    renamed = {}
+    with st.expander(t("import.columns_of", n=len(columns)), icon=":material/view_column:"):
+        st.caption(t("import.columns_lead"))
+        grid = st.container(horizontal=True)
+        for column, found in offered.items():
+            begins = found or KEPT
+            chosen = grid.selectbox(
+                one_line(column, 40),
+                (*MAPPED, KEPT),
+                key=draft.field(f"column_{short_hash(name + column)}", begins, (*MAPPED, KEPT)),
+                format_func=lambda one: t(f"import.field.{one}"),
+                width=220,
+            )
+            if chosen != begins:
+                renamed[column] = chosen
+    return renamed
 
 
 def _choose_tag(draft: FormDraft, file_name: str) -> str:
@@ -133,6 +166,8 @@ def _show(found: ImportPreview) -> None:
                 t("import.column.outcome"): word("import.outcome", outcome),
                 t("import.column.text"): one_line(row.text, 160),
                 t("import.column.role"): word("role", row.role),
+                t("import.column.reference"): one_line(row.reference_answer or "", 80),
+                t("import.column.category"): one_line(row.category or "", 40),
                 t("import.column.reasoning"): one_line(row.reasoning or "", 100),
                 t("import.column.output"): one_line(row.output or "", 100),
             }

@@ -13,6 +13,7 @@ from db.texts.cards import question_card
 from db.texts.inputs import question_texts
 from serving.formats.definitions import DIALOGUE_TASKS, TASKS, Task
 from serving.formats.tokenizer import PromptTokenizer
+from serving.importers.fields import written
 from serving.sweeps.expand import render_question
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
@@ -78,6 +79,18 @@ def _draw_text(row: QuestionRow) -> None:
             show_text(row.context)
         draw_reference(row)
         draw_facts(row)
+        if row.fields:
+            with st.expander(t("question.fields", n=len(row.fields))):
+                st.table(
+                    [
+                        {
+                            t("question.field"): escaped(name),
+                            t("question.field_value"): escaped(written(value)),
+                        }
+                        for name, value in row.fields.items()
+                    ],
+                    hide_index=True,
+                )
 
 
 def _draw_lineage(row: QuestionRow, children: list[int]) -> None:
