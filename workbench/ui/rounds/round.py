@@ -5,12 +5,17 @@ from typing import Final
 
 import streamlit as st
 
+from db.datasets import get_dataset
+from db.errors import Q2QError
 from db.jobs import JobRow, active_jobs
 from db.models import get_model
 from db.rating.columns import high_water
-from db.rounds import STEPS, RoundRow, find_round
+from db.rounds import STEPS, RoundRow, find_round, is_rejected, reject_round
+from db.settings import settings
 from db.texts.facets import facets_version
 from db.training import run_curves
+from training.datasets.balance import cautions, read_balance
+from training.runs.prepare import plan_run
 from workbench.rounds.comparison import (
     MEASURES,
     SHARES,
@@ -21,23 +26,26 @@ from workbench.rounds.comparison import (
 )
 from workbench.rounds.completions import OnePassOutput
 from workbench.rounds.report import examples, round_page
-from workbench.rounds.start import queue_round
+from workbench.rounds.spec import parse_round
+from workbench.rounds.start import queue_round, train_spec
 from workbench.rounds.text import figure, measure_help, measure_label
 from workbench.rounds.verdict import judge
 from workbench.stats.intervals import MIN_QUESTIONS
 from workbench.ui.components import url
-from workbench.ui.components.controls import back_link, download, page_link, trail
-from workbench.ui.components.i18n import current_language, t, word
+from workbench.ui.components.controls import back_link, download, errors_shown, page_link, trail
+from workbench.ui.components.drafts import FormDraft
+from workbench.ui.components.i18n import current_language, t, translated, word
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import card, item_head, section
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, escaped_lines, show_text
+from workbench.ui.datasets.dataset import draw_cautions, draw_counts
 from workbench.ui.insights.charts import Dot, draw_dots
-from workbench.ui.rounds.approval import draw_approval
 from workbench.ui.rounds.list import round_badge
 from workbench.ui.rounds.verdict import draw_head_to_head, draw_verdict
 from workbench.ui.training.curves import draw_loss
+from workbench.ui.training.form import draw_plan
 
 COLOURS: Final[dict[Direction, str]] = {
     "better": "green",
@@ -59,7 +67,7 @@ def draw_round(round_id: int) -> None:
     live((found, jobs), lambda: _read(round_id), lambda now: now[1], _draw_head)
     _draw_products(found)
     if found.step == "approval" and not jobs:
-        draw_approval(found)
+        _draw_approval(found)
     if found.step == "ended":
         _draw_comparison(found)
 
@@ -149,6 +157,65 @@ def _draw_products(found: RoundRow) -> None:
                 page_link(page, label, None, **{name: value})
         if made is not None:
             page_link("explore", escaped(made.name), "account_tree", id=f"m{made.id}")
+
+
+def _draw_approval(found: RoundRow) -> None:
+    """Draw what is approved, and both answers; of a rejected round the reason."""
+    with card("round_approval"):
+        section(t("rounds.approval"), t("rounds.approve_help"))
+        if is_rejected(found):
+            reason = escaped_lines(found.reason or "")
+            st.error(t("rounds.rejected_because", reason=reason), icon=":material/block:")
+        _draw_dataset(found)
+        _draw_takes(found)
+        label = "rounds.approve_after_all" if is_rejected(found) else "rounds.approve"
+        if st.button(t(label), type="primary", icon=":material/play_arrow:"):
+            with database().write() as session:
+                queue_round(session, found.id, approved=True)
+            st.rerun()
+        if not is_rejected(found):
+            _draw_rejection(found)
+
+
+def _draw_dataset(found: RoundRow) -> None:
+    if found.dataset_id is None:
+        return
+    with database().read() as session:
+        dataset = get_dataset(session, found.dataset_id)
+        balance = read_balance(session, dataset)
+    page_link("datasets", t("rounds.open_dataset"), "dataset", dataset=dataset.id, view="rows")
+    draw_counts(dataset.counts, "approval", is_frozen=True)
+    draw_cautions(cautions(balance))
+
+
+def _draw_takes(found: RoundRow) -> None:
+    """Say what the training will take; a base that is still to be made again is left out."""
+    if found.dataset_id is None:
+        return
+    with database().read() as session:
+        base = get_model(session, found.starts_from_id)
+        dataset = get_dataset(session, found.dataset_id)
+    if base.state != "ready":
+        return
+    try:
+        settings_of = parse_round(found.config).train
+        spec = train_spec(found.name, settings_of, dataset=dataset.name, base=base.name)
+        draw_plan(spec, plan_run(database(), settings(), spec))
+    except Q2QError as error:
+        st.caption(escaped(translated(error)))
+
+
+def _draw_rejection(found: RoundRow) -> None:
+    with st.expander(t("rounds.reject_title"), icon=":material/block:"):
+        draft = FormDraft(f"round-{found.id}-rejection")
+        label = t("rounds.reject_reason")
+        reason = st.text_area(label, key=draft.field("reason", ""), max_chars=2_000)
+        if st.button(t("rounds.reject"), disabled=not (reason or "").strip()):
+            with errors_shown():
+                with database().write() as session:
+                    reject_round(session, found.id, reason or "")
+                draft.forget()
+                st.rerun()
 
 
 def _draw_comparison(found: RoundRow) -> None:
