@@ -142,6 +142,11 @@ def test_two_sweeps_stand_side_by_side(swept: Database) -> None:
     assert [column.levels[0] for column in design.columns] == ["first (1)", "second (2)"]
     assert cells[1][design.columns[1]].n_answers == 1
     assert "sweep" not in read(swept, MatrixQuery())[0].factors
+    # What goes with the sweep makes no columns, and is told where two are compared.
+    differences = {name: (old, new) for name, old, new in design.differences(*design.columns)}
+    assert differences["sweep"] == ("first (1)", "second (2)")
+    assert differences["temperature"] == ("0.8, 1.2", "0.8")
+    assert differences["model"] == ("small, tuned", "small")
 
 
 def test_rows_are_narrowed_by_words_tags_and_grades(swept: Database) -> None:

@@ -11,6 +11,8 @@ from workbench.stats.comparisons import SAMPLING_FACTORS
 
 NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?")
 _ORDER: Final = (*FACTORS, *SAMPLING_FACTORS)
+_MOST_LEVELS: Final = 6
+"""Levels of a factor that are named of a column in which several fall together."""
 Condition = tuple[str, str]
 """A factor and one of its levels."""
 
@@ -104,6 +106,33 @@ class Design:
         if any(named.get(name, NONE) not in values for name, values in wanted.items()):
             return None
         return Column(tuple(named.get(name, NONE) for name in self.by))
+
+    def differences(self, before: Column, after: Column) -> list[tuple[str, str, str]]:
+        """Return what two columns differ in: each factor with its levels in both.
+
+        Also factors that make no columns, such as the temperature of two sweeps.
+        """
+        sides: list[dict[str, set[str]]] = []
+        for column in (before, after):
+            values: dict[str, set[str]] = {}
+            for level in self.known:
+                if self.column_of(level) == column:
+                    for name, value in self.named(level).items():
+                        values.setdefault(name, set()).add(value)
+            sides.append(values)
+
+        def shown(name: str) -> tuple[str, str]:
+            old, new = (sorted(side.get(name, {NONE}), key=_natural) for side in sides)
+            return ", ".join(old[:_MOST_LEVELS]), ", ".join(new[:_MOST_LEVELS])
+
+        found = []
+        for name in sorted(sides[0].keys() | sides[1].keys(), key=_place):
+            old, new = shown(name)
+            own_old, own_new = shown(name.removeprefix(OF_REASONING))
+            repeats = old in (own_old, NONE) and new in (own_new, NONE)
+            if old != new and not (name.startswith(OF_REASONING) and repeats):
+                found.append((name, old, new))
+        return found
 
     def find(self, key: str | None) -> int | None:
         """Return the place of the column called ``key``."""

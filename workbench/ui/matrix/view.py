@@ -186,6 +186,10 @@ def _condition_label(condition: str) -> str:
     return f"{factor_label(name)}: {level_label(name, level)}"
 
 
+def _levels(factor: str, levels: str) -> str:
+    return escaped(", ".join(level_label(factor, one) for one in levels.split(", ")))
+
+
 def _draw_change(
     design: Design, query: MatrixQuery, levels: CountedLevels, rows: Sequence[int]
 ) -> None:
@@ -195,9 +199,8 @@ def _draw_change(
         return
     before, after = (design.columns[place] for place in places)
     changes = [
-        f"{factor_label(name)}: :red[{escaped(old)}] → :green[{escaped(new)}]"
-        for name, old, new in zip(design.by, before.levels, after.levels, strict=True)
-        if old != new
+        f"{factor_label(name)}: :red[{_levels(name, old)}] → :green[{_levels(name, new)}]"
+        for name, old, new in design.differences(before, after)
     ]
     shown = rows if query.narrows else None
     change = accuracy_change(levels, design, before, after, shown)
