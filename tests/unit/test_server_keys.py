@@ -140,6 +140,25 @@ def test_a_key_is_asked_for_used_and_stands_in_no_store_backup_log_or_command(
         unknown = q2q("serve", "price", "hosted", "tts", "--input", "1", "--output", "1")
         assert unknown.code == 2
         assert "offers no model 'tts' (it offers large-2, small-2)" in unknown.err
+        (tmp_path / "questions.jsonl").write_text('{"question": "Why is the sky blue?"}')
+        spec = tmp_path / "spec.yaml"
+        spec.write_text(
+            "{name: hosted, questions: {file: questions.jsonl}, models: [small-2], max_cost: 1,"
+            " variants: 2, answers: 2}"
+        )
+        before = server.read_tokens, server.written_tokens
+        ran = q2q("sweep", "run", spec, "--json")
+        assert ran.code == 0, ran.err
+        assert "roles go as system messages" in ran.err
+        read, written = server.read_tokens - before[0], server.written_tokens - before[1]
+        assert ran.json["spent_tokens"] == read + written
+        cost = (0.15 * read + 0.6 * written) / 1e6
+        assert ran.json["spent_cost"] == pytest.approx(cost, abs=1e-6)
+        unpriced = spec.with_name("other.yaml")
+        unpriced.write_text(spec.read_text().replace("small-2", "large-2"))
+        refused = q2q("sweep", "plan", unpriced)
+        assert refused.code == 2
+        assert "the price of large-2 on the server hosted is not known" in refused.err
         backup(database, tmp_path / "copy.sqlite")
     finally:
         server.stop()
