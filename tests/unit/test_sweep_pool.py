@@ -160,7 +160,7 @@ async def test_what_one_server_cannot_do_another_does(
 ) -> None:
     sweep_id = planned(database, 8)
     servers[1].default = behaviour
-    async with pool(servers, timeout_s=1.0) as engines:
+    async with pool(servers, timeout_s=0.4) as engines:
         await run(database, engines, sweep_id)
     assert set(by_engine(database)) == {1}
     assert servers[1].count > 0
