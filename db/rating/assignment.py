@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.rating.queues import ItemRow, NewItem, QueueRow, item_row, item_values
-from db.tables import QueueItem, QueueItemState, ReasoningVariant, utc_now
+from db.tables import QueueAssignment, QueueItem, QueueItemState, ReasoningVariant, utc_now
 
 ItemState = Literal["submitted", "skipped", "discarded"]
 
@@ -132,6 +132,14 @@ def _later(than: datetime | None) -> datetime:
     return now if than is None or now > than else than + timedelta(microseconds=1)
 
 
+def closed_items(
+    session: Session, queue_id: int, rater_id: int, *states: ItemState
+) -> list[ItemRow]:
+    """Return the items that a rater closed in these ways, the last first."""
+    query = _items_in(queue_id, rater_id, *states)
+    return [item_row(row.QueueItem) for row in session.execute(query)]
+
+
 def last_closed(session: Session, queue_id: int, rater_id: int) -> tuple[ItemRow, datetime] | None:
     """Return the item whose card ``rater_id`` closed last, and when; None where there is none."""
     closed = _items_in(queue_id, rater_id, *get_args(ItemState))
@@ -188,11 +196,21 @@ def is_own_text(rater_id: int) -> ColumnElement[bool]:
     )
 
 
+def is_theirs(queue: QueueRow, rater_id: int) -> ColumnElement[bool]:
+    """Return the condition that an item is this rater's, where cards are shared out by name."""
+    if queue.assigned is None:
+        return true()
+    return exists().where(
+        QueueAssignment.item_id == QueueItem.id, QueueAssignment.rater_id == rater_id
+    )
+
+
 def candidates(session: Session, queue: QueueRow, rater_id: int, limit: int) -> list[ItemRow]:
     """Return up to ``limit`` items that may be assigned to a rater next, from a random place on.
 
     Left out are items that this rater has met, that enough raters have or had before them, and
-    those with a text of the rater's own: who wrote a text does not rate it blind.
+    those with a text of the rater's own: who wrote a text does not rate it blind. Of cards that
+    are shared out by name, only the rater's own are offered.
     """
     start = random.randrange(max(1, queue.n_items))
     query = _assignable(queue, rater_id).order_by(QueueItem.position).limit(limit)
@@ -256,6 +274,7 @@ def _assignable(queue: QueueRow, rater_id: int) -> Select[QueueItem]:
         ~exists().where(own.item_id == QueueItem.id, own.rater_id == rater_id),
         taken_by(QueueItem.id, rater_id) < queue.overlap,
         ~is_own_text(rater_id),
+        is_theirs(queue, rater_id),
     )
 
 

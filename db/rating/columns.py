@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, String, case, cast, func, nul
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.bulk import chunks
-from db.rating.ratings import Scope, active_ratings
+from db.rating.ratings import Scope, active_ratings, overruled
 from db.tables import (
     Answer,
     Generation,
@@ -65,7 +65,7 @@ def read_ratings(session: Session, filter: RatingFilter) -> Columns:
 
     ``text_id`` and ``other_id`` are reasonings where the scope is ``reasoning``, else answers;
     ``variant_id`` is the reasoning that an answer stands under; ``repeat_of_id`` is the item that a
-    hidden repeat repeats.
+    hidden repeat repeats. What a person settled otherwise is marked ``is_overruled``.
     """
     text, other = _sides(filter.scope)
     columns = (
@@ -84,6 +84,8 @@ def read_ratings(session: Session, filter: RatingFilter) -> Columns:
         _POSSIBLE_SECONDS,
         Rating.queue_item_id.label("item_id"),
         QueueItem.repeat_of_id,
+        Rating.is_adjudication,
+        overruled().label("is_overruled"),
     )
     query = _judged(filter).with_only_columns(*columns).order_by(Rating.id)
     return _columns([column.key for column in columns], session.execute(query).all())

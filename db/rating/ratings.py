@@ -75,6 +75,8 @@ class NewRating:
     queue_item_id: int | None = None
     card_id: str
     """Unique in the store: a second press on the same card adds nothing."""
+    is_adjudication: bool = False
+    """It settles what raters disagree about."""
     note: str | None = None
     created_at: datetime | None = None
     """None: now."""
@@ -273,7 +275,11 @@ def _not_undone() -> Select[Rating]:
 
 def item_ratings(session: Session, rater_id: int, item_id: int) -> list[int]:
     """Return the ids of what ``rater_id`` said about a queue's item, as far as it holds."""
-    query = active_ratings().where(Rating.rater_id == rater_id, Rating.queue_item_id == item_id)
+    query = active_ratings().where(
+        Rating.rater_id == rater_id,
+        Rating.queue_item_id == item_id,
+        Rating.is_adjudication.is_(False),
+    )
     return list(session.scalars(query.with_only_columns(Rating.id).order_by(Rating.id)))
 
 
@@ -288,6 +294,46 @@ def _row(rating: NewRating) -> dict[str, Any]:
         **{f"other_{name}": getattr(rating.other, name, None) for name in _TARGET},
         "created_at": rating.created_at or utc_now(),
     }
+
+
+def overruled() -> ColumnElement[bool]:
+    """Return the condition that a person settled otherwise what a person's rating says.
+
+    A verdict counts, in rankings and training sets, instead of all ratings by people of the same
+    text (or the same two) on the same axis, given before or after it, in whichever queue. Figures
+    of agreement keep the ratings and leave the verdicts out.
+    """
+    verdict, undoing, other = aliased(Rating), aliased(Rating), aliased(Rating)
+    people = select(Rater.id).where(Rater.kind == "person")
+    texts = ("variant_id", "answer_id")
+
+    def same(prefix: str, crossed: str) -> ColumnElement[bool]:
+        pairs = [(name, f"{prefix}{name}") for name in texts]
+        pairs += [(f"other_{name}", f"{crossed}{name}") for name in texts]
+        return and_(
+            *(getattr(other, a).is_not_distinct_from(getattr(verdict, b)) for a, b in pairs)
+        )
+
+    return Rating.id.in_(
+        select(other.id)
+        .select_from(verdict)
+        .join(
+            other,
+            and_(
+                other.question_id == verdict.question_id,
+                other.scope == verdict.scope,
+                other.axis == verdict.axis,
+                or_(same("", "other_"), same("other_", "")),
+            ),
+        )
+        .outerjoin(undoing, undoing.undoes_id == verdict.id)
+        .where(
+            verdict.is_adjudication,
+            undoing.id.is_(None),
+            other.is_adjudication.is_(False),
+            other.rater_id.in_(people),
+        )
+    )
 
 
 def seen_too_early() -> ColumnElement[bool]:

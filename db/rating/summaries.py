@@ -31,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.counts import cached_count, is_counted
 from db.identity import Ref
-from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, active_ratings, on_scale
+from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, active_ratings, on_scale, overruled
 from db.tables import Answer, Rater, Rating
 from db.tables.base import as_row
 from db.texts.rows import ListedKind
@@ -234,6 +234,7 @@ def _side(
         Rating.axis.not_in((TAG, FLAG)),
         Rating.value.is_not(None) | Rating.outcome.is_not(None),
         on_scale(),
+        ~overruled(),
     )
     return query if ids is None else query.where(target.in_(ids))
 
@@ -264,6 +265,10 @@ class JudgementRow:
     other: Ref | None
     """What it was compared with."""
     blind: bool
+    is_adjudication: bool
+    """It settles what raters disagreed about."""
+    is_overruled: bool
+    """It was settled otherwise, and counts for agreement only."""
     note: str | None
     created_at: datetime
 
@@ -287,7 +292,7 @@ def judgements(
     total = session.scalar(select(func.count()).select_from(found.subquery())) or 0
     rows = session.execute(
         found.join(Rater, Rater.id == Rating.rater_id)
-        .add_columns(Rater.name, Rater.kind)
+        .add_columns(Rater.name, Rater.kind, overruled())
         .order_by(Rating.id.desc())
         .limit(limit)
     ).all()
@@ -310,7 +315,7 @@ def _sides(ref: Ref) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return Rating.answer_id == ref.id, Rating.other_answer_id == ref.id
 
 
-def _row(ref: Ref, rating: Rating, rater: str, rater_kind: str) -> JudgementRow:
+def _row(ref: Ref, rating: Rating, rater: str, rater_kind: str, is_overruled: bool) -> JudgementRow:
     targets = {
         "question": (rating.question_id, rating.other_question_id),
         "variant": (rating.variant_id, rating.other_variant_id),
@@ -323,5 +328,11 @@ def _row(ref: Ref, rating: Rating, rater: str, rater_kind: str) -> JudgementRow:
         result = _SEEN[is_other][rating.outcome]
         other_id = first if is_other else second
         other = Ref(ref.kind, other_id) if other_id is not None else None
-    computed = {"rater": rater, "rater_kind": rater_kind, "result": result, "other": other}
+    computed = {
+        "rater": rater,
+        "rater_kind": rater_kind,
+        "result": result,
+        "other": other,
+        "is_overruled": bool(is_overruled),
+    }
     return as_row(JudgementRow, rating, **computed)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Archivable, Base, Created, Hash
@@ -72,6 +72,17 @@ class QueueItem(Base):
     __table_args__ = (UniqueConstraint("queue_id", "position"),)
 
 
+class QueueAssignment(Base):
+    """Whose an item is, in a queue whose cards are shared out among named raters."""
+
+    __tablename__ = "queue_assignment"
+
+    item_id: Mapped[int] = mapped_column(
+        ForeignKey("queue_item.id", ondelete="CASCADE"), primary_key=True
+    )
+    rater_id: Mapped[int] = mapped_column(ForeignKey("rater.id"), primary_key=True, index=True)
+
+
 class QueueItemState(Base):
     """How far one rater is with one item; the only rating table that is updated in place."""
 
@@ -124,6 +135,8 @@ class Rating(Base):
     card_id: Mapped[str] = mapped_column(unique=True)
     """Made when the card was drawn, so that a double press stores one row."""
     undoes_id: Mapped[int | None] = mapped_column(ForeignKey("rating.id"), unique=True)
+    is_adjudication: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """A person's verdict on what raters disagree about: it counts instead of theirs."""
     note: Mapped[str | None]
     created_at: Mapped[Created]
 
@@ -147,4 +160,10 @@ class Rating(Base):
             name="says_something",
         ),
         Index("ix_rating_rater_newest", "rater_id", "id"),
+        Index(
+            "ix_rating_adjudications",
+            "question_id",
+            sqlite_where=text("is_adjudication = 1"),
+            postgresql_where=text("is_adjudication"),
+        ),
     )

@@ -13,7 +13,7 @@ from db.errors import UsageError
 from db.identity import Precision, question_hash, text_hash
 from db.models import ModelRow, find_model, list_models
 from db.questions import QuestionFilter, question_ids
-from db.rating.ratings import RESERVED, active_ratings, of_repeat
+from db.rating.ratings import RESERVED, active_ratings, of_repeat, overruled
 from db.search import search_ids
 from db.settings import settings
 from db.tables import (
@@ -265,6 +265,7 @@ def _rated(session: Session, least: float) -> set[int]:
             Rating.scope == "reasoning",
             Rating.value.is_not(None),
             ~of_repeat(),
+            ~overruled(),
             Rating.axis.not_in(RESERVED),
             Rater.kind == "person",
         )

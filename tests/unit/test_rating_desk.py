@@ -152,7 +152,7 @@ def test_each_press_stores_one_row_with_the_order_shown(filled: Database) -> Non
     assert all(row.blind and not row.answer_seen and row.sampler == "random" for row in rows)
     assert all(row.variant_id and row.other_variant_id for row in rows)
     with filled.read() as session:
-        assert queue_progress(session, queue.id, rater).submitted == 24
+        assert queue_progress(session, queue, rater).submitted == 24
 
 
 def test_a_reload_finds_the_same_card_in_the_same_order(filled: Database) -> None:
@@ -267,13 +267,13 @@ def test_the_counter_takes_equal_steps_whether_a_card_is_new_or_comes_back(
     while card is not None:
         repeats += card.item.repeat_of_id is not None
         with filled.read() as session:
-            progress = queue_progress(session, queue.id, rater)
+            progress = queue_progress(session, queue, rater)
         shown.append(progress.done)
         totals.add(progress.total)
         card = submit(filled, queue, rater, card.id, CardRating(outcome="a"))
     assert repeats > 0
     assert shown == list(range(len(shown)))
-    assert totals == {len(shown)} == {queue.n_cards} == {queue.n_items + repeats}
+    assert totals == {len(shown)} == {queue.n_cards()} == {queue.n_items + repeats}
 
 
 def test_overlap_says_how_many_raters_meet_an_item(filled: Database) -> None:

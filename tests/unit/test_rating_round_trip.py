@@ -57,8 +57,9 @@ def judgements(draw: st.DrawFn) -> dict[str, Any]:
     else:
         low, high = (0, 1) if axis == OK else (1, 5)
         said["value"] = float(draw(st.integers(low, high)))
+    rater = draw(st.sampled_from(("Aki", "千佳", "judge-large")))
     return {
-        "rater": draw(st.sampled_from(("Aki", "千佳", "judge-large"))),
+        "rater": rater,
         "scope": scope,
         "axis": axis,
         "is_worded": draw(st.booleans()),
@@ -71,6 +72,7 @@ def judgements(draw: st.DrawFn) -> dict[str, Any]:
             "answer_seen": draw(st.booleans()),
             "sampler": draw(st.none() | st.sampled_from(("random", "repeat", "import a.csv"))),
             "seconds": draw(st.none() | st.integers(0, 600_000).map(lambda ms: ms / 1000)),
+            "is_adjudication": draw(st.booleans()) and rater != "judge-large",
             "note": draw(st.none() | WORDS),
             "created_at": draw(TIMES),
         },

@@ -233,6 +233,8 @@ def test_a_comparison_is_turned_so_that_the_smaller_id_comes_first() -> None:
             "seconds": [None] * 3,
             "item_id": [1, 2, 3],
             "repeat_of_id": [None] * 3,
+            "is_adjudication": [False] * 3,
+            "is_overruled": [False] * 3,
         }
     )
     names = ("format", "role", "model", "weights", "precision", "mode", "source")

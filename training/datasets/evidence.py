@@ -31,6 +31,7 @@ from db.rating.ratings import (
     active_ratings,
     count_off_scale,
     of_repeat,
+    overruled,
     seen_too_early,
 )
 from db.tables import Rater, Rating
@@ -253,8 +254,9 @@ def read_evidence(
     columns = [
         Rating.id if name == "rating_id" else getattr(Rating, name) for name in Judgement._fields
     ]
-    query = active_ratings().where(*counted, ~seen_too_early()).with_only_columns(*columns)
-    stored = (Judgement(*row) for row in session.execute(query.order_by(Rating.id)))
+    query = active_ratings().where(*counted, ~seen_too_early(), ~overruled())
+    found = session.execute(query.order_by(Rating.id).with_only_columns(*columns))
+    stored = (Judgement(*row) for row in found)
     for judgement in chain(stored, expected):
         if judgement.question_id in wanted:
             _note(evidence, judgement)

@@ -29,6 +29,7 @@ from workbench.stats.clustered import judged_share
 from workbench.stats.comparisons import (
     FACTORS,
     is_repeat,
+    may_agree,
     may_rank,
     ranked,
     read_tables,
@@ -122,7 +123,9 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
     order = ranked(pairs)
     raters = {row.id: row.name for row in list_raters(session, archived=None)}
     present = judgements["rater_id"].unique()
-    values = _values(judgements, origins, filter)
+    values = _values(judgements, origins, may_rank(judgements, filter.scope))
+    own = _values(judgements, origins, may_agree(judgements, filter.scope))
+    given = pairs[~pairs["is_adjudication"].astype(bool)]
     equal_length = filter.equal_length
     rankings = [rank_levels(order, factor, equal_length=equal_length) for factor in FACTORS]
     listed = judgements["question_id"].value_counts().head(MOST_LISTED)
@@ -133,9 +136,9 @@ def read_insights(session: Session, filter: RatingFilter) -> Insights:
         rankings=tuple(ranking for ranking in rankings if ranking),
         both_bad=_both_bad(pairs[pairs["ranks"]]),
         effects=_effects(order, values, equal_length=equal_length),
-        between_raters=_agreements(pairs, values),
-        with_oneself=agreement.with_oneself(pairs) if len(pairs) else None,
-        position=position(pairs),
+        between_raters=_agreements(given, own),
+        with_oneself=agreement.with_oneself(given) if len(given) else None,
+        position=position(given),
         length=length(pairs),
         times=times(judgements),
         days=tuple(zip(days["day"], days["rater_id"], days["cards"], strict=True)),
@@ -156,9 +159,9 @@ def read_question(session: Session, filter: RatingFilter) -> QuestionInsight:
     return QuestionInsight(groups=tuple(found), texts_by_id=texts_by_id)
 
 
-def _values(judgements: pd.DataFrame, origins: pd.DataFrame, filter: RatingFilter) -> pd.DataFrame:
+def _values(judgements: pd.DataFrame, origins: pd.DataFrame, counts: pd.Series) -> pd.DataFrame:
     """Return the values on axes that count, each with the levels of its text."""
-    values = judgements[judgements["value"].notna() & may_rank(judgements, filter.scope)]
+    values = judgements[judgements["value"].notna() & counts]
     levels = origins[[*FACTORS, "n_characters"]].rename(columns={"n_characters": "characters"})
     return values.join(levels, on="text_id")
 
@@ -220,7 +223,7 @@ def _counts(
         ranked=len(order),
         both_bad=int(pairs["points"].isna().sum()),
         repeats=int(pairs["is_repeat"].sum()),
-        not_blind=int((~fresh["ranks"]).sum()),
+        not_blind=int((~fresh["ranks"] & ~fresh["is_overruled"].astype(bool)).sum()),
         questions=int(judgements["question_id"].nunique()),
         cards_planned=_planned(session, filter),
         cards_rated=len(cards),

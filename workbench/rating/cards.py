@@ -21,6 +21,7 @@ from db.rating.assignment import (
     assign,
     begun_card,
     close_card,
+    closed_items,
     count_submitted,
     last_closed,
     open_card,
@@ -75,22 +76,26 @@ class CardRating:
         return not (self.outcome or self.values or self.tags or self.mark)
 
     def facts(
-        self, other: Target | None, axis_ids: Mapping[str, int]
-    ) -> dict[tuple[str, str | None], dict[str, Any]]:
-        """Return what is said by axis and label, as the fields of a rating that hold it.
+        self, item: ItemRow, axis_ids: Mapping[str, int]
+    ) -> dict[tuple[str, str | None, Target], dict[str, Any]]:
+        """Return what is said by axis, label and target, as the fields of a rating that hold it.
+
+        A tag of a comparison speaks of both texts, so that it is found at either.
 
         Args:
-            other: Of a comparison: the other target.
+            item: What it is said of.
             axis_ids: How the axes are worded.
         """
-        found: dict[tuple[str, str | None], dict[str, Any]] = {}
+        target, other = item.target, item.other
+        found: dict[tuple[str, str | None, Target], dict[str, Any]] = {}
         if self.outcome:
-            found[PREFERENCE, None] = {"outcome": self.outcome, "other": other}
+            found[PREFERENCE, None, target] = {"outcome": self.outcome, "other": other}
         for axis, value in self.values.items():
-            found[axis, None] = {"value": float(value), "axis_id": axis_ids.get(axis)}
-        found |= {(TAG, tag): {"label": tag} for tag in self.tags}
+            found[axis, None, target] = {"value": float(value), "axis_id": axis_ids.get(axis)}
+        for tag in self.tags:
+            found |= {(TAG, tag, side): {"label": tag} for side in (target, other) if side}
         if self.mark:
-            found[FLAG, self.mark] = {"label": self.mark}
+            found[FLAG, self.mark, target] = {"label": self.mark}
         return found
 
 
@@ -130,21 +135,35 @@ def undo(database: Database, queue: QueueRow, rater_id: int) -> Card | None:
         found = last_closed(session, queue.id, rater_id)
         if found is None:
             return None
-        last, closed_at = found
-        if open_now := open_card(session, queue.id, rater_id):
-            put_back(session, open_now.item.id, rater_id)
-        rated = [session.get_one(Rating, id) for id in item_ratings(session, rater_id, last.id)]
-        undo_ratings(session, [rating.id for rating in rated])
-        first = rated[0] if rated else None
-        return _assign(
-            session,
-            last,
-            rater_id,
-            (first.sampler if first else None) or queue.spec.get("sampler", SAMPLERS[0]),
-            swapped=first.swapped if first else None,
-            after=closed_at,
-            entered=_entered(rated),
-        )
+        return _lay_again(session, queue, rater_id, *found)
+
+
+def reopen(database: Database, queue: QueueRow, rater_id: int, item_id: int) -> Card | None:
+    """Lay a card down again that the rater skipped or put aside; None: it is none of these."""
+    with database.write() as session:
+        closed = closed_items(session, queue.id, rater_id, "skipped", "discarded")
+        item = next((one for one in closed if one.id == item_id), None)
+        return None if item is None else _lay_again(session, queue, rater_id, item, utc_now())
+
+
+def _lay_again(
+    session: Session, queue: QueueRow, rater_id: int, item: ItemRow, closed_at: datetime
+) -> Card:
+    """Take back what the rater said of an item and lay its card down with that entered on it."""
+    if open_now := open_card(session, queue.id, rater_id):
+        put_back(session, open_now.item.id, rater_id)
+    rated = [session.get_one(Rating, id) for id in item_ratings(session, rater_id, item.id)]
+    undo_ratings(session, [rating.id for rating in rated])
+    first = rated[0] if rated else None
+    return _assign(
+        session,
+        item,
+        rater_id,
+        (first.sampler if first else None) or queue.spec.get("sampler", SAMPLERS[0]),
+        swapped=first.swapped if first else None,
+        after=closed_at,
+        entered=_entered(rated),
+    )
 
 
 def _entered(rated: Sequence[Rating]) -> dict[str, Any]:
@@ -153,7 +172,7 @@ def _entered(rated: Sequence[Rating]) -> dict[str, Any]:
         return {}
     return {
         VALUES: {rating.axis: int(rating.value) for rating in rated if rating.value is not None},
-        TAGS: [rating.label for rating in rated if rating.axis == TAG],
+        TAGS: list(dict.fromkeys(rating.label for rating in rated if rating.axis == TAG)),
         NOTE: rated[0].note or "",
         ANSWER_SEEN: rated[0].scope == "reasoning" and rated[0].answer_seen,
     }
@@ -194,13 +213,13 @@ def _new_ratings(
     queue: QueueRow, rater_id: int, card: Card, rating: CardRating, axis_ids: Mapping[str, int]
 ) -> list[NewRating]:
     """Return a row for each thing said; the first carries the card's own id."""
-    facts = rating.facts(card.item.other, axis_ids).items()
+    facts = rating.facts(card.item, axis_ids).items()
     seconds = _seconds(card, rating)
     return [
         NewRating(
             rater_id=rater_id,
             scope=queue.scope,
-            target=card.item.target,
+            target=target,
             axis=axis,
             blind=True,
             swapped=card.swapped if card.item.other else None,
@@ -212,7 +231,7 @@ def _new_ratings(
             note=rating.note,
             **fields,
         )
-        for number, ((axis, _), fields) in enumerate(facts)
+        for number, ((axis, _, target), fields) in enumerate(facts)
     ]
 
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from db.database import Database
+from db.rating.ratings import overruled
+from db.tables import Rating
 
 _ORIGIN = ("model", "prompt_format", "mode", "temperature", "top_p", "max_tokens", "seed", "source")
 COLUMNS: Final[Mapping[str, Literal["text", "integer", "number", "flag"]]] = {
@@ -31,7 +33,7 @@ COLUMNS: Final[Mapping[str, Literal["text", "integer", "number", "flag"]]] = {
         for side in ("", "other_")
         for name in _ORIGIN
     },
-    **dict.fromkeys(("blind", "swapped", "answer_seen"), "flag"),
+    **dict.fromkeys(("blind", "swapped", "answer_seen", "adjudication", "overruled"), "flag"),
     "sampler": "text",
     "seconds": "number",
     **dict.fromkeys(("queue", "note", "created_at"), "text"),
@@ -50,7 +52,8 @@ SELECT x.card_id, r.rater, r.rater_kind, m.name AS rater_model, r.scope, r.axis,
     r.question_id, r.variant_id, r.answer_id, r.other_variant_id, r.other_answer_id,
     q.text AS question, q.context, q.role, q.language, v.text AS reasoning, a.text AS answer,
     w.text AS other_reasoning, b.text AS other_answer, {_SIDES},
-    r.blind, r.swapped, r.answer_seen, r.sampler, r.seconds, u.name AS queue, r.note, r.created_at
+    r.blind, r.swapped, r.answer_seen, x.is_adjudication AS adjudication, x.id AS overruled,
+    r.sampler, r.seconds, u.name AS queue, r.note, r.created_at
 FROM v_rating r
 JOIN rating x ON x.id = r.rating_id
 JOIN rater p ON p.id = x.rater_id
@@ -72,11 +75,13 @@ _FLAGS = tuple(name for name, kind in COLUMNS.items() if kind == "flag")
 def rating_rows(database: Database, queue_id: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield what holds of all ratings, or of a queue's, oldest first."""
     with database.read() as session:
+        settled = set(session.scalars(select(Rating.id).where(overruled())))
         rows = session.execute(
             text(_ROWS), {"queue_id": queue_id}, execution_options={"yield_per": 1000}
         )
         for row in rows.mappings():
             exported = dict(row)
+            exported["overruled"] = exported["overruled"] in settled
             for name in _FLAGS:
                 exported[name] = None if exported[name] is None else bool(exported[name])
             exported["axis_definition"] = _as_json(exported["axis_definition"])

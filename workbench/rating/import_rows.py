@@ -65,6 +65,7 @@ class RatingFields:
     sampler: str | None
     seconds: float | None
     card_id: str | None
+    is_adjudication: bool
     note: str | None
     created_at: datetime | None
 
@@ -94,6 +95,8 @@ def understand(
     _check_value(axis, value, outcome, label)
     card_id = given(row, "card_id")
     is_model = bool(given(row, "rater_kind")) and _rater_kind(row) == "model"
+    if is_model and flag(row, "adjudication"):
+        raise RowRefusedError("adjudication", "is true of a model; people settle. Write false.")
     return RatingFields(
         scope=scope,
         axis=axis,
@@ -110,6 +113,7 @@ def understand(
         sampler=given(row, "sampler") or (None if card_id else f"import {file}"),
         seconds=_seconds(row),
         card_id=card_id,
+        is_adjudication=bool(flag(row, "adjudication")),
         note=text_of(row, "note"),
         created_at=_time(row),
     )

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.rating.queues import NewItem, Way, create_queue
-from db.rating.ratings import FLAG, Scope, Target, active_ratings
+from db.rating.ratings import FLAG, Scope, Target, active_ratings, ensure_rater
 from db.tables import QueueItem, Rating, RatingQueue
 from db.texts.lists import TextHeader
 from workbench.rating.head_to_head import head_to_head_cards
@@ -144,6 +144,7 @@ def save_queue(session: Session, built: BuiltQueue) -> int:
         spec={**stored, "left_out": built.left_out},
         items=built.items,
         overlap=spec.overlap,
+        raters={ensure_rater(session, name): share for name, share in spec.raters.items()},
     )
 
 

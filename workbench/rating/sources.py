@@ -1,11 +1,22 @@
 """The wish for a queue: what is rated, how, from where, and how much of it."""
 
 import random
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 from sqlalchemy import exists, select, true
 from sqlalchemy.orm import Session
 
@@ -14,7 +25,7 @@ from db.bulk import chunks
 from db.errors import UsageError
 from db.questions import QuestionFilter, question_ids
 from db.rating.queues import Way
-from db.rating.ratings import Scope
+from db.rating.ratings import Scope, rater_name
 from db.search import search_ids
 from db.sweeps import sweep_plan
 from db.tables import Dataset, DatasetRow, Dialogue, DialogueNode, Question, Sweep
@@ -23,6 +34,16 @@ from db.texts.rows import TABLES, ListedKind
 from serving.checks import BAD_FINDINGS
 from training.datasets.held_out import read_questions, settle
 from workbench.rating.sampling import Sampler
+
+
+def _rater(name: str) -> str:
+    try:
+        return rater_name(name)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+RaterName = Annotated[str, AfterValidator(_rater)]
 
 
 class QueueSpec(BaseModel):
@@ -63,6 +84,22 @@ class QueueSpec(BaseModel):
     reference: Literal["after", "before"] = "after"
     """When the reference answer of a question is shown: once a card is rated, or on the card."""
     repeat_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    guidelines: Annotated[str, Field(max_length=20_000)] = ""
+    """What raters are told on each card, in Markdown."""
+    raters: dict[RaterName, Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=dict)
+    """Whose the cards are: name → share; none: any rater meets any card."""
+
+    @field_validator("raters", mode="before")
+    @classmethod
+    def _read_shares(cls, given: object) -> object:
+        """Read ``Aki, Ben: 2`` as names with their shares."""
+        if not isinstance(given, str):
+            return given
+        shares: dict[str, str] = {}
+        for part in filter(str.strip, re.split("[,、\n]", given)):
+            name, _, share = unicodedata.normalize("NFKC", part).rpartition(":")
+            shares[(name or share).strip()] = share.strip() if name else "1"
+        return shares
 
     @model_validator(mode="after")
     def _questions_stand_alone(self) -> Self:

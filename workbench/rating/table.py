@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session, aliased
 
 from db.bulk import Page, page_of_keys
 from db.database import Database
-from db.rating.assignment import is_own_text, settle, taken_by
+from db.rating.assignment import is_own_text, is_theirs, settle, taken_by
 from db.rating.queues import ItemRow, QueueRow, get_items, item_row
 from db.rating.ratings import (
     PREFERENCE,
     TAG,
     NewRating,
     Outcome,
+    Target,
     active_ratings,
     add_ratings,
     undo_ratings,
@@ -109,7 +110,7 @@ def _correct(
     axis_ids: Mapping[str, int],
 ) -> None:
     keys = {_key(rating): rating for rating in before}
-    wanted = rated.facts(item.other, axis_ids)
+    wanted = rated.facts(item, axis_ids)
     unchanged = {
         key
         for key, rating in keys.items()
@@ -135,15 +136,18 @@ def _correct(
     add_ratings(
         session,
         [
-            replace(base, axis=key[0], card_id=uuid.uuid4().hex, **fields)
-            for key, fields in wanted.items()
-            if key not in unchanged
+            replace(base, axis=axis, target=target, card_id=uuid.uuid4().hex, **fields)
+            for (axis, label, target), fields in wanted.items()
+            if (axis, label, target) not in unchanged
         ],
     )
 
 
-def _key(rating: Rating) -> tuple[str, str | None]:
-    return rating.axis, rating.label
+def _key(rating: Rating) -> tuple[str, str | None, Target]:
+    target = Target(
+        question_id=rating.question_id, variant_id=rating.variant_id, answer_id=rating.answer_id
+    )
+    return rating.axis, rating.label, target
 
 
 def _row_rating(ratings: Sequence[Rating]) -> CardRating:
@@ -151,7 +155,7 @@ def _row_rating(ratings: Sequence[Rating]) -> CardRating:
     return CardRating(
         outcome=cast(Outcome | None, outcome),
         values={r.axis: r.value for r in ratings if r.value is not None},
-        tags=tuple(r.label for r in ratings if r.axis == TAG and r.label),
+        tags=tuple(dict.fromkeys(r.label for r in ratings if r.axis == TAG and r.label)),
     )
 
 
@@ -166,7 +170,11 @@ def _active(
     """Return what holds of what the rater said of each item; flags are not shown in tables."""
     query = (
         active_ratings()
-        .where(Rating.rater_id == rater_id, Rating.queue_item_id.in_(item_ids))
+        .where(
+            Rating.rater_id == rater_id,
+            Rating.queue_item_id.in_(item_ids),
+            Rating.is_adjudication.is_(False),
+        )
         .order_by(Rating.id)
     )
     found: defaultdict[int, list[Rating]] = defaultdict(list)
@@ -185,6 +193,7 @@ def _to_rate(queue: QueueRow, rater_id: int) -> Select[*tuple[Any, ...]]:
             QueueItem.repeat_of_id.is_(None),
             QueueItem.id.in_(own) | (taken_by(QueueItem.id, rater_id) < queue.overlap),
             ~is_own_text(rater_id),
+            is_theirs(queue, rater_id),
         )
         .order_by(QueueItem.position)
     )

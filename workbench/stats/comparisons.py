@@ -130,9 +130,8 @@ def comparison_table(judgements: pd.DataFrame, origins: pd.DataFrame, scope: Sco
     first, other = found["text_id"].to_numpy(dtype=int), found["other_id"].to_numpy(dtype=int)
     outcome = found["outcome"].where(~turned, found["outcome"].replace(_TURNED))
     swapped = found["swapped"].astype(float).to_numpy()
-    table = found[
-        ["question_id", "variant_id", "rater_id", "item_id", "repeat_of_id", "seconds", "sampler"]
-    ].assign(
+    kept = ("question_id", "variant_id", "rater_id", "item_id", "repeat_of_id", "seconds")
+    table = found[[*kept, "sampler", "is_adjudication", "is_overruled"]].assign(
         a=np.where(turned, other, first),
         b=np.where(turned, first, other),
         outcome=outcome,
@@ -160,12 +159,21 @@ def may_rank(judgements: pd.DataFrame, scope: Scope) -> pd.Series:
     """Tell which judgements take part in rankings, effects and best sets.
 
     Blind ones that are no hidden repeats, and of reasonings those that were given before an answer
-    was seen.
+    was seen. Where a person settled what raters disagreed about, the verdict takes their place.
     """
-    ranks = ~is_repeat(judgements) & judgements["blind"].astype(bool)
+    return _blind_and_new(judgements, scope) & ~judgements["is_overruled"].astype(bool)
+
+
+def may_agree(judgements: pd.DataFrame, scope: Scope) -> pd.Series:
+    """Tell which judgements take part in agreement: also those settled otherwise, no verdicts."""
+    return _blind_and_new(judgements, scope) & ~judgements["is_adjudication"].astype(bool)
+
+
+def _blind_and_new(judgements: pd.DataFrame, scope: Scope) -> pd.Series:
+    fits = ~is_repeat(judgements) & judgements["blind"].astype(bool)
     if scope in JUDGED_BEFORE_ANSWERS:
-        ranks &= ~judgements["answer_seen"].astype(bool)
-    return ranks
+        fits &= ~judgements["answer_seen"].astype(bool)
+    return fits
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:

@@ -130,7 +130,16 @@ def rows_of(rows: Sequence[JudgementRow]) -> list[dict[str, object]]:
 
 def _rater(row: JudgementRow) -> str:
     name = one_line(row.rater, 60)
-    return name if row.rater_kind == "person" else t("explore.rating.by_model", name=name)
+    kind = (
+        "by_model"
+        if row.rater_kind != "person"
+        else "verdict"
+        if row.is_adjudication
+        else "overruled"
+        if row.is_overruled
+        else None
+    )
+    return t(f"explore.rating.{kind}", name=name) if kind else name
 
 
 def _value_of(row: JudgementRow) -> str:

@@ -113,7 +113,7 @@ def _draw_card(queue: QueueRow, assigned: Card) -> None:
 
 def _draw_progress(queue: QueueRow, rater_id: int, *, is_over: bool = False) -> None:
     with database().read() as session:
-        progress = queue_progress(session, queue.id, rater_id)
+        progress = queue_progress(session, queue, rater_id)
     total = progress.done if is_over else max(progress.total, progress.done)
     st.progress(
         progress.done / total if total else 1.0,

@@ -90,7 +90,7 @@ class Panel {
   }
 
   takes(key) {
-    return key === "C" || (key === "G" && this.view.tags) ? this.card !== null : Boolean(this.means(key));
+    return key === "C" || key === "G" ? this.card !== null : Boolean(this.means(key));
   }
 
   press(key) {

@@ -68,7 +68,7 @@ class PanelView {
     const buttons = kinds.map(([place, label, key, shown, icon]) =>
       pressable({ label, key, shown, icon, name: `verdict ${place}`, act: () => this.panel.press(key) }),
     );
-    return [make("div", { class: "verdicts" }, ...buttons), this.fields(words, false)];
+    return [make("div", { class: "verdicts" }, ...buttons), this.fields(words)];
   }
 
   scales({ axes, words }) {
@@ -87,7 +87,7 @@ class PanelView {
       name: "submit",
       act: () => this.panel.press("Enter"),
     });
-    return [make("div", { class: "scales" }, ...rows, this.fields(words, true)), this.submit];
+    return [make("div", { class: "scales" }, ...rows, this.fields(words)), this.submit];
   }
 
   row(name, label, help, choices) {
@@ -108,7 +108,7 @@ class PanelView {
     return row;
   }
 
-  fields(words, hasTags) {
+  fields(words) {
     this.note = make("textarea", {
       rows: 1,
       class: "note",
@@ -119,7 +119,6 @@ class PanelView {
     this.note.oninput = () => this.panel.edit({ note: this.note.value });
     this.note.onkeydown = (event) => this.inField(event);
     const note = this.field(words["panel.note"], this.note);
-    if (!hasTags) return make("div", { class: "fields" }, note);
     this.chips = make("span", { class: "chips" });
     this.tags = make("input", {
       class: "tag",
@@ -180,7 +179,7 @@ class PanelView {
       { label: words.flag, key: "F", icon: "flag", help: words.flag_help },
       { label: words.tags, key: "G", icon: "label" },
       { label: words["panel.note"], key: "C", icon: "edit_note" },
-    ].filter(({ key }) => (card === null ? key === "U" : key !== "G" || this.tags));
+    ].filter(({ key }) => card !== null || key === "U");
     const link = ({ label, key, icon, help }) =>
       pressable({ label, key, icon, help, name: "link", act: () => this.panel.press(key) });
     const shown = card === null ? [] : buttons.filter(({ label }) => label);

@@ -112,9 +112,10 @@ def _draw_raters() -> None:
 
 def _draw(queue: QueueRow, rater_id: int | None) -> None:
     done = 0
+    total = queue.n_cards(rater_id)
     if rater_id is not None:
         with database().read() as session:
-            done = queue_progress(session, queue.id, rater_id).done
+            done = queue_progress(session, queue, rater_id).done
     with card(f"queue_{queue.id}"):
         with card_head(f"queue_{queue.id}", escaped(queue.name)):
             pick_box("queue", queue.id, queue.name)
@@ -124,7 +125,8 @@ def _draw(queue: QueueRow, rater_id: int | None) -> None:
                 t("rate.open"), f"queue_{queue.id}", "queue", queue.id, disabled=rater_id is None
             )
         st.progress(
-            min(1.0, done / queue.n_cards), text=t("rate.progress", done=done, total=queue.n_cards)
+            min(1.0, done / total) if total else 0.0,
+            text=t("rate.progress", done=done, total=total) if total else t("rate.not_yours"),
         )
         st.caption(ago(queue.created_at))
 

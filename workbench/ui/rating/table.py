@@ -16,6 +16,7 @@ from db.rating.ratings import HIGHEST, LOWEST, OK, Outcome, Target
 from db.settings import settings
 from db.texts.rows import TextRow, read_texts
 from workbench.rating.axes import Axis, load_axes
+from workbench.rating.card_events import MAX_TAG
 from workbench.rating.cards import CardRating
 from workbench.rating.table import TableRow, save_table, table_page
 from workbench.ui.components import url
@@ -160,7 +161,7 @@ def _frame(
                 line[axis.name] = None if value is None else int(value)
             ok = row.rated.values.get(OK)
             line[OK] = None if ok is None else YES if ok else NO
-            line["tags"] = ", ".join(row.rated.tags)
+        line["tags"] = ", ".join(row.rated.tags)
         lines.append(line)
     frame = pd.DataFrame(lines)
     for axis in axes:
@@ -252,7 +253,7 @@ def _begin_anew() -> None:
 def _judgement(row: TableRow, line: Mapping[str, Any]) -> CardRating:
     if row.item.other is not None:
         outcome = _outcome(_value(line["verdict"]), row.swapped)
-        return CardRating(outcome=outcome, values={}, tags=row.rated.tags)
+        return CardRating(outcome=outcome, values={}, tags=_tags(line))
     values = {
         name: float(value)
         for name, cell in line.items()
@@ -261,10 +262,13 @@ def _judgement(row: TableRow, line: Mapping[str, Any]) -> CardRating:
     ok = _value(line[OK])
     if ok is not None:
         values[OK] = float(ok == YES)
-    tags = dict.fromkeys(
-        tag.strip()[:60] for tag in str(_value(line["tags"]) or "").replace("、", ",").split(",")
-    )
-    return CardRating(values=values, tags=tuple(tag for tag in tags if tag))
+    return CardRating(values=values, tags=_tags(line))
+
+
+def _tags(line: Mapping[str, Any]) -> tuple[str, ...]:
+    given = str(_value(line["tags"]) or "").replace("、", ",").split(",")
+    tags = dict.fromkeys(tag.strip()[:MAX_TAG] for tag in given)
+    return tuple(tag for tag in tags if tag)
 
 
 def _save(

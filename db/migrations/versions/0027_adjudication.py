@@ -1,0 +1,39 @@
+"""Which cards of a queue are whose, and a person's verdicts on what raters disagree about."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0027"
+down_revision = "0026"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    settled: sa.Column[bool] = sa.Column(
+        "is_adjudication", sa.Boolean(), server_default=sa.false(), nullable=False
+    )
+    op.add_column("rating", settled)
+    op.create_index(
+        "ix_rating_adjudications",
+        "rating",
+        ["question_id"],
+        sqlite_where=sa.text("is_adjudication = 1"),
+        postgresql_where=sa.text("is_adjudication"),
+    )
+    op.create_table(
+        "queue_assignment",
+        sa.Column("item_id", sa.Integer(), nullable=False),
+        sa.Column("rater_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["item_id"],
+            ["queue_item.id"],
+            name=op.f("fk_queue_assignment_item_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["rater_id"], ["rater.id"], name=op.f("fk_queue_assignment_rater_id")
+        ),
+        sa.PrimaryKeyConstraint("item_id", "rater_id", name=op.f("pk_queue_assignment")),
+    )
+    op.create_index(op.f("ix_queue_assignment_rater_id"), "queue_assignment", ["rater_id"])
