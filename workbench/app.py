@@ -14,6 +14,7 @@ from workbench.ui.components.page_frame import (
     require_store,
     settle_modules,
     shortcuts_help,
+    theme_switch,
 )
 from workbench.ui.components.parts import STYLE, STYLE_JA
 from workbench.ui.components.search_box import search_box
@@ -37,6 +38,7 @@ GROUPS = {
         "rounds": "cycle",
     },
 }
+PATHS = ["", *(name for pages in GROUPS.values() for name in pages if name != "home")]
 
 st.set_page_config(
     page_title=NAME,
@@ -69,6 +71,7 @@ st.set_page_config(page_title=f"{page.title} · {NAME}")
 with st.sidebar:
     box = st.container()
     language_switch()
+    theme_switch()
     shortcuts_help()
 require_store()
 with box:
@@ -79,5 +82,5 @@ try:
 finally:
     if not isinstance(sys.exception(), RerunException):
         with st.sidebar:
-            keep_in_browser(page.url_path)
+            keep_in_browser(page.url_path, PATHS)
 settle_modules()

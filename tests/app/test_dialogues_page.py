@@ -7,6 +7,7 @@ import pytest
 from db.database import Database
 from db.dialogues import list_dialogues, read_events
 from db.jobs import request_cancel
+from db.rating.ratings import list_raters
 from tests.app.conftest import OpenApp, words_of
 from tests.app.dialogue_desk import draft_field
 from tests.fakes.server import FakeServer
@@ -46,6 +47,21 @@ def test_an_empty_list_says_how_to_begin(open_app: OpenApp) -> None:
     words = words_of(open_app("dialogues"))
     assert "No dialogue yet" in words
     assert "A town centre without cars" in words or "Example themes" in words
+
+
+def test_a_dialogue_begins_with_the_name_in_the_same_press(
+    store: Database, open_app: OpenApp
+) -> None:
+    app = open_app("dialogues", new="1")
+    button(app, "Begin with this").click().run()
+    assert "one line of 1 to" in words_of(app)
+    app.text_input(key="own_name").set_value("Ada")
+    button(app, "Begin with this").click().run()
+    with store.read() as session:
+        (found,) = list_dialogues(session)
+        assert [rater.name for rater in list_raters(session)] == ["Ada"]
+    assert app.query_params["session"] == str(found.id)
+    assert "Here as **Ada**" in words_of(app)
 
 
 def test_a_theme_begins_a_dialogue(store: Database, open_app: OpenApp) -> None:

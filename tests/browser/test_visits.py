@@ -9,6 +9,7 @@ from db.jobs import active_jobs
 from tests.browser.conftest import Site, ready
 
 pytestmark = pytest.mark.browser
+NIGHT = "rgb(20, 24, 29)"
 
 
 def test_a_first_visit_leads_from_nothing_to_a_queued_sweep(page: Page, fresh_site: Site) -> None:
@@ -35,15 +36,25 @@ def test_japanese_words_are_found_and_stay_in_the_address(page: Page, filled_sit
     expect(box).to_have_value("電話")
 
 
-def test_the_language_switch_holds_over_pages_and_reloads(page: Page, filled_site: Site) -> None:
+def test_language_theme_and_name_hold_over_pages_reloads_and_tabs(
+    page: Page, filled_site: Site
+) -> None:
     page.goto(filled_site.url)
     ready(page, page.get_by_text("日本語", exact=True)).click()
-    expect(page.get_by_text("結果を見る")).to_be_visible()
-    ready(page, page.get_by_role("link", name="質問")).click()
-    expect(page.get_by_role("heading", name="質問")).to_be_visible()
+    ready(page, page.get_by_role("link", name="対話")).click()
+    expect(page.get_by_role("heading", name="対話")).to_be_visible()
     expect(page).to_have_url(re.compile("lang=ja"))
-    page.reload()
-    expect(page.get_by_role("heading", name="質問")).to_be_visible()
+    ready(page, page.get_by_role("textbox", name="お名前")).fill("岡 Zoë")
+    page.get_by_role("button", name="これで始める").first.click()
+    expect(page.get_by_text("岡 Zoë")).to_be_visible()
+    ready(page, page.get_by_role("radio", name="暗")).click()
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", NIGHT)
+    expect(page.get_by_text("岡 Zoë")).to_be_visible()
+    tab = page.context.new_page()
+    tab.goto(f"{filled_site.url}/rating")
+    expect(tab.get_by_text("岡 Zoë").first).to_be_visible()
+    expect(tab.get_by_role("heading", name="評価")).to_be_visible()
+    expect(tab.get_by_test_id("stApp")).to_have_css("background-color", NIGHT)
 
 
 def test_arrow_keys_turn_the_pages_and_a_reload_keeps_the_place(
@@ -121,7 +132,7 @@ def test_the_slash_leads_to_a_box_that_searches_everything(page: Page, filled_si
     expect(page.get_by_role("heading", name="Search")).to_be_visible()
     expect(page).to_have_title("Search · Q2Q Workbench")
     ready(page, page.get_by_role("link", name="電車の中で電話をかける").first).click()
-    expect(page).to_have_title("Explore · Q2Q Workbench")
+    expect(page).to_have_title("q2 · Q2Q Workbench")
     ready(page, box)
     page.keyboard.press("/")
     page.keyboard.type("V1")

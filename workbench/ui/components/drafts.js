@@ -32,9 +32,12 @@ export default function ({ data, setTriggerValue }) {
   }
   write(store);
   for (const [name, value] of Object.entries(data.cookies)) {
-    if (value) document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=31536000; SameSite=Strict`;
+    if (page.cookies[name] === value) continue; // another tab may have set it since
+    page.cookies[name] = value;
+    document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=31536000; SameSite=Strict`;
   }
   complete(data.address);
+  paint(data);
   giveBack(store);
   setTimeout(prune, SETTLED_MS);
   if (!page.listens) {
@@ -49,9 +52,26 @@ export default function ({ data, setTriggerValue }) {
   }
 }
 
+// A theme that was chosen, now or in an earlier visit, holds for all pages: each takes its own when
+// it is loaded.
+function paint({ theme: [n, name], pages, place }) {
+  if (!name || n === page.painted) return;
+  page.painted = n;
+  const keyOf = (path) => `stActiveTheme-${path}-v2`;
+  const base = location.pathname.slice(0, location.pathname.lastIndexOf(place[0]));
+  const wanted = JSON.stringify(name);
+  try {
+    if (localStorage.getItem(keyOf(location.pathname)) === wanted) return;
+    for (const one of pages) localStorage.setItem(keyOf(base + one), wanted);
+    if (localStorage.getItem(keyOf(location.pathname)) === wanted) location.reload();
+  } catch {
+    // A full or forbidden store: the theme of the system holds.
+  }
+}
+
 // A visit begins with what earlier ones left.
 function begin(data) {
-  Object.assign(page, { visit: data.visit, store: data.store, n: 0, sent: {}, forgotten: {}, known: {}, own: new Set() });
+  Object.assign(page, { visit: data.visit, store: data.store, n: 0, painted: null, cookies: {}, sent: {}, forgotten: {}, known: {}, own: new Set() });
   const store = read();
   const found = {};
   for (const [form, one] of ofThisStore(store)) {

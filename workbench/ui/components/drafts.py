@@ -15,10 +15,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import streamlit as st
 
-from workbench.ui.components.i18n import LANGUAGE_COOKIE, current_language, t
+from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.store import mark
 
 KEY = "drafts"
@@ -27,6 +28,11 @@ _FORGOTTEN = "drafts_forgotten"
 _RESTORED = "drafts_restored"
 _NEWS = "drafts_news"
 _TAKEN = "drafts_taken"
+THEMES = ("System", "Light", "Dark")
+"""As Streamlit calls them in the browser."""
+THEME_COOKIE = "q2q_theme"
+_COOKIES = "cookies_kept"
+_THEME = "theme_chosen"
 _VISIT = "drafts_visit"
 _BORDER = "--"
 """Between the parts of a field's key; the browser reads form and field from it."""
@@ -131,13 +137,36 @@ class FormDraft:
             )
 
 
-def keep_in_browser(page: str) -> None:
+def remember(cookie: str, value: str) -> None:
+    """Let the browser remember something small of its visitor: for new tabs and later visits."""
+    st.session_state.setdefault(_COOKIES, {})[cookie] = value
+
+
+def recalled(cookie: str) -> str:
+    """Return what the browser remembers of its visitor; empty where it is nothing."""
+    kept: dict[str, str] = st.session_state.get(_COOKIES, {})
+    found = kept.get(cookie) or st.context.cookies.get(cookie)
+    return unquote(found) if isinstance(found, str) else ""
+
+
+def choose_theme(theme: str) -> None:
+    """Show all pages of this browser in ``theme``, one of ``THEMES``.
+
+    Streamlit keeps a theme for each page that was loaded, and takes it when one is loaded: the
+    browser loads this one again.
+    """
+    remember(THEME_COOKIE, theme)
+    st.session_state[_THEME] = st.session_state.get(_THEME, 0) + 1
+
+
+def keep_in_browser(page: str, pages: Sequence[str]) -> None:
     """Hand what is kept to the browser, which brings it back in the next visit.
 
     Args:
         page: Path of the page; where it or an address changes, the browser looks again.
+        pages: Paths of all pages.
     """
-    visit = st.session_state.setdefault(_VISIT, uuid.uuid4().hex)
+    visit, theme = st.session_state.setdefault(_VISIT, uuid.uuid4().hex), recalled(THEME_COOKIE)
     _component()(
         key=KEY,
         data={
@@ -148,7 +177,9 @@ def keep_in_browser(page: str) -> None:
             "forgotten": st.session_state.get(_FORGOTTEN, {}),
             "address": {"lang": current_language()},
             "place": [page, st.query_params.to_dict()],
-            "cookies": {LANGUAGE_COOKIE: st.session_state.get("language")},
+            "cookies": st.session_state.get(_COOKIES, {}),
+            "theme": [st.session_state.get(_THEME, 0), theme if theme in THEMES else None],
+            "pages": pages,
         },
         on_restored_change=_restore,
     )

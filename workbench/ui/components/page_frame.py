@@ -9,7 +9,8 @@ import streamlit as st
 from db.errors import Q2QError
 from workbench.i18n import LANGUAGES, Language
 from workbench.ui.components import url
-from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.drafts import THEME_COOKIE, THEMES, choose_theme, recalled, remember
+from workbench.ui.components.i18n import LANGUAGE_COOKIE, current_language, t
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
@@ -38,7 +39,28 @@ def _name_of(language: Language) -> str:
 
 def _choose_language() -> None:
     st.session_state["language"] = st.session_state["language_widget"]
+    remember(LANGUAGE_COOKIE, st.session_state["language"])
     url.put("lang", st.session_state["language"])
+
+
+def theme_switch() -> None:
+    """Draw the switch of themes: the system's, light or dark; the browser remembers it."""
+    known = recalled(THEME_COOKIE)
+    st.session_state["theme_widget"] = known if known in THEMES else THEMES[0]
+    st.segmented_control(
+        t("shell.theme"),
+        THEMES,
+        format_func=lambda theme: t(f"shell.theme.{theme}"),
+        key="theme_widget",
+        required=True,
+        on_change=_choose_theme,
+        label_visibility="collapsed",
+        width="stretch",
+    )
+
+
+def _choose_theme() -> None:
+    choose_theme(st.session_state["theme_widget"])
 
 
 def shortcuts_help() -> None:

@@ -33,7 +33,7 @@ from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, current_language, t, translated
 from workbench.ui.components.labels import ago
 from workbench.ui.components.parts import card, card_head, empty_state, heading, list_head, section
-from workbench.ui.components.rater import current_rater, draw_rater
+from workbench.ui.components.rater import ask_rater, enter
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.state import state_mark
@@ -60,7 +60,7 @@ def draw_list() -> None:
         with empty_state("dialogues", "forum", "dlg.none"):
             _new_button()
             _import_button()
-        draw_examples()
+        _draw_examples(ask_rater("dlg.by"))
         return
     page = url.page_of("page", len(found), MAX_SHOWN)
     for one in found[(page - 1) * MAX_SHOWN : page * MAX_SHOWN]:
@@ -109,14 +109,12 @@ def draw_new() -> None:
     draft = FormDraft("theme")
     trail(back_link(t("dlg.back"), _leave, draft), t("dlg.new"))
     heading(t("dlg.new"), t("dlg.new_lead"))
-    draw_rater("dlg.by")
-    if current_rater() is not None:
-        _draw_form(draft)
-    draw_examples()
+    name = ask_rater("dlg.by")
+    _draw_form(draft, name)
+    _draw_examples(name)
 
 
-def draw_examples() -> None:
-    """Draw the example themes, each with a button that begins it."""
+def _draw_examples(rater: str) -> None:
     section(t("dlg.examples"))
     themes = [load_theme(path) for path in sorted((EXAMPLES / "themes").glob("*.yaml"))]
     columns = st.columns(2, gap="small")
@@ -126,7 +124,7 @@ def draw_examples() -> None:
             show_text(theme.goal)
             if st.button(
                 t("dlg.begin_example"), key=f"example_{number}", icon=":material/play_arrow:"
-            ) and _begin(theme):
+            ) and _begin(theme, rater):
                 st.rerun()
 
 
@@ -134,7 +132,7 @@ def _leave() -> None:
     url.clear("new")
 
 
-def _draw_form(draft: FormDraft) -> None:
+def _draw_form(draft: FormDraft, rater: str) -> None:
     defaults = DialogueSettings()
     draft.draw_notice()
     with card("theme"):
@@ -193,7 +191,7 @@ def _draw_form(draft: FormDraft) -> None:
     except Q2QError as error:
         st.error(escaped(translated(error)))
         return
-    if _begin(theme):
+    if _begin(theme, rater):
         draft.forget()
         st.rerun()
 
@@ -207,12 +205,11 @@ def _text(
     return st.text_input(label, help=help_text, key=key, max_chars=max_chars)
 
 
-def _begin(theme: ThemeFile) -> bool:
+def _begin(theme: ThemeFile, rater: str) -> bool:
     """Begin a dialogue and open it; False where it was refused, with the reason drawn."""
-    rater = current_rater()
     try:
+        by = By(rater_id=enter(rater)[0])
         with database().write() as session:
-            by = By(rater_id=rater[0] if rater else None)
             check_names(session, registry(), theme.settings)
             dialogue_id = new_dialogue(session, theme, by)
     except Q2QError as error:
