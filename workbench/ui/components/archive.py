@@ -69,8 +69,9 @@ def draw_picked(
             ):
                 forget_picked(kind)
                 st.rerun()
-        st.space("stretch")
-        draw_switch(kind)
+        if not chosen:
+            st.space("stretch")
+            draw_switch(kind)
 
 
 def draw_switch(kind: ArchiveKind) -> None:
