@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, false, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.archive import in_use
+from db.archive import has_archived, in_use
 from db.bulk import COUNT_LIMIT, Page, chunks, insert_missing, page_of_keys
 from db.errors import UsageError, existing
 from db.identity import question_hash
@@ -389,12 +389,18 @@ def _counted(session: Session, column: InstrumentedAttribute[Any]) -> dict[str, 
 
     All questions are counted in an index without their rows, and the archived ones taken off.
     """
+    is_tag = column.class_ is Tag
     counted = select(column, func.count()).where(column.is_not(None)).group_by(column)
-    archived = counted
-    if column.class_ is Tag:
-        counted = counted.join(QuestionTag)
-        archived = counted.join(Question, Question.id == QuestionTag.question_id)
-    counts: Counter[str] = Counter(dict(session.execute(counted).all()))
-    counts.subtract(dict(session.execute(archived.where(in_use(Question, archived=True))).all()))
+    everything = counted.join(QuestionTag) if is_tag else counted
+    counts: Counter[str] = Counter(dict(session.execute(everything).all()))
+    if has_archived(session, "question"):
+        # Read first: SQLite would go through the index of the column, and look at each row.
+        named = Question.id if is_tag else column
+        archived = select(named.label("own")).where(in_use(Question, archived=True))
+        own = archived.cte("gone").prefix_with("MATERIALIZED").c.own
+        gone = select(own, func.count()).where(own.is_not(None)).group_by(own)
+        if is_tag:
+            gone = everything.where(QuestionTag.question_id.in_(select(own)))
+        counts.subtract(dict(session.execute(gone).all()))
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return {value: n for value, n in ordered if n > 0}
