@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from db.archive import in_use
 from db.bulk import Page
 from db.errors import existing
 from db.identity import number_in
+from db.store.archive import in_use
 from db.tables import Dataset, DatasetRow, DatasetRowRating, RowScore
 from db.tables.base import as_row
 from db.texts.scores import Score, insert_scores

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.archive import in_use
 from db.errors import UsageError, existing
+from db.store.archive import in_use
 from db.tables import Dialogue, DialogueEvent, DialogueNode, Rater, Theme
 from db.tables.base import as_row
 

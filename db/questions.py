@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, false, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.archive import has_archived, in_use
 from db.bulk import COUNT_LIMIT, Page, chunks, insert_missing, page_of_keys
 from db.errors import UsageError, existing
 from db.identity import question_hash
 from db.input_text import plain, problem_of
 from db.search import index_texts, matching
+from db.store.archive import has_archived, in_use
 from db.tables import ROLES, Answer, Question, QuestionTag, ReasoningVariant, Role, Tag
 from db.tables.work import WITH_HIDDEN, is_hidden
 

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from db.archive import in_use
 from db.counts import cached_count, is_counted
 from db.errors import existing
 from db.identity import json_hash
 from db.messages import Message
+from db.store.archive import in_use
 from db.tables import Answer, Generation, Sweep, SweepGeneration, utc_now
 
 ENDED = ("done", "cancelled", "failed")

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.archive import in_use
 from db.errors import existing
 from db.identity import number_in
 from db.jobs import active_jobs, enqueue, request_cancel
+from db.store.archive import in_use
 from db.tables import TrainingMetric, TrainingRun, utc_now
 from db.tables.base import as_row
 

@@ -12,13 +12,13 @@ from typing import Final, Literal
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from db.archive import in_use
 from db.counts import cached_count
 from db.jobs import JobRow, active_jobs
 from db.rating.columns import high_water
 from db.rating.queues import QueueRow, list_queues
 from db.rating.ratings import active_ratings
 from db.rounds import RoundRow, list_rounds
+from db.store.archive import in_use
 from db.tables import (
     Answer,
     Base,

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
-from db.archive import in_use
 from db.bulk import chunks
 from db.errors import UsageError, existing
 from db.rating.ratings import Scope, Target
+from db.store.archive import in_use
 from db.tables import (
     QueueAssignment,
     QueueItem,
@@ -188,8 +188,8 @@ def _share_out(
     return {str(id): n for id, n in counts.items()}
 
 
-def list_queues(session: Session, *, archived: bool = False) -> list[QueueRow]:
-    """Return the queues in use, or those archived, newest first."""
+def list_queues(session: Session, *, archived: bool | None = False) -> list[QueueRow]:
+    """Return the queues in use, those archived, or all of them (None), newest first."""
     listed = select(RatingQueue).where(in_use(RatingQueue, archived))
     rows = session.scalars(listed.order_by(RatingQueue.id.desc()))
     return [as_row(QueueRow, row, n_items=row.spec[N_ITEMS]) for row in rows]

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from db.archive import in_use
 from db.bulk import chunks, insert_missing
 from db.errors import UsageError, existing
 from db.identity import json_hash, number_in
 from db.models import model_by_name
+from db.store.archive import in_use
 from db.tables import ModelVersion, QueueItem, Rater, Rating, RatingAxis, utc_now
 
 Scope = Literal["reasoning", "answer", "whole", "question"]

@@ -87,7 +87,7 @@ def utc_now() -> datetime:
 
 
 class Archivable:
-    """What people put away instead of deleting it; `db.archive` says where it is left out."""
+    """What people put away instead of deleting it; `db.store.archive` says where it is left out."""
 
     archived_at: Mapped[datetime | None] = mapped_column(sort_order=1000)
     """NULL while it is in use."""

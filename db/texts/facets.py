@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.archive import in_use
 from db.counts import background_count, cached_count
+from db.store.archive import in_use
 from db.sweeps import sweep_mark, sweep_names
 from db.tables import (
     CheckFlag,

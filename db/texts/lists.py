@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from db.archive import has_archived, in_use
 from db.bulk import COUNT_LIMIT, Page, page_of_keys
 from db.rating.summaries import Liking, liked_as
 from db.search import has_more_hits, matching
+from db.store.archive import has_archived, in_use
 from db.tables import (
     Answer,
     CheckFlag,

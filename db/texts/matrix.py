@@ -25,10 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from db.archive import in_use
 from db.bulk import Page, page_of_keys
 from db.rating.summaries import RatingSummary, answer_summaries, rating_summaries
 from db.search import matching
+from db.store.archive import in_use
 from db.tables import (
     Answer,
     CheckFlag,

@@ -7,7 +7,6 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from db.archive import has_archived, in_use
 from db.bulk import chunks
 from db.errors import UsageError
 from db.identity import Precision, question_hash, text_hash
@@ -16,6 +15,7 @@ from db.questions import QuestionFilter, question_ids
 from db.rating.ratings import RESERVED, active_ratings, of_repeat, overruled
 from db.search import search_ids
 from db.settings import settings
+from db.store.archive import has_archived, in_use
 from db.tables import (
     CheckFlag,
     Question,

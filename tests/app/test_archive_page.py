@@ -3,9 +3,9 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db.archive import ArchiveKind, archive
 from db.database import Database
 from db.questions import NewQuestion, QuestionFilter, add_child, get_question, question_ids
+from db.store.archive import ArchiveKind, archive
 from tests.app.conftest import OpenApp, words_of
 from tests.unit.test_archive import one_of_each
 from workbench.ui.components.url import id_ranges
@@ -84,7 +84,7 @@ def test_picked_questions_are_tagged_swept_and_rated(
     with store.read() as session:
         assert get_question(session, 1).tags == get_question(session, 2).tags == ("pilot", "second")
     form = open_app("sweeps", new="1", questions=id_ranges([2, 1]))
-    assert [area.value for area in form.text_input if area.value == "1, 2"], "ids of the form"
+    assert [area.value for area in form.text_input if area.value == "1-2"], "ids of the form"
     assert "Selected questions: 2" in words_of(
         open_app("rating", new="1", questions="1-2", rater="Aki")
     )

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from db.archive import KINDS, ArchiveKind, archive, restore
 from db.database import Database
 from db.datasets import get_dataset, list_datasets
 from db.dialogues import get_dialogue, list_dialogues
@@ -28,6 +27,7 @@ from db.questions import (
 )
 from db.rating.queues import N_ITEMS, get_queue, list_queues
 from db.rating.ratings import ensure_rater, find_rater, list_raters
+from db.store.archive import KINDS, ArchiveKind, archive, restore
 from db.sweeps import get_sweep, list_sweeps, set_state
 from db.tables import ROLES, Dataset, Dialogue, Rater, RatingQueue, Theme, TrainingRun
 from db.texts.lists import TextFilter, list_texts

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from db.archive import archive
 from db.database import Database
 from db.errors import UsageError
 from db.lineage.read import lineage
 from db.models import ModelRow, declare_model, get_model, list_models
 from db.settings import Settings, settings
+from db.store.archive import archive
 from db.tables import ModelVersion
 from db.texts.facets import text_facets
 from db.texts.matrix import MatrixFilter, matrix

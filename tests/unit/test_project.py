@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from db.archive import archive
 from db.database import Database
 from db.jobs import enqueue
 from db.questions import NewQuestion, add_question
+from db.store.archive import archive
 from db.sweeps import create_sweep, set_state
 from db.tables import (
     Dataset,

@@ -8,9 +8,9 @@ import typer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.archive import TABLES, ArchiveKind, archive, restore
 from db.errors import UsageError
 from db.identity import number_in
+from db.store.archive import TABLES, ArchiveKind, archive, restore
 from db.store.migrate import open_home
 from workbench.cli.output import Json, show_done
 from workbench.cli.typer_app import CommandGroup

@@ -233,7 +233,7 @@ def _counts(
 def _planned(session: Session, filter: RatingFilter) -> int:
     queues = [
         queue
-        for queue in list_queues(session)
+        for queue in list_queues(session, archived=None)  # archiving moves no figure
         if queue.scope == filter.scope and filter.queue_id in (None, queue.id)
     ]
     return sum(queue.n_items * queue.overlap for queue in queues)

@@ -20,13 +20,13 @@ from pydantic import (
 from sqlalchemy import exists, select, true
 from sqlalchemy.orm import Session
 
-from db.archive import in_use
 from db.bulk import chunks
 from db.errors import UsageError
 from db.questions import QuestionFilter, question_ids
 from db.rating.queues import Way
 from db.rating.ratings import Scope, rater_name
 from db.search import search_ids
+from db.store.archive import in_use
 from db.sweeps import sweep_plan
 from db.tables import Dataset, DatasetRow, Dialogue, DialogueNode, Question, Sweep
 from db.texts.lists import TextFilter, TextHeader, text_headers

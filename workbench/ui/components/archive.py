@@ -5,7 +5,7 @@ from datetime import datetime
 
 import streamlit as st
 
-from db.archive import ArchiveKind, archive, has_archived, restore
+from db.store.archive import ArchiveKind, archive, has_archived, restore
 from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.i18n import t

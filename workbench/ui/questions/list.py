@@ -106,7 +106,8 @@ def _draw_actions(chosen: list[int]) -> None:
             st.rerun()
     for page, label, icon in (("sweeps", "sweep", "grid_view"), ("rating", "queue", "star")):
         if st.button(t(f"pick.{label}"), icon=f":material/{icon}:"):
-            ids = url.id_ranges(chosen)
+            # A range means questions of the pool; others are named one by one.
+            ids = ",".join(map(str, chosen)) if _waiting(chosen) else url.id_ranges(chosen)
             if len(ids) <= MAX_ADDRESS:
                 st.switch_page(path_of(page), query_params={"new": "1", "questions": ids})
             st.error(t("pick.too_many"))
@@ -120,10 +121,16 @@ def _draw_actions(chosen: list[int]) -> None:
     draw_take(chosen)
 
 
+def _waiting(chosen: list[int]) -> list[int]:
+    """Return those that are not in the pool yet."""
+    with database().read() as session:
+        outside = question_ids(session, QuestionFilter(in_pool=False))
+    return sorted(set(chosen).intersection(outside))
+
+
 def draw_take(chosen: list[int]) -> None:
     """Draw the button that takes questions into the pool, where one of them is not in it."""
-    with database().read() as session:
-        waiting = question_ids(session, QuestionFilter(ids=tuple(chosen), in_pool=False))
+    waiting = _waiting(chosen)
     if waiting and st.button(t("pick.take"), icon=":material/input:", help=t("pick.take_help")):
         with database().write() as session:
             take_into_pool(session, waiting)
