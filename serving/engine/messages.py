@@ -80,6 +80,8 @@ class Capabilities:
     """Takes rendered prompts, at ``/completions``; False: messages only."""
     chat: bool = False
     """Takes messages, at ``/chat/completions``, and puts them into a template of its own."""
+    system_messages: bool = True
+    """Of messages, the model reads that of the system; some templates drop it without a word."""
     max_tokens_field: str = "max_tokens"
     """How it calls the limit of a chat completion; newer models of OpenAI have another name."""
     refused_fields: tuple[str, ...] = ()

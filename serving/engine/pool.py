@@ -38,6 +38,7 @@ def pooled(models: Sequence[ServedModel]) -> ServedModel:
                 seed=all(each.seed for each in can),
                 prompt_logprobs=all(each.prompt_logprobs for each in can),
                 chat=all(each.chat for each in can),
+                system_messages=all(each.system_messages for each in can),
                 refused_fields=refused,
             ),
         )

@@ -24,13 +24,17 @@ from serving.engine.messages import (
     ServerGaveUp,
 )
 from serving.engine.refused_fields import find_refused, neutral_fields, set_fields
-from serving.engine.responses import parse_object, parse_software, text_of
+from serving.engine.responses import parse_object, parse_software, parse_usage, text_of
+from serving.formats.chat_template import ChatPrompt
 
 _TEXT = "The quick brown fox"
 _IDS = [5, 6, 7]
 """Ids that every vocabulary has."""
 _SEED_TOKENS = 8
 """Tokens at high temperature: two free drawings of as many hardly ever agree."""
+_SYSTEM = "You answer in one short sentence, and you say so when you are not sure. " * 8
+_LEAST_OF_SYSTEM = 40
+"""Tokens by which it makes a prompt longer at least; its own default is never as long."""
 _AT_RANDOM = "Name ten things at random."
 _CHAT_TOKENS = 16
 """Of a chat completion, since models that reason first refuse to write a single one."""
@@ -217,6 +221,8 @@ class _Questions:
             reasons = dict.fromkeys(lacking, _ONLY_CHAT)
             asked = {name: one for name, one in asked.items() if name not in reasons}
         can["chat"] = self._is_chat or self._has_chat
+        if can["chat"]:
+            asked["system_messages"] = self.system_messages
         for name, question in asked.items():
             reason = await _reason(question)
             if reason:
@@ -242,7 +248,9 @@ class _Questions:
         return _want(2, answer, "completions of two prompts")
 
     async def seed(self) -> str | None:
-        hot = {} if self._is_chat else {"temperature": 2.0}  # above 1, some refuse it
+        hot: dict[str, Any] = (
+            {} if self._is_chat else {"temperature": 2.0}
+        )  # above 1, some refuse it
         text = _AT_RANDOM if self._is_chat else _TEXT
         drawn = [
             await self._ask(prompt=text, seed=7, max_tokens=_SEED_TOKENS, **hot) for _ in range(2)
@@ -251,6 +259,20 @@ class _Questions:
         if not any(first):
             return f"It wrote no text within {_CHAT_TOKENS} tokens, so that no seed could be tried."
         return None if first == second else "The same seed gave two different texts."
+
+    async def system_messages(self) -> str | None:
+        only, self._is_chat = self._is_chat, True
+        try:
+            answers = [await self._ask(prompt=_TEXT, system=one) for one in ("", _SYSTEM)]
+        finally:
+            self._is_chat = only
+        without, beside = map(parse_usage, answers)
+        if without is None or beside is None:
+            return None  # it does not count
+        longer = beside.prompt_tokens - without.prompt_tokens
+        if longer >= _LEAST_OF_SYSTEM:
+            return None
+        return f"A long system message made the prompt {longer} tokens longer: it is dropped."
 
     async def prompt_logprobs(self) -> str | None:
         answer = await self._ask(prompt=_TEXT, prompt_logprobs=1)
@@ -288,11 +310,13 @@ class _Questions:
             return str(error)
         return None
 
-    async def _ask(self, *, prompt: Any, max_tokens: int = 1, **payload: Any) -> dict[str, Any]:
+    async def _ask(
+        self, *, prompt: Any, max_tokens: int = 1, system: str = "", **payload: Any
+    ) -> dict[str, Any]:
         body = {"model": self._model, "stream": False, **payload}
         if self._is_chat:
             path = "/chat/completions"
-            body["messages"] = [{"role": "user", "content": prompt}]
+            body["messages"] = ChatPrompt(system, prompt).messages
             body[self.max_tokens_field] = max(max_tokens, _CHAT_TOKENS)
         else:
             path = "/completions"

@@ -59,12 +59,20 @@ class ChatPrompt(str):
         return [*system, _message("user", self.user)]
 
 
-def chat_prompt(turn: str, fields: PromptFields, structure: re.Pattern[str]) -> ChatPrompt:
-    """Return system text and user's turn; in neither has a person's text any ``structure``."""
+def chat_prompt(
+    turn: str, fields: PromptFields, structure: re.Pattern[str], system_apart: bool
+) -> ChatPrompt:
+    """Return system text and user's turn; in neither has a person's text any ``structure``.
+
+    Where the server drops system messages, the system text heads the user's turn.
+    """
     pieces = parse_template(turn if fields.context else without_empty_context(turn))
     system = sanitise(filled([Piece("system", is_field=True)], fields), structure)
     user = sanitise(filled(pieces, fields), structure)
-    return ChatPrompt(*("".join(one.text for one in part) for part in (system, user)))
+    texts = ["".join(one.text for one in part) for part in (system, user)]
+    if system_apart or not texts[0]:
+        return ChatPrompt(*texts)
+    return ChatPrompt("", "\n\n".join(texts))
 
 
 TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError)

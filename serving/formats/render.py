@@ -291,16 +291,17 @@ def render_batch(
     tokenizer: PromptTokenizer | None = None,
     *,
     as_messages: bool = False,
+    system_apart: bool = True,
 ) -> list[RenderedPrompt]:
     """Return the prompt of ``task`` for each of ``fields``; faster than one by one.
 
-    For servers that render chat formats themselves, ``as_messages``.
+    For servers that render chat formats themselves, ``as_messages``, the system's apart or not.
     """
     templates = task_templates(form, task)
     stop, schema = templates.stop, templates.json_schema
     if as_messages:
         structure = structure_of(form, None)
-        chats = [chat_prompt(templates.prompt, values, structure) for values in fields]
+        chats = [chat_prompt(templates.prompt, one, structure, system_apart) for one in fields]
         return [
             RenderedPrompt(
                 chat, (), short_hash("messages", chat.system, chat.user), stop, (), schema

@@ -26,6 +26,8 @@ class ServerLimits:
     honours_seeds: bool
     only_chat: bool = False
     """It takes messages alone, and renders them itself."""
+    drops_system: bool = False
+    """Of messages, it drops that of the system."""
     has_price: bool = True
     """Also of servers of one's own, which cost nothing."""
 
@@ -69,6 +71,7 @@ def known_limits(session: Session, model_ids: Collection[int]) -> dict[int, Serv
             refused=frozenset(can.get("refused_fields", ())),
             honours_seeds=bool(can.get("seed", True)),
             only_chat=not can.get("completions", True),
+            drops_system=not can.get("system_messages", True),
             has_price=kind == "child" or bool((offers or {}).get(name)),
         )
         known = found.get(model_id, own)
@@ -148,6 +151,13 @@ def _of_chats(plan: ResolvedPlan, limits: Mapping[int, ServerLimits]) -> list[st
                 model=one.model,
             )
         )
+        if one.drops_system:
+            sentences.append(
+                Message(
+                    "The server {server} drops system messages: roles head the user's message.",
+                    server=one.server,
+                )
+            )
         levels = [level for _, own, level in _levels(plan) if own == model_id]
         unknown = [
             name

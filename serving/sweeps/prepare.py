@@ -324,7 +324,14 @@ def _render_all(
     """Render all at once; where one cannot be rendered, one by one to know which."""
     as_messages = form.kind == "chat" and model.takes_messages
     try:
-        return render_batch(form, task, fields, model.tokenizer, as_messages=as_messages)
+        return render_batch(
+            form,
+            task,
+            fields,
+            model.tokenizer,
+            as_messages=as_messages,
+            system_apart=model.capabilities.system_messages,
+        )
     except PromptError as error:
         if len(fields) == 1:
             return [error]

@@ -100,9 +100,10 @@ def written(behaviour: Behaviour, answer: dict[str, Any]) -> bytes:
     return orjson.dumps(answer)
 
 
-def prompt_of_chat(messages: list[dict[str, str]]) -> str:
+def prompt_of_chat(messages: list[dict[str, str]], *, drops_system: bool) -> str:
     """Return what a server for messages makes of them by its own template."""
-    return "".join(f"[{one['role']}] {one['content']} " for one in messages) + "[assistant]"
+    kept = [one for one in messages if not (drops_system and one["role"] == "system")]
+    return "".join(f"[{one['role']}] {one['content']} " for one in kept) + "[assistant]"
 
 
 def as_chat(answer: dict[str, Any], reasoning_field: str | None) -> None:

@@ -97,7 +97,7 @@ class FakeServer:
         self.refuses = frozenset(refuses)
         self.reads_at_most = reads_at_most
         self.has_completions = has_completions
-        self.reasoning_field = reasoning_field
+        self.reasoning_field, self.drops_system = reasoning_field, False
         self.account = Account(limit[0] or None, limit[1], credit, out_of_credit)
         self.tls = tls
         self.location = ""
@@ -251,7 +251,7 @@ class FakeServer:
             return error(404, f"The model `{body.get('model')}` does not exist.")
         if (messages := body.get("messages")) is not None:
             body["max_tokens"] = body.get("max_tokens", body.get("max_completion_tokens"))
-            prompts = prompts_of(prompt_of_chat(messages))
+            prompts = prompts_of(prompt_of_chat(messages, drops_system=self.drops_system))
         else:
             prompts = prompts_of(body["prompt"])
         longest = max(map(n_tokens, prompts))

@@ -57,7 +57,7 @@ async def test_a_server_for_chats_only_is_recognised_with_few_requests(chat: Sta
     assert "renders them itself" in found.reasons["completions"]
     assert set(can.refused_fields) == {"request_id", "stop_token_ids"}
     assert found.software is None
-    assert server.count <= 6
+    assert server.count <= 8
     assert all(one["max_tokens"] == 16 for one in server.requests)
 
 
@@ -139,6 +139,23 @@ async def test_roles_are_system_messages_and_texts_of_people_hold_no_structure(
     assert all(text.startswith("<|im_start|>system\nYou are") and not ids for text, ids in stored)
 
 
+async def test_a_role_reaches_a_model_whose_server_drops_system_messages(
+    chat: Start, database: Database
+) -> None:
+    server = chat()
+    server.drops_system = True
+    found, endpoint = await probed(server)
+    assert not found.capabilities.system_messages
+    assert "it is dropped" in found.reasons["system_messages"]
+    lab.fill(database, 1)
+    sweep_id = lab.save(database, formats=["chat@1"], modes=["vanilla"], answers=1)
+    assert (await lab.run(database, sweep_id, endpoint)).done == 1
+    (message,) = server.requests[-1]["messages"]
+    assert message["role"] == "user"
+    assert message["content"].startswith("You are a knowledgeable assistant")
+    assert message["content"].endswith("thing number 0?")
+
+
 async def test_a_plan_says_what_cannot_be_varied_and_refuses_what_would_be_lost(
     chat: Start, database: Database
 ) -> None:
@@ -146,6 +163,7 @@ async def test_a_plan_says_what_cannot_be_varied_and_refuses_what_would_be_lost(
     lab.fill(database, 1)
     with database.write() as session:
         can = {"completions": False, "chat": True, "refused_fields": ["min_p"]}
+        can["system_messages"] = False
         save_offer(session, 1, {"fake": 1}, software=None, capabilities=can)
     registry = lab.registry_of(database)
 
@@ -157,6 +175,7 @@ async def test_a_plan_says_what_cannot_be_varied_and_refuses_what_would_be_lost(
     told = warnings(reasoning_sampling=[{"top_k": 5}])
     assert "roles go as system messages" in told
     assert "refuses min_p" in told
+    assert "roles head the user's message" in told
     assert "heeds top_k is not known" in told
     with pytest.raises(UsageError, match="tagged@1 cannot be sent to the server lab of fake"):
         warnings(formats=["chat@1", "tagged@1"])
