@@ -120,7 +120,10 @@ def list_questions(
 
 def question_ids(session: Session, filter: QuestionFilter) -> list[int]:
     """Return the ids of all questions that fit ``filter``, oldest first."""
-    return list(session.scalars(_matching(session, filter).order_by(Question.id)))
+    if filter.ids is None:
+        return list(session.scalars(_matching(session, filter).order_by(Question.id)))
+    parts = (replace(filter, ids=tuple(some)) for some in chunks(filter.ids))
+    return sorted(one for part in parts for one in session.scalars(_matching(session, part)))
 
 
 def get_question(session: Session, question_id: int) -> QuestionRow:
@@ -135,10 +138,8 @@ def get_question(session: Session, question_id: int) -> QuestionRow:
 
 def question_facets(session: Session) -> QuestionFacets:
     """Return the values that questions in use have with their counts, the most frequent first."""
-    everything = select(func.count()).select_from(Question)
-    n_archived = session.scalar(everything.where(in_use(Question, archived=True))) or 0
     return QuestionFacets(
-        total=(session.scalar(everything) or 0) - n_archived,
+        total=session.scalar(select(func.count(Question.id)).where(in_use(Question))) or 0,
         tags=_counted(session, Tag.name),
         roles=_counted(session, Question.role),
         categories=_counted(session, Question.category),
@@ -208,7 +209,7 @@ def add_child(
     """
     question_id, is_new = _add(session, _plain(new), _existing(session, parent_id), move)
     if is_new:
-        session.execute(update(Question).where(Question.id == question_id).values(in_pool=False))
+        session.get_one(Question, question_id).in_pool = False
     return question_id, is_new
 
 
@@ -217,7 +218,7 @@ def take_into_pool(session: Session, question_ids: Iterable[int]) -> int:
     wanted = set(question_ids)
     outside: set[int] = set()
     for is_out in (in_use(Question, archived=True), Question.in_pool.is_(False)):
-        outside.update(wanted.intersection(session.scalars(select(Question.id).where(is_out))))
+        outside |= wanted.intersection(session.scalars(select(Question.id).where(is_out)))
     for some in chunks(sorted(outside)):
         taken = update(Question).where(Question.id.in_(some))
         session.execute(taken.values(in_pool=True, archived_at=None))
@@ -340,7 +341,15 @@ def get_questions(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
     """Return the questions of ``ids`` in their order, in a fixed number of queries."""
     if not ids:
         return []
-    own = [name for name in QuestionRow.__slots__ if name not in _COUNTED]
+
+    def counts(
+        column: InstrumentedAttribute[int], *conditions: ColumnElement[bool]
+    ) -> dict[int, int]:
+        counted = select(column, func.count()).where(column.in_(ids), *conditions)
+        return dict(session.execute(counted.group_by(column)).all())
+
+    counted = ("tags", "n_variants", "n_answers")
+    own = [name for name in QuestionRow.__slots__ if name not in counted]
     found = {
         row.id: row._asdict() | {"fields": json.loads(row.fields or "{}")}
         for row in session.execute(
@@ -355,10 +364,8 @@ def get_questions(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
         .order_by(Tag.name)
     ):
         tags[question_id].append(name)
-    variants = _counts(
-        session, ReasoningVariant.question_id, ids, ReasoningVariant.source != "control"
-    )
-    answers = _counts(session, Answer.question_id, ids)
+    variants = counts(ReasoningVariant.question_id, ReasoningVariant.source != "control")
+    answers = counts(Answer.question_id)
     return [
         QuestionRow(
             **found[question_id],
@@ -369,19 +376,6 @@ def get_questions(session: Session, ids: Sequence[int]) -> list[QuestionRow]:
         for question_id in ids
         if question_id in found
     ]
-
-
-_COUNTED = ("tags", "n_variants", "n_answers")
-
-
-def _counts(
-    session: Session,
-    column: InstrumentedAttribute[int],
-    ids: Sequence[int],
-    *conditions: ColumnElement[bool],
-) -> dict[int, int]:
-    counted = select(column, func.count()).where(column.in_(ids), *conditions).group_by(column)
-    return dict(session.execute(counted).all())
 
 
 def _counted(session: Session, column: InstrumentedAttribute[Any]) -> dict[str, int]:

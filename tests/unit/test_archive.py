@@ -29,7 +29,7 @@ from db.rating.queues import N_ITEMS, get_queue, list_queues
 from db.rating.ratings import ensure_rater, find_rater, list_raters
 from db.store.archive import KINDS, ArchiveKind, archive, restore
 from db.sweeps import get_sweep, list_sweeps, set_state
-from db.tables import ROLES, Dataset, Dialogue, Rater, RatingQueue, Theme, TrainingRun
+from db.tables import ROLES, Dataset, Dialogue, Question, Rater, RatingQueue, Theme, TrainingRun
 from db.texts.lists import TextFilter, list_texts
 from db.training import get_run, list_runs
 from serving.sweeps.selection import select_questions
@@ -128,6 +128,17 @@ def test_all_are_archived_or_none_and_no_running_work(database: Database) -> Non
     with database.read() as session:
         assert question_ids(session, QuestionFilter(archived=True)) == []
         assert list_sweeps(session, archived=True) == []
+
+
+def test_more_questions_than_a_statement_takes_are_picked_at_once(database: Database) -> None:
+    n = 33_000
+    with database.write() as session:
+        values = [{"text": f"Question {i}", "content_hash": str(i)} for i in range(n)]
+        session.execute(Question.__table__.insert(), values)  # type: ignore[attr-defined]
+        everyone = question_ids(session, QuestionFilter())
+        assert question_ids(session, QuestionFilter(ids=tuple(everyone[::-1]))) == everyone
+        assert archive(session, "question", everyone) == len(everyone) == n
+        assert take_into_pool(session, everyone) == n, "which brings them back"
 
 
 def test_values_of_archived_questions_are_not_offered(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""``archive`` and ``restore`` of every noun that has them, and ``--archived`` of its list."""
+"""``archive`` and ``restore`` of every noun that has them, ``--archived``; ``question take``."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.identity import number_in
+from db.questions import take_into_pool
 from db.store.archive import TABLES, ArchiveKind, archive, restore
 from db.store.migrate import open_home
 from workbench.cli.output import Json, show_done
@@ -52,6 +53,22 @@ def add_archive_commands(
     )
     app.as_command("archive")(archive_)
     app.as_command("restore")(restore_)
+
+
+def take(
+    questions: Annotated[list[str], typer.Argument(help="Ids or ranges of them, e.g. 4 or 3-9.")],
+    as_json: Json = False,
+) -> None:
+    """Take questions that dialogues brought up into the pool, so that "all questions" means them.
+
+    Example:
+      q2q question list --proposed
+      q2q question take 3-9 q12
+    """
+    with open_home() as (_, database), database.write() as session:
+        ids = ids_of(session, "question", questions)
+        n_taken = take_into_pool(session, ids)
+    show_done(f"{n_taken:,} taken into the pool.", {"ids": ids, "changed": n_taken}, as_json)
 
 
 def ids_of(

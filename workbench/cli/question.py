@@ -16,7 +16,7 @@ from db.errors import UsageError
 from db.identity import parse_ref
 from db.models import ModelRow, find_model
 from db.new_files import new_file
-from db.questions import QuestionFilter, get_question, list_questions, question_ids, take_into_pool
+from db.questions import QuestionFilter, get_question, list_questions, question_ids
 from db.settings import Settings
 from db.store.migrate import open_home
 from db.tables import ReasoningVariant
@@ -32,7 +32,7 @@ from serving.importers.question_files import import_path
 from serving.models.register import ensure_default_model
 from serving.sweeps.expand import render_question
 from serving.sweeps.slots import TASK_OF_MODE
-from workbench.cli.archiving import Archived, add_archive_commands, ids_of
+from workbench.cli.archiving import Archived, add_archive_commands, take
 from workbench.cli.exporting import question_lines
 from workbench.cli.output import (
     Json,
@@ -50,6 +50,7 @@ from workbench.cli.typer_app import CommandGroup
 
 app = CommandGroup()
 add_archive_commands(app, "question", "question archive 3-9 q12")
+app.as_command()(take)
 
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="With this tag; repeatable.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="With this role; repeatable.")]
@@ -206,23 +207,6 @@ def show_(
     show_exactly(prompt.text)
     inform(f"{len(prompt.token_ids)} token ids: {' '.join(map(str, prompt.token_ids))}")
     inform(f"Stop strings: {list(prompt.stop)}; stop token ids: {list(prompt.stop_token_ids)}")
-
-
-@app.as_command()
-def take(
-    questions: Annotated[list[str], typer.Argument(help="Ids or ranges of them, e.g. 4 or 3-9.")],
-    as_json: Json = False,
-) -> None:
-    """Take questions that dialogues brought up into the pool, so that "all questions" means them.
-
-    Example:
-      q2q question list --proposed
-      q2q question take 3-9 q12
-    """
-    with open_home() as (_, database), database.write() as session:
-        ids = ids_of(session, "question", questions)
-        n_taken = take_into_pool(session, ids)
-    show_done(f"{n_taken:,} taken into the pool.", {"ids": ids, "changed": n_taken}, as_json)
 
 
 @app.as_command()
