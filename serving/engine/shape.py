@@ -75,10 +75,10 @@ def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
     shape = ModelShape(
         name=name,
         **sizes,
-        kv_heads=config.get("num_key_value_heads") or sizes["heads"],
-        head_dim=config.get("head_dim") or sizes["hidden"] // sizes["heads"],
-        intermediate=config.get("intermediate_size") or 4 * sizes["hidden"],
-        context_length=config.get("max_position_embeddings") or 4096,
+        kv_heads=_size(config, ["num_key_value_heads"], name, sizes["heads"]),
+        head_dim=_size(config, ["head_dim"], name, max(1, sizes["hidden"] // sizes["heads"])),
+        intermediate=_size(config, ["intermediate_size"], name, 4 * sizes["hidden"]),
+        context_length=_size(config, ["max_position_embeddings"], name, 4096),
         linear=0,
         other=0,
         lora_width=0,
@@ -113,11 +113,16 @@ def _is_tied(config: Mapping[str, Any]) -> bool:
     return bool(config.get("tie_word_embeddings", False))
 
 
-def _size(config: Mapping[str, Any], names: Iterable[str], model: str) -> int:
-    for name in names:
-        value = config.get(name)
+def _size(
+    config: Mapping[str, Any], names: Iterable[str], model: str, default: int | None = None
+) -> int:
+    """Return the first of ``names`` that is a size; the default, if any, where all are left out."""
+    found = [config[name] for name in names if config.get(name) is not None]
+    for value in found:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
+    if default is not None and not found:
+        return default
     raise ModelError(
         "The config.json of {model} does not say {names}, so that its memory cannot be planned."
         " Fetch the model again.",

@@ -133,7 +133,7 @@ def test_a_precision_that_is_asked_for_stays_whatever_others_hold(tmp_path: Path
     assert "26.0 GiB of weights leave room" in make_plan(subject, settings, [gpu(0, 45, 45)]).why
     with pytest.raises(DoesNotFit, match=r"phi-3-medium in 16 bit .* hold 20\.0 GiB of 1 x H"):
         make_plan(subject, settings, [gpu(0, 45, 25)])
-    # what no idle GPU holds either is refused with what would fit
+    # where no idle GPU holds it either, the precision is named
     with pytest.raises(DoesNotFit, match="with precision = bf16, and would without"):
         make_plan(subject, settings, [gpu(0, 24, 20)])
 
@@ -212,6 +212,14 @@ def test_the_counted_tensors_agree_with_the_formula(embedded_model: Path, tmp_pa
     counted, by_formula = read_shape(embedded_model), read_shape(tmp_path)
     assert counted.parameters == 134_515_008
     assert counted == by_formula.model_copy(update={"name": counted.name})
+
+
+@pytest.mark.parametrize("key", ["num_key_value_heads", "head_dim", "max_position_embeddings"])
+@pytest.mark.parametrize("value", ["three", 0, -1, True, [1]])
+def test_a_size_that_is_none_is_told_by_its_name(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"does not say {key}"):
+        shape(tmp_path, "phi-3-medium", **{key: value})
+    assert shape(tmp_path, "smollm2", **{key: None}).head_dim == 64
 
 
 def test_a_quantised_folder_is_served_as_it_comes(tmp_path: Path) -> None:
