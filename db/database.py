@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import (
     Q2QError,
+    StoreAway,
     StoreBusy,
     StoreFault,
     StoreFull,
@@ -32,6 +33,8 @@ from db.errors import (
 
 _T = TypeVar("_T")
 BUSY_TIMEOUT_MS = 30_000
+AWAY_S = 30.0
+"""So long it is waited for a database server that went away, to be started again say."""
 TRIES = 5
 """How often what another writer undid (a deadlock, a conflict) is done anew."""
 WRITER_LOCK = 7_102_773
@@ -148,6 +151,7 @@ def open_database(url: str) -> Database:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             engine = create_engine(parsed, pool_pre_ping=True)
+            event.listen(engine, "do_connect", _reconnector(engine))
             event.listen(engine, "connect", _limit_waiting)
             event.listen(engine, "begin", _begin_postgres)
             return _watched(Database(engine))
@@ -208,10 +212,35 @@ def _opener(path: Path) -> Callable[[Any, Any, list[Any], dict[str, Any]], None]
     return open_to_read
 
 
+def _reconnector(engine: Engine) -> Callable[[Any, Any, list[Any], dict[str, Any]], Any]:
+    """Connect at once or not at all the first time; later wait for a server that went away."""
+    has_connected = False
+
+    def connect(dialect: Any, _: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+        nonlocal has_connected
+        deadline = time.monotonic() + AWAY_S
+        while True:
+            try:
+                connection = dialect.connect(*arguments, **options)
+            except dialect.loaded_dbapi.OperationalError as error:
+                if not has_connected:
+                    raise
+                if time.monotonic() > deadline:
+                    raise StoreAway(engine.url.render_as_string()) from error
+                time.sleep(0.2)
+            else:
+                has_connected = True
+                return connection
+
+    return connect
+
+
 def _watched(database: Database) -> Database:
     """Give what the driver reports of locks, disks and rights as a sentence, wherever it comes."""
 
     def as_fault(context: ExceptionContext) -> BaseException | None:
+        if context.is_disconnect and not context.is_pre_ping and not database.is_sqlite:
+            return StoreAway(database.label)
         return fault_of(context.original_exception, database.label, database.path)
 
     event.listen(database.engine, "handle_error", as_fault)

@@ -4,6 +4,7 @@
   + UsageError      - the input was wrong (exit code 2)
   + StoreFault      - the store cannot be used now; nothing half-written is left
     - StoreBusy     - another program is writing for longer than one waits
+    - StoreAway     - the database server went away
     - StoreFull     - its disk is full
     - StoreReadOnly - it may be read and not written
     - StoreDamaged  - its file is not what was written
@@ -72,6 +73,18 @@ class StoreBusy(StoreFault):
         super().__init__(
             "Another program is writing to {label} and did not finish in time; nothing was"
             " written: try again.",
+            label=label,
+        )
+
+
+class StoreAway(StoreBusy):
+    """The database server went away while it was used, and did not come back in time."""
+
+    def __init__(self, label: str) -> None:
+        StoreFault.__init__(
+            self,
+            "The database {label} has gone away; see that it runs, and try again. What was stored"
+            " is whole.",
             label=label,
         )
 

@@ -56,6 +56,15 @@ def postgres_server(binaries: Path, options: str = OPTIONS) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def restart_postgres(url: str) -> None:
+    """Start the server of ``postgres_server`` anew; who is connected loses the connection."""
+    binaries = find_binaries()
+    assert binaries is not None
+    folder = Path(url.partition("host=")[2])
+    command = [binaries / "pg_ctl", "-D", folder / "data", "-w", "-t", "60", "-m", "fast"]
+    _run([*command, "-l", folder / "log", "restart"])
+
+
 def _run(command: Sequence[str | Path]) -> None:
     """Run one of PostgreSQL's tools, which refuse to work for root."""
     user = "postgres" if os.geteuid() == 0 else None

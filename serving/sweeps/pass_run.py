@@ -4,6 +4,9 @@ An answer is opened as soon as its reasoning is stored. All state lives in one e
 """
 
 import asyncio
+import ctypes
+import gc
+import sys
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
@@ -35,12 +38,31 @@ from serving.sweeps.record import (
 from serving.sweeps.slot_sender import SlotSender
 from serving.sweeps.slots import Pass, ResolvedPlan, answers_under_variant
 
+_COLLECT_AFTER = (100_000, 50, 100)
+"""Thresholds of Python's garbage collector: some 100,000 objects are alive, hardly any in cycles,
+and looking for these took an eighth of the time."""
+_M_ARENA_MAX = -8
+"""Of glibc's ``malloc.h``."""
 WINDOW_SLOTS = 16_384
 """Slots in memory from which on no further questions are opened."""
 MAX_ERRORS = 200
 """Sentences that a run remembers of those for which slots failed; the store has them all."""
 OPEN_SLOTS = 2_000
 """Slots that are opened together."""
+
+
+def settle_memory() -> None:
+    """Set this process up for runs of any size.
+
+    Batches are made in several threads. With an arena of malloc for each, what is free between
+    pieces in use grew to 120 MiB in 80,000 slots and went on growing, while 76 MiB were in use all
+    the time; one arena keeps 20 MiB.
+    """
+    gc.set_threshold(*_COLLECT_AFTER)
+    if sys.platform.startswith("linux"):
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, 1)
 
 
 class SweepState:

@@ -6,9 +6,6 @@ again and running what is missing.
 """
 
 import asyncio
-import ctypes
-import gc
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -18,7 +15,7 @@ from typing import Any
 
 from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
-from db.errors import Q2QError
+from db.errors import Q2QError, StoreAway
 from db.messages import Message
 from db.sweeps import SweepRow, add_active_time, get_sweep, group_reasons, set_state
 from db.workers.claims import SharedProgress
@@ -29,14 +26,9 @@ from serving.sweeps.budget import BudgetUsed
 from serving.sweeps.chunks import Chunks, OwnChunks, SharedChunks, Sharing, spans
 from serving.sweeps.engine_loss import until_done
 from serving.sweeps.limits import check_served
-from serving.sweeps.pass_run import PassRun, SweepState
+from serving.sweeps.pass_run import PassRun, SweepState, settle_memory
 from serving.sweeps.slots import Pass, count_slots, models_of, passes_over
 
-_COLLECT_AFTER = (100_000, 50, 100)
-"""Thresholds of Python's garbage collector: some 100,000 objects are alive, hardly any in cycles,
-and looking for these took an eighth of the time."""
-_M_ARENA_MAX = -8
-"""Of glibc's ``malloc.h``."""
 REPORT_EVERY_S = 0.5
 SAVE_TIME_EVERY_S = 5.0
 GRADE_EVERY_S = 3.0
@@ -94,20 +86,6 @@ class Progress:
     """The commonest reason for which slots failed in this run."""
 
 
-def _settle_memory() -> None:
-    """Set this process up for runs of any size.
-
-    Batches are made in several threads. With an arena of malloc for each, what is free between
-    pieces in use grew to 120 MiB in 80,000 slots and went on growing, while 76 MiB were in use all
-    the time; one arena keeps 20 MiB.
-    """
-    gc.set_threshold(*_COLLECT_AFTER)
-    if sys.platform.startswith("linux"):
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-        if mallopt is not None:
-            mallopt(_M_ARENA_MAX, 1)
-
-
 async def run_sweep(
     database: Database,
     sweep_id: int,
@@ -134,7 +112,7 @@ async def run_sweep(
     Raises:
         UsageError: There is no such sweep.
     """
-    _settle_memory()
+    settle_memory()
     run = await asyncio.to_thread(
         SweepRun,
         database,
@@ -203,6 +181,9 @@ class SweepRun(SweepState):
             state = "done"
         except Cancelled:
             state = "cancelled"
+        except StoreAway:
+            state = "queued"  # as its job, which goes on when the store is back
+            raise
         except BudgetUsed as used:
             state, error = "cancelled", str(used)
         except asyncio.CancelledError:
@@ -216,6 +197,8 @@ class SweepRun(SweepState):
         finally:
             try:
                 outcome = await asyncio.to_thread(self._finish, state, error)
+            except StoreAway:
+                raise
             except Q2QError as unwritten:  # the disk is full: what ended the run says more
                 raise Q2QError(error or str(unwritten)) from None
         on_progress(self._progress())

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from db.bulk import insert_missing
 from db.database import Database
+from db.errors import StoreAway
 from db.jobs import claim, enqueue_sweep, get_job, request_cancel
 from db.questions import NewQuestion, add_question
 from db.rating.ratings import ensure_rater
@@ -32,6 +34,7 @@ from tests.app.seed import seed_store
 from tests.fakes.behaviours import prompts_of
 from tests.fakes.server import FakeServer
 from tests.integration.test_postgres import migrated, store
+from tests.postgres_fixture import restart_postgres
 from tests.unit import sweep_lab as lab
 from tests.unit import test_rating_desk
 
@@ -258,6 +261,28 @@ async def test_a_holder_without_a_server_leaves_its_sweep_to_those_that_have_one
         lab.assert_every_slot_once(store, sweep_id, 18)
     else:
         assert (outcome.state, outcome.error) == ("failed", "The model does not fit here.")
+
+
+def test_a_server_that_is_restarted_is_waited_for(store: Database, postgres_url: str) -> None:
+    def ends_now(session: Session) -> None:
+        restart_postgres(postgres_url)
+        session.execute(text("SELECT 1"))
+
+    with pytest.raises(StoreAway, match="has gone away"), store.write() as session:
+        session.execute(text("INSERT INTO tag (name) VALUES ('lost')"))
+        ends_now(session)
+    with store.write() as session:
+        assert session.scalar(text("SELECT count(*) FROM tag")) == 0
+    done_at: list[str] = []
+
+    def add_again(session: Session) -> None:
+        session.execute(text("INSERT INTO tag (name) VALUES ('kept')"))
+        if not done_at:
+            done_at.append("lost")
+            ends_now(session)
+
+    store.write_again(add_again)
+    assert lab.rows(store, "SELECT name FROM tag") == [("kept",)]
 
 
 def test_eight_raters_and_two_who_queue_write_at_once(store: Database) -> None:

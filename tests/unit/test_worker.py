@@ -11,7 +11,7 @@ import pytest
 
 from db.cancelling import Cancelled
 from db.database import Database, open_database
-from db.errors import Q2QError
+from db.errors import Q2QError, StoreAway
 from db.jobs import INTERACTIVE_PRIORITY, JobRow, claim, enqueue, get_job, request_cancel
 from db.settings import Settings
 from db.tables import Base
@@ -122,6 +122,19 @@ async def test_progress_is_written_while_the_job_runs(bench: Bench) -> None:
     async with bench.worker(slow=slow):
         await bench.until(lambda: bench.job(job_id).message == "Half way.")
         assert bench.job(job_id).heartbeat_at is not None
+
+
+async def test_a_job_whose_store_went_away_goes_on_when_it_is_back(bench: Bench) -> None:
+    async def lose(context: JobContext) -> dict[str, Any]:
+        bench.events.append("begun")
+        if len(bench.events) == 1:
+            raise StoreAway("the store")
+        return {}
+
+    job_id = bench.enqueue("lose")
+    async with bench.worker(lose=lose):
+        job = await bench.ended(job_id)
+    assert (job.state, job.error, job.starts, bench.events) == ("done", None, 1, ["begun"] * 2)
 
 
 async def test_an_error_fails_the_job_with_its_sentence(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from db.database import Database
 from db.engines import EngineRow, ensure_local, save_engine_state, save_offer, set_wanted
+from db.errors import StoreBusy
 from db.messages import Message
 from db.models import ModelRow, get_model, limits_of, list_models, mark_unserved, note_fingerprint
 from db.settings import Settings
@@ -250,7 +251,13 @@ class LocalServer:
     async def _write_states(self) -> None:
         while True:
             await self._has_state.wait()
-            self._write_state()
+            newest = self._states[-1:]
+            try:
+                self._write_state()
+            except StoreBusy as error:
+                log.warning("The state of the model server could not be written: %s", error)
+                self._states[:0] = newest
+                self._has_state.set()
             await asyncio.sleep(WRITE_EVERY_S)
 
     def _write_state(self) -> None:

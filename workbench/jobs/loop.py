@@ -12,7 +12,7 @@ from typing import Any
 
 from db.cancelling import Cancelled, LimitReached
 from db.database import Database
-from db.errors import Q2QError, StoreBusy
+from db.errors import Q2QError, StoreAway, StoreBusy
 from db.jobs import (
     STALE_AFTER_S,
     JobEnd,
@@ -94,13 +94,20 @@ class Worker:
             while not stop.is_set():
                 if beating.done():
                     beating.result()
-                if not (await self._claim_next() or await self._join_next()):
+                if not await self._begin_next():
                     await self._pause(stop)
         finally:
             await self._stop_jobs()
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
             await self._store_left()
+
+    async def _begin_next(self) -> bool:
+        try:
+            return await self._claim_next() or await self._join_next()
+        except StoreBusy as error:  # It is tried again.
+            log.warning("No job could be taken: %s", error)
+            return False
 
     async def _claim_next(self) -> bool:
         job = await asyncio.to_thread(self._claim)
@@ -151,6 +158,8 @@ class Worker:
             await self._handle(context)
         except (Cancelled, asyncio.CancelledError):
             log.info("Job %d goes on without this worker, or has ended", job.id)
+        except StoreAway as away:
+            log.warning("Job %d may be joined again: %s", job.id, away)
         except Q2QError as failure:
             self._left_to_others.add(job.id)
             log.warning("Job %d is left to other workers: %s", job.id, failure)
@@ -198,6 +207,10 @@ class Worker:
                 log.info("Job %d goes back into the queue", job.id)
                 return
             end = JobEnd("cancelled")
+        except StoreAway as away:
+            log.warning("Job %d goes back into the queue: %s", job.id, away)
+            await asyncio.to_thread(self._write, release, job.id)
+            return
         except LimitReached as limit:
             end = JobEnd("cancelled", str(limit))
         except Q2QError as failure:
