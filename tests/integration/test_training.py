@@ -99,7 +99,8 @@ async def _killed_after(database: Database, settings: Settings, run_id: int, ste
         await run_training(database, settings, run_id, on_progress=kill)
 
 
-@pytest.mark.parametrize("method", ["dpo", pytest.param("orpo", marks=pytest.mark.soak)])
+@pytest.mark.soak  # KTO's run below takes the same way; gradients of all: test_training_processes
+@pytest.mark.parametrize("method", ["dpo", "orpo"])
 def test_pairs_move_the_margin_of_their_rewards(
     database: Database, settings: Settings, method: str
 ) -> None:
