@@ -65,6 +65,7 @@ PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "home": ("home", {}),
     "questions": ("questions", {}),
     "questions, searched": ("questions", {"find": "library"}),
+    "questions, archived": ("questions", {"archived": "1"}),
     "one question": ("questions", {"question": "500"}),
     "sweeps": ("sweeps", {}),
     "results side by side": ("sweeps", {"sweep": "1", "view": "cards", "at": "300"}),

@@ -24,6 +24,7 @@ from db.questions import (
     edit_question,
     list_questions,
     question_facets,
+    take_into_pool,
 )
 from db.rating.columns import RatingFilter, high_water
 from db.rating.queues import get_queue
@@ -31,6 +32,7 @@ from db.rating.ratings import ensure_rater
 from db.search import index_texts, search_ids
 from db.settings import Settings
 from db.store import schema
+from db.store.archive import archive
 from db.store.migrate import open_store, status, upgrade, upgrade_store
 from db.store.schema import VIEWS
 from db.store.staging import ImportRuns, import_lock
@@ -222,6 +224,11 @@ def test_questions_are_imported_searched_edited_and_counted(store: Database) -> 
         facets = question_facets(session)
     assert [row.parent_id for row in found.rows] == [1, None]
     assert (facets.total, facets.tags) == (3, {"mountain": 2})
+    with store.write() as session:
+        assert archive(session, "question", [1]) == 1
+        facets = question_facets(session)
+        assert (facets.total, facets.tags, facets.languages) == (2, {"mountain": 1}, {"en": 1})
+        assert take_into_pool(session, [1, 2]) == 1
 
 
 def test_pairs_labels_and_held_out_rows_are_imported_as_training_data(
