@@ -1,10 +1,13 @@
 """Labels of plots: names on two lines, rows that stay apart, ticks that can be told apart."""
 
 import json
+from typing import Any
 
+import altair as alt
 import pytest
 
-from workbench.ui.components.plots import tick_format
+from workbench.ui.components import plots
+from workbench.ui.components.plots import draw_plot, plot_of, tick_format
 from workbench.ui.insights.charts import label_axis, label_lines
 
 LONG = "People: round-eight80 against smollm2-135m-instruct"
@@ -49,3 +52,14 @@ def test_ticks_get_the_digits_that_tell_them_apart(
     form: str, values: list[float], expected: str
 ) -> None:
     assert tick_format(form, values) == expected
+
+
+@pytest.mark.parametrize(("form", "least"), [(".0%", 0.01), ("+.1f", 0.1), (".1~%", 0.001)])
+def test_ticks_stand_no_nearer_than_their_labels_tell_apart(
+    form: str, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(plots.st, "vega_lite_chart", lambda _, spec: drawn.append(spec))
+    x = alt.X("at:Q", axis=alt.Axis(format=form))
+    draw_plot(alt.layer(plot_of([{"at": 0.001}]).mark_circle().encode(x=x)), 100)
+    assert drawn[0]["layer"][0]["encoding"]["x"]["axis"]["tickMinStep"] == pytest.approx(least)

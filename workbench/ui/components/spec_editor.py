@@ -77,7 +77,10 @@ class SpecEditor:
             UsageError: The text is no YAML, or no mapping; it is kept all the same.
         """
         start = st.session_state.setdefault(self._text_key, to_yaml(self.spec))
-        text = st.text_area(label, key=self.draft.field("text", start), height=height, help=help)
+        with st.container(key=f"yaml_{self.draft.form}"):
+            text = st.text_area(
+                label, key=self.draft.field("text", start), height=height, help=help
+            )
         spec = load_mapping(text or "", where="The spec")
         self._keep(spec)
         return spec

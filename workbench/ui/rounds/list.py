@@ -105,7 +105,8 @@ def draw_round_form(datasets: Sequence[str], rounds: Sequence[RoundRow]) -> None
         section(t("rounds.new"), t("rounds.new_help"))
         draft.draw_notice()
         fields = _draw_fields(draft, datasets, rounds)
-        with st.expander(t("rounds.more"), icon=":material/tune:"):
+        more_fields = st.expander(t("rounds.more"), icon=":material/tune:")
+        with more_fields, st.container(key="yaml_round"):
             more = st.text_area(
                 t("rounds.more_yaml"),
                 key=draft.field("more", ""),
