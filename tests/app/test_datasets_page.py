@@ -90,6 +90,7 @@ def test_a_preview_tells_of_each_rule_and_freezing_stores_the_rows(
     assert "1 rows were struck out by hand" in words_of(app)
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["To train on"] == f"{dataset.n_train:,}"
+    assert f"Start a round with “{dataset.name}”" in words_of(app)
 
 
 def test_rows_are_paged_and_every_export_is_one_file(

@@ -122,9 +122,7 @@ def test_home_says_where_the_project_stands_and_what_comes_next(
     app = open_app()
     read = words_of(app)
     assert "Rate what “First look: two temperatures” wrote" in read
-    assert [text.value for text in app.markdown if text.value.startswith("### ")] == [
-        "### 8", "### 72", "### 0", "### 0", "### 0",
-    ]  # fmt: skip
+    assert [one.value for one in app.subheader][1:6] == ["8", "72", "0", "0", "0"]
     assert "1 sweep" in read
 
 

@@ -22,6 +22,7 @@ def test_the_list_shows_state_and_counts(filled: Seeded, open_app: OpenApp) -> N
 
 def test_texts_stand_side_by_side_with_their_findings(filled: Seeded, open_app: OpenApp) -> None:
     read = words_of(open_app("sweeps", sweep=str(filled.sweep_id), at="1"))
+    assert "Rate what “First look: two temperatures” wrote" in read
     assert "Question 1 of 8" in read
     assert "Reasoning 3" in read
     assert "answer leak" in read

@@ -23,11 +23,8 @@ from db.rating.ratings import active_ratings
 from db.rounds import find_round
 from tests.browser.chromium import chromium
 from tests.browser.conftest import ready
-from tests.browser.server import ROOT, app_server, free_port
-from tests.integration.test_rating_by_keyboard import worker
+from tests.browser.server import ROOT, free_port
 from workbench.project import ProjectState, project_state
-
-__all__ = ["worker"]
 
 MOST_PRESSES = 60
 N_RATED = 25
@@ -118,6 +115,7 @@ def go_to_a_dataset(person: Newcomer, url: str, database: Database, file: Path) 
         expect(person.page.get_by_text(re.compile(r"SFT \d+, DPO [1-9]"))).to_be_visible()
         person.click(person.button("Build a dataset"))
         person.click(person.button("Freeze this dataset"))
+        person.click(person.button("Freeze for good"))
         expect(person.button("Start a round")).to_be_visible()
     state = state_of(database)
     assert (state.datasets, state.next.step) == (1, "round")
@@ -132,20 +130,22 @@ def import_and_sweep(person: Newcomer, url: str, file: Path) -> None:
     )
     file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
     page.goto(url)
-    expect(page.get_by_text("ready", exact=True)).to_be_visible(timeout=3 * MINUTE_MS)
+    model = page.get_by_text("smollm2-135m-instruct").first
+    expect(model).to_be_visible(timeout=3 * MINUTE_MS)
     with person.step("import 12 questions"):
         person.click(page.get_by_role("link", name="Import a file of your own"))
         with page.expect_file_chooser() as chooser:
-            person.click(page.get_by_test_id("stFileUploader").get_by_role("button").first)
+            person.click(page.get_by_role("button", name="Upload", exact=True))
         chooser.value.set_files(file)
         person.presses += 2  # the file in the dialog of the system, and its button
         person.click(person.button("Import 12 rows"))
         expect(page.get_by_text("Sweep the questions of “quiz”")).to_be_visible()
     with person.step("set up the sweep"):
         person.click(person.button("Sweep these"))
-        roles = page.get_by_test_id("stMultiSelect").filter(has_text="Roles to try")
-        person.click(roles.locator("input"))
-        person.click(page.get_by_role("option", name="logician"))
+        person.click(page.get_by_role("combobox", name="Roles to try"))
+        person.type("logi")
+        person.press("Enter")
+        expect(page.locator("[data-tag]", has_text="logician")).to_be_visible()
         person.press("Escape")
         person.click(person.button("Compare one more level"))
         person.lower("Reasonings per question (k)", 2)
@@ -169,14 +169,18 @@ def read_and_rate(person: Newcomer) -> None:
         expect(page.locator(".drawer")).to_have_count(0)
     with person.step("set up rating"):
         person.click(person.button("Rate these"))
-        person.click(page.get_by_role("combobox", name="Who is rating?"))
+        person.click(page.locator(".st-key-card_rater input").first)
         person.type("Mia")
         person.press("Enter")
-        person.click(person.button("Go on"))
-        expect(page.get_by_text("Rating as")).to_be_visible()
+        said = page.get_by_text("Rating as")
+        expect(said.or_(person.button("Go on")).first).to_be_visible()
+        page.wait_for_timeout(1_000)
+        if not said.is_visible():
+            person.click(person.button("Go on"))
+        expect(said).to_be_visible()
         findings = page.get_by_test_id("stMultiSelect").filter(has_text="Leave out texts with")
         person.click(findings.get_by_role("button", name="Clear all"))
-        expect(page.locator(".st-key-card_plan")).to_contain_text("72")
+        expect(page.locator(".st-key-card_plan")).to_contain_text(re.compile(r"Cards\D*[2-9]\d"))
         person.click(person.button("Start rating"))
     with person.step(f"rate {N_RATED} cards"):
         person.rate(N_RATED)
@@ -208,18 +212,6 @@ def train_and_compare(person: Newcomer, database: Database) -> None:
         assert (found.step, found.state) == ("ended", "done")
         judged = session.scalars(active_ratings()).all()
     assert len(judged) == N_RATED + N_COMPARED
-
-
-@pytest.mark.engine
-@pytest.mark.browser
-def test_from_a_file_of_questions_to_a_dataset(
-    worker: None, database: Database, home: Path, tmp_path: Path
-) -> None:
-    with app_server(home) as url, chromium() as browser:
-        page = browser.new_context(locale="en-US").new_page()
-        person = Newcomer(page)
-        go_to_a_dataset(person, url, database, tmp_path / "quiz.jsonl")
-    assert person.presses <= MOST_PRESSES - 20  # the round and the comparison need the rest
 
 
 @contextmanager

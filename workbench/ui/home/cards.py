@@ -50,7 +50,7 @@ def draw_stages(state: ProjectState) -> None:
         for stage, (page, icon) in LISTS.items():
             with st.container(border=True, gap="xxsmall", height="stretch", key=f"stage_{stage}"):
                 page_link(page, t(f"stage.{stage}"), icon)
-                st.markdown(f"### {count(state.count(stage))}")
+                st.subheader(count(state.count(stage)), anchor=False)
                 facts = {name: getattr(state, name) for name in STAGE_FACTS.get(stage, ())}
                 if facts:
                     st.caption(" · ".join(counted(name, n) for name, n in facts.items()))
