@@ -117,7 +117,8 @@ def _draw_plan(draft: Spec | None, editor: SpecEditor) -> None:
             spec = _check(draft)
             plan = _planned(spec)
         except Q2QError as error:
-            draw_invalid(t("new.invalid"), str(error))
+            with st.container(key="plan_wrong"):
+                draw_invalid(t("new.invalid"), str(error))
             return
         _draw_numbers(plan)
         with st.container(horizontal=True, vertical_alignment="center", key="plan_start"):
