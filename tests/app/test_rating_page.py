@@ -10,7 +10,8 @@ from db.rating.ratings import active_ratings, ensure_rater
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_ratings import seed_ratings
-from workbench.rating.cards import current_card
+from tests.unit.dataset_lab import Lab
+from workbench.rating.cards import CardRating, current_card, submit
 from workbench.rating.queues import QueueSpec, build_queue, save_queue
 from workbench.ui.rating import panel as rate_panel
 
@@ -120,3 +121,31 @@ def test_levels_stand_without_the_name_of_their_factor(
     seed_ratings(store, filled)
     words = words_of(open_app("rating", new="1", rater="Mia"))
     assert "Temperature: 0.2 ↔ 0.8" in words.replace("\\", "")
+
+
+def test_guidelines_fold_and_a_disagreement_is_settled_on_the_overview(
+    store: Database, open_app: OpenApp
+) -> None:
+    with store.write() as session:
+        lab = Lab(session)
+        question = lab.question("Why is the sea salty?")
+        for words in ("You should think of rivers.", "You should think of rocks."):
+            lab.reasoning(question, words)
+        spec = QueueSpec(
+            name="team", leave_out=(), overlap=2, repeat_share=0, guidelines="**Hints** only."
+        )
+        queue = get_queue(session, save_queue(session, build_queue(session, spec)))
+        raters = [ensure_rater(session, name) for name in ("Aki", "Ben")]
+    for rater, outcome in zip(raters, ("a", "b"), strict=True):
+        card = current_card(store, queue, rater)
+        assert card is not None
+        submit(store, queue, rater, card.id, CardRating(outcome=outcome))  # type: ignore[arg-type]
+    page = open_app("rating", queue=str(queue.id), rater="Chie", view="overview")
+    assert "**Hints** only." in [one.value for one in page.expander[0].markdown]
+    assert any("Aki: Left is better · Ben: Right is better" in one.value for one in page.markdown)
+    next(one for one in page.button if one.label == "Equally good").click()
+    page.run()
+    assert [one.value for one in page.success] == ["Settled by Chie: Equally good"]
+    next(one for one in page.button if one.label == "Take the verdict back").click()
+    page.run()
+    assert not page.success

@@ -50,6 +50,11 @@ RUN_ELSEWHERE = {
     "q2q rate queue --name pilot --minutes 20": "unit/test_rating_exchange.py",
     "q2q rate queue --name pilot --minutes 20 --keep-flagged": "integration/test_first_sweep.py",
     "q2q rate queue --name talk --dialogue 1 --scope question": "unit/test_rating_sources.py",
+    (
+        "q2q rate queue --name team --scope answer --way single --overlap 2"
+        " --raters Aki: 2, Ben, Chie"
+    ): "unit/test_rating_team.py",
+    "q2q rate show 1": "unit/test_rating_team.py",
     "q2q rate export --format csv --to ratings.csv": "unit/test_rating_exchange.py",
     "q2q rate import ratings.csv": "unit/test_rating_exchange.py",
     "q2q score run --sweep 1": "unit/test_cli_score.py",

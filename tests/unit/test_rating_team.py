@@ -1,10 +1,12 @@
 """Several raters: cards shared out by name, what they disagree about settled by a person."""
 
+import json
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+from typer.testing import CliRunner
 
 from db.database import Database
 from db.errors import UsageError
@@ -16,6 +18,7 @@ from db.tables import QueueAssignment, Rating
 from tests.unit.rating_lab import fill
 from training.datasets.evidence import read_evidence
 from training.datasets.rules import parse_rules
+from workbench.cli.main import app
 from workbench.insights.report import read_insights
 from workbench.rating.adjudication import adjudicate, disagreements, withdraw
 from workbench.rating.cards import (
@@ -195,3 +198,26 @@ def test_who_wrote_a_text_does_not_settle_its_card(filled: Database, tmp_path: P
     other = make(filled, name="another")
     with pytest.raises(UsageError, match="has no card"):
         adjudicate(filled, other, aki, card.item.id, CardRating(outcome="a"))
+
+
+def test_the_command_line_shares_cards_out_and_shows_who_is_how_far(
+    filled: Database, tmp_path: Path
+) -> None:
+    guidelines = tmp_path / "guidelines.md"
+    guidelines.write_text("# One hint at a time", "utf-8")
+    made = ["--name", "team", "--scope", "answer", "--way", "single", "--overlap", "2"]
+    shares = ["--raters", "Aki: 2, Ben, Chie", "--guidelines", str(guidelines)]
+    assert CliRunner().invoke(app, ["rate", "queue", *made, *shares]).exit_code == 0
+    with filled.read() as session:
+        queue = get_queue(session, 1)
+    assert queue.guidelines == "# One hint at a time"
+    rate_all(filled, queue, "Aki", CardRating(values={"ok": 1}))
+    rate_all(filled, queue, "Ben", CardRating(values={"ok": 0}))
+    shown = json.loads(CliRunner().invoke(app, ["rate", "show", "1", "--json"]).stdout)
+    assert [(one["rater"], one["done"], one["total"]) for one in shown["raters"]] == [
+        ("Aki", 8, 8),
+        ("Ben", 4, 4),
+        ("Chie", 0, 4),
+    ]
+    assert shown["total"] == 4
+    assert "Disagreements: 4; settled: 0." in CliRunner().invoke(app, ["rate", "show", "1"]).stdout

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from db.datasets import find_dataset
 from db.errors import UsageError
-from db.rating.queues import get_queue, list_queues
+from db.input_text import read_text
+from db.rating.queues import get_queue, list_queues, raters_progress
 from db.rating.ratings import find_rater, list_raters
 from db.store.migrate import open_home
 from serving.formats.library import Registry, load_registry
@@ -20,6 +21,7 @@ from workbench.cli.insights import insights
 from workbench.cli.output import Json, inform, show, show_json, show_rows, show_table
 from workbench.cli.progress import Encoding, naming_encoding_option
 from workbench.cli.typer_app import CommandGroup
+from workbench.rating.adjudication import disagreements
 from workbench.rating.axes import load_axes
 from workbench.rating.export import COLUMNS, rating_rows
 from workbench.rating.head_to_head import head_to_head_spec
@@ -33,6 +35,8 @@ from workbench.rating.queues import (
     why_left_out,
 )
 
+MOST_SHOWN = 1_000
+"""Disagreements that are listed."""
 app = CommandGroup()
 add_archive_commands(app, "queue", "rate archive 3-9")
 raters = CommandGroup()
@@ -69,6 +73,12 @@ def queue(
     minutes: Annotated[float | None, typer.Option(help="As many cards as fit.", min=1)] = None,
     overlap: Annotated[int, typer.Option(help="Raters per card.", min=1)] = 1,
     sampler: Annotated[str, typer.Option(help="informative or random.")] = "informative",
+    guidelines: Annotated[
+        Path | None, typer.Option(help="File of what raters are told on each card, in Markdown.")
+    ] = None,
+    shares: Annotated[
+        str, typer.Option("--raters", help='Whose the cards are, such as "Aki, Ben: 2".')
+    ] = "",
     keep_flagged: Annotated[
         bool, typer.Option("--keep-flagged", help="Rate texts with findings too.")
     ] = False,
@@ -85,6 +95,7 @@ def queue(
       q2q rate queue
       q2q rate queue --name pilot --sweep 3 --minutes 20
       q2q rate queue --name talk --dialogue 1 --scope question
+      q2q rate queue --name team --overlap 2 --raters "Aki: 2, Ben, Chie"
       q2q rate queue --round first
     """
     if round_:
@@ -103,11 +114,38 @@ def queue(
         "overlap": overlap,
         "sampler": sampler,
     }
+    if guidelines is not None:
+        given["guidelines"] = read_text(guidelines)
+    if shares:
+        given["raters"] = shares
     if keep_untrainable:
         given["only_trainable"] = False
     if keep_flagged:
         given["leave_out"] = ()
     _make(given, dataset, minutes, as_json)
+
+
+@app.as_command("show")
+def show_queue(
+    queue_id: Annotated[int, typer.Argument(help="Number of a queue.")], as_json: Json = False
+) -> None:
+    """Show how far each rater of a queue is, and the cards on which they disagree.
+
+    Example:
+      q2q rate show 1
+    """
+    with open_home() as (_, database), database.read() as session:
+        one = get_queue(session, queue_id)
+        names = {rater.id: rater.name for rater in list_raters(session, archived=None)}
+        progress = raters_progress(session, one)
+        differing = disagreements(session, one, page_size=MOST_SHOWN)
+    rows = [{"rater": names[id], **asdict(own), "done": own.done} for id, own in progress.items()]
+    if as_json:
+        show_json({"raters": rows, "disagreements": differing.rows, "total": differing.total})
+        return
+    show_table(rows, ("rater", "done", "skipped", "discarded", "total"))
+    settled = sum(bool(row.verdict) for row in differing.rows)
+    show(f"Disagreements: {differing.total}; settled: {settled}.")
 
 
 @raters.as_command("list")

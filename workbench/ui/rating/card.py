@@ -25,6 +25,7 @@ from workbench.ui.components.text import escaped, show_marked, show_text
 from workbench.ui.components.text_cards import draw_reference
 from workbench.ui.rating.after import draw_after
 from workbench.ui.rating.edit import draw_edit, start_edit
+from workbench.ui.rating.overview import draw_overview
 from workbench.ui.rating.panel import PanelButton, draw_panel
 from workbench.ui.rating.table import draw_table, table_draft
 
@@ -47,18 +48,22 @@ def draw_assigned(queue_id: int) -> None:
     if rater is not None and url.parameter("edit"):
         draw_edit(queue, rater[0])
         return
-    is_table = queue.way == "table" or url.parameter("view") == "table"
+    view = url.parameter("view")
+    is_table = view != "overview" and (queue.way == "table" or view == "table")
     draft = table_draft(queue.id, rater[0]) if rater is not None and is_table else None
     with st.container(horizontal=True, vertical_alignment="center"):
         trail(back_link(t("rate.back"), _leave, draft), queue.name)
         st.space("stretch")
         draw_archive("queue", queue.id, queue.archived_at)
-        if rater is not None and queue.way != "table":
-            _view_button()
+        if rater is not None:
+            _view_button(queue)
         draw_rater()
     if rater is None:
         return
-    if is_table:
+    _draw_guidelines(queue)
+    if view == "overview":
+        draw_overview(queue, rater[0])
+    elif is_table:
         _draw_progress(queue, rater[0])
         draw_table(queue, rater[0])
     else:
@@ -69,9 +74,36 @@ def _leave() -> None:
     url.clear("queue", "edit", "edited", "view", "page")
 
 
-def _view_button() -> None:
-    """Draw the way from the cards to what was said of them, and back."""
-    reviews = url.parameter("view") == "table"
+def _draw_guidelines(queue: QueueRow) -> None:
+    """Draw what raters are told; who folded it finds it folded, until the visit ends."""
+    if not queue.guidelines:
+        return
+    folded = f"guidelines_folded_{queue.id}"
+    box = st.expander(
+        t("rate.guidelines"),
+        icon=":material/menu_book:",
+        expanded=not st.session_state.get(folded),
+        key=f"guidelines_{queue.id}",
+        on_change="rerun",
+    )
+    st.session_state[folded] = not box.open
+    with box:
+        show_marked(queue.guidelines, most=len(queue.guidelines))
+
+
+def _view_button(queue: QueueRow) -> None:
+    """Draw the ways from the cards to what was said of them and to the overview, and back."""
+    if url.parameter("view") != "overview":
+        st.button(
+            t("rate.overview"),
+            icon=":material/groups:",
+            type="tertiary",
+            on_click=_turn,
+            args=("overview",),
+        )
+    reviews = url.parameter("view") is not None
+    if queue.way == "table" and not reviews:
+        return
     st.button(
         t("rate.cards_view" if reviews else "rate.review"),
         icon=":material/style:" if reviews else ":material/table_rows:",

@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 import streamlit as st
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from db.counts import background_count
@@ -157,6 +158,7 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
         "only_trainable": Hint(widget="toggle"),
         "reference": Hint(widget="segments", show="rate.reference"),
         "sampler": Hint(options=SAMPLERS, show="rate.sampler"),
+        "guidelines": Hint(widget="area", height=160),
     }
     form = SpecForm(draft, QueueSpec, {}, "rate", hints)
     with card("rate_what"):
@@ -175,9 +177,11 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
             format_func=lambda m: t("rate.minutes_n", n=m) if m else t("rate.minutes_all"),
             help=t("rate.minutes_help"),
         )
-        form.draw("leave_out", "only_trainable")
+        form.draw("leave_out", "only_trainable", "guidelines")
         with st.expander(t("rate.more")):
-            form.draw("overlap", "sampler", "reference")
+            form.draw("overlap")
+            _draw_shares(draft, form)
+            form.draw("sampler", "reference")
             repeats = st.toggle(
                 t("rate.repeats"), help=t("rate.repeats_help"), key=draft.field("repeats", True)
             )
@@ -191,6 +195,23 @@ def _draw_form(draft: FormDraft) -> QueueSpec:
             per_card = seconds_per_card(session, form.spec["way"], scope)
         form.put("limit", max(1, round(minutes * 60 / per_card)))
     return QueueSpec.model_validate(form.spec)
+
+
+def _draw_shares(draft: FormDraft, form: SpecForm) -> None:
+    """Draw whose the cards are to be; what is no share is said, and left out of the plan."""
+    given = st.text_input(
+        t("rate.shares"),
+        placeholder="Aki, Ben: 2",
+        help=t("rate.shares_help"),
+        key=draft.field("raters", ""),
+    )
+    try:
+        shares = QueueSpec(name="-", raters=given).raters
+    except ValidationError:
+        st.error(t("rate.shares_wrong"))
+        return
+    if shares:
+        form.put("raters", shares)
 
 
 def _wanted() -> str:
