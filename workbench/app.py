@@ -9,11 +9,11 @@ from streamlit.runtime.scriptrunner_utils.exceptions import RerunException
 from workbench.ui.components.controls import NAME, errors_shown
 from workbench.ui.components.drafts import keep_in_browser
 from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.keys import draw_keys
 from workbench.ui.components.page_frame import (
     language_switch,
     require_store,
     settle_modules,
-    shortcuts_help,
     theme_switch,
 )
 from workbench.ui.components.parts import STYLE, STYLE_JA
@@ -72,7 +72,7 @@ with st.sidebar:
     box = st.container()
     language_switch()
     theme_switch()
-    shortcuts_help()
+    draw_keys()
 require_store()
 with box:
     search_box()

@@ -12,6 +12,7 @@ from db.errors import Q2QError
 from workbench.ui.components import url
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.keys import NEW
 from workbench.ui.components.text import escaped, one_line
 
 NAME: Final = "Q2Q Workbench"
@@ -57,12 +58,12 @@ def open_button(label: str, key: str, name: str, value: object, *, disabled: boo
 
 
 def new_button(label: str) -> None:
-    """Draw the button that opens the form of a new thing; N is its key."""
+    """Draw the button that opens the form of a new thing; A (add) is its key."""
     st.button(
         label,
         type="primary",
         icon=":material/add:",
-        shortcut="N",
+        shortcut=NEW,
         on_click=url.put,
         args=("new", "1"),
     )

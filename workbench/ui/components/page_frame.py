@@ -63,12 +63,6 @@ def _choose_theme() -> None:
     choose_theme(st.session_state["theme_widget"])
 
 
-def shortcuts_help() -> None:
-    """Draw the list of keys, folded."""
-    with st.popover(t("shell.keys"), icon=":material/keyboard:", type="tertiary"):
-        st.markdown(t("shell.keys_text"))
-
-
 def require_store() -> None:
     """End the page with one clear sentence where the store cannot be used."""
     try:

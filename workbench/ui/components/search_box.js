@@ -1,4 +1,5 @@
-// The key / leads to the box that searches everything: see search_box.py.
+// The key / leads to the box that searches everything (search_box.py), ? to the table of keys (keys.py).
+const KEYS = ".st-key-shell_keys button";
 const BOX = ".st-key-search_everything input";
 const EXPAND = '[data-testid="stExpandSidebarButton"]';
 const INSIDE = 'textarea, input, select, [contenteditable="true"], [role="dialog"]';
@@ -13,11 +14,12 @@ export default function () {
 }
 
 function lead(event) {
-  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (!["/", "?"].includes(event.key) || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.target.closest?.(INSIDE)) return;
   event.preventDefault();
   event.stopPropagation();
   const fold = document.querySelector(EXPAND);
   fold?.click();
-  setTimeout(() => document.querySelector(BOX)?.focus(), fold ? OPENS_MS : 0);
+  const find = event.key === "/" ? () => document.querySelector(BOX)?.focus() : () => document.querySelector(KEYS)?.click();
+  setTimeout(find, fold ? OPENS_MS : 0);
 }
