@@ -152,7 +152,6 @@ def open_database(url: str) -> Database:
         if parsed.get_backend_name() != "sqlite":
             engine = create_engine(parsed, pool_pre_ping=True)
             event.listen(engine, "do_connect", _reconnector(engine))
-            event.listen(engine, "connect", _limit_waiting)
             event.listen(engine, "begin", _begin_postgres)
             return _watched(Database(engine))
     except (ArgumentError, ModuleNotFoundError) as error:
@@ -222,6 +221,7 @@ def _reconnector(engine: Engine) -> Callable[[Any, Any, list[Any], dict[str, Any
         while True:
             try:
                 connection = dialect.connect(*arguments, **options)
+                _limit_waiting(connection)
             except dialect.loaded_dbapi.OperationalError as error:
                 if not has_connected:
                     raise
@@ -267,7 +267,7 @@ def _prepare_to_read(connection: Any, _: ConnectionPoolEntry) -> None:
     connection.execute("PRAGMA mmap_size=268435456")
 
 
-def _limit_waiting(connection: Any, _: ConnectionPoolEntry) -> None:
+def _limit_waiting(connection: Any) -> None:
     connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
     connection.commit()
 
