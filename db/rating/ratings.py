@@ -321,8 +321,9 @@ def overruled() -> ColumnElement[bool]:
             other,
             and_(
                 other.question_id == verdict.question_id,
-                other.scope == verdict.scope,
-                other.axis == verdict.axis,
+                # By the index of questions alone: else SQLite indexes all ratings anew.
+                func.coalesce(other.scope, "") == verdict.scope,
+                func.coalesce(other.axis, "") == verdict.axis,
                 or_(same("", "other_"), same("other_", "")),
             ),
         )
@@ -330,7 +331,7 @@ def overruled() -> ColumnElement[bool]:
         .where(
             verdict.is_adjudication,
             undoing.id.is_(None),
-            other.is_adjudication.is_(False),
+            func.coalesce(other.is_adjudication, False).is_(False),
             # The plus keeps SQLite from starting at all ratings by people: verdicts are few.
             (other.rater_id + 0).in_(people),
         )
