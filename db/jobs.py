@@ -349,6 +349,14 @@ def recent_jobs(session: Session, limit: int = 20) -> list[JobRow]:
     ]
 
 
+def last_job(session: Session, kind: str, **payload: int) -> JobRow | None:
+    """Return the newest job of a kind, active or ended, whose payload holds these numbers."""
+    held = [Job.payload[name].as_integer() == value for name, value in payload.items()]
+    query = select(Job).where(Job.kind == kind, *held).order_by(Job.id.desc()).limit(1)
+    job = session.scalar(query)
+    return None if job is None else as_row(JobRow, job)
+
+
 def _claimable(now: datetime, stale_after_s: float) -> ColumnElement[bool]:
     other = aliased(Job)
     runs_already = exists().where(

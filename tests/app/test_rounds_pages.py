@@ -8,17 +8,19 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from db.database import Database
-from db.jobs import active_jobs
+from db.jobs import active_jobs, enqueue
 from db.models import list_models
 from db.rating.queues import list_queues
 from db.rating.ratings import ensure_rater
 from db.rounds import find_round, move_round
-from db.tables import Round
-from db.training import add_metrics, create_run, get_run, list_runs
+from db.tables import Job, Round
+from db.training import add_metrics, create_run, get_run, list_runs, set_run_state
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_rounds import seed_round
 from tests.unit.round_lab import write_round
+from training.runs.presets import PRESETS
+from training.runs.process import sentence
 from training.runs.spec import TrainSpec
 from workbench.i18n import has
 from workbench.rating.cards import CardRating, current_card, submit
@@ -294,3 +296,23 @@ def test_a_round_whose_texts_make_no_card_says_what_a_card_takes(
     app = press(open_app("rounds", round="1"), "Compare blind")
     assert "No card can be made" in words_of(app)
     assert "one model gave no reasoning with an answer" in words_of(app)
+
+
+def test_why_a_run_or_a_round_failed_is_told_on_its_page_in_the_language_of_the_visit(
+    store: Database, open_app: OpenApp, seeded: tuple[int, int], tmp_path: Path
+) -> None:
+    round_id, run_id = seeded
+    why = sentence("disk", "", PRESETS["laptop"], tmp_path / "log.txt")
+    with store.write() as session:
+        set_run_state(session, run_id, "failed", error=why)
+        move_round(session, round_id, step="train", state="failed")
+        for number in (round_id, round_id + 1):
+            job = session.get_one(Job, enqueue(session, "round", payload={"round_id": number}))
+            job.state, job.error = "failed", why if number == round_id else "Of another round."
+    for page, name, number in (("training", "run", run_id), ("rounds", "round", round_id)):
+        words = words_of(open_app(page, **{name: str(number)}))
+        assert words.count(f"The disk of {tmp_path} is full") == 1
+        assert "Of another round." not in words
+        told = words_of(open_app(page, lang="ja", **{name: str(number)}))
+        assert f"{tmp_path} のディスクがいっぱいです" in told
+        assert "is full" not in told

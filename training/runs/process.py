@@ -15,8 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from db.child_process import REPOSITORY, ChildProcess, Message, run_child
+from db.child_process import REPOSITORY, ChildProcess, run_child
+from db.child_process import Message as ChildMessage
 from db.errors import Q2QError, UsageError, free_bytes
+from db.messages import Message
 from training.runs.folder import RunFolder
 from training.runs.presets import ReportTo, RunSettings
 
@@ -32,7 +34,7 @@ async def run_trainer(
     folder: RunFolder,
     settings: RunSettings,
     *,
-    on_message: Callable[[Message], None],
+    on_message: Callable[[ChildMessage], None],
     cancelled: asyncio.Event | None = None,
     ask_to_stop: Callable[[], float] | None = None,
     module: str = CHILD,
@@ -174,7 +176,7 @@ class TrainingFailed(Q2QError):
 
 def sentence(
     kind: str, message: str, settings: RunSettings, log: Path, *, on_gpu: bool = True
-) -> str:
+) -> Message:
     """Return why a run failed, for people.
 
     Args:
@@ -186,26 +188,39 @@ def sentence(
     """
     if kind == "memory":
         whose = "GPU memory" if on_gpu else "memory"
-        return f"Training ran out of {whose}; {_smaller(settings)}. Then start it again."
-    if kind == "disk":
-        return (
-            f"The disk of {log.parent} is full; free some space there or set save_every higher,"
-            " then resume the run."
+        return Message(
+            "Training ran out of {whose}; {change}. Then start it again.",
+            whose=Message(whose),
+            change=_smaller(settings),
         )
-    return f"Training failed: {message}. The full log is {log}."
+    if kind == "disk":
+        return Message(
+            "The disk of {folder} is full; free some space there or set save_every higher,"
+            " then resume the run.",
+            folder=str(log.parent),
+        )
+    return Message(
+        "Training failed: {message}. The full log is {log}.", message=message, log=str(log)
+    )
 
 
-def exit_sentence(code: int, settings: RunSettings, log: Path, *, on_gpu: bool) -> str:
+def exit_sentence(code: int, settings: RunSettings, log: Path, *, on_gpu: bool) -> Message:
     """Return why a child that told nothing ended."""
     if code == -signal.SIGKILL or was_killed(log):
         which = "A training process" if settings.world_size > 1 else "The training process"
-        return (
-            f"{which} was killed, most likely by the system for want of memory;"
-            f" {_smaller(settings)}, or resume the run."
+        return Message(
+            "{which} was killed, most likely by the system for want of memory;"
+            " {change}, or resume the run.",
+            which=Message(which),
+            change=_smaller(settings),
         )
     if free_bytes(log.parent) < 2**20:
         return sentence("disk", "", settings, log, on_gpu=on_gpu)
-    return f"The training process ended with code {code}. The full log is {log}."
+    return Message(
+        "The training process ended with code {code}. The full log is {log}.",
+        code=code,
+        log=str(log),
+    )
 
 
 def was_killed(log: Path) -> bool:
@@ -214,15 +229,21 @@ def was_killed(log: Path) -> bool:
     return re.search(rf"Root Cause.*exitcode *: -{signal.SIGKILL:d}\b", end, re.DOTALL) is not None
 
 
-def _smaller(settings: RunSettings) -> str:
+def _smaller(settings: RunSettings) -> Message:
     """Return the one change that saves the most."""
     if settings.recomputation == "none":
-        return "set recomputation: unsloth"
+        return Message("set recomputation: unsloth")
     if settings.batch > 1:
-        return (
-            f"set batch: {settings.batch // 2} (now {settings.batch}), and accumulation:"
-            f" {settings.accumulation * 2} to learn alike"
+        return Message(
+            "set batch: {smaller} (now {batch}), and accumulation: {accumulation} to learn alike",
+            smaller=settings.batch // 2,
+            batch=settings.batch,
+            accumulation=settings.accumulation * 2,
         )
     if settings.max_length > 512:
-        return f"set max_length: {settings.max_length // 2} (now {settings.max_length})"
-    return "choose a smaller base, or a smaller r"
+        return Message(
+            "set max_length: {smaller} (now {max_length})",
+            smaller=settings.max_length // 2,
+            max_length=settings.max_length,
+        )
+    return Message("choose a smaller base, or a smaller r")

@@ -186,7 +186,7 @@ async def _train(
     return recorder
 
 
-def _why(failed: ChildFailed, chosen: RunSettings, folder: RunFolder) -> str:
+def _why(failed: ChildFailed, chosen: RunSettings, folder: RunFolder) -> Message:
     on_gpu = folder.read_config()["device"] == "cuda"
     if "kind" in failed.last_message and not was_killed(folder.log):
         return sentence(

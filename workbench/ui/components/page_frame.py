@@ -10,7 +10,7 @@ from db.errors import Q2QError
 from workbench.i18n import LANGUAGES, Language
 from workbench.ui.components import url
 from workbench.ui.components.drafts import THEME_COOKIE, THEMES, choose_theme, recalled, remember
-from workbench.ui.components.i18n import LANGUAGE_COOKIE, current_language, t
+from workbench.ui.components.i18n import LANGUAGE_COOKIE, current_language, t, translated
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
@@ -68,7 +68,7 @@ def require_store() -> None:
     try:
         database()
     except Q2QError as error:
-        st.error(escaped(str(error)), icon=":material/database_off:")
+        st.error(escaped(translated(error)), icon=":material/database_off:")
         st.stop()
 
 

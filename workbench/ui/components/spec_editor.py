@@ -14,7 +14,7 @@ from db.input_text import load_mapping
 from workbench.ui.components import url
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Spec
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 
 
 class SpecEditor:
@@ -65,7 +65,7 @@ class SpecEditor:
         try:
             return draw_text() if as_text == "yaml" else self._draw_form(draw_form, check)
         except UsageError as error:
-            draw_invalid(invalid, str(error))
+            draw_invalid(invalid, translated(error))
             if as_text != "yaml":
                 st.caption(t("new.only_yaml"))
             return None

@@ -94,7 +94,7 @@ def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
             rules = _check(spec)
             found = preview(text)
     except Q2QError as error:
-        draw_invalid(t("dataset.invalid"), str(error))
+        draw_invalid(t("dataset.invalid"), translated(error))
         return
     counts = found.counts
     draw_counts(counts, "preview", is_frozen=False)

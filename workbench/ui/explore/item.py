@@ -13,7 +13,7 @@ from db.texts.matrix import MatrixCell, cells_of
 from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance, question_of
 from workbench.ui.components import url
 from workbench.ui.components.controls import ITEM_PAGES, back_link, page_link, trail
-from workbench.ui.components.i18n import t, word
+from workbench.ui.components.i18n import t, translated, word
 from workbench.ui.components.labels import model_note, parameters, size
 from workbench.ui.components.parts import (
     card,
@@ -138,7 +138,7 @@ def _draw_text(ref: Ref) -> None:
     _head(ref)
     with card("item"):
         if origin.generation is not None and origin.generation.error is not None:
-            st.error(escaped(origin.generation.error))
+            st.error(escaped(translated(origin.generation.error)))
         else:
             _show(text)
         if ref.kind != "generation":

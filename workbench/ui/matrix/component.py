@@ -29,7 +29,7 @@ from workbench.matrix.totals import CountedLevels
 from workbench.rating.axes import load_axes, store_axes
 from workbench.ui.components import url
 from workbench.ui.components.controls import path_of
-from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.i18n import current_language, t, translated
 from workbench.ui.components.rater import current_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
@@ -89,7 +89,7 @@ def draw_grid(
     if st.session_state.pop(REDRAW, False):
         st.rerun()  # what stands around the matrix tells of it, too
     if trouble := st.session_state.pop(TROUBLE, None):
-        st.error(escaped(trouble), icon=":material/error:")
+        st.error(escaped(translated(trouble)), icon=":material/error:")
     rater = current_rater()
     view = json_hash({"query": repr(query), "n": len(rows), "lang": current_language()})
     if st.session_state.get(f"{START}_of") != view:

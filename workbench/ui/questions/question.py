@@ -18,7 +18,7 @@ from serving.sweeps.expand import render_question
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, download, page_link, trail
-from workbench.ui.components.i18n import t, word
+from workbench.ui.components.i18n import t, translated, word
 from workbench.ui.components.parts import card, empty_state, head_row, heading, section
 from workbench.ui.components.store import child_ids, database, registry
 from workbench.ui.components.text import escaped, one_line, show_text
@@ -196,7 +196,7 @@ def _draw(
             reasonings=reasonings,
         )
     except Q2QError as error:
-        st.warning(escaped(str(error)))
+        st.warning(escaped(translated(error)))
         return
     st.caption(t("question.prompt_text"))
     st.code(prompt.text, language=None, wrap_lines=True)

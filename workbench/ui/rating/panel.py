@@ -27,7 +27,7 @@ from workbench.rating.card_events import (
     apply_event,
     entered_on,
 )
-from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.i18n import current_language, t, translated
 from workbench.ui.components.store import database, mark
 from workbench.ui.components.text import escaped, one_line
 
@@ -99,7 +99,7 @@ def draw_panel(
         go: Called with the name of such a button.
     """
     if trouble := st.session_state.pop(TROUBLE, None):
-        st.error(escaped(trouble), icon=":material/error:")
+        st.error(escaped(translated(trouble)), icon=":material/error:")
     _component()(
         key=KEY,
         data={

@@ -25,7 +25,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown, open_button, page_link
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, Spec, SpecForm
-from workbench.ui.components.i18n import current_language, t, word
+from workbench.ui.components.i18n import current_language, t, translated, word
 from workbench.ui.components.parts import (
     Colour,
     card,
@@ -220,7 +220,7 @@ def _checked(fields: Mapping[str, Any], more: str) -> RoundSpec | None:
     try:
         return read_round(fields, more)
     except Q2QError as error:
-        st.error(escaped(str(error)))
+        st.error(escaped(translated(error)))
         return None
 
 

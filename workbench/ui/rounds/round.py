@@ -7,7 +7,7 @@ import streamlit as st
 
 from db.datasets import get_dataset
 from db.errors import Q2QError
-from db.jobs import JobRow, active_jobs
+from db.jobs import JobRow, last_job
 from db.models import get_model
 from db.rating.columns import high_water
 from db.rounds import STEPS, RoundRow, find_round, is_rejected, reject_round
@@ -62,29 +62,33 @@ DONE, NOW, LATER = ":material/check_circle:", ":material/pending:", ":material/c
 def draw_round(round_id: int) -> None:
     """Draw the round, or say that there is none."""
     row = back_link(t("rounds.back"), lambda: url.clear("round"))
-    found, jobs = _read(round_id)
+    found, job = _read(round_id)
     trail(row, found.name)
-    live((found, jobs), lambda: _read(round_id), lambda now: now[1], _draw_head)
+    live((found, job), lambda: _read(round_id), lambda now: _is_active(now[1]), _draw_head)
     _draw_products(found)
-    if found.step == "approval" and not jobs:
+    if found.step == "approval" and not _is_active(job):
         _draw_approval(found)
     if found.step == "ended":
         _draw_comparison(found)
 
 
-def _read(round_id: int) -> tuple[RoundRow, list[JobRow]]:
+def _read(round_id: int) -> tuple[RoundRow, JobRow | None]:
+    """Return the round and its last job, which tells how it goes on or why it stopped."""
     with database().read() as session:
         found = find_round(session, round_id)
-        jobs = active_jobs(session, kind="round")
-    return found, [job for job in jobs if job.payload["round_id"] == found.id]
+        return found, last_job(session, "round", round_id=found.id)
 
 
-def _draw_head(now: tuple[RoundRow, list[JobRow]]) -> None:
-    found, jobs = now
+def _is_active(job: JobRow | None) -> bool:
+    return job is not None and job.is_active
+
+
+def _draw_head(now: tuple[RoundRow, JobRow | None]) -> None:
+    found, job = now
     with item_head("round", escaped(found.name)):
         round_badge(found)
         st.space("stretch")
-        _draw_buttons(found, jobs)
+        _draw_buttons(found, job)
     at = STEPS.index(found.step)
     steps = [step for step in STEPS[:-1] if found.config.get("merge", True) or step not in MERGED]
     with st.container(horizontal=True, gap="small"):
@@ -92,13 +96,17 @@ def _draw_head(now: tuple[RoundRow, list[JobRow]]) -> None:
             place = STEPS.index(step)
             icon = DONE if place < at else NOW if place == at else LATER
             st.markdown(f"{icon} {t(f'rounds.step.{step}')}", width="content")
-    if jobs:
+    if job is None:
+        return
+    if job.is_active:
         with card("round_progress"):
             if found.step in steps:
                 st.markdown(f"**{_now(steps, found.step)}**")
-            draw_progress(jobs[0])
+            draw_progress(job)
             if found.step == "train":
                 _draw_training(found)
+    elif found.state == "failed" and job.error:
+        st.error(escaped(translated(job.error)), icon=":material/error:")
 
 
 def _now(steps: Sequence[str], step: str) -> str:
@@ -118,9 +126,9 @@ def _draw_training(found: RoundRow) -> None:
     draw_loss(curves)
 
 
-def _draw_buttons(found: RoundRow, jobs: list[JobRow]) -> None:
-    if jobs:
-        draw_cancel(jobs[0])
+def _draw_buttons(found: RoundRow, job: JobRow | None) -> None:
+    if job is not None and job.is_active:
+        draw_cancel(job)
         return
     if found.step == "ended":
         with database().read() as session:

@@ -118,7 +118,7 @@ def _draw_plan(draft: Spec | None, editor: SpecEditor) -> None:
             plan = _planned(spec)
         except Q2QError as error:
             with st.container(key="plan_wrong"):
-                draw_invalid(t("new.invalid"), str(error))
+                draw_invalid(t("new.invalid"), translated(error))
             return
         _draw_numbers(plan)
         with st.container(horizontal=True, vertical_alignment="center", key="plan_start"):

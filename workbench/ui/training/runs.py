@@ -34,7 +34,7 @@ from workbench.ui.components.archive import (
     shows_archived,
 )
 from workbench.ui.components.controls import back_link, open_button, page_link, trail
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import ago, duration
 from workbench.ui.components.live import live
@@ -185,7 +185,7 @@ def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
         with card("run_progress"):
             draw_progress(jobs[0])
     if run.error:
-        st.error(escaped(run.error))
+        st.error(escaped(translated(run.error)))
     _draw_figures(run)
     if curves:
         draw_curves(curves)
