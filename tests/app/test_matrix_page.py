@@ -1,13 +1,18 @@
 """The results matrix on its pages: what stands around it, and what the browser's events do."""
 
-import pytest
-from sqlalchemy import select
+import time
 
+import pytest
+from sqlalchemy import delete, func, select
+
+from db import counts
 from db.database import Database
-from db.tables import Rating
+from db.jobs import enqueue
+from db.tables import Generation, Rating, SweepGeneration
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed_matrix import seed_matrix
 from workbench.matrix.rows import MatrixQuery
+from workbench.matrix.totals import CountedLevels
 from workbench.ui.matrix import component
 
 
@@ -36,6 +41,36 @@ def test_explore_shows_all_texts_by_their_design_in_japanese(open_app: OpenApp, 
     assert "12 件 · 列 2" in words_of(app)
     app = open_app("explore", view="matrix", find="nowhere")
     assert "Nothing to show" in words_of(app)
+
+
+@pytest.fixture
+def count_without_texts(store: Database, sweep: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine: the levels were counted before the first text came, a moment ago."""
+    with store.read() as session:
+        key = counts._key(session, ("matrix", (int(sweep),)))
+    old = counts._Count((), CountedLevels.of([]), time.monotonic(), took_s=60.0)
+    monkeypatch.setitem(counts._cache, key, old)
+
+
+@pytest.mark.usefixtures("count_without_texts")
+def test_texts_that_came_after_the_last_count_are_shown(open_app: OpenApp, sweep: str) -> None:
+    words = words_of(open_app("sweeps", sweep=sweep, view="matrix"))
+    assert "12 questions · columns: 8" in words
+    assert "Nothing to show" not in words
+
+
+@pytest.mark.usefixtures("count_without_texts")
+def test_a_matrix_whose_first_texts_are_not_seen_yet_waits_for_them(
+    store: Database, open_app: OpenApp, sweep: str
+) -> None:
+    with store.write() as session:
+        enqueue(session, "sweep", sweep_id=int(sweep))
+        last = session.scalar(select(func.max(Generation.question_id)))
+        others = select(Generation.id).where(Generation.question_id != last)
+        session.execute(delete(SweepGeneration).where(SweepGeneration.generation_id.in_(others)))
+    words = words_of(open_app("sweeps", sweep=sweep, view="matrix"))
+    assert "The first texts are on their way." in words
+    assert "Nothing to show" not in words
 
 
 def test_events_are_handled_once_and_nothing_else_is_believed(

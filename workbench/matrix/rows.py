@@ -154,7 +154,7 @@ def matrix_design(
     """
     known: set[Level] = set(counted.levels if counted else ())
     step = max(1, len(rows) // SAMPLED)
-    if counted is None:
+    if not known:  # also where they were counted before the first text came
         looked_at = list(dict.fromkeys([*near, *rows[::step][:SAMPLED]]))
         found = entries_of(session, looked_at, query.sweep_ids, excerpt=1)
         known |= {one.level for one in found}

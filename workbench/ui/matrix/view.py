@@ -100,6 +100,10 @@ def _draw(sweep_ids: tuple[int, ...]) -> None:
         levels = counted_levels(session, query.sweep_ids)
         design = matrix_design(session, query, rows, levels)
     _draw_columns(design, places)
+    is_running, is_old = _moves(query, levels)
+    if rows and not design.known and (is_running or is_old):
+        wait_for(t("matrix.coming"), partial(_is_there, query, rows))
+        return
     if not rows or not design.known:
         with empty_state("matrix", "filter_alt_off", "matrix.none"):
             st.button(t("questions.reset"), on_click=url.clear, args=PARAMETERS)
@@ -116,9 +120,6 @@ def _draw(sweep_ids: tuple[int, ...]) -> None:
             draw_rater()
     if levels is not None:
         _draw_change(design, query, levels, rows)
-    with database().read() as session:
-        is_running = any(active_jobs(session, sweep_id=one) for one in sweep_ids)
-        is_old = levels is not None and levels.mark != matrix_mark(session)
     poll = POLL_S if is_running or is_old else None
     st.fragment(run_every=poll)(draw_grid)(
         query, rows, levels, is_moving=is_running or is_old, until_counted=not is_running
@@ -126,6 +127,22 @@ def _draw(sweep_ids: tuple[int, ...]) -> None:
     st.caption(t("matrix.keys"))
     if levels is None:
         wait_for(t("matrix.counting_all"), partial(_is_counted, query))
+
+
+def _moves(query: MatrixQuery, levels: CountedLevels | None) -> tuple[bool, bool]:
+    """Tell whether texts still come, and whether some came since the levels were counted."""
+    with database().read() as session:
+        is_running = any(active_jobs(session, sweep_id=one) for one in query.sweep_ids)
+        return is_running, levels is not None and levels.mark != matrix_mark(session)
+
+
+def _is_there(query: MatrixQuery, rows: Sequence[int]) -> bool:
+    """Tell whether there is something to show by now, or will be nothing."""
+    with database().read() as session:
+        levels = counted_levels(session, query.sweep_ids)
+        if matrix_design(session, query, rows, levels).known:
+            return True
+    return not any(_moves(query, levels))
 
 
 def _is_counted(query: MatrixQuery) -> bool:
