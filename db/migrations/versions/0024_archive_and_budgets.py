@@ -1,4 +1,6 @@
-"""Things are archived instead of deleted; questions of dialogues wait outside the pool."""
+"""Things are archived instead of deleted, questions wait outside the pool, sweeps keep to a budget.
+
+Questions keep the columns of their file that mean nothing to the program."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -41,3 +43,9 @@ def upgrade() -> None:
             sqlite_where=condition,
             postgresql_where=condition,
         )
+    op.add_column("question", sa.Column("fields", sa.Text(), nullable=True))
+    op.add_column("engine", sa.Column("offers", sa.JSON()))
+    op.add_column("sweep", sa.Column("max_tokens", sa.BigInteger()))
+    op.add_column("sweep", sa.Column("max_cost", sa.Double()))
+    for name, kind in (("spent_tokens", sa.BigInteger()), ("spent_cost", sa.Double())):
+        op.add_column("sweep", sa.Column(name, kind, server_default="0", nullable=False))
