@@ -101,6 +101,16 @@ def spec_hash(spec: Mapping[str, Any]) -> str:
     return json_hash({name: value for name, value in spec.items() if name not in BUDGET})
 
 
+def find_same(session: Session, spec: Mapping[str, Any], plan: Mapping[str, Any]) -> int | None:
+    """Return the newest sweep of this spec whose names stood for the same things."""
+    same_spec = session.scalars(
+        select(Sweep.id)
+        .where(Sweep.spec_hash == spec_hash(spec), Sweep.purpose == "sweep")
+        .order_by(Sweep.id.desc())
+    ).all()
+    return next((one for one in same_spec if sweep_plan(session, one) == plan), None)
+
+
 def get_sweep(session: Session, sweep_id: int) -> SweepRow:
     """Return one sweep with its counts.
 

@@ -39,7 +39,7 @@ from serving.importers.row_texts import (
     AnswerReader,
     PromptReader,
     RowPrompt,
-    two_prompts,
+    must_ask,
     two_systems,
     with_reasoning,
 )
@@ -302,7 +302,7 @@ class RowParser:
         if isinstance(value, str) and not is_conversation(value):
             return WrittenText(without_end(value.strip()), column, own_reasoning), None
         turns = self._prompts.turns(value, column)
-        _must_ask(prompt, turns, column)
+        must_ask(prompt, turns, column)
         if turns.answer is None:
             raise Refused(column, "holds 0 answers; one is needed.")
         return with_reasoning(turns.answer, own_reasoning, reasoning_column), turns
@@ -384,19 +384,6 @@ def _with_texts(cells: Cells, found: WrittenParts, column: str) -> Cells:
         "reasoning": Cell(found.reasoning, column),
         "output": Cell(found.answer, column),
     }
-
-
-def _must_ask(prompt: RowPrompt, turns: ChatTurns, column: str) -> None:
-    """Refuse a side of a pair that is for another question than the pair.
-
-    Raises:
-        Refused: Its question or its system text is another one.
-    """
-    if turns.user and prompt.full_text and turns.user.split() != prompt.full_text.split():
-        raise two_prompts(column, turns.user, prompt.full_text)
-    known = [prompt.system or "", (prompt.turns and prompt.turns.system) or ""]
-    if turns.system and turns.system.split() not in [one.split() for one in known]:
-        raise two_systems(column, turns.system, known[-1])
 
 
 def _must_match(better: WrittenParts, worse: WrittenParts, column: str) -> None:

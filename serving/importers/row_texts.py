@@ -69,6 +69,19 @@ def two_systems(column: str, given: str | None, expected: str | None) -> Refused
     return Refused(column, what)
 
 
+def must_ask(prompt: RowPrompt, turns: ChatTurns, column: str) -> None:
+    """Refuse a side of a pair that is for another question than the pair.
+
+    Raises:
+        Refused: Its question or its system text is another one.
+    """
+    if turns.user and prompt.full_text and turns.user.split() != prompt.full_text.split():
+        raise two_prompts(column, turns.user, prompt.full_text)
+    known = [prompt.system or "", (prompt.turns and prompt.turns.system) or ""]
+    if turns.system and turns.system.split() not in [one.split() for one in known]:
+        raise two_systems(column, turns.system, known[-1])
+
+
 class PromptReader:
     """Reads what the rows of one file ask."""
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.database import Database
@@ -17,14 +16,12 @@ from db.sweeps import (
     FailureReason,
     SweepRow,
     failure_reasons,
+    find_same,
     get_sweep,
     list_sweeps,
     set_budget,
     set_state,
-    spec_hash,
-    sweep_plan,
 )
-from db.tables import Sweep
 from serving.formats.library import load_registry
 from serving.importers.question_files import add_examples, import_path
 from serving.sweeps.plan import SweepPlan, plan_sweep, save_sweep
@@ -94,7 +91,11 @@ def run(spec: Spec, as_json: Json = False) -> None:
         for warning in planned.warnings:
             inform(warning)
         with database.write() as session:
-            known_id = _find_same(session, planned)
+            known_id = find_same(
+                session,
+                planned.spec.model_dump(mode="json"),
+                planned.resolved.model_dump(mode="json"),
+            )
             sweep_id = known_id or save_sweep(session, planned)
             budget = planned.spec.max_tokens, planned.spec.max_cost
             set_budget(session, sweep_id, max_tokens=budget[0], max_cost=budget[1])
@@ -387,15 +388,3 @@ def _plan_file(settings: Settings, database: Database, path: Path) -> SweepPlan:
         select_writers(session, spec)  # writes the versions that are served for the first time
     with database.read() as session:
         return plan_sweep(session, spec, registry)
-
-
-def _find_same(session: Session, plan: SweepPlan) -> int | None:
-    """Return the newest sweep whose spec, and all that its names stand for, is the same."""
-    own_hash = spec_hash(plan.spec.model_dump(mode="json"))
-    resolved = plan.resolved.model_dump(mode="json")
-    same_spec = session.scalars(
-        select(Sweep.id)
-        .where(Sweep.spec_hash == own_hash, Sweep.purpose == "sweep")
-        .order_by(Sweep.id.desc())
-    ).all()
-    return next((one for one in same_spec if sweep_plan(session, one) == resolved), None)
