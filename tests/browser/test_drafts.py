@@ -196,8 +196,9 @@ def test_the_oldest_drafts_make_room_where_the_browser_would_be_full(
 def test_esc_leaves_a_field_of_a_popover_then_closes_it_and_keeps_the_text(
     page: Page, filled_site: Site
 ) -> None:
-    page.goto(filled_site.url)
-    ready(page, page.get_by_role("button", name="Add a server by URL")).click()
+    page.goto(f"{filled_site.url}/questions")
+    ready(page, page.get_by_role("button", name="Select all")).click()
+    ready(page, page.get_by_role("button", name="Tag")).click()
     popover = page.get_by_test_id("stPopoverBody")
     name = popover.locator("input").first
     ready(page, name).click()
@@ -207,7 +208,7 @@ def test_esc_leaves_a_field_of_a_popover_then_closes_it_and_keeps_the_text(
     expect(popover).to_be_visible()
     page.keyboard.press("Escape")
     expect(popover).not_to_be_visible()
-    ready(page, page.get_by_role("button", name="Add a server by URL")).click()
+    ready(page, page.get_by_role("button", name="Tag")).click()
     expect(name).to_have_value("teacher")
 
 

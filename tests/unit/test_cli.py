@@ -277,7 +277,7 @@ def test_the_exact_prompt_is_shown_with_its_ids(
         (["question", "import", "gone.csv"], "gone.csv"),
         (["lineage", "zebra"], "is no id"),
         (["model", "show", "nobody"], "There is no model 'nobody'"),
-        (["model", "remove", "m9"], "There is no model m9"),
+        (["model", "archive", "m9"], "There is no model m9"),
         (["sweep", "run", "gone.yaml"], "gone.yaml"),
     ],
 )
@@ -358,7 +358,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 def test_a_text_that_is_not_in_utf_8_is_one_sentence(q2q: Q2Q) -> None:
     half = b"caf\xe9".decode("utf-8", "surrogateescape")
-    for words in (("model", "remove", half), ("question", "list", "--tag", half)):
+    for words in (("model", "archive", half), ("question", "list", "--tag", half)):
         ended = q2q(*words)
         assert (ended.code, ended.err.count("\n")) == (2, 1)
         assert "not in UTF-8" in ended.err
