@@ -125,7 +125,14 @@ def test_where_all_are_bad_the_best_go_first() -> None:
 
 def judged(rows: list[tuple[object, ...]]) -> pd.DataFrame:
     columns = ["question_id", "variant_id", "text_id", "other_id", "axis", "value", "outcome"]
-    given = {"blind": True, "answer_seen": False, "repeat_of_id": None, "sampler": None}
+    given = {
+        "blind": True,
+        "answer_seen": False,
+        "repeat_of_id": None,
+        "sampler": None,
+        "is_adjudication": False,
+        "is_overruled": False,
+    }
     return pd.DataFrame(rows, columns=columns).assign(**given)
 
 

@@ -185,7 +185,7 @@ def test_a_page_costs_the_same_few_queries_however_long_it_is(filled: Database) 
         with filled.read() as session, statements(filled) as seen:
             list_texts(session, TextFilter(), page_size=page_size)
         counts.append(len(seen))
-    assert counts[0] == counts[1] <= 5
+    assert counts[0] == counts[1] <= 7  # whether anything is archived is asked once for each kind
 
 
 @pytest.mark.parametrize(
