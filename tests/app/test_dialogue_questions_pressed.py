@@ -67,7 +67,7 @@ def test_a_question_that_was_parked_or_taken_is_gone_to_and_not_made_twice(desk:
     assert desk.key("K") == "Park"
     parked = desk.tree.nodes[-1]
     assert (parked.state, parked.reason) == ("parked", "later")
-    desk.key("D")
+    desk.key("N")
     assert [event.kind for event in desk.events("park", "reject")] == ["park", "reject"]
     place = next(i for i, text in enumerate(shown(desk), start=1) if text == parked.question)
     desk.key(str(place))
@@ -94,7 +94,7 @@ def test_a_reason_waits_at_its_question_until_a_decision_takes_it(desk: Desk) ->
     desk.work()
     desk.app.query_params["node"] = str(desk.tree.nodes[0].id)
     desk.run()
-    desk.key("G")
+    desk.key("Shift+P")
     again = draft_field(desk.app, "reason")
     assert (again.key, again.value) == (field.key, "")
 
@@ -105,7 +105,7 @@ def test_one_goes_back_with_a_reason_and_rejects_where_it_led(desk: Desk) -> Non
     desk.press("Show")
     assert "You are looking at question 1" in desk.words
     draft_field(desk.app, "back-reason").set_value("it led nowhere")
-    assert desk.key("G") == "Go on from here"
+    assert desk.key("Shift+P") == "Go on from here"
     assert desk.tree.current_id == root.id
     assert desk.events("goto")[-1].reason == "it led nowhere"
     desk.app.query_params["node"] = str(child.id)
@@ -116,7 +116,7 @@ def test_one_goes_back_with_a_reason_and_rejects_where_it_led(desk: Desk) -> Non
 
 def test_a_fork_by_its_key_takes_the_way_along(desk: Desk) -> None:
     desk.key("P")
-    assert desk.key("Y") == "Fork"
+    assert desk.key("Shift+F") == "Fork"
     draft_field(desk.app, "fork", "name").set_value("The other way")
     desk.app.button(key="fork_go").click()
     desk.run()
@@ -131,8 +131,8 @@ def test_proposals_are_held_against_the_store_on_a_key(desk: Desk) -> None:
     first = shown(desk)[0]
     with desk.lab.database.write() as session:
         add_question(session, NewQuestion(text=first.replace("Who measured", "Who has measured")))
-    desk.key("V")
+    desk.key("Shift+M")
     assert "Asked in the store already" in desk.words
     assert "Nearest in the store" in desk.words
-    desk.key("V")
+    desk.key("Shift+M")
     assert "Asked in the store already" not in desk.words

@@ -99,7 +99,7 @@ def test_a_hint_comes_first_and_its_answer_is_taken(lab: Lab) -> None:
     desk.press("Save and answer from it")
     assert "You should name who pays." in desk.words
     assert desk.work() == 1
-    desk.key("1")
+    assert desk.key("P") == "Go on from the new answer"
     (root,) = desk.tree.nodes
     assert root.state == "answered"
     assert rows(lab.database, "SELECT source, text FROM reasoning_variant") == [
@@ -110,25 +110,25 @@ def test_a_hint_comes_first_and_its_answer_is_taken(lab: Lab) -> None:
 def test_an_edited_reasoning_of_a_second_card_starts_from_its_own_words(lab: Lab) -> None:
     shown = lab.answer().shown
     desk = Desk(lab)
-    for key, card in zip("qw", shown, strict=False):
+    for key, card in zip(("E", "Shift+E", "Q"), shown, strict=False):
         assert desk.key(key) == "Edit"
         assert card.reasoning
         assert draft_field(desk.app, "edit").value == card.reasoning.text
-        desk.key("B")
+        desk.press("Back to the turn")
 
 
 def test_tags_notes_and_a_note_that_is_empty(lab: Lab) -> None:
     desk = Desk(lab)
-    assert desk.key("T") == "Tag"
+    assert desk.key("G") == "Tag"
     draft_field(desk.app, "tag").set_value("traffic、静か, who pays")
     desk.press("Add")
     assert desk.tree.nodes[0].tags == ("traffic", "who pays", "静か")
-    desk.key("N")
+    desk.press("Note :gray[C]")
     desk.press("Add")
     assert "The note is empty." in desk.words
     draft_field(desk.app, "note").set_value("Ask the *bus* company.")
     desk.press("Add")
     assert "Ask the *bus* company." in desk.words
-    desk.key("F")
+    desk.key("I")
     desk.press("Cancel")
     assert not desk.app.text_area

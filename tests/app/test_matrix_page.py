@@ -98,7 +98,7 @@ def test_events_are_handled_once_and_nothing_else_is_believed(
     for _ in range(2):
         component.receive(MatrixQuery(), columns, events)
     assert address == {"cell": "3", "col": "b", "diff": ["a", "b"]}
-    assert state[component.HANDLED] == [str(one) for one in range(1, 8)]
+    assert state[f"{component.KEY}_handled"] == [str(one) for one in range(1, 8)]
     assert state[component.START] == 0
     with store.read() as session:
         found = session.scalars(select(Rating).where(Rating.sampler == "matrix")).all()

@@ -78,10 +78,10 @@ def test_events_are_stored_in_order_and_what_the_store_refuses_is_told_and_not_c
         patch.setattr(rate_panel, "apply_event", refuse)
         app.run()
     assert app.session_state[rate_panel.TROUBLE] == "The disk is full."
-    assert rate_panel.HANDLED not in app.session_state
+    assert f"{rate_panel.KEY}_handled" not in app.session_state
     app.run()
     app.run()  # the browser sends again what it has not seen confirmed
-    assert app.session_state[rate_panel.HANDLED] == ["0", "1", "2"]
+    assert app.session_state[f"{rate_panel.KEY}_handled"] == ["0", "1", "2"]
     assert app.session_state["gone"] == [("review", None)]
     with store.read() as session:
         rows = session.scalars(active_ratings()).all()
@@ -100,7 +100,7 @@ def test_an_event_that_no_panel_can_mean_is_told_and_not_sent_for_ever(
     app.session_state["given"] = (queue, rater, [wrong])
     app.session_state["gone"] = []
     app.run()
-    assert app.session_state[rate_panel.HANDLED] == ["1"]
+    assert app.session_state[f"{rate_panel.KEY}_handled"] == ["1"]
     assert "values" in app.session_state[rate_panel.TROUBLE]
 
 

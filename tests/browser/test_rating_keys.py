@@ -193,7 +193,7 @@ def test_a_card_in_progress_survives_esc_a_reload_and_another_tab(page: Page, si
     expect(page.get_by_role("textbox", name="Note")).not_to_be_focused()
     is_there(page)
     page.keyboard.press("Escape")
-    expect(page.get_by_role("heading", name="Rating")).to_be_visible()
+    expect(page.get_by_role("heading", name="Rating", exact=True)).to_be_visible()
     page.go_back()
     is_there(page)
     page.wait_for_timeout(2_000)

@@ -16,7 +16,7 @@ from workbench.rating.queues import QueueSpec, build_queue, save_queue
 pytestmark = pytest.mark.browser
 
 KEY_MS = 30
-DECIDES = "k d p w 2 m"
+DECIDES = "k n p w 2 m"
 """Letters that each decide something, where they are keys of a dialogue."""
 
 
@@ -40,7 +40,7 @@ def n_events(site: Site) -> int:
 
 
 @pytest.mark.parametrize(
-    ("key", "field"), [("z", "-reason--text"), ("n", "-note--text"), ("w", "-own--text")]
+    ("key", "field"), [("z", "-reason--text"), ("c", "-note--text"), ("w", "-own--text")]
 )
 def test_a_key_that_leads_into_a_field_is_followed_by_letters_for_it(
     page: Page, site: Site, key: str, field: str

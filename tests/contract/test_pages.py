@@ -8,7 +8,6 @@ Whether keys do what they say is tested in ``tests/browser``.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "a table to rate": ("rating", {"queue": "3", "rater": "Mia"}),
     "a dialogue": ("dialogues", {"session": "1", "rater": "Ada"}),
     "a sweep": ("sweeps", {"sweep": "1", "view": "cards"}),
+    "a matrix": ("explore", {"view": "matrix"}),
 }
 """Beside the pages as they open: what is open on which page, by its address."""
 
@@ -50,23 +50,14 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def keys_of(app: AppTest) -> list[str]:
-    """Return the keys of buttons, and those that components are given or take by themselves."""
+    """Return the keys of buttons, and those that components are given."""
     found = {str(one.proto.shortcut).lower() for one in app.button if one.proto.shortcut}
     for element in app.get("bidi_component"):
         data = json.loads(element.proto.json)
-        if "buttons" in data:  # the panel for rating
-            found |= panel_keys(element.proto.js_content, data)
+        given = [button["key"] for button in data.get("buttons", [])]
+        values = [value for axis in data.get("axes", []) for value in axis["values"]]
+        found |= {str(key).lower() for key in (*data.get("keys", []), *given, *values)}
     return sorted(found)
-
-
-def panel_keys(script: str, data: dict[str, Any]) -> set[str]:
-    """Return the keys that the script of the panel names, and those that the page gives it."""
-    named = re.findall(r'\bkey(?: ===|:) "(\S+?)"', script)
-    for table in re.findall(r"\{([^{}]+)\}\[key\]", script):
-        named += re.findall(r"(\w+):", table)
-    given = [button["key"] for button in data["buttons"]]
-    values = [value for axis in data["axes"] for value in axis["values"]]
-    return {str(key).lower() for key in (*named, *given, *values)}
 
 
 def test_pages_and_their_keys_are_those_of_the_snapshot(folder: Path, addresses: list[str]) -> None:

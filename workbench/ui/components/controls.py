@@ -12,7 +12,7 @@ from db.errors import Q2QError
 from workbench.ui.components import url
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, translated
-from workbench.ui.components.keys import NEW
+from workbench.ui.components.keys import Key
 from workbench.ui.components.text import escaped, one_line
 
 NAME: Final = "Q2Q Workbench"
@@ -63,7 +63,7 @@ def new_button(label: str) -> None:
         label,
         type="primary",
         icon=":material/add:",
-        shortcut=NEW,
+        shortcut=Key.ADD,
         on_click=url.put,
         args=("new", "1"),
     )
@@ -107,12 +107,12 @@ def download(
     )
 
 
-def opens_field(shortcut: str, name: str) -> str:
-    """Return the key of a button whose shortcut leads into a text field, which ``focus`` is put in.
+def opens_field(key: Key, name: str) -> str:
+    """Return the name of a button whose key leads into a text field, which ``focus`` is put in.
 
     What is typed after it waits in the browser until the field is there (``drafts.js``).
     """
-    return f"opens-{shortcut.lower()}-{name}"
+    return f"opens-{key.lower().replace('+', '-')}-{name}"
 
 
 def focus(key: str) -> None:

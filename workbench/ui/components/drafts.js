@@ -9,6 +9,8 @@ const FIELD = /(?:^|\s)st-key-draft--(.+?)--([A-Za-z0-9_]+)(?:\s|$)/;
 const TEXTS = 'textarea, input[type="text"], input[type="search"], input[type="number"], input:not([type])';
 const LISTS = '[role="listbox"], [role="menu"], #portal .gdg-clip-region, #portal [class*="gdg-"]';
 const BOXES = '[role="dialog"], [data-testid="stPopoverBody"], [data-open-box]';
+const WAYS_BACK = ["panel_cancel", "back_to_turn", "back_link"]; // the nearest first
+const RESERVED = ["c", "r"]; // by Streamlit, which gives them to no button
 const INSIDE = 'textarea, input, select, [data-testid="stDataFrame"] canvas';
 
 // One for the page, however often the component is drawn anew. Of this visit: `known` is what the
@@ -197,7 +199,7 @@ function escape(event) {
     event.stopImmediatePropagation();
     event.preventDefault();
   } else if (!isShown(BOXES)) {
-    document.querySelector(".st-key-back_link button")?.click();
+    WAYS_BACK.map((one) => document.querySelector(`.st-key-${one} button`)).find(Boolean)?.click();
   }
 }
 
@@ -216,7 +218,13 @@ function typeAhead(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.keyCode === 229) return;
   if (focused()?.matches(INSIDE)) return;
   if (!isHolding()) {
-    if (!isShown(BOXES) && leadsIntoField(event.key)) hold();
+    const button = isShown(BOXES) ? null : opener(event);
+    if (!button) return;
+    hold();
+    if (!RESERVED.includes(event.key.toLowerCase())) return; // Streamlit presses it
+    button.click();
+    event.stopImmediatePropagation();
+    event.preventDefault();
     return;
   }
   if (event.key === "Escape") page.held = null;
@@ -228,10 +236,11 @@ function typeAhead(event) {
   event.preventDefault();
 }
 
-function leadsIntoField(key) {
-  if (!/^[a-z0-9]$/i.test(key)) return false;
-  const button = document.querySelector(`[class*="st-key-opens-${key.toLowerCase()}-"] button`);
-  return button !== null && !button.disabled;
+// The button whose key leads into a field, where that is the key.
+function opener({ key, shiftKey }) {
+  if (!/^[a-z0-9]$/i.test(key)) return null;
+  const named = `${shiftKey ? "shift-" : ""}${key.toLowerCase()}`;
+  return document.querySelector(`[class*="st-key-opens-${named}-"] button:not(:disabled)`);
 }
 
 function release(event) {

@@ -15,6 +15,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import focus, opens_field
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.keys import RESERVED, Key
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 
@@ -104,8 +105,8 @@ def draw_reason(node_id: int) -> None:
         )
         if st.button(
             t("dlg.reason_key"),
-            key=opens_field("Z", "reason"),
-            shortcut="Z",
+            key=opens_field(Key.REASON, "reason"),
+            shortcut=Key.REASON,
             type="tertiary",
             help=t("dlg.reason_help"),
         ):
@@ -123,7 +124,7 @@ def remember(name: str, value: object) -> None:
 
 
 def cancel_button() -> None:
-    """Draw the way out of a panel; outside its form, whose keys send its one button."""
+    """Draw the way out of a panel (Esc), outside its form, whose keys send its one button."""
     st.button(
         t("dlg.cancel"),
         key="panel_cancel",
@@ -135,7 +136,7 @@ def cancel_button() -> None:
 
 def button(
     label: str,
-    shortcut: str | None,
+    shortcut: Key | None,
     icon: str,
     do: Callable[..., None],
     *args: object,
@@ -146,9 +147,9 @@ def button(
 ) -> None:
     """Draw what can be done at the press of a key; ``opens`` names a field that it leads into."""
     st.button(
-        label,
-        key=opens_field(shortcut or "", opens) if opens else None,
-        shortcut=shortcut,
+        label if shortcut not in RESERVED else f"{label} :gray[{shortcut}]",
+        key=opens_field(shortcut, opens) if opens and shortcut else None,
+        shortcut=shortcut if shortcut not in RESERVED else None,
         icon=f":material/{icon}:",
         type=look,
         help=help,

@@ -13,6 +13,7 @@ from workbench.dialogue.tree import Tree
 from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.keys import Key, digit
 from workbench.ui.components.parts import card
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import (
@@ -71,9 +72,6 @@ def _take(
         draft.forget()
         show_node(child)
     st.rerun()
-
-
-MAX_KEYS = 9
 
 
 def draw_candidates(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
@@ -146,7 +144,7 @@ def _select_button(number: int | None, one: Candidate, *, is_selected: bool) -> 
     st.button(
         t("dlg.selected") if is_selected else t("dlg.select"),
         key=f"select_{_key(one)}",
-        shortcut=f"{number}" if number and number <= MAX_KEYS else None,
+        shortcut=digit(number) if number else None,
         type="primary" if is_selected else "secondary",
         on_click=_select,
         args=(one,),
@@ -188,8 +186,10 @@ def _draw_actions(tree: Tree, view: NodeView, by: By, one: Candidate | None) -> 
         with st.container(horizontal=True, gap="xsmall"):
             if one:
                 _draw_decisions(view, tree.dialogue.id, one, by)
-            button(t("dlg.write"), "W", "add_notes", remember, "panel", "write", opens="write")
-            button(t("dlg.other_moves"), "L", "quiz", remember, "asking", "moves")
+            button(
+                t("dlg.write"), Key.WRITE, "add_notes", remember, "panel", "write", opens="write"
+            )
+            button(t("dlg.other_moves"), Key.MOVES, "quiz", remember, "asking", "moves")
             store_button(view)
 
 
@@ -197,10 +197,13 @@ def _draw_decisions(view: NodeView, dialogue_id: int, one: Candidate, by: By) ->
     at = (dialogue_id, view.node.id)
     there = _led_to(view, one)
     label, icon = ("pick", "check") if there is None else ("go_there", "arrow_forward")
-    button(t(f"dlg.{label}"), "P", icon, _pick, *at, one, there, by, look="primary")
+    button(t(f"dlg.{label}"), Key.TAKE, icon, _pick, *at, one, there, by, look="primary")
     edit = ("panel", "edit")
-    button(t("dlg.edit"), "E", "edit", remember, *edit, opens="edit", look="secondary")
-    for name, key, icon, do in (("park", "K", "bookmark", park), ("reject", "D", "close", reject)):
+    button(t("dlg.edit"), Key.EDIT, "edit", remember, *edit, opens="edit", look="secondary")
+    for name, key, icon, do in (
+        ("park", Key.PARK, "bookmark", park),
+        ("reject", Key.NOT_OK, "close", reject),
+    ):
         button(
             t(f"dlg.{name}"),
             key,
@@ -230,7 +233,7 @@ def _merge_button(view: NodeView, at: tuple[int, int], one: Candidate, by: By) -
     is_first = keep == one
     button(
         t("dlg.merge_into" if is_second else "dlg.merge_not" if is_first else "dlg.merge"),
-        "M",
+        Key.MERGE,
         "merge",
         _merge,
         *(at, keep if is_second else None, None if is_first else one, by),

@@ -24,6 +24,7 @@ from workbench.dialogue.tree import Tree, read_tree
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, trail
 from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, heading
 from workbench.ui.components.plots import COUNTS as WHOLE
 from workbench.ui.components.plots import draw_plot, plot_of
@@ -154,7 +155,7 @@ def store_button(view: NodeView) -> None:
         return
     is_on = bool(remembered("in_store"))
     label, what = t("store.hide" if is_on else "store.compare"), ("in_store", not is_on)
-    button(label, "V", "database_search", remember, *what, help=t("store.help"))
+    button(label, Key.SAME_IN_STORE, "database_search", remember, *what, help=t("store.help"))
 
 
 def in_store(dialogue_id: int, shown: Sequence[Candidate]) -> Like:

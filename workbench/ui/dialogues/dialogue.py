@@ -17,6 +17,7 @@ from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, trail
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.jobs import draw_progress
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import heading
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
@@ -132,7 +133,7 @@ def _watch(dialogue_id: int) -> None:
             st.markdown(f":material/hourglass_top: {what}", width="content")
             st.space("stretch")
             if st.button(
-                t("dlg.stop"), icon=":material/stop_circle:", type="tertiary", shortcut="S"
+                t("dlg.stop"), icon=":material/stop_circle:", type="tertiary", shortcut=Key.STOP
             ):
                 act(lambda session: stop(session, dialogue_id))
         for job, _ in shown[:3]:

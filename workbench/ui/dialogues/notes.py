@@ -13,6 +13,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card
 from workbench.ui.components.text import show_text
 from workbench.ui.dialogues.acts import (
@@ -66,15 +67,19 @@ def draw_fork(tree: Tree, node_id: int, by: By, *, is_panel: bool = True) -> Non
     st.rerun()
 
 
-PANELS = {"fact": ("F", "fact_check"), "tag": ("T", "sell"), "note": ("N", "sticky_note_2")}
+PANELS = {
+    "fact": (Key.FACT, "fact_check"),
+    "tag": (Key.TAGS, "sell"),
+    "note": (Key.NOTE, "sticky_note_2"),
+}
 COMMAS = re.compile("[,，、]")
 
 
 def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
     """Draw the keys of what can be added, and the field of the one that was pressed."""
     with st.container(horizontal=True, gap="xsmall", key="dialogue_notes"):
-        hint = t("dlg.hint_help")
-        button(t("dlg.hint"), "H", "lightbulb", url.put, "edit", NOTHING, opens="hint", help=hint)
+        edit, hint = ("edit", NOTHING), t("dlg.hint_help")
+        button(t("dlg.hint"), Key.HINT, "lightbulb", url.put, *edit, opens="hint", help=hint)
         for name, (key, icon) in PANELS.items():
             button(
                 t(f"dlg.{name}"),
@@ -88,7 +93,7 @@ def draw_notes(tree: Tree, view: NodeView, by: By) -> None:
         reading_button(tree)
         button(
             t("more.fork_go"),
-            "Y",
+            Key.FORK,
             "fork_right",
             remember,
             *("panel", "fork"),

@@ -16,6 +16,7 @@ from workbench.dialogue.reading import (
 from workbench.dialogue.synopsis import Synopsis
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.ui.components.i18n import current_language, t, translated
+from workbench.ui.components.keys import Key
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
 from workbench.ui.dialogues.acts import act, button
@@ -40,7 +41,7 @@ def reading_language(tree: Tree) -> str:
 def reading_button(tree: Tree) -> None:
     """Draw the button that shows or hides translations of what is on the page."""
     label = t("dlg.read_off") if is_reading() else t("dlg.read")
-    button(label, "X", "translate", _toggle, tree, help=t("dlg.read_help"))
+    button(label, Key.READING, "translate", _toggle, tree, help=t("dlg.read_help"))
 
 
 def _toggle(tree: Tree) -> None:

@@ -17,6 +17,7 @@ from workbench.dialogue.turn import ask
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, SpecForm
 from workbench.ui.components.i18n import t
+from workbench.ui.components.keys import Key, digit
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
 from workbench.ui.dialogues.acts import PROBLEM, act, button, draw_problem, remember
@@ -34,7 +35,7 @@ def draw_moves(tree: Tree, view: NodeView, by: By) -> None:
                 st.button(
                     t(f"dlg.move.{move}"),
                     key=f"move_{move}",
-                    shortcut=f"{number}",
+                    shortcut=digit(number),
                     type="primary" if move in chosen else "secondary",
                     help=t(f"dlg.move_help.{move}"),
                     on_click=_toggle_move,
@@ -42,7 +43,7 @@ def draw_moves(tree: Tree, view: NodeView, by: By) -> None:
                 )
         asked = (tree.dialogue.id, view.node.id, chosen, by)
         is_coming = view.is_under_way("ask")
-        button(t("dlg.ask"), "A", "quiz", _ask, *asked, look="primary", disabled=is_coming)
+        button(t("dlg.ask"), Key.ADD, "quiz", _ask, *asked, look="primary", disabled=is_coming)
 
 
 def moves_key(dialogue_id: int) -> str:

@@ -9,6 +9,7 @@ from workbench.dialogue.lifecycle import change_state
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import counted, t, translated
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import Colour
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
@@ -99,7 +100,7 @@ def _draw_elsewhere(tree: Tree, here: TreeNode, by: By) -> None:
                 width=320,
             )
             label = t("dlg.go_on_here")
-            button(label, "G", "my_location", _go_on, tree, here, by, look="secondary")
+            button(label, Key.GO_ON, "my_location", _go_on, tree, here, by, look="secondary")
             for state, icon in (("parked", "bookmark"), ("rejected", "close")):
                 if here.parent_id is not None and here.state not in (state, "answered"):
                     st.button(

@@ -18,6 +18,7 @@ from workbench.dialogue.synopsis import (
 from workbench.dialogue.tree import Tree
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, empty_state, section
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
@@ -55,7 +56,7 @@ def draw_synopsis(tree: Tree, by: By | None) -> None:
         _write_button(tree, by if can_write else None)
         edit = ("panel", "synopsis")
         label = t("syn.edit")
-        button(label, "E", "edit", remember, *edit, look="secondary", disabled=not can_write)
+        button(label, Key.EDIT, "edit", remember, *edit, look="secondary", disabled=not can_write)
         reading_button(tree)
 
 
@@ -68,7 +69,7 @@ def _of_kind(found: Synopsis, kind: LineKind) -> list[tuple[str, SynopsisLine]]:
 def _write_button(tree: Tree, by: By | None) -> None:
     dialogue_id, label = tree.dialogue.id, t("syn.write")
     start = later(lambda session: write_synopsis(session, registry(), dialogue_id, by or By()))
-    button(label, "A", "auto_awesome", start, look="primary", disabled=by is None)
+    button(label, Key.ADD, "auto_awesome", start, look="primary", disabled=by is None)
 
 
 def _draw_lines(

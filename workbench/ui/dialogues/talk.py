@@ -17,6 +17,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import focus
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, check_badges, empty_state
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_diff, show_text
@@ -29,7 +30,14 @@ from workbench.ui.rating.edit import NOTHING
 
 def draw_edit(tree: Tree, view: NodeView, by: By) -> None:
     """Draw the reasoning as it was and as it becomes, each with its answers."""
-    button(t("dlg.back_to_turn"), "B", "undo", url.clear, "edit", "edited")
+    st.button(
+        t("dlg.back_to_turn"),
+        key="back_to_turn",
+        type="tertiary",
+        icon=":material/undo:",
+        on_click=url.clear,
+        args=("edit", "edited"),
+    )
     wanted, edited = url.number("edit"), url.number("edited")
     with database().read() as session:
         variants = question_card(session, view.question.id).variants
@@ -103,7 +111,7 @@ def _draw_after(
         ready = [one for one in after.answers if one.id in laid_out]
         if ready and tree.dialogue.state == "open":
             chosen = (tree.dialogue.id, view.node.id, ready[-1].id, by)
-            button(t("dlg.take_answer"), "1", "check", _take, *chosen, look="primary")
+            button(t("dlg.take_answer"), Key.TAKE, "check", _take, *chosen, look="primary")
 
 
 def _take(dialogue_id: int, node_id: int, answer_id: int, by: By) -> None:

@@ -14,6 +14,7 @@ from workbench.dialogue.turn import answer
 from workbench.ui.components import url
 from workbench.ui.components.controls import opens_field
 from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.keys import Key, digit
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import escaped, show_text
@@ -32,8 +33,8 @@ from workbench.ui.dialogues.reading import draw_reading
 from workbench.ui.dialogues.settings import draw_moves
 from workbench.ui.dialogues.state import automatic_mark
 
-EDIT_KEYS = "QWERTYUIOP"
-"""The keys under the digits edit what the digits choose."""
+EDIT_KEYS = (Key.EDIT, Key.EDIT_SECOND, Key.EDIT_THIRD)
+"""They edit the reasonings of the first cards."""
 
 
 def draw_turn(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
@@ -73,7 +74,7 @@ def _draw_answer_buttons(tree: Tree, view: NodeView, by: By) -> None:
         at, is_coming = (tree.dialogue.id, view.node.id), view.is_under_way("answer")
         start = later(lambda session: answer(session, registry(), *at, by))
         label = t("dlg.answer")
-        button(label, "A", "auto_awesome", start, look="primary", disabled=is_coming)
+        button(label, Key.ADD, "auto_awesome", start, look="primary", disabled=is_coming)
         argue_button(tree, view, by)
     st.caption(t("dlg.answer_help"))
 
@@ -109,19 +110,19 @@ def _draw_card(
     *,
     is_open: bool,
 ) -> None:
-    from_key = number < len(view.shown) and number < 9
+    has_key = is_open and number < len(view.shown)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.button(
             t("dlg.choose"),
             key=f"choose_{one.answer.id}",
-            shortcut=f"{number + 1}" if from_key and is_open else None,
+            shortcut=digit(number + 1) if has_key else None,
             type="primary" if one.is_chosen else "secondary",
             disabled=not is_open,
             on_click=_choose,
             args=(tree.dialogue.id, view.node.id, one.answer.id, by),
         )
         if one.reasoning and is_open:
-            edit_key = EDIT_KEYS[number] if from_key and number < 3 else None
+            edit_key = EDIT_KEYS[number] if has_key and number < len(EDIT_KEYS) else None
             name = f"edit_{one.answer.id}"
             st.button(
                 t("dlg.edit"),
@@ -153,7 +154,7 @@ def _draw_card_bar(tree: Tree, view: NodeView, by: By) -> None:
     at = (tree.dialogue.id, view.node.id)
     with st.container(horizontal=True, gap="xsmall"):
         start = later(lambda session: answer(session, registry(), *at, by))
-        button(t("dlg.more_answers"), "M", "add", start)
+        button(t("dlg.more_answers"), Key.ADD, "add", start)
         argue_button(tree, view, by)
         judge_button(tree, view, by)
 
@@ -171,7 +172,7 @@ def _draw_chosen(
                 automatic_mark()
             st.space("stretch")
             if is_open:
-                button(t("dlg.choose_again"), "B", "undo", remember, "asking", "answers")
+                button(t("dlg.choose_again"), Key.UNDO, "undo", remember, "asking", "answers")
         if choice.reason:
             st.caption(t("dlg.because", reason=escaped(choice.reason)))
         show_text(one.answer.text)
@@ -189,7 +190,7 @@ def argue_button(tree: Tree, view: NodeView, by: By) -> None:
     at, is_coming = (tree.dialogue.id, view.node.id), view.is_under_way("answer")
     start = later(lambda session: argue(session, registry(), *at, by))
     label, meaning = t("dlg.argue"), t("dlg.argue_help")
-    button(label, "O", "balance", start, help=meaning, disabled=is_coming)
+    button(label, Key.ARGUE, "balance", start, help=meaning, disabled=is_coming)
 
 
 def judge_button(tree: Tree, view: NodeView, by: By) -> None:
@@ -200,7 +201,7 @@ def judge_button(tree: Tree, view: NodeView, by: By) -> None:
     at = (tree.dialogue.id, view.node.id)
     start = later(lambda session: judge(session, registry(), *at, pair, by))
     label, meaning = t("dlg.judge"), t("dlg.judge_help")
-    button(label, "J", "gavel", start, help=meaning, disabled=view.is_under_way("judge"))
+    button(label, Key.JUDGE, "gavel", start, help=meaning, disabled=view.is_under_way("judge"))
 
 
 def sides_of(view: NodeView) -> tuple[int, int] | None:

@@ -1,7 +1,6 @@
 """The matrix in the browser: what it is told, and what it tells of keys, cells and scrolling.
 
-The browser keeps what it told until it is handled here, so that a key pressed while a page is on
-its way is not lost. Where one is (the row, the open cell, the columns compared) stands in the
+Where one is (the row, the open cell, the columns compared) stands in the
 address.
 """
 
@@ -29,7 +28,9 @@ from workbench.matrix.totals import CountedLevels
 from workbench.rating.axes import load_axes, store_axes
 from workbench.ui.components import url
 from workbench.ui.components.controls import path_of
+from workbench.ui.components.events import Event, component, handled, unhandled
 from workbench.ui.components.i18n import current_language, t, translated
+from workbench.ui.components.keys import Key, for_script
 from workbench.ui.components.rater import current_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
@@ -45,7 +46,6 @@ from workbench.ui.rating.edit import open_edit
 
 HERE: Final = Path(__file__).parent
 KEY: Final = "matrix"
-HANDLED: Final = "matrix_handled"
 START: Final = "matrix_start"
 STAMP: Final = "matrix_stamp"
 TROUBLE: Final = "matrix_trouble"
@@ -53,19 +53,8 @@ REDRAW: Final = "matrix_redraw"
 OPEN: Final = "matrix_open"
 WINDOW: Final = 10
 """Rows that are read and sent together: those in view and their neighbours."""
-N_HANDLED: Final = 80
+KEYS: Final = (Key.OK, Key.NOT_OK, Key.UNDO, Key.EDIT, Key.RATE, Key.SUBMIT, Key.LEAVE)
 RATINGS: Final[dict[str, float | None]] = {"yes": 1.0, "no": 0.0, "undo": None}
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    scripts = (HERE / "matrix_view.js", HERE / "matrix.js")
-    return st.components.v2.component(
-        "results_matrix",
-        html='<div class="matrix"></div>',
-        css=(HERE / "matrix.css").read_text("utf-8"),
-        js="\n".join(script.read_text("utf-8") for script in scripts),
-    )
 
 
 def draw_grid(
@@ -112,7 +101,7 @@ def draw_grid(
         shown = row_data(session, design, window, query.sweep_ids, diff=diff, rater_id=rater_id)
         opened = _opened(session, design, query, rater_id)
         mark = matrix_mark(session)
-    _component()(
+    component(HERE, "matrix")(
         key=KEY,
         data={
             "id": view,
@@ -124,7 +113,8 @@ def draw_grid(
             "factors": [{"name": name, "label": factor_label(name)} for name in design.by],
             "diff": diff,
             "detail": opened,
-            "handled": st.session_state.get(HANDLED, []),
+            "handled": handled(KEY),
+            "keys": for_script(KEYS),
             "words": texts(),
         },
         height="content",
@@ -152,16 +142,9 @@ def _receive(query: MatrixQuery, columns: Sequence[Column]) -> None:
     receive(query, columns, st.session_state[KEY].get("events") or [])
 
 
-def receive(
-    query: MatrixQuery, columns: Sequence[Column], events: Sequence[dict[str, Any]]
-) -> None:
+def receive(query: MatrixQuery, columns: Sequence[Column], events: Sequence[Event]) -> None:
     """Do what the browser tells, in order; what the store refuses is said and not tried again."""
-    handled: list[str] = st.session_state.get(HANDLED, [])
-    for event in events:
-        if event.get("id") in handled:
-            continue
-        handled = [*handled, str(event.get("id"))][-N_HANDLED:]
-        st.session_state[HANDLED] = handled
+    for event in unhandled(KEY, events):
         try:
             act = ACTS.get(str(event.get("act")))
             if act is not None:
@@ -170,16 +153,16 @@ def receive(
             st.session_state[TROUBLE] = str(error)
 
 
-def _ask(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _ask(event: Event, columns: Sequence[Column]) -> None:
     st.session_state[START] = max(0, _number(event.get("start")) or 0)
 
 
-def _row(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _row(event: Event, columns: Sequence[Column]) -> None:
     row = _number(event.get("row"))
     url.put("row", str(row) if row else None)
 
 
-def _open(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _open(event: Event, columns: Sequence[Column]) -> None:
     question, column = _number(event.get("question")), _number(event.get("column"))
     if question is not None and column is not None and column < len(columns):
         url.put("cell", str(question))
@@ -187,28 +170,28 @@ def _open(event: dict[str, Any], columns: Sequence[Column]) -> None:
         st.session_state.pop(OPEN, None)
 
 
-def _close(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _close(event: Event, columns: Sequence[Column]) -> None:
     url.clear("cell", "col")
 
 
-def _more(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _more(event: Event, columns: Sequence[Column]) -> None:
     st.session_state[OPEN] = st.session_state.get(OPEN, OPENED) + OPENED
 
 
-def _group(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _group(event: Event, columns: Sequence[Column]) -> None:
     url.put("by", [one for one in event.get("factors") or () if isinstance(one, str)])
     url.clear("diff", "cell", "col")
     st.session_state[REDRAW] = True
 
 
-def _compare(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _compare(event: Event, columns: Sequence[Column]) -> None:
     places = [_number(one) for one in event.get("columns") or ()]
     keys = [columns[one].key for one in places if one is not None and one < len(columns)]
     url.put("diff", keys[:2])
     st.session_state[REDRAW] = True
 
 
-def _rate(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _rate(event: Event, columns: Sequence[Column]) -> None:
     rater = current_rater()
     if rater is None:
         st.session_state[TROUBLE] = t("matrix.who")
@@ -217,7 +200,7 @@ def _rate(event: dict[str, Any], columns: Sequence[Column]) -> None:
     st.session_state[STAMP] = st.session_state.get(STAMP, 0) + 1
 
 
-def _store_rating(store: Database, rater_id: int, event: dict[str, Any]) -> None:
+def _store_rating(store: Database, rater_id: int, event: Event) -> None:
     answer, reasoning = _number(event.get("answer")), _number(event.get("reasoning"))
     act = str(event["act"])
     axis, value = OK, RATINGS.get(act)
@@ -236,7 +219,7 @@ def _first_axis(scope: Scope) -> str:
     return load_axes(settings().home_dir)[scope][0].name
 
 
-def _edit(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _edit(event: Event, columns: Sequence[Column]) -> None:
     if current_rater() is None:
         st.session_state[TROUBLE] = t("matrix.who")
         return
@@ -246,7 +229,7 @@ def _edit(event: dict[str, Any], columns: Sequence[Column]) -> None:
         st.session_state[REDRAW] = True
 
 
-def _queue(event: dict[str, Any], columns: Sequence[Column]) -> None:
+def _queue(event: Event, columns: Sequence[Column]) -> None:
     sweep = url.parameter("sweep") or ""
     st.session_state["matrix_go"] = ("rating", {"new": "1", **({"sweep": sweep} if sweep else {})})
 
@@ -262,7 +245,7 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-ACTS: Final[dict[str, Callable[[dict[str, Any], Sequence[Column]], None]]] = {
+ACTS: Final[dict[str, Callable[[Event, Sequence[Column]], None]]] = {
     "ask": _ask,
     "row": _row,
     "open": _open,

@@ -6,15 +6,15 @@ const WINDOW = 10;
 const ASK_MS = 15;
 const AGAIN_MS = 4000;
 const MOST_KEPT = 600;
+const ACTS = { ok: "yes", not_ok: "no", undo: "undo", edit: "edit", rate: "rate" }; // by what a key means
 const grids = new WeakMap();
-const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 class Grid {
   constructor(root) {
     this.root = root;
     this.rows = new Map();
     this.drawn = new Map();
-    this.pending = [];
+    this.outbox = new Outbox(AGAIN_MS);
     this.active = { row: 0, column: 0 };
     this.chosen = 0;
     this.scroller = make("div", { class: "scroller", role: "grid", tabindex: "0", onscroll: () => this.scrolled() });
@@ -24,9 +24,7 @@ class Grid {
   }
 
   update(data, emit) {
-    this.emit = emit;
-    const handled = new Set(data.handled);
-    this.pending = this.pending.filter((event) => !handled.has(event.id));
+    this.outbox.settle(data.handled, emit);
     const isOther = this.data?.id !== data.id;
     const hadDetail = Boolean(this.data?.detail);
     this.data = data;
@@ -38,7 +36,7 @@ class Grid {
     if (data.detail && !hadDetail) this.chosen = 0;
     this.showDetail();
     this.render();
-    if (this.pending.length && performance.now() - this.sentAt > AGAIN_MS / 2) this.send();
+    this.outbox.sendLate();
   }
 
   build(isOther) {
@@ -149,23 +147,15 @@ class Grid {
 
   // What only says where one looks replaces what was said of it before.
   tell(act, values = {}) {
-    if (["ask", "row"].includes(act)) this.pending = this.pending.filter((event) => event.act !== act);
-    this.pending.push({ id: newId(), act, view: this.data.id, ...values });
-    if (this.pending.length > 60) this.pending.shift();
-    this.send();
+    if (["ask", "row"].includes(act)) this.outbox.drop(act);
+    this.outbox.add({ act, view: this.data.id, ...values });
+    this.outbox.send();
     if (this.rows.size > MOST_KEPT) this.forget();
   }
 
   forget() {
     const [first, last] = this.inView();
     for (const place of this.rows.keys()) if (place < first - WINDOW || place > last + WINDOW) this.rows.delete(place);
-  }
-
-  send() {
-    this.sentAt = performance.now();
-    this.emit("events", this.pending);
-    clearTimeout(this.againTimer);
-    this.againTimer = setTimeout(() => this.pending.length && this.send(), AGAIN_MS);
   }
 
   move(rows, columns) {
@@ -239,18 +229,18 @@ class Grid {
   }
 
   press(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    const key = event.key.length === 1 ? event.key.toUpperCase() : event.key;
+    if (isComposing(event)) return;
+    const key = keyOf(event);
     const { detail } = this.data;
+    const name = this.data.keys[key];
     const step = detail ? { ArrowDown: 1, ArrowUp: -1 }[key] : undefined;
     const moves = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageDown: [4, 0], PageUp: [-4, 0],
       Home: [-this.data.n, 0], End: [this.data.n, 0] };
-    const acts = { Y: "yes", N: "no", U: "undo", E: "edit", R: "rate" };
     if (step) this.act("choose", { place: Math.max(0, Math.min(detail.entries.length - 1, this.chosen + step)) });
     else if (!detail && moves[key]) this.move(...moves[key]);
-    else if (!detail && key === "Enter" && event.target === this.scroller) this.open(this.active.row, this.shownColumn());
-    else if (detail && key === "Escape") this.act("close");
-    else if (acts[key]) this.act(acts[key]);
+    else if (!detail && name === "submit" && event.target === this.scroller) this.open(this.active.row, this.shownColumn());
+    else if (detail && name === "leave") this.act("close");
+    else if (ACTS[name]) this.act(ACTS[name]);
     else if (/^[1-5]$/.test(key)) this.act("value", { value: Number(key) });
     else return;
     event.preventDefault();
@@ -258,17 +248,9 @@ class Grid {
   }
 
   stop() {
-    for (const timer of [this.askTimer, this.againTimer, this.restTimer]) clearTimeout(timer);
+    for (const timer of [this.askTimer, this.outbox.timer, this.restTimer]) clearTimeout(timer);
     this.root.getRootNode().host?.removeAttribute("data-open-box");
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".matrix");
-  let grid = grids.get(root);
-  if (!grid) grids.set(root, (grid = new Grid(root)));
-  grid.calls = (grid.calls ?? 0) + 1;
-  const call = grid.calls;
-  grid.update(data, setTriggerValue);
-  return () => grid.calls === call && grid.stop();
-}
+export default (drawn) => draw(grids, Grid, ".matrix", drawn);

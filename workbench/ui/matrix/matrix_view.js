@@ -1,14 +1,4 @@
 // Draws the parts of the matrix. Words are set as text, never as HTML.
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node[name] = value;
-    else if (value !== undefined && value !== null && value !== false) node.setAttribute(name, value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
-  return node;
-}
-
 const percent = (share) => `${Math.round(100 * share)} %`;
 const icon = (name) => make("span", { class: "icon", "aria-hidden": "true" }, name);
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
@@ -147,7 +137,8 @@ function drawer(detail, chosen, data, act) {
       entry.answer !== null ? make("p", { class: "answer" }, entry.answer || words.empty) : null);
     return node;
   });
-  const button = (name, key, symbol, label) =>
+  const keys = Object.fromEntries(Object.entries(data.keys).map(([key, name]) => [ACTS[name] ?? name, key]));
+  const button = (name, symbol, label, key = keys[name]) =>
     make("button", { type: "button", onclick: () => act(name), "aria-keyshortcuts": key }, icon(symbol), label, make("kbd", {}, key));
   return make("section", { class: "drawer", role: "dialog", "aria-label": words.cell_label },
     make("header", {},
@@ -155,11 +146,11 @@ function drawer(detail, chosen, data, act) {
         filled(words.shown_of, { n: detail.entries.length, all: detail.n }))),
       make("p", { class: "question" }, detail.text),
       detail.ref ? make("p", { class: "reference" }, icon("flag"), make("b", {}, `${words.reference} `), detail.ref) : null,
-      make("div", { class: "actions" }, button("yes", "Y", "thumb_up", words.yes), button("no", "N", "thumb_down", words.no),
+      make("div", { class: "actions" }, button("yes", "thumb_up", words.yes), button("no", "thumb_down", words.no),
         ...[1, 2, 3, 4, 5].map((value) => make("button", { type: "button", class: "digit", title: words.value, "aria-keyshortcuts": value,
           onclick: () => act("value", { value }) }, String(value))),
-        button("undo", "U", "undo", words.undo), button("edit", "E", "edit", words.edit), button("rate", "R", "star", words.rate),
-        button("close", "Esc", "close", words.close))),
+        button("undo", "undo", words.undo), button("edit", "edit", words.edit), button("rate", "star", words.rate),
+        button("close", "close", words.close, "Esc"))),
     make("div", { class: "entries" }, ...list, detail.entries.length < detail.n
       ? make("button", { type: "button", onclick: () => act("more") }, icon("expand_more"),
         filled(words.further, { n: detail.n - detail.entries.length })) : null));

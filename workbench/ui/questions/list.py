@@ -34,7 +34,7 @@ from workbench.ui.components.controls import download, errors_shown, path_of
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, Spec, SpecForm
 from workbench.ui.components.i18n import counted, t, word
-from workbench.ui.components.keys import NEW
+from workbench.ui.components.keys import Key
 from workbench.ui.components.next_step import lead_on
 from workbench.ui.components.parts import card, empty_state, list_head
 from workbench.ui.components.store import database
@@ -150,7 +150,7 @@ def _buttons() -> None:
     st.button(
         t("questions.import"), icon=":material/download:", on_click=url.put, args=("import", "1")
     )
-    if st.button(t("questions.add"), type="primary", icon=":material/add:", shortcut=NEW):
+    if st.button(t("questions.add"), type="primary", icon=":material/add:", shortcut=Key.ADD):
         add_dialog()
 
 

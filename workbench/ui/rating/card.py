@@ -18,6 +18,7 @@ from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, trail
 from workbench.ui.components.i18n import t, word
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, empty_state
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
@@ -108,7 +109,7 @@ def _view_button(queue: QueueRow) -> None:
         t("rate.cards_view" if reviews else "rate.review"),
         icon=":material/style:" if reviews else ":material/table_rows:",
         type="tertiary",
-        shortcut="V",
+        shortcut=Key.REVIEW,
         on_click=_turn,
         args=(None if reviews else "table",),
     )
@@ -175,7 +176,7 @@ def _buttons(queue: QueueRow, assigned: Card | None) -> list[PanelButton]:
     """Return what leads elsewhere from a card, or, without one, from the queue."""
     marked = "rate.plain" if st.session_state.get(MARKED) else "rate.marked"
     away = [
-        PanelButton(name="review", key="V", is_always=True),
+        PanelButton(name="review", key=Key.REVIEW, is_always=True),
     ]
     if assigned is None:
         return away
@@ -183,7 +184,7 @@ def _buttons(queue: QueueRow, assigned: Card | None) -> list[PanelButton]:
         *away,
         PanelButton(
             name="marked",
-            key="D",
+            key=Key.MARKED,
             label=t(marked),
             icon="format_list_bulleted",
             help=t("rate.marked_help"),
@@ -195,13 +196,17 @@ def _buttons(queue: QueueRow, assigned: Card | None) -> list[PanelButton]:
     ]
 
 
-def _edits(scope: Scope, assigned: Card) -> list[tuple[str, str, str]]:
+def _edits(scope: Scope, assigned: Card) -> list[tuple[str, Key, str]]:
     left, right = sides(assigned)
-    ways = [("write", "W", "add_notes")]
+    ways = [("write", Key.WRITE, "add_notes")]
     if scope != "answer" and right is not None:
-        both = [("edit_left", "E"), ("edit_right", "Shift+E"), ("merge", "M")]
+        both = [
+            ("edit_left", Key.EDIT),
+            ("edit_right", Key.EDIT_SECOND),
+            ("merge", Key.MERGE),
+        ]
         return [*((name, key, "edit") for name, key in both), *ways]
-    return [("edit", "E", "edit"), *ways] if left.variant_id is not None else ways
+    return [("edit", Key.EDIT, "edit"), *ways] if left.variant_id is not None else ways
 
 
 def _go(queue: QueueRow, rater_id: int) -> Callable[[str, str | None], None]:

@@ -21,6 +21,7 @@ from workbench.ui.components.controls import back_link, errors_shown, focus, ope
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.jobs import draw_device_note
+from workbench.ui.components.keys import Key
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import card, check_badges, empty_state, heading
 from workbench.ui.components.store import database, registry
@@ -157,7 +158,7 @@ def _draw_form(
             type="primary",
             icon=":material/send:",
             width="stretch",
-            shortcut="Ctrl+Enter",
+            shortcut=Key.SAVE,
         )
     focus(field)
     if len(before) == 2:
@@ -176,7 +177,7 @@ def _draw_merge(ids: list[int]) -> None:
     if st.button(
         t("rate.merge_by_model"),
         icon=":material/merge:",
-        shortcut="Ctrl+M",
+        shortcut=Key.MERGE_BY_MODEL,
         disabled=is_waiting,
         help=t("rate.merge_by_model_help"),
     ):
@@ -254,7 +255,7 @@ def _draw_after(
             if st.button(
                 t("rate.more_answers", n=N_ANSWERS),
                 icon=":material/add:",
-                shortcut="A",
+                shortcut=Key.ADD,
                 disabled=not can_ask,
             ):
                 with errors_shown():
@@ -262,9 +263,9 @@ def _draw_after(
                     st.rerun()
             if st.button(
                 t("rate.edit_on"),
-                key=opens_field("E", "edit_on"),
+                key=opens_field(Key.EDIT, "edit_on"),
                 icon=":material/edit:",
-                shortcut="E",
+                shortcut=Key.EDIT,
                 type="tertiary",
             ):
                 url.put("edit", str(variant.variant.id))

@@ -5,17 +5,15 @@ const LATE_MS = 1500;
 const AGAIN_MS = 3000;
 const MOST_SECONDS = 600;
 const OVERLAYS = '[role="dialog"],[role="listbox"],[role="menu"],[data-testid="stPopoverBody"]';
+const PLACES = ["left", "right", "tie", "both_bad"];
 const EDITABLE = "input:not([type=checkbox]):not([type=radio]):not([type=button]),textarea,select";
 
 const panels = new WeakMap();
 let active = null;
 let isTabbed = false;
 
-const isComposing = (event) => event.isComposing || event.keyCode === 229;
 const isEditable = (node) => node instanceof Element && (node.matches(EDITABLE) || node.isContentEditable);
 const nothing = () => ({ values: {}, tags: [], note: "", tag: "" });
-const newId = () =>
-  Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 class Panel {
   constructor(root) {
@@ -23,22 +21,19 @@ class Panel {
     this.card = undefined;
     this.draft = nothing();
     this.typed = []; // keys pressed while no card lies there: they are for the next one
-    this.pending = []; // events that the store has not confirmed
+    this.outbox = new Outbox(AGAIN_MS);
     this.blocked = false; // the card is closed, the next one is on its way
     this.asked = false;
     this.full = false;
-    this.sentAt = -Infinity;
   }
 
   update(data, emit) {
     this.data = data;
-    this.emit = emit;
     if (this.place !== data.store) this.restore(data.store);
-    const handled = new Set(data.handled);
-    this.pending = this.pending.filter((event) => !handled.has(event.id));
-    this.blocked = this.pending.some((event) => event.act !== "draft");
+    this.outbox.settle(data.handled, emit);
+    this.blocked = this.outbox.events.some((event) => event.act !== "draft");
     if (!this.blocked) this.show(data.card, data.entered);
-    else if (performance.now() - this.sentAt > AGAIN_MS / 2) this.send();
+    else this.outbox.sendLate();
     this.view.draw();
     this.drain();
     this.keep();
@@ -72,30 +67,25 @@ class Panel {
 
   // What a key stands for on this card; undefined: nothing, and the page may have it.
   means(key) {
-    const { way, axes, buttons } = this.data;
-    if (key === "U" || key === "Backspace") return () => this.takeBack(key);
+    const { way, axes, buttons, keys } = this.data;
+    const name = keys[key];
+    if (name === "undo" || name === "back") return () => this.takeBack(name);
     const button = buttons.find((one) => one.key === key);
     if (button && (this.card !== null || button.is_always)) return () => this.go(button);
     if (this.card === null) return undefined;
-    if (key === "S") return () => this.close({ act: "skip" });
-    if (key === "F") return () => this.close({ act: "flag" });
-    if (way === "pair") {
-      const place = { ArrowLeft: "left", ArrowRight: "right", T: "tie", B: "both_bad" }[key];
-      return place && (() => this.close({ act: "rate", place }));
-    }
-    if (key === "Y" || key === "N") return () => this.choose("ok", key === "Y" ? 1 : 0);
-    if (key === "Enter") return () => this.submit();
+    if (name === "skip") return () => this.close({ act: "skip" });
+    if (name === "aside") return () => this.close({ act: "flag" });
+    if (name === "tags" || name === "note") return () => this.view.focus(name);
+    if (way === "pair") return PLACES.includes(name) ? () => this.close({ act: "rate", place: name }) : undefined;
+    if (name === "ok" || name === "not_ok") return () => this.choose("ok", name === "ok" ? 1 : 0);
+    if (name === "submit") return () => this.submit();
     if (axes.length && axes[0].values.includes(Number(key))) return () => this.score(Number(key));
     return undefined;
   }
 
-  takes(key) {
-    return key === "C" || key === "G" ? this.card !== null : Boolean(this.means(key));
-  }
-
   press(key) {
-    if (key === "G" || key === "C") return this.view.focus(key);
-    if (this.blocked) this.typed.push(key);
+    const isField = ["tags", "note"].includes(this.data.keys[key]); // there while the next card is on its way, too
+    if (this.blocked && !isField) this.typed.push(key);
     else this.means(key)?.();
     this.view.mark();
     this.keep();
@@ -147,9 +137,9 @@ class Panel {
     else this.asked = true;
   }
 
-  takeBack(key) {
+  takeBack(name) {
     const last = Object.keys(this.draft.values).pop();
-    if (key === "U" || last === undefined) return this.close({ act: "undo" });
+    if (name === "undo" || last === undefined) return this.close({ act: "undo" });
     const values = { ...this.draft.values };
     delete values[last];
     this.full = false;
@@ -163,10 +153,10 @@ class Panel {
 
   close(what) {
     clearTimeout(this.draftTimer);
-    this.pending = this.pending.filter((event) => event.act !== "draft");
+    this.outbox.drop("draft");
     // What leads elsewhere leaves the card as it is: what is entered on it is kept first.
-    if (what.go && this.card !== null) this.pending.push(this.event({ act: "draft" }));
-    this.pending.push(what.go ? { id: newId(), card: this.card, ...what } : this.event(what));
+    if (what.go && this.card !== null) this.outbox.add(this.event({ act: "draft" }));
+    this.outbox.add(what.go ? { card: this.card, ...what } : this.event(what));
     if (!what.go) this.draft = nothing();
     this.blocked = true;
     this.asked = this.full = false;
@@ -181,30 +171,26 @@ class Panel {
   }
 
   event(what) {
-    return { id: newId(), card: this.card, seconds: this.seconds(), ...this.entered(), ...what };
+    return { card: this.card, seconds: this.seconds(), ...this.entered(), ...what };
   }
 
   sendDraft() {
     if (this.blocked || !this.card) return;
-    this.pending = this.pending.filter((event) => event.act !== "draft");
-    this.pending.push(this.event({ act: "draft" }));
+    this.outbox.drop("draft");
+    this.outbox.add(this.event({ act: "draft" }));
     this.send();
     this.keep();
   }
 
   send() {
-    if (!this.pending.length) return;
-    this.sentAt = performance.now();
-    this.emit("events", this.pending);
+    this.outbox.send();
     clearTimeout(this.lateTimer);
     this.lateTimer = setTimeout(() => this.view.say(), LATE_MS + 50);
-    clearTimeout(this.againTimer);
-    this.againTimer = setTimeout(() => this.send(), AGAIN_MS);
   }
 
   status() {
     const { words, axes, card } = this.data;
-    const unsent = this.pending.filter((event) => event.act && event.act !== "draft").length + this.typed.length;
+    const unsent = this.unconfirmed().length + this.typed.length;
     if (this.blocked && performance.now() - this.closedAt > LATE_MS) {
       return words["panel.unsent"].replace("{n}", unsent);
     }
@@ -218,8 +204,12 @@ class Panel {
     return "";
   }
 
+  unconfirmed() {
+    return this.outbox.events.filter((event) => event.act && event.act !== "draft");
+  }
+
   keep() {
-    const pending = this.pending.filter((event) => event.act && event.act !== "draft");
+    const pending = this.unconfirmed();
     const kept = { pending, typed: pending.length ? this.typed : [] };
     if (this.card) Object.assign(kept, { card: this.card, draft: this.draft, seconds: this.seconds() });
     try {
@@ -239,20 +229,15 @@ class Panel {
     } catch {
       this.kept = {};
     }
-    this.pending = this.kept.pending ?? [];
+    this.outbox.events = this.kept.pending ?? [];
     this.typed = this.kept.typed ?? [];
     this.closedAt = performance.now();
   }
 
   stop() {
-    for (const timer of [this.draftTimer, this.lateTimer, this.againTimer]) clearTimeout(timer);
+    for (const timer of [this.draftTimer, this.lateTimer, this.outbox.timer]) clearTimeout(timer);
+    if (active === this) active = null;
   }
-}
-
-function keyOf(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return null;
-  const key = event.key.length === 1 ? event.key.toUpperCase() : event.key;
-  return event.shiftKey && /^[A-Z]$/.test(key) ? `Shift+${key}` : key;
 }
 
 function onKey(event) {
@@ -263,7 +248,7 @@ function onKey(event) {
   // Who walks the page by Tab presses the button that has the focus.
   const isButton = target instanceof Element && target.closest("button,a,summary,[role=button],[role=radio]");
   const key = keyOf(event);
-  if (key === null || (key === "Enter" && isTabbed && isButton) || !active.takes(key)) return;
+  if (key === null || (key === "Enter" && isTabbed && isButton) || !active.means(key)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   if (!event.repeat) active.press(key);
@@ -272,17 +257,8 @@ function onKey(event) {
 window.addEventListener("keydown", onKey, true);
 window.addEventListener("pointerdown", () => (isTabbed = false), true);
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".panel");
-  let panel = panels.get(root);
-  if (!panel) panels.set(root, (panel = new Panel(root)));
-  panel.calls = (panel.calls ?? 0) + 1;
-  const call = panel.calls;
-  active = panel;
-  panel.update(data, setTriggerValue);
-  return () => {
-    if (panel.calls !== call) return; // drawn again since
-    panel.stop();
-    if (active === panel) active = null;
-  };
-}
+export default (drawn) => {
+  const stop = draw(panels, Panel, ".panel", drawn);
+  active = panels.get(drawn.parentElement.querySelector(".panel"));
+  return stop;
+};

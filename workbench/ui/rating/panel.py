@@ -1,8 +1,7 @@
 """The panel that rates a card: keys are taken and shown in the browser, judgements stored here.
 
 The browser binds every key to its axis and its card at once, in the order pressed, and sends a
-judgement when it is whole. It keeps what is not yet confirmed and sends it again, so that neither
-a reload nor a lost connection loses one; each is stored once, since it names its card.
+judgement when it is whole; each is stored once, since it names its card.
 """
 
 import time
@@ -27,18 +26,21 @@ from workbench.rating.card_events import (
     apply_event,
     entered_on,
 )
+from workbench.ui.components.events import Event, component, handled, unhandled
 from workbench.ui.components.i18n import current_language, t, translated
+from workbench.ui.components.keys import Key, for_script
 from workbench.ui.components.store import database, mark
 from workbench.ui.components.text import escaped, one_line
 
 HERE: Final = Path(__file__).parent
 KEY: Final = "rate_panel"
-HANDLED: Final = "rate_events_handled"
-"""Ids of the events of this visit that are in the store, the newest last."""
+KEYS: Final = (
+    *(Key.LEFT, Key.RIGHT, Key.TIE, Key.BOTH_BAD, Key.OK, Key.NOT_OK, Key.SUBMIT, Key.BACK),
+    *(Key.SKIP, Key.UNDO, Key.ASIDE, Key.TAGS, Key.NOTE),
+)
 KNOWN_TAGS: Final = "rate_tags_known"
 TROUBLE: Final = "rate_trouble"
 """A sentence on what could not be stored, shown once."""
-N_HANDLED: Final = 100
 TEXTS: Final = (
     *("submit", "skip", "undo", "flag", "flag_help", "tags", "tags_placeholder"),
     *("ok", "ok_help", "ok_yes", "ok_no", "left_better", "right_better", "tie", "both_bad"),
@@ -57,8 +59,7 @@ class PanelButton:
     """Something that a key does beside rating."""
 
     name: str
-    key: str
-    """As the browser calls it; ``Shift+`` before it where that is held."""
+    key: Key
     label: str = ""
     """Empty: the page shows a button of its own for it."""
     icon: str = ""
@@ -67,17 +68,6 @@ class PanelButton:
     """Also where all cards are rated."""
     opens_field: bool = False
     """What is typed next waits for the field that it leads into."""
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    scripts = (HERE / "panel_view.js", HERE / "panel.js")
-    return st.components.v2.component(
-        "rate_panel",
-        html='<div class="panel"></div>',
-        css=(HERE / "panel.css").read_text("utf-8"),
-        js="\n".join(script.read_text("utf-8") for script in scripts),
-    )
 
 
 def draw_panel(
@@ -100,7 +90,7 @@ def draw_panel(
     """
     if trouble := st.session_state.pop(TROUBLE, None):
         st.error(escaped(translated(trouble)), icon=":material/error:")
-    _component()(
+    component(HERE, "panel")(
         key=KEY,
         data={
             "drawn": time.monotonic_ns() // 1000,
@@ -111,7 +101,8 @@ def draw_panel(
             "axes": [_axis(axis) for axis in axes] if queue.way == "single" else [],
             "buttons": [asdict(button) for button in buttons],
             "known": st.session_state.get(KNOWN_TAGS, []),
-            "handled": st.session_state.get(HANDLED, []),
+            "handled": handled(KEY),
+            "keys": for_script(KEYS),
             "most": {"tags": MAX_TAGS, "tag": MAX_TAG, "note": MAX_NOTE},
             "words": {name: t(f"rate.{name}", **FILLED_THERE) for name in TEXTS},
         },
@@ -136,27 +127,20 @@ def _receive(queue: QueueRow, rater_id: int, go: Go) -> None:
     receive_events(queue, rater_id, st.session_state[KEY].get("events") or [], go)
 
 
-def receive_events(
-    queue: QueueRow, rater_id: int, events: Sequence[dict[str, Any]], go: Go
-) -> None:
+def receive_events(queue: QueueRow, rater_id: int, events: Sequence[Event], go: Go) -> None:
     """Store what the browser tells, in order, and note what it need not tell again.
 
     What the store refuses stays with the browser, which sends it again; the page says why.
     """
-    handled: list[str] = st.session_state.get(HANDLED, [])
-    for given in events:
-        if given.get("id") in handled:
-            continue
+    for given in unhandled(KEY, events):
         try:
             _handle(queue, rater_id, given, go)
         except Q2QError as error:
             st.session_state[TROUBLE] = str(error)
             return
-        handled = [*handled, str(given.get("id"))][-N_HANDLED:]
-        st.session_state[HANDLED] = handled
 
 
-def _handle(queue: QueueRow, rater_id: int, given: dict[str, Any], go: Go) -> None:
+def _handle(queue: QueueRow, rater_id: int, given: Event, go: Go) -> None:
     wanted = given.get("go")
     if wanted is not None:
         go(str(wanted), given.get("card"))

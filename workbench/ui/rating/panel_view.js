@@ -1,22 +1,12 @@
 // Draws the panel once for each kind of card and then only marks what changes, so that no field
-// loses its cursor. Words are set as text, never as HTML.
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node[name] = value;
-    else if (value !== undefined && value !== null) node.setAttribute(name, value);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
-function pressable({ label, key, icon, name, help, act, shown = key }) {
+// loses its cursor.
+function pressable({ label, key, icon, name, help, act }) {
   const button = make(
     "button",
     { type: "button", class: name, title: help, "aria-keyshortcuts": key || undefined },
     icon ? make("span", { class: "icon", "aria-hidden": "true" }, icon) : null,
     make("span", { class: "label" }, label),
-    shown ? make("kbd", { "aria-hidden": "true" }, shown) : null,
+    key ? make("kbd", { "aria-hidden": "true" }, SHOWN[key] ?? key) : null,
   );
   // The mouse leaves no focus behind: the next Enter is a key of the card again.
   button.onmousedown = (event) => event.preventDefault();
@@ -58,16 +48,25 @@ class PanelView {
     this.root.setAttribute("aria-label", words["panel.label"]);
   }
 
+  // What does what a key of this name does.
+  pressable(name, looks) {
+    const key = this.keyTo(name);
+    return pressable({ ...looks, key, act: () => this.panel.press(key) });
+  }
+
+  keyTo(name) {
+    const { keys } = this.panel.data;
+    return Object.keys(keys).find((key) => keys[key] === name);
+  }
+
   verdicts(words) {
     const kinds = [
-      ["left", words.left_better, "ArrowLeft", "←", "arrow_back"],
-      ["tie", words.tie, "T", "T", "drag_handle"],
-      ["both_bad", words.both_bad, "B", "B", "thumb_down"],
-      ["right", words.right_better, "ArrowRight", "→", "arrow_forward"],
+      ["left", words.left_better, "arrow_back"],
+      ["tie", words.tie, "drag_handle"],
+      ["both_bad", words.both_bad, "thumb_down"],
+      ["right", words.right_better, "arrow_forward"],
     ];
-    const buttons = kinds.map(([place, label, key, shown, icon]) =>
-      pressable({ label, key, shown, icon, name: `verdict ${place}`, act: () => this.panel.press(key) }),
-    );
+    const buttons = kinds.map(([place, label, icon]) => this.pressable(place, { label, icon, name: `verdict ${place}` }));
     return [make("div", { class: "verdicts" }, ...buttons), this.fields(words)];
   }
 
@@ -76,17 +75,11 @@ class PanelView {
       this.row(axis.name, axis.label, axis.ends, axis.values.map((value) => ({ value, label: `${value}` }))),
     );
     const ok = [
-      { value: 1, label: words.ok_yes, key: "Y" },
-      { value: 0, label: words.ok_no, key: "N" },
+      { value: 1, label: words.ok_yes, key: this.keyTo("ok") },
+      { value: 0, label: words.ok_no, key: this.keyTo("not_ok") },
     ];
     rows.push(this.row("ok", words.ok, words.ok_help, ok));
-    this.submit = pressable({
-      label: words.submit,
-      key: "Enter",
-      icon: "check",
-      name: "submit",
-      act: () => this.panel.press("Enter"),
-    });
+    this.submit = this.pressable("submit", { label: words.submit, icon: "check", name: "submit" });
     return [make("div", { class: "scales" }, ...rows, this.fields(words)), this.submit];
   }
 
@@ -148,7 +141,7 @@ class PanelView {
     else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       event.target.blur();
-      this.panel.press(this.submit ? "Enter" : "");
+      if (this.submit) this.panel.submit();
     }
   }
 
@@ -174,19 +167,19 @@ class PanelView {
 
   bar({ words, buttons, card }) {
     const own = [
-      { label: words.skip, key: "S", icon: "redo" },
-      { label: words.undo, key: "U", icon: "undo" },
-      { label: words.flag, key: "F", icon: "flag", help: words.flag_help },
-      { label: words.tags, key: "G", icon: "label" },
-      { label: words["panel.note"], key: "C", icon: "edit_note" },
-    ].filter(({ key }) => card !== null || key === "U");
+      ["skip", { label: words.skip, icon: "redo" }],
+      ["undo", { label: words.undo, icon: "undo" }],
+      ["aside", { label: words.flag, icon: "flag", help: words.flag_help }],
+      ["tags", { label: words.tags, icon: "label" }],
+      ["note", { label: words["panel.note"], icon: "edit_note" }],
+    ].filter(([name]) => card !== null || name === "undo");
     const link = ({ label, key, icon, help }) =>
       pressable({ label, key, icon, help, name: "link", act: () => this.panel.press(key) });
     const shown = card === null ? [] : buttons.filter(({ label }) => label);
     return make(
       "div",
       { class: "bar" },
-      ...own.map(link),
+      ...own.map(([name, looks]) => this.pressable(name, { ...looks, name: "link" })),
       ...(shown.length ? [make("span", { class: "space" }), ...shown.map(link)] : []),
     );
   }
@@ -234,7 +227,7 @@ class PanelView {
   }
 
   focus(which) {
-    const field = which === "G" ? this.tags : this.note;
+    const field = which === "tags" ? this.tags : this.note;
     if (field) field.focus();
   }
 }

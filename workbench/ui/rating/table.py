@@ -23,6 +23,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, empty_state
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line, show_text
@@ -88,7 +89,7 @@ def draw_table(queue: QueueRow, rater_id: int) -> None:
         st.button(
             t("rate.table.save", n=len(changes)),
             key=f"save_{key}",
-            shortcut="Ctrl+Enter",
+            shortcut=Key.SAVE,
             type="primary",
             icon=":material/save:",
             disabled=not changes,

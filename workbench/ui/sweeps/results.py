@@ -16,6 +16,7 @@ from serving.checks import CHECKS
 from workbench.ui.components import url
 from workbench.ui.components.controls import page_link
 from workbench.ui.components.i18n import counted, t, word
+from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
 from workbench.ui.components.text import one_line, show_text
@@ -63,7 +64,7 @@ def _draw_pager(at: int, n: int, question_id: int) -> None:
         st.button(
             t("results.previous"),
             icon=":material/chevron_left:",
-            shortcut="Left",
+            shortcut=Key.LEFT,
             disabled=at <= 1,
             on_click=url.put,
             args=("at", str(at - 1)),
@@ -73,7 +74,7 @@ def _draw_pager(at: int, n: int, question_id: int) -> None:
             t("results.next"),
             icon=":material/chevron_right:",
             icon_position="right",
-            shortcut="Right",
+            shortcut=Key.RIGHT,
             disabled=at >= n,
             on_click=url.put,
             args=("at", str(at + 1)),
