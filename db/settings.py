@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     """Ray cluster that serves models, e.g. ``10.0.0.1:6379``; default: this machine does."""
     ray_replicas: int = Field(default=1, ge=1)
     """Engines on the Ray cluster, each with the whole model."""
+    ray_gpus: str | None = Field(default=None, min_length=1)
+    """GPUs of each node, as ``serve plan --gpus`` takes them; default: as here."""
     server_start_timeout_s: float = Field(default=900, gt=0, allow_inf_nan=False)
     """How long a starting server may show no sign of life (no new log line) before it is ended."""
     vllm_args: tuple[str, ...] = ()

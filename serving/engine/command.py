@@ -30,6 +30,7 @@ from serving.engine.ray_cluster import (
     RayDeployment,
     application_name,
     check_ray_installed,
+    node_gpus,
     ray_arguments,
 )
 
@@ -94,10 +95,10 @@ class ServerSpec(BaseModel):
             return self
         if self.ray is None:
             return self.model_copy(update={"plan": make_plan(self.subject(), settings, gpus)})
-        # Each replica is planned as on this machine; which GPUs it gets, Ray says.
+        # Each replica is planned for one node; which of its GPUs it gets, Ray says.
         one = settings.model_copy(update={"data_parallel_size": 1})
         many = {"data_parallel": self.ray.replicas, "gpus": ()}
-        plan = make_plan(self.subject(), one, gpus).model_copy(update=many)
+        plan = make_plan(self.subject(), one, node_gpus(settings) or gpus).model_copy(update=many)
         return self.model_copy(update={"plan": plan})
 
     def subject(self) -> Subject:

@@ -109,8 +109,8 @@ def described_gpus(text: str) -> tuple[Gpu, ...]:
         count = int(match["count"]) if match else 0
         if match is None or not 1 <= count <= MAX_DESCRIBED or float(match["gb"]) == 0:
             raise UsageError(
-                "--gpus: {part!r} describes no GPUs; write count x memory in GB and, after a colon,"
-                " the compute capability, such as 2x24, 4x80:9.0 or 1x16:7.5.",
+                "{part!r} describes no GPUs (--gpus, ray_gpus); write count x memory in GB and,"
+                " after a colon, the compute capability, such as 2x24, 4x80:9.0 or 1x16:7.5.",
                 part=part.strip(),
             )
         size = float(match["gb"])

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from db.settings import Settings
 from serving.device import Device
+from serving.engine.hardware import Gpu, described_gpus
 from serving.engine.messages import EngineUnavailable
 
 PRIVATE: Mapping[str, str] = {
@@ -85,3 +86,12 @@ def cluster_of(settings: Settings) -> RayCluster | None:
     if settings.ray_address is None:
         return None
     return RayCluster(address=settings.ray_address, replicas=settings.ray_replicas)
+
+
+def node_gpus(settings: Settings) -> tuple[Gpu, ...] | None:
+    """Return the GPUs of one node of the cluster; None: they are as those of this machine.
+
+    Raises:
+        UsageError: The setting describes none.
+    """
+    return None if settings.ray_gpus is None else described_gpus(settings.ray_gpus)

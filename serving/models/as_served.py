@@ -15,6 +15,7 @@ from db.tables import ModelVersion
 from serving.device import resolve_device
 from serving.engine.hardware import Gpu, find_gpus, idle
 from serving.engine.plan import Limits, Subject, make_plan
+from serving.engine.ray_cluster import cluster_of, node_gpus
 from serving.models.servable import FALLBACK_CONTEXT
 
 
@@ -154,7 +155,8 @@ def served_precision(session: Session, model: ModelRow, settings: Settings) -> P
         limits=Limits(**limits_of(session, base)),
     )
     try:
-        return make_plan(subject, settings, _empty_gpus()).precision
+        nodes = node_gpus(settings) if cluster_of(settings) else None
+        return make_plan(subject, settings, nodes or _empty_gpus()).precision
     except Q2QError:  # the server says why when it is to start
         return AS_STORED
 

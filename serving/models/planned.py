@@ -14,6 +14,7 @@ from serving.engine.command import Adapter
 from serving.engine.hardware import Gpu, find_gpus, with_freed
 from serving.engine.plan import Limits, ServingPlan, Subject, make_plan
 from serving.engine.plan_types import DoesNotFit
+from serving.engine.ray_cluster import cluster_of, node_gpus
 from serving.engine.server import read_record
 from serving.engine.shape import DEFAULT_SHAPE, ModelShape, read_shape
 from serving.models.as_served import split_precision
@@ -45,7 +46,7 @@ def plan_for(
     """
     device: Device = "cuda" if gpus is not None else resolve_device(settings.device)
     if gpus is None and device == "cuda":
-        gpus = free_gpus(settings)
+        gpus = (node_gpus(settings) if cluster_of(settings) else None) or free_gpus(settings)
     subject = _subject(session, settings, reference or settings.model, device, limits)
     try:
         return make_plan(subject, settings, gpus)

@@ -159,6 +159,16 @@ def test_a_bare_name_is_what_the_plan_serves_on_empty_gpus(
         as_served_module._empty_gpus.cache_clear()
 
 
+def test_on_a_cluster_a_bare_name_is_what_the_plan_serves_on_its_nodes(
+    models: Database, tmp_path: Path
+) -> None:
+    with models.write() as session:
+        session.get_one(ModelVersion, 1).path = str(folder(tmp_path, "phi-3-medium"))
+        for nodes, name in (("1x24", "base@fp8"), ("1x80", "base")):
+            settings = Settings(ray_address="10.0.0.1:6379", ray_gpus=nodes, device="cuda")
+            assert find_served(session, "base", settings).name == name
+
+
 def test_lineage_goes_from_the_quantised_version_to_the_stored_one_and_back(
     models: Database,
 ) -> None:

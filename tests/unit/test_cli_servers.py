@@ -121,7 +121,9 @@ def test_a_server_that_only_settings_can_mend_is_not_waited_for(
     assert "give https://other.org/v1 as its URL" in ran.err
 
 
-def test_a_plan_is_told_for_gpus_that_are_not_there(q2q: Q2Q, tmp_path: Path) -> None:
+def test_a_plan_is_told_for_gpus_that_are_not_there(
+    q2q: Q2Q, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = q2q("serve", "plan", "unsloth/Phi-3-medium-4k-instruct", "--gpus", "2x24")
     assert told.code == 0
     assert told.out.startswith("phi-3-medium-4k-instruct in FP8, 2 engines on 2 x 24 GB (22 GiB)")
@@ -131,6 +133,10 @@ def test_a_plan_is_told_for_gpus_that_are_not_there(q2q: Q2Q, tmp_path: Path) ->
     assert refused.code == 1
     assert "does not fit 2 x 24 GB" in json.loads(refused.out)["error"]
     assert q2q("serve", "plan", "--gpus", "two").code == 2
+    nodes = {"Q2Q_DEVICE": "cuda", "Q2Q_RAY_ADDRESS": "10.0.0.1:6379", "Q2Q_RAY_GPUS": "2x24"}
+    for name, value in nodes.items():
+        monkeypatch.setenv(name, value)
+    assert q2q("serve", "plan", "unsloth/Phi-3-medium-4k-instruct").out == told.out
     assert "no model in the store" in q2q("serve", "plan", "nothing/here", "--gpus", "1x24").err
 
 

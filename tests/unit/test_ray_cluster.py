@@ -22,12 +22,14 @@ from serving.engine.command import (
     free_port,
     new_command,
 )
+from serving.engine.hardware import described_gpus
 from serving.engine.messages import EngineUnavailable
 from serving.engine.ray_cluster import RayCluster, RayDeployment, application_name, cluster_of
 from serving.engine.responses import parse_load
 from serving.engine.server import read_record
 from serving.engine.server_log import LoadReader, explain_exit, report, report_error
 from serving.engine.supervisor import EngineState, EngineSupervisor, SupervisorPolicy
+from tests.unit.test_serving_plan import folder
 
 CLUSTER_OF_FOUR = RayCluster(address="10.0.0.1:6379", replicas=4)
 SPEC = ServerSpec(
@@ -65,6 +67,22 @@ def test_each_replica_is_one_engine_of_the_plan_and_sweeps_have_the_room_of_all(
     assert deployment.arguments[deployment.arguments.index("--tensor-parallel-size") + 1] == "2"
     assert "--data-parallel-size" not in deployment.arguments
     assert "CUDA_VISIBLE_DEVICES" not in deployment.environment
+
+
+@pytest.mark.parametrize(
+    ("nodes", "precision", "gpus_per_replica"),
+    [("1x24", "fp8", 1), ("2x24:8.6", "bf16", 2), ("8x80", "bf16", 1)],
+)
+def test_replicas_are_planned_for_the_gpus_of_a_node_where_they_are_others(
+    tmp_path: Path, nodes: str, precision: str, gpus_per_replica: int
+):
+    settings = Settings(home=tmp_path, ray_gpus=nodes, device="cuda")
+    asked = {"device": "cuda", "model": folder(tmp_path, "phi-3-medium")}
+    here = described_gpus("1x12")
+    spec = SPEC.model_copy(update=asked).planned(settings, here)
+    assert spec.plan is not None
+    assert (spec.plan.precision, spec.plan.data_parallel) == (precision, CLUSTER_OF_FOUR.replicas)
+    assert deployed(spec, settings)[1].gpus_per_replica == gpus_per_replica
 
 
 def test_servers_here_and_on_clusters_are_not_taken_for_each_other(tmp_path: Path):
