@@ -10,6 +10,7 @@
     - StoreDamaged  - its file is not what was written
 """
 
+import errno
 import shutil
 import sqlite3
 from pathlib import Path
@@ -39,6 +40,8 @@ class UsageError(Q2QError):
     exit_code = 2
 
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk, or a person's share of it, is full."""
 _NEARLY_NOTHING = 256 << 10
 """Bytes free on a disk that counts as full: SQLite then reports failing reads and writes."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

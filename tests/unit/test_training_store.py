@@ -1,5 +1,6 @@
 """Runs in the store, their folder, and the tie between a child and its parent."""
 
+import errno
 import json
 import os
 import subprocess
@@ -264,6 +265,19 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < due
         time.sleep(0.05)
+
+
+async def test_a_disk_that_is_full_before_the_child_starts_is_told_alike(
+    database: Database, settings: Settings, run_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "rows.arrow")
+
+    monkeypatch.setattr("training.runs.run.write_folder", full)
+    with pytest.raises(TrainingFailed, match="is full; free some space"):
+        await run_training(database, settings, run_id)
+    with database.read() as session:
+        assert "is full; free some space" in (get_run(session, run_id).error or "")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What the child tells its parent, and why training failed."""
 
-import errno
 import math
 import time
 from collections import defaultdict
@@ -11,6 +10,7 @@ from typing import Any
 import psutil
 
 from db.child_process import send
+from db.errors import DISK_FULL
 
 _DISK = ("no space left", "pytorchstreamwriter failed", "unexpected pos")
 """The last two are what ``torch.save`` says of a full disk."""
@@ -42,7 +42,7 @@ def failure_of(error: BaseException) -> dict[str, str]:
     first = text.splitlines()[0][:300]
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _MEMORY):
         return {"kind": "memory", "message": first}
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = isinstance(error, OSError) and error.errno in DISK_FULL
     if full or any(sign in text.lower() for sign in _DISK):
         return {"kind": "disk", "message": first}
     if isinstance(error, ArithmeticError):

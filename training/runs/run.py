@@ -16,6 +16,7 @@ from db.cancelling import Cancelled
 from db.child_process import ChildFailed
 from db.child_process import Message as ChildMessage
 from db.database import Database
+from db.errors import DISK_FULL
 from db.messages import Message
 from db.models import get_model, model_by_name
 from db.settings import Settings
@@ -105,8 +106,9 @@ async def run_training(
         _end(database, run_id, "cancelled")
         raise
     except Exception as error:
-        _end(database, run_id, "failed", str(error))
-        raise
+        told = _for_people(error, run, folder)
+        _end(database, run_id, "failed", str(told))
+        raise told from error.__cause__
     return _outcome(database, run, "done", time.monotonic() - started)
 
 
@@ -197,6 +199,15 @@ def _why(failed: ChildFailed, chosen: RunSettings, folder: RunFolder) -> Message
             on_gpu=on_gpu,
         )
     return exit_sentence(failed.returned or 0, chosen, folder.log, on_gpu=on_gpu)
+
+
+def _for_people(error: Exception, run: RunRow, folder: RunFolder) -> Exception:
+    """Return a full disk as the sentence that the child's own would be; all else as it is."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return TrainingFailed(
+            sentence("disk", "", RunSettings(**run.config["settings"]), folder.log)
+        )
+    return error
 
 
 def _register(database: Database, run: RunRow, folder: RunFolder) -> None:
