@@ -1,7 +1,8 @@
 """The whole road in a real browser, as a newcomer goes it: from a file of questions to a blind
 comparison of the model that was trained on their ratings; real weights, real vLLM, real training.
 
-Clicks and keys are counted, those that rate a card apart; each step has a stopwatch.
+Clicks and keys are counted, those that rate a card apart; each step has a stopwatch. With
+``Q2Q_ROAD_RESULT=FILE`` the figures are also written there, as those of the benchmarks are.
 """
 
 import json
@@ -14,10 +15,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from benchmarks.setting import hardware, versions
 from db.database import Database, open_database
 from db.rating.ratings import active_ratings
 from db.rounds import find_round
@@ -44,6 +47,7 @@ QUESTIONS = (
     ("What is frozen water called?", "ice", "science"),
 )
 MINUTE_MS = 60_000
+RESULT = os.environ.get("Q2Q_ROAD_RESULT")
 
 
 class Newcomer:
@@ -96,6 +100,22 @@ class Newcomer:
         rows = [f"| {name} | {n} | {seconds:.0f} |" for name, n, seconds in self.steps]
         total = f"| in all | {self.presses} | {sum(one[2] for one in self.steps):.0f} |"
         return "\n".join(["| step | clicks and keys | seconds |", "|---|---:|---:|", *rows, total])
+
+    def figures(self) -> dict[str, Any]:
+        """Return the same as values, with what made them."""
+        return {
+            "command": "Q2Q_ROAD_RESULT=road_cpu.json pytest -m soak tests/browser/test_road.py",
+            "hardware": hardware(),
+            "versions": versions(),
+            "load_of_the_machine": round(os.getloadavg()[1], 1),
+            "clicks_and_keys": self.presses,
+            "ratings": self.ratings,
+            "seconds": round(sum(one[2] for one in self.steps)),
+            "steps": [
+                {"step": name, "clicks_and_keys": n, "seconds": round(seconds, 1)}
+                for name, n, seconds in self.steps
+            ],
+        }
 
 
 def state_of(database: Database) -> ProjectState:
@@ -250,6 +270,8 @@ def test_the_whole_road_from_an_empty_home(
             database.close()
             with capsys.disabled():
                 sys.stdout.write(f"\n{person.report()}\n")
+    if RESULT:
+        Path(RESULT).write_text(json.dumps(person.figures(), indent=1) + "\n", "utf-8")
     assert person.presses <= MOST_PRESSES
 
 
