@@ -1,6 +1,7 @@
 """One question with its reasonings and their answers side by side."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,25 +57,59 @@ def question_card(session: Session, question_id: int, sweep_id: int | None = Non
     answers = read_texts(session, "answer", answer_ids[:MAX_ANSWERS])
     given = {row.variant_id for row in answers.values() if row.variant_id is not None}
     variant_ids = _variant_ids(session, question_id, sweep_id, given)
-    variants = read_texts(session, "variant", variant_ids[:MAX_VARIANTS])
-    parents = read_parents(session, list(variants))
-    under: defaultdict[int | None, list[TextRow]] = defaultdict(list)
-    for answer_id in sorted(answers):
-        under[answers[answer_id].variant_id].append(answers[answer_id])
+    under = _by_reasoning(answers)
     return QuestionCard(
         question=question,
-        variants=tuple(
-            VariantCard(
-                variant=variants[variant_id],
-                parent_ids=tuple(parents[variant_id]),
-                answers=tuple(under[variant_id]),
-            )
-            for variant_id in sorted(variants)
-        ),
+        variants=_cards(session, variant_ids[:MAX_VARIANTS], under),
         without_reasoning=tuple(under[None]),
         n_variants=len(variant_ids),
         n_answers=len(answer_ids),
         n_failed=_n_failed(session, question_id, sweep_id),
+    )
+
+
+def variant_cards(
+    session: Session, question_id: int, variant_ids: Sequence[int]
+) -> dict[int, VariantCard]:
+    """Return those of the named reasonings that are of the question, with their newest answers.
+
+    However many reasonings the question has, each of them can be read.
+    """
+    own = (
+        select(ReasoningVariant.id)
+        .where(ReasoningVariant.id.in_(variant_ids))
+        .where(ReasoningVariant.question_id == question_id)
+    )
+    ids = sorted(session.scalars(own))
+    under_them = (
+        select(Answer.id)
+        .where(Answer.variant_id.in_(ids))
+        .order_by(Answer.id.desc())
+        .limit(MAX_ANSWERS)
+    )
+    answers = read_texts(session, "answer", list(session.scalars(under_them)))
+    return {one.variant.id: one for one in _cards(session, ids, _by_reasoning(answers))}
+
+
+def _by_reasoning(answers: Mapping[int, TextRow]) -> defaultdict[int | None, list[TextRow]]:
+    under: defaultdict[int | None, list[TextRow]] = defaultdict(list)
+    for answer_id in sorted(answers):
+        under[answers[answer_id].variant_id].append(answers[answer_id])
+    return under
+
+
+def _cards(
+    session: Session, variant_ids: Sequence[int], under: Mapping[int | None, list[TextRow]]
+) -> tuple[VariantCard, ...]:
+    variants = read_texts(session, "variant", variant_ids)
+    parents = read_parents(session, list(variants))
+    return tuple(
+        VariantCard(
+            variant=variants[variant_id],
+            parent_ids=tuple(parents[variant_id]),
+            answers=tuple(under.get(variant_id, ())),
+        )
+        for variant_id in sorted(variants)
     )
 
 

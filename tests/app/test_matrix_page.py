@@ -8,9 +8,11 @@ from sqlalchemy import delete, func, select
 from db import counts
 from db.database import Database
 from db.jobs import enqueue
-from db.tables import Generation, Rating, SweepGeneration
+from db.tables import Generation, Question, Rating, SweepGeneration
+from db.texts.cards import MAX_VARIANTS
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed_matrix import seed_matrix
+from tests.store_rows import make_variant
 from workbench.matrix.rows import MatrixQuery
 from workbench.matrix.totals import CountedLevels
 from workbench.ui.matrix import component
@@ -41,6 +43,21 @@ def test_explore_shows_all_texts_by_their_design_in_japanese(open_app: OpenApp, 
     assert "12 件 · 列 2" in words_of(app)
     app = open_app("explore", view="matrix", find="nowhere")
     assert "Nothing to show" in words_of(app)
+
+
+def test_a_reasoning_is_edited_and_its_edit_is_shown_however_many_the_question_has(
+    store: Database, open_app: OpenApp, sweep: str
+) -> None:
+    with store.write() as session:
+        asked = session.scalars(select(Question.id).order_by(Question.id)).first() or 0
+        ids = [make_variant(session, asked, f"Count {n} rolls.") for n in range(MAX_VARIANTS + 1)]
+    where = {"sweep": sweep, "view": "matrix", "rater": "Aki", "asked": str(asked)}
+    app = open_app("sweeps", edit=str(ids[-1]), **where)
+    field = next(one for one in app.text_area if one.label == "After")
+    assert field.value == f"Count {MAX_VARIANTS} rolls."
+    app = open_app("sweeps", edit=str(ids[-2]), edited=str(ids[-1]), **where)
+    assert not app.exception
+    assert not [one for one in app.text_area if one.label == "After"]
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ from db.questions import (
     edit_question,
     list_questions,
 )
+from db.texts.cards import MAX_VARIANTS
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
+from tests.store_rows import make_answer, make_variant
 from workbench.ui.components.forms import entries
+from workbench.ui.components.text_cards import STEP_ANSWERS
 from workbench.ui.questions.list import as_jsonl
 
 HOSTILE = "<script>document.title='x'</script> ![p](http://example.com/p.png) \u202etxet"
@@ -60,6 +63,28 @@ def test_a_question_shows_its_texts_findings_and_exact_prompt(
     assert "Starch retrogradation is fastest just above freezing." in read
     assert "answer leak" in read
     assert any("Why does bread go stale" in code.value for code in app.code)
+
+
+def test_texts_beyond_the_first_are_shown_by_a_press_and_the_rest_has_a_link(
+    store: Database, open_app: OpenApp
+) -> None:
+    with store.write() as session:
+        asked, _ = add_question(session, NewQuestion(text="Why?"))
+        for n in range(MAX_VARIANTS + 5):
+            made = make_variant(session, asked, f"You should look {n} times.", source="human")
+            for i in range(STEP_ANSWERS + 2 if n == 0 else 0):
+                make_answer(session, asked, made, f"Answer {i} of the first.", source="human")
+    app = open_app("questions", question=str(asked))
+    assert "You should look 9 times." not in words_of(app)
+    app.button(f"button_more_variants_{asked}").click().run()
+    app.button("button_more_answers_v1").click().run()
+    assert "You should look 9 times." in words_of(app)
+    assert f"Answer {STEP_ANSWERS + 1} of the first." in words_of(app)
+    app.session_state[f"more_variants_{asked}"] = MAX_VARIANTS
+    app.run()
+    assert f"You should look {MAX_VARIANTS - 1} times." in words_of(app)
+    links = [one.proto.label for one in app.get("page_link")]
+    assert f"All of them: {MAX_VARIANTS + 5} reasonings" in links
 
 
 def test_an_unknown_question_is_said_to_be_unknown(filled: Seeded, open_app: OpenApp) -> None:

@@ -76,6 +76,24 @@ def test_a_matrix_is_read_rated_and_compared_by_key(page: Page, matrix_site: Sit
     expect(page.locator(".row").first.locator(".cell")).to_have_count(8)
 
 
+def test_keys_work_on_after_a_press_on_a_text_or_a_button_of_an_open_cell(
+    page: Page, matrix_site: Site
+) -> None:
+    opened(page, matrix_site, "&find=baker")
+    page.locator(".cell").first.click()
+    entries = page.locator(".drawer .entry")
+    entries.nth(1).click()
+    page.keyboard.press("N")
+    expect(entries.nth(1).locator(".own.no")).to_be_visible()
+    page.locator(".drawer").get_by_role("button", name="good").click()
+    expect(entries.nth(1).locator(".own.yes")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(entries.nth(2)).to_have_attribute("aria-current", "true")
+    page.keyboard.press("Escape")
+    expect(page.locator(".drawer")).to_have_count(0)
+    expect(page).to_have_url(re.compile("view=matrix"))
+
+
 def test_a_reasoning_is_edited_and_columns_are_regrouped_without_leaving(
     page: Page, matrix_site: Site
 ) -> None:

@@ -205,6 +205,8 @@ def test_files_hold_every_text_and_nothing_runs(swept: Database) -> None:
     assert "&lt;script&gt;" in text
     assert "default-src 'none'" in text
     assert text.count("<tr>") >= 7
+    assert "<th>モデル</th>" in text
+    assert "<th>model</th>" not in text
 
 
 def test_a_formula_of_a_model_is_a_text_in_spreadsheets(swept: Database) -> None:

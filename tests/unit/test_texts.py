@@ -15,7 +15,7 @@ from db.database import Database, open_database
 from db.errors import UsageError
 from db.identity import Ref, parse_ref
 from db.tables import Answer, Engine, Rater, ReasoningVariant, SweepGeneration, VariantParent
-from db.texts.cards import question_card
+from db.texts.cards import MAX_VARIANTS, question_card, variant_cards
 from db.texts.lists import TextFilter, list_texts
 from db.texts.provenance import provenance
 from db.texts.rows import TextRow
@@ -213,6 +213,19 @@ def test_a_card_shows_reasonings_with_their_answers(filled: Database) -> None:
         ("v2", ["a3"]),
     ]
     assert (card.n_variants, card.n_answers, card.n_failed) == (2, 3, 1)
+
+
+def test_a_reasoning_is_read_by_its_id_however_many_came_before_it(filled: Database) -> None:
+    with filled.write() as session:
+        ids = [make_variant(session, 1, f"Look up {n}.") for n in range(MAX_VARIANTS + 1)]
+        answer = make_answer(session, 1, ids[-1], "It is blue.")
+        other = make_variant(session, 2, "Of another question.")
+    with filled.read() as session:
+        assert ids[-1] not in {one.variant.id for one in question_card(session, 1).variants}
+        found = variant_cards(session, 1, [1, ids[-1], other])
+    assert list(found) == [1, ids[-1]]
+    assert [row.id for row in found[ids[-1]].answers] == [answer]
+    assert [row.ref for row in found[1].answers] == ["a1", "a2"]
 
 
 def test_a_card_shows_parents_and_answers_without_reasoning(filled: Database) -> None:

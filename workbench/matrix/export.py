@@ -18,6 +18,7 @@ from db.texts.design import MatrixQuestion, matrix_questions
 from workbench.i18n import Language, translate
 from workbench.matrix.cells import Cell, read_cells
 from workbench.matrix.columns import Column, Design
+from workbench.matrix.labels import factor_name, level_name, named
 from workbench.matrix.rows import MatrixQuery, count_levels, matrix_design, matrix_rows
 from workbench.matrix.totals import Total, totals
 
@@ -124,7 +125,8 @@ def matrix_records(source: MatrixSource) -> Iterator[dict[str, Any]]:
                     }
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = (*"=+-@\t\r", *"＝＋－＠")
+"""First signs of a formula; spreadsheets in Japanese take those of full width, too."""
 
 
 def matrix_csv(source: MatrixSource) -> bytes:
@@ -174,11 +176,14 @@ def matrix_html(
         environment.get_template("matrix.html.j2")
         .render(
             w=partial(translate, language=language),
+            count=partial(_counted, language),
+            finding=partial(named, "check", language=language),
+            whole=_cut,
             language=language,
             title=title,
             made=utc_now().strftime("%Y-%m-%d %H:%M UTC"),
             columns=columns,
-            headers=_headers(source.design, columns),
+            headers=_headers(source.design, columns, language),
             totals=counted,
             rows=list(_cells(source, source.rows[:MOST_ON_PAGE], EXCERPT)),
             n=len(source.rows),
@@ -188,7 +193,19 @@ def matrix_html(
     )
 
 
-def _headers(design: Design, columns: Sequence[Column]) -> list[tuple[str, list[tuple[str, int]]]]:
+def _counted(language: Language, name: str, n: int, all: int = 0) -> str:
+    form = "one" if n == 1 else "other"
+    return translate(f"matrix.{name}.{form}", language, n=f"{n:,}", all=f"{all:,}")
+
+
+def _cut(text: str) -> str:
+    """Mark a text that is longer than what the page holds of it."""
+    return text if len(text) < EXCERPT else f"{text}…"
+
+
+def _headers(
+    design: Design, columns: Sequence[Column], language: Language
+) -> list[tuple[str, list[tuple[str, int]]]]:
     """Return for each factor its name and its levels, equal ones side by side as (level, n)."""
     found = []
     for depth, name in enumerate(design.by):
@@ -199,5 +216,6 @@ def _headers(design: Design, columns: Sequence[Column]) -> list[tuple[str, list[
                 spans[-1] = (start, spans[-1][1] + 1)
             else:
                 spans.append((start, 1))
-        found.append((name, [(start[-1], n) for start, n in spans]))
+        levels = [(level_name(name, start[-1], language), n) for start, n in spans]
+        found.append((factor_name(name, language), levels))
     return found

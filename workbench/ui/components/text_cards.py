@@ -13,16 +13,17 @@ from db.texts.grades import GradeRow, read_grades
 from db.texts.provenance import Provenance, provenance
 from db.texts.rows import TextRow
 from workbench.ui.components.answer_check import check_label
-from workbench.ui.components.controls import download, errors_shown
-from workbench.ui.components.i18n import t, word
+from workbench.ui.components.controls import download, errors_shown, page_link
+from workbench.ui.components.i18n import counted, t, word
 from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import card, check_badges
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, show_text
 
 PER_ROW = 3
-MOST_VARIANTS = 9
-MOST_ANSWERS = 6
+STEP_VARIANTS = 9
+STEP_ANSWERS = 6
+"""Drawn at first; a press shows so many more."""
 MOST_CHARACTERS = 6_000
 """Drawn of one text on a card; its panel shows more."""
 OPEN = "panel_open"
@@ -32,20 +33,44 @@ SHOWN_DIGITS = 23
 
 
 def draw_texts(found: QuestionCard) -> None:
-    """Draw all texts of a question; more than a few reasonings are left to the table."""
-    shown = found.variants[:MOST_VARIANTS]
+    """Draw the texts of a question, a few at first; those that one card can't hold have a link."""
+    key = f"more_variants_{found.question.id}"
+    shown = found.variants[: _most(key, STEP_VARIANTS)]
     if found.without_reasoning:
         with card("plain"):
             st.markdown(f"**{t('results.plain')}**")
-            _draw_answers(found.without_reasoning)
+            _draw_answers(found.without_reasoning, f"q{found.question.id}")
     for start in range(0, len(shown), PER_ROW):
         row = shown[start : start + PER_ROW]
         columns = st.columns(min(PER_ROW, max(len(row), min(len(shown), PER_ROW))))
         for offset, (column, variant) in enumerate(zip(columns, row, strict=False)):
             with column:
                 _draw_variant(start + offset + 1, variant)
-    if found.n_variants > len(shown):
-        st.caption(t("results.more_variants", n=found.n_variants - len(shown)))
+    _draw_more(key, STEP_VARIANTS, len(found.variants) - len(shown), "reasonings")
+    if len(shown) == len(found.variants) < found.n_variants:
+        n = counted("reasonings", found.n_variants)
+        page_link("explore", t("results.all_texts", n=n), "travel_explore", id=found.question.ref)
+
+
+def _most(key: str, step: int) -> int:
+    return int(st.session_state.get(key, step))
+
+
+def _draw_more(key: str, step: int, n_left: int, noun: str) -> None:
+    """Draw the button that shows what is left of a list, a step at a time."""
+    if n_left > 0:
+        st.button(
+            t("results.more", n=counted(noun, n_left)),
+            key=f"button_{key}",
+            icon=":material/expand_more:",
+            type="tertiary",
+            on_click=_show_more,
+            args=(key, step),
+        )
+
+
+def _show_more(key: str, step: int) -> None:
+    st.session_state[key] = _most(key, step) + step
 
 
 def draw_reference(question: QuestionRow) -> None:
@@ -89,14 +114,15 @@ def _draw_variant(number: int, variant: VariantCard) -> None:
         with st.container(key=f"reasoning_{row.id}"):
             show_text(row.text, most=MOST_CHARACTERS)
         check_badges([(name, None) for name in row.flags])
-        _draw_answers(variant.answers, _level(row))
+        _draw_answers(variant.answers, row.ref, _level(row))
 
 
-def _draw_answers(answers: Sequence[TextRow], known_level: str = "") -> None:
+def _draw_answers(answers: Sequence[TextRow], under: str, known_level: str = "") -> None:
     """Draw answers; what they were made with is said only where it differs from the reasoning."""
     if not answers:
         st.caption(t("results.no_answers"))
-    shown = answers[:MOST_ANSWERS]
+    key = f"more_answers_{under}"
+    shown = answers[: _most(key, STEP_ANSWERS)]
     with database().read() as session:
         grades = read_grades(session, [one.id for one in shown])
     for number, answer in enumerate(shown, start=1):
@@ -113,6 +139,7 @@ def _draw_answers(answers: Sequence[TextRow], known_level: str = "") -> None:
                 draw_grade(grades[answer.id])
             if answer.flags:
                 check_badges([(name, None) for name in answer.flags])
+    _draw_more(key, STEP_ANSWERS, len(answers) - len(shown), "answers")
 
 
 def _level(row: TextRow) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from db.texts.cards import VariantCard, question_card
+from db.texts.cards import VariantCard, variant_cards
 from db.texts.rows import TextRow, read_texts
 from workbench.dialogue.additions import edit_reasoning, write_hint
 from workbench.dialogue.cards import NodeView
@@ -40,10 +40,10 @@ def draw_edit(tree: Tree, view: NodeView, by: By) -> None:
     )
     wanted, edited = url.number("edit"), url.number("edited")
     with database().read() as session:
-        variants = question_card(session, view.question.id).variants
+        named = [one for one in (wanted, edited) if one is not None]
+        found = variant_cards(session, view.question.id, named)
         # A fact makes another question of the node: a reasoning from before it is one of its own.
         old = read_texts(session, "variant", [wanted] if wanted else [])
-    found = {one.variant.id: one for one in variants}
     before = old.get(wanted) if wanted else None
     if wanted and before is None:
         empty_state("edit", "edit_off", "dlg.edit_gone")

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from db.texts.design import NONE, OF_REASONING, Entry, MatrixQuestion, matrix_questions
+from db.texts.design import Entry, MatrixQuestion, matrix_questions
 from serving.checks import CHECKS
-from workbench.i18n import has
 from workbench.matrix.cells import AnswerGroup, Cell, read_cells
 from workbench.matrix.columns import Column, Design
+from workbench.matrix.labels import factor_name, level_name
 from workbench.matrix.rating import own_ratings
 from workbench.matrix.totals import Total
 from workbench.stats.intervals import Estimate
@@ -30,15 +30,15 @@ MOST_OF_QUESTION: Final = 300
 REASONING_EXCERPT: Final = 140
 LINE: Final = 90
 """Characters of what takes one line of a cell."""
-LEVEL_WORDS: Final = ("mode", "role")
-"""Factors whose levels have words of their own in the catalogue."""
 WORDS: Final = (
-    *("accuracy", "score", "answers", "questions", "counting", "compare", "compare_help", "before"),
-    *("after", "reference", "nothing", "of", "empty", "cell", "cell_reasonings", "right", "more"),
+    *("accuracy", "score", "counting", "compare", "compare_help", "before"),
+    *("after", "reference", "nothing", "empty", "right"),
     *("became_right", "became_wrong", "scores", "read", "yes", "no", "undo", "edit", "rate"),
-    *("difference", "difference_help", "close", "cell_label", "shown_of", "all"),
-    *("group_by", "graded", "one_sided", "further", "value"),
+    *("difference", "difference_help", "close", "cell_label", "all"),
+    *("group_by", "graded", "one_sided", "value"),
 )
+COUNTED: Final = ("answers", "reasonings", "questions", "of", "more", "shown_of", "further")
+"""Those with another form for one."""
 FILLED_THERE: Final = {
     name: f"{{{name}}}"
     for name in ("n", "all", "k", "found", "before", "after", "factor", "graded")
@@ -54,24 +54,22 @@ def texts() -> dict[str, Any]:
 @cache
 def _texts(language: str) -> dict[str, Any]:
     words: dict[str, Any] = {name: t(f"matrix.{name}", **FILLED_THERE) for name in WORDS}
+    for name in COUNTED:
+        forms = ("one", "other")
+        words[name] = {form: t(f"matrix.{name}.{form}", **FILLED_THERE) for form in forms}
     words |= {"correct": t("grade.correct"), "incorrect": t("grade.incorrect")}
     words["checks"] = {name: word("check", name) for name in CHECKS}
     return words
 
 
 def factor_label(name: str) -> str:
-    """Return what a factor is called."""
-    own = f"matrix.factor.{name}"
-    known = t(own) if has(own) else word("insights.factor", name)
-    if known != name or not name.startswith(OF_REASONING):
-        return known
-    of_answer = factor_label(name.removeprefix(OF_REASONING))
-    return t("matrix.of_reasoning", factor=of_answer)
+    """Return what a factor is called in the language of the visit."""
+    return factor_name(name, current_language())
 
 
 def level_label(factor: str, level: str) -> str:
-    """Return what a level is called."""
-    return word(factor, level) if factor in LEVEL_WORDS and level != NONE else level
+    """Return what a level is called in the language of the visit."""
+    return level_name(factor, level, current_language())
 
 
 def column_data(

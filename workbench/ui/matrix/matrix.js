@@ -21,6 +21,7 @@ class Grid {
     this.side = make("div", { class: "side" });
     root.replaceChildren(this.scroller, this.side);
     root.onkeydown = (event) => this.press(event);
+    root.onclick = () => this.keepKeys();
   }
 
   update(data, emit) {
@@ -221,6 +222,12 @@ class Grid {
       const question = this.data.detail?.question ?? this.rows.get(this.active.row)?.q;
       this.tell(name, { answer: text.a ?? null, reasoning: text.v ?? null, question, ...values });
     }
+  }
+
+  // A press on a text, or on a button that is drawn anew by it, would leave the keys to the page.
+  keepKeys() {
+    const focused = this.root.getRootNode().activeElement;
+    if (!focused || !this.root.contains(focused)) this.scroller.focus({ preventScroll: true });
   }
 
   refresh() {

@@ -1,6 +1,7 @@
 // Draws the parts of the matrix. Words are set as text, never as HTML.
 const percent = (share) => `${Math.round(100 * share)} %`;
 const icon = (name) => make("span", { class: "icon", "aria-hidden": "true" }, name);
+const counted = (forms, n, all = n) => filled(n === 1 ? forms.one : forms.other, { n: n.toLocaleString(), all: all.toLocaleString() });
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 
 function mark(correct, words) {
@@ -51,7 +52,7 @@ function header(data, act) {
     node.append(row);
   });
   const totals = make("div", { class: "line totals", role: "row" });
-  totals.append(make("div", { class: "corner", role: "columnheader" }, filled(words.questions, { n: data.n.toLocaleString() })));
+  totals.append(make("div", { class: "corner", role: "columnheader" }, counted(words.questions, data.n)));
   columns.forEach((column, at) => totals.append(total(column, places[at], data, act)));
   if (isDiff) totals.append(make("div", { class: "total" }, make("span", { class: "soft" }, words.difference_help)));
   node.append(totals);
@@ -69,7 +70,7 @@ function total(column, place, data, act) {
   if (!sums) return make("div", { class: "total", role: "columnheader" }, make("span", { class: "soft" }, words.counting), compare);
   if (sums.accuracy) node.append(bar(sums.accuracy, words.accuracy, `${percent(sums.accuracy[0])}`));
   if (sums.score) node.append(bar(sums.score, words.score, `★ ${percent(sums.score[0])}`));
-  node.append(make("div", { class: "line2" }, make("span", { class: "soft" }, filled(words.answers, { n: sums.n.toLocaleString() })), compare));
+  node.append(make("div", { class: "line2" }, make("span", { class: "soft" }, counted(words.answers, sums.n)), compare));
   return node;
 }
 
@@ -98,15 +99,16 @@ function cell(one, words) {
     return make("div", { class: `group${place ? " later" : ""}` },
       make("div", { class: "facts" }, mark(group.c, words),
         isRead ? make("span", { class: "result" }, group.r) : null,
-        many ? make("span", { class: "count" }, filled(words.of, { n: group.n, all: total })) : null,
+        many ? make("span", { class: "count" }, counted(words.of, group.n, total)) : null,
         ownMark(group.own, words), liking(group.s, words), ...flags),
       group.why && group.t !== undefined ? make("div", { class: "why", title: group.why }, icon("psychology"), group.why) : null,
       place && isRead ? null : make("div", { class: "text" }, group.t || group.why || words.empty));
   });
   const more = one.groups - one.g.length;
-  const facts = [filled(one.n ? words.cell : words.cell_reasonings, { n: one.n, k: one.k })];
+  const facts = one.n ? [counted(words.answers, one.n)] : [];
+  if (one.k) facts.push(counted(words.reasonings, one.k));
   if (one.gr) facts.push(filled(words.right, { n: one.ok, all: one.gr }));
-  if (more > 0) facts.push(filled(words.more, { n: more }));
+  if (more > 0) facts.push(counted(words.more, more));
   return [...parts, make("div", { class: "soft foot" }, facts.join(" · "))];
 }
 
@@ -143,7 +145,7 @@ function drawer(detail, chosen, data, act) {
   return make("section", { class: "drawer", role: "dialog", "aria-label": words.cell_label },
     make("header", {},
       make("div", { class: "facts" }, make("b", {}, column.shown.join(" · ") || words.all), make("span", { class: "soft" },
-        filled(words.shown_of, { n: detail.entries.length, all: detail.n }))),
+        filled(detail.n === 1 ? words.shown_of.one : words.shown_of.other, { n: detail.entries.length, all: detail.n }))),
       make("p", { class: "question" }, detail.text),
       detail.ref ? make("p", { class: "reference" }, icon("flag"), make("b", {}, `${words.reference} `), detail.ref) : null,
       make("div", { class: "actions" }, button("yes", "thumb_up", words.yes), button("no", "thumb_down", words.no),
@@ -153,5 +155,5 @@ function drawer(detail, chosen, data, act) {
         button("close", "close", words.close, "Esc"))),
     make("div", { class: "entries" }, ...list, detail.entries.length < detail.n
       ? make("button", { type: "button", onclick: () => act("more") }, icon("expand_more"),
-        filled(words.further, { n: detail.n - detail.entries.length })) : null));
+        counted(words.further, detail.n - detail.entries.length)) : null));
 }

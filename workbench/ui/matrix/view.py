@@ -8,7 +8,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from db.jobs import active_jobs
 from db.questions import question_facets
-from db.sweeps import sweep_names
+from db.sweeps import get_sweep, sweep_names
+from workbench.i18n import Language, translate
 from workbench.matrix.columns import Design, parse_conditions
 from workbench.matrix.export import (
     MatrixSource,
@@ -250,7 +251,7 @@ def draw_exports(query: MatrixQuery, rows: Sequence[int]) -> None:
         for kind, name, mime, icon in files:
             download(
                 t(f"matrix.export.{kind}"),
-                _maker(kind, query, rows[:MOST_ROWS], t("matrix.title"), language),
+                _maker(kind, query, rows[:MOST_ROWS], language),
                 name,
                 mime=mime,
                 icon=icon,
@@ -259,12 +260,13 @@ def draw_exports(query: MatrixQuery, rows: Sequence[int]) -> None:
 
 
 def _maker(
-    kind: str, query: MatrixQuery, rows: Sequence[int], title: str, language: str
+    kind: str, query: MatrixQuery, rows: Sequence[int], language: Language
 ) -> Callable[[], bytes]:
     def make() -> bytes:
         with database().read() as session:
             levels = counted_levels(session, query.sweep_ids)
             design = matrix_design(session, query, rows, levels, rows[:200])
+            names = [get_sweep(session, one).name for one in query.sweep_ids]
         source = MatrixSource(
             database=database(), design=design, rows=rows, sweep_ids=query.sweep_ids
         )
@@ -275,6 +277,7 @@ def _maker(
         counted = None
         if levels is not None:
             counted = totals(levels, design, rows)
-        return matrix_html(source, counted, title, "ja" if language == "ja" else "en")
+        title = ", ".join(names) or translate("matrix.title", language)
+        return matrix_html(source, counted, title, language)
 
     return make

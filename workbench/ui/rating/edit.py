@@ -10,7 +10,7 @@ from db.models import list_models
 from db.questions import get_question
 from db.rating.assignment import Card
 from db.rating.queues import QueueRow
-from db.texts.cards import VariantCard, question_card
+from db.texts.cards import VariantCard, variant_cards
 from db.texts.rows import TextRow
 from serving.reasonings import save_reasoning
 from workbench.rating.card_events import enter
@@ -68,7 +68,9 @@ def draw_reasoning_edit(question_id: int | None, rater_id: int) -> None:
             _nothing_here()
             return
         question = get_question(session, question_id)
-        found = {v.variant.id: v for v in question_card(session, question_id).variants}
+        edited = url.number("edited")
+        named = parents if edited is None else [*parents, edited]
+        found = variant_cards(session, question_id, named)
     before = [found[parent] for parent in parents if parent in found]
     if len(before) < len(parents):
         _nothing_here()
@@ -86,7 +88,6 @@ def draw_reasoning_edit(question_id: int | None, rater_id: int) -> None:
             show_text(variant.variant.text)
             _draw_answers(variant.answers)
     with columns[-1]:
-        edited = url.number("edited")
         if edited in found:
             _draw_after(found[edited], before, rater_id, question_id)
         else:
@@ -276,8 +277,8 @@ def _draw_after(
 def _new_answers(variant_id: int, question_id: int) -> tuple[tuple[TextRow, ...], list[JobRow]]:
     """Return the answers that are there, and the jobs that write or wrote them."""
     with database().read() as session:
-        found = {v.variant.id: v for v in question_card(session, question_id).variants}
-        return found[variant_id].answers, _jobs_of(session, found[variant_id])
+        found = variant_cards(session, question_id, [variant_id])[variant_id]
+        return found.answers, _jobs_of(session, found)
 
 
 def _is_waiting(jobs: list[JobRow]) -> bool:
