@@ -2,15 +2,24 @@
 
 A job's context holds the event; whoever works awaits ``unless_cancelled`` (or passes the event on,
 e.g. to ``db.child_process.run_child``). A time limit is ``asyncio.timeout`` around the work.
+
+A thread cannot be stopped: what it claims in the store after its task was cancelled would belong to
+nobody. ``in_thread`` waits for its end, and ``until_stored`` lets go whatever happens.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import logging
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from db.errors import Q2QError
+from db.errors import Q2QError, StoreBusy
+
+log = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
+TRY_AGAIN_S = 1.0
+"""Rest between two tries to write to a store that is away."""
+_going_on: set[asyncio.Task[Any]] = set()
 
 
 class Cancelled(Exception):
@@ -40,3 +49,36 @@ async def unless_cancelled(
         stop.cancel()
         task.cancel()
         await asyncio.wait({task, stop})
+
+
+async def in_thread(work: Callable[..., ResultT], *arguments: Any) -> ResultT:
+    """Return the result of ``work`` in a thread; a caller that is cancelled waits for its end."""
+    thread = asyncio.create_task(asyncio.to_thread(work, *arguments))
+    cancelled: asyncio.CancelledError | None = None
+    while not thread.done():
+        try:
+            await asyncio.wait({thread})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return thread.result()
+    thread.exception()  # takes note of it
+    raise cancelled
+
+
+async def regardless(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Return the result of ``work``, which goes on when the caller is cancelled."""
+    task = asyncio.create_task(work)
+    _going_on.add(task)
+    task.add_done_callback(_going_on.discard)
+    return await asyncio.shield(task)
+
+
+async def until_stored(write: Callable[..., ResultT], *arguments: Any) -> ResultT:
+    """Return the result of ``write`` in a thread, tried again as long as the store is away."""
+    while True:
+        try:
+            return await in_thread(write, *arguments)
+        except StoreBusy as error:
+            log.warning("%s", error)
+            await asyncio.sleep(TRY_AGAIN_S)

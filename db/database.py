@@ -99,18 +99,21 @@ class Database:
         with Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def write_again(self, work: Callable[[Session], _T]) -> _T:
-        """Return what ``work`` does in a transaction beside others, anew where one undid it.
+    def write_again(self, work: Callable[[Session], _T], *, concurrently: bool = True) -> _T:
+        """Return what ``work`` does in a transaction, anew where another one undid it.
 
         Raises:
             StoreBusy: That happened ``TRIES`` times.
+            StoreAway: The database server is away for longer than one waits.
         """
+        away_at = time.monotonic() + AWAY_S
         for tries_left in reversed(range(TRIES)):
             try:
-                with self.write(concurrently=True) as session:
+                with self.write(concurrently=concurrently) as session:
                     return work(session)
-            except StoreBusy:
-                if not tries_left:
+            except StoreBusy as error:
+                is_away = isinstance(error, StoreAway) and time.monotonic() > away_at
+                if not tries_left or is_away:
                     raise
         raise AssertionError("unreachable")
 

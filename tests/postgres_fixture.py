@@ -1,6 +1,7 @@
 """A real PostgreSQL server for the tests that need one, in a folder of its own."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -56,13 +57,31 @@ def postgres_server(binaries: Path, options: str = OPTIONS) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def postgres_away(url: str) -> Iterator[None]:
+    """Have the server of ``postgres_server`` stopped for the block; who is connected loses it."""
+    _control(url, "-m", "fast", "stop")
+    try:
+        yield
+    finally:
+        _, _, _, *options = shlex.split((_folder_of(url) / "data/postmaster.opts").read_text())
+        _control(url, "-l", _folder_of(url) / "log", "-o", shlex.join(options), "start")
+
+
 def restart_postgres(url: str) -> None:
-    """Start the server of ``postgres_server`` anew; who is connected loses the connection."""
+    """Stop the server of ``postgres_server``, and start it anew."""
+    _control(url, "-m", "fast", "-l", _folder_of(url) / "log", "restart")
+
+
+def _control(url: str, *arguments: str | Path) -> None:
     binaries = find_binaries()
     assert binaries is not None
-    folder = Path(url.partition("host=")[2])
-    command = [binaries / "pg_ctl", "-D", folder / "data", "-w", "-t", "60", "-m", "fast"]
-    _run([*command, "-l", folder / "log", "restart"])
+    data = _folder_of(url) / "data"
+    _run([binaries / "pg_ctl", "-D", data, "-w", "-t", "60", *arguments])
+
+
+def _folder_of(url: str) -> Path:
+    return Path(url.partition("host=")[2])
 
 
 def _run(command: Sequence[str | Path]) -> None:

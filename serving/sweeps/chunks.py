@@ -8,13 +8,14 @@ does.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
 from sqlalchemy.orm import Session
 
+from db.cancelling import in_thread, regardless, until_stored
 from db.database import Database
 from db.workers.claims import (
     ChunkCounts,
@@ -68,8 +69,8 @@ class Chunks(Protocol):
     def end(self, number: int, chunk: Chunk) -> None:
         """Note that every slot of a chunk has come to its end, and is stored."""
 
-    async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
-        """Let chunks be begun anew, by whoever comes."""
+    async def give_back(self, number: int) -> None:
+        """Let chunks that were taken and not ended be begun anew, by whoever comes."""
 
     async def done_by_others(self) -> bool:
         """Wait while others work at what is left, where this one cannot; tell if all is done."""
@@ -95,6 +96,7 @@ class OwnChunks:
     ) -> None:
         ready = [_chunk(question_ids, one) for one in chunks]
         self._left = [deque(ready) for _ in range(n_passes)]
+        self._held: list[set[Chunk]] = [set() for _ in range(n_passes)]
 
     async def next_pass(self) -> int | None:
         """Return the first pass that is not through."""
@@ -106,15 +108,19 @@ class OwnChunks:
 
     async def take(self, number: int) -> Chunk | None:
         """Return the next chunk of a pass, as new."""
-        chunk = self._left[number].popleft()
-        return Chunk(chunk.question_ids, chunk.first)
+        left = self._left[number].popleft()
+        chunk = Chunk(left.question_ids, left.first)
+        self._held[number].add(chunk)
+        return chunk
 
     def end(self, number: int, chunk: Chunk) -> None:
         """Nobody else needs to know."""
+        self._held[number].discard(chunk)
 
-    async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
+    async def give_back(self, number: int) -> None:
         """Put chunks before those that were not taken yet."""
-        self._left[number].extendleft(chunks)
+        self._left[number].extendleft(self._held[number])
+        self._held[number] = set()
 
     async def done_by_others(self) -> bool:
         """There are none."""
@@ -200,21 +206,22 @@ class SharedChunks:
 
     async def take(self, number: int) -> Chunk | None:
         """Claim the next free chunk of a pass."""
-        claimed = await asyncio.to_thread(self._claim, number)
-        if claimed is None:
-            self._is_empty[number] = True
-            return None
-        chunk = _chunk(self._question_ids, claimed)
-        self._held[number].add(chunk)
+        chunk = await in_thread(self._claim, number)
+        self._is_empty[number] = chunk is None
         return chunk
 
-    def _claim(self, number: int) -> ClaimedChunk | None:
+    def _claim(self, number: int) -> Chunk | None:
         def claim(session: Session) -> ClaimedChunk | None:
             n_workers = count_free_for(session, self._job_id)
             return claim_chunk(session, self._job_id, number, self._worker_id, n_workers)
 
         self.save()
-        return self._database.write_again(claim)
+        claimed = self._database.write_again(claim)
+        if claimed is None:
+            return None
+        chunk = _chunk(self._question_ids, claimed)
+        self._held[number].add(chunk)  # at once: a taker that was cancelled gives it back
+        return chunk
 
     def end(self, number: int, chunk: Chunk) -> None:
         """Have it written that a chunk is through."""
@@ -222,14 +229,14 @@ class SharedChunks:
         self._ended[number].append(chunk)
         self._is_empty[number] = False
 
-    async def give_back(self, number: int, chunks: Collection[Chunk]) -> None:
-        """Let chunks go, whatever happens meanwhile to whoever asks for it."""
-        self._held[number].difference_update(chunks)
-        await asyncio.shield(asyncio.to_thread(self._give_back, number, chunks))
+    async def give_back(self, number: int) -> None:
+        """Let chunks go, whatever happens meanwhile to the store or to whoever asks for it."""
+        firsts = [chunk.first for chunk in self._held[number]]
+        self._held[number] = set()
+        await regardless(until_stored(self._give_back, number, firsts))
 
-    def _give_back(self, number: int, chunks: Collection[Chunk]) -> None:
+    def _give_back(self, number: int, firsts: Sequence[int]) -> None:
         self.save()
-        firsts = [chunk.first for chunk in chunks]
         if firsts:
             self._database.write_again(
                 lambda session: give_back_chunks(

@@ -184,8 +184,10 @@ class PassRun:
             async with sending(self._senders.values(), self._writer) as tasks:
                 await self._feed(tasks)
         finally:
-            await self._preparer.close()
-            await self._chunks.give_back(self._number, self.open_chunks)
+            try:
+                await self._preparer.close()
+            finally:  # also where it was cancelled once more
+                await self._chunks.give_back(self._number)
 
     async def _feed(self, tasks: asyncio.TaskGroup) -> None:
         """Open slots as long as there are any: those that became possible before new questions."""

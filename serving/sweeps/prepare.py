@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from db.cancelling import in_thread, regardless, until_stored
 from db.database import Database
 from db.generations import (
     PromptText,
@@ -133,30 +134,33 @@ class Preparer:
             self._held.update(group.keys[i] for i in group.replicates)
             if group.replicates:
                 ours.append(group)
-        states, elsewhere = await asyncio.to_thread(self._find, ours)
+        states, elsewhere = await in_thread(self._find, ours)
         for group in ours:
             self._sort(group, states, elsewhere, found)
+        settled = [key for key in found.unclaimed if key not in elsewhere]
+        await in_thread(self._release_in_store, settled)
         self.release(found.unclaimed)
-        if self._worker_id is not None:
-            settled = [key for key in found.unclaimed if key not in elsewhere]
-            await asyncio.to_thread(self._release_in_store, settled)
         return found
 
     async def close(self) -> None:
-        """Let all claims go, whatever happens meanwhile to whoever asks for it."""
-        held = list(self._held)
-        self.release()
-        if self._worker_id is not None:
-            await asyncio.shield(asyncio.to_thread(self._release_in_store, held))
+        """Let all claims go, whatever happens meanwhile to the store or to whoever asks for it."""
+        held, self._held = self._held, set()
+        await regardless(self._let_go(list(held)))
+
+    async def _let_go(self, keys: Sequence[str]) -> None:
+        """Let claims go, in the store first: nobody here takes one that is about to be removed."""
+        try:
+            await until_stored(self._release_in_store, keys)
+        finally:
+            self._claims.release(keys)
 
     def _release_in_store(self, keys: Sequence[str]) -> None:
         worker_id = self._worker_id
         if keys and worker_id is not None:
             self._database.write_again(lambda session: release_slots(session, worker_id, keys))
 
-    def release(self, keys: Iterable[str] | None = None) -> None:
-        """Let claims go: those of ``keys``, or all."""
-        keys = list(self._held if keys is None else keys)
+    def release(self, keys: Collection[str]) -> None:
+        """Let claims go that are in the store no more."""
         self._held.difference_update(keys)
         self._claims.release(keys)
 

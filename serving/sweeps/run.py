@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from db.cancelling import Cancelled, unless_cancelled
 from db.database import Database
 from db.errors import Q2QError, StoreAway
@@ -164,6 +166,8 @@ class SweepRun(SweepState):
         self._chunks: Chunks | None = None
         self._shared: SharedProgress | None = None
         """How far all workers are that share the sweep, as of the last look."""
+        self._ended: SweepRow | None = None
+        """What the store holds when the run is over."""
         self._marks: deque[tuple[float, int, int]] = deque()
         self._started = self._saved = time.monotonic()
 
@@ -322,8 +326,8 @@ class SweepRun(SweepState):
 
     def _counts(self) -> tuple[int, int, int]:
         """Return the slots that are done, failed and blocked, of all workers."""
-        if self._shared is not None:
-            return self._shared.done, self._shared.failed, self._shared.blocked
+        if (told := self._ended or self._shared) is not None:
+            return told.done, told.failed, told.blocked
         chunks = [self.settled, *(self._pass_run.open_chunks if self._pass_run else ())]
         done, failed, blocked = (
             sum(getattr(chunk, name) for chunk in chunks) for name in ("done", "failed", "blocked")
@@ -347,19 +351,22 @@ class SweepRun(SweepState):
     def _save_time(self) -> None:
         now = time.monotonic()
         seconds, self._saved = now - self._saved, now
-        with self.database.write() as session:
-            add_active_time(session, self.sweep_id, seconds)
+        self.database.write_again(
+            lambda session: add_active_time(session, self.sweep_id, seconds), concurrently=False
+        )
 
     def _save(self, state: str, error: str | None = None) -> SweepRow:
-        with self.database.write() as session:
+        def save(session: Session) -> SweepRow:
             set_state(session, self.sweep_id, state, error=error)
             return get_sweep(session, self.sweep_id)
+
+        return self.database.write_again(save, concurrently=False)
 
     def _finish(self, state: str, error: str | None) -> SweepOutcome:
         self._save_time()
         if isinstance(self._chunks, SharedChunks):
             self._shared = self._chunks.save()
-        progress = self._save(state, error)
+        progress = self._ended = self._save(state, error)
         if state == "done" and progress.pending:
             state = "failed"
             error = (

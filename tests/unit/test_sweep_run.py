@@ -281,6 +281,17 @@ async def test_progress_ends_with_everything_counted(
     assert (seen[-1].done, seen[-1].total) == (12, 12)
 
 
+async def test_a_run_that_finds_all_done_tells_that_all_is_done(
+    database: Database, fake_server: FakeServer
+) -> None:
+    lab.fill(database)
+    sweep_id = lab.save(database, variants=2, answers=1)
+    await lab.run(database, sweep_id, fake_server.endpoint)
+    seen: list[Progress] = []
+    await lab.run(database, sweep_id, fake_server.endpoint, on_progress=seen.append)
+    assert (seen[-1].done, seen[-1].total) == (12, 12)
+
+
 async def test_a_cancelled_sweep_keeps_what_arrived_and_resumes(
     database: Database, fake_server: FakeServer
 ) -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from sqlalchemy.orm import Session
 
+from db import cancelling
 from db.cancelling import Cancelled
 from db.database import Database, open_database
 from db.errors import Q2QError, StoreAway
-from db.jobs import INTERACTIVE_PRIORITY, JobRow, claim, enqueue, get_job, request_cancel
+from db.jobs import INTERACTIVE_PRIORITY, JobEnd, JobRow, claim, enqueue, get_job, request_cancel
 from db.settings import Settings
 from db.tables import Base
 from db.workers.live import register_worker
-from workbench.jobs.contracts import Handler, JobContext
+from workbench.jobs.contracts import NOTHING_ELSE, Aftermath, Handler, JobContext
 from workbench.jobs.engines import EnginePool
 from workbench.jobs.loop import Worker
 from workbench.worker import HANDLERS, handler_of
@@ -56,7 +58,9 @@ class Bench:
             return get_job(session, job_id)
 
     @asynccontextmanager
-    async def worker(self, **handlers: Handler) -> AsyncIterator[None]:
+    async def worker(
+        self, *, aftermath: Aftermath = NOTHING_ELSE, **handlers: Handler
+    ) -> AsyncIterator[None]:
         stop = asyncio.Event()
         with self.database.write() as session:
             row = register_worker(session, host="here", home=str(self.settings.home_dir))
@@ -66,6 +70,7 @@ class Bench:
             cast(EnginePool, self.pool),
             handlers.get,
             row,
+            aftermath=aftermath,
             heartbeat_s=0.02,
         )
         running = asyncio.create_task(worker.run(stop))
@@ -135,6 +140,28 @@ async def test_a_job_whose_store_went_away_goes_on_when_it_is_back(bench: Bench)
     async with bench.worker(lose=lose):
         job = await bench.ended(job_id)
     assert (job.state, job.error, job.starts, bench.events) == ("done", None, 1, ["begun"] * 2)
+
+
+async def test_the_end_of_a_job_waits_for_a_store_that_went_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "TRY_AGAIN_S", 0.01)
+
+    async def succeed(context: JobContext) -> dict[str, Any]:
+        bench.events.append("begun")
+        return {"n": 1}
+
+    def of_job(session: Session, job: JobRow, end: JobEnd) -> Callable[[Session], None]:
+        bench.events.append("ending")
+        if bench.events.count("ending") < 3:
+            raise StoreAway("the store")
+        return lambda session: None
+
+    job_id = bench.enqueue("succeed")
+    async with bench.worker(aftermath=Aftermath(of_job=of_job), succeed=succeed):
+        job = await bench.ended(job_id)
+    assert (job.state, job.result, job.starts) == ("done", {"n": 1}, 1)
+    assert bench.events == ["begun", "ending", "ending", "ending"]
 
 
 async def test_an_error_fails_the_job_with_its_sentence(bench: Bench) -> None:

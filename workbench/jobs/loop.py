@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from db.cancelling import Cancelled, LimitReached
+from db.cancelling import Cancelled, LimitReached, until_stored
 from db.database import Database
 from db.errors import Q2QError, StoreAway, StoreBusy
 from db.jobs import (
@@ -209,7 +209,7 @@ class Worker:
             end = JobEnd("cancelled")
         except StoreAway as away:
             log.warning("Job %d goes back into the queue: %s", job.id, away)
-            await asyncio.to_thread(self._write, release, job.id)
+            await until_stored(self._write, release, job.id)
             return
         except LimitReached as limit:
             end = JobEnd("cancelled", str(limit))
@@ -222,7 +222,7 @@ class Worker:
                 "The {kind} job met a bug; its trace is in {logs}.", kind=job.kind, logs=logs
             )
             end = JobEnd("failed", bug)
-        await asyncio.to_thread(self._end, context, end, result)
+        await until_stored(self._end, context, end, result)
         log.info("Job %d (%s) ended: %s", job.id, job.kind, end.error or end.state)
 
     def _end(self, context: JobContext, end: JobEnd, result: dict[str, Any] | None) -> None:
