@@ -7,7 +7,8 @@ from itertools import islice
 from math import ceil
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import ColumnDefault, Select, Table, func, select
+from sqlalchemy import JSON, ColumnDefault, Integer, Select, Table, Text, func, literal, select
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -23,6 +24,17 @@ def chunks(values: Iterable[T], size: int = IN_CHUNK) -> Iterator[list[T]]:
     rest = iter(values)
     while part := list(islice(rest, size)):
         yield part
+
+
+def listed_ids(session: Session, ids: str) -> Select[Any]:
+    """Return the select of the ids that a JSON list holds.
+
+    One value instead of a parameter an id: no database takes a hundred thousand of those.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return select(sql_cast(func.json_each(ids).table_valued("value").c.value, Integer))
+    each = func.json_array_elements_text(sql_cast(literal(ids, Text), JSON))
+    return select(sql_cast(each.table_valued("value").c.value, Integer))
 
 
 def table_of(entity: type[Base]) -> Table:

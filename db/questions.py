@@ -15,6 +15,7 @@ from db.bulk import COUNT_LIMIT, Page, chunks, insert_missing, page_of_keys
 from db.errors import UsageError, existing
 from db.identity import question_hash
 from db.input_text import plain, problem_of
+from db.rating.remarks import questions_said, remarked
 from db.search import index_texts, matching
 from db.store.archive import has_archived, in_use
 from db.tables import ROLES, Answer, Question, QuestionTag, ReasoningVariant, Role, Tag
@@ -71,6 +72,10 @@ class QuestionFilter:
     has_answers: bool | None = None
     held_out: bool | None = None
     in_pool: bool | None = None
+    rater_tags: tuple[str, ...] = ()
+    """Those whose texts, or which themselves, people gave one of these tags on a card."""
+    is_noted: bool = False
+    """Those on a card of which people left a note."""
     archived: bool | None = False
     """Those in use, those archived (True), or both (None)."""
 
@@ -315,6 +320,8 @@ def _matching(session: Session, filter: QuestionFilter, max_hits: int | None = N
         query = query.where(Question.id.in_(found) if found is not None else false())
     if filter.ids is not None:
         query = query.where(Question.id.in_(filter.ids))
+    for said in remarked(filter.rater_tags, is_noted=filter.is_noted):
+        query = query.where(Question.id.in_(questions_said(session, said)))
     if filter.tags:
         tagged = select(QuestionTag.question_id).join(Tag).where(Tag.name.in_(filter.tags))
         query = query.where(Question.id.in_(tagged))

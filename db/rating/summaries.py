@@ -12,23 +12,19 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import (
-    JSON,
     ColumnElement,
-    Integer,
     Select,
     Subquery,
-    Text,
     and_,
     case,
-    cast,
     func,
-    literal,
     or_,
     select,
     union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.bulk import listed_ids
 from db.counts import cached_count, is_counted
 from db.identity import Ref
 from db.rating.ratings import FLAG, HIGHEST, LOWEST, OK, TAG, active_ratings, on_scale, overruled
@@ -77,13 +73,7 @@ def liked_as(
     they may be some seconds old.
     """
     found = _known_liking(session, kind)
-    # One value instead of a parameter a text: no database takes a hundred thousand of those.
-    if session.get_bind().dialect.name == "sqlite":
-        listed = func.json_each(found[liking]).table_valued("value")
-        ids = select(cast(listed.c.value, Integer))
-    else:
-        each = func.json_array_elements_text(cast(literal(found[liking], Text), JSON))
-        ids = select(cast(each.table_valued("value").c.value, Integer))
+    ids = listed_ids(session, found[liking])
     return text_id.not_in(ids) if liking == "unrated" else text_id.in_(ids)
 
 

@@ -166,4 +166,16 @@ class Rating(Base):
             sqlite_where=text("is_adjudication = 1"),
             postgresql_where=text("is_adjudication"),
         ),
+        Index(
+            "ix_rating_tags",
+            "label",
+            sqlite_where=text("axis = 'tag'"),
+            postgresql_where=text("axis = 'tag'"),
+        ),
+        Index(
+            "ix_rating_notes",
+            "question_id",
+            sqlite_where=text("note IS NOT NULL"),
+            postgresql_where=text("note IS NOT NULL"),
+        ),
     )

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select,
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.bulk import COUNT_LIMIT, Page, page_of_keys
+from db.rating.remarks import Remarked, questions_said, remarked, texts_said
 from db.rating.summaries import Liking, liked_as
 from db.search import has_more_hits, matching
 from db.store.archive import has_archived, in_use
@@ -61,7 +62,16 @@ class TextFilter:
     has_flags: bool | None = None
     liking: Liking | None = None
     """What people's ratings say of them on the whole."""
+    rater_tags: tuple[str, ...] = ()
+    """Those that people gave one of these tags on a card, or whose question they gave it."""
+    is_noted: bool = False
+    """Those on whose card, or on whose question's, people left a note."""
     search: str = ""
+
+    @property
+    def remarks(self) -> list[Remarked]:
+        """What people are to have left on the cards of the texts, or of their questions."""
+        return remarked(self.rater_tags, is_noted=self.is_noted)
 
 
 def scanned(column: InstrumentedAttribute[Any] | ColumnElement[Any]) -> ColumnElement[Any]:
@@ -134,6 +144,9 @@ def own_conditions(
         wanted.append(flagged if filter.has_flags else ~flagged)
     if filter.liking is not None:
         wanted.append(liked_as(session, kind, scanned(table.id), filter.liking))
+    for said in filter.remarks:
+        of_question = scanned(table.question_id).in_(questions_said(session, said, by_itself=True))
+        wanted.append(scanned(table.id).in_(texts_said(session, kind, said)) | of_question)
     return wanted
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from db.bulk import Page, page_of_keys
+from db.rating.remarks import Remarks, questions_said, read_remarks
 from db.rating.summaries import RatingSummary, answer_summaries, rating_summaries
 from db.search import matching
 from db.store.archive import in_use
@@ -67,6 +68,8 @@ class MatrixCell:
     rating: RatingSummary | None
     answers_rating: RatingSummary | None
     """Of the answers under a reasoning, together."""
+    remarks: Remarks | None
+    """What people left on it and on its answers: tags and notes."""
 
     @property
     def ref(self) -> str:
@@ -89,6 +92,7 @@ def read_cells(
         table = TABLES[kind]
         flags = read_flags(session, kind, ids)
         ratings = rating_summaries(session, kind, ids)
+        remarks = read_remarks(session, kind, ids, under=True)
         rows = session.execute(
             select(
                 table.id,
@@ -110,6 +114,7 @@ def read_cells(
                 answer_flags=tuple(flags_under[row.id]) if is_variant else (),
                 rating=ratings.get(row.id),
                 answers_rating=rated_under.get(row.id) if is_variant else None,
+                remarks=remarks.get(row.id),
             )
     return found
 
@@ -235,6 +240,8 @@ def _of_question(session: Session, filter: MatrixFilter) -> list[ColumnElement[b
     if filter.tags:
         tagged = select(QuestionTag.question_id).join(Tag).where(Tag.name.in_(filter.tags))
         wanted.append(scanned(Question.id).in_(tagged))
+    # They are few: begun with them, no other question is looked at.
+    wanted += [Question.id.in_(questions_said(session, said)) for said in filter.remarks]
     if filter.languages:
         # Written so that the index of languages is not read and sorted, but the newest in order.
         wanted.append(func.coalesce(Question.language, "").in_(filter.languages))

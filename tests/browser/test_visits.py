@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from db.jobs import active_jobs
 from tests.browser.conftest import Site, ready
+from workbench.rating.queues import QueueSpec, build_queue, save_queue
 
 pytestmark = pytest.mark.browser
 NIGHT = "rgb(20, 24, 29)"
@@ -138,3 +139,28 @@ def test_the_slash_leads_to_a_box_that_searches_everything(page: Page, filled_si
     page.keyboard.type("V1")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Reasoning v1")).to_be_visible()
+
+
+def test_folded_guidelines_stay_folded_in_new_tabs_until_they_say_something_else(
+    page: Page, filled_site: Site
+) -> None:
+    def queue(guidelines: str) -> str:
+        given = {"name": "team", "scope": "answer", "leave_out": (), "guidelines": guidelines}
+        with filled_site.database.write() as session:
+            spec = QueueSpec.model_validate(given)
+            made = save_queue(session, build_queue(session, spec))
+        return f"{filled_site.url}/rating?queue={made}&rater=Ada"
+
+    first = queue("Prefer **hints** to facts.")
+    page.goto(first)
+    expect(page.get_by_text("Prefer hints to facts.")).to_be_visible()
+    ready(page, page.get_by_text("Guidelines", exact=True)).click()
+    expect(page.get_by_text("Prefer hints to facts.")).to_be_hidden()
+    ready(page, page.get_by_role("button", name="Skip"))
+    tab = page.context.new_page()
+    tab.goto(first)
+    ready(tab, tab.get_by_role("button", name="Skip"))
+    expect(tab.get_by_text("Guidelines", exact=True)).to_be_visible()
+    expect(tab.get_by_text("Prefer hints to facts.")).to_be_hidden()
+    tab.goto(queue("Prefer facts."))
+    expect(tab.get_by_text("Prefer facts.")).to_be_visible()

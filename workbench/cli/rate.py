@@ -273,6 +273,12 @@ def import_(
 @app.as_command()
 def export(
     queue_id: Annotated[int | None, typer.Option("--queue", help="Only of this queue.")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", help="Only of cards with this tag of a rater.")
+    ] = None,
+    is_noted: Annotated[
+        bool, typer.Option("--noted", help="Only of cards on which a rater left a note.")
+    ] = False,
     format_: Annotated[
         str, typer.Option("--format", help="jsonl, csv, xlsx or parquet.")
     ] = "jsonl",
@@ -285,12 +291,13 @@ def export(
 
     Example:
       q2q rate export --format csv --to ratings.csv
+      q2q rate export --tag shallow --noted
     """
     with open_home() as (_, database):
         if queue_id is not None:
             with database.read() as session:
                 get_queue(session, queue_id)
-        rows = rating_rows(database, queue_id)
+        rows = rating_rows(database, queue_id, tags=tags or (), is_noted=is_noted)
         export_rows(rows, COLUMNS, format_, target, as_json=as_json)
 
 

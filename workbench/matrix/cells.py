@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.rating.remarks import NO_REMARKS, Remarks, read_remarks
 from db.rating.summaries import scores_of
 from db.tables import Answer, ReasoningVariant
 from db.texts.design import Entry, MatrixQuestion, entries_of
@@ -27,6 +28,8 @@ class Notes:
     answer_scores: Mapping[int | None, float]
     """0 to 1: what people said of each rated answer."""
     variant_scores: Mapping[int | None, float]
+    answer_remarks: Mapping[int, Remarks]
+    variant_remarks: Mapping[int, Remarks]
 
     def flags(self, entry: Entry) -> tuple[str, ...]:
         """Return the findings on an answer and its reasoning."""
@@ -37,6 +40,15 @@ class Notes:
         """Return what people said of an answer, or of its reasoning where they said nothing."""
         own = self.answer_scores.get(entry.answer_id)
         return self.variant_scores.get(entry.variant_id) if own is None else own
+
+    def said(self, entry: Entry) -> Remarks:
+        """Return the tags and notes that people left on an answer and on its reasoning."""
+        found = [self.answer_remarks.get(entry.answer_id or 0, NO_REMARKS)]
+        found.append(self.variant_remarks.get(entry.variant_id or 0, NO_REMARKS))
+        return Remarks(
+            tags=tuple(dict.fromkeys(tag for one in found for tag in one.tags)),
+            notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +122,8 @@ def _notes(session: Session, question_ids: Sequence[int]) -> Notes:
         variant_flags=read_flags(session, "variant", variants),
         answer_scores=scores_of(session, "answer", answers),
         variant_scores=scores_of(session, "variant", variants),
+        answer_remarks=read_remarks(session, "answer", answers),
+        variant_remarks=read_remarks(session, "variant", variants),
     )
 
 

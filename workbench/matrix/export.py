@@ -45,6 +45,8 @@ _COLUMNS: Final[tuple[tuple[str, ColumnKind], ...]] = (
     ("equal_answers", "integer"),
     ("findings", "text"),
     ("score", "number"),
+    ("rater_tags", "text"),
+    ("rater_notes", "text"),
 )
 
 
@@ -106,6 +108,7 @@ def matrix_records(source: MatrixSource) -> Iterator[dict[str, Any]]:
             for group in by_column[column].groups if column in by_column else ():
                 for entry in group.entries:
                     named = source.design.named(entry.level)
+                    said = group.notes.said(entry)
                     yield {
                         "question_id": row.id,
                         "question": row.text,
@@ -122,6 +125,8 @@ def matrix_records(source: MatrixSource) -> Iterator[dict[str, Any]]:
                         "equal_answers": group.n,
                         "findings": ", ".join(group.notes.flags(entry)),
                         "score": group.notes.score(entry),
+                        "rater_tags": ", ".join(said.tags) or None,
+                        "rater_notes": "\n".join(said.notes) or None,
                     }
 
 

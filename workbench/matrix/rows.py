@@ -35,12 +35,17 @@ class MatrixQuery:
     search: str = ""
     tags: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    rater_tags: tuple[str, ...] = ()
+    """Questions on a card of which people gave one of these tags."""
+    is_noted: bool = False
+    """Questions on a card of which people left a note."""
     show: Show = "all"
 
     @property
     def narrows(self) -> bool:
         """Whether it shows only some of the questions."""
-        return bool(self.search or self.tags or self.languages or self.show != "all")
+        said = self.rater_tags or self.is_noted
+        return bool(self.search or self.tags or self.languages or said or self.show != "all")
 
 
 def matrix_rows(session: Session, query: MatrixQuery, *, most: int | None = MOST_ROWS) -> list[int]:
@@ -49,6 +54,8 @@ def matrix_rows(session: Session, query: MatrixQuery, *, most: int | None = MOST
         search=query.search,
         tags=query.tags,
         languages=query.languages,
+        rater_tags=query.rater_tags,
+        is_noted=query.is_noted,
         has_answers=None if query.sweep_ids else True,
         archived=None if query.sweep_ids else False,  # a sweep shows all that it asked
     )

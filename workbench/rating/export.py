@@ -4,7 +4,7 @@ A row names its texts twice: by id and by their words.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 
 from db.database import Database
 from db.rating.ratings import overruled
+from db.rating.remarks import cards_said
 from db.tables import Rating
 
 _ORIGIN = ("model", "prompt_format", "mode", "temperature", "top_p", "max_tokens", "seed", "source")
@@ -72,14 +73,31 @@ ORDER BY r.rating_id
 _FLAGS = tuple(name for name, kind in COLUMNS.items() if kind == "flag")
 
 
-def rating_rows(database: Database, queue_id: int | None = None) -> Iterator[dict[str, Any]]:
-    """Yield what holds of all ratings, or of a queue's, oldest first."""
+def rating_rows(
+    database: Database,
+    queue_id: int | None = None,
+    *,
+    tags: Sequence[str] = (),
+    is_noted: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Yield what holds of all ratings, or of a queue's, oldest first.
+
+    Args:
+        database: The store.
+        queue_id: Only of this queue.
+        tags: Only what was said on cards on which people gave one of these tags.
+        is_noted: Only what was said on cards on which people left a note.
+    """
     with database.read() as session:
+        narrows = bool(tags) or is_noted
+        cards = cards_said(session, tags, is_noted=is_noted) if narrows else set()
         settled = set(session.scalars(select(Rating.id).where(overruled())))
         rows = session.execute(
             text(_ROWS), {"queue_id": queue_id}, execution_options={"yield_per": 1000}
         )
         for row in rows.mappings():
+            if narrows and row["card_id"].partition("/")[0] not in cards:
+                continue
             exported = dict(row)
             exported["overruled"] = exported["overruled"] in settled
             for name in _FLAGS:

@@ -1,4 +1,4 @@
-"""Which cards of a queue are whose, and a person's verdicts on what raters disagree about."""
+"""Whose cards are whose, verdicts on what raters disagree about, indexes of tags and notes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +21,11 @@ def upgrade() -> None:
         sqlite_where=sa.text("is_adjudication = 1"),
         postgresql_where=sa.text("is_adjudication"),
     )
+    for name, column, rows in (
+        ("ix_rating_tags", "label", sa.text("axis = 'tag'")),
+        ("ix_rating_notes", "question_id", sa.text("note IS NOT NULL")),
+    ):
+        op.create_index(name, "rating", [column], sqlite_where=rows, postgresql_where=rows)
     op.create_table(
         "queue_assignment",
         sa.Column("item_id", sa.Integer(), nullable=False),

@@ -145,7 +145,9 @@ def remember(cookie: str, value: str) -> None:
 def recalled(cookie: str) -> str:
     """Return what the browser remembers of its visitor; empty where it is nothing."""
     kept: dict[str, str] = st.session_state.get(_COOKIES, {})
-    found = kept.get(cookie) or st.context.cookies.get(cookie)
+    if cookie in kept:
+        return kept[cookie]
+    found = st.context.cookies.get(cookie)
     return unquote(found) if isinstance(found, str) else ""
 
 

@@ -21,6 +21,7 @@ from workbench.ui.components.parts import CHECK_LOOKS, empty_state, heading
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped, one_line
 from workbench.ui.matrix.view import draw_matrix as draw_results
+from workbench.ui.matrix.view import filter_remarks
 
 Colouring = Literal["rating", "finding"]
 COLOURINGS: tuple[Colouring, ...] = ("rating", "finding")
@@ -32,7 +33,7 @@ QUESTION_CHARACTERS = 150
 """Characters of a question in its row."""
 FILTERS = (
     "find", "sweep", "model", "precision", "role", "format", "language", "tag", "rating", "check",
-    "finish", "of",
+    "finish", "said", "noted", "of",
 )  # fmt: skip
 NO_FINDING = "none"
 
@@ -172,6 +173,7 @@ def draw_filters(facets: Facets) -> MatrixFilter:
         rating = draw("rating", values=get_args(Liking), show="explore.liking")
         checks = draw("check", values={NO_FINDING: None, **_checks(texts)}, show="check")
         finish = draw("finish", values=texts.finish_reasons, show="finish")
+        said, is_noted = filter_remarks()
         kind = draw("of", values=tuple(TABLES), show="table.kind")
     is_clean = checks == (NO_FINDING,)
     return MatrixFilter(
@@ -187,6 +189,8 @@ def draw_filters(facets: Facets) -> MatrixFilter:
         finish_reasons=finish,
         with_flags=() if is_clean else checks,
         has_flags=False if is_clean else None,
+        rater_tags=said,
+        is_noted=is_noted,
         liking=next((one for one in get_args(Liking) if one in rating), None),
     )
 
@@ -246,6 +250,10 @@ def _facts(cell: MatrixCell) -> Iterable[str]:
         yield word("source", cell.source)
     if cell.rating is not None:
         yield rating_summary(cell.rating)
+    if cell.remarks is not None:
+        yield from (f":material/sell: {escaped(tag)}" for tag in cell.remarks.tags)
+        if cell.remarks.notes:
+            yield f":material/sticky_note_2: {counted('notes', len(cell.remarks.notes))}"
     if cell.n_answers:
         yield counted("answers", cell.n_answers)
     if cell.answers_rating is not None:

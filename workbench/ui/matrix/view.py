@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from db.jobs import active_jobs
 from db.questions import question_facets
+from db.rating.remarks import has_notes, known_tags
 from db.sweeps import get_sweep, sweep_names
 from workbench.i18n import Language, translate
 from workbench.matrix.columns import Design, parse_conditions
@@ -54,6 +55,8 @@ PARAMETERS = (
     "cell",
     "col",
     "language",
+    "said",
+    "noted",
     "edit",
     "edited",
     "asked",
@@ -163,6 +166,7 @@ def _query(sweep_ids: tuple[int, ...], places: Sequence[DeltaGenerator]) -> Matr
         draw = partial(url.filter_by, texts="questions")
         tags = draw("tag", values=facets.tags)
         languages = draw("language", values=facets.languages, show="language")
+        said, is_noted = filter_remarks()
         shown = url.filter_by("show", "matrix", SHOWN[1:], "matrix.show")
     return MatrixQuery(
         sweep_ids=(*sweep_ids, *also),
@@ -171,8 +175,20 @@ def _query(sweep_ids: tuple[int, ...], places: Sequence[DeltaGenerator]) -> Matr
         search=search,
         tags=tags,
         languages=languages,
+        rater_tags=said,
+        is_noted=is_noted,
         show=next((one for one in SHOWN if one in shown), "all"),
     )
+
+
+def filter_remarks() -> tuple[tuple[str, ...], bool]:
+    """Draw the filters by tags and notes of raters, where there are any; return what is chosen."""
+    with database().read() as session:
+        tags, is_any_noted = known_tags(session), has_notes(session)
+    draw = partial(url.filter_by, texts="explore.filter")
+    said = draw("said", values=tags) if tags else ()
+    noted = draw("noted", values=("yes",), show="explore.noted") if is_any_noted else ()
+    return said, bool(noted)
 
 
 def _draw_columns(design: Design, places: Sequence[DeltaGenerator]) -> None:

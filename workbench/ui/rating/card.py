@@ -6,6 +6,7 @@ import streamlit as st
 from sqlalchemy.orm import Session
 
 from db.errors import Q2QError
+from db.identity import short_hash
 from db.questions import QuestionRow, get_question
 from db.rating.assignment import Card, open_card
 from db.rating.queues import QueueRow, get_queue, queue_progress
@@ -17,6 +18,7 @@ from workbench.rating.cards import current_card
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, trail
+from workbench.ui.components.drafts import recalled, remember
 from workbench.ui.components.i18n import t, word
 from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, empty_state
@@ -32,6 +34,9 @@ from workbench.ui.rating.table import draw_table, table_draft
 
 Texts = dict[int, TextRow]
 EDITS = ("edit", "edit_left", "edit_right", "merge", "write")
+FOLDED_COOKIE = "q2q_guidelines_folded"
+"""Hashes of the guidelines that a visitor folded."""
+N_FOLDED = 50
 MARKED = "rate_marked"
 """Texts are drawn as Markdown."""
 
@@ -76,18 +81,20 @@ def _leave() -> None:
 
 
 def _draw_guidelines(queue: QueueRow) -> None:
-    """Draw what raters are told; who folded it finds it folded, until the visit ends."""
+    """Draw what raters are told; who folded it finds it folded, until it says something else."""
     if not queue.guidelines:
         return
-    folded = f"guidelines_folded_{queue.id}"
+    known, own = recalled(FOLDED_COOKIE).split(), short_hash(queue.guidelines)[:8]
     box = st.expander(
         t("rate.guidelines"),
         icon=":material/menu_book:",
-        expanded=not st.session_state.get(folded),
+        expanded=own not in known,
         key=f"guidelines_{queue.id}",
         on_change="rerun",
     )
-    st.session_state[folded] = not box.open
+    if box.open == (own in known):
+        others = [one for one in known if one != own]
+        remember(FOLDED_COOKIE, " ".join(others if box.open else [*others, own][-N_FOLDED:]))
     with box:
         show_marked(queue.guidelines, most=len(queue.guidelines))
 
