@@ -14,7 +14,7 @@ from db.rating.queues import list_queues
 from db.rating.ratings import ensure_rater
 from db.rounds import find_round, move_round
 from db.tables import Job, Round
-from db.training import add_metrics, create_run, get_run, list_runs, set_run_state
+from db.training import add_metrics, create_run, get_run, list_runs, set_run_state, update_run
 from tests.app.conftest import OpenApp, words_of
 from tests.app.seed import Seeded
 from tests.app.seed_rounds import seed_round
@@ -64,6 +64,21 @@ def test_a_run_shows_its_curves_samples_and_settings(
     assert len(app.get("vega_lite_chart")) == 4
     metrics = {metric.label: metric.value for metric in app.metric}
     assert (metrics["Steps"], metrics["Held-out loss"]) == ("40 / 40", "0.740")
+
+
+def test_the_running_run_of_a_round_says_what_it_does_and_leads_to_the_round(
+    store: Database, open_app: OpenApp, seeded: tuple[int, int]
+) -> None:
+    with store.write() as session:
+        set_run_state(session, seeded[1], "running")
+        figures = {"phase": "evaluation", "seconds_left": 90.0, "phases": {"first_step": 9.0}}
+        update_run(session, seeded[1], summary=figures)
+    app = open_app("training", run=str(seeded[1]))
+    words = words_of(app)
+    assert "Now: held-out rows; about 1 min 30 s left." in words
+    assert "Part of the round “first”" in [link.label for link in app.get("page_link")]
+    assert "The time went into" not in words, "what lasts is not counted yet"
+    assert "Archive" not in [button.label for button in app.button]
 
 
 def test_a_run_is_queued_with_the_reason_for_its_preset(

@@ -23,6 +23,9 @@ PAGES = {
 }
 """Kind of a job → its page, and what the address of that page says."""
 
+UNITS = {"sweep": "texts", "train": "steps"}
+"""Kind of a job → what it counts, where that is one thing from its start to its end."""
+
 
 def draw_jobs(jobs: Sequence[JobRow], names: Mapping[int, str]) -> None:
     """Draw a card for each job that waits or runs; ``names`` tells what jobs are about, by job."""
@@ -51,7 +54,9 @@ def draw_progress(job: JobRow) -> None:
     share = job_share(job)
     message = escaped(one_line(translated(job.message or ""), 200))
     if share is not None:
-        done = t("job.progress", done=job.done, total=job.total)
+        unit = UNITS.get(job.kind)
+        key = f"job.progress.{unit}" if unit else "job.progress"
+        done = t(key, done=job.done, total=job.total)
         st.progress(share, text=f"{done} · {message}" if message else done)
     elif message:
         st.caption(message)

@@ -7,7 +7,7 @@ import altair as alt
 import streamlit as st
 
 from db.training import Curve, RunRow
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.plots import draw_plot, legend, plot_of, tooltips
 from workbench.ui.components.text import escaped
@@ -24,6 +24,8 @@ PLOTS: Final[Mapping[str, tuple[str, ...]]] = {
 COMPARED: Final = ("loss", "held_out_loss", "tokens_per_second", "rewards/margins")
 """Curves that are drawn of several runs, a plot each."""
 HEIGHT: Final = 200
+LEGEND: Final = 60
+"""What a legend takes of the height."""
 FEW_POINTS: Final = 60
 """Up to so many points of a curve are marked; more would hide it."""
 
@@ -118,7 +120,7 @@ def _draw_plot(rows: list[dict[str, Any]], height: int) -> None:
                 "value:Q",
                 title=None,
                 scale=alt.Scale(zero=False, padding=8),
-                axis=alt.Axis(tickCount=6),
+                axis=alt.Axis(tickCount=6, format=",.4~r"),
             ),
             color=alt.Color(
                 "curve:N", title=None, sort=names, legend=legend(260) if len(names) > 1 else None
@@ -128,13 +130,11 @@ def _draw_plot(rows: list[dict[str, Any]], height: int) -> None:
             ),
         )
     )
-    draw_plot(chart, height)
+    draw_plot(chart, height + (LEGEND if len(names) > 1 else 0))
 
 
 def curve_name(name: str) -> str:
     """Return what a curve is called on a page."""
-    known = {"rewards/margins": "preference"}
-    return {
-        **{one: t(f"training.{one}") for one in ("loss", "held_out_loss", "tokens_per_second")},
-        **{one: t(f"training.plot.{key}") for one, key in known.items()},
-    }.get(name, name)
+    short = name.removeprefix("rewards/")
+    own = word("training", short)
+    return own if own != short else word("training.plot", short)

@@ -10,6 +10,7 @@ from db.datasets import list_datasets
 from db.errors import UsageError
 from db.jobs import JobRow, active_jobs
 from db.models import list_models
+from db.rounds import list_rounds
 from db.settings import settings
 from db.tables import utc_now
 from db.training import (
@@ -142,10 +143,19 @@ def _draw(run: RunRow) -> None:
                 when=ago(run.created_at),
             )
         )
-        left = summary.get("seconds_left")
-        if run.state == "running" and left is not None:
-            phase = t(f"training.phase.{summary.get('phase', 'starting')}")
-            st.caption(t("training.now", phase=phase, left=duration(left)))
+        _draw_phase(run)
+
+
+def _draw_phase(run: RunRow) -> None:
+    """Say what a run does now, and how long it will still take where that is known."""
+    if run.state != "running":
+        return
+    phase = t(f"training.phase.{run.summary.get('phase', 'starting')}")
+    left = run.summary.get("seconds_left")
+    if left is None:
+        st.caption(t("training.now", phase=phase))
+    else:
+        st.caption(t("training.now_left", phase=phase, left=duration(left)))
 
 
 def draw_run(run_id: int) -> None:
@@ -179,11 +189,13 @@ def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
         state_badge(run.state)
         st.space("stretch")
         _draw_buttons(run, jobs)
-        if not jobs:
+        if not jobs and run.state != "running":
             draw_archive("run", run.id, run.archived_at)
     if jobs:
         with card("run_progress"):
             draw_progress(jobs[0])
+    elif run.state == "running":
+        _draw_of_round(run)
     if run.error:
         st.error(escaped(translated(run.error)))
     _draw_figures(run)
@@ -193,6 +205,18 @@ def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
         empty_state("curves", "show_chart", "training.no_curves")
     _draw_samples(samples)
     _draw_log(run)
+
+
+def _draw_of_round(run: RunRow) -> None:
+    """Draw how far the run of a round is, and the way to the round, which has its job."""
+    with card("run_progress"), st.container(horizontal=True, vertical_alignment="center"):
+        _draw_phase(run)
+        with database().read() as session:
+            own = [one for one in list_rounds(session) if one.training_run_id == run.id]
+        for one in own:
+            page_link(
+                "rounds", t("training.of_round", name=escaped(one.name)), "cycle", round=one.id
+            )
 
 
 def _draw_buttons(run: RunRow, jobs: list[JobRow]) -> None:
@@ -234,6 +258,8 @@ def _draw_figures(run: RunRow) -> None:
             ),
         ],
     )
+    if run.state == "running":
+        return  # a phase is counted once it is over
     shares = [
         f"{t(f'training.phase.{name}')} {duration(seconds)} ({share:.0%})"
         for name, seconds, share in time_shares(summary)
