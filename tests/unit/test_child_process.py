@@ -43,6 +43,16 @@ return {"sum": sum(spec["numbers"]), "quiet": os.environ["DO_NOT_TRACK"]}"""
     assert set((tmp_path / "log").read_text().splitlines()) == {"noise", "from C"}
 
 
+async def test_threads_of_a_child_sleep_while_they_wait_unless_asked_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    body = 'return {"policy": os.environ["OMP_WAIT_POLICY"]}'
+    assert (await run(tmp_path, body))[0] == {"policy": "passive"}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert (await run(tmp_path, body))[0] == {"policy": "active"}
+
+
 @pytest.mark.parametrize(
     ("body", "sentence", "code"),
     [

@@ -13,7 +13,7 @@ from db.settings import Settings
 from db.training import create_run, get_run
 from serving.models.register import ensure_default_model
 from tests.training_fixture import ENGLISH, example_store
-from training.child.events import Events, failure_of
+from training.child.events import LONGEST_UNSAVED_S, Events, SaveTimer, failure_of
 from training.runs.folder import COMPLETE, RunFolder
 from training.runs.prepare import plan_run
 from training.runs.run import free_name
@@ -105,3 +105,15 @@ def _queue(settings: Settings, database: Database, dataset_id: int, *, name: str
 def _name_of(database: Database, run_id: int) -> str:
     with database.read() as session:
         return free_name(session, get_run(session, run_id))
+
+
+def test_a_checkpoint_is_due_once_the_last_one_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("training.child.events.time.monotonic", lambda: now)
+    timer = SaveTimer()
+    now += LONGEST_UNSAVED_S - 1
+    assert not timer.is_due
+    now += 1
+    assert timer.is_due
+    timer.restart()
+    assert not timer.is_due

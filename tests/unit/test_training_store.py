@@ -235,15 +235,6 @@ def test_compiled_code_is_shared_by_the_runs_of_a_home_and_pruned(tmp_path: Path
     assert not older.exists()
 
 
-def test_threads_of_a_run_sleep_while_they_wait_unless_asked_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert environment(RunFolder(tmp_path), 1)["OMP_WAIT_POLICY"] == "passive"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    assert environment(RunFolder(tmp_path), 1)["OMP_WAIT_POLICY"] == "active"
-
-
 def test_a_killed_process_among_several_is_told(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("Root Cause (first observed failure):\n[0]:\n  exitcode  : -9 (pid: 7)\n")

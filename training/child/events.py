@@ -15,6 +15,8 @@ from db.errors import DISK_FULL
 _DISK = ("no space left", "pytorchstreamwriter failed", "unexpected pos")
 """The last two are what ``torch.save`` says of a full disk."""
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+LONGEST_UNSAVED_S = 300.0
+"""What a run may lose to whatever ends it."""
 
 
 class Events:
@@ -60,6 +62,22 @@ def check_finite(loss: float, step: int) -> None:
         raise ArithmeticError(
             f"the loss is no number in step {step}; set a lower learning_rate or a longer warmup"
         )
+
+
+class SaveTimer:
+    """Says when another checkpoint is due by the clock."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now: a checkpoint was written, or training began."""
+        self._since = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is too old."""
+        return time.monotonic() - self._since >= LONGEST_UNSAVED_S
 
 
 class Phases:

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 from unsloth import FastLanguageModel
 
-from training.child.events import Events, check_finite
+from training.child.events import Events, SaveTimer, check_finite
 from training.child.processes import summed
 from training.child.setup import RECOMPUTATION
 from training.runs.folder import COMPLETE, RunFolder, read_rows
@@ -42,6 +42,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         self._config = config
         self._events = events
         self._started = self._since = time.monotonic()
+        self._save_timer = SaveTimer()
         self._texts_took: list[float] = []
         """Seconds of each look's sample texts."""
         self._seen = 0
@@ -58,16 +59,20 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
         self._trainer.q2q_phases.begin("first_step")
         self._events.write("begin", step=state.global_step, total=state.max_steps)
         self._since = time.monotonic()
+        self._save_timer.restart()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Look whether somebody wants an end; all processes decide alike."""
+        """Look whether somebody wants an end or a checkpoint is due; all processes decide alike."""
         if self._began is None:
             self._began = (time.monotonic(), state.global_step)
             self._trainer.q2q_phases.begin("steps")
         tokens = self._trainer.q2q_tokens - self._seen
         self._seen = self._trainer.q2q_tokens
-        stops, tokens = summed([self._folder.stop.exists(), tokens], self._trainer.args.device)
+        asked = [self._folder.stop.exists(), self._save_timer.is_due, tokens]
+        stops, due, tokens = summed(asked, self._trainer.args.device)
         self._tokens += tokens
+        if due:
+            control.should_save = True
         if stops:
             self._trainer.q2q_stopped = state.global_step < state.max_steps
             control.should_save = control.should_training_stop = True
@@ -111,6 +116,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is not fo
             (checkpoint / COMPLETE).touch()
             self._events.write("checkpoint", step=state.global_step)
         self._since = time.monotonic()
+        self._save_timer.restart()
 
     def _samples(self) -> list[dict[str, Any]]:
         """Return sample texts; a run does not end because they could not be written."""

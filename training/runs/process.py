@@ -98,9 +98,7 @@ def environment(folder: RunFolder, processes: int) -> dict[str, str]:
         "TRACKIO_DIR": str(folder.trackio),
     }
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    # Threads that spin while they wait take the core that the last one needs: on a machine that
-    # others use too, products of matrices took up to six times as long.
-    threads = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")}
+    threads = {}
     if processes > 1:
         threads["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     return {**caches, **threads, "PYTHONPATH": os.pathsep.join(paths)}
