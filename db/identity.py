@@ -117,7 +117,8 @@ def parse_ref(value: str) -> Ref:
     Raises:
         UsageError: It is no such name.
     """
-    match = re.fullmatch(r"([qvagmdtr])([0-9]{1,18})", value.strip().lower())
+    typed = unicodedata.normalize("NFKC", value).strip().lower()  # of full width, too
+    match = re.fullmatch(r"([qvagmdtr])([0-9]{1,18})", typed)
     if match is None:
         raise UsageError(
             "{value!r} is no id; ids are a letter and a number: q12 (question), v12 (reasoning),"

@@ -44,7 +44,10 @@ def written(value: Any) -> str:
 
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "text": ("instruction", "question", "prompt", "problem", "query", "user_prompt", "text"),
+    "text": (
+        *("instruction", "question", "prompt", "problem", "query", "user_prompt", "text"),
+        *("質問", "問題", "問い"),
+    ),
     "context": ("input", "context"),
     "system": ("system", "system_prompt"),
     "reference_answer": (
@@ -60,6 +63,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "correct_answer",
         "best_answer",
         "target",
+        "参考解答",
+        "模範解答",
+        "正解",
     ),
     "answer_check": ("answer_check",),
     "reasoning": (
@@ -85,6 +91,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "model_reasoning",
         "reasoning_details",
         "thinking_blocks",
+        "推論",
     ),
     "output": (
         "output",
@@ -102,6 +109,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "answer",
         "solution",
         "final_answer",
+        "回答",
     ),
     "choices": ("choices", "options"),
     "key": ("answer_key", "answer_idx", "answer_index", "correct_option"),
@@ -114,9 +122,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "label": ("label", "kto_tag"),
     "judged": ("target",),
     "role": ("flag", "role"),
-    "category": ("category",),
-    "language": ("language", "lang"),
-    "tags": ("tags", "tag"),
+    "category": ("category", "分類", "カテゴリ", "カテゴリー"),
+    "language": ("language", "lang", "言語"),
+    "tags": ("tags", "tag", "タグ"),
     "external_id": ("external_id", "id", "custom_id", "uuid", "problem_id", "prompt_id"),
     "held_out": ("held_out", "is_held_out", "holdout", "is_holdout", "is_test"),
     "split": ("split", "data_split", "dataset_split", "partition"),

@@ -1,6 +1,6 @@
 """Importing files of questions, one or a whole folder; and the examples into an empty store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,16 @@ from serving.importers.questions import OnProgress, import_questions, no_progres
 from serving.importers.readers import SUFFIXES, stream_rows
 
 EXAMPLES = REPOSITORY / "examples" / "questions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What a person says of files that they don't say themselves."""
+
+    encoding: str | None = None
+    """Of files that are not UTF-8."""
+    columns: Mapping[str, str] | None = None
+    """Columns → the fields that they stand for, whatever they are called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +65,7 @@ def import_path(
     extra_tags: tuple[str, ...] = (),
     answer_check: str | None = None,
     skip_errors: bool = False,
-    encoding: str | None = None,
+    reading: ReadOptions | None = None,
     on_progress: OnProgress = no_progress,
 ) -> Imported:
     """Import a file, or all files of a folder: all rows of all of them, or none.
@@ -67,9 +77,13 @@ def import_path(
     with database.write() as session:
         load_registry(settings(), session)
         roles = role_names(session)
+    how = reading or ReadOptions()
     done = import_questions(
         database,
-        *(stream_rows(one, roles=roles, encoding=encoding) for one in paths),
+        *(
+            stream_rows(one, roles=roles, encoding=how.encoding, renamed=how.columns)
+            for one in paths
+        ),
         source=source,
         extra_tags=extra_tags,
         answer_check=answer_check,

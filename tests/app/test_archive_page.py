@@ -7,6 +7,7 @@ from db.database import Database
 from db.questions import NewQuestion, QuestionFilter, add_child, get_question, question_ids
 from db.store.archive import ArchiveKind, archive
 from tests.app.conftest import OpenApp, words_of
+from tests.app.seed import seed_running_job, seed_store
 from tests.unit.test_archive import one_of_each
 from workbench.ui.components.url import id_ranges
 
@@ -103,3 +104,15 @@ def test_a_question_of_a_dialogue_is_taken_into_the_pool_by_one_click(
     assert "from a dialogue" not in words_of(app)
     with store.read() as session:
         assert question_ids(session, QuestionFilter(in_pool=True)) == [1, made]
+
+
+def test_why_a_running_sweep_is_not_archived_stays_to_be_read_while_the_list_is_redrawn(
+    store: Database, open_app: OpenApp
+) -> None:
+    seed_running_job(store, seed_store(store).sweep_id)
+    app = open_app("sweeps")
+    app.checkbox(key="pick_sweep_1").check()
+    app.run()
+    press(app, "archive_sweep")
+    assert "Number 1 is under way" in app.toast[0].value
+    assert not app.error, "the next look would wipe it away"

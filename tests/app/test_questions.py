@@ -133,6 +133,17 @@ def test_tags_are_read_with_commas_of_any_script() -> None:
     assert entries("３〜９、q12 14 - 16", int) == ["3-9", "q12", "14-16"]
 
 
+def test_columns_are_in_view_where_none_of_them_is_known_as_the_question(
+    store: Database, open_app: OpenApp
+) -> None:
+    app = open_app("questions", **{"import": "1"})
+    for name, is_open in (("frage", True), ("question", False)):
+        file = (f"{name}.csv", f"{name},gold\nWas ist Tee?,ein Getränk\n".encode(), "text/csv")
+        app.file_uploader[0].set_value(file).run()
+        (columns,) = [one for one in app.expander if one.label.startswith("Columns of the file")]
+        assert columns.proto.expanded is is_open
+
+
 def test_an_import_says_what_columns_stand_for_and_leads_to_a_sweep_of_its_questions(
     store: Database, open_app: OpenApp
 ) -> None:

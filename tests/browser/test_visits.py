@@ -1,9 +1,10 @@
 """What visitors do, in a real browser on the real server."""
 
 import re
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from db.jobs import active_jobs
 from tests.browser.conftest import Site, ready
@@ -164,3 +165,37 @@ def test_folded_guidelines_stay_folded_in_new_tabs_until_they_say_something_else
     expect(tab.get_by_text("Prefer hints to facts.")).to_be_hidden()
     tab.goto(queue("Prefer facts."))
     expect(tab.get_by_text("Prefer facts.")).to_be_visible()
+
+
+CONTRAST = """box => {
+    const grounds = [];
+    for (let node = box; node; node = node.parentElement) {
+        grounds.unshift(getComputedStyle(node).backgroundColor);
+    }
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const over = (colours) => {
+        canvas.clearRect(0, 0, 1, 1);
+        for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((part) => {
+            const share = part / 255;
+            return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const both = [over(grounds), over([...grounds, getComputedStyle(box).borderTopColor])];
+    return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+}"""
+"""How far the border of a box stands out from its ground, as WCAG 2.2 defines it."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_box_that_is_not_ticked_is_seen(
+    browser: Browser, filled_site: Site, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(color_scheme=scheme, locale="en-US")
+    page = context.new_page()
+    page.goto(f"{filled_site.url}/questions")
+    box = page.locator("[data-testid=stCheckbox] label > span + div").first
+    box.wait_for()
+    assert box.evaluate(CONTRAST) >= 3
+    context.close()

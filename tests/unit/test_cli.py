@@ -362,3 +362,20 @@ def test_a_text_that_is_not_in_utf_8_is_one_sentence(q2q: Q2Q) -> None:
         ended = q2q(*words)
         assert (ended.code, ended.err.count("\n")) == (2, 1)
         assert "not in UTF-8" in ended.err
+
+
+def test_columns_of_any_name_are_imported_where_their_meaning_is_said(
+    q2q: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "fragen.csv"
+    file.write_text("frage,antwort\nWas ist Tee?,ein Getränk\n", "utf-8")
+    assert "no column can be the question" in q2q("question", "import", file).err
+    refused = q2q("question", "import", file, "--column", "frage=unsinn")
+    assert "--column frage=unsinn is none" in refused.err
+    said = ("--column", "frage=question", "--column", "antwort=reference_answer")
+    assert q2q("question", "import", file, *said, "--json").json["added"] == 1
+    japanese = tmp_path / "shitsumon.csv"
+    japanese.write_text("質問,参考解答,難易度\n日本一高い山は?,富士山,易\n", "utf-8")
+    assert q2q("question", "import", japanese, "--json").json["added"] == 1
+    (_, row) = (json.loads(line) for line in q2q("question", "export").out.splitlines())
+    assert (row["instruction"], row["reference_answer"]) == ("日本一高い山は?", "富士山")

@@ -229,7 +229,7 @@ def test_lines_after_a_broken_csv_line_are_still_read() -> None:
             "q.csv",
             b"frage,antwort\na,b\n",
             "q.csv: no column can be the question; found frage, antwort. Name it one of "
-            "instruction, question, prompt, problem, query, user_prompt, text.",
+            "instruction, question, prompt, problem, query, user_prompt, text, 質問, 問題, 問い.",
         ),
         ("q.jsonl", b'{"a": 1}', "q.jsonl: no column can be the question; found a."),
     ],

@@ -325,6 +325,7 @@ def test_questions_and_models_have_no_provenance(filled: Database) -> None:
 
 def test_ids_carry_a_letter() -> None:
     assert parse_ref(" V12 ") == Ref("variant", 12)
+    assert parse_ref("ｑ１２") == Ref("question", 12)
     assert [str(parse_ref(name)) for name in ("q1", "v2", "a3", "g4", "m5")] == [
         "q1", "v2", "a3", "g4", "m5",
     ]  # fmt: skip

@@ -28,7 +28,8 @@ from serving.formats.definitions import Task
 from serving.formats.library import load_registry
 from serving.formats.render import RenderedPrompt
 from serving.formats.tokenizer import PromptTokenizer
-from serving.importers.question_files import import_path
+from serving.importers.fields import field_of
+from serving.importers.question_files import ReadOptions, import_path
 from serving.models.register import ensure_default_model
 from serving.sweeps.expand import render_question
 from serving.sweeps.slots import TASK_OF_MODE
@@ -74,6 +75,13 @@ def import_(
         bool, typer.Option("--skip-errors", help="Import the good rows of a file with bad ones.")
     ] = False,
     encoding: Encoding = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FIELD",
+            help="What a column stands for, e.g. frage=question; repeatable.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Import questions, with reasonings and answers where the file has them.
@@ -84,6 +92,7 @@ def import_(
     Example:
       q2q question import examples/questions
       q2q question import mine.csv --tag pilot --check number
+      q2q question import fragen.csv --column frage=question
     """
     with open_home() as (_, database), naming_encoding_option(), import_progress() as on_progress:
         done = import_path(
@@ -92,7 +101,7 @@ def import_(
             extra_tags=tuple(tag or ()),
             answer_check=check,
             skip_errors=skip_errors,
-            encoding=encoding,
+            reading=ReadOptions(encoding=encoding, columns=_columns(column or ())),
             on_progress=on_progress,
         )
     for line in (*done.notes, *done.problems):
@@ -104,6 +113,21 @@ def import_(
         f"{done.added} added, {done.updated} updated, {done.skipped} known already,"
         f" {done.errors} left out; {done.variants} reasonings and {done.answers} answers."
     )
+
+
+def _columns(given: Sequence[str]) -> dict[str, str]:
+    """Return what ``--column`` says: the column → what it stands for."""
+    found = {}
+    for one in given:
+        name, _, field = one.rpartition("=")
+        if not name or field_of(field) is None:
+            raise UsageError(
+                "--column {given} is none; give the column and what it stands for, such as"
+                " frage=question, context, reference_answer, reasoning, output, category or tags.",
+                given=one,
+            )
+        found[name] = field
+    return found
 
 
 @app.as_command("list")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 import streamlit as st
@@ -16,6 +17,8 @@ from workbench.ui.components.keys import Key
 from workbench.ui.components.text import escaped, one_line
 
 NAME: Final = "Q2Q Workbench"
+is_redrawn: Final = ContextVar("is_redrawn", default=False)
+"""Whether what is drawn now will be drawn again by itself, without a press."""
 ButtonType = Literal["primary", "secondary", "tertiary"]
 
 ITEM_PAGES: Final = {
@@ -34,11 +37,18 @@ KEY: Final = re.compile("[A-Za-z0-9_-]+")
 
 @contextmanager
 def errors_shown() -> Iterator[None]:
-    """Say in place, in the language of the visit, what could not be done; end the block there."""
+    """Say in place, in the language of the visit, what could not be done; end the block there.
+
+    A part that is drawn again by itself would lose the sentence in a moment: it is said beside it.
+    """
     try:
         yield
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        sentence = escaped(translated(error))
+        if is_redrawn.get():
+            st.toast(sentence, icon=":material/error:", duration="long")
+        else:
+            st.error(sentence)
 
 
 def open_button(label: str, key: str, name: str, value: object, *, disabled: bool = False) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from db.tables import utc_now
 from workbench.insights.background import CachedFigures, FigureKind, background_figures
+from workbench.ui.components.controls import is_redrawn
 from workbench.ui.components.i18n import t, translated
 from workbench.ui.components.labels import ago
 from workbench.ui.components.store import database
@@ -45,7 +46,11 @@ def live(
         now = just_read.pop() if just_read else read()
         if was_moving and not is_moving(now):
             st.rerun()
-        draw(now)
+        token = is_redrawn.set(was_moving)
+        try:
+            draw(now)
+        finally:
+            is_redrawn.reset(token)
 
     st.fragment(run_every=every if was_moving else None)(look)()
 

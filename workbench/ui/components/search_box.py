@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from db.errors import Q2QError
-from db.identity import parse_ref
+from db.identity import Ref, parse_ref
 from db.lineage.read import exists
 from workbench.ui.components.controls import path_of
 from workbench.ui.components.i18n import t
@@ -31,8 +31,8 @@ def search_box() -> None:
     )
     _component()(key="search_key", data={})
     sought = st.session_state.pop(_SOUGHT, "")
-    if sought and _names_an_item(sought):
-        st.switch_page(path_of("explore"), query_params={"id": sought.lower()})
+    if sought and (ref := _item(sought)):
+        st.switch_page(path_of("explore"), query_params={"id": str(ref)})
     elif sought:
         st.switch_page(path_of("search"), query_params={"find": sought})
 
@@ -42,13 +42,14 @@ def _submit() -> None:
     st.session_state[_BOX] = ""
 
 
-def _names_an_item(sought: str) -> bool:
+def _item(sought: str) -> Ref | None:
+    """Return the item that has ``sought`` as its id."""
     try:
         ref = parse_ref(sought)
         with database().read() as session:
-            return exists(session, ref)
+            return ref if exists(session, ref) else None
     except Q2QError:
-        return False
+        return None
 
 
 @st.cache_resource(show_spinner=False)

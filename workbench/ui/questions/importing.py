@@ -26,6 +26,8 @@ MAPPED = (
     *("role", "category", "language", "tags", "external_id"),
 )
 """Fields that a column can be said to stand for."""
+ASKS = frozenset({"text", "messages", "body", "chosen"})
+"""Fields that a question can be read from; a file with none of them needs to be told which."""
 EXAMPLE = EXAMPLES / "questions" / "with_reasoning.jsonl"
 COLUMNS = {
     "question": FIELDS["text"][:3],
@@ -94,7 +96,9 @@ def _choose_columns(draft: FormDraft, data: bytes, name: str) -> dict[str, str]:
     # What only some shapes of rows have, such as turns of a chat, is read as it is.
     offered = {one: found for one, found in meant.items() if found in (None, *MAPPED)}
     renamed = {}
-    with st.expander(t("import.columns_of", n=len(columns)), icon=":material/view_column:"):
+    must_choose = not ASKS.intersection(meant.values())
+    label = t("import.columns_of", n=len(columns))
+    with st.expander(label, expanded=must_choose, icon=":material/view_column:"):
         st.caption(t("import.columns_lead"))
         grid = st.container(horizontal=True)
         for column, found in offered.items():
