@@ -7,6 +7,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db.database import Database
+from db.rating.ratings import (
+    NewRating,
+    Target,
+    add_ratings,
+    ensure_model_rater,
+    ensure_rater,
+    undo_ratings,
+)
 from tests.unit.dataset_lab import Lab
 from workbench.rating.axes import load_axes
 from workbench.rating.importing import RatingImport, import_ratings
@@ -32,6 +40,41 @@ def fill(session: Session, *, shift: int = 0) -> None:
             v = lab.reasoning(q, reasoning)
             for answer in ANSWERS:
                 lab.answer(q, v, answer)
+
+
+def leave_remarks(database: Database) -> None:
+    """Store two questions as ``fill`` does, all ids from 1, and what people left on them.
+
+    Aki calls the pair of v1 and v2 vague and notes why, takes back that v3 is vague, notes a3 and
+    tags question 2; a model calls v4 vague.
+    """
+    with database.write() as session:
+        fill(session)
+        aki = ensure_rater(session, "Aki")
+        model = ensure_model_rater(session, "judge")
+        one, two = (Target(question_id=1, variant_id=id) for id in (1, 2))
+        three, four = (Target(question_id=2, variant_id=id) for id in (3, 4))
+        answer = Target(question_id=1, variant_id=2, answer_id=3)
+
+        def say(rater: int, card: str, scope: str, target: Target, **said: object) -> NewRating:
+            given = {"rater_id": rater, "scope": scope, "target": target, "blind": True}
+            return NewRating(**given, card_id=card, **said)  # type: ignore[arg-type]
+
+        tag = {"axis": "tag", "label": "vague"}
+        pair = {"axis": "preference", "outcome": "a", "other": two}
+        ids = add_ratings(
+            session,
+            [
+                say(aki, "p", "reasoning", one, **pair, note="both guess"),
+                say(aki, "p/1", "reasoning", one, **tag, note="both guess"),
+                say(aki, "p/2", "reasoning", two, **tag, note="both guess"),
+                say(aki, "s", "reasoning", three, **tag, note="gone"),
+                say(aki, "t", "answer", answer, axis="ok", value=1.0, note="cites nobody"),
+                say(aki, "q", "question", Target(question_id=2), axis="tag", label="broad"),
+                say(model, "m", "reasoning", four, **tag, note="a model's reason"),
+            ],
+        )
+        undo_ratings(session, [ids[3]])
 
 
 def row(**changes: Any) -> dict[str, Any]:

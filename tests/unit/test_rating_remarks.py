@@ -9,19 +9,11 @@ from typer.testing import CliRunner
 
 from db.database import Database
 from db.questions import QuestionFilter, question_ids
-from db.rating.ratings import (
-    NewRating,
-    Target,
-    add_ratings,
-    ensure_model_rater,
-    ensure_rater,
-    undo_ratings,
-)
 from db.rating.remarks import has_notes, known_tags, remarked, said
 from db.tables import Rating
 from db.texts.lists import TextFilter, list_texts
 from db.texts.matrix import MatrixFilter, matrix
-from tests.unit.rating_lab import fill
+from tests.unit.rating_lab import leave_remarks
 from workbench.cli.main import app
 from workbench.matrix.export import matrix_records, matrix_source
 from workbench.matrix.rows import MatrixQuery, matrix_rows
@@ -29,38 +21,7 @@ from workbench.matrix.rows import MatrixQuery, matrix_rows
 
 @pytest.fixture
 def filled(database: Database) -> Database:
-    """Two questions with two reasonings each, two answers under each; all ids begin with 1.
-
-    Aki calls the pair of v1 and v2 vague and notes why, takes back that v3 is vague, notes a3 and
-    tags question 2; a model calls v4 vague.
-    """
-    with database.write() as session:
-        fill(session)
-        aki = ensure_rater(session, "Aki")
-        model = ensure_model_rater(session, "judge")
-        one, two = (Target(question_id=1, variant_id=id) for id in (1, 2))
-        three, four = (Target(question_id=2, variant_id=id) for id in (3, 4))
-        answer = Target(question_id=1, variant_id=2, answer_id=3)
-
-        def say(rater: int, card: str, scope: str, target: Target, **said: object) -> NewRating:
-            given = {"rater_id": rater, "scope": scope, "target": target, "blind": True}
-            return NewRating(**given, card_id=card, **said)  # type: ignore[arg-type]
-
-        tag = {"axis": "tag", "label": "vague"}
-        pair = {"axis": "preference", "outcome": "a", "other": two}
-        ids = add_ratings(
-            session,
-            [
-                say(aki, "p", "reasoning", one, **pair, note="both guess"),
-                say(aki, "p/1", "reasoning", one, **tag, note="both guess"),
-                say(aki, "p/2", "reasoning", two, **tag, note="both guess"),
-                say(aki, "s", "reasoning", three, **tag, note="gone"),
-                say(aki, "t", "answer", answer, axis="ok", value=1.0, note="cites nobody"),
-                say(aki, "q", "question", Target(question_id=2), axis="tag", label="broad"),
-                say(model, "m", "reasoning", four, **tag, note="a model's reason"),
-            ],
-        )
-        undo_ratings(session, [ids[3]])
+    leave_remarks(database)
     return database
 
 
@@ -127,6 +88,7 @@ def test_the_matrix_narrows_to_them_and_its_files_hold_them(filled: Database) ->
 def test_exports_of_ratings_narrow_to_cards_with_a_tag_or_a_note(filled: Database) -> None:
     def exported(*words: str) -> list[str]:
         done = CliRunner().invoke(app, ["rate", "export", *words])
+        assert done.exit_code == 0, done.output + done.stderr
         return [json.loads(line)["card_id"] for line in done.stdout.splitlines()]
 
     assert exported("--tag", "vague") == ["p", "p/1", "p/2"]

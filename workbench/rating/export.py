@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import select, text
+from sqlalchemy import Integer, bindparam, select, text
 
 from db.database import Database
 from db.rating.ratings import overruled
@@ -92,8 +92,10 @@ def rating_rows(
         narrows = bool(tags) or is_noted
         cards = cards_said(session, tags, is_noted=is_noted) if narrows else set()
         settled = set(session.scalars(select(Rating.id).where(overruled())))
+        # Named as an integer: PostgreSQL does not guess what None is.
         rows = session.execute(
-            text(_ROWS), {"queue_id": queue_id}, execution_options={"yield_per": 1000}
+            text(_ROWS).bindparams(bindparam("queue_id", queue_id, Integer)),
+            execution_options={"yield_per": 1000},
         )
         for row in rows.mappings():
             if narrows and row["card_id"].partition("/")[0] not in cards:
