@@ -97,6 +97,7 @@ def test_events_are_handled_once_and_nothing_else_is_believed(
     address: dict[str, object] = {}
     monkeypatch.setattr(component.st, "session_state", state)
     monkeypatch.setattr(component.url, "put", lambda name, value: address.update({name: value}))
+    monkeypatch.setattr(component.url, "change", address.update)
     monkeypatch.setattr(
         component.url, "clear", lambda *names: [address.pop(n, None) for n in names]
     )

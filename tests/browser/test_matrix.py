@@ -94,6 +94,16 @@ def test_keys_work_on_after_a_press_on_a_text_or_a_button_of_an_open_cell(
     expect(page).to_have_url(re.compile("view=matrix"))
 
 
+def test_back_takes_one_step_for_what_one_press_changed(page: Page, matrix_site: Site) -> None:
+    opened(page, matrix_site, "&find=baker")
+    page.locator(".cell").first.click()
+    expect(page).to_have_url(re.compile("cell=.*col=|col=.*cell="))
+    expect(page.locator(".drawer")).to_have_count(1)
+    page.go_back()
+    expect(page).not_to_have_url(re.compile("cell=|col="))
+    expect(page.locator(".drawer")).to_have_count(0)
+
+
 def test_a_reasoning_is_edited_and_columns_are_regrouped_without_leaving(
     page: Page, matrix_site: Site
 ) -> None:

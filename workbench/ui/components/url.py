@@ -66,16 +66,27 @@ def ids(name: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def change(values: Mapping[str, str | Sequence[str] | None]) -> None:
+    """Write several values into the URL in one step, so that one *Back* undoes them together."""
+    now = {name: st.query_params.get_all(name) for name in st.query_params}
+    new = dict(now)
+    for name, value in values.items():
+        new.pop(name, None)
+        if value:
+            new[name] = [value] if isinstance(value, str) else list(value)
+    if new != now:
+        st.query_params.from_dict(new)
+
+
 def clear(*names: str) -> None:
     """Remove ``names`` from the URL."""
-    for name in names:
-        put(name, None)
+    change(dict.fromkeys(names))
 
 
 def _write_back(name: str, resets: Sequence[str]) -> None:
     value: Any = st.session_state[_key(name)]
-    put(name, [str(v) for v in value] if isinstance(value, list) else str(value or ""))
-    clear(*resets)
+    chosen = [str(v) for v in value] if isinstance(value, list) else str(value or "")
+    change({**dict.fromkeys(resets), name: chosen})
 
 
 def _write_page(name: str, own: str) -> None:

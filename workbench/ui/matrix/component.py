@@ -78,7 +78,11 @@ def draw_grid(
     if st.session_state.pop(REDRAW, False):
         st.rerun()  # what stands around the matrix tells of it, too
     if trouble := st.session_state.pop(TROUBLE, None):
-        st.error(escaped(translated(trouble)), icon=":material/error:")
+        sentence = escaped(translated(trouble))
+        if is_moving:  # the next look at the sweep would wipe it away
+            st.toast(sentence, icon=":material/error:", duration="long")
+        else:
+            st.error(sentence, icon=":material/error:")
     rater = current_rater()
     view = json_hash({"query": repr(query), "n": len(rows), "lang": current_language()})
     if st.session_state.get(f"{START}_of") != view:
@@ -165,8 +169,7 @@ def _row(event: Event, columns: Sequence[Column]) -> None:
 def _open(event: Event, columns: Sequence[Column]) -> None:
     question, column = _number(event.get("question")), _number(event.get("column"))
     if question is not None and column is not None and column < len(columns):
-        url.put("cell", str(question))
-        url.put("col", columns[column].key)
+        url.change({"cell": str(question), "col": columns[column].key})
         st.session_state.pop(OPEN, None)
 
 
@@ -179,8 +182,8 @@ def _more(event: Event, columns: Sequence[Column]) -> None:
 
 
 def _group(event: Event, columns: Sequence[Column]) -> None:
-    url.put("by", [one for one in event.get("factors") or () if isinstance(one, str)])
-    url.clear("diff", "cell", "col")
+    factors = [one for one in event.get("factors") or () if isinstance(one, str)]
+    url.change({"by": factors, "diff": None, "cell": None, "col": None})
     st.session_state[REDRAW] = True
 
 
