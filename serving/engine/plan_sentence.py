@@ -87,7 +87,11 @@ def _why_quantised(shape: ModelShape, choice: Choice) -> str:
 def _notes(choice: Choice, gpus: Sequence[Gpu]) -> str:
     notes = ""
     if unused := len(gpus) - len(choice.used):
-        notes = Message("; {n} GPUs stay unused", n=unused)
+        notes = (
+            Message("; {n} GPUs stay unused", n=unused)
+            if unused > 1
+            else Message("; one GPU stays unused")
+        )
     if (held := sum(gpu.used_gib for gpu in gpus)) >= NOTEWORTHY_GIB:
         notes = Message("; other programs hold {held} GiB{more}", held=f"{held:.0f}", more=notes)
     if choice.pool.capability < BF16_CAPABILITY:

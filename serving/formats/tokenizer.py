@@ -361,7 +361,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             path=path,
             error=error.strerror,
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError("{path}: is not valid JSON ({error}).", path=path, error=error) from error
     if not isinstance(data, dict):
         raise UsageError("{path}: must hold a JSON object.", path=path)

@@ -175,7 +175,7 @@ def _class_names(schema: Any) -> dict[str, tuple[str, ...]]:
     try:
         noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = noted["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return {
         str(column): tuple(map(str, feature["names"]))

@@ -66,13 +66,14 @@ def inspect_folder(folder: Path) -> ModelFacts:
         place.n_elements for places in tensor_places(files).values() for place in places.values()
     )
     manifest = read_json(folder / "manifest.json")
-    architectures = config.get("architectures")
+    stated = config.get("architectures")
+    architectures = stated if isinstance(stated, list) else []
     nested = config.get("text_config")
     text_config = {**config, **nested} if isinstance(nested, dict) else config
     tokenizer = PromptTokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
     return ModelFacts(
         kind=_kind(adapter, manifest),
-        architecture=str(architectures[0]) if isinstance(architectures, list) else None,
+        architecture=_text(next(iter(architectures), None)),
         dtype=_text(text_config.get("dtype") or text_config.get("torch_dtype")),
         precision=stored_precision(config),
         n_parameters=n_parameters,

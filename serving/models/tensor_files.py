@@ -76,7 +76,7 @@ def read_header(path: Path) -> dict[str, TensorPlace]:
             for name, entry in header.items()
             if name != "__metadata__"
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
             "The header of {path} is damaged ({error}). Fetch it again.", path=path, error=error
         ) from error
@@ -130,7 +130,7 @@ def read_json(path: Path) -> dict[str, Any]:
         parsed = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(
             "{path} cannot be read ({error}). Fetch it again.", path=path, error=error
         ) from error

@@ -274,3 +274,14 @@ def test_a_folder_without_config_or_with_a_broken_one_is_refused(tmp_path: Path)
     (folder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"has no config\.json"):
         inspect_folder(folder)
+
+
+def test_odd_configs_are_read_or_refused_with_a_sentence(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    for architectures in ([], [None], "Phi3ForCausalLM", None):
+        config.write_text(json.dumps({"architectures": architectures}))
+        assert inspect_folder(tmp_path).architecture is None
+    config.write_text("[" * 100_000)
+    with pytest.raises(ModelError, match=r"config\.json cannot be read"):
+        inspect_folder(tmp_path)

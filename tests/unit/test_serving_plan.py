@@ -237,7 +237,7 @@ def test_a_quantised_folder_is_served_as_it_comes(tmp_path: Path) -> None:
         ("1x16:7.5", ("4 bit", "one engine on 1 x 16 GB (15 GiB)", "capability 8.9", "float16")),
         ("2x24", ("FP8", "2 engines", "16 bit (26.0 GiB of weights) leaves too little room")),
         ("2x24:8.6", ("16 bit", "one engine of 2 GPUs", "tensor parallel")),
-        ("3x24:8.6", ("1 GPUs stay unused",)),
+        ("3x24:8.6", ("one GPU stays unused",)),
         ("1x48", ("26.0 GiB of weights leave room for the cache", "256 sequences at once")),
     ],
 )
