@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from db.database import Database
 from db.errors import Q2QError, StoreBusy
 
 log = logging.getLogger(__name__)
@@ -74,11 +75,19 @@ async def regardless(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     return await asyncio.shield(task)
 
 
-async def until_stored(write: Callable[..., ResultT], *arguments: Any) -> ResultT:
-    """Return the result of ``write`` in a thread, tried again as long as the store is away."""
+async def until_stored(
+    database: Database, write: Callable[..., ResultT], *arguments: Any
+) -> ResultT:
+    """Return the result of ``write`` in a thread, tried again as long as the store is away.
+
+    Raises:
+        StoreBusy: This process is about to end: its lease frees then what is left.
+    """
     while True:
         try:
             return await in_thread(write, *arguments)
         except StoreBusy as error:
+            if not database.waits_for_server:
+                raise
             log.warning("%s", error)
             await asyncio.sleep(TRY_AGAIN_S)

@@ -48,6 +48,8 @@ class Database:
         self.engine = engine
         self.unwritable = unwritable
         """Why this process can only read the store; None where it may write."""
+        self.waits_for_server = True
+        """False once this process is about to end: it then waits for no server that is away."""
         self._writer = engine.execution_options(q2q_write="alone")
         self._beside = engine.execution_options(q2q_write="concurrently")
         self._reader = engine
@@ -154,9 +156,10 @@ def open_database(url: str) -> Database:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             engine = create_engine(parsed, pool_pre_ping=True)
-            event.listen(engine, "do_connect", _reconnector(engine))
+            database = _watched(Database(engine))
+            event.listen(engine, "do_connect", _reconnector(database))
             event.listen(engine, "begin", _begin_postgres)
-            return _watched(Database(engine))
+            return database
     except (ArgumentError, ModuleNotFoundError) as error:
         raise Q2QError(
             "The database URL cannot be used; give sqlite:////folder/q2q.sqlite or"
@@ -214,7 +217,7 @@ def _opener(path: Path) -> Callable[[Any, Any, list[Any], dict[str, Any]], None]
     return open_to_read
 
 
-def _reconnector(engine: Engine) -> Callable[[Any, Any, list[Any], dict[str, Any]], Any]:
+def _reconnector(database: Database) -> Callable[[Any, Any, list[Any], dict[str, Any]], Any]:
     """Connect at once or not at all the first time; later wait for a server that went away."""
     has_connected = False
 
@@ -228,8 +231,8 @@ def _reconnector(engine: Engine) -> Callable[[Any, Any, list[Any], dict[str, Any
             except dialect.loaded_dbapi.OperationalError as error:
                 if not has_connected:
                     raise
-                if time.monotonic() > deadline:
-                    raise StoreAway(engine.url.render_as_string()) from error
+                if time.monotonic() > deadline or not database.waits_for_server:
+                    raise StoreAway(database.label) from error
                 time.sleep(0.2)
             else:
                 has_connected = True

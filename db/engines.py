@@ -292,7 +292,6 @@ def save_offer(
         software: Name and version that it reports.
         capabilities: What it was seen to do.
         message: What people should know of it.
-        message: What people are told of it.
     """
     save_engine_state(session, engine_id, "ready", progress=1.0, message=message)
     engine = session.get_one(Engine, engine_id)

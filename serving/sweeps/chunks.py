@@ -233,7 +233,7 @@ class SharedChunks:
         """Let chunks go, whatever happens meanwhile to the store or to whoever asks for it."""
         firsts = [chunk.first for chunk in self._held[number]]
         self._held[number] = set()
-        await regardless(until_stored(self._give_back, number, firsts))
+        await regardless(until_stored(self._database, self._give_back, number, firsts))
 
     def _give_back(self, number: int, firsts: Sequence[int]) -> None:
         self.save()

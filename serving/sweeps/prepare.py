@@ -150,7 +150,7 @@ class Preparer:
     async def _let_go(self, keys: Sequence[str]) -> None:
         """Let claims go, in the store first: nobody here takes one that is about to be removed."""
         try:
-            await until_stored(self._release_in_store, keys)
+            await until_stored(self._database, self._release_in_store, keys)
         finally:
             self._claims.release(keys)
 

@@ -92,6 +92,27 @@ async def test_weights_that_are_clearly_others_are_no_part_of_a_pool(
     assert third.message.startswith("Its weights are not those of llama: 0.40 nats a token apart")
 
 
+async def test_what_another_worker_found_of_a_server_counts_here_too(
+    database: Database, servers: list[FakeServer], pool: EnginePool, tmp_path: Path
+) -> None:
+    await offer(database, pool, servers[:1], None)
+    with database.read() as session:
+        llama = find_model(session, "llama").id
+
+    async def used_here() -> list[str]:
+        with pool.for_job() as engines:
+            served = await engines.serve(frozenset({llama}))
+        return [one.client.endpoint.root for one in served[llama].everywhere]
+
+    async with EnginePool(Settings(home=tmp_path / "other"), database) as other:
+        await offer(database, other, [servers[0], servers[2]], None, None)
+        assert await used_here() == [servers[0].endpoint.root, servers[2].endpoint.root]
+        servers[2].log_prob = lambda prompt, place: fake_log_prob(prompt, place) - 0.4
+        await other.probe("b")
+        assert offered(database) == {"llama": ("a",), "llama@b": ("b",)}
+    assert await used_here() == [servers[0].endpoint.root]
+
+
 async def test_a_server_that_is_away_says_so_and_is_used_again_once_it_is_back(
     database: Database, servers: list[FakeServer], pool: EnginePool
 ) -> None:

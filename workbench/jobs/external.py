@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -22,8 +21,7 @@ from db.engines import (
 from db.errors import UsageError
 from db.messages import Message
 from db.models import ModelRow, declare_model, find_model, note_fingerprint
-from db.server_keys import find_key
-from db.settings import Settings, check_server_url
+from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.equality import MAX_GAP, gap
 from serving.engine.messages import (
@@ -40,6 +38,7 @@ from serving.engine.pool import pooled
 from serving.engine.probe import ProbeResult, offered_models, probe
 from serving.formats.tokenizer import PromptTokenizer
 from serving.models.as_served import as_served, split_precision
+from workbench.jobs.endpoints import endpoint_of
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,22 @@ class ExternalServers:
         Raises:
             EngineUnavailable: No server offers one of them.
         """
+        if models:
+            await self._catch_up()
         return {model.id: await self._serve(model) for model in models}
+
+    async def _catch_up(self) -> None:
+        """Probe the servers of which another worker of the store knows other offers than this."""
+        async with self._probing:
+            engines = [engine for engine in self._engines() if self._is_news(engine)]
+            await asyncio.gather(*(self._probe(engine, afresh=False) for engine in engines))
+
+    def _is_news(self, engine: EngineRow) -> bool:
+        known = self._servers.get(engine.id)
+        here = {one: model.served_name for one, model in known.models.items()} if known else {}
+        return engine.state == "ready" and here != {
+            one.model_version_id: one.served_name for one in engine.models
+        }
 
     async def close(self) -> None:
         """Close all connections."""
@@ -350,33 +364,6 @@ def _chosen(engine: EngineRow, result: ProbeResult) -> ProbeResult:
 def _price(engine: EngineRow, name: str) -> Price | None:
     told = (engine.offers or {}).get(name)
     return Price(told["input"], told["output"]) if told else None
-
-
-def endpoint_of(engine: EngineRow, settings: Settings) -> Endpoint:
-    """Return where a server answers, with its key: from its variable, else as it is kept.
-
-    Raises:
-        UsageError: Its variable is not set or holds no key, or the kept keys cannot be read.
-    """
-    key = os.environ.get(engine.api_key_env, "").strip() if engine.api_key_env else None
-    if engine.api_key_env and not key:
-        raise UsageError(
-            "The environment variable {api_key_env} with the key of {engine_name} is not"
-            " set where the worker runs.",
-            api_key_env=engine.api_key_env,
-            engine_name=engine.name,
-        )
-    if key and not (key.isascii() and key.isprintable()):
-        raise UsageError(
-            "The environment variable {api_key_env} holds no key that can be sent: letters,"
-            " digits and signs of ASCII on one line.",
-            api_key_env=engine.api_key_env,
-        )
-    assert engine.url is not None
-    check_server_url(engine.url)  # an older store may hold one with a password, masked here
-    if key is None and (kept := find_key(settings.home_dir, engine.url)) is not None:
-        key = kept[0]
-    return Endpoint(url=engine.url, api_key=key, ca_file=settings.ca_file)
 
 
 def _tokenizer(engine: EngineRow, result: ProbeResult) -> PromptTokenizer | None:

@@ -98,6 +98,7 @@ class Worker:
                     await self._pause(stop)
         finally:
             await self._stop_jobs()
+            self._database.waits_for_server = False
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
             await self._store_left()
@@ -209,7 +210,7 @@ class Worker:
             end = JobEnd("cancelled")
         except StoreAway as away:
             log.warning("Job %d goes back into the queue: %s", job.id, away)
-            await until_stored(self._write, release, job.id)
+            await until_stored(self._database, self._write, release, job.id)
             return
         except LimitReached as limit:
             end = JobEnd("cancelled", str(limit))
@@ -222,7 +223,7 @@ class Worker:
                 "The {kind} job met a bug; its trace is in {logs}.", kind=job.kind, logs=logs
             )
             end = JobEnd("failed", bug)
-        await until_stored(self._end, context, end, result)
+        await until_stored(self._database, self._end, context, end, result)
         log.info("Job %d (%s) ended: %s", job.id, job.kind, end.error or end.state)
 
     def _end(self, context: JobContext, end: JobEnd, result: dict[str, Any] | None) -> None:
@@ -302,8 +303,11 @@ class Worker:
         for context in self._running.values():
             context.cancelled.set()
         _, slow = await asyncio.wait(tasks, timeout=STOP_GRACE_S)
-        for task in slow:
-            task.cancel()
+        self._database.waits_for_server = False
+        while slow:  # one that waits for the store does so again after its first cancellation
+            for task in slow:
+                task.cancel()
+            _, slow = await asyncio.wait(slow, timeout=1)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _write(self, action: Callable[..., object], job_id: int) -> None:
