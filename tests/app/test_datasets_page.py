@@ -72,11 +72,11 @@ def test_a_preview_tells_of_each_rule_and_freezing_stores_the_rows(
         assert list_datasets(session) == []
     strike = next(one for one in imported.button if one.label == "Strike out")
     app = press(imported, "Strike out")
-    assert "1 rows were struck out by hand" in words_of(app)
+    assert "Rows struck out by hand: 1" in words_of(app)
     app.button_group(key="url_rows").set_value("struck_out").run()
     assert strike.key.removeprefix("strike_") in words_of(app)
     press(app, "Take back")
-    assert "struck out by hand" not in words_of(app)
+    assert "truck out by hand" not in words_of(app)
     press(app, "Strike out")
     assert "more questions are fixed as ones to train on" in words_of(app)
     with store.read() as session:
@@ -87,7 +87,7 @@ def test_a_preview_tells_of_each_rule_and_freezing_stores_the_rows(
     assert app.query_params["dataset"] == str(dataset.id)
     assert dataset.n_train + dataset.n_held_out == sum(dataset.counts["rows"].values())
     assert dataset.counts["struck_out"] == len(dataset.counts["struck_out_rows"]) == 1
-    assert "1 rows were struck out by hand" in words_of(app)
+    assert "Rows struck out by hand: 1" in words_of(app)
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["To train on"] == f"{dataset.n_train:,}"
     assert f"Start a round with “{dataset.name}”" in words_of(app)

@@ -81,7 +81,7 @@ def test_a_row_is_struck_out_by_hand_and_kept_in_the_account(lab: Lab) -> None:
         "2 rows to train on and 0 held-out rows are stored for good, as they are now.",
         "3 more questions are fixed as ones to train on: they can never be held out for"
         " comparisons.",
-        "1 rows that were struck out by hand stay out of this dataset; another one may take them.",
+        "Rows struck out by hand: 1. They stay out of this dataset; another one may take them.",
     ]
     frozen = get_dataset(lab.session, freeze(lab.session, built))
     assert (frozen.n_train, frozen.rules["struck_out"]) == (2, [gone.key])

@@ -29,7 +29,7 @@ def consequences(counts: Mapping[str, Any]) -> list[Message]:
         " nor questions of their families train in any dataset or round.",
         "newly_trained": "{n:,} more questions are fixed as ones to train on: they can never be"
         " held out for comparisons.",
-        "struck_out": "{n:,} rows that were struck out by hand stay out of this dataset; another"
+        "struck_out": "Rows struck out by hand: {n:,}. They stay out of this dataset; another"
         " one may take them.",
     }
     found = {template: counts.get(name) for name, template in others.items()}

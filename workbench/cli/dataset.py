@@ -297,4 +297,4 @@ def _show_figures(counts: dict[str, Any]) -> None:
     if n := counts.get("answer_seen"):
         inform(f"{n} ratings of reasonings were not counted: an answer had been seen before.")
     if n := counts.get("struck_out"):
-        inform(f"{n} rows were struck out by hand.")
+        inform(f"Rows struck out by hand: {n}.")
