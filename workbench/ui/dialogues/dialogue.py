@@ -2,28 +2,32 @@
 
 import streamlit as st
 
-from db.dialogues import ForkedFrom, read_events
+from db.dialogues import ForkedFrom, list_dialogues, read_events
 from db.errors import Q2QError
 from db.jobs import get_job
+from workbench.dialogue.auto import MAX_TURNS, queue_turns
 from workbench.dialogue.cards import node_view
 from workbench.dialogue.events import By, open_steps
+from workbench.dialogue.export import read_export
 from workbench.dialogue.finishing import stop
 from workbench.dialogue.outcomes import words_of_reports
-from workbench.dialogue.report import forked_words
+from workbench.dialogue.report import as_html, as_json, as_markdown, forked_words
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.dialogue.turn import running_turns
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
-from workbench.ui.components.controls import back_link, trail
+from workbench.ui.components.controls import back_link, download, trail
 from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.jobs import draw_progress
 from workbench.ui.components.keys import Key
-from workbench.ui.components.parts import heading
+from workbench.ui.components.parts import card, heading
 from workbench.ui.components.rater import current_rater, draw_rater
 from workbench.ui.components.store import database
 from workbench.ui.components.text import escaped
 from workbench.ui.dialogues.acts import act, draw_problem, is_busy
-from workbench.ui.dialogues.more import draw_more
+from workbench.ui.dialogues.notes import draw_fork
+from workbench.ui.dialogues.replay import draw_replay
+from workbench.ui.dialogues.settings import draw_settings
 from workbench.ui.dialogues.state import draw_state
 from workbench.ui.dialogues.synopsis import draw_synopsis
 from workbench.ui.dialogues.talk import draw_talk
@@ -138,3 +142,77 @@ def _watch(dialogue_id: int) -> None:
                 act(lambda session: stop(session, dialogue_id))
         for job, _ in shown[:3]:
             draw_progress(job)
+
+
+def draw_more(tree: Tree, node_id: int, by: By | None) -> None:
+    """Draw what concerns the dialogue as a whole."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if by is not None:
+            _draw_turns(tree, by)
+            draw_fork(tree, node_id, by, is_panel=False)
+    with right:
+        _draw_report(tree)
+        _draw_comparison(tree)
+        if by is not None:
+            draw_settings(tree, by)
+    draw_replay(tree)
+
+
+def _draw_turns(tree: Tree, by: By) -> None:
+    with card("turns"), st.form("turns", border=False):
+        st.markdown(f"**{t('more.turns')}**")
+        st.caption(t("more.turns_help"))
+        n = st.number_input(t("more.turns_n"), 1, MAX_TURNS, 2)
+        pressed = st.form_submit_button(
+            t("more.turns_go"),
+            icon=":material/fast_forward:",
+            disabled=tree.dialogue.state != "open",
+        )
+    if pressed:
+        if act(lambda session: queue_turns(session, tree.dialogue.id, int(n), by)) is None:
+            draw_problem()
+        else:
+            url.clear("node", "view")
+            st.rerun()
+
+
+def _draw_report(tree: Tree) -> None:
+    kinds = {"html": ("text/html", as_html), "md": ("text/markdown", as_markdown)}
+    kinds["json"] = ("application/json", as_json)
+    with card("report"):
+        st.markdown(f"**{t('more.report')}**")
+        st.caption(t("more.report_help"))
+        with st.container(horizontal=True, gap="xsmall"):
+            for kind, (mime, write) in kinds.items():
+
+                def make(write=write) -> str:  # type: ignore[no-untyped-def]  # bound in the loop
+                    with database().read() as session:
+                        return str(write(read_export(session, tree.dialogue.id)))
+
+                download(
+                    t(f"more.{kind}"),
+                    make,
+                    f"dialogue-{tree.dialogue.id}.{kind}",
+                    mime=mime,
+                )
+
+
+def _draw_comparison(tree: Tree) -> None:
+    with database().read() as session:
+        names = {one.id: one.name for one in list_dialogues(session)}
+    names.pop(tree.dialogue.id, None)
+    with card("beside"):
+        st.markdown(f"**{t('more.beside')}**")
+        if not names:
+            st.caption(t("more.beside_none"))
+            return
+        other = st.selectbox(
+            t("more.beside_which"), list(names), format_func=lambda one: f"{one} · {names[one]}"
+        )
+        st.button(
+            t("more.beside_go"),
+            icon=":material/compare_arrows:",
+            on_click=url.put,
+            args=("with", str(other)),
+        )
