@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.errors import UsageError
 from db.input_text import load_yaml, parse_yaml, read_text
+from db.messages import Message
 from db.settings import Settings
 from db.tables import Generation, PromptFormat, Role
 from serving.formats.definitions import (
@@ -70,7 +71,7 @@ def full_name(kind: str, name: str, known: Iterable[str]) -> str:
     if versions:
         return max(versions, key=lambda ref: int(ref.rpartition("@")[2]))
     close = get_close_matches(name, references, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = Message("did you mean {close}? ", close=close[0]) if close else ""
     raise UsageError(
         "There is no {kind} {name!r}: {hint}known are {references}.",
         kind=kind,

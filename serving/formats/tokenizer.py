@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from db.errors import UsageError
 from db.identity import short_hash
+from db.messages import Message
 from serving.formats.chat_template import ChatTemplate
 from serving.formats.definitions import PromptError
 from serving.formats.sanitise import structure_pattern
@@ -83,7 +84,10 @@ def _without_tokens(model: Json, control: Mapping[str, int], ordinary: list[Json
         ]
         return model | {"vocab": pieces}
     if model["type"] != "BPE":
-        raise ValueError(f"its vocabulary is of the kind {model['type']}, not BPE or Unigram")
+        kind = model["type"]
+        raise ValueError(
+            Message("its vocabulary is of the kind {kind}, not BPE or Unigram", kind=kind)
+        )
     gone = set(control) | {piece for piece, index in model["vocab"].items() if index in gone_ids}
     vocabulary = {piece: index for piece, index in model["vocab"].items() if piece not in gone}
     vocabulary |= {token["content"]: token["id"] for token in ordinary}

@@ -17,7 +17,10 @@ from aiohttp.client_exceptions import (
     ServerDisconnectedError,
 )
 from aiohttp.client_reqrep import ConnectionKey
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
+from db.errors import UsageError
 from db.messages import Message
 from serving.engine.client import _after
 from serving.engine.http_errors import broken, http_error
@@ -25,6 +28,7 @@ from serving.engine.messages import EngineError, EngineUnavailable, RequestFaile
 from serving.engine.probe import _ONLY_CHAT
 from serving.engine.route import Proxy
 from serving.engine.server_log import _STAGES, LoadReader, explain_exit
+from serving.formats.tokenizer import PromptTokenizer
 from serving.sweeps.run import Progress
 from workbench.i18n import messages, translate_message
 from workbench.jobs.server_lane import describe
@@ -161,6 +165,16 @@ def test_why_an_adapter_is_left_out_is_told_in_japanese(note: str) -> None:
     assert JAPANESE.search(told)
     assert "vLLM cannot" not in told
     assert not re.search("whole weights|uses", told)
+
+
+def test_why_a_tokenizer_cannot_be_used_is_told_in_japanese(tmp_path: Path) -> None:
+    Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(UsageError) as refused:
+        PromptTokenizer.load(tmp_path)
+    said = translate_message(refused.value, "ja")
+    assert "語彙の種類が WordLevel で" in said
+    assert "使えるトークナイザーではありません" in said
 
 
 def test_a_sentence_is_english_as_a_whole_where_a_part_has_no_translation() -> None:

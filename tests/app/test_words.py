@@ -12,7 +12,7 @@ from serving.checks import CHECKS
 from workbench.i18n import LANGUAGES, catalogue, messages, placeholders
 from workbench.rounds.comparison import MEASURES
 from workbench.rounds.text import measure_help, measure_label
-from workbench.ui.components.text import escaped, escaped_lines, one_line
+from workbench.ui.components.text import escaped, escaped_lines, one_line, told
 
 WORKBENCH = Path(__file__).resolve().parents[2] / "workbench"
 SOURCES = sorted([WORKBENCH / "app.py", *WORKBENCH.glob("ui/**/*.py")])
@@ -103,6 +103,20 @@ def test_labels_escape_every_sign_that_markdown_reads(text: str) -> None:
 def test_addresses_in_labels_do_not_become_links(text: str, kept_apart: str) -> None:
     assert escaped(text) == kept_apart
     assert escaped_lines(text) == kept_apart
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("Run `q2q model add` *now*.", "Run `q2q model add` \\*now\\*\\."),
+        ("`![x](http://e.com)` and `:red[x]`", "`![x](http://e.com)` and `:red[x]`"),
+        ("a ` b ``c`` `", "a \\` b \\`\\`c\\`\\` \\`"),
+    ],
+)
+def test_commands_in_sentences_are_shown_as_code_and_all_else_as_written(
+    sentence: str, shown: str
+) -> None:
+    assert told(sentence) == shown
 
 
 def test_a_line_holds_no_mark_that_turns_the_direction_of_writing() -> None:

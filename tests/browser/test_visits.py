@@ -140,6 +140,13 @@ def test_the_slash_leads_to_a_box_that_searches_everything(page: Page, filled_si
     page.keyboard.type("V1")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Reasoning v1")).to_be_visible()
+    for typed in ("Sweep 1", "一括生成１"):
+        page.goto(f"{filled_site.url}/questions?lang=en")
+        ready(page, box)
+        page.keyboard.press("/")
+        page.keyboard.type(typed)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/sweeps?sweep=1*")
 
 
 def test_folded_guidelines_stay_folded_in_new_tabs_until_they_say_something_else(

@@ -5,8 +5,8 @@ import streamlit as st
 from db.errors import Q2QError
 from serving.correctness import ANSWER_CHECKS, parse_answer_check
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, translated
-from workbench.ui.components.text import escaped
+from workbench.ui.components.i18n import t
+from workbench.ui.components.text import told
 
 ARGUMENTS = {"match", "contains", "number", "json", "regex"}
 """Checks that take an argument."""
@@ -45,7 +45,7 @@ def choose_answer_check(draft: FormDraft, current: str | None = None) -> tuple[s
     try:
         check = parse_answer_check(f"{chosen}:{given.strip()}" if given.strip() else chosen)
     except Q2QError as error:
-        st.warning(escaped(translated(error)), icon=":material/rule:")
+        st.warning(told(error), icon=":material/rule:")
         return None, False
     return str(check), True
 

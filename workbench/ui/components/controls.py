@@ -12,9 +12,9 @@ from streamlit.delta_generator import DeltaGenerator
 from db.errors import Q2QError
 from workbench.ui.components import url
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.keys import Key
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import escaped, one_line, told
 
 NAME: Final = "Q2Q Workbench"
 is_redrawn: Final = ContextVar("is_redrawn", default=False)
@@ -44,7 +44,7 @@ def errors_shown() -> Iterator[None]:
     try:
         yield
     except Q2QError as error:
-        sentence = escaped(translated(error))
+        sentence = told(error)
         if is_redrawn.get():
             st.toast(sentence, icon=":material/error:", duration="long")
         else:

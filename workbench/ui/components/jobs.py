@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from db.jobs import JobRow, active_jobs, request_cancel
 from db.rounds import ON_DEVICE, find_round
 from workbench.ui.components.controls import page_link
-from workbench.ui.components.i18n import t, translated, word
+from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import duration
 from workbench.ui.components.parts import card, head_row, state_badge
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import escaped, told
 
 PAGES = {
     "sweep": ("sweeps", "sweep"),
@@ -52,7 +52,7 @@ def job_title(job: JobRow, names: Mapping[int, str]) -> str:
 def draw_progress(job: JobRow) -> None:
     """Draw the bar of ``job`` and what its worker says: what it does, how fast, how long still."""
     share = job_share(job)
-    message = escaped(one_line(translated(job.message or ""), 200))
+    message = told(job.message or "", 200)
     if share is not None:
         unit = UNITS.get(job.kind)
         key = f"job.progress.{unit}" if unit else "job.progress"

@@ -6,8 +6,8 @@ from db.models import ModelRow
 from db.settings import settings
 from workbench.i18n import has
 from workbench.rating.axes import load_axes
-from workbench.ui.components.i18n import current_language, t, translated
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.i18n import current_language, t
+from workbench.ui.components.text import one_line, told
 
 
 def model_note(model: ModelRow) -> str | None:
@@ -15,7 +15,7 @@ def model_note(model: ModelRow) -> str | None:
     key = f"model.note.{model.name}"
     if has(key):
         return t(key)
-    return escaped(translated(model.note)) if model.note else None
+    return told(model.note) if model.note else None
 
 
 def axis_label(name: str, texts: str) -> str:

@@ -8,10 +8,10 @@ import streamlit as st
 from db.tables import utc_now
 from workbench.insights.background import CachedFigures, FigureKind, background_figures
 from workbench.ui.components.controls import is_redrawn
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import ago
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import told
 
 JOBS_POLL_S: Final = 2.0
 """Between looks at jobs, servers and what they have written."""
@@ -89,7 +89,7 @@ def read_figures(
 
 def _draw_age(found: CachedFigures, mark: str) -> None:
     if found.error is not None:
-        st.warning(t("insights.beside.failed", why=escaped(one_line(translated(found.error), 300))))
+        st.warning(t("insights.beside.failed", why=told(found.error, 300)))
     if found.figures is None:
         if found.is_computing:
             st.info(t("insights.beside.first"), icon=":material/hourglass_top:")

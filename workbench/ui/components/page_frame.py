@@ -10,9 +10,9 @@ from db.errors import Q2QError
 from workbench.i18n import LANGUAGES, Language
 from workbench.ui.components import url
 from workbench.ui.components.drafts import THEME_COOKIE, THEMES, choose_theme, recalled, remember
-from workbench.ui.components.i18n import LANGUAGE_COOKIE, current_language, t, translated
+from workbench.ui.components.i18n import LANGUAGE_COOKIE, current_language, t
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import told
 
 _lock = threading.Lock()
 _n_modules = 0
@@ -68,7 +68,7 @@ def require_store() -> None:
     try:
         database()
     except Q2QError as error:
-        st.error(escaped(translated(error)), icon=":material/database_off:")
+        st.error(told(error), icon=":material/database_off:")
         st.stop()
 
 

@@ -13,8 +13,9 @@ from typing import Final, Literal
 
 import streamlit as st
 
+from db.errors import Q2QError
 from serving.words import EMOJI, LETTER, MARKS
-from workbench.ui.components.i18n import t
+from workbench.ui.components.i18n import t, translated
 
 SCROLL_PX: Final = 320
 """Height of the box in which a long text scrolls."""
@@ -22,6 +23,7 @@ LONG_CHARACTERS: Final = 1_400
 MOST_CHARACTERS: Final = 20_000
 """What is drawn of one text; the rest is in the download."""
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])")
+_CODE: Final = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _IMAGE: Final = re.compile(r"!\[")
 _ADDRESS: Final = re.compile(r"(?i)https?:(?=//)|www(?=\.)|(?<=[\w.+-])@(?=[\w-])")
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -55,6 +57,16 @@ def escaped_lines(text: str) -> str:
         c if c == "\n" or unicodedata.category(c) not in _INVISIBLE else " " for c in text
     )
     return _letters(visible)
+
+
+def told(message: str | Q2QError, most: int = 400) -> str:
+    """Return what a lower layer says, in the language of the visit, for Markdown.
+
+    What it puts between backticks, e.g. a command to type, is shown as code; all else letter by
+    letter.
+    """
+    parts = _CODE.split(one_line(translated(message), most))
+    return "".join(f"`{part}`" if at % 2 else _letters(part) for at, part in enumerate(parts))
 
 
 def _letters(text: str) -> str:

@@ -37,7 +37,7 @@ from workbench.ui.components.labels import count
 from workbench.ui.components.parts import card, heading
 from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yaml
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, free_name
+from workbench.ui.components.text import free_name, told
 from workbench.ui.datasets.dataset import PAGE_SIZE, draw_cautions, draw_counts, row_card
 
 KINDS: tuple[StoredKind, ...] = ("sft", "dpo", "kto")
@@ -122,7 +122,7 @@ def _draw_preview(spec: Spec, editor: SpecEditor) -> None:
 def _draw_confirm(counts: Mapping[str, Any], rules: Rules, editor: SpecEditor) -> None:
     """Say what freezing does for good, and do it once that is confirmed."""
     for sentence in consequences(counts):
-        st.markdown(f"- {escaped(translated(sentence))}")
+        st.markdown(f"- {told(sentence)}")
     if st.button(t("dataset.freeze_now"), type="primary", icon=":material/ac_unit:"):
         with errors_shown():
             dataset_id = freeze_rules(rules)

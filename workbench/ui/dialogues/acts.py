@@ -14,10 +14,10 @@ from workbench.dialogue.turn import running_turns
 from workbench.ui.components import url
 from workbench.ui.components.controls import focus, opens_field
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.keys import RESERVED, Key
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import told
 
 T = TypeVar("T")
 PROBLEM = "dialogue_problem"
@@ -47,7 +47,7 @@ def later(do: Callable[[Session], object]) -> Callable[[], None]:
 def draw_problem() -> None:
     """Draw why the last thing was refused, once."""
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(escaped(translated(problem)), icon=":material/error:")
+        st.error(told(problem), icon=":material/error:")
 
 
 def is_busy(dialogue_id: int) -> bool:

@@ -23,13 +23,13 @@ from workbench.dialogue.novelty import Exhaustion
 from workbench.dialogue.tree import Tree, read_tree
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, trail
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, heading
 from workbench.ui.components.plots import COUNTS as WHOLE
 from workbench.ui.components.plots import draw_plot, plot_of
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import escaped, show_text, told
 from workbench.ui.dialogues.acts import button, remember, remembered
 
 MAX_SHOWN = 150
@@ -87,7 +87,7 @@ def draw_compare(one: int, other: int) -> None:
             pair = figures(session, one), figures(session, other)
             trees = read_tree(session, one), read_tree(session, other)
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        st.error(told(error))
         return
     trail(row, pair[0].name, t("more.beside"))
     _draw_choice()

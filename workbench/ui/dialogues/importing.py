@@ -18,7 +18,7 @@ from workbench.ui.components.i18n import counted, current_language, t, translate
 from workbench.ui.components.parts import card, heading, section
 from workbench.ui.components.rater import current_rater
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import escaped, one_line, told
 from workbench.ui.components.uploads import draw_problems, in_utf8
 
 EXAMPLE = EXAMPLES / "dialogues" / "earlier_sessions.csv"
@@ -58,7 +58,7 @@ def draw_import() -> None:
         _draw_problems(refused)
         return
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        st.error(told(error))
         return
     _draw_preview(goals)
     if st.button(
@@ -138,7 +138,7 @@ def _import(data: bytes, name: str, language: str) -> None:
         with database().write() as session:
             found = import_sheet(session, data, by, language=language, name=name)
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        st.error(told(error))
         return
     st.toast(_told(found), icon=":material/check:")
     _leave()

@@ -30,12 +30,12 @@ from workbench.ui.components.archive import (
 )
 from workbench.ui.components.controls import back_link, new_button, open_button, path_of, trail
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import counted, current_language, t, translated
+from workbench.ui.components.i18n import counted, current_language, t
 from workbench.ui.components.labels import ago
 from workbench.ui.components.parts import card, card_head, empty_state, heading, list_head, section
 from workbench.ui.components.rater import ask_rater, enter
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import escaped, show_text, told
 from workbench.ui.dialogues.state import state_mark
 
 MAX_SHOWN = 50
@@ -189,7 +189,7 @@ def _draw_form(draft: FormDraft, rater: str) -> None:
     try:
         theme = parse_theme(given)
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        st.error(told(error))
         return
     if _begin(theme, rater):
         draft.forget()
@@ -213,7 +213,7 @@ def _begin(theme: ThemeFile, rater: str) -> bool:
             check_names(session, registry(), theme.settings)
             dialogue_id = new_dialogue(session, theme, by)
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        st.error(told(error))
         return False
     _leave()
     url.put("session", str(dialogue_id))

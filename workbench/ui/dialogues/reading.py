@@ -15,10 +15,10 @@ from workbench.dialogue.reading import (
 )
 from workbench.dialogue.synopsis import Synopsis
 from workbench.dialogue.tree import Tree, TreeNode
-from workbench.ui.components.i18n import current_language, t, translated
+from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.keys import Key
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import show_text, told
 from workbench.ui.dialogues.acts import act, button
 
 READING = "dialogue_reading"
@@ -96,7 +96,7 @@ def _read(tree: Tree, node_id: int, names: Sequence[str], by: By | None) -> Mapp
         st.rerun()
     problems = [problem for event in in_vain.values() for problem in event.payload["problems"]]
     for problem in dict.fromkeys(problems):
-        st.warning(escaped(translated(problem)), icon=":material/translate:")
+        st.warning(told(problem), icon=":material/translate:")
     return found
 
 

@@ -10,11 +10,11 @@ from workbench.dialogue.replay import Replay, ReplayLine, read_replay, replays, 
 from workbench.dialogue.settings import parse_settings
 from workbench.dialogue.tree import Tree
 from workbench.ui.components import url
-from workbench.ui.components.i18n import t, translated, word
+from workbench.ui.components.i18n import t, word
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import escaped, show_text, told
 from workbench.ui.dialogues.acts import act, draw_problem, show_node
 
 POLL_S = 1.0
@@ -114,11 +114,11 @@ def _draw_replayed(dialogue_id: int, sweep_id: int) -> None:
         with database().read() as session:
             found = read_replay(session, dialogue_id, sweep_id)
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        st.error(told(error))
         return
     st.caption(t("more.replayed", changes=_changes(dict(found.changes))))
     for problem in found.problems:
-        st.warning(escaped(translated(problem)))
+        st.warning(told(problem))
     page = url.page_of("lines", len(found.lines), MAX_SHOWN)
     for line in found.lines[(page - 1) * MAX_SHOWN : page * MAX_SHOWN]:
         _draw_line(line, found)

@@ -8,11 +8,11 @@ from workbench.dialogue.events import By
 from workbench.dialogue.lifecycle import change_state
 from workbench.dialogue.tree import Tree, TreeNode
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import counted, t, translated
+from workbench.ui.components.i18n import counted, t
 from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import Colour
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import told
 from workbench.ui.dialogues.acts import act, button, decide, go_there
 
 LOOKS: dict[str, tuple[Colour, str]] = {
@@ -79,7 +79,7 @@ def _draw_checkpoint(tree: Tree) -> None:
     payload = events[-1].payload
     is_whole = payload["turns"] == payload["asked"]
     words = t("dlg.checkpoint", n=payload["turns"], most=payload["asked"])
-    why = "" if is_whole else " " + t("dlg.checkpoint_why", why=escaped(translated(payload["why"])))
+    why = "" if is_whole else " " + t("dlg.checkpoint_why", why=told(payload["why"]))
     (st.info if is_whole else st.warning)(
         f"{words}{why} {t('dlg.checkpoint_look')}", icon=":material/smart_toy:"
     )

@@ -17,11 +17,11 @@ from workbench.dialogue.synopsis import (
 )
 from workbench.dialogue.tree import Tree
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.keys import Key
 from workbench.ui.components.parts import card, empty_state, section
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import escaped, show_text, told
 from workbench.ui.dialogues.acts import (
     act,
     button,
@@ -44,7 +44,7 @@ def draw_synopsis(tree: Tree, by: By | None) -> None:
             _write_button(tree, by if can_write else None)
         return
     for problem in found.problems:
-        st.warning(escaped(translated(problem)), icon=":material/info:")
+        st.warning(told(problem), icon=":material/info:")
     read = read_lines(tree, found, by)
     if remembered("panel") == "synopsis" and by and can_write:
         _draw_form(tree, found, read, by)

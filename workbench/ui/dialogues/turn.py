@@ -13,11 +13,11 @@ from workbench.dialogue.tree import Tree
 from workbench.dialogue.turn import answer
 from workbench.ui.components import url
 from workbench.ui.components.controls import opens_field
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.keys import Key, digit
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import escaped, show_text, told
 from workbench.ui.dialogues.acts import (
     button,
     decide,
@@ -40,7 +40,7 @@ EDIT_KEYS = (Key.EDIT, Key.EDIT_SECOND, Key.EDIT_THIRD)
 def draw_turn(tree: Tree, view: NodeView, by: By, read: Mapping[str, str]) -> None:
     """Draw what comes next at a question; nothing can be pressed where the dialogue is not open."""
     for problem in view.problems:
-        st.warning(escaped(translated(problem)), icon=":material/info:")
+        st.warning(told(problem), icon=":material/info:")
     if tree.dialogue.state != "open":
         _draw_at_rest(tree, view, by, read)
         return
@@ -233,7 +233,7 @@ def draw_verdicts(tree: Tree, view: NodeView) -> None:
             if event.payload["why"]:
                 show_text(event.payload["why"])
             for problem in event.payload["problems"]:
-                st.caption(f":material/info: {escaped(translated(problem))}")
+                st.caption(f":material/info: {told(problem)}")
         outcomes = {event.payload["outcome"] for event in latest.values()}
         if len(latest) == 2 and None not in outcomes:
             st.caption(t("dlg.verdict_agree" if len(outcomes) == 1 else "dlg.verdict_order"))

@@ -13,7 +13,7 @@ from db.texts.matrix import MatrixCell, cells_of
 from db.texts.provenance import ItemText, Provenance, comparable, item_text, provenance, question_of
 from workbench.ui.components import url
 from workbench.ui.components.controls import ITEM_PAGES, back_link, page_link, trail
-from workbench.ui.components.i18n import t, translated, word
+from workbench.ui.components.i18n import t, word
 from workbench.ui.components.labels import model_note, parameters, size
 from workbench.ui.components.parts import (
     card,
@@ -23,7 +23,14 @@ from workbench.ui.components.parts import (
     section,
 )
 from workbench.ui.components.store import database
-from workbench.ui.components.text import MOST_CHARACTERS, escaped, marked_sides, one_line, show_text
+from workbench.ui.components.text import (
+    MOST_CHARACTERS,
+    escaped,
+    marked_sides,
+    one_line,
+    show_text,
+    told,
+)
 from workbench.ui.components.text_cards import (
     draw_grade,
     draw_lines,
@@ -138,7 +145,7 @@ def _draw_text(ref: Ref) -> None:
     _head(ref)
     with card("item"):
         if origin.generation is not None and origin.generation.error is not None:
-            st.error(escaped(translated(origin.generation.error)))
+            st.error(told(origin.generation.error))
         else:
             _show(text)
         if ref.kind != "generation":

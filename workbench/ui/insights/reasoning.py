@@ -20,13 +20,13 @@ from workbench.insights.reasoning_verdict import DIFFERENT, WORTH, WORTH_OF_TOKE
 from workbench.stats.influence import LEAK_BITS, OWN, Leaks
 from workbench.stats.intervals import MIN_QUESTIONS, Estimate
 from workbench.ui.components import url
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.live import live, read_figures
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.plots import NAMES, RULE, draw_plot, plot_of, tooltips
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import escaped, one_line, told
 from workbench.ui.insights.charts import AXIS_PX, ROW_PX
 
 KINDS = (OWN, "shuffled", "truncated", "foreign")
@@ -258,7 +258,7 @@ def _draw_last_end() -> None:
         return
     reasons = [job.error] if job.error else list((job.result or {}).get("unable", ()))
     for reason in reasons:
-        st.caption(f":material/warning: {escaped(one_line(translated(str(reason)), 300))}")
+        st.caption(f":material/warning: {told(str(reason), 300)}")
 
 
 def _span(found: Estimate, digits: int = 2) -> str:

@@ -29,11 +29,11 @@ from workbench.rating.axes import load_axes, store_axes
 from workbench.ui.components import url
 from workbench.ui.components.controls import path_of
 from workbench.ui.components.events import Event, component, handled, unhandled
-from workbench.ui.components.i18n import current_language, t, translated
+from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.keys import Key, for_script
 from workbench.ui.components.rater import current_rater
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import told
 from workbench.ui.matrix.data import (
     OPENED,
     column_data,
@@ -78,7 +78,7 @@ def draw_grid(
     if st.session_state.pop(REDRAW, False):
         st.rerun()  # what stands around the matrix tells of it, too
     if trouble := st.session_state.pop(TROUBLE, None):
-        sentence = escaped(translated(trouble))
+        sentence = told(trouble)
         if is_moving:  # the next look at the sweep would wipe it away
             st.toast(sentence, icon=":material/error:", duration="long")
         else:

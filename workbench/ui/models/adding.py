@@ -21,10 +21,10 @@ from serving.models.hub import is_hub_id
 from workbench.ui.components import url as address
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, told
 
 ADD = "add_model"
 """Kind of the job that reads a folder or fetches a model of the hub."""
@@ -273,7 +273,7 @@ def draw_last_added(jobs: Sequence[JobRow]) -> None:
     if last is None or last.state == "cancelled":
         return
     if last.error:
-        st.error(escaped(translated(last.error)), icon=":material/error:")
+        st.error(told(last.error), icon=":material/error:")
     elif last.result is not None:
         st.caption(f":material/check: {escaped(str(last.result['message']))}")
 

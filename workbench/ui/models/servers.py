@@ -12,11 +12,11 @@ from db.models import ModelRow
 from db.server_keys import forget_key
 from db.settings import settings
 from workbench.ui.components.controls import errors_shown
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.labels import count, model_note, parameters, size
 from workbench.ui.components.parts import card, head_row, state_badge
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import escaped, told
 
 
 def can_start(engine: EngineRow) -> bool:
@@ -44,10 +44,10 @@ def draw_engines(engines: Sequence[EngineRow], models: Mapping[int, ModelRow]) -
             if engine.state == "starting":
                 st.progress(
                     engine.progress or 0.0,
-                    text=one_line(translated(engine.message or "") or t("engine.loading"), 200),
+                    text=told(engine.message or t("engine.loading"), 200),
                 )
             elif engine.message:
-                st.caption(escaped(translated(engine.message)))
+                st.caption(told(engine.message))
             for offered in engine.models:
                 price = (engine.offers or {}).get(offered.served_name)
                 _model(models[offered.model_version_id], shared[offered.model_version_id], price)

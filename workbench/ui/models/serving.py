@@ -14,10 +14,10 @@ from serving.engine.hardware import Gpu
 from serving.engine.plan import Limits, ServingPlan
 from serving.models.planned import free_gpus, plan_for
 from workbench.ui.components.controls import errors_shown
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, told
 
 COUNTS = (
     ("max_num_seqs", 1),
@@ -39,9 +39,9 @@ def draw_serving(model: ModelRow) -> None:
             with database().read() as session:
                 plan = plan_for(session, settings(), model.name, _gpus())
         except Q2QError as error:
-            st.warning(escaped(translated(error)), icon=":material/memory:")
+            st.warning(told(error), icon=":material/memory:")
         else:
-            st.markdown(escaped(translated(plan.why)))
+            st.markdown(told(plan.why))
             if plan.memory is not None:
                 _draw_memory(plan)
         with (

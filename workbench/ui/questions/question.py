@@ -18,10 +18,10 @@ from serving.sweeps.expand import render_question
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, download, page_link, trail
-from workbench.ui.components.i18n import t, translated, word
+from workbench.ui.components.i18n import t, word
 from workbench.ui.components.parts import card, empty_state, head_row, heading, section
 from workbench.ui.components.store import child_ids, database, registry
-from workbench.ui.components.text import escaped, one_line, show_text
+from workbench.ui.components.text import escaped, one_line, show_text, told
 from workbench.ui.components.text_cards import draw_reference, draw_texts, numbered_ids
 from workbench.ui.questions.list import as_jsonl, draw_facts, draw_take, edit_dialog
 
@@ -196,7 +196,7 @@ def _draw(
             reasonings=reasonings,
         )
     except Q2QError as error:
-        st.warning(escaped(translated(error)))
+        st.warning(told(error))
         return
     st.caption(t("question.prompt_text"))
     st.code(prompt.text, language=None, wrap_lines=True)

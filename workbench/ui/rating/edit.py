@@ -19,13 +19,13 @@ from workbench.rating.editing import answer_again, answer_jobs, merge_by_model, 
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, errors_shown, focus, opens_field, trail
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_device_note
 from workbench.ui.components.keys import Key
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import card, check_badges, empty_state, heading
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, show_diff, show_text
+from workbench.ui.components.text import show_diff, show_text, told
 from workbench.ui.components.text_cards import draw_reference
 
 NOTHING = "new"
@@ -189,7 +189,7 @@ def _draw_merge(ids: list[int]) -> None:
     if is_waiting:
         st.fragment(run_every=POLL_S)(_wait_for_merge)(ids)
     elif jobs and jobs[0].error:
-        st.error(escaped(translated(jobs[0].error)))
+        st.error(told(jobs[0].error))
 
 
 def _wait_for_merge(ids: list[int]) -> None:
@@ -292,7 +292,7 @@ def _draw_new_answers(now: tuple[tuple[TextRow, ...], list[JobRow]]) -> None:
         st.caption(f":material/hourglass_top: {t('rate.answers_coming')}")
         draw_device_note()
     elif jobs and jobs[0].error:
-        st.error(escaped(translated(jobs[0].error)))
+        st.error(told(jobs[0].error))
     elif not answers:
         st.caption(t("rate.no_answers"))
 

@@ -27,10 +27,10 @@ from workbench.rating.card_events import (
     entered_on,
 )
 from workbench.ui.components.events import Event, component, handled, unhandled
-from workbench.ui.components.i18n import current_language, t, translated
+from workbench.ui.components.i18n import current_language, t
 from workbench.ui.components.keys import Key, for_script
 from workbench.ui.components.store import database, mark
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import one_line, told
 
 HERE: Final = Path(__file__).parent
 KEY: Final = "rate_panel"
@@ -89,7 +89,7 @@ def draw_panel(
         go: Called with the name of such a button.
     """
     if trouble := st.session_state.pop(TROUBLE, None):
-        st.error(escaped(translated(trouble)), icon=":material/error:")
+        st.error(told(trouble), icon=":material/error:")
     component(HERE, "panel")(
         key=KEY,
         data={

@@ -25,7 +25,7 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown, open_button, page_link
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, Spec, SpecForm
-from workbench.ui.components.i18n import current_language, t, translated, word
+from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.parts import (
     Colour,
     card,
@@ -36,7 +36,7 @@ from workbench.ui.components.parts import (
     state_badge,
 )
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped, free_name
+from workbench.ui.components.text import escaped, free_name, told
 from workbench.ui.training.form import draw_folded, draw_usual, first_asked, training_hints
 
 STATES = {"open": "stopped", "waiting": "queued"}
@@ -220,7 +220,7 @@ def _checked(fields: Mapping[str, Any], more: str) -> RoundSpec | None:
     try:
         return read_round(fields, more)
     except Q2QError as error:
-        st.error(escaped(translated(error)))
+        st.error(told(error))
         return None
 
 

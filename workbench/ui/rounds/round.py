@@ -34,12 +34,12 @@ from workbench.stats.intervals import MIN_QUESTIONS
 from workbench.ui.components import url
 from workbench.ui.components.controls import back_link, download, errors_shown, page_link, trail
 from workbench.ui.components.drafts import FormDraft
-from workbench.ui.components.i18n import current_language, t, translated, word
+from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.live import live
 from workbench.ui.components.parts import card, item_head, section
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, escaped_lines, show_text
+from workbench.ui.components.text import escaped, escaped_lines, show_text, told
 from workbench.ui.datasets.dataset import draw_cautions, draw_counts
 from workbench.ui.insights.charts import Dot, draw_dots
 from workbench.ui.rounds.list import round_badge
@@ -106,7 +106,7 @@ def _draw_head(now: tuple[RoundRow, JobRow | None]) -> None:
             if found.step == "train":
                 _draw_training(found)
     elif found.state == "failed" and job.error:
-        st.error(escaped(translated(job.error)), icon=":material/error:")
+        st.error(told(job.error), icon=":material/error:")
 
 
 def _now(steps: Sequence[str], step: str) -> str:
@@ -210,7 +210,7 @@ def _draw_takes(found: RoundRow) -> None:
         spec = train_spec(found.name, settings_of, dataset=dataset.name, base=base.name)
         draw_plan(spec, plan_run(database(), settings(), spec))
     except Q2QError as error:
-        st.caption(escaped(translated(error)))
+        st.caption(told(error))
 
 
 def _draw_rejection(found: RoundRow) -> None:

@@ -25,7 +25,7 @@ from workbench.ui.components.labels import count, duration
 from workbench.ui.components.parts import card, heading, plan_rows
 from workbench.ui.components.spec_editor import SpecEditor, draw_invalid, to_yaml
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, told
 
 STARTING_SPEC: Mapping[str, Any] = {
     "variants": 3,
@@ -166,7 +166,7 @@ def _draw_numbers(plan: SweepPlan) -> None:
                 named = escaped(", ".join(servers))
                 st.caption(t("plan.servers", model=escaped(model), n=len(servers), names=named))
     for warning in plan.warnings:
-        st.warning(escaped(translated(warning)), icon=":material/info:")
+        st.warning(told(warning), icon=":material/info:")
 
 
 def _start(spec: SweepSpec, editor: SpecEditor) -> None:

@@ -10,7 +10,7 @@ from db.sweeps import FailureReason, SweepRow, failure_reasons, get_sweep, set_b
 from workbench.ui.components import url
 from workbench.ui.components.archive import draw_archive
 from workbench.ui.components.controls import back_link, download, errors_shown, trail
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import count, duration, percent
 from workbench.ui.components.next_step import lead_on
@@ -23,7 +23,7 @@ from workbench.ui.components.parts import (
 )
 from workbench.ui.components.spec_editor import to_yaml
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, one_line
+from workbench.ui.components.text import escaped, told
 from workbench.ui.components.text_cards import forget_panel, is_panel_open
 from workbench.ui.matrix.view import PARAMETERS, draw_sweep_matrix
 from workbench.ui.sweeps.figures import count_outcomes, draw_figures
@@ -135,7 +135,7 @@ def _draw_head(
             draw_progress(jobs[0])
     elif sweep.error:
         show = st.warning if sweep.state == "cancelled" else st.error
-        show(escaped(translated(sweep.error)))
+        show(told(sweep.error))
     with database().read() as session:
         reasons = failure_reasons(session, sweep.sweep_id) if sweep.failed else ()
     _draw_figures(sweep, reasons)
@@ -239,7 +239,7 @@ def _draw_figures(sweep: SweepRow, reasons: Sequence[FailureReason]) -> None:
                 help=t("sweeps.blocked_help"),
             )
     for reason in reasons[:MOST_REASONS]:
-        st.caption(f"{count(reason.n)} × {escaped(one_line(translated(reason.error), 300))}")
+        st.caption(f"{count(reason.n)} × {told(reason.error, 300)}")
 
 
 def _draw_spent(sweep: SweepRow) -> None:

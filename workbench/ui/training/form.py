@@ -24,10 +24,10 @@ from workbench.ui.components import url
 from workbench.ui.components.controls import errors_shown
 from workbench.ui.components.drafts import FormDraft
 from workbench.ui.components.forms import Hint, SpecForm, field_type
-from workbench.ui.components.i18n import current_language, t, translated, word
+from workbench.ui.components.i18n import current_language, t, word
 from workbench.ui.components.parts import card, section
 from workbench.ui.components.store import database, registry
-from workbench.ui.components.text import escaped
+from workbench.ui.components.text import escaped, told
 from workbench.ui.datasets.dataset import draw_cautions
 
 PRESETS: Final = ("auto", "laptop", "notebook", "fast", "24gb", "max")
@@ -163,7 +163,7 @@ def _draw_start(spec: TrainSpec, draft: FormDraft) -> None:
 
 def draw_plan(spec: TrainSpec, planned: Prepared) -> None:
     """Draw the preset with its reason, and what the run of a plan will take."""
-    st.caption(escaped(translated(planned.resolved.why)))
+    st.caption(told(planned.resolved.why))
     with database().read() as session:
         newest = next(iter(list_runs(session, 1)), None)
     mark = "" if newest is None else f"{newest.id} {newest.state}"

@@ -35,7 +35,7 @@ from workbench.ui.components.archive import (
     shows_archived,
 )
 from workbench.ui.components.controls import back_link, open_button, page_link, trail
-from workbench.ui.components.i18n import t, translated
+from workbench.ui.components.i18n import t
 from workbench.ui.components.jobs import draw_cancel, draw_progress
 from workbench.ui.components.labels import ago, duration
 from workbench.ui.components.live import live
@@ -50,7 +50,7 @@ from workbench.ui.components.parts import (
     state_badge,
 )
 from workbench.ui.components.store import database
-from workbench.ui.components.text import escaped, show_text
+from workbench.ui.components.text import escaped, show_text, told
 from workbench.ui.training.curves import COMPARED, draw_compared, draw_curves
 from workbench.ui.training.form import draw_form, first_asked
 
@@ -197,7 +197,7 @@ def _draw_live(now: tuple[RunRow, list[JobRow]]) -> None:
     elif run.state == "running":
         _draw_of_round(run)
     if run.error:
-        st.error(escaped(translated(run.error)))
+        st.error(told(run.error))
     _draw_figures(run)
     if curves:
         draw_curves(curves)
