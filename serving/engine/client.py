@@ -253,6 +253,18 @@ def _after(attempts: int, error: RequestFailed | EngineUnavailable) -> EngineErr
     return kind("{problem} Tried {n} times.", problem=error, n=attempts)
 
 
+class Offer(Protocol):
+    """What a probe found a server to offer under a name; all who use the server share it."""
+
+    def doubt(self) -> None:
+        """Note a lost connection: the server may have been started anew, with other weights."""
+        ...
+
+    async def holds(self) -> bool:
+        """Tell whether it is still so; where that is in doubt, the server is asked first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
     """A model version that a server offers now."""
@@ -271,6 +283,8 @@ class ServedModel:
     engine_version: str | None
     price: Price | None = None
     """None where nobody has told it."""
+    offer: Offer | None = None
+    """None: it is served as long as the server answers."""
     replicas: tuple["ServedModel", ...] = ()
     """The same weights on further servers; see ``serving.engine.pool``."""
 

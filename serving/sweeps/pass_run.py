@@ -161,6 +161,12 @@ class PassRun:
         """Seconds for which the limits of a server keep some slots waiting."""
         return max((sender.rest_s for sender in self._senders.values()), default=0.0)
 
+    @property
+    def why_away(self) -> str | None:
+        """Which servers are left alone, and why, if any are while others go on."""
+        told = (sender.why_away for sender in self._senders.values())
+        return next((why for why in told if why is not None), None)
+
     async def run(self) -> None:
         """Bring every slot of the pass to an end; what has arrived is stored in any case.
 

@@ -7,12 +7,30 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic
 
+from db.messages import Message
+from db.settings import masked
 from serving.engine.client import CompletionClient, RetryPolicy, ServedModel
 from serving.engine.limiter import MAX_INTERACTIVE, Lane, limiter_of
-from serving.engine.messages import Busy, EngineError, ServerGaveUp
+from serving.engine.messages import (
+    Busy,
+    CompletionRequest,
+    EngineError,
+    EngineUnavailable,
+    RequestFailed,
+    SamplingParameters,
+    ServerGaveUp,
+)
+from serving.formats.chat_template import ChatPrompt
 from serving.sweeps.item_queue import Item, ItemT
 
 _BUSY = RetryPolicy()
+_SMALL = "The quick brown fox"
+FAILURES_IN_A_ROW = 3
+"""After so many, no matter what was asked, the server is held to be at fault and left alone."""
+ALONE_S, ALONE_AT_MOST_S = 1.0, 30.0
+"""For how long: doubled every time until it does something again (outlier ejection)."""
+WELL_WITHIN_S = 30.0
+"""How long a server may take for one token before it is sent to again."""
 LIMITED_FOR_S = 3600.0
 """A server that lets nothing through for so long, or asks for as long a pause, ends the run."""
 
@@ -27,7 +45,9 @@ class Replica(Generic[ItemT]):
         self.client: CompletionClient = first.client
         self.limiter = limiter_of(first)
         self.is_away = False
-        """Nothing is sent to it until it answers again."""
+        """Nothing is sent to it until it is well again."""
+        self.why_away = ""
+        """A sentence; of one that is away."""
         self.tells_health = True
         self.exchanges: dict[asyncio.Task[None], Sequence[ItemT]] = {}
         """Requests in the air, the oldest first."""
@@ -37,6 +57,10 @@ class Replica(Generic[ItemT]):
         self._lane: Lane | None = None
         self._rests_until = 0.0
         self._n_busy = 0
+        self._n_failed = 0
+        """Requests that failed in a row."""
+        self._n_alone = 0
+        """How often it was left alone since it did something."""
         self._limited_since: float | None = None
 
     @property
@@ -89,12 +113,12 @@ class Replica(Generic[ItemT]):
         """Note that a request has come back, with or without texts."""
         assert self._lane is not None
         if n_tokens:
-            self._n_busy, self._limited_since = 0, None
+            self._limited_since = None
         self.limiter.returned(self._lane, n_sequences, n_tokens)
 
     def rest(self, error: Busy) -> None:
         """Leave the server alone for a while: it says that it is too busy."""
-        self._n_busy += 1
+        self._n_busy += not self.rest_s  # what was in the air tells the same once more
         self._rests_until = time.monotonic() + _BUSY.pause_s(self._n_busy, error)
 
     def wait_out(self, error: Busy) -> ServerGaveUp | None:
@@ -128,13 +152,81 @@ class Replica(Generic[ItemT]):
                 self.preempted.add(exchange)
                 exchange.cancel()
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether it failed so often in a row that the fault is held to be its own."""
+        return self._n_failed >= FAILURES_IN_A_ROW
+
+    def failed(self) -> bool:
+        """Note that a request failed there; tell whether it is to be left alone from now on."""
+        self._n_failed += 1
+        if self._n_failed == FAILURES_IN_A_ROW:
+            self._stay_away()
+        return self.is_failing
+
+    def succeeded(self) -> None:
+        """Note that a request brought what was asked for."""
+        self._n_busy = self._n_failed = self._n_alone = 0
+
+    def _stay_away(self) -> None:
+        pause_s = min(ALONE_S * 2.0**self._n_alone, ALONE_AT_MOST_S)
+        self._n_alone += 1
+        self._rests_until = max(self._rests_until, time.monotonic() + pause_s)
+
+    def doubt(self) -> None:
+        """Note a lost connection: it may have been started anew, with other weights."""
+        for model in self.models.values():
+            if model.offer is not None:
+                model.offer.doubt()
+
+    async def is_as_found(self) -> bool:
+        """Tell whether it offers what a probe found there, as far as that is known."""
+        offers = [one.offer for one in self.models.values() if one.offer is not None]
+        return all([await offer.holds() for offer in offers])
+
+    def changed_weights(self) -> Message:
+        """Return the sentence on a server that does no longer."""
+        return Message(
+            "The model server at {where} no longer offers the weights that it did.",
+            where=masked(self.client.endpoint.root),
+        )
+
     async def serves(self) -> bool:
         """Tell whether it answers and offers all its models (again)."""
         self.tells_health = await self.client.health()
         with suppress(EngineError):
             offered = {one.name for one in await self.client.models()}
-            return offered.issuperset(one.served_name for one in self.models.values())
+            names = {one.served_name for one in self.models.values()}
+            return offered.issuperset(names) and await self.is_as_found()
         return False
+
+    async def is_well(self) -> bool:
+        """Tell whether it may be sent to again; where not, it is left alone for longer."""
+        if not await self.serves():
+            return False
+        if self.is_failing:
+            if not await self._writes():
+                self._stay_away()
+                return False
+            self._n_failed = 0
+        return True
+
+    async def _writes(self) -> bool:
+        """Tell whether it completes a small prompt."""
+        model = next(iter(self.models.values()))
+        request = CompletionRequest(
+            model=model.served_name,
+            prompts=[ChatPrompt("", _SMALL) if model.takes_messages else _SMALL],
+            sampling=SamplingParameters(temperature=1.0, top_p=1.0, max_tokens=1),
+        )
+        try:
+            async with asyncio.timeout(WELL_WITHIN_S):
+                await self.client.complete(request, retry=RetryPolicy(attempts=1))
+        except (EngineUnavailable, RequestFailed, TimeoutError):
+            return False
+        except EngineError:  # it has an opinion on so small a prompt
+            return True
+        return True
 
 
 def size_of(items: Sequence[Item]) -> int:

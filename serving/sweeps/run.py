@@ -320,6 +320,8 @@ class SweepRun(SweepState):
 
     def _doing(self) -> str:
         rest_s = self._pass_run.rest_s if self._pass_run else 0.0
+        if self._pass_run and (why := self._pass_run.why_away):
+            return why
         if rest_s < 1:
             return self._message
         return Message("waiting {n:.0f} s for the limits of the server", n=rest_s)

@@ -6,7 +6,6 @@ and where that fails each is tried alone.
 """
 
 import asyncio
-import logging
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Generic
 from db.errors import Q2QError
 from db.messages import Message
 from serving.engine.client import RetryPolicy, ServedModel
+from serving.engine.http_errors import ConnectionLost
 from serving.engine.messages import (
     Busy,
     CompletionRequest,
@@ -28,16 +28,14 @@ from serving.engine.messages import (
 )
 from serving.sweeps.engine_loss import EngineLost
 from serving.sweeps.item_queue import ItemQueue, ItemT, until
-from serving.sweeps.replica import Replica, first_of, size_of
-
-log = logging.getLogger(__name__)
+from serving.sweeps.replica import Replica, size_of
+from serving.sweeps.replicas import Replicas
 
 SUSPECT_AFTER, GUILTY_AFTER = 2, 3
 """Server losses after which a prompt is sent alone, and after which it counts as failed."""
 ONCE = RetryPolicy(attempts=1)
 MAX_TRIES = RetryPolicy().attempts
 """Attempts at an item by all servers of a pool together, where these are fewer."""
-LOOK_FOR_LOST_S = 2.0
 
 
 class Sender(ABC, Generic[ItemT]):
@@ -60,27 +58,16 @@ class Sender(ABC, Generic[ItemT]):
         priority: int,
     ) -> None:
         self.priority = priority
-        self._is_interactive = priority < 0
         self._can_group = models[0].capabilities.prompt_list
         self._losses = losses
         """Prompt → servers that were lost while they worked on it."""
         self._first, self._later = ItemQueue[ItemT](), ItemQueue[ItemT]()
-        everywhere = zip(*(model.everywhere for model in models), strict=True)
-        self._replicas = [
-            Replica[ItemT](one, is_interactive=self._is_interactive) for one in everywhere
-        ]
-        for replica in self._replicas:
-            # Somebody who waits is served by as few servers as will do: there, sweeps give way.
-            if not self._is_interactive or len(self._replicas) == 1:
-                replica.open()
+        self._replicas = Replicas[ItemT](models, is_interactive=priority < 0)
         self._changed = changed
         """Is set whenever something is queued, taken, or has come back."""
         self._in_air: set[ItemT] = set()
-        self._tries: dict[ItemT, Counter[Replica[ItemT]]] = {}
-        """Which servers could not do an item, and how often."""
         self._end: Q2QError | None = None
         """Why nothing more is sent; raised once all that was sent has come back."""
-        self._replicas_changed = asyncio.Event()
         self._run_id = uuid.uuid4().hex[:12]
         self._numbers = count(1)
 
@@ -132,9 +119,14 @@ class Sender(ABC, Generic[ItemT]):
         return min(replica.rest_s for replica in self._replicas)
 
     @property
+    def why_away(self) -> str | None:
+        """Which servers are left alone, and why, if any are while others go on."""
+        return self._replicas.why_away
+
+    @property
     def wants_more(self) -> bool:
         """Whether the queue is shorter than what the servers may soon take."""
-        target = sum(replica.limiter.target for replica in self._replicas if not replica.is_away)
+        target = sum(replica.limiter.target for replica in self._replicas.present)
         return self._n_queued < target / 2 + 1
 
     @property
@@ -161,21 +153,11 @@ class Sender(ABC, Generic[ItemT]):
             EngineLost: (in a group) Nothing answers, or no server has these models any more.
             Q2QError: (in a group) What ``end_with`` was told; all that was sent has come back.
         """
-        await self._see_who_is_there()
+        await self._replicas.see_who_is_there()
         async with asyncio.TaskGroup() as own:
             own.create_task(self._keep_sending(tasks))
             if len(self._replicas) > 1:
-                own.create_task(self._keep_looking_for_lost())
-
-    async def _see_who_is_there(self) -> None:
-        if len(self._replicas) == 1:
-            self._replicas[0].tells_health = await self._replicas[0].client.health()
-            return
-        there = await asyncio.gather(*(replica.serves() for replica in self._replicas))
-        for replica, serves in zip(self._replicas, there, strict=True):
-            replica.is_away = not serves
-        if not any(there):
-            raise EngineLost(Message("None of the servers of this model answers."), died=False)
+                own.create_task(self._replicas.keep_looking())
 
     async def _keep_sending(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -184,9 +166,9 @@ class Sender(ABC, Generic[ItemT]):
             if self._end is not None:
                 await until(self._changed, lambda: not self._in_air)
                 raise self._end
-            replica = await self._least_loaded((self._first or self._later).first())
+            replica = await self._replicas.least_loaded((self._first or self._later).first())
             queue = self._first or self._later
-            if replica not in self._able(queue.first()):
+            if replica not in self._replicas.able(queue.first()):
                 continue
             items = queue.take(self._request_size(replica))
             if not await self.admitted(items, replica.models):
@@ -207,47 +189,8 @@ class Sender(ABC, Generic[ItemT]):
         """Return how many sequences the next request carries, so that all servers have work."""
         if not self._can_group:
             return 1
-        n_present = sum(not one.is_away for one in self._replicas)
-        share = -(-self._n_queued // max(1, n_present))
+        share = -(-self._n_queued // max(1, len(self._replicas.present)))
         return min(replica.limiter.group_size, replica.room, self.max_items, share)
-
-    async def _least_loaded(self, item: ItemT) -> Replica[ItemT]:
-        """Return the server that is to have ``item`` next, as soon as one has room."""
-        while True:
-            able = self._able(item)
-            if len(self._replicas) == 1 and able:
-                await able[0].wait_for_room()
-                return able[0]
-            if free := [replica for replica in able if replica.room > 0]:
-                return min(free, key=self._load)
-            self._replicas_changed.clear()
-            waits = [replica.wait_for_room() for replica in able]
-            await first_of([*waits, self._replicas_changed.wait()])
-
-    def _load(self, replica: Replica[ItemT]) -> tuple[bool, float]:
-        is_new = self._is_interactive and not replica.is_open
-        return is_new and any(one.is_open for one in self._replicas), replica.limiter.load
-
-    def _able(self, item: ItemT) -> list[Replica[ItemT]]:
-        """Return the servers that are there, without those that failed ``item`` more often."""
-        present = [replica for replica in self._replicas if not replica.is_away]
-        tries = self._tries.get(item)
-        if tries is None or not present:
-            return present
-        fewest = min(tries[replica] for replica in present)
-        return [replica for replica in present if tries[replica] == fewest]
-
-    async def _keep_looking_for_lost(self) -> None:
-        """Let servers that were lost take part again once they are back."""
-        while True:
-            await asyncio.sleep(LOOK_FOR_LOST_S)
-            away = [replica for replica in self._replicas if replica.is_away]
-            back = await asyncio.gather(*(replica.serves() for replica in away))
-            for replica, is_back in zip(away, back, strict=True):
-                if is_back:
-                    log.info("The model server at %s is back.", replica.client.endpoint.root)
-                    replica.is_away = False
-                    self._replicas_changed.set()
 
     async def wait_until_short(self) -> None:
         """Return when more may be queued."""
@@ -259,8 +202,7 @@ class Sender(ABC, Generic[ItemT]):
 
     async def close(self) -> None:
         """Give the share of the servers back."""
-        for replica in self._replicas:
-            await replica.close()
+        await self._replicas.close()
 
     def note_loss(self) -> None:
         """Remember which prompts were in the air when the server was lost."""
@@ -283,6 +225,7 @@ class Sender(ABC, Generic[ItemT]):
                 raise
             self.put(items)
         except EngineLost as lost:
+            replica.doubt()
             if not self._goes_on_without(replica, lost):
                 raise
             self.put(items)
@@ -300,13 +243,10 @@ class Sender(ABC, Generic[ItemT]):
             return True
         if all(one.is_away for one in self._replicas if one is not replica):
             return False
-        log.warning("A model server was lost, and the others go on: %s", lost)
-        replica.is_away = True
         if lost.died:
             in_air = [item for items in replica.exchanges.values() for item in items]
             self._losses.update({item.prompt_hash for item in in_air})
-        replica.take_back(replica.in_flight)
-        self._replicas_changed.set()
+        self._replicas.leave(replica, str(lost))
         return True
 
     async def _complete(self, replica: Replica[ItemT], items: Sequence[ItemT]) -> int:
@@ -326,13 +266,23 @@ class Sender(ABC, Generic[ItemT]):
             return 0
         if result.attempts > 1:
             replica.limiter.back_off()
+            replica.doubt()
+        await self._check(replica)
         if result.cut_some_prompt and len(items) > 1:
             self._send_alone(items)
             return 0
         self.on_result(items, result, replica.models)
-        for item in items if self._tries else ():
-            self._tries.pop(item, None)
+        self._replicas.note_success(replica, items)
         return result.about_tokens
+
+    async def _check(self, replica: Replica[ItemT]) -> None:
+        """See that what it wrote is of the model that was asked for.
+
+        Raises:
+            EngineLost: It was started with other weights meanwhile.
+        """
+        if not await replica.is_as_found():
+            raise EngineLost(replica.changed_weights(), died=False)
 
     async def _on_error(
         self,
@@ -361,6 +311,9 @@ class Sender(ABC, Generic[ItemT]):
             return
         if replica.tells_health and not await replica.client.health():
             raise EngineLost(str(error), died=True) from error
+        if isinstance(error, ConnectionLost):
+            replica.doubt()
+            await self._check(replica)
         replica.limiter.back_off()
         if len(self._replicas) == 1:
             self._give_up(replica, items, str(error), request_id)
@@ -373,13 +326,13 @@ class Sender(ABC, Generic[ItemT]):
         """Ask another server, as often as one alone would have been asked again."""
         if isinstance(error, Busy):
             replica.rest(error)
+        self._replicas.note_failure(replica, items, str(error))
         for item in items:
-            tries = self._tries.setdefault(item, Counter())
-            tries[replica] += 1
-            if tries.total() >= max(MAX_TRIES, len(self._replicas)):
-                problem = Message("{problem} Tried {n} times.", problem=error, n=tries.total())
+            n_tries = self._replicas.n_tries(item)
+            if n_tries >= max(MAX_TRIES, len(self._replicas)):
+                problem = Message("{problem} Tried {n} times.", problem=error, n=n_tries)
                 self.on_failure(item, problem, request_id, replica.models)
-                del self._tries[item]
+                self._replicas.forget(item)
             else:
                 item.is_alone |= len(items) > 1
                 self._queue(item)

@@ -24,7 +24,7 @@ BY_ENGINE = "SELECT engine_id, count(*) FROM generation WHERE ok GROUP BY engine
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeServer]]:
     """Two fake servers that offer one model, under a name each."""
-    monkeypatch.setattr("serving.sweeps.send.LOOK_FOR_LOST_S", 0.05)
+    monkeypatch.setattr("serving.sweeps.replicas.LOOK_FOR_LOST_S", 0.05)
     made = [FakeServer(models=(name,)) for name in ("fake", "other-name")]
     for server in made:
         server.start()
@@ -210,3 +210,58 @@ async def test_a_pool_can_do_what_each_of_its_servers_can(servers: list[FakeServ
         can = one.capabilities
         assert (can.n, can.refused_fields, one.context_length) == (False, ("top_k",), 99)
     assert [one.capabilities.metrics for one in pool_of_two.everywhere] == [True, False]
+
+
+async def test_a_server_that_fails_again_and_again_is_left_alone_until_it_is_well(
+    database: Database, servers: list[FakeServer]
+) -> None:
+    sweep_id = planned(database, 60)
+    servers[0].latency_s, servers[1].latency_s = 0.4, 0.02
+    bad = servers[1]
+    async with pool(servers) as engines:
+        running = asyncio.create_task(run(database, engines, sweep_id))
+        while bad.count < 8:
+            await asyncio.sleep(0.01)
+        bad.default = "error_500"
+        n_before = bad.count
+        await asyncio.sleep(1.5)
+        n_failing = bad.count - n_before
+        bad.default = "ok"
+        await running
+    assert n_failing < 30, "those in the air, and one small prompt now and then"
+    assert bad.count > n_before + n_failing + 8, "it takes part again"
+
+
+@pytest.mark.parametrize("is_healthy", [True, False])
+async def test_what_all_servers_fail_for_a_while_is_done_once_they_are_well(
+    database: Database, servers: list[FakeServer], is_healthy: bool
+) -> None:
+    sweep_id = planned(database, 30)
+    for server in servers:
+        server.latency_s = 0.02
+    async with pool(servers) as engines:
+        running = asyncio.create_task(run(database, engines, sweep_id))
+        while servers[0].count < 8:
+            await asyncio.sleep(0.01)
+        for server in servers:
+            server.default = "error_500"
+        servers[1].healthy = is_healthy
+        await asyncio.sleep(2.5)
+        for server in servers:
+            server.default = "ok"
+        await running
+    assert set(by_engine(database)) == {1, 2}
+
+
+async def test_where_all_servers_fail_for_too_long_the_run_ends_and_fails_no_slot_for_it(
+    database: Database, servers: list[FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.sweeps.replicas.FAILING_FOR_S", 1.0)
+    sweep_id = planned(database, 30)
+    for server in servers:
+        server.default = "error_500"
+    async with pool(servers) as engines:
+        outcome = await asyncio.wait_for(run_sweep(database, sweep_id, engines), 30)
+    assert (outcome.state, outcome.done, outcome.failed) == ("failed", 0, 0)
+    assert outcome.error is not None
+    assert outcome.error.startswith("All servers of this model have failed for")
