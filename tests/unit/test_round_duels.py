@@ -1,6 +1,7 @@
 """Blind comparisons of a round's models: their cards, what they come to, and that none trains."""
 
 import json
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from db.database import Database
 from db.errors import UsageError
 from db.rating.queues import ItemRow, get_items, get_queue
-from db.rating.ratings import NewRating, Outcome, add_ratings, ensure_rater, undo_ratings
+from db.rating.ratings import NewRating, Outcome, Scope, add_ratings, ensure_rater, undo_ratings
 from db.rounds import find_round, move_round
 from db.tables import Answer, Generation, ModelVersion, Question, QueueItem, Rater
 from serving.formats.library import load_definitions, sync_definitions
@@ -25,6 +26,7 @@ from workbench.rating.head_to_head import head_to_head_spec
 from workbench.rating.queues import build_queue, save_queue
 from workbench.rating.sources import QueueSpec
 from workbench.rounds.head_to_head import HeadToHead, read_head_to_head
+from workbench.rounds.text import figures_of
 
 _cards = count()
 
@@ -39,7 +41,13 @@ def make_queue(database: Database, against: str = "") -> list[ItemRow]:
 
 
 def judge(
-    database: Database, item: ItemRow, outcome: Outcome, rater: str = "Aki", *, blind: bool = True
+    database: Database,
+    item: ItemRow,
+    outcome: Outcome,
+    rater: str = "Aki",
+    *,
+    blind: bool = True,
+    scope: Scope = "whole",
 ) -> list[int]:
     with database.write() as session:
         known = session.scalar(select(Rater.id).where(Rater.name == rater))
@@ -48,7 +56,7 @@ def judge(
             [
                 NewRating(
                     rater_id=known or ensure_rater(session, rater),
-                    scope="whole",
+                    scope=scope,
                     target=item.target,
                     other=item.other,
                     axis="preference",
@@ -101,6 +109,36 @@ def test_a_card_holds_what_both_models_wrote_for_the_same_held_out_question(
     with database.read() as session:
         texts = [session.get_one(Answer, one.target.answer_id).text for one in limited.items]
     assert all("point 0" in text for text in texts), "the greedy ones are met first"
+
+
+def test_reasonings_are_compared_where_no_two_outputs_have_answers(database: Database) -> None:
+    write_round(database, 6, silent=range(6))
+    items = make_queue(database)
+    with database.read() as session:
+        assert get_queue(session, 1).scope == "reasoning"
+    assert len(items) == 6 * 4
+    assert {one.target.answer_id for one in items} == {None}
+    for item in items:
+        judge(database, item, "a", scope="reasoning")
+    (found,) = duels(database)
+    assert (found.model, found.against, found.scope) == ("round-first", "base", "reasoning")
+    assert (found.n_questions, found.n_judgements, found.won.value) == (6, 24, 1.0)
+    assert figures_of(found, "en").endswith("so the reasonings were compared.")
+    assert figures_of(found, "ja").endswith("推論を比べました。")
+
+
+def test_judgements_of_reasonings_do_not_count_beside_those_of_whole_outputs(
+    database: Database,
+) -> None:
+    write_round(database, 3, silent=[0])
+    items = make_queue(database)
+    whole = items[0]
+    judge(database, whole, "b")
+    parts = (replace(one, answer_id=None) for one in (whole.target, whole.other))
+    target, other = parts
+    judge(database, replace(items[1], target=target, other=other), "a", scope="reasoning")
+    (found,) = duels(database)
+    assert (found.scope, found.n_judgements, found.lost.value) == ("whole", 1, 1.0)
 
 
 def test_what_both_wrote_in_the_same_words_is_no_card(database: Database) -> None:
@@ -233,8 +271,9 @@ def test_an_earlier_round_or_model_is_named_and_others_are_refused(database: Dat
         move_round(session, 1, step="train")
     with database.read() as session, pytest.raises(UsageError, match="at the step train"):
         head_to_head_spec(session, "first")
-    with pytest.raises(ValidationError, match="pairs of whole outputs"):
-        QueueSpec(name="x", round=1)
+    for more in ({"scope": "answer"}, {"way": "single"}):
+        with pytest.raises(ValidationError, match="pairs of outputs or of reasonings"):
+            QueueSpec(name="x", round=1, **more)
     with pytest.raises(ValidationError, match="one source"):
         QueueSpec(name="x", round=1, sweep=1, scope="whole")
 

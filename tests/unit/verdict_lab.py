@@ -80,6 +80,7 @@ def _duel(people: PointsSample) -> HeadToHead:
         model="round",
         against="base",
         raters="person",
+        scope="whole",
         n_raters=len(set(people.rater)),
         n_questions=len(set(people.question)),
         n_judgements=len(people.points),

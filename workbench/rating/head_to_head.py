@@ -2,7 +2,8 @@
 
 Greedy outputs come first, since these are what a user of the models meets; then the sampled ones,
 each with the one of the same number. A card tells nothing of the models: which of them stands left
-is dealt by lot, and stored.
+is dealt by lot, and stored. Where the models answered no question both, as small ones do that leave
+out the tag between the two, their reasonings are compared: all that was written.
 """
 
 from collections import Counter, defaultdict
@@ -11,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from db.errors import UsageError
 from db.models import get_model
 from db.rating.queues import NewItem
-from db.rating.ratings import Target
+from db.rating.ratings import Scope, Target
 from db.rounds import RoundRow, find_round
 from db.tables import (
     Answer,
@@ -40,7 +41,7 @@ class HeadToHeadCards:
     by_question: tuple[tuple[NewItem, ...], ...]
     left_out: dict[str, int]
     """Reason → outputs of a question that make no card: ``not_held_out``, ``not_whole`` (one of the
-    two is no reasoning with an answer), ``same_words``."""
+    two is no reasoning with an answer; no reasoning, where these are compared), ``same_words``."""
     n_questions: int
     """Questions that both models were asked."""
 
@@ -67,8 +68,19 @@ def head_to_head_spec(session: Session, reference: str | int, against: str = "")
     other = _opponent(session, found, against)
     name = f"{found.name} · {against or get_model(session, other).name}"
     return QueueSpec(
-        name=name[:200], way="pair", scope="whole", round=found.id, against=other, leave_out=()
+        name=name[:200],
+        way="pair",
+        scope=_scope_of(session, found, other),
+        round=found.id,
+        against=other,
+        leave_out=(),
     )
+
+
+def _scope_of(session: Session, found: RoundRow, other: int) -> Scope:
+    """Return what is compared: outputs as a whole, or reasonings where no two have answers."""
+    met = list(_meetings(session, found, other))
+    return "reasoning" if met and all(None in _answers(pair) for pair in met) else "whole"
 
 
 def opponents(session: Session, found: RoundRow) -> dict[int, str]:
@@ -92,8 +104,8 @@ def head_to_head_cards(session: Session, spec: QueueSpec) -> HeadToHeadCards:
     """
     assert spec.round is not None
     found = find_round(session, spec.round)
-    own, other = found.merged_model_version_id, spec.against or found.starts_from_id
-    if found.sweep_id is None or own is None:
+    other = spec.against or found.starts_from_id
+    if found.sweep_id is None or found.merged_model_version_id is None:
         raise UsageError(
             "Round {found_name!r} has no model whose texts could be compared.",
             found_name=found.name,
@@ -101,13 +113,15 @@ def head_to_head_cards(session: Session, spec: QueueSpec) -> HeadToHeadCards:
     left_out: Counter[str] = Counter()
     cards: defaultdict[int, list[NewItem]] = defaultdict(list)
     questions = set()
-    for first, second in _meetings(session, found.sweep_id, own, other):
-        questions.add(first.question_id)
-        reason = _why_not(first, second)
+    for met in _meetings(session, found, other):
+        question_id = met[0].question_id
+        questions.add(question_id)
+        reason = _why_not(met, spec.scope)
         if reason is not None:
             left_out[reason] += 1
         else:
-            cards[first.question_id].append(NewItem(target=_target(first), other=_target(second)))
+            target, against = (_target(one, spec.scope) for one in met)
+            cards[question_id].append(NewItem(target=target, other=against))
     return HeadToHeadCards(
         by_question=tuple(tuple(own_cards) for own_cards in cards.values()),
         left_out=dict(left_out),
@@ -134,11 +148,11 @@ def _opponent(session: Session, found: RoundRow, against: str) -> int:
     return by_name[against]
 
 
-def _meetings(
-    session: Session, sweep_id: int, own: int, other: int
-) -> Iterator[tuple[_Output, _Output]]:
-    """Yield what both models wrote for the same slot, greedy outputs first."""
-    variant = aliased(ReasoningVariant)
+def _meetings(session: Session, found: RoundRow, other: int) -> Iterator[tuple[_Output, _Output]]:
+    """Yield what the round's model and another wrote for the same slot, greedy outputs first."""
+    own = found.merged_model_version_id
+    if own is None:
+        return
     rows = session.execute(
         select(
             Generation.question_id,
@@ -150,17 +164,17 @@ def _meetings(
             Sampling.parameters,
             Question.held_out,
             Answer.id.label("answer_id"),
-            Answer.variant_id,
+            ReasoningVariant.id.label("variant_id"),
             Answer.content_hash,
-            variant.content_hash.label("variant_hash"),
+            ReasoningVariant.content_hash.label("variant_hash"),
         )
         .join(SweepGeneration, SweepGeneration.generation_id == Generation.id)
         .join(Sampling, Sampling.id == Generation.sampling_id)
         .join(Question, Question.id == Generation.question_id)
         .outerjoin(Answer, Answer.generation_id == Generation.id)
-        .outerjoin(variant, variant.id == Answer.variant_id)
+        .outerjoin(ReasoningVariant, ReasoningVariant.generation_id == Generation.id)
         .where(
-            SweepGeneration.sweep_id == sweep_id,
+            SweepGeneration.sweep_id == found.sweep_id,
             Generation.kind == "whole",
             Generation.ok,
             Generation.model_version_id.in_((own, other)),
@@ -185,14 +199,23 @@ def _meetings(
             yield met[own], met[other]
 
 
-def _why_not(first: _Output, second: _Output) -> str | None:
+def _answers(met: tuple[_Output, _Output]) -> tuple[int | None, ...]:
+    return tuple(one.answer_id for one in met)
+
+
+def _why_not(met: tuple[_Output, _Output], scope: Scope) -> str | None:
+    first, second = met
     if not first.held_out:
         return "not_held_out"
-    if first.variant_id is None or second.variant_id is None:
+    is_whole = scope == "whole"
+    if None in (first.variant_id, second.variant_id) or (is_whole and None in _answers(met)):
         return "not_whole"
-    same = (first.content_hash, first.variant_hash) == (second.content_hash, second.variant_hash)
-    return "same_words" if same else None
+    is_same = first.variant_hash == second.variant_hash and (
+        not is_whole or first.content_hash == second.content_hash
+    )
+    return "same_words" if is_same else None
 
 
-def _target(row: _Output) -> Target:
-    return Target(question_id=row.question_id, variant_id=row.variant_id, answer_id=row.answer_id)
+def _target(row: _Output, scope: Scope) -> Target:
+    answer_id = row.answer_id if scope == "whole" else None
+    return Target(question_id=row.question_id, variant_id=row.variant_id, answer_id=answer_id)

@@ -110,8 +110,9 @@ class QueueSpec(BaseModel):
             raise ValueError(
                 "a queue has one source; give a sweep, a dialogue, a dataset, a round or questions"
             )
-        if self.round is not None and (self.way, self.scope) != ("pair", "whole"):
-            raise ValueError("models of a round are compared in pairs of whole outputs")
+        compares = self.way == "pair" and self.scope in ("whole", "reasoning")
+        if self.round is not None and not compares:
+            raise ValueError("models of a round are compared in pairs of outputs or of reasonings")
         return self
 
 

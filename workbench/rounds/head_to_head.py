@@ -1,6 +1,7 @@
 """Blind comparisons of the models of a round: won, tied and lost, with intervals.
 
-Only what both models wrote in one pass for the same question counts, judged blind and as a whole.
+Only what both models wrote in one pass for the same question counts, judged blind and as a whole;
+where no two outputs had answers, by their reasonings (``workbench.rating.head_to_head``).
 People and model raters are told apart and never added up. "Both bad" says nothing about which of
 the two is better, so it is counted beside the others.
 
@@ -18,6 +19,7 @@ import pandas as pd
 from sqlalchemy.orm import Session
 
 from db.rating.columns import RaterKind, RatingFilter
+from db.rating.ratings import Scope
 from workbench.stats.clustered import MIN_RATERS
 from workbench.stats.comparisons import read_tables
 from workbench.stats.intervals import Array, Estimate, share
@@ -33,6 +35,8 @@ class HeadToHead:
     model: str
     against: str
     raters: RaterKind
+    scope: Scope
+    """What was compared: whole outputs, or the reasonings of models that answered nothing."""
     n_raters: int
     n_questions: int
     n_judgements: int
@@ -82,16 +86,32 @@ def read_head_to_head(
 def _of_raters(
     session: Session, sweep_id: int, order: list[str], raters: RaterKind
 ) -> list[HeadToHead]:
-    filter = RatingFilter(scope="whole", raters=raters, sweep_id=sweep_id)
+    whole = _between(session, RatingFilter(scope="whole", raters=raters, sweep_id=sweep_id), order)
+    if found := _results(whole, order, raters, "whole"):
+        return found
+    filter = RatingFilter(scope="reasoning", raters=raters, sweep_id=sweep_id)
+    return _results(_between(session, filter, order), order, raters, "reasoning")
+
+
+def _between(session: Session, filter: RatingFilter, models: list[str]) -> pd.DataFrame:
+    """Return the comparisons of one model with another that count."""
     pairs = read_tables(session, filter).comparisons
     if pairs.empty:
-        return []
-    pairs = pairs[
+        return pairs
+    return pairs[
         pairs["ranks"]
-        & pairs["model_a"].isin(order)
-        & pairs["model_b"].isin(order)
+        & pairs["model_a"].isin(models)
+        & pairs["model_b"].isin(models)
         & (pairs["model_a"] != pairs["model_b"])
     ]
+
+
+def _results(
+    pairs: pd.DataFrame, order: list[str], raters: RaterKind, scope: Scope
+) -> list[HeadToHead]:
+    """Return what the comparisons of every two models come to."""
+    if pairs.empty:
+        return []
     place = {name: i for i, name in enumerate(order)}
     turned = pairs["model_a"].map(place) < pairs["model_b"].map(place)
     pairs = pairs.assign(
@@ -102,12 +122,12 @@ def _of_raters(
     return [
         found
         for (model, against), own in pairs.groupby(["model", "against"])
-        if (found := _head_to_head(str(model), str(against), raters, own)) is not None
+        if (found := _head_to_head(str(model), str(against), raters, scope, own)) is not None
     ]
 
 
 def _head_to_head(
-    model: str, against: str, raters: RaterKind, own: pd.DataFrame
+    model: str, against: str, raters: RaterKind, scope: Scope, own: pd.DataFrame
 ) -> HeadToHead | None:
     """Return one duel; None where all that was said is that both are bad."""
     decided = own[own["points"].notna()]
@@ -131,6 +151,7 @@ def _head_to_head(
         model=model,
         against=against,
         raters=raters,
+        scope=scope,
         n_raters=int(rater.max()) + 1,
         n_questions=len(questions),
         n_judgements=len(decided),

@@ -272,7 +272,7 @@ def outcome(result: HeadToHead, language: Language) -> str:
 
 def figures_of(result: HeadToHead, language: Language) -> str:
     """Return the share of points with its interval, and what it rests on."""
-    return translate(
+    told = translate(
         "duel.figures",
         language,
         points=figure(result.points, PEOPLE),
@@ -284,6 +284,9 @@ def figures_of(result: HeadToHead, language: Language) -> str:
         people=result.n_raters,
         both_bad=result.both_bad,
     )
+    if result.scope == "whole":
+        return told
+    return AFTER[language].join((told, translate("duel.reasonings", language)))
 
 
 def by_rater(result: HeadToHead, language: Language) -> list[str]:
