@@ -146,6 +146,21 @@ def test_a_narrow_screen_reads_one_cell_over_the_whole(phone: Page, matrix_site:
     assert width <= 390
 
 
+def test_cells_of_many_answers_end_within_their_row_on_a_narrow_screen(
+    phone: Page, matrix_site: Site
+) -> None:
+    opened(phone, matrix_site, "&by=model&by=temperature")
+    many = phone.locator(".cell:has(.group:nth-child(4))")
+    expect(many.first).to_be_attached()
+    ends = "e => e.getBoundingClientRect().bottom"
+    parts = (
+        "e => Math.min(...[...e.querySelectorAll('.group, .foot')].map(one => one.offsetHeight))"
+    )
+    for cell in many.all():
+        assert cell.locator(".foot").evaluate(ends) < cell.evaluate(ends)
+        assert cell.evaluate(parts) > 15
+
+
 def test_texts_and_grades_come_into_view_while_the_sweep_runs(
     page: Page, matrix_site: Site
 ) -> None:
