@@ -279,6 +279,23 @@ async def test_a_handler_that_does_not_listen_is_cancelled_at_the_stop(
     assert bench.job(job_id).state == "queued"
 
 
+async def test_a_store_that_is_away_is_not_waited_for_long_once_the_worker_is_told_to_stop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.jobs.loop.AWAY_GRACE_S", 0.05)
+
+    async def waits(context: JobContext) -> dict[str, Any] | None:
+        while context.database.waits_for_server:
+            await asyncio.sleep(0.01)
+        return await until_cancelled(context)
+
+    job_id = bench.enqueue("waits")
+    async with asyncio.timeout(10):  # less than jobs have to stop by themselves
+        async with bench.worker(waits=waits):
+            await bench.until(lambda: bench.job(job_id).state == "running")
+    assert bench.job(job_id).state == "queued"
+
+
 async def test_what_a_dead_process_held_is_picked_up_at_once(bench: Bench) -> None:
     import socket
 

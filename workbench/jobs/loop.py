@@ -45,6 +45,8 @@ JOIN_EVERY_S = 1.0
 """How often a worker without other work looks for a sweep to join."""
 STOP_GRACE_S = 15.0
 """How long jobs may take to stop by themselves before their tasks are cancelled."""
+AWAY_GRACE_S = 10.0
+"""How long a store that is away is waited for once the worker was told to stop."""
 
 
 class Worker:
@@ -90,6 +92,7 @@ class Worker:
             log.info("Going on with what a worker that died left: job %s", orphans)
         await self._store_left()
         beating = asyncio.create_task(self._beat(), name="heartbeat")
+        limiting = asyncio.create_task(self._limit_waiting(stop), name="store away at the end")
         try:
             while not stop.is_set():
                 if beating.done():
@@ -99,9 +102,16 @@ class Worker:
         finally:
             await self._stop_jobs()
             self._database.waits_for_server = False
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+            for task in (beating, limiting):
+                task.cancel()
+            await asyncio.gather(beating, limiting, return_exceptions=True)
             await self._store_left()
+
+    async def _limit_waiting(self, stop: asyncio.Event) -> None:
+        """Once told to stop, wait no longer than a while for a store that is away, whoever does."""
+        await stop.wait()
+        await asyncio.sleep(AWAY_GRACE_S)
+        self._database.waits_for_server = False
 
     async def _begin_next(self) -> bool:
         try:
@@ -275,6 +285,8 @@ class Worker:
     async def _store_left(self) -> None:
         try:
             await asyncio.to_thread(self._aftermath.left, self._database)
+        except StoreBusy as error:
+            log.warning("What ended jobs left could not be stored: %s", error)
         except Exception:  # It is tried again; the jobs go on.
             log.exception("What ended jobs left could not be stored")
 
