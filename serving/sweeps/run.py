@@ -222,7 +222,8 @@ class SweepRun(SweepState):
             passes.cancel()
             reports.cancel()
             is_over.set()
-            await asyncio.wait({passes, reports, grading})
+            # Graded is again what is left when the run is over; what ended the run says more.
+            await asyncio.gather(passes, reports, grading, return_exceptions=True)
 
     async def _run_passes(self, engines: Engines) -> None:
         if not await asyncio.to_thread(self._is_anything_missing):

@@ -1,9 +1,11 @@
 """Servers by URL as one worker sees them: which are equal, which are away, how busy each is."""
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from db.database import Database
 from db.engines import list_engines, save_external, servers_of
@@ -163,3 +165,21 @@ def test_the_load_of_each_engine_behind_one_url_is_told_apart() -> None:
         (0, 3, 0, 0),
         (1, 64, 5, 1200),
     ]
+
+
+async def test_looking_at_servers_stops_nothing_else_while_the_store_lets_nobody_in(
+    database: Database, servers: list[FakeServer], pool: EnginePool
+) -> None:
+    await offer(database, pool, servers, None)
+    servers[0].written_tokens += 500
+    watch = engine_watch.EngineWatch(database, pool._local, pool._external)
+    in_loop: list[bool] = []
+
+    def note(_: object) -> None:
+        in_loop.append(threading.current_thread() is threading.main_thread())
+
+    event.listen(database.engine, "begin", note)
+    await watch.look()
+    event.remove(database.engine, "begin", note)
+    assert in_loop
+    assert not any(in_loop)

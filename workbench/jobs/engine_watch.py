@@ -52,7 +52,8 @@ class EngineWatch:
             by_index = {gpu.index: gpu for gpu in found}
             gpus = [by_index[index] for index in plan.gpus if index in by_index]
             await self._look_at(self._local.engine_id, client, gpus, plan.gpus_per_engine)
-        for server in self._external.servers:
+        # Not in the event loop: while a store that is away is waited for, all else would stop.
+        for server in await asyncio.to_thread(lambda: self._external.servers):
             if server.client.endpoint.capabilities.metrics:
                 is_there = await self._look_at(server.engine_id, server.client)
             elif time.monotonic() < self._asked.get(server.engine_id, -ASK_EVERY_S) + ASK_EVERY_S:
@@ -88,10 +89,13 @@ class EngineWatch:
             for core in (load.cores if load is not None else ())
         ]
         if self._written.get(engine_id) != uses:
-            with self._database.write() as session:
-                save_load(session, engine_id, uses)
+            await asyncio.to_thread(self._save, engine_id, uses)
             self._written[engine_id] = uses
         return load is not None
+
+    def _save(self, engine_id: int, uses: Sequence[EngineUse]) -> None:
+        with self._database.write() as session:
+            save_load(session, engine_id, uses)
 
     def _rate(self, engine_id: int, core: CoreLoad) -> float | None:
         """Return the tokens that an engine has written a second since the look before."""

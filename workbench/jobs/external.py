@@ -158,8 +158,12 @@ class ExternalServers:
         server.answers = False
         message = Message("It does not answer now; it is used again as soon as it does.")
         log.warning("Model server %s: %s", server.name, message)
-        with self._database.write() as session:
-            save_engine_state(session, server.engine_id, "unhealthy", message=message)
+
+        def save() -> None:
+            with self._database.write() as session:
+                save_engine_state(session, server.engine_id, "unhealthy", message=message)
+
+        await asyncio.to_thread(save)
 
     async def _serve(self, model: ModelRow) -> ServedModel:
         deadline = asyncio.get_running_loop().time() + BACK_WITHIN_S
