@@ -254,14 +254,10 @@ def _after(attempts: int, error: RequestFailed | EngineUnavailable) -> EngineErr
 
 
 class Offer(Protocol):
-    """What a probe found a server to offer under a name; all who use the server share it."""
-
-    def doubt(self) -> None:
-        """Note a lost connection: the server may have been started anew, with other weights."""
-        ...
+    """What a probe found a server to offer under a name."""
 
     async def holds(self) -> bool:
-        """Tell whether it is still so; where that is in doubt, the server is asked first."""
+        """Tell whether it is still so; after a lost connection the server is asked first."""
         ...
 
 

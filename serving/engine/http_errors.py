@@ -183,10 +183,6 @@ class Unreachable(EngineUnavailable):
     """Nothing answers at the address (now)."""
 
 
-class ConnectionLost(RequestFailed):
-    """It broke in the middle of a request: the server may have been started anew."""
-
-
 class Stalled(RequestFailed):
     """The deadline passed without an answer."""
 
@@ -215,7 +211,7 @@ def broken(
         return _untrusted(where, error)
     if isinstance(error, aiohttp.ClientConnectorError):
         return unreachable(where, error, proxy)
-    return ConnectionLost(
+    return RequestFailed(
         "The connection to the model server at {where} broke ({detail}).",
         where=where,
         detail=_brief(error),

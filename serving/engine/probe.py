@@ -127,6 +127,17 @@ async def offered_models(
         return (OfferedModel(name=named, context_length=None),)
 
 
+async def fingerprint_of(
+    client: CompletionClient, model: str, *, timeout_s: float = 30.0
+) -> tuple[float, ...]:
+    """Return how likely a model finds a fixed text, of a server that told it before.
+
+    Raises:
+        EngineError: It does not answer.
+    """
+    return await _Questions(client, model, timeout_s).fingerprint()
+
+
 async def _software(client: CompletionClient) -> str | None:
     version = await client.version()
     return f"version {version}" if version else None

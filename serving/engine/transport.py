@@ -29,6 +29,8 @@ class Transport:
         self.endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
         self._route: Proxy | object | None = _UNKNOWN
+        self.n_lost = 0
+        """Connections that failed or broke: the server may have been started anew since."""
         self._deadlines: dict[asyncio.Timeout, float] = {}
         """Of the posts in the air: when each was sent, in the loop's time."""
 
@@ -101,6 +103,7 @@ class Transport:
                     answer = await response.read()
         except TimeoutError as error:
             if isinstance(error, aiohttp.ServerTimeoutError):
+                self.n_lost += 1
                 raise unreachable(where, error, proxy) from error
             waited = asyncio.get_running_loop().time() - sent
             raise Stalled(
@@ -109,6 +112,7 @@ class Transport:
                 waited=waited,
             ) from None
         except aiohttp.ClientError as error:
+            self.n_lost += 1
             raise broken(where, error, proxy) from error
         finally:
             self._deadlines.pop(deadline, None)

@@ -173,21 +173,15 @@ class Replica(Generic[ItemT]):
         self._n_alone += 1
         self._rests_until = max(self._rests_until, time.monotonic() + pause_s)
 
-    def doubt(self) -> None:
-        """Note a lost connection: it may have been started anew, with other weights."""
-        for model in self.models.values():
-            if model.offer is not None:
-                model.offer.doubt()
-
     async def is_as_found(self) -> bool:
         """Tell whether it offers what a probe found there, as far as that is known."""
         offers = [one.offer for one in self.models.values() if one.offer is not None]
         return all([await offer.holds() for offer in offers])
 
     def changed_weights(self) -> Message:
-        """Return the sentence on a server that does no longer."""
+        """Return the sentence on a server that does so no longer."""
         return Message(
-            "The model server at {where} no longer offers the weights that it did.",
+            "The model server at {where} offers other weights than before, or does not say which.",
             where=masked(self.client.endpoint.root),
         )
 
@@ -197,7 +191,9 @@ class Replica(Generic[ItemT]):
         with suppress(EngineError):
             offered = {one.name for one in await self.client.models()}
             names = {one.served_name for one in self.models.values()}
-            return offered.issuperset(names) and await self.is_as_found()
+            if offered.issuperset(names) and await self.is_as_found():
+                return True
+            self.why_away = self.changed_weights()
         return False
 
     async def is_well(self) -> bool:

@@ -16,7 +16,6 @@ from typing import Generic
 from db.errors import Q2QError
 from db.messages import Message
 from serving.engine.client import RetryPolicy, ServedModel
-from serving.engine.http_errors import ConnectionLost
 from serving.engine.messages import (
     Busy,
     CompletionRequest,
@@ -225,7 +224,6 @@ class Sender(ABC, Generic[ItemT]):
                 raise
             self.put(items)
         except EngineLost as lost:
-            replica.doubt()
             if not self._goes_on_without(replica, lost):
                 raise
             self.put(items)
@@ -266,7 +264,6 @@ class Sender(ABC, Generic[ItemT]):
             return 0
         if result.attempts > 1:
             replica.limiter.back_off()
-            replica.doubt()
         await self._check(replica)
         if result.cut_some_prompt and len(items) > 1:
             self._send_alone(items)
@@ -311,9 +308,6 @@ class Sender(ABC, Generic[ItemT]):
             return
         if replica.tells_health and not await replica.client.health():
             raise EngineLost(str(error), died=True) from error
-        if isinstance(error, ConnectionLost):
-            replica.doubt()
-            await self._check(replica)
         replica.limiter.back_off()
         if len(self._replicas) == 1:
             self._give_up(replica, items, str(error), request_id)

@@ -53,6 +53,7 @@ class EngineWatch:
             gpus = [by_index[index] for index in plan.gpus if index in by_index]
             await self._look_at(self._local.engine_id, client, gpus, plan.gpus_per_engine)
         # Not in the event loop: while a store that is away is waited for, all else would stop.
+        await asyncio.to_thread(self._external.note_probes_of_others)
         for server in await asyncio.to_thread(lambda: self._external.servers):
             if server.client.endpoint.capabilities.metrics:
                 is_there = await self._look_at(server.engine_id, server.client)

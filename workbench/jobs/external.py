@@ -3,12 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import Any
-
-from sqlalchemy.orm import Session
+from dataclasses import dataclass, field
 
 from db.database import Database
 from db.engines import (
@@ -20,25 +15,29 @@ from db.engines import (
 )
 from db.errors import UsageError
 from db.messages import Message
-from db.models import ModelRow, declare_model, find_model, note_fingerprint
+from db.models import ModelRow
 from db.settings import Settings
 from serving.engine.client import CompletionClient, ServedModel
 from serving.engine.equality import MAX_GAP, gap
 from serving.engine.messages import (
-    Capabilities,
     Endpoint,
     EngineError,
     EngineUnavailable,
-    OfferedModel,
-    Price,
     RequestRefused,
     ServerMisconfigured,
 )
 from serving.engine.pool import pooled
-from serving.engine.probe import ProbeResult, offered_models, probe
+from serving.engine.probe import ProbeResult, fingerprint_of
 from serving.formats.tokenizer import PromptTokenizer
-from serving.models.as_served import as_served, split_precision
 from workbench.jobs.endpoints import endpoint_of
+from workbench.jobs.offers import (
+    chosen,
+    declared,
+    found,
+    offered_capabilities,
+    price_of,
+    tokenizer_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +56,22 @@ class RemoteServer:
     name: str
     client: CompletionClient
     models: Mapping[int, ServedModel]
+    main_name: str
+    """Of the model that was probed, in requests."""
+    fingerprint: tuple[float, ...]
+    """Of its weights, as the last probe found them; empty where it tells none."""
     answers: bool = True
     """False since it was found away; it may come back."""
+    n_settled: int
+    """Lost connections to it after which it was found to be as its probe told."""
+    in_store: frozenset[int] | None = None
+    """The versions that it offers by the probe of another worker; None where none was noted."""
+    confirming: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether it is to be asked what it offers before anything that it writes is used."""
+        return self.client.n_lost > self.n_settled
 
 
 class ExternalServers:
@@ -144,6 +157,51 @@ class ExternalServers:
         in_use = {engine.id for engine in self._engines()}
         return tuple(self._servers[one] for one in sorted(self._servers.keys() & in_use))
 
+    def note_probes_of_others(self) -> None:
+        """Note what other workers found since, and which servers people have removed."""
+        engines = {engine.id: engine for engine in self._engines()}
+        for engine_id, server in list(self._servers.items()):
+            engine = engines.get(engine_id)
+            if engine is None:
+                server.in_store = frozenset()
+            elif engine.state == "ready":
+                server.in_store = frozenset(one.model_version_id for one in engine.models)
+
+    async def still_offers(self, client: CompletionClient, engine_id: int, model_id: int) -> bool:
+        """Tell whether a server offers a version, as far as probes know; asks one in doubt."""
+        server = self._servers.get(engine_id)
+        if server is None or server.client is not client:
+            return False
+        if server.is_doubted:
+            async with server.confirming:
+                await self._confirm(engine_id)
+            server = self._servers.get(engine_id, server)
+        is_noted = server.in_store is None or model_id in server.in_store
+        is_there = server.client is client and model_id in server.models
+        return is_there and is_noted and not server.is_doubted
+
+    async def _confirm(self, engine_id: int) -> None:
+        """Ask a server in doubt for its fingerprint alone, and probe it where that is another."""
+        server = self._servers.get(engine_id)
+        if server is None or not server.is_doubted:
+            return
+        n_lost = server.client.n_lost
+        try:
+            apart = await self._gap(server)
+            if apart is not None and apart > MAX_GAP:
+                log.warning("Model server %s has other weights now; it is probed.", server.name)
+                await self.probe(server.name, afresh=False)
+            elif apart is not None:
+                server.n_settled = n_lost
+        except (EngineError, UsageError) as error:  # it stays in doubt
+            log.warning("Model server %s could not be asked what it offers: %s", server.name, error)
+
+    async def _gap(self, server: RemoteServer) -> float | None:
+        """Return how far its weights are from what its probe found; 0 where it never told."""
+        if not server.fingerprint:
+            return 0.0
+        return gap(server.fingerprint, await fingerprint_of(server.client, server.main_name))
+
     def offers(self, model_id: int) -> list[ServedModel]:
         """Return a version on each server that offers it, or did so before it was away."""
         return [one.models[model_id] for one in self.servers if model_id in one.models]
@@ -170,6 +228,7 @@ class ExternalServers:
         while True:
             async with self._probing:  # a probe under way may bring it
                 pass
+            await self._settle_doubts(model.id)
             offered = self.offers(model.id)
             if any(await asyncio.gather(*(answers(one.client) for one in offered))):
                 return pooled(offered)
@@ -189,13 +248,21 @@ class ExternalServers:
                 )
             await asyncio.sleep(ASK_AGAIN_S)
 
+    async def _settle_doubts(self, model_id: int) -> None:
+        doubted = [one for one in self.servers if one.is_doubted]
+        await asyncio.gather(
+            *(self.still_offers(one.client, one.engine_id, model_id) for one in doubted)
+        )
+
     async def _probe(self, engine: EngineRow, afresh: bool) -> None:
+        known = self._servers.get(engine.id)
+        n_lost = known.client.n_lost if known is not None else 0
         with self._database.write() as session:
             save_engine_state(session, engine.id, "starting", message="Being probed.")
         try:
             endpoint = await asyncio.to_thread(endpoint_of, engine, self._settings)
-            result = _chosen(engine, await _found(engine, endpoint, afresh))
-            tokenizer = _tokenizer(engine, result)
+            result = chosen(engine, await found(engine, endpoint, afresh))
+            tokenizer = tokenizer_of(engine, result)
         except (EngineError, UsageError) as error:
             self._problems[engine.name] = error
             if engine.id in self._servers:
@@ -206,7 +273,7 @@ class ExternalServers:
             return
         self._problems.pop(engine.name, None)
         models = self._store(engine, result, tokenizer)
-        await self._remember(engine, result.endpoint(endpoint), models, tokenizer)
+        await self._remember(engine, result, result.endpoint(endpoint), models, tokenizer, n_lost)
         self._log(engine, logging.INFO, f"It offers {', '.join(models)}.")
 
     def _log(self, engine: EngineRow, level: int, message: str) -> None:
@@ -219,7 +286,7 @@ class ExternalServers:
         self, engine: EngineRow, result: ProbeResult, tokenizer: PromptTokenizer | None
     ) -> dict[str, ModelRow]:
         with self._database.write() as session:
-            models, message = _declared(session, engine, result, tokenizer)
+            models, message = declared(session, engine, result, tokenizer)
             save_offer(
                 session,
                 engine.id,
@@ -233,9 +300,11 @@ class ExternalServers:
     async def _remember(
         self,
         engine: EngineRow,
+        result: ProbeResult,
         endpoint: Endpoint,
         models: Mapping[str, ModelRow],
         tokenizer: PromptTokenizer | None,
+        n_lost: int,
     ) -> None:
         known = self._servers.get(engine.id)
         if known is not None and known.client.endpoint == endpoint:
@@ -247,6 +316,9 @@ class ExternalServers:
             engine_id=engine.id,
             name=engine.name,
             client=client,
+            main_name=result.models[0].name if result.models else "",
+            fingerprint=result.fingerprint,
+            n_settled=min(n_lost, client.n_lost),
             models={
                 model.id: ServedModel(
                     model_version_id=model.id,
@@ -258,7 +330,8 @@ class ExternalServers:
                     capabilities=endpoint.capabilities,
                     max_num_seqs=None,
                     engine_version=endpoint.software,
-                    price=_price(engine, name),
+                    price=price_of(engine, name),
+                    offer=_Offer(self, client, engine.id, model.id),
                 )
                 for name, model in models.items()
             },
@@ -274,107 +347,17 @@ class ExternalServers:
             return [engine for engine in list_engines(session) if engine.kind == "external"]
 
 
-def _declared(
-    session: Session, engine: EngineRow, result: ProbeResult, tokenizer: PromptTokenizer | None
-) -> tuple[dict[str, ModelRow], Message | None]:
-    """Return the versions that a server offers, by its names for them, and what is odd about them.
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A version on one server, as those see it who send there."""
 
-    Weights that are clearly not those of the version that the server says, or is said, to offer
-    are a version of their own.
-    """
+    servers: ExternalServers
+    client: CompletionClient
+    engine_id: int
+    model_id: int
 
-    def declare(served: OfferedModel, equal_to: str | None) -> ModelRow:
-        name, precision = split_precision(equal_to or "")
-        if precision is not None:
-            with suppress(UsageError):  # a model that this store does not know is only declared
-                equal_to = as_served(session, find_model(session, name), precision).name
-        return declare_model(
-            session,
-            served.name,
-            engine.name,
-            context_length=served.context_length,
-            tokenizer_hash=tokenizer.content_hash if tokenizer else None,
-            precision=precision,
-            equal_to=equal_to,
-        )
-
-    message = None
-    main = next((one for one in result.models if one.base is None), None)
-    models = {one.name: declare(one, None) for one in result.models if one is not main}
-    if main is not None:
-        model = declare(main, engine.model_name)
-        apart = gap(note_fingerprint(session, model.id, result.fingerprint), result.fingerprint)
-        if apart is not None and apart > MAX_GAP:
-            other = declare(main, f"{model.name}@{engine.name}")
-            message = Message(
-                "Its weights are not those of {model}: {gap:.2f} nats a token apart on a fixed"
-                " text. What it offers is {other} here.",
-                model=model.name,
-                gap=apart,
-                other=other.name,
-            )
-            model = other
-        models = {main.name: model, **models}
-    return models, message
-
-
-def offered_capabilities(capabilities: Capabilities, reasons: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is stored of a probe: each capability, and why some are missing."""
-    return {**asdict(capabilities), "reasons": dict(reasons)}
-
-
-async def _found(engine: EngineRow, endpoint: Endpoint, afresh: bool) -> ProbeResult:
-    first = next(iter(engine.offers or ()), None)
-    can = engine.capabilities
-    if afresh or engine.probed_at is None or can.get("completions", True):
-        return await probe(endpoint, model=first)
-    async with CompletionClient(endpoint) as client:
-        models = await offered_models(client, named=first)
-    known = {one.name: can[one.name] for one in fields(Capabilities) if one.name in can}
-    for name in ("refused_fields", "refused_neutral"):
-        known[name] = tuple(known.get(name, ()))
-    return ProbeResult(
-        software=engine.software,
-        models=models,
-        context_length=None,
-        capabilities=Capabilities(**known),
-        reasons=can.get("reasons", {}),
-    )
-
-
-MAX_LISTED = 50
-"""A server that lists more models is a market of them: people choose."""
-
-
-def _chosen(engine: EngineRow, result: ProbeResult) -> ProbeResult:
-    """Return what was found of the models that are used.
-
-    Raises:
-        EngineUnavailable: It lists too many, and nobody has chosen.
-    """
-    if engine.offers is None and len(result.models) > MAX_LISTED:
-        raise EngineUnavailable(
-            "It lists {n} models; choose those to be used, on Models or with `q2q serve add"
-            " --offers`.",
-            n=len(result.models),
-        )
-    if engine.offers is None:
-        return result
-    listed = {one.name: one for one in result.models}
-    chosen = (listed.get(one, OfferedModel(name=one, context_length=None)) for one in engine.offers)
-    return replace(result, models=tuple(chosen))
-
-
-def _price(engine: EngineRow, name: str) -> Price | None:
-    told = (engine.offers or {}).get(name)
-    return Price(told["input"], told["output"]) if told else None
-
-
-def _tokenizer(engine: EngineRow, result: ProbeResult) -> PromptTokenizer | None:
-    """Return its tokenizer where prompts can be sent as ids; otherwise they go as text."""
-    if engine.tokenizer_path is None or not result.capabilities.token_ids:
-        return None
-    return PromptTokenizer.load(Path(engine.tokenizer_path).expanduser())
+    async def holds(self) -> bool:
+        return await self.servers.still_offers(self.client, self.engine_id, self.model_id)
 
 
 async def answers(client: CompletionClient) -> bool:

@@ -23,7 +23,7 @@ from serving.formats.tokenizer import PromptTokenizer
 from serving.models.as_served import as_served
 from serving.models.servable import served_rank, server_spec
 from serving.models.tensor_files import ModelError
-from workbench.jobs.external import offered_capabilities
+from workbench.jobs.offers import offered_capabilities
 
 log = logging.getLogger(__name__)
 _NO_ADAPTERS = "does not support LoRA"
