@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ from db.jobs import INTERACTIVE_PRIORITY, JobEnd, JobRow, claim, enqueue, get_jo
 from db.settings import Settings
 from db.tables import Base
 from db.workers.live import register_worker
-from workbench.jobs import loop
 from workbench.jobs.contracts import NOTHING_ELSE, Aftermath, Handler, JobContext
 from workbench.jobs.engines import EnginePool
 from workbench.jobs.loop import Worker
@@ -336,25 +334,3 @@ async def test_a_worker_that_lost_its_job_stops_it_and_writes_nothing(bench: Ben
 def test_every_registered_kind_of_job_has_a_handler() -> None:
     assert all(callable(handler_of(kind)) for kind in HANDLERS)
     assert handler_of("of another version") is None
-
-
-async def test_a_store_that_is_away_is_waited_for_a_short_while_once_told_to_stop(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "AWAY_GRACE_S", 0.05)
-
-    def wait_for_store() -> None:  # as a connection does in its thread
-        deadline = time.monotonic() + 5
-        while bench.database.waits_for_server and time.monotonic() < deadline:
-            time.sleep(0.01)
-        raise StoreAway("the store")
-
-    async def store(context: JobContext) -> None:
-        bench.events.append("begun")
-        await asyncio.to_thread(wait_for_store)
-
-    bench.enqueue("store")
-    began = time.monotonic()
-    async with bench.worker(store=store):
-        await bench.until(lambda: bench.events == ["begun"])
-    assert time.monotonic() - began < 3
