@@ -149,6 +149,20 @@ def test_the_slash_leads_to_a_box_that_searches_everything(page: Page, filled_si
         page.wait_for_url("**/sweeps?sweep=1*")
 
 
+def test_the_menu_leaves_the_view_to_what_was_sought_on_a_narrow_screen(
+    phone: Page, filled_site: Site
+) -> None:
+    phone.goto(f"{filled_site.url}/questions?lang=en")
+    ready(phone, phone.get_by_test_id("stExpandSidebarButton"))
+    phone.keyboard.press("/")
+    expect(phone.get_by_placeholder("Search or id ( / )")).to_be_focused()
+    phone.keyboard.type("sweep 1")
+    phone.keyboard.press("Enter")
+    phone.wait_for_url("**/sweeps?sweep=1*")
+    expect(phone.get_by_test_id("stExpandSidebarButton")).to_be_visible()
+    expect(phone.get_by_placeholder("Search or id ( / )")).not_to_be_in_viewport()
+
+
 def test_folded_guidelines_stay_folded_in_new_tabs_until_they_say_something_else(
     page: Page, filled_site: Site
 ) -> None:

@@ -2,6 +2,8 @@
 const KEYS = ".st-key-shell_keys button";
 const BOX = ".st-key-search_everything input";
 const EXPAND = '[data-testid="stExpandSidebarButton"]';
+const FOLD = '[data-testid="stSidebarCollapseButton"] button';
+const NARROW = "(max-width: 768px)"; // where the menu lies over the page
 const INSIDE = 'textarea, input, select, [contenteditable="true"], [role="dialog"]';
 const OPENS_MS = 400; // the menu, where it is folded
 
@@ -14,6 +16,7 @@ export default function () {
 }
 
 function lead(event) {
+  if (event.key === "Enter" && !event.isComposing && event.target.matches?.(BOX)) leaveMenu();
   if (!["/", "?"].includes(event.key) || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.target.closest?.(INSIDE)) return;
   event.preventDefault();
@@ -22,4 +25,9 @@ function lead(event) {
   fold?.click();
   const find = event.key === "/" ? () => document.querySelector(BOX)?.focus() : () => document.querySelector(KEYS)?.click();
   setTimeout(find, fold ? OPENS_MS : 0);
+}
+
+// What was sought is seen, and not the menu over it.
+function leaveMenu() {
+  if (matchMedia(NARROW).matches) setTimeout(() => document.querySelector(FOLD)?.click(), 0);
 }

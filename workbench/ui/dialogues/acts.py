@@ -147,7 +147,7 @@ def button(
 ) -> None:
     """Draw what can be done at the press of a key; ``opens`` names a field that it leads into."""
     st.button(
-        label if shortcut not in RESERVED else f"{label} :gray[{shortcut}]",
+        label,
         key=opens_field(shortcut, opens) if opens and shortcut else None,
         shortcut=shortcut if shortcut not in RESERVED else None,
         icon=f":material/{icon}:",
