@@ -32,6 +32,7 @@ from workbench.project import ProjectState, project_state
 MOST_PRESSES = 60
 N_RATED = 25
 N_COMPARED = 4
+"""At most: a card takes a held-out question that the two models wrote different texts for."""
 QUESTIONS = (
     ("What is the capital of France?", "Paris", "geography"),
     ("What is 12 times 7?", "84", "arithmetic"),
@@ -85,6 +86,12 @@ class Newcomer:
         """Press the minus of a number."""
         field = self.page.get_by_test_id("stNumberInput").filter(has_text=label)
         self.click(field.get_by_role("button", name="Decrement"), times)
+
+    def n_cards(self) -> int:
+        """Return how many cards the queue has that is open, at least one."""
+        counted = self.page.get_by_text(re.compile(r"· 0 of [1-9]\d* cards"))
+        expect(counted).to_be_visible()
+        return int(re.search(r"of (\d+) cards", counted.inner_text())[1])  # type: ignore[index]
 
     def rate(self, n: int) -> None:
         """Rate so many cards by the arrows."""
@@ -226,12 +233,13 @@ def train_and_compare(person: Newcomer, database: Database) -> None:
         expect(person.button("Compare blind")).to_be_visible(timeout=15 * MINUTE_MS)
     with person.step("compare blind"):
         person.click(person.button("Compare blind"))
-        person.rate(N_COMPARED)
+        n_compared = min(N_COMPARED, person.n_cards())
+        person.rate(n_compared)
     with database.read() as session:
         found = find_round(session, 1)
         assert (found.step, found.state) == ("ended", "done")
         judged = session.scalars(active_ratings()).all()
-    assert len(judged) == N_RATED + N_COMPARED
+    assert len(judged) == N_RATED + n_compared
 
 
 @contextmanager

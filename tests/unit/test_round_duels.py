@@ -111,8 +111,8 @@ def test_a_card_holds_what_both_models_wrote_for_the_same_held_out_question(
     assert all("point 0" in text for text in texts), "the greedy ones are met first"
 
 
-def test_reasonings_are_compared_where_no_two_outputs_have_answers(database: Database) -> None:
-    write_round(database, 6, silent=range(6))
+def test_reasonings_are_compared_where_most_outputs_have_no_answer(database: Database) -> None:
+    write_round(database, 6, silent=range(1, 6))
     items = make_queue(database)
     with database.read() as session:
         assert get_queue(session, 1).scope == "reasoning"

@@ -2,8 +2,8 @@
 
 Greedy outputs come first, since these are what a user of the models meets; then the sampled ones,
 each with the one of the same number. A card tells nothing of the models: which of them stands left
-is dealt by lot, and stored. Where the models answered no question both, as small ones do that leave
-out the tag between the two, their reasonings are compared: all that was written.
+is dealt by lot, and stored. Where most outputs lack an answer, as those of small models that leave
+out the tag between the two, the reasonings are compared.
 """
 
 from collections import Counter, defaultdict
@@ -78,9 +78,9 @@ def head_to_head_spec(session: Session, reference: str | int, against: str = "")
 
 
 def _scope_of(session: Session, found: RoundRow, other: int) -> Scope:
-    """Return what is compared: outputs as a whole, or reasonings where no two have answers."""
-    met = list(_meetings(session, found, other))
-    return "reasoning" if met and all(None in _answers(pair) for pair in met) else "whole"
+    """Return what is compared: outputs as a whole, or reasonings where few have answers both."""
+    lacking = [None in _answers(met) for met in _meetings(session, found, other)]
+    return "reasoning" if 2 * sum(lacking) > len(lacking) else "whole"
 
 
 def opponents(session: Session, found: RoundRow) -> dict[int, str]:

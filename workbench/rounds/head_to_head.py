@@ -1,7 +1,7 @@
 """Blind comparisons of the models of a round: won, tied and lost, with intervals.
 
 Only what both models wrote in one pass for the same question counts, judged blind and as a whole;
-where no two outputs had answers, by their reasonings (``workbench.rating.head_to_head``).
+where most had no answer, by their reasonings (``workbench.rating.head_to_head``).
 People and model raters are told apart and never added up. "Both bad" says nothing about which of
 the two is better, so it is counted beside the others.
 
@@ -36,7 +36,7 @@ class HeadToHead:
     against: str
     raters: RaterKind
     scope: Scope
-    """What was compared: whole outputs, or the reasonings of models that answered nothing."""
+    """What was compared: whole outputs, or their reasonings where most had no answer."""
     n_raters: int
     n_questions: int
     n_judgements: int
@@ -86,11 +86,13 @@ def read_head_to_head(
 def _of_raters(
     session: Session, sweep_id: int, order: list[str], raters: RaterKind
 ) -> list[HeadToHead]:
-    whole = _between(session, RatingFilter(scope="whole", raters=raters, sweep_id=sweep_id), order)
-    if found := _results(whole, order, raters, "whole"):
-        return found
-    filter = RatingFilter(scope="reasoning", raters=raters, sweep_id=sweep_id)
-    return _results(_between(session, filter, order), order, raters, "reasoning")
+    scopes: tuple[Scope, ...] = ("whole", "reasoning")
+    judged = {
+        scope: _between(session, RatingFilter(scope=scope, raters=raters, sweep_id=sweep_id), order)
+        for scope in scopes
+    }
+    scope = max(scopes, key=lambda one: len(judged[one]))
+    return _results(judged[scope], order, raters, scope)
 
 
 def _between(session: Session, filter: RatingFilter, models: list[str]) -> pd.DataFrame:
