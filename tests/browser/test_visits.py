@@ -154,6 +154,7 @@ def test_the_menu_leaves_the_view_to_what_was_sought_on_a_narrow_screen(
 ) -> None:
     phone.goto(f"{filled_site.url}/questions?lang=en")
     ready(phone, phone.get_by_test_id("stExpandSidebarButton"))
+    phone.wait_for_function("window.__q2qSearch?.listens")
     phone.keyboard.press("/")
     expect(phone.get_by_placeholder("Search or id ( / )")).to_be_focused()
     phone.keyboard.type("sweep 1")

@@ -143,19 +143,19 @@ def test_a_dialogue_by_keyboard_is_what_the_store_tells(
 
 def _first_turn(talk: Talk, database: Database, dialogue_id: int) -> None:
     """A pasted fact, answers, an edited reasoning that is answered anew, and a picked question."""
-    talk.press("f", "Fact")
+    talk.press("i", "Fact")
     talk.type("Two of three visitors come by bus.")
     talk.page.get_by_role("textbox", name="Where it comes from").fill("Survey of 2024")
     talk.page.keyboard.press("Enter")
     expect(talk.page.get_by_text("Survey of 2024")).to_be_visible()
     talk.answer()
     expect(talk.page.locator("[class*=st-key-card_choice_]")).to_have_count(3)
-    talk.press("q", "Edit")
+    talk.press("e", "Edit")
     talk.page.locator("textarea:focus").wait_for()
     talk.page.keyboard.type(" You should also name who pays.")
     talk.page.keyboard.press("Control+Enter")
     expect(talk.button("Go on from the new answer")).to_be_visible(timeout=WAIT_MS)
-    talk.press("1", "Go on from the new answer")
+    talk.press("p", "Go on from the new answer")
     expect(talk.page.get_by_text("Chosen answer")).to_be_visible()
     root = read(database, dialogue_id).nodes[0]
     assert "Survey of 2024" in root.context
@@ -184,7 +184,7 @@ def _second_turn(talk: Talk, database: Database, dialogue_id: int) -> None:
     talk.page.keyboard.press("Enter")
     talk.page.evaluate("document.activeElement.blur()")
     n = len(kinds(database, dialogue_id))
-    talk.press("d", "Reject")
+    talk.press("n", "Reject")
     ready(talk.page, talk.page.get_by_text("rejected"))
     with database.read() as session:
         last = read_events(session, dialogue_id)[-1]

@@ -5,7 +5,8 @@ const EXPAND = '[data-testid="stExpandSidebarButton"]';
 const FOLD = '[data-testid="stSidebarCollapseButton"] button';
 const NARROW = "(max-width: 768px)"; // where the menu lies over the page
 const INSIDE = 'textarea, input, select, [contenteditable="true"], [role="dialog"]';
-const OPENS_MS = 400; // the menu, where it is folded
+const OPENS_MS = 400; // the menu, where it is folded; longer on a busy machine
+const LOOKS = 50;
 
 const page = (window.__q2qSearch ??= { listens: false });
 
@@ -23,8 +24,16 @@ function lead(event) {
   event.stopPropagation();
   const fold = document.querySelector(EXPAND);
   fold?.click();
-  const find = event.key === "/" ? () => document.querySelector(BOX)?.focus() : () => document.querySelector(KEYS)?.click();
-  setTimeout(find, fold ? OPENS_MS : 0);
+  const [name, act] = event.key === "/" ? [BOX, "focus"] : [KEYS, "click"];
+  setTimeout(reach, fold ? OPENS_MS : 0, name, act, LOOKS);
+}
+
+// Once it is in view; a menu that opens slides in.
+function reach(name, act, left) {
+  const found = document.querySelector(name);
+  const isInView = found?.checkVisibility() && found.getBoundingClientRect().left >= 0;
+  if (isInView) found[act]();
+  else if (left) setTimeout(reach, 100, name, act, left - 1);
 }
 
 // What was sought is seen, and not the menu over it.
