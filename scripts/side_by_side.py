@@ -3,21 +3,26 @@
     python scripts/side_by_side.py NAME COMMAND [NAME COMMAND ...]
 
 Each COMMAND is one argument, as one would type it. All go on to their end, so that one run tells
-all that fails. The exit code is 0 if all ended well, 130 after Ctrl-C, and otherwise that of the
-first command, in the order given, that failed.
+all that fails; the last lines of what failed stand once more at the very end. The exit code is 0 if
+all ended well, 130 after Ctrl-C, and otherwise that of the first command, in the order given, that
+failed.
 """
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
 
 COULD_NOT_START = 127
 INTERRUPTED = 130
+LAST_LINES = 40
+"""So many lines of a command that failed are shown again."""
 Said = tuple[str, str | int]
 """Who, and a line of its output or, in the end, its exit code."""
 
@@ -58,7 +63,11 @@ def _run(name: str, command: str, said: SimpleQueue[Said]) -> None:
     with process:
         for line in process.stdout or ():
             said.put((name, line.rstrip("\n")))
-    said.put((name, f"ended with {process.returncode} after {time.monotonic() - started:.0f} s"))
+        # Only this way of waiting tells the processor's time, that of grandchildren included.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    took = f"{time.monotonic() - started:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of one core"
+    said.put((name, f"ended with {process.returncode} after {took}"))
     said.put((name, process.returncode))
 
 
@@ -66,13 +75,20 @@ def _show(said: SimpleQueue[Said], names: Sequence[str]) -> dict[str, int]:
     """Show lines until all have ended; return the exit codes."""
     width = max(map(len, names))
     codes: dict[str, int] = {}
+    last: dict[str, deque[str]] = {name: deque(maxlen=LAST_LINES) for name in names}
     while len(codes) < len(names):
         name, what = said.get()
         if isinstance(what, int):
             codes[name] = what
         else:
-            sys.stdout.write(f"{name:{width}} | {what}\n")
+            line = f"{name:{width}} | {what}\n"
+            last[name].append(line)
+            sys.stdout.write(line)
             sys.stdout.flush()
+    if failed := [name for name in names if codes[name]]:
+        sys.stdout.write(f"\nFailed: {', '.join(failed)}. Their last lines:\n")
+        sys.stdout.writelines(line for name in failed for line in last[name])
+        sys.stdout.flush()
     return codes
 
 

@@ -42,6 +42,18 @@ def test_any_failure_fails_and_the_others_go_on_to_their_end(tmp_path: Path) -> 
         assert "slow | whole" in ended.stdout
 
 
+def test_what_failed_stands_once_more_at_the_end(tmp_path: Path) -> None:
+    bad = program(tmp_path, "bad", "print('why it failed'); raise SystemExit(3)")
+    slow = program(tmp_path, "slow", "import time; time.sleep(1); print('all is well')")
+    shown, _, again = side_by_side("bad", bad, "slow", slow).stdout.partition("\nFailed: bad.")
+    assert "bad  | why it failed" in shown
+    assert "slow | all is well" in shown
+    assert "bad  | why it failed" in again
+    assert "bad  | ended with 3 after" in again
+    assert "slow" not in again
+    assert "Failed" not in side_by_side("slow", slow).stdout
+
+
 def test_they_run_at_the_same_time(tmp_path: Path) -> None:
     """Each waits for a file that the other writes."""
     text = "import pathlib, sys, time\npathlib.Path({mine!r}).touch()\n"
