@@ -50,6 +50,10 @@ _STAGES: tuple[tuple[str, float, float, str], ...] = (
         *(0.84, 0.90, "Capturing the last CUDA graphs: {percent} %."),
     ),
     (r"Graph capturing finished", 0.90, 0.91, "CUDA graphs are captured."),
+    (
+        r"Building JIT module",
+        *(0.91, 0.92, "Building FlashInfer's kernels; the first start takes minutes for it."),
+    ),
     (r"init engine .* took", 0.92, 0.93, "The engine is ready; opening the server."),
     (r"Starting vLLM server on", 0.96, 0.97, "Opening the server."),
     (r"Application startup complete", 0.99, 1.0, "The server answers; testing it."),

@@ -33,6 +33,7 @@ Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):   0%|          | 0/51 [
 Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  49%|#####     | 25/51 [00:01<00:01]\r\
 Capturing CUDA graphs (decode, FULL):  50%|#####     | 26/51 [00:01<00:01, 18.2it/s]
 INFO 11-23 08:47:50 [gpu_model_runner.py:6582] Graph capturing finished in 6 secs, took 0.61 GiB
+2026-11-23 08:47:53,892 - INFO - core.py:564 - flashinfer.jit: Building JIT module sampling; this can take several minutes on first use.
 """
 
 
@@ -55,6 +56,7 @@ def test_weights_and_graphs_tell_their_percentage() -> None:
     assert "Loading the weights: 50 %." in messages
     assert "Capturing CUDA graphs: 49 %." in messages
     assert "Capturing the last CUDA graphs: 50 %." in messages
+    assert str(messages[-1]).startswith("Building FlashInfer's kernels")
 
 
 def test_an_unknown_or_repeated_line_tells_nothing() -> None:
