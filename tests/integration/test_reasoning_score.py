@@ -61,6 +61,7 @@ def report(database: Database, spec: ScoreSpec) -> LevelReport:
     return found
 
 
+@pytest.mark.soak  # 144 texts; the next test scores with the real server, too
 async def test_a_reasoning_that_says_which_answer_to_give_moves_it_and_a_foreign_one_does_not(
     database: Database, vllm_server: VllmServer
 ) -> None:

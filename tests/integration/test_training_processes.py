@@ -12,7 +12,11 @@ import torch
 from db.child_process import QUIET, REPOSITORY
 from tests.process_gradients import CASES, PADDED, STEPS
 
-pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
+pytestmark = [
+    pytest.mark.training,
+    pytest.mark.soak,  # three trainers on two cores
+    pytest.mark.filterwarnings("default"),
+]
 ROUNDING = 1e-5
 """Relative, in norm, of gradients in 32 bit; measured: 5e-7."""
 BF16 = 0.03
