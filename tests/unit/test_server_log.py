@@ -33,7 +33,7 @@ Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):   0%|          | 0/51 [
 Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  49%|#####     | 25/51 [00:01<00:01]\r\
 Capturing CUDA graphs (decode, FULL):  50%|#####     | 26/51 [00:01<00:01, 18.2it/s]
 INFO 11-23 08:47:50 [gpu_model_runner.py:6582] Graph capturing finished in 6 secs, took 0.61 GiB
-2026-11-23 08:47:53,892 - INFO - core.py:564 - flashinfer.jit: Building JIT module sampling; this can take several minutes on first use.
+2026-11-23 08:47:53 - INFO - core.py:564 - flashinfer.jit: Building JIT module sampling; it can take
 """
 
 
