@@ -9,10 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
 from sqlalchemy import text
 
 from db.bulk import chunks
@@ -155,6 +151,9 @@ def _write_csv(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
 
 
 def _write_parquet(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     types = {
         "text": pa.string(),
         "integer": pa.int64(),
@@ -178,6 +177,8 @@ def _write_parquet(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int
 
 
 def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
+    from openpyxl import Workbook  # a third of a second, which no other command needs to start
+
     workbook = Workbook(write_only=True)
     sheet = workbook.create_sheet("rows")
     n_rows = 0
@@ -204,6 +205,8 @@ def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
 
 def _cell(sheet: Any, value: Any, place: str) -> Any:
     """Return a cell: numbers as such where Excel keeps all their digits, all else as text."""
+    from openpyxl.cell import WriteOnlyCell
+
     is_long = isinstance(value, int) and abs(value) >= _FIRST_ROUNDED
     if value is None or (isinstance(value, int | float) and not is_long):
         return WriteOnlyCell(sheet, value)
