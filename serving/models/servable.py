@@ -179,15 +179,15 @@ def server_spec(
                 model_name=model.name,
             )
     return ServerSpec(
-        model=_folder(model),
+        model=folder_of(model),
         served_name=model.name,
         context_length=model.context_length or FALLBACK_CONTEXT,
         precision=model.precision,
         adapters=tuple(
             Adapter(
                 name=adapter.name,
-                path=_folder(adapter),
-                rank=served_rank(_folder(adapter)),
+                path=folder_of(adapter),
+                rank=served_rank(folder_of(adapter)),
             )
             for adapter in adapters
         ),
@@ -212,12 +212,28 @@ def served_rank(adapter: Path) -> int:
     return read.served_rank
 
 
-def _folder(model: ModelRow) -> Path:
-    if model.path is None or not Path(model.path).is_dir():
+def folder_of(model: ModelRow) -> Path:
+    """Return the folder of a model's weights.
+
+    Raises:
+        ModelError: They are not on this machine, or not any more.
+    """
+    if model.path is not None and Path(model.path).is_dir():
+        return Path(model.path)
+    if model.state == "pruned":
         raise ModelError(
-            "The folder of {model_name} ({model_path}) is gone. Add it again with "
-            "`q2q model add`, or choose another model.",
+            "The weights of {model_name} were pruned; make them again: `q2q merge`.",
             model_name=model.name,
-            model_path=model.path,
         )
-    return Path(model.path)
+    if model.path is None:
+        raise ModelError(
+            "{model_name} is known by its server alone and has no weights here. Choose another "
+            "model, or add its folder with `q2q model add`.",
+            model_name=model.name,
+        )
+    raise ModelError(
+        "The folder of {model_name} ({model_path}) is gone. Add it again with "
+        "`q2q model add`, or choose another model.",
+        model_name=model.name,
+        model_path=model.path,
+    )

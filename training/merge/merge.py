@@ -24,8 +24,8 @@ from db.models import ModelRow, get_model, merges_of, model_by_name, record_merg
 from db.settings import Settings
 from serving.device import resolve_device
 from serving.models.adapters import check_fit, read_adapter
-from serving.models.servable import check_mergeable
-from serving.models.tensor_files import INDEX, ModelError, read_json
+from serving.models.servable import check_mergeable, folder_of
+from serving.models.tensor_files import INDEX, read_json
 from training.merge.folder import (
     MANIFEST,
     MergeError,
@@ -153,23 +153,6 @@ async def in_child(
         )
     except ChildFailed as failed:
         raise MergeError(str(failed)) from None
-
-
-def folder_of(model: ModelRow) -> Path:
-    """Return the folder of a model.
-
-    Raises:
-        ModelError: It is gone.
-    """
-    if not _is_there(model):
-        raise ModelError(
-            f"The weights of {model.name} were pruned; make them again: `q2q merge`."
-            if model.state == "pruned"
-            else f"The folder of {model.name} ({model.path}) is gone. Add it again with"
-            " `q2q model add`."
-        )
-    assert model.path is not None
-    return Path(model.path)
 
 
 def drop_weights(model: ModelRow) -> int:

@@ -22,10 +22,11 @@ from serving.formats.tokenizer import PromptTokenizer
 from serving.models.adapters import read_adapter
 from serving.models.folder import digest_folder
 from serving.models.register import StoredTensorCache
+from serving.models.servable import folder_of
 from serving.models.tensor_files import ModelError
 from training.merge import proof_files as files
 from training.merge.folder import write_card
-from training.merge.merge import folder_of, in_child
+from training.merge.merge import in_child
 
 HALF_STEPS = 2.0
 """Allowed deviation of a weight from base + scale · B · A. One rounding costs at most one half

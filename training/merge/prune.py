@@ -8,8 +8,9 @@ from db.jobs import OnProgress, no_progress
 from db.models import ModelRow, adapter_of, get_model, mark_pruned
 from db.rounds import list_rounds
 from db.settings import Settings
+from serving.models.servable import folder_of
 from training.merge.folder import MergeError
-from training.merge.merge import drop_weights, folder_of, merge_adapter
+from training.merge.merge import drop_weights, merge_adapter
 from training.merge.proof import prove
 
 

@@ -23,6 +23,7 @@ from serving.formats.tokenizer import PromptTokenizer
 from serving.models.adapters import EMBEDDING, HEAD, linear_modules, shares_embeddings
 from serving.models.as_served import stored_version
 from serving.models.register import ensure_default_model
+from serving.models.servable import folder_of
 from serving.models.tensor_files import ModelError
 from training.datasets.balance import Caution, cautions, read_balance
 from training.datasets.rows import EncodedRow, RowTexts, encode_dataset
@@ -309,9 +310,12 @@ def _check_base(base: ModelRow) -> None:
             base_name=base.name,
             base_kind=base.kind,
         )
-    if base.state != "ready" or base.path is None or not Path(base.path).is_dir():
+    folder_of(base)
+    if base.state != "ready":
         raise UsageError(
-            "The folder of {base_name} is gone; add it again: `q2q model add`.", base_name=base.name
+            "{base_name} has not passed the proof of its merge. Train another model, or prove it "
+            "again: `q2q model verify {base_name}`.",
+            base_name=base.name,
         )
 
 
