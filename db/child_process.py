@@ -37,6 +37,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -67,6 +68,7 @@ unless the variable says otherwise."""
 END_GRACE_S = 5.0
 _SAME_START_S = 2.0
 """Two readings of one process's start time differ by less."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CANNOT_END = (
     "Processes {left} of {name} cannot be ended. "
     "Restart the machine, or wait for the device they hang on."
@@ -90,13 +92,33 @@ class ChildFailed(Q2QError):
         """``{"error": …}`` where it knew why."""
 
 
+@dataclass(frozen=True, slots=True)
+class StartTime:
+    """When a process started: tells it from a later process of its pid.
+
+    By no clock that can be set, or that jumps when a machine wakes up: seconds since its boot.
+    Where the kernel does not name its boots, seconds since 1970, as it noted them then.
+    """
+
+    boot: str
+    seconds: float
+
+    def is_that_of(self, other: "StartTime") -> bool:
+        """Say whether both are readings of one start."""
+        return self.boot == other.boot and abs(self.seconds - other.seconds) < _SAME_START_S
+
+    def is_after(self, other: "StartTime") -> bool:
+        """Say whether this is a start of the same boot that is no earlier."""
+        return self.boot == other.boot and self.seconds > other.seconds - _SAME_START_S
+
+
 class ChildProcess:
     """A process that leads a session of its own: the child of this process, or found again."""
 
     def __init__(
         self,
         pid: int,
-        started: float,
+        started: StartTime,
         *,
         name: str = "this work",
         popen: "subprocess.Popen[bytes] | None" = None,
@@ -104,7 +126,6 @@ class ChildProcess:
         self.pid = pid
         """Session and process group have the same number."""
         self.started = started
-        """In seconds since 1970: tells it from a later process of its pid."""
         self._name = name
         self._popen = popen
 
@@ -149,7 +170,9 @@ class ChildProcess:
                 start_new_session=True,
                 preexec_fn=_die_with_parent if ends_with_parent else None,
             )
-        started = start_time(popen.pid) or time.time()
+        # One that has ended already leaves children that are no older than this process.
+        started = start_time(popen.pid) or start_time(os.getpid())
+        assert started is not None
         return cls(popen.pid, started, name=name, popen=popen)
 
     @property
@@ -162,12 +185,12 @@ class ChildProcess:
         if self._popen is not None:
             return self._popen.poll() is None
         started = start_time(self.pid)
-        return started is not None and abs(started - self.started) < _SAME_START_S
+        return started is not None and started.is_that_of(self.started)
 
     def members(self) -> list[int]:
         """Return the pids of its session and group that still run, its own or not."""
         leader = start_time(self.pid)
-        if leader is not None and abs(leader - self.started) >= _SAME_START_S:
+        if leader is not None and not leader.is_that_of(self.started):
             return []  # a group's number is not given away while a member lives: all are gone
         return [pid for pid in session_pids(self.pid) if self._is_member(pid)]
 
@@ -207,7 +230,7 @@ class ChildProcess:
 
     def _is_member(self, pid: int) -> bool:
         started = start_time(pid)
-        return started is not None and started > self.started - _SAME_START_S
+        return started is not None and started.is_after(self.started)
 
     def _gone_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -274,13 +297,17 @@ async def run_child(
     raise ChildFailed(last.get("error") or _why(code, log), exit_code=code, last_message=last)
 
 
-def start_time(pid: int) -> float | None:
+def start_time(pid: int) -> StartTime | None:
     """Return when process ``pid`` started; None if it is gone or a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        return process.create_time()
+        if _BOOT_ID.exists():
+            # Both of psutil's figures move with the clock; what lies between them does not.
+            since = process.create_time() - psutil.boot_time()
+            return StartTime(_BOOT_ID.read_text("ascii").strip(), since)
+        return StartTime("", process.create_time())
     except psutil.NoSuchProcess:
         return None
 

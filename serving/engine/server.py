@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from db.child_process import ChildProcess, session_pids, signal_all
+from db.child_process import ChildProcess, StartTime, session_pids, signal_all
 from db.errors import Q2QError
 from db.messages import Message
 from db.settings import Settings
@@ -42,8 +42,8 @@ class ServerRecord(BaseModel):
 
     pid: int
     """Of the leader; process group and session have the same number."""
-    started: float
-    """Start time of the leader, in seconds since 1970: tells it from a later process of its pid."""
+    started: StartTime
+    """Of the leader."""
     port: int
     path: str = ""
     """Before the paths of its API, where other applications answer at its port too."""

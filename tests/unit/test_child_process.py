@@ -3,9 +3,11 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from db.cancelling import Cancelled, unless_cancelled
@@ -119,12 +121,30 @@ asyncio.run(run_child([sys.executable, "-c", body], {{}}, log=Path({str(tmp_path
 def test_process_that_runs_on_is_found_again_by_pid_and_start(tmp_path: Path) -> None:
     child = ChildProcess.start(["sh", "-c", "sleep 60 & sleep 60"], log=tmp_path / "log")
     found = ChildProcess(child.pid, child.started)
-    later = ChildProcess(child.pid, child.started + 100)  # another process of this number
+    started = replace(child.started, seconds=child.started.seconds + 100)
+    later = ChildProcess(child.pid, started)  # another process of this number
     assert (found.is_alive(), later.is_alive(), later.members()) == (True, False, [])
     while len(found.members()) < 3:
         time.sleep(0.02)
     child.end(grace_s=1)
     assert (found.is_alive(), found.members(), child.exit_code) == (False, [], -signal.SIGTERM)
+
+
+def test_a_clock_that_is_set_and_a_new_boot_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a laptop wakes up, or a machine learns the time from the network."""
+    child = ChildProcess.start(["sh", "-c", "sleep 60 & sleep 60"], log=tmp_path / "log")
+    found = ChildProcess(child.pid, child.started)
+    while len(found.members()) < 3:
+        time.sleep(0.02)
+    other = ChildProcess(child.pid, replace(child.started, boot="another"))
+    assert (other.is_alive(), other.members()) == (False, [])
+    jumped = psutil.boot_time() + 3600
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: jumped)
+    assert (found.is_alive(), len(found.members())) == (True, 3)
+    child.end(grace_s=1)
+    assert found.members() == []
 
 
 def test_last_line_of_a_log(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +255,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         children.append(child)
         record = ServerRecord(
             pid=child.pid,
-            started=start_time(child.pid) or 0,
+            started=start_time(child.pid),
             port=1,
             api_key="k3y",
             fingerprint="f",
@@ -315,7 +316,8 @@ def test_children_that_outlive_a_killed_leader_are_found_and_ended(start: Start)
 
 def test_another_process_with_the_old_pid_is_left_alone(start: Start) -> None:
     child, record = start()
-    stale = record.model_copy(update={"started": record.started - 1000})
+    before = replace(record.started, seconds=record.started.seconds - 1000)
+    stale = record.model_copy(update={"started": before})
     assert not stale.process.is_alive()
     assert stale.process.members() == []
     stale.process.end(grace_s=0.1)

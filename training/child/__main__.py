@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def main(folder: RunFolder) -> int:
         os.environ.pop(name, None)
     if is_first:
         leader = os.getsid(0)
-        record = {"pid": leader, "started": start_time(leader)}
+        started = start_time(leader)
+        record = {"pid": leader, "started": started and asdict(started)}
         folder.pid.write_text(json.dumps(record), "utf-8")
     events = Events(speaks=is_first)
     try:

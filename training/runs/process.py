@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from db.child_process import REPOSITORY, ChildProcess, run_child
+from db.child_process import REPOSITORY, ChildProcess, StartTime, run_child
 from db.child_process import Message as ChildMessage
 from db.errors import Q2QError, UsageError, free_bytes
 from db.messages import Message
@@ -140,8 +140,8 @@ def end_left_over(folder: RunFolder) -> None:
     """End the child that an earlier owner left, with all that it started."""
     try:
         record = json.loads(folder.pid.read_text("utf-8"))
-        left = ChildProcess(record["pid"], record["started"])
-    except (OSError, ValueError, KeyError):
+        left = ChildProcess(record["pid"], StartTime(**record["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return
     left.end()
     folder.pid.unlink(missing_ok=True)
