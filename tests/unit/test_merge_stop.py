@@ -46,6 +46,31 @@ def test_a_stop_that_became_unlikely_fails() -> None:
     assert not any(_stop_check(one).passed for one in runs)
 
 
+def unended(draw: torch.Generator, *, lowered: float = 0.0) -> dict[str, Any]:
+    """Return figures of texts that go on: rounding moves what is unlikely most, as measured."""
+    wanted = [3 * torch.randn((100, VOCABULARY), generator=draw) for _ in range(TEXTS)]
+    merged = [
+        one + (0.03 - 0.04 * one.log_softmax(-1)) * torch.randn(one.shape, generator=draw)
+        for one in wanted
+    ]
+    for one in merged:
+        one[:, STOP] -= lowered
+    texts = [Written(prompt=[1] * 50, completion=[2] * 50, stopped=False)] * TEXTS
+    ends = stop_positions(texts, wanted, merged, [STOP])
+    return {
+        "dtype": "float32", "mean_kl": _mean_kl(wanted, merged), "texts": TEXTS,
+        "stopped_adapter": 0, "stops_first": 0, "stopped_merged": 0,
+        "stop_logprob": ends.difference,
+    }  # fmt: skip
+
+
+def test_texts_that_go_on_are_judged_by_how_likely_stopping_is_in_all_of_them() -> None:
+    draw = torch.Generator().manual_seed(4)
+    sound = [unended(draw) for _ in range(50)]
+    assert all(_stop_check(one).passed for one in sound)
+    assert not any(_stop_check(unended(draw, lowered=1.5)).passed for _ in range(50))
+
+
 def test_a_merge_that_does_not_stop_where_it_should_fails() -> None:
     one = found(torch.Generator().manual_seed(3), noise=0.001) | {"stopped_merged": 0}
     check = _stop_check(one)

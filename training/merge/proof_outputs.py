@@ -21,6 +21,8 @@ from db.child_process import send, serve
 _STEPS = 4
 _ROOM = 3
 """Bytes of memory for a byte of 16-bit weights, in 32 bits: two, and what is computed."""
+_LEAST_LIKELY = 1e-4
+"""Mean probability of stopping, a position, below which a model does not stop within a text."""
 _SLACK_TOKENS = 32
 """A merged model may take so many tokens more before it stops: texts go together here."""
 
@@ -189,22 +191,24 @@ def stop_positions(
 ) -> StopPositions:
     """Compare how likely stopping is where the adapter stops, from logits of adapter and merge.
 
-    Where the adapter ends no text, all positions are compared.
+    Where the adapter ends no text, the mean probability of stopping over all positions is: at any
+    one of them it may be next to nothing, and its logarithm then shows little but rounding.
     """
     pairs = list(zip(written, wanted, found, strict=True))
     ending = [(text, a[-2:-1], b[-2:-1]) for text, a, b in pairs if text.stopped]
-    compared = [one[1:] for one in ending or pairs]
     return StopPositions(
         texts=[text for text, _, _ in ending],
         is_first=[int(b[0].argmax()) in stops for _, _, b in ending],
-        difference=max((_stop_difference(a, b, stops) for a, b in compared), default=0.0),
+        difference=max(_stop_difference(a, b, stops) for _, a, b in ending)
+        if ending
+        else _stop_difference(torch.cat([*wanted]), torch.cat([*found]), stops),
     )
 
 
 def _stop_difference(wanted: torch.Tensor, found: torch.Tensor, stops: list[int]) -> float:
-    """Return the largest difference of the log-probability of stopping, over positions (t, v)."""
-    p, q = (one.log_softmax(-1)[:, stops].logsumexp(-1) for one in (wanted, found))
-    return float((p - q).abs().max())
+    """Return the difference of the log of the mean probability of stopping, logits (t, v)."""
+    p, q = (one.softmax(-1)[:, stops].sum(-1).mean() for one in (wanted, found))
+    return abs(float((p.clamp(min=_LEAST_LIKELY) / q.clamp(min=_LEAST_LIKELY)).log()))
 
 
 if __name__ == "__main__":
