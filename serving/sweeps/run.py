@@ -250,7 +250,8 @@ class SweepRun(SweepState):
                 if not await chunks.done_by_others():
                     raise
                 return
-            self._set_message("waiting for other workers")
+            if isinstance(chunks, SharedChunks):
+                self._set_message("waiting for other workers")
 
     def _open_chunks(self, n_passes: int) -> Chunks:
         ids, sharing = self.plan.question_ids, self.sharing

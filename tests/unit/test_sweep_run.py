@@ -279,6 +279,7 @@ async def test_progress_ends_with_everything_counted(
     sweep_id = lab.save(database, variants=2, answers=1)
     await lab.run(database, sweep_id, fake_server.endpoint, on_progress=seen.append)
     assert (seen[-1].done, seen[-1].total) == (12, 12)
+    assert not any("other workers" in one.message for one in seen), "it has the sweep to itself"
 
 
 async def test_a_run_that_finds_all_done_tells_that_all_is_done(
