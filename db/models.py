@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -43,6 +44,12 @@ class ModelRow:
     note: str | None
     archived_at: datetime | None
     created_at: datetime
+
+    @property
+    def folder(self) -> Path | None:
+        """Its folder; None where it has none on this machine, or none any more."""
+        found = None if self.path is None else Path(self.path)
+        return found if found is not None and found.is_dir() else None
 
     @property
     def family_id(self) -> int:

@@ -143,7 +143,7 @@ def served_precision(session: Session, model: ModelRow, settings: Settings) -> P
     if settings.precision != "auto":
         return settings.precision
     base = get_model(session, model.family_id)
-    if base.path is None or not Path(base.path).is_dir():  # a pruned merge: its base is as large
+    if base.folder is None:  # a pruned merge: its base is as large
         base = get_model(session, base.base_id or base.id)
     if resolve_device(settings.device) == "cpu" or base.path is None:
         return AS_STORED

@@ -257,7 +257,7 @@ def _known(session: Session, wanted: str) -> ModelRow | None:
     """Return the usable version that ``wanted`` (a name, hub id or folder) stands for."""
     path = str(Path(wanted).expanduser().absolute())
     for model in reversed(list_models(session)):
-        there = model.path is not None and Path(model.path).is_dir()
+        there = model.folder is not None
         if model.state == "ready" and there and wanted in (model.name, model.hub_id):
             return model
         if model.state == "ready" and there and model.path == path:

@@ -218,8 +218,8 @@ def folder_of(model: ModelRow) -> Path:
     Raises:
         ModelError: They are not on this machine, or not any more.
     """
-    if model.path is not None and Path(model.path).is_dir():
-        return Path(model.path)
+    if model.folder is not None:
+        return model.folder
     if model.state == "pruned":
         raise ModelError(
             "The weights of {model_name} were pruned; make them again: `q2q merge`.",

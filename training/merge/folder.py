@@ -142,9 +142,9 @@ def _gb(count: int) -> str:
 def write_card(session: Session, model_version_id: int) -> Path | None:
     """Write ``README.md`` into the folder of a merge, or return None if it is gone."""
     model = get_model(session, model_version_id)
-    if model.path is None or not Path(model.path).is_dir():
+    if model.folder is None:
         return None
-    path = Path(model.path) / CARD
+    path = model.folder / CARD
     replace_text(path, card(session, model))
     return path
 

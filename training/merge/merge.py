@@ -67,7 +67,7 @@ async def merge_adapter(
         base = get_model(session, adapter.base_id)
         merges = merges_of(session, adapter_id)
         known = next((one for one in merges if name in (None, one.name)), None)
-    if known is not None and known.state == "ready" and _is_there(known):
+    if known is not None and known.state == "ready" and known.folder is not None:
         return known.id
     wanted = name or (known.name if known else f"{adapter.name}-merged")
     target = settings.home_dir / "models" / wanted
@@ -169,10 +169,6 @@ def drop_weights(model: ModelRow) -> int:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
     return size
-
-
-def _is_there(model: ModelRow) -> bool:
-    return model.path is not None and Path(model.path).is_dir()
 
 
 def _check_name(database: Database, known: ModelRow | None, wanted: str) -> None:

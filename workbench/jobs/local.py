@@ -302,7 +302,7 @@ def _plan_sentence(state: EngineState) -> str | None:
 
 
 def _is_usable(model: ModelRow) -> bool:
-    return model.state == "ready" and model.path is not None and Path(model.path).is_dir()
+    return model.state == "ready" and model.folder is not None
 
 
 def _retrieve(loading: asyncio.Future[Endpoint]) -> None:
