@@ -5,6 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -178,9 +179,11 @@ def _write_parquet(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int
 
 def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
     from openpyxl import Workbook  # a third of a second, which no other command needs to start
+    from openpyxl.cell import WriteOnlyCell
 
     workbook = Workbook(write_only=True)
     sheet = workbook.create_sheet("rows")
+    new_cell = partial(WriteOnlyCell, sheet)
     n_rows = 0
     try:
         sheet.append(list(columns))
@@ -189,7 +192,7 @@ def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
             sheet.append(
                 [
                     _cell(
-                        sheet,
+                        new_cell,
                         str(row[name]) if kind == "text" and row[name] is not None else row[name],
                         f"Row {n_rows}, {name}",
                     )
@@ -203,13 +206,11 @@ def _write_xlsx(file: BinaryIO, rows: Iterator[Row], columns: Columns) -> int:
     return n_rows
 
 
-def _cell(sheet: Any, value: Any, place: str) -> Any:
+def _cell(new_cell: Callable[[Any], Any], value: Any, place: str) -> Any:
     """Return a cell: numbers as such where Excel keeps all their digits, all else as text."""
-    from openpyxl.cell import WriteOnlyCell
-
     is_long = isinstance(value, int) and abs(value) >= _FIRST_ROUNDED
     if value is None or (isinstance(value, int | float) and not is_long):
-        return WriteOnlyCell(sheet, value)
+        return new_cell(value)
     text = _ESCAPED.sub(lambda found: f"_x{ord(found[0]):04X}_", str(value))
     if len(text) > MAX_IN_A_CELL:
         raise UsageError(
@@ -218,7 +219,7 @@ def _cell(sheet: Any, value: Any, place: str) -> Any:
             n=len(text),
             most=MAX_IN_A_CELL,
         )
-    cell = WriteOnlyCell(sheet, text)
+    cell = new_cell(text)
     cell.data_type = "s"  # A text that begins with = is a text, not a formula.
     return cell
 
